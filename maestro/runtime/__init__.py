@@ -1,0 +1,1 @@
+"""The shell around the core: daemon and protocol, worker, scheduler loop, launcher and warden."""

@@ -1,0 +1,1 @@
+"""The log, work streams, view rows and blobs: one contract, kept by Redis or by memory."""

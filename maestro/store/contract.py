@@ -1,0 +1,259 @@
+"""What every store promises: the log, work streams, view rows, blobs, leases and samples of one namespace.
+
+Two implementations keep it: `memory.py` (the reference, a real store for one process) and `log.py`, `work.py`,
+`views.py`, `blobs.py` over Redis or Valkey. All methods are synchronous and thread-safe; `gateway.py` brings them
+to trio. The tests under tests/store hold both to the same vectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+from maestro.model.events import Event, NewEvent
+
+
+class Head(msgspec.Struct, frozen=True):
+    """Where the log ends. floor: the version that every subject unseen since the last restore has (DESIGN.md 2)."""
+
+    seq: int = 0
+    chain: str = ""
+    at: int = 0
+    floor: int = 0
+
+
+class Hint(msgspec.Struct, frozen=True):
+    """A work hint to put with an append. stream: a node id, or "" for the shared one.
+
+    event: index of the `run.released` in the append, whose seq becomes the token; or -1 with `token` given.
+    """
+
+    stream: str
+    run: str
+    event: int = -1
+    token: int = 0
+
+
+class Fence(msgspec.Struct, frozen=True):
+    """The append holds only while this lease has this holder."""
+
+    lease: str
+    holder: str
+
+
+class Append(msgspec.Struct, frozen=True):
+    """Events that enter the log together or not at all.
+
+    cause: the command id (`cmd:<ulid>`) or seq that led to it, the same on each try. floors: this is a restore, whose
+    last event sets the floor. resend: an earlier try's outcome is unknown; with `since` (the head before that try) it
+    lets events of any version be recognised too.
+    """
+
+    events: tuple[NewEvent, ...]
+    actor: str
+    cause: str
+    hints: tuple[Hint, ...] = ()
+    fence: Fence | None = None
+    floors: bool = False
+    resend: bool = False
+    since: int = 0
+
+
+class Committed(msgspec.Struct, frozen=True, tag=True):
+    """The events are in the log at first..last. duplicate: they were there already, from an earlier try."""
+
+    first: int
+    last: int
+    at: int
+    duplicate: bool = False
+
+
+class Rejected(msgspec.Struct, frozen=True, tag=True):
+    """Nothing was appended. reason: `version`, `fence` or `bad`; actual: the subject's version, or -1."""
+
+    reason: str
+    subject: str = ""
+    expected: int = -1
+    actual: int = -1
+
+
+AppendResult = Committed | Rejected
+
+
+class WorkEntry(msgspec.Struct, frozen=True):
+    """A hint as delivered. entry: its id in the stream, to acknowledge it with."""
+
+    stream: str
+    entry: str
+    run: str
+    token: int
+
+
+class Checkpoint(msgspec.Struct, frozen=True):
+    """How far the views of a generation are. stopped: why they can go no further (an unknown event), or ""."""
+
+    seq: int = 0
+    chain: str = ""
+    at: int = 0
+    floor: int = 0
+    stopped: str = ""
+
+
+class RowChange(msgspec.Struct, frozen=True):
+    """A row to write (`data`, canonical JSON) or to delete (None), and its index entries.
+
+    add: index name -> score; remove: names of the indexes that it leaves.
+    """
+
+    view: str
+    row: str
+    data: bytes | None
+    add: Mapping[str, int] = {}
+    remove: Sequence[str] = ()
+
+
+class PageQuery(msgspec.Struct, frozen=True):
+    """A page of one index, by score. newest: highest score first. min_score/max_score: inclusive, None for open."""
+
+    view: str
+    index: str
+    offset: int = 0
+    limit: int = 100
+    newest: bool = True
+    min_score: int | None = None
+    max_score: int | None = None
+
+
+class Page(msgspec.Struct, frozen=True):
+    """The rows of a page in order, the checkpoint that they are of, and how many the index holds in all."""
+
+    rows: list[tuple[str, bytes]]
+    checkpoint: Checkpoint
+    total: int
+
+
+class LogStore(Protocol):
+    """The log of one namespace. Raises `StoreAway`, `Unknown`, `LineageBroken`, `StoreUnsafe` (model/errors.py)."""
+
+    def head(self) -> Head:
+        """The end of the log."""
+
+    def commit(self, group: Sequence[Append], known: Head | None) -> list[AppendResult]:
+        """Append a group, each on its own terms, in one round trip; check first that `known` is in this log."""
+
+    def read(self, after: int, count: int) -> list[Event]:
+        """Up to `count` events behind `after`, in order. An unknown type or version comes as `Unrecognised`."""
+
+    def event(self, seq: int) -> Event | None:
+        """One event."""
+
+    def follow(self, after: int, count: int, block_ms: int) -> list[Event]:
+        """As `read`, but waits up to block_ms for the first one. On a connection of its own; `wake` ends it."""
+
+    def wake(self) -> None:
+        """End all blocking calls of this store object soon."""
+
+    def version(self, subject: str) -> int:
+        """The subject's version (its last event's seq, the floor if unseen since a restore, 0 if unknown)."""
+
+
+class WorkStore(Protocol):
+    """Hints, leases and samples: nothing here is truth, all of it can be lost and is put again."""
+
+    def work_put(self, hints: Sequence[Hint]) -> None:
+        """Put hints (again)."""
+
+    def work_claim(self, node: str, count: int, block_ms: int, shared: bool = True) -> list[WorkEntry]:
+        """The node's own pending entries first (once per process start), then new ones of its and the shared stream."""
+
+    def work_done(self, entries: Sequence[WorkEntry]) -> None:
+        """Acknowledge and delete."""
+
+    def work_pending(self, stream: str) -> list[tuple[str, str, int]]:
+        """All hints on a stream (`""`: shared): (run, node that claimed it or "", token)."""
+
+    def lease_take(self, lease: str, holder: str, ttl_ms: int) -> bool:
+        """Take or renew a lease in server time. False when another holds it."""
+
+    def lease_drop(self, lease: str, holder: str) -> None:
+        """Give it up, if held."""
+
+    def lease_holder(self, lease: str) -> str | None:
+        """Who holds it now."""
+
+    def sample_put(self, key: str, value: Mapping[str, str], ttl_ms: int) -> None:
+        """A heartbeat or sample under the namespace, e.g. `agent:<id>:last_heartbeat`; the field `at` is set in server ms."""
+
+    def samples(self, keys: Sequence[str]) -> list[dict[str, str] | None]:
+        """Samples by key, None where there is none (any more)."""
+
+
+class ViewStore(Protocol):
+    """Rows, indexes and checkpoints of the views, by generation. A generation is a name such as `3.1`."""
+
+    def view_current(self) -> str | None:
+        """The generation that readers use, None when there is none yet."""
+
+    def view_checkpoint(self, generation: str) -> Checkpoint:
+        """Its checkpoint; a new generation's is all zero."""
+
+    def view_load(
+        self, generation: str, wanted: Sequence[tuple[str, str]]
+    ) -> tuple[Checkpoint, list[bytes | None]]:
+        """Rows by (view, row), with the checkpoint that they are of, in one call."""
+
+    def view_save(
+        self, generation: str, before: Checkpoint, after: Checkpoint, changes: Sequence[RowChange]
+    ) -> bool:
+        """Write rows, indexes and checkpoint atomically if the checkpoint still is `before`; else False."""
+
+    def view_page(self, generation: str, query: PageQuery) -> Page:
+        """A page of an index. Cost: O(page)."""
+
+    def view_dump(self, generation: str, view: str) -> list[tuple[str, bytes]]:
+        """All rows of a view in row order (verification, digests)."""
+
+    def view_indexes(self, generation: str, view: str) -> dict[str, dict[str, int]]:
+        """All indexes of a view: name -> row -> score (verification)."""
+
+    def view_switch(self, old: str | None, new: str) -> bool:
+        """Point readers at `new` if they use `old` still; the old generation expires soon after."""
+
+    def view_drop(self, generation: str) -> None:
+        """Delete a generation that readers do not use."""
+
+
+class BlobStore(Protocol):
+    """Texts too large for the log, by SHA-256 of their content, compressed."""
+
+    def blob_put(self, data: bytes) -> str:
+        """Store (again) and return the SHA-256 in hex. Call before the append that names it."""
+
+    def blob_get(self, sha256: str) -> bytes | None:
+        """The content, checked against its name; None when there is none."""
+
+    def blob_collect(self, keep: frozenset[str], older_than_ms: int) -> int:
+        """Delete blobs not in `keep` that were last put longer ago; how many."""
+
+
+class Store(LogStore, WorkStore, ViewStore, BlobStore, Protocol):
+    """Everything that a namespace keeps in its store."""
+
+    namespace: str
+
+    def now(self) -> int:
+        """Server time, ms."""
+
+    def describe(self) -> dict[str, str]:
+        """Server, version, mode and safety settings, for `doctor` and the first connection."""
+
+    def erase(self) -> int:
+        """DANGER: delete every key of this namespace; how many."""
+
+    def memory_bytes(self) -> int:
+        """Memory the server uses."""
+
+    def close(self) -> None:
+        """Close all connections."""

@@ -1,0 +1,1 @@
+"""Workspaces: guards, templates, run folders."""

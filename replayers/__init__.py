@@ -1,0 +1,1 @@
+"""Replayers: verify, rebuild, look back, diff, audit and export, all from the log alone."""
