@@ -162,16 +162,16 @@ class LogStore(Protocol):
 class WorkStore(Protocol):
     """Hints, leases and samples: nothing here is truth, all of it can be lost and is put again."""
 
-    def work_put(self, hints: Sequence[Hint]) -> None:
+    def put(self, hints: Sequence[Hint]) -> None:
         """Put hints (again)."""
 
-    def work_claim(self, node: str, count: int, block_ms: int, shared: bool = True) -> list[WorkEntry]:
+    def claim(self, node: str, count: int, block_ms: int, shared: bool = True) -> list[WorkEntry]:
         """The node's own pending entries first (once per process start), then new ones of its and the shared stream."""
 
-    def work_done(self, entries: Sequence[WorkEntry]) -> None:
+    def done(self, entries: Sequence[WorkEntry]) -> None:
         """Acknowledge and delete."""
 
-    def work_pending(self, stream: str) -> list[tuple[str, str, int]]:
+    def pending(self, stream: str) -> list[tuple[str, str, int]]:
         """All hints on a stream (`""`: shared): (run, node that claimed it or "", token)."""
 
     def lease_take(self, lease: str, holder: str, ttl_ms: int) -> bool:
@@ -184,7 +184,7 @@ class WorkStore(Protocol):
         """Who holds it now."""
 
     def sample_put(self, key: str, value: Mapping[str, str], ttl_ms: int) -> None:
-        """A heartbeat or sample under the namespace, e.g. `agent:<id>:last_heartbeat`; the field `at` is set in server ms."""
+        """A heartbeat under the namespace, e.g. `agent:<id>:last_heartbeat`; sets its field `at`, server ms."""
 
     def samples(self, keys: Sequence[str]) -> list[dict[str, str] | None]:
         """Samples by key, None where there is none (any more)."""
@@ -193,55 +193,55 @@ class WorkStore(Protocol):
 class ViewStore(Protocol):
     """Rows, indexes and checkpoints of the views, by generation. A generation is a name such as `3.1`."""
 
-    def view_current(self) -> str | None:
+    def current(self) -> str | None:
         """The generation that readers use, None when there is none yet."""
 
-    def view_checkpoint(self, generation: str) -> Checkpoint:
+    def checkpoint(self, generation: str) -> Checkpoint:
         """Its checkpoint; a new generation's is all zero."""
 
-    def view_load(
-        self, generation: str, wanted: Sequence[tuple[str, str]]
-    ) -> tuple[Checkpoint, list[bytes | None]]:
+    def load(self, generation: str, wanted: Sequence[tuple[str, str]]) -> tuple[Checkpoint, list[bytes | None]]:
         """Rows by (view, row), with the checkpoint that they are of, in one call."""
 
-    def view_save(
-        self, generation: str, before: Checkpoint, after: Checkpoint, changes: Sequence[RowChange]
-    ) -> bool:
+    def save(self, generation: str, before: Checkpoint, after: Checkpoint, changes: Sequence[RowChange]) -> bool:
         """Write rows, indexes and checkpoint atomically if the checkpoint still is `before`; else False."""
 
-    def view_page(self, generation: str, query: PageQuery) -> Page:
+    def page(self, generation: str, query: PageQuery) -> Page:
         """A page of an index. Cost: O(page)."""
 
-    def view_dump(self, generation: str, view: str) -> list[tuple[str, bytes]]:
+    def dump(self, generation: str, view: str) -> list[tuple[str, bytes]]:
         """All rows of a view in row order (verification, digests)."""
 
-    def view_indexes(self, generation: str, view: str) -> dict[str, dict[str, int]]:
+    def indexes(self, generation: str, view: str) -> dict[str, dict[str, int]]:
         """All indexes of a view: name -> row -> score (verification)."""
 
-    def view_switch(self, old: str | None, new: str) -> bool:
+    def switch(self, old: str | None, new: str) -> bool:
         """Point readers at `new` if they use `old` still; the old generation expires soon after."""
 
-    def view_drop(self, generation: str) -> None:
+    def drop(self, generation: str) -> None:
         """Delete a generation that readers do not use."""
 
 
 class BlobStore(Protocol):
     """Texts too large for the log, by SHA-256 of their content, compressed."""
 
-    def blob_put(self, data: bytes) -> str:
+    def put(self, data: bytes) -> str:
         """Store (again) and return the SHA-256 in hex. Call before the append that names it."""
 
-    def blob_get(self, sha256: str) -> bytes | None:
+    def get(self, sha256: str) -> bytes | None:
         """The content, checked against its name; None when there is none."""
 
-    def blob_collect(self, keep: frozenset[str], older_than_ms: int) -> int:
+    def collect(self, keep: frozenset[str], older_than_ms: int) -> int:
         """Delete blobs not in `keep` that were last put longer ago; how many."""
 
 
-class Store(LogStore, WorkStore, ViewStore, BlobStore, Protocol):
+class Store(Protocol):
     """Everything that a namespace keeps in its store."""
 
     namespace: str
+    log: LogStore
+    work: WorkStore
+    views: ViewStore
+    blobs: BlobStore
 
     def now(self) -> int:
         """Server time, ms."""
@@ -256,4 +256,4 @@ class Store(LogStore, WorkStore, ViewStore, BlobStore, Protocol):
         """Memory the server uses."""
 
     def close(self) -> None:
-        """Close all connections."""
+        """End blocking calls and close all connections."""
