@@ -29,7 +29,11 @@ class Caller(msgspec.Struct, frozen=True):
 
 
 class Hello(msgspec.Struct, frozen=True, tag_field="kind", tag="hello"):
-    """The first frame. build: version of the code; folds: digest of all fold versions."""
+    """The first frame. build: version of the code; folds: digest of all fold versions.
+
+    folds is "" where the client folds nothing itself: importing the folds would cost a command line more than the rest
+    of it. Only `protocol`, `build` and a `folds` that is not "" are compared.
+    """
 
     protocol: int
     build: str
@@ -98,6 +102,9 @@ ServerFrame = Welcome | Skew | Note | Item | Output | Done | Failed
 
 
 # ---- commands: one struct each; the names are those of the command line ----
+#
+# "Items: X" says that the answer is a list, one `Item` a row, and `Done.data` is None. "Data: X" says that it is one
+# object, in `Done.data`. Rows are JSON-ready: times are RFC 3339 UTC strings, all clients show the same.
 
 
 class Command(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,12 +112,16 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AgentRegister(Command, frozen=True, tag_field="kind", tag="agent register"):
+    """With `type` or `definition`: Data: type row. With neither, all that are in agents.d: Items: type rows."""
+
     type: str | None = None
     definition: str | None = None  # YAML text of --file
     file: str | None = None  # its path, for messages
 
 
 class AgentAssign(Command, frozen=True, tag_field="kind", tag="agent assign"):
+    """Data: agent row."""
+
     type: str
     to_workspace: str | None = None  # absolute
     role: str | None = None
@@ -121,39 +132,55 @@ class AgentAssign(Command, frozen=True, tag_field="kind", tag="agent assign"):
 
 
 class AgentList(Command, frozen=True, tag_field="kind", tag="agent list"):
+    """Items: agent rows {id, type, state, role, priority, workspace, node, task, heartbeat_age_s, ...}."""
+
     status: str = "all"
 
 
 class AgentHealth(Command, frozen=True, tag_field="kind", tag="agent health"):
+    """Data: {id, status: healthy|unhealthy, checks: [{name, ok, detail}], log: [line], ...}; exit code 0 or 1."""
+
     id: str
     detail: bool = False
     log_lines: int = 10
 
 
 class AgentStop(Command, frozen=True, tag_field="kind", tag="agent stop"):
+    """Data: agent row."""
+
     id: str
     force: bool = False
 
 
 class AgentRestart(Command, frozen=True, tag_field="kind", tag="agent restart"):
+    """Data: agent row."""
+
     id: str
 
 
 class AgentReset(Command, frozen=True, tag_field="kind", tag="agent reset"):
+    """Data: agent row."""
+
     id: str
 
 
 class AgentLogs(Command, frozen=True, tag_field="kind", tag="agent logs"):
+    """Output frames."""
+
     id: str
     follow: bool = False
     lines: int | None = None
 
 
 class AgentTypes(Command, frozen=True, tag_field="kind", tag="agent types"):
-    pass
+    """Items: {slug, valid, reason, adapter, mode, capabilities, source}."""
 
 
 class TaskDispatch(Command, frozen=True, tag_field="kind", tag="task dispatch"):
+    """Data: task row {id, status, outcome, exit_code, title, targets, priority, runs: [...], dispatched_at, ...}; notes
+    of level `progress` while `sync` waits.
+    """
+
     prompt: str
     to: list[str]
     sync: bool = False
@@ -168,12 +195,16 @@ class TaskDispatch(Command, frozen=True, tag_field="kind", tag="task dispatch"):
 
 
 class TaskStatus(Command, frozen=True, tag_field="kind", tag="task status"):
+    """Data: task row with its runs."""
+
     id: str | None = None
     last: bool = False
     agent: str | None = None
 
 
 class TaskList(Command, frozen=True, tag_field="kind", tag="task list"):
+    """Items: task rows, newest first; with `last` Data: task row."""
+
     last: bool = False
     agent: str | None = None
     status: str | None = None
@@ -183,44 +214,62 @@ class TaskList(Command, frozen=True, tag_field="kind", tag="task list"):
 
 
 class TaskWait(Command, frozen=True, tag_field="kind", tag="task wait"):
+    """Items: task rows, in the order of `ids`; exit code as `dispatch --sync`."""
+
     ids: list[str]
     timeout_s: float | None = None
 
 
 class TaskLogs(Command, frozen=True, tag_field="kind", tag="task logs"):
+    """Output frames."""
+
     id: str
     agent: str | None = None
     follow: bool = False
 
 
 class TaskCancel(Command, frozen=True, tag_field="kind", tag="task cancel"):
+    """Data: task row."""
+
     id: str
     reason: str = ""
 
 
 class TaskRetry(Command, frozen=True, tag_field="kind", tag="task retry"):
+    """Data: task row."""
+
     id: str
 
 
 class StateSet(Command, frozen=True, tag_field="kind", tag="state set"):
+    """Data: state row {key, value, set_at, expires_at|null, actor}."""
+
     key: str
     value: str
     ttl: str = "24h"
 
 
 class StateGet(Command, frozen=True, tag_field="kind", tag="state get"):
+    """Data: state row."""
+
     key: str
 
 
 class StateList(Command, frozen=True, tag_field="kind", tag="state list"):
+    """Items: state rows."""
+
     prefix: str = ""
 
 
 class StateDelete(Command, frozen=True, tag_field="kind", tag="state delete"):
+    """Data: {key, deleted: true}."""
+
     key: str
 
 
 class QueueStatus(Command, frozen=True, tag_field="kind", tag="queue status"):
+    """Items: {task, status, target, agent, run, priority, waiting_for, dispatched_at, title}."""
+
     agent: str | None = None
     task: str | None = None
     which: str = "open"  # open, waiting, processing or completed
@@ -228,6 +277,8 @@ class QueueStatus(Command, frozen=True, tag_field="kind", tag="queue status"):
 
 
 class Audit(Command, frozen=True, tag_field="kind", tag="audit"):
+    """Items: {seq, at, type, subject, actor, cause, text, data}."""
+
     subject: str | None = None
     since: str | None = None
     type: str | None = None
@@ -235,6 +286,8 @@ class Audit(Command, frozen=True, tag_field="kind", tag="audit"):
 
 
 class EventsTail(Command, frozen=True, tag_field="kind", tag="events tail"):
+    """Items: {seq, at, type, subject, actor, cause, prev, v, data}."""
+
     follow: bool = False
     from_position: int | None = None
     type: str | None = None
@@ -243,55 +296,71 @@ class EventsTail(Command, frozen=True, tag_field="kind", tag="events tail"):
 
 
 class EventsExport(Command, frozen=True, tag_field="kind", tag="events export"):
+    """Items: as `events tail`, or CloudEvents."""
+
     cloudevents: bool = False
     from_position: int = 0
     to_position: int | None = None
 
 
 class ReplayVerify(Command, frozen=True, tag_field="kind", tag="replay verify"):
-    pass
+    """Data: {ok, position, events, views: [{view, rows, digest, ok}], difference}; exit code 0 or 6."""
 
 
 class ReplayRebuild(Command, frozen=True, tag_field="kind", tag="replay rebuild"):
+    """Data: {generation, position, views}."""
+
     view: str | None = None
 
 
 class ReplayAt(Command, frozen=True, tag_field="kind", tag="replay at"):
+    """Items: the rows of the view."""
+
     position: str
     view: str
 
 
 class ReplayDiff(Command, frozen=True, tag_field="kind", tag="replay diff"):
+    """Items: {view, row, change: added|changed|removed, before, after}."""
+
     a: str
     b: str
 
 
 class Up(Command, frozen=True, tag_field="kind", tag="up"):
-    pass
+    """Data: node row."""
 
 
 class Shutdown(Command, frozen=True, tag_field="kind", tag="shutdown"):
+    """Data: {node, cancelled, cleaned, kept, ...}."""
+
     grace_s: float = 10.0
     keep: bool = False
 
 
 class WorkspaceList(Command, frozen=True, tag_field="kind", tag="workspace list"):
-    pass
+    """Items: {agent, workspace, node, exists, bytes, ...}."""
 
 
 class WorkspaceClean(Command, frozen=True, tag_field="kind", tag="workspace clean"):
+    """Data: {agent, workspace, ...}."""
+
     agent: str
 
 
 class NodeList(Command, frozen=True, tag_field="kind", tag="node list"):
-    pass
+    """Items: node rows {id, host, status, held, running, max_concurrent, ...}."""
 
 
 class Doctor(Command, frozen=True, tag_field="kind", tag="doctor"):
+    """Items: {check, status: ok|warning|failed, detail, remedy}; exit code 0, or that of the worst check."""
+
     accept_loss: bool = False
 
 
 class RedisFlush(Command, frozen=True, tag_field="kind", tag="redis flush"):
+    """Data: {namespace, deleted, backup}."""
+
     confirm: str
     backup: str | None = None  # path of the export made first, None with --no-backup
 
