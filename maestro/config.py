@@ -1,0 +1,280 @@
+"""Settings: every variable of SPEC.md 3, read, checked and with its source.
+
+The environment wins over `config.toml` in the user's config folder (`$XDG_CONFIG_HOME/maestro`), whose keys are the
+variables in lower case without their prefix (`max_concurrent = 8`). Stdlib and msgspec only: each command pays for it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from maestro.folders import private_folder
+from maestro.folders import socket_path as socket_path
+from maestro.model.errors import Invalid
+
+URL_SCHEMES = (
+    *("redis", "rediss", "unix", "valkey", "valkeys"),
+    *("redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster"),
+)
+LOG_LEVELS = ("DEBUG", "INFO", "WARN", "ERROR")
+FSYNC_MODES = ("always", "everysec")
+KILO_DEFAULT = Path("/usr/local/bin/kilo")
+AGENTS_DIR_SYSTEM = Path("/etc/maestro/agents.d")
+_NAMED_APART = {
+    "agents_dir": "agents_dirs",
+    "agent_timeout": "agent_timeout_s",
+    "snapshot_retention": "snapshot_retention_days",
+}
+_VARIABLES = (
+    *("home", "workspace_root", "redis_url", "log_level", "max_concurrent", "snapshot_retention", "kilocode_bin"),
+    *("agent_timeout", "failsafe_mode", "agents_dir", "autostart", "namespace", "embedded_fsync"),
+)
+_WORDS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """What is in force. sources: variable, lower case without prefix -> `default`, `environment` or the config file's path.
+
+    redis_url: None lets the first use of the store decide (store/choice.py). agents_dirs: the later one overrides.
+    kilocode_bin: an absolute path where one was found, else the name. embedded_fsync: `always`; `everysec` is for
+    benchmarks and takes effect when the embedded server starts.
+    """
+
+    home: Path
+    workspace_root: Path
+    redis_url: str | None
+    log_level: str
+    max_concurrent: int
+    snapshot_retention_days: int
+    kilocode_bin: str
+    agent_timeout_s: int
+    failsafe_mode: bool
+    agents_dirs: tuple[Path, ...]
+    autostart: bool
+    namespace: str
+    embedded_fsync: str
+    config_file: Path
+    sources: dict[str, str]
+
+
+class _Reader:
+    """Reads one value after the other from the environment or the file, else takes the default."""
+
+    def __init__(self, env: Mapping[str, str], cwd: Path | None) -> None:
+        self.env = env
+        self.cwd = cwd
+        self.sources: dict[str, str] = {}
+        self.config_file = self._xdg("XDG_CONFIG_HOME", ".config") / "maestro" / "config.toml"
+        self.file = _read_file(self.config_file)
+
+    def user_home(self) -> Path:
+        home = self.env.get("HOME", "")
+        if home.startswith("/"):
+            return Path(home)
+        return Path("~").expanduser()
+
+    def _xdg(self, variable: str, below_home: str) -> Path:
+        named = self.env.get(variable, "")
+        return Path(named) if named.startswith("/") else self.user_home() / below_home
+
+    def state_home(self) -> Path:
+        return self._xdg("XDG_STATE_HOME", ".local/state") / "maestro"
+
+    def agents_dirs(self) -> tuple[Path, ...]:
+        return (AGENTS_DIR_SYSTEM, self.config_file.parent / "agents.d")
+
+    def path(self, text: str) -> Path:
+        """Absolute, `~` expanded, `..` and `.` folded; symlinks stay, so that they can be refused."""
+        if "\0" in text or "\n" in text:
+            raise ValueError("has a NUL or a newline in it; name a plain path")
+        if text == "~" or text.startswith("~/"):
+            text = f"{self.user_home()}{text[1:]}"
+        if not text.startswith("/"):
+            text = f"{self.cwd or Path.cwd()}/{text}"
+        return Path(os.path.normpath(text))
+
+    def binary(self, text: str) -> str:
+        if "/" in text:
+            return str(self.path(text))
+        for folder in self.env.get("PATH", os.defpath).split(os.pathsep):
+            candidate = Path(folder or ".", text)
+            if candidate.is_file() and os.access(candidate, os.X_OK):
+                return str(candidate.absolute())
+        return text
+
+    def kilo(self) -> str:
+        return str(KILO_DEFAULT) if os.access(KILO_DEFAULT, os.X_OK) else self.binary("kilo")
+
+    def value(self, field: str, parse: Callable[[str], Any], default: Callable[[], Any]) -> Any:
+        """The value of MAESTRO_<FIELD>; an empty variable counts as unset. Raises `Invalid` naming where it was set."""
+        variable = f"MAESTRO_{field.upper()}"
+        text = self.env.get(variable, "").strip()
+        source, where = "environment", variable
+        if not text and field in self.file:
+            text, source, where = self.file[field], str(self.config_file), f"{self.config_file}: {field}"
+        if not text:
+            self.sources[field] = "default"
+            return default()
+        self.sources[field] = source
+        try:
+            return parse(text)
+        except ValueError as bad:
+            reason, _, mend = str(bad).partition("; ")
+            raise Invalid(f"{redact(text)!r} {reason}", where, mend) from None
+
+
+def load(env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Settings:
+    """The settings of this environment (default: the process's). cwd: what relative paths are relative to.
+
+    Raises `Invalid` in one line with the variable, its value and the remedy. Touches no folder: see `open_home`.
+    """
+    reader = _Reader(os.environ if env is None else env, cwd)
+    value = reader.value
+    return Settings(
+        home=value("home", reader.path, reader.state_home),
+        workspace_root=value("workspace_root", reader.path, lambda: Path("/tmp/maestro-workspaces")),
+        redis_url=value("redis_url", _url, lambda: None),
+        log_level=value("log_level", _log_level, lambda: "INFO"),
+        max_concurrent=value("max_concurrent", _whole(1, 4096, "4"), lambda: 4),
+        snapshot_retention_days=value("snapshot_retention", _whole(1, 36_500, "7 (days)"), lambda: 7),
+        kilocode_bin=value("kilocode_bin", reader.binary, reader.kilo),
+        agent_timeout_s=value("agent_timeout", _whole(1, 31_536_000, "1800 (seconds)"), lambda: 1800),
+        failsafe_mode=value("failsafe_mode", _switch, lambda: False),
+        agents_dirs=value("agents_dir", lambda text: (reader.path(text),), reader.agents_dirs),
+        autostart=value("autostart", _switch, lambda: True),
+        namespace=value("namespace", _namespace, lambda: "default"),
+        embedded_fsync=value("embedded_fsync", _fsync, lambda: "always"),
+        config_file=reader.config_file,
+        sources=reader.sources,
+    )
+
+
+def show(settings: Settings) -> list[dict[str, Any]]:
+    """Rows {name, value, source} for `config show`, one a variable; secrets in URLs are redacted."""
+    return [
+        {"name": f"MAESTRO_{field.upper()}", "value": _shown(settings, field), "source": source}
+        for field, source in settings.sources.items()
+    ]
+
+
+def reset(settings: Settings) -> Path | None:
+    """Remove the config file, keeping it beside itself; the backup's path, or None where there was no file.
+
+    Variables of the environment are the caller's to unset. The store, its recorded choice and workspaces stay.
+    """
+    number = 1
+    while (backup := settings.config_file.with_suffix(f".toml.before-reset-{number}")).exists():
+        number += 1
+    try:
+        settings.config_file.rename(backup)
+    except FileNotFoundError:
+        return None
+    return backup
+
+
+def redact(text: str) -> str:
+    """The text with passwords of URLs as `***`. Greedy up to the last @: a password may hold an unescaped one."""
+    text = re.sub(r"://([^:@/\s]*):\S*@", r"://\1:***@", text)
+    return re.sub(r"([?&][a-z_]*(?:password|secret|token)=)[^&#\s]*", r"\1***", text, flags=re.IGNORECASE)
+
+
+def open_home(settings: Settings) -> Path:
+    """MAESTRO_HOME, created 0700 if absent and made 0700 if not. Raises `Refused`, `Invalid` as `private_folder`."""
+    return private_folder(settings.home, "MAESTRO_HOME", tighten=True)
+
+
+def open_workspace_root(settings: Settings) -> Path:
+    """MAESTRO_WORKSPACE_ROOT, created 0700 if absent. Raises `Refused`, `Invalid` as `private_folder`."""
+    if settings.workspace_root == Path("/"):
+        raise Invalid("the root of the file system cannot hold workspaces", "MAESTRO_WORKSPACE_ROOT", "name a folder")
+    return private_folder(settings.workspace_root, "MAESTRO_WORKSPACE_ROOT")
+
+
+def _read_file(path: Path) -> dict[str, str]:
+    try:
+        text = path.read_text("utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (OSError, UnicodeDecodeError) as failure:
+        raise Invalid(f"cannot be read: {failure}", str(path), "mend it, or remove it") from None
+    import tomllib  # only who has a file pays for its parser
+
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as bad:
+        raise Invalid(f"not valid TOML: {bad}", str(path), "mend it, or `maestro config reset --to-default`") from None
+    for key, value in table.items():
+        if key not in _VARIABLES:
+            raise Invalid(f"unknown key {key!r}", str(path), f"known are {', '.join(_VARIABLES)}")
+        if not isinstance(value, str | int):
+            raise Invalid(f"{value!r} is no text, number or true/false", f"{path}: {key}", "give one plain value")
+    return {key: str(value).strip() for key, value in table.items()}
+
+
+def _shown(settings: Settings, field: str) -> Any:
+    value = getattr(settings, _NAMED_APART.get(field, field))
+    if isinstance(value, tuple):
+        return os.pathsep.join(map(str, value))
+    if isinstance(value, Path):
+        return str(value)
+    return redact(value) if isinstance(value, str) else value
+
+
+def _whole(least: int, most: int, example: str) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if re.fullmatch(r"\+?[0-9]{1,12}", text) and least <= int(text) <= most:
+            return int(text)
+        raise ValueError(f"is not a whole number from {least} to {most}; set it to {example}, or unset it")
+
+    return parse
+
+
+def _switch(text: str) -> bool:
+    if text.lower() not in _WORDS:
+        raise ValueError("is neither true nor false; set it to true or false, or unset it")
+    return _WORDS[text.lower()]
+
+
+def _log_level(text: str) -> str:
+    level = "WARN" if text.upper() == "WARNING" else text.upper()
+    if level not in LOG_LEVELS:
+        raise ValueError(f"is no log level; set it to one of {', '.join(LOG_LEVELS)}")
+    return level
+
+
+def _namespace(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", text):
+        raise ValueError("is no namespace; use 1 to 64 letters, digits, `.`, `_` and `-`, a letter or digit first")
+    return text
+
+
+def _fsync(text: str) -> str:
+    if text not in FSYNC_MODES:
+        raise ValueError(f"is no fsync mode; set it to {' or '.join(FSYNC_MODES)}")
+    return text
+
+
+def _url(text: str) -> str:
+    scheme, separator, rest = text.partition("://")
+    if not separator or scheme not in URL_SCHEMES:
+        raise ValueError(f"is no store URL; begin it with one of {', '.join(f'{known}://' for known in URL_SCHEMES)}")
+    if re.search(r"[\s\x00-\x1f]", text):
+        raise ValueError("has a space or a control character in it; percent-encode it")
+    if scheme == "unix":
+        if not rest.rpartition("@")[2].startswith("/"):
+            raise ValueError("names no absolute socket path; write unix:///path/to/server.sock")
+        return text
+    hosts = re.split(r"[/?#]", rest.rpartition("@")[2], maxsplit=1)[0]
+    for host in hosts.split(","):
+        if not re.fullmatch(r"(\[[0-9A-Fa-f:.%]+\]|[^:\[\]]+)(:[0-9]{1,5})?", host):
+            raise ValueError(f"names no host and port; write {scheme}://host:port")
+        port = host.rpartition("]")[2].partition(":")[2]
+        if port and not 0 < int(port) < 65536:
+            raise ValueError(f"has the impossible port {port}; ports are 1 to 65535")
+    return text
