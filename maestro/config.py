@@ -39,7 +39,7 @@ _WORDS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0":
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """What is in force. sources: variable, lower case without prefix -> `default`, `environment` or the config file's path.
+    """What is in force. sources: variable, lower case, no prefix -> `default`, `environment` or the config file.
 
     redis_url: None lets the first use of the store decide (store/choice.py). agents_dirs: the later one overrides.
     kilocode_bin: an absolute path where one was found, else the name. embedded_fsync: `always`; `everysec` is for
