@@ -1,0 +1,246 @@
+"""Whether a server can be trusted with the log, for `doctor` and at the first connection.
+
+A check says what holds and what it means. `refuse` stops the use of the store, `warn` is shown once, `note` states
+what the server promises. Facts are the fields of INFO by their own names, with `appendfsync` and `access` beside them.
+
+The rights that a store needs, and no more, are `acl_rule`; the tests of the store run under it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from maestro.model.errors import StoreUnsafe
+
+Level = Literal["refuse", "warn", "note"]
+Kind = Literal["set", "server", "embedded"]
+
+VERSION_MIN = (7, 0)
+FULL_SHARE_WARN = 0.8
+
+# By what the store does with them; `acl_rule` and `check_access` both read this.
+READS = ("get", "mget", "hget", "hgetall", "hmget", "exists", "type", "pttl", "strlen", "scard", "smembers")
+READS_OF_STREAMS = ("xread", "xrange", "xrevrange", "xlen", "xinfo|stream", "xinfo|groups", "xpending")
+READS_OF_INDEXES = ("zrange", "zrevrange", "zrangebyscore", "zrevrangebyscore", "zcard", "zcount", "zscore", "hscan")
+WRITES = ("set", "del", "unlink", "hset", "hdel", "hincrby", "pexpire", "expire", "persist", "zadd", "zrem", "sadd")
+WRITES_OF_STREAMS = ("xadd", "xtrim", "xdel", "xack", "xgroup|create", "xreadgroup", "xclaim", "xautoclaim")
+SCRIPTS = ("eval", "evalsha", "script|load", "script|exists", "multi", "exec", "wait", "watch", "unwatch", "discard")
+OF_THE_SERVER = (
+    "scan",
+    "time",
+    "info",
+    "ping",
+    "hello",
+    "auth",
+    "select",
+    "config|get",
+    "cluster|slots",
+    "cluster|info",
+)
+OF_THE_CLIENT = ("client|id", "client|unblock", "client|setname", "client|setinfo", "client|getname")
+COMMANDS = (
+    *READS,
+    *READS_OF_STREAMS,
+    *READS_OF_INDEXES,
+    *WRITES,
+    *WRITES_OF_STREAMS,
+    *SCRIPTS,
+    *OF_THE_SERVER,
+    *OF_THE_CLIENT,
+)
+
+
+class Check(msgspec.Struct, frozen=True):
+    """One finding. level: what it means if not ok (a `note` is always ok). remedy: what to do, or ""."""
+
+    name: str
+    ok: bool
+    level: Level
+    detail: str
+    remedy: str = ""
+
+
+def acl_rule(user: str, namespace: str, password: str) -> list[str]:
+    """The words of `ACL SETUSER` for a user that can do what the store of one namespace needs, and nothing else."""
+    keys = f"~maestro:{{{namespace}}}:*"
+    return ["ACL", "SETUSER", user, "reset", "on", f">{password}", keys, *(f"+{command}" for command in COMMANDS)]
+
+
+def gather(call: Callable[..., Any], namespace: str | None = None) -> dict[str, str]:
+    """The facts of a server. call(*words): runs one command, such as `Wire.call` or redis-py's `execute_command`.
+
+    namespace: also try what this user may do to its keys (fact `access`). What the server keeps from this user
+    (managed ones hide CONFIG) is left out. Raises what `call` raises when not even INFO is allowed.
+    """
+    facts = _fields(call("INFO"))
+    facts |= _optional(call, "CONFIG", "GET", "appendfsync")
+    if facts.get("cluster_enabled") == "1":
+        facts |= _optional(call, "CLUSTER", "INFO")
+    if namespace is not None:
+        facts["access"] = _access(call, namespace)
+    return facts
+
+
+def checks(facts: Mapping[str, str], kind: Kind = "set") -> list[Check]:
+    """What the facts mean. kind: where the store comes from; at a set URL a missing AOF is a warning only.
+
+    The store in memory (`server: memory`) has nothing to check.
+    """
+    if facts.get("server") == "memory":
+        return []
+    found = [_version(facts), _role(facts), _loading(facts), _eviction(facts), _aof(facts, kind)]
+    found += [_fsync(facts)] if facts.get("aof_enabled") == "1" else []
+    found += [_memory(facts), _replicas(facts)]
+    found += [_cluster(facts)] if facts.get("cluster_enabled") == "1" else []
+    found += [_rights(facts)] if "access" in facts else []
+    return found
+
+
+def refuse_unsafe(found: list[Check], where: str = "") -> list[Check]:
+    """The warnings among the checks. where: the store's name for the error. Raises `StoreUnsafe` at a refusal."""
+    for check in found:
+        if not check.ok and check.level == "refuse":
+            raise StoreUnsafe(f"the store is unsafe: {check.detail}", where, check.remedy)
+    return [check for check in found if not check.ok]
+
+
+def version(facts: Mapping[str, str]) -> tuple[str, tuple[int, ...]]:
+    """Name and version: Valkey keeps `redis_version` at 7.2.4 for old clients and has one of its own."""
+    name, text = ("Valkey", facts["valkey_version"]) if "valkey_version" in facts else ("Redis", "")
+    text = text or facts.get("redis_version", "0")
+    return name, tuple(int(part) for part in text.split(".") if part.isdigit())
+
+
+def _version(facts: Mapping[str, str]) -> Check:
+    name, found = version(facts)
+    shown = ".".join(map(str, found))
+    ok = found >= VERSION_MIN
+    remedy = "" if ok else "use Redis or Valkey >= 7.0, or unset MAESTRO_REDIS_URL for the embedded store"
+    return Check("version", ok, "refuse", f"{name} {shown}" + ("" if ok else " is older than 7.0"), remedy)
+
+
+def _role(facts: Mapping[str, str]) -> Check:
+    role = facts.get("role", "unknown")
+    if role == "master":
+        return Check("role", True, "refuse", "a primary")
+    primary = f"{facts.get('master_host', '?')}:{facts.get('master_port', '?')}"
+    return Check("role", False, "refuse", f"a replica of {primary}", f"connect to {primary}, or through sentinel")
+
+
+def _loading(facts: Mapping[str, str]) -> Check:
+    if facts.get("loading", "0") == "0":
+        return Check("loaded", True, "refuse", "all its data is loaded")
+    return Check("loaded", False, "refuse", "it still loads its data", "wait, then try again")
+
+
+def _eviction(facts: Mapping[str, str]) -> Check:
+    policy = facts.get("maxmemory_policy")
+    if policy is None:
+        return Check("eviction", False, "warn", "it does not tell its maxmemory-policy", "see that it is noeviction")
+    if policy == "noeviction":
+        return Check("eviction", True, "refuse", "keys are never evicted")
+    detail = f"maxmemory-policy {policy} may drop parts of the log"
+    return Check("eviction", False, "refuse", detail, "CONFIG SET maxmemory-policy noeviction")
+
+
+def _aof(facts: Mapping[str, str], kind: Kind) -> Check:
+    level: Level = "warn" if kind == "set" else "refuse"
+    if facts.get("aof_enabled") == "1":
+        if facts.get("aof_last_write_status", "ok") != "ok":
+            return Check("aof", False, "refuse", "its last write to the AOF failed", "free its disk, or mend it")
+        return Check("aof", True, level, "the append-only file is on")
+    detail = "no append-only file: a restart of the server loses events it has acknowledged"
+    return Check("aof", False, level, detail, "CONFIG SET appendonly yes, and in its configuration file")
+
+
+def _fsync(facts: Mapping[str, str]) -> Check:
+    mode = facts.get("appendfsync", "unknown")
+    promise = {
+        "always": "each append is on disk when it is acknowledged",
+        "everysec": "a crash of its host may lose the last second or two",
+    }
+    if mode in promise:
+        return Check("appendfsync", True, "note", f"{mode}: {promise[mode]}")
+    if mode == "no":
+        detail = "no: a crash of its host may lose what the system had not yet written, often 30 s"
+        return Check("appendfsync", False, "warn", detail, "CONFIG SET appendfsync everysec, or always")
+    return Check("appendfsync", True, "note", "it does not tell; everysec is the usual, a second or two may be lost")
+
+
+def _memory(facts: Mapping[str, str]) -> Check:
+    limit, used = int(facts.get("maxmemory", "0")), int(facts.get("used_memory", "0"))
+    if limit == 0:
+        return Check("memory", True, "note", f"{used >> 20} MiB used, no limit set")
+    detail = f"{used >> 20} of {limit >> 20} MiB used; when it is full, appends fail until there is room"
+    ok = used < limit * FULL_SHARE_WARN
+    return Check("memory", ok, "warn", detail, "" if ok else "raise maxmemory")
+
+
+def _replicas(facts: Mapping[str, str]) -> Check:
+    count = int(facts.get("connected_slaves", "0"))
+    if count == 0:
+        return Check("replicas", True, "note", "none: the log is on this server alone")
+    detail = f"{count}: a failover may lose appends no replica had yet, which is noticed; WAIT narrows that"
+    return Check("replicas", True, "note", detail)
+
+
+def _cluster(facts: Mapping[str, str]) -> Check:
+    ok = facts.get("cluster_state", "ok") == "ok"
+    detail = "a cluster; a namespace lies on one of its primaries" if ok else "the cluster is down"
+    return Check("cluster", ok, "refuse", detail, "" if ok else "see CLUSTER INFO")
+
+
+def _rights(facts: Mapping[str, str]) -> Check:
+    problem = facts["access"]
+    if not problem:
+        return Check("access", True, "refuse", "this user may do all that the store needs")
+    return Check("access", False, "refuse", f"this user may not do all that the store needs: {problem}", "see acl_rule")
+
+
+_TRY = """
+for _, command in ipairs(ARGV) do
+  local words = {}
+  for word in string.gmatch(command, '%S+') do words[#words + 1] = word end
+  for i, word in ipairs(words) do if word == 'KEY' then words[i] = KEYS[1] end end
+  if not redis.acl_check_cmd(unpack(words)) then return command end
+end
+return ''
+"""
+_TRIED = (
+    *("XADD KEY * f v", "XRANGE KEY - +", "XREADGROUP GROUP g c STREAMS KEY >", "XREAD STREAMS KEY 0", "XACK KEY g 0"),
+    *("XDEL KEY 0", "XGROUP CREATE KEY g 0", "HSET KEY f v", "HGET KEY f", "ZADD KEY 1 m", "ZRANGE KEY 0 1"),
+    *("ZREM KEY m", "SET KEY v", "GET KEY", "PEXPIRE KEY 1", "DEL KEY", "UNLINK KEY", "TIME", "EVALSHA x 1 KEY"),
+)
+
+
+def _access(call: Callable[..., Any], namespace: str) -> str:
+    """What this user may not do to the keys of a namespace, "" if all is well. Changes nothing."""
+    try:
+        missing = call("EVAL", _TRY, 1, f"maestro:{{{namespace}}}:log", *_TRIED)
+    except Exception as refused:  # noqa: BLE001  redis-py's and our own errors have no base in common
+        return str(refused)
+    return f"{_text(missing)} is not allowed" if missing else ""
+
+
+def _optional(call: Callable[..., Any], *words: str) -> dict[str, str]:
+    try:
+        return _fields(call(*words))
+    except Exception:  # noqa: BLE001  redis-py's and our own errors have no base in common
+        return {}
+
+
+def _fields(reply: Any) -> dict[str, str]:
+    """INFO's text, CONFIG GET's flat list, or what redis-py makes of either."""
+    if isinstance(reply, Mapping):
+        return {_text(key): _text(value) for key, value in reply.items()}
+    if isinstance(reply, list):
+        return {_text(key): _text(value) for key, value in zip(reply[::2], reply[1::2], strict=True)}
+    lines = (line.partition(":") for line in _text(reply).splitlines() if ":" in line)
+    return {key: value for key, _, value in lines}
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
