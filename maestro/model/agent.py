@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+
+from maestro.model.errors import Invalid, NotFound, Refused
+from maestro.model.events import (
+    AgentAssigned,
+    AgentHealthChanged,
+    AgentRegistered,
+    AgentReset,
+    AgentRestarted,
+    AgentStopped,
+    Event,
+    NewEvent,
+    RunEnded,
+    RunReleased,
+    RunStarted,
+    RunUsageReported,
+)
+from maestro.model.ids import check_id, check_priority, check_text, shown
 
 
 class AgentType(msgspec.Struct, omit_defaults=True):
@@ -55,3 +73,182 @@ class Agent(msgspec.Struct, omit_defaults=True):
         if self.stopped:
             return "stopped"
         return "idle" if self.healthy else "failed"
+
+
+class Assignment(msgspec.Struct, frozen=True):
+    """What `agent assign` asks for. None keeps what the agent has: its workspace and node, role or priority (else 3).
+
+    definition: the type as resolved now. workspace: an absolute path that the shell has checked. node: its owner.
+    """
+
+    agent: str
+    type: str
+    definition: dict[str, Any]
+    workspace_root: str
+    workspace: str | None = None
+    role: str | None = None
+    priority: int | None = None
+    node: str | None = None
+
+
+def evolve(row: Agent | None, event: Event) -> Agent | None:
+    """The agent after the event, changed in place. Facts that do not concern it leave it as it is."""
+    fact = event.fact
+    if isinstance(fact, AgentAssigned):
+        return _assigned(row, fact, event)
+    if row is None:
+        return None
+    match fact:
+        case RunReleased():
+            row.run, row.running, row.task = fact.run, False, fact.task
+        case RunStarted() if row.run == fact.run:
+            row.running, row.last_task, row.last_run_at = True, fact.task, event.at
+            row.runs += 1
+        case RunEnded() if row.run == fact.run:
+            row.run, row.running, row.task = "", False, ""
+        case RunUsageReported():
+            row.input_tokens += fact.input_tokens
+            row.output_tokens += fact.output_tokens
+            row.cost += fact.cost
+        case AgentStopped():
+            row.version, row.stopped, row.reason = event.seq, True, fact.reason
+        case AgentRestarted() | AgentReset():
+            row.version = event.seq
+            _mended(row)
+        case AgentHealthChanged():
+            row.version, row.healthy, row.reason = event.seq, fact.healthy, fact.reason
+            row.failed_checks = list(fact.failed)
+    return row
+
+
+def evolve_type(row: AgentType | None, event: Event) -> AgentType | None:
+    """The type after the event."""
+    fact = event.fact
+    if not isinstance(fact, AgentRegistered):
+        return row
+    return AgentType(fact.slug, event.seq, fact.definition, fact.source, event.at)
+
+
+def provisional(fact: AgentAssigned, at: int = 0) -> Agent:
+    """The agent that the fact will make, for a decision in the same append."""
+    return _assigned(None, fact, Event(0, f"agent:{fact.agent}", at, "", "", 0, fact))
+
+
+def _assigned(row: Agent | None, fact: AgentAssigned, event: Event) -> Agent:
+    if row is None:
+        row = Agent(fact.agent, event.seq, fact.type, fact.definition, fact.workspace_root)
+    row.version, row.assigned_at = event.seq, event.at
+    row.type, row.definition, row.workspace_root = fact.type, fact.definition, fact.workspace_root
+    row.workspace, row.role, row.priority, row.node = fact.workspace, fact.role, fact.priority, fact.node
+    _mended(row)
+    return row
+
+
+def _mended(row: Agent) -> None:
+    """It takes work again, and counts as healthy until a check says otherwise."""
+    row.stopped, row.healthy, row.failed_checks, row.reason = False, True, [], ""
+
+
+def decide_register(wanted: AgentRegistered, row: AgentType | None, floor: int = 0) -> list[NewEvent]:
+    """Register a validated definition; nothing where it is registered as it is. Raises Invalid."""
+    check_id(wanted.slug, "type")
+    if row is not None and row.definition == wanted.definition and row.source == wanted.source:
+        return []
+    return [NewEvent(f"type:{wanted.slug}", wanted, _version(row, floor))]
+
+
+def decide_assign(
+    wanted: Assignment, row: Agent | None, stranded: NewEvent | None = None, floor: int = 0
+) -> list[NewEvent]:
+    """Create an agent, move it, or change its role and priority. It then takes work, stopped or not before.
+
+    stranded: the end of its run (`ending.decide_stranded`) where that is on a lost node: it goes with the move. To
+    force a move the shell first stops the agent and waits for its run to end. Raises Invalid; Refused when the id
+    is another type's, or it would move while it runs.
+    """
+    check_id(wanted.agent, "agent")
+    check_priority(wanted.priority)
+    if wanted.role:
+        check_text(wanted.role, "role")
+    fact = _placed(wanted, row)
+    moved = row is not None and (row.workspace, row.node) != (fact.workspace, fact.node)
+    events = []
+    if row is not None and row.running and moved:
+        if stranded is None:
+            raise Refused(
+                f"agent {row.id} runs task {row.task}", mend="wait for it, or --force stops it before the move"
+            )
+        events.append(stranded)
+    return [*events, NewEvent(f"agent:{wanted.agent}", fact, _version(row, floor))]
+
+
+def _placed(wanted: Assignment, row: Agent | None) -> AgentAssigned:
+    workspace, node, role, priority = wanted.workspace, wanted.node, wanted.role, wanted.priority
+    if workspace is not None and (not workspace.startswith("/") or "\0" in workspace):
+        raise Invalid(f"workspace {shown(workspace)} is no absolute path")
+    if row is not None:
+        if row.type != wanted.type:
+            raise Refused(
+                f"agent {row.id} is of type {row.type}, not {wanted.type}", mend="choose another id with --name"
+            )
+        role = row.role if role is None else role
+        priority = row.priority if priority is None else priority
+        if workspace is None:
+            workspace, node = row.workspace, node or row.node
+    if workspace is not None and node is None:
+        raise Invalid(f"workspace {shown(workspace)} is on no node", mend="name it with --node")
+    if node is not None:
+        check_id(node, "node")
+    return AgentAssigned(
+        agent=wanted.agent,
+        type=wanted.type,
+        definition=wanted.definition,
+        workspace_root=wanted.workspace_root,
+        workspace=workspace,
+        role=role or "",
+        priority=3 if priority is None else priority,
+        node=node,
+    )
+
+
+def decide_stop(agent: str, row: Agent | None, reason: str = "", force: bool = False, floor: int = 0) -> list[NewEvent]:
+    """It takes no more work; its run is stopped, at once with force. Nothing where both are so. Raises NotFound."""
+    row = _known(agent, row)
+    if row.stopped and not row.run:
+        return []
+    return [NewEvent(f"agent:{agent}", AgentStopped(agent, reason, force), _version(row, floor))]
+
+
+def decide_restart(agent: str, row: Agent | None, floor: int = 0) -> list[NewEvent]:
+    """It takes work again. Raises NotFound."""
+    row = _known(agent, row)
+    return [NewEvent(f"agent:{agent}", AgentRestarted(agent), _version(row, floor))]
+
+
+def decide_reset(agent: str, row: Agent | None, snapshot: str | None = None, floor: int = 0) -> list[NewEvent]:
+    """Its workspace was made anew; the shell stopped it first. Raises NotFound; Refused while a run holds it."""
+    row = _known(agent, row)
+    if row.run:
+        raise Refused(f"agent {agent} runs task {row.task}", mend=f"stop it first: agent stop {agent}")
+    return [NewEvent(f"agent:{agent}", AgentReset(agent, snapshot), _version(row, floor))]
+
+
+def decide_health(
+    agent: str, row: Agent | None, failed: Sequence[str], reason: str = "", floor: int = 0
+) -> list[NewEvent]:
+    """The result of its checks, as an event where it differs from what is known. Raises NotFound."""
+    row = _known(agent, row)
+    if row.healthy == (not failed) and row.failed_checks == list(failed):
+        return []
+    fact = AgentHealthChanged(agent, not failed, tuple(failed), reason)
+    return [NewEvent(f"agent:{agent}", fact, _version(row, floor))]
+
+
+def _known(agent: str, row: Agent | None) -> Agent:
+    if row is None:
+        raise NotFound(f"there is no agent {shown(agent)}", mend="agent list shows all")
+    return row
+
+
+def _version(row: Agent | AgentType | None, floor: int) -> int:
+    return floor if row is None else max(row.version, floor)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 import msgspec
+
+from maestro.model.agent import Agent
+from maestro.model.events import Event, NewEvent, NodeHeld, NodeJoined, NodeLeft, NodeLost, NodeResumed
 
 
 class Node(msgspec.Struct, omit_defaults=True):
@@ -21,3 +26,67 @@ class Node(msgspec.Struct, omit_defaults=True):
     joined_at: int = 0
     changed_at: int = 0
     reason: str = ""
+
+    @property
+    def takes_work(self) -> bool:
+        """Whether runs may be released to it."""
+        return self.status == "up" and not self.held
+
+
+def evolve(row: Node | None, event: Event) -> Node | None:
+    """The node after the event, changed in place. A daemon's start does not end a hold: `node.resumed` does."""
+    fact = event.fact
+    if isinstance(fact, NodeJoined):
+        return _joined(row, fact, event)
+    if row is None:
+        return None
+    match fact:
+        case NodeHeld():
+            row.held, row.reason = True, fact.reason
+        case NodeResumed():
+            row.held, row.reason = False, fact.reason
+        case NodeLeft():
+            row.status, row.reason = "left", fact.reason
+        case NodeLost():
+            row.status, row.reason = "lost", fact.reason
+        case _:
+            return row
+    row.version, row.changed_at = event.seq, event.at
+    return row
+
+
+def _joined(row: Node | None, fact: NodeJoined, event: Event) -> Node:
+    return Node(
+        id=fact.node,
+        version=event.seq,
+        host=fact.host,
+        incarnation=fact.incarnation,
+        pid=fact.pid,
+        max_concurrent=fact.max_concurrent,
+        build=fact.build,
+        home=fact.home,
+        held=row is not None and row.held,
+        joined_at=event.at,
+        changed_at=event.at,
+    )
+
+
+def decide_hold(node: Node, reason: str) -> list[NewEvent]:
+    """Its queued tasks wait until it is resumed; nothing where they do already."""
+    return [] if node.held else [NewEvent(f"node:{node.id}", NodeHeld(node.id, reason), node.version)]
+
+
+def decide_resume(nodes: Mapping[str, Node], agents: Iterable[Agent], here: str, reason: str) -> list[NewEvent]:
+    """End the hold of every node that one of the agents needs: its own, or the caller's (`here`) where it has none.
+
+    At any version: two commands that resume a node at once are not in each other's way.
+    """
+    wanted = dict.fromkeys(agent.node or here for agent in agents)
+    return [
+        NewEvent(f"node:{name}", NodeResumed(name, reason)) for name in wanted if name in nodes and nodes[name].held
+    ]
+
+
+def decide_lost(node: Node, reason: str) -> list[NewEvent]:
+    """Its lease ran out; nothing where it is not up."""
+    return [NewEvent(f"node:{node.id}", NodeLost(node.id, reason), node.version)] if node.status == "up" else []

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 import msgspec
 
-from maestro.model.events import Text
+from maestro.model.errors import Invalid, NotFound
+from maestro.model.events import Event, NewEvent, StateDeleted, StateSet, Text
+from maestro.model.ids import check_text, shown
+
+TTL_DEFAULT: Final = "24h"
+TTL_DAYS_MAX: Final = 36_500
+_UNITS_MS: Final = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
+_TTL = re.compile(r"(\d{1,15})(ms|s|m|h|d|w)", re.ASCII)
 
 
 class StateKey(msgspec.Struct, omit_defaults=True):
@@ -16,3 +26,47 @@ class StateKey(msgspec.Struct, omit_defaults=True):
     set_at: int
     expires_at: int = 0
     actor: str = ""
+
+    def expired(self, now: int) -> bool:
+        """Whether its time to live is over at `now` (server ms)."""
+        return 0 < self.expires_at <= now
+
+
+def evolve(row: StateKey | None, event: Event) -> StateKey | None:
+    """The key after the event, None when it was deleted."""
+    match event.fact:
+        case StateSet(key, value, ttl_ms):
+            expires_at = 0 if ttl_ms is None else event.at + ttl_ms
+            return StateKey(key, event.seq, value, event.at, expires_at, event.actor)
+        case StateDeleted():
+            return None
+    return row
+
+
+def decide_set(key: str, value: Text, ttl: str = TTL_DEFAULT) -> list[NewEvent]:
+    """Set a key, whatever it was before: the last one wins. Raises Invalid."""
+    return [NewEvent(f"state:{check_key(key)}", StateSet(key, value, parse_ttl(ttl)))]
+
+
+def decide_delete(key: str, row: StateKey | None, now: int, floor: int = 0) -> list[NewEvent]:
+    """Delete a key. Raises Invalid; NotFound where it is not set or has expired."""
+    check_key(key)
+    if row is None or row.expired(now):
+        raise NotFound(f"there is no state key {shown(key)}", mend="state list shows all")
+    return [NewEvent(f"state:{key}", StateDeleted(key), max(row.version, floor))]
+
+
+def check_key(key: str) -> str:
+    """The key, if it can be one: printable, no newline, 1 to 512 bytes. Raises Invalid."""
+    return check_text(key, "state key")
+
+
+def parse_ttl(text: str) -> int | None:
+    """Milliseconds of a time to live such as `24h`, `30m`, `45s`, `7d`; None (for ever) for `0`. Raises Invalid."""
+    if text == "0":
+        return None
+    found = _TTL.fullmatch(text)
+    ttl_ms = int(found[1]) * _UNITS_MS[found[2]] if found else 0
+    if 0 < ttl_ms <= TTL_DAYS_MAX * _UNITS_MS["d"]:
+        return ttl_ms
+    raise Invalid(f"{shown(text)} is no time to live", mend="use for example 45s, 30m, 24h or 7d; 0 keeps it for ever")

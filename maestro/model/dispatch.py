@@ -1,0 +1,122 @@
+"""The commands on tasks: dispatch, cancel, retry. Each decides from rows that the shell has read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+
+import msgspec
+
+from maestro.model.agent import Agent
+from maestro.model.errors import Invalid, NotFound, Refused
+from maestro.model.events import NewEvent, TaskCancelRequested, TaskDispatched, TaskRetried
+from maestro.model.ids import check_id, check_priority, check_text, shown
+from maestro.model.node import Node, decide_resume
+from maestro.model.target import check_target, is_pool, targets_of
+from maestro.model.task import Task
+
+RETRIES_MAX = 1000
+TARGETS_MAX = 1000
+ON_LOST = ("retry", "fail")
+
+
+class Known(msgspec.Struct, frozen=True):
+    """What a dispatch must know.
+
+    agents: the named ones and every member of the named pools (all agents will do). tasks: which of the named
+    dependencies exist. existing: the task of that id, there already when a `--key` is used again. nodes, here: to end
+    the hold of the nodes that it needs; `here` is the caller's.
+    """
+
+    agents: Sequence[Agent]
+    tasks: Collection[str] = ()
+    existing: Task | None = None
+    nodes: Mapping[str, Node] = {}
+    here: str = ""
+    floor: int = 0
+
+
+def decide_dispatch(wanted: TaskDispatched, known: Known) -> list[NewEvent]:
+    """Queue a task; nothing where the same key made it before (then `known.existing` is the answer).
+
+    Raises Invalid; NotFound for a target that nobody is; Refused for one that is stopped or unhealthy (`forced`
+    overrides health) and for an unknown dependency.
+    """
+    _check_fields(wanted)
+    if known.existing is not None:
+        return []
+    if wanted.task in wanted.depends_on:
+        raise Refused(f"task {wanted.task} would depend on itself")
+    for dependency in wanted.depends_on:
+        if dependency not in known.tasks:
+            raise Refused(f"there is no task {shown(dependency)} to depend on", mend="task list shows all")
+    chosen = [agent for target in wanted.targets for agent in _able(target, known.agents, wanted.forced)]
+    fact = msgspec.structs.replace(wanted, depends_on=tuple(dict.fromkeys(wanted.depends_on)))
+    return [
+        NewEvent(f"task:{wanted.task}", fact, known.floor),
+        *decide_resume(known.nodes, chosen, known.here, f"task {wanted.task} was dispatched"),
+    ]
+
+
+def _check_fields(wanted: TaskDispatched) -> None:
+    check_id(wanted.task, "task")
+    if not 0 < len(wanted.targets) <= TARGETS_MAX:
+        raise Invalid(f"{len(wanted.targets)} targets", mend=f"name 1 to {TARGETS_MAX} with --to")
+    for target in wanted.targets:
+        check_target(target)
+    if len(set(wanted.targets)) < len(wanted.targets):
+        twice = next(target for target in wanted.targets if wanted.targets.count(target) > 1)
+        raise Invalid(f"target {shown(twice)} is named twice")
+    check_priority(wanted.priority)
+    timeout_s = wanted.timeout_s
+    if timeout_s is not None and not (math.isfinite(timeout_s) and timeout_s > 0):
+        raise Invalid(f"timeout {timeout_s} is out of range", mend="use seconds, more than 0")
+    if not 0 <= wanted.retries <= RETRIES_MAX:
+        raise Invalid(f"retries {wanted.retries} is out of range", mend=f"use 0 to {RETRIES_MAX}")
+    if wanted.on_lost not in ON_LOST:
+        raise Invalid(f"on_lost {shown(wanted.on_lost)} is unknown", mend="use retry or fail")
+    if wanted.key is not None:
+        check_text(wanted.key, "key")
+
+
+def _able(target: str, agents: Sequence[Agent], forced: bool) -> list[Agent]:
+    """The agents behind a target that could take it now."""
+    matching = [agent for agent in agents if target in targets_of(agent)]
+    if not matching:
+        what = "no agent matches" if is_pool(target) else "there is no agent"
+        raise NotFound(f"{what} {shown(target)}", mend="agent list shows all, agent assign makes one")
+    started = [agent for agent in matching if not agent.stopped]
+    able = [agent for agent in started if agent.healthy or forced]
+    if able or forced:
+        return able or matching
+    if is_pool(target):
+        raise Refused(f"no agent of {shown(target)} is healthy", mend="agent list shows why; --force overrides health")
+    agent = matching[0]
+    if agent.stopped:
+        raise Refused(f"agent {agent.id} is stopped", mend=f"agent restart {agent.id}")
+    checks = ", ".join(agent.failed_checks) or agent.reason or "health"
+    raise Refused(f"agent {agent.id} is unhealthy: {checks} failed", mend=f"agent health {agent.id}; --force overrides")
+
+
+def decide_cancel(task: str, row: Task | None, reason: str = "", floor: int = 0) -> list[NewEvent]:
+    """Ask for its end; nothing where that was asked before. Raises NotFound; Refused when it has finished."""
+    row = _known(task, row)
+    if not row.open:
+        raise Refused(f"task {task} has finished: {row.status}")
+    if row.cancel is not None:
+        return []
+    return [NewEvent(f"task:{task}", TaskCancelRequested(task, reason), max(row.version, floor))]
+
+
+def decide_retry(task: str, row: Task | None, floor: int = 0) -> list[NewEvent]:
+    """Queue a finished task again. Raises NotFound; Refused while it is open."""
+    row = _known(task, row)
+    if row.open:
+        raise Refused(f"task {task} has not finished: {row.status}", mend=f"task cancel {task} ends it")
+    return [NewEvent(f"task:{task}", TaskRetried(task), max(row.version, floor))]
+
+
+def _known(task: str, row: Task | None) -> Task:
+    if row is None:
+        raise NotFound(f"there is no task {shown(task)}", mend="task list shows all")
+    return row

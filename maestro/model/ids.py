@@ -1,0 +1,41 @@
+"""Names that users choose and ids that subjects are made of: one rule for all, checked wherever a command decides."""
+
+from __future__ import annotations
+
+import re
+
+from maestro.model.errors import Invalid
+
+ID_CHARS_MAX = 64
+TEXT_BYTES_MAX = 512
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def check_id(value: str, what: str) -> str:
+    """The value, if it can be an id. what: `agent`, `task`, `type` or `node`, for the message. Raises Invalid."""
+    if _ID.fullmatch(value):
+        return value
+    raise Invalid(
+        f"{shown(value)} is no {what} id",
+        mend=f"use 1 to {ID_CHARS_MAX} letters, digits, '.', '_' or '-', beginning with a letter or digit",
+    )
+
+
+def check_text(value: str, what: str) -> str:
+    """The value, if it is a line of printable text of at most 512 bytes that is not empty. Raises Invalid."""
+    if value and value.isprintable() and len(value.encode("utf-8", "surrogatepass")) <= TEXT_BYTES_MAX:
+        return value
+    raise Invalid(f"{shown(value)} is no {what}", mend=f"use one printable line of 1 to {TEXT_BYTES_MAX} bytes")
+
+
+def check_priority(value: int | None) -> int | None:
+    """The value, if it is None or 1 (most urgent) to 5. Raises Invalid."""
+    if value is None or (1 <= value <= 5 and not isinstance(value, bool)):
+        return value
+    raise Invalid(f"priority {value} is out of range", mend="use 1 (most urgent) to 5")
+
+
+def shown(value: str) -> str:
+    """The value as it can stand in a one-line message: quoted, escaped, shortened."""
+    text = ascii(value)
+    return text if len(text) <= ID_CHARS_MAX + 16 else f"{text[:ID_CHARS_MAX]}...'"

@@ -1,0 +1,56 @@
+"""How runs end, which ends are tried again, and what they make of their task.
+
+A run's outcome says why it ended; a task's status is what remains of it for a reader. The worst outcome of a task's
+slots is the task's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+LOSSES_MAX = 3
+"""A run that the infrastructure lost is run again this often; then the slot is parked."""
+
+RETRIED = frozenset({"exit", "agent_error", "refused", "no_output", "stalled", "timeout", "oom", "isolation"})
+"""The agent's own failures: tried again as often as the task's `retries` says. The others would fail the same way."""
+
+MOVES_ON = frozenset({"oom", "isolation"})
+"""Failures after which a pool tries another of its agents, without being asked for retries."""
+
+SEVERITY: tuple[str, ...] = (
+    "ok",
+    "skipped",
+    "cancelled",
+    "timeout",
+    "no_output",
+    "refused",
+    "stalled",
+    "exit",
+    "agent_error",
+    "budget",
+    "oom",
+    "isolation",
+    "wrong_mode",
+    "template",
+    "spawn_error",
+    "lost",
+    "parked",
+)
+"""All outcomes, the best first."""
+
+STATUSES = {"ok": "completed", "skipped": "skipped", "cancelled": "cancelled", "timeout": "timed_out"}
+"""The status that an outcome makes of a task; every other outcome makes it `failed`."""
+
+FINISHED = frozenset({"completed", "failed", "cancelled", "timed_out", "skipped"})
+
+_RANK = {outcome: rank for rank, outcome in enumerate(SEVERITY)}
+
+
+def worst(outcomes: Iterable[str]) -> str:
+    """The worst of one or more outcomes; one that is not in the list is worse than all."""
+    return max(outcomes, key=lambda outcome: _RANK.get(outcome, len(_RANK)))
+
+
+def status_of(outcome: str) -> str:
+    """The status of a task whose worst outcome this is."""
+    return STATUSES.get(outcome, "failed")
