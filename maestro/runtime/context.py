@@ -1,0 +1,197 @@
+"""What a handler works with: the store behind its gateway, the views, and the daemon where there is one."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import trio
+
+from maestro.config import Settings
+from maestro.model.errors import Conflict, MaestroError, NotFound
+from maestro.model.events import BlobRef, NewEvent, Text
+from maestro.runtime import protocol as p
+from maestro.runtime.ids import new_id
+from maestro.store.contract import Append, Committed, Fence, Hint, Rejected, Store
+from maestro.store.gateway import Gateway
+from projections.reading import Views
+
+if TYPE_CHECKING:
+    from maestro.runtime.server import Handler
+
+INLINE_BYTES_MAX = 16 * 1024
+RESULT_INLINE_BYTES_MAX = 1024
+TRIES_MAX = 8
+
+
+class Daemon(Protocol):
+    """What handlers ask of this node's daemon."""
+
+    def running(self) -> int:
+        """How many runs are on here."""
+
+    def drain(self, reason: str) -> None:
+        """Claim nothing more; start anew when the last run has ended."""
+
+    def stop(self) -> None:
+        """End the daemon in order."""
+
+    def tasks_here(self) -> list[str]:
+        """Ids of the tasks that run here."""
+
+    def stop_runs(self, reason: str, grace_s: float) -> None:
+        """Stop every run that is on here: SIGTERM, and SIGKILL after the grace."""
+
+    async def changed(self, after: int) -> None:
+        """Return when the log has grown behind `after`."""
+
+    async def run_gone(self, agent: str) -> None:
+        """Return when no run of that agent ("": of any) is on here."""
+
+
+class Context:
+    """One per server: the daemon's, or that of a command which runs without one."""
+
+    def __init__(self, settings: Settings, node: str, store: Store, gateway: Gateway) -> None:
+        self.settings = settings
+        self.node = node
+        self.store = store
+        self.gateway = gateway
+        self.views = Views(store)
+        self.daemon: Daemon | None = None
+        self.handlers: dict[type[p.Command], Handler] = {}
+        self.stop_store = False
+
+    @property
+    def folds(self) -> str:
+        """Identifies the fold versions of this build, for the handshake."""
+        from projections.projector import FOLDS
+
+        return FOLDS
+
+    def handler(self, command: type[Any]) -> Handler:
+        """The one handler of a command."""
+        return self.handlers[command]
+
+    def running(self) -> int:
+        """Runs on at this node's daemon, 0 without one."""
+        return self.daemon.running() if self.daemon else 0
+
+    def drain(self, reason: str) -> None:
+        """See Daemon.drain."""
+        if self.daemon:
+            self.daemon.drain(reason)
+
+    def notices(self, caller: p.Caller) -> list[str]:
+        """What the caller should know: limits in its environment that differ from those of this daemon."""
+        if self.daemon is None:
+            return []
+        mine = str(self.settings.max_concurrent)
+        theirs = caller.env.get("MAESTRO_MAX_CONCURRENT", mine)
+        if theirs == mine:
+            return []
+        return [f"MAESTRO_MAX_CONCURRENT is {theirs} here but {mine} at this node's daemon, which counts until it is restarted"]
+
+    async def read(self, query: Callable[..., Any], *args: Any, **named: Any) -> Any:
+        """Run a synchronous store or view query in a thread."""
+        return await self.gateway.call(lambda: query(*args, **named))
+
+    async def append(
+        self, events: Sequence[NewEvent], actor: str, cause: str, hints: Sequence[Hint] = (), fence: Fence | None = None
+    ) -> Committed | Rejected:
+        """Append, and say what became of it."""
+        return await self.gateway.append(Append(tuple(events), actor, cause, tuple(hints), fence))
+
+    async def decide(
+        self, call: Call, decision: Callable[[], Awaitable[Sequence[NewEvent]]]
+    ) -> Committed | None:
+        """Read, decide, append; again where somebody else was first. None when there was nothing to append.
+
+        `decision` reads anew on each call. Raises what it raises, and Conflict after TRIES_MAX lost races.
+        """
+        for _ in range(TRIES_MAX):
+            events = await decision()
+            if not events:
+                return None
+            result = await self.append(events, call.caller.actor, call.cause)
+            if isinstance(result, Committed):
+                return result
+        raise Conflict("others keep changing the same subject", mend="try again")
+
+    async def changed(self, after: int) -> None:
+        """Wait until the log has grown behind `after`."""
+        if self.daemon:
+            await self.daemon.changed(after)
+            return
+        while not await self.gateway.call(lambda: self.store.log.follow(after, 1, 500)):
+            await trio.lowlevel.checkpoint()
+
+    async def text(self, value: Text) -> str:
+        """The content of a text, fetched where it is a blob. Raises NotFound when the blob is gone."""
+        if isinstance(value, str):
+            return value
+        data = await self.gateway.call(self.store.blobs.get, value.blob)
+        if data is None:
+            raise NotFound(f"the blob {value.blob} is not in the store")
+        return bytes(data).decode("utf-8", "replace")
+
+    async def keep(self, value: str, inline_bytes_max: int = INLINE_BYTES_MAX) -> Text:
+        """A text as an event carries it: inline, or put into the blobs first."""
+        data = value.encode("utf-8", "surrogateescape")
+        if len(data) <= inline_bytes_max:
+            return value
+        return BlobRef(await self.gateway.call(self.store.blobs.put, data), len(data))
+
+
+class Call:
+    """One command being carried out: who asked, how to answer, and under which cause its events stand."""
+
+    def __init__(
+        self, context: Context, caller: p.Caller, send: Callable[[p.ServerFrame], Awaitable[None]]
+    ) -> None:
+        self.context = context
+        self.caller = caller
+        self.cause = f"cmd:{new_id()}"
+        self.interrupted = False
+        self.afterwards: list[Callable[[], None]] = []
+        self._send = send
+        self._interrupt: Callable[[], Awaitable[str]] | None = None
+
+    async def note(self, text: str, level: str = "info") -> None:
+        """A line for stderr."""
+        await self._send(p.Note(text, level))
+
+    async def item(self, row: Any) -> None:
+        """A row of the answer."""
+        await self._send(p.Item(row))
+
+    async def output(self, text: str) -> None:
+        """Raw text for stdout."""
+        await self._send(p.Output(text))
+
+    def when_interrupted(self, action: Callable[[], Awaitable[str]]) -> None:
+        """What to do on Ctrl-C; it returns the line that the user sees."""
+        self._interrupt = action
+
+    def then(self, action: Callable[[], None]) -> None:
+        """Do this once the answer is sent."""
+        self.afterwards.append(action)
+
+    async def on_interrupt(self) -> str:
+        """Carry out what `when_interrupted` left."""
+        if self._interrupt is None:
+            return "interrupted"
+        try:
+            return await self._interrupt()
+        except MaestroError as error:
+            return error.line()
+
+
+def local_actor() -> str:
+    """Who a client of this machine is: `cli:<user>`."""
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (KeyError, OSError):
+        return f"cli:{os.getuid()}"

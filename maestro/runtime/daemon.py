@@ -1,0 +1,228 @@
+"""The daemon of a node: follower, scheduler, worker, health and the socket, under one nursery.
+
+One a MAESTRO_HOME, held by a lock. It ends by `shutdown`, a signal, or an error that makes going on unsafe; it
+starts anew, in place, when a client of another build asks for it and the last run has ended.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import IO
+
+import trio
+
+from maestro import __version__
+from maestro.config import Settings
+from maestro.model.errors import MaestroError, Refused, StoreUnsafe
+from maestro.model.events import NewEvent, NodeJoined, NodeLeft
+from maestro.runtime import janitor
+from maestro.runtime.clock import Clock
+from maestro.runtime.context import Context
+from maestro.runtime.follower import Follower
+from maestro.runtime.health import Health
+from maestro.runtime.ids import new_id
+from maestro.runtime.launching import Launcher
+from maestro.runtime.logs import log, start_logging
+from maestro.runtime.opening import open_context
+from maestro.runtime.recovery import recover
+from maestro.runtime.scheduling import LEASE, Scheduler
+from maestro.runtime.sockets import listen_admin
+from maestro.runtime.worker import Worker
+from maestro.store import choice, server
+from projections.projector import Projector
+
+WARM_EVERY_S = 0.25
+
+
+class NodeDaemon:
+    """What handlers see of the daemon; see context.Daemon."""
+
+    def __init__(self, context: Context, worker: Worker, follower: Follower) -> None:
+        self.context = context
+        self.worker = worker
+        self.follower = follower
+        self.ending = trio.Event()
+        self.start_anew = False
+
+    def running(self) -> int:
+        """How many runs are on here."""
+        return len(self.worker.runs)
+
+    def drain(self, reason: str) -> None:
+        """Claim nothing more; start anew when the last run has ended."""
+        if not self.worker.draining:
+            log.info("draining: %s", reason)
+            self.worker.draining = True
+            self.start_anew = True
+
+    def stop(self) -> None:
+        """End in order."""
+        self.ending.set()
+
+    def tasks_here(self) -> list[str]:
+        """Ids of the tasks that run here."""
+        return sorted({running.task_id for running in self.worker.runs.values()})
+
+    def stop_runs(self, reason: str, grace_s: float) -> None:
+        """Stop every run that is on here."""
+        self.worker.stop_all(reason, force=False, grace_s=grace_s)
+
+    async def changed(self, after: int) -> None:
+        """Return when the log has grown behind `after`."""
+        await self.follower.changed(after)
+
+    async def run_gone(self, agent: str) -> None:
+        """Return when no run of that agent ("": of any) is on here."""
+        await self.worker.empty(agent)
+
+    async def end_when_drained(self) -> None:
+        """Set `ending` once a drain has run dry."""
+        while not (self.worker.draining and self.start_anew and not self.worker.runs):
+            await trio.sleep(0.1)
+        self.ending.set()
+
+
+def main(settings: Settings) -> int:
+    """Run this node's daemon in the foreground; its exit code."""
+    start_logging(settings.log_level)
+    try:
+        lock = _lock(settings.home)
+        start_anew = trio.run(_main, settings)
+    except MaestroError as error:
+        log.error(error.line())
+        return error.exit_code
+    except BaseExceptionGroup as group:
+        return _report(group)
+    if start_anew:
+        lock.close()
+        os.execv(sys.executable, [sys.executable, "-m", "maestro", "worker"])
+    return 0
+
+
+def _report(group: BaseExceptionGroup[BaseException]) -> int:
+    known = group.subgroup(MaestroError)
+    if known is None:
+        log.error("the daemon ends by a defect", exc_info=group)
+        return 1
+    while isinstance(known, BaseExceptionGroup):
+        known = known.exceptions[0]
+    assert isinstance(known, MaestroError)
+    log.error(known.line())
+    return known.exit_code
+
+
+def _lock(home: Path) -> IO[str]:
+    lock = (home / "daemon.lock").open("a+")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise Refused("this node's daemon is running already", str(home)) from None
+    return lock
+
+
+async def _main(settings: Settings) -> bool:
+    async with open_context(settings) as context:
+        incarnation = new_id()
+        clock = Clock()
+        await context.gateway.call(clock.measure, context.store.now)
+        follower = Follower(context.store, context.views)
+        launcher = Launcher()
+        await launcher.start()
+        worker = Worker(context, follower, launcher, clock)
+        daemon = NodeDaemon(context, worker, follower)
+        context.daemon = daemon
+        await follower.load()
+        await trio.to_thread.run_sync(janitor.sweep, settings.home)
+        await _join(context, follower, incarnation)
+        await recover(context, follower)
+        try:
+            await _live(daemon, launcher, clock, incarnation)
+        finally:
+            with trio.CancelScope(shield=True), trio.move_on_after(10):
+                await _leave(context, launcher, incarnation)
+    if context.stop_store:
+        await trio.to_thread.run_sync(server.stop, settings.home)
+    return daemon.start_anew
+
+
+async def _live(daemon: NodeDaemon, launcher: Launcher, clock: Clock, incarnation: str) -> None:
+    context, follower = daemon.context, daemon.follower
+    holder = f"{context.node}:{incarnation}"
+    scheduler = Scheduler(context.store, context.gateway, follower, clock, holder)
+    health = Health(context, daemon.worker, follower, clock)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(launcher.watch)
+        nursery.start_soon(follower.run)
+        nursery.start_soon(scheduler.run)
+        nursery.start_soon(daemon.worker.run)
+        nursery.start_soon(health.run)
+        nursery.start_soon(_keep_warm, context)
+        nursery.start_soon(_watch_lineage, context)
+        nursery.start_soon(_listen_signals, daemon)
+        nursery.start_soon(daemon.end_when_drained)
+        await nursery.start(listen_admin, context, launcher)
+        log.info("node %s is up, namespace %s", context.node, context.settings.namespace)
+        await daemon.ending.wait()
+        daemon.worker.draining = True
+        daemon.worker.stop_all("the daemon stops", force=False)
+        with trio.move_on_after(30):
+            await daemon.worker.empty()
+        context.store.log.wake()
+        nursery.cancel_scope.cancel()
+
+
+async def _join(context: Context, follower: Follower, incarnation: str) -> None:
+    """Become a member, and take over what this node's earlier daemon (dead: we hold its lock) still held."""
+    earlier = follower.plan.nodes.get(context.node)
+    if earlier is not None:
+        holder = f"{earlier.id}:{earlier.incarnation}"
+        await context.gateway.call(context.store.work.lease_drop, LEASE, holder)
+    joined = NodeJoined(
+        context.node,
+        socket.gethostname(),
+        incarnation,
+        os.getpid(),
+        context.settings.max_concurrent,
+        __version__,
+        str(context.settings.home),
+    )
+    event = NewEvent(f"node:{context.node}", joined)
+    await context.append([event], f"node:{context.node}", f"incarnation:{incarnation}")
+
+
+async def _leave(context: Context, launcher: Launcher, incarnation: str) -> None:
+    await launcher.stop()
+    event = NewEvent(f"node:{context.node}", NodeLeft(context.node, "stopped"))
+    await context.append([event], f"node:{context.node}", f"incarnation:{incarnation}")
+    holder = f"{context.node}:{incarnation}"
+    await context.gateway.call(context.store.work.lease_drop, LEASE, holder)
+    await context.gateway.call(context.store.work.lease_drop, f"node:{context.node}", context.node)
+
+
+async def _keep_warm(context: Context) -> None:
+    """Advance the views now and then, so that the first reader finds little to do."""
+    projector = Projector(context.store)
+    while True:
+        try:
+            await context.gateway.call(projector.catch_up)
+        except MaestroError as error:
+            log.warning("views: %s", error.line())
+        await trio.sleep(WARM_EVERY_S)
+
+
+async def _watch_lineage(context: Context) -> None:
+    """A log that is not the one we know ends the daemon: going on would fork history."""
+    error = await context.gateway.broken()
+    raise StoreUnsafe(error.what, error.where, error.mend)
+
+
+async def _listen_signals(daemon: NodeDaemon) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as received:
+        async for number in received:
+            log.info("signal %d: stopping", number)
+            daemon.stop()

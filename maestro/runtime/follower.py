@@ -1,0 +1,97 @@
+"""The daemon's tail of the log: it keeps the plan current and wakes whoever waits for news.
+
+Scheduler, worker and waiting commands all hear of an event here, once, in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+
+from maestro.model.errors import MaestroError, StoreAway
+from maestro.model import task
+from maestro.model.events import Event, RestoreDone, TaskFinished, Unrecognised
+from maestro.model.schedule import Plan
+from maestro.model.task import Task
+from maestro.runtime.logs import log
+from maestro.store.contract import Store
+from projections.reading import Views
+
+EVENTS_A_READ = 1000
+BLOCK_MS = 2000
+AWAY_RETRY_S = 0.2
+FINISHED_MAX = 1000
+
+
+class Follower:
+    """Reads the log behind the views' checkpoint and folds it into the plan.
+
+    stopped: why it can go no further (an event of a later build), or "". finished: the tasks that ended last, so that
+    whoever waits for one need not ask the views.
+    """
+
+    def __init__(self, store: Store, views: Views) -> None:
+        self.plan = Plan()
+        self.seq = 0
+        self.stopped = ""
+        self.finished: dict[str, Task] = {}
+        self._store = store
+        self._views = views
+        self._waiting = trio.lowlevel.ParkingLot()
+        self._listeners: list[Callable[[Event], None]] = []
+        self._thread = trio.CapacityLimiter(2)
+
+    def listen(self, listener: Callable[[Event], None]) -> None:
+        """Call `listener` with each event after it is in the plan. It must not block."""
+        self._listeners.append(listener)
+
+    async def load(self) -> None:
+        """Load the plan from the views: cost O(open tasks), not O(history)."""
+        plan, seq = await trio.to_thread.run_sync(self._views.plan, limiter=self._thread)
+        self.plan, self.seq = plan, seq
+
+    async def run(self) -> None:
+        """Follow for ever. Store outages are waited out; raises what tells that the log is not ours any more."""
+        while not self.stopped:
+            try:
+                events = await trio.to_thread.run_sync(
+                    self._store.log.follow, self.seq, EVENTS_A_READ, BLOCK_MS, limiter=self._thread
+                )
+            except StoreAway as error:
+                log.warning("following: %s", error.line())
+                await trio.sleep(AWAY_RETRY_S)
+                continue
+            await self._take(events)
+
+    async def _take(self, events: list[Event]) -> None:
+        for event in events:
+            if isinstance(event.fact, Unrecognised):
+                self.stopped = f"event {event.seq} is of the unknown type {event.fact.name}: update this node"
+                log.error(self.stopped)
+                break
+            if isinstance(event.fact, RestoreDone):
+                await self.load()
+            elif event.seq > self.seq:
+                self._apply(event)
+            for listener in self._listeners:
+                listener(event)
+        if events:
+            self._waiting.unpark_all()
+
+    def _apply(self, event: Event) -> None:
+        fact = event.fact
+        row = self.plan.tasks.get(fact.task) if isinstance(fact, TaskFinished) else None
+        self.plan.apply(event)
+        self.seq = event.seq
+        if row is not None and (ended := task.evolve(row, event)) is not None:
+            self.finished[ended.id] = ended
+            if len(self.finished) > FINISHED_MAX:
+                del self.finished[next(iter(self.finished))]
+
+    async def changed(self, after: int) -> None:
+        """Return when the plan is behind no event up to `after` + 1."""
+        while self.seq <= after:
+            if self.stopped:
+                raise MaestroError(self.stopped)
+            await self._waiting.park()

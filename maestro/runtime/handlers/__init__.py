@@ -1,0 +1,35 @@
+"""One handler for each command, found by the command's struct."""
+
+from __future__ import annotations
+
+from maestro.runtime import protocol as p
+from maestro.runtime.handlers import (
+    agents,
+    dispatching,
+    doctor,
+    events,
+    health,
+    nodes,
+    queues,
+    replays,
+    states,
+    stores,
+    tasks,
+    workspaces,
+)
+from maestro.runtime.server import Handler
+
+HANDLERS: dict[type[p.Command], Handler] = {
+    **agents.HANDLERS,
+    **dispatching.HANDLERS,
+    **doctor.HANDLERS,
+    **events.HANDLERS,
+    **health.HANDLERS,
+    **nodes.HANDLERS,
+    **queues.HANDLERS,
+    **replays.HANDLERS,
+    **states.HANDLERS,
+    **stores.HANDLERS,
+    **tasks.HANDLERS,
+    **workspaces.HANDLERS,
+}

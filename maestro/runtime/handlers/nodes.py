@@ -1,0 +1,90 @@
+"""`up`, `shutdown`, `node list`: this node's daemon, and the others of the namespace."""
+
+from __future__ import annotations
+
+import trio
+
+from maestro.model.events import NewEvent, NodeHeld, NodeResumed, TaskCancelRequested
+from maestro.model.node import Node
+from maestro.runtime import protocol as p
+from maestro.runtime.context import Call, Context
+from maestro.runtime.rows import node_row
+from maestro.runtime.server import Handler
+from maestro.workspaces import cleaning
+
+KILL_S = 5.0
+
+
+async def resume(call: Call, reason: str) -> None:
+    """Let a node that was shut down take work again; nothing where it is not held."""
+    context = call.context
+    node: Node | None = await context.read(context.views.node, context.node)
+    if node is not None and node.held:
+        event = NewEvent(f"node:{node.id}", NodeResumed(node.id, reason))
+        await context.append([event], call.caller.actor, call.cause)
+
+
+async def up(call: Call, command: p.Up) -> p.Done:
+    """The daemon is up (the client started it, or it ran already): say so, and end a hold."""
+    await resume(call, "up")
+    rows = await _rows(call.context)
+    return p.Done(next(row for row in rows if row["id"] == call.context.node))
+
+
+async def list_nodes(call: Call, command: p.NodeList) -> p.Done:
+    """All nodes, with what runs there."""
+    for row in await _rows(call.context):
+        await call.item(row)
+    return p.Done()
+
+
+async def _rows(context: Context) -> list[dict[str, object]]:
+    nodes = await context.read(context.views.nodes)
+    running: dict[str, int] = {}
+    for task in await context.read(context.views.open_tasks):
+        for slot in task.slots:
+            if slot.status == "running" and slot.runs[-1].node:
+                node = slot.runs[-1].node
+                running[node] = running.get(node, 0) + 1
+    rows = []
+    for node in nodes:
+        holder = await context.gateway.call(context.store.work.lease_holder, f"node:{node.id}")
+        rows.append(node_row(node, holder is not None, running.get(node.id, 0)))
+    return rows
+
+
+async def shutdown(call: Call, command: p.Shutdown) -> p.Done:
+    """Hold the node, cancel what runs here, wait, kill, clean, then stop the daemon and the embedded store."""
+    context = call.context
+    held = NewEvent(f"node:{context.node}", NodeHeld(context.node, "shutdown"))
+    await context.append([held], call.caller.actor, call.cause)
+    cancelled = await _cancel_here(call, command.grace_s)
+    cleaned: list[str] = []
+    if not command.keep:
+        settings = context.settings
+        days = settings.snapshot_retention_days
+        cleaned = await trio.to_thread.run_sync(cleaning.clean_expired, settings.workspace_root, days)
+    context.stop_store = True
+    if context.daemon:
+        call.then(context.daemon.stop)
+    return p.Done(
+        {"node": context.node, "cancelled": cancelled, "cleaned": cleaned, "daemon": context.daemon is not None}
+    )
+
+
+async def _cancel_here(call: Call, grace_s: float) -> list[str]:
+    """Cancel the tasks that run on this node, and return when nothing runs here any more."""
+    context = call.context
+    if context.daemon is None:
+        return []
+    tasks = context.daemon.tasks_here()
+    for task in tasks:
+        event = NewEvent(f"task:{task}", TaskCancelRequested(task, "shutdown"))
+        await context.append([event], call.caller.actor, call.cause)
+    context.daemon.stop_runs("shutdown", grace_s)
+    with trio.move_on_after(grace_s + KILL_S):
+        await context.daemon.run_gone("")
+    return tasks
+
+
+HANDLERS: dict[type[p.Command], Handler] = {p.Up: up, p.NodeList: list_nodes, p.Shutdown: shutdown}

@@ -1,0 +1,31 @@
+"""Logging of the daemon: to stderr, one JSON line each where stderr is no terminal."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import logging
+import sys
+
+log = logging.getLogger("maestro")
+
+LEVELS = {"DEBUG": logging.DEBUG, "INFO": logging.INFO, "WARN": logging.WARNING, "ERROR": logging.ERROR}
+
+
+class _JsonLines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        at = datetime.datetime.fromtimestamp(record.created, datetime.UTC).isoformat(timespec="milliseconds")
+        line = {"at": at.replace("+00:00", "Z"), "level": record.levelname, "message": record.getMessage()}
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=True)
+
+
+def start_logging(level: str) -> None:
+    """Log to stderr from `level` (DEBUG, INFO, WARN, ERROR) on."""
+    handler = logging.StreamHandler(sys.stderr)
+    plain = logging.Formatter("maestro: %(levelname)s %(message)s")
+    handler.setFormatter(plain if sys.stderr.isatty() else _JsonLines())
+    log.handlers[:] = [handler]
+    log.setLevel(LEVELS.get(level, logging.INFO))
+    log.propagate = False

@@ -1,0 +1,49 @@
+"""From settings to a context: the store that was chosen, found safe, behind a gateway."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import trio
+
+from maestro.config import Settings
+from maestro.model.errors import StoreUnsafe
+from maestro.runtime.context import Context
+from maestro.runtime.handlers import HANDLERS
+from maestro.runtime.node import node_id
+from maestro.store import choice, safety
+from maestro.store.contract import Store
+from maestro.store.gateway import Gateway
+from maestro.store.opening import open_redis
+
+
+def open_store(settings: Settings) -> Store:
+    """The store of these settings, started where it is the embedded one.
+
+    Raises StoreAway where it cannot be reached, StoreUnsafe where its settings would lose acknowledged events.
+    """
+    chosen = choice.choose(settings)
+    store = open_redis(choice.ensure(settings, chosen), settings.namespace)
+    try:
+        for check in safety.checks(store.describe(), chosen.kind):
+            if check.level == "refuse" and not check.ok:
+                raise StoreUnsafe(f"the store is unsafe: {check.detail}", mend=check.remedy)
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+@asynccontextmanager
+async def open_context(settings: Settings) -> AsyncIterator[Context]:
+    """A context over the store; closed at the end."""
+    store = await trio.to_thread.run_sync(open_store, settings)
+    try:
+        async with Gateway(store) as gateway:
+            context = Context(settings, node_id(settings.home), store, gateway)
+            context.handlers = HANDLERS
+            yield context
+    finally:
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(store.close)

@@ -1,0 +1,143 @@
+"""Rows as every client shows them: JSON-ready, times in RFC 3339 UTC, durations in seconds."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+from maestro.model.agent import Agent
+from maestro.model.events import BlobRef, Text
+from maestro.model.node import Node
+from maestro.model.state import StateKey
+from maestro.model.task import Run, Slot, Task
+
+Row = dict[str, Any]
+
+
+def when(at_ms: int) -> str | None:
+    """RFC 3339 with milliseconds, None for 0."""
+    if not at_ms:
+        return None
+    moment = datetime.datetime.fromtimestamp(at_ms / 1000, datetime.UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def agent_row(agent: Agent, sample: dict[str, str] | None = None, now: int = 0) -> Row:
+    """An agent. sample: its last heartbeat, None where there is none any more."""
+    row: Row = {
+        "id": agent.id,
+        "type": agent.type,
+        "state": agent.state,
+        "role": agent.role or None,
+        "priority": agent.priority,
+        "workspace": agent.workspace,
+        "node": agent.node,
+        "task": agent.task or None,
+        "run": agent.run or None,
+        "healthy": agent.healthy,
+        "reason": agent.reason or None,
+        "last_task": agent.last_task or None,
+        "runs": agent.runs,
+        "heartbeat_age_s": None,
+        "assigned_at": when(agent.assigned_at),
+    }
+    if sample and "at" in sample:
+        row["heartbeat_age_s"] = round(max(0, now - int(sample["at"])) / 1000, 1)
+        row["memory_bytes"] = int(sample.get("memory_bytes", 0))
+        row["cpu_percent"] = float(sample.get("cpu_percent", 0))
+    return row
+
+
+def task_row(task: Task) -> Row:
+    """A task with its runs."""
+    runs = [_run_row(slot, run) for slot in task.slots for run in slot.runs]
+    return {
+        "id": task.id,
+        "status": task.status,
+        "outcome": task.outcome or None,
+        "exit_code": task.exit_code,
+        "source": task.source or None,
+        "reason": task.reason or None,
+        "title": task.title,
+        "targets": [slot.target for slot in task.slots],
+        "agents": sorted({run["agent"] for run in runs}),
+        "priority": task.priority,
+        "depends_on": task.depends_on,
+        "retries": task.retries,
+        "timeout_s": task.timeout_s,
+        "key": task.key,
+        "cancel_requested": task.cancel,
+        "actor": task.actor,
+        "dispatched_at": when(task.dispatched_at),
+        "started_at": when(task.started_at),
+        "finished_at": when(task.finished_at),
+        "duration_s": _seconds(task.finished_at - task.started_at) if task.finished_at and task.started_at else None,
+        "usage": {
+            "input_tokens": sum(run["usage"]["input_tokens"] for run in runs),
+            "output_tokens": sum(run["usage"]["output_tokens"] for run in runs),
+            "cost": sum(run["usage"]["cost"] for run in runs),
+        },
+        "runs": runs,
+    }
+
+
+def _run_row(slot: Slot, run: Run) -> Row:
+    return {
+        "id": run.id,
+        "target": slot.target,
+        "agent": run.agent,
+        "node": run.node,
+        "attempt": run.attempt,
+        "status": run.status,
+        "outcome": run.outcome or None,
+        "exit_code": run.exit_code,
+        "signal": run.signal,
+        "source": run.source or None,
+        "evidence": run.evidence or None,
+        "result": text_row(run.result),
+        "session": run.session or None,
+        "released_at": when(run.released_at),
+        "started_at": when(run.started_at),
+        "ended_at": when(run.ended_at),
+        "duration_s": _seconds(run.duration_ms) if run.ended_at else None,
+        "workspace": run.workspace or None,
+        "log": f"{run.folder}/agent.log" if run.folder else None,
+        "usage": {"input_tokens": run.input_tokens, "output_tokens": run.output_tokens, "cost": run.cost},
+    }
+
+
+def text_row(text: Text) -> Any:
+    """A text inline, or where it is: {blob, size}."""
+    return {"blob": text.blob, "size": text.size} if isinstance(text, BlobRef) else text or None
+
+
+def state_row(row: StateKey, value: str) -> Row:
+    """A key of the shared state; value: its text, fetched."""
+    return {
+        "key": row.key,
+        "value": value,
+        "set_at": when(row.set_at),
+        "expires_at": when(row.expires_at),
+        "actor": row.actor,
+    }
+
+
+def node_row(node: Node, alive: bool, running: int) -> Row:
+    """A node. alive: it holds its lease now; running: runs that the views place there."""
+    return {
+        "id": node.id,
+        "host": node.host,
+        "status": node.status if alive or node.status != "up" else "away",
+        "held": node.held,
+        "running": running,
+        "max_concurrent": node.max_concurrent,
+        "pid": node.pid,
+        "build": node.build,
+        "joined_at": when(node.joined_at),
+        "changed_at": when(node.changed_at),
+        "reason": node.reason or None,
+    }
+
+
+def _seconds(duration_ms: int) -> float:
+    return round(duration_ms / 1000, 3)

@@ -1,0 +1,127 @@
+"""The scheduler loop: one daemon of a namespace holds the lease, decides, and appends under its fence.
+
+`model/schedule.py` decides; this is the shell that gives it the time and carries its decisions to the log.
+"""
+
+from __future__ import annotations
+
+import trio
+
+from maestro.model.errors import StoreAway
+from maestro.model.schedule import Decision, decide, next_due
+from maestro.runtime.clock import Clock
+from maestro.runtime.follower import Follower
+from maestro.runtime.logs import log
+from maestro.store.contract import Append, Committed, Fence, Hint, Store
+from maestro.store.gateway import Gateway
+
+LEASE = "scheduler"
+LEASE_TTL_MS = 6000
+RENEW_EVERY_S = 1.5
+IDLE_S_MAX = 5.0
+HINTS_EVERY_S = 5.0
+
+
+class Scheduler:
+    """Runs in every daemon; decides only in the one that holds the lease."""
+
+    def __init__(self, store: Store, gateway: Gateway, follower: Follower, clock: Clock, holder: str) -> None:
+        self.leading = False
+        self._store = store
+        self._gateway = gateway
+        self._follower = follower
+        self._clock = clock
+        self._holder = holder
+
+    async def run(self) -> None:
+        """Take the lease, lead while it is ours, try again when it is not."""
+        while True:
+            if await self._take_lease():
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._renew, nursery.cancel_scope)
+                    self.leading = True
+                    nursery.start_soon(self._lead)
+                    nursery.start_soon(self._keep_hints)
+                self.leading = False
+            await trio.sleep(RENEW_EVERY_S)
+
+    async def _take_lease(self) -> bool:
+        try:
+            held = await self._gateway.call(self._store.work.lease_take, LEASE, self._holder, LEASE_TTL_MS)
+            if held:
+                await self._gateway.call(self._clock.measure, self._store.now)
+        except StoreAway as error:
+            log.warning("scheduler lease: %s", error.line())
+            return False
+        return bool(held)
+
+    async def _renew(self, scope: trio.CancelScope) -> None:
+        while True:
+            await trio.sleep(RENEW_EVERY_S)
+            if not await self._take_lease():
+                log.warning("the scheduler lease is another daemon's, or the store is away: not deciding")
+                scope.cancel()
+
+    async def _lead(self) -> None:
+        log.info("this node schedules")
+        while not self._follower.stopped:
+            now = self._clock.now()
+            seen = self._follower.seq
+            decisions = decide(self._follower.plan, now)
+            if decisions:
+                await self._append(decisions)
+            else:
+                await self._idle(seen, now)
+
+    async def _idle(self, seen: int, now: int) -> None:
+        due = next_due(self._follower.plan, now)
+        wait_s = IDLE_S_MAX if due is None else min(IDLE_S_MAX, max(0.001, (due - now) / 1000))
+        with trio.move_on_after(wait_s):
+            await self._follower.changed(seen)
+
+    async def _append(self, decisions: list[Decision]) -> None:
+        """Append all, each on its own terms, and wait until the plan has folded them (or what beat them)."""
+        seen = self._follower.seq
+        results: list[int] = []
+
+        async def one(decision: Decision) -> None:
+            hints = tuple(Hint(stream, run, event) for stream, run, event in decision.hints)
+            fence = Fence(LEASE, self._holder)
+            append = Append(decision.events, f"scheduler:{self._holder}", decision.cause, hints, fence)
+            result = await self._gateway.append(append)
+            if isinstance(result, Committed):
+                results.append(result.last)
+            else:
+                log.debug("decision on %s: %s", decision.events[0].subject, result)
+
+        async with trio.open_nursery() as nursery:
+            for decision in decisions:
+                nursery.start_soon(one, decision)
+        if results:
+            await self._follower.changed(max(results) - 1)
+        else:
+            with trio.move_on_after(0.2):
+                await self._follower.changed(seen)
+
+    async def _keep_hints(self) -> None:
+        """Hints are not truth: after a change of leader, a restore or a lost stream they are put anew."""
+        while not self._follower.stopped:
+            try:
+                await self._put_missing_hints()
+            except StoreAway as error:
+                log.warning("work hints: %s", error.line())
+            await trio.sleep(HINTS_EVERY_S)
+
+    async def _put_missing_hints(self) -> None:
+        wanted = self._follower.plan.released_unstarted()
+        if not wanted:
+            return
+        streams = sorted({stream for stream, _, _ in wanted})
+        there: set[tuple[str, int]] = set()
+        for stream in streams:
+            pending = await self._gateway.call(self._store.work.pending, stream)
+            there.update((run, token) for run, _, token in pending)
+        again = [Hint(stream, run, -1, token) for stream, run, token in wanted if (run, token) not in there]
+        if again:
+            log.info("putting %d work hints again", len(again))
+            await self._gateway.call(self._store.work.put, again)

@@ -1,0 +1,141 @@
+"""The server's side of the one protocol: a connection is a handshake, one command, its answer.
+
+The daemon and the in-process server run this same code; a run's own socket runs it with `only` set, so that an agent
+can reach nothing but `state`.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Awaitable, Callable
+
+import msgspec
+import trio
+
+from maestro import __version__
+from maestro.model.errors import MaestroError, Refused
+from maestro.runtime import protocol as p
+from maestro.runtime.context import Call, Context
+from maestro.runtime.wire import MAX_FRAME, frame
+
+Handler = Callable[[Call, p.AnyCommand], Awaitable[p.Done]]
+
+_client_frames = msgspec.msgpack.Decoder(p.ClientFrame)
+
+
+class Peer:
+    """One connection, framed. Raises trio.BrokenResourceError where the client is gone."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self.stream = stream
+        self._buffer = bytearray()
+        self._sending = trio.Lock()
+
+    async def send(self, message: p.ServerFrame) -> None:
+        """Send one frame; frames of concurrent senders do not mix."""
+        async with self._sending:
+            await self.stream.send_all(frame(message))
+
+    async def receive(self) -> p.ClientFrame | None:
+        """The next frame, None at the end of the stream.
+
+        Raises Refused for a frame above the limit, msgspec.DecodeError for what is not a frame of this protocol.
+        """
+        head = await self._exactly(4)
+        if head is None:
+            return None
+        size = int.from_bytes(head, "big")
+        if size > MAX_FRAME:
+            raise Refused(f"a message of {size} bytes is above the limit of {MAX_FRAME}")
+        body = await self._exactly(size)
+        return None if body is None else _client_frames.decode(body)
+
+    async def _exactly(self, count: int) -> bytes | None:
+        while len(self._buffer) < count:
+            chunk = await self.stream.receive_some(max(65536, count - len(self._buffer)))
+            if not chunk:
+                return None
+            self._buffer += chunk
+        piece = bytes(self._buffer[:count])
+        del self._buffer[:count]
+        return piece
+
+
+STATE_ONLY: tuple[type[p.Command], ...] = (p.StateSet, p.StateGet, p.StateList, p.StateDelete)
+
+
+async def serve_connection(context: Context, stream: trio.SocketStream, run: str = "") -> None:
+    """Serve one client to its end. run: the run that the client is a process of, which may use `state` only."""
+    peer = Peer(stream)
+    async with stream:
+        try:
+            await _converse(context, peer, run)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return
+        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+            await _try_send(peer, p.Failed("protocol", 2, f"not a message of protocol {p.PROTOCOL}: {error}"))
+        except MaestroError as error:
+            await _try_send(peer, _failed(error))
+
+
+async def _converse(context: Context, peer: Peer, run: str) -> None:
+    hello = await peer.receive()
+    if not isinstance(hello, p.Hello):
+        return
+    if (hello.protocol, hello.build, hello.folds) != (p.PROTOCOL, __version__, context.folds):
+        await peer.send(p.Skew(__version__, p.PROTOCOL, context.running()))
+        context.drain("another build asked for this node")
+        return
+    await peer.send(p.Welcome(__version__, context.node, context.notices(hello.caller)))
+    command = await peer.receive()
+    if command is None or isinstance(command, (p.Hello, p.Interrupt)):
+        return
+    caller = hello.caller
+    if run:
+        if not isinstance(command, STATE_ONLY):
+            raise Refused("a process inside a run may use `state` only", mend="run this from outside the agent")
+        caller = msgspec.structs.replace(caller, actor=f"run:{run}")
+    await _carry_out(context, peer, Call(context, caller, peer.send), command)
+
+
+async def _carry_out(context: Context, peer: Peer, call: Call, command: p.AnyCommand) -> None:
+    answer: p.Done | p.Failed | None = None
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_watch_client, peer, call, nursery.cancel_scope)
+        try:
+            answer = await context.handler(type(command))(call, command)
+        except MaestroError as error:
+            answer = _failed(error)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            answer = None
+        except Exception as error:  # noqa: BLE001 - one command's defect must not end the daemon
+            answer = p.Failed("defect", 1, f"defect in maestro: {error!r}", traceback=traceback.format_exc())
+        nursery.cancel_scope.cancel()
+    if answer is None and call.interrupted:
+        with trio.move_on_after(10):
+            answer = p.Failed("interrupted", 130, await call.on_interrupt())
+    if answer is not None:
+        await _try_send(peer, answer)
+    for action in call.afterwards:
+        action()
+
+
+async def _watch_client(peer: Peer, call: Call, scope: trio.CancelScope) -> None:
+    """An `Interrupt` or the client's end stops the command, never its task."""
+    try:
+        message = await peer.receive()
+    except (trio.BrokenResourceError, trio.ClosedResourceError, msgspec.DecodeError, MaestroError):
+        message = None
+    call.interrupted = isinstance(message, p.Interrupt)
+    scope.cancel()
+
+
+async def _try_send(peer: Peer, message: p.ServerFrame) -> None:
+    try:
+        await peer.send(message)
+    except (trio.BrokenResourceError, trio.ClosedResourceError):
+        return
+
+
+def _failed(error: MaestroError) -> p.Failed:
+    return p.Failed(error.code, error.exit_code, error.what, error.where, error.mend)

@@ -1,0 +1,71 @@
+"""Starting this node's daemon in the background, once, whoever asks."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from maestro.config import Settings, socket_path
+from maestro.model.errors import MaestroError, StoreAway, TimedOut
+
+START_S_MAX = 60.0
+POLL_S = 0.01
+
+
+def answers(path: Path) -> bool:
+    """Whether somebody listens on this unix socket."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+    return True
+
+
+def start_daemon(settings: Settings) -> int:
+    """Start the daemon, detached, and wait until its socket answers; its pid.
+
+    Two that start at once: the second daemon finds the lock held and ends, its starter waits for the first one's
+    socket all the same. Raises MaestroError with the last line of its log when it ended before it answered, TimedOut
+    after START_S_MAX seconds.
+    """
+    path = socket_path(settings.home, "daemon.sock")
+    log_path = settings.home / "daemon.log"
+    with log_path.open("ab") as log_file:
+        offset = log_file.seek(0, os.SEEK_END)
+        child = subprocess.Popen(
+            [sys.executable, "-m", "maestro", "worker"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=log_file,
+            start_new_session=True,
+            cwd="/",
+        )
+    deadline = time.monotonic() + START_S_MAX
+    ended_at = 0.0
+    while time.monotonic() < deadline:
+        if answers(path):
+            return child.pid
+        if child.poll() is not None:
+            ended_at = ended_at or time.monotonic()
+            if child.returncode != ALREADY_RUNNING or time.monotonic() - ended_at > START_S_MAX / 2:
+                raise _why(log_path, offset, child.returncode)
+        time.sleep(POLL_S)
+    raise TimedOut(f"the daemon did not answer within {START_S_MAX:.0f} s", str(log_path))
+
+
+ALREADY_RUNNING = 4
+"""Exit code of a daemon that finds this node's lock held."""
+
+
+def _why(log_path: Path, offset: int, code: int) -> MaestroError:
+    with log_path.open("rb") as file:
+        file.seek(offset)
+        lines = file.read(65536).decode("utf-8", "replace").strip().splitlines()
+    what = f"the daemon ended at once with exit code {code}" + (f": {lines[-1]}" if lines else "")
+    kind = StoreAway if code == StoreAway.exit_code else MaestroError
+    return kind(what, str(log_path))

@@ -1,0 +1,116 @@
+"""The worker: claims hints from its node's stream and the shared one, and carries out the runs behind them.
+
+A hint is only a hint. The truth is `run.started`, appended at the released version before the spawn; what was
+cancelled, restored or delivered twice fails there and is dropped.
+"""
+
+from __future__ import annotations
+
+import trio
+
+from maestro.model.errors import MaestroError, StoreAway
+from maestro.model.events import AgentStopped, Event, RestoreDone, RunEnded, TaskCancelRequested
+from maestro.runtime.clock import Clock
+from maestro.runtime.context import Context
+from maestro.runtime.follower import Follower
+from maestro.runtime.launching import Launcher
+from maestro.runtime.logs import log
+from maestro.runtime.running import Running
+from maestro.store.contract import WorkEntry
+
+CLAIM_BLOCK_MS = 2000
+AWAY_RETRY_S = 0.3
+
+
+class Worker:
+    """At most `max_concurrent` runs at once, each in a task of its own."""
+
+    def __init__(self, context: Context, follower: Follower, launcher: Launcher, clock: Clock) -> None:
+        self.context = context
+        self.follower = follower
+        self.launcher = launcher
+        self.clock = clock
+        self.runs: dict[str, Running] = {}
+        self.draining = False
+        self.low_disk = False
+        self.actor = f"worker:{context.node}"
+        self._freed = trio.lowlevel.ParkingLot()
+        self._thread = trio.CapacityLimiter(1)
+        follower.listen(self._hear)
+
+    async def run(self) -> None:
+        """Claim and execute until the daemon ends."""
+        async with trio.open_nursery() as nursery:
+            while True:
+                free = self.context.settings.max_concurrent - len(self.runs)
+                if free <= 0 or self.draining or self.low_disk or self.follower.stopped:
+                    with trio.move_on_after(1.0):
+                        await self._freed.park()
+                    continue
+                for entry in await self._claim(free):
+                    if entry.run in self.runs:
+                        nursery.start_soon(self._drop, entry)
+                        continue
+                    running = Running(self, entry)
+                    self.runs[entry.run] = running
+                    nursery.start_soon(self._execute, running)
+
+    async def _claim(self, free: int) -> list[WorkEntry]:
+        try:
+            return await trio.to_thread.run_sync(
+                self.context.store.work.claim, self.context.node, free, CLAIM_BLOCK_MS, limiter=self._thread
+            )
+        except StoreAway as error:
+            log.warning("claiming: %s", error.line())
+            await trio.sleep(AWAY_RETRY_S)
+            return []
+
+    async def _execute(self, running: Running) -> None:
+        entry = running.entry
+        try:
+            await self.follower.changed(entry.token - 1)
+            await running.execute()
+        except MaestroError as error:
+            log.error("run %s: %s", entry.run, error.line())
+        except Exception:  # one run's defect must not end the others
+            log.exception("run %s: defect", entry.run)
+        finally:
+            self.runs.pop(entry.run, None)
+            self._freed.unpark_all()
+        await self._drop(entry)
+
+    async def _drop(self, entry: WorkEntry) -> None:
+        try:
+            await self.context.gateway.call(self.context.store.work.done, [entry])
+        except StoreAway as error:
+            log.warning("acknowledging %s: %s", entry.run, error.line())
+
+    def _hear(self, event: Event) -> None:
+        """Cancels, stops and restores reach the runs that they mean; a run ended by others is stopped too."""
+        match event.fact:
+            case TaskCancelRequested(task=task, reason=reason):
+                for running in self._of(task=task):
+                    running.stop(f"cancelled: {reason}" if reason else "cancelled")
+            case AgentStopped(agent=agent, reason=reason, force=force):
+                for running in self._of(agent=agent):
+                    running.stop(reason or "agent stopped", force=force)
+            case RestoreDone():
+                for running in list(self.runs.values()):
+                    running.stop("restored", force=True)
+            case RunEnded(run=run) if run in self.runs and event.actor != self.actor:
+                self.runs[run].stop("ended by the scheduler", force=True)
+            case _:
+                pass
+
+    def _of(self, task: str = "", agent: str = "") -> list[Running]:
+        return [r for r in self.runs.values() if (r.task_id == task if task else r.agent_id == agent)]
+
+    def stop_all(self, reason: str, force: bool, grace_s: float | None = None) -> None:
+        """Stop every run that is on here."""
+        for running in list(self.runs.values()):
+            running.stop(reason, force, grace_s)
+
+    async def empty(self, agent: str = "") -> None:
+        """Return when no run (of that agent) is on here."""
+        while self._of(agent=agent) if agent else self.runs:
+            await self._freed.park()
