@@ -1,0 +1,162 @@
+"""What types cannot say about a document's keys: placeholders, patterns, names, sizes. Each refusal has its line."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from maestro.agents.documents import Document, Path
+from maestro.agents.fitting import suggestion
+from maestro.agents.printable import shown
+
+PLACEHOLDERS = frozenset({"bin", "mode", "prompt", "prompt_file", "workspace", "home", "tmp", "session"})
+_PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,3})?)\s*([KMGT]?)(i?B?)", re.IGNORECASE)
+_SCALES = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
+_FILE_PLACES = ("{workspace}/", "{home}/", "{tmp}/")
+_NUMBERS: dict[Path, float] = {
+    ("stop", "grace_s"): 0.0,
+    ("limits", "timeout_s"): 0.001,
+    ("limits", "silent_s"): 0.001,
+    ("prompt", "max_bytes"): 1,
+}
+
+
+def check_keys(document: Document, keys: dict[str, Any]) -> None:
+    """The keys that adapters and definitions share. Raises `Invalid` at the first that cannot be right."""
+    _check_arguments(document, keys)
+    _check_patterns(document, keys)
+    _check_environment(document, keys)
+    _check_numbers(document, keys)
+    for at, file in enumerate(keys.get("files", ())):
+        _check_file(document, file, ("files", at))
+
+
+def _check_arguments(document: Document, keys: dict[str, Any]) -> None:
+    lists: dict[Path, frozenset[str]] = {
+        ("argv",): PLACEHOLDERS - {"session"},
+        ("resume", "args"): PLACEHOLDERS,
+        ("version", "argv"): frozenset({"bin"}),
+        ("modes", "list", "argv"): frozenset({"bin"}),
+    }
+    for path, allowed in lists.items():
+        arguments = _at(keys, path)
+        if arguments == []:
+            raise document.invalid(path, "is empty", "write the program and its arguments")
+        for at, argument in enumerate(arguments or ()):
+            _check_placeholders(document, argument, allowed, (*path, at))
+    cwd = keys.get("cwd")
+    if cwd is not None and cwd not in ("{workspace}", "{home}", "{tmp}") and not cwd.startswith("/"):
+        raise document.invalid(("cwd",), f"is {shown(cwd)}", "use {workspace}, or an absolute path")
+
+
+def _check_placeholders(document: Document, argument: str, allowed: frozenset[str], path: Path) -> None:
+    whole = _PLACEHOLDER.fullmatch(argument)
+    if whole is not None:
+        if whole[1] not in allowed:
+            raise document.invalid(path, f"{argument} is no placeholder here", suggestion(whole[1], allowed))
+        return
+    part = next((found for found in _PLACEHOLDER.finditer(argument) if found[1] in PLACEHOLDERS), None)
+    if part is not None:
+        raise document.invalid(path, f"{part[0]} is only a part of the argument", "give it an argument of its own")
+
+
+def _check_patterns(document: Document, keys: dict[str, Any]) -> None:
+    patterns: dict[Path, int] = {
+        ("version", "regex"): 1,
+        ("modes", "list", "regex"): 1,
+        ("success", "fail_stdout"): 0,
+        ("success", "fail_stderr"): 0,
+    }
+    for path, groups in patterns.items():
+        pattern = _at(keys, path)
+        if pattern is None:
+            continue
+        try:
+            compiled = re.compile(pattern)
+        except (re.error, OverflowError) as error:
+            raise document.invalid(path, f"is no regular expression: {error}", "mend the pattern") from None
+        if compiled.groups < groups:
+            raise document.invalid(path, "has no group", "put what is looked for in parentheses")
+    least = _at(keys, ("version", "min"))
+    if least and not re.fullmatch(r"\d{1,9}(\.\d{1,9})*", least):
+        raise document.invalid(("version", "min"), f"is {shown(least)}", "write it like 7.0")
+
+
+def _check_environment(document: Document, keys: dict[str, Any]) -> None:
+    named: dict[str, list[tuple[Path, str]]] = {
+        "env": [(("env", name), name) for name in keys.get("env", {})],
+        "env_inherit": [(("env_inherit", at), name) for at, name in enumerate(keys.get("env_inherit", ()))],
+        "secret_env": [(("secret_env", at), name) for at, name in enumerate(keys.get("secret_env", ()))],
+    }
+    for names in named.values():
+        for path, name in names:
+            if not _ENV_NAME.fullmatch(name):
+                raise document.invalid(path, f"{shown(name)} is no name of a variable", "use letters, digits and _")
+            if name.startswith("MAESTRO_"):
+                raise document.invalid(path, f"{name} is Maestro's own and set by it", "use another name")
+    plain = set(keys.get("env", {}))
+    for path, name in named["secret_env"]:
+        if name in plain:
+            raise document.invalid(path, f"{name} is also in env, where its value is no secret", "remove one of them")
+
+
+def _check_numbers(document: Document, keys: dict[str, Any]) -> None:
+    for path, least in _NUMBERS.items():
+        value = _at(keys, path)
+        if value is not None and not least <= value <= 1e9:
+            raise document.invalid(path, f"is {value}", f"use {least:g} or more, below a billion")
+
+
+def _check_file(document: Document, file: dict[str, Any], path: Path) -> None:
+    place = file["path"]
+    inside = any(place.startswith(start) and place != start for start in _FILE_PLACES)
+    if not inside or any(part in ("..", ".", "") for part in place.split("/")[1:]):
+        mend = "begin it with {workspace}/, {home}/ or {tmp}/, without `..`"
+        raise document.invalid((*path, "path"), f"is {shown(place)}", mend)
+    if not re.fullmatch(r"0?[0-7]{3}", file.get("mode", "0600")):
+        raise document.invalid((*path, "mode"), f"is {shown(file['mode'])}", 'write it like "0600"')
+
+
+def check_id(document: Document, key: str, value: str) -> None:
+    """A name that becomes a folder, a key or an argument. Raises `Invalid`."""
+    if not ID.fullmatch(value):
+        mend = "use up to 64 letters, digits, dot, dash and underscore, beginning with a letter or digit"
+        raise document.invalid((key,), f"{shown(value)} is no name", mend)
+
+
+def resources(document: Document, keys: dict[str, Any], key: str) -> dict[str, Any]:
+    """`resource_limits` in bytes, cores and numbers. Raises `Invalid` for what is no amount."""
+    written = keys.get(key, {})
+    found: dict[str, Any] = {}
+    for name, value in written.items():
+        amount = _size(value) if name in ("memory", "disk") else _cores(value) if name == "cpu" else value
+        if value is not None and (amount is None or amount <= 0):
+            mend = {"cpu": "use cores, like 1.5", "pids": "use a number above 0"}.get(name, "use a size, like 512M")
+            raise document.invalid((key, name), f"is {shown(str(value))}", mend)
+        found[name] = amount
+    return found
+
+
+def _size(value: str | int | None) -> int | None:
+    if value is None or isinstance(value, int):
+        return value
+    match = _SIZE.fullmatch(value.strip())
+    return int(float(match[1]) * _SCALES[match[2].lower()]) if match else None
+
+
+def _cores(value: str | float | None) -> float | None:
+    if not isinstance(value, str):
+        return value
+    if re.fullmatch(r"[0-9]{1,6}m", value):
+        return int(value[:-1]) / 1000
+    return float(value) if re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,3})?", value) else None
+
+
+def _at(keys: dict[str, Any], path: Path) -> Any:
+    found: Any = keys
+    for part in path:
+        found = found.get(part) if isinstance(found, dict) else None
+    return found

@@ -1,0 +1,196 @@
+"""Definitions of agent types: files of `agents.d` over the built-in adapters, read, checked and listed.
+
+Nothing here runs a program or looks at the machine; `registration.resolve` does, and gives the definition that an
+assignment records.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from maestro.agents import adapters
+from maestro.agents.adapters import overridden
+from maestro.agents.checks import ID, check_id, check_keys, resources
+from maestro.agents.documents import LIMITS, Document, read
+from maestro.agents.fitting import fit, suggestion
+from maestro.agents.printable import shown
+from maestro.agents.schema import Definition as Definition
+from maestro.agents.schema import TypeDocument
+from maestro.model.errors import Invalid, MaestroError, NotFound
+
+BUILT_IN = "built-in"
+
+
+class TypeInfo(msgspec.Struct, frozen=True):
+    """One row of `agent types`. file: its path, or `built-in`; reason: why it is not valid, else ""."""
+
+    slug: str
+    valid: bool
+    file: str
+    reason: str = ""
+    adapter: str = ""
+    mode: str = ""
+    capabilities: tuple[str, ...] = ()
+
+
+def parse(text: str | bytes, where: str, slug: str | None = None) -> Definition:
+    """The definition in a YAML text. where: its path, for errors and for what is relative in it.
+
+    slug: what it must be called, where the file's name says so. Raises `Invalid` with `file:line`.
+    """
+    document = read(text, where)
+    keys = fit(document, TypeDocument)
+    check_id(document, "slug", keys["slug"])
+    if slug is not None and keys["slug"] != slug:
+        mend = f"name the file {keys['slug']}.yaml, or the slug {slug}"
+        raise document.invalid(("slug",), f"is {keys['slug']}, but the file is called {shown(slug)}.yaml", mend)
+    check_keys(document, keys)
+    return _merged(document, keys)
+
+
+def built_in(name: str) -> Definition:
+    """The definition of a built-in adapter as a type of its own name. Raises `NotFound`."""
+    if name not in adapters.names():
+        raise NotFound(f"no adapter {shown(name)}", mend=suggestion(name, adapters.names()))
+    document = read(f"slug: {name}\nadapter: {name}\n", BUILT_IN)
+    return _merged(document, fit(document, TypeDocument))
+
+
+def load(slug: str, dirs: Sequence[str | Path]) -> Definition:
+    """The definition of a type: of the last of `dirs` that has `<slug>.yaml`, else the built-in one.
+
+    Raises `NotFound` where there is none, `Invalid` where the file that counts is not valid.
+    """
+    if ID.fullmatch(slug):
+        for folder in reversed(dirs):
+            file = Path(folder) / f"{slug}.yaml"
+            if os.path.lexists(file):
+                return parse(_file_bytes(file), str(file), slug)
+        if slug in adapters.names():
+            return built_in(slug)
+    known = {info.slug for info in types(dirs)}
+    places = " or ".join(str(folder) for folder in reversed(dirs)) or "MAESTRO_AGENTS_DIR"
+    mend = suggestion(slug, known)
+    if not mend.startswith("did"):
+        mend = f"write {shown(slug)}.yaml in {places}; {mend}"
+    raise NotFound(f"no agent type {shown(slug)}", mend=mend)
+
+
+def types(dirs: Sequence[str | Path]) -> list[TypeInfo]:
+    """All types by slug, valid or not: files of later `dirs` hide those of earlier ones and the built-in ones."""
+    found = {name: _info(name, BUILT_IN, built_in(name)) for name in adapters.names()}
+    for folder in dirs:
+        for file in _files(Path(folder)):
+            found[file.stem] = _read_info(file)
+    return [found[slug] for slug in sorted(found)]
+
+
+def _merged(document: Document, keys: dict[str, Any]) -> Definition:
+    keys = dict(keys)
+    name = keys.get("adapter", "kilo")
+    if name not in adapters.names():
+        raise document.invalid(("adapter",), f"{shown(name)} is no adapter", suggestion(name, adapters.names()))
+    if "mode" in keys:
+        check_id(document, "mode", keys["mode"])
+    for at, capability in enumerate(keys.get("capabilities", ())):
+        if not ID.fullmatch(capability):
+            raise document.invalid(("capabilities", at), f"{shown(capability)} is no name", "use letters and digits")
+    keys["resource_limits"] = _resources(document, keys)
+    for key in ("workspace_template", "secrets_dir", "shared_cache"):
+        if keys.get(key):
+            keys[key] = _absolute(document, key, keys[key])
+    if "argv" in keys and "via" not in keys.get("prompt", {}):
+        keys["prompt"] = {**keys.get("prompt", {}), "via": _via(keys["argv"])}
+    below = dict(adapters.adapter(name))
+    older = {key: _over(value, keys.get(key)) for key, value in below.pop("older", {}).items()}
+    merged = overridden(below, keys)
+    merged |= {"adapter": name, "source": document.where, "older": older}
+    merged["mode"] = merged.get("mode") or merged.get("modes", {}).get("default", "")
+    definition = msgspec.convert(merged, Definition)
+    for form in (definition, definition.older_form()):
+        _check_form(document, form)
+    return definition
+
+
+def _via(argv: list[str]) -> str:
+    """How the prompt goes where a file gives the arguments and says no more: as its own placeholder tells."""
+    return "file" if "{prompt_file}" in argv else "arg" if "{prompt}" in argv else "stdin"
+
+
+def _over(below: Any, above: Any) -> Any:
+    if isinstance(below, dict) and isinstance(above, dict):
+        return overridden(below, above)
+    return below if above is None else above
+
+
+def _check_form(document: Document, form: Definition) -> None:
+    """What only the merged keys can tell: the prompt reaches the program."""
+    if form.prompt.via == "arg" and "{prompt}" not in form.argv:
+        raise document.invalid(("argv",), "has no {prompt}", "add it, or set prompt: {via: stdin}")
+    if form.prompt.via == "file" and "{prompt_file}" not in form.argv:
+        raise document.invalid(("argv",), "has no {prompt_file}", "add it, or set prompt: {via: stdin}")
+    if not form.mode and "{mode}" in form.argv:
+        raise document.invalid((), "key 'mode' is missing", "add `mode: …`")
+
+
+def _resources(document: Document, keys: dict[str, Any]) -> dict[str, Any]:
+    if "resources" in keys and "resource_limits" in keys:
+        raise document.invalid(("resources",), "means the same as resource_limits", "keep one of them")
+    key = "resources" if "resources" in keys else "resource_limits"
+    found = resources(document, keys, key)
+    keys.pop("resources", None)
+    return found
+
+
+def _absolute(document: Document, key: str, value: str) -> str:
+    """A path of the file: `~` is the user's home, a relative one starts at the folder of the file."""
+    path = os.path.expanduser(value)  # noqa: PTH111 - leaves an unknown ~user as it is, where pathlib raises
+    if path.startswith("~"):
+        raise document.invalid((key,), f"is {shown(value)}, which is nobody's home", "write an absolute path")
+    return os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(document.where)), path))  # noqa: PTH100,PTH118,PTH120
+
+
+def _file_bytes(file: Path) -> bytes:
+    """The bytes of a regular file, never more than a document may have; a pipe in its place does not block."""
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as stream:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise Invalid("is no regular file", where=shown(str(file)), mend="replace it by a YAML file")
+            return stream.read(LIMITS.bytes_max + 1)
+    except OSError as error:
+        raise Invalid(f"cannot be read: {error.strerror}", where=shown(str(file)), mend="check the file") from None
+
+
+def _files(folder: Path) -> list[Path]:
+    try:
+        return sorted(file for file in folder.iterdir() if file.suffix in (".yaml", ".yml"))
+    except OSError:
+        return []  # a folder of definitions need not be there
+
+
+def _read_info(file: Path) -> TypeInfo:
+    if file.suffix == ".yml":
+        reason = f"{shown(str(file))}: is not read; name it {shown(file.stem)}.yaml"
+        return TypeInfo(file.stem, valid=False, file=str(file), reason=reason)
+    try:
+        return _info(file.stem, str(file), parse(_file_bytes(file), str(file), file.stem))
+    except MaestroError as error:
+        return TypeInfo(file.stem, valid=False, file=str(file), reason=error.line())
+
+
+def _info(slug: str, file: str, definition: Definition) -> TypeInfo:
+    return TypeInfo(
+        slug,
+        valid=True,
+        file=file,
+        adapter=definition.adapter,
+        mode=definition.mode,
+        capabilities=definition.capabilities,
+    )

@@ -1,0 +1,218 @@
+"""YAML read as hostile input: from text to a tree of values that know their line.
+
+Nothing is constructed: the tree is built from parser events, so an alias bomb, a tag or a merge key is refused at
+its first event. Scalars keep their text; `fitting` gives them the type that the reader of the document asks for.
+Every refusal is an `Invalid` whose `where` is `file:line`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+import yaml
+
+from maestro.agents.printable import shown
+from maestro.model.errors import Invalid
+
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_NULL = frozenset({"", "~", "null", "Null", "NULL"})
+_TRUE = frozenset({"true", "yes", "on"})
+_FALSE = frozenset({"false", "no", "off"})
+_INT = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,17})")
+_FLOAT = re.compile(r"[-+]?(?:[0-9]{1,30}\.[0-9]{0,30}|\.[0-9]{1,30}|[0-9]{1,30})(?:[eE][-+]?[0-9]{1,3})?")
+
+Kind = Literal["null", "bool", "int", "float", "text", "list", "map"]
+Path: TypeAlias = tuple[str | int, ...]
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What one document may cost. nodes_max: scalars, lists and mappings together."""
+
+    bytes_max: int = 1024 * 1024
+    depth_max: int = 24
+    nodes_max: int = 50_000
+
+
+LIMITS = Limits()
+
+
+class Node(msgspec.Struct):
+    """One value. text: a scalar's text as written; items: a list's; entries: a mapping's. line: from 1."""
+
+    kind: Kind
+    line: int
+    text: str = ""
+    items: list[Node] = []
+    entries: dict[str, Node] = {}
+    key_lines: dict[str, int] = {}
+
+
+class Document(msgspec.Struct):
+    """A file's tree. where: its path as the user knows it, for errors."""
+
+    root: Node
+    where: str
+
+    def invalid(self, path: Path, what: str, mend: str = "") -> Invalid:
+        """An error at `path`: `file:line: a.b[0]: what; mend`. The line is the deepest one that exists."""
+        node, line = self.root, self.root.line
+        for part in path:
+            if isinstance(part, str):
+                line = node.key_lines.get(part, line)
+                child = node.entries.get(part)
+            else:
+                child = node.items[part] if part < len(node.items) else None
+            if child is None:
+                break
+            node = child
+            line = node.line if isinstance(part, int) else line
+        label = path_text(path)
+        return Invalid(f"{label}: {what}" if label else what, where=f"{shown(self.where)}:{line}", mend=mend)
+
+
+def path_text(path: Path) -> str:
+    """`modes.list.argv[0]` for `("modes", "list", "argv", 0)`."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else ("." if text else "") + shown(part, 60)
+    return text
+
+
+def read(text: str | bytes, where: str, limits: Limits = LIMITS) -> Document:
+    """The tree of one YAML document. Raises `Invalid` for anything but plain data within `limits`."""
+    place = shown(where)
+    if isinstance(text, bytes):
+        try:
+            text = text.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            line = error.object[: error.start].count(b"\n") + 1
+            raise Invalid("is not UTF-8 text", where=f"{place}:{line}", mend="save it as UTF-8") from None
+    if len(text) > limits.bytes_max:
+        raise Invalid(f"is larger than {limits.bytes_max // 1024} KiB", where=f"{place}:1", mend="make it smaller")
+    try:
+        root = _Builder(place, limits).build(yaml.parse(text, Loader=_Loader))
+    except yaml.YAMLError as error:
+        raise _unreadable(error, place) from None
+    except UnicodeEncodeError:
+        raise Invalid("holds characters that are no Unicode text", where=f"{place}:1", mend="remove them") from None
+    if root is None or root.kind == "null":
+        raise Invalid("is empty", where=f"{place}:1", mend="write at least the required keys")
+    return Document(root=root, where=where)
+
+
+def _unreadable(error: yaml.YAMLError, place: str) -> Invalid:
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "cannot be parsed"
+    line = mark.line + 1 if mark is not None else 1
+    return Invalid(f"is not valid YAML: {shown(str(problem))}", where=f"{place}:{line}", mend="mend the syntax there")
+
+
+class _Open(msgspec.Struct):
+    """A list or mapping whose end has not come yet. key: the mapping's key that waits for its value."""
+
+    node: Node
+    key: str | None = None
+
+
+class _Builder:
+    """Folds parser events into nodes, without recursion."""
+
+    def __init__(self, place: str, limits: Limits) -> None:
+        self.place = place
+        self.limits = limits
+        self.open: list[_Open] = []
+        self.root: Node | None = None
+        self.count = 0
+        self.documents = 0
+
+    def build(self, events: Iterator[Any]) -> Node | None:
+        for event in events:
+            line = event.start_mark.line + 1
+            if isinstance(event, yaml.DocumentStartEvent):
+                self.documents += 1
+                if self.documents > 1:
+                    raise self._refusal(line, "holds a second document", "keep one document a file")
+            elif isinstance(event, yaml.CollectionEndEvent):
+                self.open.pop()
+            elif isinstance(event, yaml.NodeEvent):
+                self._node(event, line)
+        return self.root
+
+    def _node(self, event: Any, line: int) -> None:
+        if isinstance(event, yaml.AliasEvent) or event.anchor is not None:
+            name = shown(str(event.anchor), 40)
+            raise self._refusal(line, f"anchors and aliases ({name}) are not read", "write the value out")
+        if getattr(event, "tag", None) is not None:
+            raise self._refusal(line, f"tags ({shown(str(event.tag), 40)}) are not read", "remove the tag")
+        self.count += 1
+        if self.count > self.limits.nodes_max:
+            raise self._refusal(line, f"holds more than {self.limits.nodes_max} values", "make it smaller")
+        node = _new_node(event, line)
+        self._place(node, event)
+        if node.kind in ("list", "map"):
+            self.open.append(_Open(node))
+            if len(self.open) > self.limits.depth_max:
+                raise self._refusal(line, f"is nested deeper than {self.limits.depth_max} levels", "make it flatter")
+
+    def _place(self, node: Node, event: Any) -> None:
+        if not self.open:
+            self.root = node
+            return
+        parent = self.open[-1]
+        if parent.node.kind == "list":
+            parent.node.items.append(node)
+        elif parent.key is None:
+            self._key(parent, node, plain=_is_plain(event))
+        else:
+            parent.node.entries[parent.key] = node
+            parent.key = None
+
+    def _key(self, parent: _Open, node: Node, plain: bool) -> None:
+        if node.kind in ("list", "map"):
+            raise self._refusal(node.line, "a key must be plain text", "name it with a word")
+        key = node.text
+        if key == "<<" and plain:
+            raise self._refusal(node.line, "merge keys (<<) are not read", "write the keys out")
+        if key in parent.node.entries:
+            first = parent.node.key_lines[key]
+            mend = f"it is first on line {first}; keep one of them"
+            raise self._refusal(node.line, f"key {shown(key, 60)} is there twice", mend)
+        parent.node.key_lines[key] = node.line
+        parent.node.entries[key] = node
+        parent.key = key
+
+    def _refusal(self, line: int, what: str, mend: str) -> Invalid:
+        return Invalid(what, where=f"{self.place}:{line}", mend=mend)
+
+
+def _new_node(event: Any, line: int) -> Node:
+    if isinstance(event, yaml.SequenceStartEvent):
+        return Node("list", line)
+    if isinstance(event, yaml.MappingStartEvent):
+        return Node("map", line)
+    assert isinstance(event, yaml.ScalarEvent)
+    kind = _plain_kind(event.value) if _is_plain(event) else "text"
+    return Node(kind, line, text=event.value)
+
+
+def _is_plain(event: Any) -> bool:
+    return isinstance(event, yaml.ScalarEvent) and bool(event.implicit[0])
+
+
+def _plain_kind(text: str) -> Kind:
+    """What an unquoted scalar looks like. Octal, sexagesimal, dates and the like stay text."""
+    if text in _NULL:
+        return "null"
+    if text.lower() in _TRUE or text.lower() in _FALSE:
+        return "bool"
+    if _INT.fullmatch(text):
+        return "int"
+    return "float" if _FLOAT.fullmatch(text) else "text"
+
+
+def truth(node: Node) -> bool:
+    """The value of a node of kind `bool`."""
+    return node.text.lower() in _TRUE

@@ -1,0 +1,158 @@
+"""From a definition and a run to a command line: pure, so that what would be run can be shown and tested.
+
+Placeholders fill whole arguments and there is no shell. The prompt is never an option: one that begins with `-` goes by
+stdin or file, or, where the program takes it as an argument only, with a line end before it. A prompt that no argument
+can hold is left in `prompt.txt`, which the argument then names. The environment is built from an allow-list; the store's
+URL is not on it.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Mapping
+
+import msgspec
+
+from maestro.agents.schema import Definition
+from maestro.model.errors import Refused
+
+INHERITED = (
+    *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "TERM", "TZ", "LANG", "LANGUAGE", "LC_*"),
+    *("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME"),
+)
+_MENTION = "Your task is in the file {file} because of its size. Read all of it, then do what it says."
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """One run, as `compose` needs it. All paths are absolute.
+
+    prompt_file: holds the exact prompt; tmp: the run's own. home: the folder for `home: agent`. environment: of the
+    daemon, from which the allow-list picks. secrets: values by name (`secrets.resolve`).
+    """
+
+    run: str
+    task: str
+    agent: str
+    token: str
+    prompt: str
+    prompt_file: str
+    workspace: str
+    tmp: str
+    socket: str
+    home: str = ""
+    environment: Mapping[str, str] = {}
+    secrets: Mapping[str, str] = {}
+
+
+class PlacedFile(msgspec.Struct, frozen=True):
+    """A file to write before the start. path: absolute; mode: permission bits."""
+
+    path: str
+    content: str
+    mode: int
+
+
+class Launch(msgspec.Struct, frozen=True, kw_only=True):
+    """What to start. stdin: a file, None for /dev/null. redact: values that no log may show. stop_signal: `TERM`."""
+
+    argv: tuple[str, ...]
+    env: dict[str, str]
+    cwd: str
+    stdin: str | None
+    files: tuple[PlacedFile, ...]
+    redact: tuple[str, ...]
+    stop_signal: str
+    grace_s: float
+
+
+def compose(definition: Definition, target: Target) -> Launch:
+    """The launch of `target` by a resolved `definition`. Raises `Refused` where the definition is not resolved."""
+    if not definition.executable:
+        raise Refused(f"type {definition.slug} has no program yet", mend=f"maestro agent register {definition.slug}")
+    argument, stdin = _prompt(definition, target)
+    env = _environment(definition, target)
+    places = {
+        "{bin}": definition.executable,
+        "{mode}": definition.program_mode,
+        "{prompt_file}": target.prompt_file,
+        "{workspace}": target.workspace,
+        "{home}": env.get("HOME", "/"),
+        "{tmp}": target.tmp,
+    }
+    if argument is not None:
+        places["{prompt}"] = argument
+    argv = tuple(places.get(word, word) for word in definition.argv if word != "{prompt}" or argument is not None)
+    files = tuple(
+        PlacedFile(_filled(file.path, places), file.content, int(file.mode, base=8)) for file in definition.files
+    )
+    return Launch(
+        argv=argv,
+        env=env,
+        cwd=places.get(definition.cwd, definition.cwd),
+        stdin=stdin,
+        files=files,
+        redact=tuple(sorted({value for value in target.secrets.values() if value})),
+        stop_signal=definition.stop.signal,
+        grace_s=definition.stop.grace_s,
+    )
+
+
+def prompt_bytes(prompt: str) -> bytes:
+    """The prompt as `prompt.txt` holds it: UTF-8, with bytes that were none (from a command line) put back."""
+    try:
+        return prompt.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return prompt.encode("utf-8", "replace")
+
+
+def _prompt(definition: Definition, target: Target) -> tuple[str | None, str | None]:
+    """The argument and the file for stdin, None where there is none."""
+    rule = definition.prompt
+    if rule.via == "stdin":
+        return None, target.prompt_file
+    if rule.via == "file":
+        return None, None
+    fits = _fits(target.prompt, rule.max_bytes)
+    dashed = target.prompt.startswith("-")
+    if rule.otherwise == "stdin" and (not fits or dashed):
+        return None, target.prompt_file
+    if not fits:
+        return _MENTION.format(file=target.prompt_file), None
+    return ("\n" + target.prompt if dashed else target.prompt), None
+
+
+def _fits(prompt: str, bytes_max: int) -> bool:
+    """Whether an argument can hold it. Its length comes first, so that a prompt of 10 MB is not encoded for this."""
+    return len(prompt) <= bytes_max and "\0" not in prompt and len(prompt_bytes(prompt)) <= bytes_max
+
+
+def _environment(definition: Definition, target: Target) -> dict[str, str]:
+    """Allow-list, then what the type inherits, sets and keeps secret, then Maestro's own, which nothing overrides."""
+    wanted = (*INHERITED, *definition.env_inherit)
+    env = {
+        name: value
+        for name, value in target.environment.items()
+        if any(fnmatch.fnmatchcase(name, pattern) for pattern in wanted) and not name.startswith("MAESTRO_")
+    }
+    if definition.path:
+        env["PATH"] = definition.path
+    if definition.home == "agent":
+        env = {name: value for name, value in env.items() if not name.startswith("XDG_")} | {"HOME": target.home}
+    return {
+        **env,
+        "TMPDIR": target.tmp,
+        **definition.env,
+        **target.secrets,
+        "MAESTRO_TASK_ID": target.task,
+        "MAESTRO_AGENT_ID": target.agent,
+        "MAESTRO_WORKSPACE": target.workspace,
+        "MAESTRO_RUN_ID": target.run,
+        "MAESTRO_RUN_TOKEN": target.token,
+        "MAESTRO_RUN_SOCKET": target.socket,
+    }
+
+
+def _filled(path: str, places: Mapping[str, str]) -> str:
+    """`{home}/.config/x` with its first part filled."""
+    first, slash, rest = path.partition("/")
+    return places.get(first, first) + slash + rest
