@@ -1,0 +1,93 @@
+"""Running tasks through a warm daemon, beside the bare start of the same programs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from maestro.runtime import client
+from maestro.runtime import protocol as p
+
+from tools.bench.measure import Case, spawned, timed, typical
+from tools.place import Home, Place
+
+AT_ONCE = 4
+TASKS = 200
+DISPATCHES = 20
+
+
+def cases(place: Place, fsync: str) -> Iterator[Case]:
+    """Short tasks (everysec only) and the way of one task from its dispatch to its result."""
+    home = Home(place, f"run-{fsync}", MAESTRO_EMBEDDED_FSYNC=fsync, MAESTRO_MAX_CONCURRENT=str(AT_ONCE))
+    home.define("worker")
+    home.define("gate")
+    home.define("true", bin="/bin/true", argv=["{bin}"])
+    home.run("up")
+    for agent in ["gate", "true", *(f"worker-{number}" for number in range(AT_ONCE))]:
+        workspace = str(place.path / f"{fsync}-{agent}")
+        home.run("agent", "assign", agent.split("-")[0], "--name", agent, "--to-workspace", workspace)
+    try:
+        if fsync == "everysec":
+            yield Case(
+                f"{TASKS} short tasks through one worker, {AT_ONCE} at once",
+                fsync,
+                "tasks/s",
+                more=True,
+                bar=0.6,
+                ours=lambda: through_the_worker(home),
+                reference_name=f"xargs -P{AT_ONCE} sh -c '>file'",
+                reference=lambda: by_xargs(place.path),
+            )
+        yield Case(
+            "dispatch to result of one /bin/true",
+            fsync,
+            "ms",
+            more=False,
+            bar=6 if fsync == "everysec" else 8,
+            ours=typical(lambda: dispatched(home), DISPATCHES),
+            reference_name="posix_spawn and wait",
+            reference=typical(lambda: spawned(["/bin/true"]), DISPATCHES),
+        )
+    finally:
+        home.run("shutdown", "--grace-period", "1", check=False)
+
+
+def ask(home: Home, command: p.Command) -> Any:
+    """Have the daemon carry out a command, as the command line does, without the start of a Python."""
+    answer = client.execute(command, home.settings, lambda frame: None)
+    if isinstance(answer, p.Failed) or answer.exit_code:
+        raise RuntimeError(f"{command}: {answer}")
+    return answer.data
+
+
+def dispatched(home: Home) -> float:
+    """Milliseconds from the dispatch of a task to its result."""
+    return 1000 * timed(lambda: ask(home, p.TaskDispatch(prompt="go", to=["true"], sync=True)))
+
+
+def through_the_worker(home: Home) -> float:
+    """Tasks per second, from the moment that they become ready (the task that all wait for ends) to the last end."""
+    fifo = home.place.path / "gate"
+    fifo.unlink(missing_ok=True)
+    os.mkfifo(fifo)
+    gate = ask(home, p.TaskDispatch(prompt=f"read go < '{fifo}'", to=["gate"]))["id"]
+    ids = []
+    for number in range(TASKS):
+        who = f"worker-{number % AT_ONCE}"
+        ids.append(ask(home, p.TaskDispatch(prompt=">file", to=[who], depends_on=[gate]))["id"])
+
+    def run() -> None:
+        fifo.write_text("go\n")
+        ask(home, p.TaskWait(ids=ids))
+
+    return TASKS / timed(run)
+
+
+def by_xargs(folder: Path) -> float:
+    """The same programs per second, started by xargs."""
+    numbers = "\n".join(str(number) for number in range(TASKS))
+    argv = ["xargs", "-n", "1", f"-P{AT_ONCE}", "sh", "-c", ">file"]
+    return TASKS / timed(lambda: subprocess.run(argv, input=numbers, text=True, cwd=folder, check=True))

@@ -1,0 +1,44 @@
+"""The agent of chaos runs: holds its workspace, leaves a child behind, works for a while, ends as it is told.
+
+    agent.py <workspace> <evidence folder> <seconds> <exit code>
+
+It locks a file in its workspace, and so does (by inheritance) the child that it leaves behind in a session of its
+own. A second agent that finds the lock held has met a live process of another run: that is written down as overlap.
+Stdlib only, started with -I -S, so that its start costs little.
+"""
+
+import fcntl
+import os
+import sys
+import time
+
+
+def main(workspace: str, evidence: str, seconds: str, code: str) -> int:
+    run = os.environ["MAESTRO_RUN_ID"]
+    lock = os.open(os.path.join(workspace, ".taken"), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        note(evidence, "overlap", f"{run} found {workspace} taken by {os.pread(lock, 200, 0).decode()}")
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, run.encode(), 0)
+    note(evidence, "started", run)
+    if os.fork() == 0:
+        os.setsid()
+        time.sleep(600)
+        os._exit(0)
+    time.sleep(float(seconds))
+    note(evidence, "ended", run)
+    print(f"worked for {seconds} s")
+    return int(code)
+
+
+def note(evidence: str, name: str, line: str) -> None:
+    """Add a line to a file; short appends of several processes do not mix."""
+    file = os.open(os.path.join(evidence, name), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.write(file, f"{line}\n".encode())
+    os.close(file)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

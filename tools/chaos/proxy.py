@@ -1,0 +1,79 @@
+"""A proxy on the way to the store that can lose replies: the command was carried out, its answer never comes."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from pathlib import Path
+
+CHUNK = 65536
+
+
+class Proxy:
+    """Listens on a unix socket and passes bytes to and from a target, until told otherwise. Thread-safe."""
+
+    def __init__(self, path: Path, target: Path) -> None:
+        self.url = f"unix://{path}"
+        self.dropped = 0
+        self._target = target
+        self._losing = False
+        self._pairs: set[tuple[socket.socket, socket.socket]] = set()
+        self._lock = threading.Lock()
+        self._listening = socket.socket(socket.AF_UNIX)
+        self._listening.bind(str(path))
+        self._listening.listen(128)
+        threading.Thread(target=self._accept, name="proxy", daemon=True).start()
+
+    def lose_replies(self, losing: bool) -> None:
+        """While losing, each reply is thrown away and its connection closed."""
+        self._losing = losing
+
+    def turn_to(self, target: Path) -> None:
+        """End all connections; new ones go to another server."""
+        self._target = target
+        with self._lock:
+            pairs = list(self._pairs)
+        for pair in pairs:
+            _end(*pair)
+
+    def close(self) -> None:
+        """Stop listening and end all connections."""
+        _end(self._listening)
+        self.turn_to(self._target)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listening.accept()
+            except OSError:
+                return
+            server = socket.socket(socket.AF_UNIX)
+            try:
+                server.connect(str(self._target))
+            except OSError:
+                _end(client, server)
+                continue
+            with self._lock:
+                self._pairs.add((client, server))
+            for args in ((client, server, False), (server, client, True)):
+                threading.Thread(target=self._pump, args=args, daemon=True).start()
+
+    def _pump(self, source: socket.socket, sink: socket.socket, replies: bool) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(CHUNK):
+                if replies and self._losing:
+                    self.dropped += 1
+                    break
+                sink.sendall(data)
+        _end(source, sink)
+        with self._lock:
+            self._pairs -= {(source, sink), (sink, source)}
+
+
+def _end(*ends: socket.socket) -> None:
+    """Shut down (which wakes who reads or accepts there) and close."""
+    for end in ends:
+        with contextlib.suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)
+        end.close()
