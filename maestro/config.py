@@ -208,7 +208,7 @@ def _read_file(path: Path) -> dict[str, str]:
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as bad:
-        raise Invalid(f"not valid TOML: {bad}", str(path), "mend it, or `maestro config reset --to-default`") from None
+        raise Invalid(f"not valid TOML: {bad}", str(path), "mend it, or remove it") from None
     for key, value in table.items():
         if key not in _VARIABLES:
             raise Invalid(f"unknown key {key!r}", str(path), f"known are {', '.join(_VARIABLES)}")

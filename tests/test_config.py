@@ -1,0 +1,293 @@
+"""Settings: defaults, sources, bad values in one line, secrets hidden, folders opened safely."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from maestro import config
+from maestro.folders import SOCKET_PATH_BYTES_MAX, private_folder, socket_path
+from maestro.model.errors import Invalid, Refused
+
+
+@pytest.fixture
+def env(tmp_path: Path) -> dict[str, str]:
+    return {"HOME": str(tmp_path), "PATH": str(tmp_path / "bin")}
+
+
+def write_config(env: dict[str, str], text: str) -> Path:
+    path = Path(env["HOME"], ".config", "maestro", "config.toml")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def test_with_nothing_set_each_value_is_the_documented_default(env: dict[str, str], tmp_path: Path) -> None:
+    settings = config.load(env)
+    assert settings.home == tmp_path / ".local/state/maestro"
+    assert settings.workspace_root == Path("/tmp/maestro-workspaces")
+    assert settings.redis_url is None
+    assert (settings.log_level, settings.namespace, settings.embedded_fsync) == ("INFO", "default", "always")
+    assert (settings.max_concurrent, settings.snapshot_retention_days, settings.agent_timeout_s) == (4, 7, 1800)
+    assert (settings.failsafe_mode, settings.autostart) == (False, True)
+    assert settings.agents_dirs == (Path("/etc/maestro/agents.d"), tmp_path / ".config/maestro/agents.d")
+    assert set(settings.sources.values()) == {"default"}
+
+
+def test_the_environment_sets_every_value(env: dict[str, str], tmp_path: Path) -> None:
+    settings = config.load(
+        env
+        | {
+            "MAESTRO_HOME": "~/state",
+            "MAESTRO_WORKSPACE_ROOT": "work/../spaces",
+            "MAESTRO_REDIS_URL": "redis://example:6380/1",
+            "MAESTRO_LOG_LEVEL": "warning",
+            "MAESTRO_MAX_CONCURRENT": "9",
+            "MAESTRO_SNAPSHOT_RETENTION": "30",
+            "MAESTRO_KILOCODE_BIN": "./kilo",
+            "MAESTRO_AGENT_TIMEOUT": "5",
+            "MAESTRO_FAILSAFE_MODE": "TRUE",
+            "MAESTRO_AGENTS_DIR": "/srv/agents",
+            "MAESTRO_AUTOSTART": "0",
+            "MAESTRO_NAMESPACE": "team-a",
+            "MAESTRO_EMBEDDED_FSYNC": "everysec",
+        },
+        cwd=tmp_path / "here",
+    )
+    assert settings.home == tmp_path / "state"
+    assert settings.workspace_root == tmp_path / "here/spaces"
+    assert settings.redis_url == "redis://example:6380/1"
+    assert (settings.log_level, settings.namespace, settings.embedded_fsync) == ("WARN", "team-a", "everysec")
+    assert (settings.max_concurrent, settings.snapshot_retention_days, settings.agent_timeout_s) == (9, 30, 5)
+    assert (settings.failsafe_mode, settings.autostart) == (True, False)
+    assert settings.kilocode_bin == str(tmp_path / "here/kilo")
+    assert settings.agents_dirs == (Path("/srv/agents"),)
+    assert set(settings.sources.values()) == {"environment"}
+
+
+def test_xdg_folders_count_when_absolute_only(env: dict[str, str], tmp_path: Path) -> None:
+    assert config.load(env | {"XDG_STATE_HOME": "/var/x"}).home == Path("/var/x/maestro")
+    assert config.load(env | {"XDG_STATE_HOME": "x"}).home == tmp_path / ".local/state/maestro"
+    assert config.load(env | {"XDG_CONFIG_HOME": "/etc/x"}).agents_dirs[1] == Path("/etc/x/maestro/agents.d")
+
+
+def test_an_empty_variable_is_an_unset_one(env: dict[str, str]) -> None:
+    settings = config.load(env | {"MAESTRO_REDIS_URL": " ", "MAESTRO_MAX_CONCURRENT": ""})
+    assert settings.redis_url is None
+    assert settings.max_concurrent == 4
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("MAESTRO_MAX_CONCURRENT", "four"),
+        ("MAESTRO_MAX_CONCURRENT", "0"),
+        ("MAESTRO_MAX_CONCURRENT", "-1"),
+        ("MAESTRO_MAX_CONCURRENT", "1e3"),
+        ("MAESTRO_MAX_CONCURRENT", "٤"),
+        ("MAESTRO_AGENT_TIMEOUT", "99999999999999999999"),
+        ("MAESTRO_AGENT_TIMEOUT", "10s"),
+        ("MAESTRO_SNAPSHOT_RETENTION", "0"),
+        ("MAESTRO_LOG_LEVEL", "LOUD"),
+        ("MAESTRO_FAILSAFE_MODE", "maybe"),
+        ("MAESTRO_AUTOSTART", "2"),
+        ("MAESTRO_NAMESPACE", "a{b}"),
+        ("MAESTRO_NAMESPACE", "x" * 65),
+        ("MAESTRO_NAMESPACE", "two\nlines"),
+        ("MAESTRO_EMBEDDED_FSYNC", "no"),
+        ("MAESTRO_HOME", "a\nb"),
+        ("MAESTRO_REDIS_URL", "localhost:6379"),
+        ("MAESTRO_REDIS_URL", "http://localhost"),
+        ("MAESTRO_REDIS_URL", "redis://"),
+        ("MAESTRO_REDIS_URL", "redis://host:0"),
+        ("MAESTRO_REDIS_URL", "redis://host:70000"),
+        ("MAESTRO_REDIS_URL", "redis://host:port"),
+        ("MAESTRO_REDIS_URL", "redis+sentinel://a:1,:2/main"),
+        ("MAESTRO_REDIS_URL", "unix://relative.sock"),
+        ("MAESTRO_REDIS_URL", "redis://two words"),
+    ],
+)
+def test_a_bad_value_is_refused_in_one_line_that_names_the_variable_and_a_remedy(
+    env: dict[str, str], variable: str, value: str
+) -> None:
+    with pytest.raises(Invalid) as refused:
+        config.load(env | {variable: value})
+    assert refused.value.where == variable
+    assert refused.value.mend
+    assert "\n" not in refused.value.line()
+    assert refused.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://localhost",
+        "redis://:secret@localhost:6379/0",
+        "rediss://user:p%40ss@[::1]:6380",
+        "unix:///run/redis.sock?db=1",
+        "unix://user:pw@/run/redis.sock",
+        "redis+sentinel://:pw@a:26379,b:26379/main",
+        "redis+cluster://a:7000,b:7001",
+    ],
+)
+def test_the_urls_of_the_specification_are_taken_as_they_are(env: dict[str, str], url: str) -> None:
+    assert config.load(env | {"MAESTRO_REDIS_URL": url}).redis_url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:hunter2@host/0",
+        "redis://me:hunter2@host",
+        "redis://me:hun@/hunter2@host",
+        "unix://me:hunter2@/run/x.sock",
+        "redis://host/0?password=hunter2&db=1",
+        "redis+sentinel://a:1/main?sentinel_password=hunter2",
+    ],
+)
+def test_no_secret_of_a_url_is_shown(env: dict[str, str], url: str) -> None:
+    assert "hunter2" not in config.redact(url)
+    rows = config.show(config.load(env | {"MAESTRO_REDIS_URL": url.replace("hun@/", "")}))
+    assert "hunter2" not in str(rows)
+    with pytest.raises(Invalid) as refused:
+        config.load(env | {"MAESTRO_REDIS_URL": url.replace("redis", "http").replace("unix", "http")})
+    assert "hunter2" not in refused.value.line()
+
+
+def test_show_has_a_row_for_each_variable_with_its_source(env: dict[str, str]) -> None:
+    path = write_config(env, "max_concurrent = 8\nautostart = false\n")
+    rows = {row["name"]: row for row in config.show(config.load(env | {"MAESTRO_LOG_LEVEL": "debug"}))}
+    assert rows["MAESTRO_MAX_CONCURRENT"] == {"name": "MAESTRO_MAX_CONCURRENT", "value": 8, "source": str(path)}
+    assert rows["MAESTRO_AUTOSTART"]["value"] is False
+    assert rows["MAESTRO_LOG_LEVEL"]["value"] == "DEBUG"
+    assert rows["MAESTRO_LOG_LEVEL"]["source"] == "environment"
+    assert rows["MAESTRO_HOME"]["source"] == "default"
+    assert len(rows) == 13
+
+
+def test_the_environment_wins_over_the_file(env: dict[str, str]) -> None:
+    write_config(env, 'max_concurrent = 8\nredis_url = "redis://file"\n')
+    settings = config.load(env | {"MAESTRO_MAX_CONCURRENT": "2"})
+    assert settings.max_concurrent == 2
+    assert settings.redis_url == "redis://file"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("namespace = x\n", "line 1"),
+        ("max_concurrent = 1\nmax_concurrent = 2\n", "line 2"),
+        ("max_concurent = 1\n", "'max_concurent'"),
+        ("max_concurrent = [1]\n", "[1]"),
+        ("max_concurrent = 'x'\n", "'x'"),
+    ],
+)
+def test_a_bad_file_is_refused_in_one_line_with_its_place(env: dict[str, str], text: str, said: str) -> None:
+    path = write_config(env, text)
+    with pytest.raises(Invalid) as refused:
+        config.load(env)
+    assert refused.value.where.startswith(str(path))
+    assert said in refused.value.line()
+    assert "\n" not in refused.value.line()
+
+
+def test_reset_removes_the_file_and_keeps_each_backup(env: dict[str, str]) -> None:
+    first = write_config(env, "max_concurrent = 8\n")
+    backup = config.reset(config.load(env))
+    assert backup is not None and backup.read_text() == "max_concurrent = 8\n"
+    assert not first.exists()
+    assert config.reset(config.load(env)) is None
+    write_config(env, "max_concurrent = 9\n")
+    second = config.reset(config.load(env))
+    assert second is not None and second.read_text() == "max_concurrent = 9\n"
+    assert backup.read_text() == "max_concurrent = 8\n"
+
+
+def test_kilo_is_found_on_path_when_not_named(env: dict[str, str], tmp_path: Path) -> None:
+    binary = tmp_path / "bin" / "kilo"
+    binary.parent.mkdir()
+    binary.write_text("#!/bin/sh\n")
+    assert config.load(env | {"MAESTRO_KILOCODE_BIN": "kilo"}).kilocode_bin == "kilo"
+    binary.chmod(0o755)
+    assert config.load(env | {"MAESTRO_KILOCODE_BIN": "kilo"}).kilocode_bin == str(binary)
+    assert config.load(env).kilocode_bin in (str(config.KILO_DEFAULT), str(binary))
+
+
+def test_the_home_and_the_root_are_made_for_this_user_only(env: dict[str, str], tmp_path: Path) -> None:
+    settings = config.load(env | {"MAESTRO_WORKSPACE_ROOT": str(tmp_path / "a/b/root")})
+    assert config.open_home(settings).stat().st_mode & 0o777 == 0o700
+    assert config.open_workspace_root(settings).stat().st_mode & 0o777 == 0o700
+
+
+def test_a_home_open_to_others_is_closed_and_a_root_that_all_may_write_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "open"
+    folder.mkdir()
+    folder.chmod(0o777)
+    with pytest.raises(Refused, match="chmod o-w"):
+        private_folder(folder, "MAESTRO_WORKSPACE_ROOT")
+    private_folder(folder, "MAESTRO_HOME", tighten=True)
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_symlink_is_refused_wherever_it_leads(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    for name in ("link", "dangling"):
+        with pytest.raises(Refused, match="symlink"):
+            private_folder(tmp_path / name, "MAESTRO_WORKSPACE_ROOT")
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_file_in_the_place_of_a_folder_is_invalid(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(Invalid, match="file"):
+            private_folder(path, "MAESTRO_WORKSPACE_ROOT")
+
+
+def test_the_root_of_the_file_system_is_no_workspace_root(env: dict[str, str]) -> None:
+    with pytest.raises(Invalid):
+        config.open_workspace_root(config.load(env | {"MAESTRO_WORKSPACE_ROOT": "/"}))
+
+
+def test_a_folder_of_another_user_is_refused(tmp_path: Path) -> None:
+    """As root the folder is given away; as anybody else, root's / is another user's."""
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    if os.geteuid() == 0:
+        os.chown(foreign, 12345, 12345)
+    else:
+        foreign = Path("/usr")
+    with pytest.raises(Refused, match="another user"):
+        private_folder(foreign, "MAESTRO_WORKSPACE_ROOT")
+
+
+def test_a_short_home_has_its_sockets_in_it(tmp_path: Path) -> None:
+    assert socket_path(Path("/h"), "daemon.sock") == Path("/h/daemon.sock")
+    edge = Path("/" + "x" * (SOCKET_PATH_BYTES_MAX - len("/") - len("/daemon.sock")))
+    assert socket_path(edge, "daemon.sock") == edge / "daemon.sock"
+
+
+def test_a_long_home_has_short_sockets_of_its_own_the_same_for_every_process(tmp_path: Path) -> None:
+    home = tmp_path / ("long-" * 30)
+    path = socket_path(home, "store/store.sock")
+    assert len(os.fsencode(path)) <= SOCKET_PATH_BYTES_MAX
+    assert path == socket_path(home, "store/store.sock")
+    assert path != socket_path(home, "daemon.sock")
+    other = socket_path(tmp_path / ("other" * 30), "store/store.sock").parent
+    assert path.parent != other
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    assert path.parent.parent.stat().st_mode & 0o777 == 0o700
+    path.parent.rmdir()
+    other.rmdir()
+
+
+def test_settings_cost_a_command_neither_redis_nor_trio() -> None:
+    code = "import sys, maestro.config, maestro.store.choice; print([m for m in sys.modules if m in ('redis', 'trio')])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
