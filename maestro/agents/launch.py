@@ -1,9 +1,9 @@
 """From a definition and a run to a command line: pure, so that what would be run can be shown and tested.
 
-Placeholders fill whole arguments and there is no shell. The prompt is never an option: one that begins with `-` goes by
-stdin or file, or, where the program takes it as an argument only, with a line end before it. A prompt that no argument
-can hold is left in `prompt.txt`, which the argument then names. The environment is built from an allow-list; the store's
-URL is not on it.
+Placeholders fill whole arguments and there is no shell. The prompt is never an option: one that begins with `-` goes
+by stdin or file, or, where the program takes it as an argument only, with a line end before it. A prompt that no
+argument can hold is left in `prompt.txt`, which the argument then names. The environment is built from an allow-list;
+the store's URL is not on it.
 """
 
 from __future__ import annotations

@@ -62,12 +62,9 @@ def judge(definition: Definition, end: End) -> Verdict:
     return _by_maestro(end) or _by_exit(definition, end) or _by_output(definition, end) or _good(end)
 
 
-def final_text(stdout: bytes, cut: bool = False) -> str:
-    """The last `RESULT_BYTES_MAX` of a text output as shown to people: no control sequences, no ragged ends.
-
-    cut: `stdout` is only the end of it.
-    """
-    cut = cut or len(stdout) > RESULT_BYTES_MAX
+def final_text(stdout: bytes) -> str:
+    """The last `RESULT_BYTES_MAX` of a text output as shown to people: no control sequences, no ragged ends."""
+    cut = len(stdout) > RESULT_BYTES_MAX
     text = plain(stdout[-RESULT_BYTES_MAX:].decode("utf-8", "replace")).strip()
     return _CUT + text.lstrip("\ufffd") if cut and text else text
 
@@ -92,7 +89,7 @@ def _by_maestro(end: End) -> Verdict | None:
         signal=end.signal,
         source="maestro",
         evidence=evidence,
-        result=_result(end),
+        result=final_text(end.stdout),
         transient=outcome == "spawn_error" and end.errno in _TRANSIENT,
     )
 
@@ -131,12 +128,8 @@ def _of_agent(end: End, outcome: str, evidence: str) -> Verdict:
         exit_code=end.exit_code,
         signal=end.signal,
         evidence=evidence,
-        result=_result(end),
+        result=final_text(end.stdout),
     )
-
-
-def _result(end: End) -> str:
-    return final_text(end.stdout, cut=end.output_bytes > len(end.stdout) > RESULT_BYTES_MAX)
 
 
 def _exit_text(end: End) -> str:

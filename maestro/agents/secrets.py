@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from maestro.agents.schema import Definition
@@ -19,6 +19,13 @@ SECRET_BYTES_MAX = 64 * 1024
 def resolve(definition: Definition, environment: Mapping[str, str]) -> dict[str, str]:
     """The value of each name in `secret_env`. Raises `Refused`, which names the secret and never its value."""
     return {name: _value(definition, name, environment) for name in definition.secret_env}
+
+
+def redacted(text: str, values: Iterable[str]) -> str:
+    """`text` with each of `values` replaced by `[secret]`, the longest first. For results and evidence."""
+    for value in sorted(filter(None, values), key=len, reverse=True):
+        text = text.replace(value, "[secret]")
+    return text
 
 
 def _value(definition: Definition, name: str, environment: Mapping[str, str]) -> str:
@@ -34,7 +41,7 @@ def _value(definition: Definition, name: str, environment: Mapping[str, str]) ->
 
 
 def _from_file(file: Path) -> str | None:
-    """The file's text without its last line end; None where there is no file. Links are followed, as mounts use them."""
+    """The file's text without its last line end; None where there is no file. Links are followed: mounts use them."""
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
