@@ -14,6 +14,7 @@ from typing import Any, Literal
 import msgspec
 
 from maestro.model.errors import StoreUnsafe
+from maestro.store.keys import Keys
 
 Level = Literal["refuse", "warn", "note"]
 Kind = Literal["set", "server", "embedded"]
@@ -65,7 +66,7 @@ class Check(msgspec.Struct, frozen=True):
 
 def acl_rule(user: str, namespace: str, password: str) -> list[str]:
     """The words of `ACL SETUSER` for a user that can do what the store of one namespace needs, and nothing else."""
-    keys = f"~maestro:{{{namespace}}}:*"
+    keys = f"~{Keys(namespace).prefix}*"
     return ["ACL", "SETUSER", user, "reset", "on", f">{password}", keys, *(f"+{command}" for command in COMMANDS)]
 
 
@@ -219,7 +220,7 @@ _TRIED = (
 def _access(call: Callable[..., Any], namespace: str) -> str:
     """What this user may not do to the keys of a namespace, "" if all is well. Changes nothing."""
     try:
-        missing = call("EVAL", _TRY, 1, f"maestro:{{{namespace}}}:log", *_TRIED)
+        missing = call("EVAL", _TRY, 1, Keys(namespace).log, *_TRIED)
     except Exception as refused:  # noqa: BLE001  redis-py's and our own errors have no base in common
         return str(refused)
     return f"{_text(missing)} is not allowed" if missing else ""
