@@ -66,12 +66,12 @@ class Settings(msgspec.Struct, frozen=True):
 class _Reader:
     """Reads one value after the other from the environment or the file, else takes the default."""
 
-    def __init__(self, env: Mapping[str, str], cwd: Path | None) -> None:
+    def __init__(self, env: Mapping[str, str], cwd: Path | None, read: bool = True) -> None:
         self.env = env
         self.cwd = cwd
         self.sources: dict[str, str] = {}
         self.config_file = self._xdg("XDG_CONFIG_HOME", ".config") / "maestro" / "config.toml"
-        self.file = _read_file(self.config_file)
+        self.file = _read_file(self.config_file) if read else {}
 
     def user_home(self) -> Path:
         home = self.env.get("HOME", "")
@@ -168,11 +168,21 @@ def reset(settings: Settings) -> Path | None:
 
     Variables of the environment are the caller's to unset. The store, its recorded choice and workspaces stay.
     """
+    return put_aside(settings.config_file)
+
+
+def config_path(env: Mapping[str, str] | None = None) -> Path:
+    """Where the config file is, for a reset of one that cannot be read."""
+    return _Reader(os.environ if env is None else env, None, read=False).config_file
+
+
+def put_aside(path: Path) -> Path | None:
+    """Rename a config file to a name of its own; the new path, or None where there was no file."""
     number = 1
-    while (backup := settings.config_file.with_suffix(f".toml.before-reset-{number}")).exists():
+    while (backup := path.with_suffix(f".toml.before-reset-{number}")).exists():
         number += 1
     try:
-        settings.config_file.rename(backup)
+        path.rename(backup)
     except FileNotFoundError:
         return None
     return backup

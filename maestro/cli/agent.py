@@ -1,0 +1,177 @@
+"""`maestro agent`: register types, create agents, see how they are, stop and start them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from maestro.cli import answer, completion, printing
+from maestro.cli.options import AgentArgument, FormatOption, absolute, examples
+from maestro.cli.printing import Column, Row
+from maestro.cli.reading import read_text
+from maestro.model.errors import Invalid
+from maestro.runtime import protocol as p
+
+app = typer.Typer(name="agent", help="Agents: their types, workspaces, health and output.")
+
+AGENTS = (
+    Column("id", "AGENT"),
+    Column("type", "TYPE"),
+    Column("state", "STATE"),
+    Column("role", "ROLE"),
+    Column("priority", "PRIORITY"),
+    Column("workspace", "WORKSPACE"),
+    Column("node", "NODE"),
+    Column("task", "TASK"),
+    Column("heartbeat_age_s", "HEARTBEAT", printing.seconds),
+)
+TYPES = (
+    Column("slug", "TYPE"),
+    Column("valid", "VALID"),
+    Column("adapter", "ADAPTER"),
+    Column("mode", "MODE"),
+    Column("capabilities", "CAPABILITIES"),
+    Column("source", "SOURCE"),
+    Column("reason", "REASON"),
+)
+DEFINITION_BYTES_MAX = 1024 * 1024
+
+
+class Status(StrEnum):
+    """Which agents to list."""
+
+    active = "active"
+    idle = "idle"
+    failed = "failed"
+    stopped = "stopped"
+    all = "all"
+
+
+@app.command(
+    "register",
+    epilog=examples(
+        "maestro agent register code-reviewer",
+        "maestro agent register --file ./code-reviewer.yaml",
+        "maestro agent register        # all types in agents.d",
+    ),
+)
+def register(
+    type: Annotated[
+        str | None, typer.Argument(help="Slug of a definition in agents.d.", autocompletion=completion.types)
+    ] = None,
+    file: Annotated[str | None, typer.Option("--file", help="A definition file; `-` is standard input.")] = None,
+    format: FormatOption = None,
+) -> int:
+    """Validate and register a type of agent: one of agents.d, or a file."""
+    if type is not None and file is not None:
+        raise Invalid("both a type and --file", "agent register", "give one of them")
+    definition = None if file is None else read_text(file, "--file", DEFINITION_BYTES_MAX)
+    path = file if file in (None, "-") else absolute(str(file), "--file")
+    command = p.AgentRegister(type, definition, path)
+    if type is None and file is None:
+        return answer.rows(command, TYPES, format, "no definition in agents.d")
+    return answer.one(command, format)
+
+
+@app.command(
+    "assign",
+    epilog=examples(
+        "maestro agent assign code-reviewer --to-workspace /tmp/pr-123-review --priority 1",
+        "maestro agent assign code-reviewer --to-workspace /tmp/pr-124-review --name reviewer-2",
+    ),
+)
+def assign(
+    type: Annotated[str, typer.Argument(help="Slug of the agent's type.", autocompletion=completion.types)],
+    to_workspace: Annotated[
+        str | None, typer.Option("--to-workspace", help="The folder it works in; made from the template if absent.")
+    ] = None,
+    role: Annotated[str | None, typer.Option("--role", help="What it is there for, e.g. backend-dev.")] = None,
+    priority: Annotated[
+        int | None, typer.Option("--priority", min=1, max=5, help="1 is the most urgent; 3 if not given.")
+    ] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Its id, where it is not the type's slug.")] = None,
+    node: Annotated[str | None, typer.Option("--node", help="The node that has the workspace.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Stop its run, if one is on.")] = False,
+    format: FormatOption = None,
+) -> int:
+    """Create an agent, or give it another role, priority or workspace."""
+    workspace = None if to_workspace is None else absolute(to_workspace, "--to-workspace")
+    return answer.one(p.AgentAssign(type, workspace, role, priority, name, node, force), format, _show_agent)
+
+
+@app.command("list", epilog=examples("maestro agent list", "maestro agent list --status failed --format json"))
+def list_(
+    status: Annotated[Status, typer.Option("--status", help="Only those in this state.")] = Status.all,
+    format: FormatOption = None,
+) -> int:
+    """All agents: state, role, priority, workspace, node, task, age of the last heartbeat."""
+    return answer.rows(p.AgentList(status.value), AGENTS, format, "no agents; see `maestro agent assign --help`")
+
+
+@app.command("health", epilog=examples("maestro agent health code-reviewer --detail --log-lines 50"))
+def health(
+    id: AgentArgument,
+    detail: Annotated[bool, typer.Option("--detail", help="All that the checks measured.")] = False,
+    log_lines: Annotated[int, typer.Option("--log-lines", min=0, max=100_000, help="Lines of its log.")] = 10,
+    format: FormatOption = None,
+) -> int:
+    """Check one agent; exit code 0 when it is healthy, else 1. Text, unless --format json."""
+    chosen = "table" if format is None else format.value
+    return answer.one(p.AgentHealth(id, detail, log_lines), chosen, _show_health)
+
+
+@app.command("stop", epilog=examples("maestro agent stop code-reviewer", "maestro agent stop code-reviewer --force"))
+def stop(
+    id: AgentArgument,
+    force: Annotated[bool, typer.Option("--force", help="SIGKILL at once.")] = False,
+    format: FormatOption = None,
+) -> int:
+    """Stop one agent: its run ends, and it takes no more work."""
+    return answer.one(p.AgentStop(id, force), format, _show_agent)
+
+
+@app.command("restart", epilog=examples("maestro agent restart code-reviewer"))
+def restart(id: AgentArgument, format: FormatOption = None) -> int:
+    """Let a stopped or failed agent take work again."""
+    return answer.one(p.AgentRestart(id), format, _show_agent)
+
+
+@app.command("reset", epilog=examples("maestro agent reset code-reviewer"))
+def reset(id: AgentArgument, format: FormatOption = None) -> int:
+    """Stop an agent, clear its workspace and make it again from the template."""
+    return answer.one(p.AgentReset(id), format, _show_agent)
+
+
+@app.command("logs", epilog=examples("maestro agent logs code-reviewer --follow", "maestro agent logs x --lines 100"))
+def logs(
+    id: AgentArgument,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as it grows.")] = False,
+    lines: Annotated[int | None, typer.Option("--lines", "-n", min=0, help="Only the last lines.")] = None,
+) -> int:
+    """The output of an agent's current or last run."""
+    return answer.text(p.AgentLogs(id, follow, lines))
+
+
+@app.command("types", epilog=examples("maestro agent types"))
+def types(format: FormatOption = None) -> int:
+    """The definitions in agents.d, valid or not, with the reason."""
+    return answer.rows(p.AgentTypes(), TYPES, format, "no definitions; see MAESTRO_AGENTS_DIR")
+
+
+def _show_agent(agent: Row) -> None:
+    printing.write_object(agent, ("definition", "version"))
+
+
+def _show_health(report: Row) -> None:
+    printing.write_line(f"status: {report.get('status', 'unhealthy')}")
+    for check in report.get("checks", ()):
+        said = f"{'ok' if check.get('ok') else 'failed'}: {check.get('name', '')}"
+        printing.write_line(f"{said}: {check['detail']}" if check.get("detail") else said)
+    more = {key: value for key, value in report.items() if key not in ("id", "status", "checks", "log")}
+    printing.write_object(more)
+    log = report.get("log")
+    if log:
+        printing.write_line("log:")
+        printing.write_text("".join(f"{line}\n" for line in ([log] if isinstance(log, str) else log)))

@@ -1,0 +1,133 @@
+"""From a command to its printed answer: load the settings, have it carried out, print, give the exit code.
+
+One function for each kind of answer: rows, one object, an endless stream, plain text.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from maestro import config
+from maestro.cli import printing
+from maestro.cli.escape import escaped
+from maestro.cli.printing import Column, JsonRows, Row
+from maestro.runtime import client
+from maestro.runtime import protocol as p
+
+Take = Callable[[Any], None]
+
+
+class Progress:
+    """The notes of a command on stderr; those of level `progress` are one line that changes, on a terminal only."""
+
+    def __init__(self) -> None:
+        self._status: _Status | None = None
+
+    def tell(self, note: p.Note) -> None:
+        """Show a note."""
+        if note.level != "progress":
+            self.stop()
+            printing.tell(note.text)
+        elif sys.stderr is not None and sys.stderr.isatty():
+            self._show(escaped(note.text))
+
+    def _show(self, text: str) -> None:
+        if self._status is None:
+            from rich.console import Console
+            from rich.text import Text
+
+            self._status = Console(stderr=True, highlight=False).status(Text(text))
+            self._status.start()
+        else:
+            from rich.text import Text
+
+            self._status.update(Text(text))
+
+    def stop(self) -> None:
+        """Take the line away, before anything else is printed."""
+        if self._status is not None:
+            self._status.stop()
+            self._status = None
+
+
+class _Status(Protocol):
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+    def update(self, status: Any) -> None: ...
+
+
+def carry_out(command: p.Command, take: Take) -> p.Done | p.Failed:
+    """Have a command carried out; `take` gets its rows. Notes and raw output are printed here, and what failed."""
+    progress = Progress()
+
+    def show(message: p.Note | p.Item | p.Output) -> None:
+        if isinstance(message, p.Note):
+            progress.tell(message)
+            return
+        progress.stop()
+        if isinstance(message, p.Item):
+            take(message.data)
+        else:
+            printing.write_text(message.text)
+
+    settings = config.load()
+    try:
+        end = client.execute(command, settings, show)
+    finally:
+        progress.stop()
+    if isinstance(end, p.Failed):
+        if settings.log_level == "DEBUG" and end.traceback and sys.stderr is not None:
+            print(end.traceback, file=sys.stderr)
+        printing.flush()
+        line = f"{end.where}: {end.what}" if end.where else end.what
+        printing.tell(f"{line}; {end.mend}" if end.mend else line)
+    return end
+
+
+def rows(command: p.Command, columns: Sequence[Column], chosen: str | None, empty: str = "nothing to show") -> int:
+    """Print the rows of an answer as a list; the exit code."""
+    if printing.wants_json(chosen):
+        listed = JsonRows()
+        end = carry_out(command, listed.add)
+        if isinstance(end, p.Done):
+            listed.end()
+        return end.exit_code
+    kept: list[Row] = []
+    end = carry_out(command, kept.append)
+    if isinstance(end, p.Done):
+        printing.write_table(columns, kept, empty)
+    return end.exit_code
+
+
+def one(command: p.Command, chosen: str | None, show: Callable[[Row], None] = printing.write_object) -> int:
+    """Print an answer that is one object; the exit code. show: how it looks on a terminal."""
+    kept: list[Any] = []
+    end = carry_out(command, kept.append)
+    data = end.data if isinstance(end, p.Done) and end.data is not None else (kept[-1] if kept else None)
+    if isinstance(end, p.Done) and data is not None:
+        if printing.wants_json(chosen):
+            printing.write_json(data)
+        else:
+            show(data)
+    return end.exit_code
+
+
+def stream(command: p.Command, columns: Sequence[Column], chosen: str | None) -> int:
+    """Print rows as they come, without an end: JSON Lines, or lines of columns; the exit code."""
+    as_json = printing.wants_json(chosen)
+
+    def take(row: Any) -> None:
+        if as_json:
+            printing.write_json(row)
+        else:
+            printing.write_line("  ".join(printing.cell(column, row) for column in columns))
+            printing.flush()
+
+    return carry_out(command, take).exit_code
+
+
+def text(command: p.Command) -> int:
+    """Print an answer that is raw text (it was printed as it came); the exit code."""
+    return carry_out(command, lambda _: None).exit_code

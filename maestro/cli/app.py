@@ -1,0 +1,204 @@
+"""The command line as a whole: which commands there are, what an error looks like, what the exit code is.
+
+A group's module is imported when it is used, and of a group only the command that runs is built: a command line pays
+for itself alone. Help, usage and completion are typer's; without its rich formatting, which costs more than a command.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import re
+import traceback
+from typing import Annotated, Any
+
+import click
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command_from_info
+from typer.utils import get_params_from_function
+
+from maestro import __version__
+from maestro.cli import printing
+from maestro.model.errors import MaestroError, Refused
+
+GROUPS = {
+    "agent": "maestro.cli.agent",
+    "task": "maestro.cli.task",
+    "state": "maestro.cli.state",
+    "queue": "maestro.cli.queue",
+    "audit": "maestro.cli.audit",
+    "events": "maestro.cli.events",
+    "replay": "maestro.cli.replay",
+    "workspace": "maestro.cli.workspace",
+    "node": "maestro.cli.node",
+    "up": "maestro.cli.daemon",
+    "worker": "maestro.cli.daemon",
+    "shutdown": "maestro.cli.daemon",
+    "doctor": "maestro.cli.doctor",
+    "config": "maestro.cli.config",
+    "redis": "maestro.cli.flush",
+    "demo": "maestro.cli.demo",
+}
+"""Command or group -> the module whose `app` has it. A module named twice holds commands of the top level."""
+
+CONTEXT = {"help_option_names": ["-h", "--help"]}
+NO_OPTION = re.compile(r"-[^=]*\s")
+EXIT_INTERRUPTED = 130
+EXIT_PIPE = 141
+"""What a shell reports for a command whose reader has gone (128 + SIGPIPE)."""
+
+
+class Command(TyperCommand):
+    """One command. A word like `- [ ] x` or `-- note` is a value, as no option has a space in its name."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click, which would take such a word for an option: NUL, which no argument holds, hides its dash."""
+        rest = super().parse_args(ctx, [f"\0{word}" if NO_OPTION.match(word) else word for word in args])
+        ctx.params = {name: _unhidden(value) for name, value in ctx.params.items()}
+        return rest
+
+    def get_help(self, ctx: click.Context) -> str:
+        """As typer, with the help of arguments, which newer versions of click drop, and without rich's escapes."""
+        called = inspect.unwrap(self.callback) if self.callback else _root
+        helps = {name: meta.default for name, meta in get_params_from_function(called).items()}
+        for param in self.params:
+            if isinstance(param, click.Argument):
+                param.help = getattr(helps[str(param.name)], "help", None)
+        return super().get_help(ctx).replace("\\[", "[")
+
+    def format_arguments(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Nothing: typer writes the arguments, newer versions of click would write them again."""
+
+
+def _unhidden(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.removeprefix("\0")
+    return [_unhidden(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+class Commands(TyperGroup):
+    """The commands of one typer app, each built when it is asked for."""
+
+    def __init__(self, app: typer.Typer, name: str) -> None:
+        super().__init__(name=name, help=app.info.help, no_args_is_help=True, rich_markup_mode=None)
+        self.context_settings = CONTEXT
+        self.infos = {str(info.name): info for info in app.registered_commands}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - as click has it
+        """In the order in which the module has them."""
+        return list(self.infos)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Build one."""
+        info = self.infos.get(cmd_name)
+        return None if info is None else _build(info)
+
+
+class Root(TyperGroup):
+    """`maestro` itself."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - as click has it
+        """In the order of SPEC.md."""
+        return list(GROUPS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import the module of a command, or of a group, and build it."""
+        module = GROUPS.get(cmd_name)
+        if module is None:
+            return None
+        app: typer.Typer = importlib.import_module(module).app
+        single = next((info for info in app.registered_commands if info.name == cmd_name), None)
+        return _build(single) if single and not app.info.name else Commands(app, cmd_name)
+
+
+def _build(info: typer.models.CommandInfo) -> click.Command:
+    info.context_settings = CONTEXT
+    info.cls = Command
+    return get_command_from_info(info, pretty_exceptions_short=True, rich_markup_mode=None)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def _root(
+    ctx: typer.Context,
+    version: Annotated[  # noqa: ARG001 - its callback does it
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    if os.environ.get("MAESTRO_RUN_SOCKET") and ctx.invoked_subcommand != "state":
+        raise Refused("a process inside a run may use `maestro state` only", mend="run this outside of the agent")
+
+
+def _command(argv: list[str]) -> click.Command:
+    completing = "_MAESTRO_COMPLETE" in os.environ or not argv or argv[0].startswith("-")
+    app = typer.Typer(
+        cls=Root,
+        name="maestro",
+        callback=_root,
+        help="Coordinate AI agents over isolated workspaces. Every change is an event: audit, replay, restore.",
+        epilog="Start with `maestro demo`, or see `maestro agent assign --help` and `maestro task dispatch --help`.",
+        context_settings=CONTEXT,
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        add_completion=completing,  # its two options belong to `maestro` itself; building them costs each command
+    )
+    return typer.main.get_command(app)
+
+
+def run(argv: list[str]) -> int:
+    """Carry out one command line; its exit code. Prints all that goes wrong as one line on stderr."""
+    try:
+        code = _invoke(argv)
+        printing.flush()
+        return code
+    except BrokenPipeError:
+        _forget_stdout()
+        return EXIT_PIPE
+    except MaestroError as error:  # the last of the answer could not be written
+        _forget_stdout()
+        return printing.fail(error.line(), error.exit_code)
+
+
+def _invoke(argv: list[str]) -> int:
+    try:
+        if any("\udc80" <= char <= "\udcff" for word in argv for char in word):
+            raise click.UsageError("an argument is not valid UTF-8")
+        result: Any = _command(argv).main(argv, prog_name="maestro", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        typer.echo(error.format_message())
+        return 0
+    except click.ClickException as error:
+        return printing.fail(_usage_line(error), error.exit_code)
+    except MaestroError as error:
+        if os.environ.get("MAESTRO_LOG_LEVEL", "").upper() == "DEBUG":
+            traceback.print_exc()
+        return printing.fail(error.line(), error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        return printing.fail("interrupted", EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a defect is told in one line too
+        if os.environ.get("MAESTRO_LOG_LEVEL", "").upper() == "DEBUG":
+            traceback.print_exc()
+        return printing.fail(f"defect in maestro: {error!r}; MAESTRO_LOG_LEVEL=DEBUG shows where", 1)
+
+
+def _usage_line(error: click.ClickException) -> str:
+    text = error.format_message().rstrip(".")
+    context = getattr(error, "ctx", None)
+    if context is None:
+        return text
+    text = text[:1].lower() + text[1:]
+    return f"{text}; see `{context.command_path} --help`"
+
+
+def _forget_stdout() -> None:
+    """Keep the interpreter from flushing, at its end, what nobody can take."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -1,0 +1,47 @@
+"""Values that the shell may complete: ids, asked of the daemon where it runs, and nothing where it does not.
+
+Completion starts no daemon and no store, and has no errors: a shell that completes nothing says enough.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from maestro import config
+from maestro.model.errors import MaestroError
+from maestro.runtime import client
+from maestro.runtime import protocol as p
+
+
+def agents(incomplete: str) -> list[tuple[str, str]]:
+    """Ids of agents, with type and state."""
+    return _ids(p.AgentList(), incomplete, ("type", "state"))
+
+
+def tasks(incomplete: str) -> list[tuple[str, str]]:
+    """Ids of the newest tasks, with status and title."""
+    return _ids(p.TaskList(limit=30), incomplete, ("status", "title"))
+
+
+def types(incomplete: str) -> list[tuple[str, str]]:
+    """Slugs of agent types."""
+    return _ids(p.AgentTypes(), incomplete, ("reason",), "slug")
+
+
+def targets(incomplete: str) -> list[tuple[str, str]]:
+    """As `agents`, for the last one of a comma-separated list."""
+    before, comma, last = incomplete.rpartition(",")
+    return [(f"{before}{comma}{name}", about) for name, about in agents(last)]
+
+
+def _ids(command: p.Command, incomplete: str, about: tuple[str, ...], key: str = "id") -> list[tuple[str, str]]:
+    try:
+        items = client.ask_daemon(command, config.load()) or []
+    except (MaestroError, OSError):
+        return []
+    rows: list[dict[str, Any]] = [item.data for item in items if isinstance(item.data, dict)]
+    return [
+        (str(row[key]), " ".join(str(row.get(name, "")) for name in about))
+        for row in rows
+        if str(row.get(key, "")).startswith(incomplete)
+    ]

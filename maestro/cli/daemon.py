@@ -1,0 +1,42 @@
+"""`maestro up`, `worker` and `shutdown`: this node's daemon, in the background, in the foreground, and no more."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from maestro import config
+from maestro.cli import answer
+from maestro.cli.options import FormatOption, examples
+from maestro.runtime import protocol as p
+
+app = typer.Typer()
+
+
+@app.command("up", epilog=examples("maestro up"))
+def up(format: FormatOption = None) -> int:
+    """Run this node's daemon in the background; queued tasks that a shutdown held go on."""
+    return answer.one(p.Up(), format)
+
+
+@app.command("worker", epilog=examples("exec maestro worker   # in a container, or a systemd unit"))
+def worker() -> int:
+    """Run this node's daemon in the foreground, until SIGTERM or `maestro shutdown`."""
+    settings = config.load()
+    config.open_home(settings)
+    from maestro.runtime import daemon
+
+    return daemon.main(settings)
+
+
+@app.command("shutdown", epilog=examples("maestro shutdown --grace-period 10", "maestro shutdown --keep"))
+def shutdown(
+    grace_period: Annotated[
+        float, typer.Option("--grace-period", min=0, max=86_400, help="Seconds between SIGTERM and SIGKILL.")
+    ] = 10.0,
+    keep: Annotated[bool, typer.Option("--keep", help="Delete no old run folders.")] = False,
+    format: FormatOption = None,
+) -> int:
+    """Stop all agents of this node, hold what is queued, clean up, stop the daemon and the embedded store."""
+    return answer.one(p.Shutdown(grace_period, keep), format)

@@ -1,0 +1,32 @@
+"""`maestro doctor`: is this machine fit, and what to do where it is not."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from maestro.cli import answer
+from maestro.cli.options import FormatOption, examples
+from maestro.cli.printing import Column
+from maestro.runtime import protocol as p
+
+app = typer.Typer()
+
+CHECKS = (
+    Column("check", "CHECK"),
+    Column("status", "STATUS"),
+    Column("detail", "DETAIL"),
+    Column("remedy", "REMEDY"),
+)
+
+
+@app.command("doctor", epilog=examples("maestro doctor", "maestro doctor --accept-loss"))
+def doctor(
+    accept_loss: Annotated[
+        bool, typer.Option("--accept-loss", help="Go on with a log that lost acknowledged events, and record that.")
+    ] = False,
+    format: FormatOption = None,
+) -> int:
+    """Check the store's safety, versions, agents' binaries and modes, disk, isolation tools; each with its remedy."""
+    return answer.rows(p.Doctor(accept_loss), CHECKS, format)

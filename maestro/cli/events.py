@@ -1,0 +1,72 @@
+"""`maestro events`: the log for others, live, as JSON Lines, and its schema."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from maestro.cli import answer, printing
+from maestro.cli.options import FormatOption, examples
+from maestro.cli.printing import Column
+from maestro.model.errors import Invalid
+from maestro.runtime import protocol as p
+
+app = typer.Typer(name="events", help="The log as a stream for others.")
+
+EVENTS = (
+    Column("seq", "SEQ"),
+    Column("at", "AT"),
+    Column("type", "EVENT"),
+    Column("subject", "SUBJECT"),
+    Column("actor", "ACTOR"),
+    Column("data", "DATA"),
+)
+POSITION_MAX = 2**53
+
+
+@app.command(
+    "tail",
+    epilog=examples(
+        "maestro events tail --follow --type run.ended", "maestro events tail --group billing --follow | ./ship"
+    ),
+)
+def tail(
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as events come.")] = False,
+    from_: Annotated[
+        int | None, typer.Option("--from", min=0, max=POSITION_MAX, help="Begin behind this position.")
+    ] = None,
+    type: Annotated[str | None, typer.Option("--type", help="Only these events, e.g. run.ended.")] = None,
+    group: Annotated[
+        str | None, typer.Option("--group", help="A durable consumer: goes on where this group stopped.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1_000_000, help="At most so many.")] = 100,
+    format: FormatOption = None,
+) -> int:
+    """The newest events, or those behind a position; with --follow the coming ones too."""
+    if group is not None and from_ is not None:
+        raise Invalid("both --group and --from", "events tail", "a group keeps its own position")
+    command = p.EventsTail(follow, from_, type, group, limit)
+    if follow:
+        return answer.stream(command, EVENTS, format)
+    return answer.rows(command, EVENTS, format, "no events")
+
+
+@app.command("export", epilog=examples("maestro events export > log.jsonl", "maestro events export --cloudevents"))
+def export(
+    cloudevents: Annotated[bool, typer.Option("--cloudevents", help="As CloudEvents 1.0.")] = False,
+    from_: Annotated[int, typer.Option("--from", min=0, max=POSITION_MAX, help="Begin behind this position.")] = 0,
+    to: Annotated[int | None, typer.Option("--to", min=0, max=POSITION_MAX, help="The last position.")] = None,
+) -> int:
+    """All events as JSON Lines on standard output."""
+    command = p.EventsExport(cloudevents, from_, to)
+    return answer.carry_out(command, lambda row: printing.write(printing.json_of(row) + b"\n")).exit_code
+
+
+@app.command("schema", epilog=examples("maestro events schema > events.schema.json"))
+def schema() -> int:
+    """The JSON Schema of all events."""
+    from maestro.model.schema import events_schema
+
+    printing.write_json(events_schema())
+    return 0

@@ -1,0 +1,29 @@
+"""`maestro node`: the nodes and their load."""
+
+from __future__ import annotations
+
+import typer
+
+from maestro.cli import answer
+from maestro.cli.options import FormatOption, examples
+from maestro.cli.printing import Column
+from maestro.runtime import protocol as p
+
+app = typer.Typer(name="node", help="The hosts that run a daemon.")
+
+NODES = (
+    Column("id", "NODE"),
+    Column("host", "HOST"),
+    Column("status", "STATUS"),
+    Column("held", "HELD"),
+    Column("running", "RUNS"),
+    Column("max_concurrent", "MAX"),
+    Column("build", "BUILD"),
+    Column("joined_at", "JOINED"),
+)
+
+
+@app.command("list", epilog=examples("maestro node list"))
+def list_(format: FormatOption = None) -> int:
+    """The nodes and their load."""
+    return answer.rows(p.NodeList(), NODES, format, "no nodes; start one with `maestro up`")

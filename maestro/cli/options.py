@@ -1,0 +1,58 @@
+"""Options and arguments that several commands share, and how their values are read."""
+
+from __future__ import annotations
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from maestro.cli import completion
+from maestro.model.errors import Invalid
+
+
+class Format(StrEnum):
+    """How data is printed."""
+
+    json = "json"
+    table = "table"
+
+
+FormatOption = Annotated[
+    Format | None, typer.Option("--format", help="json or table; a table on a terminal, else JSON.")
+]
+AgentArgument = Annotated[str, typer.Argument(help="Id of an agent.", autocompletion=completion.agents)]
+AgentFilter = Annotated[
+    str | None, typer.Option("--agent", help="Only of this agent.", autocompletion=completion.agents)
+]
+TaskArgument = Annotated[str, typer.Argument(help="Id of a task.", autocompletion=completion.tasks)]
+SinceOption = Annotated[str | None, typer.Option("--since", help="RFC 3339 time, or how long ago: 90s, 15m, 2h, 7d.")]
+
+
+def examples(*lines: str) -> str:
+    """The end of a help text: one example a line, kept as written."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def comma_separated(values: list[str] | None, option: str) -> list[str]:
+    """`--to a,b --to c` -> [a, b, c], in order, each once. Raises Invalid for an empty one among them."""
+    named: list[str] = []
+    for value in values or []:
+        for part in value.split(","):
+            if not part.strip():
+                raise Invalid(f"an empty name in {value!r}", option, "name them as a,b,c")
+            if part.strip() not in named:
+                named.append(part.strip())
+    return named
+
+
+def absolute(path: str, option: str) -> str:
+    """A path as the server can use it: absolute, `~` expanded, symlinks kept. Raises Invalid for what is no path."""
+    if not path or "\0" in path or "\n" in path:
+        raise Invalid(f"{path!r} is no path", option, "name a folder")
+    try:
+        return os.path.normpath(Path(path).expanduser().absolute())
+    except (OSError, RuntimeError) as error:
+        raise Invalid(f"{path!r}: {error}", option, "name an absolute path") from None

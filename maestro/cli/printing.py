@@ -1,0 +1,179 @@
+"""How an answer looks: JSON where stdout is no terminal, tables where it is; and lines on stderr.
+
+JSON goes out as it comes in, row by row; rich is imported only to draw a table.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from maestro.cli.escape import escaped, escaped_json, plain
+from maestro.model.errors import MaestroError
+
+Row = Mapping[str, Any]
+_encode = msgspec.json.Encoder().encode
+
+
+class Column(NamedTuple):
+    """A column of a table. key: of the row; show: how its value is written."""
+
+    key: str
+    title: str
+    show: Callable[[Any], str] | None = None
+
+
+def is_terminal() -> bool:
+    """Whether stdout is one."""
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
+def wants_json(chosen: str | None) -> bool:
+    """chosen: the value of --format, None where it was not given."""
+    return chosen == "json" or (chosen is None and not is_terminal())
+
+
+def write(data: bytes) -> None:
+    """To stdout. Raises BrokenPipeError when the reader has gone, MaestroError when it cannot be written."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.buffer.write(data)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise MaestroError(f"cannot write the answer: {error.strerror}", "standard output") from None
+
+
+def flush() -> None:
+    """Let stdout go out. Raises as `write`."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise MaestroError(f"cannot write the answer: {error.strerror}", "standard output") from None
+
+
+def write_text(text: str) -> None:
+    """Output of an agent: as it is into a file or pipe, without control sequences on a terminal."""
+    write((plain(text) if is_terminal() else text).encode("utf-8", "backslashreplace"))
+    flush()
+
+
+def write_line(text: str) -> None:
+    """One line of ours."""
+    write(escaped(text).encode("utf-8", "backslashreplace") + b"\n")
+
+
+def json_of(data: Any) -> bytes:
+    """Compact JSON, safe to show where stdout is a terminal."""
+    encoded = _encode(data)
+    return escaped_json(encoded.decode()).encode() if is_terminal() else encoded
+
+
+class JsonRows:
+    """A JSON list that grows: `[`, a row a line, `]`."""
+
+    def __init__(self) -> None:
+        self._empty = True
+
+    def add(self, row: Any) -> None:
+        """One more row."""
+        write((b"[\n" if self._empty else b",\n") + json_of(row))
+        self._empty = False
+
+    def end(self) -> None:
+        """The list is complete."""
+        write(b"[]\n" if self._empty else b"\n]\n")
+
+
+def write_json(data: Any) -> None:
+    """One object on one line, at once: JSON Lines where it is one of many."""
+    write(json_of(data) + b"\n")
+    flush()
+
+
+def write_table(columns: Sequence[Column], rows: Iterable[Row], empty: str = "nothing to show") -> None:
+    """A table of rows. On a terminal its cells wrap; elsewhere a row is a line."""
+    cells = [[cell(column, row) for column in columns] for row in rows]
+    if not cells:
+        tell(empty)
+        return
+    import io
+
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column.title, overflow="fold", no_wrap=not is_terminal())
+    for line in cells:
+        table.add_row(*(Text(value) for value in line))
+    drawn = io.StringIO()
+    width = None if is_terminal() else max(sum(map(len, line)) + 2 * len(line) for line in [*cells, _titles(columns)])
+    widest = None if width is None else width + sum(max(map(len, column)) for column in zip(*cells, strict=True))
+    Console(file=drawn, force_terminal=is_terminal(), width=widest, highlight=False).print(table)
+    text = "".join(line.rstrip() + "\n" for line in drawn.getvalue().splitlines())
+    write(text.encode("utf-8", "backslashreplace"))
+
+
+def _titles(columns: Sequence[Column]) -> list[str]:
+    return [column.title for column in columns]
+
+
+def write_object(data: Row, leave_out: Iterable[str] = ()) -> None:
+    """An object as lines `key  value`; what is unset is left out."""
+    hidden = set(leave_out)
+    shown = {key: value for key, value in data.items() if key not in hidden and value not in (None, "", [], {})}
+    width = max((len(key) for key in shown), default=0)
+    for key, value in shown.items():
+        write_line(f"{key:<{width}}  {value_text(value)}")
+
+
+def cell(column: Column, row: Row) -> str:
+    """What a row shows in a column, escaped."""
+    value = row.get(column.key)
+    if value is None or value == "":
+        return "-"
+    return escaped(column.show(value) if column.show else value_text(value))
+
+
+def value_text(value: Any) -> str:
+    """A value as a person reads it."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(value_text(item) for item in value)
+    if isinstance(value, Mapping):
+        return _encode(value).decode()
+    return str(value)
+
+
+def seconds(value: Any) -> str:
+    """A duration in seconds, as `45s`, `3m`, `2h`, `4d`."""
+    whole = int(value)
+    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if whole >= 2 * size:
+            return f"{whole // size}{unit}"
+    return f"{whole}s"
+
+
+def tell(line: str) -> None:
+    """A line on stderr: a note, a warning, a hint."""
+    if sys.stderr is not None:
+        print(f"maestro: {escaped(line)}", file=sys.stderr, flush=True)
+
+
+def fail(line: str, exit_code: int) -> int:
+    """The one line that says what went wrong; the exit code comes back."""
+    tell(line)
+    return exit_code

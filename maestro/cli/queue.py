@@ -1,0 +1,45 @@
+"""`maestro queue`: what waits and for what, what runs, what ended."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from maestro.cli import answer, completion
+from maestro.cli.options import AgentFilter, FormatOption, examples
+from maestro.cli.printing import Column
+from maestro.model.errors import Invalid
+from maestro.runtime import protocol as p
+
+app = typer.Typer(name="queue", help="The queue of tasks.")
+
+QUEUE = (
+    Column("task", "TASK"),
+    Column("status", "STATUS"),
+    Column("target", "TO"),
+    Column("agent", "AGENT"),
+    Column("priority", "PRIORITY"),
+    Column("waiting_for", "WAITS FOR"),
+    Column("dispatched_at", "DISPATCHED"),
+    Column("title", "PROMPT"),
+)
+
+
+@app.command("status", epilog=examples("maestro queue status", "maestro queue status --waiting --agent tester"))
+def status(
+    agent: AgentFilter = None,
+    task: Annotated[str | None, typer.Option("--task", help="One task.", autocompletion=completion.tasks)] = None,
+    waiting: Annotated[bool, typer.Option("--waiting", help="What waits, and for what.")] = False,
+    processing: Annotated[bool, typer.Option("--processing", help="What runs.")] = False,
+    completed: Annotated[bool, typer.Option("--completed", help="What ended.")] = False,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1_000_000, help="At most so many.")] = 100,
+    format: FormatOption = None,
+) -> int:
+    """What waits (for a dependency, its agent, a slot, a retry time), what runs, what ended."""
+    chosen = {"waiting": waiting, "processing": processing, "completed": completed}
+    which = [name for name, wanted in chosen.items() if wanted]
+    if len(which) > 1:
+        raise Invalid(f"both --{which[0]} and --{which[1]}", "queue status", "give one of them")
+    command = p.QueueStatus(agent, task, which[0] if which else "open", limit)
+    return answer.rows(command, QUEUE, format, "the queue is empty")

@@ -1,0 +1,49 @@
+"""Text that a command takes from a file or from standard input: whole, UTF-8, of a bounded size."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from maestro.model.errors import Invalid, NotFound
+
+PROMPT_BYTES_MAX = 64 * 1024 * 1024
+
+
+def read_prompt(prompt: str) -> str:
+    """A prompt as given: itself, `-` for standard input, `@file` for a file's content.
+
+    Raises Invalid for an empty one, one above the limit or one that is not UTF-8, NotFound for a missing file.
+    """
+    if prompt == "-":
+        prompt = read_text("-", "the prompt", PROMPT_BYTES_MAX)
+    elif prompt.startswith("@"):
+        prompt = read_text(prompt[1:], "the prompt", PROMPT_BYTES_MAX)
+    if not prompt.strip():
+        raise Invalid("the prompt is empty", mend="say what to do; `-` reads standard input, `@file` a file")
+    return prompt
+
+
+def read_text(path: str, what: str, limit: int) -> str:
+    """The text of a file, or of standard input for `-`. limit: bytes. Raises as `read_prompt`."""
+    where = f"{what} from {'standard input' if path == '-' else path}"
+    data = _read(path, where, limit + 1)
+    if len(data) > limit:
+        raise Invalid(f"above the limit of {limit} bytes", where, "put the bulk into a file of the workspace")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise Invalid(f"not UTF-8 at byte {error.start}", where, "convert it to UTF-8") from None
+
+
+def _read(path: str, where: str, count: int) -> bytes:
+    try:
+        if path == "-":
+            return b"" if sys.stdin is None else sys.stdin.buffer.read(count)
+        with Path(path).open("rb") as file:
+            return file.read(count)
+    except FileNotFoundError:
+        raise NotFound("no such file", where) from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise Invalid(str(reason), where, "name a file that can be read") from None

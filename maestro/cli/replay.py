@@ -1,0 +1,66 @@
+"""`maestro replay`: prove the views, build them again, see them as they were."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from maestro.cli import answer, printing
+from maestro.cli.options import FormatOption, examples
+from maestro.cli.printing import Column, Row
+from maestro.runtime import protocol as p
+
+app = typer.Typer(name="replay", help="Fold the log again: verify, rebuild, look back.")
+
+VIEWS = (Column("view", "VIEW"), Column("rows", "ROWS"), Column("digest", "DIGEST"), Column("ok", "OK"))
+CHANGES = (
+    Column("view", "VIEW"),
+    Column("row", "ROW"),
+    Column("change", "CHANGE"),
+    Column("before", "BEFORE"),
+    Column("after", "AFTER"),
+)
+PositionArgument = Annotated[str, typer.Argument(metavar="POSITION", help="A position, or an RFC 3339 time.")]
+
+
+@app.command("verify", epilog=examples("maestro replay verify"))
+def verify(format: FormatOption = None) -> int:
+    """Fold the whole log again and compare: chain, views, digests. Exit code 0, or 6 at the first difference."""
+    return answer.one(p.ReplayVerify(), format, _show_report)
+
+
+@app.command("rebuild", epilog=examples("maestro replay rebuild", "maestro replay rebuild tasks"))
+def rebuild(
+    view: Annotated[str | None, typer.Argument(help="Name of a view; all of them without one.")] = None,
+    format: FormatOption = None,
+) -> int:
+    """Build views again beside the live ones, then switch."""
+    return answer.one(p.ReplayRebuild(view), format, _show_report)
+
+
+@app.command("at", epilog=examples("maestro replay at 1200 tasks", "maestro replay at 2026-01-31T12:00:00Z agents"))
+def at(
+    position: PositionArgument,
+    view: Annotated[str, typer.Argument(help="Name of a view.")],
+    format: FormatOption = None,
+) -> int:
+    """A view as it was."""
+    if printing.wants_json(format):
+        return answer.rows(p.ReplayAt(position, view), (), format)
+    return answer.stream(p.ReplayAt(position, view), (Column("row", "ROW"), Column("data", "DATA")), format)
+
+
+@app.command("diff", epilog=examples("maestro replay diff 1200 1300"))
+def diff(a: PositionArgument, b: PositionArgument, format: FormatOption = None) -> int:
+    """What changed in the views between two positions."""
+    return answer.rows(p.ReplayDiff(a, b), CHANGES, format, "no difference")
+
+
+def _show_report(report: Row) -> None:
+    views = report.get("views")
+    listed = isinstance(views, list) and all(isinstance(view, dict) for view in views)
+    printing.write_object(report, ("views",) if listed else ())
+    if listed and views:
+        printing.write(b"\n")
+        printing.write_table(VIEWS, views)

@@ -1,0 +1,61 @@
+"""`maestro state`: values that agents and workflows share. The one group that agents may use inside their runs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from maestro.cli import answer, printing
+from maestro.cli.options import FormatOption, examples
+from maestro.cli.printing import Column, Row
+from maestro.cli.reading import PROMPT_BYTES_MAX, read_text
+from maestro.runtime import protocol as p
+
+app = typer.Typer(name="state", help="State shared between agents and workflows.")
+
+KEYS = (Column("key", "KEY"), Column("value", "VALUE"), Column("set_at", "SET"), Column("expires_at", "EXPIRES"))
+KeyArgument = Annotated[str, typer.Argument(help="The key, e.g. api_port.")]
+
+
+@app.command("set", epilog=examples("maestro state set api_port 8080", "maestro state set report - --ttl 0 < r.md"))
+def set_(
+    key: KeyArgument,
+    value: Annotated[str, typer.Argument(help="The value; `-` reads standard input.")],
+    ttl: Annotated[str, typer.Option("--ttl", help="How long it lives: 90s, 15m, 24h, 7d; 0 keeps it.")] = "24h",
+    format: FormatOption = None,
+) -> int:
+    """Set a key."""
+    text = read_text("-", "the value", PROMPT_BYTES_MAX) if value == "-" else value
+    return answer.one(p.StateSet(key, text, ttl), format)
+
+
+@app.command("get", epilog=examples("maestro state get api_port | jq -r .value", "maestro state get api_port --raw"))
+def get(
+    key: KeyArgument,
+    raw: Annotated[bool, typer.Option("--raw", "-r", help="The value alone.")] = False,
+    format: FormatOption = None,
+) -> int:
+    """The value of a key; exit code 3 where it is not set, or has expired."""
+    if raw:
+        return answer.one(p.StateGet(key), "table", _show_value)
+    return answer.one(p.StateGet(key), format)
+
+
+@app.command("list", epilog=examples("maestro state list", "maestro state list task:"))
+def list_(
+    prefix: Annotated[str, typer.Argument(help="Only keys that begin so.")] = "", format: FormatOption = None
+) -> int:
+    """Keys and values, by key."""
+    return answer.rows(p.StateList(prefix), KEYS, format, "no keys")
+
+
+@app.command("delete", epilog=examples("maestro state delete api_port"))
+def delete(key: KeyArgument, format: FormatOption = None) -> int:
+    """Delete a key."""
+    return answer.one(p.StateDelete(key), format)
+
+
+def _show_value(row: Row) -> None:
+    value = str(row.get("value", ""))
+    printing.write_text(value if value.endswith("\n") else f"{value}\n")

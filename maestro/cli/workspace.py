@@ -1,0 +1,32 @@
+"""`maestro workspace`: the folders that agents work in."""
+
+from __future__ import annotations
+
+import typer
+
+from maestro.cli import answer
+from maestro.cli.options import AgentArgument, FormatOption, examples
+from maestro.cli.printing import Column
+from maestro.runtime import protocol as p
+
+app = typer.Typer(name="workspace", help="The folders that agents work in.")
+
+WORKSPACES = (
+    Column("agent", "AGENT"),
+    Column("workspace", "WORKSPACE"),
+    Column("node", "NODE"),
+    Column("exists", "EXISTS"),
+    Column("bytes", "BYTES"),
+)
+
+
+@app.command("list", epilog=examples("maestro workspace list"))
+def list_(format: FormatOption = None) -> int:
+    """The agents' workspaces."""
+    return answer.rows(p.WorkspaceList(), WORKSPACES, format, "no workspaces")
+
+
+@app.command("clean", epilog=examples("maestro workspace clean code-reviewer"))
+def clean(agent: AgentArgument, format: FormatOption = None) -> int:
+    """Stop an agent and delete what is in its workspace."""
+    return answer.one(p.WorkspaceClean(agent), format)
