@@ -20,6 +20,7 @@ from typing import Any
 
 import msgspec
 import psutil
+
 from maestro.config import Settings, load
 
 START_S_MAX = 20.0

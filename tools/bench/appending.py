@@ -9,10 +9,10 @@ from shutil import which
 from typing import Any
 
 import redis
+
 from maestro.model.events import NewEvent, StateSet
 from maestro.store.contract import Append, Committed, Store
 from maestro.store.opening import open_redis
-
 from tools.bench.measure import Case, timed
 from tools.place import Place, Server
 

@@ -18,8 +18,8 @@ import msgspec
 class Case(msgspec.Struct, frozen=True):
     """One path beside its reference.
 
-    ours and reference return one measurement in `unit`. bar: with `more`, ours must reach at least bar x reference; with
-    `less`, at most; None: told, not judged. mode: the AOF mode of the store, or "" where none takes part.
+    ours and reference return one measurement in `unit`. more: more of it is better, so that ours must be at least bar
+    times the reference; else at most. bar: None where it is told, not judged. mode: the AOF mode of the store.
     """
 
     name: str

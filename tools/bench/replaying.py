@@ -8,11 +8,10 @@ from typing import Any
 
 import msgspec
 import redis
-from maestro.store.contract import Append, Committed, Store
-from maestro.store.opening import open_redis
-from projections.folding import Fold
-from replayers.reading import history
 
+from maestro.store.contract import Append, Committed, Store
+from maestro.store.opening import RedisStore, open_redis
+from projections.folding import Fold
 from tools.bench.history import EVENTS_PER_TASK, agents, finished_tasks
 from tools.bench.measure import Case, timed
 from tools.place import Place, Server
@@ -62,12 +61,13 @@ def commit(store: Store, group: list[Append]) -> None:
         assert all(isinstance(result, Committed) for result in store.log.commit(group, None))
 
 
-def replayed(store: Store) -> float:
+def replayed(store: RedisStore) -> float:
     """Events per second through the reader and the fold that every replayer uses."""
     fold = Fold()
+    upto = store.log.head().seq
 
     def replay() -> None:
-        for events in history(store):
+        for events in store.log.scan(0, upto, AT_A_TIME):
             fold.apply(events)
 
     gc.collect()

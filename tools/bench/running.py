@@ -10,7 +10,6 @@ from typing import Any
 
 from maestro.runtime import client
 from maestro.runtime import protocol as p
-
 from tools.bench.measure import Case, spawned, timed, typical
 from tools.place import Home, Place
 
@@ -57,7 +56,7 @@ def cases(place: Place, fsync: str) -> Iterator[Case]:
 
 def ask(home: Home, command: p.Command) -> Any:
     """Have the daemon carry out a command, as the command line does, without the start of a Python."""
-    answer = client.execute(command, home.settings, lambda frame: None)
+    answer = client.execute(command, home.settings, lambda _: None)
     if isinstance(answer, p.Failed) or answer.exit_code:
         raise RuntimeError(f"{command}: {answer}")
     return answer.data

@@ -1,0 +1,152 @@
+"""An installation under chaos: a home of its own, and a supervisor that starts its daemon again as systemd would."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TypeVar
+
+import psutil
+
+from maestro.model.events import Event
+from maestro.store import server
+from maestro.store.contract import Store
+from maestro.store.opening import open_redis
+from tools.place import Home, Place, Server
+
+MAX_CONCURRENT = 3
+APPEAR_S_MAX = 30.0
+LEAVE_S_MAX = 15.0
+POLL_S = 0.05
+LAUNCHER = "maestro.runtime.launcher"
+
+T = TypeVar("T")
+
+
+class Installation:
+    """url: of the store, None for the embedded one. servers: those that the tool itself runs.
+
+    exits: the daemon's exit codes so far. lost: tasks and state keys whose acknowledged events a failover lost.
+    breaches: what a strike saw that must never be.
+    """
+
+    def __init__(self, place: Place, url: str | None = None, servers: tuple[Server, ...] = ()) -> None:
+        named = {} if url is None else {"MAESTRO_REDIS_URL": url}
+        concurrent = str(MAX_CONCURRENT)
+        self.place = place
+        self.servers = servers
+        self.home = Home(place, MAESTRO_AUTOSTART="false", MAESTRO_MAX_CONCURRENT=concurrent, **named)
+        self.url = url or server.url(self.home.path)
+        self.exits: list[int] = []
+        self.lost: set[str] = set()
+        self.breaches: list[str] = []
+        self._daemon: subprocess.Popen[bytes] | None = None
+        self._supervised = threading.Event()
+
+    @contextmanager
+    def supervised(self) -> Iterator[None]:
+        """Within, the daemon runs, and is started anew whenever it has ended. At the end it is shut down."""
+        self._supervised.set()
+        thread = threading.Thread(target=self._supervise, name="supervisor")
+        thread.start()
+        try:
+            yield
+        finally:
+            self._supervised.clear()
+            thread.join()
+            self._shut_down()
+
+    def _supervise(self) -> None:
+        with (self.place.path / "daemon.log").open("ab") as log:
+            while self._supervised.is_set():
+                self._daemon = subprocess.Popen(
+                    [sys.executable, "-m", "maestro", "worker"],
+                    env=self.home.env,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    cwd=self.place.path,
+                    start_new_session=True,
+                )
+                while self._supervised.is_set() and self._daemon.poll() is None:
+                    time.sleep(POLL_S)
+                if self._daemon.returncode is not None:
+                    self.exits.append(self._daemon.returncode)
+
+    def _shut_down(self) -> None:
+        self.home.run("shutdown", "--grace-period", "1", check=False)
+        if self._daemon is not None:
+            with suppress(subprocess.TimeoutExpired):
+                self._daemon.wait(LEAVE_S_MAX)
+
+    def left_over(self) -> list[psutil.Process]:
+        """Who is alive a while after the end, the tool's own servers excepted."""
+        own = {one.process.pid for one in self.servers if one.process is not None}
+        deadline = time.monotonic() + LEAVE_S_MAX
+        while True:
+            left = [process for process in self.place.processes() if process.pid not in own]
+            if not left or time.monotonic() > deadline:
+                return left
+            time.sleep(POLL_S)
+
+    def open_store(self) -> Store:
+        """The store, beside the daemon."""
+        return open_redis(self.url, self.home.settings.namespace)
+
+    def events(self) -> list[Event]:
+        """The whole log."""
+        store = self.open_store()
+        try:
+            found: list[Event] = []
+            while events := store.log.read(len(found), 1000):
+                found += events
+            return found
+        finally:
+            store.close()
+
+    # ---- who is who; each is waited for ----
+
+    def daemon(self) -> psutil.Process:
+        """The daemon that runs now."""
+        return appear("daemon", self._running)
+
+    def launcher(self) -> psutil.Process:
+        """The launcher below the daemon."""
+        return appear("launcher", self._launcher)
+
+    def warden(self) -> psutil.Process:
+        """A warden that has an agent at work."""
+        return appear("warden with an agent", self._warden)
+
+    def embedded_server(self) -> psutil.Process:
+        """The embedded server, by the pid file that it writes."""
+        return appear("embedded server", lambda: psutil.Process(int(server.place(self.home.path).pid.read_text())))
+
+    def _running(self) -> psutil.Process | None:
+        daemon = self._daemon
+        return psutil.Process(daemon.pid) if daemon is not None and daemon.poll() is None else None
+
+    def _launcher(self) -> psutil.Process | None:
+        daemon = self._running()
+        below = [] if daemon is None else daemon.children()
+        return next((process for process in below if LAUNCHER in process.cmdline()), None)
+
+    def _warden(self) -> psutil.Process | None:
+        launcher = self._launcher()
+        wardens = [] if launcher is None else launcher.children()
+        return next((process for process in wardens if process.children(recursive=True)), None)
+
+
+def appear(name: str, find: Callable[[], T | None]) -> T:
+    """What `find` finds, looked for again until it is there. Raises TimeoutError."""
+    deadline = time.monotonic() + APPEAR_S_MAX
+    while time.monotonic() < deadline:
+        with suppress(psutil.Error, OSError, ValueError):
+            if (found := find()) is not None:
+                return found
+        time.sleep(0.005)
+    raise TimeoutError(f"no {name} after {APPEAR_S_MAX:.0f} s")

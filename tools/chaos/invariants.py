@@ -1,0 +1,69 @@
+"""What must hold after a run, whatever struck: each function tells the breaches that it finds, in words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from maestro.model.events import Event, RunEnded, RunReleased, RunStarted, StateSet, TaskDispatched, TaskFinished
+from tools.chaos.work import Work
+
+
+def breaches(work: Work, events: Sequence[Event]) -> list[str]:
+    """All of the log's and the agents' invariants."""
+    return [
+        *gaps(events),
+        *acknowledged(work, events),
+        *terminal_events(work, events),
+        *overlaps(work),
+        *unrecorded(work, events),
+    ]
+
+
+def gaps(events: Sequence[Event]) -> Iterator[str]:
+    """Positions go up by one."""
+    for number, event in enumerate(events, 1):
+        if event.seq != number:
+            yield f"event {event.seq} stands in place {number}"
+            return
+
+
+def acknowledged(work: Work, events: Sequence[Event]) -> Iterator[str]:
+    """What was acknowledged is in the log, once."""
+    keys = Counter(event.fact.key for event in events if isinstance(event.fact, TaskDispatched))
+    ids = {event.fact.task for event in events if isinstance(event.fact, TaskDispatched)}
+    for key, task in work.kept_tasks().items():
+        if keys[key] != 1 or task not in ids:
+            yield f"the acknowledged task {task} (key {key}) is {keys[key]} times in the log"
+    values = Counter((fact.key, fact.value) for event in events if isinstance(fact := event.fact, StateSet))
+    for key, value in work.kept_states().items():
+        times = values[key, value]
+        if times == 0 or (times > 1 and key in work.once):
+            yield f"the acknowledged state {key} is {times} times in the log"
+
+
+def terminal_events(work: Work, events: Sequence[Event]) -> Iterator[str]:
+    """A released run ends exactly once; so does a task."""
+    ended = Counter(event.fact.run for event in events if isinstance(event.fact, RunEnded))
+    for run in (event.fact.run for event in events if isinstance(event.fact, RunReleased)):
+        if ended[run] != 1:
+            yield f"run {run} has {ended[run]} terminal events"
+    finished = Counter(event.fact.task for event in events if isinstance(event.fact, TaskFinished))
+    for task in work.kept_tasks().values():
+        if finished[task] != 1:
+            yield f"task {task} finished {finished[task]} times"
+
+
+def overlaps(work: Work) -> Iterator[str]:
+    """No agent ever met another one, or what one had left behind, in its workspace."""
+    yield from work.evidence_of("overlap")
+
+
+def unrecorded(work: Work, events: Sequence[Event]) -> Iterator[str]:
+    """Each process that an agent really was has its `run.started`, and none was started twice."""
+    started = {event.fact.run for event in events if isinstance(event.fact, RunStarted)}
+    for run, times in Counter(work.evidence_of("started")).items():
+        if times > 1:
+            yield f"run {run} was started {times} times"
+        if run not in started and not work.installation.lost:
+            yield f"run {run} was a process but is not in the log"

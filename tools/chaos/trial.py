@@ -1,0 +1,87 @@
+"""One seeded trial: a scene, work, a strike at a moment that the seed chooses, then the invariants."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+import traceback
+from pathlib import Path
+from random import Random
+
+import msgspec
+
+from tools.chaos.faults import FAULTS
+from tools.chaos.installation import Installation
+from tools.chaos.invariants import breaches
+from tools.chaos.work import Work
+from tools.place import Place
+
+STRIKE_S_MAX = 1.5
+KEPT = ("daemon.log", "evidence")
+
+
+class Trial(msgspec.Struct):
+    """A trial and what came of it. breaches: [] when all held. kept: where its logs are, where it failed."""
+
+    seed: int
+    fault: str
+    seconds: float = 0.0
+    breaches: list[str] = []
+    kept: str = ""
+
+
+def fault_of(seed: int) -> str:
+    """Ten seeds in a row bring all faults."""
+    return list(FAULTS)[seed % len(FAULTS)]
+
+
+def run(seed: int, keep: Path | None = None, fault: str = "") -> Trial:
+    """Run one trial. keep: a folder for the logs of a failed one."""
+    trial = Trial(seed, fault or fault_of(seed), breaches=[])
+    start = time.monotonic()
+    with Place("chaos") as place:
+        try:
+            _run(trial, place)
+        except Exception:  # noqa: BLE001  a trial that breaks off is a breach too, with all that is known of it
+            trial.breaches.append(traceback.format_exc())
+        if trial.breaches and keep is not None:
+            folder = keep / f"seed-{seed}"
+            shutil.copytree(place.path, folder, ignore_dangling_symlinks=True, dirs_exist_ok=True, ignore=_sockets)
+            trial.kept = str(folder)
+    trial.seconds = time.monotonic() - start
+    return trial
+
+
+def _run(trial: Trial, place: Place) -> None:
+    rng = Random(trial.seed)
+    with FAULTS[trial.fault](place) as (installation, strike):
+        work = Work(installation, Random(rng.random()))
+        striker = threading.Thread(target=_strike, args=(trial, strike, rng), name="striker")
+        with installation.supervised():
+            work.assign()
+            striker.start()
+            work.dispatch()
+            striker.join()
+            work.settle()
+            trial.breaches += installation.breaches + breaches(work, installation.events())
+            trial.breaches += _verify(installation)
+        trial.breaches += [f"left over: {process}" for process in installation.left_over()]
+
+
+def _strike(trial: Trial, strike: object, rng: Random) -> None:
+    assert callable(strike)
+    time.sleep(rng.uniform(0, STRIKE_S_MAX))
+    try:
+        strike(rng)
+    except Exception:  # noqa: BLE001  told with the trial, not lost with the thread
+        trial.breaches.append(traceback.format_exc())
+
+
+def _verify(installation: Installation) -> list[str]:
+    done = installation.home.run("replay", "verify", check=False)
+    return [f"replay verify: {done.returncode}: {done.stdout} {done.stderr}"] if done.returncode else []
+
+
+def _sockets(folder: str, names: list[str]) -> list[str]:
+    return [name for name in names if not (Path(folder) / name).is_file() and not (Path(folder) / name).is_dir()]

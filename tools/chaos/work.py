@@ -1,0 +1,117 @@
+"""What a chaos run asks for: tasks and state, insisted on until they are acknowledged, and remembered."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from maestro.model.errors import MaestroError, NotFound
+from maestro.runtime import client
+from maestro.runtime import protocol as p
+from tools.chaos.installation import Installation
+
+AGENTS = 3
+TASKS = 9
+SETTLE_S_MAX = 90.0
+POLL_S = 0.1
+SCRIPT = Path(__file__).with_name("agent.py")
+OPEN = ("queued", "running")
+
+
+class Work:
+    """tasks: key -> id, states: key -> value, as acknowledged. once: keys of states that the first try set."""
+
+    def __init__(self, installation: Installation, rng: Random) -> None:
+        self.installation = installation
+        self.rng = rng
+        self.evidence = installation.place.path / "evidence"
+        self.evidence.mkdir()
+        self.tasks: dict[str, str] = {}
+        self.states: dict[str, str] = {}
+        self.once: set[str] = set()
+        self._deadline = 0.0
+
+    def assign(self) -> None:
+        """The agents, each with a workspace of its own."""
+        self._deadline = time.monotonic() + SETTLE_S_MAX
+        self.installation.home.define("worker")
+        for number in range(AGENTS):
+            workspace = str(self.installation.place.path / f"workspace-{number}")
+            self.insist(p.AgentAssign(type="worker", name=f"a{number}", to_workspace=workspace))
+
+    def dispatch(self) -> None:
+        """The tasks and the states, in turn, with pauses."""
+        self._deadline = time.monotonic() + SETTLE_S_MAX
+        for number in range(TASKS):
+            key = f"task-{number}"
+            try:
+                self.tasks[key] = self.insist(self._task(key))[0]["id"]
+            except NotFound:
+                if not self.installation.lost:
+                    raise
+            key, value = f"state-{number}", f"{self.rng.random()}"
+            _, first = self.insist(p.StateSet(key=key, value=value, ttl="0"))
+            self.states[key] = value
+            self.once |= {key} if first else set()
+            time.sleep(self.rng.uniform(0, 0.15))
+
+    def _task(self, key: str) -> p.TaskDispatch:
+        rng = self.rng
+        seconds = f"{rng.choice([0.02, 0.1, 0.3]):.2f}"
+        agent = f"{sys.executable} -I -S '{SCRIPT}' \"$MAESTRO_WORKSPACE\" '{self.evidence}'"
+        return p.TaskDispatch(
+            prompt=f"exec {agent} {seconds} {rng.choice([0, 0, 0, 3])}",
+            to=rng.sample([f"a{number}" for number in range(AGENTS)], rng.choice([1, 1, 2])),
+            key=key,
+            depends_on=rng.sample(sorted(self.tasks.values()), 1) if self.tasks and rng.random() < 0.4 else [],
+            priority=rng.choice([None, 1, 5]),
+            retries=rng.choice([0, 1]),
+            force=True,
+        )
+
+    def settle(self) -> None:
+        """Wait until every acknowledged task has ended. Raises TimeoutError with those that have not."""
+        self._deadline = time.monotonic() + SETTLE_S_MAX
+        waiting = sorted(self.kept_tasks().values())
+        while waiting := [task for task in waiting if self.insist(p.TaskStatus(id=task))[0]["status"] in OPEN]:
+            if time.monotonic() > self._deadline:
+                raise TimeoutError(f"not ended after {SETTLE_S_MAX:.0f} s: {', '.join(waiting)}")
+            time.sleep(POLL_S)
+
+    def kept_tasks(self) -> dict[str, str]:
+        """The acknowledged tasks, but for those that a failover lost."""
+        return {key: task for key, task in self.tasks.items() if task not in self.installation.lost}
+
+    def kept_states(self) -> dict[str, str]:
+        """The acknowledged states, but for those that a failover lost."""
+        return {key: value for key, value in self.states.items() if key not in self.installation.lost}
+
+    def evidence_of(self, name: str) -> list[str]:
+        """What the agents wrote down under this name, a line each."""
+        path = self.evidence / name
+        return path.read_text().splitlines() if path.exists() else []
+
+    def insist(self, command: p.Command) -> tuple[Any, bool]:
+        """Ask again until it is acknowledged; the answer, and whether the first try got it."""
+        first = True
+        while True:
+            try:
+                return self.ask(command), first
+            except NotFound:
+                raise
+            except (MaestroError, OSError):
+                if time.monotonic() > self._deadline:
+                    raise
+                first = False
+                time.sleep(POLL_S)
+
+    def ask(self, command: p.Command) -> Any:
+        """One command by the protocol. Raises NotFound, or MaestroError for every other failure."""
+        answer = client.execute(command, self.installation.home.settings, lambda _: None)
+        if isinstance(answer, p.Failed):
+            kind = NotFound if answer.exit_code == NotFound.exit_code else MaestroError
+            raise kind(answer.what, answer.where, answer.mend)
+        return answer.data
