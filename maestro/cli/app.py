@@ -169,8 +169,14 @@ def _invoke(argv: list[str]) -> int:
     try:
         if any("\udc80" <= char <= "\udcff" for word in argv for char in word):
             raise click.UsageError("an argument is not valid UTF-8")
-        result: Any = _command(argv).main(argv, prog_name="maestro", standalone_mode=False)
+        command = _command(argv)
+        if "_MAESTRO_COMPLETE" in os.environ:
+            command.main(argv, prog_name="maestro")
+        with command.make_context("maestro", argv) as context:
+            result: Any = command.invoke(context)
         return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as end:
+        return end.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
         typer.echo(error.format_message())
         return 0

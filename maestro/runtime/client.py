@@ -281,7 +281,9 @@ def _caller() -> p.Caller:
     except OSError:  # the folder that we stand in is gone; absolute paths still work
         cwd = "/"
     token = env.pop("MAESTRO_RUN_TOKEN", "")
-    return p.Caller(f"cli:{_user()}", cwd if _is_text(cwd) else "/", env, sys.stdout.isatty(), token)
+    return p.Caller(
+        f"cli:{_user()}", cwd if _is_text(cwd) else "/", env, sys.stdout is not None and sys.stdout.isatty(), token
+    )
 
 
 def _user() -> str:

@@ -1,0 +1,163 @@
+"""What an answer looks like: JSON in a pipe, a table on a terminal, and nothing that a row says can act."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from maestro.cli.escape import escaped, plain
+from maestro.runtime import protocol as p
+from tests.cli.conftest import CommandLine
+from tests.cli.scripted import Scripted
+
+ROWS = (p.Item({"id": "a", "state": "idle"}), p.Item({"id": "b", "state": "active"}))
+HOSTILE = "x\x1b[31m\x07\nroot# \x9b2J\u202eevil"
+
+
+def test_a_list_is_json_with_one_object_a_line(maestro: CommandLine, daemon: Scripted) -> None:
+    daemon.answers(*ROWS, p.Done())
+    result = maestro.here("agent", "list")
+    assert result == (0, '[\n{"id":"a","state":"idle"},\n{"id":"b","state":"active"}\n]\n', "")
+    assert json.loads(result.out)[1]["id"] == "b"
+
+
+def test_an_empty_list_is_json_too(maestro: CommandLine, daemon: Scripted) -> None:
+    assert maestro.here("agent", "list") == (0, "[]\n", "")
+
+
+def test_last_prints_one_object(maestro: CommandLine, daemon: Scripted) -> None:
+    daemon.answers(p.Done({"id": "01J"}))
+    assert json.loads(maestro.here("task", "list", "--last").out)["id"] == "01J"
+    assert daemon.commands == [p.TaskList(last=True)]
+
+
+def test_the_format_can_be_chosen_on_either_side(maestro: CommandLine, daemon: Scripted) -> None:
+    daemon.answers(*ROWS, p.Done())
+    assert maestro.here("agent", "list", "--format", "table").out.splitlines()[1].split()[0] == "a"
+    assert json.loads(maestro.on_terminal("agent", "list", "--format", "json").out)[0]["id"] == "a"
+
+
+def test_a_terminal_gets_a_table(maestro: CommandLine, daemon: Scripted) -> None:
+    daemon.answers(*ROWS, p.Done())
+    shown = maestro.on_terminal("agent", "list").out
+    assert "AGENT" in shown and "{" not in shown
+
+
+def test_a_table_without_rows_says_so_on_stderr(maestro: CommandLine, daemon: Scripted) -> None:
+    result = maestro.here("task", "list", "--format", "table")
+    assert result == (0, "", "maestro: no tasks\n")
+
+
+def test_a_long_row_stays_one_line_where_no_terminal_is(maestro: CommandLine, daemon: Scripted) -> None:
+    daemon.answers(p.Item({"id": "a", "workspace": "/w" * 3000}), p.Done())
+    assert len(maestro.here("agent", "list", "--format", "table").out.splitlines()) == 2
+
+
+@pytest.mark.parametrize("command", [("agent", "list"), ("state", "list"), ("audit",), ("task", "status", "x")])
+def test_nothing_in_a_row_acts_on_a_terminal(maestro: CommandLine, daemon: Scripted, command: tuple[str, ...]) -> None:
+    row = {name: HOSTILE for name in ("id", "role", "key", "value", "text", "title", "prompt")}
+    daemon.answers(p.Item(row), p.Done(row))
+    for chosen in ((), ("--format", "json")):
+        shown = maestro.on_terminal(*command, *chosen).out
+        assert "x\\" in shown
+        assert not {"\x07", "\x9b", "\u202e"} & set(shown)
+        assert "\x1b[31m" not in shown and "\nroot#" not in shown
+
+
+def test_logs_keep_their_lines_on_a_terminal_but_no_control_sequences(maestro: CommandLine, daemon: Scripted) -> None:
+    daemon.answers(p.Output("one\n\x1b[2J\x1b]0;title\x07two\r\nthree\x1b"), p.Done())
+    shown = maestro.on_terminal("task", "logs", "x").out
+    assert shown == "one\ntwo\nthree\\x1b"
+
+
+def test_logs_go_into_a_pipe_as_they_are(maestro: CommandLine, daemon: Scripted) -> None:
+    daemon.answers(p.Output("one\x1b[2J\n"), p.Done())
+    assert maestro.here("agent", "logs", "x").out == "one\x1b[2J\n"
+
+
+def test_notes_go_to_stderr_and_progress_only_to_a_terminal(maestro: CommandLine, daemon: Scripted) -> None:
+    daemon.answers(p.Note("low disk", "warn"), p.Note("1 of 2", "progress"), p.Done({"id": "t"}))
+    result = maestro.here("task", "dispatch", "x", "--to", "a", "--sync")
+    assert result.err == "maestro: low disk\n"
+    assert "1 of 2" in maestro.on_terminal("task", "dispatch", "x", "--to", "a", "--sync").out
+
+
+def test_a_followed_stream_is_json_lines(maestro: CommandLine, daemon: Scripted) -> None:
+    daemon.answers(p.Item({"seq": 1}), p.Item({"seq": 2}), p.Done())
+    assert maestro.here("events", "tail", "--follow").out == '{"seq":1}\n{"seq":2}\n'
+
+
+def test_an_export_is_json_lines(maestro: CommandLine, daemon: Scripted) -> None:
+    daemon.answers(p.Item({"seq": 1}), p.Item({"seq": 2}), p.Done())
+    assert maestro.here("events", "export", "--from", "7").out == '{"seq":1}\n{"seq":2}\n'
+    assert daemon.commands == [p.EventsExport(from_position=7)]
+
+
+def test_health_is_text_unless_json_is_asked_for(maestro: CommandLine, daemon: Scripted) -> None:
+    checks = [{"name": "process", "ok": True}, {"name": "disk", "ok": False, "detail": "1 MB free"}]
+    daemon.answers(p.Done({"id": "a", "status": "unhealthy", "checks": checks, "log": ["l1", "l2"]}, 1))
+    result = maestro.here("agent", "health", "a")
+    assert result.code == 1
+    assert result.out == "status: unhealthy\nok: process\nfailed: disk: 1 MB free\nlog:\nl1\nl2\n"
+    assert json.loads(maestro.here("agent", "health", "a", "--format", "json").out)["status"] == "unhealthy"
+
+
+def test_a_dispatched_task_is_its_json_in_a_pipe_and_its_id_on_a_terminal(
+    maestro: CommandLine, daemon: Scripted
+) -> None:
+    daemon.answers(p.Done({"id": "01J", "status": "queued"}))
+    assert json.loads(maestro.here("task", "dispatch", "x", "--to", "a").out)["status"] == "queued"
+    assert maestro.here("task", "dispatch", "x", "--to", "a", "-q").out == "01J\n"
+    assert maestro.on_terminal("task", "dispatch", "x", "--to", "a").out == "01J\n"
+
+
+def test_a_state_value_can_be_had_raw(maestro: CommandLine, daemon: Scripted) -> None:
+    daemon.answers(p.Done({"key": "k", "value": "two\nlines"}))
+    assert maestro.here("state", "get", "k", "--raw").out == "two\nlines\n"
+
+
+def test_a_reader_that_goes_away_is_no_error(env: dict[str, str], daemon: Scripted) -> None:
+    daemon.script = lambda _: [*(p.Item({"seq": n, "data": "x" * 1000}) for n in range(3000)), p.Done()]
+    with subprocess.Popen(
+        [sys.executable, "-m", "maestro", "events", "export"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=env,
+    ) as process:
+        assert process.stdout and process.stderr
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
+
+
+def test_a_full_disk_below_stdout_is_one_line(env: dict[str, str], daemon: Scripted) -> None:
+    daemon.answers(*ROWS, p.Done())
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "maestro", "agent", "list"], stdout=full, stderr=subprocess.PIPE, env=env, timeout=60
+        )
+    assert done.returncode == 1
+    assert done.stderr == b"maestro: standard output: cannot write the answer: No space left on device\n"
+
+
+def test_a_closed_stdout_is_borne(env: dict[str, str], daemon: Scripted) -> None:
+    daemon.answers(*ROWS, p.Done())
+    done = subprocess.run(
+        [sys.executable, "-m", "maestro", "agent", "list"],
+        stderr=subprocess.PIPE,
+        env=env,
+        timeout=60,
+        preexec_fn=lambda: os.close(1),
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_what_is_escaped_can_be_read() -> None:
+    assert escaped("a\tb\x00\u2066") == "a\\tb\\x00\\u2066"
+    assert plain("a\tb\x1b[1;31mred\x1b[0m\n") == "a\tbred\n"
