@@ -1,0 +1,121 @@
+"""The claim on a workspace: one warden at a time, and nothing left of the one before. Stdlib only.
+
+A flock on a file in MAESTRO_HOME/locks, held by the warden's own descriptor, which no agent inherits: it ends with the
+warden, however that ends. What a killed warden leaves running is named in the file, written before the agent's
+program starts and emptied when all of it is gone; the next holder ends that first.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import time
+from typing import NamedTuple
+
+from maestro.runtime import processes
+from maestro.runtime.spec import HOME_MARK, RUN_MARK
+
+_PREDECESSOR_PATIENCE_S = 5.0
+_ABANDONED_S = 1.0
+"""A warden whose worker is gone ends in a tenth of this; if it still holds the claim, it is stopped itself."""
+
+
+class Identity(NamedTuple):
+    """A process for as long as this boot lasts."""
+
+    pid: int
+    start_time: int
+
+    def alive(self) -> bool:
+        return self.pid > 0 and processes.alive(self.pid, self.start_time)
+
+
+class Holder(NamedTuple):
+    """What the file says: whose run, its agent, the warden, the worker, all of one boot."""
+
+    run: str
+    home: str
+    boot_id: str
+    agent: Identity
+    warden: Identity
+    worker: Identity
+
+
+class Claim:
+    """Taken in steps, so that the warden can hear its worker meanwhile: `take()` until it answers True."""
+
+    def __init__(self, path: str) -> None:
+        """Raises OSError where the file cannot be opened."""
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        self._asked_at = time.monotonic()
+
+    def take(self, boot_id: str) -> bool:
+        """Whether the workspace is ours, its predecessor's processes ended; not so while another holds it."""
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._end_abandoned(boot_id)
+            return False
+        holder = read_holder(self._fd)
+        return holder is None or holder.boot_id != boot_id or end_tree(holder)
+
+    def record(self, holder: Holder) -> None:
+        """Name what will run, before it does."""
+        text = json.dumps(holder).encode()
+        os.pwrite(self._fd, text, 0)
+        os.ftruncate(self._fd, len(text))
+
+    def release(self, clean: bool) -> None:
+        """Let the next one in. clean: nothing is left running, so there is nothing to end."""
+        if clean:
+            os.ftruncate(self._fd, 0)
+        os.close(self._fd)
+
+    def holder(self) -> Holder | None:
+        """Who is named in the file now."""
+        return read_holder(self._fd)
+
+    def _end_abandoned(self, boot_id: str) -> None:
+        """A stopped warden cannot see that its worker is gone, and would keep the workspace for ever."""
+        holder = read_holder(self._fd)
+        if holder is None or holder.boot_id != boot_id or holder.worker.alive():
+            self._asked_at = time.monotonic()
+        elif time.monotonic() - self._asked_at > _ABANDONED_S:
+            processes.send_exactly(*holder.agent, signal.SIGKILL)
+            processes.send_exactly(*holder.warden, signal.SIGKILL)
+
+
+def read_holder(fd: int) -> Holder | None:
+    """The record in a lock file; None where it is empty or half written (then its agent's program never started)."""
+    try:
+        run, home, boot, agent, warden, worker = json.loads(os.pread(fd, 65536, 0))
+        return Holder(run, home, boot, Identity(*agent), Identity(*warden), Identity(*worker))
+    except (ValueError, TypeError):
+        return None
+
+
+def end_tree(holder: Holder) -> bool:
+    """Kill what is left of a run whose warden died, and only that. Returns whether nothing of it is alive."""
+    deadline = time.monotonic() + _PREDECESSOR_PATIENCE_S
+    while left := _left_of(holder):
+        for process in left:
+            processes.send_exactly(*process, signal.SIGKILL)
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.005)
+    return True
+
+
+def _left_of(holder: Holder) -> list[Identity]:
+    """The recorded agent with all below it, and whatever carries the marks of its run, wherever it hangs now."""
+    found: set[int] = set()
+    if holder.agent.alive():
+        found |= {holder.agent.pid, *processes.descendants(holder.agent.pid)}
+    for pid in processes.pids():
+        marks = processes.marks(pid)
+        if marks.get(RUN_MARK) == holder.run and marks.get(HOME_MARK) == holder.home:
+            found |= {pid, *processes.descendants(pid)}
+    identities = [Identity(pid, processes.start_time(pid)) for pid in found]
+    return [process for process in identities if process.alive()]

@@ -1,0 +1,79 @@
+"""The janitor: at a daemon's start, ends what earlier daemons of this installation left running.
+
+Wardens end their runs when their worker dies; the janitor is for what was killed together with its warden, and for
+wardens that were stopped and could not notice. It knows them by the marks in their environment, which name the
+installation, and never touches a process below the calling one, or of another installation or user.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import psutil
+
+from maestro.runtime.record import read_record
+from maestro.runtime.spec import HOME_MARK, LAUNCHER_MARK
+
+_BY_THEMSELVES_S = 0.5
+"""How long wardens whose worker has just died get to end their runs and write how they ended."""
+
+_PATIENCE_S = 10.0
+
+
+def sweep(home: Path) -> int:
+    """Kill all that is left of this installation's earlier daemons, and wait until it is gone; how many were killed.
+
+    The caller holds the daemon's lock, so what runs outside of it is left over. Gives up after 10 s on processes that
+    cannot be killed (in an uninterruptible call); the claim on their workspace is then refused to later runs.
+    """
+    killed: set[tuple[int, float]] = set()
+    by_themselves = time.monotonic() + _BY_THEMSELVES_S
+    deadline = time.monotonic() + _PATIENCE_S
+    while left := leftovers(home):
+        if time.monotonic() > deadline:
+            break
+        if time.monotonic() > by_themselves or not any(_guards(process) for process in left):
+            for process in left:
+                _kill(process)
+                killed.add((process.pid, process.create_time()))
+        time.sleep(0.01)
+    return len(killed)
+
+
+def leftovers(home: Path) -> list[psutil.Process]:
+    """Launchers, wardens and agents of this installation, and what these started, that are not below the caller."""
+    ours = {os.getpid()} | {child.pid for child in psutil.Process().children(recursive=True)}
+    found: dict[int, psutil.Process] = {}
+    for process in psutil.process_iter():
+        if process.pid in ours:
+            continue
+        try:
+            marks = process.environ()
+            if str(home) not in (marks.get(HOME_MARK), marks.get(LAUNCHER_MARK)):
+                continue
+            for one in (process, *process.children(recursive=True)):
+                if one.status() != psutil.STATUS_ZOMBIE:
+                    found[one.pid] = one
+        except psutil.Error:  # ended, or not ours to ask
+            continue
+    return list(found.values())
+
+
+def _guards(process: psutil.Process) -> bool:
+    """Whether it is a launcher or a warden that is able to work: its run is still in good hands."""
+    try:
+        return LAUNCHER_MARK in process.environ() and process.status() != psutil.STATUS_STOPPED
+    except psutil.Error:
+        return False
+
+
+def _kill(process: psutil.Process) -> None:
+    try:
+        process.kill()  # psutil looks at the start time first
+    except psutil.Error:
+        return
+
+
+__all__ = ["leftovers", "read_record", "sweep"]

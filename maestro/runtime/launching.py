@@ -1,0 +1,309 @@
+"""How the daemon starts runs: trio's side of the launcher and of each run's socket.
+
+`Launcher` keeps one launcher process alive and gives it runs; a `RunProcess` is one run as its worker sees it. A
+launcher that dies is replaced; the runs that it started go on, for each has its own warden and socket. What such a
+warden leaves when it is killed in turn comes to this process, which is a subreaper, and is killed here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from maestro.runtime import launcher, processes
+from maestro.runtime.spec import HOME_MARK, LAUNCHER_MARK, End, Message, Spec, Started, decode_message, encode
+
+_SWEPT_WAIT_S = 2.0
+_RESTART_PAUSE_S = 0.1
+_ADOPTED_EVERY_S = 0.2
+_STOP_WAIT_S = 5.0
+_WITHDRAW_S = 1.0
+_OFFERS = getattr(socket, "SOCK_SEQPACKET", socket.SOCK_DGRAM)
+_INHERITED = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+
+
+class RunProcess:
+    """One run. Iterate `events`: `Started` if its program ran, `Frozen` and `Thawed` as asked for, last its `End`.
+
+    The commands never wait: each is a line in a socket. Closing it ends the run at once, as the worker's death does.
+    """
+
+    def __init__(self, spec: Spec, warden: trio.socket.SocketType, owner: Launcher) -> None:
+        self.spec = spec
+        self.started: Started | None = None
+        self.end: End | None = None
+        self.launched_at = trio.current_time()
+        self._socket = warden
+        self._owner = owner
+        self._inbox = b""
+        self._withdrawn: End | None = None
+
+    @property
+    def pid(self) -> int:
+        """The agent's; 0 while its program does not run yet."""
+        return 0 if self.started is None else self.started.pid
+
+    @property
+    def events(self) -> AsyncIterator[Message]:
+        return self
+
+    def __aiter__(self) -> AsyncIterator[Message]:
+        return self
+
+    async def __anext__(self) -> Message:
+        """The next message; safe to cancel. Where the warden was killed: `End(lost=True)`, and nothing is alive."""
+        if self.end is not None:
+            raise StopAsyncIteration
+        while b"\n" not in self._inbox:
+            try:
+                chunk = await self._socket.recv(65536)
+            except (OSError, trio.ClosedResourceError):
+                chunk = b""
+            if not chunk:
+                return self._note(await self._lost())
+            self._inbox += chunk
+        line, _, self._inbox = self._inbox.partition(b"\n")
+        return self._note(decode_message(line))
+
+    async def wait(self) -> End:
+        """Pass over all messages to the end."""
+        async for _ in self:
+            continue
+        assert self.end is not None
+        return self.end
+
+    def stop(self, reason: str, force: bool = False, grace_s: float | None = None) -> None:
+        """End the run: the stop signal, and SIGKILL after the grace (None: the spec's) or, with force, at once."""
+        self._send({"do": "stop", "reason": reason, "force": force, "grace_s": grace_s})
+
+    def ack(self) -> None:
+        """The end is in the log, so its record need not outlive the machine. Forgets the run."""
+        self._send({"do": "ack"})
+        self.close()
+
+    def freeze(self) -> None:
+        """Stop every process of the run, and its timeout; `Frozen` answers."""
+        self._send({"do": "freeze"})
+
+    def thaw(self) -> None:
+        """Let it go on; `Thawed` answers."""
+        self._send({"do": "thaw"})
+
+    def ping(self) -> None:
+        """The worker is there: what keeps a fenced run alive."""
+        self._send({"do": "ping"})
+
+    def close(self) -> None:
+        """Forget the run; kills what there still is of it."""
+        self._socket.close()
+        self._owner.forget(self)
+
+    def withdraw(self, end: End) -> None:
+        """It cannot start now, and shall not start later: whoever takes it finds the socket closed."""
+        self._withdrawn = end
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+    async def _lost(self) -> End:
+        if self._withdrawn is not None:
+            return self._withdrawn
+        await self._owner.swept(self)
+        return End(run=self.spec.run, token=self.spec.token, lost=True)
+
+    def _note(self, message: Message) -> Message:
+        if isinstance(message, Started):
+            self.started = message
+        elif isinstance(message, End):
+            self.end = message
+        return message
+
+    def _send(self, command: dict[str, Any]) -> None:
+        """A warden that is gone needs no command; the end of its messages says so."""
+        with contextlib.suppress(OSError):
+            os.write(self._socket.fileno(), encode(command))
+
+
+class Launcher:
+    """The launcher process of one daemon. `watch` must run for as long as there are runs."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = str(home)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: trio.socket.SocketType | None = None
+        self._offers: trio.socket.SocketType | None = None
+        self._runs: dict[RunProcess, trio.Event] = {}
+        self._adopted: set[int] = set()
+        self._stopping = False
+
+    @property
+    def pid(self) -> int:
+        """Of the launcher process: an ancestor of all that runs, until it dies; 0 before the start."""
+        return 0 if self._process is None else self._process.pid
+
+    async def start(self) -> None:
+        """Start the process; runs may be launched from now on. Raises OSError where that is impossible."""
+        processes.become_subreaper()
+        self._spawn()
+
+    async def watch(self) -> None:
+        """Hear the launcher, replace it when it dies, end what dead ones left. Runs until `stop`."""
+        async with trio.open_nursery() as nursery:
+            while not self._stopping:
+                await self._hear()
+                if self._stopping:
+                    break
+                self._adopted |= {run.started.warden for run in self._runs if run.started is not None}
+                self._spawn()
+                for swept in self._runs.values():
+                    swept.set()
+                nursery.start_soon(self._mind_adopted)
+                await trio.sleep(_RESTART_PAUSE_S)
+            nursery.cancel_scope.cancel()
+
+    async def launch(self, spec: Spec) -> RunProcess:
+        """Give a run to a warden. The caller reads its messages to the `End`, then calls `ack` or `close`."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            run = RunProcess(spec, trio.socket.from_stdlib_socket(ours), self)
+            self._runs[run] = trio.Event()
+            try:
+                text = spec.encode()
+                sent = ours.send(text)  # most specs fit into the socket; a warden reads the rest
+                await self._offer(theirs)
+                while sent < len(text):
+                    await trio.lowlevel.wait_writable(ours)
+                    sent += ours.send(text[sent:])
+            except BrokenPipeError:
+                return run  # the warden was killed meanwhile: its messages end without an end
+            except BaseException:
+                run.close()
+                raise
+        return run
+
+    async def stop(self) -> None:
+        """End the launcher. Runs that are still on are killed; returns when all of it is gone, or after 5 s."""
+        self._stopping = True
+        for run in list(self._runs):
+            run.close()
+        self._hang_up()
+        if self._process is not None:
+            with trio.move_on_after(_STOP_WAIT_S):
+                while self._process.poll() is None:
+                    await trio.sleep(0.002)
+
+    def forget(self, run: RunProcess) -> None:
+        self._runs.pop(run, None)
+
+    async def swept(self, run: RunProcess) -> None:
+        """Return when nothing is left of a run whose warden was killed."""
+        if run in self._runs:
+            with trio.move_on_after(_SWEPT_WAIT_S):
+                await self._runs[run].wait()
+        while self._end_orphans():
+            await trio.sleep(0.002)
+
+    # ---- the process ----
+
+    def _spawn(self) -> None:
+        self._hang_up()
+        control, control_theirs = socket.socketpair()
+        offers, offers_theirs = socket.socketpair(type=_OFFERS)
+        with control_theirs, offers_theirs:
+            fds = (control_theirs.fileno(), offers_theirs.fileno())
+            self._process = subprocess.Popen(
+                launcher.command(*fds),
+                pass_fds=fds,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                env={LAUNCHER_MARK: self._home} | {name: os.environ[name] for name in _INHERITED if name in os.environ},
+                cwd="/",
+                start_new_session=True,
+            )
+        self._control = trio.socket.from_stdlib_socket(control)
+        self._offers = trio.socket.from_stdlib_socket(offers)
+
+    def _hang_up(self) -> None:
+        for each in (self._control, self._offers):
+            if each is not None:
+                each.close()
+
+    async def _offer(self, run: socket.socket) -> None:
+        """Put the run before the wardens; tried again with the next launcher where this one has just died."""
+        while True:
+            assert self._offers is not None
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, run.fileno().to_bytes(4, "little"))]
+            try:
+                await self._offers.sendmsg([b"."], rights)
+                return
+            except OSError:
+                if self._stopping:
+                    raise
+                await trio.sleep(_RESTART_PAUSE_S)
+
+    async def _hear(self) -> None:
+        """Return when the launcher is dead, and reaped."""
+        assert self._control is not None and self._process is not None
+        inbox = b""
+        with contextlib.suppress(OSError, trio.ClosedResourceError):
+            while chunk := await self._control.recv(65536):
+                *lines, inbox = (inbox + chunk).split(b"\n")
+                for line in lines:
+                    self._obey(json.loads(line))
+        if not self._stopping:
+            self._process.kill()
+            await trio.to_thread.run_sync(self._process.wait)
+
+    def _obey(self, event: dict[str, Any]) -> None:
+        if event["event"] == "swept":
+            for run, swept in self._runs.items():
+                if run.spec.run == event["run"]:
+                    swept.set()
+        elif event["event"] == "no_warden":
+            for run in self._runs:
+                if run.started is None and trio.current_time() - run.launched_at > _WITHDRAW_S:
+                    why = f"no process can be started: {os.strerror(event['errno'])}"
+                    run.withdraw(
+                        End(run.spec.run, run.spec.token, spawn_error=why, errno=event["errno"], retriable=True)
+                    )
+
+    # ---- what dead launchers left ----
+
+    async def _mind_adopted(self) -> None:
+        """Reap the wardens that came to us when their launcher died, and kill what killed ones left."""
+        while True:
+            self._end_orphans()
+            self._adopted = {pid for pid in self._adopted if not _reaped(pid)}
+            if not self._adopted:
+                return
+            await trio.sleep(_ADOPTED_EVERY_S)
+
+    def _end_orphans(self) -> int:
+        """How many of our children belong to a run: no live warden has such, so they are what a dead one left."""
+        orphans = 0
+        for pid in processes.children(os.getpid()):
+            marks = processes.marks(pid)
+            if marks.get(HOME_MARK) == self._home:
+                processes.send(pid, signal.SIGKILL)
+                self._adopted.add(pid)
+                orphans += 1
+            elif marks.get(LAUNCHER_MARK) == self._home and pid != self.pid:
+                self._adopted.add(pid)
+        self._adopted = {pid for pid in self._adopted if not _reaped(pid)}
+        return orphans
+
+
+def _reaped(pid: int) -> bool:
+    """Whether this child of ours is gone; one that has ended is reaped."""
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    except ChildProcessError:
+        return True

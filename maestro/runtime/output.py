@@ -1,0 +1,179 @@
+"""What an agent prints, on its way into `agent.log`: redacted, traced, capped, its tail kept. Stdlib only.
+
+Everything works on chunks as they come and holds back no more than the longest secret, so a flood of output without
+a newline costs a warden no more memory than a line of it.
+"""
+
+from __future__ import annotations
+
+import binascii
+import os
+import time
+from collections.abc import Sequence
+
+CHUNK_BYTES = 64 * 1024
+_REDACTED = b"[redacted]"
+_BASE64_BYTES_MIN = 6  # shorter secrets would be found by chance in any base64
+
+
+class Redactor:
+    """Replaces secrets, and their base64 forms, in a stream of chunks, across the borders of the chunks too."""
+
+    def __init__(self, secrets: Sequence[str]) -> None:
+        forms: set[bytes] = set()
+        for secret in secrets:
+            plain = os.fsencode(secret)
+            if plain:
+                forms |= {plain, *_base64_forms(plain)}
+        self._forms = sorted(forms, key=len, reverse=True)
+        self._held = b""
+
+    def feed(self, chunk: bytes) -> bytes:
+        """What of the stream so far is certain to hold no secret that goes on; the rest is held back."""
+        if not self._forms:
+            return chunk
+        text = self._replace(self._held + chunk)
+        hold = max(_begun(text, form) for form in self._forms)
+        self._held = text[len(text) - hold :]
+        return text[: len(text) - hold]
+
+    def flush(self) -> bytes:
+        """The rest, at the end of the stream."""
+        rest, self._held = self._held, b""
+        return rest
+
+    def _replace(self, text: bytes) -> bytes:
+        for form in self._forms:
+            text = text.replace(form, _REDACTED)
+        return text
+
+
+def _begun(text: bytes, form: bytes) -> int:
+    """How many bytes at the end of `text` may be the beginning of `form`."""
+    for size in range(min(len(form) - 1, len(text)), 0, -1):
+        if text.endswith(form[:size]):
+            return size
+    return 0
+
+
+def _base64_forms(secret: bytes) -> set[bytes]:
+    """The secret as it looks inside base64, at each of the three alignments, without what its neighbours change."""
+    if len(secret) < _BASE64_BYTES_MIN:
+        return set()
+    forms = set()
+    for offset in range(3):
+        text = binascii.b2a_base64(b"\0" * offset + secret, newline=False).rstrip(b"=")
+        whole = (offset + len(secret)) * 8 // 6
+        inner = text[(0, 2, 3)[offset] : whole]
+        forms |= {inner, inner.replace(b"+", b"-").replace(b"/", b"_")}
+    return forms
+
+
+class Tracer:
+    """Puts `TRACE: [timestamp] <label>: ` before each line, and once before a line that never ends."""
+
+    def __init__(self, label: str) -> None:
+        self._label = label.encode(errors="replace").replace(b"\n", b" ")
+        self._at_line_start = True
+
+    def feed(self, chunk: bytes) -> bytes:
+        if not chunk:
+            return chunk
+        prefix = b"TRACE: [%s] %s: " % (_timestamp(), self._label)
+        body, last = (chunk[:-1], b"\n") if chunk.endswith(b"\n") else (chunk, b"")
+        text = body.replace(b"\n", b"\n" + prefix) + last
+        if self._at_line_start:
+            text = prefix + text
+        self._at_line_start = bool(last)
+        return text
+
+
+def _timestamp() -> bytes:
+    """RFC 3339 in UTC, milliseconds."""
+    now = time.time()
+    return b"%s.%03dZ" % (time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)).encode(), int(now * 1000) % 1000)
+
+
+class Tail:
+    """The last `size` bytes of a stream, in at most twice the memory."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._bytes = bytearray()
+
+    def feed(self, chunk: bytes) -> None:
+        self._bytes += chunk[-self._size :]
+        if len(self._bytes) > 2 * self._size:
+            del self._bytes[: -self._size]
+
+    def value(self) -> bytes:
+        return bytes(self._bytes[-self._size :])
+
+
+class Log:
+    """`agent.log`: appended to until `bytes_max`, then ended with a mark. A full disk loses output, not the run."""
+
+    def __init__(self, path: str, bytes_max: int) -> None:
+        """Raises OSError where the file cannot be opened."""
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._bytes_max = bytes_max
+        self._bytes = 0
+        self.truncated = False
+
+    def write(self, text: bytes) -> None:
+        if self.truncated or not text:
+            return
+        room = self._bytes_max - self._bytes
+        if len(text) > room:
+            self.truncated = True
+            text = text[:room] + b"\n[maestro: output truncated at %d bytes]\n" % self._bytes_max
+        self._bytes += len(text)
+        try:
+            while text:
+                text = text[os.write(self._fd, text) :]
+        except OSError:
+            self.truncated = True
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+class Stream:
+    """One pipe from the agent: read in chunks, passed on to the log, for stdout to the tail too."""
+
+    def __init__(
+        self, fd: int, log: Log, redact: Sequence[str], tail: Tail | None = None, label: str | None = None
+    ) -> None:
+        self.fd = fd
+        self._log = log
+        self._redactor = Redactor(redact)
+        self._tail = tail
+        self._tracer = None if label is None else Tracer(label)
+        self.bytes = 0
+        self.open = True
+        os.set_blocking(fd, False)
+
+    def drain(self) -> bool:
+        """Take one chunk. Returns False when nothing is there now; closes itself at the end of the stream."""
+        try:
+            chunk = os.read(self.fd, CHUNK_BYTES)
+        except BlockingIOError:
+            return False
+        self.bytes += len(chunk)
+        if chunk:
+            self._pass_on(self._redactor.feed(chunk))
+            return True
+        self.close()
+        return False
+
+    def close(self) -> None:
+        """Pass on what is held back. What a process outside the tree still writes is not waited for."""
+        if self.open:
+            self.open = False
+            self._pass_on(self._redactor.flush())
+            os.close(self.fd)
+
+    def _pass_on(self, text: bytes) -> None:
+        if self._tail is not None:
+            self._tail.feed(text)
+        self._log.write(text if self._tracer is None else self._tracer.feed(text))

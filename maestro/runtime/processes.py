@@ -1,0 +1,213 @@
+"""Processes as launcher, warden and daemon know them: by pid and start time, as trees, by the marks they carry.
+
+Stdlib only. A pid alone is never trusted: it is used again. Our own children are safe until we reap them; all others
+are named by (pid, start time), within one boot. On systems without /proc the trees are process groups.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+
+LINUX = sys.platform.startswith("linux")
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_libc = ctypes.CDLL(None, use_errno=True)  # loaded once, before any fork
+
+# A kernel built without CONFIG_PROC_CHILDREN makes us look at every process instead.
+_CHILDREN_LISTED = os.access(f"/proc/self/task/{os.getpid()}/children", os.R_OK)
+
+
+def become_subreaper() -> None:
+    """Orphans below this process become its children, not init's. Not inherited by fork."""
+    if LINUX:
+        _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def die_with_parent(parent: int) -> None:
+    """SIGKILL for this process when its parent's thread ends; at once where the parent is gone already."""
+    if LINUX:
+        _libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    if os.getppid() != parent:
+        os._exit(0)
+
+
+def read(path: str) -> bytes:
+    """A small file whole, or b"" where it cannot be read: /proc entries vanish while one looks."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    try:
+        chunks = []
+        while chunk := os.read(fd, 65536):
+            chunks.append(chunk)
+        return b"".join(chunks)
+    except OSError:
+        return b""
+    finally:
+        os.close(fd)
+
+
+def boot_id() -> str:
+    """Names this boot of this machine; "" where the system does not tell."""
+    return read("/proc/sys/kernel/random/boot_id").decode().strip()
+
+
+def _stat(pid: int) -> list[bytes]:
+    """Fields of /proc/<pid>/stat from the state (field 3) on; a command name may contain anything, `)` too."""
+    return read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+
+
+def start_time(pid: int) -> int:
+    """Clock ticks from boot to the start of the process; 0 where there is none."""
+    fields = _stat(pid)
+    return int(fields[19]) if len(fields) > 19 else 0
+
+
+def state(pid: int) -> str:
+    """One letter: R, S, D, T (stopped), Z (zombie) …; "" where there is no such process."""
+    fields = _stat(pid)
+    return fields[0].decode() if fields else ""
+
+
+def alive(pid: int, started: int) -> bool:
+    """Whether exactly this process still runs: same start time, no zombie."""
+    fields = _stat(pid)
+    return len(fields) > 19 and int(fields[19]) == started and fields[0] not in (b"Z", b"X")
+
+
+def marks(pid: int) -> dict[str, str]:
+    """The MAESTRO_ variables that the process was started with; {} where it cannot be asked."""
+    found = {}
+    for entry in read(f"/proc/{pid}/environ").split(b"\0"):
+        if entry.startswith(b"MAESTRO_"):
+            name, _, value = entry.partition(b"=")
+            found[name.decode()] = os.fsdecode(value)
+    return found
+
+
+def pids() -> list[int]:
+    """Every process that /proc shows."""
+    if not LINUX:
+        return []
+    with os.scandir("/proc") as entries:
+        return [int(entry.name) for entry in entries if entry.name.isdigit()]
+
+
+def children(pid: int) -> list[int]:
+    """Direct children, zombies included."""
+    try:
+        with os.scandir(f"/proc/{pid}/task") as threads:
+            lists = [read(f"{thread.path}/children") for thread in threads]
+    except OSError:
+        return []
+    if not _CHILDREN_LISTED:
+        return [other for other in pids() if (fields := _stat(other)) and int(fields[1]) == pid]
+    return [int(child) for one in lists for child in one.split()]
+
+
+def descendants(pid: int) -> list[int]:
+    """Children, their children and so on, parents first; a loop, so that a deep tree needs no deep stack."""
+    found: list[int] = []
+    todo = [pid]
+    while todo:
+        for child in children(todo.pop()):
+            found.append(child)
+            todo.append(child)
+    return found
+
+
+def send(pid: int, number: int) -> None:
+    """Signal a process of ours; one that is gone is fine."""
+    try:
+        os.kill(pid, number)
+    except (ProcessLookupError, PermissionError):
+        return
+
+
+def send_exactly(pid: int, started: int, number: int) -> None:
+    """Signal a process that is no child of ours, and never one that has got its pid since."""
+    if not LINUX:
+        return
+    try:
+        handle = os.pidfd_open(pid)
+    except OSError:
+        return
+    try:
+        if alive(pid, started):
+            signal.pidfd_send_signal(handle, number)
+    except OSError:
+        return
+    finally:
+        os.close(handle)
+
+
+def reap() -> Iterator[tuple[int, int]]:
+    """(pid, wait status) of each child that has ended. Raises ChildProcessError at the end when none is left."""
+    while True:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if pid == 0:
+            return
+        yield pid, status
+
+
+def kill_children(agent: int = 0) -> tuple[int, int | None]:
+    """Kill everything below this process, and wait until nothing is left: no child, so nothing below one either.
+
+    What a subreaper's tree loses to a dying parent becomes its child, so the loop ends only when all are gone, however
+    they fork. Returns how many were killed but for `agent`, and the wait status of `agent` if it was among them.
+    """
+    killed: set[int] = set()
+    status: int | None = None
+    pause = 0.0005
+    me = os.getpid()
+    while True:
+        try:
+            for pid, ended in reap():
+                if pid == agent:
+                    status = ended
+        except ChildProcessError:
+            return len(killed - {agent}), status
+        for pid in descendants(me) if LINUX else [agent]:
+            if state(pid) != "Z":
+                killed.add(pid)
+                send(pid, signal.SIGKILL)
+        if not LINUX and agent:
+            _kill_group(agent)
+        time.sleep(pause)
+        pause = min(pause * 2, 0.02)
+
+
+def _kill_group(leader: int) -> None:
+    try:
+        os.killpg(leader, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        return
+
+
+def freeze_children(patience_s: float = 3.0) -> tuple[list[int], bool]:
+    """SIGSTOP everything below this process until all of it stands still, new processes too.
+
+    Returns whom we stopped (those that had stopped before stay out, so that thawing leaves them so), and whether all
+    stand still: a process in an uninterruptible call stops when that call is over.
+    """
+    stopped: list[int] = []
+    deadline = time.monotonic() + patience_s
+    before: set[int] = {pid for pid in descendants(os.getpid()) if state(pid) == "T"}
+    while True:
+        moving = [pid for pid in descendants(os.getpid()) if state(pid) not in ("T", "t", "Z", "X", "")]
+        if not moving:
+            return stopped, True
+        if time.monotonic() > deadline:
+            return stopped, False
+        for pid in moving:
+            if pid not in stopped and pid not in before:
+                stopped.append(pid)
+            send(pid, signal.SIGSTOP)
+        time.sleep(0.001)

@@ -1,0 +1,133 @@
+"""What the worker, the launcher and the wardens tell one another: the spec of a run, and what happened to it.
+
+Stdlib only: a warden is forked from the launcher, and every page that the launcher imports is paid for again at
+each fork. Everything here travels as one line of JSON over the run's socket (`Spec` first, then commands one way and
+messages the other), and the `End` also lies in the run's folder as `exit.json`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+ACK_WAIT_S = 0.3
+"""How long a warden waits for the worker to have appended the end before it pays for an fsync of the record."""
+
+TAIL_BYTES = 256 * 1024
+"""How much of the end of stdout is kept for judging the outcome."""
+
+LAUNCHER_MARK = "MAESTRO_LAUNCHER_HOME"
+"""In the environment of the launcher, and so of its wardens: whose they are. Never in an agent's."""
+
+RUN_MARK = "MAESTRO_RUN_ID"
+HOME_MARK = "MAESTRO_RUN_HOME"
+"""In the environment of an agent and what it starts: of which run, of which installation."""
+
+
+class Spec(NamedTuple):
+    """One run, complete: the warden needs nothing else.
+
+    argv[0] is a path or looked up on the PATH of `env`, the agent's whole environment. Paths are absolute. stdin: a
+    file, None for /dev/null. log: gets stdout and stderr. record: where exit.json goes. tail: gets the last
+    `TAIL_BYTES` of stdout, redacted, not traced; not made when there was none. lock: the flock file of the workspace.
+    trace: the label of `TRACE: [timestamp] <label>: ` before each line of stdout. redact: secrets to take out of log
+    and tail. fence_s: end the run when the worker has not pinged for so long. home: the installation.
+    """
+
+    run: str
+    argv: list[str]
+    env: dict[str, str]
+    cwd: str
+    log: str
+    record: str
+    home: str = ""
+    token: int = 0
+    stdin: str | None = None
+    tail: str | None = None
+    lock: str | None = None
+    lock_wait_s: float = 5.0
+    timeout_s: float | None = None
+    grace_s: float = 10.0
+    stop_signal: int = 15
+    log_bytes_max: int = 64 * 1024 * 1024
+    trace: str | None = None
+    fence_s: float | None = None
+    redact: Sequence[str] = ()
+
+    def encode(self) -> bytes:
+        return encode(self._asdict())
+
+    @classmethod
+    def decode(cls, line: bytes) -> Spec:
+        return cls(**json.loads(line))
+
+
+class Started(NamedTuple):
+    """The agent's program runs. start_time: of the process, clock ticks since boot. warden: pid of its warden."""
+
+    pid: int
+    start_time: int
+    warden: int
+
+
+class Frozen(NamedTuple):
+    """Every process of the run is stopped; complete is False where one would not stop within a few seconds."""
+
+    complete: bool
+    processes: int
+
+
+class Thawed(NamedTuple):
+    """The run goes on, and so does its timeout."""
+
+
+class End(NamedTuple):
+    """How a run ended: nothing of it is alive any more.
+
+    exit_code or signal: of the agent itself, both None when it never ran or was lost. timed_out: its time was over.
+    stopped: why it was stopped, or None. spawn_error: why it never ran; retriable: through no fault of its own (no
+    processes, no descriptors, the workspace busy). leftovers: processes that outlived the agent and were killed.
+    worker_gone: the worker's end of the socket was closed. lost: nobody knows how it ended.
+    """
+
+    run: str
+    token: int = 0
+    exit_code: int | None = None
+    signal: int | None = None
+    timed_out: bool = False
+    stopped: str | None = None
+    spawn_error: str | None = None
+    errno: int | None = None
+    retriable: bool = False
+    duration_ms: int = 0
+    output_bytes: int = 0
+    truncated: bool = False
+    leftovers: int = 0
+    worker_gone: bool = False
+    lost: bool = False
+
+
+Message = Started | Frozen | Thawed | End
+
+_NAMES: dict[str, type[Message]] = {"started": Started, "frozen": Frozen, "thawed": Thawed, "ended": End}
+_EVENTS: dict[type[Message], str] = {kind: name for name, kind in _NAMES.items()}
+
+
+def encode(fields: dict[str, Any]) -> bytes:
+    """One line of JSON; surrogate escapes (names that are no UTF-8) survive the way and back."""
+    return json.dumps(fields, separators=(",", ":")).encode() + b"\n"
+
+
+def encode_message(message: Message) -> bytes:
+    return encode({"event": _EVENTS[type(message)], **message._asdict()})
+
+
+def decode_message(line: bytes) -> Message:
+    """Raises ValueError where the line is no message; fields that a later build added are left out."""
+    fields = json.loads(line)
+    if not isinstance(fields, dict) or fields.get("event") not in _NAMES:
+        raise ValueError(f"not a message of a warden: {line[:80]!r}")
+    kind = _NAMES[fields["event"]]
+    known: Message = kind(**{name: fields[name] for name in kind._fields if name in fields})
+    return known
