@@ -1,0 +1,135 @@
+"""Where ready slots wait for their turn: a heap for each kind of slot that the same agents may take.
+
+All heaps are cleaned lazily: an entry that says something no longer true is dropped when it comes to the top. So a
+change costs O(log n) and nothing ever looks through what waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from heapq import heapify, heappop, heappush
+from typing import NamedTuple
+
+from maestro.model.task import Slot, Task
+
+SHARED = ""
+"""The name of the shared work stream, for runs that any node may take."""
+
+
+class Lane(NamedTuple):
+    """What makes slots interchangeable for agents.
+
+    avoid: agents that failed the slot before; strict: they may not have it again, else only if nobody else is free.
+    """
+
+    target: str
+    forced: bool = False
+    avoid: tuple[str, ...] = ()
+    strict: bool = False
+
+
+class Entry(NamedTuple):
+    """A slot in its lane; the smallest is first. order: `Task.order_key`; position: the task's dispatch."""
+
+    order: int
+    position: int
+    slot: int
+    task: str
+    lane: Lane
+    origin: str | None = None  # the node behind whose full slots it waited, None when it is offered anew
+
+
+class Lanes:
+    """The waiting room. is_true: whether an entry still says the truth.
+
+    offers: entries that may have become startable since the last decision. blocked: by node, entries whose agent was
+    free while the node had no room. due: slots that wait for a retry time.
+    """
+
+    def __init__(self, is_true: Callable[[Entry], bool]) -> None:
+        self.offers: list[Entry] = []
+        self.blocked: dict[str, list[Entry]] = {}
+        self.due: list[tuple[int, str, int]] = []
+        self._is_true = is_true
+        self._heaps: dict[Lane, list[Entry]] = {}
+        self._by_target: dict[str, dict[Lane, None]] = {}
+
+    def push(self, entry: Entry) -> None:
+        """A slot is ready. It is offered at once if it is the first of its lane."""
+        heap = self._heaps.get(entry.lane)
+        if heap is None:
+            heap = self._heaps[entry.lane] = []
+            self._by_target.setdefault(entry.lane.target, {})[entry.lane] = None
+        heappush(heap, entry)
+        if heap[0] is entry:
+            heappush(self.offers, entry)
+
+    def first(self, lane: Lane, but: frozenset[tuple[str, int]] | set[tuple[str, int]] = frozenset()) -> Entry | None:
+        """The first true entry of a lane whose (task, slot) is not in `but`; what stands before it is dropped."""
+        heap = self._heaps.get(lane)
+        while heap:
+            entry = heap[0]
+            if (entry.task, entry.slot) not in but and self._is_true(entry):
+                return entry
+            heappop(heap)
+        if heap is not None:
+            del self._heaps[lane]
+            del self._by_target[lane.target][lane]
+        return None
+
+    def offer(self, target: str) -> None:
+        """An agent behind the target may take work: offer the first of each of its lanes."""
+        for lane in list(self._by_target.get(target, ())):
+            entry = self.first(lane)
+            if entry is not None:
+                heappush(self.offers, entry)
+
+    def block(self, node: str, entry: Entry) -> None:
+        """Its agent is free, but the node has no room."""
+        heappush(self.blocked.setdefault(node, []), entry._replace(origin=node))
+
+    def unblock(self, node: str) -> Entry | None:
+        """The first true entry that waits for room on the node."""
+        heap = self.blocked.get(node)
+        while heap:
+            entry = heappop(heap)
+            if self._is_true(entry):
+                return entry
+        self.blocked.pop(node, None)
+        return None
+
+    def length(self, target: str) -> int:
+        """About how many slots wait for exactly this target."""
+        return sum(len(self._heaps[lane]) for lane in self._by_target.get(target, ()))
+
+    def drain(self, target: str) -> Iterator[Entry]:
+        """Take all entries of a target out, to be pushed anew under another key."""
+        for lane in list(self._by_target.pop(target, ())):
+            yield from self._heaps.pop(lane)
+
+    def take_offers(self) -> list[Entry]:
+        """The offers as a heap, which is then the caller's."""
+        offers, self.offers = self.offers, []
+        heapify(offers)
+        return offers
+
+
+def lane_of(task: Task, slot: Slot) -> Lane:
+    """The lane of a waiting slot."""
+    if not slot.pool or len(slot.runs) == slot.earlier:
+        return Lane(slot.target, task.forced)
+    return Lane(slot.target, task.forced, tuple(sorted(failed_it(slot))), out_of_retries(task, slot))
+
+
+def failed_it(slot: Slot) -> set[str]:
+    """The agents that a pool's slot should leave: they lost it, ran out of memory or breached their isolation."""
+    return {
+        run.agent
+        for run in slot.tries
+        if run.outcome in ("oom", "isolation") or (run.outcome == "lost" and run.started_at)
+    }
+
+
+def out_of_retries(task: Task, slot: Slot) -> bool:
+    """Whether only an agent that has not failed it yet may take it: what it has left is moving on, not retries."""
+    return slot.failures > task.retries

@@ -1,0 +1,361 @@
+"""The scheduler's picture of the namespace: what is open, who is free, who waits for whom.
+
+The plan is a fold like any view, kept in memory and made for one question: what can be decided now? Each event costs
+O(what it changes). It is loaded from the open rows of the views and then follows the log. What a decision needs
+and the plan does not hold (the status of a task that ended long ago) stands in `missing` until the shell supplies it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from heapq import heappop, heappush
+
+from maestro.model import agent as agents_
+from maestro.model import node as nodes_
+from maestro.model import task as tasks_
+from maestro.model.agent import Agent
+from maestro.model.crew import Crew
+from maestro.model.events import (
+    AgentAssigned,
+    AgentHealthChanged,
+    AgentReset,
+    AgentRestarted,
+    AgentStopped,
+    Event,
+    NodeHeld,
+    NodeJoined,
+    NodeLeft,
+    NodeLost,
+    NodeResumed,
+    RunEnded,
+    RunParked,
+    RunReleased,
+    RunSessionOpened,
+    RunStarted,
+    RunUsageReported,
+    TaskCancelRequested,
+    TaskDispatched,
+    TaskFinished,
+    TaskRetried,
+)
+from maestro.model.lanes import Entry, Lanes, lane_of
+from maestro.model.node import Node
+from maestro.model.outcome import LOSSES_MAX
+from maestro.model.task import PRIORITY_DEFAULT, Run, Task
+
+TIMEOUT_S_DEFAULT = 1800.0
+
+AgentFact = AgentAssigned | AgentStopped | AgentRestarted | AgentReset | AgentHealthChanged
+NodeFact = NodeJoined | NodeHeld | NodeResumed | NodeLeft | NodeLost
+RunFact = RunReleased | RunStarted | RunSessionOpened | RunUsageReported | RunEnded | RunParked
+
+
+class Plan:
+    """Open tasks, agents, nodes, and what follows from them. Read it freely; only `apply` and `supply` change it.
+
+    seq: the last event folded; floor: Checkpoint.floor; timeout_s: for runs whose task and type say nothing.
+    missing: tasks whose rows the shell must `supply`, with the position that the rows must have reached.
+    """
+
+    def __init__(self, floor: int = 0, seq: int = 0, timeout_s: float = TIMEOUT_S_DEFAULT) -> None:
+        self.seq, self.floor, self.timeout_s = seq, floor, timeout_s
+        self.clock = 0  # the latest time that it has heard of, ms
+        self.crew = Crew()
+        self.agents, self.nodes = self.crew.agents, self.crew.nodes
+        self.tasks: dict[str, Task] = {}
+        # dependencies: unmet ones by task, open tasks by dependency, how settled dependencies ended
+        self.unmet: dict[str, set[str]] = {}
+        self.dependents: dict[str, dict[str, None]] = {}
+        self.settled: dict[str, str] = {}
+        self.missing: dict[str, int] = {}
+        self.supplied_at = 0
+        self._ahead: dict[str, int] = {}
+        # what the next decision looks at; decided: what the last one did, looked at again unless the log has it
+        self.lanes = Lanes(self.is_true)
+        self.changed: dict[str, None] = {}
+        self.adrift: dict[str, None] = {}
+        self.decided: list[tuple[str, int]] = []
+        # the event that last made a task ready or an agent free
+        self.because: dict[str, int] = {}
+
+    @classmethod
+    def load(
+        cls,
+        tasks: Iterable[Task],
+        agents: Iterable[Agent],
+        nodes: Iterable[Node],
+        seq: int = 0,
+        floor: int = 0,
+    ) -> Plan:
+        """A plan from the open rows of the view `queue` and all rows of `agents` and `nodes`, all of position `seq`.
+
+        Then call `supply` with the rows of `missing`. The plan changes the rows that it is given.
+        """
+        plan = cls(floor, seq)
+        for node in nodes:
+            plan.nodes[node.id] = node
+        for agent in agents:
+            plan.crew.place(agent)
+        for row in sorted(tasks, key=lambda task: task.position):
+            plan._add(row)
+        plan.adrift.update(plan.crew.live.fromkeys(plan.crew.live))
+        return plan
+
+    def supply(self, rows: Mapping[str, Task | None], as_of: int) -> None:
+        """Rows of the view `tasks` for what is `missing`, None where there is none, with their checkpoint's seq.
+
+        Rows older than what `missing` asks for are left. Nothing is decided before the plan has reached `as_of`.
+        """
+        for name, row in rows.items():
+            if self.missing.get(name, as_of + 1) > as_of:
+                continue
+            del self.missing[name]
+            self.supplied_at = max(self.supplied_at, as_of)
+            if row is not None and row.open:
+                self._ahead[name] = as_of
+                self._add(row)
+            else:
+                self._settle(name, "unknown" if row is None else row.status)
+
+    @property
+    def behind(self) -> bool:
+        """Whether rows were supplied that know more than the plan has followed yet."""
+        return self.seq < self.supplied_at
+
+    def run(self, run: str) -> tuple[Task, Run] | None:
+        """A released or running run with its task."""
+        live = self.crew.live.get(run)
+        if live is None:
+            return None
+        task = self.tasks[live.task]
+        return task, task.slots[live.slot].runs[-1]
+
+    def released_unstarted(self) -> list[tuple[str, str, int]]:
+        """Hints that must exist: (stream, run, token) of every run that is released and not started."""
+        found = []
+        for name in self.crew.unstarted:
+            live = self.crew.live[name]
+            found.append((live.node, name, self.tasks[live.task].slots[live.slot].runs[-1].token))
+        return found
+
+    def apply(self, event: Event) -> None:
+        """Fold one event. After `restore.done` load a new plan instead: the line is another one."""
+        if event.seq <= self.seq:
+            return
+        self.seq, self.clock = event.seq, max(self.clock, event.at)
+        fact = event.fact
+        match fact:
+            case TaskDispatched():
+                self._dispatched(event, fact)
+            case TaskCancelRequested() | TaskFinished() | TaskRetried():
+                self._task_event(event, fact)
+            case RunReleased() | RunStarted() | RunEnded() | RunParked() | RunSessionOpened() | RunUsageReported():
+                self._run_event(event, fact)
+            case AgentAssigned() | AgentStopped() | AgentRestarted() | AgentReset() | AgentHealthChanged():
+                self._agent_event(event, fact)
+            case NodeJoined() | NodeHeld() | NodeResumed() | NodeLeft() | NodeLost():
+                self._node_event(event, fact)
+
+    # ---- tasks ----
+
+    def _dispatched(self, event: Event, fact: TaskDispatched) -> None:
+        row = tasks_.evolve(None, event)
+        if row is not None and fact.task not in self.tasks and self._ahead.get(fact.task, 0) < event.seq:
+            self._add(row)
+
+    def _task_event(self, event: Event, fact: TaskCancelRequested | TaskFinished | TaskRetried) -> None:
+        row = self._follow(fact.task, event)
+        if row is None:
+            if isinstance(fact, TaskRetried):
+                self.missing[fact.task] = event.seq
+                self._reopen(fact.task)
+            return
+        self.because[row.id] = event.seq
+        if isinstance(fact, TaskFinished):
+            self._settle(row.id, row.status)
+        else:
+            self.changed[row.id] = None
+
+    def _follow(self, name: str, event: Event) -> Task | None:
+        """The task after the event; None where the plan does not hold it, or held it later than this already."""
+        if name in self.missing:
+            self.missing[name] = event.seq
+        if self._ahead.get(name, 0) >= event.seq:
+            return None
+        return tasks_.evolve(self.tasks.get(name), event)
+
+    def _add(self, row: Task) -> None:
+        self.tasks[row.id] = row
+        self.because.setdefault(row.id, self.seq)
+        unmet = self.unmet[row.id] = set()
+        for name in row.depends_on:
+            self.dependents.setdefault(name, {})[row.id] = None
+            if not row.begun and self.settled.get(name) != "completed":
+                unmet.add(name)
+                if name not in self.tasks and name not in self.settled:
+                    self.missing.setdefault(name, self.seq)
+        for index in range(len(row.slots)):
+            self.crew.track(row, index)
+        self.changed[row.id] = None
+        self.requeue(row)
+
+    def _settle(self, name: str, status: str) -> None:
+        """The task has ended: forget it, but for those that depend on it."""
+        self._ahead.pop(name, None)
+        row = self.tasks.pop(name, None)
+        if row is not None:
+            for slot in row.slots:
+                for run in slot.runs[-1:]:
+                    self.crew.untrack(run.id)
+            self._forget_graph(row)
+        for waiting in self.dependents.get(name, ()):
+            self.settled[name] = status
+            self.because[waiting] = self.seq
+            if status == "completed":
+                self.unmet[waiting].discard(name)
+                if not self.unmet[waiting]:
+                    self.requeue(self.tasks[waiting])
+            else:
+                self.changed[waiting] = None
+
+    def _forget_graph(self, row: Task) -> None:
+        self.because.pop(row.id, None)
+        self.changed.pop(row.id, None)
+        self.unmet.pop(row.id, None)
+        for name in row.depends_on:
+            waiting = self.dependents.get(name)
+            if waiting is not None:
+                waiting.pop(row.id, None)
+                if not waiting:
+                    del self.dependents[name]
+                    self.settled.pop(name, None)
+                    if name not in self.tasks:
+                        self.missing.pop(name, None)
+
+    def _reopen(self, name: str) -> None:
+        """A finished task is open again: whoever depends on it and has not begun waits again."""
+        self.settled.pop(name, None)
+        for waiting in self.dependents.get(name, ()):
+            if not self.tasks[waiting].begun:
+                self.unmet[waiting].add(name)
+
+    # ---- what is ready ----
+
+    def wake(self, now: int) -> None:
+        """It is `now`: put the slots whose time has come into their lanes."""
+        self.clock = max(self.clock, now)
+        due = self.lanes.due
+        while due and due[0][0] <= self.clock:
+            _, name, index = heappop(due)
+            if name in self.tasks:
+                self.requeue_slot(self.tasks[name], index)
+
+    def look_again(self) -> None:
+        """Whatever the last decision meant to change and the log does not have is to be decided again."""
+        for name, index in self.decided:
+            row = self.tasks.get(name)
+            if row is not None and index < 0:
+                self.changed[name] = None
+            elif row is not None:
+                self.requeue_slot(row, index)
+        self.decided.clear()
+
+    def requeue(self, row: Task) -> None:
+        """Put every slot that waits for nothing but its agent into its lane."""
+        for index in range(len(row.slots)):
+            self.requeue_slot(row, index)
+
+    def requeue_slot(self, row: Task, index: int) -> None:
+        """Put one slot into its lane if it is ready, or among the timers if it has a time to wait for."""
+        slot = row.slots[index]
+        if slot.status != "waiting" or self.unmet[row.id]:
+            return
+        if slot.retry_at > self.clock:
+            heappush(self.lanes.due, (slot.retry_at, row.id, index))
+        else:
+            self.lanes.push(self.entry(row, index))
+
+    def entry(self, row: Task, index: int) -> Entry:
+        """A slot as it waits in its lane."""
+        slot = row.slots[index]
+        agent = None if slot.pool else self.agents.get(slot.target)
+        order = row.order_key(PRIORITY_DEFAULT if agent is None else agent.priority)
+        return Entry(order, row.position, index, row.id, lane_of(row, slot))
+
+    def is_true(self, entry: Entry) -> bool:
+        """Whether the slot still waits, ready, as the entry says."""
+        row = self.tasks.get(entry.task)
+        if row is None or row.position != entry.position or self.unmet[row.id]:
+            return False
+        slot = row.slots[entry.slot]
+        if slot.status != "waiting" or slot.retry_at > self.clock or slot.losses > LOSSES_MAX:
+            return False
+        return self.entry(row, entry.slot)[:5] == entry[:5]
+
+    # ---- runs, agents, nodes ----
+
+    def _run_event(self, event: Event, fact: RunFact) -> None:
+        agent = self.agents.get(fact.agent)
+        if agent is not None:
+            agents_.evolve(agent, event)
+        row = self._follow(fact.task, event)
+        if row is not None:
+            self.because[row.id] = event.seq
+            self._run_moved(row, fact)
+        if isinstance(fact, RunEnded):
+            self._free(fact.agent)
+
+    def _run_moved(self, row: Task, fact: RunFact) -> None:
+        index = slot_of(fact.run)
+        match fact:
+            case RunReleased() | RunStarted():
+                self.crew.track(row, index)
+                if row.cancel is not None:
+                    self.changed[row.id] = None
+                self.adrift[fact.run] = None
+            case RunEnded() | RunParked():
+                live = self.crew.untrack(fact.run)
+                self.changed[row.id] = None
+                self.requeue_slot(row, index)
+                for sharer in self.crew.sharers.get(live.place, ()) if live and live.place else ():
+                    self._free(sharer)
+
+    def _free(self, agent: str) -> None:
+        """The agent may be able to take work: offer it what waits for it."""
+        self.because[f"agent:{agent}"] = self.seq
+        for target in self.crew.answers(agent):
+            self.lanes.offer(target)
+
+    def _agent_event(self, event: Event, fact: AgentFact) -> None:
+        row = self.agents.get(fact.agent)
+        priority = PRIORITY_DEFAULT if row is None else row.priority
+        row = agents_.evolve(row, event)
+        if row is None:
+            return
+        if isinstance(fact, AgentAssigned):
+            self.crew.place(row)
+            live = self.crew.live.get(row.run)
+            if live is not None:
+                self.crew.track(self.tasks[live.task], live.slot)
+            if row.priority != priority:
+                for entry in list(self.lanes.drain(row.id)):
+                    if entry.task in self.tasks:
+                        self.requeue_slot(self.tasks[entry.task], entry.slot)
+        if row.run:
+            self.adrift[row.run] = None
+        self._free(row.id)
+
+    def _node_event(self, event: Event, fact: NodeFact) -> None:
+        row = nodes_.evolve(self.nodes.get(fact.node), event)
+        if row is None:
+            return
+        self.nodes[row.id] = row
+        if isinstance(fact, NodeLost):
+            for run, live in self.crew.live.items():
+                if live.node == row.id:
+                    self.adrift[run] = None
+
+
+def slot_of(run: str) -> int:
+    """The slot in a run's id."""
+    return int(run.rpartition("-")[2].partition(".")[0])
