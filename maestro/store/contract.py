@@ -7,7 +7,7 @@ to trio. The tests under tests/store hold both to the same vectors.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -82,6 +82,21 @@ class Rejected(msgspec.Struct, frozen=True, tag=True):
 AppendResult = Committed | Rejected
 
 
+class Entry(msgspec.Struct, frozen=True):
+    """One entry of the log as stored: what `chain` is computed over (`codec.chain_of`). Times in ms."""
+
+    seq: int
+    type: bytes
+    subject: bytes
+    at: int
+    actor: bytes
+    cause: bytes
+    prev: int
+    v: bytes
+    data: bytes
+    chain: str
+
+
 class WorkEntry(msgspec.Struct, frozen=True):
     """A hint as delivered. entry: its id in the stream, to acknowledge it with."""
 
@@ -115,7 +130,10 @@ class RowChange(msgspec.Struct, frozen=True):
 
 
 class PageQuery(msgspec.Struct, frozen=True):
-    """A page of one index, by score. newest: highest score first. min_score/max_score: inclusive, None for open."""
+    """A page of one index, by score. newest: highest score first. min_score/max_score: inclusive, None for open.
+
+    prefix: only rows whose id begins so, for an index whose scores are all equal (by bytes of the id, O(page) too).
+    """
 
     view: str
     index: str
@@ -124,6 +142,7 @@ class PageQuery(msgspec.Struct, frozen=True):
     newest: bool = True
     min_score: int | None = None
     max_score: int | None = None
+    prefix: str = ""
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -140,17 +159,32 @@ class LogStore(Protocol):
     def head(self) -> Head:
         """The end of the log."""
 
+    def known(self) -> Head:
+        """The newest head that this object has appended or read; no call to the server. All zero when none was."""
+
     def commit(self, group: Sequence[Append], known: Head | None) -> list[AppendResult]:
         """Append a group, each on its own terms, in one round trip; check first that `known` is in this log."""
 
     def read(self, after: int, count: int) -> list[Event]:
         """Up to `count` events behind `after`, in order. An unknown type or version comes as `Unrecognised`."""
 
+    def scan(self, after: int, upto: int, chunk: int = 1000) -> Iterator[list[Event]]:
+        """The events after+1..upto in lists, the next one asked for while this one is worked on."""
+
+    def entries(self, after: int, count: int) -> list[Entry]:
+        """As `read`, but as stored, with the chain (verification, export)."""
+
     def event(self, seq: int) -> Event | None:
         """One event."""
 
     def follow(self, after: int, count: int, block_ms: int) -> list[Event]:
         """As `read`, but waits up to block_ms for the first one. On a connection of its own; `wake` ends it."""
+
+    def cursor_get(self, group: str) -> int | None:
+        """Where an external reader's durable group is: the last position that it has taken, None for a new group."""
+
+    def cursor_set(self, group: str, seq: int) -> None:
+        """Move a group's position, forwards or back; no group is ever read further than this by itself."""
 
     def wake(self) -> None:
         """End all blocking calls of this store object soon."""

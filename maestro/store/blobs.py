@@ -1,0 +1,62 @@
+"""Texts too large for the log, on a server: zstd frames with a checksum, named by the SHA-256 of what is in them."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import Any
+
+import zstandard
+
+from maestro.model.errors import VerificationFailed
+from maestro.store.keys import Keys
+from maestro.store.links import Links, Script
+
+BLOB = Script("blob.lua")
+CHUNK = 1000
+
+
+def compress(data: bytes) -> bytes:
+    """One frame. The checksum is asked for: without it, most bit flips would go unnoticed until the digest."""
+    return zstandard.ZstdCompressor(level=3, write_checksum=True).compress(data)
+
+
+def opened(name: str, frame: bytes) -> bytes:
+    """The content of a frame, checked against its name. Raises `VerificationFailed`."""
+    mend = "restore it from a snapshot that holds it"
+    try:
+        data = zstandard.ZstdDecompressor().decompress(frame)
+    except zstandard.ZstdError as error:
+        raise VerificationFailed(f"the blob is damaged: {error}", name, mend) from error
+    if sha256(data).hexdigest() != name:
+        raise VerificationFailed("the blob is not what its name says", name, mend)
+    return data
+
+
+class RedisBlobs:
+    """`BlobStore` on a server."""
+
+    def __init__(self, keys: Keys, links: Links) -> None:
+        self._keys = keys
+        self._links = links
+
+    def put(self, data: bytes) -> str:
+        """Store (again); returns the name."""
+        name = sha256(data).hexdigest()
+        self._links.script(BLOB, [self._keys.blobs, self._keys.blob(name)], [name, compress(data)])
+        return name
+
+    def get(self, sha256: str) -> bytes | None:
+        """The content, None when there is none. Raises `VerificationFailed` for a damaged one."""
+        frame: bytes | None = self._links.call("GET", self._keys.blob(sha256))
+        return None if frame is None else opened(sha256, frame)
+
+    def collect(self, keep: frozenset[str], older_than_ms: int) -> int:
+        """Delete blobs not in `keep` that were last put longer ago."""
+        names: Any = self._links.call("ZRANGE", self._keys.blobs, 0, -1)
+        dead = [name for name in (raw.decode() for raw in names) if name not in keep]
+        deleted = 0
+        for start in range(0, len(dead), CHUNK):
+            some = dead[start : start + CHUNK]
+            keys = [self._keys.blobs, *map(self._keys.blob, some)]
+            deleted += self._links.script(BLOB, keys, ["collect", older_than_ms, *some])
+        return deleted

@@ -1,0 +1,69 @@
+"""The names of all keys of a namespace: the one place where key strings are built.
+
+All of them share the hash tag `{<namespace>}`, so that scripts work on a cluster, and the prefix `maestro:`, so that
+an ACL user needs `~maestro:{<namespace>}:*` only.
+"""
+
+from __future__ import annotations
+
+import re
+
+from maestro.model.errors import Invalid
+
+NAMESPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+WORKERS = "workers"
+
+
+class Keys:
+    """The keys of one namespace. Raises `Invalid` for a name that could not be told from a pattern or a tag."""
+
+    def __init__(self, namespace: str) -> None:
+        if not NAMESPACE.fullmatch(namespace):
+            raise Invalid(
+                f"{namespace!r} cannot be a namespace",
+                "MAESTRO_NAMESPACE",
+                "use 1 to 64 letters, digits, dots, dashes and underscores",
+            )
+        self.prefix = f"maestro:{{{namespace}}}:"
+        self.log = self.prefix + "log"
+        self.meta = self.prefix + "meta"
+        self.versions = self.prefix + "versions"
+        self.views = self.prefix + "views"
+        self.blobs = self.prefix + "blobs"
+        self.everything = f"maestro:\\{{{namespace}\\}}:*"
+
+    def work(self, stream: str) -> str:
+        """The work stream of a node, or the shared one for ""."""
+        return f"{self.prefix}work:{stream}" if stream else f"{self.prefix}work"
+
+    def lease(self, lease: str) -> str:
+        """The key whose value is the lease's holder."""
+        return f"{self.prefix}lease:{lease}"
+
+    def sample(self, sample: str) -> str:
+        """A heartbeat such as `agent:<id>:last_heartbeat`."""
+        return self.prefix + sample
+
+    def view(self, generation: str) -> str:
+        """The prefix of all keys of a generation."""
+        return f"{self.prefix}view:{generation}:"
+
+    def checkpoint(self, generation: str) -> str:
+        """How far the generation is."""
+        return self.view(generation) + "checkpoint"
+
+    def members(self, generation: str) -> str:
+        """The set of all keys that a generation consists of, so that it can be dropped without a scan."""
+        return self.view(generation) + "keys"
+
+    def rows(self, generation: str, view: str) -> str:
+        """The hash of a view's rows."""
+        return f"{self.view(generation)}rows:{view}"
+
+    def index(self, generation: str, view: str, index: str) -> str:
+        """A sorted set of row ids."""
+        return f"{self.view(generation)}index:{view}:{index}"
+
+    def blob(self, sha256: str) -> str:
+        """One compressed text."""
+        return f"{self.prefix}blob:{sha256}"

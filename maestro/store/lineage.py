@@ -1,0 +1,99 @@
+"""What a store object remembers of the log: its newest known entry, and the proof that a server still has it.
+
+A server that lost a tail, was flushed, or holds another history under the same name is noticed when a connection to
+it is made, at each commit, and where a read does not continue what was read before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from threading import Lock
+from typing import Any
+
+from maestro.model.errors import LineageBroken
+from maestro.store.codec import chain_of, entry_of
+from maestro.store.contract import Entry, Head
+from maestro.store.keys import Keys
+from maestro.store.link import Link, checked
+
+MEND = "stop, find out what the store lost, then `maestro doctor --accept-loss`"
+
+
+def head_of(fields: Sequence[bytes | None]) -> Head:
+    """The head from the `seq`, `chain`, `at` and `floor` of the meta hash."""
+    seq, chain, at, floor = (field or b"" for field in fields)
+    return Head(int(seq or 0), chain.decode(), int(at or 0), int(floor or 0))
+
+
+class Lineage:
+    """The newest (seq, chain) that this store object has appended or read."""
+
+    def __init__(self, keys: Keys) -> None:
+        self._keys = keys
+        self._lock = Lock()
+        self._known = Head()
+
+    @property
+    def known(self) -> Head:
+        """The newest head seen; all zero when none was."""
+        return self._known
+
+    def saw(self, head: Head) -> None:
+        """The log reaches this far."""
+        with self._lock:
+            if head.seq > self._known.seq:
+                self._known = head
+
+    def reaches(self, head: Head, known: Head) -> None:
+        """Raise `LineageBroken` where the log ends before what was known before its head was asked for."""
+        if head.seq < known.seq:
+            raise LineageBroken(f"the log ends at {head.seq}, but {known.seq} was known", self._keys.log, MEND)
+        self.saw(head)
+
+    def forget(self) -> None:
+        """The namespace was erased on purpose."""
+        with self._lock:
+            self._known = Head()
+
+    def check(self, link: Link) -> None:
+        """Raise `LineageBroken` unless the server at this link has the known entry."""
+        known = self._known
+        if not known.seq:
+            return
+        meta, found = link.many(
+            [
+                ("HMGET", self._keys.meta, "seq", "chain", "at", "floor"),
+                ("XRANGE", self._keys.log, f"{known.seq}-0", "+", "COUNT", 1),
+            ]
+        )
+        self.reaches(head_of(checked(meta)), known)
+        for raw in checked(found):
+            entry = stored(raw, self._keys.log)
+            if entry.seq == known.seq and entry.chain != known.chain:
+                raise LineageBroken(f"position {known.seq} holds another event", self._keys.log, MEND)
+
+    def continues(self, raws: Sequence[Any]) -> None:
+        """What was read behind the known entry: raise `LineageBroken` unless its first entry links to it.
+
+        One entry a read is enough to notice another history; `replay verify` checks them all.
+        """
+        if not raws:
+            return
+        known = self._known
+        if int(raws[-1][0][:-2]) <= known.seq:
+            return
+        following = known.seq + 1 - int(raws[0][0][:-2])
+        if 0 <= following < len(raws):
+            entry = stored(raws[following], self._keys.log)
+            if entry.seq != known.seq + 1 or chain_of(known.chain, entry) != entry.chain:
+                raise LineageBroken(f"position {entry.seq} does not continue the log", self._keys.log, MEND)
+        last = stored(raws[-1], self._keys.log)
+        self.saw(Head(last.seq, last.chain, last.at))
+
+
+def stored(raw: Sequence[Any], log: str) -> Entry:
+    """An entry as stored. Raises `LineageBroken` where it is not one of ours."""
+    try:
+        return entry_of(raw)
+    except (ValueError, TypeError) as error:
+        raise LineageBroken(f"the log was altered: {error}", log, MEND) from error

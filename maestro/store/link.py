@@ -1,0 +1,183 @@
+"""One connection to the server: redis-py dials it, hiredis reads it, errors come out in our own words.
+
+redis-py knows URLs, TLS and Sentinel; its command layer would cost three times what a call to a local server takes,
+and it repeats commands by itself. So the socket is taken over once it is connected: what is sent here is sent once.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import hiredis
+
+from maestro.model.errors import LineageBroken, StoreAway, StoreUnsafe
+
+RECEIVE_BYTES = 1 << 18
+_MORE = object()
+# Its stub says tuple[x] for tuple[x, ...].
+_pack: Callable[[Sequence[bytes | str | int]], bytes] = cast(Any, hiredis.pack_command)
+
+Command = tuple[bytes | str | int, ...]
+
+
+class Lost(StoreAway):
+    """The connection ended between a command and its reply: it may have been carried out."""
+
+    code = "unknown"
+
+
+class Waiting(StoreAway):
+    """The server is there but busy (loading, a long script): nothing was done, ask again soon."""
+
+
+class Moved(StoreAway):
+    """The namespace lives at another node of the cluster. address: host:port."""
+
+    def __init__(self, what: str, address: str) -> None:
+        super().__init__(what)
+        self.address = address
+
+
+class NoScript(Exception):
+    """The server does not know the script (it was restarted or flushed): send its text."""
+
+
+class NoGroup(Exception):
+    """A stream or its consumer group is gone."""
+
+
+def fault(error: Exception) -> Exception:
+    """What an error reply means for us. Every error named here says that the command was *not* carried out."""
+    text = str(error)
+    prefix, _, rest = text.partition(" ")
+    match prefix:
+        case "NOSCRIPT":
+            return NoScript(text)
+        case "NOGROUP":
+            return NoGroup(text)
+        case "LINEAGE":
+            return LineageBroken(
+                f"this is not the log that was known: {rest}",
+                mend="stop, find out what the store lost, then `maestro doctor --accept-loss`",
+            )
+        case "LOADING" | "BUSY" | "TRYAGAIN" | "ASK" | "MASTERDOWN" | "CLUSTERDOWN":
+            return Waiting(f"the store is not ready: {text}", mend="wait for it, or look into its log")
+        case "OOM":
+            return StoreAway(f"the store is out of memory: {rest}", mend="give it memory (maxmemory), then it goes on")
+        case "MISCONF" | "NOREPLICAS":
+            return StoreAway(f"the store refuses writes: {rest}", mend="look at its disk and its replicas")
+        case "READONLY":
+            return StoreAway("the server is a replica and takes no writes", mend="set MAESTRO_REDIS_URL to the primary")
+        case "MOVED":
+            return Moved(text, rest.rpartition(" ")[2])
+        case "NOAUTH" | "WRONGPASS" | "NOPERM":
+            return StoreUnsafe(f"the store refuses this user: {text}", mend="check user and password in the URL")
+        case "WRONGTYPE":
+            return StoreUnsafe(f"a key is not what it must be: {rest}", mend="use a namespace of its own")
+        case _:
+            return StoreUnsafe(f"the store answered: {text}")
+
+
+def packed(command: Command) -> bytes:
+    """A command as it goes over the wire."""
+    return _pack(command)
+
+
+def checked(reply: Any) -> Any:
+    """The reply, or its error raised."""
+    if isinstance(reply, Exception):
+        raise fault(reply)
+    return reply
+
+
+class Link:
+    """A connected socket that speaks RESP3 in bytes. For one thread at a time.
+
+    dialled: a connected redis-py connection, kept for as long as its socket is used. timeout_s: how long a reply may
+    take. Raises `StoreAway` before a command is sent, `Lost` after.
+    """
+
+    def __init__(self, dialled: Any, timeout_s: float) -> None:
+        self._dialled = dialled
+        self._sock: socket.socket = dialled._sock
+        self._timeout_s = timeout_s
+        self._sock.settimeout(timeout_s)
+        self._reader: Any = hiredis.Reader(notEnoughData=_MORE)
+        self._buffer = memoryview(bytearray(RECEIVE_BYTES))
+        self._poll = select.poll()
+        self._poll.register(self._sock, select.POLLIN)
+        self.client_id = 0
+        self.replica = False
+
+    def greet(self, user: str | None, password: str | None, database: int) -> None:
+        """Shake hands: protocol 3, credentials, database."""
+        login = ("AUTH", user or "default", password) if password else ()
+        hello: dict[bytes, Any] = self.call("HELLO", "3", *login, "SETNAME", "maestro")
+        self.client_id, self.replica = hello[b"id"], hello[b"role"] == b"replica"
+        if database:
+            self.call("SELECT", database)
+
+    def call(self, *command: bytes | str | int) -> Any:
+        """One command, its reply."""
+        self.send(packed(command))
+        return checked(self.receive())
+
+    def block(self, command: Command, block_ms: int) -> Any:
+        """One command that may block the server's side for block_ms; a wait that times out gives None."""
+        self._sock.settimeout(self._timeout_s + block_ms / 1000)
+        try:
+            return self.call(*command)
+        finally:
+            if self._sock.fileno() >= 0:
+                self._sock.settimeout(self._timeout_s)
+
+    def many(self, commands: Sequence[Command]) -> list[Any]:
+        """Several commands in one go; their replies, errors among them as values."""
+        self.send(b"".join(map(packed, commands)))
+        return [self.receive() for _ in commands]
+
+    def send(self, data: bytes) -> None:
+        """Send packed commands."""
+        try:
+            self._sock.sendall(data)
+        except OSError as error:
+            self.close()
+            raise Lost(f"the connection to the store broke: {error}") from error
+
+    def receive(self) -> Any:
+        """The next reply; an error reply as a value."""
+        gets: Callable[[], Any] = self._reader.gets
+        while True:
+            reply = gets()
+            if reply is not _MORE:
+                return reply
+            try:
+                size = self._sock.recv_into(self._buffer)
+            except TimeoutError as error:
+                self.close()
+                raise Lost("the store did not answer in time") from error
+            except OSError as error:
+                self.close()
+                raise Lost(f"the connection to the store broke: {error}") from error
+            if not size:
+                self.close()
+                raise Lost("the store closed the connection")
+            self._reader.feed(self._buffer[:size])
+
+    def stale(self) -> bool:
+        """True when an idle connection has ended, or has something to say that nobody asked for."""
+        return self._sock.fileno() < 0 or bool(self._poll.poll(0))
+
+    def shut(self) -> None:
+        """End it from another thread: who waits for a reply gets `Lost`."""
+        try:
+            self._sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            return
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._dialled.disconnect()
