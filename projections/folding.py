@@ -1,0 +1,158 @@
+"""All views folded in memory, in one pass: what the projector saves, what replayers compare and look back with.
+
+An event goes only to the views that care for its kind. Rows are changed in place and are encoded when somebody asks
+for their canonical form: JSON with sorted mappings, the same bytes on every machine for a fold version.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from maestro.model.errors import MaestroError
+from maestro.model.events import FACTS, AnyFact, Event, Unrecognised
+from projections import agents, nodes, queue, state, tasks
+from projections.lineage import Line
+
+
+class View(Protocol):
+    """What a view's module offers. Rows are keyed by row id; each view has its own."""
+
+    NAME: str
+    VERSION: int
+    FOLLOWS_LINE: bool
+
+    def indexes(self, row: Any, /) -> dict[str, int]:
+        """Index name -> score, for a row."""
+
+    def decode(self, row_id: str, data: bytes, /) -> Any:
+        """A row from its canonical JSON."""
+
+
+class FoldedView(View, Protocol):
+    """A view with a fold of its own; the queue is the one that is taken from another's rows."""
+
+    FACTS: tuple[type[AnyFact], ...]
+
+    def touches(self, event: Event, /) -> tuple[str, ...]:
+        """The rows that an event of FACTS may change."""
+
+    def apply(self, rows: MutableMapping[str, Any], event: Event, /) -> None:
+        """Fold one event of FACTS."""
+
+
+FOLDED: tuple[FoldedView, ...] = (agents, tasks, state, nodes)
+VIEWS: dict[str, View] = {view.NAME: view for view in (agents, tasks, queue, state, nodes)}
+
+Apply = Callable[[MutableMapping[str, Any], Event], None]
+Routes = dict[type[AnyFact], tuple[tuple[Apply, dict[str, Any]], ...]]
+
+encode = msgspec.json.Encoder(order="deterministic").encode
+
+
+class Stopped(MaestroError):
+    """A fold met an event of a later build. It stands before `seq` and never goes past it; `reason` says why."""
+
+    code = "stopped"
+
+    def __init__(self, seq: int, reason: str) -> None:
+        super().__init__(reason, mend="update this node")
+        self.seq = seq
+        self.reason = reason
+
+
+class Fold:
+    """The rows of all views after the events so far. seq: position of the last one.
+
+    line: what holds at the end that it goes to. views: the ones to fold, all by default. rows: view -> row id -> row;
+    the queue's are not kept, see `rows_of`. Rows belong to the fold and change with it.
+    """
+
+    def __init__(self, line: Line | None = None, views: Sequence[str] = tuple(VIEWS)) -> None:
+        self.line = line or Line()
+        self.views = views
+        self.seq = 0
+        folded = [view for view in FOLDED if view.NAME in views or (view is tasks and queue.NAME in views)]
+        self.rows: dict[str, dict[str, Any]] = {view.NAME: {} for view in folded}
+        self._all = self._routes(folded)
+        self._off_line = self._routes([view for view in folded if not view.FOLLOWS_LINE])
+
+    def apply(self, events: Sequence[Event]) -> None:
+        """Fold the events that follow, in order. Raises Stopped before the first unknown one."""
+        if not events:
+            return
+        routes = self._all
+        try:
+            if events[0].seq < self.line.cut:
+                self._apply_ranges(events)
+            else:
+                for event in events:
+                    for apply, rows in routes[event.fact.__class__]:
+                        apply(rows, event)
+        except Stopped as stopped:
+            self.seq = stopped.seq - 1
+            raise
+        self.seq = events[-1].seq
+
+    def _apply_ranges(self, events: Sequence[Event]) -> None:
+        for event in events:
+            routes = self._all if self.line.holds(event.seq) else self._off_line
+            for apply, rows in routes[event.fact.__class__]:
+                apply(rows, event)
+
+    def _routes(self, views: Sequence[FoldedView]) -> Routes:
+        routes: Routes = {
+            fact: tuple((view.apply, self.rows[view.NAME]) for view in views if fact in view.FACTS)
+            for fact in FACTS.values()
+        }
+        routes[Unrecognised] = ((stop, {}),)
+        return routes
+
+    def rows_of(self, view: str) -> dict[str, Any]:
+        """The rows of one view, the queue's included."""
+        if view == queue.NAME:
+            return {row_id: row for row_id, row in self.rows[tasks.NAME].items() if queue.holds(row)}
+        return self.rows[view]
+
+    def digest(self, view: str) -> str:
+        """The digest of one view."""
+        rows = self.rows_of(view)
+        return digest(((row_id, encode(row)) for row_id, row in rows.items()), indexes_of(view, rows))
+
+    def digests(self) -> dict[str, str]:
+        """The digests of its views."""
+        return {view: self.digest(view) for view in self.views}
+
+
+def stop(_rows: MutableMapping[str, Any], event: Event) -> None:
+    """What every fold does with an event that this build does not know: raise Stopped."""
+    assert isinstance(event.fact, Unrecognised)
+    raise Stopped(event.seq, reason(event.seq, event.fact))
+
+
+def reason(seq: int, fact: Unrecognised) -> str:
+    """Why a fold stops before an event, in words."""
+    return f"event {seq} is {fact.name} version {fact.v}, which this build does not know"
+
+
+def indexes_of(view: str, rows: Mapping[str, Any]) -> dict[str, dict[str, int]]:
+    """All indexes of a view: name -> row id -> score."""
+    found: dict[str, dict[str, int]] = {}
+    for row_id, row in rows.items():
+        for name, score in VIEWS[view].indexes(row).items():
+            found.setdefault(name, {})[row_id] = score
+    return found
+
+
+def digest(rows: Iterable[tuple[str, bytes]], indexes: Mapping[str, Mapping[str, int]]) -> str:
+    """SHA-256 in hex over the rows by id and the indexes by name and row id, each part preceded by its length."""
+    parts: list[bytes] = []
+    for row_id, data in sorted(rows):
+        parts += (row_id.encode("utf-8", "surrogatepass"), data)
+    for name in sorted(indexes):
+        for row_id, score in sorted(indexes[name].items()):
+            parts += (name.encode("utf-8", "surrogatepass"), row_id.encode("utf-8", "surrogatepass"), b"%d" % score)
+    return hashlib.sha256(b"".join(b"%d:%b" % (len(part), part) for part in parts)).hexdigest()

@@ -1,0 +1,87 @@
+"""The log checked against itself: positions, times, the hash chain, and each subject's links."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from maestro.model.errors import LineageBroken
+from maestro.model.events import Event, RestoreDone
+from maestro.store.codec import chain_of, event_of
+from maestro.store.contract import Entry, LogStore
+
+CHUNK = 1000
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """Something that is not what it must be. position: of the event concerned; what: in words."""
+
+    position: int
+    what: str
+
+
+class ChainCheck:
+    """One pass over the log. seq: how far it came; found: what was wrong up to there."""
+
+    def __init__(self, log: LogStore) -> None:
+        self.head = log.head()
+        self.seq = 0
+        self.found: list[Difference] = []
+        self._log = log
+        self._chain = ""
+        self._at = 0
+        self._versions: dict[bytes, int] = {}
+        self._floor = 0
+        self._restoring: Entry | None = None
+
+    def events(self) -> Iterator[list[Event]]:
+        """The events in lists, each entry checked before its list is given out."""
+        while self.seq < self.head.seq:
+            entries = self._entries(CHUNK)
+            events: list[Event] = []
+            for entry in entries:
+                event = event_of(entry)
+                self._check(entry, event)
+                events.append(event)
+            if not entries:
+                break
+            yield events
+        if (self.seq, self._chain) != (self.head.seq, self.head.chain):
+            self._tell(self.seq, f"the log says that it ends at {self.head.seq} with another chain")
+
+    def _entries(self, count: int) -> list[Entry]:
+        """The next entries; one that is no entry of ours any more ends the pass."""
+        count = min(count, self.head.seq - self.seq)
+        try:
+            return self._log.entries(self.seq, count)
+        except LineageBroken as broken:
+            if count > 1:
+                return self._entries(count // 2)
+            self._tell(self.seq + 1, broken.what)
+            return []
+
+    def _check(self, entry: Entry, event: Event) -> None:
+        if entry.seq != self.seq + 1:
+            self._tell(self.seq + 1, f"events {self.seq + 1} to {entry.seq - 1} are missing")
+        if chain_of(self._chain, entry) != entry.chain:
+            self._tell(entry.seq, "the event, or the chain before it, was altered: its chain differs")
+        if entry.at < self._at:
+            self._tell(entry.seq, f"its time {entry.at} is before that of the event before it, {self._at}")
+        self._check_link(entry, event)
+        self.seq, self._chain, self._at = entry.seq, entry.chain, entry.at
+
+    def _check_link(self, entry: Entry, event: Event) -> None:
+        """`prev` is the subject's last event, or the floor: the end of the append that a restore was part of."""
+        restoring = self._restoring
+        if restoring and (entry.at, entry.actor, entry.cause) != (restoring.at, restoring.actor, restoring.cause):
+            self._restoring, self._floor, self._versions = None, self.seq, {}
+        known = self._versions.get(entry.subject, self._floor)
+        if entry.prev != known:
+            self._tell(entry.seq, f"it follows version {entry.prev} of its subject, which was at {known}")
+        self._versions[entry.subject] = entry.seq
+        if isinstance(event.fact, RestoreDone):
+            self._restoring = entry
+
+    def _tell(self, position: int, what: str) -> None:
+        self.found.append(Difference(position, what))

@@ -1,0 +1,38 @@
+"""Building the views anew: all of them in one pass, beside the live ones, then one switch.
+
+Readers never see a half-built view: they use the old generation until the switch. All views of a generation share
+one checkpoint, so that asking for one of them builds all.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from maestro.model.errors import Invalid
+from maestro.store.contract import Checkpoint, Store
+from projections.folding import VIEWS, digest
+from projections.projector import Progress, Projector
+
+
+class Rebuilt(msgspec.Struct, frozen=True):
+    """generation: the new one's name; checkpoint: how far it is; digests: by view, as it was read back."""
+
+    generation: str
+    checkpoint: Checkpoint
+    digests: dict[str, str]
+
+
+def rebuild(store: Store, view: str | None = None, progress: Progress | None = None) -> Rebuilt:
+    """Build and switch. view: the one whose digest is wanted, all by default. Raises Invalid for an unknown one."""
+    if view is not None and view not in VIEWS:
+        raise Invalid(f"there is no view {view!r}", mend=f"the views are {', '.join(VIEWS)}")
+    projector = Projector(store, progress)
+    checkpoint = projector.rebuild()
+    return Rebuilt(
+        projector.generation, checkpoint, digests(store, projector.generation, [view] if view else list(VIEWS))
+    )
+
+
+def digests(store: Store, generation: str, views: list[str]) -> dict[str, str]:
+    """The digests of a generation's views as the store has them. They are of one checkpoint while nobody appends."""
+    return {view: digest(store.views.dump(generation, view), store.views.indexes(generation, view)) for view in views}

@@ -1,0 +1,191 @@
+"""The proof: the log is the one that was written, and the live views are what it says.
+
+First the log from its start: positions without a gap, times that never go back, each event's chain, each event's
+link to the one before it of its subject. On the way it is folded, over the line, to where the live views stand. Then
+every row and index entry is compared. The views may go on meanwhile: what events touched while it was read is
+compared in another round, so that each finding is true of one checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+
+from maestro.model.errors import LineageBroken, Refused
+from maestro.store.contract import Checkpoint, Store
+from projections import generations
+from projections.folding import VIEWS, Fold, Stopped, encode, indexes_of
+from projections.hot import Key, touched
+from projections.lineage import Line, find_cuts
+from projections.projector import NEWER, Projector
+from replayers.chain import ChainCheck, Difference
+
+ROUNDS_MAX = 20
+FOUND_MAX = 100
+"""Differences told, at most; the first is the one that counts."""
+
+Progress = Callable[[int, int], None]
+
+
+class Verified(msgspec.Struct, frozen=True):
+    """What was compared and what is wrong, by position. generation: of the views, stopped: why they are stale."""
+
+    events: int
+    checkpoint: Checkpoint
+    generation: str
+    digests: dict[str, str]
+    differences: list[Difference]
+
+    @property
+    def first(self) -> Difference | None:
+        """The first difference, None when all is as it must be: exit 6 or 0."""
+        return self.differences[0] if self.differences else None
+
+
+def verify(store: Store, progress: Progress | None = None) -> Verified:
+    """Check everything. progress: told (position, end) now and then.
+
+    Raises Refused where the views cannot be compared: a later build made them, or they never rest.
+    """
+    while True:
+        try:
+            checkpoint = Projector(store).catch_up()
+        except LineageBroken as broken:
+            return _only_log(store, broken, progress)
+        if checkpoint.stopped == NEWER:
+            raise Refused(NEWER)
+        generation = generations.parse(store.views.current())
+        if generation is None:
+            continue
+        fold = Fold(Line(find_cuts(store.log, generation.cut)))
+        log = ChainCheck(store.log)
+        damaged = _check_log(log, fold, checkpoint.seq, progress)
+        if damaged:
+            return Verified(log.seq, checkpoint, generation.name, {}, log.found[:FOUND_MAX])
+        comparison = Comparison(store, generation.name, fold)
+        if comparison.run():
+            found = sorted([*log.found, *comparison.found], key=lambda one: one.position)
+            return Verified(log.seq, checkpoint, generation.name, comparison.digests, found[:FOUND_MAX])
+
+
+def _only_log(store: Store, broken: LineageBroken, progress: Progress | None) -> Verified:
+    """The log alone, where it is damaged so that the views could not follow it."""
+    log = ChainCheck(store.log)
+    for _ in log.events():
+        if progress:
+            progress(log.seq, log.head.seq)
+    found = log.found or [Difference(log.seq, broken.what)]
+    return Verified(log.seq, Checkpoint(), "", {}, found[:FOUND_MAX])
+
+
+def _check_log(log: ChainCheck, fold: Fold, upto: int, progress: Progress | None) -> bool:
+    """Check the whole log, folding up to a position; whether damage keeps the fold from getting there."""
+    total = log.head.seq
+    for events in log.events():
+        if progress:
+            progress(log.seq, total)
+        try:
+            fold.apply([event for event in events if event.seq <= upto])
+        except Stopped as stopped:
+            if not log.found:
+                raise Refused(stopped.reason, mend="verify with the build that made the views") from None
+            return True
+    return False
+
+
+class Comparison:
+    """The live views beside a fold that is taken along with them."""
+
+    def __init__(self, store: Store, generation: str, fold: Fold) -> None:
+        self.found: list[Difference] = []
+        self.digests: dict[str, str] = {}
+        self._store = store
+        self._generation = generation
+        self._fold = fold
+        self._wrong: dict[Key, str] = {}
+
+    def run(self) -> bool:
+        """Compare all views. False: another generation took their place meanwhile."""
+        for view in VIEWS:
+            if not self._view(view):
+                return False
+        self.digests = self._fold.digests()
+        if self._wrong:
+            positions = self._last_touches(set(self._wrong))
+            self.found = [Difference(positions.get(key, self._fold.seq), what) for key, what in self._wrong.items()]
+        return True
+
+    def _view(self, view: str) -> bool:
+        """One view, in rounds: each leaves what changed while it was read to the next one."""
+        views = self._store.views
+        waiting: set[Key] | None = None
+        for _ in range(ROUNDS_MAX):
+            self._go_on(views.checkpoint(self._generation).seq)
+            rows = dict(views.dump(self._generation, view))
+            indexes = views.indexes(self._generation, view)
+            moved = self._go_on(views.checkpoint(self._generation).seq)
+            if views.current() != self._generation:
+                return False
+            for row_id, what in self._differences(view, rows, indexes):
+                key = (view, row_id)
+                if key not in moved and (waiting is None or key in waiting):
+                    self._wrong.setdefault(key, what)
+            waiting = moved if waiting is None else waiting & moved
+            if not waiting:
+                return True
+        raise Refused(f"the view {view} changes too fast to be compared", mend="verify when less is going on")
+
+    def _go_on(self, upto: int) -> set[Key]:
+        """Take the fold along to a position; the rows that it touched."""
+        moved: set[Key] = set()
+        for events in self._store.log.scan(self._fold.seq, upto):
+            self._fold.apply(events)
+            moved |= touched(events, self._fold.line)
+        return moved
+
+    def _differences(
+        self, view: str, rows: dict[str, bytes], indexes: dict[str, dict[str, int]]
+    ) -> Iterator[tuple[str, str]]:
+        folded = self._fold.rows_of(view)
+        for row_id in folded.keys() | rows.keys():
+            if row_id not in rows:
+                yield row_id, f"row {row_id!r} of {view} is missing"
+            elif row_id not in folded:
+                yield row_id, f"row {row_id!r} of {view} should not be there"
+            elif encode(folded[row_id]) != rows[row_id]:
+                yield row_id, f"row {row_id!r} of {view} differs in {_fields(folded[row_id], rows[row_id])}"
+        wanted = indexes_of(view, folded)
+        for name in wanted.keys() | indexes.keys():
+            want, have = wanted.get(name, {}), indexes.get(name, {})
+            if want != have:
+                for row_id in want.keys() | have.keys():
+                    if want.get(row_id) != have.get(row_id):
+                        yield (
+                            row_id,
+                            (
+                                f"row {row_id!r} stands at {have.get(row_id)} in the index {name!r} of {view}, "
+                                f"not at {want.get(row_id)}"
+                            ),
+                        )
+
+    def _last_touches(self, keys: set[Key]) -> dict[Key, int]:
+        """The position of the last event that each row is made of."""
+        last: dict[Key, int] = {}
+        for events in self._store.log.scan(0, self._fold.seq):
+            for event in events:
+                for key in touched([event], self._fold.line) & keys:
+                    last[key] = event.seq
+        return last
+
+
+def _fields(row: Any, data: bytes) -> str:
+    """The names of the fields in which a stored row differs from the folded one."""
+    try:
+        have = msgspec.json.decode(data)
+    except msgspec.DecodeError:
+        return "its bytes, which are no JSON"
+    want = msgspec.json.decode(encode(row))
+    names = sorted(name for name in want.keys() | have.keys() if want.get(name) != have.get(name))
+    return ", ".join(names) or "its bytes"

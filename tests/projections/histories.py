@@ -1,0 +1,170 @@
+"""Histories for the tests: any facts in any order, out of a small world, so that they meet each other often."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from random import Random
+
+from maestro.model import events as e
+from maestro.model.events import Event, NewEvent
+from maestro.store.contract import Append, Committed, Store
+from projections.folding import Fold, digest
+from projections.lineage import Line, cuts_of
+
+AGENTS = ("reviewer", "tester", "builder")
+TASKS = tuple(f"t{n}" for n in range(6))
+NODES = ("north", "south")
+KEYS = ("port", "task:t1:result", "ключ", "a b")
+STATUSES = ("completed", "failed", "cancelled", "timed_out", "skipped")
+OUTCOMES = ("ok", "exit", "lost", "timeout", "cancelled")
+
+
+class World:
+    """Draws facts. next_run: the attempt of each task's slot that comes next."""
+
+    def __init__(self, random: Random) -> None:
+        self.random = random
+        self.attempts: dict[tuple[str, int], int] = {}
+
+    def event(self) -> NewEvent:
+        """A fact about anybody, at any version."""
+        draw = self.random.choice(
+            (self.agent, self.node, self.state, self.task, self.task, self.run, self.run, self.run)
+        )
+        return draw()
+
+    def agent(self) -> NewEvent:
+        """A fact about an agent or a type."""
+        agent = self.random.choice(AGENTS)
+        facts: tuple[e.AnyFact, ...] = (
+            e.AgentAssigned(
+                agent,
+                "shell",
+                {"mode": "x", "env": {"b": "2", "a": "1"}},
+                "/w",
+                f"/w/{agent}",
+                priority=self.pick(1, 5),
+            ),
+            e.AgentStopped(agent, "asked"),
+            e.AgentRestarted(agent),
+            e.AgentReset(agent),
+            e.AgentHealthChanged(agent, self.random.random() < 0.5, ("heartbeat",), "old"),
+        )
+        if self.random.random() < 0.15:
+            return NewEvent(
+                "type:shell", e.AgentRegistered("shell", {"mode": "x", "n": self.pick(1, 9)}, "/etc/x.yaml")
+            )
+        return NewEvent(f"agent:{agent}", self.random.choice(facts))
+
+    def node(self) -> NewEvent:
+        """A fact about a node."""
+        node = self.random.choice(NODES)
+        facts: tuple[e.AnyFact, ...] = (
+            e.NodeJoined(node, "host", f"i{self.pick(1, 99)}", 4711, 4, "1.2.0"),
+            e.NodeHeld(node, "shutdown"),
+            e.NodeResumed(node),
+            e.NodeLeft(node, "stopped"),
+            e.NodeLost(node, "lease"),
+        )
+        return NewEvent(f"node:{node}", self.random.choice(facts))
+
+    def state(self) -> NewEvent:
+        """A fact about a key of the state."""
+        key = self.random.choice(KEYS)
+        if self.random.random() < 0.3:
+            return NewEvent(f"state:{key}", e.StateDeleted(key))
+        value = self.random.choice(("v", "ß\n", e.BlobRef("ab" * 32, 70_000)))
+        return NewEvent(f"state:{key}", e.StateSet(key, value, self.random.choice((None, 1, 3_600_000))))
+
+    def task(self) -> NewEvent:
+        """A fact about a task as a whole."""
+        task = self.random.choice(TASKS)
+        targets = self.random.sample((*AGENTS, "role:dev"), self.pick(1, 2))
+        dispatched = e.TaskDispatched(
+            task, "do it", "do it", tuple(targets), priority=self.random.choice((None, 1, 5)), retries=self.pick(0, 2)
+        )
+        status = self.random.choice(STATUSES)
+        facts: tuple[e.AnyFact, ...] = (
+            dispatched,
+            dispatched,
+            e.TaskCancelRequested(task, "not needed"),
+            e.TaskRetried(task),
+            e.TaskFinished(task, status, "ok" if status == "completed" else "exit", 0),
+            e.TaskFinished(task, status, "exit", 3),
+        )
+        return NewEvent(f"task:{task}", self.random.choice(facts))
+
+    def run(self) -> NewEvent:
+        """A fact about the latest run of a task's slot, or the release of its next one."""
+        task, slot, agent = self.random.choice(TASKS), self.pick(0, 1), self.random.choice(AGENTS)
+        attempt = self.attempts.get((task, slot), 0)
+        if self.random.random() < 0.3:
+            attempt = self.attempts[task, slot] = attempt + 1
+            run = e.run_id(task, slot, attempt)
+            released = e.RunReleased(run, task, slot, attempt, agent, None, 60.0, 1, shared=True, reason="ready")
+            return NewEvent(f"run:{run}", released)
+        run = e.run_id(task, slot, attempt)
+        facts: tuple[e.AnyFact, ...] = (
+            e.RunStarted(run, task, agent, "north", f"/r/{run}", "/w"),
+            e.RunSessionOpened(run, task, agent, "s-1"),
+            e.RunUsageReported(run, task, agent, 100, 20, 0.1),
+            e.RunEnded(run, task, agent, self.random.choice(OUTCOMES), 0, result="done", duration_ms=5),
+            e.RunEnded(run, task, agent, "exit", 3, retry_at=self.pick(1, 9)),
+            e.RunParked(run, task, agent, 4),
+        )
+        return NewEvent(f"run:{run}", self.random.choice(facts))
+
+    def other(self) -> NewEvent:
+        """A fact that no view is made of."""
+        return NewEvent(
+            "snapshot:s1", self.random.choice((e.SnapshotTaken("s1", 1), e.SnapshotFailed("s1", "disk full")))
+        )
+
+    def pick(self, low: int, high: int) -> int:
+        """A whole number, both ends included."""
+        return self.random.randint(low, high)
+
+
+def commit(store: Store, *events: NewEvent, floors: bool = False, cause: str = "cmd:test") -> Committed:
+    """Append events in one append; it must succeed."""
+    (result,) = store.log.commit([Append(events, "cli:test", cause, floors=floors)], None)
+    assert isinstance(result, Committed), result
+    return result
+
+
+def restore(store: Store, to: int, *ends: NewEvent, name: str = "r") -> int:
+    """Append a restore to a position, with what follows in the same append; the seq of its `restore.done`."""
+    done = NewEvent(f"restore:{name}", e.RestoreDone(name, to))
+    return commit(store, done, *ends, floors=True, cause=f"cmd:{name}").first
+
+
+def grow(store: Store, random: Random, appends: int, restores: bool = False) -> Iterator[int]:
+    """Append random events; yields the head after each append."""
+    world = World(random)
+    for number in range(appends):
+        head = store.log.head().seq
+        if restores and head and random.random() < 0.1:
+            ends = [world.event() for _ in range(random.randint(0, 2))]
+            restore(store, random.randint(0, head), *ends, name=f"r{number}")
+        else:
+            events = [world.event() if random.random() < 0.95 else world.other() for _ in range(random.randint(1, 4))]
+            commit(store, *events, cause=f"cmd:{number}")
+        yield store.log.head().seq
+
+
+def everything(store: Store) -> list[Event]:
+    """The whole log."""
+    return [event for events in store.log.scan(0, store.log.head().seq) for event in events]
+
+
+def fresh(events: list[Event]) -> Fold:
+    """A fold of these events over the line that leads to the last of them, found by looking at all."""
+    fold = Fold(Line(cuts_of(events), events[-1].seq if events else 0))
+    fold.apply(events)
+    return fold
+
+
+def stored(store: Store, generation: str) -> dict[str, str]:
+    """The digests of the views as the store has them."""
+    views = Fold().views
+    return {view: digest(store.views.dump(generation, view), store.views.indexes(generation, view)) for view in views}
