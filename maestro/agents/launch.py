@@ -45,8 +45,9 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PlacedFile(msgspec.Struct, frozen=True):
-    """A file to write before the start. path: absolute; mode: permission bits."""
+    """A file to write before the start: `path`, relative, below `folder`, without following a link. mode: its bits."""
 
+    folder: str
     path: str
     content: str
     mode: int
@@ -83,7 +84,9 @@ def compose(definition: Definition, target: Target) -> Launch:
         places["{prompt}"] = argument
     argv = tuple(places.get(word, word) for word in definition.argv if word != "{prompt}" or argument is not None)
     files = tuple(
-        PlacedFile(_filled(file.path, places), file.content, int(file.mode, base=8)) for file in definition.files
+        PlacedFile(places[folder], path, file.content, int(file.mode, base=8))
+        for file in definition.files
+        for folder, _, path in (file.path.partition("/"),)
     )
     return Launch(
         argv=argv,
@@ -150,9 +153,3 @@ def _environment(definition: Definition, target: Target) -> dict[str, str]:
         "MAESTRO_RUN_TOKEN": target.token,
         "MAESTRO_RUN_SOCKET": target.socket,
     }
-
-
-def _filled(path: str, places: Mapping[str, str]) -> str:
-    """`{home}/.config/x` with its first part filled."""
-    first, slash, rest = path.partition("/")
-    return places.get(first, first) + slash + rest

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from maestro.agents.schema import Definition
@@ -19,13 +19,6 @@ SECRET_BYTES_MAX = 64 * 1024
 def resolve(definition: Definition, environment: Mapping[str, str]) -> dict[str, str]:
     """The value of each name in `secret_env`. Raises `Refused`, which names the secret and never its value."""
     return {name: _value(definition, name, environment) for name in definition.secret_env}
-
-
-def redacted(text: str, values: Iterable[str]) -> str:
-    """`text` with each of `values` replaced by `[secret]`, the longest first. For results and evidence."""
-    for value in sorted(filter(None, values), key=len, reverse=True):
-        text = text.replace(value, "[secret]")
-    return text
 
 
 def _value(definition: Definition, name: str, environment: Mapping[str, str]) -> str:

@@ -1,0 +1,214 @@
+"""The folders of runs: `<root>/<agent>/<task>/`, 0700, and what lies in them.
+
+The root may be in a shared /tmp, and the agents themselves write near it. So every folder is opened relative to the one
+above it, never through a link, and must be this user's: nothing here goes where a path was redirected to.
+
+    <root>/<agent>/.maestro-runs            marks a folder of runs (guards, cleaning)
+    <root>/<agent>/<task>/prompt.txt        the prompt, exact
+                         /tmp/  /workspace/ /agent.log -> attempts/<N>/agent.log
+                         /attempts/<N>/     agent.log, tail, exit.json, spec.json
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import msgspec
+
+from maestro.folders import private_folder
+from maestro.model.errors import Invalid, Refused
+
+MARK = ".maestro-runs"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class RunFolder(msgspec.Struct, frozen=True):
+    """Where everything of one attempt lies. Absolute paths; nothing need exist.
+
+    log: agent.log of this attempt; tail: the end of its stdout; record: exit.json. workspace: where an agent without
+    an assigned one works.
+    """
+
+    root: str
+    agent: str
+    task: str
+    attempt: int
+
+    @property
+    def path(self) -> str:
+        return f"{self.root}/{self.agent}/{self.task}"
+
+    @property
+    def attempt_path(self) -> str:
+        return f"{self.path}/attempts/{self.attempt}"
+
+    @property
+    def prompt_file(self) -> str:
+        return f"{self.path}/prompt.txt"
+
+    @property
+    def tmp(self) -> str:
+        return f"{self.path}/tmp"
+
+    @property
+    def workspace(self) -> str:
+        return f"{self.path}/workspace"
+
+    @property
+    def latest_log(self) -> str:
+        return f"{self.path}/agent.log"
+
+    @property
+    def log(self) -> str:
+        return f"{self.attempt_path}/agent.log"
+
+    @property
+    def tail(self) -> str:
+        return f"{self.attempt_path}/tail"
+
+    @property
+    def record(self) -> str:
+        return f"{self.attempt_path}/exit.json"
+
+    @property
+    def spec(self) -> str:
+        return f"{self.attempt_path}/spec.json"
+
+
+def place(root: str | Path, agent: str, task: str, attempt: int) -> RunFolder:
+    """The folder of an attempt, as paths. Raises `Invalid` for an id that is no name."""
+    for name in (agent, task):
+        if not _NAME.fullmatch(name):
+            raise Invalid(f"{name!r} cannot name a folder", mend="use letters, digits, dot, dash and underscore")
+    return RunFolder(str(root), agent, task, attempt)
+
+
+def create(folder: RunFolder, prompt: bytes) -> None:
+    """Make the folder, write the prompt and let `agent.log` name this attempt's. Doing it again is harmless.
+
+    Raises `Refused` for a link or another user's folder on the way, or where the disk refuses.
+    """
+    root = private_folder(Path(folder.root), "MAESTRO_WORKSPACE_ROOT")
+    try:
+        with opened(str(root)) as top, _agent_folder(top, folder) as agent, entered(agent, folder.task) as task:
+            _write(task, "prompt.txt", prompt)
+            with entered(task, "tmp"), entered(task, "attempts") as attempts:
+                with entered(attempts, str(folder.attempt)) as attempt:
+                    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+                    os.close(os.open("agent.log", flags, 0o600, dir_fd=attempt))
+            _link(task, f"attempts/{folder.attempt}/agent.log", "agent.log")
+    except OSError as error:
+        raise _refusal(error, folder.path) from None
+
+
+def write_spec(folder: RunFolder, spec: bytes) -> None:
+    """Keep the spec of an attempt beside its log. The folder exists. Raises `Refused`."""
+    try:
+        with opened(folder.root) as top, entered(top, folder.agent) as agent, entered(agent, folder.task) as task:
+            with entered(task, "attempts") as attempts, entered(attempts, str(folder.attempt)) as attempt:
+                _write(attempt, "spec.json", spec)
+    except OSError as error:
+        raise _refusal(error, folder.spec) from None
+
+
+def put_file(folder: str, path: str, content: bytes, mode: int) -> None:
+    """Write `path`, relative, below `folder`, making the folders between. No link is followed. Raises `Refused`."""
+    *above, name = Path(path).parts
+    if Path(path).is_absolute() or ".." in above or name == "..":
+        raise Invalid(f"{path!r} leaves its folder", mend="use a path without `..`")
+    descriptors: list[int] = []
+    try:
+        descriptors.append(os.open(folder, FOLDER_FLAGS))
+        for part in above:
+            with suppress(FileExistsError):
+                os.mkdir(part, 0o700, dir_fd=descriptors[-1])
+            descriptors.append(os.open(part, FOLDER_FLAGS, dir_fd=descriptors[-1]))
+        _write(descriptors[-1], name, content, mode)
+    except OSError as error:
+        raise _refusal(error, f"{folder}/{path}") from None
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+@contextmanager
+def opened(path: str) -> Iterator[int]:
+    """A descriptor of a folder that must be this user's and no link. Raises `OSError`, `Refused`."""
+    descriptor = os.open(path, FOLDER_FLAGS)
+    try:
+        _check_owner(descriptor, path)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def entered(above: int, name: str) -> Iterator[int]:
+    """A descriptor of a folder below another, made 0700 if absent, that must be this user's. As `opened`."""
+    with suppress(FileExistsError):
+        os.mkdir(name, 0o700, dir_fd=above)
+    descriptor = os.open(name, FOLDER_FLAGS, dir_fd=above)
+    try:
+        _check_owner(descriptor, name)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _agent_folder(top: int, folder: RunFolder) -> Iterator[int]:
+    """The folder of an agent's runs, marked as one. A folder with anything else in it is somebody's: refused."""
+    with entered(top, folder.agent) as agent:
+        try:
+            os.stat(MARK, dir_fd=agent, follow_symlinks=False)
+        except FileNotFoundError:
+            with os.scandir(agent) as entries:
+                is_empty = next(entries, None) is None
+            if not is_empty:
+                mend = "move it away, or give the agent another --name"
+                raise Refused(f"{folder.root}/{folder.agent} holds files that are no runs", mend=mend) from None
+            os.close(os.open(MARK, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=agent))
+        yield agent
+
+
+def _check_owner(descriptor: int, name: str) -> None:
+    found = os.fstat(descriptor)
+    if found.st_uid != os.geteuid():
+        raise Refused(f"{name} is owned by another user (uid {found.st_uid})", mend="remove it, or choose another root")
+    if found.st_mode & stat.S_IWOTH:
+        raise Refused(f"{name} can be written by every user", mend=f"chmod o-w {name}")
+
+
+def _write(above: int, name: str, content: bytes, mode: int = 0o600) -> None:
+    """A file in place at once and whole: who reads it sees the old or the new, and a link there is replaced."""
+    fresh = f".{name[:64]}.{secrets.token_hex(6)}"
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=above)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
+            os.fchmod(descriptor, mode)
+        os.rename(fresh, name, src_dir_fd=above, dst_dir_fd=above)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(fresh, dir_fd=above)
+        raise
+
+
+def _link(above: int, target: str, name: str) -> None:
+    fresh = f".{name}.{secrets.token_hex(6)}"
+    os.symlink(target, fresh, dir_fd=above)
+    os.rename(fresh, name, src_dir_fd=above, dst_dir_fd=above)
+
+
+def _refusal(error: OSError, path: str) -> Refused:
+    if error.errno in (errno.ELOOP, errno.ENOTDIR):
+        return Refused(f"{error.filename or path} below {path} is a link or no folder", mend="remove it")
+    return Refused(f"{path}: {error.strerror}", mend="make room or mend the permissions, then try again")
