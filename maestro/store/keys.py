@@ -28,6 +28,7 @@ class Keys:
         self.log = self.prefix + "log"
         self.meta = self.prefix + "meta"
         self.versions = self.prefix + "versions"
+        self.cursors = self.prefix + "cursors"
         self.views = self.prefix + "views"
         self.blobs = self.prefix + "blobs"
         self.everything = f"maestro:\\{{{namespace}\\}}:*"

@@ -170,6 +170,15 @@ class RedisLog:
             raise LineageBroken(f"the log ends before {after}, which was known", self._keys.log, MEND)
         return []
 
+    def cursor_get(self, group: str) -> int | None:
+        """The group's position, None for a new one."""
+        position: bytes | None = self._links.call("HGET", self._keys.cursors, group)
+        return None if position is None else int(position)
+
+    def cursor_set(self, group: str, seq: int) -> None:
+        """Move the group."""
+        self._links.call("HSET", self._keys.cursors, group, seq)
+
     def wake(self) -> None:
         """End all blocking calls of this store object soon."""
         self._links.wake()

@@ -27,6 +27,7 @@ class MemoryLog:
         self._at = 0
         self._floor = 0
         self._woken = 0
+        self._cursors: dict[str, int] = {}
 
     def head(self) -> Head:
         """The end of the log."""
@@ -175,6 +176,16 @@ class MemoryLog:
                 raise LineageBroken(f"the log ends before {after}, which was known")
             return self.read(after, count)
 
+    def cursor_get(self, group: str) -> int | None:
+        """The group's position, None for a new one."""
+        with self._changed:
+            return self._cursors.get(group)
+
+    def cursor_set(self, group: str, seq: int) -> None:
+        """Move the group."""
+        with self._changed:
+            self._cursors[group] = seq
+
     def wake(self) -> None:
         """End all blocking calls."""
         with self._changed:
@@ -194,8 +205,9 @@ class MemoryLog:
 
     def erase(self) -> int:
         """Forget everything; how many keys a server would have had."""
-        keys = 3 if self._entries else 0
+        keys = (3 if self._entries else 0) + bool(self._cursors)
         self._entries.clear()
+        self._cursors.clear()
         self._versions.clear()
         self._at = self._floor = 0
         return keys

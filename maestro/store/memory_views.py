@@ -77,7 +77,8 @@ class MemoryViews:
             low = float("-inf") if query.min_score is None else query.min_score
             high = float("inf") if query.max_score is None else query.max_score
             scores = held.indexes.get((query.view, query.index), {})
-            order = sorted((score, row.encode()) for row, score in scores.items() if low <= score <= high)
+            held_rows = [(score, row) for row, score in scores.items() if row.startswith(query.prefix)]
+            order = sorted((score, row.encode()) for score, row in held_rows if low <= score <= high)
             if query.newest:
                 order.reverse()
             rows = held.rows.get(query.view, {})

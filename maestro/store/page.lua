@@ -1,12 +1,18 @@
 -- The rows of a page of an index, with the checkpoint that they are of.
--- KEYS: checkpoint, index, rows. ARGV: min, max, offset, limit, '1' for the highest score first.
+-- KEYS: checkpoint, index, rows. ARGV: min, max, offset, limit, '1' for the highest score first, the prefix of the
+-- row ids or ''.
 -- Returns the checkpoint's fields, how many the range holds, the row ids, the rows.
 local call = redis.call
+local low, high, by, count = ARGV[1], ARGV[2], 'BYSCORE', 'ZCOUNT'
+if ARGV[6] ~= '' then
+  -- The byte 255 is no part of any UTF-8 text, so that it comes behind all that begin with the prefix.
+  low, high, by, count = '[' .. ARGV[6], '(' .. ARGV[6] .. string.char(255), 'BYLEX', 'ZLEXCOUNT'
+end
 local ids
 if ARGV[5] == '1' then
-  ids = call('ZRANGE', KEYS[2], ARGV[2], ARGV[1], 'BYSCORE', 'REV', 'LIMIT', ARGV[3], ARGV[4])
+  ids = call('ZRANGE', KEYS[2], high, low, by, 'REV', 'LIMIT', ARGV[3], ARGV[4])
 else
-  ids = call('ZRANGE', KEYS[2], ARGV[1], ARGV[2], 'BYSCORE', 'LIMIT', ARGV[3], ARGV[4])
+  ids = call('ZRANGE', KEYS[2], low, high, by, 'LIMIT', ARGV[3], ARGV[4])
 end
 local rows = {}
 for i = 1, #ids, 1000 do
@@ -14,4 +20,4 @@ for i = 1, #ids, 1000 do
     rows[#rows + 1] = row
   end
 end
-return { call('HGETALL', KEYS[1]), call('ZCOUNT', KEYS[2], ARGV[1], ARGV[2]), ids, rows }
+return { call('HGETALL', KEYS[1]), call(count, KEYS[2], low, high), ids, rows }

@@ -118,7 +118,8 @@ class RedisViews:
             self._keys.index(generation, query.view, query.index),
             self._keys.rows(generation, query.view),
         ]
-        args: list[bytes | str | int] = [low, high, query.offset, query.limit, "1" if query.newest else ""]
+        newest = "1" if query.newest else ""
+        args: list[bytes | str | int] = [low, high, query.offset, query.limit, newest, query.prefix]
         fields, total, ids, rows = self._links.script(PAGE, keys, args)
         found = [(row.decode(), data) for row, data in zip(ids, rows, strict=True) if data is not None]
         return Page(found, _checkpoint(_pairs(fields)), total)
