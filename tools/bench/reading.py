@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from functools import partial
 
 from tools.bench.measure import Case, spawned, typical
 from tools.place import MAESTRO, Home, Place
@@ -32,7 +33,7 @@ def cases(place: Place, fsync: str) -> Iterator[Case]:
                 "ms",
                 more=False,
                 bar=8,
-                ours=typical(lambda words=words: spawned([MAESTRO, *words], home.env), TIMES),
+                ours=typical(partial(spawned, [MAESTRO, *words], home.env), TIMES),
                 reference_name="python -c pass",
                 reference=typical(lambda: spawned([sys.executable, "-c", "pass"]), TIMES),
             )

@@ -1,0 +1,87 @@
+"""`tools/bench/million [--tasks N]`: a namespace with a long past, beside an empty one; memory, and a rebuild.
+
+200,000 finished tasks are a million events. What is listed must not cost more for it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from functools import partial
+
+from maestro.runtime.opening import open_store
+from projections.projector import Projector
+from tools.bench.history import EVENTS_PER_TASK
+from tools.bench.measure import Case, measure, spawned, table, timed, typical
+from tools.bench.replaying import write
+from tools.place import MAESTRO, Home, Place
+
+TIMES = 10
+BAR = 1.5
+FSYNC = "everysec"
+READS = (
+    ("maestro task list --limit 20", ("task", "list", "--limit", "20")),
+    ("maestro queue status --waiting", ("queue", "status", "--waiting")),
+    ("maestro agent list", ("agent", "list")),
+)
+
+
+def main() -> int:
+    """Fill, measure, print; 1 when a command misses the bar."""
+    parser = argparse.ArgumentParser(prog="tools/bench/million", description=__doc__)
+    parser.add_argument("--tasks", type=int, default=200_000, help="finished tasks, five events each (200000)")
+    parser.add_argument("--rounds", type=int, default=5, help="measured rounds of each command (5)")
+    options = parser.parse_args()
+    with Place("million") as place:
+        full = Home(place, "full", MAESTRO_EMBEDDED_FSYNC=FSYNC)
+        empty = Home(place, "empty", MAESTRO_EMBEDDED_FSYNC=FSYNC)
+        for line in fill(full, options.tasks):
+            print(line, flush=True)
+        for home in (full, empty):
+            home.run("up")
+        rows = [measure(case) for case in cases(full, empty, options.rounds)]
+        print(f"\n{table(rows)}")
+        for home in (full, empty):
+            home.run("shutdown", "--grace-period", "1", check=False)
+    return 1 if any(row.passed is False for row in rows) else 0
+
+
+def fill(home: Home, tasks: int) -> Iterator[str]:
+    """Write the past, build the views, build them again; what that took, in words."""
+    store = open_store(home.settings)
+    try:
+        before = store.memory_bytes()
+        took = timed(lambda: write(store, tasks))
+        events = store.log.head().seq
+        logged = store.memory_bytes()
+        yield f"{events:,} events, {tasks:,} finished tasks ({EVENTS_PER_TASK} events each), appended in {took:.1f} s"
+        yield f"memory of the log: {(logged - before) / events:.0f} bytes an event, {logged >> 20} MiB"
+        took = timed(lambda: Projector(store).catch_up())
+        yield f"all views built for the first time in {took:.1f} s ({events / took:,.0f} events/s)"
+        viewed = store.memory_bytes()
+        yield f"memory of the views: {(viewed - logged) / tasks:.0f} bytes a task, {(viewed - logged) >> 20} MiB"
+    finally:
+        store.close()
+    took = timed(lambda: home.run("replay", "rebuild", timeout_s=1800))
+    yield f"maestro replay rebuild, all views beside the live ones: {took:.1f} s ({events / took:,.0f} events/s)"
+
+
+def cases(full: Home, empty: Home, rounds: int) -> Iterator[Case]:
+    """Each of READS, with a warm daemon on both."""
+    for name, words in READS:
+        yield Case(
+            name,
+            FSYNC,
+            "ms",
+            more=False,
+            bar=BAR,
+            ours=typical(partial(spawned, [MAESTRO, *words], full.env), TIMES),
+            reference_name="the same on an empty namespace",
+            reference=typical(partial(spawned, [MAESTRO, *words], empty.env), TIMES),
+            rounds=rounds,
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
