@@ -271,11 +271,25 @@ class BlobStore(Protocol):
 class Store(Protocol):
     """Everything that a namespace keeps in its store."""
 
-    namespace: str
-    log: LogStore
-    work: WorkStore
-    views: ViewStore
-    blobs: BlobStore
+    @property
+    def namespace(self) -> str:
+        """Whose keys these are."""
+
+    @property
+    def log(self) -> LogStore:
+        """Its events."""
+
+    @property
+    def work(self) -> WorkStore:
+        """Its hints, leases and samples."""
+
+    @property
+    def views(self) -> ViewStore:
+        """Its rows."""
+
+    @property
+    def blobs(self) -> BlobStore:
+        """Its large texts."""
 
     def now(self) -> int:
         """Server time, ms."""

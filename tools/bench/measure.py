@@ -103,7 +103,7 @@ def spawned(argv: Sequence[str], env: dict[str, str] | None = None) -> float:
     actions = [(os.POSIX_SPAWN_DUP2, null, number) for number in (0, 1)]
     try:
         start = time.perf_counter()
-        pid = os.posix_spawn(argv[0], argv, os.environ if env is None else env, file_actions=actions)
+        pid = os.posix_spawn(argv[0], list(argv), os.environ if env is None else env, file_actions=actions)
         _, status = os.waitpid(pid, 0)
         took = time.perf_counter() - start
     finally:
