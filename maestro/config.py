@@ -18,10 +18,7 @@ from maestro.folders import private_folder
 from maestro.folders import socket_path as socket_path
 from maestro.model.errors import Invalid
 
-URL_SCHEMES = (
-    *("redis", "rediss", "unix", "valkey", "valkeys"),
-    *("redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster"),
-)
+URL_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel")
 LOG_LEVELS = ("DEBUG", "INFO", "WARN", "ERROR")
 FSYNC_MODES = ("always", "everysec")
 KILO_DEFAULT = Path("/usr/local/bin/kilo")
@@ -281,10 +278,13 @@ def _url(text: str) -> str:
             raise ValueError("names no absolute socket path; write unix:///path/to/server.sock")
         return text
     hosts = re.split(r"[/?#]", rest.rpartition("@")[2], maxsplit=1)[0]
-    for host in hosts.split(","):
-        if not re.fullmatch(r"(\[[0-9A-Fa-f:.%]+\]|[^:\[\]]+)(:[0-9]{1,5})?", host):
+    sentinel = scheme.endswith("+sentinel")
+    for host in hosts.split(",") if sentinel else [hosts]:
+        if not re.fullmatch(r"(\[[0-9A-Fa-f:.%]+\]|[^:,\[\]]+)(:[0-9]{1,5})?", host):
             raise ValueError(f"names no host and port; write {scheme}://host:port")
         port = host.rpartition("]")[2].partition(":")[2]
         if port and not 0 < int(port) < 65536:
             raise ValueError(f"has the impossible port {port}; ports are 1 to 65535")
+    if sentinel and not re.search(r"[^@,]/[^/?#]", rest):
+        raise ValueError(f"names no service; write {scheme}://host:26379/service")
     return text

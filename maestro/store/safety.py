@@ -1,9 +1,10 @@
 """Whether a server can be trusted with the log, for `doctor` and at the first connection.
 
 A check says what holds and what it means. `refuse` stops the use of the store, `warn` is shown once, `note` states
-what the server promises. Facts are the fields of INFO by their own names, with `appendfsync` and `access` beside them.
+what the server promises. Facts are what `Store.describe` tells, and a few more that `gather` finds; each check copes
+with a fact that is missing.
 
-The rights that a store needs, and no more, are `acl_rule`; the tests of the store run under it.
+The rights that a store needs, and no more, are `acl_rule`; the store is tested under it.
 """
 
 from __future__ import annotations
@@ -22,35 +23,13 @@ Kind = Literal["set", "server", "embedded"]
 VERSION_MIN = (7, 0)
 FULL_SHARE_WARN = 0.8
 
-# By what the store does with them; `acl_rule` and `check_access` both read this.
-READS = ("get", "mget", "hget", "hgetall", "hmget", "exists", "type", "pttl", "strlen", "scard", "smembers")
-READS_OF_STREAMS = ("xread", "xrange", "xrevrange", "xlen", "xinfo|stream", "xinfo|groups", "xpending")
-READS_OF_INDEXES = ("zrange", "zrevrange", "zrangebyscore", "zrevrangebyscore", "zcard", "zcount", "zscore", "hscan")
-WRITES = ("set", "del", "unlink", "hset", "hdel", "hincrby", "pexpire", "expire", "persist", "zadd", "zrem", "sadd")
-WRITES_OF_STREAMS = ("xadd", "xtrim", "xdel", "xack", "xgroup|create", "xreadgroup", "xclaim", "xautoclaim")
-SCRIPTS = ("eval", "evalsha", "script|load", "script|exists", "multi", "exec", "wait", "watch", "unwatch", "discard")
-OF_THE_SERVER = (
-    "scan",
-    "time",
-    "info",
-    "ping",
-    "hello",
-    "auth",
-    "select",
-    "config|get",
-    "cluster|slots",
-    "cluster|info",
-)
-OF_THE_CLIENT = ("client|id", "client|unblock", "client|setname", "client|setinfo", "client|getname")
+# What the store does, its scripts included; XTRIM for sealed history, WAIT for replicas.
 COMMANDS = (
-    *READS,
-    *READS_OF_STREAMS,
-    *READS_OF_INDEXES,
-    *WRITES,
-    *WRITES_OF_STREAMS,
-    *SCRIPTS,
-    *OF_THE_SERVER,
-    *OF_THE_CLIENT,
+    *("auth", "hello", "select", "ping", "time", "info", "config|get", "client|unblock", "cluster|info", "scan"),
+    *("multi", "exec", "eval", "evalsha", "wait", "exists", "type", "del", "unlink", "pexpire", "pttl"),
+    *("get", "set", "hget", "hmget", "hgetall", "hscan", "hset", "hdel", "sadd", "smembers"),
+    *("zadd", "zrem", "zrange", "zscan", "zscore", "zcount", "zcard"),
+    *("xadd", "xdel", "xtrim", "xlen", "xrange", "xread", "xgroup|create", "xreadgroup", "xack", "xpending"),
 )
 
 
@@ -71,15 +50,30 @@ def acl_rule(user: str, namespace: str, password: str) -> list[str]:
 
 
 def gather(call: Callable[..., Any], namespace: str | None = None) -> dict[str, str]:
-    """The facts of a server. call(*words): runs one command, such as `Wire.call` or redis-py's `execute_command`.
+    """The facts of a server. call(*words): runs one command, such as `Wire.call` or `Links.call`.
 
     namespace: also try what this user may do to its keys (fact `access`). What the server keeps from this user
     (managed ones hide CONFIG) is left out. Raises what `call` raises when not even INFO is allowed.
     """
-    facts = _fields(call("INFO"))
-    facts |= _optional(call, "CONFIG", "GET", "appendfsync")
-    if facts.get("cluster_enabled") == "1":
-        facts |= _optional(call, "CLUSTER", "INFO")
+    info = _fields(call("INFO"))
+    valkey = "valkey_version" in info  # its `redis_version` stays at 7.2.4, for old clients
+    facts = {
+        "server": "valkey" if valkey else "redis",
+        "version": info.get("valkey_version") or info.get("redis_version", "0"),
+        "mode": info.get("server_mode") or info.get("redis_mode", "unknown"),
+        "role": "primary" if info.get("role") == "master" else "replica",
+        "primary": f"{info.get('master_host', '')}:{info.get('master_port', '')}",
+        "loading": info.get("loading", "0"),
+        "aof": "on" if info.get("aof_enabled") == "1" else "off",
+        "aof_write": info.get("aof_last_write_status", "ok"),
+        "fsync": _optional(call, "CONFIG", "GET", "appendfsync").get("appendfsync", "unknown"),
+        "eviction": info.get("maxmemory_policy", "unknown"),
+        "maxmemory": info.get("maxmemory", "0"),
+        "used_memory": info.get("used_memory", "0"),
+        "replicas": info.get("connected_slaves", "0"),
+    }
+    if facts["mode"] == "cluster":
+        facts["cluster_state"] = _optional(call, "CLUSTER", "INFO").get("cluster_state", "unknown")
     if namespace is not None:
         facts["access"] = _access(call, namespace)
     return facts
@@ -93,9 +87,9 @@ def checks(facts: Mapping[str, str], kind: Kind = "set") -> list[Check]:
     if facts.get("server") == "memory":
         return []
     found = [_version(facts), _role(facts), _loading(facts), _eviction(facts), _aof(facts, kind)]
-    found += [_fsync(facts)] if facts.get("aof_enabled") == "1" else []
+    found += [_fsync(facts)] if facts.get("aof") == "on" else []
     found += [_memory(facts), _replicas(facts)]
-    found += [_cluster(facts)] if facts.get("cluster_enabled") == "1" else []
+    found += [_cluster(facts)] if facts.get("mode") == "cluster" else []
     found += [_rights(facts)] if "access" in facts else []
     return found
 
@@ -108,27 +102,22 @@ def refuse_unsafe(found: list[Check], where: str = "") -> list[Check]:
     return [check for check in found if not check.ok]
 
 
-def version(facts: Mapping[str, str]) -> tuple[str, tuple[int, ...]]:
-    """Name and version: Valkey keeps `redis_version` at 7.2.4 for old clients and has one of its own."""
-    name, text = ("Valkey", facts["valkey_version"]) if "valkey_version" in facts else ("Redis", "")
-    text = text or facts.get("redis_version", "0")
-    return name, tuple(int(part) for part in text.split(".") if part.isdigit())
-
-
 def _version(facts: Mapping[str, str]) -> Check:
-    name, found = version(facts)
-    shown = ".".join(map(str, found))
-    ok = found >= VERSION_MIN
+    text = facts.get("version", "0")
+    ok = tuple(int(part) for part in text.split(".") if part.isdigit()) >= VERSION_MIN
+    shown = f"{facts.get('server', 'server')} {text}"
     remedy = "" if ok else "use Redis or Valkey >= 7.0, or unset MAESTRO_REDIS_URL for the embedded store"
-    return Check("version", ok, "refuse", f"{name} {shown}" + ("" if ok else " is older than 7.0"), remedy)
+    return Check("version", ok, "refuse", shown + ("" if ok else " is older than 7.0"), remedy)
 
 
 def _role(facts: Mapping[str, str]) -> Check:
-    role = facts.get("role", "unknown")
-    if role == "master":
+    if facts.get("role") == "primary":
         return Check("role", True, "refuse", "a primary")
-    primary = f"{facts.get('master_host', '?')}:{facts.get('master_port', '?')}"
-    return Check("role", False, "refuse", f"a replica of {primary}", f"connect to {primary}, or through sentinel")
+    primary = facts.get("primary", "")
+    known = primary.strip(":") != ""
+    detail = f"a replica of {primary}" if known else "a replica, which takes no writes"
+    remedy = f"connect to {primary}, or through sentinel" if known else "connect to its primary, or through sentinel"
+    return Check("role", False, "refuse", detail, remedy)
 
 
 def _loading(facts: Mapping[str, str]) -> Check:
@@ -138,8 +127,8 @@ def _loading(facts: Mapping[str, str]) -> Check:
 
 
 def _eviction(facts: Mapping[str, str]) -> Check:
-    policy = facts.get("maxmemory_policy")
-    if policy is None:
+    policy = facts.get("eviction", "unknown")
+    if policy == "unknown":
         return Check("eviction", False, "warn", "it does not tell its maxmemory-policy", "see that it is noeviction")
     if policy == "noeviction":
         return Check("eviction", True, "refuse", "keys are never evicted")
@@ -149,8 +138,8 @@ def _eviction(facts: Mapping[str, str]) -> Check:
 
 def _aof(facts: Mapping[str, str], kind: Kind) -> Check:
     level: Level = "warn" if kind == "set" else "refuse"
-    if facts.get("aof_enabled") == "1":
-        if facts.get("aof_last_write_status", "ok") != "ok":
+    if facts.get("aof") == "on":
+        if facts.get("aof_write", "ok") != "ok":
             return Check("aof", False, "refuse", "its last write to the AOF failed", "free its disk, or mend it")
         return Check("aof", True, level, "the append-only file is on")
     detail = "no append-only file: a restart of the server loses events it has acknowledged"
@@ -158,7 +147,7 @@ def _aof(facts: Mapping[str, str], kind: Kind) -> Check:
 
 
 def _fsync(facts: Mapping[str, str]) -> Check:
-    mode = facts.get("appendfsync", "unknown")
+    mode = facts.get("fsync", "unknown")
     promise = {
         "always": "each append is on disk when it is acknowledged",
         "everysec": "a crash of its host may lose the last second or two",
@@ -174,14 +163,14 @@ def _fsync(facts: Mapping[str, str]) -> Check:
 def _memory(facts: Mapping[str, str]) -> Check:
     limit, used = int(facts.get("maxmemory", "0")), int(facts.get("used_memory", "0"))
     if limit == 0:
-        return Check("memory", True, "note", f"{used >> 20} MiB used, no limit set")
+        return Check("memory", True, "note", "no limit set but that of its host")
     detail = f"{used >> 20} of {limit >> 20} MiB used; when it is full, appends fail until there is room"
     ok = used < limit * FULL_SHARE_WARN
     return Check("memory", ok, "warn", detail, "" if ok else "raise maxmemory")
 
 
 def _replicas(facts: Mapping[str, str]) -> Check:
-    count = int(facts.get("connected_slaves", "0"))
+    count = int(facts.get("replicas", "0"))
     if count == 0:
         return Check("replicas", True, "note", "none: the log is on this server alone")
     detail = f"{count}: a failover may lose appends no replica had yet, which is noticed; WAIT narrows that"
@@ -189,7 +178,7 @@ def _replicas(facts: Mapping[str, str]) -> Check:
 
 
 def _cluster(facts: Mapping[str, str]) -> Check:
-    ok = facts.get("cluster_state", "ok") == "ok"
+    ok = facts.get("cluster_state", "ok") in ("ok", "unknown")
     detail = "a cluster; a namespace lies on one of its primaries" if ok else "the cluster is down"
     return Check("cluster", ok, "refuse", detail, "" if ok else "see CLUSTER INFO")
 
@@ -212,8 +201,9 @@ return ''
 """
 _TRIED = (
     *("XADD KEY * f v", "XRANGE KEY - +", "XREADGROUP GROUP g c STREAMS KEY >", "XREAD STREAMS KEY 0", "XACK KEY g 0"),
-    *("XDEL KEY 0", "XGROUP CREATE KEY g 0", "HSET KEY f v", "HGET KEY f", "ZADD KEY 1 m", "ZRANGE KEY 0 1"),
-    *("ZREM KEY m", "SET KEY v", "GET KEY", "PEXPIRE KEY 1", "DEL KEY", "UNLINK KEY", "TIME", "EVALSHA x 1 KEY"),
+    *("XDEL KEY 0", "XPENDING KEY g", "XGROUP CREATE KEY g 0", "HSET KEY f v", "HGETALL KEY", "HSCAN KEY 0"),
+    *("ZADD KEY 1 m", "ZRANGE KEY 0 1", "ZREM KEY m", "SADD KEY m", "SET KEY v", "GET KEY", "PEXPIRE KEY 1"),
+    *("DEL KEY", "UNLINK KEY", "TIME", "EVALSHA x 1 KEY", "MULTI", "EXEC", "SCAN 0", "CLIENT UNBLOCK 1"),
 )
 
 

@@ -12,7 +12,6 @@ import sys
 import tempfile
 import threading
 import time
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,14 +20,9 @@ import pytest
 from maestro.model.errors import StoreAway, StoreUnsafe
 from maestro.store import server
 from maestro.store.ballast import BALLAST_BYTES, disk_state, free_ballast, restore_ballast
-from maestro.store.binary import find_binary, in_wheel, version_of
+from maestro.store.binary import find_binary, version_of
 from maestro.store.resp import dial
-
-BINARIES: list[Path] = [path for path in (in_wheel(), Path("/usr/bin/redis-server")) if path and path.exists()]
-if len(BINARIES) < 2:
-    warnings.warn(
-        f"the embedded server is tested with {BINARIES} only: the other binary is not installed", stacklevel=1
-    )
+from tests.store.serving import BINARIES
 
 
 @pytest.fixture
@@ -128,6 +122,7 @@ import sys, time
 from pathlib import Path
 from maestro.store import server
 from maestro.store.resp import dial
+from tests.store.serving import BINARIES
 sys.stdin.read()
 url = server.ensure(Path({str(home)!r}))
 with dial(url, 30) as wire:
