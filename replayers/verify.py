@@ -30,7 +30,7 @@ Progress = Callable[[int, int], None]
 
 
 class Verified(msgspec.Struct, frozen=True):
-    """What was compared and what is wrong, by position. generation: of the views, stopped: why they are stale."""
+    """What was compared and what is wrong, by position. events: of the log; checkpoint: of the views compared."""
 
     events: int
     checkpoint: Checkpoint
@@ -40,8 +40,28 @@ class Verified(msgspec.Struct, frozen=True):
 
     @property
     def first(self) -> Difference | None:
-        """The first difference, None when all is as it must be: exit 6 or 0."""
+        """The first difference, None when all is as it must be."""
         return self.differences[0] if self.differences else None
+
+    @property
+    def ok(self) -> bool:
+        """Whether all is as it must be: exit 0, else 6."""
+        return not self.differences
+
+
+def plain(result: Verified) -> dict[str, Any]:
+    """The result as JSON-ready data."""
+    first = result.first
+    return {
+        "ok": result.ok,
+        "events": result.events,
+        "position": result.checkpoint.seq,
+        "generation": result.generation,
+        "stopped": result.checkpoint.stopped,
+        "first_difference": None if first is None else first.position,
+        "differences": [{"position": one.position, "what": one.what} for one in result.differences],
+        "views": result.digests,
+    }
 
 
 def verify(store: Store, progress: Progress | None = None) -> Verified:

@@ -1,0 +1,174 @@
+"""Who did what, when and why: the log as a story, whole or of one subject.
+
+The story of a task is its own events, those of its runs, the end of each task that it waited for, and its result in
+the state. The links between events lead from one to the next, so it costs what it tells; where a restore has cut
+links, and for all other subjects, the log is read through, since what a restore undid stays part of the story.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+
+from maestro.model import events as e
+from maestro.model.errors import NotFound
+from maestro.model.events import Event
+from maestro.model.ids import shown
+from maestro.model.task import Task
+from maestro.store.contract import LogStore, Store
+from projections.reading import Views
+from replayers.positions import rfc3339
+
+CHUNK = 1000
+EXPIRED_TOO = 0
+"""The time at which no key of the state has expired yet."""
+KINDS = frozenset({"type", "agent", "node", "task", "run", "state", "snapshot", "restore", "log"})
+
+
+class Query(msgspec.Struct, frozen=True):
+    """subject: as the log names it, or an id; None for all. since: the first position; type: a name or a family."""
+
+    subject: str | None = None
+    since: int = 0
+    type: str | None = None
+
+
+class Line(msgspec.Struct, frozen=True):
+    """One event of a story. because: the event that led to it, in words, where its cause is one."""
+
+    event: Event
+    because: str
+
+
+def further(query: Query, after: int) -> Query:
+    """The query for what comes behind a position."""
+    return msgspec.structs.replace(query, since=after + 1)
+
+
+def page(store: Store, query: Query) -> tuple[list[Line], int]:
+    """The next lines, and the position up to which the log was looked at. No lines: there are none up to its end.
+
+    Raises NotFound for a subject that nothing was ever said about.
+    """
+    head = store.log.head().seq
+    subject = None if query.subject is None else find_subject(store, query.subject)
+    task = _task(store, subject)
+    if task is not None and query.since <= task.position:
+        return _lines(store.log, _linked(store, task), query), head
+    concerns = _concerns(subject)
+    after, lines = max(query.since, 1) - 1, list[Line]()
+    while after < head and not lines:
+        events = store.log.read(after, min(CHUNK, head - after))
+        if not events:
+            break
+        lines = _lines(store.log, filter(concerns, events), query)
+        after = events[-1].seq
+    return lines, after
+
+
+def plain(line: Line) -> dict[str, Any]:
+    """A line as JSON-ready data, `data` as the fact says it."""
+    event = line.event
+    fact = event.fact
+    data = msgspec.to_builtins(fact) if not isinstance(fact, e.Unrecognised) else {"v": fact.v}
+    return {
+        "seq": event.seq,
+        "time": rfc3339(event.at),
+        "type": event.type,
+        "subject": event.subject,
+        "actor": event.actor,
+        "cause": event.cause,
+        "because": line.because,
+        "data": data,
+    }
+
+
+def find_subject(store: Store, text: str) -> str:
+    """The subject that a user means: as the log names it, or the id of a task, an agent, a node, a type or a key."""
+    views = Views(store)
+    kind, colon, _ = text.partition(":")
+    if colon and kind in KINDS:
+        if store.log.version(text) == 0:
+            raise NotFound(f"nothing is known of {shown(text)}", mend="audit without a subject shows all")
+        return text
+    run, dash, attempt = text.rpartition("-")
+    if dash and "." in attempt and views.task(run).row:
+        return f"run:{text}"
+    finders: tuple[tuple[str, Callable[[str], Any]], ...] = (
+        ("task", views.task),
+        ("agent", views.agent),
+        ("node", views.node),
+        ("type", views.type),
+        ("state", lambda key: views.state(key, EXPIRED_TOO)),
+    )
+    for name, find in finders:
+        if find(text).row is not None:
+            return f"{name}:{text}"
+    raise NotFound(f"there is no task, agent, node, type or key {shown(text)}", mend="name it as in task:<id>")
+
+
+def _task(store: Store, subject: str | None) -> Task | None:
+    """The task of a subject, where links lead through its whole story: no restore came behind its beginning."""
+    kind, _, name = (subject or "").partition(":")
+    if kind != "task":
+        return None
+    found = Views(store).task(name)
+    if found.row is None or found.checkpoint.floor > found.row.position:
+        return None
+    return found.row
+
+
+def _linked(store: Store, task: Task) -> list[Event]:
+    """The story of a task, by links from the versions in its row."""
+    views, log = Views(store), store.log
+    found: dict[int, Event] = {}
+    ends = [task.version, *(run.version for slot in task.slots for run in slot.runs)]
+    result = views.state(f"task:{task.id}:result", EXPIRED_TOO).row
+    if result is not None:
+        ends.append(result.version)
+    for end in ends:
+        seq = end
+        while seq > 0 and seq not in found and (event := log.event(seq)) is not None:
+            found[seq] = event
+            seq = event.prev
+    for name in task.depends_on:
+        needed = views.task(name).row
+        event = None if needed is None or needed.open else log.event(needed.version)
+        if event is not None:
+            found[event.seq] = event
+    return [found[seq] for seq in sorted(found)]
+
+
+def _concerns(subject: str | None) -> Callable[[Event], bool]:
+    """Whether an event is part of a subject's story."""
+    if subject is None:
+        return bool
+    kind, _, name = subject.partition(":")
+    about = f"task:{name}:result"
+
+    def of_task(event: Event) -> bool:
+        return (
+            event.subject == subject
+            or getattr(event.fact, "task", None) == name
+            or (event.subject.startswith("state:") and getattr(event.fact, "key", None) == about)
+        )
+
+    def of_agent(event: Event) -> bool:
+        fact = event.fact
+        named = isinstance(fact, e.TaskDispatched) and name in fact.targets
+        return event.subject == subject or getattr(fact, "agent", None) == name or named
+
+    return {"task": of_task, "agent": of_agent}.get(kind, lambda event: event.subject == subject)
+
+
+def _lines(log: LogStore, events: Iterable[Event], query: Query) -> list[Line]:
+    wanted = query.type
+    lines = []
+    for event in events:
+        if event.seq < query.since or not (wanted is None or f"{event.type}.".startswith(f"{wanted}.")):
+            continue
+        led = log.event(int(event.cause)) if event.cause.isascii() and event.cause.isdigit() else None
+        lines.append(Line(event, f"{led.type} {led.subject}" if led else ""))
+    return lines
