@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 import typer
@@ -9,6 +10,7 @@ import typer
 from maestro import config
 from maestro.cli import answer
 from maestro.cli.options import FormatOption, examples
+from maestro.model.errors import Invalid
 from maestro.runtime import protocol as p
 
 app = typer.Typer()
@@ -39,4 +41,6 @@ def shutdown(
     format: FormatOption = None,
 ) -> int:
     """Stop all agents of this node, hold what is queued, clean up, stop the daemon and the embedded store."""
+    if math.isnan(grace_period):
+        raise Invalid("nan is no time to wait", "--grace-period", "give seconds")
     return answer.one(p.Shutdown(grace_period, keep), format)

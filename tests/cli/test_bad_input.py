@@ -1,0 +1,203 @@
+"""Bad input, command by command: one line, the right exit code, and nothing is asked of the server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from maestro.cli.app import GROUPS
+from maestro.runtime import protocol as p
+from tests.cli.conftest import CommandLine
+from tests.cli.scripted import Scripted
+
+DISPATCH = ("task", "dispatch", "do it", "--to", "a")
+
+BAD: list[tuple[tuple[str, ...], str]] = [
+    (("bogus",), "no such command 'bogus'"),
+    (("--bogus",), "no such option '--bogus'"),
+    (("agent", "bogus"), "no such command 'bogus'"),
+    (("agent", "register", "x", "--file", "y"), "both a type and --file"),
+    (("agent", "assign"), "missing argument 'TYPE'"),
+    (("agent", "assign", "x", "--priority", "0"), "0 is not in the range"),
+    (("agent", "assign", "x", "--priority", "6"), "6 is not in the range"),
+    (("agent", "assign", "x", "--priority", "high"), "'high' is not a valid integer"),
+    (("agent", "assign", "x", "--to-workspace", ""), "'' is no path"),
+    (("agent", "assign", "x", "--to-workspace", "/tmp/a\nb"), "is no path"),
+    (("agent", "assign", "x", "--to-workspace", "~nobody-of-that-name/w"), "~nobody-of-that-name/w"),
+    (("agent", "list", "--status", "asleep"), "'asleep' is not one of"),
+    (("agent", "list", "--format", "xml"), "'xml' is not one of"),
+    (("agent", "list", "extra"), "unexpected extra argument"),
+    (
+        (
+            "agent",
+            "health",
+        ),
+        "missing argument 'ID'",
+    ),
+    (("agent", "health", "a", "--log-lines", "-1"), "-1 is not in the range"),
+    (("agent", "stop"), "missing argument 'ID'"),
+    (("agent", "restart"), "missing argument 'ID'"),
+    (("agent", "reset"), "missing argument 'ID'"),
+    (("agent", "logs", "a", "--lines", "x"), "'x' is not a valid integer"),
+    (("agent", "types", "x"), "unexpected extra argument"),
+    (("task", "dispatch"), "missing argument 'PROMPT'"),
+    (("task", "dispatch", "do it"), "missing option '--to'"),
+    (("task", "dispatch", "", "--to", "a"), "the prompt is empty"),
+    (("task", "dispatch", " \n ", "--to", "a"), "the prompt is empty"),
+    (("task", "dispatch", "do it", "--to", "a,,b"), "an empty name"),
+    (("task", "dispatch", "do it", "--to", ""), "an empty name"),
+    ((*DISPATCH, "--depends-on", "x,"), "an empty name"),
+    ((*DISPATCH, "--sync", "--async"), "both --sync and --async"),
+    ((*DISPATCH, "--timeout", "0"), "0 is not above 0"),
+    ((*DISPATCH, "--timeout", "-1"), "-1 is not above 0"),
+    ((*DISPATCH, "--timeout", "nan"), "nan is not above 0"),
+    ((*DISPATCH, "--timeout", "inf"), "not in the range"),
+    ((*DISPATCH, "--timeout", "soon"), "'soon' is not a valid float"),
+    ((*DISPATCH, "--priority", "9"), "9 is not in the range"),
+    ((*DISPATCH, "--retries", "-1"), "-1 is not in the range"),
+    (("task", "status"), "which task?"),
+    (("task", "list", "--status", "done"), "'done' is not one of"),
+    (("task", "list", "--limit", "0"), "0 is not in the range"),
+    (("task", "wait"), "missing argument 'IDS...'"),
+    (("task", "wait", "x", "--timeout", "-1"), "-1 is no time to wait"),
+    (("task", "wait", "x", "--timeout", "nan"), "nan is no time to wait"),
+    (("task", "logs"), "missing argument 'ID'"),
+    (("task", "cancel"), "missing argument 'ID'"),
+    (("task", "retry"), "missing argument 'ID'"),
+    (("state", "set", "k"), "missing argument 'VALUE'"),
+    (("state", "get"), "missing argument 'KEY'"),
+    (("state", "delete"), "missing argument 'KEY'"),
+    (("state", "list", "a", "b"), "unexpected extra argument"),
+    (("queue", "status", "--waiting", "--completed"), "both --waiting and --completed"),
+    (("queue", "status", "--limit", "-3"), "-3 is not in the range"),
+    (("audit", "a", "b"), "unexpected extra argument"),
+    (("events", "tail", "--from", "-1"), "-1 is not in the range"),
+    (("events", "tail", "--from", "99999999999999999999"), "not in the range"),
+    (("events", "tail", "--from", "1", "--group", "g"), "both --group and --from"),
+    (("events", "export", "--to", "x"), "'x' is not a valid integer"),
+    (("events", "schema", "x"), "unexpected extra argument"),
+    (("replay", "at", "12"), "missing argument 'VIEW'"),
+    (("replay", "diff", "12"), "missing argument"),
+    (("replay", "verify", "x"), "unexpected extra argument"),
+    (("replay", "rebuild", "a", "b"), "unexpected extra argument"),
+    (("workspace", "clean"), "missing argument 'AGENT'"),
+    (("workspace", "list", "x"), "unexpected extra argument"),
+    (("node", "list", "x"), "unexpected extra argument"),
+    (("up", "x"), "unexpected extra argument"),
+    (("worker", "--background"), "no such option '--background'"),
+    (("shutdown", "--grace-period", "-1"), "-1.0 is not in the range"),
+    (("shutdown", "--grace-period", "nan"), "no time to wait"),
+    (("doctor", "x"), "unexpected extra argument"),
+    (("config", "reset"), "nothing is reset without --to-default"),
+    (("config", "show", "x"), "unexpected extra argument"),
+    (("redis", "flush"), "nobody is there to confirm"),
+    (("redis", "flush", "--backup", "x", "--no-backup"), "both --backup and --no-backup"),
+    (("demo", "x"), "unexpected extra argument"),
+    (("agent", "stop", "a\udcff"), "not valid UTF-8"),
+]
+
+
+@pytest.mark.parametrize(
+    ("args", "said"), BAD, ids=lambda value: " ".join(value)[:60] if isinstance(value, tuple) else ""
+)
+def test_one_line_exit_2_and_the_server_is_not_asked(
+    maestro: CommandLine, daemon: Scripted, args: tuple[str, ...], said: str
+) -> None:
+    result = maestro.here(*args)
+    assert result.code == 2, result
+    assert result.out == ""
+    assert result.err.startswith("maestro: ") and result.err.count("\n") == 1
+    assert said in result.err
+    assert daemon.commands == []
+
+
+def test_there_is_a_bad_input_for_every_group() -> None:
+    assert set(GROUPS) == {args[0] for args, _ in BAD} & set(GROUPS)
+
+
+def test_a_usage_error_says_where_help_is(maestro: CommandLine) -> None:
+    assert maestro.here("task", "dispatch").err.endswith("; see `maestro task dispatch --help`\n")
+
+
+def test_another_name_does_not_flush(maestro: CommandLine, daemon: Scripted) -> None:
+    result = maestro.here("redis", "flush", "--confirm", "other")
+    assert (result.code, result.out) == (4, "")
+    assert "'other' is not the name" in result.err
+    assert daemon.commands == []
+
+
+def test_a_flush_is_confirmed_by_name_and_exports_below_the_home(
+    maestro: CommandLine, daemon: Scripted, home: Path
+) -> None:
+    daemon.answers(p.Done({"deleted": 3}))
+    assert maestro.here("redis", "flush", "--confirm", "default").code == 0
+    assert "Type its name" in maestro.on_terminal("redis", "flush", "--no-backup", stdin=b"default\n").out
+    assert "nothing was deleted" in maestro.on_terminal("redis", "flush", stdin=b"y\n").out
+    first, second = daemon.commands
+    assert isinstance(first, p.RedisFlush) and first.backup and first.backup.startswith(str(home))
+    assert second == p.RedisFlush("default", None)
+
+
+@pytest.mark.parametrize("prompt", ["- [ ] x", "-- dashes", "--- \ntitle: x", "-5 degrees", "-\tx"])
+def test_a_prompt_may_begin_with_a_dash(maestro: CommandLine, daemon: Scripted, prompt: str) -> None:
+    daemon.answers(p.Done({"id": "t"}))
+    for args in ((prompt, "--to", "a"), ("--to", "a", prompt), ("--to", "a", "--", prompt)):
+        assert maestro.here("task", "dispatch", *args).code == 0
+    assert [command.prompt for command in daemon.commands if isinstance(command, p.TaskDispatch)] == [prompt] * 3
+
+
+def test_a_prompt_comes_from_a_file_or_from_standard_input(
+    maestro: CommandLine, daemon: Scripted, tmp_path: Path
+) -> None:
+    daemon.answers(p.Done({"id": "t"}))
+    text = "- [ ] Grüße\n" + "x" * 10_000_000
+    (tmp_path / "prompt.md").write_text(text)
+    assert maestro.here("task", "dispatch", f"@{tmp_path}/prompt.md", "--to", "a").code == 0
+    assert maestro.apart("task", "dispatch", "-", "--to", "a", stdin=text.encode()).code == 0
+    assert [command.prompt for command in daemon.commands if isinstance(command, p.TaskDispatch)] == [text, text]
+
+
+def test_a_prompt_file_that_cannot_be_used_is_told(maestro: CommandLine, daemon: Scripted, tmp_path: Path) -> None:
+    (tmp_path / "latin1").write_bytes(b"Gr\xfc\xdfe")
+    with (tmp_path / "huge").open("wb") as huge:
+        huge.truncate(64 * 1024 * 1024 + 1)
+    told = {
+        "missing": (3, "no such file"),
+        "latin1": (2, "not UTF-8 at byte 2"),
+        "huge": (2, "above the limit"),
+        "": (2, "Is a directory"),
+    }
+    for name, (code, said) in told.items():
+        result = maestro.here("task", "dispatch", f"@{tmp_path}/{name}", "--to", "a")
+        assert (result.code, result.out) == (code, "")
+        assert said in result.err and result.err.count("\n") == 1
+    result = maestro.apart("task", "dispatch", "-", "--to", "a", stdin=b"\xff")
+    assert (result.code, result.err.count("\n")) == (2, 1)
+    assert daemon.commands == []
+
+
+def test_targets_and_dependencies_are_lists_in_order_each_once(maestro: CommandLine, daemon: Scripted) -> None:
+    daemon.answers(p.Done({"id": "t"}))
+    args = ("--to", "a,b", "--to", "role:c,a", "--depends-on", "x,y", "--depends-on", "z")
+    assert maestro.here("task", "dispatch", "do it", *args).code == 0
+    command = daemon.commands[0]
+    assert isinstance(command, p.TaskDispatch)
+    assert (command.to, command.depends_on) == (["a", "b", "role:c"], ["x", "y", "z"])
+
+
+def test_a_definition_file_is_sent_with_its_text(maestro: CommandLine, daemon: Scripted, tmp_path: Path) -> None:
+    (tmp_path / "t.yaml").write_text("slug: t\nmode: code\n")
+    maestro.here("agent", "register", "--file", str(tmp_path / "t.yaml"))
+    assert daemon.commands == [p.AgentRegister(None, "slug: t\nmode: code\n", str(tmp_path / "t.yaml"))]
+    assert maestro.here("agent", "register", "--file", str(tmp_path / "none.yaml")).code == 3
+
+
+def test_a_config_file_that_cannot_be_read_can_be_reset(maestro: CommandLine, home: Path) -> None:
+    path = home / ".config" / "maestro" / "config.toml"
+    path.parent.mkdir(parents=True)
+    path.write_text("max_concurrent = [")
+    assert maestro.here("agent", "list").code == 2
+    assert maestro.here("config", "reset", "--to-default").code == 0
+    assert not path.exists()
+    assert maestro.here("config", "show").code == 0
