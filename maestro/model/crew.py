@@ -18,10 +18,11 @@ Place = tuple[str, str]
 
 
 class Live(msgspec.Struct):
-    """A run that is released or running. node: where, SHARED until somebody starts it."""
+    """A run that is released or running. node: where, SHARED until somebody starts it; token: its fencing token."""
 
     task: str
     slot: int
+    token: int
     agent: str
     node: str
     started: bool
@@ -68,37 +69,38 @@ class Crew:
         """The targets that the agent answers to."""
         return self._answers.get(agent, [])
 
-    def track(self, task: Task, index: int) -> Live | None:
-        """Note the live run of a slot, if it has one."""
-        run = task.slots[index].live
-        if run is None:
-            return None
-        self.untrack(run.id)
-        started = run.status == "running"
-        agent = self.agents.get(run.agent)
-        place = (run.node or SHARED, run.workspace) if started else place_of(agent) if agent else None
-        live = Live(task.id, index, run.agent, run.node or SHARED, started, run.shared, place)
-        self.live[run.id] = live
-        self.used[live.node] += 1
-        if not started:
-            self.unstarted[run.id] = None
-        if place is not None:
-            self.writers.setdefault(place, set()).add(run.id)
-        return live
+    def track(self, task: Task, index: int) -> list[str]:
+        """Note what the last run of a slot is now; the agents that share the place that it left, if it left one."""
+        slot = task.slots[index]
+        if not slot.runs:
+            return []
+        run = slot.runs[-1]
+        left = self._untrack(run.id)
+        place = None
+        if slot.live is not None:
+            started = run.status == "running"
+            node = run.node or SHARED
+            agent = self.agents.get(run.agent)
+            place = (node, run.workspace) if started else place_of(agent) if agent else None
+            self.live[run.id] = Live(task.id, index, run.token, run.agent, node, started, run.shared, place)
+            self.used[node] += 1
+            if not started:
+                self.unstarted[run.id] = None
+            if place is not None:
+                self.writers.setdefault(place, set()).add(run.id)
+        return [] if left is None or left == place else list(self.sharers.get(left, ()))
 
-    def untrack(self, run: str) -> Live | None:
-        """The run has ended; what it was, None where it was not live."""
+    def _untrack(self, run: str) -> Place | None:
         live = self.live.pop(run, None)
         if live is None:
             return None
         self.used[live.node] -= 1
         self.unstarted.pop(run, None)
         if live.place is not None:
-            writers = self.writers[live.place]
-            writers.discard(run)
-            if not writers:
+            self.writers[live.place].discard(run)
+            if not self.writers[live.place]:
                 del self.writers[live.place]
-        return live
+        return live.place
 
     def free_slots(self, extra: Mapping[str, int] | None = None) -> dict[str, int]:
         """Room for more runs by node, SHARED for the shared stream. extra: runs to be added, by node.
@@ -122,3 +124,8 @@ def place_of(agent: Agent) -> Place | None:
 def stream_of(agent: Agent) -> str:
     """The work stream that the agent's runs go to: its node's, or the shared one for an agent that is on no node."""
     return agent.node or SHARED
+
+
+def slot_of(run: str) -> int:
+    """The slot in a run's id."""
+    return int(run.rpartition("-")[2].partition(".")[0])

@@ -60,11 +60,11 @@ class Endings:
 
     def _settle(self, name: str) -> list[str]:
         """The dependents that must end as well, now that the task has; the others may have become ready."""
-        waiting = self._plan.dependents.get(name, {})
+        waiting = self._plan.dependencies.waiting.get(name, {})
         if self.finished[name] != "completed":
             return list(waiting)
         for other in waiting:
-            unmet = self._plan.unmet[other]
+            unmet = self._plan.dependencies.unmet[other]
             if name in unmet:
                 self._left[other] = self._left.get(other, len(unmet)) - 1
                 if not self._left[other]:
@@ -88,7 +88,7 @@ class Endings:
     def _end(self, row: Task) -> list[NewEvent]:
         """The events that end the task, or those of its slots that can be ended now."""
         plan, events = self._plan, []
-        failed = self._failed_dependency(row)
+        failed = plan.dependencies.failed(row, self.finished)
         outcomes: list[str] = []
         for slot in row.slots:
             run = slot.live
@@ -110,16 +110,6 @@ class Endings:
             events.extend(finish(row, outcomes, plan.floor, failed))
             self.finished[row.id] = status_of(worst(outcomes))
         return events
-
-    def _failed_dependency(self, row: Task) -> str:
-        """Why its dependencies keep it from ever starting, or ""."""
-        if not self._plan.unmet[row.id] or row.begun:
-            return ""
-        for name in row.depends_on:
-            status = self.finished.get(name) or self._plan.settled.get(name, "completed")
-            if status != "completed":
-                return f"it depends on task {name}: {status}"
-        return ""
 
 
 def finish(row: Task, outcomes: Sequence[str], floor: int, reason: str = "") -> list[NewEvent]:

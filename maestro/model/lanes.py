@@ -98,6 +98,16 @@ class Lanes:
         self.blocked.pop(node, None)
         return None
 
+    def sleep(self, until: int, task: str, slot: int) -> None:
+        """The slot has a time to wait for."""
+        heappush(self.due, (until, task, slot))
+
+    def woken(self, now: int) -> Iterator[tuple[str, int]]:
+        """The slots (task, slot) whose time has come."""
+        while self.due and self.due[0][0] <= now:
+            _, task, slot = heappop(self.due)
+            yield task, slot
+
     def length(self, target: str) -> int:
         """About how many slots wait for exactly this target."""
         return sum(len(self._heaps[lane]) for lane in self._by_target.get(target, ()))

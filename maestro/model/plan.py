@@ -8,36 +8,14 @@ and the plan does not hold (the status of a task that ended long ago) stands in 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from heapq import heappop, heappush
 
 from maestro.model import agent as agents_
+from maestro.model import events as e
 from maestro.model import node as nodes_
 from maestro.model import task as tasks_
 from maestro.model.agent import Agent
-from maestro.model.crew import Crew
-from maestro.model.events import (
-    AgentAssigned,
-    AgentHealthChanged,
-    AgentReset,
-    AgentRestarted,
-    AgentStopped,
-    Event,
-    NodeHeld,
-    NodeJoined,
-    NodeLeft,
-    NodeLost,
-    NodeResumed,
-    RunEnded,
-    RunParked,
-    RunReleased,
-    RunSessionOpened,
-    RunStarted,
-    RunUsageReported,
-    TaskCancelRequested,
-    TaskDispatched,
-    TaskFinished,
-    TaskRetried,
-)
+from maestro.model.crew import Crew, slot_of
+from maestro.model.dependencies import Dependencies
 from maestro.model.lanes import Entry, Lanes, lane_of
 from maestro.model.node import Node
 from maestro.model.outcome import LOSSES_MAX
@@ -45,16 +23,15 @@ from maestro.model.task import PRIORITY_DEFAULT, Run, Task
 
 TIMEOUT_S_DEFAULT = 1800.0
 
-AgentFact = AgentAssigned | AgentStopped | AgentRestarted | AgentReset | AgentHealthChanged
-NodeFact = NodeJoined | NodeHeld | NodeResumed | NodeLeft | NodeLost
-RunFact = RunReleased | RunStarted | RunSessionOpened | RunUsageReported | RunEnded | RunParked
+AgentFact = e.AgentAssigned | e.AgentStopped | e.AgentRestarted | e.AgentReset | e.AgentHealthChanged
+NodeFact = e.NodeJoined | e.NodeHeld | e.NodeResumed | e.NodeLeft | e.NodeLost
+RunFact = e.RunReleased | e.RunStarted | e.RunSessionOpened | e.RunUsageReported | e.RunEnded | e.RunParked
 
 
 class Plan:
     """Open tasks, agents, nodes, and what follows from them. Read it freely; only `apply` and `supply` change it.
 
     seq: the last event folded; floor: Checkpoint.floor; timeout_s: for runs whose task and type say nothing.
-    missing: tasks whose rows the shell must `supply`, with the position that the rows must have reached.
     """
 
     def __init__(self, floor: int = 0, seq: int = 0, timeout_s: float = TIMEOUT_S_DEFAULT) -> None:
@@ -63,11 +40,7 @@ class Plan:
         self.crew = Crew()
         self.agents, self.nodes = self.crew.agents, self.crew.nodes
         self.tasks: dict[str, Task] = {}
-        # dependencies: unmet ones by task, open tasks by dependency, how settled dependencies ended
-        self.unmet: dict[str, set[str]] = {}
-        self.dependents: dict[str, dict[str, None]] = {}
-        self.settled: dict[str, str] = {}
-        self.missing: dict[str, int] = {}
+        self.dependencies = Dependencies()
         self.supplied_at = 0
         self._ahead: dict[str, int] = {}
         # what the next decision looks at; decided: what the last one did, looked at again unless the log has it
@@ -106,16 +79,22 @@ class Plan:
 
         Rows older than what `missing` asks for are left. Nothing is decided before the plan has reached `as_of`.
         """
+        missing = self.dependencies.missing
         for name, row in rows.items():
-            if self.missing.get(name, as_of + 1) > as_of:
+            if missing.get(name, as_of + 1) > as_of:
                 continue
-            del self.missing[name]
+            del missing[name]
             self.supplied_at = max(self.supplied_at, as_of)
             if row is not None and row.open:
                 self._ahead[name] = as_of
                 self._add(row)
             else:
                 self._settle(name, "unknown" if row is None else row.status)
+
+    @property
+    def missing(self) -> Mapping[str, int]:
+        """Tasks whose rows the shell must `supply`, with the position that the rows must have reached."""
+        return self.dependencies.missing
 
     @property
     def behind(self) -> bool:
@@ -132,54 +111,57 @@ class Plan:
 
     def released_unstarted(self) -> list[tuple[str, str, int]]:
         """Hints that must exist: (stream, run, token) of every run that is released and not started."""
-        found = []
-        for name in self.crew.unstarted:
-            live = self.crew.live[name]
-            found.append((live.node, name, self.tasks[live.task].slots[live.slot].runs[-1].token))
-        return found
+        live = self.crew.live
+        return [(live[name].node, name, live[name].token) for name in self.crew.unstarted]
 
-    def apply(self, event: Event) -> None:
+    def apply(self, event: e.Event) -> None:
         """Fold one event. After `restore.done` load a new plan instead: the line is another one."""
         if event.seq <= self.seq:
             return
         self.seq, self.clock = event.seq, max(self.clock, event.at)
         fact = event.fact
         match fact:
-            case TaskDispatched():
+            case e.TaskDispatched():
                 self._dispatched(event, fact)
-            case TaskCancelRequested() | TaskFinished() | TaskRetried():
+            case e.TaskCancelRequested() | e.TaskFinished() | e.TaskRetried():
                 self._task_event(event, fact)
-            case RunReleased() | RunStarted() | RunEnded() | RunParked() | RunSessionOpened() | RunUsageReported():
+            case (
+                e.RunReleased()
+                | e.RunStarted()
+                | e.RunEnded()
+                | e.RunParked()
+                | e.RunSessionOpened()
+                | e.RunUsageReported()
+            ):
                 self._run_event(event, fact)
-            case AgentAssigned() | AgentStopped() | AgentRestarted() | AgentReset() | AgentHealthChanged():
+            case e.AgentAssigned() | e.AgentStopped() | e.AgentRestarted() | e.AgentReset() | e.AgentHealthChanged():
                 self._agent_event(event, fact)
-            case NodeJoined() | NodeHeld() | NodeResumed() | NodeLeft() | NodeLost():
+            case e.NodeJoined() | e.NodeHeld() | e.NodeResumed() | e.NodeLeft() | e.NodeLost():
                 self._node_event(event, fact)
 
     # ---- tasks ----
 
-    def _dispatched(self, event: Event, fact: TaskDispatched) -> None:
+    def _dispatched(self, event: e.Event, fact: e.TaskDispatched) -> None:
         row = tasks_.evolve(None, event)
         if row is not None and fact.task not in self.tasks and self._ahead.get(fact.task, 0) < event.seq:
             self._add(row)
 
-    def _task_event(self, event: Event, fact: TaskCancelRequested | TaskFinished | TaskRetried) -> None:
+    def _task_event(self, event: e.Event, fact: e.TaskCancelRequested | e.TaskFinished | e.TaskRetried) -> None:
         row = self._follow(fact.task, event)
         if row is None:
-            if isinstance(fact, TaskRetried):
-                self.missing[fact.task] = event.seq
-                self._reopen(fact.task)
+            if isinstance(fact, e.TaskRetried):
+                self.dependencies.reopen(fact.task, self.tasks, event.seq)
             return
         self.because[row.id] = event.seq
-        if isinstance(fact, TaskFinished):
+        if isinstance(fact, e.TaskFinished):
             self._settle(row.id, row.status)
         else:
             self.changed[row.id] = None
 
-    def _follow(self, name: str, event: Event) -> Task | None:
+    def _follow(self, name: str, event: e.Event) -> Task | None:
         """The task after the event; None where the plan does not hold it, or held it later than this already."""
-        if name in self.missing:
-            self.missing[name] = event.seq
+        if name in self.dependencies.missing:
+            self.dependencies.missing[name] = event.seq
         if self._ahead.get(name, 0) >= event.seq:
             return None
         return tasks_.evolve(self.tasks.get(name), event)
@@ -187,13 +169,7 @@ class Plan:
     def _add(self, row: Task) -> None:
         self.tasks[row.id] = row
         self.because.setdefault(row.id, self.seq)
-        unmet = self.unmet[row.id] = set()
-        for name in row.depends_on:
-            self.dependents.setdefault(name, {})[row.id] = None
-            if not row.begun and self.settled.get(name) != "completed":
-                unmet.add(name)
-                if name not in self.tasks and name not in self.settled:
-                    self.missing.setdefault(name, self.seq)
+        self.dependencies.add(row, self.tasks, self.seq)
         for index in range(len(row.slots)):
             self.crew.track(row, index)
         self.changed[row.id] = None
@@ -204,49 +180,22 @@ class Plan:
         self._ahead.pop(name, None)
         row = self.tasks.pop(name, None)
         if row is not None:
-            for slot in row.slots:
-                for run in slot.runs[-1:]:
-                    self.crew.untrack(run.id)
-            self._forget_graph(row)
-        for waiting in self.dependents.get(name, ()):
-            self.settled[name] = status
-            self.because[waiting] = self.seq
-            if status == "completed":
-                self.unmet[waiting].discard(name)
-                if not self.unmet[waiting]:
-                    self.requeue(self.tasks[waiting])
-            else:
-                self.changed[waiting] = None
-
-    def _forget_graph(self, row: Task) -> None:
-        self.because.pop(row.id, None)
-        self.changed.pop(row.id, None)
-        self.unmet.pop(row.id, None)
-        for name in row.depends_on:
-            waiting = self.dependents.get(name)
-            if waiting is not None:
-                waiting.pop(row.id, None)
-                if not waiting:
-                    del self.dependents[name]
-                    self.settled.pop(name, None)
-                    if name not in self.tasks:
-                        self.missing.pop(name, None)
-
-    def _reopen(self, name: str) -> None:
-        """A finished task is open again: whoever depends on it and has not begun waits again."""
-        self.settled.pop(name, None)
-        for waiting in self.dependents.get(name, ()):
-            if not self.tasks[waiting].begun:
-                self.unmet[waiting].add(name)
+            self.because.pop(name, None)
+            self.changed.pop(name, None)
+            self.dependencies.forget(row)
+        for other in self.dependencies.settle(name, status):
+            self.because[other] = self.seq
+            if not self.dependencies.unmet[other]:
+                self.requeue(self.tasks[other])
+            elif status != "completed":
+                self.changed[other] = None
 
     # ---- what is ready ----
 
     def wake(self, now: int) -> None:
         """It is `now`: put the slots whose time has come into their lanes."""
         self.clock = max(self.clock, now)
-        due = self.lanes.due
-        while due and due[0][0] <= self.clock:
-            _, name, index = heappop(due)
+        for name, index in self.lanes.woken(self.clock):
             if name in self.tasks:
                 self.requeue_slot(self.tasks[name], index)
 
@@ -268,10 +217,10 @@ class Plan:
     def requeue_slot(self, row: Task, index: int) -> None:
         """Put one slot into its lane if it is ready, or among the timers if it has a time to wait for."""
         slot = row.slots[index]
-        if slot.status != "waiting" or self.unmet[row.id]:
+        if slot.status != "waiting" or self.dependencies.unmet[row.id]:
             return
         if slot.retry_at > self.clock:
-            heappush(self.lanes.due, (slot.retry_at, row.id, index))
+            self.lanes.sleep(slot.retry_at, row.id, index)
         else:
             self.lanes.push(self.entry(row, index))
 
@@ -285,7 +234,7 @@ class Plan:
     def is_true(self, entry: Entry) -> bool:
         """Whether the slot still waits, ready, as the entry says."""
         row = self.tasks.get(entry.task)
-        if row is None or row.position != entry.position or self.unmet[row.id]:
+        if row is None or row.position != entry.position or self.dependencies.unmet[row.id]:
             return False
         slot = row.slots[entry.slot]
         if slot.status != "waiting" or slot.retry_at > self.clock or slot.losses > LOSSES_MAX:
@@ -294,7 +243,7 @@ class Plan:
 
     # ---- runs, agents, nodes ----
 
-    def _run_event(self, event: Event, fact: RunFact) -> None:
+    def _run_event(self, event: e.Event, fact: RunFact) -> None:
         agent = self.agents.get(fact.agent)
         if agent is not None:
             agents_.evolve(agent, event)
@@ -302,23 +251,26 @@ class Plan:
         if row is not None:
             self.because[row.id] = event.seq
             self._run_moved(row, fact)
-        if isinstance(fact, RunEnded):
+        if isinstance(fact, e.RunEnded):
             self._free(fact.agent)
 
     def _run_moved(self, row: Task, fact: RunFact) -> None:
         index = slot_of(fact.run)
         match fact:
-            case RunReleased() | RunStarted():
-                self.crew.track(row, index)
+            case e.RunReleased() | e.RunStarted():
+                self._track(row, index)
                 if row.cancel is not None:
                     self.changed[row.id] = None
                 self.adrift[fact.run] = None
-            case RunEnded() | RunParked():
-                live = self.crew.untrack(fact.run)
+            case e.RunEnded() | e.RunParked():
+                self._track(row, index)
                 self.changed[row.id] = None
                 self.requeue_slot(row, index)
-                for sharer in self.crew.sharers.get(live.place, ()) if live and live.place else ():
-                    self._free(sharer)
+
+    def _track(self, row: Task, index: int) -> None:
+        """The last run of the slot has moved on; whoever shares the place that it leaves may have it."""
+        for agent in self.crew.track(row, index):
+            self._free(agent)
 
     def _free(self, agent: str) -> None:
         """The agent may be able to take work: offer it what waits for it."""
@@ -326,17 +278,17 @@ class Plan:
         for target in self.crew.answers(agent):
             self.lanes.offer(target)
 
-    def _agent_event(self, event: Event, fact: AgentFact) -> None:
+    def _agent_event(self, event: e.Event, fact: AgentFact) -> None:
         row = self.agents.get(fact.agent)
         priority = PRIORITY_DEFAULT if row is None else row.priority
         row = agents_.evolve(row, event)
         if row is None:
             return
-        if isinstance(fact, AgentAssigned):
+        if isinstance(fact, e.AgentAssigned):
             self.crew.place(row)
             live = self.crew.live.get(row.run)
             if live is not None:
-                self.crew.track(self.tasks[live.task], live.slot)
+                self._track(self.tasks[live.task], live.slot)
             if row.priority != priority:
                 for entry in list(self.lanes.drain(row.id)):
                     if entry.task in self.tasks:
@@ -345,17 +297,12 @@ class Plan:
             self.adrift[row.run] = None
         self._free(row.id)
 
-    def _node_event(self, event: Event, fact: NodeFact) -> None:
+    def _node_event(self, event: e.Event, fact: NodeFact) -> None:
         row = nodes_.evolve(self.nodes.get(fact.node), event)
         if row is None:
             return
         self.nodes[row.id] = row
-        if isinstance(fact, NodeLost):
+        if isinstance(fact, e.NodeLost):
             for run, live in self.crew.live.items():
                 if live.node == row.id:
                     self.adrift[run] = None
-
-
-def slot_of(run: str) -> int:
-    """The slot in a run's id."""
-    return int(run.rpartition("-")[2].partition(".")[0])

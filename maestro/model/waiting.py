@@ -24,7 +24,7 @@ def why_waiting(plan: Plan, task: Task, slot: int, now: int) -> str:
         return "" if run.status == "running" else _why_not_started(plan, run.node)
     if not task.begun:
         for name in task.depends_on:
-            if plan.settled.get(name) != "completed":
+            if plan.dependencies.settled.get(name) != "completed":
                 return f"task {name}"
     if what.retry_at > now:
         return f"retry in {max(1, (what.retry_at - now + 999) // 1000)} s"
