@@ -39,7 +39,7 @@ def heartbeat_check(age_s: float | None) -> Check:
 
 
 def _binary(agent: Agent) -> Check:
-    path = str(agent.definition.get("bin", ""))
+    path = str(agent.definition.get("executable", ""))
     ok = bool(path) and os.access(path, os.X_OK) and Path(path).is_file()
     return Check("binary", ok, f"{path} can be run" if ok else f"{path or 'the binary'} is not an executable file")
 

@@ -5,21 +5,27 @@ from __future__ import annotations
 import getpass
 import os
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import trio
 
 from maestro.config import Settings
 from maestro.model.errors import Conflict, MaestroError, NotFound
 from maestro.model.events import BlobRef, NewEvent, Text
+from maestro.model.plan import Plan
+from maestro.model.task import Task
 from maestro.runtime import protocol as p
 from maestro.runtime.ids import new_id
-from maestro.store.contract import Append, Committed, Fence, Hint, Rejected, Store
+from maestro.runtime.logs import log
+from maestro.store.contract import Append, Committed, Fence, Head, Hint, Rejected, Store
 from maestro.store.gateway import Gateway
-from projections.reading import Views
+from projections.reading import Found, Listed, Views
 
 if TYPE_CHECKING:
     from maestro.runtime.server import Handler
+
+T = TypeVar("T")
+Answer = TypeVar("Answer", bound=Found[Any] | Listed[Any])
 
 INLINE_BYTES_MAX = 16 * 1024
 RESULT_INLINE_BYTES_MAX = 1024
@@ -47,6 +53,12 @@ class Daemon(Protocol):
     async def changed(self, after: int) -> None:
         """Return when the log has grown behind `after`."""
 
+    def plan(self) -> Plan:
+        """What the scheduler knows: open tasks, agents, nodes. To be read only."""
+
+    def finished(self, task: str) -> Task | None:
+        """The task, if it is one of those that ended last."""
+
     async def run_gone(self, agent: str) -> None:
         """Return when no run of that agent ("": of any) is on here."""
 
@@ -63,6 +75,7 @@ class Context:
         self.daemon: Daemon | None = None
         self.handlers: dict[type[p.Command], Handler] = {}
         self.stop_store = False
+        self._told_stale = ""
 
     @property
     def folds(self) -> str:
@@ -92,11 +105,35 @@ class Context:
         theirs = caller.env.get("MAESTRO_MAX_CONCURRENT", mine)
         if theirs == mine:
             return []
-        return [f"MAESTRO_MAX_CONCURRENT is {theirs} here but {mine} at this node's daemon, which counts until it is restarted"]
+        return [
+            f"MAESTRO_MAX_CONCURRENT is {theirs} here, but this node's daemon was started with {mine}, which counts"
+        ]
 
-    async def read(self, query: Callable[..., Any], *args: Any, **named: Any) -> Any:
-        """Run a synchronous store or view query in a thread."""
-        return await self.gateway.call(lambda: query(*args, **named))
+    async def row(self, query: Callable[..., Found[T]], *args: Any) -> T | None:
+        """One row of a view, None where there is none; a stale view is told once in the log."""
+        found = await self.gateway.call(lambda: query(*args))
+        return self._fresh(found).row
+
+    async def rows(self, query: Callable[..., Listed[T]], *args: Any, **named: Any) -> list[T]:
+        """The rows of a view's page."""
+        found = await self.gateway.call(lambda: query(*args, **named))
+        return self._fresh(found).rows
+
+    async def floor(self) -> int:
+        """The version that all subjects unseen since the last restore have."""
+        head: Head = await self.gateway.call(self.store.log.head)
+        return head.floor
+
+    async def now(self) -> int:
+        """Server time, ms."""
+        return int(await self.gateway.call(self.store.now))
+
+    def _fresh(self, answer: Answer) -> Answer:
+        stopped = answer.checkpoint.stopped
+        if stopped and stopped != self._told_stale:
+            log.warning("views are stale: %s", stopped)
+            self._told_stale = stopped
+        return answer
 
     async def append(
         self, events: Sequence[NewEvent], actor: str, cause: str, hints: Sequence[Hint] = (), fence: Fence | None = None
@@ -104,9 +141,7 @@ class Context:
         """Append, and say what became of it."""
         return await self.gateway.append(Append(tuple(events), actor, cause, tuple(hints), fence))
 
-    async def decide(
-        self, call: Call, decision: Callable[[], Awaitable[Sequence[NewEvent]]]
-    ) -> Committed | None:
+    async def decide(self, call: Call, decision: Callable[[], Awaitable[Sequence[NewEvent]]]) -> Committed | None:
         """Read, decide, append; again where somebody else was first. None when there was nothing to append.
 
         `decision` reads anew on each call. Raises what it raises, and Conflict after TRIES_MAX lost races.
@@ -148,9 +183,7 @@ class Context:
 class Call:
     """One command being carried out: who asked, how to answer, and under which cause its events stand."""
 
-    def __init__(
-        self, context: Context, caller: p.Caller, send: Callable[[p.ServerFrame], Awaitable[None]]
-    ) -> None:
+    def __init__(self, context: Context, caller: p.Caller, send: Callable[[p.ServerFrame], Awaitable[None]]) -> None:
         self.context = context
         self.caller = caller
         self.cause = f"cmd:{new_id()}"

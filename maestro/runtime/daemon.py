@@ -17,12 +17,16 @@ from typing import IO
 import trio
 
 from maestro import __version__
-from maestro.config import Settings
-from maestro.model.errors import MaestroError, Refused, StoreUnsafe
+from maestro.config import Settings, open_home
+from maestro.folders import private_folder
+from maestro.model.errors import MaestroError, Refused
 from maestro.model.events import NewEvent, NodeJoined, NodeLeft
+from maestro.model.plan import Plan
+from maestro.model.task import Task
 from maestro.runtime import janitor
 from maestro.runtime.clock import Clock
 from maestro.runtime.context import Context
+from maestro.runtime.failures import told
 from maestro.runtime.follower import Follower
 from maestro.runtime.health import Health
 from maestro.runtime.ids import new_id
@@ -33,10 +37,11 @@ from maestro.runtime.recovery import recover
 from maestro.runtime.scheduling import LEASE, Scheduler
 from maestro.runtime.sockets import listen_admin
 from maestro.runtime.worker import Worker
-from maestro.store import choice, server
+from maestro.store import server
 from projections.projector import Projector
 
 WARM_EVERY_S = 0.25
+LINEAGE_EVERY_S = 0.1
 
 
 class NodeDaemon:
@@ -72,6 +77,14 @@ class NodeDaemon:
         """Stop every run that is on here."""
         self.worker.stop_all(reason, force=False, grace_s=grace_s)
 
+    def plan(self) -> Plan:
+        """What the scheduler knows."""
+        return self.follower.plan
+
+    def finished(self, task: str) -> Task | None:
+        """The task, if it is one of those that ended last."""
+        return self.follower.finished.get(task)
+
     async def changed(self, after: int) -> None:
         """Return when the log has grown behind `after`."""
         await self.follower.changed(after)
@@ -91,29 +104,20 @@ def main(settings: Settings) -> int:
     """Run this node's daemon in the foreground; its exit code."""
     start_logging(settings.log_level)
     try:
-        lock = _lock(settings.home)
+        lock = _lock(open_home(settings))
+        private_folder(settings.home / "locks", "MAESTRO_HOME")
         start_anew = trio.run(_main, settings)
     except MaestroError as error:
         log.error(error.line())
         return error.exit_code
     except BaseExceptionGroup as group:
-        return _report(group)
+        known = told(group)
+        log.error(known.line() if known else "the daemon ends by a defect", exc_info=None if known else group)
+        return known.exit_code if known else 1
     if start_anew:
         lock.close()
         os.execv(sys.executable, [sys.executable, "-m", "maestro", "worker"])
     return 0
-
-
-def _report(group: BaseExceptionGroup[BaseException]) -> int:
-    known = group.subgroup(MaestroError)
-    if known is None:
-        log.error("the daemon ends by a defect", exc_info=group)
-        return 1
-    while isinstance(known, BaseExceptionGroup):
-        known = known.exceptions[0]
-    assert isinstance(known, MaestroError)
-    log.error(known.line())
-    return known.exit_code
 
 
 def _lock(home: Path) -> IO[str]:
@@ -130,8 +134,8 @@ async def _main(settings: Settings) -> bool:
         incarnation = new_id()
         clock = Clock()
         await context.gateway.call(clock.measure, context.store.now)
-        follower = Follower(context.store, context.views)
-        launcher = Launcher()
+        follower = Follower(context.gateway, context.views, settings.agent_timeout_s)
+        launcher = Launcher(settings.home)
         await launcher.start()
         worker = Worker(context, follower, launcher, clock)
         daemon = NodeDaemon(context, worker, follower)
@@ -169,7 +173,7 @@ async def _live(daemon: NodeDaemon, launcher: Launcher, clock: Clock, incarnatio
         log.info("node %s is up, namespace %s", context.node, context.settings.namespace)
         await daemon.ending.wait()
         daemon.worker.draining = True
-        daemon.worker.stop_all("the daemon stops", force=False)
+        daemon.worker.stop_all("the daemon stopped", force=False, lost=True)
         with trio.move_on_after(30):
             await daemon.worker.empty()
         context.store.log.wake()
@@ -217,8 +221,9 @@ async def _keep_warm(context: Context) -> None:
 
 async def _watch_lineage(context: Context) -> None:
     """A log that is not the one we know ends the daemon: going on would fork history."""
-    error = await context.gateway.broken()
-    raise StoreUnsafe(error.what, error.where, error.mend)
+    while context.gateway.broken is None:
+        await trio.sleep(LINEAGE_EVERY_S)
+    raise context.gateway.broken
 
 
 async def _listen_signals(daemon: NodeDaemon) -> None:

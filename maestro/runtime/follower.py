@@ -10,12 +10,12 @@ from collections.abc import Callable
 import trio
 
 from maestro.model.errors import MaestroError, StoreAway
-from maestro.model import task
-from maestro.model.events import Event, RestoreDone, TaskFinished, Unrecognised
-from maestro.model.schedule import Plan
+from maestro.model.events import Event, RestoreDone, TaskFinished, TaskRetried, Unrecognised
+from maestro.model.plan import Plan
 from maestro.model.task import Task
+from maestro.runtime.loading import load_plan, supply
 from maestro.runtime.logs import log
-from maestro.store.contract import Store
+from maestro.store.gateway import Gateway
 from projections.reading import Views
 
 EVENTS_A_READ = 1000
@@ -31,33 +31,35 @@ class Follower:
     whoever waits for one need not ask the views.
     """
 
-    def __init__(self, store: Store, views: Views) -> None:
+    def __init__(self, gateway: Gateway, views: Views, timeout_s: float) -> None:
         self.plan = Plan()
-        self.seq = 0
+        self._timeout_s = timeout_s
         self.stopped = ""
         self.finished: dict[str, Task] = {}
-        self._store = store
+        self._gateway = gateway
+        self._store = gateway.store
         self._views = views
         self._waiting = trio.lowlevel.ParkingLot()
         self._listeners: list[Callable[[Event], None]] = []
-        self._thread = trio.CapacityLimiter(2)
 
     def listen(self, listener: Callable[[Event], None]) -> None:
         """Call `listener` with each event after it is in the plan. It must not block."""
         self._listeners.append(listener)
 
+    @property
+    def seq(self) -> int:
+        """The last event that is in the plan."""
+        return self.plan.seq
+
     async def load(self) -> None:
         """Load the plan from the views: cost O(open tasks), not O(history)."""
-        plan, seq = await trio.to_thread.run_sync(self._views.plan, limiter=self._thread)
-        self.plan, self.seq = plan, seq
+        self.plan = await self._gateway.call(load_plan, self._views, self._timeout_s)
 
     async def run(self) -> None:
         """Follow for ever. Store outages are waited out; raises what tells that the log is not ours any more."""
         while not self.stopped:
             try:
-                events = await trio.to_thread.run_sync(
-                    self._store.log.follow, self.seq, EVENTS_A_READ, BLOCK_MS, limiter=self._thread
-                )
+                events = await self._gateway.wait(self._store.log.follow, self.seq, EVENTS_A_READ, BLOCK_MS)
             except StoreAway as error:
                 log.warning("following: %s", error.line())
                 await trio.sleep(AWAY_RETRY_S)
@@ -76,6 +78,8 @@ class Follower:
                 self._apply(event)
             for listener in self._listeners:
                 listener(event)
+        if self.plan.missing:
+            await self._gateway.call(supply, self.plan, self._views)
         if events:
             self._waiting.unpark_all()
 
@@ -83,9 +87,10 @@ class Follower:
         fact = event.fact
         row = self.plan.tasks.get(fact.task) if isinstance(fact, TaskFinished) else None
         self.plan.apply(event)
-        self.seq = event.seq
-        if row is not None and (ended := task.evolve(row, event)) is not None:
-            self.finished[ended.id] = ended
+        if isinstance(fact, TaskRetried):
+            self.finished.pop(fact.task, None)
+        if row is not None:
+            self.finished[row.id] = row
             if len(self.finished) > FINISHED_MAX:
                 del self.finished[next(iter(self.finished))]
 

@@ -46,7 +46,7 @@ class Health:
         context = self._context
         lease = f"node:{context.node}"
         await context.gateway.call(context.store.work.lease_take, lease, context.node, NODE_TTL_MS)
-        pids = {run.entry.run: run.process.pid for run in self._worker.runs.values() if run.process}
+        pids = {run.entry.run: run.pid for run in self._worker.runs.values()}
         samples = await trio.to_thread.run_sync(trees.sample, pids, limiter=self._thread)
         for agent in self._mine():
             tree = samples.get(agent.run)
@@ -59,7 +59,7 @@ class Health:
     def _mine(self) -> list[Agent]:
         here = {run.agent_id for run in self._worker.runs.values()}
         agents = self._follower.plan.agents.values()
-        return [a for a in agents if a.node == self._context.node or a.id in here]
+        return [a for a in agents if a.node in (None, self._context.node) or a.id in here]
 
     async def _put_sample(self, agent: Agent, tree: trees.Sample | None) -> None:
         value = {"node": self._context.node, "run": agent.run}
@@ -67,6 +67,7 @@ class Health:
             value["memory_bytes"] = str(tree.memory_bytes)
             value["cpu_percent"] = f"{tree.cpu_percent:.1f}"
             value["processes"] = str(tree.processes)
+            value["status"] = tree.status
         key = f"agent:{agent.id}:last_heartbeat"
         await self._context.gateway.call(self._context.store.work.sample_put, key, value, SAMPLE_TTL_MS)
 

@@ -7,22 +7,26 @@ import socket
 import trio
 
 from maestro.config import Settings
-from maestro.model.errors import MaestroError
-from maestro.runtime import protocol as p
+from maestro.runtime.failures import told
 from maestro.runtime.opening import open_context
 from maestro.runtime.server import serve_connection
-from maestro.runtime.wire import frame
+from maestro.store import server
 
 
 def serve(settings: Settings, sock: socket.socket) -> None:
-    """Serve the one client at the other end of `sock`, then return. Runs in a thread of the client."""
+    """Serve the one client at the other end of `sock`, then return. Runs in a thread of the client.
+
+    Raises MaestroError where the store cannot be opened.
+    """
     try:
-        trio.run(_serve, settings, sock)
-    except MaestroError as error:
-        with sock:
-            sock.sendall(frame(p.Failed(error.code, error.exit_code, error.what, error.where, error.mend)))
+        stop_store = trio.run(_serve, settings, sock)
+    except BaseExceptionGroup as group:
+        raise told(group) or group from None
+    if stop_store:
+        server.stop(settings.home)
 
 
-async def _serve(settings: Settings, sock: socket.socket) -> None:
+async def _serve(settings: Settings, sock: socket.socket) -> bool:
     async with open_context(settings) as context:
         await serve_connection(context, trio.SocketStream(trio.socket.from_stdlib_socket(sock)))
+        return context.stop_store

@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 
 import trio
 
+from maestro import config
 from maestro.config import Settings
-from maestro.model.errors import StoreUnsafe
 from maestro.runtime.context import Context
 from maestro.runtime.handlers import HANDLERS
 from maestro.runtime.node import node_id
@@ -26,9 +26,7 @@ def open_store(settings: Settings) -> Store:
     chosen = choice.choose(settings)
     store = open_redis(choice.ensure(settings, chosen), settings.namespace)
     try:
-        for check in safety.checks(store.describe(), chosen.kind):
-            if check.level == "refuse" and not check.ok:
-                raise StoreUnsafe(f"the store is unsafe: {check.detail}", mend=check.remedy)
+        safety.refuse_unsafe(safety.checks(store.describe(), chosen.kind), config.redact(chosen.url))
     except BaseException:
         store.close()
         raise
@@ -38,6 +36,7 @@ def open_store(settings: Settings) -> Store:
 @asynccontextmanager
 async def open_context(settings: Settings) -> AsyncIterator[Context]:
     """A context over the store; closed at the end."""
+    config.open_home(settings)
     store = await trio.to_thread.run_sync(open_store, settings)
     try:
         async with Gateway(store) as gateway:

@@ -6,28 +6,26 @@ with its node, restored away) is refused by the log and stopped here.
 
 from __future__ import annotations
 
-import random
 from typing import TYPE_CHECKING
 
 import trio
 
 from maestro.agents.definitions import Definition
-from maestro.agents.outcome import End, Verdict, judge
 from maestro.model.agent import Agent
 from maestro.model.errors import MaestroError
-from maestro.model.events import NewEvent, RunEnded, RunStarted, TaskDispatched
+from maestro.model.events import AnyFact, NewEvent, RunEnded, RunStarted, TaskDispatched
 from maestro.model.task import Run, Task
-from maestro.runtime.context import RESULT_INLINE_BYTES_MAX
+from maestro.runtime.ending import ended, facts
 from maestro.runtime.launching import RunProcess
 from maestro.runtime.logs import log
-from maestro.runtime.preparing import Prepared, prepare
+from maestro.runtime.preparing import Prepared, place, workspace_of
+from maestro.runtime.sockets import RunSocket, run_socket_path
+from maestro.runtime.spec import End, Spec, Started
 from maestro.store.contract import Append, Committed, WorkEntry
+from maestro.workspaces.folders import RunFolder
 
 if TYPE_CHECKING:
     from maestro.runtime.worker import Worker
-
-LOST = frozenset({"lost"})
-BACKOFF_S_MAX = 300.0
 
 
 class Running:
@@ -39,14 +37,16 @@ class Running:
         self.task_id = entry.run.rpartition("-")[0]
         self.agent_id = ""
         self.process: RunProcess | None = None
-        self.version = entry.token
+        self.pid = 0
+        self._version = entry.token
         self._stop: tuple[str, bool, float | None] | None = None
-        self._lost = False
+        self._lost: str | None = None
 
     def stop(self, reason: str, force: bool = False, grace_s: float | None = None, lost: bool = False) -> None:
         """Ask for the end of the run; lost: by the infrastructure, so that it is run again."""
         self._stop = (reason, force, grace_s)
-        self._lost = self._lost or lost
+        if lost:
+            self._lost = reason
         if self.process is not None:
             self.process.stop(reason, force, grace_s)
 
@@ -64,22 +64,18 @@ class Running:
         await self._begin(task, run, agent)
 
     async def _begin(self, task: Task, run: Run, agent: Agent) -> None:
-        definition = Definition.from_dict(agent.definition)
-        prepared = Prepared.place(self.worker.context.settings, agent, task, run)
-        started = RunStarted(
-            run.id, task.id, agent.id, self.worker.context.node, str(prepared.attempt), str(prepared.workspace)
-        )
+        context = self.worker.context
+        folder = place(context.settings, agent, task.id, run)
+        workspace = workspace_of(agent, folder)
+        started = RunStarted(run.id, task.id, agent.id, context.node, folder.attempt_path, workspace)
         if not await self._append(started):
             return
         try:
-            dispatched = await self._dispatched(task)
-            launch = await prepare(self.worker.context, prepared, definition, agent, task, run, dispatched)
-            end = await self._watch(launch.spec)
+            prepared = Prepared(context, agent, run, folder, await self._dispatched(task))
+            end = await self._serve_and_watch(await prepared.spec())
         except MaestroError as error:
-            end = End(spawn_error=error.line())
-        finally:
-            prepared.close()
-        await self._finish(definition, task, run, agent, end, prepared)
+            end = End(run.id, run.token, spawn_error=error.line())
+        await self._finish(task, run, Definition.from_dict(agent.definition), folder, end)
 
     async def _dispatched(self, task: Task) -> TaskDispatched:
         context = self.worker.context
@@ -87,3 +83,43 @@ class Running:
         if event is None or not isinstance(event.fact, TaskDispatched):
             raise MaestroError(f"event {task.position}, the dispatch of {task.id}, is not in the log")
         return event.fact
+
+    async def _serve_and_watch(self, spec: Spec) -> End:
+        context = self.worker.context
+        run_socket = RunSocket(context, spec.run, run_socket_path(context.settings.home, spec.run))
+        async with trio.open_nursery() as nursery:
+            await nursery.start(run_socket.listen)
+            end = await self._watch(spec)
+            nursery.cancel_scope.cancel()
+        return end
+
+    async def _watch(self, spec: Spec) -> End:
+        process = await self.worker.launcher.launch(spec)
+        self.process = process
+        if self._stop is not None:
+            process.stop(*self._stop)
+        async for message in process.events:
+            if isinstance(message, Started):
+                self.pid = message.pid
+        assert process.end is not None
+        return process.end
+
+    async def _finish(self, task: Task, run: Run, definition: Definition, folder: RunFolder, end: End) -> None:
+        seen = facts(end, folder, run.timeout_s, self._lost)
+        now = self.worker.clock.now()
+        fact = await ended(self.worker.context, task.id, run, definition, seen, end, now)
+        await self._append(fact)
+        if self.process is not None:
+            self.process.ack()
+
+    async def _append(self, fact: AnyFact) -> bool:
+        """Append under the run's version; False where the run has gone another way meanwhile."""
+        event = NewEvent(f"run:{self.entry.run}", fact, self._version)
+        cause = str(self.entry.token)
+        result = await self.worker.context.gateway.append(Append((event,), self.worker.actor, cause))
+        if isinstance(result, Committed):
+            self._version = result.last
+            return True
+        if isinstance(fact, RunEnded):
+            log.warning("run %s was ended elsewhere first: %s is dropped", self.entry.run, fact.outcome)
+        return False

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import msgspec
 import trio
@@ -16,9 +17,11 @@ from maestro import __version__
 from maestro.model.errors import MaestroError, Refused
 from maestro.runtime import protocol as p
 from maestro.runtime.context import Call, Context
-from maestro.runtime.wire import MAX_FRAME, frame
+from maestro.runtime.failures import told
+from maestro.runtime.logs import log
+from maestro.runtime.wire import frame
 
-Handler = Callable[[Call, p.AnyCommand], Awaitable[p.Done]]
+Handler = Callable[[Call, Any], Awaitable[p.Done]]
 
 _client_frames = msgspec.msgpack.Decoder(p.ClientFrame)
 
@@ -45,8 +48,8 @@ class Peer:
         if head is None:
             return None
         size = int.from_bytes(head, "big")
-        if size > MAX_FRAME:
-            raise Refused(f"a message of {size} bytes is above the limit of {MAX_FRAME}")
+        if size > p.FRAME_BYTES_MAX:
+            raise Refused(f"a message of {size} bytes is above the limit of {p.FRAME_BYTES_MAX}")
         body = await self._exactly(size)
         return None if body is None else _client_frames.decode(body)
 
@@ -82,7 +85,8 @@ async def _converse(context: Context, peer: Peer, run: str) -> None:
     hello = await peer.receive()
     if not isinstance(hello, p.Hello):
         return
-    if (hello.protocol, hello.build, hello.folds) != (p.PROTOCOL, __version__, context.folds):
+    same_folds = hello.folds in ("", context.folds)
+    if (hello.protocol, hello.build) != (p.PROTOCOL, __version__) or not same_folds:
         await peer.send(p.Skew(__version__, p.PROTOCOL, context.running()))
         context.drain("another build asked for this node")
         return
@@ -104,12 +108,10 @@ async def _carry_out(context: Context, peer: Peer, call: Call, command: p.AnyCom
         nursery.start_soon(_watch_client, peer, call, nursery.cancel_scope)
         try:
             answer = await context.handler(type(command))(call, command)
-        except MaestroError as error:
-            answer = _failed(error)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             answer = None
         except Exception as error:  # noqa: BLE001 - one command's defect must not end the daemon
-            answer = p.Failed("defect", 1, f"defect in maestro: {error!r}", traceback=traceback.format_exc())
+            answer = _failed(error)
         nursery.cancel_scope.cancel()
     if answer is None and call.interrupted:
         with trio.move_on_after(10):
@@ -137,5 +139,10 @@ async def _try_send(peer: Peer, message: p.ServerFrame) -> None:
         return
 
 
-def _failed(error: MaestroError) -> p.Failed:
-    return p.Failed(error.code, error.exit_code, error.what, error.where, error.mend)
+def _failed(error: Exception) -> p.Failed:
+    known = told(error)
+    if known is None:
+        log.error("a command ended by a defect", exc_info=error)
+        trace = "".join(traceback.format_exception(error))
+        return p.Failed("defect", 1, f"defect in maestro: {error!r}", traceback=trace)
+    return p.Failed(known.code, known.exit_code, known.what, known.where, known.mend)

@@ -35,7 +35,6 @@ class Worker:
         self.low_disk = False
         self.actor = f"worker:{context.node}"
         self._freed = trio.lowlevel.ParkingLot()
-        self._thread = trio.CapacityLimiter(1)
         follower.listen(self._hear)
 
     async def run(self) -> None:
@@ -57,8 +56,8 @@ class Worker:
 
     async def _claim(self, free: int) -> list[WorkEntry]:
         try:
-            return await trio.to_thread.run_sync(
-                self.context.store.work.claim, self.context.node, free, CLAIM_BLOCK_MS, limiter=self._thread
+            return await self.context.gateway.wait(
+                self.context.store.work.claim, self.context.node, free, CLAIM_BLOCK_MS
             )
         except StoreAway as error:
             log.warning("claiming: %s", error.line())
@@ -105,10 +104,10 @@ class Worker:
     def _of(self, task: str = "", agent: str = "") -> list[Running]:
         return [r for r in self.runs.values() if (r.task_id == task if task else r.agent_id == agent)]
 
-    def stop_all(self, reason: str, force: bool, grace_s: float | None = None) -> None:
-        """Stop every run that is on here."""
+    def stop_all(self, reason: str, force: bool, grace_s: float | None = None, lost: bool = False) -> None:
+        """Stop every run that is on here; lost: so that it is run again."""
         for running in list(self.runs.values()):
-            running.stop(reason, force, grace_s)
+            running.stop(reason, force, grace_s, lost)
 
     async def empty(self, agent: str = "") -> None:
         """Return when no run (of that agent) is on here."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import trio
 
+from maestro.model.agent import Agent
 from maestro.model.events import NewEvent, NodeHeld, NodeResumed, TaskCancelRequested
-from maestro.model.node import Node
+from maestro.model.node import decide_resume
 from maestro.runtime import protocol as p
 from maestro.runtime.context import Call, Context
 from maestro.runtime.rows import node_row
@@ -15,18 +16,21 @@ from maestro.workspaces import cleaning
 KILL_S = 5.0
 
 
-async def resume(call: Call, reason: str) -> None:
-    """Let a node that was shut down take work again; nothing where it is not held."""
+async def resume(call: Call, agents: list[Agent], reason: str) -> None:
+    """Let the nodes of these agents (this one where there are none) take work again after a shutdown."""
     context = call.context
-    node: Node | None = await context.read(context.views.node, context.node)
-    if node is not None and node.held:
-        event = NewEvent(f"node:{node.id}", NodeResumed(node.id, reason))
-        await context.append([event], call.caller.actor, call.cause)
+    nodes = {node.id: node for node in await context.rows(context.views.nodes)}
+    here = nodes.get(context.node)
+    events = decide_resume(nodes, agents, context.node, reason)
+    if not agents and here is not None and here.held:
+        events = [NewEvent(f"node:{here.id}", NodeResumed(here.id, reason))]
+    if events:
+        await context.append(events, call.caller.actor, call.cause)
 
 
 async def up(call: Call, command: p.Up) -> p.Done:
     """The daemon is up (the client started it, or it ran already): say so, and end a hold."""
-    await resume(call, "up")
+    await resume(call, [], "up")
     rows = await _rows(call.context)
     return p.Done(next(row for row in rows if row["id"] == call.context.node))
 
@@ -39,13 +43,13 @@ async def list_nodes(call: Call, command: p.NodeList) -> p.Done:
 
 
 async def _rows(context: Context) -> list[dict[str, object]]:
-    nodes = await context.read(context.views.nodes)
+    nodes = await context.rows(context.views.nodes)
     running: dict[str, int] = {}
-    for task in await context.read(context.views.open_tasks):
+    for task in await context.rows(context.views.open_tasks):
         for slot in task.slots:
             if slot.status == "running" and slot.runs[-1].node:
-                node = slot.runs[-1].node
-                running[node] = running.get(node, 0) + 1
+                where = slot.runs[-1].node
+                running[where] = running.get(where, 0) + 1
     rows = []
     for node in nodes:
         holder = await context.gateway.call(context.store.work.lease_holder, f"node:{node.id}")

@@ -1,0 +1,124 @@
+"""`doctor`: store, node, agents, disk and tools, each finding with its remedy."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import sys
+from collections.abc import Iterator
+
+import trio
+
+from maestro import __version__, config
+from maestro.agents import definitions
+from maestro.config import Settings
+from maestro.model.errors import Invalid, MaestroError
+from maestro.model.events import LogForked, NewEvent
+from maestro.runtime import protocol as p
+from maestro.runtime.context import Call
+from maestro.runtime.handlers.registering import bind, caller_settings
+from maestro.runtime.rows import Row
+from maestro.runtime.server import Handler
+from maestro.store import ballast, choice, safety, server
+from maestro.store.contract import Head
+from maestro.workspaces import cleaning
+
+WORST = {"ok": 0, "warning": 0, "failed": 4}
+
+
+async def doctor(call: Call, command: p.Doctor) -> p.Done:
+    """Look at everything; exit 0, 5 where the store is at fault, 4 where anything else failed."""
+    context = call.context
+    settings = caller_settings(call)
+    if command.accept_loss:
+        await _accept_loss(call)
+    code = 0
+    rows = [*await context.gateway.call(_store, call, settings), await _lineage(call)]
+    if any(row["status"] == "failed" for row in rows):
+        code = 5
+    rows += await trio.to_thread.run_sync(lambda: [*_host(settings), *_agents(call, settings)])
+    rows.append(_isolation())
+    for row in rows:
+        await call.item(row)
+    return p.Done(exit_code=code or max(WORST[row["status"]] for row in rows))
+
+
+def _row(check: str, status: str, detail: str, remedy: str = "") -> Row:
+    return {"check": check, "status": status, "detail": detail, "remedy": remedy or None}
+
+
+def _store(call: Call, settings: Settings) -> list[Row]:
+    chosen = choice.choose(settings)
+    rows = [_row("store", "ok", f"{chosen.kind}: {config.redact(chosen.url)} ({chosen.why})")]
+    for check in safety.checks(call.context.store.describe(), chosen.kind):
+        status = "ok" if check.ok else "failed" if check.level == "refuse" else "warning"
+        rows.append(_row(f"store {check.name}", status, check.detail, "" if check.ok else check.remedy))
+    if chosen.kind == "embedded":
+        disk = ballast.disk_state(settings.home)
+        status = "warning" if disk.low else "ok"
+        rows.append(_row("store disk", status, f"{disk.free_bytes // 2**20} MiB free", "make room" if disk.low else ""))
+        rows += [_row("store incident", "warning", line) for line in server.incidents(settings.home)[-3:]]
+    return rows
+
+
+async def _lineage(call: Call) -> Row:
+    """Whether the log still is the one that this node has seen."""
+    context = call.context
+    try:
+        head: Head = await context.gateway.call(context.store.log.head)
+        await context.gateway.call(context.views.checkpoint)
+    except MaestroError as error:
+        return _row("log", "failed", error.what, error.mend or "doctor --accept-loss goes on with what there is")
+    return _row("log", "ok", f"{head.seq} events, chain {head.chain[:12] or '-'}")
+
+
+async def _accept_loss(call: Call) -> None:
+    """Append `log.forked`: an operator knows that acknowledged events were lost, and goes on."""
+    context = call.context
+    try:
+        await context.gateway.call(context.views.checkpoint)
+    except MaestroError:
+        known = context.gateway.known
+        forked = LogForked(known.seq, known.chain, "accepted by doctor --accept-loss")
+        await context.append([NewEvent("log:lineage", forked)], call.caller.actor, call.cause)
+        return
+    raise Invalid("the log is whole: there is no loss to accept", "--accept-loss")
+
+
+def _host(settings: Settings) -> Iterator[Row]:
+    yield _row("maestro", "ok", f"{__version__} on Python {platform.python_version()}, {sys.platform}")
+    for name, opener in (("home", config.open_home), ("workspace root", config.open_workspace_root)):
+        try:
+            yield _row(name, "ok", str(opener(settings)))
+        except MaestroError as error:
+            yield _row(name, "failed", error.what, error.mend)
+    warning = cleaning.disk_warning(settings.workspace_root, settings.max_concurrent)
+    if warning:
+        yield _row("disk", "warning", warning, "free some, or lower MAESTRO_MAX_CONCURRENT")
+
+
+def _agents(call: Call, settings: Settings) -> Iterator[Row]:
+    """Each definition, bound as an assignment would; a built-in one without its program is no fault."""
+    for info in definitions.types(settings.agents_dirs):
+        name = f"agent {info.slug}"
+        if not info.valid:
+            yield _row(name, "failed", info.reason, "mend the file, or remove it")
+            continue
+        try:
+            found = bind(call, definitions.load(info.slug, settings.agents_dirs), settings)
+            version = f" {found.found_version}" if found.found_version else ""
+            yield _row(name, "ok", f"{found.executable}{version}, mode {found.mode or '-'}")
+        except MaestroError as error:
+            status = "warning" if info.file == definitions.BUILT_IN else "failed"
+            yield _row(name, status, error.what, error.mend)
+
+
+def _isolation() -> Row:
+    there = [tool for tool in ("bwrap", "docker") if shutil.which(tool)]
+    detail = "without isolation an agent can do what you can do; " + (
+        f"found {', '.join(there)}" if there else "neither bwrap nor docker is installed"
+    )
+    return _row("isolation", "ok", detail)
+
+
+HANDLERS: dict[type[p.Command], Handler] = {p.Doctor: doctor}

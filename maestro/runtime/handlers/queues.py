@@ -1,0 +1,76 @@
+"""`queue status`: what waits and for what, what runs, what ended."""
+
+from __future__ import annotations
+
+from maestro.model.errors import Invalid
+from maestro.model.plan import Plan
+from maestro.model.task import Slot, Task
+from maestro.model.waiting import why_waiting
+from maestro.runtime import protocol as p
+from maestro.runtime.context import Call, Context
+from maestro.runtime.handlers.tasks import LIMIT_MAX, find
+from maestro.runtime.loading import supply
+from maestro.runtime.rows import Row, when
+from maestro.runtime.server import Handler
+
+WHICH = ("open", "waiting", "processing", "completed")
+WAITS = ("waiting", "released")
+
+
+async def status(call: Call, command: p.QueueStatus) -> p.Done:
+    """One row a target of each task, as they are served."""
+    context = call.context
+    if command.which not in WHICH:
+        raise Invalid(f"no such part of the queue: {command.which!r}", mend=f"use one of {', '.join(WHICH)}")
+    if not 1 <= command.limit <= LIMIT_MAX:
+        raise Invalid(f"limit {command.limit} is out of range", mend=f"use 1 to {LIMIT_MAX}")
+    if command.task is not None:
+        tasks = [await find(context, command.task)]
+    else:
+        tasks = await context.rows(context.views.queue, command.which, command.agent, command.limit)
+    now = await context.now()
+    plan = await _plan(context, tasks) if any(s.status in WAITS for t in tasks if t.open for s in t.slots) else None
+    for task in tasks:
+        for index, slot in enumerate(task.slots):
+            if _wanted(command.which, slot):
+                reason = None
+                if plan is not None and task.open:
+                    reason = why_waiting(plan, task, index, now) or None
+                await call.item(_row(task, slot, reason))
+    return p.Done()
+
+
+async def _plan(context: Context, tasks: list[Task]) -> Plan:
+    """A plan of just these tasks, with all agents and nodes: enough to say what each of them waits for."""
+    agents = await context.rows(context.views.agents)
+    nodes = await context.rows(context.views.nodes)
+    plan = Plan.load([task for task in tasks if task.open], agents, nodes)
+    await context.gateway.call(supply, plan, context.views)
+    return plan
+
+
+def _wanted(which: str, slot: Slot) -> bool:
+    if which == "waiting":
+        return slot.status == "waiting"
+    if which == "processing":
+        return slot.status in ("released", "running")
+    return True
+
+
+def _row(task: Task, slot: Slot, reason: str | None) -> Row:
+    run = slot.runs[-1] if slot.runs else None
+    return {
+        "task": task.id,
+        "status": task.status if not task.open else slot.status,
+        "target": slot.target,
+        "agent": run.agent if run else None,
+        "run": run.id if run else None,
+        "priority": task.priority,
+        "waiting_for": reason,
+        "dispatched_at": when(task.dispatched_at),
+        "title": task.title,
+        "outcome": slot.outcome or task.outcome or None,
+    }
+
+
+HANDLERS: dict[type[p.Command], Handler] = {p.QueueStatus: status}

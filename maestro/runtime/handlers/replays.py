@@ -1,0 +1,82 @@
+"""`replay verify|rebuild|at|diff`: the log proves the views, builds them anew, and shows them as they were."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import trio
+
+from maestro.runtime import protocol as p
+from maestro.runtime.context import Call
+from maestro.runtime.server import Handler
+from replayers import positions, rewind
+from replayers import rebuild as rebuilds
+from replayers import verify as verifies
+
+
+def _progress(call: Call, what: str) -> Any:
+    """Tells the client how far it is, from the thread that works."""
+
+    def tell(position: int, end: int) -> None:
+        share = 100 * position // max(1, end)
+        trio.from_thread.run(call.note, f"{what}: {position} of {end} events ({share} %)", "progress")
+
+    return tell
+
+
+async def verify(call: Call, command: p.ReplayVerify) -> p.Done:
+    """Fold the log from the start and compare with the live views, and each event with the chain."""
+    result = await trio.to_thread.run_sync(verifies.verify, call.context.store, _progress(call, "verified"))
+    answer = {
+        "ok": not result.differences,
+        "position": result.checkpoint.seq,
+        "events": result.events,
+        "generation": result.generation,
+        "views": [{"view": view, "digest": digest} for view, digest in result.digests.items()],
+        "differences": [{"position": each.position, "what": each.what} for each in result.differences],
+    }
+    return p.Done(answer, 6 if result.differences else 0)
+
+
+async def rebuild(call: Call, command: p.ReplayRebuild) -> p.Done:
+    """Build the views anew beside the live ones, then switch."""
+    progress = _progress(call, "rebuilt")
+    built = await trio.to_thread.run_sync(rebuilds.rebuild, call.context.store, command.view, progress)
+    return p.Done({"generation": built.generation, "position": built.checkpoint.seq, "views": built.digests})
+
+
+async def at(call: Call, command: p.ReplayAt) -> p.Done:
+    """A view as it was."""
+    store = call.context.store
+    position = await trio.to_thread.run_sync(positions.position, store, command.position)
+    found = await trio.to_thread.run_sync(rewind.at, store, position, command.view)
+    for row_id, row in found.rows.items():
+        await call.item({"row": row_id, **row})
+    return p.Done()
+
+
+async def diff(call: Call, command: p.ReplayDiff) -> p.Done:
+    """What changed between two positions."""
+    store = call.context.store
+    a = await trio.to_thread.run_sync(positions.position, store, command.a)
+    b = await trio.to_thread.run_sync(positions.position, store, command.b)
+    changes = await trio.to_thread.run_sync(lambda: list(rewind.diff(store, a, b)))
+    for change in changes:
+        await call.item(
+            {
+                "view": change.view,
+                "row": change.row,
+                "change": change.kind,
+                "before": change.before,
+                "after": change.after,
+            }
+        )
+    return p.Done()
+
+
+HANDLERS: dict[type[p.Command], Handler] = {
+    p.ReplayVerify: verify,
+    p.ReplayRebuild: rebuild,
+    p.ReplayAt: at,
+    p.ReplayDiff: diff,
+}

@@ -1,0 +1,159 @@
+"""`task status|list|wait|logs|cancel|retry`: tasks after their dispatch."""
+
+from __future__ import annotations
+
+import trio
+
+from maestro.model.dispatch import decide_cancel, decide_retry
+from maestro.model.errors import Invalid, NotFound, TimedOut
+from maestro.model.events import NewEvent
+from maestro.model.ids import shown
+from maestro.model.task import Task
+from maestro.runtime import protocol as p
+from maestro.runtime.context import Call, Context
+from maestro.runtime.rows import task_row
+from maestro.runtime.server import Handler
+from maestro.runtime.tailing import tail_runs
+from replayers import positions
+
+STATUSES = ("queued", "running", "completed", "failed", "cancelled", "timed_out", "skipped")
+LIMIT_MAX = 100_000
+
+
+async def find(context: Context, task: str) -> Task:
+    """One task. Raises NotFound."""
+    row = await context.row(context.views.task, task)
+    if row is None:
+        raise NotFound(f"there is no task {shown(task)}", mend="task list shows all")
+    return row
+
+
+async def status(call: Call, command: p.TaskStatus) -> p.Done:
+    """One task by id, or the last one (of an agent)."""
+    context = call.context
+    if command.id is not None:
+        return p.Done(task_row(await find(context, command.id)))
+    return p.Done(task_row(await _last(context, command.agent)))
+
+
+async def _last(context: Context, agent: str | None) -> Task:
+    if agent is not None and ":" not in agent and await context.row(context.views.agent, agent) is None:
+        raise NotFound(f"there is no agent {shown(agent)}", mend="agent list shows all")
+    row = await context.row(context.views.last_task, agent)
+    if row is None:
+        of = f" of agent {agent}" if agent else ""
+        raise NotFound(f"there is no task{of} yet", mend="task dispatch makes one")
+    return row
+
+
+async def list_tasks(call: Call, command: p.TaskList) -> p.Done:
+    """A page of tasks, newest first."""
+    context = call.context
+    if command.status is not None and command.status not in STATUSES:
+        raise Invalid(f"status {shown(command.status)} is unknown", mend=f"use one of {', '.join(STATUSES)}")
+    if not 1 <= command.limit <= LIMIT_MAX:
+        raise Invalid(f"limit {command.limit} is out of range", mend=f"use 1 to {LIMIT_MAX}")
+    if command.last:
+        return p.Done(task_row(await _last(context, command.agent)))
+    since = 0
+    if command.since is not None:
+        since = await context.gateway.call(positions.since, context.store, command.since)
+    query = context.views.tasks
+    for row in await context.rows(query, command.agent, command.status, since, limit=command.limit):
+        await call.item(task_row(row))
+    return p.Done()
+
+
+async def finished(context: Context, task: str) -> Task:
+    """The task, once it has finished. Raises NotFound."""
+    while True:
+        known = context.daemon.finished(task) if context.daemon else None
+        if known is not None:
+            return known
+        found = await context.gateway.call(context.views.task, task)
+        if found.row is None:
+            raise NotFound(f"there is no task {shown(task)}", mend="task list shows all")
+        if not found.row.open:
+            return found.row
+        await context.changed(found.checkpoint.seq)
+
+
+def exit_code(task: Task) -> int:
+    """The exit code of a command that waited for the task (SPEC.md 2)."""
+    if task.status == "completed":
+        return 0
+    if task.status == "timed_out":
+        return 124
+    return task.exit_code or 1
+
+
+async def wait(call: Call, command: p.TaskWait) -> p.Done:
+    """Wait for all; the exit code is that of the first one that did not complete."""
+    rows: dict[str, Task] = {}
+
+    async def one(task: str) -> None:
+        rows[task] = await finished(call.context, task)
+
+    for task in command.ids:
+        await find(call.context, task)
+    with trio.move_on_after(float("inf") if command.timeout_s is None else command.timeout_s) as scope:
+        async with trio.open_nursery() as nursery:
+            for task in dict.fromkeys(command.ids):
+                nursery.start_soon(one, task)
+    if scope.cancelled_caught:
+        left = ", ".join(task for task in command.ids if task not in rows)
+        raise TimedOut(f"not finished after {command.timeout_s:g} s: {left}", mend="they go on; wait again")
+    for task in command.ids:
+        await call.item(task_row(rows[task]))
+    return p.Done(exit_code=next((exit_code(rows[task]) for task in command.ids if exit_code(rows[task])), 0))
+
+
+async def logs(call: Call, command: p.TaskLogs) -> p.Done:
+    """The output of a task's last attempts, of one agent or of all in the order of the targets."""
+    task = await find(call.context, command.id)
+    runs = [slot.runs[-1] for slot in task.slots if slot.runs]
+    if command.agent is not None:
+        runs = [run for run in runs if run.agent == command.agent]
+        if not runs:
+            raise NotFound(f"agent {shown(command.agent)} has no run of task {task.id}")
+    await tail_runs(call, [run.id for run in runs], command.follow)
+    return p.Done()
+
+
+async def cancel(call: Call, command: p.TaskCancel) -> p.Done:
+    """Ask for the end of a task, and wait until it has ended."""
+    context = call.context
+
+    async def decision() -> list[NewEvent]:
+        row = await context.row(context.views.task, command.id)
+        return decide_cancel(command.id, row, command.reason, await context.floor())
+
+    await context.decide(call, decision)
+    with trio.move_on_after(CANCEL_WAIT_S):
+        return p.Done(task_row(await finished(context, command.id)))
+    return p.Done(task_row(await find(context, command.id)))
+
+
+CANCEL_WAIT_S = 30.0
+
+
+async def retry(call: Call, command: p.TaskRetry) -> p.Done:
+    """Queue a finished task again."""
+    context = call.context
+
+    async def decision() -> list[NewEvent]:
+        row = await context.row(context.views.task, command.id)
+        return decide_retry(command.id, row, await context.floor())
+
+    await context.decide(call, decision)
+    return p.Done(task_row(await find(context, command.id)))
+
+
+HANDLERS: dict[type[p.Command], Handler] = {
+    p.TaskStatus: status,
+    p.TaskList: list_tasks,
+    p.TaskWait: wait,
+    p.TaskLogs: logs,
+    p.TaskCancel: cancel,
+    p.TaskRetry: retry,
+}

@@ -1,0 +1,48 @@
+"""`workspace list|clean`: where the agents work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import trio
+
+from maestro.runtime import protocol as p
+from maestro.runtime.context import Call
+from maestro.runtime.handlers.agents import find, stop_agent
+from maestro.runtime.server import Handler
+from maestro.runtime.workplaces import clear_workspace, size_of
+
+
+async def list_workspaces(call: Call, command: p.WorkspaceList) -> p.Done:
+    """The assigned workspaces, with their size where they are on this node."""
+    context = call.context
+    for agent in await context.rows(context.views.agents):
+        if agent.workspace is None:
+            continue
+        here = agent.node == context.node
+        exists = Path(agent.workspace).is_dir() if here else None
+        files, size = await trio.to_thread.run_sync(size_of, agent.workspace) if exists else (None, None)
+        await call.item(
+            {
+                "agent": agent.id,
+                "workspace": agent.workspace,
+                "node": agent.node,
+                "exists": exists,
+                "files": files,
+                "bytes": size,
+            }
+        )
+    return p.Done()
+
+
+async def clean(call: Call, command: p.WorkspaceClean) -> p.Done:
+    """Stop the agent, then empty its workspace; it stays stopped until it is restarted or assigned."""
+    context = call.context
+    agent = await find(context, command.agent)
+    await stop_agent(call, agent.id, force=False, reason="workspace clean")
+    files, size = await trio.to_thread.run_sync(size_of, agent.workspace or "/nonexistent")
+    await clear_workspace(context, agent, again=False)
+    return p.Done({"agent": agent.id, "workspace": agent.workspace, "files_removed": files, "bytes_removed": size})
+
+
+HANDLERS: dict[type[p.Command], Handler] = {p.WorkspaceList: list_workspaces, p.WorkspaceClean: clean}

@@ -1,0 +1,94 @@
+"""Workspaces of agents on this node: placed under the guards, cleared, listed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import trio
+
+from maestro.agents.definitions import Definition
+from maestro.config import open_workspace_root
+from maestro.model.agent import Agent
+from maestro.model.errors import Invalid, NotFound, Refused
+from maestro.runtime.context import Call, Context
+from maestro.runtime.handlers.registering import caller_settings
+from maestro.workspaces import cleaning, guards, templates
+
+
+async def place_workspace(call: Call, agent: str, path: str, definition: Definition, node: str | None) -> str:
+    """The real path of the workspace, checked, and on this node made from the template where absent or empty.
+
+    Raises Invalid, Refused as `guards.check_workspace`; NotFound for a node that never joined.
+    """
+    context = call.context
+    settings = caller_settings(call)
+    if not path.startswith("/") or "\n" in path:
+        raise Invalid(f"{path!r} is no absolute path on one line", "--to-workspace", "write it from / on")
+    if node is not None and node != context.node:
+        if await context.row(context.views.node, node) is None:
+            raise NotFound(f"there is no node {node!r}", mend="node list shows all")
+        return path
+    agents = await context.rows(context.views.agents)
+    claims = [
+        guards.Claim(other.id, other.workspace_root, other.workspace)
+        for other in agents
+        if other.node in (None, context.node)
+    ]
+
+    def work() -> str:
+        root = open_workspace_root(settings)
+        guards.check_root(root, settings.home)
+        guards.check_agent_id(agent, root=root, claims=claims)
+        real = guards.check_workspace(agent, path, root=root, home=settings.home, claims=claims)
+        templates.fill(real, definition.workspace_template)
+        guards.check_unchanged(real)
+        return real
+
+    warning = cleaning.disk_warning(settings.workspace_root, context.settings.max_concurrent)
+    if warning:
+        await call.note(warning, "warn")
+    return await trio.to_thread.run_sync(work)
+
+
+async def clear_workspace(context: Context, agent: Agent, again: bool) -> None:
+    """Empty the workspace of an agent that was stopped; again: fill it from the template.
+
+    Raises Refused where it is on another node, or the agent has none.
+    """
+    if agent.workspace is None:
+        raise Refused(f"agent {agent.id} has no workspace of its own", mend="assign it one with --to-workspace")
+    if agent.node != context.node:
+        raise Refused(f"the workspace of {agent.id} is on node {agent.node}", mend="run this there")
+    workspace = agent.workspace
+    template = str(agent.definition.get("workspace_template", ""))
+
+    def work() -> None:
+        if Path(workspace).is_dir():
+            guards.check_unchanged(workspace)
+            cleaning.clean(workspace)
+        if again:
+            templates.fill(workspace, template)
+
+    await trio.to_thread.run_sync(work)
+
+
+def size_of(path: str) -> tuple[int, int]:
+    """Files and bytes in a folder; links are not followed."""
+    files = size = 0
+    todo = [Path(path)]
+    while todo:
+        try:
+            entries = list(todo.pop().iterdir())
+        except OSError:
+            continue
+        for entry in entries:
+            try:
+                found = entry.lstat()
+            except OSError:
+                continue
+            if entry.is_dir() and not entry.is_symlink():
+                todo.append(entry)
+            else:
+                files += 1
+                size += found.st_size
+    return files, size
