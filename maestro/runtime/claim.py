@@ -1,8 +1,9 @@
 """The claim on a workspace: one warden at a time, and nothing left of the one before. Stdlib only.
 
 A flock on a file in MAESTRO_HOME/locks, held by the warden's own descriptor, which no agent inherits: it ends with the
-warden, however that ends. What a killed warden leaves running is named in the file, written before the agent's
-program starts and emptied when all of it is gone; the next holder ends that first.
+warden, however that ends. What a killed warden leaves running is named in the file: the run before its program
+starts (it carries the run's marks), its process as soon as there is one. The file is emptied when all of it is gone;
+else the next holder ends that first.
 """
 
 from __future__ import annotations
@@ -33,14 +34,14 @@ class Identity(NamedTuple):
 
 
 class Holder(NamedTuple):
-    """What the file says: whose run, its agent, the warden, the worker, all of one boot."""
+    """What the file says: whose run, the warden, the worker, the agent (pid 0 before it starts), all of one boot."""
 
     run: str
     home: str
     boot_id: str
-    agent: Identity
     warden: Identity
     worker: Identity
+    agent: Identity = Identity(0, 0)
 
 
 class Claim:
@@ -62,7 +63,7 @@ class Claim:
         return holder is None or holder.boot_id != boot_id or end_tree(holder)
 
     def record(self, holder: Holder) -> None:
-        """Name what will run, before it does."""
+        """Name what is about to run, and again who runs it."""
         text = json.dumps(holder).encode()
         os.pwrite(self._fd, text, 0)
         os.ftruncate(self._fd, len(text))
@@ -90,8 +91,9 @@ class Claim:
 def read_holder(fd: int) -> Holder | None:
     """The record in a lock file; None where it is empty or half written (then its agent's program never started)."""
     try:
-        run, home, boot, agent, warden, worker = json.loads(os.pread(fd, 65536, 0))
-        return Holder(run, home, boot, Identity(*agent), Identity(*warden), Identity(*worker))
+        run, home, boot, *three = json.loads(os.pread(fd, 65536, 0))
+        warden, worker, agent = (Identity(*process) for process in three)
+        return Holder(run, home, boot, warden, worker, agent)
     except (ValueError, TypeError):
         return None
 

@@ -23,7 +23,7 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
-from maestro.runtime import processes, seed
+from maestro.runtime import processes
 from maestro.runtime.claim import Identity
 from maestro.runtime.spec import Spec, encode
 from maestro.runtime.warden import Offer, Run, Site
@@ -44,7 +44,7 @@ def command(control: int, offers: int) -> list[str]:
 def main() -> NoReturn:
     """Run a launcher until its worker is gone and all its wardens are."""
     for name in _IGNORED:
-        signal.signal(getattr(signal, name), signal.SIG_IGN)
+        signal.signal(getattr(signal, name), lambda *_: None)  # not SIG_IGN, which agents would inherit
     control, offers = (socket.socket(fileno=int(number)) for number in sys.argv[1:3])
     for each in (control, offers):
         each.set_inheritable(False)
@@ -113,7 +113,8 @@ class Launcher:
             os.close(self._notes_r)
             os.close(self._wake)
             processes.become_subreaper()
-            site = Site(self._boot_id, self._worker, wake_on_child())
+            me = Identity(os.getpid(), processes.start_time(os.getpid()))
+            site = Site(self._boot_id, me, self._worker, wake_on_child())
             for _ in range(_RUNS_MAX):
                 if not serve(self._offers, site, self._notes_w) or os.getppid() != launcher:
                     break
@@ -164,27 +165,14 @@ class Launcher:
 
 def serve(offers: socket.socket, site: Site, notes: int) -> bool:
     """In a warden: wait for one run and guard it to its end. False when none came: the worker is gone, or idle."""
-    planted = plant()
     taken = receive(offers)
-    if taken is not None:
-        with taken.worker:
-            os.write(notes, b"%d %s\n" % (os.getpid(), os.fsencode(taken.spec.run)))
-            if planted is not None and not planted.waits():
-                planted.close()
-                planted = None
-            Run(taken, site, planted).conduct()
-        os.write(notes, b"%d\n" % os.getpid())
-    elif planted is not None:
-        planted.close()
-    return taken is not None
-
-
-def plant() -> seed.Seed | None:
-    """A seed made ahead; None where there is no room for one now, which the run will find out and say."""
-    try:
-        return seed.plant()
-    except OSError:
-        return None
+    if taken is None:
+        return False
+    with taken.worker:
+        os.write(notes, b"%d %s\n" % (os.getpid(), os.fsencode(taken.spec.run)))
+        Run(taken, site).conduct()
+    os.write(notes, b"%d\n" % os.getpid())
+    return True
 
 
 def receive(offers: socket.socket) -> Offer | None:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 
 CHUNK_BYTES = 64 * 1024
+_LAST_CHUNKS_MAX = 64
 _REDACTED = b"[redacted]"
 _BASE64_BYTES_MIN = 6  # shorter secrets would be found by chance in any base64
 
@@ -166,8 +167,15 @@ class Stream:
         self.close()
         return False
 
+    def finish(self) -> None:
+        """Take what a dead tree left in the pipe. More than it can hold comes from outside the tree: not waited for."""
+        for _ in range(_LAST_CHUNKS_MAX):
+            if not (self.open and self.drain()):
+                break
+        self.close()
+
     def close(self) -> None:
-        """Pass on what is held back. What a process outside the tree still writes is not waited for."""
+        """Pass on what is held back."""
         if self.open:
             self.open = False
             self._pass_on(self._redactor.flush())

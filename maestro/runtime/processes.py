@@ -15,7 +15,6 @@ from collections.abc import Iterator
 
 LINUX = sys.platform.startswith("linux")
 
-_PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _libc = ctypes.CDLL(None, use_errno=True)  # loaded once, before any fork
 
@@ -27,14 +26,6 @@ def become_subreaper() -> None:
     """Orphans below this process become its children, not init's. Not inherited by fork."""
     if LINUX:
         _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-
-
-def die_with_parent(parent: int) -> None:
-    """SIGKILL for this process when its parent's thread ends; at once where the parent is gone already."""
-    if LINUX:
-        _libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(0)
 
 
 def read(path: str) -> bytes:
@@ -191,23 +182,38 @@ def _kill_group(leader: int) -> None:
         return
 
 
-def freeze_children(patience_s: float = 3.0) -> tuple[list[int], bool]:
+def signal_children(number: int, agent: int) -> None:
+    """To each process below this one once, and not to a group as well: many agents take a second one for `now`."""
+    if not LINUX:
+        os.killpg(agent, number)
+        return
+    tree = descendants(os.getpid())
+    for pid in tree:
+        send(pid, number)
+    for pid in tree:  # who stands still hears nothing
+        send(pid, signal.SIGCONT)
+
+
+def freeze_children(patience_s: float = 3.0) -> tuple[set[int], bool]:
     """SIGSTOP everything below this process until all of it stands still, new processes too.
 
     Returns whom we stopped (those that had stopped before stay out, so that thawing leaves them so), and whether all
     stand still: a process in an uninterruptible call stops when that call is over.
     """
-    stopped: list[int] = []
+    stopped: set[int] = set()
     deadline = time.monotonic() + patience_s
-    before: set[int] = {pid for pid in descendants(os.getpid()) if state(pid) == "T"}
-    while True:
-        moving = [pid for pid in descendants(os.getpid()) if state(pid) not in ("T", "t", "Z", "X", "")]
-        if not moving:
-            return stopped, True
+    before = {pid for pid in descendants(os.getpid()) if state(pid) == "T"}
+    while moving := [pid for pid in descendants(os.getpid()) if state(pid) not in ("T", "t", "Z", "X", "")]:
         if time.monotonic() > deadline:
             return stopped, False
+        stopped |= set(moving) - before
         for pid in moving:
-            if pid not in stopped and pid not in before:
-                stopped.append(pid)
             send(pid, signal.SIGSTOP)
         time.sleep(0.001)
+    return stopped, True
+
+
+def thaw_children(stopped: set[int]) -> None:
+    """Let those go on that are still below this process."""
+    for pid in stopped.intersection(descendants(os.getpid())):
+        send(pid, signal.SIGCONT)

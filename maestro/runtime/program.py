@@ -12,6 +12,7 @@ import errno
 import fcntl
 import os
 import signal
+from pathlib import Path
 from typing import NamedTuple
 
 _PIPE_BYTES = 256 * 1024
@@ -82,16 +83,14 @@ def start(argv: list[str], env: dict[str, str], cwd: str, stdin: str | None) -> 
 
 
 def _found(name: str, path: str) -> str:
-    """The file that a shell would run for this name; the name itself where there is none, which then fails."""
+    """The file that a shell would run for this name. Raises FileNotFoundError where there is none."""
     if "/" in name:
         return name
-    candidates = [f"{folder or '.'}/{name}" for folder in path.split(":")]
-    runnable = [file for file in candidates if os.access(file, os.X_OK) and not _is_folder(file)]
-    return (runnable or [file for file in candidates if os.access(file, os.F_OK)] or [f"./{name}"])[0]
-
-
-def _is_folder(path: str) -> bool:
-    return os.stat(path).st_mode & 0o170000 == 0o040000
+    for folder in path.split(":"):
+        file = f"{folder or '.'}/{name}"
+        if os.access(file, os.X_OK) and Path(file).is_file():
+            return file
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
 
 def _widen(pipe: int) -> None:

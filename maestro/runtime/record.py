@@ -11,15 +11,19 @@ from maestro.runtime.spec import End, encode
 RECORD_NAME = "exit.json"
 
 
-def write_record(path: str, end: End) -> None:
-    """Put the record there, whole or not at all. Survives any crash but the machine's. Raises OSError."""
-    being_written = f"{path}.part"
-    fd = os.open(being_written, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+def write_file(path: str, content: bytes) -> None:
+    """Create or replace a small file of a run, for its owner only. Raises OSError."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
-        os.write(fd, encode(end._asdict()))
+        while content:
+            content = content[os.write(fd, content) :]
     finally:
         os.close(fd)
-    Path(being_written).rename(path)
+
+
+def write_record(path: str, end: End) -> None:
+    """Put the record there; half of one, which a crash may leave, is none to its reader. Raises OSError."""
+    write_file(path, encode(end._asdict()))
 
 
 def sync_record(path: str) -> None:
@@ -33,14 +37,11 @@ def sync_record(path: str) -> None:
 
 
 def read_record(folder: Path) -> End | None:
-    """How the attempt with this folder ended; None where its warden has not written that (it lives, or was killed).
-
-    Raises ValueError where the file is no record.
-    """
+    """How the attempt with this folder ended; None where no warden has written that: it lives, or was killed."""
     try:
         fields = json.loads((folder / RECORD_NAME).read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):
         return None
     if not isinstance(fields, dict) or "run" not in fields:
-        raise ValueError(f"{folder / RECORD_NAME} is no record of a run")
+        return None
     return End(**{name: fields[name] for name in End._fields if name in fields})

@@ -14,16 +14,16 @@ import functools
 import json
 import os
 import select
-import signal
 import socket
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from maestro.runtime import processes, seed
+from maestro.runtime import processes, program
 from maestro.runtime.claim import Claim, Holder, Identity
 from maestro.runtime.output import Log, Stream, Tail
-from maestro.runtime.record import sync_record, write_record
+from maestro.runtime.program import Unstartable
+from maestro.runtime.record import sync_record, write_file, write_record
 from maestro.runtime.spec import (
     ACK_WAIT_S,
     HOME_MARK,
@@ -41,13 +41,13 @@ from maestro.runtime.timing import Timing
 
 _CLAIM_RETRY_S = 0.01
 _TICK_S = 5.0  # orphans of the agent that have ended are reaped at least so often
-_LAST_CHUNKS_MAX = 64  # after the tree is dead a pipe holds less; more comes from a process outside it
 
 
 class Site(NamedTuple):
-    """Where a warden works: the boot, its worker, and the pipe that SIGCHLD makes readable."""
+    """Where a warden works: the boot, its own process, its worker's, and the pipe that SIGCHLD makes readable."""
 
     boot_id: str
+    warden: Identity
     worker: Identity
     wake: int
 
@@ -60,31 +60,14 @@ class Offer(NamedTuple):
     rest: bytes
 
 
-class Unstartable(Exception):
-    """The run cannot start, and nothing of it runs. retriable: it may well start later."""
-
-    def __init__(self, what: str, number: int | None, retriable: bool) -> None:
-        super().__init__(what)
-        self.what = what
-        self.number = number
-        self.retriable = retriable
-
-    @classmethod
-    def of(cls, what: str, error: OSError) -> Unstartable:
-        where = f"{what} {error.filename!r}" if error.filename else what
-        return cls(f"{where}: {error.strerror}", error.errno, error.errno in seed.RETRIABLE)
-
-
 class Run:
     """One run, once its spec is known: the agent, its output, its time, its end."""
 
-    def __init__(self, offer: Offer, site: Site, planted: seed.Seed | None) -> None:
-        """planted: the agent's process to be, None to make it when it is needed."""
+    def __init__(self, offer: Offer, site: Site) -> None:
         self._spec = offer.spec
         self._worker = offer.worker
         self._inbox = offer.rest
         self._site = site
-        self._seed = planted
         self._poll = select.poll()
         self._on: dict[int, Callable[[], None]] = {}
         self._timing = Timing()
@@ -93,12 +76,10 @@ class Run:
         self._log: Log | None = None
         self._tail = Tail(TAIL_BYTES)
         self._streams: list[Stream] = []
-        self._failure = b""
-        self._frozen: list[int] = []
-        self._growing = False
-        self._running_since: float | None = None
-        self._ended_at = 0.0
+        self._agent = 0
+        self._since = self._until = 0.0
         self._status: int | None = None
+        self._frozen: set[int] = set()
         self._over = self._acked = False
         self._fields: dict[str, Any] = {}
 
@@ -145,60 +126,43 @@ class Run:
                 self._claim = Claim(self._spec.lock)
                 self._claim_by = time.monotonic() + self._spec.lock_wait_s
         except OSError as error:
-            raise Unstartable.of("cannot open", error) from error
+            raise Unstartable.of(f"cannot open {error.filename!r}", error) from error
         self._take_workspace()
 
     def _take_workspace(self) -> None:
         """Start the agent once the workspace is ours; called again and again until then."""
         if self._claim is None or self._claim.take(self._site.boot_id):
             self._claim_by = None
-            self._launch()
+            self._start()
         elif self._claim_by is not None and time.monotonic() > self._claim_by:
             holder = self._claim.holder()
             self._claim.release(clean=False)
             self._claim = None
             whose = f" with run {holder.run}" if holder else ""
-            raise Unstartable(f"the workspace is busy{whose}", None, retriable=True)
+            raise Unstartable(f"the workspace is busy{whose}", retriable=True)
 
-    def _launch(self) -> None:
-        spec = self._spec
-        try:
-            planted = self._seed = self._seed or seed.plant()
-            if self._claim is not None:
-                me = Identity(os.getpid(), processes.start_time(os.getpid()))
-                agent = Identity(planted.pid, planted.start_time)
-                self._claim.record(Holder(spec.run, spec.home, self._site.boot_id, agent, me, self._site.worker))
-        except OSError as error:
-            raise Unstartable.of("cannot start a process", error) from error
+    def _start(self) -> None:
         assert self._log is not None
+        spec = self._spec
+        holder = Holder(spec.run, spec.home, self._site.boot_id, self._site.warden, self._site.worker)
+        if self._claim is not None:
+            self._claim.record(holder)
+        env = {**spec.env, RUN_MARK: spec.run, HOME_MARK: spec.home}
+        started = program.start(spec.argv, env, spec.cwd, spec.stdin)
+        self._since = time.monotonic()
+        self._timing.start(spec.timeout_s, spec.fence_s)
+        agent = Identity(started.pid, processes.start_time(started.pid))
+        self._agent = agent.pid
+        self._tell(Started(agent.pid, agent.start_time, self._site.warden.pid))
+        if self._claim is not None:
+            self._claim.record(holder._replace(agent=agent))
         tail = self._tail if spec.tail is not None else None
         self._streams = [
-            Stream(planted.take(planted.stdout), self._log, spec.redact, tail, spec.trace),
-            Stream(planted.take(planted.stderr), self._log, spec.redact),
+            Stream(started.stdout, self._log, spec.redact, tail, spec.trace),
+            Stream(started.stderr, self._log, spec.redact),
         ]
         for stream in self._streams:
             self._watch(stream.fd, functools.partial(self._drain, stream))
-        self._watch(planted.failure, self._hear_seed)
-        self._growing = True
-        env = {**spec.env, RUN_MARK: spec.run, HOME_MARK: spec.home}
-        seed.grow(planted, spec.argv, env, spec.cwd, spec.stdin)
-
-    def _hear_seed(self) -> None:
-        """The seed says why it did not start, or closes the pipe: it has become the program."""
-        assert self._seed is not None
-        chunk = os.read(self._seed.failure, 4096)
-        self._failure += chunk
-        if chunk:
-            return
-        self._unwatch(self._seed.failure)
-        self._growing = False
-        if self._failure:
-            what, number = seed.why(self._failure)
-            raise Unstartable(what, number, number in seed.RETRIABLE)
-        self._running_since = time.monotonic()
-        self._over = self._over or self._status is not None
-        self._timing.start(self._spec.timeout_s, self._spec.fence_s)
-        self._tell(Started(self._seed.pid, self._seed.start_time, os.getpid()))
 
     # ---- while it runs ----
 
@@ -214,10 +178,9 @@ class Run:
             os.read(self._site.wake, 4096)
         with contextlib.suppress(ChildProcessError):
             for pid, status in processes.reap():
-                if self._seed is not None and pid == self._seed.pid:
-                    self._status = status
-                    self._ended_at = time.monotonic()
-                    self._over = not self._growing  # else the seed has yet to be heard
+                if pid == self._agent:
+                    self._status, self._until = status, time.monotonic()
+                    self._over = True
 
     def _hear(self) -> None:
         try:
@@ -254,36 +217,26 @@ class Run:
 
     def _stop(self, reason: str, force: bool, grace_s: float | None) -> None:
         self._fields.setdefault("stopped", reason)
-        if force or self._running_since is None:
+        if force or not self._agent:
             self._over = True
-            return
-        if not self._timing.stopping:
-            self._signal_tree(self._spec.stop_signal)
-        self._timing.stop(self._spec.grace_s if grace_s is None else grace_s)
+        else:
+            self._ask_to_end(grace_s)
 
-    def _signal_tree(self, number: int) -> None:
-        """To each process once, never to a group and its members too: many agents take a second signal for `now`."""
-        assert self._seed is not None
-        if not processes.LINUX:
-            os.killpg(self._seed.pid, number)
-            return
-        tree = processes.descendants(os.getpid())
-        for pid in tree:
-            processes.send(pid, number)
-        for pid in tree:  # who stands still hears nothing
-            processes.send(pid, signal.SIGCONT)
+    def _ask_to_end(self, grace_s: float | None) -> None:
+        if not self._timing.stopping:
+            processes.signal_children(self._spec.stop_signal, self._agent)
+        self._timing.stop(self._spec.grace_s if grace_s is None else grace_s)
 
     def _freeze(self) -> None:
         self._timing.freeze()
         stopped, complete = processes.freeze_children()
-        self._frozen += stopped
+        self._frozen |= stopped
         self._tell(Frozen(complete, len(self._frozen)))
 
     def _thaw(self) -> None:
         self._timing.thaw()
-        for pid in set(processes.descendants(os.getpid())).intersection(self._frozen):
-            processes.send(pid, signal.SIGCONT)
-        self._frozen = []
+        processes.thaw_children(self._frozen)
+        self._frozen = set()
         self._tell(Thawed())
 
     def _mind_time(self) -> None:
@@ -294,8 +247,7 @@ class Run:
         match self._timing.due():
             case "timeout":
                 self._fields["timed_out"] = True
-                self._signal_tree(self._spec.stop_signal)
-                self._timing.stop(self._spec.grace_s)
+                self._ask_to_end(None)
             case "fence":
                 self._fields.setdefault("stopped", "fenced")
                 self._over = True
@@ -306,72 +258,50 @@ class Run:
 
     def _finish(self) -> None:
         """Kill what is left, let the workspace go, then say and write how it ended."""
-        leftovers = self._end_tree()
+        leftovers = self._end_tree() if self._agent else 0
         for stream in self._streams:
-            chunks = 0
-            while stream.open and stream.drain() and chunks < _LAST_CHUNKS_MAX:
-                chunks += 1
-            stream.close()
+            stream.finish()
         end = self._judge(leftovers)
         if self._log is not None:
             self._log.close()
         if self._spec.tail is not None and (tail := self._tail.value()):
             with contextlib.suppress(OSError):  # a full disk costs the tail, not the end
-                _write(self._spec.tail, tail)
+                write_file(self._spec.tail, tail)
         if self._claim is not None:
             self._claim.release(clean=True)
         self._tell(end)
-        self._write_down(end)
+        with contextlib.suppress(OSError):  # a full disk: the worker has been told, and nobody else can be
+            write_record(self._spec.record, end)
+            if end.worker_gone or not self._wait_for_ack():
+                sync_record(self._spec.record)
 
     def _end_tree(self) -> int:
         """Returns how many processes outlived an agent that ended by itself."""
-        if self._seed is None:
-            return 0
-        self._seed.close()
         by_itself = self._status is not None
-        killed, status = processes.kill_children(self._seed.pid)
+        killed, status = processes.kill_children(self._agent)
         if by_itself:
             return killed
-        self._status, self._ended_at = status, time.monotonic()
+        self._status, self._until = status, time.monotonic()
         return 0
 
     def _judge(self, leftovers: int) -> End:
-        ran = self._running_since is not None and self._status is not None
-        code = os.waitstatus_to_exitcode(self._status) if ran and self._status is not None else None
+        code = 0 if self._status is None else os.waitstatus_to_exitcode(self._status)
         return End(
             run=self._spec.run,
             token=self._spec.token,
-            exit_code=code if code is not None and code >= 0 else None,
-            signal=-code if code is not None and code < 0 else None,
-            duration_ms=int((self._ended_at - self._running_since) * 1000) if self._running_since is not None else 0,
+            exit_code=None if self._status is None or code < 0 else code,
+            signal=-code if code < 0 else None,
+            duration_ms=int((self._until - self._since) * 1000),
             output_bytes=sum(stream.bytes for stream in self._streams),
             truncated=self._log is not None and self._log.truncated,
             leftovers=leftovers,
             **self._fields,
         )
 
-    def _write_down(self, end: End) -> None:
-        with contextlib.suppress(OSError):  # a full disk: the worker has been told, and nobody else can be
-            write_record(self._spec.record, end)
-            if end.worker_gone or not self._wait_for_ack():
-                sync_record(self._spec.record)
-
     def _wait_for_ack(self) -> bool:
         """Whether the worker says in time that the end is in the log."""
         deadline = time.monotonic() + ACK_WAIT_S
-        with contextlib.suppress(OSError):
-            while not self._acked and (left := deadline - time.monotonic()) > 0:
-                self._worker.settimeout(left)
-                self._hear()
-                if self._fields.get("worker_gone"):
-                    break
+        while not self._acked and "worker_gone" not in self._fields and (left := deadline - time.monotonic()) > 0:
+            self._worker.settimeout(left)
+            self._hear()
         return self._acked
-
-
-def _write(path: str, content: bytes) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        while content:
-            content = content[os.write(fd, content) :]
-    finally:
-        os.close(fd)
