@@ -129,9 +129,8 @@ def test_what_a_newcomer_runs_can_be_run(script: str) -> None:
 
 
 def lines(node: Function) -> int:
-    """The lines of a function, its docstring and decorators counted."""
-    first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
-    return (node.end_lineno or node.lineno) - first + 1
+    """The lines of a function, its docstring counted, its decorators not."""
+    return (node.end_lineno or node.lineno) - node.lineno + 1
 
 
 def parameters(node: Function) -> int:
