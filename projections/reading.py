@@ -136,6 +136,10 @@ class Views:
         found: Listed[StateKey] = self._list(state.NAME, query)
         return Listed([row for row in found.rows if not row.expired(now)], found.checkpoint, found.total)
 
+    def state_expired(self, now: int, limit: int) -> Listed[StateKey]:
+        """Keys that have outlived their time at `now` and still are rows, the longest dead first."""
+        return self._list(state.NAME, PageQuery(state.NAME, "expires", 0, limit, newest=False, max_score=now))
+
     # ---- one call each ----
 
     def _list(self, view: str, query: PageQuery) -> Listed[Any]:

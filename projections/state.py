@@ -1,7 +1,8 @@
 """The view `state`: the shared keys of the line, row id = key.
 
 A key that has outlived its time stays a row until its `state.deleted`; readers hide it by `expires_at`, so that
-the fold depends on nothing but the log. Indexes: `all`, by position; `name`, all at score 0, for prefixes.
+the fold depends on nothing but the log. Indexes: `all`, by position; `name`, all at score 0, for prefixes;
+`expires`, by the time when it ends, for the sweep.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ def apply(rows: MutableMapping[str, StateKey], event: e.Event) -> None:
 
 def indexes(row: StateKey) -> dict[str, int]:
     """The indexes that the row stands in, with its score in each."""
-    return {"all": row.version, "name": 0}
+    scores = {"all": row.version, "name": 0}
+    return scores | {"expires": row.expires_at} if row.expires_at else scores
 
 
 def decode(_row_id: str, data: bytes) -> StateKey:

@@ -75,6 +75,7 @@ class Context:
         self.daemon: Daemon | None = None
         self.handlers: dict[type[p.Command], Handler] = {}
         self.stop_store = False
+        self.store_away = False
         self._told_stale = ""
 
     @property

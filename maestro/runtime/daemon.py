@@ -36,6 +36,8 @@ from maestro.runtime.opening import open_context
 from maestro.runtime.recovery import recover
 from maestro.runtime.scheduling import LEASE, Scheduler
 from maestro.runtime.sockets import listen_admin
+from maestro.runtime.storekeeping import keep_store
+from maestro.runtime.tidying import tidy
 from maestro.runtime.worker import Worker
 from maestro.store import server
 from projections.projector import Projector
@@ -165,6 +167,8 @@ async def _live(daemon: NodeDaemon, launcher: Launcher, clock: Clock, incarnatio
         nursery.start_soon(scheduler.run)
         nursery.start_soon(daemon.worker.run)
         nursery.start_soon(health.run)
+        nursery.start_soon(keep_store, context, daemon.worker)
+        nursery.start_soon(tidy, context, follower, scheduler)
         nursery.start_soon(_keep_warm, context)
         nursery.start_soon(_watch_lineage, context)
         nursery.start_soon(_listen_signals, daemon)
@@ -215,6 +219,7 @@ async def _keep_warm(context: Context) -> None:
         try:
             await context.gateway.call(projector.catch_up)
         except MaestroError as error:
+            context.store_away = True
             log.warning("views: %s", error.line())
         await trio.sleep(WARM_EVERY_S)
 

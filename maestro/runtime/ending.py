@@ -7,6 +7,7 @@ from pathlib import Path
 
 from maestro.agents import outcome
 from maestro.agents.definitions import Definition
+from maestro.model.agent import Agent
 from maestro.model.events import RunEnded
 from maestro.model.task import Run
 from maestro.runtime.context import RESULT_INLINE_BYTES_MAX, Context
@@ -39,11 +40,9 @@ def facts(end: End, folder: RunFolder, timeout_s: float, lost: str | None = None
     )
 
 
-async def ended(
-    context: Context, task: str, run: Run, definition: Definition, seen: outcome.End, end: End, now: int
-) -> RunEnded:
-    """The event. now: server ms; when the next attempt may start is chosen here, by backoff with jitter."""
-    verdict = outcome.judge(definition, seen)
+async def ended(context: Context, run: Run, agent: Agent, seen: outcome.End, end: End) -> RunEnded:
+    """The event. When the next attempt may start is chosen here, by backoff with jitter."""
+    verdict = outcome.judge(Definition.from_dict(agent.definition), seen)
     evidence = verdict.evidence
     if end.leftovers:
         evidence += f"; {end.leftovers} processes that it left behind were killed"
@@ -52,8 +51,8 @@ async def ended(
     kind = "lost" if verdict.transient or (end.retriable and end.spawn_error) else verdict.outcome
     return RunEnded(
         run=run.id,
-        task=task,
-        agent=run.agent,
+        task=run.id.rpartition("-")[0],
+        agent=agent.id,
         outcome=kind,
         exit_code=verdict.exit_code,
         signal=verdict.signal,
@@ -62,7 +61,7 @@ async def ended(
         result=await context.keep(verdict.result, RESULT_INLINE_BYTES_MAX),
         duration_ms=end.duration_ms,
         output_bytes=end.output_bytes,
-        retry_at=None if kind == "ok" else now + backoff_ms(kind, run.attempt),
+        retry_at=None if kind == "ok" else await context.now() + backoff_ms(kind, run.attempt),
     )
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from maestro.agents.definitions import Definition
 from maestro.model.events import NewEvent
 from maestro.model.task import Run, Task
 from maestro.runtime.context import Context
@@ -35,9 +34,7 @@ async def _end(context: Context, follower: Follower, task: Task, run: Run) -> No
     end = _record(folder.record, run)
     lost = "the daemon of its node ended" if end is None or end.worker_gone or end.lost else None
     end = end or End(run.id, run.token, lost=True)
-    seen = facts(end, folder, run.timeout_s, lost)
-    now = await context.now()
-    fact = await ended(context, task.id, run, Definition.from_dict(agent.definition), seen, end, now)
+    fact = await ended(context, run, agent, facts(end, folder, run.timeout_s, lost), end)
     event = NewEvent(f"run:{run.id}", fact, run.version)
     result = await context.gateway.append(Append((event,), f"worker:{context.node}", str(run.token)))
     kept = isinstance(result, Committed)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from maestro.agents.definitions import Definition
 from maestro.model.agent import Agent
 from maestro.model.errors import MaestroError
 from maestro.model.events import AnyFact, NewEvent, RunEnded, RunStarted, TaskDispatched
@@ -75,7 +74,7 @@ class Running:
             end = await self._serve_and_watch(await prepared.spec())
         except MaestroError as error:
             end = End(run.id, run.token, spawn_error=error.line())
-        await self._finish(task, run, Definition.from_dict(agent.definition), folder, end)
+        await self._finish(run, agent, folder, end)
 
     async def _dispatched(self, task: Task) -> TaskDispatched:
         context = self.worker.context
@@ -104,10 +103,8 @@ class Running:
         assert process.end is not None
         return process.end
 
-    async def _finish(self, task: Task, run: Run, definition: Definition, folder: RunFolder, end: End) -> None:
-        seen = facts(end, folder, run.timeout_s, self._lost)
-        now = self.worker.clock.now()
-        fact = await ended(self.worker.context, task.id, run, definition, seen, end, now)
+    async def _finish(self, run: Run, agent: Agent, folder: RunFolder, end: End) -> None:
+        fact = await ended(self.worker.context, run, agent, facts(end, folder, run.timeout_s, self._lost), end)
         await self._append(fact)
         if self.process is not None:
             self.process.ack()

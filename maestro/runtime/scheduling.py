@@ -8,6 +8,7 @@ from __future__ import annotations
 import trio
 
 from maestro.model.errors import StoreAway
+from maestro.model.node import Node, decide_lost
 from maestro.model.schedule import Decision, decide, next_due
 from maestro.runtime.clock import Clock
 from maestro.runtime.follower import Follower
@@ -20,6 +21,8 @@ LEASE_TTL_MS = 6000
 RENEW_EVERY_S = 1.5
 IDLE_S_MAX = 5.0
 HINTS_EVERY_S = 5.0
+NODES_EVERY_S = 2.0
+NODE_GRACE_MS = 15_000
 
 
 class Scheduler:
@@ -42,6 +45,7 @@ class Scheduler:
                     self.leading = True
                     nursery.start_soon(self._lead)
                     nursery.start_soon(self._keep_hints)
+                    nursery.start_soon(self._watch_nodes)
                 self.leading = False
             await trio.sleep(RENEW_EVERY_S)
 
@@ -125,3 +129,23 @@ class Scheduler:
         if again:
             log.info("putting %d work hints again", len(again))
             await self._gateway.call(self._store.work.put, again)
+
+    async def _watch_nodes(self) -> None:
+        """A node whose lease has run out is lost; one that joined just now has not taken its lease yet."""
+        while not self._follower.stopped:
+            await trio.sleep(NODES_EVERY_S)
+            try:
+                for node in list(self._follower.plan.nodes.values()):
+                    if node.status == "up" and self._clock.now() - node.changed_at > NODE_GRACE_MS:
+                        await self._check_node(node)
+            except StoreAway as error:
+                log.warning("node leases: %s", error.line())
+
+    async def _check_node(self, node: Node) -> None:
+        holder = await self._gateway.call(self._store.work.lease_holder, f"node:{node.id}")
+        if holder is not None:
+            return
+        log.warning("node %s is lost: its lease ran out", node.id)
+        events = tuple(decide_lost(node, "its lease ran out"))
+        fence = Fence(LEASE, self._holder)
+        await self._gateway.append(Append(events, f"scheduler:{self._holder}", f"lease:{node.incarnation}", (), fence))

@@ -21,6 +21,7 @@ from maestro.model.ids import shown
 from maestro.runtime import protocol as p
 from maestro.runtime.context import Call, Context
 from maestro.runtime.handlers.nodes import resume
+from maestro.runtime.handlers import tasks
 from maestro.runtime.handlers.registering import bind, caller_settings, resolve_type
 from maestro.runtime.rows import Row, agent_row
 from maestro.runtime.server import Handler
@@ -210,7 +211,7 @@ async def logs(call: Call, command: p.AgentLogs) -> p.Done:
     context = call.context
     agent = await find(context, command.id)
     task_id = agent.task or agent.last_task
-    task = await context.row(context.views.task, task_id) if task_id else None
+    task = await tasks.find(context, task_id) if task_id else None
     runs = [run.id for slot in task.slots for run in slot.runs if run.agent == agent.id] if task else []
     if not runs:
         raise NotFound(f"agent {agent.id} has not run yet", mend=f"task dispatch <prompt> --to {agent.id}")

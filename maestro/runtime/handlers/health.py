@@ -9,6 +9,7 @@ import trio
 from maestro.runtime import protocol as p
 from maestro.runtime.checks import Check, heartbeat_check, local_checks
 from maestro.runtime.context import Call
+from maestro.runtime.handlers import tasks
 from maestro.runtime.handlers.agents import find
 from maestro.runtime.rows import Row, when
 from maestro.runtime.server import Handler
@@ -53,7 +54,7 @@ async def health(call: Call, command: p.AgentHealth) -> p.Done:
 
 async def _log(call: Call, task_id: str, agent: str, lines: int) -> list[str]:
     context = call.context
-    task = await context.row(context.views.task, task_id) if task_id else None
+    task = await tasks.find(context, task_id) if task_id else None
     runs = [run for slot in task.slots for run in slot.runs if run.agent == agent and run.folder] if task else []
     if not runs or runs[-1].node != context.node or lines <= 0:
         return []

@@ -1,0 +1,58 @@
+"""The daemon's housekeeping: state keys that have outlived their time, old run folders, blobs that nothing names."""
+
+from __future__ import annotations
+
+import trio
+
+from maestro.model.errors import MaestroError
+from maestro.model.events import NewEvent, StateDeleted
+from maestro.runtime.context import Context
+from maestro.runtime.follower import Follower
+from maestro.runtime.logs import log
+from maestro.runtime.scheduling import Scheduler
+from maestro.workspaces import cleaning
+from replayers.blobs import named
+
+SWEEP_EVERY_S = 60.0
+DAY_S = 86_400.0
+BLOB_AGE_MS = 24 * 3600 * 1000
+SWEPT_MAX = 1000
+
+
+async def tidy(context: Context, follower: Follower, scheduler: Scheduler) -> None:
+    """Runs in every daemon: each cleans its own folders, the leader what all share."""
+    cleaned_at = -DAY_S
+    while True:
+        try:
+            if scheduler.leading:
+                await _sweep_state(context)
+            if trio.current_time() - cleaned_at >= DAY_S:
+                cleaned_at = trio.current_time()
+                await _clean(context, follower, scheduler.leading)
+        except MaestroError as error:
+            log.warning("housekeeping: %s", error.line())
+        await trio.sleep(SWEEP_EVERY_S)
+
+
+async def _sweep_state(context: Context) -> None:
+    """Readers hide a key from the moment on that it expires; here its row goes too."""
+    now = await context.now()
+    rows = await context.rows(context.views.state_expired, now, SWEPT_MAX)
+    floor = await context.floor()
+    for row in rows:
+        event = NewEvent(f"state:{row.key}", StateDeleted(row.key, "expired"), max(row.version, floor))
+        await context.append([event], f"tidy:{context.node}", f"expired:{row.version}")
+
+
+async def _clean(context: Context, follower: Follower, leading: bool) -> None:
+    settings = context.settings
+    busy = frozenset(follower.plan.tasks)
+    days = settings.snapshot_retention_days
+    removed = await trio.to_thread.run_sync(cleaning.clean_expired, settings.workspace_root, days, busy)
+    if removed:
+        log.info("removed %d run folders older than %d days", len(removed), days)
+    if leading:
+        keep = await trio.to_thread.run_sync(named, context.store)
+        count = await context.gateway.call(context.store.blobs.collect, keep, BLOB_AGE_MS)
+        if count:
+            log.info("removed %d blobs that no event names", count)

@@ -1,0 +1,37 @@
+"""Which blobs the log names: what a collection must keep."""
+
+from __future__ import annotations
+
+import msgspec
+
+from maestro.model.events import BlobRef, Event, RunEnded, StateSet, TaskDispatched, Text
+from maestro.store.contract import Store
+
+
+def named(store: Store) -> frozenset[str]:
+    """SHA-256 of every blob that some event names. Reads the whole log."""
+    found: set[str] = set()
+    for events in store.log.scan(0, store.log.head().seq):
+        for event in events:
+            found.update(_of(event))
+    return frozenset(found)
+
+
+def _of(event: Event) -> list[str]:
+    match event.fact:
+        case TaskDispatched(prompt=text) | RunEnded(result=text) | StateSet(value=text):
+            return _in_text(text)
+    return []
+
+
+def _in_text(text: Text) -> list[str]:
+    """The blob of a text; a task's result for several agents is JSON that may name blobs inside."""
+    if isinstance(text, BlobRef):
+        return [text.blob]
+    if '"blob"' not in text:
+        return []
+    try:
+        parts = msgspec.json.decode(text, type=dict[str, Text])
+    except msgspec.DecodeError:
+        return []
+    return [part.blob for part in parts.values() if isinstance(part, BlobRef)]
