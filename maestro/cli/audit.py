@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,14 +13,30 @@ from maestro.runtime import protocol as p
 
 app = typer.Typer()
 
+WHAT_CHARS_MAX = 100
+TELLING = ("status", "outcome", "exit_code", "reason", "agent", "node", "role", "workspace", "title", "value")
+
+
+def _what(data: dict[str, Any]) -> str:
+    """What a fact says beyond its subject, shortened: no definitions, prompts or ids that the subject holds."""
+    said = [f"{key}={data[key]}" for key in TELLING if data.get(key) not in (None, "")]
+    line = " ".join(said)
+    return line if len(line) <= WHAT_CHARS_MAX else line[: WHAT_CHARS_MAX - 1] + "…"
+
+
+def _actor(actor: str) -> str:
+    """Who it was, without the number of its incarnation."""
+    return ":".join(actor.split(":")[:2])
+
+
 AUDIT = (
     Column("seq", "SEQ"),
-    Column("at", "AT"),
+    Column("time", "TIME"),
     Column("type", "EVENT"),
     Column("subject", "SUBJECT"),
-    Column("actor", "ACTOR"),
-    Column("cause", "CAUSE"),
-    Column("text", "WHAT"),
+    Column("actor", "BY", _actor),
+    Column("data", "WHAT", _what),
+    Column("because", "BECAUSE OF"),
 )
 
 

@@ -16,7 +16,7 @@ app = typer.Typer(name="events", help="The log as a stream for others.")
 
 EVENTS = (
     Column("seq", "SEQ"),
-    Column("at", "AT"),
+    Column("time", "TIME"),
     Column("type", "EVENT"),
     Column("subject", "SUBJECT"),
     Column("actor", "ACTOR"),
@@ -66,7 +66,7 @@ def export(
 @app.command("schema", epilog=examples("maestro events schema > events.schema.json"))
 def schema() -> int:
     """The JSON Schema of all events."""
-    from maestro.model.schema import events_schema
+    from replayers.schema import schema as published
 
-    printing.write_json(events_schema())
+    printing.write_json(published())
     return 0

@@ -13,7 +13,7 @@ from maestro.runtime import protocol as p
 
 app = typer.Typer(name="replay", help="Fold the log again: verify, rebuild, look back.")
 
-VIEWS = (Column("view", "VIEW"), Column("rows", "ROWS"), Column("digest", "DIGEST"), Column("ok", "OK"))
+VIEWS = (Column("view", "VIEW"), Column("digest", "DIGEST"))
 CHANGES = (
     Column("view", "VIEW"),
     Column("row", "ROW"),
