@@ -74,10 +74,10 @@ def demo() -> int:
     try:
         _prepare(place)
         _tell(story)
-        story.say("That was Maestro. Next: `maestro agent assign --help` and `maestro task dispatch --help`")
-        return 0
     finally:
         _leave(story)
+    story.say("That was Maestro. Next: `maestro agent assign --help` and `maestro task dispatch --help`")
+    return 0
 
 
 def _prepare(place: Path) -> None:

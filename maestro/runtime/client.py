@@ -8,6 +8,7 @@ Inside a run only the run's own socket is used.
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
 import sys
@@ -31,6 +32,7 @@ Show = Callable[[p.Note | p.Item | p.Output], None]
 ANSWER_S_MAX = 10.0
 """How long a daemon may take to greet; one that is stopped or stuck is not waited for longer."""
 SKEW_POLL_S = 0.3
+END_S_MAX = 60.0
 INSIDE_RUN: tuple[type[p.Command], ...] = (p.StateSet, p.StateGet, p.StateList, p.StateDelete)
 ONE_SERVER: tuple[type[p.Command], ...] = (*p.NEEDS_NODE, p.Shutdown, p.RedisFlush)
 """Commands that wait for a daemon of another build to give way, rather than act beside it."""
@@ -51,7 +53,11 @@ def execute(command: p.Command, settings: Settings, show: Show) -> p.Done | p.Fa
     with connected as link:
         for notice in link.welcome.notices:
             show(p.Note(notice, "warn"))
-        return _converse(link, message, show)
+        server = _Process(link.sock) if isinstance(command, p.Shutdown) and link.server is None else None
+        end = _converse(link, message, show)
+    if server is not None and isinstance(end, p.Done):
+        server.wait()
+    return end
 
 
 def ask_daemon(command: p.Command, settings: Settings) -> list[p.Item] | None:
@@ -106,6 +112,23 @@ class InProcess:
     def join(self) -> None:
         """Wait until the server has let go of its store."""
         self._thread.join(ANSWER_S_MAX)
+
+
+class _Process:
+    """The process at the other end of a socket, known by a descriptor and not by a number that may be given again."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._descriptor: int | None = None
+        if sys.platform == "linux":
+            credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+            with suppress(OSError):
+                self._descriptor = os.pidfd_open(int.from_bytes(credentials[:4], sys.byteorder))
+
+    def wait(self) -> None:
+        """Until it has ended, END_S_MAX at most: after `shutdown` nothing of the daemon or its store is left."""
+        if self._descriptor is not None:
+            select.select([self._descriptor], [], [], END_S_MAX)
+            os.close(self._descriptor)
 
 
 class _Interrupts:
