@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import fcntl
 import os
 import socket
 import subprocess
@@ -15,7 +14,6 @@ from maestro.config import Settings, socket_path
 from maestro.model.errors import MaestroError, StoreAway, TimedOut
 
 START_S_MAX = 60.0
-END_S_MAX = 60.0
 POLL_S = 0.01
 
 
@@ -61,24 +59,6 @@ def start_daemon(settings: Settings) -> int:
     raise TimedOut(f"the daemon did not answer within {START_S_MAX:.0f} s", str(log_path))
 
 
-def wait_until_gone(home: Path) -> None:
-    """Wait for the daemon of this home, and its embedded store, to end: it holds its lock until then.
-
-    Raises TimedOut after END_S_MAX seconds.
-    """
-    deadline = time.monotonic() + END_S_MAX
-    with (home / "daemon.lock").open("a+") as lock:
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                return
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    what = f"the daemon has not ended after {END_S_MAX:.0f} s"
-                    raise TimedOut(what, str(home / "daemon.log")) from None
-            time.sleep(POLL_S)
-
-
 ALREADY_RUNNING = 4
 """Exit code of a daemon that finds this node's lock held."""
 
@@ -90,24 +70,3 @@ def _why(log_path: Path, offset: int, code: int) -> MaestroError:
     what = f"the daemon ended at once with exit code {code}" + (f": {lines[-1]}" if lines else "")
     kind = StoreAway if code == StoreAway.exit_code else MaestroError
     return kind(what, str(log_path))
-
-
-def wait_until_gone(settings: Settings, wait_s: float = 60.0) -> None:
-    """Return when this node's daemon has let go of its lock: it, its runs and its embedded store have ended.
-
-    Raises TimedOut after wait_s seconds.
-    """
-    try:
-        lock = (settings.home / "daemon.lock").open("a+")
-    except FileNotFoundError:
-        return
-    deadline = time.monotonic() + wait_s
-    with lock:
-        while time.monotonic() < deadline:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                time.sleep(POLL_S)
-            else:
-                return
-    raise TimedOut(f"the daemon has not ended within {wait_s:.0f} s", str(settings.home / "daemon.log"))
