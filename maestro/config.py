@@ -74,7 +74,10 @@ class _Reader:
         home = self.env.get("HOME", "")
         if home.startswith("/"):
             return Path(home)
-        return Path("~").expanduser()
+        try:
+            return Path("~").expanduser()
+        except RuntimeError:
+            raise Invalid("this user has no home folder", "HOME", "set HOME") from None
 
     def _xdg(self, variable: str, below_home: str) -> Path:
         named = self.env.get(variable, "")
@@ -93,7 +96,10 @@ class _Reader:
         if text == "~" or text.startswith("~/"):
             text = f"{self.user_home()}{text[1:]}"
         if not text.startswith("/"):
-            text = f"{self.cwd or Path.cwd()}/{text}"
+            try:
+                text = f"{self.cwd or Path.cwd()}/{text}"
+            except FileNotFoundError:
+                raise ValueError("is relative to a folder that is gone; name an absolute path") from None
         return Path(os.path.normpath(text))
 
     def binary(self, text: str) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from maestro.model.errors import Invalid, Refused
 
 SOCKET_PATH_BYTES_MAX = 107 if sys.platform == "linux" else 103
+SHORT_PARENT = Path("/tmp")
 
 
 def private_folder(path: Path, name: str, *, tighten: bool = False) -> Path:
@@ -58,7 +59,7 @@ def socket_path(home: Path, name: str) -> Path:
     path = home / name
     if len(os.fsencode(path)) <= SOCKET_PATH_BYTES_MAX:
         return path
-    owned = private_folder(Path(f"/tmp/maestro-{os.geteuid()}"), "short socket folder", tighten=True)
+    owned = private_folder(SHORT_PARENT / f"maestro-{os.geteuid()}", "short socket folder", tighten=True)
     short = private_folder(
         owned / hashlib.sha256(os.fsencode(home)).hexdigest()[:16], "short socket folder", tighten=True
     )

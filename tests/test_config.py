@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from maestro import config
+from maestro import config, folders
 from maestro.folders import SOCKET_PATH_BYTES_MAX, private_folder, socket_path
 from maestro.model.errors import Invalid, Refused
 
@@ -286,6 +286,26 @@ def test_a_long_home_has_short_sockets_of_its_own_the_same_for_every_process(tmp
     assert path.parent.parent.stat().st_mode & 0o777 == 0o700
     path.parent.rmdir()
     other.rmdir()
+
+
+def test_a_short_socket_folder_that_somebody_else_made_first_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folders, "SHORT_PARENT", tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / f"maestro-{os.geteuid()}").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(Refused, match="symlink"):
+        socket_path(tmp_path / ("long-" * 30), "daemon.sock")
+
+
+def test_a_relative_path_from_a_folder_that_is_gone_is_told(env: dict[str, str], tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    code = (
+        "import os; os.rmdir(os.getcwd()); from maestro import config; config.load({'HOME': '/', 'MAESTRO_HOME': 'x'})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=gone, capture_output=True, text=True)
+    assert "MAESTRO_HOME: 'x' is relative to a folder that is gone; name an absolute path" in done.stderr
 
 
 def test_settings_cost_a_command_neither_redis_nor_trio() -> None:

@@ -37,6 +37,7 @@ def disk_state(home: Path) -> DiskState:
 
 def free_ballast(home: Path) -> bool:
     """Give the reserve back to the disk; False when it was spent already."""
+    _file(home).with_suffix(".part").unlink(missing_ok=True)
     try:
         _file(home).unlink()
     except FileNotFoundError:
@@ -51,9 +52,9 @@ def restore_ballast(home: Path) -> bool:
         return True
     if state.free_bytes < BALLAST_BYTES + 2 * state.low_water_bytes:
         return False
-    part = _file(home).with_suffix(f".{os.getpid()}")
+    part = _file(home).with_suffix(".part")  # one name, so that a try that was killed leaves no second one
     try:
-        descriptor = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        descriptor = os.open(part, os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW, 0o600)
         try:
             _allocate(descriptor)
         finally:

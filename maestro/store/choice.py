@@ -6,21 +6,22 @@ the embedded one. A recorded server that is away is an error and not a reason to
 
 from __future__ import annotations
 
-import fcntl
 import os
+import time
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
 from maestro.config import Settings, open_home, redact
-from maestro.model.errors import Invalid
+from maestro.model.errors import Invalid, StoreAway
 from maestro.store import server
 from maestro.store.resp import ErrorReply, dial
 from maestro.store.safety import checks, gather
 
 LOCAL_URL = "redis://localhost:6379"
 PROBE_S_MAX = 0.5
+LOADING_S_MAX = 30.0
 
 
 class Choice(msgspec.Struct, frozen=True):
@@ -48,17 +49,11 @@ def choose(settings: Settings, local_url: str = LOCAL_URL) -> Choice:
     if known is not None:
         return known
     path = open_home(settings) / "store.json"
-    descriptor = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)  # held for one probe at most
-        known = recorded(settings)
-        if known is None:
-            _write(path, _decide(settings.home, local_url))
-            known = recorded(settings)
-    finally:
-        os.close(descriptor)
-    assert known is not None
-    return known
+        _record_first(path, _decide(settings.home, local_url))
+    except OSError as failure:
+        raise StoreAway(f"the choice of the store cannot be recorded: {failure.strerror}", str(path)) from None
+    return choose(settings, local_url)
 
 
 def recorded(settings: Settings) -> Choice | None:
@@ -92,25 +87,33 @@ def _decide(home: Path, local_url: str) -> _Record:
 
 
 def _unusable(url: str) -> str:
-    """Why a server found at a usual place is not to be used, "" if it may be."""
+    """Why a server found at a usual place is not to be used, "" if it may be. Waits while it loads its data."""
+    deadline = time.monotonic() + LOADING_S_MAX
     try:
         with dial(url, PROBE_S_MAX) as wire:
-            found = checks(gather(wire.call), "server")
+            while (facts := gather(wire.call))["loading"] != "0" and time.monotonic() < deadline:
+                time.sleep(0.05)
     except ErrorReply as refused:
         return f"answers {refused}"
     except OSError as away:
         return f"no answer ({away.strerror or away})"
-    return "; ".join(check.detail for check in found if not check.ok and check.level == "refuse")
+    return "; ".join(check.detail for check in checks(facts, "server") if not check.ok and check.level == "refuse")
 
 
-def _write(path: Path, record: _Record) -> None:
-    part = path.with_suffix(".part")
+def _record_first(path: Path, record: _Record) -> None:
+    """Write the record unless another process was first: a hard link never replaces a file."""
+    part = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(msgspec.json.encode(record) + b"\n")
         file.flush()
         os.fsync(file.fileno())
-    part.rename(path)
+    try:
+        path.hardlink_to(part)
+    except FileExistsError:
+        pass
+    finally:
+        part.unlink()
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(folder)

@@ -86,7 +86,9 @@ def checks(facts: Mapping[str, str], kind: Kind = "set") -> list[Check]:
     """
     if facts.get("server") == "memory":
         return []
-    found = [_version(facts), _role(facts), _loading(facts), _eviction(facts), _aof(facts, kind)]
+    found = [_version(facts), _role(facts), _loading(facts), _eviction(facts)]
+    if facts.get("loading", "0") == "0":  # until then it says that its AOF is off
+        found.append(_aof(facts, kind))
     found += [_fsync(facts)] if facts.get("aof") == "on" else []
     found += [_memory(facts), _replicas(facts)]
     found += [_cluster(facts)] if facts.get("mode") == "cluster" else []

@@ -22,13 +22,14 @@ import msgspec
 
 from maestro.folders import private_folder, socket_path
 from maestro.model.errors import MaestroError, StoreAway, StoreUnsafe
-from maestro.store.ballast import free_ballast, restore_ballast
+from maestro.store.ballast import disk_state, free_ballast, restore_ballast
 from maestro.store.binary import find_binary
 from maestro.store.resp import ErrorReply, dial_unix
 
 START_S_MAX = 60.0
 STOP_S_MAX = 30.0
 LOG_BYTES_MAX = 1024 * 1024
+FULL_BYTES_MAX = 16 * 1024 * 1024
 _PAUSE_S_MIN, _PAUSE_S_MAX = 0.001, 0.02
 _DISK_FULL = ("No space left", "Can't recover from AOF write error")
 
@@ -109,7 +110,7 @@ def stop(home: Path, wait_s: float = STOP_S_MAX) -> bool:
 
 
 def answers(home: Path, timeout_s: float = 1.0) -> bool:
-    """Whether the embedded server of this home runs and answers. Starts nothing and makes no folder."""
+    """Whether the embedded server of this home runs and answers. Starts nothing."""
     return _pulse(socket_path(home, "store/store.sock"), timeout_s) == "up"
 
 
@@ -150,11 +151,7 @@ def _start_where_free(at: Place, fsync: str, binary: Path | None, starts: list[i
 
 
 def _start(at: Place, data_lock: int, fsync: str, binary: Path | None) -> int:
-    at.data.mkdir(mode=0o700, exist_ok=True)
-    if at.log.exists() and at.log.stat().st_size > LOG_BYTES_MAX:
-        at.log.rename(at.log.with_suffix(".log.1"))
-    logged = at.log.stat().st_size if at.log.exists() else 0
-    at.socket.unlink(missing_ok=True)
+    """Start it with the lock; where its part of the log begins. Raises `StoreAway`."""
     # fmt: off
     command = [
         str(binary or find_binary()), "--port", "0", "--unixsocket", str(at.socket), "--unixsocketperm", "700",
@@ -163,10 +160,18 @@ def _start(at: Place, data_lock: int, fsync: str, binary: Path | None) -> int:
         "--daemonize", "yes", "--pidfile", str(at.pid), "--logfile", str(at.log),
     ]
     # fmt: on
+    # Its life is long: none of the caller's secrets, nor marks of a run, may stay in its environment.
+    env = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "TZ") if name in os.environ}
     try:
+        at.data.mkdir(mode=0o700, exist_ok=True)
+        if at.log.exists() and at.log.stat().st_size > LOG_BYTES_MAX:
+            at.log.rename(at.log.with_suffix(".log.1"))
+        logged = at.log.stat().st_size if at.log.exists() else 0
+        at.socket.unlink(missing_ok=True)
         # `daemonize` forks, so that no caller has a child to reap; the lock passes to the grandchild.
         done = subprocess.run(
             command,
+            env=env | {"LC_ALL": "C"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -187,7 +192,8 @@ def _tend_crash(at: Place) -> None:
     """The last server left its pid file: it was killed, or gave up because the disk was full."""
     size = at.log.stat().st_size if at.log.exists() else 0
     said = _log_lines(at, max(0, size - 16_384))
-    if _is_disk_full(said[-12:]):
+    # A disk may be too full for the line that says so.
+    if _is_disk_full(said[-12:]) or disk_state(at.home).free_bytes < FULL_BYTES_MAX:
         freed = "freed the ballast" if free_ballast(at.home) else "no ballast was left to free"
         _note(at, f"the server stopped because the disk was full; {freed} and started it again")
     else:
@@ -222,29 +228,29 @@ def _late(at: Place, pulse: Pulse, wait_s: float) -> StoreAway:
 
 
 def _stop(at: Place, deadline: float) -> bool:
-    if _is_free(at.data_lock):
-        at.socket.unlink(missing_ok=True)
-        return False
-    try:
-        with dial_unix(at.socket, max(deadline - time.monotonic(), 0.05)) as wire:
-            wire.call("SHUTDOWN")  # it syncs the AOF and ends the connection instead of answering
-    except ErrorReply as refused:
-        raise StoreAway(f"the embedded store does not stop: {refused}", str(at.log)) from None
-    except TimeoutError:
-        raise _late(at, "silent", STOP_S_MAX) from None
-    except OSError:
-        pass  # it ended, or was about to: the lock tells
+    ran = False
     while not _is_free(at.data_lock):
+        ran = True
         if time.monotonic() > deadline:
             raise _late(at, "silent", STOP_S_MAX)
-        time.sleep(_PAUSE_S_MAX)
-    return True
+        try:
+            with dial_unix(at.socket, max(deadline - time.monotonic(), 0.05)) as wire:
+                wire.call("SHUTDOWN")  # it syncs the AOF and ends the connection instead of answering
+        except ErrorReply as refused:
+            raise StoreAway(f"the embedded store does not stop: {refused}", str(at.log)) from None
+        except OSError:
+            time.sleep(_PAUSE_S_MIN)  # it is ending, or not yet listening: the lock tells
+    at.socket.unlink(missing_ok=True)
+    return ran
 
 
 @contextmanager
 def _lock(path: Path) -> Iterator[int | None]:
     """The descriptor of a lock file that is ours while inside, or None when somebody else has it."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as failure:
+        raise StoreAway(f"the embedded store cannot be locked: {failure.strerror}", str(path)) from None
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -34,25 +34,27 @@ class Servers:
             process.wait()
         shutil.rmtree(self.folder)
 
-    def start(self, *options: str) -> str:
-        """The URL of another server, with these options, once it answers."""
+    def start(self, *options: str, loaded: bool = True) -> str:
+        """The URL of another server, with these options, once it answers. loaded: with its data, too."""
         socket = self.folder / f"{len(self._running)}.sock"
-        words = ["--port", "0", "--unixsocket", str(socket), "--dir", str(self.folder), "--save", "", *options]
+        data = socket.with_suffix(".data")
+        data.mkdir()
+        words = ["--port", "0", "--unixsocket", str(socket), "--dir", str(data), "--save", "", *options]
         self._running.append(subprocess.Popen([self.binary, *words], stdout=subprocess.DEVNULL))
         deadline = time.monotonic() + 20
-        while not answers(f"unix://{socket}"):
+        while not (answers(f"unix://{socket}") if loaded else socket.exists()):
             assert time.monotonic() < deadline, "the server does not answer"
             time.sleep(0.005)
         return f"unix://{socket}"
 
 
 def answers(url: str) -> bool:
-    """Whether a server is there, be it to say no."""
+    """Whether a server is there and has loaded its data, be it to say no."""
     try:
         with dial(url, 5) as wire:
             wire.call("PING")
-    except ErrorReply:
-        return True
+    except ErrorReply as said:
+        return said.code != "LOADING"
     except OSError:
         return False
     return True

@@ -16,6 +16,7 @@ from maestro import config
 from maestro.config import Settings
 from maestro.model.errors import Invalid, Refused
 from maestro.store import choice, server
+from maestro.store.resp import dial
 from tests.store.serving import BINARIES, Servers, answers
 
 Serve = Callable[..., str]
@@ -97,6 +98,16 @@ def test_what_is_no_redis_is_passed_over(settings: Settings) -> None:
         threading.Thread(target=greet, daemon=True).start()
         chosen = choice.choose(settings, f"redis://127.0.0.1:{listener.getsockname()[1]}")
     assert chosen.kind == "embedded"
+
+
+def test_a_safe_server_that_still_loads_its_data_is_waited_for(settings: Settings, servers: Servers) -> None:
+    options = ("--dir", str(servers.folder), "--appendonly", "yes")
+    with dial(servers.start(*options), 5) as wire, pytest.raises(ConnectionError):
+        wire.call("SHUTDOWN")
+    (log,) = servers.folder.rglob("*.incr.aof")
+    with log.open("ab") as file:
+        file.writelines(b"*3\r\n$3\r\nSET\r\n$6\r\n%06d\r\n$1\r\n1\r\n" % number for number in range(300_000))
+    assert choice.choose(settings, servers.start(*options, loaded=False)).kind == "server"
 
 
 def test_the_choice_stands_when_things_change_later(settings: Settings, serve: Serve, folder: Path) -> None:

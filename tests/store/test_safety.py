@@ -94,7 +94,7 @@ def test_a_server_that_hides_its_configuration_is_still_checked(serve: Serve) ->
         ({"version": "6.2.14"}, {"version": "refuse"}),
         ({"server": "valkey", "version": "10.0"}, {}),
         ({"role": "replica"}, {"role": "refuse"}),
-        ({"loading": "1"}, {"loaded": "refuse"}),
+        ({"loading": "1", "aof": "off"}, {"loaded": "refuse"}),
         ({"aof_write": "err"}, {"aof": "refuse"}),
         ({"mode": "cluster", "cluster_state": "ok"}, {}),
         ({"mode": "cluster", "cluster_state": "fail"}, {"cluster": "refuse"}),

@@ -274,6 +274,35 @@ def test_a_home_with_odd_characters_works_the_same(home: Path) -> None:
         assert server.stop(odd)
 
 
+def test_a_stop_right_behind_the_start_stops_it(home: Path) -> None:
+    """The process is there and has its data, but no socket yet."""
+    starter = threading.Thread(target=lambda: quietly(home))
+    starter.start()
+    wait_until(lambda: (home / "store/data.lock").exists() and is_held(home / "store/data.lock"))
+    assert server.stop(home)
+    starter.join()
+    server.stop(home)
+
+
+def quietly(home: Path) -> None:
+    try:
+        server.ensure(home)
+    except StoreAway:
+        return  # it was stopped before it answered
+
+
+def test_none_of_the_callers_secrets_stay_with_the_server(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_API_KEY", "hunter2")
+    pid = pid_of(server.ensure(home))
+    assert b"hunter2" not in Path(f"/proc/{pid}/environ").read_bytes()
+
+
+def test_a_lock_that_cannot_be_made_is_one_line(home: Path) -> None:
+    server.place(home).start_lock.symlink_to("/elsewhere")
+    with pytest.raises(StoreAway, match="cannot be locked"):
+        server.ensure(home)
+
+
 def test_everysec_is_there_for_benchmarks(home: Path) -> None:
     assert ask(server.ensure(home, "everysec"), "CONFIG", "GET", "appendfsync") == [b"appendfsync", b"everysec"]
 
