@@ -12,7 +12,7 @@ PIP_NO_INPUT=1
 export PIP_DISABLE_PIP_VERSION_CHECK PIP_NO_INPUT
 unset PIP_USER PYTHONHOME PYTHONPATH
 
-say() { printf '\n==> %s\n' "$*" >&2; }
+say() { printf '\n==> %s\n' "$*"; }
 warn() { printf '    note: %s\n' "$*" >&2; }
 fail() {
     printf '\nerror: %s\n' "$*" >&2

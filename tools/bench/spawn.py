@@ -69,24 +69,24 @@ async def at_once(folder: Path) -> float:
         launcher = Launcher(folder)
         await launcher.start()
         nursery.start_soon(launcher.watch)
-        await some(launcher, folder, 5)
+        await some(launcher, folder, 5, 0)
         start = time.perf_counter()
         async with trio.open_nursery() as workers:
-            for _ in range(AT_ONCE):
-                workers.start_soon(some, launcher, folder, RUNS // AT_ONCE)
+            for agent in range(AT_ONCE):
+                workers.start_soon(some, launcher, folder, RUNS // AT_ONCE, agent)
         took = time.perf_counter() - start
         await launcher.stop()
         nursery.cancel_scope.cancel()
     return RUNS / took
 
 
-async def some(launcher: Launcher, folder: Path, runs: int) -> None:
+async def some(launcher: Launcher, folder: Path, runs: int, agent: int) -> None:
     for _ in range(runs):
-        await run(launcher, folder, ["/bin/sh", "-c", ">file"])
+        await run(launcher, folder, ["/bin/sh", "-c", ">file"], agent)
 
 
-async def run(launcher: Launcher, folder: Path, argv: list[str]) -> float:
-    """Seconds from the launch to the end of one run."""
+async def run(launcher: Launcher, folder: Path, argv: list[str], agent: int = 0) -> float:
+    """Seconds from the launch to the end of one run; agent: whose workspace it takes."""
     attempt = folder / str(next(_number))
     attempt.mkdir()
     spec = Spec(
@@ -97,7 +97,7 @@ async def run(launcher: Launcher, folder: Path, argv: list[str]) -> float:
         log=str(attempt / "agent.log"),
         record=str(attempt / "exit.json"),
         tail=str(attempt / "tail"),
-        lock=str(attempt / "lock"),
+        lock=str(folder / f"lock-{agent}"),
     )
     start = time.perf_counter()
     process = await launcher.launch(spec)
