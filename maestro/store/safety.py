@@ -45,8 +45,8 @@ class Check(msgspec.Struct, frozen=True):
 
 def acl_rule(user: str, namespace: str, password: str) -> list[str]:
     """The words of `ACL SETUSER` for a user that can do what the store of one namespace needs, and nothing else."""
-    keys = f"~{Keys(namespace).prefix}*"
-    return ["ACL", "SETUSER", user, "reset", "on", f">{password}", keys, *(f"+{command}" for command in COMMANDS)]
+    rights = (f"+{command}" for command in COMMANDS)
+    return ["ACL", "SETUSER", user, "reset", "on", f">{password}", f"~{Keys(namespace).prefix}*", *rights]
 
 
 def gather(call: Callable[..., Any], namespace: str | None = None) -> dict[str, str]:
@@ -189,7 +189,9 @@ def _rights(facts: Mapping[str, str]) -> Check:
     problem = facts["access"]
     if not problem:
         return Check("access", True, "refuse", "this user may do all that the store needs")
-    return Check("access", False, "refuse", f"this user may not do all that the store needs: {problem}", "see acl_rule")
+    detail = f"this user may not do all that the store needs: {problem}"
+    rights = " ".join(acl_rule("USER", "NAMESPACE", "PASSWORD"))
+    return Check("access", False, "refuse", detail, f"as its administrator: {rights}")
 
 
 _TRY = """
