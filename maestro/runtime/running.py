@@ -63,18 +63,27 @@ class Running:
         await self._begin(task, run, agent)
 
     async def _begin(self, task: Task, run: Run, agent: Agent) -> None:
+        """Prepare while `run.started` is on its way; spawn only once that is in the log."""
         context = self.worker.context
         folder = place(context.settings, agent, task.id, run)
         workspace = workspace_of(agent, folder)
         started = RunStarted(run.id, task.id, agent.id, context.node, folder.attempt_path, workspace)
-        if not await self._append(started):
-            return
-        try:
-            prepared = Prepared(context, agent, run, folder, await self._dispatched(task))
-            end = await self._serve_and_watch(await prepared.spec())
-        except MaestroError as error:
-            end = End(run.id, run.token, spawn_error=error.line())
-        await self._finish(run, agent, folder, end)
+        specs: list[Spec] = []
+        ends: list[End] = []
+
+        async def prepare() -> None:
+            try:
+                prepared = Prepared(context, agent, run, folder, await self._dispatched(task))
+                specs.append(await prepared.spec())
+            except MaestroError as error:
+                ends.append(End(run.id, run.token, spawn_error=error.line()))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(prepare)
+            may_start = await self._append(started)
+        if may_start:
+            end = ends[0] if ends else await self._serve_and_watch(specs[0])
+            await self._finish(run, agent, folder, end)
 
     async def _dispatched(self, task: Task) -> TaskDispatched:
         context = self.worker.context
