@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import socket
 import subprocess
@@ -11,7 +12,7 @@ import time
 from pathlib import Path
 
 from maestro.config import Settings, socket_path
-from maestro.model.errors import MaestroError, StoreAway, TimedOut
+from maestro.model.errors import Invalid, MaestroError, Refused, StoreAway, TimedOut
 
 START_S_MAX = 60.0
 POLL_S = 0.01
@@ -67,6 +68,14 @@ def _why(log_path: Path, offset: int, code: int) -> MaestroError:
     with log_path.open("rb") as file:
         file.seek(offset)
         lines = file.read(65536).decode("utf-8", "replace").strip().splitlines()
-    what = f"the daemon ended at once with exit code {code}" + (f": {lines[-1]}" if lines else "")
-    kind = StoreAway if code == StoreAway.exit_code else MaestroError
-    return kind(what, str(log_path))
+    what = _message(lines[-1]) if lines else f"it ended at once with exit code {code}"
+    kind = {known.exit_code: known for known in (Invalid, Refused, StoreAway)}.get(code, MaestroError)
+    return kind(f"the daemon did not start: {what}", mend=f"its log is {log_path}")
+
+
+def _message(line: str) -> str:
+    """What a line of the log says: it is JSON where the logger wrote it, plain where Python did."""
+    try:
+        return str(json.loads(line)["message"])
+    except (ValueError, TypeError, KeyError):
+        return line.removeprefix("maestro: ")
