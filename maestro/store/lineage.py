@@ -44,33 +44,30 @@ class Lineage:
             if head.seq > self._known.seq:
                 self._known = head
 
-    def reaches(self, head: Head, known: Head) -> None:
-        """Raise `LineageBroken` where the log ends before what was known before its head was asked for."""
-        if head.seq < known.seq:
-            raise LineageBroken(f"the log ends at {head.seq}, but {known.seq} was known", self._keys.log, MEND)
-        self.saw(head)
-
     def forget(self) -> None:
         """The namespace was erased on purpose."""
         with self._lock:
             self._known = Head()
 
-    def check(self, link: Link) -> None:
-        """Raise `LineageBroken` unless the server at this link has the known entry."""
+    def check(self, link: Link) -> Head:
+        """The head of the log at this link. Raise `LineageBroken` unless the known entry is in it."""
         known = self._known
-        if not known.seq:
-            return
         meta, found = link.many(
             [
                 ("HMGET", self._keys.meta, "seq", "chain", "at", "floor"),
                 ("XRANGE", self._keys.log, f"{known.seq}-0", "+", "COUNT", 1),
             ]
         )
-        self.reaches(head_of(checked(meta)), known)
-        for raw in checked(found):
+        head = head_of(checked(meta))
+        if head.seq < known.seq:
+            raise LineageBroken(f"the log ends at {head.seq}, but {known.seq} was known", self._keys.log, MEND)
+        for raw in checked(found) if known.seq else ():
             entry = stored(raw, self._keys.log)
+            # Behind it: it was trimmed, which happens to what is sealed.
             if entry.seq == known.seq and entry.chain != known.chain:
                 raise LineageBroken(f"position {known.seq} holds another event", self._keys.log, MEND)
+        self.saw(head)
+        return head
 
     def continues(self, raws: Sequence[Any]) -> None:
         """What was read behind the known entry: raise `LineageBroken` unless its first entry links to it.

@@ -52,7 +52,7 @@ class Links:
     before it is used (the lineage). Both raise `StoreAway` or `StoreUnsafe`.
     """
 
-    def __init__(self, dial: Callable[[str], Link], check: Callable[[Link], None]) -> None:
+    def __init__(self, dial: Callable[[str], Link], check: Callable[[Link], object]) -> None:
         self._dial = dial
         self._check = check
         self._lock = Lock()
@@ -160,7 +160,7 @@ class Links:
         return self.run(lambda link: script.run(link, keys, args))
 
     def block(self, command: Command, block_ms: int, repeat: bool = True) -> Any:
-        """A blocking command, on a connection of its own; None when it timed out or was woken.
+        """A blocking command, on a connection of its own; None when it timed out, {} when it was woken.
 
         repeat: off where a second one would not give what the first did; `Lost` is raised then.
         """
@@ -168,7 +168,8 @@ class Links:
 
         def work(link: Link) -> Any:
             blocked.link = link
-            return None if blocked.woken else link.block(command, block_ms)
+            found = None if blocked.woken else link.block(command, block_ms)
+            return {} if found is None and blocked.woken else found
 
         with self._lock:
             self._blocked.add(blocked)
@@ -176,7 +177,7 @@ class Links:
             return self.run(work, lambda: blocked.woken, repeat)
         except StoreAway:
             if blocked.woken and not self._closed:
-                return None
+                return {}
             raise
         finally:
             with self._lock:

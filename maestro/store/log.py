@@ -14,7 +14,7 @@ from maestro.model.events import Event
 from maestro.store.codec import encode_append, events_of
 from maestro.store.contract import Append, AppendResult, Committed, Entry, Head, Rejected
 from maestro.store.keys import Keys
-from maestro.store.lineage import MEND, Lineage, head_of, stored
+from maestro.store.lineage import MEND, Lineage, stored
 from maestro.store.link import Link, Lost, checked, packed
 from maestro.store.links import Links, Script
 
@@ -24,7 +24,7 @@ APPEND = Script("append.lua")
 class _Group:
     """A group of appends on its way to the script: keys, arguments, and the appends that can never be sent."""
 
-    def __init__(self, keys: Keys, group: Sequence[Append], known: Head | None) -> None:
+    def __init__(self, keys: Keys, group: Sequence[Append], known: Head) -> None:
         leases = {append.fence.lease for append in group if append.fence}
         streams = {hint.stream for append in group for hint in append.hints}
         self.keys = [keys.log, keys.meta, keys.versions]
@@ -36,8 +36,7 @@ class _Group:
         body: list[bytes | str | int] = []
         for position, append in enumerate(group):
             self._add(body, position, append)
-        seq, chain = (known.seq, known.chain) if known else ("", "")
-        self.args: list[bytes | str | int] = [seq, chain, len(leases), len(group) - len(self.bad), *body]
+        self.args: list[bytes | str | int] = [known.seq or "", known.chain, len(leases), len(group) - len(self.bad), *body]
 
     def _add(self, body: list[bytes | str | int], position: int, append: Append) -> None:
         encoded = encode_append(append)
@@ -91,10 +90,7 @@ class RedisLog:
 
     def head(self) -> Head:
         """The end of the log."""
-        known = self._lineage.known
-        head = head_of(self._links.call("HMGET", self._keys.meta, "seq", "chain", "at", "floor"))
-        self._lineage.reaches(head, known)
-        return head
+        return self._links.run(self._lineage.check)
 
     def known(self) -> Head:
         """The newest head that this object has seen; no call to the server."""
@@ -102,7 +98,7 @@ class RedisLog:
 
     def commit(self, group: Sequence[Append], known: Head | None) -> list[AppendResult]:
         """Append a group in one call. Raises `StoreAway` where it was not done, `Unknown` where that cannot be told."""
-        sent = _Group(self._keys, group, known)
+        sent = _Group(self._keys, group, known or self._lineage.known)
         if len(sent.bad) == len(group):
             return sent.results(group, 0, [])
         try:
@@ -166,7 +162,7 @@ class RedisLog:
         found = self._links.block(("XREAD", "COUNT", count, *wait, "STREAMS", self._keys.log, f"{after}-0"), block_ms)
         if found:
             return self._events(found[self._keys.log.encode()])
-        if self.head().seq < after:
+        if found is None and self.head().seq < after:
             raise LineageBroken(f"the log ends before {after}, which was known", self._keys.log, MEND)
         return []
 
