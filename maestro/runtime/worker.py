@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import trio
 
-from maestro.model.errors import MaestroError, StoreAway
+from maestro.model.errors import StoreAway
 from maestro.model.events import AgentStopped, Event, RestoreDone, RunEnded, TaskCancelRequested
 from maestro.runtime.clock import Clock
 from maestro.runtime.context import Context
+from maestro.runtime.failures import told
 from maestro.runtime.follower import Follower
 from maestro.runtime.launching import Launcher
 from maestro.runtime.logs import log
@@ -69,10 +70,9 @@ class Worker:
         try:
             await self.follower.changed(entry.token - 1)
             await running.execute()
-        except MaestroError as error:
-            log.error("run %s: %s", entry.run, error.line())
-        except Exception:  # one run's defect must not end the others
-            log.exception("run %s: defect", entry.run)
+        except Exception as error:  # noqa: BLE001 - one run's defect must not end the others
+            known = told(error)
+            log.error("run %s: %s", entry.run, known.line() if known else "defect", exc_info=None if known else error)
         finally:
             self.runs.pop(entry.run, None)
             self._freed.unpark_all()
