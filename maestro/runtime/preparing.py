@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import sys
 from pathlib import Path
 
 import trio
@@ -89,12 +90,13 @@ class Prepared:
         )
 
     def _spec(self, launch: Launch, workspace: str) -> Spec:
+        """The agent finds `maestro` on its PATH, last, so that it can use `state`."""
         home = self._context.settings.home
         run = self._run
         return Spec(
             run=run.id,
             argv=list(launch.argv),
-            env=launch.env,
+            env={**launch.env, "PATH": f"{launch.env.get('PATH', os.defpath)}:{Path(sys.executable).parent}"},
             cwd=launch.cwd,
             log=self._folder.log,
             record=self._folder.record,
