@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -163,7 +164,7 @@ from maestro import config
 from maestro.store import choice
 print(choice.choose(config.load(), sys.argv[1]).url)
 """
-    env = {"HOME": str(folder), "MAESTRO_HOME": str(settings.home)}
+    env = os.environ | {"HOME": str(folder), "MAESTRO_HOME": str(settings.home), "MAESTRO_REDIS_URL": ""}
     users = [
         subprocess.Popen([sys.executable, "-c", code, urls[number % 2]], env=env, stdout=subprocess.PIPE)
         for number in range(10)
