@@ -45,9 +45,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PlacedFile(msgspec.Struct, frozen=True):
-    """A file to write before the start: `path`, relative, below `folder`, without following a link. mode: its bits."""
+    """A file to write before the start, below workspace, home or tmp. path: absolute; mode: its permission bits."""
 
-    folder: str
     path: str
     content: str
     mode: int
@@ -84,7 +83,7 @@ def compose(definition: Definition, target: Target) -> Launch:
         places["{prompt}"] = argument
     argv = tuple(places.get(word, word) for word in definition.argv if word != "{prompt}" or argument is not None)
     files = tuple(
-        PlacedFile(places[folder], path, file.content, int(file.mode, base=8))
+        PlacedFile(f"{places[folder]}/{path}", file.content, int(file.mode, base=8))
         for file in definition.files
         for folder, _, path in (file.path.partition("/"),)
     )

@@ -17,6 +17,7 @@ import msgspec
 from maestro.model.errors import Invalid, Refused
 from maestro.workspaces.folders import MARK
 
+_LEVELS_MAX = 200
 _ANOTHER = "name another folder"
 
 
@@ -111,7 +112,8 @@ def check_unchanged(workspace: str) -> None:
 def _check_text(workspace: str) -> None:
     if not workspace.startswith("/") or "\0" in workspace:
         raise Invalid(f"{workspace!r} is no absolute path", where="workspace", mend="write it from / on")
-    if len(os.fsencode(workspace)) > 3800 or any(len(os.fsencode(part)) > 255 for part in workspace.split("/")):
+    parts = os.fsencode(workspace).split(b"/")
+    if sum(map(len, parts)) > 3800 or len(parts) > _LEVELS_MAX or any(len(part) > 255 for part in parts):
         raise Invalid("the path is too long", where="workspace", mend="use a shorter one")
 
 

@@ -1,0 +1,112 @@
+"""Outcomes: exit 0 is not success by itself, and every verdict names its rule."""
+
+from __future__ import annotations
+
+import errno
+import signal
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from maestro.agents.definitions import Definition, built_in, parse
+from maestro.agents.outcome import RESULT_BYTES_MAX, End, final_text, judge
+
+SHELL = built_in("shell")
+
+
+def judged_by(keys: str) -> Definition:
+    return parse(f"slug: x\nadapter: shell\nsuccess: {keys}\n", "x.yaml")
+
+
+def test_a_good_end_is_ok_with_its_final_text() -> None:
+    verdict = judge(SHELL, End(exit_code=0, stdout=b"\x1b[1mdone\x1b[0m \r\n\n"))
+    assert (verdict.outcome, verdict.exit_code, verdict.source, verdict.result) == ("ok", 0, "agent", "done")
+    assert verdict.evidence == "exit 0"
+
+
+@pytest.mark.parametrize(
+    ("end", "outcome", "source", "evidence"),
+    [
+        (End(exit_code=3, log=b"a\nboom\n\n"), "exit", "agent", "exit 3; last line: boom"),
+        (End(signal=signal.SIGSEGV), "exit", "agent", "ended by SIGSEGV"),
+        (End(signal=99), "exit", "agent", "ended by signal 99"),
+        (End(), "exit", "agent", "no exit code"),
+        (End(timed_out=True, timeout_s=5, signal=9), "timeout", "maestro", "timeout of 5 s passed; ended by SIGKILL"),
+        (End(timed_out=True, exit_code=0), "timeout", "maestro", "the timeout passed; exit 0"),
+        (End(stopped="task cancel: no more", signal=15), "cancelled", "maestro", "stopped: task cancel: no more"),
+        (End(spawn_error="No such file", errno=errno.ENOENT), "spawn_error", "maestro", "did not start: No such file"),
+        (End(lost="the worker was gone", exit_code=0), "lost", "maestro", "lost: the worker was gone"),
+    ],
+)
+def test_the_first_rule_that_holds_wins(end: End, outcome: str, source: str, evidence: str) -> None:
+    verdict = judge(SHELL, end)
+    assert (verdict.outcome, verdict.source) == (outcome, source)
+    assert evidence in verdict.evidence
+
+
+def test_only_a_start_that_failed_for_want_of_resources_is_transient() -> None:
+    assert judge(SHELL, End(spawn_error="x", errno=errno.EAGAIN)).transient
+    assert judge(SHELL, End(spawn_error="x", errno=errno.EMFILE)).transient
+    assert not judge(SHELL, End(spawn_error="x", errno=errno.ENOENT)).transient
+    assert not judge(SHELL, End(exit_code=1, errno=errno.EAGAIN)).transient
+
+
+def test_an_output_that_tells_of_an_error_fails_an_exit_of_0() -> None:
+    verdict = judge(judged_by(r"{fail_stdout: '\[API Error:'}"), End(exit_code=0, stdout=b"ok\n[API Error: 401]\n"))
+    assert (verdict.outcome, verdict.exit_code, verdict.source) == ("agent_error", 0, "agent")
+    assert r"fail_stdout \[API Error: matched: [API Error: 401]" in verdict.evidence
+
+
+def test_stderr_is_judged_apart_from_what_stdout_says() -> None:
+    rules = judged_by("{fail_stderr: 'Falling back'}")
+    quoted = b"the docs say: Falling back\n"
+    traced = b"TRACE: [2026-01-01T00:00:00Z] t1: the docs say: Falling back\n"
+    assert judge(rules, End(exit_code=0, stdout=quoted, log=quoted)).outcome == "ok"
+    assert judge(rules, End(exit_code=0, stdout=quoted, log=traced)).outcome == "ok"
+    said = b"Falling back to default agent\n"
+    assert judge(rules, End(exit_code=0, stdout=quoted, log=quoted + said)).outcome == "agent_error"
+
+
+def test_other_codes_may_be_good_and_output_may_be_required() -> None:
+    assert judge(judged_by("{exit: [0, 3]}"), End(exit_code=3)).outcome == "ok"
+    assert judge(judged_by("{exit: [3]}"), End(exit_code=0)).outcome == "exit"
+    rules = judged_by("{output_required: true}")
+    assert judge(rules, End(exit_code=0, stdout=b" \n\x1b[0m")).outcome == "no_output"
+    assert judge(rules, End(exit_code=0, stdout=b"x")).outcome == "ok"
+
+
+def test_the_final_text_is_the_end_of_the_output_and_says_so() -> None:
+    text = final_text("é".encode() * RESULT_BYTES_MAX + b"end")
+    assert text.startswith("[… the beginning is in agent.log]\né")
+    assert text.endswith("end")
+    assert len(text.encode()) < RESULT_BYTES_MAX + 100
+
+
+def test_a_pattern_over_a_long_line_is_judged_in_time() -> None:
+    started = time.process_time()
+    judge(judged_by("{fail_stdout: 'a.*b.*c'}"), End(exit_code=0, stdout=b"a" * 262_144, log=b"\x00\xff" * 32_768))
+    assert time.process_time() - started < 5
+
+
+@settings(deadline=None)
+@given(
+    st.builds(
+        End,
+        exit_code=st.none() | st.integers(0, 255),
+        signal=st.none() | st.integers(1, 64),
+        timed_out=st.booleans(),
+        stopped=st.none() | st.text(max_size=20),
+        spawn_error=st.none() | st.text(max_size=20),
+        lost=st.none() | st.text(max_size=20),
+        stdout=st.binary(max_size=100),
+        log=st.binary(max_size=100),
+    )
+)
+def test_any_end_has_one_verdict_with_evidence_on_one_line(end: End) -> None:
+    verdict = judge(built_in("kilo"), end)
+    assert verdict.evidence
+    assert "\n" not in verdict.evidence
+    assert verdict.outcome != "ok" or end.exit_code == 0
+    assert verdict == judge(built_in("kilo"), end)
