@@ -63,7 +63,8 @@ def encode_append(append: Append) -> tuple[Origin, list[Encoded]] | Rejected:
             encoded.append(encode_event(event))
         except (KeyError, TypeError, ValueError):
             return Rejected("bad", ascii(event.subject)[1:-1])
-        if not 0 < len(encoded[-1].subject) <= SUBJECT_BYTES_MAX:
+        version_fits = event.expected is None or (isinstance(event.expected, int) and event.expected >= 0)
+        if not version_fits or not 0 < len(encoded[-1].subject) <= SUBJECT_BYTES_MAX:
             return Rejected("bad", event.subject[:80])
     try:
         return Origin(append.actor.encode(), append.cause.encode()), encoded

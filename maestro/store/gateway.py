@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from copy import copy
 from queue import Empty, SimpleQueue
 from threading import Event as Flag
 from threading import Thread
@@ -98,7 +99,7 @@ class Gateway:
             return trio.lowlevel.Abort.SUCCEEDED
 
         if self._closing.is_set():
-            raise self.broken or StoreAway("the store's gateway is closed")
+            raise copy(self.broken) if self.broken else StoreAway("the store's gateway is closed")
         with trio.CancelScope(shield=True, deadline=trio.current_time() + deadline_s):
             self._queue.put(waiting)
             result: AppendResult = await trio.lowlevel.wait_task_rescheduled(abort)
@@ -189,7 +190,7 @@ class Gateway:
             except Empty:
                 return
             if left is not None:
-                self._settle([left], [outcome.Error(error)])
+                self._settle([left], _failed([left], error))
 
     def _commit(self, group: list[_Waiting]) -> list[_Result]:
         """The group's results, however long it takes."""
@@ -198,7 +199,7 @@ class Gateway:
         unknown = False
         while True:
             if self.broken:
-                return [outcome.Error(self.broken)] * len(group)
+                return _failed(group, self.broken)
             known = self.store.log.known()
             try:
                 if not known.seq:
@@ -219,8 +220,7 @@ class Gateway:
             except Exception as error:  # noqa: BLE001 - a caller's mistake must not end the thread of all
                 return self._one_by_one(group, error, known)
             if self._closing.is_set() and tries:
-                failed = self._last_error(unknown)
-                return [outcome.Error(failed)] * len(group)
+                return _failed(group, self._last_error(unknown))
             self._closing.wait(BACKOFF_S[min(tries, len(BACKOFF_S) - 1)])
             tries += 1
 
@@ -252,6 +252,11 @@ class Gateway:
         if self._token is not None:
             with suppress(trio.RunFinishedError):
                 self._token.run_sync_soon(wake_tasks)
+
+
+def _failed(group: list[_Waiting], error: MaestroError) -> list[_Result]:
+    """The same error for each, as an object of its own: tasks hang their tracebacks on it."""
+    return [outcome.Error(copy(error)) for _ in group]
 
 
 def _again(append: Append, since: int) -> Append:

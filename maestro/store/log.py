@@ -36,7 +36,8 @@ class _Group:
         body: list[bytes | str | int] = []
         for position, append in enumerate(group):
             self._add(body, position, append)
-        self.args: list[bytes | str | int] = [known.seq or "", known.chain, len(leases), len(group) - len(self.bad), *body]
+        sent = len(group) - len(self.bad)
+        self.args: list[bytes | str | int] = [known.seq or "", known.chain, len(leases), sent, *body]
 
     def _add(self, body: list[bytes | str | int], position: int, append: Append) -> None:
         encoded = encode_append(append)

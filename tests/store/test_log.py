@@ -87,6 +87,7 @@ def test_what_cannot_be_stored_does_not_hurt_its_neighbours(store: Store, an_app
         Append((), "a", "c"),
         an_append("\ud800", "1"),
         an_append("x" * 2000, "1"),
+        an_append("m", "1", -1),
         an_append("h", "1", hints=(Hint("n", "r", 1),)),
         Append((NewEvent("state:u", Unrecognised("later.fact", 1, b"{}")),), "a", "c"),
     ]
