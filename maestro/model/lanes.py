@@ -15,6 +15,9 @@ from maestro.model.task import Slot, Task
 SHARED = ""
 """The name of the shared work stream, for runs that any node may take."""
 
+OFFERED = "-"
+"""The origin of an entry that is offered anew. No node is called so."""
+
 
 class Lane(NamedTuple):
     """What makes slots interchangeable for agents.
@@ -29,14 +32,17 @@ class Lane(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """A slot in its lane; the smallest is first. order: `Task.order_key`; position: the task's dispatch."""
+    """A slot in its lane; the smallest is first. order: `Task.order_key`; position: the task's dispatch.
+
+    origin: the node for whose full slots it waited, or OFFERED.
+    """
 
     order: int
     position: int
     slot: int
     task: str
     lane: Lane
-    origin: str | None = None  # the node behind whose full slots it waited, None when it is offered anew
+    origin: str = OFFERED
 
 
 class Lanes:
@@ -60,8 +66,9 @@ class Lanes:
         if heap is None:
             heap = self._heaps[entry.lane] = []
             self._by_target.setdefault(entry.lane.target, {})[entry.lane] = None
-        heappush(heap, entry)
-        if heap[0] is entry:
+        if not heap or heap[0] != entry:
+            heappush(heap, entry)
+        if heap[0] == entry:
             heappush(self.offers, entry)
 
     def first(self, lane: Lane, but: frozenset[tuple[str, int]] | set[tuple[str, int]] = frozenset()) -> Entry | None:

@@ -15,7 +15,7 @@ from maestro.model.agent import Agent
 from maestro.model.crew import Place, place_of, stream_of
 from maestro.model.ending import Decision, Endings
 from maestro.model.events import NewEvent, RunReleased, run_id
-from maestro.model.lanes import SHARED, Entry
+from maestro.model.lanes import OFFERED, SHARED, Entry
 from maestro.model.plan import Plan
 from maestro.model.task import Task
 from maestro.model.waiting import why_waiting
@@ -83,7 +83,7 @@ class Releases:
                 placed = agent is not None
                 if agent is not None:
                     found.append(self._release(entry, agent))
-            if not placed and entry.origin is not None:
+            if not placed and entry.origin != OFFERED:
                 self._refill(entry.origin)
         return found
 
