@@ -2,7 +2,7 @@
 
 A flock on a file in MAESTRO_HOME/locks, held by the warden's own descriptor, which no agent inherits: it ends with the
 warden, however that ends. What a killed warden leaves running is named in the file: the run before its program
-starts (it carries the run's marks), its process as soon as there is one. The file is emptied when all of it is gone;
+starts (it carries the run's marks), its process as soon as there is one. The record is blanked when all of it is gone;
 else the next holder ends that first.
 """
 
@@ -17,6 +17,9 @@ from typing import NamedTuple
 
 from maestro.runtime import processes
 from maestro.runtime.spec import HOME_MARK, RUN_MARK
+
+_RECORD_BYTES = 4096
+"""The record is blanked, not cut off: a file that changes its size costs its file system a journal entry."""
 
 _PREDECESSOR_PATIENCE_S = 5.0
 _ABANDONED_S = 1.0
@@ -64,14 +67,12 @@ class Claim:
 
     def record(self, holder: Holder) -> None:
         """Name what is about to run, and again who runs it."""
-        text = json.dumps(holder).encode()
-        os.pwrite(self._fd, text, 0)
-        os.ftruncate(self._fd, len(text))
+        os.pwrite(self._fd, json.dumps(holder).encode().ljust(_RECORD_BYTES), 0)
 
     def release(self, clean: bool) -> None:
         """Let the next one in. clean: nothing is left running, so there is nothing to end."""
         if clean:
-            os.ftruncate(self._fd, 0)
+            os.pwrite(self._fd, b" " * _RECORD_BYTES, 0)
         os.close(self._fd)
 
     def holder(self) -> Holder | None:
@@ -89,9 +90,9 @@ class Claim:
 
 
 def read_holder(fd: int) -> Holder | None:
-    """The record in a lock file; None where it is empty or half written (then its agent's program never started)."""
+    """The record in a lock file; None where it is blank."""
     try:
-        run, home, boot, *three = json.loads(os.pread(fd, 65536, 0))
+        run, home, boot, *three = json.loads(os.pread(fd, _RECORD_BYTES, 0))
         warden, worker, agent = (Identity(*process) for process in three)
         return Holder(run, home, boot, warden, worker, agent)
     except (ValueError, TypeError):

@@ -187,7 +187,7 @@ def receive(offers: socket.socket) -> Offer | None:
     worker.set_inheritable(False)
     text = b""
     while b"\n" not in text:
-        chunk = worker.recv(1 << 20)
+        chunk = worker.recv(65536)
         if not chunk:
             worker.close()
             return None

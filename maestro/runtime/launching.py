@@ -1,8 +1,8 @@
-"""How the daemon starts runs: trio's side of the launcher and of each run's socket.
+"""How the daemon starts runs: trio's side of the launcher.
 
-`Launcher` keeps one launcher process alive and gives it runs; a `RunProcess` is one run as its worker sees it. A
-launcher that dies is replaced; the runs that it started go on, for each has its own warden and socket. What such a
-warden leaves when it is killed in turn comes to this process, which is a subreaper, and is killed here.
+`Launcher` keeps one launcher process alive and gives it runs, each a `RunProcess`. A launcher that dies is replaced;
+the runs that it started go on, for each has its own warden and socket. What such a warden leaves when it is killed in
+turn comes to this process, which is a subreaper, and is killed here.
 """
 
 from __future__ import annotations
@@ -13,14 +13,16 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import trio
 
 from maestro.runtime import launcher, processes
-from maestro.runtime.spec import HOME_MARK, LAUNCHER_MARK, End, Message, Spec, Started, decode_message, encode
+from maestro.runtime.run_process import RunProcess
+from maestro.runtime.spec import HOME_MARK, LAUNCHER_MARK, End, Spec
+
+__all__ = ["Launcher", "RunProcess"]
 
 _SWEPT_WAIT_S = 2.0
 _RESTART_PAUSE_S = 0.1
@@ -29,107 +31,6 @@ _STOP_WAIT_S = 5.0
 _WITHDRAW_S = 1.0
 _OFFERS = getattr(socket, "SOCK_SEQPACKET", socket.SOCK_DGRAM)
 _INHERITED = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
-
-
-class RunProcess:
-    """One run. Iterate `events`: `Started` if its program ran, `Frozen` and `Thawed` as asked for, last its `End`.
-
-    The commands never wait: each is a line in a socket. Closing it ends the run at once, as the worker's death does.
-    """
-
-    def __init__(self, spec: Spec, warden: trio.socket.SocketType, owner: Launcher) -> None:
-        self.spec = spec
-        self.started: Started | None = None
-        self.end: End | None = None
-        self.launched_at = trio.current_time()
-        self._socket = warden
-        self._owner = owner
-        self._inbox = b""
-        self._withdrawn: End | None = None
-
-    @property
-    def pid(self) -> int:
-        """The agent's; 0 while its program does not run yet."""
-        return 0 if self.started is None else self.started.pid
-
-    @property
-    def events(self) -> AsyncIterator[Message]:
-        return self
-
-    def __aiter__(self) -> AsyncIterator[Message]:
-        return self
-
-    async def __anext__(self) -> Message:
-        """The next message; safe to cancel. Where the warden was killed: `End(lost=True)`, and nothing is alive."""
-        if self.end is not None:
-            raise StopAsyncIteration
-        while b"\n" not in self._inbox:
-            try:
-                chunk = await self._socket.recv(65536)
-            except (OSError, trio.ClosedResourceError):
-                chunk = b""
-            if not chunk:
-                return self._note(await self._lost())
-            self._inbox += chunk
-        line, _, self._inbox = self._inbox.partition(b"\n")
-        return self._note(decode_message(line))
-
-    async def wait(self) -> End:
-        """Pass over all messages to the end."""
-        async for _ in self:
-            continue
-        assert self.end is not None
-        return self.end
-
-    def stop(self, reason: str, force: bool = False, grace_s: float | None = None) -> None:
-        """End the run: the stop signal, and SIGKILL after the grace (None: the spec's) or, with force, at once."""
-        self._send({"do": "stop", "reason": reason, "force": force, "grace_s": grace_s})
-
-    def ack(self) -> None:
-        """The end is in the log, so its record need not outlive the machine. Forgets the run."""
-        self._send({"do": "ack"})
-        self.close()
-
-    def freeze(self) -> None:
-        """Stop every process of the run, and its timeout; `Frozen` answers."""
-        self._send({"do": "freeze"})
-
-    def thaw(self) -> None:
-        """Let it go on; `Thawed` answers."""
-        self._send({"do": "thaw"})
-
-    def ping(self) -> None:
-        """The worker is there: what keeps a fenced run alive."""
-        self._send({"do": "ping"})
-
-    def close(self) -> None:
-        """Forget the run; kills what there still is of it."""
-        self._socket.close()
-        self._owner.forget(self)
-
-    def withdraw(self, end: End) -> None:
-        """It cannot start now, and shall not start later: whoever takes it finds the socket closed."""
-        self._withdrawn = end
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
-
-    async def _lost(self) -> End:
-        if self._withdrawn is not None:
-            return self._withdrawn
-        await self._owner.swept(self)
-        return End(run=self.spec.run, token=self.spec.token, lost=True)
-
-    def _note(self, message: Message) -> Message:
-        if isinstance(message, Started):
-            self.started = message
-        elif isinstance(message, End):
-            self.end = message
-        return message
-
-    def _send(self, command: dict[str, Any]) -> None:
-        """A warden that is gone needs no command; the end of its messages says so."""
-        with contextlib.suppress(OSError):
-            os.write(self._socket.fileno(), encode(command))
 
 
 class Launcher:
@@ -173,7 +74,7 @@ class Launcher:
         """Give a run to a warden. The caller reads its messages to the `End`, then calls `ack` or `close`."""
         ours, theirs = socket.socketpair()
         with theirs:
-            run = RunProcess(spec, trio.socket.from_stdlib_socket(ours), self)
+            run = RunProcess(spec, trio.socket.from_stdlib_socket(ours), self.swept, self.forget)
             self._runs[run] = trio.Event()
             try:
                 text = spec.encode()
