@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from maestro.model.errors import Refused
+from maestro.workspaces.cleaning import remove_tree
 from maestro.workspaces.templates import fill
 
 
@@ -94,8 +95,12 @@ def test_a_template_that_is_gone_is_refused_and_no_workspace_is_made(tmp_path: P
 
 def test_a_template_of_many_levels_is_copied_without_recursion(tmp_path: Path) -> None:
     deep = "/".join(["d"] * 1200)
-    for level in range(0, len(deep) + 1, 2):
-        os.makedirs(f"{tmp_path}/template/{deep[: level + 1]}", exist_ok=True)
-    (tmp_path / "template" / deep / "leaf").write_text("x")
-    fill(tmp_path / "ws", str(tmp_path / "template"))
-    assert (tmp_path / "ws" / deep / "leaf").read_text() == "x"
+    try:
+        for level in range(0, len(deep) + 1, 2):
+            os.makedirs(f"{tmp_path}/template/{deep[: level + 1]}", exist_ok=True)
+        (tmp_path / "template" / deep / "leaf").write_text("x")
+        fill(tmp_path / "ws", str(tmp_path / "template"))
+        assert (tmp_path / "ws" / deep / "leaf").read_text() == "x"
+    finally:  # what pytest keeps of it would be too deep for its own clean-up
+        remove_tree(tmp_path / "template")
+        remove_tree(tmp_path / "ws")
