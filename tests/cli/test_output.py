@@ -60,7 +60,7 @@ def test_a_long_row_stays_one_line_where_no_terminal_is(maestro: CommandLine, da
 
 @pytest.mark.parametrize("command", [("agent", "list"), ("state", "list"), ("audit",), ("task", "status", "x")])
 def test_nothing_in_a_row_acts_on_a_terminal(maestro: CommandLine, daemon: Scripted, command: tuple[str, ...]) -> None:
-    row = {name: HOSTILE for name in ("id", "role", "key", "value", "text", "title", "prompt")}
+    row = {name: HOSTILE for name in ("id", "role", "key", "value", "because", "title", "prompt")}
     daemon.answers(p.Item(row), p.Done(row))
     for chosen in ((), ("--format", "json")):
         shown = maestro.on_terminal(*command, *chosen).out
