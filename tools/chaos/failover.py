@@ -57,6 +57,7 @@ def strike(installation: Installation, proxy: Proxy, primary: Server, replica: S
         proxy.turn_to(installation.place.path / "nowhere")
         tail = list(read(ahead, cut))
         installation.lost |= {name for event in tail for name in named(event)}
+        installation.lost_tail = bool(tail)
         primary.stop()
         proxy.turn_to(replica.socket)
         if tail:

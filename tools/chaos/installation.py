@@ -23,6 +23,7 @@ APPEAR_S_MAX = 30.0
 LEAVE_S_MAX = 15.0
 POLL_S = 0.05
 LAUNCHER = "maestro.runtime.launcher"
+AGENT = "chaos/agent.py"
 
 T = TypeVar("T")
 
@@ -30,7 +31,7 @@ T = TypeVar("T")
 class Installation:
     """url: of the store, None for the embedded one. servers: those that the tool itself runs.
 
-    exits: the daemon's exit codes so far. lost: tasks and state keys whose acknowledged events a failover lost.
+    exits: the daemon's exit codes so far. lost_tail: a failover lost events; lost: the tasks and state keys among them.
     breaches: what a strike saw that must never be.
     """
 
@@ -42,6 +43,7 @@ class Installation:
         self.home = Home(place, MAESTRO_AUTOSTART="false", MAESTRO_MAX_CONCURRENT=concurrent, **named)
         self.url = url or server.url(self.home.path)
         self.exits: list[int] = []
+        self.lost_tail = False
         self.lost: set[str] = set()
         self.breaches: list[str] = []
         self._daemon: subprocess.Popen[bytes] | None = None
@@ -133,12 +135,17 @@ class Installation:
     def _launcher(self) -> psutil.Process | None:
         daemon = self._running()
         below = [] if daemon is None else daemon.children()
-        return next((process for process in below if LAUNCHER in process.cmdline()), None)
+        return next((process for process in below if mentions(process, LAUNCHER)), None)
 
     def _warden(self) -> psutil.Process | None:
         launcher = self._launcher()
         wardens = [] if launcher is None else launcher.children()
-        return next((process for process in wardens if process.children(recursive=True)), None)
+        return next((one for one in wardens if any(mentions(below, AGENT) for below in one.children(True))), None)
+
+
+def mentions(process: psutil.Process, what: str) -> bool:
+    """Whether the command line of a process has these words."""
+    return what in " ".join(process.cmdline())
 
 
 def appear(name: str, find: Callable[[], T | None]) -> T:

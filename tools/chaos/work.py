@@ -35,12 +35,12 @@ class Work:
         self._deadline = 0.0
 
     def assign(self) -> None:
-        """The agents, each with a workspace of its own."""
-        self._deadline = time.monotonic() + SETTLE_S_MAX
-        self.installation.home.define("worker")
+        """The agents, each with a workspace of its own; by the command line, whose environment names their type."""
+        home = self.installation.home
+        home.define("worker")
         for number in range(AGENTS):
             workspace = str(self.installation.place.path / f"workspace-{number}")
-            self.insist(p.AgentAssign(type="worker", name=f"a{number}", to_workspace=workspace))
+            home.run("agent", "assign", "worker", "--name", f"a{number}", "--to-workspace", workspace)
 
     def dispatch(self) -> None:
         """The tasks and the states, in turn, with pauses."""
