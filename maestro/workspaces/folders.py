@@ -6,7 +6,7 @@ above it, never through a link, and must be this user's: nothing here goes where
     <root>/<agent>/.maestro-runs            marks a folder of runs (guards, cleaning)
     <root>/<agent>/<task>/prompt.txt        the prompt, exact
                          /tmp/  /workspace/ /agent.log -> attempts/<N>/agent.log
-                         /attempts/<N>/     agent.log, tail, exit.json, spec.json
+                         /attempts/<N>/     agent.log, tail, exit.json
 """
 
 from __future__ import annotations
@@ -78,10 +78,6 @@ class RunFolder(msgspec.Struct, frozen=True):
     def record(self) -> str:
         return f"{self.attempt_path}/exit.json"
 
-    @property
-    def spec(self) -> str:
-        return f"{self.attempt_path}/spec.json"
-
 
 def place(root: str | Path, agent: str, task: str, attempt: int) -> RunFolder:
     """The folder of an attempt, as paths. Raises `Invalid` for an id that is no name."""
@@ -107,16 +103,6 @@ def create(folder: RunFolder, prompt: bytes) -> None:
             _link(task, f"attempts/{folder.attempt}/agent.log", "agent.log")
     except OSError as error:
         raise _refusal(error, folder.path) from None
-
-
-def write_spec(folder: RunFolder, spec: bytes) -> None:
-    """Keep the spec of an attempt beside its log. The folder exists. Raises `Refused`."""
-    try:
-        with opened(folder.root) as top, entered(top, folder.agent) as agent, entered(agent, folder.task) as task:
-            with entered(task, "attempts") as attempts, entered(attempts, str(folder.attempt)) as attempt:
-                _write(attempt, "spec.json", spec)
-    except OSError as error:
-        raise _refusal(error, folder.spec) from None
 
 
 def put_file(folder: str, path: str, content: bytes, mode: int) -> None:

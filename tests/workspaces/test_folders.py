@@ -10,7 +10,7 @@ import pytest
 
 from maestro.model.errors import Invalid, Refused
 from maestro.workspaces import folders
-from maestro.workspaces.folders import create, place, put_file, write_spec
+from maestro.workspaces.folders import create, place, put_file
 
 
 def mode(path: str | Path) -> int:
@@ -20,10 +20,9 @@ def mode(path: str | Path) -> int:
 def test_a_run_folder_is_private_and_holds_prompt_temp_and_log(tmp_path: Path) -> None:
     folder = place(tmp_path / "root", "a", "t1", 1)
     create(folder, b"- [ ] x\0\xff")
-    write_spec(folder, b"{}")
     for path in (folder.root, folder.path, folder.tmp, folder.attempt_path):
         assert mode(path) == 0o700
-    for path in (folder.prompt_file, folder.log, folder.spec):
+    for path in (folder.prompt_file, folder.log):
         assert mode(path) == 0o600
     assert Path(folder.prompt_file).read_bytes() == b"- [ ] x\0\xff"
     assert os.listdir(folder.tmp) == []
@@ -109,9 +108,7 @@ def test_a_link_in_place_of_a_file_is_replaced_and_not_written_through(tmp_path:
     create(folder, b"p")
     os.unlink(folder.prompt_file)
     os.symlink(victim, folder.prompt_file)
-    os.symlink(victim, folder.spec)
     create(folder, b"new")
-    write_spec(folder, b"{}")
     assert victim.read_text() == "untouched"
     assert not os.path.islink(folder.prompt_file)
     os.unlink(folder.log)
