@@ -36,7 +36,7 @@ from maestro.runtime.opening import open_context
 from maestro.runtime.recovery import recover
 from maestro.runtime.scheduling import LEASE, Scheduler
 from maestro.runtime.sockets import listen_admin
-from maestro.runtime.storekeeping import keep_store
+from maestro.runtime.storekeeping import watch_disk
 from maestro.runtime.tidying import tidy
 from maestro.runtime.worker import Worker
 from maestro.store import server
@@ -143,7 +143,7 @@ async def _main(settings: Settings) -> bool:
         daemon = NodeDaemon(context, worker, follower)
         context.daemon = daemon
         await follower.load()
-        await trio.to_thread.run_sync(janitor.sweep, settings.home)
+        await trio.to_thread.run_sync(janitor.sweep, settings.home, launcher.pid)
         await _join(context, follower, incarnation)
         await recover(context, follower)
         try:
@@ -167,7 +167,7 @@ async def _live(daemon: NodeDaemon, launcher: Launcher, clock: Clock, incarnatio
         nursery.start_soon(scheduler.run)
         nursery.start_soon(daemon.worker.run)
         nursery.start_soon(health.run)
-        nursery.start_soon(keep_store, context, daemon.worker)
+        nursery.start_soon(watch_disk, context, daemon.worker)
         nursery.start_soon(tidy, context, follower, scheduler)
         nursery.start_soon(_keep_warm, context)
         nursery.start_soon(_watch_lineage, context)
@@ -217,9 +217,8 @@ async def _keep_warm(context: Context) -> None:
     projector = Projector(context.store)
     while True:
         try:
-            await context.gateway.call(projector.catch_up)
+            await context.call(projector.catch_up)
         except MaestroError as error:
-            context.store_away = True
             log.warning("views: %s", error.line())
         await trio.sleep(WARM_EVERY_S)
 

@@ -2,11 +2,12 @@
 
 Wardens end their runs when their worker dies; the janitor is for what was killed together with its warden, and for
 wardens that were stopped and could not notice. It knows them by the marks in their environment, which name the
-installation, and never touches a process below the calling one, or of another installation or user.
+installation, and never touches a process of another installation or user.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -22,16 +23,17 @@ _BY_THEMSELVES_S = 0.5
 _PATIENCE_S = 10.0
 
 
-def sweep(home: Path) -> int:
+def sweep(home: Path, spare: int = 0) -> int:
     """Kill all that is left of this installation's earlier daemons, and wait until it is gone; how many were killed.
 
-    The caller holds the daemon's lock, so what runs outside of it is left over. Gives up after 10 s on processes that
-    cannot be killed (in an uninterruptible call); the claim on their workspace is then refused to later runs.
+    spare: pid of the caller's own launcher where it has one already. The caller holds the daemon's lock, so all else is
+    left over. Gives up after 10 s on processes that cannot be killed (in an uninterruptible call); the claim on their
+    workspace is then refused to later runs.
     """
     killed: set[tuple[int, float]] = set()
     by_themselves = time.monotonic() + _BY_THEMSELVES_S
     deadline = time.monotonic() + _PATIENCE_S
-    while left := leftovers(home):
+    while left := leftovers(home, spare):
         if time.monotonic() > deadline:
             break
         if time.monotonic() > by_themselves or not any(_guards(process) for process in left):
@@ -39,12 +41,17 @@ def sweep(home: Path) -> int:
                 _kill(process)
                 killed.add((process.pid, process.create_time()))
         time.sleep(0.01)
+    for pid, _ in killed:
+        with contextlib.suppress(ChildProcessError):  # a subreaper has become the parent of some
+            os.waitpid(pid, os.WNOHANG)
     return len(killed)
 
 
-def leftovers(home: Path) -> list[psutil.Process]:
-    """Launchers, wardens and agents of this installation, and what these started, that are not below the caller."""
-    ours = {os.getpid()} | {child.pid for child in psutil.Process().children(recursive=True)}
+def leftovers(home: Path, spare: int = 0) -> list[psutil.Process]:
+    """Launchers, wardens and agents of this installation, and what these started; not `spare` and what is below it."""
+    ours = {os.getpid(), spare}
+    if spare and psutil.pid_exists(spare):
+        ours |= {child.pid for child in psutil.Process(spare).children(recursive=True)}
     found: dict[int, psutil.Process] = {}
     for process in psutil.process_iter():
         if process.pid in ours:

@@ -169,10 +169,16 @@ def serve(offers: socket.socket, site: Site, notes: int) -> bool:
     if taken is None:
         return False
     with taken.worker:
-        os.write(notes, b"%d %s\n" % (os.getpid(), os.fsencode(taken.spec.run)))
+        note(notes, os.fsencode(taken.spec.run))
         Run(taken, site).conduct()
-    os.write(notes, b"%d\n" % os.getpid())
+    note(notes, b"")
     return True
+
+
+def note(notes: int, run: bytes) -> None:
+    """In a warden: tell the launcher which run it guards, none when it waits for one."""
+    with contextlib.suppress(BrokenPipeError):  # the launcher was killed; the run goes on
+        os.write(notes, b"%d %s\n" % (os.getpid(), run))
 
 
 def receive(offers: socket.socket) -> Offer | None:

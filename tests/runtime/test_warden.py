@@ -202,7 +202,7 @@ def test_what_cannot_start_says_why_and_is_not_tried_again(
 
 def test_a_stop_asks_first_and_kills_the_whole_tree_after_the_grace(tmp_path: Path) -> None:
     stubborn = "import signal\nsignal.signal(15, signal.SIG_IGN)\n" + DETACHED
-    stubborn += "signal.signal(15, lambda *_: print('no', flush=True))\nprint('ready', flush=True)\n"
+    stubborn += "signal.signal(15, lambda *_: os.write(1, b'no\\n'))\nprint('ready', flush=True)\n"
     stubborn += "while True: time.sleep(1)\n"
 
     async def story(rig: Rig) -> None:
