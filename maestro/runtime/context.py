@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 import trio
 
 from maestro.config import Settings
-from maestro.model.errors import Conflict, MaestroError, NotFound
+from maestro.model.errors import Conflict, MaestroError, NotFound, StoreAway
 from maestro.model.events import BlobRef, NewEvent, Text
 from maestro.model.plan import Plan
 from maestro.model.task import Task
@@ -30,6 +30,8 @@ Answer = TypeVar("Answer", bound=Found[Any] | Listed[Any])
 INLINE_BYTES_MAX = 16 * 1024
 RESULT_INLINE_BYTES_MAX = 1024
 TRIES_MAX = 8
+APPEND_S_MAX = 60.0
+"""How long a command waits for a store that is away before it says that its outcome is unknown."""
 
 
 class Daemon(Protocol):
@@ -75,7 +77,7 @@ class Context:
         self.daemon: Daemon | None = None
         self.handlers: dict[type[p.Command], Handler] = {}
         self.stop_store = False
-        self.store_away = False
+        self.revive: Callable[[], object] | None = None
         self._told_stale = ""
 
     @property
@@ -110,24 +112,34 @@ class Context:
             f"MAESTRO_MAX_CONCURRENT is {theirs} here, but this node's daemon was started with {mine}, which counts"
         ]
 
+    async def call(self, call: Callable[..., T], *args: object) -> T:
+        """A short call of the store in a thread. An embedded store that has died is started, and asked once more."""
+        try:
+            return await self.gateway.call(call, *args)
+        except StoreAway:
+            if self.revive is None:
+                raise
+            await trio.to_thread.run_sync(self.revive)
+            return await self.gateway.call(call, *args)
+
     async def row(self, query: Callable[..., Found[T]], *args: Any) -> T | None:
         """One row of a view, None where there is none; a stale view is told once in the log."""
-        found = await self.gateway.call(lambda: query(*args))
+        found = await self.call(lambda: query(*args))
         return self._fresh(found).row
 
     async def rows(self, query: Callable[..., Listed[T]], *args: Any, **named: Any) -> list[T]:
         """The rows of a view's page."""
-        found = await self.gateway.call(lambda: query(*args, **named))
+        found = await self.call(lambda: query(*args, **named))
         return self._fresh(found).rows
 
     async def floor(self) -> int:
         """The version that all subjects unseen since the last restore have."""
-        head: Head = await self.gateway.call(self.store.log.head)
+        head: Head = await self.call(self.store.log.head)
         return head.floor
 
     async def now(self) -> int:
         """Server time, ms."""
-        return int(await self.gateway.call(self.store.now))
+        return int(await self.call(self.store.now))
 
     def _fresh(self, answer: Answer) -> Answer:
         stopped = answer.checkpoint.stopped
@@ -140,7 +152,8 @@ class Context:
         self, events: Sequence[NewEvent], actor: str, cause: str, hints: Sequence[Hint] = (), fence: Fence | None = None
     ) -> Committed | Rejected:
         """Append, and say what became of it."""
-        return await self.gateway.append(Append(tuple(events), actor, cause, tuple(hints), fence))
+        append = Append(tuple(events), actor, cause, tuple(hints), fence)
+        return await self.gateway.append(append, APPEND_S_MAX)
 
     async def decide(self, call: Call, decision: Callable[[], Awaitable[Sequence[NewEvent]]]) -> Committed | None:
         """Read, decide, append; again where somebody else was first. None when there was nothing to append.
@@ -161,14 +174,14 @@ class Context:
         if self.daemon:
             await self.daemon.changed(after)
             return
-        while not await self.gateway.call(lambda: self.store.log.follow(after, 1, 500)):
+        while not await self.call(lambda: self.store.log.follow(after, 1, 500)):
             await trio.lowlevel.checkpoint()
 
     async def text(self, value: Text) -> str:
         """The content of a text, fetched where it is a blob. Raises NotFound when the blob is gone."""
         if isinstance(value, str):
             return value
-        data = await self.gateway.call(self.store.blobs.get, value.blob)
+        data = await self.call(self.store.blobs.get, value.blob)
         if data is None:
             raise NotFound(f"the blob {value.blob} is not in the store")
         return bytes(data).decode("utf-8", "replace")
@@ -178,7 +191,7 @@ class Context:
         data = value.encode("utf-8", "surrogateescape")
         if len(data) <= inline_bytes_max:
             return value
-        return BlobRef(await self.gateway.call(self.store.blobs.put, data), len(data))
+        return BlobRef(await self.call(self.store.blobs.put, data), len(data))
 
 
 class Call:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -12,7 +13,8 @@ from maestro.config import Settings
 from maestro.runtime.context import Context
 from maestro.runtime.handlers import HANDLERS
 from maestro.runtime.node import node_id
-from maestro.store import choice, safety
+from maestro.runtime.storekeeping import keep_alive
+from maestro.store import choice, safety, server
 from maestro.store.contract import Store
 from maestro.store.gateway import Gateway
 from maestro.store.opening import open_redis
@@ -42,7 +44,12 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
         async with Gateway(store) as gateway:
             context = Context(settings, node_id(settings.home), store, gateway)
             context.handlers = HANDLERS
-            yield context
+            async with trio.open_nursery() as nursery:
+                if choice.choose(settings).kind == "embedded":
+                    context.revive = functools.partial(server.ensure, settings.home, settings.embedded_fsync)
+                    nursery.start_soon(keep_alive, context)
+                yield context
+                nursery.cancel_scope.cancel()
     finally:
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(store.close)

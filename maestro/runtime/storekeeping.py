@@ -6,43 +6,39 @@ new work is claimed until there is room again.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import trio
 
 from maestro.model.errors import MaestroError
 from maestro.runtime.context import Context
 from maestro.runtime.logs import log
-from maestro.runtime.worker import Worker
-from maestro.store import ballast, choice, server
+
+if TYPE_CHECKING:
+    from maestro.runtime.worker import Worker
+from maestro.store import ballast
 
 EVERY_S = 0.25
 DISK_EVERY_S = 2.0
 
 
-async def keep_store(context: Context, worker: Worker) -> None:
-    """Runs in every daemon; does nothing where the store is not the embedded one."""
-    settings = context.settings
-    if choice.choose(settings).kind != "embedded":
-        return
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_restart, context)
-        nursery.start_soon(_watch_disk, context, worker)
-
-
-async def _restart(context: Context) -> None:
-    settings = context.settings
-    while True:
+async def keep_alive(context: Context) -> None:
+    """Start the embedded store again while appends wait for it. Reads revive it themselves (`Context.call`)."""
+    while context.revive is not None:
         await trio.sleep(EVERY_S)
-        if context.gateway.away_since is None and not context.store_away:
+        if context.gateway.away_since is None:
             continue
-        context.store_away = False
         try:
-            await trio.to_thread.run_sync(server.ensure, settings.home, settings.embedded_fsync)
+            await trio.to_thread.run_sync(context.revive)
         except MaestroError as error:
             log.error("the embedded store does not come back: %s", error.line())
             await trio.sleep(1.0)
 
 
-async def _watch_disk(context: Context, worker: Worker) -> None:
+async def watch_disk(context: Context, worker: Worker) -> None:
+    """Claim nothing while the disk of the embedded store is nearly full."""
+    if context.revive is None:
+        return
     home = context.settings.home
     while True:
         state = ballast.disk_state(home)

@@ -53,6 +53,6 @@ async def _clean(context: Context, follower: Follower, leading: bool) -> None:
         log.info("removed %d run folders older than %d days", len(removed), days)
     if leading:
         keep = await trio.to_thread.run_sync(named, context.store)
-        count = await context.gateway.call(context.store.blobs.collect, keep, BLOB_AGE_MS)
+        count = await context.call(context.store.blobs.collect, keep, BLOB_AGE_MS)
         if count:
             log.info("removed %d blobs that no event names", count)

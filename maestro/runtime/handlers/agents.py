@@ -20,8 +20,8 @@ from maestro.model.events import AgentRegistered, NewEvent
 from maestro.model.ids import shown
 from maestro.runtime import protocol as p
 from maestro.runtime.context import Call, Context
-from maestro.runtime.handlers.nodes import resume
 from maestro.runtime.handlers import tasks
+from maestro.runtime.handlers.nodes import resume
 from maestro.runtime.handlers.registering import bind, caller_settings, resolve_type
 from maestro.runtime.rows import Row, agent_row
 from maestro.runtime.server import Handler
@@ -43,7 +43,7 @@ async def find(context: Context, agent: str) -> Agent:
 async def shown_agents(context: Context, agents: list[Agent]) -> list[Row]:
     """Rows of agents with their last heartbeats."""
     keys = [f"agent:{agent.id}:last_heartbeat" for agent in agents]
-    samples = await context.gateway.call(context.store.work.samples, keys) if keys else []
+    samples = await context.call(context.store.work.samples, keys) if keys else []
     now = await context.now()
     return [agent_row(agent, sample, now) for agent, sample in zip(agents, samples, strict=True)]
 
@@ -153,7 +153,7 @@ async def stop_agent(call: Call, agent: str, force: bool, reason: str) -> None:
     await context.decide(call, decision)
     with trio.move_on_after(STOP_WAIT_S) as scope:
         while True:
-            found = await context.gateway.call(context.views.agent, agent)
+            found = await context.call(context.views.agent, agent)
             if found.row is None or not found.row.run:
                 break
             await context.changed(found.checkpoint.seq)

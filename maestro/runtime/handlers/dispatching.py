@@ -111,9 +111,8 @@ async def _known(call: Call, wanted: TaskDispatched, fresh: bool) -> tuple[Known
         floor = await context.floor()
     tasks = []
     for dependency in wanted.depends_on:
-        if plan is not None and dependency in plan.tasks:
-            tasks.append(dependency)
-        elif await context.row(context.views.task, dependency) is not None:
+        open_here = plan is not None and dependency in plan.tasks
+        if open_here or await context.row(context.views.task, dependency) is not None:
             tasks.append(dependency)
     first = await _first_use(call, wanted, agents, floor)
     return Known(list(agents.values()), tasks, existing, nodes, context.node, floor), first

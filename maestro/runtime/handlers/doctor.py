@@ -33,7 +33,7 @@ async def doctor(call: Call, command: p.Doctor) -> p.Done:
     if command.accept_loss:
         await _accept_loss(call)
     code = 0
-    rows = [*await context.gateway.call(_store, call, settings), await _lineage(call)]
+    rows = [*await context.call(_store, call, settings), await _lineage(call)]
     if any(row["status"] == "failed" for row in rows):
         code = 5
     rows += await trio.to_thread.run_sync(lambda: [*_host(settings), *_agents(call, settings)])
@@ -65,8 +65,8 @@ async def _lineage(call: Call) -> Row:
     """Whether the log still is the one that this node has seen."""
     context = call.context
     try:
-        head: Head = await context.gateway.call(context.store.log.head)
-        await context.gateway.call(context.views.checkpoint)
+        head: Head = await context.call(context.store.log.head)
+        await context.call(context.views.checkpoint)
     except MaestroError as error:
         return _row("log", "failed", error.what, error.mend or "doctor --accept-loss goes on with what there is")
     return _row("log", "ok", f"{head.seq} events, chain {head.chain[:12] or '-'}")
@@ -76,7 +76,7 @@ async def _accept_loss(call: Call) -> None:
     """Append `log.forked`: an operator knows that acknowledged events were lost, and goes on."""
     context = call.context
     try:
-        await context.gateway.call(context.views.checkpoint)
+        await context.call(context.views.checkpoint)
     except MaestroError:
         known = context.gateway.known
         forked = LogForked(known.seq, known.chain, "accepted by doctor --accept-loss")

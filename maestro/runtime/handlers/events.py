@@ -47,7 +47,7 @@ async def tail(call: Call, command: p.EventsTail) -> p.Done:
     _check_type(command.type)
     if command.limit < 0:
         raise Invalid(f"limit {command.limit} is out of range", mend="use 0 or more")
-    head = await context.gateway.call(log.head)
+    head = await context.call(log.head)
     group = None
     after = max(0, head.seq - command.limit)
     if command.from_position is not None:
@@ -56,16 +56,16 @@ async def tail(call: Call, command: p.EventsTail) -> p.Done:
         after = max(0, command.from_position - 1)
     if command.group is not None:
         start = 0 if command.from_position is None else after
-        group = await context.gateway.call(Group, context.store, command.group, start)
+        group = await context.call(Group, context.store, command.group, start)
         after = group.position
     while True:
-        entries = await context.gateway.call(log.entries, after, CHUNK)
+        entries = await context.call(log.entries, after, CHUNK)
         for entry in entries:
             after = entry.seq
             if _matches(entry, command.type):
                 await call.item(ready(exports.plain(entry)))
         if group is not None and entries:
-            await context.gateway.call(group.taken, after)
+            await context.call(group.taken, after)
         if not entries and not command.follow:
             return p.Done()
         if not entries:
@@ -76,7 +76,7 @@ async def export(call: Call, command: p.EventsExport) -> p.Done:
     """All events of a range, as stored, or as CloudEvents."""
     context = call.context
     log = context.store.log
-    head = await context.gateway.call(log.head)
+    head = await context.call(log.head)
     last = head.seq if command.to_position is None else min(head.seq, command.to_position)
     if command.from_position < 0 or (command.to_position is not None and command.to_position < command.from_position):
         raise Invalid("the range of positions is empty", mend=f"the log goes from 1 to {head.seq}")
@@ -85,7 +85,7 @@ async def export(call: Call, command: p.EventsExport) -> p.Done:
         write = lambda entry: exports.cloud(entry, context.store.namespace)  # noqa: E731
     after = max(0, command.from_position - 1)
     while after < last:
-        entries = await context.gateway.call(log.entries, after, min(CHUNK, last - after))
+        entries = await context.call(log.entries, after, min(CHUNK, last - after))
         if not entries:
             break
         for entry in entries:
@@ -102,10 +102,10 @@ async def audit(call: Call, command: p.Audit) -> p.Done:
     _check_type(command.type)
     since = 0
     if command.since is not None:
-        since = await context.gateway.call(positions.since, context.store, command.since)
+        since = await context.call(positions.since, context.store, command.since)
     query = audits.Query(command.subject, since, command.type)
     while True:
-        lines, after = await context.gateway.call(audits.page, context.store, query)
+        lines, after = await context.call(audits.page, context.store, query)
         for line in lines:
             await call.item(ready(audits.plain(line)))
         query = audits.further(query, after)

@@ -20,7 +20,7 @@ async def health(call: Call, command: p.AgentHealth) -> p.Done:
     """Exit code 0 where all checks hold, else 1."""
     context = call.context
     agent = await find(context, command.id)
-    (sample,) = await context.gateway.call(context.store.work.samples, [f"agent:{agent.id}:last_heartbeat"])
+    (sample,) = await context.call(context.store.work.samples, [f"agent:{agent.id}:last_heartbeat"])
     now = await context.now()
     checks = [Check("started", not agent.stopped, agent.reason or "stopped" if agent.stopped else "takes work")]
     if agent.node in (None, context.node):

@@ -52,7 +52,7 @@ async def _rows(context: Context) -> list[dict[str, object]]:
                 running[where] = running.get(where, 0) + 1
     rows = []
     for node in nodes:
-        holder = await context.gateway.call(context.store.work.lease_holder, f"node:{node.id}")
+        holder = await context.call(context.store.work.lease_holder, f"node:{node.id}")
         rows.append(node_row(node, holder is not None, running.get(node.id, 0)))
     return rows
 

@@ -45,7 +45,7 @@ async def _plan(context: Context, tasks: list[Task]) -> Plan:
     agents = await context.rows(context.views.agents)
     nodes = await context.rows(context.views.nodes)
     plan = Plan.load([task for task in tasks if task.open], agents, nodes)
-    await context.gateway.call(supply, plan, context.views)
+    await context.call(supply, plan, context.views)
     return plan
 
 

@@ -22,9 +22,9 @@ async def flush(call: Call, command: p.RedisFlush) -> p.Done:
         raise Refused(f"{context.running()} runs are on", mend="maestro shutdown first")
     events = 0
     if command.backup is not None:
-        events = await context.gateway.call(_back_up, call, Path(command.backup))
+        events = await context.call(_back_up, call, Path(command.backup))
         await call.note(f"{events} events are in {command.backup}")
-    deleted = await context.gateway.call(context.store.erase)
+    deleted = await context.call(context.store.erase)
     if context.daemon:
         call.then(context.daemon.stop)
         await call.note("the daemon stops, as the log that it knew is gone; the next command starts it anew")

@@ -57,7 +57,7 @@ async def list_tasks(call: Call, command: p.TaskList) -> p.Done:
         return p.Done(task_row(await _last(context, command.agent)))
     since = 0
     if command.since is not None:
-        since = await context.gateway.call(positions.since, context.store, command.since)
+        since = await context.call(positions.since, context.store, command.since)
     query = context.views.tasks
     for row in await context.rows(query, command.agent, command.status, since, limit=command.limit):
         await call.item(task_row(row))
@@ -70,7 +70,7 @@ async def finished(context: Context, task: str) -> Task:
         known = context.daemon.finished(task) if context.daemon else None
         if known is not None:
             return known
-        found = await context.gateway.call(context.views.task, task)
+        found = await context.call(context.views.task, task)
         if found.row is None:
             raise NotFound(f"there is no task {shown(task)}", mend="task list shows all")
         if not found.row.open:
