@@ -57,13 +57,8 @@ class Prepared:
         prompt = await self._context.text(self._dispatched.prompt)
         data = prompt_bytes(prompt)
         folder, workspace = self._folder, workspace_of(self._agent, self._folder)
-        if self._agent.workspace is None and self.definition.workspace_template:
-            folders.create(folder, data)
-            await trio.to_thread.run_sync(templates.fill, workspace, self.definition.workspace_template)
-        else:
-            folders.create(folder, data)
-            if not Path(workspace).is_dir():
-                await trio.to_thread.run_sync(templates.fill, workspace, self.definition.workspace_template)
+        folders.create(folder, data)
+        await self._fill(workspace)
         if self._agent.workspace is not None:
             guards.check_unchanged(workspace)
         launch = compose(self.definition, self._target(prompt, workspace))
@@ -71,6 +66,14 @@ class Prepared:
             base = next(b for b in (workspace, folder.tmp, "/") if file.path.startswith(b.rstrip("/") + "/"))
             folders.put_file(base, file.path[len(base) :].lstrip("/"), file.content.encode(), file.mode)
         return self._spec(launch, workspace)
+
+    async def _fill(self, workspace: str) -> None:
+        """Make the workspace where it is absent or empty; a template is copied in a thread."""
+        template = self.definition.workspace_template
+        if template:
+            await trio.to_thread.run_sync(templates.fill, workspace, template)
+        else:
+            templates.fill(workspace)
 
     def _target(self, prompt: str, workspace: str) -> Target:
         environment = dict(os.environ)

@@ -22,8 +22,8 @@ async def place_workspace(call: Call, agent: str, path: str, definition: Definit
     """
     context = call.context
     settings = caller_settings(call)
-    if not path.startswith("/") or "\n" in path:
-        raise Invalid(f"{path!r} is no absolute path on one line", "--to-workspace", "write it from / on")
+    if not path.startswith("/"):
+        raise Invalid(f"{path!r} is no absolute path", "--to-workspace", "write it from / on")
     if node is not None and node != context.node:
         if await context.row(context.views.node, node) is None:
             raise NotFound(f"there is no node {node!r}", mend="node list shows all")

@@ -67,7 +67,8 @@ async def shutdown(call: Call, command: p.Shutdown) -> p.Done:
     if not command.keep:
         settings = context.settings
         days = settings.snapshot_retention_days
-        cleaned = await trio.to_thread.run_sync(cleaning.clean_expired, settings.workspace_root, days)
+        busy = frozenset(task.id for task in await context.rows(context.views.open_tasks))
+        cleaned = await trio.to_thread.run_sync(cleaning.clean_expired, settings.workspace_root, days, busy)
     context.stop_store = True
     if context.daemon:
         call.then(context.daemon.stop)
