@@ -22,7 +22,7 @@ AGENTS = (
     Column("state", "STATE"),
     Column("role", "ROLE"),
     Column("priority", "PRIORITY"),
-    Column("workspace", "WORKSPACE"),
+    Column("workspace", "WORKSPACE", wraps=True),
     Column("node", "NODE"),
     Column("task", "TASK"),
     Column("heartbeat_age_s", "HEARTBEAT", printing.seconds),
@@ -32,9 +32,9 @@ TYPES = (
     Column("valid", "VALID"),
     Column("adapter", "ADAPTER"),
     Column("mode", "MODE"),
-    Column("capabilities", "CAPABILITIES"),
-    Column("source", "SOURCE"),
-    Column("reason", "REASON"),
+    Column("capabilities", "CAPABILITIES", wraps=True),
+    Column("source", "SOURCE", wraps=True),
+    Column("reason", "REASON", wraps=True),
 )
 DEFINITION_BYTES_MAX = 1024 * 1024
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from maestro.cli import answer
+from maestro.cli import answer, printing
 from maestro.cli.options import FormatOption, SinceOption, examples
 from maestro.cli.printing import Column
 from maestro.runtime import protocol as p
@@ -31,12 +31,12 @@ def _actor(actor: str) -> str:
 
 AUDIT = (
     Column("seq", "SEQ"),
-    Column("time", "TIME"),
+    Column("time", "TIME", printing.moment),
     Column("type", "EVENT"),
     Column("subject", "SUBJECT"),
     Column("actor", "BY", _actor),
-    Column("data", "WHAT", _what),
-    Column("because", "BECAUSE OF"),
+    Column("data", "WHAT", _what, wraps=True),
+    Column("because", "BECAUSE OF", wraps=True),
 )
 
 

@@ -14,7 +14,7 @@ from maestro.model.errors import Invalid
 
 app = typer.Typer(name="config", help="The settings of this installation.")
 
-SETTINGS = (Column("name", "NAME"), Column("value", "VALUE"), Column("source", "SOURCE"))
+SETTINGS = (Column("name", "NAME"), Column("value", "VALUE", wraps=True), Column("source", "SOURCE", wraps=True))
 
 
 @app.command("show", epilog=examples("maestro config show"))

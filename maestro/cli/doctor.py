@@ -16,8 +16,8 @@ app = typer.Typer()
 CHECKS = (
     Column("check", "CHECK"),
     Column("status", "STATUS"),
-    Column("detail", "DETAIL"),
-    Column("remedy", "REMEDY"),
+    Column("detail", "DETAIL", wraps=True),
+    Column("remedy", "REMEDY", wraps=True),
 )
 
 

@@ -16,11 +16,11 @@ app = typer.Typer(name="events", help="The log as a stream for others.")
 
 EVENTS = (
     Column("seq", "SEQ"),
-    Column("time", "TIME"),
+    Column("time", "TIME", printing.moment),
     Column("type", "EVENT"),
     Column("subject", "SUBJECT"),
     Column("actor", "ACTOR"),
-    Column("data", "DATA"),
+    Column("data", "DATA", wraps=True),
 )
 POSITION_MAX = 2**53
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from maestro.cli import answer
+from maestro.cli import answer, printing
 from maestro.cli.options import FormatOption, examples
 from maestro.cli.printing import Column
 from maestro.runtime import protocol as p
@@ -19,7 +19,7 @@ NODES = (
     Column("running", "RUNS"),
     Column("max_concurrent", "MAX"),
     Column("build", "BUILD"),
-    Column("joined_at", "JOINED"),
+    Column("joined_at", "JOINED", printing.moment),
 )
 
 

@@ -5,6 +5,7 @@ JSON goes out as it comes in, row by row; rich is imported only to draw a table.
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -15,15 +16,18 @@ from maestro.cli.escape import escaped, escaped_json, plain
 from maestro.model.errors import MaestroError
 
 Row = Mapping[str, Any]
+WRAPPED_WIDTH_MIN = 24
+COLUMN_GAP = 2
 _encode = msgspec.json.Encoder().encode
 
 
 class Column(NamedTuple):
-    """A column of a table. key: of the row; show: how its value is written."""
+    """A column of a table. key: of the row; show: how its value is written; wraps: may be broken into lines."""
 
     key: str
     title: str
     show: Callable[[Any], str] | None = None
+    wraps: bool = False
 
 
 def is_terminal() -> bool:
@@ -100,32 +104,32 @@ def write_json(data: Any) -> None:
 
 
 def write_table(columns: Sequence[Column], rows: Iterable[Row], empty: str = "nothing to show") -> None:
-    """A table of rows. On a terminal its cells wrap; elsewhere a row is a line."""
+    """A table of rows. On a terminal long texts wrap, but no id or time is ever cut; elsewhere a row is a line."""
     cells = [[cell(column, row) for column in columns] for row in rows]
     if not cells:
         tell(empty)
         return
     import io
 
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column.title, overflow="fold", no_wrap=not is_terminal())
+    least = 0
+    for column, values in zip(columns, zip(*cells, strict=True), strict=True):
+        natural = max(cell_len(text) for text in (column.title, *values))
+        width = min(natural, WRAPPED_WIDTH_MIN) if column.wraps and is_terminal() else natural
+        table.add_column(column.title, overflow="fold", no_wrap=width == natural, min_width=width)
+        least += width + COLUMN_GAP
     for line in cells:
         table.add_row(*(Text(value) for value in line))
     drawn = io.StringIO()
-    width = None if is_terminal() else max(sum(map(len, line)) + 2 * len(line) for line in [*cells, _titles(columns)])
-    widest = None if width is None else width + sum(max(map(len, column)) for column in zip(*cells, strict=True))
-    Console(file=drawn, force_terminal=is_terminal(), width=widest, highlight=False).print(table)
+    given = shutil.get_terminal_size().columns if is_terminal() else 0
+    Console(file=drawn, force_terminal=is_terminal(), width=max(given, least), highlight=False).print(table)
     text = "".join(line.rstrip() + "\n" for line in drawn.getvalue().splitlines())
     write(text.encode("utf-8", "backslashreplace"))
-
-
-def _titles(columns: Sequence[Column]) -> list[str]:
-    return [column.title for column in columns]
 
 
 def write_object(data: Row, leave_out: Iterable[str] = ()) -> None:
@@ -165,6 +169,11 @@ def seconds(value: Any) -> str:
         if whole >= 2 * size:
             return f"{whole // size}{unit}"
     return f"{whole}s"
+
+
+def moment(value: Any) -> str:
+    """A time to the second: 2026-01-31T12:00:00Z."""
+    return f"{str(value)[:19]}Z"
 
 
 def tell(line: str) -> None:

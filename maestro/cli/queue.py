@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from maestro.cli import answer, completion
+from maestro.cli import answer, completion, printing
 from maestro.cli.options import AgentFilter, FormatOption, examples
 from maestro.cli.printing import Column
 from maestro.model.errors import Invalid
@@ -20,9 +20,9 @@ QUEUE = (
     Column("target", "TO"),
     Column("agent", "AGENT"),
     Column("priority", "PRIORITY"),
-    Column("waiting_for", "WAITS FOR"),
-    Column("dispatched_at", "DISPATCHED"),
-    Column("title", "PROMPT"),
+    Column("waiting_for", "WAITS FOR", wraps=True),
+    Column("dispatched_at", "DISPATCHED", printing.moment),
+    Column("title", "PROMPT", wraps=True),
 )
 
 

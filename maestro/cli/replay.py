@@ -13,13 +13,14 @@ from maestro.runtime import protocol as p
 
 app = typer.Typer(name="replay", help="Fold the log again: verify, rebuild, look back.")
 
-VIEWS = (Column("view", "VIEW"), Column("digest", "DIGEST"))
+VIEWS = (Column("view", "VIEW"), Column("digest", "DIGEST", wraps=True))
+ROWS = (Column("row", "ROW"), Column("data", "DATA", wraps=True))
 CHANGES = (
     Column("view", "VIEW"),
     Column("row", "ROW"),
     Column("change", "CHANGE"),
-    Column("before", "BEFORE"),
-    Column("after", "AFTER"),
+    Column("before", "BEFORE", wraps=True),
+    Column("after", "AFTER", wraps=True),
 )
 PositionArgument = Annotated[str, typer.Argument(metavar="POSITION", help="A position, or an RFC 3339 time.")]
 
@@ -46,9 +47,14 @@ def at(
     format: FormatOption = None,
 ) -> int:
     """A view as it was."""
+    command = p.ReplayAt(position, view)
     if printing.wants_json(format):
-        return answer.rows(p.ReplayAt(position, view), (), format)
-    return answer.stream(p.ReplayAt(position, view), (Column("row", "ROW"), Column("data", "DATA")), format)
+        return answer.rows(command, ROWS, format)
+    kept: list[Row] = []
+    end = answer.carry_out(command, lambda row: kept.append({"row": row.pop("row"), "data": row}))
+    if isinstance(end, p.Done):
+        printing.write_table(ROWS, kept, "no rows")
+    return end.exit_code
 
 
 @app.command("diff", epilog=examples("maestro replay diff 1200 1300"))

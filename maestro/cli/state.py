@@ -14,7 +14,12 @@ from maestro.runtime import protocol as p
 
 app = typer.Typer(name="state", help="State shared between agents and workflows.")
 
-KEYS = (Column("key", "KEY"), Column("value", "VALUE"), Column("set_at", "SET"), Column("expires_at", "EXPIRES"))
+KEYS = (
+    Column("key", "KEY"),
+    Column("value", "VALUE", wraps=True),
+    Column("set_at", "SET", printing.moment),
+    Column("expires_at", "EXPIRES", printing.moment),
+)
 KeyArgument = Annotated[str, typer.Argument(help="The key, e.g. api_port.")]
 
 

@@ -27,9 +27,9 @@ TASKS = (
     Column("id", "TASK"),
     Column("status", "STATUS"),
     Column("outcome", "OUTCOME"),
-    Column("targets", "TO"),
-    Column("dispatched_at", "DISPATCHED"),
-    Column("title", "PROMPT"),
+    Column("targets", "TO", wraps=True),
+    Column("dispatched_at", "DISPATCHED", printing.moment),
+    Column("title", "PROMPT", wraps=True),
 )
 RUNS = (
     Column("id", "RUN"),
@@ -38,9 +38,8 @@ RUNS = (
     Column("outcome", "OUTCOME"),
     Column("exit_code", "EXIT"),
     Column("node", "NODE"),
-    Column("started_at", "STARTED"),
-    Column("ended_at", "ENDED"),
-    Column("log", "LOG"),
+    Column("duration_s", "SECONDS"),
+    Column("log", "LOG", wraps=True),
 )
 TIMEOUT_S_MAX = 31_536_000
 

@@ -13,7 +13,7 @@ app = typer.Typer(name="workspace", help="The folders that agents work in.")
 
 WORKSPACES = (
     Column("agent", "AGENT"),
-    Column("workspace", "WORKSPACE"),
+    Column("workspace", "WORKSPACE", wraps=True),
     Column("node", "NODE"),
     Column("exists", "EXISTS"),
     Column("bytes", "BYTES"),
