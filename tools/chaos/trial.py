@@ -14,10 +14,9 @@ import msgspec
 from tools.chaos.faults import FAULTS
 from tools.chaos.installation import Installation
 from tools.chaos.invariants import breaches
-from tools.chaos.work import Work
+from tools.chaos.work import STRIKE_S_MAX, Work
 from tools.place import Place
 
-STRIKE_S_MAX = 1.5
 KEPT = ("daemon.log", "evidence")
 
 

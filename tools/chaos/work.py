@@ -16,6 +16,7 @@ from tools.chaos.installation import Installation
 AGENTS = 3
 TASKS = 9
 SETTLE_S_MAX = 90.0
+STRIKE_S_MAX = 1.5
 POLL_S = 0.1
 SCRIPT = Path(__file__).with_name("agent.py")
 OPEN = ("queued", "running")
@@ -47,8 +48,9 @@ class Work:
         self._deadline = time.monotonic() + SETTLE_S_MAX
         for number in range(TASKS):
             key = f"task-{number}"
+            task = self._long_task(key) if number == TASKS - 1 else self._task(key)
             try:
-                self.tasks[key] = self.insist(self._task(key))[0]["id"]
+                self.tasks[key] = self.insist(task)[0]["id"]
             except NotFound:
                 if not self.installation.lost:
                     raise
@@ -60,10 +62,8 @@ class Work:
 
     def _task(self, key: str) -> p.TaskDispatch:
         rng = self.rng
-        seconds = f"{rng.choice([0.02, 0.1, 0.3]):.2f}"
-        agent = f"{sys.executable} -I -S '{SCRIPT}' \"$MAESTRO_WORKSPACE\" '{self.evidence}'"
         return p.TaskDispatch(
-            prompt=f"exec {agent} {seconds} {rng.choice([0, 0, 0, 3])}",
+            prompt=self._prompt(rng.choice([0.02, 0.1, 0.3]), rng.choice([0, 0, 0, 3])),
             to=rng.sample([f"a{number}" for number in range(AGENTS)], rng.choice([1, 1, 2])),
             key=key,
             depends_on=rng.sample(sorted(self.tasks.values()), 1) if self.tasks and rng.random() < 0.4 else [],
@@ -71,6 +71,14 @@ class Work:
             retries=rng.choice([0, 1]),
             force=True,
         )
+
+    def _long_task(self, key: str) -> p.TaskDispatch:
+        """The last one: whatever strikes late still finds an agent at work."""
+        return p.TaskDispatch(prompt=self._prompt(STRIKE_S_MAX, 0), to=["a0"], key=key, priority=1, force=True)
+
+    def _prompt(self, seconds: float, code: int) -> str:
+        agent = f"{sys.executable} -I -S '{SCRIPT}' \"$MAESTRO_WORKSPACE\" '{self.evidence}'"
+        return f"exec {agent} {seconds} {code}"
 
     def settle(self) -> None:
         """Wait until every acknowledged task has ended. Raises TimeoutError with those that have not."""
