@@ -53,7 +53,7 @@ class Endings:
             if not events:
                 continue
             found.append(Decision(tuple(events), (), str(plan.because[row.id])))
-            plan.decided.append((row.id, -1))
+            plan.ended.append(row.id)
             if row.id in self.finished:
                 work.extend(self._settle(row.id))
         return found

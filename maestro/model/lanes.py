@@ -87,21 +87,28 @@ class Lanes:
     def offer(self, target: str) -> None:
         """An agent behind the target may take work: offer the first of each of its lanes."""
         for lane in list(self._by_target.get(target, ())):
-            entry = self.first(lane)
-            if entry is not None:
-                heappush(self.offers, entry)
+            self.offer_lane(lane)
+
+    def offer_lane(self, lane: Lane) -> None:
+        """Offer the first of a lane."""
+        entry = self.first(lane)
+        if entry is not None:
+            heappush(self.offers, entry)
 
     def block(self, node: str, entry: Entry) -> None:
         """Its agent is free, but the node has no room."""
         heappush(self.blocked.setdefault(node, []), entry._replace(origin=node))
 
     def unblock(self, node: str) -> Entry | None:
-        """The first true entry that waits for room on the node."""
+        """The first true entry that waits for room on the node. One that is not gives its place to its lane's next."""
         heap = self.blocked.get(node)
         while heap:
             entry = heappop(heap)
             if self._is_true(entry):
                 return entry
+            following = self.first(entry.lane)
+            if following is not None:
+                heappush(heap, following._replace(origin=node))
         self.blocked.pop(node, None)
         return None
 

@@ -43,11 +43,12 @@ class Plan:
         self.dependencies = Dependencies()
         self.supplied_at = 0
         self._ahead: dict[str, int] = {}
-        # what the next decision looks at; decided: what the last one did, looked at again unless the log has it
+        # what the next decision looks at; ended, released: what the last one did, in case the log refused it
         self.lanes = Lanes(self.is_true)
         self.changed: dict[str, None] = {}
         self.adrift: dict[str, None] = {}
-        self.decided: list[tuple[str, int]] = []
+        self.ended: list[str] = []
+        self.released: list[Entry] = []
         # the event that last made a task ready or an agent free
         self.because: dict[str, int] = {}
 
@@ -201,13 +202,13 @@ class Plan:
 
     def look_again(self) -> None:
         """Whatever the last decision meant to change and the log does not have is to be decided again."""
-        for name, index in self.decided:
-            row = self.tasks.get(name)
-            if row is not None and index < 0:
-                self.changed[name] = None
-            elif row is not None:
-                self.requeue_slot(row, index)
-        self.decided.clear()
+        self.changed.update((name, None) for name in self.ended if name in self.tasks)
+        for entry in self.released:
+            if entry.task in self.tasks:
+                self.requeue_slot(self.tasks[entry.task], entry.slot)
+            self.lanes.offer_lane(entry.lane)
+        self.ended.clear()
+        self.released.clear()
 
     def requeue(self, row: Task) -> None:
         """Put every slot that waits for nothing but its agent into its lane."""

@@ -76,8 +76,11 @@ class Releases:
         found = []
         while self._offers:
             entry = heappop(self._offers)
-            if (entry.task, entry.slot) in self._slots or not self._holds(entry):
-                placed = False
+            placed = False
+            if (entry.task, entry.slot) in self._slots:
+                pass
+            elif not self._holds(entry):
+                self._offer_next(entry)
             else:
                 agent = self._choose(entry)
                 placed = agent is not None
@@ -149,7 +152,7 @@ class Releases:
 
     def _take(self, entry: Entry, agent: Agent, stream: str) -> None:
         self._slots.add((entry.task, entry.slot))
-        self._plan.decided.append((entry.task, entry.slot))
+        self._plan.released.append(entry)
         self._agents.add(agent.id)
         place = place_of(agent)
         if place is not None:
@@ -157,9 +160,13 @@ class Releases:
         self._taken[stream] += 1
         self._room = self._plan.crew.free_slots(self._taken)
         if entry.lane.target != agent.id:
-            following = self._plan.lanes.first(entry.lane, but=self._slots)
-            if following is not None:
-                heappush(self._offers, following)
+            self._offer_next(entry)
+
+    def _offer_next(self, entry: Entry) -> None:
+        """The one behind it in its lane may be startable as well."""
+        following = self._plan.lanes.first(entry.lane, but=self._slots)
+        if following is not None:
+            heappush(self._offers, following)
 
 
 def _timeout_s(plan: Plan, row: Task, agent: Agent) -> float:

@@ -21,7 +21,8 @@ count as one level of priority.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 import msgspec
 
@@ -178,31 +179,33 @@ def evolve(row: Task | None, event: Event) -> Task | None:
     """The task after the event, changed in place. Facts that do not concern it leave it as it is."""
     fact = event.fact
     if isinstance(fact, TaskDispatched):
-        return _dispatched(fact, event)
-    if row is None:
-        return None
-    match fact:
-        case RunReleased():
-            _released(row, fact, event)
-        case RunStarted() | RunEnded() | RunSessionOpened() | RunUsageReported() | RunParked():
-            _run_changed(row, fact, event)
-        case TaskFinished():
-            _finished(row, fact, event)
-        case TaskCancelRequested():
-            row.version, row.cancel = event.seq, fact.reason
-            _end_waiting(row, "cancelled")
-        case TaskRetried():
-            _retried(row, event)
+        return dispatched(fact, event)
+    change = CHANGES.get(fact.__class__)
+    if row is not None and change is not None:
+        change(row, fact, event)
     return row
 
 
-def _dispatched(fact: TaskDispatched, event: Event) -> Task:
-    row = Task(fact.task, event.seq, event.seq, fact.title, "queued", [], event.at, event.actor)
-    row.slots = [Slot(target) for target in fact.targets]
-    row.depends_on = list(fact.depends_on)
-    row.priority, row.timeout_s, row.retries, row.on_lost = fact.priority, fact.timeout_s, fact.retries, fact.on_lost
-    row.key, row.trace, row.forced = fact.key, fact.trace, fact.forced
-    return row
+def dispatched(fact: TaskDispatched, event: Event) -> Task:
+    """A new task."""
+    return Task(
+        fact.task,
+        event.seq,
+        event.seq,
+        fact.title,
+        "queued",
+        [Slot(target) for target in fact.targets],
+        event.at,
+        event.actor,
+        list(fact.depends_on),
+        fact.priority,
+        fact.timeout_s,
+        fact.retries,
+        fact.key,
+        fact.trace,
+        fact.forced,
+        fact.on_lost,
+    )
 
 
 def _released(row: Task, fact: RunReleased, event: Event) -> None:
@@ -218,47 +221,75 @@ def _released(row: Task, fact: RunReleased, event: Event) -> None:
 RunFact = RunStarted | RunEnded | RunSessionOpened | RunUsageReported | RunParked
 
 
-def _run_changed(row: Task, fact: RunFact, event: Event) -> None:
+def _last_of(row: Task, fact: RunFact) -> Slot | None:
+    """The slot whose last run the fact is about; an older run's facts change nothing."""
     for slot in row.slots:
         if slot.runs and slot.runs[-1].id == fact.run:
-            break
-    else:
+            return slot
+    return None
+
+
+def _started(row: Task, fact: RunStarted, event: Event) -> None:
+    slot = _last_of(row, fact)
+    if slot is None:
         return
     run = slot.runs[-1]
-    status = RUN_MOVES[run.status].get(fact.__class__)
     run.version = event.seq
-    match fact:
-        case RunStarted() if status:
-            run.status = slot.status = status
-            run.node, run.folder, run.workspace, run.started_at = fact.node, fact.folder, fact.workspace, event.at
-            row.status = TASK_MOVES.get(row.status, {}).get(RunStarted, row.status)
-            row.started_at = row.started_at or event.at
-        case RunEnded() if status:
-            run.status = status
-            _ended(row, slot, fact, event)
-        case RunSessionOpened():
-            run.session = fact.session
-        case RunUsageReported():
-            run.input_tokens += fact.input_tokens
-            run.output_tokens += fact.output_tokens
-            run.cost += fact.cost
-        case RunParked():
-            slot.status, slot.retry_at = "ended", 0
-            slot.outcome = "parked" if run.outcome == "lost" else run.outcome
+    status = RUN_MOVES[run.status].get(RunStarted)
+    if status is None:
+        return
+    run.status = slot.status = status
+    run.node, run.folder, run.workspace, run.started_at = fact.node, fact.folder, fact.workspace, event.at
+    if row.status in TASK_MOVES:
+        row.status = TASK_MOVES[row.status].get(RunStarted, row.status)
+    row.started_at = row.started_at or event.at
 
 
-def _ended(row: Task, slot: Slot, fact: RunEnded, event: Event) -> None:
+def _ended(row: Task, fact: RunEnded, event: Event) -> None:
+    slot = _last_of(row, fact)
+    if slot is None:
+        return
     run = slot.runs[-1]
-    run.outcome, run.exit_code, run.signal, run.source = fact.outcome, fact.exit_code, fact.signal, fact.source
+    run.version = event.seq
+    status = RUN_MOVES[run.status].get(RunEnded)
+    if status is None:
+        return
+    run.status, outcome = status, fact.outcome
+    run.outcome, run.exit_code, run.signal, run.source = outcome, fact.exit_code, fact.signal, fact.source
     run.evidence, run.result, run.duration_ms, run.ended_at = fact.evidence, fact.result, fact.duration_ms, event.at
-    if fact.outcome == "lost" and run.started_at:
+    if outcome == "lost" and run.started_at:
         slot.losses += 1
-    elif fact.outcome in RETRIED:
+    elif outcome in RETRIED:
         slot.failures += 1
-    if _goes_on(row, slot, run):
+    if outcome != "ok" and _goes_on(row, slot, run):
         slot.status, slot.retry_at = "waiting", fact.retry_at or event.at
     else:
-        slot.status, slot.retry_at, slot.outcome = "ended", 0, fact.outcome
+        slot.status, slot.retry_at, slot.outcome = "ended", 0, outcome
+
+
+def _session_opened(row: Task, fact: RunSessionOpened, event: Event) -> None:
+    slot = _last_of(row, fact)
+    if slot is not None:
+        slot.runs[-1].version, slot.runs[-1].session = event.seq, fact.session
+
+
+def _usage_reported(row: Task, fact: RunUsageReported, event: Event) -> None:
+    slot = _last_of(row, fact)
+    if slot is not None:
+        run = slot.runs[-1]
+        run.version = event.seq
+        run.input_tokens += fact.input_tokens
+        run.output_tokens += fact.output_tokens
+        run.cost += fact.cost
+
+
+def _parked(row: Task, fact: RunParked, event: Event) -> None:
+    slot = _last_of(row, fact)
+    if slot is not None:
+        run = slot.runs[-1]
+        run.version = event.seq
+        slot.status, slot.retry_at = "ended", 0
+        slot.outcome = "parked" if run.outcome == "lost" else run.outcome
 
 
 def _goes_on(row: Task, slot: Slot, run: Run) -> bool:
@@ -280,13 +311,18 @@ def _finished(row: Task, fact: TaskFinished, event: Event) -> None:
     _end_waiting(row, fact.outcome)
 
 
+def _cancel_requested(row: Task, fact: TaskCancelRequested, event: Event) -> None:
+    row.version, row.cancel = event.seq, fact.reason
+    _end_waiting(row, "cancelled")
+
+
 def _end_waiting(row: Task, outcome: str) -> None:
     for slot in row.slots:
         if slot.status == "waiting":
             slot.status, slot.retry_at, slot.outcome = "ended", 0, outcome
 
 
-def _retried(row: Task, event: Event) -> None:
+def _retried(row: Task, _fact: TaskRetried, event: Event) -> None:
     if row.open:
         return
     row.version, row.status, row.retried_at = event.seq, TASK_MOVES["finished"][TaskRetried], event.at
@@ -295,3 +331,17 @@ def _retried(row: Task, event: Event) -> None:
     for slot in row.slots:
         slot.status, slot.retry_at, slot.outcome, slot.losses, slot.failures = "waiting", 0, "", 0, 0
         slot.earlier = len(slot.runs)
+
+
+CHANGES: Final[dict[type[AnyFact], Callable[[Task, Any, Event], None]]] = {
+    RunReleased: _released,
+    RunStarted: _started,
+    RunEnded: _ended,
+    RunSessionOpened: _session_opened,
+    RunUsageReported: _usage_reported,
+    RunParked: _parked,
+    TaskFinished: _finished,
+    TaskCancelRequested: _cancel_requested,
+    TaskRetried: _retried,
+}
+"""What each fact does to the task that it is about. A table, as a replay folds hundreds of thousands in a second."""

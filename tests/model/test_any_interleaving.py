@@ -1,0 +1,239 @@
+"""Any order of commands, deliveries, crashes and clock jumps keeps what FAULTS.md promises."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from random import Random
+
+import hypothesis.strategies as st
+from hypothesis import HealthCheck, given, settings
+
+from maestro.model import events as e
+from maestro.model.agent import Assignment, decide_assign, decide_health, decide_restart, decide_stop
+from maestro.model.dispatch import Known, decide_cancel, decide_dispatch, decide_retry
+from maestro.model.errors import MaestroError
+from maestro.model.schedule import decide
+from tests.model.cluster import Cluster, Host
+
+NODES = {"north": 2, "south": 1}
+AGENTS: dict[str, tuple[str | None, str | None]] = {
+    "a": ("north", "/w/a"),
+    "b": ("north", "/w/shared"),
+    "c": ("north", "/w/shared"),
+    "d": ("south", "/w/d"),
+    "e": (None, None),
+    "f": (None, None),
+}
+TARGETS = (*AGENTS, "type:bound", "role:free", "capability:fast")
+OUTCOMES = ("ok", "ok", "exit", "lost", "oom", "timeout", "isolation", "cancelled", "spawn_error")
+
+
+class Parties:
+    """Users, scheduler, workers and faults: each method is one step of one of them, drawn by a number."""
+
+    def __init__(self) -> None:
+        self.cluster = Cluster(NODES)
+        self.cluster.put(*(self.assigned(agent) for agent in AGENTS))
+        self.tasks: list[str] = []
+
+    def assigned(self, agent: str) -> e.AgentAssigned:
+        """How the agent is assigned at first."""
+        node, workspace = AGENTS[agent]
+        kind = "free" if node is None else "bound"
+        capabilities = {"capabilities": ["fast"]} if agent in "ade" else {}
+        return e.AgentAssigned(agent, kind, capabilities, "/r", workspace, kind, 3, node)
+
+    def step(self, what: str, number: int) -> None:
+        """One step; a command that is refused has done nothing."""
+        with suppress(MaestroError):
+            getattr(self, what)(Random(number))
+        self.cluster.check()
+
+    # ---- users ----
+
+    def dispatch(self, random: Random) -> None:
+        """A task for one to three targets, perhaps after others."""
+        views = self.cluster.log.fold()
+        earlier = [name for name in self.tasks if name in views.tasks]
+        wanted = e.TaskDispatched(
+            task=f"t{len(self.tasks)}",
+            prompt="do it",
+            title="do it",
+            targets=tuple(random.sample(TARGETS, random.choice((1, 1, 1, 2, 3)))),
+            depends_on=tuple(random.sample(earlier[-4:], min(len(earlier[-4:]), random.choice((0, 0, 1, 2))))),
+            priority=random.choice((None, 1, 3, 5)),
+            retries=random.choice((0, 0, 2)),
+            on_lost=random.choice(("retry", "retry", "fail")),
+            forced=random.random() < 0.2,
+        )
+        known = Known(
+            list(views.agents.values()),
+            views.tasks,
+            None,
+            views.nodes,
+            random.choice(list(NODES)),
+            self.cluster.log.floor,
+        )
+        self.cluster.commit(decide_dispatch(wanted, known))
+        self.tasks.append(wanted.task)
+
+    def cancel(self, random: Random) -> None:
+        """Any task, open or not."""
+        name = random.choice(self.tasks or ["none"])
+        row = self.cluster.log.fold().tasks.get(name)
+        self.cluster.commit(decide_cancel(name, row, "enough", self.cluster.log.floor))
+
+    def retry(self, random: Random) -> None:
+        """Any task, finished or not."""
+        name = random.choice(self.tasks or ["none"])
+        row = self.cluster.log.fold().tasks.get(name)
+        self.cluster.commit(decide_retry(name, row, self.cluster.log.floor))
+
+    def health(self, random: Random) -> None:
+        """A check of an agent fails, or none does any more."""
+        agent, failed = random.choice(list(AGENTS)), random.choice(([], [], ["disk"]))
+        self.cluster.commit(
+            decide_health(agent, self.cluster.plan.agents.get(agent), failed, "", self.cluster.log.floor)
+        )
+
+    def stop(self, random: Random) -> None:
+        """An agent takes no more work; its worker ends what it runs."""
+        agent = random.choice(list(AGENTS))
+        self.cluster.commit(decide_stop(agent, self.cluster.plan.agents.get(agent), floor=self.cluster.log.floor))
+
+    def restart(self, random: Random) -> None:
+        """It takes work again."""
+        agent = random.choice(list(AGENTS))
+        self.cluster.commit(decide_restart(agent, self.cluster.plan.agents.get(agent), self.cluster.log.floor))
+
+    def assign(self, random: Random) -> None:
+        """An agent gets another priority, or moves; where its node is lost its run there is given up."""
+        agent = random.choice("abd")
+        first = self.assigned(agent)
+        moved = random.random() < 0.5
+        wanted = Assignment(
+            agent,
+            first.type,
+            first.definition,
+            "/r",
+            f"/w/{agent}{random.choice(range(3))}" if moved else None,
+            priority=random.randint(1, 5),
+            node=random.choice(list(NODES)) if moved else None,
+        )
+        row = self.cluster.plan.agents.get(agent)
+        self.cluster.commit(
+            decide_assign(wanted, row, self.cluster.stranded(row) if moved else None, self.cluster.log.floor)
+        )
+
+    # ---- the scheduler ----
+
+    def schedule(self, random: Random) -> None:
+        """It decides; sometimes one decision does not reach the log."""
+        self.cluster.schedule(random.choice((-1, -1, -1, 0, 1)))
+
+    def new_scheduler(self, _: Random) -> None:
+        """Another takes the lease."""
+        self.cluster.new_scheduler()
+
+    def compare(self, _: Random) -> None:
+        """A plan that followed the log and one loaded from the views decide alike."""
+        fresh, mine = self.cluster.log.plan(), self.cluster.plan
+        fresh.clock = mine.clock
+        found = [decide(plan, self.cluster.log.at) for plan in (mine, fresh)]
+        ends, again = (
+            {(event.subject, event.fact.__class__) for d in decisions for event in d.events if not d.hints}
+            for decisions in found
+        )
+        assert ends == again
+        releases, as_many = ([d.events[0].subject for d in decisions if d.hints] for decisions in found)
+        assert len(releases) == len(as_many), (releases, as_many)
+
+    def clock(self, random: Random) -> None:
+        """Time passes."""
+        self.cluster.log.at += random.choice((1, 5_000, 700_000, 3_600_000))
+
+    # ---- workers and nodes ----
+
+    def host(self, random: Random) -> Host:
+        """One of the hosts."""
+        return random.choice(list(self.cluster.hosts.values()))
+
+    def take(self, random: Random) -> None:
+        """A worker takes a hint."""
+        self.cluster.take(self.host(random))
+
+    def end(self, random: Random) -> None:
+        """A run ends."""
+        running = [(host, run) for host in self.cluster.hosts.values() for run in host.processes.values()]
+        if running:
+            host, process = random.choice(running)
+            delay = random.choice((None, 0, 60_000))
+            retry_at = None if delay is None else self.cluster.log.at + delay
+            self.cluster.end(host, process, random.choice(OUTCOMES), retry_at)
+
+    def hints(self, random: Random) -> None:
+        """A hint is lost or doubled."""
+        streams = [self.cluster.shared, *(host.stream for host in self.cluster.hosts.values())]
+        stream = random.choice([stream for stream in streams if stream] or [[]])
+        if stream:
+            stream.append(stream[0]) if random.random() < 0.5 else stream.pop(0)
+
+    def crash(self, random: Random) -> None:
+        """A worker is killed, and another started there later."""
+        self.cluster.crash(self.host(random))
+
+    def join(self, random: Random) -> None:
+        """A daemon starts where none runs."""
+        host = self.host(random)
+        if not host.up:
+            self.cluster.join(host)
+
+    def lose(self, random: Random) -> None:
+        """A lease runs out: the node is down, or cut off and still at work."""
+        host = self.host(random)
+        if self.cluster.plan.nodes[host.name].status == "up":
+            self.cluster.put(e.NodeLost(host.name, "lease"))
+
+    def hold(self, random: Random) -> None:
+        """A node is shut down."""
+        self.cluster.put(e.NodeHeld(self.host(random).name, "shutdown"))
+
+    def resume(self, random: Random) -> None:
+        """It takes work again."""
+        self.cluster.put(e.NodeResumed(self.host(random).name))
+
+    def restore(self, random: Random) -> None:
+        """Back to a position of the last few."""
+        self.cluster.restore(max(1, self.cluster.log.head - random.randrange(30)))
+
+
+OFTEN = ("dispatch", "schedule", "take", "end") * 4
+NOW_AND_THEN = ("cancel", "retry", "clock", "assign", "compare", "join", "resume", "health", "restart") * 2
+SELDOM = ("new_scheduler", "hints", "crash", "lose", "hold", "stop")
+STEPS = st.tuples(st.sampled_from(OFTEN + NOW_AND_THEN + SELDOM), st.integers(0, 2**32))
+STEPS_WITH_RESTORES = st.tuples(st.sampled_from((*OFTEN, *NOW_AND_THEN, *SELDOM, "restore")), st.integers(0, 2**32))
+PATIENT = settings(max_examples=80, deadline=None, report_multiple_bugs=False, suppress_health_check=list(HealthCheck))
+
+
+@given(st.lists(STEPS, min_size=40, max_size=160))
+@PATIENT
+def test_no_interleaving_loses_doubles_or_strands_anything(steps: list[tuple[str, int]]) -> None:
+    play(steps)
+
+
+@given(st.lists(STEPS_WITH_RESTORES, min_size=40, max_size=160))
+@PATIENT
+def test_nor_does_one_with_restores(steps: list[tuple[str, int]]) -> None:
+    play(steps)
+
+
+def play(steps: list[tuple[str, int]]) -> Cluster:
+    """All steps, then peace: what is open must end."""
+    parties = Parties()
+    for what, number in steps:
+        parties.step(what, number)
+    parties.cluster.check_log()
+    parties.cluster.quiet()
+    parties.cluster.check()
+    parties.cluster.check_log()
+    return parties.cluster
