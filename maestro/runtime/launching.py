@@ -104,13 +104,16 @@ class Launcher:
     def forget(self, run: RunProcess) -> None:
         self._runs.pop(run, None)
 
-    async def swept(self, run: RunProcess) -> None:
-        """Return when nothing is left of a run whose warden was killed."""
+    async def swept(self, run: RunProcess) -> bool:
+        """Wait until nothing is left of a run whose warden was killed. False when it was none: nobody took the run."""
+        was_killed = True
         if run in self._runs:
-            with trio.move_on_after(_SWEPT_WAIT_S):
+            with trio.move_on_after(_SWEPT_WAIT_S) as waiting:
                 await self._runs[run].wait()
+            was_killed = run.started is not None or not waiting.cancelled_caught
         while self._end_orphans():
             await trio.sleep(0.002)
+        return was_killed
 
     # ---- the process ----
 
@@ -166,7 +169,7 @@ class Launcher:
     def _obey(self, event: dict[str, Any]) -> None:
         if event["event"] == "swept":
             for run, swept in self._runs.items():
-                if run.spec.run == event["run"]:
+                if run.spec.run == event["run"] or (event["run"] is None and run.started is None):
                     swept.set()
         elif event["event"] == "no_warden":
             for run in self._runs:

@@ -198,7 +198,8 @@ def freeze_children(patience_s: float = 3.0) -> tuple[set[int], bool]:
     """SIGSTOP everything below this process until all of it stands still, new processes too.
 
     Returns whom we stopped (those that had stopped before stay out, so that thawing leaves them so), and whether all
-    stand still: a process in an uninterruptible call stops when that call is over.
+    stand still: a process in an uninterruptible call stops when that call is over. A parent in vfork is in such a call
+    until its child has run its program, so a child that we stopped too early gets a moment more.
     """
     stopped: set[int] = set()
     deadline = time.monotonic() + patience_s
@@ -209,6 +210,8 @@ def freeze_children(patience_s: float = 3.0) -> tuple[set[int], bool]:
         stopped |= set(moving) - before
         for pid in moving:
             send(pid, signal.SIGSTOP)
+            for child in stopped.intersection(children(pid)) if state(pid) == "D" else ():
+                send(child, signal.SIGCONT)
         time.sleep(0.001)
     return stopped, True
 

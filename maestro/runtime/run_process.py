@@ -23,10 +23,13 @@ class RunProcess:
         self,
         spec: Spec,
         warden: trio.socket.SocketType,
-        swept: Callable[[RunProcess], Awaitable[None]],
+        swept: Callable[[RunProcess], Awaitable[bool]],
         forget: Callable[[RunProcess], None],
     ) -> None:
-        """swept: wait until nothing is left of a run whose warden was killed; forget: it is over for the launcher."""
+        """swept: wait until nothing is left of a run whose warden was killed, False when nobody had taken it.
+
+        forget: it is over for the launcher.
+        """
         self.spec = spec
         self.started: Started | None = None
         self.end: End | None = None
@@ -106,8 +109,9 @@ class RunProcess:
     async def _lost(self) -> End:
         if self._withdrawn is not None:
             return self._withdrawn
-        await self._swept(self)
-        return End(run=self.spec.run, token=self.spec.token, lost=True)
+        if await self._swept(self):
+            return End(run=self.spec.run, token=self.spec.token, lost=True)
+        return End(self.spec.run, self.spec.token, spawn_error="no warden could take the run", retriable=True)
 
     def _note(self, message: Message) -> Message:
         if isinstance(message, Started):

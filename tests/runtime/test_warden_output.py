@@ -1,0 +1,108 @@
+"""What becomes of an agent's output, for any way in which it is cut into chunks; and when a run must end."""
+
+from __future__ import annotations
+
+import base64
+import re
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from maestro.runtime.output import Log, Redactor, Tail, Tracer
+from maestro.runtime.timing import Timing
+
+SECRET = "abab-c"
+
+
+def chunks(text: bytes, cuts: list[int]) -> list[bytes]:
+    edges = sorted({0, len(text), *(cut % (len(text) + 1) for cut in cuts)})
+    return [text[start:end] for start, end in pairwise(edges)]
+
+
+@given(st.lists(st.sampled_from([SECRET, "a", "b", "ab", "-", "c", "\n", "[redacted]", "é"])), st.lists(st.integers(0)))
+def test_redaction_does_not_depend_on_where_the_chunks_end(parts: list[str], cuts: list[int]) -> None:
+    text = "".join(parts).encode()
+    redactor = Redactor([SECRET])
+    got = b"".join(redactor.feed(chunk) for chunk in chunks(text, cuts)) + redactor.flush()
+    assert SECRET.encode() not in got
+    assert got == text.replace(SECRET.encode(), b"[redacted]")
+
+
+@given(st.binary(max_size=40), st.binary(max_size=40), st.lists(st.integers(0)), st.booleans())
+def test_a_secret_inside_base64_is_found_at_every_alignment(
+    before: bytes, after: bytes, cuts: list[int], url: bool
+) -> None:
+    secret = "hunter2/hunter3?>"
+    encode = base64.urlsafe_b64encode if url else base64.b64encode
+    text = encode(before + secret.encode() + after)
+    redactor = Redactor([secret, ""])
+    got = b"".join(redactor.feed(chunk) for chunk in chunks(text, cuts)) + redactor.flush()
+    assert got.count(b"[redacted]") == 1
+    longest = max(len(found) for found in re.split(rb"\[redacted\]", got))
+    assert longest <= len(encode(before + after)) + 8
+
+
+@given(st.text("ab\n", max_size=60), st.lists(st.integers(0)))
+def test_tracing_prefixes_every_line_once(text: str, cuts: list[int]) -> None:
+    tracer = Tracer("step\n1")
+    got = b"".join(tracer.feed(chunk) for chunk in chunks(text.encode(), cuts)).decode()
+    prefix = re.compile(r"^TRACE: \[\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\] step 1: ", re.MULTILINE)
+    assert prefix.sub("", got) == text
+    assert len(prefix.findall(got)) == len(text.splitlines())
+
+
+@given(st.lists(st.binary(max_size=20)), st.integers(1, 15))
+def test_a_tail_is_the_end_of_all(parts: list[bytes], size: int) -> None:
+    tail = Tail(size)
+    for part in parts:
+        tail.feed(part)
+    assert tail.value() == b"".join(parts)[-size:]
+
+
+def test_a_log_ends_with_its_mark_exactly_at_its_limit(tmp_path: Path) -> None:
+    log = Log(str(tmp_path / "log"), 10)
+    for part in (b"12345", b"67890"):
+        log.write(part)
+    assert not log.truncated
+    log.write(b"x")
+    log.write(b"y")
+    log.close()
+    assert (tmp_path / "log").read_bytes() == b"1234567890\n[maestro: output truncated at 10 bytes]\n"
+    assert (tmp_path / "log").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_full_disk_costs_the_log_and_not_the_run() -> None:
+    log = Log("/dev/full", 10)
+    log.write(b"x")
+    log.close()
+    assert log.truncated
+
+
+def test_times_that_are_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = {"now": 100.0}
+    monkeypatch.setattr("time.monotonic", lambda: clock["now"])
+    monkeypatch.setattr("time.clock_gettime", lambda _: clock["now"])
+    timing = Timing()
+    timing.start(timeout_s=10, fence_s=30)
+    assert (timing.due(), timing.wait_s(60)) == ("", 7.5)
+    timing.freeze()
+    clock["now"] += 20
+    timing.ping()
+    assert timing.due() == ""
+    timing.thaw()
+    clock["now"] += 9
+    assert timing.due() == ""
+    clock["now"] += 1
+    assert timing.due() == "timeout"
+    timing.stop(5)
+    timing.stop(50)
+    assert timing.stopping and timing.due() == ""
+    clock["now"] += 5
+    assert timing.due() == "kill"
+    fenced = Timing()
+    fenced.start(None, fence_s=30)
+    clock["now"] += 31
+    assert fenced.due() == "fence"
