@@ -5,56 +5,60 @@ Indexes, by time: `agents` and `state:<state>` (assigned), `types` (registered).
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
-from typing import TypeAlias
+from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
 from maestro.model import events as e
-from maestro.model.agent import Agent, AgentType, evolve, evolve_type
+from maestro.model.agent import CHANGES, Agent, AgentType, assigned, evolve_type
+from maestro.model.events import AnyFact, Event
 
 NAME = "agents"
 VERSION = 1
 FOLLOWS_LINE = True
 
-AgentFact: TypeAlias = (
-    e.AgentAssigned
-    | e.AgentStopped
-    | e.AgentRestarted
-    | e.AgentReset
-    | e.AgentHealthChanged
-    | e.RunReleased
-    | e.RunStarted
-    | e.RunSessionOpened
-    | e.RunUsageReported
-    | e.RunEnded
-    | e.RunParked
-)
-FACTS: tuple[type[e.AnyFact], ...] = (*AgentFact.__args__, e.AgentRegistered)
-
-_agent = msgspec.json.Decoder(Agent)
-_type = msgspec.json.Decoder(AgentType)
+Rows = dict[str, Agent | AgentType]
+_agent_decoder = msgspec.json.Decoder(Agent)
+_type_decoder = msgspec.json.Decoder(AgentType)
 
 
-def touches(event: e.Event) -> tuple[str, ...]:
-    """The row that the event changes. The event is one of FACTS."""
+def touches(event: Event) -> tuple[str, ...]:
+    """The row that an event of FOLDS changes."""
     fact = event.fact
     if isinstance(fact, e.AgentRegistered):
         return (f"type:{fact.slug}",)
-    return (f"agent:{fact.agent}",)  # type: ignore[union-attr]  # one of AgentFact
+    return (f"agent:{fact.agent}",)  # type: ignore[union-attr]  # all other facts of FOLDS have it
 
 
-def apply(rows: MutableMapping[str, Agent | AgentType], event: e.Event) -> None:
-    """Fold one event of FACTS into the rows, in place."""
-    row: Agent | AgentType | None
-    (row_id,) = touches(event)
-    before = rows.get(row_id)
-    if isinstance(event.fact, e.AgentRegistered):
-        row = evolve_type(before if isinstance(before, AgentType) else None, event)
-    else:
-        row = evolve(before if isinstance(before, Agent) else None, event)
-    if row is not None:
-        rows[row_id] = row
+def _assigned(rows: Rows, event: Event) -> None:
+    fact = event.fact
+    assert isinstance(fact, e.AgentAssigned)
+    row_id = f"agent:{fact.agent}"
+    rows[row_id] = assigned(rows.get(row_id), fact, event)  # type: ignore[arg-type]  # such a row is an Agent
+
+
+def _changing(change: Callable[[Agent, Any, Event], None]) -> Callable[[Rows, Event], None]:
+    def fold(rows: Rows, event: Event) -> None:
+        fact = event.fact
+        row = rows.get("agent:" + fact.agent)  # type: ignore[union-attr]  # as in touches
+        if row is not None:
+            change(row, fact, event)  # type: ignore[arg-type]  # such a row is an Agent
+
+    return fold
+
+
+def _registered(rows: Rows, event: Event) -> None:
+    row = evolve_type(None, event)
+    assert row is not None
+    rows[f"type:{row.slug}"] = row
+
+
+FOLDS: dict[type[AnyFact], Callable[[Rows, Event], None]] = {
+    e.AgentRegistered: _registered,
+    e.AgentAssigned: _assigned,
+    **{fact: _changing(change) for fact, change in CHANGES.items()},
+}
 
 
 def indexes(row: Agent | AgentType) -> dict[str, int]:
@@ -66,4 +70,4 @@ def indexes(row: Agent | AgentType) -> dict[str, int]:
 
 def decode(row_id: str, data: bytes) -> Agent | AgentType:
     """A row from its canonical JSON."""
-    return _type.decode(data) if row_id.startswith("type:") else _agent.decode(data)
+    return _type_decoder.decode(data) if row_id.startswith("type:") else _agent_decoder.decode(data)

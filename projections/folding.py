@@ -7,7 +7,7 @@ for their canonical form: JSON with sorted mappings, the same bytes on every mac
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -16,6 +16,8 @@ from maestro.model.errors import MaestroError
 from maestro.model.events import FACTS, AnyFact, Event, Unrecognised
 from projections import agents, nodes, queue, state, tasks
 from projections.lineage import Line
+
+Apply = Callable[[dict[str, Any], Event], None]
 
 
 class View(Protocol):
@@ -35,19 +37,17 @@ class View(Protocol):
 class FoldedView(View, Protocol):
     """A view with a fold of its own; the queue is the one that is taken from another's rows."""
 
-    FACTS: tuple[type[AnyFact], ...]
+    @property
+    def FOLDS(self) -> Mapping[type[AnyFact], Apply]:
+        """What each fact that concerns the view does to its rows, in place."""
 
     def touches(self, event: Event, /) -> tuple[str, ...]:
-        """The rows that an event of FACTS may change."""
-
-    def apply(self, rows: MutableMapping[str, Any], event: Event, /) -> None:
-        """Fold one event of FACTS."""
+        """The rows that an event of FOLDS may change."""
 
 
 FOLDED: tuple[FoldedView, ...] = (agents, tasks, state, nodes)
 VIEWS: dict[str, View] = {view.NAME: view for view in (agents, tasks, queue, state, nodes)}
 
-Apply = Callable[[MutableMapping[str, Any], Event], None]
 Routes = dict[type[AnyFact], tuple[tuple[Apply, dict[str, Any]], ...]]
 
 encode = msgspec.json.Encoder(order="deterministic").encode
@@ -105,7 +105,7 @@ class Fold:
 
     def _routes(self, views: Sequence[FoldedView]) -> Routes:
         routes: Routes = {
-            fact: tuple((view.apply, self.rows[view.NAME]) for view in views if fact in view.FACTS)
+            fact: tuple((view.FOLDS[fact], self.rows[view.NAME]) for view in views if fact in view.FOLDS)
             for fact in FACTS.values()
         }
         routes[Unrecognised] = ((stop, {}),)
@@ -127,7 +127,7 @@ class Fold:
         return {view: self.digest(view) for view in self.views}
 
 
-def stop(_rows: MutableMapping[str, Any], event: Event) -> None:
+def stop(_rows: dict[str, Any], event: Event) -> None:
     """What every fold does with an event that this build does not know: raise Stopped."""
     assert isinstance(event.fact, Unrecognised)
     raise Stopped(event.seq, reason(event.seq, event.fact))

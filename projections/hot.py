@@ -24,7 +24,7 @@ Touches = dict[type[AnyFact], tuple[tuple[str, Callable[[Event], tuple[str, ...]
 
 def _touches(views: Iterable[FoldedView]) -> Touches:
     views = tuple(views)
-    return {fact: tuple((view.NAME, view.touches) for view in views if fact in view.FACTS) for fact in FACTS.values()}
+    return {fact: tuple((view.NAME, view.touches) for view in views if fact in view.FOLDS) for fact in FACTS.values()}
 
 
 _all = _touches(FOLDED)

@@ -6,46 +6,48 @@ each named target and each agent that had a run; `finished` and `finished:agent:
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
-from typing import TypeAlias, cast
+from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
-from maestro.model import events as e
-from maestro.model.task import Task, evolve
+from maestro.model.events import AnyFact, Event, TaskDispatched
+from maestro.model.task import CHANGES, Task, dispatched
 
 NAME = "tasks"
 VERSION = 1
 FOLLOWS_LINE = True
 
-TaskFact: TypeAlias = (
-    e.TaskDispatched
-    | e.TaskCancelRequested
-    | e.TaskRetried
-    | e.TaskFinished
-    | e.RunReleased
-    | e.RunStarted
-    | e.RunSessionOpened
-    | e.RunUsageReported
-    | e.RunEnded
-    | e.RunParked
-)
-FACTS: tuple[type[e.AnyFact], ...] = TaskFact.__args__
-
+Rows = dict[str, Task]
 _decoder = msgspec.json.Decoder(Task)
 
 
-def touches(event: e.Event) -> tuple[str, ...]:
-    """The row that the event changes. The event is one of FACTS."""
-    return (cast(TaskFact, event.fact).task,)
+def touches(event: Event) -> tuple[str, ...]:
+    """The row that an event of FOLDS changes."""
+    task: str = event.fact.task  # type: ignore[union-attr]  # all facts of FOLDS have it
+    return (task,)
 
 
-def apply(rows: MutableMapping[str, Task], event: e.Event) -> None:
-    """Fold one event of FACTS into the rows, in place."""
-    task: str = event.fact.task  # type: ignore[union-attr]  # the hottest line of a replay: a cast is a call
-    row = evolve(rows.get(task), event)
-    if row is not None:
-        rows[task] = row
+def _dispatched(rows: Rows, event: Event) -> None:
+    fact = event.fact
+    assert isinstance(fact, TaskDispatched)
+    rows[fact.task] = dispatched(fact, event)
+
+
+def _changing(change: Callable[[Task, Any, Event], None]) -> Callable[[Rows, Event], None]:
+    def fold(rows: Rows, event: Event) -> None:
+        fact = event.fact
+        row = rows.get(fact.task)  # type: ignore[union-attr]  # as in touches
+        if row is not None:
+            change(row, fact, event)
+
+    return fold
+
+
+FOLDS: dict[type[AnyFact], Callable[[Rows, Event], None]] = {
+    TaskDispatched: _dispatched,
+    **{fact: _changing(change) for fact, change in CHANGES.items()},
+}
 
 
 def indexes(row: Task) -> dict[str, int]:
