@@ -6,12 +6,13 @@ with its node, restored away) is refused by the log and stopped here.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
 from maestro.model.agent import Agent
-from maestro.model.errors import MaestroError
+from maestro.model.errors import MaestroError, StoreAway
 from maestro.model.events import AnyFact, NewEvent, RunEnded, RunStarted, TaskDispatched
 from maestro.model.task import Run, Task
 from maestro.runtime.ending import ended, facts
@@ -25,6 +26,10 @@ from maestro.workspaces.folders import RunFolder
 
 if TYPE_CHECKING:
     from maestro.runtime.worker import Worker
+
+AWAY_RETRY_S = 0.3
+
+T = TypeVar("T")
 
 
 class Running:
@@ -71,10 +76,12 @@ class Running:
         specs: list[Spec] = []
         ends: list[End] = []
 
+        async def prepared() -> Spec:
+            return await Prepared(context, agent, run, folder, await self._dispatched(task)).spec()
+
         async def prepare() -> None:
             try:
-                prepared = Prepared(context, agent, run, folder, await self._dispatched(task))
-                specs.append(await prepared.spec())
+                specs.append(await self._patiently(prepared))
             except MaestroError as error:
                 ends.append(End(run.id, run.token, spawn_error=error.line()))
 
@@ -113,10 +120,20 @@ class Running:
         return process.end
 
     async def _finish(self, run: Run, agent: Agent, folder: RunFolder, end: End) -> None:
-        fact = await ended(self.worker.context, run, agent, facts(end, folder, run.timeout_s, self._lost), end)
+        seen = facts(end, folder, run.timeout_s, self._lost)
+        fact = await self._patiently(lambda: ended(self.worker.context, run, agent, seen, end))
         await self._append(fact)
         if self.process is not None:
             self.process.ack()
+
+    async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Ask again while the store is away: a run whose start is in the log must come to its end there."""
+        while True:
+            try:
+                return await ask()
+            except StoreAway as error:
+                log.warning("run %s waits for the store: %s", self.entry.run, error.line())
+                await trio.sleep(AWAY_RETRY_S)
 
     async def _append(self, fact: AnyFact) -> bool:
         """Append under the run's version; False where the run has gone another way meanwhile."""
