@@ -33,6 +33,8 @@ ANSWER_S_MAX = 10.0
 """How long a daemon may take to greet; one that is stopped or stuck is not waited for longer."""
 SKEW_POLL_S = 0.3
 END_S_MAX = 60.0
+STARTS_MAX = 2
+SEE_LOG = "see its log, daemon.log in MAESTRO_HOME"
 INSIDE_RUN: tuple[type[p.Command], ...] = (p.StateSet, p.StateGet, p.StateList, p.StateDelete)
 ONE_SERVER: tuple[type[p.Command], ...] = (*p.NEEDS_NODE, p.Shutdown, p.RedisFlush)
 """Commands that wait for a daemon of another build to give way, rather than act beside it."""
@@ -189,8 +191,14 @@ def _connect(command: p.Command, settings: Settings, show: Show) -> Link | p.Fai
         return _connect_run(inside, command)
     path = str(socket_path(settings.home, "daemon.sock"))
     told = False
+    starts = 0
     while True:
         greeted = _greet(_dial(path))
+        if isinstance(greeted, Link) and (other := _other(greeted.welcome, settings)):
+            greeted.sock.close()
+            if isinstance(command, (*p.NEEDS_NODE, p.Shutdown)):
+                raise Refused(other, mend="give each its own MAESTRO_HOME")
+            return _serve_here(settings)
         if isinstance(greeted, (Link, p.Failed)):
             return greeted
         if isinstance(greeted, p.Skew) and isinstance(command, ONE_SERVER):
@@ -199,9 +207,21 @@ def _connect(command: p.Command, settings: Settings, show: Show) -> Link | p.Fai
             told = True
             time.sleep(SKEW_POLL_S)
         elif greeted is None and isinstance(command, p.NEEDS_NODE):
+            if starts == STARTS_MAX:
+                raise StoreAway("the daemon of this node ends as soon as it is asked", path, SEE_LOG)
+            starts += 1
             _start_daemon(command, settings, show)
         else:
             return _serve_here(settings)
+
+
+def _other(welcome: p.Welcome, settings: Settings) -> str:
+    """Why this daemon is not the one for these settings: it serves another namespace or store; "" if it is."""
+    if welcome.namespace not in ("", settings.namespace):
+        return f"the daemon of this node serves the namespace {welcome.namespace!r}, not {settings.namespace!r}"
+    if welcome.namespace and welcome.store != (settings.redis_url or ""):
+        return "the daemon of this node serves another store than this MAESTRO_REDIS_URL"
+    return ""
 
 
 def _connect_run(path: str, command: p.Command) -> Link | p.Failed:

@@ -42,11 +42,17 @@ class Hello(msgspec.Struct, frozen=True, tag_field="kind", tag="hello"):
 
 
 class Welcome(msgspec.Struct, frozen=True, tag_field="kind", tag="welcome"):
-    """The server takes the command that follows. notices: lines for stderr (limits that differ, a low disk)."""
+    """The server takes the command that follows. notices: lines for stderr (limits that differ, a low disk).
+
+    namespace, store: what the server serves, so that a client of another one (by its environment) does not write into
+    the wrong one; store is the URL that was set, "" for none. Both are "" on the socket of a run.
+    """
 
     build: str
     node: str
     notices: list[str] = []
+    namespace: str = ""
+    store: str = ""
 
 
 class Skew(msgspec.Struct, frozen=True, tag_field="kind", tag="skew"):

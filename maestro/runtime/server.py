@@ -23,6 +23,8 @@ from maestro.runtime.wire import frame
 
 Handler = Callable[[Call, Any], Awaitable[p.Done]]
 
+RECEIVE_BYTES_MAX = 1024 * 1024
+
 _client_frames = msgspec.msgpack.Decoder(p.ClientFrame)
 
 
@@ -53,13 +55,16 @@ class Peer:
         body = await self._exactly(size)
         return None if body is None else _client_frames.decode(body)
 
-    async def _exactly(self, count: int) -> bytes | None:
+    async def _exactly(self, count: int) -> bytearray | None:
         while len(self._buffer) < count:
-            chunk = await self.stream.receive_some(max(65536, count - len(self._buffer)))
+            chunk = await self.stream.receive_some(min(RECEIVE_BYTES_MAX, max(65536, count - len(self._buffer))))
             if not chunk:
                 return None
             self._buffer += chunk
-        piece = bytes(self._buffer[:count])
+        if len(self._buffer) == count:  # a large prompt is not copied
+            piece, self._buffer = self._buffer, bytearray()
+            return piece
+        piece = self._buffer[:count]
         del self._buffer[:count]
         return piece
 
@@ -75,9 +80,9 @@ async def serve_connection(context: Context, stream: trio.SocketStream, run: str
             await _converse(context, peer, run)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return
-        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        except msgspec.DecodeError as error:
             await _try_send(peer, p.Failed("protocol", 2, f"not a message of protocol {p.PROTOCOL}: {error}"))
-        except MaestroError as error:
+        except Exception as error:  # noqa: BLE001 - one client's defect must not end the daemon
             await _try_send(peer, _failed(error))
 
 
@@ -88,9 +93,15 @@ async def _converse(context: Context, peer: Peer, run: str) -> None:
     same_folds = hello.folds in ("", context.folds)
     if (hello.protocol, hello.build) != (p.PROTOCOL, __version__) or not same_folds:
         await peer.send(p.Skew(__version__, p.PROTOCOL, context.running()))
-        context.drain("another build asked for this node")
+        if not run:  # what an agent brings with it must not restart its node
+            context.drain("another build asked for this node")
         return
-    await peer.send(p.Welcome(__version__, context.node, context.notices(hello.caller)))
+    welcome = p.Welcome(__version__, context.node, context.notices(hello.caller))
+    if not run:  # an agent is told of no store
+        settings = context.settings
+        store = settings.redis_url or ""
+        welcome = msgspec.structs.replace(welcome, namespace=settings.namespace, store=store)
+    await peer.send(welcome)
     command = await peer.receive()
     if command is None or isinstance(command, (p.Hello, p.Interrupt)):
         return
@@ -108,10 +119,8 @@ async def _carry_out(context: Context, peer: Peer, call: Call, command: p.AnyCom
         nursery.start_soon(_watch_client, peer, call, nursery.cancel_scope)
         try:
             answer = await context.handler(type(command))(call, command)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            answer = None
         except Exception as error:  # noqa: BLE001 - one command's defect must not end the daemon
-            answer = _failed(error)
+            answer = None if _is_gone(error) else _failed(error)
         nursery.cancel_scope.cancel()
     if answer is None and call.interrupted:
         with trio.move_on_after(10):
@@ -130,6 +139,13 @@ async def _watch_client(peer: Peer, call: Call, scope: trio.CancelScope) -> None
         message = None
     call.interrupted = isinstance(message, p.Interrupt)
     scope.cancel()
+
+
+def _is_gone(error: Exception) -> bool:
+    """Whether all that went wrong is that nobody listens any more."""
+    if isinstance(error, ExceptionGroup):
+        return all(_is_gone(part) for part in error.exceptions)
+    return isinstance(error, (trio.BrokenResourceError, trio.ClosedResourceError))
 
 
 async def _try_send(peer: Peer, message: p.ServerFrame) -> None:

@@ -18,7 +18,7 @@ _client_frames = msgspec.msgpack.Decoder(p.ClientFrame)
 
 
 class Scripted:
-    """Listens at `path`, greets with `greeting`, then answers each command with the frames of `script`.
+    """Listens at `path`, greets with `greeting` (None: closes), then answers each command with the frames of `script`.
 
     commands, callers: what came in. `until_interrupt`: frames to send once the client has sent `Interrupt`.
     """
@@ -26,7 +26,7 @@ class Scripted:
     def __init__(self, path: Path) -> None:
         self.commands: list[p.Command] = []
         self.callers: list[p.Caller] = []
-        self.greeting: msgspec.Struct = p.Welcome(__version__, "node-1")
+        self.greeting: msgspec.Struct | None = p.Welcome(__version__, "node-1")
         self.greetings: list[msgspec.Struct] = []  # used up first, one a connection
         self.script: Script = lambda _: [p.Done()]
         self.until_interrupt: list[msgspec.Struct] | None = None
@@ -69,6 +69,8 @@ class Scripted:
         assert isinstance(hello, p.Hello)
         self.callers.append(hello.caller)
         greeting = self.greetings.pop(0) if self.greetings else self.greeting
+        if greeting is None:
+            return
         wire.send(sock, greeting)
         if not isinstance(greeting, p.Welcome):
             return

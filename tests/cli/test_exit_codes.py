@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from maestro.config import Settings
 from maestro.runtime import protocol as p
+from maestro.runtime import starting
 from tests.cli.conftest import CommandLine, Result
 from tests.cli.scripted import Scripted
 
@@ -148,6 +150,31 @@ def test_another_build_is_waited_for_by_commands_that_need_the_node(maestro: Com
     assert result.code == 0
     assert result.err.count("\n") == 1 and "build 1.1.0" in result.err and "2 runs" in result.err
     assert daemon.commands == [p.TaskCancel("t")]
+
+
+def test_a_daemon_of_another_namespace_or_store_is_not_used(maestro: CommandLine, daemon: Scripted) -> None:
+    for greeting in (
+        p.Welcome("1.2.0", "n", namespace="other"),
+        p.Welcome("1.2.0", "n", namespace="default", store="redis://there"),
+    ):
+        daemon.greeting = greeting
+        for command in (["task", "dispatch", "x", "--to", "a"], ["shutdown"], ["up"]):
+            result = maestro.here(*command)
+            assert result.code == 4
+            assert "MAESTRO_HOME" in one_line(result)
+    assert daemon.commands == []
+
+
+def test_a_daemon_that_ends_at_each_greeting_is_not_started_for_ever(
+    maestro: CommandLine, daemon: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daemon.greeting = None
+    started: list[Settings] = []
+    monkeypatch.setattr(starting, "start_daemon", lambda settings: started.append(settings) or 1)
+    result = maestro.here("task", "cancel", "t")
+    assert result.code == 5
+    assert result.err.splitlines()[-1].startswith("maestro: ") and "as soon as it is asked" in result.err
+    assert len(started) == 2
 
 
 def test_what_the_server_notices_goes_to_stderr(maestro: CommandLine, daemon: Scripted) -> None:
