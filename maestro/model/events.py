@@ -22,8 +22,11 @@ class BlobRef(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 Text: TypeAlias = str | BlobRef
 
 
-class Fact(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What an event says. Every field has the meaning that its fact's docstring gives it."""
+class Fact(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """What an event says. Every field has the meaning that its fact's docstring gives it.
+
+    gc: data from JSON has no cycles, and a replay holds hundreds of thousands that nobody needs to look through.
+    """
 
 
 # ---- agents ----
@@ -431,7 +434,7 @@ NAMES: dict[type[AnyFact], str] = {fact: name for name, fact in FACTS.items()}
 VERSIONS: dict[str, int] = {}
 
 
-class Event(msgspec.Struct, frozen=True):
+class Event(msgspec.Struct, frozen=True, gc=False):
     """One fact in its place. seq: position, id and version at once; prev: the subject's version before it.
 
     at: server time in ms, never going back. actor: who appended it. cause: the seq or the command that led to it.

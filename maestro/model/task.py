@@ -60,7 +60,7 @@ TASK_MOVES: Final[dict[str, dict[type[AnyFact], str]]] = {
 """`finished` stands for the status that `task.finished` names: completed, failed, cancelled, timed_out or skipped."""
 
 
-class Run(msgspec.Struct, omit_defaults=True):
+class Run(msgspec.Struct, omit_defaults=True, gc=False):
     """One attempt. token: seq of its `run.released`. version: seq of its last event.
 
     status: released, running or ended. Times in server ms, 0 for not yet.
@@ -93,7 +93,7 @@ class Run(msgspec.Struct, omit_defaults=True):
     shared: bool = False
 
 
-class Slot(msgspec.Struct, omit_defaults=True):
+class Slot(msgspec.Struct, omit_defaults=True, gc=False):
     """One target of a task.
 
     status: waiting (for a dependency, its agent, a free place, a retry time), released, running or ended.
@@ -126,7 +126,7 @@ class Slot(msgspec.Struct, omit_defaults=True):
         return self.runs[-1] if self.status in ("released", "running") else None
 
 
-class Task(msgspec.Struct, omit_defaults=True):
+class Task(msgspec.Struct, omit_defaults=True, gc=False):
     """The row of the views `tasks` and (while it is open) `queue`. version: seq of its last own event.
 
     status: queued, running, completed, failed, cancelled, timed_out or skipped. cancel: the reason of a cancel
