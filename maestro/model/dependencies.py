@@ -32,6 +32,10 @@ class Dependencies:
             if name not in known and name not in self.settled:
                 self.missing.setdefault(name, seq)
 
+    def begin(self, row: Task) -> None:
+        """It has a run, so no dependency holds it any more."""
+        self.unmet[row.id].clear()
+
     def settle(self, name: str, status: str) -> list[str]:
         """The task has ended so; those that waited for it, of which some may now have nothing left in `unmet`."""
         waiting = list(self.waiting.get(name, ()))

@@ -14,7 +14,7 @@ from maestro.model import events as e
 from maestro.model import node as nodes_
 from maestro.model import task as tasks_
 from maestro.model.agent import Agent
-from maestro.model.crew import Crew, slot_of
+from maestro.model.crew import Crew, Place, slot_of
 from maestro.model.dependencies import Dependencies
 from maestro.model.lanes import Entry, Lanes, lane_of
 from maestro.model.node import Node
@@ -48,7 +48,7 @@ class Plan:
         self.changed: dict[str, None] = {}
         self.adrift: dict[str, None] = {}
         self.ended: list[str] = []
-        self.released: list[Entry] = []
+        self.released: list[tuple[Entry, str, Place | None]] = []
         # the event that last made a task ready or an agent free
         self.because: dict[str, int] = {}
 
@@ -203,10 +203,12 @@ class Plan:
     def look_again(self) -> None:
         """Whatever the last decision meant to change and the log does not have is to be decided again."""
         self.changed.update((name, None) for name in self.ended if name in self.tasks)
-        for entry in self.released:
+        for entry, agent, place in self.released:
             if entry.task in self.tasks:
                 self.requeue_slot(self.tasks[entry.task], entry.slot)
-            self.lanes.offer_lane(entry.lane)
+            if not self.agents[agent].run:
+                for other in (agent, *(self.crew.sharers.get(place, ()) if place else ())):
+                    self._free(other)
         self.ended.clear()
         self.released.clear()
 
@@ -259,6 +261,7 @@ class Plan:
         index = slot_of(fact.run)
         match fact:
             case e.RunReleased() | e.RunStarted():
+                self.dependencies.begin(row)
                 self._track(row, index)
                 if row.cancel is not None:
                     self.changed[row.id] = None

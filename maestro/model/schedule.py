@@ -152,9 +152,9 @@ class Releases:
 
     def _take(self, entry: Entry, agent: Agent, stream: str) -> None:
         self._slots.add((entry.task, entry.slot))
-        self._plan.released.append(entry)
         self._agents.add(agent.id)
         place = place_of(agent)
+        self._plan.released.append((entry, agent.id, place))
         if place is not None:
             self._places.add(place)
         self._taken[stream] += 1
