@@ -16,6 +16,7 @@ import time
 from typing import NamedTuple
 
 from maestro.runtime import processes
+from maestro.runtime.program import Unstartable
 from maestro.runtime.spec import HOME_MARK, RUN_MARK
 
 _RECORD_BYTES = 4096
@@ -50,13 +51,26 @@ class Holder(NamedTuple):
 class Claim:
     """Taken in steps, so that the warden can hear its worker meanwhile: `take()` until it answers True."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, wait_s: float) -> None:
         """Raises OSError where the file cannot be opened."""
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         self._asked_at = time.monotonic()
+        self._give_up_at = self._asked_at + wait_s
 
     def take(self, boot_id: str) -> bool:
-        """Whether the workspace is ours, its predecessor's processes ended; not so while another holds it."""
+        """Whether the workspace is ours, its predecessor's processes ended; not so while another holds it.
+
+        Raises Unstartable, to be tried again, when that takes longer than `wait_s`.
+        """
+        if self._try(boot_id):
+            return True
+        if time.monotonic() > self._give_up_at:
+            holder = read_holder(self._fd)
+            whose = f" with run {holder.run}" if holder else ""
+            raise Unstartable(f"the workspace is busy{whose}", retriable=True)
+        return False
+
+    def _try(self, boot_id: str) -> bool:
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -69,15 +83,11 @@ class Claim:
         """Name what is about to run, and again who runs it."""
         os.pwrite(self._fd, json.dumps(holder).encode().ljust(_RECORD_BYTES), 0)
 
-    def release(self, clean: bool) -> None:
-        """Let the next one in. clean: nothing is left running, so there is nothing to end."""
-        if clean:
+    def release(self, ours: bool) -> None:
+        """Let the next one in, or stop waiting. ours: we held it, and nothing of our run is left to end."""
+        if ours:
             os.pwrite(self._fd, b" " * _RECORD_BYTES, 0)
         os.close(self._fd)
-
-    def holder(self) -> Holder | None:
-        """Who is named in the file now."""
-        return read_holder(self._fd)
 
     def _end_abandoned(self, boot_id: str) -> None:
         """A stopped warden cannot see that its worker is gone, and would keep the workspace for ever."""

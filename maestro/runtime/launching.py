@@ -29,7 +29,7 @@ _RESTART_PAUSE_S = 0.1
 _ADOPTED_EVERY_S = 0.2
 _STOP_WAIT_S = 5.0
 _WITHDRAW_S = 1.0
-_OFFERS = getattr(socket, "SOCK_SEQPACKET", socket.SOCK_DGRAM)
+_OFFERS = socket.SOCK_SEQPACKET if processes.LINUX else socket.SOCK_DGRAM
 _INHERITED = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 
 
@@ -40,7 +40,7 @@ class Launcher:
         self._home = str(home)
         self._process: subprocess.Popen[bytes] | None = None
         self._control: trio.socket.SocketType | None = None
-        self._offers: trio.socket.SocketType | None = None
+        self._offers: socket.socket | None = None
         self._runs: dict[RunProcess, trio.Event] = {}
         self._adopted: set[int] = set()
         self._stopping = False
@@ -133,21 +133,25 @@ class Launcher:
                 start_new_session=True,
             )
         self._control = trio.socket.from_stdlib_socket(control)
-        self._offers = trio.socket.from_stdlib_socket(offers)
+        self._offers = offers
+        offers.setblocking(False)
 
     def _hang_up(self) -> None:
-        for each in (self._control, self._offers):
-            if each is not None:
-                each.close()
+        if self._control is not None and self._offers is not None:
+            self._control.close()
+            trio.lowlevel.notify_closing(self._offers)
+            self._offers.close()
 
     async def _offer(self, run: socket.socket) -> None:
         """Put the run before the wardens; tried again with the next launcher where this one has just died."""
         while True:
             assert self._offers is not None
-            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, run.fileno().to_bytes(4, "little"))]
             try:
-                await self._offers.sendmsg([b"."], rights)
+                socket.send_fds(self._offers, [b"."], [run.fileno()])
                 return
+            except BlockingIOError:
+                with contextlib.suppress(trio.ClosedResourceError):
+                    await trio.lowlevel.wait_writable(self._offers)
             except OSError:
                 if self._stopping:
                     raise

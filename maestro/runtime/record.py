@@ -1,12 +1,14 @@
-"""`exit.json`: the end of a run as its warden wrote it down, for when nobody was there to be told. Stdlib only."""
+"""`exit.json`: the end of a run as its warden wrote it down, for when nobody was there to be told. Stdlib only.
+
+The same line that the worker is told. Half of one, which a crash may leave, is none to its reader.
+"""
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
-from maestro.runtime.spec import End, encode
+from maestro.runtime.spec import End, decode_message
 
 RECORD_NAME = "exit.json"
 
@@ -19,11 +21,6 @@ def write_file(path: str, content: bytes) -> None:
             content = content[os.write(fd, content) :]
     finally:
         os.close(fd)
-
-
-def write_record(path: str, end: End) -> None:
-    """Put the record there; half of one, which a crash may leave, is none to its reader. Raises OSError."""
-    write_file(path, encode(end._asdict()))
 
 
 def sync_record(path: str) -> None:
@@ -39,9 +36,7 @@ def sync_record(path: str) -> None:
 def read_record(folder: Path) -> End | None:
     """How the attempt with this folder ended; None where no warden has written that: it lives, or was killed."""
     try:
-        fields = json.loads((folder / RECORD_NAME).read_bytes())
-    except (FileNotFoundError, ValueError):
+        message = decode_message((folder / RECORD_NAME).read_bytes())
+    except (FileNotFoundError, ValueError, TypeError):
         return None
-    if not isinstance(fields, dict) or "run" not in fields:
-        return None
-    return End(**{name: fields[name] for name in End._fields if name in fields})
+    return message if isinstance(message, End) else None

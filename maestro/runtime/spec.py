@@ -58,6 +58,10 @@ class Spec(NamedTuple):
     def encode(self) -> bytes:
         return encode(self._asdict())
 
+    def marked_env(self) -> dict[str, str]:
+        """The agent's environment with the marks by which its processes are found."""
+        return {**self.env, RUN_MARK: self.run, HOME_MARK: self.home}
+
     @classmethod
     def decode(cls, line: bytes) -> Spec:
         return cls(**json.loads(line))
@@ -88,7 +92,7 @@ class End(NamedTuple):
     exit_code or signal: of the agent itself, both None when it never ran or was lost. timed_out: its time was over.
     stopped: why it was stopped, or None. spawn_error: why it never ran; retriable: through no fault of its own (no
     processes, no descriptors, the workspace busy). leftovers: processes that outlived the agent and were killed.
-    worker_gone: the worker's end of the socket was closed. lost: nobody knows how it ended.
+    worker_gone: it was killed because the worker's end of the socket was closed. lost: nobody knows how it ended.
     """
 
     run: str
@@ -112,11 +116,12 @@ Message = Started | Frozen | Thawed | End
 
 _NAMES: dict[str, type[Message]] = {"started": Started, "frozen": Frozen, "thawed": Thawed, "ended": End}
 _EVENTS: dict[type[Message], str] = {kind: name for name, kind in _NAMES.items()}
+_to_json = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def encode(fields: dict[str, Any]) -> bytes:
     """One line of JSON; surrogate escapes (names that are no UTF-8) survive the way and back."""
-    return json.dumps(fields, separators=(",", ":")).encode() + b"\n"
+    return _to_json(fields).encode() + b"\n"
 
 
 def encode_message(message: Message) -> bytes:

@@ -23,11 +23,9 @@ from maestro.runtime import processes, program
 from maestro.runtime.claim import Claim, Holder, Identity
 from maestro.runtime.output import Log, Stream, Tail
 from maestro.runtime.program import Unstartable
-from maestro.runtime.record import sync_record, write_file, write_record
+from maestro.runtime.record import sync_record, write_file
 from maestro.runtime.spec import (
     ACK_WAIT_S,
-    HOME_MARK,
-    RUN_MARK,
     TAIL_BYTES,
     End,
     Frozen,
@@ -72,7 +70,7 @@ class Run:
         self._on: dict[int, Callable[[], None]] = {}
         self._timing = Timing()
         self._claim: Claim | None = None
-        self._claim_by: float | None = None
+        self._waiting = self._owns = False
         self._log: Log | None = None
         self._tail = Tail(TAIL_BYTES)
         self._streams: list[Stream] = []
@@ -80,7 +78,7 @@ class Run:
         self._since = self._until = 0.0
         self._status: int | None = None
         self._frozen: set[int] = set()
-        self._over = self._acked = False
+        self._over = self._gone = self._acked = False
         self._fields: dict[str, Any] = {}
 
     def conduct(self) -> None:
@@ -93,7 +91,7 @@ class Run:
             if not self._over:
                 self._open()
             while not self._over:
-                wait_s = self._timing.wait_s(_TICK_S if self._claim_by is None else _CLAIM_RETRY_S)
+                wait_s = self._timing.wait_s(_CLAIM_RETRY_S if self._waiting else _TICK_S)
                 self._turn(int(wait_s * 1000) + 1)
                 self._mind_time()
         except Unstartable as error:
@@ -123,23 +121,17 @@ class Run:
         try:
             self._log = Log(self._spec.log, self._spec.log_bytes_max)
             if self._spec.lock is not None:
-                self._claim = Claim(self._spec.lock)
-                self._claim_by = time.monotonic() + self._spec.lock_wait_s
+                self._claim = Claim(self._spec.lock, self._spec.lock_wait_s)
         except OSError as error:
             raise Unstartable.of(f"cannot open {error.filename!r}", error) from error
+        self._waiting = True
         self._take_workspace()
 
     def _take_workspace(self) -> None:
         """Start the agent once the workspace is ours; called again and again until then."""
         if self._claim is None or self._claim.take(self._site.boot_id):
-            self._claim_by = None
+            self._waiting, self._owns = False, True
             self._start()
-        elif self._claim_by is not None and time.monotonic() > self._claim_by:
-            holder = self._claim.holder()
-            self._claim.release(clean=False)
-            self._claim = None
-            whose = f" with run {holder.run}" if holder else ""
-            raise Unstartable(f"the workspace is busy{whose}", retriable=True)
 
     def _start(self) -> None:
         assert self._log is not None
@@ -147,8 +139,7 @@ class Run:
         holder = Holder(spec.run, spec.home, self._site.boot_id, self._site.warden, self._site.worker)
         if self._claim is not None:
             self._claim.record(holder)
-        env = {**spec.env, RUN_MARK: spec.run, HOME_MARK: spec.home}
-        started = program.start(spec.argv, env, spec.cwd, spec.stdin)
+        started = program.start(spec.argv, spec.marked_env(), spec.cwd, spec.stdin)
         self._since = time.monotonic()
         self._timing.start(spec.timeout_s, spec.fence_s)
         agent = Identity(started.pid, processes.start_time(started.pid))
@@ -156,9 +147,8 @@ class Run:
         self._tell(Started(agent.pid, agent.start_time, self._site.warden.pid))
         if self._claim is not None:
             self._claim.record(holder._replace(agent=agent))
-        tail = self._tail if spec.tail is not None else None
         self._streams = [
-            Stream(started.stdout, self._log, spec.redact, tail, spec.trace),
+            Stream(started.stdout, self._log, spec.redact, self._tail, spec.trace),
             Stream(started.stderr, self._log, spec.redact),
         ]
         for stream in self._streams:
@@ -188,8 +178,7 @@ class Run:
         except OSError:
             chunk = b""
         if not chunk:
-            self._fields["worker_gone"] = True
-            self._over = True
+            self._fields["worker_gone"] = self._gone = self._over = True
         self._inbox += chunk
         self._obey_inbox()
 
@@ -198,9 +187,11 @@ class Run:
             line, _, self._inbox = self._inbox.partition(b"\n")
             self._obey(json.loads(line))
 
-    def _tell(self, message: Message) -> None:
+    def _tell(self, message: Message) -> bytes:
+        text = encode_message(message)
         with contextlib.suppress(OSError):  # a worker that is gone is noticed by `_hear`
-            self._worker.sendall(encode_message(message))
+            self._worker.sendall(text)
+        return text
 
     def _obey(self, command: dict[str, Any]) -> None:
         match command["do"]:
@@ -242,7 +233,7 @@ class Run:
     def _mind_time(self) -> None:
         if self._over:
             return
-        if self._claim_by is not None:
+        if self._waiting:
             self._take_workspace()
         match self._timing.due():
             case "timeout":
@@ -268,11 +259,11 @@ class Run:
             with contextlib.suppress(OSError):  # a full disk costs the tail, not the end
                 write_file(self._spec.tail, tail)
         if self._claim is not None:
-            self._claim.release(clean=True)
-        self._tell(end)
+            self._claim.release(ours=self._owns)
+        told = self._tell(end)
         with contextlib.suppress(OSError):  # a full disk: the worker has been told, and nobody else can be
-            write_record(self._spec.record, end)
-            if end.worker_gone or not self._wait_for_ack():
+            write_file(self._spec.record, told)
+            if not self._wait_for_ack():
                 sync_record(self._spec.record)
 
     def _end_tree(self) -> int:
@@ -286,6 +277,8 @@ class Run:
 
     def _judge(self, leftovers: int) -> End:
         code = 0 if self._status is None else os.waitstatus_to_exitcode(self._status)
+        if self._status is not None and code >= 0:  # it had ended by itself before the kill
+            self._fields.pop("worker_gone", None)
         return End(
             run=self._spec.run,
             token=self._spec.token,
@@ -301,7 +294,7 @@ class Run:
     def _wait_for_ack(self) -> bool:
         """Whether the worker says in time that the end is in the log."""
         deadline = time.monotonic() + ACK_WAIT_S
-        while not self._acked and "worker_gone" not in self._fields and (left := deadline - time.monotonic()) > 0:
+        while not self._acked and not self._gone and (left := deadline - time.monotonic()) > 0:
             self._worker.settimeout(left)
             self._hear()
         return self._acked
