@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -24,7 +25,7 @@ class Check(msgspec.Struct, frozen=True):
 
 def local_checks(agent: Agent, process_status: str) -> list[Check]:
     """What can be seen on this node. process_status: psutil's of the run's first process, "" where none runs."""
-    found = [_binary(agent), _workspace(agent), _disk(agent)]
+    found = [_looked(name, look, agent) for name, look in _LOOKS.items()]
     if agent.running and process_status:
         bad = process_status in ("stopped", "zombie", "dead")
         found.append(Check("process", not bad, f"run {agent.run} is {process_status}"))
@@ -38,23 +39,33 @@ def heartbeat_check(age_s: float | None) -> Check:
     return Check("heartbeat", age_s < HEARTBEAT_S_MAX, f"{age_s:.1f} s ago")
 
 
-def _binary(agent: Agent) -> Check:
+def _looked(name: str, look: Callable[[Agent], tuple[bool, str]], agent: Agent) -> Check:
+    try:
+        return Check(name, *look(agent))
+    except OSError as error:  # a folder on the way may not be entered, or its disk has gone
+        return Check(name, False, str(error))
+
+
+def _binary(agent: Agent) -> tuple[bool, str]:
     path = str(agent.definition.get("executable", ""))
     ok = bool(path) and os.access(path, os.X_OK) and Path(path).is_file()
-    return Check("binary", ok, f"{path} can be run" if ok else f"{path or 'the binary'} is not an executable file")
+    return ok, f"{path} can be run" if ok else f"{path or 'the binary'} is not an executable file"
 
 
-def _workspace(agent: Agent) -> Check:
+def _workspace(agent: Agent) -> tuple[bool, str]:
     path = Path(agent.workspace or agent.workspace_root)
     while agent.workspace is None and not path.exists() and path != path.parent:
         path = path.parent
     ok = path.is_dir() and os.access(path, os.R_OK | os.W_OK | os.X_OK)
-    return Check("workspace", ok, f"{path} can be used" if ok else f"{path} is not a folder that can be written")
+    return ok, f"{path} can be used" if ok else f"{path} is not a folder that can be written"
 
 
-def _disk(agent: Agent) -> Check:
+def _disk(agent: Agent) -> tuple[bool, str]:
     path = Path(agent.workspace or agent.workspace_root)
     while not path.exists() and path != path.parent:
         path = path.parent
     free = shutil.disk_usage(path).free
-    return Check("disk", free >= DISK_BYTES_MIN, f"{free // (1024 * 1024)} MiB free below {path}")
+    return free >= DISK_BYTES_MIN, f"{free // (1024 * 1024)} MiB free below {path}"
+
+
+_LOOKS = {"binary": _binary, "workspace": _workspace, "disk": _disk}

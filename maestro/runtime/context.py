@@ -30,6 +30,7 @@ Answer = TypeVar("Answer", bound=Found[Any] | Listed[Any])
 INLINE_BYTES_MAX = 16 * 1024
 RESULT_INLINE_BYTES_MAX = 1024
 TRIES_MAX = 8
+AWAY_RETRY_S = 0.5
 APPEND_S_MAX = 60.0
 """How long a command waits for a store that is away before it says that its outcome is unknown."""
 
@@ -121,6 +122,17 @@ class Context:
                 raise
             await trio.to_thread.run_sync(self.revive)
             return await self.gateway.call(call, *args)
+
+    async def insist(self, action: Callable[[], Awaitable[T]]) -> T:
+        """Do it, again after each outage of the store: for what belongs to a run that has begun."""
+        while True:
+            try:
+                return await action()
+            except StoreAway as error:
+                if self.gateway.closing:
+                    raise
+                log.warning("waiting for the store: %s", error.line())
+                await trio.sleep(AWAY_RETRY_S)
 
     async def row(self, query: Callable[..., Found[T]], *args: Any) -> T | None:
         """One row of a view, None where there is none; a stale view is told once in the log."""

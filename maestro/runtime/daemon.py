@@ -9,18 +9,15 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
-import socket
 import sys
 from pathlib import Path
 from typing import IO
 
 import trio
 
-from maestro import __version__
 from maestro.config import Settings, open_home
 from maestro.folders import private_folder
-from maestro.model.errors import MaestroError, Refused
-from maestro.model.events import NewEvent, NodeJoined, NodeLeft
+from maestro.model.errors import MaestroError, Refused, StoreUnsafe
 from maestro.model.plan import Plan
 from maestro.model.task import Task
 from maestro.runtime import janitor
@@ -32,10 +29,11 @@ from maestro.runtime.health import Health
 from maestro.runtime.ids import new_id
 from maestro.runtime.launching import Launcher
 from maestro.runtime.logs import log, start_logging
+from maestro.runtime.membership import Membership
 from maestro.runtime.opening import open_context
 from maestro.runtime.recovery import recover
-from maestro.runtime.scheduling import LEASE, Scheduler
-from maestro.runtime.sockets import listen_admin
+from maestro.runtime.scheduling import Scheduler
+from maestro.runtime.sockets import listen_admin, sweep_run_sockets
 from maestro.runtime.storekeeping import watch_disk
 from maestro.runtime.tidying import tidy
 from maestro.runtime.worker import Worker
@@ -44,6 +42,9 @@ from projections.projector import Projector
 
 WARM_EVERY_S = 0.25
 LINEAGE_EVERY_S = 0.1
+END_S_MAX = 30.0
+AWAY_END_S_MAX = 12.0
+"""How long the end of the daemon waits for its runs, and how long while the store is away."""
 
 
 class NodeDaemon:
@@ -133,7 +134,6 @@ def _lock(home: Path) -> IO[str]:
 
 async def _main(settings: Settings) -> bool:
     async with open_context(settings) as context:
-        incarnation = new_id()
         clock = Clock()
         await context.gateway.call(clock.measure, context.store.now)
         follower = Follower(context.gateway, context.views, settings.agent_timeout_s)
@@ -144,26 +144,29 @@ async def _main(settings: Settings) -> bool:
         context.daemon = daemon
         await follower.load()
         await trio.to_thread.run_sync(janitor.sweep, settings.home, launcher.pid)
-        await _join(context, follower, incarnation)
+        sweep_run_sockets(settings.home)
+        membership = Membership(context, follower, new_id())
+        await membership.join()
         await recover(context, follower)
         try:
-            await _live(daemon, launcher, clock, incarnation)
+            await _live(daemon, launcher, membership, clock)
         finally:
-            with trio.CancelScope(shield=True), trio.move_on_after(10):
-                await _leave(context, launcher, incarnation)
+            with trio.CancelScope(shield=True):
+                await launcher.stop()
+                await membership.leave()
     if context.stop_store:
         await trio.to_thread.run_sync(server.stop, settings.home)
     return daemon.start_anew
 
 
-async def _live(daemon: NodeDaemon, launcher: Launcher, clock: Clock, incarnation: str) -> None:
+async def _live(daemon: NodeDaemon, launcher: Launcher, membership: Membership, clock: Clock) -> None:
     context, follower = daemon.context, daemon.follower
-    holder = f"{context.node}:{incarnation}"
-    scheduler = Scheduler(context.store, context.gateway, follower, clock, holder)
-    health = Health(context, daemon.worker, follower, clock)
+    scheduler = Scheduler(context.store, context.gateway, follower, clock, membership.holder)
+    health = Health(context, daemon.worker, follower, scheduler, clock)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(launcher.watch)
         nursery.start_soon(follower.run)
+        nursery.start_soon(membership.keep)
         nursery.start_soon(scheduler.run)
         nursery.start_soon(daemon.worker.run)
         nursery.start_soon(health.run)
@@ -173,43 +176,28 @@ async def _live(daemon: NodeDaemon, launcher: Launcher, clock: Clock, incarnatio
         nursery.start_soon(_watch_lineage, context)
         nursery.start_soon(_listen_signals, daemon)
         nursery.start_soon(daemon.end_when_drained)
-        await nursery.start(listen_admin, context, launcher)
+        await nursery.start(listen_admin, context)
         log.info("node %s is up, namespace %s", context.node, context.settings.namespace)
         await daemon.ending.wait()
-        daemon.worker.draining = True
-        daemon.worker.stop_all("the daemon stopped", force=False, lost=True)
-        with trio.move_on_after(30):
-            await daemon.worker.empty()
+        await _end_runs(daemon)
         context.store.log.wake()
         nursery.cancel_scope.cancel()
 
 
-async def _join(context: Context, follower: Follower, incarnation: str) -> None:
-    """Become a member, and take over what this node's earlier daemon (dead: we hold its lock) still held."""
-    earlier = follower.plan.nodes.get(context.node)
-    if earlier is not None:
-        holder = f"{earlier.id}:{earlier.incarnation}"
-        await context.gateway.call(context.store.work.lease_drop, LEASE, holder)
-    joined = NodeJoined(
-        context.node,
-        socket.gethostname(),
-        incarnation,
-        os.getpid(),
-        context.settings.max_concurrent,
-        __version__,
-        str(context.settings.home),
-    )
-    event = NewEvent(f"node:{context.node}", joined)
-    await context.append([event], f"node:{context.node}", f"incarnation:{incarnation}")
-
-
-async def _leave(context: Context, launcher: Launcher, incarnation: str) -> None:
-    await launcher.stop()
-    event = NewEvent(f"node:{context.node}", NodeLeft(context.node, "stopped"))
-    await context.append([event], f"node:{context.node}", f"incarnation:{incarnation}")
-    holder = f"{context.node}:{incarnation}"
-    await context.gateway.call(context.store.work.lease_drop, LEASE, holder)
-    await context.gateway.call(context.store.work.lease_drop, f"node:{context.node}", context.node)
+async def _end_runs(daemon: NodeDaemon) -> None:
+    """Stop all runs, and wait until their ends are in the log. While the store is away they cannot be: then they lie
+    in the folders of the runs, for this node's next start.
+    """
+    worker, gateway = daemon.worker, daemon.context.gateway
+    worker.draining = True
+    worker.stop_all("the daemon stopped", force=False, lost=True)
+    began = trio.current_time()
+    while worker.runs and trio.current_time() - began < (END_S_MAX if gateway.away_since is None else AWAY_END_S_MAX):
+        with trio.move_on_after(0.5):
+            await worker.empty()
+    if gateway.away_since is not None:
+        log.warning("the store is away: %d runs are ended at the next start", len(worker.runs))
+        gateway.give_up()
 
 
 async def _keep_warm(context: Context) -> None:
@@ -218,6 +206,8 @@ async def _keep_warm(context: Context) -> None:
     while True:
         try:
             await context.call(projector.catch_up)
+        except StoreUnsafe:
+            raise
         except MaestroError as error:
             log.warning("views: %s", error.line())
         await trio.sleep(WARM_EVERY_S)

@@ -41,7 +41,7 @@ def facts(end: End, folder: RunFolder, timeout_s: float, lost: str | None = None
 
 
 async def ended(context: Context, run: Run, agent: Agent, seen: outcome.End, end: End) -> RunEnded:
-    """The event. When the next attempt may start is chosen here, by backoff with jitter."""
+    """The event. Backoff with jitter says when the next attempt may start."""
     verdict = outcome.judge(Definition.from_dict(agent.definition), seen)
     evidence = verdict.evidence
     if end.leftovers:

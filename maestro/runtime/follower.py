@@ -13,7 +13,7 @@ from maestro.model.errors import MaestroError, StoreAway
 from maestro.model.events import Event, RestoreDone, TaskFinished, TaskRetried, Unrecognised
 from maestro.model.plan import Plan
 from maestro.model.task import Task
-from maestro.runtime.loading import load_plan, supply
+from maestro.runtime.loading import load_plan, look_up
 from maestro.runtime.logs import log
 from maestro.store.gateway import Gateway
 from projections.reading import Views
@@ -39,6 +39,7 @@ class Follower:
         self._gateway = gateway
         self._store = gateway.store
         self._views = views
+        self._heard = 0  # the last event that the listeners heard; a plan loaded anew may be ahead of it
         self._waiting = trio.lowlevel.ParkingLot()
         self._listeners: list[Callable[[Event], None]] = []
 
@@ -54,34 +55,42 @@ class Follower:
     async def load(self) -> None:
         """Load the plan from the views: cost O(open tasks), not O(history)."""
         self.plan = await self._gateway.call(load_plan, self._views, self._timeout_s)
+        self._heard = self._heard or self.plan.seq
 
     async def run(self) -> None:
         """Follow for ever. Store outages are waited out; raises what tells that the log is not ours any more."""
         while not self.stopped:
             try:
-                events = await self._gateway.wait(self._store.log.follow, self.seq, EVENTS_A_READ, BLOCK_MS)
+                events = await self._gateway.wait(self._store.log.follow, self._heard, EVENTS_A_READ, BLOCK_MS)
+                await self._take(events)
             except StoreAway as error:
                 log.warning("following: %s", error.line())
                 await trio.sleep(AWAY_RETRY_S)
-                continue
-            await self._take(events)
+        self._waiting.unpark_all()
 
     async def _take(self, events: list[Event]) -> None:
+        """Fold the events and tell the listeners, each once, in order. StoreAway: the rest is read again later."""
         for event in events:
             if isinstance(event.fact, Unrecognised):
                 self.stopped = f"event {event.seq} is of the unknown type {event.fact.name}: update this node"
                 log.error(self.stopped)
-                break
+                return
             if isinstance(event.fact, RestoreDone):
                 await self.load()
+                self.finished.clear()
             elif event.seq > self.seq:
                 self._apply(event)
+            self._heard = event.seq
             for listener in self._listeners:
                 listener(event)
         if self.plan.missing:
-            await self._gateway.call(supply, self.plan, self._views)
-        if events:
-            self._waiting.unpark_all()
+            # Looked up in a thread, put into the plan here: nobody else may be reading it then.
+            supplies = await self._gateway.call(look_up, list(self.plan.missing), self._views)
+            for rows, as_of in supplies:
+                self.plan.supply(rows, as_of)
+        elif not events:
+            return
+        self._waiting.unpark_all()
 
     def _apply(self, event: Event) -> None:
         fact = event.fact

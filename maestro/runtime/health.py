@@ -1,4 +1,4 @@
-"""The node's heart: each 5 s it renews the node's lease, samples the runs, and checks its agents.
+"""The heart of a node's agents: each 5 s it samples the runs and checks the agents.
 
 A heartbeat is a sample with a time to live, not an event; a change of an agent's health is an event.
 """
@@ -16,20 +16,23 @@ from maestro.runtime.clock import Clock
 from maestro.runtime.context import Context
 from maestro.runtime.follower import Follower
 from maestro.runtime.logs import log
+from maestro.runtime.scheduling import Scheduler
 from maestro.runtime.worker import Worker
 
 EVERY_S = 5.0
 SAMPLE_TTL_MS = 120_000
-NODE_TTL_MS = 15_000
 
 
 class Health:
-    """Runs in every daemon, for the agents of its node."""
+    """Runs in every daemon, for the agents of its node or on it; where it schedules, for free ones too."""
 
-    def __init__(self, context: Context, worker: Worker, follower: Follower, clock: Clock) -> None:
+    def __init__(
+        self, context: Context, worker: Worker, follower: Follower, scheduler: Scheduler, clock: Clock
+    ) -> None:
         self._context = context
         self._worker = worker
         self._follower = follower
+        self._scheduler = scheduler
         self._clock = clock
         self._thread = trio.CapacityLimiter(1)
 
@@ -43,9 +46,6 @@ class Health:
             await trio.sleep(EVERY_S)
 
     async def _beat(self) -> None:
-        context = self._context
-        lease = f"node:{context.node}"
-        await context.gateway.call(context.store.work.lease_take, lease, context.node, NODE_TTL_MS)
         pids = {run.entry.run: run.pid for run in self._worker.runs.values()}
         samples = await trio.to_thread.run_sync(trees.sample, pids, limiter=self._thread)
         for agent in self._mine():
@@ -57,9 +57,14 @@ class Health:
             await self._tell_change(agent, checks)
 
     def _mine(self) -> list[Agent]:
+        """Each agent is looked at by one node only, else two that see different things would contradict each other."""
         here = {run.agent_id for run in self._worker.runs.values()}
-        agents = self._follower.plan.agents.values()
-        return [a for a in agents if a.node in (None, self._context.node) or a.id in here]
+        return [agent for agent in self._follower.plan.agents.values() if self._is_mine(agent, agent.id in here)]
+
+    def _is_mine(self, agent: Agent, runs_here: bool) -> bool:
+        if agent.node is not None or agent.run:
+            return runs_here or agent.node == self._context.node
+        return self._scheduler.leading
 
     async def _put_sample(self, agent: Agent, tree: trees.Sample | None) -> None:
         value = {"node": self._context.node, "run": agent.run}

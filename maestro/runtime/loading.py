@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from maestro.model.errors import Conflict
 from maestro.model.plan import Plan
+from maestro.model.task import Task
 from projections.reading import Views
 
 TRIES_MAX = 200
@@ -29,6 +32,11 @@ def load_plan(views: Views, timeout_s: float) -> Plan:
 
 def supply(plan: Plan, views: Views) -> None:
     """Give the plan the rows of finished tasks that open ones depend on, or that were queued again."""
-    for task in list(plan.missing):
-        found = views.task(task)
-        plan.supply({task: found.row}, found.checkpoint.seq)
+    for rows, as_of in look_up(list(plan.missing), views):
+        plan.supply(rows, as_of)
+
+
+def look_up(tasks: Sequence[str], views: Views) -> list[tuple[dict[str, Task | None], int]]:
+    """The rows of tasks as `Plan.supply` takes them."""
+    found = [(task, views.task(task)) for task in tasks]
+    return [({task: each.row}, each.checkpoint.seq) for task, each in found]

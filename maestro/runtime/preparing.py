@@ -54,7 +54,7 @@ class Prepared:
 
     async def spec(self) -> Spec:
         """Put folder, prompt, workspace and files there; the spec to launch."""
-        prompt = await self._context.text(self._dispatched.prompt)
+        prompt = await self._context.insist(lambda: self._context.text(self._dispatched.prompt))
         data = prompt_bytes(prompt)
         folder, workspace = self._folder, workspace_of(self._agent, self._folder)
         folders.create(folder, data)

@@ -34,7 +34,8 @@ async def _end(context: Context, follower: Follower, task: Task, run: Run) -> No
     end = _record(folder.record, run)
     lost = "the daemon of its node ended" if end is None or end.worker_gone or end.lost else None
     end = end or End(run.id, run.token, lost=True)
-    fact = await ended(context, run, agent, facts(end, folder, run.timeout_s, lost), end)
+    seen, seen_end = facts(end, folder, run.timeout_s, lost), end
+    fact = await context.insist(lambda: ended(context, run, agent, seen, seen_end))
     event = NewEvent(f"run:{run.id}", fact, run.version)
     result = await context.gateway.append(Append((event,), f"worker:{context.node}", str(run.token)))
     kept = isinstance(result, Committed)

@@ -6,16 +6,17 @@ with its node, restored away) is refused by the log and stopped here.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, TypeVar
+import contextlib
+from typing import TYPE_CHECKING
 
 import trio
 
 from maestro.model.agent import Agent
-from maestro.model.errors import MaestroError, StoreAway
+from maestro.model.errors import MaestroError
 from maestro.model.events import AnyFact, NewEvent, RunEnded, RunStarted, TaskDispatched
 from maestro.model.task import Run, Task
 from maestro.runtime.ending import ended, facts
+from maestro.runtime.failures import told
 from maestro.runtime.launching import RunProcess
 from maestro.runtime.logs import log
 from maestro.runtime.preparing import Prepared, place, workspace_of
@@ -26,10 +27,6 @@ from maestro.workspaces.folders import RunFolder
 
 if TYPE_CHECKING:
     from maestro.runtime.worker import Worker
-
-AWAY_RETRY_S = 0.3
-
-T = TypeVar("T")
 
 
 class Running:
@@ -76,20 +73,23 @@ class Running:
         specs: list[Spec] = []
         ends: list[End] = []
 
-        async def prepared() -> Spec:
-            return await Prepared(context, agent, run, folder, await self._dispatched(task)).spec()
-
         async def prepare() -> None:
             try:
-                specs.append(await self._patiently(prepared))
+                dispatched = await context.insist(lambda: self._dispatched(task))
+                specs.append(await Prepared(context, agent, run, folder, dispatched).spec())
             except MaestroError as error:
                 ends.append(End(run.id, run.token, spawn_error=error.line()))
+            except Exception as error:  # noqa: BLE001 - what has been started must end, whatever hinders it
+                log.error("preparing run %s", run.id, exc_info=error)
+                ends.append(End(run.id, run.token, spawn_error=f"it could not be prepared: {error}"))
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(prepare)
             may_start = await self._append(started)
+            if not may_start:
+                nursery.cancel_scope.cancel()
         if may_start:
-            end = ends[0] if ends else await self._serve_and_watch(specs[0])
+            end = ends[0] if ends else await self._conduct(specs[0])
             await self._finish(run, agent, folder, end)
 
     async def _dispatched(self, task: Task) -> TaskDispatched:
@@ -98,6 +98,23 @@ class Running:
         if event is None or not isinstance(event.fact, TaskDispatched):
             raise MaestroError(f"event {task.position}, the dispatch of {task.id}, is not in the log")
         return event.fact
+
+    async def _conduct(self, spec: Spec) -> End:
+        """The run's end. What was cancelled before `run.started` came into the log is never spawned."""
+        with contextlib.suppress(MaestroError):  # it cannot follow any more, so it hears of no cancel either
+            await self.worker.follower.changed(self._version - 1)
+        if self._stop is not None:
+            return End(spec.run, spec.token, stopped=self._stop[0])
+        try:
+            return await self._serve_and_watch(spec)
+        except Exception as error:  # noqa: BLE001 - a run that has been started must end
+            if self.process is not None:
+                self.process.close()
+                self.process = None
+            log.error("run %s could not be watched", spec.run, exc_info=error)
+            return End(
+                spec.run, spec.token, spawn_error=f"it could not be watched: {told(error) or error}", retriable=True
+            )
 
     async def _serve_and_watch(self, spec: Spec) -> End:
         context = self.worker.context
@@ -120,20 +137,12 @@ class Running:
         return process.end
 
     async def _finish(self, run: Run, agent: Agent, folder: RunFolder, end: End) -> None:
+        context = self.worker.context
         seen = facts(end, folder, run.timeout_s, self._lost)
-        fact = await self._patiently(lambda: ended(self.worker.context, run, agent, seen, end))
+        fact = await context.insist(lambda: ended(context, run, agent, seen, end))
         await self._append(fact)
         if self.process is not None:
             self.process.ack()
-
-    async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """Ask again while the store is away: a run whose start is in the log must come to its end there."""
-        while True:
-            try:
-                return await ask()
-            except StoreAway as error:
-                log.warning("run %s waits for the store: %s", self.entry.run, error.line())
-                await trio.sleep(AWAY_RETRY_S)
 
     async def _append(self, fact: AnyFact) -> bool:
         """Append under the run's version; False where the run has gone another way meanwhile."""

@@ -22,7 +22,8 @@ RENEW_EVERY_S = 1.5
 IDLE_S_MAX = 5.0
 HINTS_EVERY_S = 5.0
 NODES_EVERY_S = 2.0
-NODE_GRACE_MS = 15_000
+PATIENCE_S = 7.0
+"""How long a node's lease may be missing: twice the time in which each node renews its own."""
 
 
 class Scheduler:
@@ -92,7 +93,11 @@ class Scheduler:
             hints = tuple(Hint(stream, run, event) for stream, run, event in decision.hints)
             fence = Fence(LEASE, self._holder)
             append = Append(decision.events, f"scheduler:{self._holder}", decision.cause, hints, fence)
-            result = await self._gateway.append(append)
+            try:
+                result = await self._gateway.append(append)
+            except StoreAway as error:  # the daemon ends; whoever leads next decides anew
+                log.warning("decision on %s: %s", decision.events[0].subject, error.line())
+                return
             if isinstance(result, Committed):
                 results.append(result.last)
             else:
@@ -108,7 +113,7 @@ class Scheduler:
                 await self._follower.changed(seen)
 
     async def _keep_hints(self) -> None:
-        """Hints are not truth: after a change of leader, a restore or a lost stream they are put anew."""
+        """Hints are not truth: after a change of leader, a restore, a lost stream or a lost node they are put anew."""
         while not self._follower.stopped:
             try:
                 await self._put_missing_hints()
@@ -124,28 +129,42 @@ class Scheduler:
         there: set[tuple[str, int]] = set()
         for stream in streams:
             pending = await self._gateway.call(self._store.work.pending, stream)
-            there.update((run, token) for run, _, token in pending)
+            there.update((run, token) for run, owner, token in pending if self._may_start(owner))
         again = [Hint(stream, run, -1, token) for stream, run, token in wanted if (run, token) not in there]
         if again:
             log.info("putting %d work hints again", len(again))
             await self._gateway.call(self._store.work.put, again)
 
+    def _may_start(self, owner: str) -> bool:
+        """Whether a hint in these hands ("": in nobody's) may still come to something."""
+        node = self._follower.plan.nodes.get(owner)
+        return not owner or (node is not None and node.status == "up")
+
     async def _watch_nodes(self) -> None:
-        """A node whose lease has run out is lost; one that joined just now has not taken its lease yet."""
+        """A node whose lease has run out, and is not taken again while the store can be asked, is lost.
+
+        A store that was paused or away has let all leases run out: their nodes get the time to renew them.
+        """
+        missing_since: dict[str, float] = {}
         while not self._follower.stopped:
             await trio.sleep(NODES_EVERY_S)
             try:
                 for node in list(self._follower.plan.nodes.values()):
-                    if node.status == "up" and self._clock.now() - node.changed_at > NODE_GRACE_MS:
-                        await self._check_node(node)
+                    if node.status != "up" or await self._has_lease(node):
+                        missing_since.pop(node.id, None)
+                    elif trio.current_time() - missing_since.setdefault(node.id, trio.current_time()) > PATIENCE_S:
+                        await self._lose(node)
             except StoreAway as error:
+                missing_since.clear()
                 log.warning("node leases: %s", error.line())
 
-    async def _check_node(self, node: Node) -> None:
-        holder = await self._gateway.call(self._store.work.lease_holder, f"node:{node.id}")
-        if holder is not None:
-            return
+    async def _has_lease(self, node: Node) -> bool:
+        return await self._gateway.call(self._store.work.lease_holder, f"node:{node.id}") is not None
+
+    async def _lose(self, node: Node) -> None:
         log.warning("node %s is lost: its lease ran out", node.id)
         events = tuple(decide_lost(node, "its lease ran out"))
+        if not events:
+            return
         fence = Fence(LEASE, self._holder)
         await self._gateway.append(Append(events, f"scheduler:{self._holder}", f"lease:{node.incarnation}", (), fence))

@@ -20,6 +20,7 @@ from maestro.runtime.context import Call, Context
 from maestro.runtime.failures import told
 from maestro.runtime.logs import log
 from maestro.runtime.wire import frame
+from maestro.runtime.witness import Witness
 
 Handler = Callable[[Call, Any], Awaitable[p.Done]]
 
@@ -69,6 +70,8 @@ class Peer:
         return piece
 
 
+ANY_LOG: tuple[type[p.Command], ...] = (p.Doctor, p.RedisFlush, p.Shutdown)
+"""Commands that are carried out though the log is not the one that this installation knew."""
 STATE_ONLY: tuple[type[p.Command], ...] = (p.StateSet, p.StateGet, p.StateList, p.StateDelete)
 
 
@@ -118,6 +121,8 @@ async def _carry_out(context: Context, peer: Peer, call: Call, command: p.AnyCom
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_watch_client, peer, call, nursery.cancel_scope)
         try:
+            if not isinstance(command, ANY_LOG):
+                await context.call(Witness(context.settings).check, context.store)
             answer = await context.handler(type(command))(call, command)
         except Exception as error:  # noqa: BLE001 - one command's defect must not end the daemon
             answer = None if _is_gone(error) else _failed(error)

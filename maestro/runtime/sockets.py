@@ -3,36 +3,57 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import socket
 import struct
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import trio
 
 from maestro.config import socket_path
 from maestro.runtime.context import Context
-from maestro.runtime.launching import Launcher
+from maestro.runtime.logs import log
 from maestro.runtime.server import serve_connection
 
 BACKLOG = 256
-ANCESTORS_MAX = 64
+ANCESTORS_MAX = 4096
+ACCEPT_AGAIN_S = 0.2
 UNKNOWN_RUN = "?"
 
 
-async def listen_admin(
-    context: Context, launcher: Launcher, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+async def listen_admin(context: Context, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    """Serve whoever connects to `daemon.sock`; a process inside a run gets no more than its own socket gives it.
+
+    All that descends from this daemon is inside a run: it starts nothing else, and what leaves a dead launcher or
+    warden comes to it, as it is a subreaper.
+    """
+
+    def run_of(client: trio.socket.SocketType) -> str:
+        return UNKNOWN_RUN if _descends_from(peer_pid(client), os.getpid()) else ""
+
+    await _serve(context, socket_path(context.settings.home, "daemon.sock"), run_of, task_status)
+
+
+async def _serve(
+    context: Context,
+    path: Path,
+    run_of: Callable[[trio.socket.SocketType], str],
+    task_status: trio.TaskStatus[None],
 ) -> None:
-    """Serve whoever connects to `daemon.sock`; a process inside a run gets no more than its own socket gives it."""
-    path = socket_path(context.settings.home, "daemon.sock")
     listening = await _bind(path)
     try:
         async with trio.open_nursery() as nursery:
             task_status.started()
             while True:
-                client, _ = await listening.accept()
-                run = UNKNOWN_RUN if _descends_from(peer_pid(client), launcher.pid) else ""
-                nursery.start_soon(serve_connection, context, trio.SocketStream(client), run)
+                try:
+                    client, _ = await listening.accept()
+                except OSError as error:  # no descriptors are left, or the client has gone: not the end of the server
+                    log.warning("accepting at %s: %s", path, error)
+                    await trio.sleep(ACCEPT_AGAIN_S)
+                    continue
+                nursery.start_soon(serve_connection, context, trio.SocketStream(client), run_of(client))
     finally:
         listening.close()
         path.unlink(missing_ok=True)
@@ -41,6 +62,13 @@ async def listen_admin(
 def run_socket_path(home: Path, run: str) -> Path:
     """Where the socket of a run lies: short, because such paths are limited to 107 bytes."""
     return socket_path(home, f"run-{hashlib.sha256(run.encode()).hexdigest()[:12]}.sock")
+
+
+def sweep_run_sockets(home: Path) -> None:
+    """Remove what the runs of an earlier daemon, killed, have left. The caller holds the daemon's lock."""
+    folder = socket_path(home, "run-x.sock")
+    for path in folder.parent.glob(folder.name.replace("x", "*")):
+        path.unlink(missing_ok=True)
 
 
 class RunSocket:
@@ -53,16 +81,7 @@ class RunSocket:
 
     async def listen(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve the run's processes until cancelled."""
-        listening = await _bind(self.path)
-        try:
-            async with trio.open_nursery() as nursery:
-                task_status.started()
-                while True:
-                    client, _ = await listening.accept()
-                    nursery.start_soon(serve_connection, self._context, trio.SocketStream(client), self._run)
-        finally:
-            listening.close()
-            self.path.unlink(missing_ok=True)
+        await _serve(self._context, self.path, lambda _: self._run, task_status)
 
 
 async def _bind(path: Path) -> trio.socket.SocketType:
@@ -83,8 +102,11 @@ def peer_pid(client: trio.socket.SocketType) -> int:
 
 
 def _descends_from(pid: int, ancestor: int) -> bool:
-    """Whether `ancestor` is above `pid`. A process of a run cannot leave its launcher, which is a subreaper."""
-    for _ in range(ANCESTORS_MAX):
+    """Whether `ancestor`, a subreaper, is above `pid`; also where that cannot be told, as the process is gone.
+
+    pid: 0 where the system does not tell: not below us then.
+    """
+    for _ in range(ANCESTORS_MAX):  # an agent may have forked itself as deep as it likes
         if pid <= 1:
             return False
         if pid == ancestor:
@@ -92,6 +114,6 @@ def _descends_from(pid: int, ancestor: int) -> bool:
         try:
             stat = Path(f"/proc/{pid}/stat").read_text()
         except OSError:
-            return False
+            return True
         pid = int(stat.rpartition(")")[2].split()[1])
-    return False
+    return True

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from maestro.model.errors import MaestroError
+from maestro.model.errors import StoreAway
 from maestro.runtime.context import Context
 from maestro.runtime.logs import log
 
@@ -23,14 +23,17 @@ DISK_EVERY_S = 2.0
 
 
 async def keep_alive(context: Context) -> None:
-    """Start the embedded store again while appends wait for it. Reads revive it themselves (`Context.call`)."""
+    """Start the embedded store again while appends wait for it. Reads revive it themselves (`Context.call`).
+
+    Raises StoreUnsafe where it cannot load its data any more: waiting would not mend that.
+    """
     while context.revive is not None:
         await trio.sleep(EVERY_S)
         if context.gateway.away_since is None:
             continue
         try:
             await trio.to_thread.run_sync(context.revive)
-        except MaestroError as error:
+        except StoreAway as error:
             log.error("the embedded store does not come back: %s", error.line())
             await trio.sleep(1.0)
 

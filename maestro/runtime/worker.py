@@ -6,6 +6,8 @@ cancelled, restored or delivered twice fails there and is dropped.
 
 from __future__ import annotations
 
+import contextlib
+
 import trio
 
 from maestro.model.errors import StoreAway
@@ -48,6 +50,8 @@ class Worker:
                         await self._freed.park()
                     continue
                 for entry in await self._claim(free):
+                    if self.draining:
+                        continue  # it stays claimed, for this node's next daemon; if none comes, it is put again
                     if entry.run in self.runs:
                         nursery.start_soon(self._drop, entry)
                         continue
@@ -68,8 +72,8 @@ class Worker:
     async def _execute(self, running: Running) -> None:
         entry = running.entry
         try:
-            await self.follower.changed(entry.token - 1)
-            await running.execute()
+            if await self._is_known(entry):
+                await running.execute()
         except Exception as error:  # noqa: BLE001 - one run's defect must not end the others
             known = told(error)
             log.error("run %s: %s", entry.run, known.line() if known else "defect", exc_info=None if known else error)
@@ -78,11 +82,20 @@ class Worker:
             self._freed.unpark_all()
         await self._drop(entry)
 
+    async def _is_known(self, entry: WorkEntry) -> bool:
+        """Whether the log has the event that the hint names; returns once it is in the plan."""
+        if entry.token > self.follower.seq:
+            head = await self.context.insist(lambda: self.context.call(self.context.store.log.head))
+            if entry.token > head.seq:
+                log.warning("dropped a hint for run %s: there is no event %d", entry.run, entry.token)
+                return False
+        await self.follower.changed(entry.token - 1)
+        return True
+
     async def _drop(self, entry: WorkEntry) -> None:
-        try:
-            await self.context.gateway.call(self.context.store.work.done, [entry])
-        except StoreAway as error:
-            log.warning("acknowledging %s: %s", entry.run, error.line())
+        """Acknowledge it, at last: a hint that stays claimed would count as one that is worked on."""
+        with contextlib.suppress(StoreAway):
+            await self.context.insist(lambda: self.context.gateway.call(self.context.store.work.done, [entry]))
 
     def _hear(self, event: Event) -> None:
         """Cancels, stops and restores reach the runs that they mean; a run ended by others is stopped too."""

@@ -82,6 +82,11 @@ class Gateway:
         self._queue.put(None)
 
     @property
+    def closing(self) -> bool:
+        """Whether it was told to give up."""
+        return self._closing.is_set()
+
+    @property
     def known(self) -> Head:
         """The newest head that this process knows."""
         return self.store.log.known()
