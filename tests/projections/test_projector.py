@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from collections.abc import Callable
 from random import Random
+from threading import Barrier, Thread
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from maestro.model import events as e
+from maestro.model.events import NewEvent
+from maestro.store.contract import Append, Store
 from maestro.store.memory import MemoryStore
 from projections.projector import Projector
-from tests.projections.histories import everything, fresh, grow, stored
+from projections.reading import Views
+from tests.projections.histories import commit, everything, fresh, grow, restore, stored
 
 
 @settings(max_examples=60, deadline=None)
@@ -20,8 +30,135 @@ def test_views_at_every_prefix_of_a_random_log_are_those_of_a_fresh_fold(seed: i
     projectors = [Projector(store) for _ in range(3)]
     for head in grow(store, random, 25, restores):
         if random.random() < 0.6:
-            projector = random.choice(projectors)
-            checkpoint = projector.catch_up()
-            assert (checkpoint.seq, checkpoint.stopped, checkpoint.floor) == (head, "", store.log.head().floor)
-            assert store.views.current() == projector.generation
-            assert stored(store, projector.generation) == fresh(everything(store)).digests()
+            caught_up(store, random.choice(projectors), head)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_so_they_are_on_every_store(opened: Callable[[], Store], seed: int) -> None:
+    random = Random(seed)
+    stores = [opened(), opened()]
+    projectors = [Projector(store) for store in stores]
+    for head in grow(stores[0], random, 40, restores=True):
+        if random.random() < 0.6:
+            which = random.randrange(2)
+            caught_up(stores[which], projectors[which], head)
+
+
+def caught_up(store: Store, projector: Projector, head: int) -> None:
+    """Catch up, and compare everything with a fold that was never saved."""
+    checkpoint = projector.catch_up()
+    at_head = store.log.head()
+    assert (checkpoint.seq, checkpoint.stopped, checkpoint.floor) == (head, "", at_head.floor)
+    assert checkpoint.chain == at_head.chain
+    assert store.views.current() == projector.generation
+    assert stored(store, projector.generation) == fresh(everything(store)).digests()
+
+
+def test_many_events_are_saved_in_chunks(store: Store) -> None:
+    for start in range(0, 2500, 500):
+        keys = [f"k{n % 1700}" for n in range(start, start + 500)]
+        commit(store, *(NewEvent(f"state:{key}", e.StateSet(key, "x")) for key in keys))
+    told: list[tuple[int, int]] = []
+    checkpoint = Projector(store, lambda done, end: told.append((done, end))).catch_up()
+    assert checkpoint.seq == 2500
+    assert told[-1] == (2500, 2500)
+    found = Views(store).state_list("", 0)
+    assert (found.total, len(found.rows)) == (1700, 1700)
+
+
+def test_any_number_of_threads_fold_each_event_once(opened: Callable[[], Store]) -> None:
+    store = opened()
+    stores = [opened() for _ in range(4)]
+    commit(store, NewEvent("agent:a", e.AgentAssigned("a", "shell", {}, "/w")))
+    together = Barrier(5)
+    failures: list[BaseException] = []
+
+    def follow(own: Store) -> None:
+        projector = Projector(own)
+        try:
+            together.wait(20)
+            while projector.catch_up().seq < 301:
+                pass
+        except BaseException as failure:
+            failures.append(failure)
+
+    threads = [Thread(target=follow, args=(own,)) for own in stores]
+    for thread in threads:
+        thread.start()
+    together.wait(20)
+    for number in range(300):
+        run = e.run_id(f"t{number}", 0, 1)
+        commit(store, NewEvent(f"run:{run}", e.RunUsageReported(run, f"t{number}", "a", 1, 2, 0.5)))
+    for thread in threads:
+        thread.join(60)
+    assert not failures
+    agent = Views(store).agent("a").row
+    assert agent is not None
+    assert (agent.input_tokens, agent.output_tokens, agent.cost) == (300, 600, 150.0)
+    assert stored(store, str(store.views.current())) == fresh(everything(store)).digests()
+
+
+FOLLOWER = """
+import sys
+from maestro.store.opening import open_redis
+from projections.projector import Projector
+projector = Projector(open_redis(sys.argv[1], sys.argv[2]))
+print("ready", flush=True)
+while projector.catch_up().seq < int(sys.argv[3]):
+    pass
+"""
+
+
+def test_any_number_of_processes_fold_each_event_once(
+    server_kind: str, namespace: str, shared_server: Callable[[str], object], open_at: Callable[..., Store]
+) -> None:
+    url = shared_server(server_kind).url  # type: ignore[attr-defined]
+    store = open_at(url)
+    last = 400
+    command = [sys.executable, "-c", FOLLOWER, url, namespace, str(last)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    followers = [subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) for _ in range(3)]
+    try:
+        for follower in followers:
+            assert follower.stdout is not None
+            assert follower.stdout.readline() == b"ready\n"
+        random = Random(7)
+        for head in grow(store, random, last, restores=True):
+            if head >= last:
+                break
+        assert [follower.wait(60) for follower in followers] == [0, 0, 0]
+        Projector(store).catch_up()
+        assert stored(store, str(store.views.current())) == fresh(everything(store)).digests()
+    finally:
+        for follower in followers:
+            follower.kill()
+            follower.wait()
+            assert follower.stdout is not None
+            follower.stdout.close()
+        store.erase()
+
+
+def test_a_catch_up_that_lost_its_save_goes_on_from_the_winner(store: Store) -> None:
+    slow, quick = Projector(store), Projector(store)
+    commit(store, NewEvent("state:a", e.StateSet("a", "1")))
+    slow.catch_up()
+    commit(store, NewEvent("state:a", e.StateSet("a", "2")), NewEvent("state:b", e.StateSet("b", "2")))
+    quick.catch_up()
+    commit(store, NewEvent("state:a", e.StateDeleted("a")))
+    assert slow.catch_up().seq == 4
+    assert [row.key for row in Views(store).state_list("", 0).rows] == ["b"]
+    assert stored(store, slow.generation) == fresh(everything(store)).digests()
+
+
+def test_versions_are_those_that_the_log_wants_after_a_restore(store: Store) -> None:
+    commit(store, NewEvent("state:a", e.StateSet("a", "1"), 0))
+    commit(store, NewEvent("state:a", e.StateSet("a", "2"), 1))
+    restore(store, 1, NewEvent("state:b", e.StateSet("b", "x")))
+    found = Views(store).state("a", 0)
+    assert found.row is not None
+    assert (found.row.value, found.checkpoint.floor) == ("1", 4)
+    (result,) = store.log.commit(
+        [Append((NewEvent("state:a", e.StateDeleted("a"), found.checkpoint.floor),), "cli:test", "cmd:1")], None
+    )
+    assert getattr(result, "first", None) == 5
+    assert Views(store).state("a", 0).row is None
