@@ -104,13 +104,14 @@ def evolve(row: Agent | None, event: Event) -> Agent | None:
 
 
 def _released(row: Agent, fact: RunReleased, _event: Event) -> None:
-    row.run, row.running, row.task = fact.run, False, fact.task
+    if not row.run:  # a second one would be withdrawn: it changes nothing
+        row.run, row.running, row.task = fact.run, False, fact.task
 
 
 def _started(row: Agent, fact: RunStarted, event: Event) -> None:
-    if row.run == fact.run:
-        row.running, row.last_task, row.last_run_at = True, fact.task, event.at
-        row.runs += 1
+    row.run, row.running, row.task = fact.run, True, fact.task
+    row.last_task, row.last_run_at = fact.task, event.at
+    row.runs += 1
 
 
 def _ended(row: Agent, fact: RunEnded, _event: Event) -> None:

@@ -152,6 +152,8 @@ def _why_adrift(plan: Plan, name: str) -> str:
         return ""
     if agent.stopped:
         return f"withdrawn: agent {agent.id} was stopped before it started"
+    if agent.run != name:
+        return f"withdrawn: agent {agent.id} has another run"
     return f"withdrawn: agent {agent.id} was moved before it started" if stream_of(agent) != live.node else ""
 
 

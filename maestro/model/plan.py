@@ -249,6 +249,8 @@ class Plan:
     def _run_event(self, event: e.Event, fact: RunFact) -> None:
         agent = self.agents.get(fact.agent)
         if agent is not None:
+            if agent.run:
+                self.adrift[agent.run] = None
             agents_.evolve(agent, event)
         row = self._follow(fact.task, event)
         if row is not None:
