@@ -9,6 +9,7 @@ import os
 import secrets
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -71,6 +72,7 @@ def demo() -> int:
     """A complete run on a throw-away namespace, with real processes and no API key; nothing of yours is touched."""
     place = Path(tempfile.mkdtemp(prefix="maestro-demo-"))
     story = Story(place)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was made goes away then too
     try:
         _prepare(place)
         _tell(story)
@@ -114,7 +116,7 @@ def _tell(story: Story) -> None:
     story.run("queue", "status", *table)
 
     story.say("Real processes do the work; this waits for the last of the three that depend on each other")
-    story.run("task", "wait", design, build, test, *table)
+    story.run("task", "wait", design, build, test, "--timeout", "120", *table)
     story.run("task", "logs", test)
 
     story.say("The designer left a value for all, from inside its run")
