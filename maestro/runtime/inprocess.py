@@ -27,6 +27,6 @@ def serve(settings: Settings, sock: socket.socket) -> None:
 
 
 async def _serve(settings: Settings, sock: socket.socket) -> bool:
-    async with open_context(settings) as context:
+    async with open_context(settings, checked=False) as context:
         await serve_connection(context, trio.SocketStream(trio.socket.from_stdlib_socket(sock)))
         return context.stop_store

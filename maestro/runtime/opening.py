@@ -14,10 +14,13 @@ from maestro.runtime.context import Context
 from maestro.runtime.handlers import HANDLERS
 from maestro.runtime.node import node_id
 from maestro.runtime.storekeeping import keep_alive
+from maestro.runtime.witness import Witness
 from maestro.store import choice, safety, server
 from maestro.store.contract import Store
 from maestro.store.gateway import Gateway
 from maestro.store.opening import open_redis
+
+WITNESS_EVERY_S = 0.25
 
 
 def open_store(settings: Settings) -> Store:
@@ -36,15 +39,23 @@ def open_store(settings: Settings) -> Store:
 
 
 @asynccontextmanager
-async def open_context(settings: Settings) -> AsyncIterator[Context]:
-    """A context over the store; closed at the end."""
+async def open_context(settings: Settings, checked: bool = True) -> AsyncIterator[Context]:
+    """A context over the store; closed at the end.
+
+    checked: the log must be the one that this installation knew, else LineageBroken; False leaves that to the server,
+    as there are commands for a log that is not.
+    """
     config.open_home(settings)
     store = await trio.to_thread.run_sync(open_store, settings)
     try:
+        witness = Witness(settings)
+        if checked:
+            await trio.to_thread.run_sync(witness.check, store)
         async with Gateway(store) as gateway:
             context = Context(settings, node_id(settings.home), store, gateway)
             context.handlers = HANDLERS
             async with trio.open_nursery() as nursery:
+                nursery.start_soon(_keep, witness, store)
                 if choice.choose(settings).kind == "embedded":
                     context.revive = functools.partial(server.ensure, settings.home, settings.embedded_fsync)
                     nursery.start_soon(keep_alive, context)
@@ -53,3 +64,13 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
     finally:
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(store.close)
+
+
+async def _keep(witness: Witness, store: Store) -> None:
+    """Have the witness know what this process knows, also at its end."""
+    try:
+        while True:
+            await trio.sleep(WITNESS_EVERY_S)
+            witness.note(store.log.known())
+    finally:
+        witness.note(store.log.known())

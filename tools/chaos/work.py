@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from maestro.model.errors import MaestroError, NotFound
+from maestro.model.errors import MaestroError
 from maestro.runtime import client
 from maestro.runtime import protocol as p
 from tools.chaos.installation import Installation
@@ -20,6 +21,10 @@ STRIKE_S_MAX = 1.5
 POLL_S = 0.1
 SCRIPT = Path(__file__).with_name("agent.py")
 OPEN = ("queued", "running")
+
+
+class Orphaned(Exception):
+    """The task that was to be waited for went with a failover's tail."""
 
 
 class Work:
@@ -49,11 +54,8 @@ class Work:
         for number in range(TASKS):
             key = f"task-{number}"
             task = self._long_task(key) if number == TASKS - 1 else self._task(key)
-            try:
+            with suppress(Orphaned):
                 self.tasks[key] = self.insist(task)[0]["id"]
-            except NotFound:
-                if not self.installation.lost:
-                    raise
             key, value = f"state-{number}", f"{self.rng.random()}"
             _, first = self.insist(p.StateSet(key=key, value=value, ttl="0"))
             self.states[key] = value
@@ -108,18 +110,17 @@ class Work:
         while True:
             try:
                 return self.ask(command), first
-            except NotFound:
-                raise
             except (MaestroError, OSError):
+                if isinstance(command, p.TaskDispatch) and self.installation.lost.intersection(command.depends_on):
+                    raise Orphaned from None
                 if time.monotonic() > self._deadline:
                     raise
                 first = False
                 time.sleep(POLL_S)
 
     def ask(self, command: p.Command) -> Any:
-        """One command by the protocol. Raises NotFound, or MaestroError for every other failure."""
+        """One command by the protocol. Raises MaestroError when it fails."""
         answer = client.execute(command, self.installation.home.settings, lambda _: None)
         if isinstance(answer, p.Failed):
-            kind = NotFound if answer.exit_code == NotFound.exit_code else MaestroError
-            raise kind(answer.what, answer.where, answer.mend)
+            raise MaestroError(answer.what, answer.where, answer.mend)
         return answer.data

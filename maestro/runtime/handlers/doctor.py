@@ -12,13 +12,14 @@ import trio
 from maestro import __version__, config
 from maestro.agents import definitions
 from maestro.config import Settings
-from maestro.model.errors import Invalid, MaestroError
+from maestro.model.errors import Invalid, MaestroError, StoreUnsafe
 from maestro.model.events import LogForked, NewEvent
 from maestro.runtime import protocol as p
 from maestro.runtime.context import Call
 from maestro.runtime.handlers.registering import bind, caller_settings
 from maestro.runtime.rows import Row
 from maestro.runtime.server import Handler
+from maestro.runtime.witness import LINEAGE, Known, Witness
 from maestro.store import ballast, choice, safety, server
 from maestro.store.contract import Head
 from maestro.workspaces import cleaning
@@ -66,6 +67,7 @@ async def _lineage(call: Call) -> Row:
     context = call.context
     try:
         head: Head = await context.call(context.store.log.head)
+        await context.call(Witness(context.settings).check, context.store)
         await context.call(context.views.checkpoint)
     except MaestroError as error:
         return _row("log", "failed", error.what, error.mend or "doctor --accept-loss goes on with what there is")
@@ -75,12 +77,15 @@ async def _lineage(call: Call) -> Row:
 async def _accept_loss(call: Call) -> None:
     """Append `log.forked`: an operator knows that acknowledged events were lost, and goes on."""
     context = call.context
+    witness = Witness(context.settings)
     try:
+        await context.call(witness.check, context.store)
         await context.call(context.views.checkpoint)
-    except MaestroError:
-        known = context.gateway.known
+    except StoreUnsafe:
+        known = max(witness.known(), Known.of(context.gateway.known))
         forked = LogForked(known.seq, known.chain, "accepted by doctor --accept-loss")
-        await context.append([NewEvent("log:lineage", forked)], call.caller.actor, call.cause)
+        await context.append([NewEvent(LINEAGE, forked)], call.caller.actor, call.cause)
+        witness.forget()
         return
     raise Invalid("the log is whole: there is no loss to accept", "--accept-loss")
 

@@ -9,6 +9,7 @@ from maestro.model.errors import Invalid, Refused
 from maestro.runtime import protocol as p
 from maestro.runtime.context import Call
 from maestro.runtime.server import Handler
+from maestro.runtime.witness import Witness
 from replayers.export import export
 
 
@@ -25,6 +26,7 @@ async def flush(call: Call, command: p.RedisFlush) -> p.Done:
         events = await context.call(_back_up, call, Path(command.backup))
         await call.note(f"{events} events are in {command.backup}")
     deleted = await context.call(context.store.erase)
+    Witness(context.settings).forget()
     if context.daemon:
         call.then(context.daemon.stop)
         await call.note("the daemon stops, as the log that it knew is gone; the next command starts it anew")
