@@ -83,6 +83,7 @@ class Launcher:
                 poll.unregister(self._control.fileno())
                 self._worker_gone = True
                 self._offers.close()
+                self._dismiss()
             if self._notes_r in ready:
                 self._read_notes()
             if self._wake in ready:
@@ -124,6 +125,11 @@ class Launcher:
             raise
         finally:
             os._exit(status)
+
+    def _dismiss(self) -> None:
+        """Wardens in waiting see the end of the offers; where these are datagrams there is no such end."""
+        for pid in [] if processes.LINUX else [pid for pid, run in self._wardens.items() if run is None]:
+            processes.send(pid, signal.SIGKILL)
 
     def _read_notes(self) -> None:
         """Wardens say when they take a run and when they wait again."""

@@ -170,14 +170,14 @@ def kill_children(agent: int = 0) -> tuple[int, int | None]:
                 killed.add(pid)
                 send(pid, signal.SIGKILL)
         if not LINUX and agent:
-            _kill_group(agent)
+            _signal_group(agent, signal.SIGKILL)
         time.sleep(pause)
         pause = min(pause * 2, 0.02)
 
 
-def _kill_group(leader: int) -> None:
+def _signal_group(leader: int, number: int) -> None:
     try:
-        os.killpg(leader, signal.SIGKILL)
+        os.killpg(leader, number)
     except (ProcessLookupError, PermissionError):
         return
 
@@ -185,7 +185,7 @@ def _kill_group(leader: int) -> None:
 def signal_children(number: int, agent: int) -> None:
     """To each process below this one once, and not to a group as well: many agents take a second one for `now`."""
     if not LINUX:
-        os.killpg(agent, number)
+        _signal_group(agent, number)
         return
     tree = descendants(os.getpid())
     for pid in tree:
@@ -194,13 +194,16 @@ def signal_children(number: int, agent: int) -> None:
         send(pid, signal.SIGCONT)
 
 
-def freeze_children(patience_s: float = 3.0) -> tuple[set[int], bool]:
+def freeze_children(agent: int, patience_s: float = 3.0) -> tuple[set[int], bool]:
     """SIGSTOP everything below this process until all of it stands still, new processes too.
 
     Returns whom we stopped (those that had stopped before stay out, so that thawing leaves them so), and whether all
     stand still: a process in an uninterruptible call stops when that call is over. A parent in vfork is in such a call
     until its child has run its program, so a child that we stopped too early gets a moment more.
     """
+    if not LINUX:
+        _signal_group(agent, signal.SIGSTOP)
+        return {agent}, True
     stopped: set[int] = set()
     deadline = time.monotonic() + patience_s
     before = {pid for pid in descendants(os.getpid()) if state(pid) == "T"}
@@ -216,7 +219,9 @@ def freeze_children(patience_s: float = 3.0) -> tuple[set[int], bool]:
     return stopped, True
 
 
-def thaw_children(stopped: set[int]) -> None:
+def thaw_children(agent: int, stopped: set[int]) -> None:
     """Let those go on that are still below this process."""
+    if not LINUX:
+        _signal_group(agent, signal.SIGCONT)
     for pid in stopped.intersection(descendants(os.getpid())):
         send(pid, signal.SIGCONT)

@@ -37,6 +37,10 @@ class Timing:
     def stopping(self) -> bool:
         return self._kill_at is not None
 
+    @property
+    def frozen(self) -> bool:
+        return self._frozen_at is not None
+
     def freeze(self) -> None:
         if self._frozen_at is None:
             self._frozen_at = time.monotonic()

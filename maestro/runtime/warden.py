@@ -129,7 +129,7 @@ class Run:
 
     def _take_workspace(self) -> None:
         """Start the agent once the workspace is ours; called again and again until then."""
-        if self._claim is None or self._claim.take(self._site.boot_id):
+        if not self._timing.frozen and (self._claim is None or self._claim.take(self._site.boot_id)):
             self._waiting, self._owns = False, True
             self._start()
 
@@ -220,13 +220,13 @@ class Run:
 
     def _freeze(self) -> None:
         self._timing.freeze()
-        stopped, complete = processes.freeze_children()
+        stopped, complete = processes.freeze_children(self._agent) if self._agent else (set(), True)
         self._frozen |= stopped
         self._tell(Frozen(complete, len(self._frozen)))
 
     def _thaw(self) -> None:
         self._timing.thaw()
-        processes.thaw_children(self._frozen)
+        processes.thaw_children(self._agent, self._frozen)
         self._frozen = set()
         self._tell(Thawed())
 

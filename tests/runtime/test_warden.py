@@ -285,6 +285,24 @@ def test_a_frozen_run_stands_still_with_its_timeout_until_it_is_thawed(tmp_path:
     play(tmp_path, story)
 
 
+def test_a_run_that_is_frozen_while_it_waits_does_not_start(tmp_path: Path) -> None:
+    async def story(rig: Rig) -> None:
+        holder = await rig.started("r1", "sleep 1000", lock=rig.lock("w"))
+        process = await rig.launch("r2", "echo ran", lock=rig.lock("w"), lock_wait_s=60)
+        process.freeze()
+        assert await anext(process.events) == Frozen(True, 0)
+        holder.stop("enough", force=True)
+        await holder.wait()
+        holder.ack()
+        await trio.sleep(0.1)
+        assert process.started is None and rig.log("r2") == ""
+        process.thaw()
+        assert (await process.wait()).exit_code == 0
+        process.ack()
+
+    play(tmp_path, story)
+
+
 def test_a_fenced_run_ends_when_its_worker_is_silent(tmp_path: Path) -> None:
     async def story(rig: Rig) -> None:
         process = await rig.started("r1", "sleep 1000", fence_s=0.5)
