@@ -21,8 +21,8 @@ from maestro.runtime.logs import log
 from maestro.runtime.scheduling import LEASE
 from maestro.store.contract import Append
 
-RENEW_EVERY_S = 3.0
-LEASE_TTL_MS = 15_000
+RENEW_EVERY_S = 2.5
+LEASE_TTL_MS = 10_000
 LEAVE_S_MAX = 5.0
 
 

@@ -22,8 +22,8 @@ RENEW_EVERY_S = 1.5
 IDLE_S_MAX = 5.0
 HINTS_EVERY_S = 5.0
 NODES_EVERY_S = 2.0
-PATIENCE_S = 7.0
-"""How long a node's lease may be missing: twice the time in which each node renews its own."""
+PATIENCE_S = 6.0
+"""How long a node's lease may be missing: more than twice the time in which nodes renew theirs."""
 
 
 class Scheduler:
