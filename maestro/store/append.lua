@@ -4,11 +4,10 @@
 -- check that concerns all of them comes before the first write of all.
 --
 -- KEYS: log, meta, versions, then the leases, then the work streams.
--- ARGV: known seq or '', known chain, number of leases, number of appends; then per append:
---   number of events, actor, cause, '' or 'x'; if 'x':
---     since or '', index of the lease in KEYS or '', its holder, '1' if it floors or '', number of hints;
---     per hint: index of the stream in KEYS, run, index of the event (from 0) or '-1', token
---   per event: type, subject, expected version or '', v, data
+-- ARGV: known seq or '', known chain, number of leases; then per append one msgpack array of strings:
+--   actor, cause, options, and per event: type, subject, expected version or '', v, data
+--   options: false, or the array: since or '', index of the lease in KEYS or '', its holder, '1' if it floors or '', and
+--   per hint: index of the stream in KEYS, run, index of the event (from 0) or '-1', token
 -- Returns seq, chain, at, floor, and per append: its first seq, or {'seen', first, last, at}, {'version', event, actual} or
 -- {'fence'}. Errors: LINEAGE, WRONGTYPE.
 
@@ -16,8 +15,14 @@ local call, format, sha1 = redis.call, string.format, redis.sha1hex
 local log, meta, versions = KEYS[1], KEYS[2], KEYS[3]
 local WALK_MAX = 10000
 
--- Positions exceed the 14 digits that Lua prints exactly by itself.
-local function str(n) return format('%.0f', n) end
+-- Positions exceed the 14 digits that Lua prints exactly by itself; '%d', which is faster, is a C long.
+local function str(n) return format(n < 2147483648 and '%d' or '%.0f', n) end
+
+-- '<length>:' of a field, for the chain; made once a length, as making texts of numbers is dear.
+local sized = setmetatable({}, { __index = function(known, n)
+  known[n] = n .. ':'
+  return known[n]
+end })
 
 local function lineage(text) return redis.error_reply('LINEAGE ' .. text) end
 
@@ -71,96 +76,85 @@ local now = call('TIME')
 at = math.max(at, now[1] * 1000 + math.floor(now[2] / 1000))
 local at_text = str(at)
 
-local current, written = {}, {}
-
-local function version(subject)
-  local v = current[subject]
-  if not v then
-    v = tonumber(call('HGET', versions, subject) or floor)
-    current[subject] = v
-  end
-  return v
+local appends, subjects = {}, {}
+for n = 4, #ARGV do
+  local append = cmsgpack.unpack(ARGV[n])
+  appends[n - 3] = append
+  for i = 5, #append, 5 do subjects[#subjects + 1] = append[i] end
 end
 
-local function same(fields, event, actor, cause)
-  return fields[2] == ARGV[event] and fields[4] == ARGV[event + 1] and fields[16] == ARGV[event + 4]
-    and fields[8] == actor and fields[10] == cause
+-- Versions are kept as the text that they are stored as.
+local floor_text = str(floor)
+local current, written = {}, {}
+for i = 1, #subjects, 1000 do
+  local last = math.min(i + 999, #subjects)
+  local found = call('HMGET', versions, unpack(subjects, i, last))
+  for k = i, last do current[subjects[k]] = found[k - i + 1] or floor_text end
+end
+
+local function same(fields, append, event)
+  return fields[2] == append[event] and fields[4] == append[event + 1] and fields[16] == append[event + 4]
+    and fields[8] == append[1] and fields[10] == append[2]
 end
 
 -- Where the event was appended by an earlier try, behind `after`: along the subject's own entries, or, where a restore
 -- has cut those, along the log. Entries of this very call are no earlier tries.
-local function seen(event, actor, cause, after, scan)
-  local subject = ARGV[event + 1]
-  local v, steps = version(subject), 0
+local function seen(append, event, after, scan)
+  local subject = append[event + 1]
+  local v, steps = tonumber(current[subject]), 0
   while v > after and v > floor and steps < WALK_MAX do
     local fields = entry(v)
     if not fields or fields[4] ~= subject then break end
-    if v <= start and same(fields, event, actor, cause) then return v, fields[6] end
+    if v <= start and same(fields, append, event) then return v, fields[6] end
     v, steps = tonumber(fields[12]), steps + 1
   end
   while scan and floor > after and after < start do
     local chunk = call('XRANGE', log, str(after + 1), str(start), 'COUNT', 500)
     for _, e in ipairs(chunk) do
       after = tonumber(string.match(e[1], '^%d+'))
-      if same(e[2], event, actor, cause) then return after, e[2][6] end
+      if same(e[2], append, event) then return after, e[2][6] end
     end
     if #chunk == 0 then break end
   end
 end
 
-local function set_versions()
-  for i = 1, #written, 2000 do
-    call('HSET', versions, unpack(written, i, math.min(i + 1999, #written)))
+-- What an append's events say against it or of an earlier try of it; nil when it may be written.
+--
+-- An event for any version is looked for behind the head that its sender knew: its own second copy may come late, from
+-- a connection that was given up.
+local function check(append, last, resent, since)
+  for i = 0, last do
+    local event = 4 + 5 * i
+    local expected, actual = append[event + 2], current[append[event + 1]]
+    local found, found_at
+    if expected == '' then
+      if i == 0 and start > since then found, found_at = seen(append, event, since, true) end
+    elseif expected ~= actual then
+      local after = tonumber(expected)
+      if resent then after = math.max(after, since) end
+      found, found_at = seen(append, event, after, resent)
+      if not found then return { 'version', i, tonumber(actual) } end
+    end
+    if found then return { 'seen', found - i, found - i + last, tonumber(found_at) } end
   end
-  written = {}
 end
 
 local results = {}
-local at_arg = 5
-
-for n = 1, tonumber(ARGV[4]) do
-  local count, actor, cause = tonumber(ARGV[at_arg]), ARGV[at_arg + 1], ARGV[at_arg + 2]
-  local extra = ARGV[at_arg + 3] == 'x'
-  local since, lease, holder, floors, hints, first_hint
-  at_arg = at_arg + 4
-  if extra then
-    since, lease, holder = tonumber(ARGV[at_arg]), tonumber(ARGV[at_arg + 1]), ARGV[at_arg + 2]
-    floors, hints, first_hint = ARGV[at_arg + 3] == '1', tonumber(ARGV[at_arg + 4]), at_arg + 5
-    at_arg = first_hint + 4 * hints
+for n, append in ipairs(appends) do
+  local actor, cause, options = append[1], append[2], append[3]
+  local since = options and tonumber(options[1]) or nil
+  local result = check(append, (#append - 3) / 5 - 1, since ~= nil, since or known or start)
+  if not result and options and options[2] ~= '' and call('GET', KEYS[tonumber(options[2])]) ~= options[3] then
+    result = { 'fence' }
   end
-  local events = at_arg
-  at_arg = events + 5 * count
-
-  -- Check. An event for any version is looked for behind the head that its sender knew: its own second copy may come
-  -- late, from a connection that was given up.
-  local result
-  local resent = since
-  since = since or known or start
-  for i = 0, count - 1 do
-    local event = events + 5 * i
-    local expected = tonumber(ARGV[event + 2])
-    local actual = version(ARGV[event + 1])
-    local found, found_at
-    if expected and expected ~= actual then
-      found, found_at = seen(event, actor, cause, resent and math.max(expected, resent) or expected, resent)
-      if not found then result = { 'version', i, actual } end
-    elseif i == 0 and not expected and start > since then
-      found, found_at = seen(event, actor, cause, since, true)
-    end
-    if found then result = { 'seen', found - i, found - i + count - 1, tonumber(found_at) } end
-    if result then break end
-  end
-  if not result and lease and call('GET', KEYS[lease]) ~= holder then result = { 'fence' } end
-
   if not result then
-    local first = seq + 1
-    for event = events, at_arg - 1, 5 do
-      local name, subject, v, data = ARGV[event], ARGV[event + 1], ARGV[event + 3], ARGV[event + 4]
-      local prev = str(version(subject))
-      local this = str(seq + 1)
-      local link = sha1(chain .. #this .. ':' .. this .. #name .. ':' .. name .. #subject .. ':' .. subject
-        .. #at_text .. ':' .. at_text .. #actor .. ':' .. actor .. #cause .. ':' .. cause
-        .. #prev .. ':' .. prev .. #v .. ':' .. v .. #data .. ':' .. data)
+    result = seq + 1
+    local origin = sized[#at_text] .. at_text .. sized[#actor] .. actor .. sized[#cause] .. cause
+    for event = 4, #append, 5 do
+      local name, subject, v, data = append[event], append[event + 1], append[event + 3], append[event + 4]
+      local prev, this = current[subject], str(seq + 1)
+      local link = sha1(chain .. sized[#this] .. this .. sized[#name] .. name .. sized[#subject] .. subject .. origin
+        .. sized[#prev] .. prev .. sized[#v] .. v .. sized[#data] .. data)
       -- The first write of all may fail (memory, another hand); then nothing was done.
       local added = (seq == start and redis.pcall or call)('XADD', log, this .. '-0', 'type', name, 'subject', subject,
         'at', at_text, 'actor', actor, 'cause', cause, 'prev', prev, 'v', v, 'data', data, 'chain', link)
@@ -169,27 +163,29 @@ for n = 1, tonumber(ARGV[4]) do
         return taken and lineage('another hand wrote at position ' .. this) or added
       end
       seq, chain = seq + 1, link
-      current[subject] = seq
+      current[subject] = this
       written[#written + 1] = subject
       written[#written + 1] = this
     end
-    if floors then
+    if options and options[4] == '1' then
       call('DEL', versions)
-      current, written, floor = {}, {}, seq
+      floor, floor_text, written = seq, str(seq), {}
+      call('HSET', meta, 'floor', floor_text)
+      for subject in pairs(current) do current[subject] = floor_text end
     end
-    for i = 0, (hints or 0) - 1 do
-      local hint = first_hint + 4 * i
-      local of = tonumber(ARGV[hint + 2])
-      local token = of >= 0 and str(first + of) or ARGV[hint + 3]
-      call('XADD', KEYS[tonumber(ARGV[hint])], 'MAXLEN', '~', 100000, '*', 'run', ARGV[hint + 1], 'token', token)
+    for hint = 5, options and #options or 0, 4 do
+      local of = tonumber(options[hint + 2])
+      local token = of >= 0 and str(result + of) or options[hint + 3]
+      call('XADD', KEYS[tonumber(options[hint])], 'MAXLEN', '~', 100000, '*', 'run', options[hint + 1], 'token', token)
     end
-    result = first
   end
   results[n] = result
 end
 
 if seq > start then
-  set_versions()
-  call('HSET', meta, 'seq', str(seq), 'chain', chain, 'at', at_text, 'floor', str(floor))
+  for i = 1, #written, 2000 do
+    call('HSET', versions, unpack(written, i, math.min(i + 1999, #written)))
+  end
+  call('HSET', meta, 'seq', str(seq), 'chain', chain, 'at', at_text)
 end
 return { seq, chain, at, floor, results }

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import select
 import socket
+import ssl
+import struct
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -16,6 +19,8 @@ import hiredis
 from maestro.model.errors import LineageBroken, StoreAway, StoreUnsafe
 
 RECEIVE_BYTES = 1 << 18
+FRESH_S = 0.2
+"""A connection that was used this short a time ago is not looked at before it is used again."""
 _MORE = object()
 # Its stub says tuple[x] for tuple[x, ...].
 _pack: Callable[[Sequence[bytes | str | int]], bytes] = cast(Any, hiredis.pack_command)
@@ -56,7 +61,7 @@ def fault(error: Exception) -> Exception:
     match prefix:
         case "NOSCRIPT":
             return NoScript(text)
-        case "NOGROUP":
+        case "NOGROUP" | "UNBLOCKED":  # the second from Redis 7.0, where the stream goes while a call waits for it
             return NoGroup(text)
         case "LINEAGE":
             return LineageBroken(
@@ -104,11 +109,13 @@ class Link:
         self._dialled = dialled
         self._sock: socket.socket = dialled._sock
         self._timeout_s = timeout_s
-        self._sock.settimeout(timeout_s)
+        self._sock.settimeout(None)
+        self._wait_at_most(timeout_s)
         self._reader: Any = hiredis.Reader(notEnoughData=_MORE)
         self._buffer = memoryview(bytearray(RECEIVE_BYTES))
         self._poll = select.poll()
         self._poll.register(self._sock, select.POLLIN)
+        self._used = 0.0
         self.client_id = 0
         self.replica = False
 
@@ -127,12 +134,18 @@ class Link:
 
     def block(self, command: Command, block_ms: int) -> Any:
         """One command that may block the server's side for block_ms; a wait that times out gives None."""
-        self._sock.settimeout(self._timeout_s + block_ms / 1000)
+        self._wait_at_most(self._timeout_s + block_ms / 1000)
         try:
             return self.call(*command)
         finally:
             if self._sock.fileno() >= 0:
-                self._sock.settimeout(self._timeout_s)
+                self._wait_at_most(self._timeout_s)
+
+    def _wait_at_most(self, seconds: float) -> None:
+        # By the kernel: Python's own timeout polls before each read and write, which is a tenth of a call.
+        limit = struct.pack("ll", int(seconds), int(seconds % 1 * 1e6))
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
 
     def many(self, commands: Sequence[Command]) -> list[Any]:
         """Several commands in one go; their replies, errors among them as values."""
@@ -153,10 +166,11 @@ class Link:
         while True:
             reply = gets()
             if reply is not _MORE:
+                self._used = time.monotonic()
                 return reply
             try:
                 size = self._sock.recv_into(self._buffer)
-            except TimeoutError as error:
+            except (BlockingIOError, TimeoutError, ssl.SSLWantReadError) as error:
                 self.close()
                 raise Lost("the store did not answer in time") from error
             except OSError as error:
@@ -169,7 +183,9 @@ class Link:
 
     def stale(self) -> bool:
         """True when an idle connection has ended, or has something to say that nobody asked for."""
-        return self._sock.fileno() < 0 or bool(self._poll.poll(0))
+        if self._sock.fileno() < 0:
+            return True
+        return time.monotonic() - self._used > FRESH_S and bool(self._poll.poll(0))
 
     def shut(self) -> None:
         """End it from another thread: who waits for a reply gets `Lost`."""

@@ -75,21 +75,23 @@ class Links:
             raise
         return link
 
+    def _take(self) -> Link:
+        with self._lock:
+            link = self._idle.pop() if self._idle else None
+        if link is None:
+            return self.fresh()
+        if link.stale():
+            link.close()
+            self.forget()
+            return self.fresh()
+        return link
+
     @contextmanager
     def lent(self) -> Iterator[Link]:
         """A connection for the length of a block; one that failed is not used again."""
-        with self._lock:
-            link = self._idle.pop() if self._idle else None
-        if link is None or link.stale():
-            if link is not None:
-                link.close()
-                self.forget()
-            link = self.fresh()
+        link = self._take()
         try:
             yield link
-        except (Waiting, NoScript):
-            self._give(link)
-            raise
         except BaseException:
             link.close()
             raise
@@ -111,17 +113,25 @@ class Links:
 
     def send_once(self, work: Callable[[Link], T]) -> T:
         """Do something that must not be repeated. Raises `Lost` when it may or may not have been done."""
+        link = self._take()
         try:
-            with self.lent() as link:
-                return work(link)
-        except Lost:
-            self.forget()
+            done = work(link)
+        except Waiting:
+            self._give(link)
             raise
         except Moved as moved:
+            link.close()
             self.forget()
             self._node = moved.address
-        with self.lent() as link:
-            return work(link)
+            with self.lent() as there:
+                return work(there)
+        except BaseException as error:
+            link.close()
+            if isinstance(error, Lost):
+                self.forget()
+            raise
+        self._give(link)
+        return done
 
     def run(self, work: Callable[[Link], T], stop: Callable[[], bool] = lambda: False, repeat: bool = True) -> T:
         """Do something that may be repeated (unless `repeat` is off); wait for a server that is loading.

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import msgspec
+
 from maestro.model.errors import LineageBroken, Unknown
 from maestro.model.events import Event
 from maestro.store.codec import encode_append, events_of
@@ -19,45 +21,47 @@ from maestro.store.link import Link, Lost, checked, packed
 from maestro.store.links import Links, Script
 
 APPEND = Script("append.lua")
+_pack = msgspec.msgpack.Encoder().encode
 
 
 class _Group:
     """A group of appends on its way to the script: keys, arguments, and the appends that can never be sent."""
 
     def __init__(self, keys: Keys, group: Sequence[Append], known: Head) -> None:
-        leases = {append.fence.lease for append in group if append.fence}
-        streams = {hint.stream for append in group for hint in append.hints}
         self.keys = [keys.log, keys.meta, keys.versions]
-        self._lease_at = {lease: len(self.keys) + n for n, lease in enumerate(leases, 1)}
-        self.keys += map(keys.lease, leases)
-        self._stream_at = {stream: len(self.keys) + n for n, stream in enumerate(streams, 1)}
-        self.keys += map(keys.work, streams)
-        self.bad: dict[int, Rejected] = {}
-        body: list[bytes | str | int] = []
-        for position, append in enumerate(group):
-            self._add(body, position, append)
-        sent = len(group) - len(self.bad)
-        self.args: list[bytes | str | int] = [known.seq or "", known.chain, len(leases), sent, *body]
-
-    def _add(self, body: list[bytes | str | int], position: int, append: Append) -> None:
-        encoded = encode_append(append)
-        if isinstance(encoded, Rejected):
-            self.bad[position] = encoded
-            return
-        origin, events = encoded
-        body += (len(events), origin.actor, origin.cause)
-        if append.hints or append.fence or append.floors or append.resend:
-            fence = append.fence
-            body += ("x", append.since if append.resend else "")
-            body += (self._lease_at[fence.lease], fence.holder) if fence else ("", "")
-            body += ("1" if append.floors else "", len(append.hints))
+        # The script is told a key by its place in KEYS; the leases come before the streams.
+        self._lease_at: dict[str, int] = {}
+        self._stream_at: dict[str, int] = {}
+        for append in group:
+            if append.fence:
+                self._lease_at.setdefault(append.fence.lease, len(self._lease_at) + 4)
+        for append in group:
             for hint in append.hints:
-                body += (self._stream_at[hint.stream], hint.run, hint.event, hint.token)
-        else:
-            body.append("")
-        for event in events:
-            expected = "" if event.expected is None else event.expected
-            body += (event.type, event.subject, expected, event.v, event.data)
+                self._stream_at.setdefault(hint.stream, len(self._lease_at) + len(self._stream_at) + 4)
+        self.keys += map(keys.lease, self._lease_at)
+        self.keys += map(keys.work, self._stream_at)
+        self.bad: dict[int, Rejected] = {}
+        self.args: list[bytes | str | int] = [known.seq or "", known.chain, len(self._lease_at)]
+        for position, append in enumerate(group):
+            encoded = encode_append(append)
+            if isinstance(encoded, Rejected):
+                self.bad[position] = encoded
+                continue
+            body: list[object] = [append.actor, append.cause, self._options(append)]
+            for event in encoded:
+                body += event
+            self.args.append(_pack(body))
+
+    def _options(self, append: Append) -> bool | list[str]:
+        fence, hints = append.fence, append.hints
+        if not (hints or fence or append.floors or append.resend):
+            return False
+        options = [str(append.since) if append.resend else ""]
+        options += (str(self._lease_at[fence.lease]), fence.holder) if fence else ("", "")
+        options.append("1" if append.floors else "")
+        for hint in hints:
+            options += (str(self._stream_at[hint.stream]), hint.run, str(hint.event), str(hint.token))
+        return options
 
     def results(self, group: Sequence[Append], at: int, replies: list[Any]) -> list[AppendResult]:
         """The script's answers in the order of the group."""
@@ -67,18 +71,24 @@ class _Group:
             if position in self.bad:
                 results.append(self.bad[position])
                 continue
-            match next(answers):
-                case int(first):
-                    results.append(Committed(first, first + len(append.events) - 1, at))
-                case [b"seen", first, last, then]:
-                    results.append(Committed(first, last, then, duplicate=True))
-                case [b"version", index, actual]:
-                    event = append.events[index]
-                    expected = -1 if event.expected is None else event.expected
-                    results.append(Rejected("version", event.subject, expected, actual))
-                case _:
-                    results.append(Rejected("fence", append.events[0].subject))
+            answer = next(answers)
+            if type(answer) is int:
+                results.append(Committed(answer, answer + len(append.events) - 1, at))
+            else:
+                results.append(_unusual(append, answer))
         return results
+
+
+def _unusual(append: Append, answer: list[Any]) -> AppendResult:
+    """Why the script did not write the events of an append."""
+    match answer:
+        case [b"seen", first, last, at]:
+            return Committed(first, last, at, duplicate=True)
+        case [b"version", index, actual]:
+            event = append.events[index]
+            return Rejected("version", event.subject, -1 if event.expected is None else event.expected, actual)
+        case _:
+            return Rejected("fence", append.events[0].subject)
 
 
 class RedisLog:

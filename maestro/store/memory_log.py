@@ -10,7 +10,7 @@ import msgspec
 
 from maestro.model.errors import LineageBroken
 from maestro.model.events import Event
-from maestro.store.codec import Encoded, Origin, chain_of, encode_append, event_of
+from maestro.store.codec import Encoded, chain_of, encode_append, event_of
 from maestro.store.contract import Append, AppendResult, Committed, Entry, Fence, Head, Hint, Rejected
 from maestro.store.memory_work import MemoryWork
 
@@ -23,7 +23,7 @@ class MemoryLog:
         self._now = now
         self._work = work
         self._entries: list[Entry] = []
-        self._versions: dict[bytes, int] = {}
+        self._versions: dict[str, int] = {}
         self._at = 0
         self._floor = 0
         self._woken = 0
@@ -48,7 +48,7 @@ class MemoryLog:
                 self._check_lineage(known)
             start = len(self._entries)
             self._at = max(self._at, self._now()) if group else self._at
-            results = [self._append(append, known.seq if known else start, start) for append in group]
+            results = [self._append(append, known.seq if known and known.seq else start, start) for append in group]
             if len(self._entries) > start:
                 self._changed.notify_all()
             return results
@@ -63,17 +63,16 @@ class MemoryLog:
         encoded = encode_append(append)
         if isinstance(encoded, Rejected):
             return encoded
-        origin, events = encoded
         since = append.since if append.resend else known
-        for index, event in enumerate(events):
-            result = self._check(append, origin, event, (index, since, start))
+        for index, event in enumerate(encoded):
+            result = self._check(append, event, (index, since, start))
             if result:
                 return result
         if append.fence and not self._holds(append.fence):
             return Rejected("fence", append.events[0].subject)
         first = len(self._entries) + 1
-        for event in events:
-            self._write(origin, event)
+        for event in encoded:
+            self._write(append, event)
         if append.floors:
             self._versions.clear()
             self._floor = len(self._entries)
@@ -82,19 +81,18 @@ class MemoryLog:
             self._work.put([Hint(hint.stream, hint.run, -1, token)])
         return Committed(first, len(self._entries), self._at)
 
-    def _check(
-        self, append: Append, origin: Origin, event: Encoded, at: tuple[int, int, int]
-    ) -> Committed | Rejected | None:
+    def _check(self, append: Append, event: Encoded, at: tuple[int, int, int]) -> Committed | Rejected | None:
         """The result that this event settles for its append, if any."""
         index, since, start = at
         actual = self._versions.get(event.subject, self._floor)
-        if event.expected is not None and event.expected != actual:
-            after = max(event.expected, since) if append.resend else event.expected
-            found = self._seen(origin, event, after, start, append.resend)
+        expected = int(event.expected) if event.expected else None
+        if expected is not None and expected != actual:
+            after = max(expected, since) if append.resend else expected
+            found = self._seen(append, event, after, start, append.resend)
             if not found:
-                return Rejected("version", append.events[index].subject, event.expected, actual)
-        elif index == 0 and event.expected is None and start > since:
-            found = self._seen(origin, event, since, start, True)
+                return Rejected("version", event.subject, expected, actual)
+        elif index == 0 and expected is None and start > since:
+            found = self._seen(append, event, since, start, True)
         else:
             return None
         if not found:
@@ -102,19 +100,22 @@ class MemoryLog:
         first = found.seq - index
         return Committed(first, first + len(append.events) - 1, found.at, duplicate=True)
 
-    def _seen(self, origin: Origin, event: Encoded, after: int, start: int, scan: bool) -> Entry | None:
+    def _seen(self, append: Append, event: Encoded, after: int, start: int, scan: bool) -> Entry | None:
         """Where an earlier try appended it, behind `after`."""
 
         def same(entry: Entry) -> bool:
-            return (entry.type, entry.subject, entry.data) == (event.type, event.subject, event.data) and (
-                entry.actor,
-                entry.cause,
-            ) == (origin.actor, origin.cause)
+            return (entry.type, entry.subject, entry.data, entry.actor, entry.cause) == (
+                event.type.encode(),
+                event.subject.encode(),
+                event.data.encode(),
+                append.actor.encode(),
+                append.cause.encode(),
+            )
 
         version = self._versions.get(event.subject, self._floor)
         while version > max(after, self._floor):
             entry = self._entries[version - 1]
-            if entry.subject != event.subject:
+            if entry.subject != event.subject.encode():
                 break
             if version <= start and same(entry):
                 return entry
@@ -126,17 +127,17 @@ class MemoryLog:
     def _holds(self, fence: Fence) -> bool:
         return self._work.lease_holder(fence.lease) == fence.holder
 
-    def _write(self, origin: Origin, event: Encoded) -> None:
+    def _write(self, append: Append, event: Encoded) -> None:
         entry = Entry(
             len(self._entries) + 1,
-            event.type,
-            event.subject,
+            event.type.encode(),
+            event.subject.encode(),
             self._at,
-            origin.actor,
-            origin.cause,
+            append.actor.encode(),
+            append.cause.encode(),
             self._versions.get(event.subject, self._floor),
-            event.v,
-            event.data,
+            event.v.encode(),
+            event.data.encode(),
             "",
         )
         self._entries.append(msgspec.structs.replace(entry, chain=chain_of(self._chain(), entry)))
@@ -196,7 +197,7 @@ class MemoryLog:
     def version(self, subject: str) -> int:
         """The subject's version."""
         with self._changed:
-            return self._versions.get(subject.encode(), self._floor)
+            return self._versions.get(subject, self._floor)
 
     def memory_bytes(self) -> int:
         """About."""
