@@ -30,7 +30,7 @@ def sweep(home: Path, spare: int = 0) -> int:
     left over. Gives up after 10 s on processes that cannot be killed (in an uninterruptible call); the claim on their
     workspace is then refused to later runs.
     """
-    killed: set[tuple[int, float]] = set()
+    killed: set[int] = set()
     by_themselves = time.monotonic() + _BY_THEMSELVES_S
     deadline = time.monotonic() + _PATIENCE_S
     while left := leftovers(home, spare):
@@ -39,9 +39,9 @@ def sweep(home: Path, spare: int = 0) -> int:
         if time.monotonic() > by_themselves or not any(_guards(process) for process in left):
             for process in left:
                 _kill(process)
-                killed.add((process.pid, process.create_time()))
+                killed.add(process.pid)
         time.sleep(0.01)
-    for pid, _ in killed:
+    for pid in killed:
         with contextlib.suppress(ChildProcessError):  # a subreaper has become the parent of some
             os.waitpid(pid, os.WNOHANG)
     return len(killed)
@@ -50,8 +50,8 @@ def sweep(home: Path, spare: int = 0) -> int:
 def leftovers(home: Path, spare: int = 0) -> list[psutil.Process]:
     """Launchers, wardens and agents of this installation, and what these started; not `spare` and what is below it."""
     ours = {os.getpid(), spare}
-    if spare and psutil.pid_exists(spare):
-        ours |= {child.pid for child in psutil.Process(spare).children(recursive=True)}
+    with contextlib.suppress(psutil.NoSuchProcess):
+        ours |= {child.pid for child in psutil.Process(spare).children(recursive=True) if spare}
     found: dict[int, psutil.Process] = {}
     for process in psutil.process_iter():
         if process.pid in ours:
@@ -61,7 +61,7 @@ def leftovers(home: Path, spare: int = 0) -> list[psutil.Process]:
             if str(home) not in (marks.get(HOME_MARK), marks.get(LAUNCHER_MARK)):
                 continue
             for one in (process, *process.children(recursive=True)):
-                if one.status() != psutil.STATUS_ZOMBIE:
+                if one.pid not in ours and one.status() != psutil.STATUS_ZOMBIE:
                     found[one.pid] = one
         except psutil.Error:  # ended, or not ours to ask
             continue

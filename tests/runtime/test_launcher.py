@@ -123,8 +123,8 @@ def test_without_room_for_a_process_a_run_may_be_tried_again(tmp_path: Path, roo
 def few_processes(room: int) -> Callable[[], None]:
     """Limits a new process to so many processes more than its user has; the superuser takes another's limit."""
     user = 65534 if os.getuid() == 0 else os.getuid()
-    own = [process for process in psutil.process_iter() if process.uids().real == user]
-    limit = sum(process.num_threads() for process in own) + room
+    seen = [process.info for process in psutil.process_iter(["uids", "num_threads"])]
+    limit = sum(one["num_threads"] or 0 for one in seen if one["uids"] and one["uids"].real == user) + room
 
     def limited() -> None:
         if os.getuid() == 0:
