@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 
 from maestro.model.events import Event
@@ -9,5 +10,16 @@ from maestro.store.contract import Store
 
 
 def history(store: Store, after: int = 0, upto: int | None = None) -> Iterator[list[Event]]:
-    """The events after+1..upto (default: all that there are now)."""
-    return store.log.scan(after, store.log.head().seq if upto is None else upto)
+    """The events after+1..upto (default: all that there are now).
+
+    Events and rows have no cycles but are many, and looking through them for garbage again and again would take as
+    long as the replay itself. So the collector rests until the iteration ends or is closed.
+    """
+    end = store.log.head().seq if upto is None else upto
+    rested = gc.isenabled()
+    gc.disable()
+    try:
+        yield from store.log.scan(after, end)
+    finally:
+        if rested:
+            gc.enable()
