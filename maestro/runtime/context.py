@@ -59,6 +59,9 @@ class Daemon(Protocol):
     def plan(self) -> Plan:
         """What the scheduler knows: open tasks, agents, nodes. To be read only."""
 
+    async def news(self, task: str) -> None:
+        """Return after the next event of an open task; at once where it is not open here."""
+
     def finished(self, task: str) -> Task | None:
         """The task, if it is one of those that ended last."""
 

@@ -84,6 +84,10 @@ class NodeDaemon:
         """What the scheduler knows."""
         return self.follower.plan
 
+    async def news(self, task: str) -> None:
+        """Return after the next event of an open task."""
+        await self.follower.news(task)
+
     def finished(self, task: str) -> Task | None:
         """The task, if it is one of those that ended last."""
         return self.follower.finished.get(task)

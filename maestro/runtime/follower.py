@@ -22,6 +22,8 @@ EVENTS_A_READ = 1000
 BLOCK_MS = 2000
 AWAY_RETRY_S = 0.2
 FINISHED_MAX = 1000
+NEWS_S_MAX = 5.0
+"""Who waits for news of a task looks again after so long: a restore may have taken the task away."""
 
 
 class Follower:
@@ -42,6 +44,7 @@ class Follower:
         self._heard = 0  # the last event that the listeners heard; a plan loaded anew may be ahead of it
         self._waiting = trio.lowlevel.ParkingLot()
         self._listeners: list[Callable[[Event], None]] = []
+        self._about: dict[str, trio.lowlevel.ParkingLot] = {}
 
     def listen(self, listener: Callable[[Event], None]) -> None:
         """Call `listener` with each event after it is in the plan. It must not block."""
@@ -96,12 +99,24 @@ class Follower:
         fact = event.fact
         row = self.plan.tasks.get(fact.task) if isinstance(fact, TaskFinished) else None
         self.plan.apply(event)
+        self._tell(getattr(fact, "task", ""))
         if isinstance(fact, TaskRetried):
             self.finished.pop(fact.task, None)
         if row is not None:
             self.finished[row.id] = row
             if len(self.finished) > FINISHED_MAX:
                 del self.finished[next(iter(self.finished))]
+
+    def _tell(self, task: str) -> None:
+        lot = self._about.pop(task, None)
+        if lot is not None:
+            lot.unpark_all()
+
+    async def news(self, task: str) -> None:
+        """Return after the next event of an open task; at once where it is not open here."""
+        if task in self.plan.tasks and not self.stopped:
+            with trio.move_on_after(NEWS_S_MAX):
+                await self._about.setdefault(task, trio.lowlevel.ParkingLot()).park()
 
     async def changed(self, after: int) -> None:
         """Return when the plan is behind no event up to `after` + 1."""

@@ -48,9 +48,28 @@ async def dispatch(call: Call, command: p.TaskDispatch) -> p.Done:
     if not command.sync:
         return p.Done(task_row(await _row(call, task_id)))
     call.when_interrupted(lambda: _interrupted(call, command, task_id))
-    await call.note(f"task {task_id} is queued", "progress")
-    task = await finished(context, task_id)
+    task = await finished(context, task_id, _Progress(call).tell if call.caller.terminal else None)
     return p.Done(task_row(task), exit_code(task))
+
+
+class _Progress:
+    """Tells a terminal what has become of a task, when that has changed."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._said = ""
+
+    async def tell(self, task: Task) -> None:
+        parts = []
+        for slot in task.slots:
+            run = slot.runs[-1] if slot.runs else None
+            where = run.agent if run and slot.status != "waiting" else slot.target
+            attempt = f", attempt {len(slot.runs)}" if len(slot.runs) > 1 else ""
+            parts.append(f"{where} {slot.outcome or slot.status}{attempt}")
+        text = f"task {task.id}: {'; '.join(parts)}"
+        if text != self._said:
+            self._said = text
+            await self._call.note(text, "progress")
 
 
 def _checked(prompt: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import trio
 
 from maestro.model.dispatch import decide_cancel, decide_retry
@@ -64,17 +66,25 @@ async def list_tasks(call: Call, command: p.TaskList) -> p.Done:
     return p.Done()
 
 
-async def finished(context: Context, task: str) -> Task:
-    """The task, once it has finished. Raises NotFound."""
+async def finished(context: Context, task: str, told: Callable[[Task], Awaitable[None]] | None = None) -> Task:
+    """The task, once it has finished. told: hears of it now and after each change. Raises NotFound."""
     while True:
         known = context.daemon.finished(task) if context.daemon else None
         if known is not None:
             return known
+        open_here = context.daemon.plan().tasks.get(task) if context.daemon else None
+        if context.daemon and open_here is not None:
+            if told:
+                await told(open_here)
+            await context.daemon.news(task)
+            continue
         found = await context.call(context.views.task, task)
         if found.row is None:
             raise NotFound(f"there is no task {shown(task)}", mend="task list shows all")
         if not found.row.open:
             return found.row
+        if told:
+            await told(found.row)
         await context.changed(found.checkpoint.seq)
 
 
