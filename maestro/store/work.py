@@ -84,12 +84,13 @@ class RedisWork:
                 break
             except NoGroup:
                 self._make_groups(names)
-        entries = [
-            WorkEntry(stream, identity.decode(), fields[1].decode(), int(fields[3]))
-            for stream, name in zip(streams, names, strict=True)
-            for identity, fields in found.get(name.encode(), ())
-            if fields
-        ]
+        entries, strange = [], []
+        for stream, name in zip(streams, names, strict=True):
+            for identity, fields in found.get(name.encode(), ()):
+                hint = _hint(fields)
+                entries += [WorkEntry(stream, identity.decode(), *hint)] if hint else []
+                strange += [] if hint else [WorkEntry(stream, identity.decode(), "", 0)]
+        self.done(strange)
         with self._lock:
             if after != ">":
                 entries = [entry for entry in entries if (entry.stream, entry.entry) not in self._handed]
@@ -135,7 +136,8 @@ class RedisWork:
         except NoGroup:
             claimed = []
         owners = {identity: consumer.decode() for identity, consumer, *_ in claimed}
-        return [(f[1].decode(), owners.get(identity, ""), int(f[3])) for identity, f in entries]
+        hints = [(identity, _hint(fields)) for identity, fields in entries]
+        return [(hint[0], owners.get(identity, ""), hint[1]) for identity, hint in hints if hint]
 
     def lease_take(self, lease: str, holder: str, ttl_ms: int) -> bool:
         """Take or renew a lease."""
@@ -161,3 +163,12 @@ class RedisWork:
             return []
         replies: list[dict[bytes, bytes]] = self._links.many([("HGETALL", self._keys.sample(key)) for key in keys])
         return [{k.decode(): v.decode() for k, v in reply.items()} or None for reply in replies]
+
+
+def _hint(fields: list[bytes] | None) -> tuple[str, int] | None:
+    """Run and token of an entry; None for one that another hand put there, or that was deleted while it was claimed."""
+    try:
+        named = dict(zip(fields[::2], fields[1::2], strict=True)) if fields else {}
+        return named[b"run"].decode(), int(named[b"token"])
+    except (KeyError, ValueError):
+        return None
