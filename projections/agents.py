@@ -23,12 +23,12 @@ _agent_decoder = msgspec.json.Decoder(Agent)
 _type_decoder = msgspec.json.Decoder(AgentType)
 
 
-def touches(event: Event) -> tuple[str, ...]:
+def touches(event: Event) -> str:
     """The row that an event of FOLDS changes."""
     fact = event.fact
     if isinstance(fact, e.AgentRegistered):
-        return (f"type:{fact.slug}",)
-    return (f"agent:{fact.agent}",)  # type: ignore[union-attr]  # all other facts of FOLDS have it
+        return f"type:{fact.slug}"
+    return f"agent:{fact.agent}"  # type: ignore[union-attr]  # all other facts of FOLDS have it
 
 
 def _assigned(rows: Rows, event: Event) -> None:

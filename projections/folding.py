@@ -41,8 +41,8 @@ class FoldedView(View, Protocol):
     def FOLDS(self) -> Mapping[type[AnyFact], Apply]:
         """What each fact that concerns the view does to its rows, in place."""
 
-    def touches(self, event: Event, /) -> tuple[str, ...]:
-        """The rows that an event of FOLDS may change."""
+    def touches(self, event: Event, /) -> str:
+        """The row that an event of FOLDS may change."""
 
 
 FOLDED: tuple[FoldedView, ...] = (agents, tasks, state, nodes)

@@ -18,8 +18,11 @@ from projections.lineage import Line
 KEPT_MAX = 20_000
 """More rows than this are not kept from one pass to the next."""
 
+ROWS_AN_EVENT = 3
+"""One event changes a row of `tasks`, its twin in the queue and a row of `agents` at most."""
+
 Key = tuple[str, str]
-Touches = dict[type[AnyFact], tuple[tuple[str, Callable[[Event], tuple[str, ...]]], ...]]
+Touches = dict[type[AnyFact], tuple[tuple[str, Callable[[Event], str]], ...]]
 
 
 def _touches(views: Iterable[FoldedView]) -> Touches:
@@ -37,9 +40,9 @@ def touched(events: Iterable[Event], line: Line) -> set[Key]:
     for event in events:
         routes = _all if line.holds(event.seq) else _off_line
         for view, touches in routes.get(event.fact.__class__, ()):
-            found.update((view, row_id) for row_id in touches(event))
+            found.add((view, touches(event)))
             if view == tasks.NAME:
-                found.update((queue.NAME, row_id) for row_id in touches(event))
+                found.add((queue.NAME, touches(event)))
     return found
 
 
@@ -54,18 +57,22 @@ class HotRows:
         self.stored: dict[Key, Mapping[str, int]] = {}
 
     def fitting(self, events: Sequence[Event], rows_max: int) -> tuple[int, list[Key]]:
-        """How many of the events, at least one, change no more than rows_max rows, and which rows they touch."""
+        """How many of the events, at least one, change no more than rows_max rows, and which rows they touch.
+
+        A row of `tasks` may change its twin in the queue, which counts but need not be loaded.
+        """
         touched: dict[Key, None] = {}
-        holds = self.fold.line.holds
-        changed = 0
+        line = self.fold.line
+        twins = 0
         for count, event in enumerate(events):
-            routes = _all if holds(event.seq) else _off_line
-            keys = [(view, row_id) for view, touches in routes[event.fact.__class__] for row_id in touches(event)]
-            # A row of `tasks` may change its twin in the queue.
-            changed += sum(1 + (view == tasks.NAME) for view, row_id in keys if (view, row_id) not in touched)
-            if changed > rows_max and count:
+            if len(touched) + twins > rows_max - ROWS_AN_EVENT and count:
                 return count, list(touched)
-            touched.update(dict.fromkeys(keys))
+            routes = _all if event.seq >= line.cut or line.holds(event.seq) else _off_line
+            for view, touches in routes[event.fact.__class__]:
+                key = (view, touches(event))
+                if key not in touched:
+                    touched[key] = None
+                    twins += view == tasks.NAME
         return len(events), list(touched)
 
     def missing(self, keys: Iterable[Key]) -> list[Key]:

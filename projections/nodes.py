@@ -22,14 +22,14 @@ Rows = dict[str, Node]
 _decoder = msgspec.json.Decoder(Node)
 
 
-def touches(event: Event) -> tuple[str, ...]:
+def touches(event: Event) -> str:
     """The row that an event of FOLDS changes."""
     node: str = event.fact.node  # type: ignore[union-attr, assignment]  # all of FOLDS have it
-    return (node,)
+    return node
 
 
 def _node(rows: Rows, event: Event) -> None:
-    (node,) = touches(event)
+    node = touches(event)
     row = evolve(rows.get(node), event)
     if row is not None:
         rows[node] = row

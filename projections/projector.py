@@ -22,6 +22,7 @@ from projections.folding import reason
 from projections.generations import FOLDS, Generation
 from projections.hot import HotRows
 from projections.lineage import Line, find_cuts
+from projections.passing import passing
 
 __all__ = ["FOLDS", "Projector"]
 
@@ -178,7 +179,7 @@ class Projector:
         """The events after+1..upto: a few in one call that is repeated if need be, many with the next asked ahead."""
         if upto - after <= EVENTS_FEW:
             return [self._log.read(after, upto - after)]
-        return self._log.scan(after, upto)
+        return passing(self._log, after, upto)
 
     def _cold(self, generation: Generation) -> HotRows:
         return HotRows(Line(find_cuts(self._log, generation.cut)))
@@ -198,8 +199,9 @@ class Projector:
 def _foldable(events: Sequence[Event], cut: int) -> tuple[Sequence[Event], str]:
     """The events before the first unknown one, and why it ends there. Raises Restored at a restore after `cut`."""
     for index, event in enumerate(events):
-        if isinstance(event.fact, RestoreDone) and event.seq > cut:
+        fact = event.fact
+        if fact.__class__ is Unrecognised:
+            return events[:index], reason(event.seq, fact)
+        if fact.__class__ is RestoreDone and event.seq > cut:
             raise Restored(event.seq)
-        if isinstance(event.fact, Unrecognised):
-            return events[:index], reason(event.seq, event.fact)
     return events, ""

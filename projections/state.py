@@ -23,14 +23,14 @@ Rows = dict[str, StateKey]
 _decoder = msgspec.json.Decoder(StateKey)
 
 
-def touches(event: Event) -> tuple[str, ...]:
+def touches(event: Event) -> str:
     """The row that an event of FOLDS changes."""
     key: str = event.fact.key  # type: ignore[union-attr, assignment]  # all of FOLDS have it
-    return (key,)
+    return key
 
 
 def _key(rows: Rows, event: Event) -> None:
-    (key,) = touches(event)
+    key = touches(event)
     row = evolve(rows.get(key), event)
     if row is None:
         rows.pop(key, None)

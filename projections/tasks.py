@@ -22,10 +22,10 @@ Rows = dict[str, Task]
 _decoder = msgspec.json.Decoder(Task)
 
 
-def touches(event: Event) -> tuple[str, ...]:
+def touches(event: Event) -> str:
     """The row that an event of FOLDS changes."""
     task: str = event.fact.task  # type: ignore[union-attr]  # all facts of FOLDS have it
-    return (task,)
+    return task
 
 
 def _dispatched(rows: Rows, event: Event) -> None:

@@ -17,6 +17,7 @@ from maestro.store.contract import Store
 from projections import queue
 from projections.folding import VIEWS, Fold, encode
 from projections.lineage import Line, find_cuts
+from replayers.reading import history
 
 
 class Rewound(msgspec.Struct, frozen=True):
@@ -50,7 +51,7 @@ def folded(store: Store, position: int, views: Sequence[str] = tuple(VIEWS)) -> 
 
 def go_on(store: Store, fold: Fold, position: int) -> None:
     """Fold on to a later position of the same line."""
-    for events in store.log.scan(fold.seq, position):
+    for events in history(store, fold.seq, position):
         fold.apply(events)
 
 

@@ -21,6 +21,7 @@ from projections.hot import Key, touched
 from projections.lineage import Line, find_cuts
 from projections.projector import NEWER, Projector
 from replayers.chain import ChainCheck, Difference
+from replayers.reading import history
 
 ROUNDS_MAX = 20
 FOUND_MAX = 100
@@ -160,7 +161,7 @@ class Comparison:
     def _go_on(self, upto: int) -> set[Key]:
         """Take the fold along to a position; the rows that it touched."""
         moved: set[Key] = set()
-        for events in self._store.log.scan(self._fold.seq, upto):
+        for events in history(self._store, self._fold.seq, upto):
             self._fold.apply(events)
             moved |= touched(events, self._fold.line)
         return moved
@@ -193,7 +194,7 @@ class Comparison:
     def _last_touches(self, keys: set[Key]) -> dict[Key, int]:
         """The position of the last event that each row is made of."""
         last: dict[Key, int] = {}
-        for events in self._store.log.scan(0, self._fold.seq):
+        for events in history(self._store, 0, self._fold.seq):
             for event in events:
                 for key in touched([event], self._fold.line) & keys:
                     last[key] = event.seq

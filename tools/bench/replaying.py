@@ -12,6 +12,7 @@ import redis
 from maestro.store.contract import Append, Committed, Store
 from maestro.store.opening import RedisStore, open_redis
 from projections.folding import Fold
+from replayers.reading import history
 from tools.bench.history import EVENTS_PER_TASK, agents, finished_tasks
 from tools.bench.measure import Case, timed
 from tools.place import Place, Server
@@ -64,10 +65,9 @@ def commit(store: Store, group: list[Append]) -> None:
 def replayed(store: RedisStore) -> float:
     """Events per second through the reader and the fold that every replayer uses."""
     fold = Fold()
-    upto = store.log.head().seq
 
     def replay() -> None:
-        for events in store.log.scan(0, upto, AT_A_TIME):
+        for events in history(store):
             fold.apply(events)
 
     gc.collect()
