@@ -42,6 +42,7 @@ class Launcher:
         self._control: trio.socket.SocketType | None = None
         self._offers: socket.socket | None = None
         self._runs: dict[RunProcess, trio.Event] = {}
+        self._wardens: set[int] = set()
         self._adopted: set[int] = set()
         self._stopping = False
 
@@ -62,7 +63,7 @@ class Launcher:
                 await self._hear()
                 if self._stopping:
                     break
-                self._adopted |= {run.started.warden for run in self._runs if run.started is not None}
+                self._adopt()
                 self._spawn()
                 for swept in self._runs.values():
                     swept.set()
@@ -103,6 +104,8 @@ class Launcher:
 
     def forget(self, run: RunProcess) -> None:
         self._runs.pop(run, None)
+        if run.started is not None:
+            self._wardens.add(run.started.warden)
 
     async def swept(self, run: RunProcess) -> bool:
         """Wait until nothing is left of a run whose warden was killed. False when it was none: nobody took the run."""
@@ -184,6 +187,12 @@ class Launcher:
                     )
 
     # ---- what dead launchers left ----
+
+    def _adopt(self) -> None:
+        """Note whom we must reap, before the wardens in waiting see the end of the offers and end too."""
+        self._adopted |= self._wardens | {run.started.warden for run in self._runs if run.started is not None}
+        self._wardens = set()
+        self._end_orphans()
 
     async def _mind_adopted(self) -> None:
         """Reap the wardens that came to us when their launcher died, and kill what killed ones left."""
