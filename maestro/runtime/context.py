@@ -16,7 +16,7 @@ from maestro.model.plan import Plan
 from maestro.model.task import Task
 from maestro.runtime import protocol as p
 from maestro.runtime.ids import new_id
-from maestro.runtime.logs import log
+from maestro.runtime.logs import log, seldom
 from maestro.store.contract import Append, Committed, Fence, Head, Hint, Rejected, Store
 from maestro.store.gateway import Gateway
 from projections.reading import Found, Listed, Views
@@ -134,7 +134,7 @@ class Context:
             except StoreAway as error:
                 if self.gateway.closing:
                     raise
-                log.warning("waiting for the store: %s", error.line())
+                seldom.warn("waiting for the store", error.line())
                 await trio.sleep(AWAY_RETRY_S)
 
     async def row(self, query: Callable[..., Found[T]], *args: Any) -> T | None:

@@ -28,10 +28,10 @@ from maestro.runtime.follower import Follower
 from maestro.runtime.health import Health
 from maestro.runtime.ids import new_id
 from maestro.runtime.launching import Launcher
-from maestro.runtime.logs import log, start_logging
+from maestro.runtime.logs import log, seldom, start_logging
 from maestro.runtime.membership import Membership
 from maestro.runtime.opening import open_context
-from maestro.runtime.recovery import recover
+from maestro.runtime.recovery import DAEMON_STOPPED, recover
 from maestro.runtime.scheduling import Scheduler
 from maestro.runtime.sockets import listen_admin, sweep_run_sockets
 from maestro.runtime.storekeeping import watch_disk
@@ -193,13 +193,17 @@ async def _end_runs(daemon: NodeDaemon) -> None:
     in the folders of the runs, for this node's next start.
     """
     worker, gateway = daemon.worker, daemon.context.gateway
+
+    def away() -> bool:
+        return daemon.follower.away or gateway.away_since is not None
+
     worker.draining = True
-    worker.stop_all("the daemon stopped", force=False, lost=True)
+    worker.stop_all(DAEMON_STOPPED, force=False, lost=True)
     began = trio.current_time()
-    while worker.runs and trio.current_time() - began < (END_S_MAX if gateway.away_since is None else AWAY_END_S_MAX):
+    while worker.runs and trio.current_time() - began < (AWAY_END_S_MAX if away() else END_S_MAX):
         with trio.move_on_after(0.5):
             await worker.empty()
-    if gateway.away_since is not None:
+    if away():
         log.warning("the store is away: %d runs are ended at the next start", len(worker.runs))
         gateway.give_up()
 
@@ -213,7 +217,7 @@ async def _keep_warm(context: Context) -> None:
         except StoreUnsafe:
             raise
         except MaestroError as error:
-            log.warning("views: %s", error.line())
+            seldom.warn("views", error.line())
         await trio.sleep(WARM_EVERY_S)
 
 

@@ -14,7 +14,7 @@ from maestro.model.events import Event, RestoreDone, TaskFinished, TaskRetried, 
 from maestro.model.plan import Plan
 from maestro.model.task import Task
 from maestro.runtime.loading import load_plan, look_up
-from maestro.runtime.logs import log
+from maestro.runtime.logs import log, seldom
 from maestro.store.gateway import Gateway
 from projections.reading import Views
 
@@ -30,13 +30,14 @@ class Follower:
     """Reads the log behind the views' checkpoint and folds it into the plan.
 
     stopped: why it can go no further (an event of a later build), or "". finished: the tasks that ended last, so that
-    whoever waits for one need not ask the views.
+    whoever waits for one need not ask the views. away: the store was not there when it was read last.
     """
 
     def __init__(self, gateway: Gateway, views: Views, timeout_s: float) -> None:
         self.plan = Plan()
         self._timeout_s = timeout_s
         self.stopped = ""
+        self.away = False
         self.finished: dict[str, Task] = {}
         self._gateway = gateway
         self._store = gateway.store
@@ -66,8 +67,10 @@ class Follower:
             try:
                 events = await self._gateway.wait(self._store.log.follow, self._heard, EVENTS_A_READ, BLOCK_MS)
                 await self._take(events)
+                self.away = False
             except StoreAway as error:
-                log.warning("following: %s", error.line())
+                self.away = True
+                seldom.warn("following", error.line())
                 await trio.sleep(AWAY_RETRY_S)
         self._waiting.unpark_all()
 

@@ -15,7 +15,7 @@ from maestro.runtime.checks import Check, local_checks
 from maestro.runtime.clock import Clock
 from maestro.runtime.context import Context
 from maestro.runtime.follower import Follower
-from maestro.runtime.logs import log
+from maestro.runtime.logs import log, seldom
 from maestro.runtime.scheduling import Scheduler
 from maestro.runtime.worker import Worker
 
@@ -42,7 +42,7 @@ class Health:
             try:
                 await self._beat()
             except StoreAway as error:
-                log.warning("heartbeat: %s", error.line())
+                seldom.warn("heartbeat", error.line())
             await trio.sleep(EVERY_S)
 
     async def _beat(self) -> None:

@@ -6,8 +6,11 @@ import datetime
 import json
 import logging
 import sys
+import time
 
 log = logging.getLogger("maestro")
+
+REPEAT_S = 30.0
 
 LEVELS = {"DEBUG": logging.DEBUG, "INFO": logging.INFO, "WARN": logging.WARNING, "ERROR": logging.ERROR}
 
@@ -19,6 +22,23 @@ class _JsonLines(logging.Formatter):
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=True)
+
+
+class Seldom:
+    """Warnings that would come again and again while something lasts: each kind at most once in REPEAT_S."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, float] = {}
+
+    def warn(self, kind: str, text: str) -> None:
+        """Log the text, unless this kind was told of lately."""
+        now = time.monotonic()
+        if now - self._told.get(kind, -REPEAT_S) >= REPEAT_S:
+            self._told[kind] = now
+            log.warning("%s: %s", kind, text)
+
+
+seldom = Seldom()
 
 
 def start_logging(level: str) -> None:

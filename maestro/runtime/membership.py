@@ -17,7 +17,7 @@ from maestro.model.errors import MaestroError, StoreAway
 from maestro.model.events import AnyFact, Event, NewEvent, NodeJoined, NodeLeft, NodeLost
 from maestro.runtime.context import Context
 from maestro.runtime.follower import Follower
-from maestro.runtime.logs import log
+from maestro.runtime.logs import log, seldom
 from maestro.runtime.scheduling import LEASE
 from maestro.store.contract import Append
 
@@ -57,7 +57,7 @@ class Membership:
                     log.warning("this node was taken for lost: joining again")
                     await self._append(self._joined())
             except StoreAway as error:
-                log.warning("node lease: %s", error.line())
+                seldom.warn("node lease", error.line())
             await trio.sleep(RENEW_EVERY_S)
 
     async def leave(self) -> None:

@@ -19,6 +19,9 @@ from maestro.runtime.record import read_record
 from maestro.runtime.spec import End
 from maestro.store.contract import Append, Committed
 
+DAEMON_STOPPED = "the daemon stopped"
+"""Why a daemon that ends stops its runs: they are lost, and run again."""
+
 
 async def recover(context: Context, follower: Follower) -> None:
     """End every run that the plan has as running on this node."""
@@ -33,6 +36,8 @@ async def _end(context: Context, follower: Follower, task: Task, run: Run) -> No
     folder = place(context.settings, agent, task.id, run)
     end = _record(folder.record, run)
     lost = "the daemon of its node ended" if end is None or end.worker_gone or end.lost else None
+    if end is not None and end.stopped == DAEMON_STOPPED:
+        lost = DAEMON_STOPPED
     end = end or End(run.id, run.token, lost=True)
     seen, seen_end = facts(end, folder, run.timeout_s, lost), end
     fact = await context.insist(lambda: ended(context, run, agent, seen, seen_end))

@@ -12,7 +12,7 @@ from maestro.model.node import Node, decide_lost
 from maestro.model.schedule import Decision, decide, next_due
 from maestro.runtime.clock import Clock
 from maestro.runtime.follower import Follower
-from maestro.runtime.logs import log
+from maestro.runtime.logs import log, seldom
 from maestro.store.contract import Append, Committed, Fence, Hint, Store
 from maestro.store.gateway import Gateway
 
@@ -56,7 +56,7 @@ class Scheduler:
             if held:
                 await self._gateway.call(self._clock.measure, self._store.now)
         except StoreAway as error:
-            log.warning("scheduler lease: %s", error.line())
+            seldom.warn("scheduler lease", error.line())
             return False
         return bool(held)
 
@@ -118,7 +118,7 @@ class Scheduler:
             try:
                 await self._put_missing_hints()
             except StoreAway as error:
-                log.warning("work hints: %s", error.line())
+                seldom.warn("work hints", error.line())
             await trio.sleep(HINTS_EVERY_S)
 
     async def _put_missing_hints(self) -> None:
@@ -156,7 +156,7 @@ class Scheduler:
                         await self._lose(node)
             except StoreAway as error:
                 missing_since.clear()
-                log.warning("node leases: %s", error.line())
+                seldom.warn("node leases", error.line())
 
     async def _has_lease(self, node: Node) -> bool:
         return await self._gateway.call(self._store.work.lease_holder, f"node:{node.id}") is not None

@@ -17,7 +17,7 @@ from maestro.runtime.context import Context
 from maestro.runtime.failures import told
 from maestro.runtime.follower import Follower
 from maestro.runtime.launching import Launcher
-from maestro.runtime.logs import log
+from maestro.runtime.logs import log, seldom
 from maestro.runtime.running import Running
 from maestro.store.contract import WorkEntry
 
@@ -65,7 +65,7 @@ class Worker:
                 self.context.store.work.claim, self.context.node, free, CLAIM_BLOCK_MS
             )
         except StoreAway as error:
-            log.warning("claiming: %s", error.line())
+            seldom.warn("claiming", error.line())
             await trio.sleep(AWAY_RETRY_S)
             return []
 

@@ -80,11 +80,10 @@ class Dialler:
         """A new link, to a cluster's node where one is named. Raises `StoreAway`, `StoreUnsafe` (credentials)."""
         pool = self._pool
         try:
-            if node:
-                host, _, port = node.rpartition(":")
-                dialled = pool.connection_class(**{**pool.connection_kwargs, "host": host, "port": int(port)})
-            else:
-                dialled = pool.make_connection()
+            host, _, port = node.rpartition(":")
+            there = {"host": host, "port": int(port)} if node else {}
+            # Not by the pool's own `make_connection`, which gives out a hundred in its life, whatever became of them.
+            dialled = pool.connection_class(**{**pool.connection_kwargs, **there})
             dialled.connect()
         except (RedisError, OSError) as error:
             raise StoreAway(
@@ -135,6 +134,8 @@ class RedisStore:
     def erase(self) -> int:
         """DANGER: delete every key of this namespace; how many."""
         erased, cursor = 0, b"0"
+        # A command with a key leads to the node of a cluster that has them all; SCAN has none.
+        self._links.call("EXISTS", self._keys.meta)
         while True:
             cursor, found = self._links.call("SCAN", cursor, "MATCH", self._keys.everything, "COUNT", 1000)
             if found:
