@@ -1,0 +1,130 @@
+"""What the model does, as the prompt's own directives say: `[[write PATH TEXT]] [[run COMMAND]] [[say TEXT]]` …
+
+`[[fail STATUS [TIMES]]]`   answer with an HTTP error, always or so many times
+`[[stall SECONDS]]`         keep silent before the answer
+`[[drop]]`                  close the connection in the middle of the answer
+`[[usage GIVEN MADE]]`      the tokens of each answer
+`[[recall]]`                say what earlier prompts of this session were
+
+The directives count that stand in the last prompt which has any. Each `write` and `run` is one tool call; how many
+results of tools stand after the prompt tells how far the script is, so that the stub needs no memory of sessions.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import Any
+
+import msgspec
+
+from tests.agents.stub.conversation import Call, Conversation, Tool, Turn, Usage
+
+_DIRECTIVE = re.compile(r"\[\[(write|run|say|stall|fail|drop|usage|recall)\b[ \t]*(.*?)\]\]", re.DOTALL)
+_SHELLS = ("bash", "shell", "shell_command", "exec_command", "run_shell_command", "execute_command", "terminal")
+_WRITERS = ("write", "write_file", "create_file", "write_to_file")
+_COMMAND_KEYS = ("command", "cmd", "script")
+_PATH_KEYS = ("filePath", "file_path", "absolute_path", "path", "target_file")
+_TEXT_KEYS = ("content", "contents", "text", "file_text")
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One directive. word: its name; rest: what stands behind it."""
+
+    word: str
+    rest: str
+
+
+class Move(msgspec.Struct, frozen=True, kw_only=True):
+    """What to do with a request: wait `stall_s`, then fail with `status`, drop the line, call, or say `text`."""
+
+    stall_s: float = 0.0
+    status: int = 0
+    times: int = 0
+    drop: bool = False
+    call: Call | None = None
+    text: str = ""
+    usage: Usage = Usage()
+
+
+def move(conversation: Conversation, call_id: str) -> Move:
+    """The next move of the script in a conversation."""
+    if any(turn.kind == "system" and "title generator" in turn.text for turn in conversation.turns):
+        return Move(text="A title")
+    steps, done, earlier = _script(conversation.turns)
+    usage, stall_s, said = Usage(), 0.0, []
+    for step in steps:
+        if step.word == "usage":
+            given, made = step.rest.split()
+            usage = Usage(int(given), int(made))
+    for step in steps:
+        if step.word in {"write", "run"}:
+            if done == 0:
+                return Move(call=_call(step, conversation, call_id), stall_s=stall_s, usage=usage)
+            done -= 1
+            stall_s = 0.0
+        elif step.word == "stall":
+            stall_s += float(step.rest)
+        elif step.word == "fail" and done == 0:
+            status, _, times = step.rest.partition(" ")
+            return Move(status=int(status), times=int(times or 0), stall_s=stall_s, usage=usage)
+        elif step.word == "drop" and done == 0:
+            return Move(drop=True, text="This is the last that", stall_s=stall_s, usage=usage)
+        elif step.word == "say":
+            said.append(step.rest)
+        elif step.word == "recall":
+            said.append("Earlier: " + " | ".join(earlier))
+    return Move(text="\n".join(said) or "Done.", stall_s=stall_s, usage=usage)
+
+
+def _script(turns: tuple[Turn, ...]) -> tuple[list[Step], int, list[str]]:
+    """The steps, how many tool calls of them are done, and the prompts before."""
+    at, steps = 0, []
+    earlier: list[str] = []
+    for number, turn in enumerate(turns):
+        found = [Step(match[1], match[2].strip()) for match in _DIRECTIVE.finditer(turn.text)]
+        if turn.kind == "user" and found:
+            if steps:
+                earlier.append(turns[at].text.strip())
+            at, steps = number, found
+    return steps, sum(turn.kind == "result" for turn in turns[at:]), earlier
+
+
+def _call(step: Step, conversation: Conversation, call_id: str) -> Call | None:
+    """The call of the agent's own tool that carries out a step; a file is written by the shell if need be."""
+    shell = _tool(conversation, _SHELLS)
+    if step.word == "run":
+        return _shell_call(shell, step.rest, call_id)
+    path, _, text = step.rest.partition(" ")
+    writer = _tool(conversation, _WRITERS)
+    if writer is None:
+        return _shell_call(shell, f"printf %s {shlex.quote(text)} > {shlex.quote(path)}", call_id)
+    if not path.startswith("/") and conversation.directory:
+        path = f"{conversation.directory}/{path}"
+    return Call(call_id, writer.name, _filled(writer, {_PATH_KEYS: path, _TEXT_KEYS: text}))
+
+
+def _shell_call(shell: Tool | None, command: str, call_id: str) -> Call | None:
+    if shell is None:
+        return None
+    return Call(call_id, shell.name, _filled(shell, {_COMMAND_KEYS: command}))
+
+
+def _tool(conversation: Conversation, names: tuple[str, ...]) -> Tool | None:
+    offered = {tool.name.lower(): tool for tool in conversation.tools if not tool.freeform}
+    return next((offered[name] for name in names if name in offered), None)
+
+
+def _filled(tool: Tool, values: dict[tuple[str, ...], str]) -> dict[str, Any]:
+    """Arguments by the tool's own names for them; what else it requires gets a plain value of its type."""
+    properties = tool.schema.get("properties", {})
+    filled: dict[str, Any] = {}
+    for names, value in values.items():
+        name = next((name for name in names if name in properties), names[0])
+        listed = properties.get(name, {}).get("type") == "array"
+        filled[name] = ["sh", "-c", value] if listed else value
+    plain: dict[str, Any] = {"boolean": False, "number": 60000, "integer": 60000, "array": [], "object": {}}
+    for name in tool.schema.get("required", ()):
+        kind = properties.get(name, {}).get("type")
+        filled.setdefault(name, plain.get(str(kind).lower(), "as the script says"))
+    return filled
