@@ -10,6 +10,7 @@ import binascii
 import os
 import time
 from collections.abc import Sequence
+from typing import Protocol
 
 CHUNK_BYTES = 64 * 1024
 _LAST_CHUNKS_MAX = 64
@@ -111,6 +112,58 @@ class Tail:
         return bytes(self._bytes[-self._size :])
 
 
+class Ends:
+    """The first and the last `size` bytes of a stream."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._first = b""
+        self._rest = Tail(size)
+        self._left_out = -size
+
+    def feed(self, chunk: bytes) -> None:
+        room = self._size - len(self._first)
+        self._first += chunk[:room]
+        self._rest.feed(chunk[room:])
+        self._left_out += len(chunk[room:])
+
+    def value(self) -> bytes:
+        gap = b"\n[maestro: %d bytes left out]\n" % self._left_out if self._left_out > 0 else b""
+        return self._first + gap + self._rest.value()
+
+
+class Copy:
+    """A stream in a file, from its beginning up to `bytes_max`; made with the first byte. A full disk ends it early."""
+
+    def __init__(self, path: str, bytes_max: int) -> None:
+        self._path = path
+        self._room = bytes_max
+        self._fd = -1
+
+    def feed(self, chunk: bytes) -> None:
+        text = chunk[: self._room]
+        if not text:
+            return
+        try:
+            if self._fd < 0:
+                self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            self._room -= len(text)
+            while text:
+                text = text[os.write(self._fd, text) :]
+        except OSError:
+            self._room = 0
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+
+
+class Sink(Protocol):
+    """What keeps something of a stream."""
+
+    def feed(self, chunk: bytes) -> None: ...
+
+
 class Log:
     """`agent.log`: appended to until `bytes_max`, then ended with a mark. A full disk loses output, not the run."""
 
@@ -140,17 +193,20 @@ class Log:
 
 
 class Stream:
-    """One pipe from the agent: read in chunks, passed on to the log, for stdout to the tail too."""
+    """One pipe from the agent: read in chunks, passed on to the log, and as it is to the sinks.
+
+    bytes: as they came; kept: as they were passed on.
+    """
 
     def __init__(
-        self, fd: int, log: Log, redact: Sequence[str], tail: Tail | None = None, label: str | None = None
+        self, fd: int, log: Log, redact: Sequence[str], sinks: Sequence[Sink] = (), label: str | None = None
     ) -> None:
         self.fd = fd
         self._log = log
         self._redactor = Redactor(redact)
-        self._tail = tail
+        self._sinks = sinks
         self._tracer = None if label is None else Tracer(label)
-        self.bytes = 0
+        self.bytes = self.kept = 0
         self.open = True
         os.set_blocking(fd, False)
 
@@ -182,6 +238,7 @@ class Stream:
             os.close(self.fd)
 
     def _pass_on(self, text: bytes) -> None:
-        if self._tail is not None:
-            self._tail.feed(text)
+        self.kept += len(text)
+        for sink in self._sinks:
+            sink.feed(text)
         self._log.write(text if self._tracer is None else self._tracer.feed(text))

@@ -17,6 +17,9 @@ ACK_WAIT_S = 0.3
 TAIL_BYTES = 256 * 1024
 """How much of the end of stdout is kept for judging the outcome."""
 
+ERRORS_BYTES = 64 * 1024
+"""How much of the beginning of stderr, and again of its end, is kept for the same."""
+
 LAUNCHER_MARK = "MAESTRO_LAUNCHER_HOME"
 """In the environment of the launcher, and so of its wardens: whose they are. Never in an agent's."""
 
@@ -30,7 +33,9 @@ class Spec(NamedTuple):
 
     argv[0] is a path or looked up on the PATH of `env`, the agent's whole environment. Paths are absolute. stdin: a
     file, None for /dev/null. log: gets stdout and stderr. record: where exit.json goes. tail: gets the last
-    `TAIL_BYTES` of stdout, redacted, not traced; not made when there was none. lock: the flock file of the workspace.
+    `TAIL_BYTES` of stdout, redacted, not traced; not made when there was none. stdout: gets all of it in the same form
+    while it comes, up to `stdout_bytes_max`. errors: gets both ends of stderr, at the end. lock: the flock file of the
+    workspace. silent_s: end the run when it has printed nothing for so long.
     trace: the label of `TRACE: [timestamp] <label>: ` before each line of stdout. redact: secrets to take out of log
     and tail. fence_s: end the run when the worker has not pinged for so long. home: the installation.
     """
@@ -54,6 +59,10 @@ class Spec(NamedTuple):
     trace: str | None = None
     fence_s: float | None = None
     redact: Sequence[str] = ()
+    stdout: str | None = None
+    stdout_bytes_max: int = 64 * 1024 * 1024
+    errors: str | None = None
+    silent_s: float | None = None
 
     def encode(self) -> bytes:
         return encode(self._asdict())
@@ -90,6 +99,7 @@ class End(NamedTuple):
     """How a run ended: nothing of it is alive any more.
 
     exit_code or signal: of the agent itself, both None when it never ran or was lost. timed_out: its time was over.
+    stalled: it printed nothing for too long. oom: its memory was used up. stdout_bytes: of stdout, as redacted.
     stopped: why it was stopped, or None. spawn_error: why it never ran; retriable: through no fault of its own (no
     processes, no descriptors, the workspace busy). leftovers: processes that outlived the agent and were killed.
     worker_gone: it was killed because the worker's end of the socket was closed. lost: nobody knows how it ended.
@@ -110,6 +120,9 @@ class End(NamedTuple):
     leftovers: int = 0
     worker_gone: bool = False
     lost: bool = False
+    stalled: bool = False
+    oom: bool = False
+    stdout_bytes: int = 0
 
 
 Message = Started | Frozen | Thawed | End

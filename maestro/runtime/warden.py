@@ -21,11 +21,12 @@ from typing import Any, NamedTuple
 
 from maestro.runtime import processes, program
 from maestro.runtime.claim import Claim, Holder, Identity
-from maestro.runtime.output import Log, Stream, Tail
+from maestro.runtime.output import Copy, Ends, Log, Sink, Stream, Tail
 from maestro.runtime.program import Unstartable
 from maestro.runtime.record import sync_record, write_file
 from maestro.runtime.spec import (
     ACK_WAIT_S,
+    ERRORS_BYTES,
     TAIL_BYTES,
     End,
     Frozen,
@@ -73,6 +74,8 @@ class Run:
         self._waiting = self._owns = False
         self._log: Log | None = None
         self._tail = Tail(TAIL_BYTES)
+        self._errors = Ends(ERRORS_BYTES)
+        self._copy = None if self._spec.stdout is None else Copy(self._spec.stdout, self._spec.stdout_bytes_max)
         self._streams: list[Stream] = []
         self._agent = 0
         self._since = self._until = 0.0
@@ -141,15 +144,16 @@ class Run:
             self._claim.record(holder)
         started = program.start(spec.argv, spec.marked_env(), spec.cwd, spec.stdin)
         self._since = time.monotonic()
-        self._timing.start(spec.timeout_s, spec.fence_s)
+        self._timing.start(spec.timeout_s, spec.fence_s, spec.silent_s)
         agent = Identity(started.pid, processes.start_time(started.pid))
         self._agent = agent.pid
         self._tell(Started(agent.pid, agent.start_time, self._site.warden.pid))
         if self._claim is not None:
             self._claim.record(holder._replace(agent=agent))
+        kept: list[Sink] = [self._tail] if self._copy is None else [self._tail, self._copy]
         self._streams = [
-            Stream(started.stdout, self._log, spec.redact, self._tail, spec.trace),
-            Stream(started.stderr, self._log, spec.redact),
+            Stream(started.stdout, self._log, spec.redact, kept, spec.trace),
+            Stream(started.stderr, self._log, spec.redact, [self._errors]),
         ]
         for stream in self._streams:
             self._watch(stream.fd, functools.partial(self._drain, stream))
@@ -158,7 +162,8 @@ class Run:
 
     def _drain(self, stream: Stream) -> None:
         fd = stream.fd
-        stream.drain()
+        if stream.drain():
+            self._timing.heard()
         if not stream.open:
             self._unwatch(fd)
 
@@ -239,6 +244,9 @@ class Run:
             case "timeout":
                 self._fields["timed_out"] = True
                 self._ask_to_end(None)
+            case "silence":
+                self._fields["stalled"] = True
+                self._ask_to_end(None)
             case "fence":
                 self._fields.setdefault("stopped", "fenced")
                 self._over = True
@@ -255,9 +263,12 @@ class Run:
         end = self._judge(leftovers)
         if self._log is not None:
             self._log.close()
-        if self._spec.tail is not None and (tail := self._tail.value()):
-            with contextlib.suppress(OSError):  # a full disk costs the tail, not the end
-                write_file(self._spec.tail, tail)
+        if self._copy is not None:
+            self._copy.close()
+        for path, text in ((self._spec.tail, self._tail.value()), (self._spec.errors, self._errors.value())):
+            if path is not None and text:
+                with contextlib.suppress(OSError):  # a full disk costs what is kept for the judge, not the end
+                    write_file(path, text)
         if self._claim is not None:
             self._claim.release(ours=self._owns)
         told = self._tell(end)
@@ -286,6 +297,7 @@ class Run:
             signal=-code if code < 0 else None,
             duration_ms=int((self._until - self._since) * 1000),
             output_bytes=sum(stream.bytes for stream in self._streams),
+            stdout_bytes=self._streams[0].kept if self._streams else 0,
             truncated=self._log is not None and self._log.truncated,
             leftovers=leftovers,
             **self._fields,

@@ -35,6 +35,29 @@ def test_a_run_tells_its_start_and_its_end_and_logs_what_it_prints(tmp_path: Pat
     play(tmp_path, story)
 
 
+def test_what_it_prints_is_kept_apart_for_its_judge_as_it_was(tmp_path: Path) -> None:
+    async def story(rig: Rig) -> None:
+        kept = {"stdout": str(rig.folder("r1") / "stdout"), "errors": str(rig.folder("r1") / "errors")}
+        script = "echo one; echo secret >&2; echo two"
+        end = await rig.run("r1", script, trace="t", redact=["secret"], stdout_bytes_max=6, **kept)
+        assert (rig.folder("r1") / "stdout").read_text() == "one\ntw"
+        assert (rig.folder("r1") / "errors").read_text() == "[redacted]\n"
+        assert end.stdout_bytes == 8
+        assert rig.log("r1").count("TRACE: ") == 2
+
+    play(tmp_path, story)
+
+
+def test_an_agent_that_prints_nothing_for_too_long_is_stopped(tmp_path: Path) -> None:
+    async def story(rig: Rig) -> None:
+        end = await rig.run("r1", "echo said; sleep 1000", silent_s=0.3)
+        assert (end.stalled, end.timed_out, end.signal) == (True, False, 15)
+        end = await rig.run("r2", "for i in 1 2 3 4 5 6; do echo $i; sleep 0.2; done", silent_s=0.9)
+        assert (end.stalled, end.exit_code) == (False, 0)
+
+    play(tmp_path, story)
+
+
 def test_the_record_says_what_the_worker_was_told(tmp_path: Path) -> None:
     async def story(rig: Rig) -> None:
         process = await rig.launch("r1", "exit 4")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maestro.runtime.output import Log, Redactor, Tail, Tracer
+from maestro.runtime.output import Copy, Ends, Log, Redactor, Tail, Tracer
 from maestro.runtime.timing import Timing
 
 SECRET = "abab-c"
@@ -62,6 +62,28 @@ def test_a_tail_is_the_end_of_all(parts: list[bytes], size: int) -> None:
     assert tail.value() == b"".join(parts)[-size:]
 
 
+@given(st.lists(st.binary(max_size=20)), st.integers(1, 15))
+def test_both_ends_are_kept_and_what_is_left_out_between_is_counted(parts: list[bytes], size: int) -> None:
+    ends = Ends(size)
+    for part in parts:
+        ends.feed(part)
+    whole = b"".join(parts)
+    left_out = len(whole) - 2 * size
+    gap = b"\n[maestro: %d bytes left out]\n" % left_out
+    assert ends.value() == (whole if left_out <= 0 else whole[:size] + gap + whole[-size:])
+
+
+def test_a_copy_ends_at_its_limit_and_is_not_made_for_nothing(tmp_path: Path) -> None:
+    copy, none, full = (Copy(str(path), 10) for path in (tmp_path / "copy", tmp_path / "none", Path("/dev/full")))
+    for part in (b"", b"1234567", b"89012", b"x"):
+        copy.feed(part)
+        full.feed(part)
+    for each in (copy, none, full):
+        each.close()
+    assert (tmp_path / "copy").read_bytes() == b"1234567890"
+    assert not (tmp_path / "none").exists()
+
+
 def test_a_log_ends_with_its_mark_exactly_at_its_limit(tmp_path: Path) -> None:
     log = Log(str(tmp_path / "log"), 10)
     for part in (b"12345", b"67890"):
@@ -102,6 +124,19 @@ def test_times_that_are_due(monkeypatch: pytest.MonkeyPatch) -> None:
     assert timing.stopping and timing.due() == ""
     clock["now"] += 5
     assert timing.due() == "kill"
+    silent = Timing()
+    silent.start(None, None, silent_s=10)
+    clock["now"] += 9
+    assert (silent.due(), silent.wait_s(60)) == ("", 1)
+    silent.heard()
+    silent.freeze()
+    clock["now"] += 100
+    assert silent.due() == ""
+    silent.thaw()
+    clock["now"] += 10
+    assert silent.due() == "silence"
+    silent.stop(5)
+    assert silent.due() == ""
     fenced = Timing()
     fenced.start(None, fence_s=30)
     clock["now"] += 31
