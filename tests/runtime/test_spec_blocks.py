@@ -6,8 +6,6 @@ import json
 import subprocess
 from pathlib import Path
 
-
-
 from tests.installation import Installation
 
 REVIEW = r"""
