@@ -59,7 +59,7 @@ class StoreServer:
     """A server process. With a port (on loopback) also where replication needs one."""
 
     def __init__(self, kind: str, *options: str, port: int = 0) -> None:
-        self.kind = kind
+        self.binary = str(BINARIES[kind])
         self.folder = Path(tempfile.mkdtemp(prefix="ms-"))
         self.socket = self.folder / "s"
         self.port = port
@@ -69,7 +69,7 @@ class StoreServer:
         self.start()
 
     def start(self) -> None:
-        command = [str(BINARIES[self.kind]), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
+        command = [self.binary, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
         command += ["--unixsocket", str(self.socket), "--save", "", "--appendonly", "yes", *self.options]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)

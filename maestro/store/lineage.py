@@ -49,6 +49,11 @@ class Lineage:
         with self._lock:
             self._known = Head()
 
+    def greet(self, link: Link) -> None:
+        """A new connection: raise `LineageBroken` unless what is known is at its other end."""
+        if self._known.seq:
+            self.check(link)
+
     def check(self, link: Link) -> Head:
         """The head of the log at this link. Raise `LineageBroken` unless the known entry is in it."""
         known = self._known

@@ -6,6 +6,7 @@ and it repeats commands by itself. So the socket is taken over once it is connec
 
 from __future__ import annotations
 
+import re
 import select
 import socket
 import ssl
@@ -102,7 +103,8 @@ class Link:
     """A connected socket that speaks RESP3 in bytes. For one thread at a time.
 
     dialled: a connected redis-py connection, kept for as long as its socket is used. timeout_s: how long a reply may
-    take. Raises `StoreAway` before a command is sent, `Lost` after.
+    take. replicas: how many the server had when greeted; wait_after: when (monotonic) to wait for one again. Raises
+    `StoreAway` before a command is sent, `Lost` after.
     """
 
     def __init__(self, dialled: Any, timeout_s: float) -> None:
@@ -117,15 +119,18 @@ class Link:
         self._poll.register(self._sock, select.POLLIN)
         self._used = 0.0
         self.client_id = 0
-        self.replica = False
+        self.replicas = 0
+        self.wait_after = 0.0
 
     def greet(self, user: str | None, password: str | None, database: int) -> None:
         """Shake hands: protocol 3, credentials, database."""
         login = ("AUTH", user or "default", password) if password else ()
         hello: dict[bytes, Any] = self.call("HELLO", "3", *login, "SETNAME", "maestro")
-        self.client_id, self.replica = hello[b"id"], hello[b"role"] == b"replica"
+        self.client_id = hello[b"id"]
         if database:
             self.call("SELECT", database)
+        found = re.search(rb"connected_slaves:(\d+)", self.call("INFO", "replication"))
+        self.replicas = int(found[1]) if found else 0
 
     def call(self, *command: bytes | str | int) -> Any:
         """One command, its reply."""
@@ -143,7 +148,7 @@ class Link:
 
     def _wait_at_most(self, seconds: float) -> None:
         # By the kernel: Python's own timeout polls before each read and write, which is a tenth of a call.
-        limit = struct.pack("ll", int(seconds), int(seconds % 1 * 1e6))
+        limit = struct.pack("ll", int(seconds), int(seconds % 1 * 1e6) or 1)
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
 

@@ -52,7 +52,7 @@ class Links:
     before it is used (the lineage). Both raise `StoreAway` or `StoreUnsafe`.
     """
 
-    def __init__(self, dial: Callable[[str], Link], check: Callable[[Link], object]) -> None:
+    def __init__(self, dial: Callable[[str], Link], check: Callable[[Link], None]) -> None:
         self._dial = dial
         self._check = check
         self._lock = Lock()

@@ -6,6 +6,7 @@ again with `resend`. All else here may be repeated, and is.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -21,6 +22,8 @@ from maestro.store.link import Link, Lost, checked, packed
 from maestro.store.links import Links, Script
 
 APPEND = Script("append.lua")
+WAIT_MS = 100
+WAIT_AGAIN_S = 5.0
 _pack = msgspec.msgpack.Encoder().encode
 
 
@@ -91,6 +94,20 @@ def _unusual(append: Append, answer: list[Any]) -> AppendResult:
             return Rejected("fence", append.events[0].subject)
 
 
+def _replicated(link: Link, reply: Any) -> Any:
+    """The reply, after a replica has what it tells of, where there is one: a failover then loses less.
+
+    A replica that does not keep up delays appends by WAIT_MS once every WAIT_AGAIN_S, no more: it is no quorum.
+    """
+    if link.replicas and time.monotonic() > link.wait_after:
+        try:
+            if not link.call("WAIT", 1, WAIT_MS):
+                link.wait_after = time.monotonic() + WAIT_AGAIN_S
+        except Lost:
+            link.replicas = 0
+    return reply
+
+
 class RedisLog:
     """`LogStore` on a server."""
 
@@ -113,7 +130,7 @@ class RedisLog:
         if len(sent.bad) == len(group):
             return sent.results(group, 0, [])
         try:
-            reply = self._links.send_once(lambda link: APPEND.run(link, sent.keys, sent.args))
+            reply = self._links.send_once(lambda link: _replicated(link, APPEND.run(link, sent.keys, sent.args)))
         except Lost as lost:
             raise Unknown(f"{lost.what}; the append may or may not be in the log", self._keys.log) from lost
         seq, chain, at, floor, replies = reply

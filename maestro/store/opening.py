@@ -113,7 +113,7 @@ class RedisStore:
         self.place = dial.place
         self._keys = Keys(namespace)
         self._lineage = Lineage(self._keys)
-        self._links = Links(dial, self._lineage.check)
+        self._links = Links(dial, self._lineage.greet)
         self.log = RedisLog(self._keys, self._links, self._lineage)
         self.work = RedisWork(self._keys, self._links)
         self.views = RedisViews(self._keys, self._links)
