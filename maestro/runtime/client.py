@@ -36,6 +36,7 @@ END_S_MAX = 60.0
 STARTS_MAX = 2
 SEE_LOG = "see its log, daemon.log in MAESTRO_HOME"
 INSIDE_RUN: tuple[type[p.Command], ...] = (p.StateSet, p.StateGet, p.StateList, p.StateDelete)
+RUN_MARKS = (b"MAESTRO_RUN_ID=", b"MAESTRO_LAUNCHER_HOME=")
 ONE_SERVER: tuple[type[p.Command], ...] = (*p.NEEDS_NODE, p.Shutdown, p.RedisFlush)
 """Commands that wait for a daemon of another build to give way, rather than act beside it."""
 
@@ -190,6 +191,8 @@ def _connect(command: p.Command, settings: Settings, show: Show) -> Link | p.Fai
     if inside:
         return _connect_run(inside, command)
     path = str(socket_path(settings.home, "daemon.sock"))
+    if _is_inside_run():  # it has lost its environment, or thrown it away
+        return _connect_run(path, command)
     told = False
     starts = 0
     while True:
@@ -231,6 +234,25 @@ def _connect_run(path: str, command: p.Command) -> Link | p.Failed:
     if isinstance(greeted, (Link, p.Failed)):
         return greeted
     raise StoreAway("the socket of this run does not answer", path, "the run may have ended, or its daemon is away")
+
+
+def _is_inside_run() -> bool:
+    """Whether a process above this one is of a run, or guards one. Where the system does not tell, only the
+    environment does.
+    """
+    pid = os.getppid()
+    while pid > 1:
+        environment = b""
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_bytes()
+            with suppress(PermissionError):  # another user's
+                environment = b"\0" + Path(f"/proc/{pid}/environ").read_bytes()
+        except OSError:
+            return False
+        if any(b"\0" + mark in environment for mark in RUN_MARKS):
+            return True
+        pid = int(stat.rpartition(b")")[2].split()[1])
+    return False
 
 
 def _start_daemon(command: p.Command, settings: Settings, show: Show) -> None:

@@ -43,8 +43,7 @@ from projections.projector import Projector
 WARM_EVERY_S = 0.25
 LINEAGE_EVERY_S = 0.1
 END_S_MAX = 30.0
-AWAY_END_S_MAX = 12.0
-"""How long the end of the daemon waits for its runs, and how long while the store is away."""
+"""How long the end of the daemon waits for the ends of its runs."""
 
 
 class NodeDaemon:
@@ -199,8 +198,8 @@ async def _end_runs(daemon: NodeDaemon) -> None:
 
     worker.draining = True
     worker.stop_all(DAEMON_STOPPED, force=False, lost=True)
-    began = trio.current_time()
-    while worker.runs and trio.current_time() - began < (AWAY_END_S_MAX if away() else END_S_MAX):
+    deadline = trio.current_time() + END_S_MAX
+    while trio.current_time() < deadline and any(not (run.over and away()) for run in worker.runs.values()):
         with trio.move_on_after(0.5):
             await worker.empty()
     if away():

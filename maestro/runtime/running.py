@@ -43,6 +43,11 @@ class Running:
         self._stop: tuple[str, bool, float | None] | None = None
         self._lost: str | None = None
 
+    @property
+    def over(self) -> bool:
+        """Whether nothing of it is alive; its end may be waiting for the store."""
+        return self.process is None or self.process.end is not None
+
     def stop(self, reason: str, force: bool = False, grace_s: float | None = None, lost: bool = False) -> None:
         """Ask for the end of the run; lost: by the infrastructure, so that it is run again."""
         self._stop = (reason, force, grace_s)
