@@ -122,9 +122,9 @@ class Lanes:
             _, task, slot = heappop(self.due)
             yield task, slot
 
-    def length(self, target: str) -> int:
-        """About how many slots wait for exactly this target."""
-        return sum(len(self._heaps[lane]) for lane in self._by_target.get(target, ()))
+    def wanted(self, target: str) -> bool:
+        """Whether a slot waits for exactly this target."""
+        return any(self.first(lane) is not None for lane in list(self._by_target.get(target, ())))
 
     def drain(self, target: str) -> Iterator[Entry]:
         """Take all entries of a target out, to be pushed anew under another key."""

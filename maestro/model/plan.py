@@ -207,8 +207,10 @@ class Plan:
             if entry.task in self.tasks:
                 self.requeue_slot(self.tasks[entry.task], entry.slot)
             if not self.agents[agent].run:
-                for other in (agent, *(self.crew.sharers.get(place, ()) if place else ())):
-                    self._free(other)
+                self._free(agent)
+            if place is not None and place not in self.crew.writers:
+                for sharer in self.crew.sharers.get(place, ()):
+                    self._free(sharer)
         self.ended.clear()
         self.released.clear()
 

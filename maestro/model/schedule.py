@@ -123,11 +123,11 @@ class Releases:
         place = place_of(agent)
         return place is None or (place not in self._plan.crew.writers and place not in self._places)
 
-    def _load(self, agent: Agent, avoid: tuple[str, ...]) -> tuple[bool, bool, int, int, int, str]:
-        """The least loaded of a pool is healthy, did not fail the slot, and has the least to do."""
+    def _load(self, agent: Agent, avoid: tuple[str, ...]) -> tuple[bool, bool, bool, int, int, str]:
+        """The least loaded of a pool is healthy, did not fail the slot, is wanted by nobody, and rested longest."""
         room = self._room.get(stream_of(agent), 0)
-        waiting = self._plan.lanes.length(agent.id)
-        return (not agent.healthy, agent.id in avoid, waiting, -room, agent.last_run_at, agent.id)
+        wanted = self._plan.lanes.wanted(agent.id)
+        return (not agent.healthy, agent.id in avoid, wanted, -room, agent.last_run_at, agent.id)
 
     def _release(self, entry: Entry, agent: Agent) -> Decision:
         plan, row = self._plan, self._plan.tasks[entry.task]

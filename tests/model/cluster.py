@@ -6,6 +6,7 @@ the version under which it last wrote of each run, and learns of nothing: its ne
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from maestro.model import events as e
@@ -73,9 +74,14 @@ class Cluster:
 
     # ---- the scheduler ----
 
-    def schedule(self, lost: int = -1) -> int:
-        """Decide once and append; the decision number `lost` never reaches the log. How many were made."""
+    def schedule(self, lost: int = -1, meanwhile: Callable[[], None] | None = None) -> int:
+        """Decide once and append; the decision number `lost` never reaches the log. How many were made.
+
+        meanwhile: what happens before the log has them.
+        """
         decisions = decide(self.plan, self.log.at)
+        if meanwhile is not None:
+            meanwhile()
         for number, decision in enumerate(decisions):
             if number == lost:
                 continue

@@ -128,8 +128,15 @@ class Parties:
     # ---- the scheduler ----
 
     def schedule(self, random: Random) -> None:
-        """It decides; sometimes one decision does not reach the log."""
-        self.cluster.schedule(random.choice((-1, -1, -1, 0, 1)))
+        """It decides; sometimes one decision does not reach the log, or somebody else is first."""
+        lost, first = random.choice((-1, -1, -1, 0, 1)), random.choice((None, None, *FIRST))
+
+        def meanwhile() -> None:
+            if first is not None:
+                with suppress(MaestroError):
+                    getattr(self, first)(random)
+
+        self.cluster.schedule(lost, meanwhile)
 
     def new_scheduler(self, _: Random) -> None:
         """Another takes the lease."""
@@ -212,6 +219,7 @@ NOW_AND_THEN = ("cancel", "retry", "clock", "assign", "compare", "join", "resume
 SELDOM = ("new_scheduler", "hints", "crash", "lose", "hold", "stop")
 STEPS = st.tuples(st.sampled_from(OFTEN + NOW_AND_THEN + SELDOM), st.integers(0, 2**32))
 STEPS_WITH_RESTORES = st.tuples(st.sampled_from((*OFTEN, *NOW_AND_THEN, *SELDOM, "restore")), st.integers(0, 2**32))
+FIRST = ("cancel", "dispatch", "end", "take", "stop", "assign", "health", "lose", "crash", "join", "hold")
 PATIENT = settings(max_examples=80, deadline=None, report_multiple_bugs=False, suppress_health_check=list(HealthCheck))
 
 
