@@ -1,0 +1,92 @@
+"""A log that lost what it had acknowledged: the daemon stops and says so, and goes on only by an operator's word."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from tests.conftest import StoreServer
+from tests.runtime.acting import Node, marked, until
+
+
+@pytest.fixture
+def server() -> Iterator[StoreServer]:
+    server = StoreServer("valkey", "--appendfsync", "everysec")
+    yield server
+    server.close()
+
+
+def ended(pid: int) -> bool:
+    return not Path(f"/proc/{pid}").exists()
+
+
+def loses_its_store(node: Node, lose: object) -> None:
+    """The daemon with a run on, whose store loses events: it ends at once, says why, and takes its run with it."""
+    mark = f"loss-{os.urandom(4).hex()}"
+    node.dispatch("true", "--to", "shell", "--sync")
+    node.dispatch(f"export MARK={mark}; exec sleep 600", "--to", "shell")
+    until(lambda: marked(mark))
+    pid = node.pid
+    until(lambda: (node.home / "known").exists())
+    lose()  # type: ignore[operator]
+    until(lambda: ended(pid))
+    assert not marked(mark)
+    (said,) = [line for line in node.log().splitlines() if '"ERROR"' in line][-1:]
+    assert "--accept-loss" in said
+    refused = node.run("task", "dispatch", "true", "--to", "shell")
+    assert refused.returncode == 5
+    assert "--accept-loss" in refused.stderr
+    assert "Traceback" not in node.log()
+
+
+def goes_on_when_the_loss_is_accepted(node: Node) -> None:
+    looked = node.run("doctor")
+    assert looked.returncode == 5
+    assert '"log"' in looked.stdout
+    accepted = node.run("doctor", "--accept-loss")
+    assert accepted.returncode == 0, (accepted.stdout, accepted.stderr)
+    done = node.dispatch("echo on again", "--to", "shell", "--sync")
+    assert done["runs"][-1]["result"] == "on again"
+    assert [event.type for event in node.events()].count("log.forked") == 1
+    assert node.json("replay", "verify")["ok"] is True
+    assert node.run("doctor", "--accept-loss").returncode == 2  # there is none any more
+
+
+def test_a_flushed_store_stops_the_daemon_until_the_loss_is_accepted(tmp_path: Path, server: StoreServer) -> None:
+    with Node(tmp_path, MAESTRO_REDIS_URL=server.url) as node:
+        with redis.Redis(unix_socket_path=str(server.socket)) as raw:
+            loses_its_store(node, raw.flushall)
+        goes_on_when_the_loss_is_accepted(node)
+
+
+def test_a_store_without_its_tail_stops_the_daemon_until_the_loss_is_accepted(
+    tmp_path: Path, server: StoreServer
+) -> None:
+    with Node(tmp_path, MAESTRO_REDIS_URL=server.url) as node:
+        node.dispatch("true", "--to", "shell", "--sync")
+        copy = tmp_path / "copy"
+
+        def promote_a_replica_that_was_behind() -> None:
+            server.kill()
+            shutil.rmtree(server.folder / "appendonlydir")
+            shutil.copytree(copy, server.folder / "appendonlydir")
+            server.start()
+
+        server.stop()
+        shutil.copytree(server.folder / "appendonlydir", copy)
+        server.start()
+        loses_its_store(node, promote_a_replica_that_was_behind)
+        goes_on_when_the_loss_is_accepted(node)
+
+
+def test_another_daemon_is_refused_while_one_runs(tmp_path: Path, server: StoreServer) -> None:
+    with Node(tmp_path, MAESTRO_REDIS_URL=server.url) as node:
+        node.up()
+        second = node.run("worker")
+        assert (second.returncode, second.stdout) == (4, "")
+        assert "running already" in second.stderr
