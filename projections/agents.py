@@ -24,41 +24,39 @@ _type_decoder = msgspec.json.Decoder(AgentType)
 
 
 def touches(event: Event) -> str:
-    """The row that an event of FOLDS changes."""
+    """The row that an event that concerns the view changes."""
     fact = event.fact
     if isinstance(fact, e.AgentRegistered):
         return f"type:{fact.slug}"
-    return f"agent:{fact.agent}"  # type: ignore[union-attr]  # all other facts of FOLDS have it
+    return f"agent:{fact.agent}"  # type: ignore[union-attr]  # all other facts of folds have it
 
 
-def _assigned(rows: Rows, event: Event) -> None:
-    fact = event.fact
-    assert isinstance(fact, e.AgentAssigned)
-    row_id = f"agent:{fact.agent}"
-    rows[row_id] = assigned(rows.get(row_id), fact, event)  # type: ignore[arg-type]  # such a row is an Agent
+def folds(rows: Rows) -> dict[type[AnyFact], Callable[[Event], None]]:
+    """What each fact that concerns the view does to these rows, in place."""
+    found: Callable[[str], Any] = rows.get  # By the prefix of its id a row is an Agent or an AgentType.
 
+    def registered(event: Event) -> None:
+        row = evolve_type(None, event)
+        assert row is not None
+        rows[f"type:{row.slug}"] = row
 
-def _changing(change: Callable[[Agent, Any, Event], None]) -> Callable[[Rows, Event], None]:
-    def fold(rows: Rows, event: Event) -> None:
+    def new(event: Event) -> None:
         fact = event.fact
-        row = rows.get("agent:" + fact.agent)  # type: ignore[union-attr]  # as in touches
-        if row is not None:
-            change(row, fact, event)  # type: ignore[arg-type]  # such a row is an Agent
+        assert isinstance(fact, e.AgentAssigned)
+        row_id = f"agent:{fact.agent}"
+        rows[row_id] = assigned(found(row_id), fact, event)
 
-    return fold
+    def changing(change: Callable[[Agent, Any, Event], None]) -> Callable[[Event], None]:
+        def fold(event: Event) -> None:
+            fact = event.fact
+            row = found("agent:" + fact.agent)  # type: ignore[union-attr]  # as in touches
+            if row is not None:
+                change(row, fact, event)
 
+        return fold
 
-def _registered(rows: Rows, event: Event) -> None:
-    row = evolve_type(None, event)
-    assert row is not None
-    rows[f"type:{row.slug}"] = row
-
-
-FOLDS: dict[type[AnyFact], Callable[[Rows, Event], None]] = {
-    e.AgentRegistered: _registered,
-    e.AgentAssigned: _assigned,
-    **{fact: _changing(change) for fact, change in CHANGES.items()},
-}
+    changes = {fact: changing(change) for fact, change in CHANGES.items()}
+    return {e.AgentRegistered: registered, e.AgentAssigned: new, **changes}
 
 
 def indexes(row: Agent | AgentType) -> dict[str, int]:

@@ -17,7 +17,7 @@ from maestro.model.events import FACTS, AnyFact, Event, Unrecognised
 from projections import agents, nodes, queue, state, tasks
 from projections.lineage import Line
 
-Apply = Callable[[dict[str, Any], Event], None]
+Apply = Callable[[Event], None]
 
 
 class View(Protocol):
@@ -37,18 +37,17 @@ class View(Protocol):
 class FoldedView(View, Protocol):
     """A view with a fold of its own; the queue is the one that is taken from another's rows."""
 
-    @property
-    def FOLDS(self) -> Mapping[type[AnyFact], Apply]:
-        """What each fact that concerns the view does to its rows, in place."""
+    def folds(self, rows: dict[str, Any], /) -> Mapping[type[AnyFact], Apply]:
+        """What each fact that concerns the view does to these rows, in place."""
 
     def touches(self, event: Event, /) -> str:
-        """The row that an event of FOLDS may change."""
+        """The row that an event of such a fact may change."""
 
 
 FOLDED: tuple[FoldedView, ...] = (agents, tasks, state, nodes)
 VIEWS: dict[str, View] = {view.NAME: view for view in (agents, tasks, queue, state, nodes)}
 
-Routes = dict[type[AnyFact], tuple[tuple[Apply, dict[str, Any]], ...]]
+Routes = dict[type[AnyFact], tuple[Apply, ...]]
 
 encode = msgspec.json.Encoder(order="deterministic").encode
 
@@ -90,8 +89,8 @@ class Fold:
                 self._apply_ranges(events)
             else:
                 for event in events:
-                    for apply, rows in routes[event.fact.__class__]:
-                        apply(rows, event)
+                    for apply in routes[event.fact.__class__]:
+                        apply(event)
         except Stopped as stopped:
             self.seq = stopped.seq - 1
             raise
@@ -100,15 +99,13 @@ class Fold:
     def _apply_ranges(self, events: Sequence[Event]) -> None:
         for event in events:
             routes = self._all if self.line.holds(event.seq) else self._off_line
-            for apply, rows in routes[event.fact.__class__]:
-                apply(rows, event)
+            for apply in routes[event.fact.__class__]:
+                apply(event)
 
     def _routes(self, views: Sequence[FoldedView]) -> Routes:
-        routes: Routes = {
-            fact: tuple((view.FOLDS[fact], self.rows[view.NAME]) for view in views if fact in view.FOLDS)
-            for fact in FACTS.values()
-        }
-        routes[Unrecognised] = ((stop, {}),)
+        folds = [view.folds(self.rows[view.NAME]) for view in views]
+        routes: Routes = {fact: tuple(of[fact] for of in folds if fact in of) for fact in FACTS.values()}
+        routes[Unrecognised] = (stop,)
         return routes
 
     def rows_of(self, view: str) -> dict[str, Any]:
@@ -127,7 +124,7 @@ class Fold:
         return {view: self.digest(view) for view in self.views}
 
 
-def stop(_rows: dict[str, Any], event: Event) -> None:
+def stop(event: Event) -> None:
     """What every fold does with an event that this build does not know: raise Stopped."""
     assert isinstance(event.fact, Unrecognised)
     raise Stopped(event.seq, reason(event.seq, event.fact))

@@ -27,7 +27,9 @@ Touches = dict[type[AnyFact], tuple[tuple[str, Callable[[Event], str]], ...]]
 
 def _touches(views: Iterable[FoldedView]) -> Touches:
     views = tuple(views)
-    return {fact: tuple((view.NAME, view.touches) for view in views if fact in view.FOLDS) for fact in FACTS.values()}
+    return {
+        fact: tuple((view.NAME, view.touches) for view in views if fact in view.folds({})) for fact in FACTS.values()
+    }
 
 
 _all = _touches(FOLDED)

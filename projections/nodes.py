@@ -23,25 +23,21 @@ _decoder = msgspec.json.Decoder(Node)
 
 
 def touches(event: Event) -> str:
-    """The row that an event of FOLDS changes."""
-    node: str = event.fact.node  # type: ignore[union-attr, assignment]  # all of FOLDS have it
+    """The row that an event that concerns the view changes."""
+    node: str = event.fact.node  # type: ignore[union-attr, assignment]  # all of folds have it
     return node
 
 
-def _node(rows: Rows, event: Event) -> None:
-    node = touches(event)
-    row = evolve(rows.get(node), event)
-    if row is not None:
-        rows[node] = row
+def folds(rows: Rows) -> dict[type[AnyFact], Callable[[Event], None]]:
+    """What each fact that concerns the view does to these rows, in place."""
 
+    def fold(event: Event) -> None:
+        node = touches(event)
+        row = evolve(rows.get(node), event)
+        if row is not None:
+            rows[node] = row
 
-FOLDS: dict[type[AnyFact], Callable[[Rows, Event], None]] = {
-    e.NodeJoined: _node,
-    e.NodeHeld: _node,
-    e.NodeResumed: _node,
-    e.NodeLeft: _node,
-    e.NodeLost: _node,
-}
+    return dict.fromkeys((e.NodeJoined, e.NodeHeld, e.NodeResumed, e.NodeLeft, e.NodeLost), fold)
 
 
 def indexes(row: Node) -> dict[str, int]:

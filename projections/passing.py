@@ -8,9 +8,12 @@ from collections.abc import Iterator
 from maestro.model.events import Event
 from maestro.store.contract import LogStore
 
+AT_A_TIME = 200
+"""Entries asked for at once: few enough to be still in the processor's cache when they are decoded and folded."""
 
-def passing(log: LogStore, after: int, upto: int) -> Iterator[list[Event]]:
-    """The events after+1..upto.
+
+def passing(log: LogStore, after: int, upto: int, at_a_time: int = AT_A_TIME) -> Iterator[list[Event]]:
+    """The events after+1..upto, in lists of at_a_time.
 
     Events and rows have no cycles but are many, and looking through them for garbage again and again would take as
     long as the fold itself. So the collector rests until the iteration ends or is closed.
@@ -18,7 +21,7 @@ def passing(log: LogStore, after: int, upto: int) -> Iterator[list[Event]]:
     rested = gc.isenabled()
     gc.disable()
     try:
-        yield from log.scan(after, upto)
+        yield from log.scan(after, upto, at_a_time)
     finally:
         if rested:
             gc.enable()

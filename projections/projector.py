@@ -29,7 +29,7 @@ __all__ = ["FOLDS", "Projector"]
 ROWS_MAX = 1000
 """Rows written by one save, at most."""
 
-EVENTS_FEW = 1000
+EVENTS_A_SAVE = 1000
 
 NEWER = "the views were made by a newer build of Maestro; update this node"
 
@@ -177,9 +177,9 @@ class Projector:
 
     def _behind(self, after: int, upto: int) -> Iterable[list[Event]]:
         """The events after+1..upto: a few in one call that is repeated if need be, many with the next asked ahead."""
-        if upto - after <= EVENTS_FEW:
+        if upto - after <= EVENTS_A_SAVE:
             return [self._log.read(after, upto - after)]
-        return passing(self._log, after, upto)
+        return passing(self._log, after, upto, EVENTS_A_SAVE)
 
     def _cold(self, generation: Generation) -> HotRows:
         return HotRows(Line(find_cuts(self._log, generation.cut)))

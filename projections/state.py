@@ -24,24 +24,23 @@ _decoder = msgspec.json.Decoder(StateKey)
 
 
 def touches(event: Event) -> str:
-    """The row that an event of FOLDS changes."""
-    key: str = event.fact.key  # type: ignore[union-attr, assignment]  # all of FOLDS have it
+    """The row that an event that concerns the view changes."""
+    key: str = event.fact.key  # type: ignore[union-attr, assignment]  # all of folds have it
     return key
 
 
-def _key(rows: Rows, event: Event) -> None:
-    key = touches(event)
-    row = evolve(rows.get(key), event)
-    if row is None:
-        rows.pop(key, None)
-    else:
-        rows[key] = row
+def folds(rows: Rows) -> dict[type[AnyFact], Callable[[Event], None]]:
+    """What each fact that concerns the view does to these rows, in place."""
 
+    def fold(event: Event) -> None:
+        key = touches(event)
+        row = evolve(rows.get(key), event)
+        if row is None:
+            rows.pop(key, None)
+        else:
+            rows[key] = row
 
-FOLDS: dict[type[AnyFact], Callable[[Rows, Event], None]] = {
-    e.StateSet: _key,
-    e.StateDeleted: _key,
-}
+    return dict.fromkeys((e.StateSet, e.StateDeleted), fold)
 
 
 def indexes(row: StateKey) -> dict[str, int]:

@@ -23,31 +23,30 @@ _decoder = msgspec.json.Decoder(Task)
 
 
 def touches(event: Event) -> str:
-    """The row that an event of FOLDS changes."""
-    task: str = event.fact.task  # type: ignore[union-attr]  # all facts of FOLDS have it
+    """The row that an event that concerns the view changes."""
+    task: str = event.fact.task  # type: ignore[union-attr]  # all facts of folds have it
     return task
 
 
-def _dispatched(rows: Rows, event: Event) -> None:
-    fact = event.fact
-    assert isinstance(fact, TaskDispatched)
-    rows[fact.task] = dispatched(fact, event)
+def folds(rows: Rows) -> dict[type[AnyFact], Callable[[Event], None]]:
+    """What each fact that concerns the view does to these rows, in place."""
+    found = rows.get
 
-
-def _changing(change: Callable[[Task, Any, Event], None]) -> Callable[[Rows, Event], None]:
-    def fold(rows: Rows, event: Event) -> None:
+    def new(event: Event) -> None:
         fact = event.fact
-        row = rows.get(fact.task)  # type: ignore[union-attr]  # as in touches
-        if row is not None:
-            change(row, fact, event)
+        assert isinstance(fact, TaskDispatched)
+        rows[fact.task] = dispatched(fact, event)
 
-    return fold
+    def changing(change: Callable[[Task, Any, Event], None]) -> Callable[[Event], None]:
+        def fold(event: Event) -> None:
+            fact = event.fact
+            row = found(fact.task)  # type: ignore[union-attr]  # as in touches
+            if row is not None:
+                change(row, fact, event)
 
+        return fold
 
-FOLDS: dict[type[AnyFact], Callable[[Rows, Event], None]] = {
-    TaskDispatched: _dispatched,
-    **{fact: _changing(change) for fact, change in CHANGES.items()},
-}
+    return {TaskDispatched: new, **{fact: changing(change) for fact, change in CHANGES.items()}}
 
 
 def indexes(row: Task) -> dict[str, int]:
