@@ -42,7 +42,8 @@ def answer(reply: Reply) -> dict[str, Any]:
 def frames(reply: Reply) -> Iterator[str]:
     """The answer as the data of server-sent events; `event:` is their `type`."""
     item = _item(reply)
-    begun = {**item, "status": "in_progress"} | ({"content": []} if reply.call is None else {"arguments": ""})
+    unsaid: dict[str, Any] = {"content": []} if reply.call is None else {"arguments": ""}
+    begun = {**item, "status": "in_progress", **unsaid}
     events: list[dict[str, Any]] = [
         {"type": "response.created", "response": {**_head(reply), "status": "in_progress", "output": []}},
         {"type": "response.output_item.added", "output_index": 0, "item": begun},

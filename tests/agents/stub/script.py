@@ -79,7 +79,8 @@ def move(conversation: Conversation, call_id: str) -> Move:
 
 def _script(turns: tuple[Turn, ...]) -> tuple[list[Step], int, list[str]]:
     """The steps, how many tool calls of them are done, and the prompts before."""
-    at, steps = 0, []
+    at = 0
+    steps: list[Step] = []
     earlier: list[str] = []
     for number, turn in enumerate(turns):
         found = [Step(match[1], match[2].strip()) for match in _DIRECTIVE.finditer(turn.text)]
