@@ -32,6 +32,7 @@ Show = Callable[[p.Note | p.Item | p.Output], None]
 ANSWER_S_MAX = 10.0
 """How long a daemon may take to greet; one that is stopped or stuck is not waited for longer."""
 SKEW_POLL_S = 0.3
+AGAIN_POLL_S = 0.05
 END_S_MAX = 60.0
 STARTS_MAX = 2
 SEE_LOG = "see its log, daemon.log in MAESTRO_HOME"
@@ -49,18 +50,34 @@ def execute(command: p.Command, settings: Settings, show: Show) -> p.Done | p.Fa
     Ctrl-C stops the command, not its task; a second one gives up at once (KeyboardInterrupt). Raises Refused where no
     server may be used, Invalid for a command that cannot be sent, StoreAway where the server ends before its answer.
     """
-    message = wire.frame(command)
-    connected = _connect(command, settings, show)
-    if isinstance(connected, p.Failed):
-        return connected
-    with connected as link:
-        for notice in link.welcome.notices:
-            show(p.Note(notice, "warn"))
-        server = _Process(link.sock) if isinstance(command, p.Shutdown) and link.server is None else None
-        end = _converse(link, message, show)
+    while True:
+        message = wire.frame(command)
+        connected = _connect(command, settings, show)
+        if isinstance(connected, p.Failed):
+            return connected
+        with connected as link:
+            for notice in link.welcome.notices:
+                show(p.Note(notice, "warn"))
+            server = _Process(link.sock) if isinstance(command, p.Shutdown) and link.server is None else None
+            end = _converse(link, message, show)
+        if not isinstance(end, p.Again):
+            break
+        command = end.command
+        _await_next(settings)
     if server is not None and isinstance(end, p.Done):
         server.wait()
     return end
+
+
+def _await_next(settings: Settings) -> None:
+    """The daemon starts anew: give it the time to listen again. Should it not, `_connect` starts another."""
+    deadline = time.monotonic() + ANSWER_S_MAX
+    while time.monotonic() < deadline:
+        sock = _dial(str(socket_path(settings.home, "daemon.sock")))
+        if sock is not None:
+            sock.close()
+            return
+        time.sleep(AGAIN_POLL_S)
 
 
 def ask_daemon(command: p.Command, settings: Settings) -> list[p.Item] | None:
@@ -162,7 +179,7 @@ class _Interrupts:
             raise KeyboardInterrupt from None
 
 
-def _converse(link: Link, message: bytes, show: Show) -> p.Done | p.Failed:
+def _converse(link: Link, message: bytes, show: Show) -> p.Done | p.Failed | p.Again:
     with _Interrupts(link.sock) as interrupts:
         with suppress(ConnectionResetError, BrokenPipeError):  # it may have said why before it went
             link.sock.sendall(message)
@@ -170,7 +187,7 @@ def _converse(link: Link, message: bytes, show: Show) -> p.Done | p.Failed:
         with suppress(ConnectionResetError):
             for body in link.bodies:
                 answer = _server_frames.decode(body)
-                if isinstance(answer, (p.Done, p.Failed)):
+                if isinstance(answer, (p.Done, p.Failed, p.Again)):
                     return answer
                 if isinstance(answer, (p.Note, p.Item, p.Output)):
                     show(answer)

@@ -44,6 +44,9 @@ class Daemon(Protocol):
     def drain(self, reason: str) -> None:
         """Claim nothing more; start anew when the last run has ended."""
 
+    def starts_anew(self) -> bool:
+        """Whether another daemon follows at once when this one ends."""
+
     def stop(self) -> None:
         """End the daemon in order."""
 
@@ -217,6 +220,8 @@ class Call:
         self.caller = caller
         self.cause = f"cmd:{new_id()}"
         self.interrupted = False
+        self.again: p.AnyCommand | None = None
+        """What the client may ask the next daemon where this one starts anew before it has answered."""
         self.afterwards: list[Callable[[], None]] = []
         self._send = send
         self._interrupt: Callable[[], Awaitable[str]] | None = None

@@ -42,6 +42,7 @@ from projections.projector import Projector
 
 WARM_EVERY_S = 0.25
 LINEAGE_EVERY_S = 0.1
+LOCK_HANDED_ON = "MAESTRO_DAEMON_LOCK"
 END_S_MAX = 30.0
 """How long the end of the daemon waits for the ends of its runs."""
 
@@ -67,8 +68,13 @@ class NodeDaemon:
             self.worker.draining = True
             self.start_anew = True
 
+    def starts_anew(self) -> bool:
+        """Whether another daemon follows at once when this one ends."""
+        return self.start_anew
+
     def stop(self) -> None:
-        """End in order."""
+        """End in order, for good."""
+        self.start_anew = False
         self.ending.set()
 
     def tasks_here(self) -> list[str]:
@@ -121,12 +127,18 @@ def main(settings: Settings) -> int:
         log.error(known.line() if known else "the daemon ends by a defect", exc_info=None if known else group)
         return known.exit_code if known else 1
     if start_anew:
-        lock.close()
-        os.execv(sys.executable, [sys.executable, "-m", "maestro", "worker"])
+        os.set_inheritable(lock.fileno(), True)
+        environment = {**os.environ, LOCK_HANDED_ON: str(lock.fileno())}
+        os.execve(sys.executable, [sys.executable, "-m", "maestro", "worker"], environment)
     return 0
 
 
 def _lock(home: Path) -> IO[str]:
+    """The right to be this home's daemon. One that starts anew has it all the time, so that no other comes between."""
+    handed_on = os.environ.pop(LOCK_HANDED_ON, "")
+    if handed_on:
+        os.set_inheritable(int(handed_on), False)
+        return os.fdopen(int(handed_on), "a+")
     lock = (home / "daemon.lock").open("a+")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -104,9 +104,6 @@ class Interrupt(msgspec.Struct, frozen=True, tag_field="kind", tag="interrupt"):
     """From the client: Ctrl-C. The server stops the command (not its task) and answers `Done` or `Failed`."""
 
 
-ServerFrame = Welcome | Skew | Note | Item | Output | Done | Failed
-
-
 # ---- commands: one struct each; the names are those of the command line ----
 #
 # "Items: X" says that the answer is a list, one `Item` a row, and `Done.data` is None. "Data: X" says that it is one
@@ -220,10 +217,11 @@ class TaskList(Command, frozen=True, tag_field="kind", tag="task list"):
 
 
 class TaskWait(Command, frozen=True, tag_field="kind", tag="task wait"):
-    """Items: task rows, in the order of `ids`; exit code as `dispatch --sync`."""
+    """Items: task rows, in the order of `ids`; exit code as `dispatch --sync`. With `one` Data: the first task."""
 
     ids: list[str]
     timeout_s: float | None = None
+    one: bool = False
 
 
 class TaskLogs(Command, frozen=True, tag_field="kind", tag="task logs"):
@@ -409,6 +407,14 @@ AnyCommand = (
     | RedisFlush
 )
 
+
+class Again(msgspec.Struct, frozen=True, tag_field="kind", tag="again"):
+    """The server starts anew before it has the answer: ask the next one, with this command."""
+
+    command: AnyCommand
+
+
+ServerFrame = Welcome | Skew | Note | Item | Output | Done | Failed | Again
 ClientFrame = Hello | Interrupt | AnyCommand
 
 NEEDS_NODE: tuple[type[Command], ...] = (

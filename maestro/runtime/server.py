@@ -118,15 +118,22 @@ async def _converse(context: Context, peer: Peer, run: str) -> None:
 
 async def _carry_out(context: Context, peer: Peer, call: Call, command: p.AnyCommand) -> None:
     answer: p.Done | p.Failed | None = None
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_watch_client, peer, call, nursery.cancel_scope)
-        try:
-            if context.daemon is None and not isinstance(command, ANY_LOG):  # a daemon has checked before it began
-                await context.call(Witness(context.settings).check, context.store)
-            answer = await context.handler(type(command))(call, command)
-        except Exception as error:  # noqa: BLE001 - one command's defect must not end the daemon
-            answer = None if _is_gone(error) else _failed(error)
-        nursery.cancel_scope.cancel()
+    ended = False
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_watch_client, peer, call, nursery.cancel_scope)
+            try:
+                if context.daemon is None and not isinstance(command, ANY_LOG):  # a daemon has checked before it began
+                    await context.call(Witness(context.settings).check, context.store)
+                answer = await context.handler(type(command))(call, command)
+            except Exception as error:  # noqa: BLE001 - one command's defect must not end the daemon
+                answer = None if _is_gone(error) else _failed(error)
+            nursery.cancel_scope.cancel()
+        ended = True
+    finally:
+        if not ended and call.again is not None and context.daemon and context.daemon.starts_anew():
+            with trio.CancelScope(shield=True), trio.move_on_after(1):
+                await _try_send(peer, p.Again(call.again))
     if answer is None and call.interrupted:
         with trio.move_on_after(10):
             answer = p.Failed("interrupted", 130, await call.on_interrupt())

@@ -48,6 +48,7 @@ async def dispatch(call: Call, command: p.TaskDispatch) -> p.Done:
     if not command.sync:
         return p.Done(task_row(await _row(call, task_id)))
     call.when_interrupted(lambda: _interrupted(call, command, task_id))
+    call.again = p.TaskWait(ids=[task_id], one=True)
     task = await finished(context, task_id, _Progress(call).tell if call.caller.terminal else None)
     return p.Done(task_row(task), exit_code(task))
 

@@ -100,6 +100,7 @@ def exit_code(task: Task) -> int:
 async def wait(call: Call, command: p.TaskWait) -> p.Done:
     """Wait for all; the exit code is that of the first one that did not complete."""
     rows: dict[str, Task] = {}
+    call.again = command
 
     async def one(task: str) -> None:
         rows[task] = await finished(call.context, task)
@@ -113,6 +114,9 @@ async def wait(call: Call, command: p.TaskWait) -> p.Done:
     if scope.cancelled_caught:
         left = ", ".join(task for task in command.ids if task not in rows)
         raise TimedOut(f"not finished after {command.timeout_s:g} s: {left}", mend="they go on; wait again")
+    if command.one:
+        first = rows[command.ids[0]]
+        return p.Done(task_row(first), exit_code(first))
     for task in command.ids:
         await call.item(task_row(rows[task]))
     return p.Done(exit_code=next((exit_code(rows[task]) for task in command.ids if exit_code(rows[task])), 0))
