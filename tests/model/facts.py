@@ -47,6 +47,11 @@ class World:
         self.log.supply(self.plan)
         return self
 
+    def other(self, plan: Plan, fact: e.AnyFact) -> None:
+        """A fact that another plan alone follows."""
+        for event in self.log.append(new(fact)) or ():
+            plan.apply(event)
+
     def decides(self) -> list[e.AnyFact]:
         """What the scheduler decides now; it enters the log."""
         decisions = decide(self.plan, self.log.at)
@@ -67,7 +72,7 @@ class World:
         found = self.plan.run(run)
         assert found is not None, f"{run} is not released"
         row, live = found
-        workspace = self.agent(live.agent).workspace or f"/runs/{run}"
+        workspace = self.plan.agents[live.agent].workspace or f"/runs/{run}"
         return self.happens(e.RunStarted(run, row.id, live.agent, node, f"/runs/{run}", workspace))
 
     def ends(self, run: str, outcome: str = "ok", **fields: Any) -> World:
