@@ -19,6 +19,7 @@ def read(body: dict[str, Any]) -> Conversation:
         tools=tuple(
             Tool(tool["function"]["name"], tool["function"].get("parameters", {})) for tool in body.get("tools") or ()
         ),
+        shape=((body.get("response_format") or {}).get("json_schema") or {}).get("schema"),
         streaming=bool(body.get("stream")),
     )
 

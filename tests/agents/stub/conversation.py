@@ -26,11 +26,12 @@ class Tool(msgspec.Struct, frozen=True):
 
 
 class Conversation(msgspec.Struct, frozen=True, kw_only=True):
-    """A request, read. turns: in order, the system's own words first."""
+    """A request, read. turns: in order, the system's own words first; shape: JSON Schema of the answer, if asked."""
 
     model: str
     turns: tuple[Turn, ...]
     tools: tuple[Tool, ...] = ()
+    shape: dict[str, Any] | None = None
     streaming: bool = False
 
     @property

@@ -18,7 +18,9 @@ def read(body: dict[str, Any], model: str, streaming: bool) -> Conversation:
             turns.append(Turn("result" if "functionResponse" in part else kind, joined(part)))
     declared = [one for group in body.get("tools") or () for one in group.get("functionDeclarations", ())]
     tools = (Tool(one["name"], one.get("parametersJsonSchema") or one.get("parameters") or {}) for one in declared)
-    return Conversation(model=model, turns=tuple(turns), tools=tuple(tools), streaming=streaming)
+    asked = body.get("generationConfig") or {}
+    shape = asked.get("responseJsonSchema") or asked.get("responseSchema")
+    return Conversation(model=model, turns=tuple(turns), tools=tuple(tools), shape=shape, streaming=streaming)
 
 
 def answer(reply: Reply) -> dict[str, Any]:

@@ -8,10 +8,13 @@
 
 The directives count that stand in the last prompt which has any. Each `write` and `run` is one tool call; how many
 results of tools stand after the prompt tells how far the script is, so that the stub needs no memory of sessions.
+Where no tool is offered a `write` is answered as a file in the text, and a `run` is passed over. Requests beside the
+work, for a title or for an object of a given shape, get some answer.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from typing import Any
@@ -49,16 +52,14 @@ class Move(msgspec.Struct, frozen=True, kw_only=True):
 
 def move(conversation: Conversation, call_id: str) -> Move:
     """The next move of the script in a conversation."""
+    if conversation.shape is not None:
+        return Move(text=json.dumps(_example(conversation.shape)))
     if any(turn.kind == "system" and "title generator" in turn.text for turn in conversation.turns):
         return Move(text="A title")
     steps, done, earlier = _script(conversation.turns)
-    usage, stall_s, said = Usage(), 0.0, []
+    usage, stall_s, said = _usage(steps), 0.0, []
     for step in steps:
-        if step.word == "usage":
-            given, made = step.rest.split()
-            usage = Usage(int(given), int(made))
-    for step in steps:
-        if step.word in {"write", "run"}:
+        if step.word in {"write", "run"} and conversation.tools:
             if done == 0:
                 return Move(call=_call(step, conversation, call_id), stall_s=stall_s, usage=usage)
             done -= 1
@@ -70,11 +71,22 @@ def move(conversation: Conversation, call_id: str) -> Move:
             return Move(status=int(status), times=int(times or 0), stall_s=stall_s, usage=usage)
         elif step.word == "drop" and done == 0:
             return Move(drop=True, text="This is the last that", stall_s=stall_s, usage=usage)
-        elif step.word == "say":
-            said.append(step.rest)
-        elif step.word == "recall":
-            said.append("Earlier: " + " | ".join(earlier))
+        else:
+            said += _said(step, earlier)
     return Move(text="\n".join(said) or "Done.", stall_s=stall_s, usage=usage)
+
+
+def _said(step: Step, earlier: list[str]) -> list[str]:
+    """What a step adds to the last text."""
+    if step.word == "write":
+        path, _, text = step.rest.partition(" ")
+        return [f"{path}\n```\n{text}\n```"]
+    return {"say": [step.rest], "recall": ["Earlier: " + " | ".join(earlier)]}.get(step.word, [])
+
+
+def _usage(steps: list[Step]) -> Usage:
+    told = [step.rest.split() for step in steps if step.word == "usage"]
+    return Usage(int(told[-1][0]), int(told[-1][1])) if told else Usage()
 
 
 def _script(turns: tuple[Turn, ...]) -> tuple[list[Step], int, list[str]]:
@@ -129,3 +141,14 @@ def _filled(tool: Tool, values: dict[tuple[str, ...], str]) -> dict[str, Any]:
         kind = properties.get(name, {}).get("type")
         filled.setdefault(name, plain.get(str(kind).lower(), "as the script says"))
     return filled
+
+
+def _example(schema: dict[str, Any]) -> Any:
+    """The smallest value that a JSON Schema allows."""
+    if schema.get("enum"):
+        return schema["enum"][0]
+    kind = str(schema.get("type", "object")).lower()
+    if kind == "object":
+        properties = schema.get("properties", {})
+        return {name: _example(properties.get(name, {"type": "string"})) for name in schema.get("required", properties)}
+    return {"array": [], "string": "x", "boolean": False}.get(kind, schema.get("minimum", 1))
