@@ -11,6 +11,9 @@ from maestro.agents.documents import read
 from maestro.agents.fitting import fit
 from maestro.agents.schema import AdapterDocument
 
+WHOLE = frozenset({"match", "after", "text", "usage", "final_event", "fail_event", "refused_event", "resume", "verify"})
+"""Mappings that say something only as a whole: never merged."""
+
 _FOLDER = Path(__file__).parent / "builtin"
 
 
@@ -31,9 +34,23 @@ def adapter(name: str) -> dict[str, Any]:
 
 
 def overridden(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """`above` over `below`: mappings key by key, everything else replaced whole. Neither is changed."""
+    """`above` over `below`: mappings key by key, all else and what is in `WHOLE` replaced. Neither is changed.
+
+    Another format of the output replaces all rules about the one before.
+    """
     merged = dict(below)
+    told = above.get("output", {}).get("format")
+    if told is not None and told != below.get("output", {}).get("format", "text"):
+        merged["output"] = {}
+        merged["success"] = {key: rule for key, rule in merged.get("success", {}).items() if not key.endswith("_event")}
+        merged.pop("resume", None)
     for key, value in above.items():
-        under = merged.get(key)
-        merged[key] = overridden(under, value) if isinstance(under, dict) and isinstance(value, dict) else value
+        merged[key] = over(merged.get(key), value, key)
     return merged
+
+
+def over(below: Any, above: Any, key: str = "") -> Any:
+    """One value over another: mappings entry by entry, all else replaced."""
+    if key in WHOLE or not isinstance(below, dict) or not isinstance(above, dict):
+        return above
+    return below | {key: over(below.get(key), value, key) for key, value in above.items()}

@@ -8,9 +8,11 @@ from typing import Any
 from maestro.agents.documents import Document, Path
 from maestro.agents.fitting import suggestion
 from maestro.agents.printable import shown
+from maestro.agents.rules import check_pattern, check_rules
 
 PLACEHOLDERS = frozenset({"bin", "mode", "prompt", "prompt_file", "workspace", "home", "tmp", "session"})
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
+_BELOW = re.compile(r"\{(?:workspace|home|tmp)\}/[^{}]+")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,3})?)\s*([KMGT]?)(i?B?)", re.IGNORECASE)
@@ -20,14 +22,18 @@ _NUMBERS: dict[Path, float] = {
     ("stop", "grace_s"): 0.0,
     ("limits", "timeout_s"): 0.001,
     ("limits", "silent_s"): 0.001,
+    ("limits", "verify_s"): 0.001,
     ("prompt", "max_bytes"): 1,
+    ("budget", "tokens"): 1,
+    ("budget", "cost"): 0.0,
 }
 
 
 def check_keys(document: Document, keys: dict[str, Any]) -> None:
     """The keys that adapters and definitions share. Raises `Invalid` at the first that cannot be right."""
     _check_arguments(document, keys)
-    _check_patterns(document, keys)
+    _check_probes(document, keys)
+    check_rules(document, keys)
     _check_environment(document, keys)
     _check_numbers(document, keys)
     for at, file in enumerate(keys.get("files", ())):
@@ -37,12 +43,17 @@ def check_keys(document: Document, keys: dict[str, Any]) -> None:
 def _check_arguments(document: Document, keys: dict[str, Any]) -> None:
     lists: dict[Path, frozenset[str]] = {
         ("argv",): PLACEHOLDERS - {"session"},
+        ("args",): PLACEHOLDERS - {"session", "prompt", "prompt_file"},
         ("resume", "args"): PLACEHOLDERS,
+        ("resume", "argv"): PLACEHOLDERS,
+        ("verify",): PLACEHOLDERS - {"session", "prompt"},
         ("version", "argv"): frozenset({"bin"}),
         ("modes", "list", "argv"): frozenset({"bin"}),
     }
     for path, allowed in lists.items():
         arguments = _at(keys, path)
+        if isinstance(arguments, str):
+            continue
         if arguments == []:
             raise document.invalid(path, "is empty", "write the program and its arguments")
         for at, argument in enumerate(arguments or ()):
@@ -58,28 +69,18 @@ def _check_placeholders(document: Document, argument: str, allowed: frozenset[st
         if whole[1] not in allowed:
             raise document.invalid(path, f"{argument} is no placeholder here", suggestion(whole[1], allowed))
         return
+    if _BELOW.fullmatch(argument):
+        return
     part = next((found for found in _PLACEHOLDER.finditer(argument) if found[1] in PLACEHOLDERS), None)
     if part is not None:
         raise document.invalid(path, f"{part[0]} is only a part of the argument", "give it an argument of its own")
 
 
-def _check_patterns(document: Document, keys: dict[str, Any]) -> None:
-    patterns: dict[Path, int] = {
-        ("version", "regex"): 1,
-        ("modes", "list", "regex"): 1,
-        ("success", "fail_stdout"): 0,
-        ("success", "fail_stderr"): 0,
-    }
-    for path, groups in patterns.items():
-        pattern = _at(keys, path)
-        if pattern is None:
-            continue
-        try:
-            compiled = re.compile(pattern)
-        except (re.error, OverflowError) as error:
-            raise document.invalid(path, f"is no regular expression: {error}", "mend the pattern") from None
-        if compiled.groups < groups:
-            raise document.invalid(path, "has no group", "put what is looked for in parentheses")
+def _check_probes(document: Document, keys: dict[str, Any]) -> None:
+    probes: tuple[Path, ...] = (("version", "regex"), ("modes", "list", "regex"))
+    for path in probes:
+        if (pattern := _at(keys, path)) is not None:
+            check_pattern(document, pattern, path, groups=1)
     least = _at(keys, ("version", "min"))
     if least and not re.fullmatch(r"\d{1,9}(\.\d{1,9})*", least):
         raise document.invalid(("version", "min"), f"is {shown(least)}", "write it like 7.0")

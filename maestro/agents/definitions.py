@@ -10,21 +10,24 @@ import os
 import stat
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
 from maestro.agents import adapters
-from maestro.agents.adapters import overridden
+from maestro.agents.adapters import over, overridden
 from maestro.agents.checks import ID, check_id, check_keys, resources
 from maestro.agents.documents import LIMITS, Document, read
 from maestro.agents.fitting import fit, suggestion
 from maestro.agents.printable import shown
+from maestro.agents.rules import check_form
 from maestro.agents.schema import Definition as Definition
 from maestro.agents.schema import TypeDocument
 from maestro.model.errors import Invalid, MaestroError, NotFound
 
 BUILT_IN = "built-in"
+Dirs: TypeAlias = Sequence[str | Path]
+"""Folders of definitions, the later ones before the earlier."""
 
 
 class TypeInfo(msgspec.Struct, frozen=True):
@@ -39,30 +42,40 @@ class TypeInfo(msgspec.Struct, frozen=True):
     capabilities: tuple[str, ...] = ()
 
 
-def parse(text: str | bytes, where: str, slug: str | None = None) -> Definition:
+def parse(text: str | bytes, where: str, slug: str | None = None, dirs: Dirs = ()) -> Definition:
     """The definition in a YAML text. where: its path, for errors and for what is relative in it.
 
-    slug: what it must be called, where the file's name says so. Raises `Invalid` with `file:line`.
+    slug: what it must be called, where the file's name says so. dirs: where another file may be its adapter. Raises
+    `Invalid` with `file:line`.
     """
-    document = read(text, where)
-    keys = fit(document, TypeDocument)
-    check_id(document, "slug", keys["slug"])
+    document, keys = _read(text, where)
     if slug is not None and keys["slug"] != slug:
         mend = f"name the file {keys['slug']}.yaml, or the slug {slug}"
         raise document.invalid(("slug",), f"is {keys['slug']}, but the file is called {shown(slug)}.yaml", mend)
+    return _merged(document, keys, _below(document, keys, dirs))
+
+
+def _read(text: str | bytes, where: str) -> tuple[Document, dict[str, Any]]:
+    document = read(text, where)
+    keys = fit(document, TypeDocument)
+    name = keys.pop("name", None)
+    keys.setdefault("slug", name)
+    if not keys["slug"]:
+        raise document.invalid((), "key 'slug' is missing", "add `slug: …`")
+    check_id(document, "slug", keys["slug"])
     check_keys(document, keys)
-    return _merged(document, keys)
+    return document, keys
 
 
 def built_in(name: str) -> Definition:
     """The definition of a built-in adapter as a type of its own name. Raises `NotFound`."""
     if name not in adapters.names():
         raise NotFound(f"no adapter {shown(name)}", mend=suggestion(name, adapters.names()))
-    document = read(f"slug: {name}\nadapter: {name}\n", BUILT_IN)
-    return _merged(document, fit(document, TypeDocument))
+    document, keys = _read(f"slug: {name}\nadapter: {name}\n", BUILT_IN)
+    return _merged(document, keys, adapters.adapter(name))
 
 
-def load(slug: str, dirs: Sequence[str | Path]) -> Definition:
+def load(slug: str, dirs: Dirs) -> Definition:
     """The definition of a type: of the last of `dirs` that has `<slug>.yaml`, else the built-in one.
 
     Raises `NotFound` where there is none, `Invalid` where the file that counts is not valid.
@@ -71,7 +84,7 @@ def load(slug: str, dirs: Sequence[str | Path]) -> Definition:
         for folder in reversed(dirs):
             file = Path(folder) / f"{slug}.yaml"
             if os.path.lexists(file):
-                return parse(_file_bytes(file), str(file), slug)
+                return parse(_file_bytes(file), str(file), slug, dirs)
         if slug in adapters.names():
             return built_in(slug)
     known = {info.slug for info in types(dirs)}
@@ -82,35 +95,62 @@ def load(slug: str, dirs: Sequence[str | Path]) -> Definition:
     raise NotFound(f"no agent type {shown(slug)}", mend=mend)
 
 
-def types(dirs: Sequence[str | Path]) -> list[TypeInfo]:
+def types(dirs: Dirs) -> list[TypeInfo]:
     """All types by slug, valid or not: files of later `dirs` hide those of earlier ones and the built-in ones."""
     found = {name: _info(name, BUILT_IN, built_in(name)) for name in adapters.names()}
     for folder in dirs:
         for file in _files(Path(folder)):
-            found[file.stem] = _read_info(file)
+            found[file.stem] = _read_info(file, dirs)
     return [found[slug] for slug in sorted(found)]
 
 
-def _merged(document: Document, keys: dict[str, Any]) -> Definition:
-    keys = dict(keys)
-    name = keys.get("adapter", "kilo")
-    if name not in adapters.names():
-        raise document.invalid(("adapter",), f"{shown(name)} is no adapter", suggestion(name, adapters.names()))
+def _below(document: Document, keys: dict[str, Any], dirs: Dirs) -> dict[str, Any]:
+    """The keys that a file builds on. Names its adapter in `keys`."""
+    name = keys["adapter"] = keys.get("adapter") or ("none" if keys.get("bin") and keys.get("argv") else "kilo")
+    if name == "none":
+        return {}
+    if name in adapters.names():
+        return adapters.adapter(name)
+    for folder in (*reversed(dirs), Path(document.where).parent):
+        file = Path(folder) / f"{name}.yaml"
+        if ID.fullmatch(name) and name != keys["slug"] and os.path.lexists(file):
+            return _keys_of(file, document)
+    known = (*adapters.names(), "none")
+    raise document.invalid(("adapter",), f"{shown(name)} is no adapter", suggestion(name, known))
+
+
+def _keys_of(file: Path, above: Document) -> dict[str, Any]:
+    """What a file of agents.d gives to another that names it as its adapter."""
+    document, keys = _read(_file_bytes(file), str(file))
+    name = keys.get("adapter") or ("none" if keys.get("bin") and keys.get("argv") else "kilo")
+    if name != "none" and name not in adapters.names():
+        raise above.invalid(("adapter",), f"{file.stem} has itself {name} as its adapter", "name that one")
+    _own(document, keys)
+    return overridden(adapters.adapter(name) if name != "none" else {}, keys)
+
+
+def _own(document: Document, keys: dict[str, Any]) -> None:
+    """Complete what the file says by itself: checked names, amounts, absolute paths."""
     if "mode" in keys:
         check_id(document, "mode", keys["mode"])
     for at, capability in enumerate(keys.get("capabilities", ())):
         if not ID.fullmatch(capability):
             raise document.invalid(("capabilities", at), f"{shown(capability)} is no name", "use letters and digits")
-    keys["resource_limits"] = _resources(document, keys)
+    if limits := _resources(document, keys):
+        keys["resource_limits"] = limits
     for key in ("workspace_template", "secrets_dir", "shared_cache"):
         if keys.get(key):
             keys[key] = _absolute(document, key, keys[key])
     if "argv" in keys and "via" not in keys.get("prompt", {}):
         keys["prompt"] = {**keys.get("prompt", {}), "via": _via(keys["argv"])}
-    below = dict(adapters.adapter(name))
-    older = {key: _over(value, keys.get(key)) for key, value in below.pop("older", {}).items()}
+
+
+def _merged(document: Document, keys: dict[str, Any], below: dict[str, Any]) -> Definition:
+    keys, below = dict(keys), dict(below)
+    _own(document, keys)
+    older = _older(below.pop("older", {}), keys)
     merged = overridden(below, keys)
-    merged |= {"adapter": name, "source": document.where, "older": older}
+    merged |= {"source": document.where, "older": older}
     merged["mode"] = merged.get("mode") or merged.get("modes", {}).get("default", "")
     definition = msgspec.convert(merged, Definition)
     for form in (definition, definition.older_form()):
@@ -118,15 +158,17 @@ def _merged(document: Document, keys: dict[str, Any]) -> Definition:
     return definition
 
 
+def _older(below: dict[str, Any], keys: dict[str, Any]) -> dict[str, Any]:
+    """The keys that differ in the older form, the file's over them; what it says of events is for the newer one."""
+    if below.get("output", {}).get("format") == "text" and keys.get("output", {}).get("format") != "text":
+        success = {key: rule for key, rule in keys.get("success", {}).items() if not key.endswith("_event")}
+        keys = {**keys, "output": below["output"], "resume": None, "success": success}
+    return {key: over(value, keys.get(key, value), key) for key, value in below.items()}
+
+
 def _via(argv: list[str]) -> str:
     """How the prompt goes where a file gives the arguments and says no more: as its own placeholder tells."""
     return "file" if "{prompt_file}" in argv else "arg" if "{prompt}" in argv else "stdin"
-
-
-def _over(below: Any, above: Any) -> Any:
-    if isinstance(below, dict) and isinstance(above, dict):
-        return overridden(below, above)
-    return below if above is None else above
 
 
 def _check_form(document: Document, form: Definition) -> None:
@@ -137,6 +179,7 @@ def _check_form(document: Document, form: Definition) -> None:
         raise document.invalid(("argv",), "has no {prompt_file}", "add it, or set prompt: {via: stdin}")
     if not form.mode and "{mode}" in form.argv:
         raise document.invalid((), "key 'mode' is missing", "add `mode: …`")
+    check_form(document, form)
 
 
 def _resources(document: Document, keys: dict[str, Any]) -> dict[str, Any]:
@@ -175,12 +218,12 @@ def _files(folder: Path) -> list[Path]:
         return []  # a folder of definitions need not be there
 
 
-def _read_info(file: Path) -> TypeInfo:
+def _read_info(file: Path, dirs: Dirs) -> TypeInfo:
     if file.suffix == ".yml":
         reason = f"{shown(str(file))}: is not read; name it {shown(file.stem)}.yaml"
         return TypeInfo(file.stem, valid=False, file=str(file), reason=reason)
     try:
-        return _info(file.stem, str(file), parse(_file_bytes(file), str(file), file.stem))
+        return _info(file.stem, str(file), parse(_file_bytes(file), str(file), file.stem, dirs))
     except MaestroError as error:
         return TypeInfo(file.stem, valid=False, file=str(file), reason=error.line())
 

@@ -91,9 +91,13 @@ class _Fitting:
         return None
 
     def _entry(self, node: Node, kind: inspect.Type, path: Path) -> Any:
-        """A value of a mapping: where text is wanted any scalar is taken as it is written."""
-        if isinstance(kind, inspect.StrType) and node.kind in ("bool", "int", "float"):
+        """A value of a mapping: where text is wanted any scalar is taken as it is written, also in a list of texts."""
+        options = kind.types if isinstance(kind, inspect.UnionType) else (kind,)
+        if any(isinstance(option, inspect.StrType) for option in options) and node.kind in ("bool", "int", "float"):
             return node.text
+        for option in options:
+            if isinstance(option, inspect.VarTupleType) and node.kind == "list":
+                return [self._entry(child, option.item_type, (*path, at)) for at, child in enumerate(node.items)]
         return self.value(node, kind, path)
 
     def _wrong(self, node: Node, wanted: str, path: Path) -> Exception:

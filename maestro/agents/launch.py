@@ -9,6 +9,7 @@ the store's URL is not on it.
 from __future__ import annotations
 
 import fnmatch
+import re
 from collections.abc import Mapping
 
 import msgspec
@@ -20,6 +21,7 @@ INHERITED = (
     *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "TERM", "TZ", "LANG", "LANGUAGE", "LC_*"),
     *("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME"),
 )
+_BELOW = re.compile(r"(\{(?:workspace|home|tmp)\})(/.+)", re.DOTALL)
 _MENTION = "Your task is in the file {file} because of its size. Read all of it, then do what it says."
 
 
@@ -27,7 +29,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     """One run, as `compose` needs it. All paths are absolute.
 
     prompt_file: holds the exact prompt; tmp: the run's own. home: the folder for `home: agent`. environment: of the
-    daemon, from which the allow-list picks. secrets: values by name (`secrets.resolve`).
+    daemon, from which the allow-list picks. session: the agent's own, to go on with, "" for a new one. verify: the
+    task's. secrets: values by name (`secrets.resolve`).
     """
 
     run: str
@@ -40,6 +43,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     tmp: str
     socket: str
     home: str = ""
+    session: str = ""
+    verify: str = ""
     environment: Mapping[str, str] = {}
     secrets: Mapping[str, str] = {}
 
@@ -53,7 +58,10 @@ class PlacedFile(msgspec.Struct, frozen=True):
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
-    """What to start. stdin: a file, None for /dev/null. redact: values that no log may show. stop_signal: `TERM`."""
+    """What to start. stdin: a file, None for /dev/null. redact: values that no log may show. stop_signal: `TERM`.
+
+    verify: the command that must succeed after a good end, () for none.
+    """
 
     argv: tuple[str, ...]
     env: dict[str, str]
@@ -63,6 +71,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     redact: tuple[str, ...]
     stop_signal: str
     grace_s: float
+    verify: tuple[str, ...] = ()
 
 
 def compose(definition: Definition, target: Target) -> Launch:
@@ -78,10 +87,12 @@ def compose(definition: Definition, target: Target) -> Launch:
         "{workspace}": target.workspace,
         "{home}": env.get("HOME", "/"),
         "{tmp}": target.tmp,
+        "{session}": target.session,
     }
     if argument is not None:
         places["{prompt}"] = argument
-    argv = tuple(places.get(word, word) for word in definition.argv if word != "{prompt}" or argument is not None)
+    words = _words(definition, resumed=bool(target.session))
+    argv = tuple(_filled(word, places) for word in words if word != "{prompt}" or argument is not None)
     files = tuple(
         PlacedFile(f"{places[folder]}/{path}", file.content, int(file.mode, base=8))
         for file in definition.files
@@ -89,14 +100,56 @@ def compose(definition: Definition, target: Target) -> Launch:
     )
     return Launch(
         argv=argv,
-        env=env,
+        env={name: _filled(value, places) if name in definition.env else value for name, value in env.items()},
         cwd=places.get(definition.cwd, definition.cwd),
         stdin=stdin,
         files=files,
         redact=tuple(sorted({value for value in target.secrets.values() if value})),
         stop_signal=definition.stop.signal,
         grace_s=definition.stop.grace_s,
+        verify=tuple(_filled(word, places) for word in _verify(definition, target)),
     )
+
+
+def shell(command: str) -> tuple[str, ...]:
+    """The arguments that have a shell carry out a command."""
+    return ("/bin/sh", "-c", command)
+
+
+def _verify(definition: Definition, target: Target) -> tuple[str, ...]:
+    """The task's command, else the type's."""
+    command = target.verify or definition.verify
+    if isinstance(command, str):
+        return shell(command) if command.strip() else ()
+    return command
+
+
+def _words(definition: Definition, resumed: bool) -> tuple[str, ...]:
+    """The arguments before they are filled, with those that go on with a session where one is given."""
+    argv = _inserted(definition.argv, definition.args, _prompt_at(definition.argv))
+    rule = definition.resume
+    if not resumed or rule is None:
+        return argv
+    if rule.argv:
+        return rule.argv
+    named = {"prompt": _prompt_at(argv), "start": 1, "end": len(argv)}
+    return _inserted(argv, rule.args, named[rule.before] if rule.before in named else argv.index(rule.before))
+
+
+def _prompt_at(argv: tuple[str, ...]) -> int:
+    return next((at for at, word in enumerate(argv) if word in ("{prompt}", "{prompt_file}")), len(argv))
+
+
+def _inserted(argv: tuple[str, ...], words: tuple[str, ...], at: int) -> tuple[str, ...]:
+    return (*argv[:at], *words, *argv[at:])
+
+
+def _filled(word: str, places: Mapping[str, str]) -> str:
+    """A placeholder, or a path below one, filled; anything else as it is."""
+    if word in places:
+        return places[word]
+    match = _BELOW.fullmatch(word)
+    return f"{places[match[1]]}{match[2]}" if match else word
 
 
 def prompt_bytes(prompt: str) -> bytes:

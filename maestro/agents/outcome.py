@@ -9,11 +9,13 @@ from __future__ import annotations
 import errno
 import re
 import signal as signals
+from collections.abc import Callable
 
 import msgspec
 
 from maestro.agents.printable import plain, shown
 from maestro.agents.schema import Definition
+from maestro.agents.transcript import Told
 
 RESULT_BYTES_MAX = 64 * 1024
 _LINE_LENGTH_MAX = 4096
@@ -24,8 +26,10 @@ _CUT = "[… the beginning is in agent.log]\n"
 class End(msgspec.Struct, frozen=True, kw_only=True):
     """What the warden saw. exit_code: None where a signal ended it or nothing ran.
 
-    stopped: the reason of a stop that was asked for; lost: why nobody saw the end (worker or node gone).
-    stdout: the last bytes of it; output_bytes: of all output; log: the last bytes of agent.log, where stderr is too.
+    stopped: the reason of a stop that was asked for; lost: why nobody saw the end (worker or node gone). wrong_mode:
+    why it was not started at all; oom: which limit of memory ended it; stalled: it was silent for too long; budget:
+    what it used up. stdout: the last bytes of it; told: its transcript, where stdout is read as events; stderr: both
+    ends of it, None where it was not kept apart; log: the last bytes of agent.log; output_bytes: of all output.
     """
 
     exit_code: int | None = None
@@ -36,6 +40,12 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
     errno: int | None = None
     lost: str | None = None
     timeout_s: float | None = None
+    wrong_mode: str | None = None
+    oom: str | None = None
+    stalled: bool = False
+    budget: str | None = None
+    told: Told | None = None
+    stderr: bytes | None = None
     stdout: bytes = b""
     log: bytes = b""
     output_bytes: int = 0
@@ -59,7 +69,12 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 def judge(definition: Definition, end: End) -> Verdict:
     """The verdict on an end. Pure; the same end is always judged the same."""
-    return _by_maestro(end) or _by_exit(definition, end) or _by_output(definition, end) or _good(end)
+    rules = (_by_maestro, _by_refusal, _by_exit, _by_events, _by_patterns, _by_silence)
+    for rule in rules:
+        verdict = rule(definition, end)
+        if verdict is not None:
+            return verdict
+    return _verdict(definition, end, "ok", f"exit {end.exit_code}")
 
 
 def final_text(stdout: bytes) -> str:
@@ -69,66 +84,117 @@ def final_text(stdout: bytes) -> str:
     return _CUT + text.lstrip("\ufffd") if cut and text else text
 
 
-def _by_maestro(end: End) -> Verdict | None:
+def _by_maestro(definition: Definition, end: End) -> Verdict | None:
     """What Maestro did to the run, or failed to do."""
     outcome, evidence = "", ""
     if end.lost is not None:
         outcome, evidence = "lost", f"lost: {shown(end.lost)}"
+    elif end.wrong_mode is not None:
+        outcome, evidence = "wrong_mode", f"not started: {shown(end.wrong_mode, 400)}"
     elif end.spawn_error is not None:
         outcome, evidence = "spawn_error", f"the process did not start: {shown(end.spawn_error, 400)}"
+    elif end.oom is not None:
+        outcome, evidence = "oom", f"out of memory: {shown(end.oom)}; {_exit_text(end)}"
+    elif end.budget is not None:
+        outcome, evidence = "budget", f"{shown(end.budget, 200)}; {_exit_text(end)}"
     elif end.timed_out:
         limit = "" if end.timeout_s is None else f" of {end.timeout_s:g} s"
         outcome, evidence = "timeout", f"the timeout{limit} passed; {_exit_text(end)}"
+    elif end.stalled:
+        silent_s = definition.limits.silent_s
+        for_so_long = "" if silent_s is None else f" for {silent_s:g} s"
+        outcome, evidence = "stalled", f"nothing was printed{for_so_long} (limits.silent_s); {_exit_text(end)}"
     elif end.stopped is not None:
         outcome, evidence = "cancelled", f"stopped: {shown(end.stopped, 400)}; {_exit_text(end)}"
     if not outcome:
         return None
-    return Verdict(
-        outcome=outcome,
-        exit_code=end.exit_code,
-        signal=end.signal,
-        source="maestro",
-        evidence=evidence,
-        result=final_text(end.stdout),
-        transient=outcome == "spawn_error" and end.errno in _TRANSIENT,
-    )
+    verdict = _verdict(definition, end, outcome, evidence)
+    transient = outcome == "spawn_error" and end.errno in _TRANSIENT
+    return msgspec.structs.replace(verdict, source="maestro", transient=transient)
+
+
+def _by_refusal(definition: Definition, end: End) -> Verdict | None:
+    """The agent denied the work, whatever it made of that in its exit code."""
+    rule = definition.success.refused_text
+    if end.told is not None and end.told.refusal:
+        return _verdict(definition, end, "refused", f"refused_event: {end.told.refusal}")
+    if rule and (line := _match(rule, _result(definition, end).split("\n"))) is not None:
+        return _verdict(definition, end, "refused", f"refused_text {shown(rule)} matched: {shown(line, 200)}")
+    return None
 
 
 def _by_exit(definition: Definition, end: End) -> Verdict | None:
     if end.exit_code is not None and end.exit_code in definition.success.exit:
         return None
-    last = _last_line(end.log or end.stdout)
-    evidence = _exit_text(end) + (f"; last line: {shown(last, 200)}" if last else "")
-    return _of_agent(end, "exit", evidence)
+    evidence = _exit_text(end)
+    if end.told is not None and end.told.failure:
+        return _verdict(definition, end, "exit", f"{evidence}; fail_event: {end.told.failure}")
+    last = _last_line(end.stderr or b"") or _last_line(end.log or end.stdout)
+    return _verdict(definition, end, "exit", evidence + (f"; last line: {shown(last, 200)}" if last else ""))
 
 
-def _by_output(definition: Definition, end: End) -> Verdict | None:
-    """A good exit code whose output says otherwise."""
-    rules = definition.success
-    stdout = _lines(end.stdout)
-    if rules.fail_stdout and (line := _match(rules.fail_stdout, stdout)) is not None:
-        return _of_agent(end, "agent_error", f"fail_stdout {shown(rules.fail_stdout)} matched: {shown(line, 200)}")
-    if rules.fail_stderr:
-        said = set(stdout)
-        others = [line for line in _lines(end.log) if line not in said and not line.startswith("TRACE: ")]
-        if (line := _match(rules.fail_stderr, others)) is not None:
-            return _of_agent(end, "agent_error", f"fail_stderr {shown(rules.fail_stderr)} matched: {shown(line, 200)}")
-    if rules.output_required and not final_text(end.stdout):
-        return _of_agent(end, "no_output", f"output_required: exit {end.exit_code} without a word on stdout")
+def _by_events(definition: Definition, end: End) -> Verdict | None:
+    """A good exit code, but the events say otherwise, or do not say enough."""
+    if definition.output.format == "text":
+        return None
+    told = end.told or Told()
+    if told.failure:
+        return _verdict(definition, end, "agent_error", f"exit {end.exit_code}, but fail_event: {told.failure}")
+    if not told.events:
+        evidence = f"exit {end.exit_code} without an event on stdout"
+        last = _last_line(end.log or end.stdout)
+        return _verdict(definition, end, "no_output", evidence + (f"; last line: {shown(last, 200)}" if last else ""))
+    if definition.success.final_event is not None and not told.final:
+        evidence = f"exit {end.exit_code}, but final_event is missing among {told.events} events"
+        return _verdict(definition, end, "agent_error", evidence)
     return None
 
 
-def _good(end: End) -> Verdict:
-    return _of_agent(end, "ok", f"exit {end.exit_code}")
+def _by_patterns(definition: Definition, end: End) -> Verdict | None:
+    """A good exit code whose output says otherwise."""
+    rules = definition.success
+    stdout = _lines(end.stdout)
+    said = _result(definition, end).split("\n")
+    looked_at: tuple[tuple[str, str, str, Callable[[End, list[str]], list[str]]], ...] = (
+        ("wrong_mode_stderr", "wrong_mode", rules.wrong_mode_stderr, _stderr),
+        ("fail_stdout", "agent_error", rules.fail_stdout, lambda _, stdout: stdout + said),
+        ("fail_stderr", "agent_error", rules.fail_stderr, _stderr),
+        ("fail_text", "agent_error", rules.fail_text, lambda _, __: said),
+    )
+    for name, outcome, pattern, lines in looked_at:
+        if pattern and (line := _match(pattern, lines(end, stdout))) is not None:
+            return _verdict(definition, end, outcome, f"{name} {shown(pattern)} matched: {shown(line, 200)}")
+    return None
 
 
-def _of_agent(end: End, outcome: str, evidence: str) -> Verdict:
+def _by_silence(definition: Definition, end: End) -> Verdict | None:
+    if definition.success.output_required and not _result(definition, end):
+        return _verdict(definition, end, "no_output", f"output_required: exit {end.exit_code} without a final text")
+    return None
+
+
+def _stderr(end: End, stdout: list[str]) -> list[str]:
+    """The lines of stderr; where it was not kept apart, those of the log that stdout does not have."""
+    if end.stderr is not None:
+        return _lines(end.stderr)
+    said = set(stdout)
+    return [line for line in _lines(end.log) if line not in said and not line.startswith("TRACE: ")]
+
+
+def _result(definition: Definition, end: End) -> str:
+    """The final text: what the events tell of it, where there is a rule for that, else the end of stdout."""
+    if definition.output.text is None:
+        return final_text(end.stdout)
+    return "" if end.told is None else final_text(end.told.text.encode("utf-8", "replace"))
+
+
+def _verdict(definition: Definition, end: End, outcome: str, evidence: str) -> Verdict:
     return Verdict(
         outcome=outcome,
         exit_code=end.exit_code,
         signal=end.signal,
         evidence=evidence,
-        result=final_text(end.stdout),
+        result=_result(definition, end),
     )
 
 

@@ -17,7 +17,7 @@ from maestro.agents.checks import ID
 from maestro.agents.fitting import suggestion
 from maestro.agents.machine import check_resources
 from maestro.agents.printable import shown
-from maestro.agents.schema import Definition
+from maestro.agents.schema import Definition, ModeList
 from maestro.model.errors import Invalid, Refused
 
 
@@ -49,8 +49,43 @@ def resolve(definition: Definition, site: Site) -> Definition:
     definition = msgspec.structs.replace(
         definition, executable=executable, found_version=version, path=site.env.get("PATH", ""), older={}
     )
-    _check_mode(definition, site)
-    return definition
+    known = _known_modes(definition, site.env)
+    if not _has_mode(definition, known):
+        raise Invalid(
+            f"{shown(executable)} has no mode {shown(definition.mode)}",
+            where=definition.source,
+            mend=suggestion(definition.mode, {*known, *definition.modes.map}),
+        )
+    return msgspec.structs.replace(definition, known_modes=known, stamp=stamp(executable))
+
+
+def wrong_mode(definition: Definition, env: Mapping[str, str]) -> str:
+    """Why a run of a resolved definition must not start: its program has not the mode (any more). "" where it has.
+
+    A program that was replaced since it was registered is asked again; blocks meanwhile, once for each new one.
+    """
+    known, now = definition.known_modes, stamp(definition.executable)
+    if now != definition.stamp and now and definition.modes.listing is not None and "{mode}" in definition.argv:
+        key = (definition.executable, now, definition.modes.listing)
+        if key not in _asked:
+            _asked[key] = _known_modes(definition, {**env, "PATH": definition.path or env.get("PATH", os.defpath)})
+        known = _asked[key]
+    if _has_mode(definition, known):
+        return ""
+    return f"{definition.executable} has no mode {definition.program_mode}, it has {', '.join(known)}"
+
+
+_asked: dict[tuple[str, str, ModeList], tuple[str, ...]] = {}
+"""The modes of programs that were replaced after their registration, by path and stamp: asked once a daemon."""
+
+
+def stamp(executable: str) -> str:
+    """Tells whether the file of a program is still the same one; "" where there is none."""
+    try:
+        found = os.stat(executable)  # noqa: PTH116 - follows links, as an execution does
+    except OSError:
+        return ""
+    return f"{found.st_ino}:{found.st_size}:{found.st_mtime_ns}"
 
 
 def check_supported(definition: Definition) -> None:
@@ -59,12 +94,6 @@ def check_supported(definition: Definition) -> None:
     unsupported = {
         f"isolate_with: {form.isolate_with}": form.isolate_with != "none",
         "home: agent": form.home == "agent",
-        f"output.format: {form.output.format}": form.output.format != "text",
-        "output.session, text and usage": bool(form.output.session or form.output.text or form.output.usage),
-        "success.final_event and fail_event": bool(form.success.final_event or form.success.fail_event),
-        "resume": form.resume is not None,
-        "limits.silent_s": form.limits.silent_s is not None,
-        "files below {home} with home: user": any(file.path.startswith("{home}/") for file in form.files),
     }
     for key, asked in unsupported.items():
         if asked:
@@ -87,6 +116,17 @@ def check_paths(definition: Definition) -> None:
 
 def notices(definition: Definition) -> list[str]:
     """What a user should know about a definition that is valid all the same. One line each, for stderr."""
+    return [*_unenforced(definition), *_below_home(definition)]
+
+
+def _below_home(definition: Definition) -> list[str]:
+    names = ", ".join(shown(file.path) for file in definition.files if file.path.startswith("{home}/"))
+    if not names or definition.home == "agent":
+        return []
+    return [f"type {definition.slug}: {names} is written into your own home before each run (home: user)"]
+
+
+def _unenforced(definition: Definition) -> list[str]:
     limits = [name for name in ("memory", "cpu", "pids", "disk") if getattr(definition.resource_limits, name)]
     if not limits:
         return []
@@ -104,19 +144,19 @@ def _program(definition: Definition, site: Site) -> str:
     raise Refused(f"no program for type {definition.slug}: looked at {places}", where=definition.source, mend=mend)
 
 
-def _check_mode(definition: Definition, site: Site) -> None:
-    """The program has the mode: by its own list, else by the adapter's; where neither is known any name will do."""
+def _known_modes(definition: Definition, env: Mapping[str, str]) -> tuple[str, ...]:
+    """The modes of the program: by its own list, else by the adapter's; () where neither is known or none is used."""
     if "{mode}" not in definition.argv:
-        return
-    mode = definition.program_mode
+        return ()
     known: tuple[str, ...] = ()
     if definition.modes.listing is not None:
-        known = probe.modes(definition, definition.modes.listing, definition.executable, site.env)
-    known = known or definition.modes.static
-    if mode not in known if known else not ID.fullmatch(mode):
-        names = sorted({*known, *definition.modes.map})
-        raise Invalid(
-            f"{shown(definition.executable)} has no mode {shown(definition.mode)}",
-            where=definition.source,
-            mend=suggestion(definition.mode, names),
-        )
+        known = probe.modes(definition, definition.modes.listing, definition.executable, env)
+    return known or definition.modes.static
+
+
+def _has_mode(definition: Definition, known: tuple[str, ...]) -> bool:
+    """Where no modes are known any name will do."""
+    if "{mode}" not in definition.argv:
+        return True
+    mode = definition.program_mode
+    return mode in known if known else ID.fullmatch(mode) is not None

@@ -1,18 +1,28 @@
 """The keys of a definition and of an adapter, as structs: SPEC.md 4 and ADAPTERS.md in types.
 
-The schema is wider than what this build can carry out: `registration` refuses what it cannot do, so that nothing
-ever runs less isolated, or judged more kindly, than its file asks.
+`json_schema` gives the same to editors. What this build cannot carry out, `registration` refuses, so that nothing ever
+runs less isolated, or judged more kindly, than its file asks.
+
+In the events of an NDJSON output a *path* is `a.b`, `a.0.b` for the first of a list, `a.*.b` for all of it. A *match*
+is a mapping of paths to what must stand there: a text (numbers and true/false as written), one of a list of them, `*`
+for anything, or a regular expression behind `~`. All of its entries must hold.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Iterator
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
 from maestro.model.errors import Invalid
 
 PROMPT_BYTES_MAX = 100 * 1024  # Linux takes 128 KiB an argument, its NUL included
+
+
+Match: TypeAlias = dict[str, str | tuple[str, ...]]
+Matches: TypeAlias = Match | tuple[Match, ...]
+"""One match, or several of which any may hold."""
 
 
 class Schema(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,38 +75,82 @@ class AgentFile(Schema, frozen=True, kw_only=True):
     mode: str = "0600"
 
 
-class EventPath(Schema, frozen=True, kw_only=True):
-    """Where in the events of an NDJSON output something is: events that match, and the path inside them."""
+class TextRule(Schema, frozen=True, kw_only=True):
+    """Where the final text is: at `path` in the events that match.
 
-    match: dict[str, str]
+    take: the `last` of them, or `all`, joined by `join` (deltas of a stream: ""). after: an event that matches this
+    begins it anew, so that only what follows the last one counts.
+    """
+
+    match: Match = {}
     path: str
+    take: Literal["last", "all"] = "last"
+    join: str = ""
+    after: Match | None = None
+
+
+class UsageRule(Schema, frozen=True, kw_only=True):
+    """Where tokens and cost are: at `path` in the events that match, "" for the event itself.
+
+    Numbers are found there by the names that agents give them (input, input_tokens, prompt_tokens, output, …; cost,
+    total_cost_usd, … also beside them); `input`, `output`, `cached` and `cost` are paths for those that are called
+    otherwise. counts: whether `each` event tells of its own part, or of the `total` so far.
+    """
+
+    match: Match = {}
+    path: str = ""
+    input: str = ""
+    output: str = ""
+    cached: str = ""
+    cost: str = ""
+    counts: Literal["each", "total"] = "each"
 
 
 class Output(Schema, frozen=True, kw_only=True):
-    """What stdout is. session, text, usage: for `ndjson` only."""
+    """What stdout is: plain text, an event a line (`ndjson`), or one document (`json`).
 
-    format: Literal["text", "ndjson"] = "text"
+    session: paths to the id of the agent's session, the first that is there counts; with `text` regular expressions,
+    group 1 of a line. text: where the final text is, the first rule that finds some counts; usage: tokens and cost;
+    both not for `text`.
+    """
+
+    format: Literal["text", "ndjson", "json"] = "text"
     session: tuple[str, ...] = ()
-    text: EventPath | None = None
-    usage: EventPath | None = None
+    text: TextRule | tuple[TextRule, ...] | None = None
+    usage: UsageRule | None = None
 
 
 class Success(Schema, frozen=True, kw_only=True):
-    """What a good end is. exit: the codes; fail_stdout, fail_stderr: a line that matches means `agent_error`."""
+    """What a good end is.
+
+    exit: the codes. final_event: must have come; fail_event: must not; refused_event: the agent denied the work. The
+    patterns are looked for in each line: of stdout and of the final text, of stderr, of the final text; one that
+    matches means `agent_error`, and `wrong_mode` or `refused` for those called so. output_required: it must say
+    something.
+    """
 
     exit: tuple[int, ...] = (0,)
-    final_event: dict[str, str] | None = None
-    fail_event: dict[str, str] | None = None
+    final_event: Matches | None = None
+    fail_event: Matches | None = None
+    refused_event: Matches | None = None
     fail_stdout: str = ""
     fail_stderr: str = ""
+    fail_text: str = ""
+    wrong_mode_stderr: str = ""
+    refused_text: str = ""
     output_required: bool = False
 
 
 class Resume(Schema, frozen=True, kw_only=True):
-    """How to go on with the agent's own session: arguments put before the prompt, or at the end."""
+    """How to go on with the agent's own session: `args` put before the prompt, behind the program, or at the end.
 
-    args: tuple[str, ...]
-    before: Literal["prompt", "end"] = "prompt"
+    before: `prompt`, `start`, `end`, or an argument of `argv` to put them before. argv: instead of all that, a whole
+    command line.
+    """
+
+    args: tuple[str, ...] = ()
+    before: str = "prompt"
+    argv: tuple[str, ...] = ()
 
 
 class Stop(Schema, frozen=True, kw_only=True):
@@ -107,10 +161,21 @@ class Stop(Schema, frozen=True, kw_only=True):
 
 
 class RunLimits(Schema, frozen=True, kw_only=True):
-    """timeout_s: seconds of a run, None for MAESTRO_AGENT_TIMEOUT; silent_s: seconds without output, None for ever."""
+    """timeout_s: seconds of a run, None for MAESTRO_AGENT_TIMEOUT; silent_s: seconds without output, None for ever.
+
+    verify_s: seconds that the command of `verify` may take.
+    """
 
     timeout_s: float | None = None
     silent_s: float | None = None
+    verify_s: float = 600.0
+
+
+class Budget(Schema, frozen=True, kw_only=True):
+    """What one run may use; more ends it. tokens: input and output together; cost: as the agent reckons it."""
+
+    tokens: int | None = None
+    cost: float | None = None
 
 
 class Resources(Schema, frozen=True, kw_only=True):
@@ -134,13 +199,16 @@ class ResourceText(Schema, frozen=True, kw_only=True):
 class AdapterKeys(Schema, frozen=True, kw_only=True):
     """The keys of ADAPTERS.md, which an adapter sets and a definition may override.
 
-    bin: a path, a name on PATH, `${VARIABLE}`, or a list of them of which the first that is there is taken.
+    bin: a path, a name on PATH, `${VARIABLE}`, or a list of them of which the first that is there is taken. args: more
+    arguments, put before the prompt of `argv`: a model, say. verify: a command that must exit 0 in the workspace after
+    a good end: a text for the shell, or a list of arguments.
     """
 
     bin: str | tuple[str, ...] = ""
     version: VersionProbe | None = None
     modes: Modes = Modes()
     argv: tuple[str, ...] = ()
+    args: tuple[str, ...] = ()
     prompt: Prompt = Prompt()
     cwd: str = "{workspace}"
     env: dict[str, str] = {}
@@ -154,6 +222,8 @@ class AdapterKeys(Schema, frozen=True, kw_only=True):
     resume: Resume | None = None
     stop: Stop = Stop()
     limits: RunLimits = RunLimits()
+    budget: Budget = Budget()
+    verify: str | tuple[str, ...] = ""
 
 
 class AdapterDocument(AdapterKeys, frozen=True, kw_only=True):
@@ -164,11 +234,16 @@ class AdapterDocument(AdapterKeys, frozen=True, kw_only=True):
 
 
 class TypeDocument(AdapterKeys, frozen=True, kw_only=True):
-    """A file of `agents.d`. A file of only `slug` and `mode` is complete."""
+    """A file of `agents.d`. A file of only `slug` and `mode` is complete.
 
-    slug: str
+    name: the same as slug. adapter: a built-in one, another file of agents.d, or `none`; where there is none, `kilo`,
+    unless the file gives both `bin` and `argv`.
+    """
+
+    slug: str = ""
+    name: str = ""
     mode: str = ""
-    adapter: str = "kilo"
+    adapter: str = ""
     workspace_template: str = ""
     resource_limits: ResourceText = ResourceText()
     resources: ResourceText = ResourceText()
@@ -184,7 +259,9 @@ class Definition(AdapterKeys, frozen=True, kw_only=True):
 
     source: the file, or `built-in`. older: the keys to replace if the program is an older one, {} once resolved.
     executable: absolute path, "" until resolved; found_version: "" where it is not told; path: the PATH of the
-    caller, which the program's own interpreter may need. Paths are absolute. Holds no secret, only their names.
+    caller, which the program's own interpreter may need; known_modes: what it listed, () where that is not known;
+    stamp: of its file then, so that a program that was replaced is asked again. Paths are absolute. Holds no secret,
+    only their names.
     """
 
     slug: str
@@ -202,6 +279,8 @@ class Definition(AdapterKeys, frozen=True, kw_only=True):
     executable: str = ""
     found_version: str = ""
     path: str = ""
+    known_modes: tuple[str, ...] = ()
+    stamp: str = ""
 
     @property
     def program_mode(self) -> str:
@@ -224,3 +303,24 @@ class Definition(AdapterKeys, frozen=True, kw_only=True):
     def older_form(self) -> Definition:
         """The definition as it is for a program older than `version.min`."""
         return Definition.from_dict({**self.to_dict(), **self.older, "older": {}})
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a file of `agents.d`, for editors that complete and check YAML by it."""
+    schema = msgspec.json.schema(TypeDocument)
+    scalars = {"type": ["string", "number", "boolean"]}
+    for part in schema["$defs"].values():
+        part.pop("title", None)
+        part["additionalProperties"] = False
+        for option in _options(part["properties"]):
+            if option.get("additionalProperties") == {"type": "string"}:
+                option["additionalProperties"] = scalars  # taken as they are written
+    schema["$defs"]["TypeDocument"]["anyOf"] = [{"required": ["slug"]}, {"required": ["name"]}]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Maestro agent type", **schema}
+
+
+def _options(properties: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Each form that a key may have."""
+    for kind in properties.values():
+        yield kind
+        yield from kind.get("anyOf", ())

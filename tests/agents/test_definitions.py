@@ -11,7 +11,7 @@ import pytest
 
 from maestro.agents import adapters, definitions
 from maestro.agents.definitions import Definition, load, parse, types
-from maestro.agents.schema import Resources
+from maestro.agents.schema import Resources, TypeDocument, json_schema
 from maestro.model.errors import Invalid, NotFound
 
 
@@ -66,7 +66,7 @@ limits: {timeout_s: 60}
     assert found.capabilities == ("review", "python")
     assert found.program_mode == "plan"
     assert found.success.exit == (0, 3)
-    assert found.success.fail_stderr == "Falling back to default agent", "the adapter's other rules stay"
+    assert found.success.wrong_mode_stderr == "Falling back to default agent", "the adapter's other rules stay"
     assert found.older_form().program_mode == "architect"
     assert found.older_form().success.exit == (0, 3)
 
@@ -157,6 +157,24 @@ def test_a_definition_survives_the_log_and_ignores_keys_of_later_builds() -> Non
         ("slug: x\nfiles: [{path: '{tmp}/x'}]\n", "files[0]: key 'content' is missing"),
         ("slug: x\ncwd: relative\n", "cwd: is relative"),
         ("slug: x\nworkspace_template: ~nobody-of-that-name/x\n", "which is nobody's home"),
+        ("slug: x\nargs: ['a{prompt}b']\n", "args[0]: {prompt} is only a part"),
+        ("slug: x\noutput: {text: {match: {type: a}}}\n", "output.text: key 'path' is missing"),
+        ("slug: x\noutput: {text: {path: 'a b'}}\n", "output.text.path: a b is no path"),
+        ("slug: x\noutput: {text: [{path: a}, {path: a..b}]}\n", "output.text[1].path: a..b is no path"),
+        ("slug: x\noutput: {usage: {match: {type: '~('}}}\n", "output.usage.match.type: is no regular expression"),
+        ("slug: x\noutput: {session: [a, 'b[']}\n", "output.session[1]: b[ is no path"),
+        ("slug: x\nadapter: shell\noutput: {session: ['id .*']}\n", "output.session[0]: has no group"),
+        ("slug: x\noutput: {format: xml}\n", "not one of json, ndjson, text"),
+        ("slug: x\nadapter: shell\noutput: {usage: {path: a}}\n", "output.usage: needs events, but the output is text"),
+        ("slug: x\nadapter: shell\nsuccess: {fail_event: {a: b}}\n", "success.fail_event: needs events"),
+        ("slug: x\nsuccess: {fail_event: {}}\n", "success.fail_event: matches every event"),
+        ("slug: x\nsuccess: {final_event: [{a: b}, {a: '~['}]}\n", "success.final_event[1].a: is no regular"),
+        ("slug: x\nresume: {args: [--on]}\n", "resume: has no {session}"),
+        ("slug: x\nresume: {args: ['{session}'], before: -q}\n", "resume.before: -q is not in argv"),
+        ("slug: x\nadapter: shell\nresume: {args: ['{session}']}\n", "resume: needs a session, but none is ever known"),
+        ("slug: x\nbudget: {tokens: 0}\n", "budget.tokens: is 0"),
+        ("slug: x\nbudget: {tokens: 1.5}\n", "budget.tokens: is a number (1.5), not a whole number"),
+        ("slug: x\nverify: []\n", "verify: is empty"),
         ("just text\n", "x.yaml:1: is text (just text), not a mapping of keys"),
         ("- slug\n", "is a list, not a mapping of keys"),
     ],
@@ -172,6 +190,43 @@ def test_the_way_of_the_prompt_follows_from_overridden_arguments() -> None:
     assert via('["{bin}", "{mode}", "{prompt}", "{workspace}"]') == "arg"
     assert via('["{bin}", "{prompt_file}"]') == "file"
     assert via('["{bin}", "-"]') == "stdin"
+
+
+def test_a_program_of_its_own_takes_nothing_from_kilo() -> None:
+    found = parse("slug: x\nbin: goose\nargv: ['{bin}', run, '{prompt_file}']\n", "x.yaml")
+    assert (found.adapter, found.prompt.via, found.version, found.env, found.older) == ("none", "file", None, {}, {})
+    assert parse("name: x\nadapter: none\nbin: a\nargv: ['{bin}']\n", "x.yaml").slug == "x"
+
+
+def test_a_file_may_be_the_adapter_of_others_beside_it(tmp_path: Path) -> None:
+    write(tmp_path, "goose", "slug: goose\nbin: goose\nargv: ['{bin}', '{mode}']\nmode: fast\nworkspace_template: t\n")
+    write(tmp_path, "reviewer", "slug: reviewer\nadapter: goose\nmode: slow\n")
+    write(tmp_path, "third", "slug: third\nadapter: reviewer\n")
+    found = load("reviewer", [tmp_path])
+    assert (found.slug, found.adapter, found.bin, found.mode) == ("reviewer", "goose", "goose", "slow")
+    assert found.workspace_template == str(tmp_path / "t")
+    with pytest.raises(Invalid, match="reviewer has itself goose as its adapter; name that one"):
+        load("third", [tmp_path])
+
+
+def test_another_format_of_the_output_drops_the_rules_for_the_one_before() -> None:
+    found = parse("slug: x\nargv: ['{bin}', '{prompt}']\noutput: {format: text}\n", "x.yaml")
+    assert (found.output.session, found.success.final_event, found.resume) == ((), None, None)
+    assert found.success.wrong_mode_stderr
+
+
+def test_matches_are_replaced_whole_and_their_values_taken_as_written() -> None:
+    found = parse("slug: x\nsuccess: {fail_event: {ok: false, n: [1, two]}}\n", "x.yaml")
+    assert found.success.fail_event == {"ok": "false", "n": ("1", "two")}
+    assert found.success.final_event == {"type": "step_finish"}
+
+
+def test_the_json_schema_for_editors_knows_every_key_and_no_other() -> None:
+    schema = json_schema()
+    known = schema["$defs"]["TypeDocument"]
+    assert set(known["properties"]) == {field.encode_name for field in msgspec.structs.fields(TypeDocument)}
+    assert all(part["additionalProperties"] is False for part in schema["$defs"].values())
+    assert json.loads(json.dumps(schema))["title"] == "Maestro agent type"
 
 
 def test_the_later_folder_overrides_and_built_in_adapters_are_types(tmp_path: Path) -> None:
@@ -218,7 +273,7 @@ def test_types_are_listed_valid_or_not_with_the_reason(tmp_path: Path) -> None:
     (tmp_path / "huge.yaml").write_bytes(b"a" * (2 * 1024 * 1024))
     (tmp_path / "README").write_text("not a definition")
     found = {info.slug: info for info in types([tmp_path, tmp_path / "absent"])}
-    assert {slug for slug, info in found.items() if info.valid} == {"good", "kilo", "shell"}
+    assert {slug for slug, info in found.items() if info.valid} == {"good", *adapters.names()}
     assert found["good"].capabilities == ("review",)
     assert "bad.yaml:3" in found["bad"].reason
     assert "is another, but the file is called other.yaml" in found["other"].reason

@@ -65,8 +65,60 @@ def test_the_historical_form_is_mode_prompt_and_workspace() -> None:
 
 def test_todays_form_takes_the_prompt_on_stdin() -> None:
     launch = compose(resolved("mode: architect\n"), target("- [ ] x"))
-    assert launch.argv == ("/bin/agent", "run", "--auto", "--dir", "/work space/ws", "--agent", "plan")
+    options = ("--format", "json", "--dir", "/work space/ws", "--agent", "plan")
+    assert launch.argv == ("/bin/agent", "run", "--auto", *options)
     assert launch.stdin == "/runs/a/t1/prompt.txt"
+
+
+RESUMING = "adapter: shell\noutput: {session: ['id (.*)']}\nresume: "
+
+
+@pytest.mark.parametrize(
+    ("resume", "argv"),
+    [
+        ("{args: [--on, '{session}']}", ("/bin/agent", "-m", "x", "--on", "s1", "/runs/a/t1/prompt.txt", "-q")),
+        (
+            "{args: [--on, '{session}'], before: start}",
+            ("/bin/agent", "--on", "s1", "-m", "x", "/runs/a/t1/prompt.txt", "-q"),
+        ),
+        (
+            "{args: [--on, '{session}'], before: end}",
+            ("/bin/agent", "-m", "x", "/runs/a/t1/prompt.txt", "-q", "--on", "s1"),
+        ),
+        (
+            "{args: [--on, '{session}'], before: -q}",
+            ("/bin/agent", "-m", "x", "/runs/a/t1/prompt.txt", "--on", "s1", "-q"),
+        ),
+        ("{argv: ['{bin}', again, '{session}']}", ("/bin/agent", "again", "s1")),
+    ],
+)
+def test_a_session_is_gone_on_with_where_the_adapter_puts_it(resume: str, argv: tuple[str, ...]) -> None:
+    given = "argv: ['{bin}', '{prompt_file}', -q]\nargs: [-m, x]\n"
+    definition = resolved(f"{RESUMING}{resume}\n{given}")
+    assert compose(definition, target(session="s1")).argv == argv
+    assert compose(definition, target()).argv == ("/bin/agent", "-m", "x", "/runs/a/t1/prompt.txt", "-q")
+
+
+def test_kilo_and_codex_go_on_with_their_sessions_before_the_prompt() -> None:
+    launch = compose(resolved("mode: code\n"), target(session="ses_1"))
+    assert launch.argv[-4:] == ("--agent", "code", "--session", "ses_1")
+    launch = compose(resolved("adapter: codex\n"), target("more", session="0199-a"))
+    assert launch.argv[-5:] == ("-s", "workspace-write", "resume", "0199-a", "more")
+
+
+def test_paths_below_a_placeholder_are_filled_in_arguments_and_variables() -> None:
+    text = "adapter: shell\nargs: [--config, '{tmp}/c.json']\nenv: {A: '{home}/.x', B: '{workspace}', C: '{a}/b'}\n"
+    launch = compose(resolved(text), target())
+    assert launch.argv == ("/bin/agent", "--config", "/runs/a/t1/tmp/c.json", "/runs/a/t1/prompt.txt")
+    assert [launch.env[name] for name in ("A", "B", "C")] == ["/home/u/.x", "/work space/ws", "{a}/b"]
+
+
+def test_what_verifies_a_run_is_the_tasks_command_else_the_types() -> None:
+    assert compose(resolved(), target()).verify == ()
+    assert compose(resolved("adapter: shell\nverify: make test\n"), target()).verify == ("/bin/sh", "-c", "make test")
+    listed = "adapter: shell\nverify: [check, '{workspace}']\n"
+    assert compose(resolved(listed), target()).verify == ("check", "/work space/ws")
+    assert compose(resolved(listed), target(verify="true")).verify == ("/bin/sh", "-c", "true")
 
 
 def test_the_shell_gets_the_prompt_as_a_file() -> None:

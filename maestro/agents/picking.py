@@ -1,0 +1,108 @@
+"""Finding things in the events that an agent prints: values at a path, and whether an event matches.
+
+What an agent prints is not trusted: any shape is looked through, none raises, and no path finds more than
+`VALUES_MAX` values.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from maestro.agents.schema import Match, Matches
+
+VALUES_MAX = 1000
+PATH = re.compile(r"[^\s.\[\]*]+(?:\[(?:-?\d+|\*)\]|\.\*|\.[^\s.\[\]*]+)*|\*(?:\.\*|\.[^\s.\[\]*]+)*")
+_INDEX = re.compile(r"-?\d{1,6}")
+_BRACKETS = re.compile(r"\[(-?\d+|\*)\]")
+
+
+class Place:
+    """A path, ready to be looked up in many events. `a[0].b` is `a.0.b`, `a[*]` is `a.*`, and "" the event itself."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._parts = tuple(part for part in _BRACKETS.sub(r".\1", path.removeprefix("$")).split(".") if part)
+        self._is_key = self._parts == (path,) and path != "*"
+
+    def values(self, data: Any) -> list[Any]:
+        """All that stands there, in order; a key with dots in it is found by its whole name too."""
+        if isinstance(data, dict):
+            if self.path in data:
+                return [data[self.path]]
+            if self._is_key:
+                return []
+        found = [data]
+        for part in self._parts:
+            found = [below for value in found for below in _below(value, part)][:VALUES_MAX]
+        return found
+
+    def text(self, data: Any) -> str:
+        """The texts that stand there, one after the other; what is no text counts as none."""
+        return "".join(value for value in self.values(data) if isinstance(value, str))
+
+
+def _below(value: Any, part: str) -> list[Any]:
+    if isinstance(value, dict):
+        return list(value.values()) if part == "*" else [value[part]] if part in value else []
+    if isinstance(value, list):
+        if part == "*":
+            return value
+        if _INDEX.fullmatch(part) and -len(value) <= int(part) < len(value):
+            return [value[int(part)]]
+    return []
+
+
+class Matcher:
+    """Whether an event is one of those that a match (or any of several) describes."""
+
+    def __init__(self, matches: Matches | None) -> None:
+        several = (matches,) if isinstance(matches, dict) else matches or ()
+        self._any = tuple(tuple((Place(path), Wanted(wanted)) for path, wanted in match.items()) for match in several)
+
+    def __call__(self, event: Any) -> bool:
+        for match in self._any:
+            for place, wanted in match:
+                if not wanted.among(place.values(event)):
+                    break
+            else:
+                return True
+        return False
+
+
+class Wanted:
+    """What a match wants at a path."""
+
+    def __init__(self, wanted: str | tuple[str, ...]) -> None:
+        several = (wanted,) if isinstance(wanted, str) else wanted
+        self._anything = "*" in several
+        self._texts = frozenset(text for text in several if not text.startswith("~"))
+        self._patterns = tuple(re.compile(text[1:]) for text in several if text.startswith("~"))
+
+    def among(self, values: list[Any]) -> bool:
+        """Whether one of the values is wanted."""
+        for value in values:
+            text = scalar(value)
+            if self._anything or (text is not None and (text in self._texts or self._found_in(text))):
+                return True
+        return False
+
+    def _found_in(self, text: str) -> bool:
+        return any(pattern.search(text) for pattern in self._patterns)
+
+
+def scalar(value: Any) -> str | None:
+    """A text as it is, a number, true, false or null as JSON has it; None for lists and mappings."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (dict, list)):
+        return None
+    return msgspec.json.encode(value).decode()
+
+
+def patterns(match: Match) -> list[tuple[str, str]]:
+    """The regular expressions of a match, with their paths."""
+    several = [(path, (wanted,) if isinstance(wanted, str) else wanted) for path, wanted in match.items()]
+    return [(path, text[1:]) for path, texts in several for text in texts if text.startswith("~")]

@@ -1,0 +1,172 @@
+"""Transcripts: sessions, texts, usage and ends, out of whatever an agent prints and in whatever pieces it comes."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from maestro.agents.definitions import Definition, parse
+from maestro.agents.picking import Matcher, Place
+from maestro.agents.transcript import LINE_BYTES_MAX, Told, Transcript
+from maestro.agents.usage import Usage
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4),
+)
+
+
+def reader(output: str, success: str = "{}") -> Definition:
+    text = f"slug: x\nbin: b\nargv: ['{{bin}}']\noutput: {output}\nsuccess: {success}\n"
+    return parse(text, "x.yaml")
+
+
+def read(definition: Definition, *pieces: bytes | dict[str, Any]) -> Told:
+    transcript = Transcript(definition)
+    for piece in pieces:
+        transcript.feed(piece if isinstance(piece, bytes) else json.dumps(piece).encode() + b"\n")
+    transcript.end()
+    return transcript.told
+
+
+KILO = reader(
+    "{format: ndjson, session: [sessionID], text: {match: {type: text}, path: part.text},"
+    " usage: {match: {type: step_finish}, path: part.tokens}}",
+    "{final_event: {type: step_finish}, fail_event: {type: error}}",
+)
+SAID = (
+    b'warming up\n{"type":"step_start","sessionID":"ses_1"}\n{"type":"text","part":{"text":"one"}}\n[]\n42\n'
+    b'{"type":"step_finish","part":{"cost":0.25,"tokens":{"input":3,"output":4,"cache":{"read":5}}}}\n'
+    b'\xff\xfe\n\x1b[2K{"no\n{"type":"text","part":{"text":"caf\xc3\xa9 \xff"}}\n{"type":"error","error":{"name":"E"}}'
+)
+
+
+def test_a_transcript_tells_session_text_usage_and_end() -> None:
+    told = read(KILO, SAID)
+    assert (told.session, told.text, told.final, told.events) == ("ses_1", "café \ufffd", True, 5)
+    assert told.usage == Usage(3, 4, 5, 0.25)
+    assert told.failure == 'line 10: {"type": "error", "error": {"name": "E"}}'
+
+
+@given(st.lists(st.integers(0, len(SAID))))
+def test_it_does_not_matter_where_the_pieces_end(cuts: list[int]) -> None:
+    edges = sorted({0, len(SAID), *cuts})
+    assert read(KILO, *(SAID[a:b] for a, b in zip(edges, edges[1:], strict=False))) == read(KILO, SAID)
+
+
+@given(st.lists(st.binary(max_size=30) | JSON.map(lambda value: json.dumps(value).encode()), max_size=10))
+def test_nothing_that_an_agent_prints_raises(lines: list[bytes]) -> None:
+    for definition in (KILO, reader("{format: json, text: {path: '*.a'}, usage: {path: '*'}}")):
+        told = read(definition, *(line + b"\n" for line in lines))
+        assert told.usage.input_tokens >= 0
+
+
+@pytest.mark.parametrize("line", [b"[" * 100_000, b'{"a":' * 100_000, b'{"n":1e999}', b'{"n":' + b"9" * 10_000 + b"}"])
+def test_hostile_lines_are_passed_over(line: bytes) -> None:
+    assert read(KILO, line + b"\n", {"type": "text", "part": {"text": "still there"}}).text == "still there"
+
+
+def test_a_line_without_an_end_costs_no_more_memory_than_one_may_have() -> None:
+    transcript = Transcript(KILO)
+    tracemalloc.start()
+    for _ in range(200):
+        transcript.feed(b"x" * 65_536)
+    transcript.feed(b'\n{"type":"text","part":{"text":"after"}}\n')
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert transcript.told.text == "after"
+    assert peak < 4 * LINE_BYTES_MAX
+
+
+def test_after_a_gap_the_first_line_counts_only_from_its_beginning() -> None:
+    transcript = Transcript(KILO)
+    transcript.feed(b'{"type":"text","part":{"text":"lost"')
+    transcript.gap()
+    transcript.feed(b'{"type":"text"}}\n{"type":"step_finish","part":{"tokens":{}}}\n')
+    transcript.end()
+    assert (transcript.told.text, transcript.told.final) == ("", True)
+
+
+@pytest.mark.parametrize(
+    ("rule", "text"),
+    [
+        ("{path: t}", "d"),
+        ("{path: t, take: all}", "abcd"),
+        ("{path: t, take: all, join: '|'}", "a|b|c|d"),
+        ("{path: t, take: all, after: {tool: '*'}}", "cd"),
+        ("{match: {k: [x, z]}, path: t, take: all}", "ad"),
+        ("{match: {k: '~^[xy]$'}, path: t, take: all}", "ab"),
+        ("[{path: nothing}, {match: {k: y}, path: t}]", "b"),
+        ("{path: 'more[*].t'}", "xy"),
+        ("{path: more.-1.t}", "y"),
+        ("{path: $.t}", "d"),
+    ],
+)
+def test_the_final_text_is_where_the_rule_says(rule: str, text: str) -> None:
+    events: list[dict[str, Any]] = [{"t": "a", "k": "x"}, {"t": "b", "k": "y"}, {"tool": 1}]
+    events += [{"t": "c", "more": [{"t": "x"}, {"i": 1}, {"t": "y"}]}, {"t": "d", "k": "z"}]
+    assert read(reader(f"{{format: ndjson, text: {rule}}}"), *events).text == text
+
+
+@pytest.mark.parametrize(
+    ("rule", "event", "usage"),
+    [
+        ("{path: u}", {"u": {"input_tokens": 5, "output_tokens": 2, "cached_input_tokens": 3}}, Usage(5, 2, 3)),
+        ("{path: u}", {"u": {"prompt_tokens": 5, "completion_tokens": 2}}, Usage(5, 2)),
+        ("{path: u}", {"u": {"promptTokenCount": "7", "candidatesTokenCount": 1.0}}, Usage(7, 1)),
+        ("{path: u}", {"u": {"input": 5, "output": 2, "cacheRead": 1, "cost": {"total": 0.5}}}, Usage(5, 2, 1, 0.5)),
+        ("{path: p.u}", {"p": {"u": {"in": 1, "out": 2}, "cost": 0.125}}, Usage(1, 2, 0, 0.125)),
+        ("{path: u}", {"u": {"input": 1}, "total_cost_usd": 0.75}, Usage(1, 0, 0, 0.75)),
+        ("{path: m.*.tokens}", {"m": {"a": {"tokens": {"prompt": 1}}, "b": {"tokens": {"prompt": 2}}}}, Usage(3)),
+        ("{path: u}", {"u": {"total_tokens": 9}}, Usage(9)),
+        ("{path: u}", {"u": 9}, Usage(9)),
+        ("{input: a.i, output: a.o, cached: a.c, cost: price}", {"a": {"i": 1, "o": 2, "c": 3}, "price": 4}, Usage(1, 2, 3, 4.0)),
+        ("{path: u, input: eaten}", {"u": {"eaten": 6, "output": 1}}, Usage(6, 1)),
+        ("{path: u}", {"u": {"input": -5, "output": True, "cost": "nan"}}, Usage()),
+        ("{path: u}", {"u": {"input": 10**30, "output": None}}, Usage()),
+        ("{match: {type: end}, path: u}", {"u": {"input": 1}}, Usage()),
+    ],
+)  # fmt: skip
+def test_tokens_are_found_under_the_names_that_agents_give_them(rule: str, event: dict[str, Any], usage: Usage) -> None:
+    assert read(reader(f"{{format: ndjson, usage: {rule}}}"), event).usage == usage
+
+
+def test_usage_is_added_up_or_is_the_total_so_far() -> None:
+    events = [{"u": {"input": 2, "output": 1, "cost": 0.1}}, {"u": {"input": 5, "output": 1, "cost": 0.2}}]
+    assert read(reader("{format: ndjson, usage: {path: u}}"), *events).usage == Usage(7, 2, 0, 0.3)
+    assert read(reader("{format: ndjson, usage: {path: u, counts: total}}"), *events).usage == Usage(5, 1, 0, 0.2)
+
+
+@pytest.mark.parametrize("name", ["-rf", "--help", "a b", "", "x" * 300, "a\nb", None, {"a": 1}, "é"])
+def test_what_could_be_an_option_is_no_session(name: object) -> None:
+    definition = reader("{format: ndjson, session: [id, other.id]}")
+    assert read(definition, {"id": name}, {"other": {"id": 17}}).session == "17"
+
+
+def test_a_session_in_plain_text_is_found_by_its_pattern() -> None:
+    definition = reader("{session: ['^session: (\\S+)', 'resume with --id (\\S+)']}")
+    assert (
+        read(definition, b"hello\n\x1b[1mresume with --id -x\x1b[0m\nsession: ab-12\nsession: later").session == "ab-12"
+    )
+
+
+def test_one_document_may_follow_messages() -> None:
+    definition = reader(
+        "{format: json, text: {path: response}, usage: {path: stats}}", "{final_event: {response: '*'}}"
+    )
+    told = read(
+        definition, b"Loaded [cached] credentials.\n", b'{\n "response": "yes",\n', b' "stats": {"input": 4}\n}\n'
+    )
+    assert (told.text, told.usage, told.final) == ("yes", Usage(4), True)
+
+
+@given(JSON, st.sampled_from(["a", "a.b", "*", "a.*.b", "a.0", "a[-1].b", "*.*"]))
+def test_any_path_in_any_shape_finds_values_or_nothing(data: Any, path: str) -> None:
+    values = Place(path).values(data)
+    assert len(values) <= 1000
+    assert Matcher({path: "*"})(data) == bool(values)
