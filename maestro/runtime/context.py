@@ -197,12 +197,16 @@ class Context:
 
     async def text(self, value: Text) -> str:
         """The content of a text, fetched where it is a blob. Raises NotFound when the blob is gone."""
+        return value if isinstance(value, str) else (await self.content(value)).decode("utf-8", "replace")
+
+    async def content(self, value: Text) -> bytes:
+        """As `text`, in UTF-8: a large one is not copied."""
         if isinstance(value, str):
-            return value
-        data = await self.call(self.store.blobs.get, value.blob)
+            return value.encode("utf-8", "surrogateescape")
+        data: bytes | None = await self.call(self.store.blobs.get, value.blob)
         if data is None:
             raise NotFound(f"the blob {value.blob} is not in the store")
-        return bytes(data).decode("utf-8", "replace")
+        return data
 
     async def keep(self, value: str, inline_bytes_max: int = INLINE_BYTES_MAX) -> Text:
         """A text as an event carries it: inline, or put into the blobs first."""

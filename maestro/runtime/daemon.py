@@ -6,7 +6,10 @@ starts anew, in place, when a client of another build asks for it and the last r
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import fcntl
+import gc
 import os
 import signal
 import sys
@@ -42,6 +45,9 @@ from projections.projector import Projector
 
 WARM_EVERY_S = 0.25
 LINEAGE_EVERY_S = 0.1
+COLLECT_EVERY_OBJECTS = 5000
+LARGE_BYTES = 1024 * 1024
+M_MMAP_THRESHOLD = -3  # of <malloc.h>
 LOCK_HANDED_ON = "MAESTRO_DAEMON_LOCK"
 END_S_MAX = 30.0
 """How long the end of the daemon waits for the ends of its runs."""
@@ -115,6 +121,7 @@ class NodeDaemon:
 def main(settings: Settings) -> int:
     """Run this node's daemon in the foreground; its exit code."""
     start_logging(settings.log_level)
+    _keep_small()
     try:
         lock = _lock(open_home(settings))
         private_folder(settings.home / "locks", "MAESTRO_HOME")
@@ -131,6 +138,16 @@ def main(settings: Settings) -> int:
         environment = {**os.environ, LOCK_HANDED_ON: str(lock.fileno())}
         os.execve(sys.executable, [sys.executable, "-m", "maestro", "worker"], environment)
     return 0
+
+
+def _keep_small() -> None:
+    """A command puts the collector off to start fast; this process lives long, so it collects, but not what it has
+    loaded by now. And it gives the memory of large messages back to the system, where the C library can be told so.
+    """
+    gc.set_threshold(COLLECT_EVERY_OBJECTS)
+    gc.freeze()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)
 
 
 def _lock(home: Path) -> IO[str]:

@@ -12,7 +12,7 @@ import trio
 
 from maestro.agents import secrets
 from maestro.agents.definitions import Definition
-from maestro.agents.launch import Launch, Target, compose, prompt_bytes
+from maestro.agents.launch import Launch, Target, compose
 from maestro.config import Settings
 from maestro.model.agent import Agent
 from maestro.model.events import TaskDispatched
@@ -41,6 +41,11 @@ def lock_path(home: Path, workspace: str) -> Path:
     return home / "locks" / f"{hashlib.sha256(real.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}.lock"
 
 
+def _argument(prompt: bytes, definition: Definition) -> str:
+    """As much of the prompt as `compose` must see to know whether it can be an argument."""
+    return prompt[: definition.prompt.max_bytes + 1].decode("utf-8", "replace")
+
+
 class Prepared:
     """A run with everything in place for its start. Raises as `compose`, `folders.create`, `templates.fill`."""
 
@@ -54,14 +59,13 @@ class Prepared:
 
     async def spec(self) -> Spec:
         """Put folder, prompt, workspace and files there; the spec to launch."""
-        prompt = await self._context.insist(lambda: self._context.text(self._dispatched.prompt))
-        data = prompt_bytes(prompt)
+        data = await self._context.insist(lambda: self._context.content(self._dispatched.prompt))
         folder, workspace = self._folder, workspace_of(self._agent, self._folder)
         folders.create(folder, data)
         await self._fill(workspace)
         if self._agent.workspace is not None:
             guards.check_unchanged(workspace)
-        launch = compose(self.definition, self._target(prompt, workspace))
+        launch = compose(self.definition, self._target(_argument(data, self.definition), workspace))
         for file in launch.files:
             base = next(b for b in (workspace, folder.tmp, "/") if file.path.startswith(b.rstrip("/") + "/"))
             folders.put_file(base, file.path[len(base) :].lstrip("/"), file.content.encode(), file.mode)

@@ -47,7 +47,8 @@ async def dispatch(call: Call, command: p.TaskDispatch) -> p.Done:
     await _append(call, wanted, await context.keep(text))
     if not command.sync:
         return p.Done(task_row(await _row(call, task_id)))
-    call.when_interrupted(lambda: _interrupted(call, command, task_id))
+    cancels = command.cancel_on_interrupt
+    call.when_interrupted(lambda: _interrupted(call, cancels, task_id))
     call.again = p.TaskWait(ids=[task_id], one=True)
     task = await finished(context, task_id, _Progress(call).tell if call.caller.terminal else None)
     return p.Done(task_row(task), exit_code(task))
@@ -74,16 +75,19 @@ class _Progress:
 
 
 def _checked(prompt: str) -> str:
-    if not prompt.strip():
+    """A prompt may be large: it is looked at without a copy."""
+    if not prompt or prompt.isspace():
         raise Invalid("the prompt is empty", mend="say what the agent should do")
-    size = len(prompt.encode("utf-8", "surrogateescape"))
+    size = len(prompt) if prompt.isascii() else len(prompt.encode("utf-8", "surrogateescape"))
     if size > PROMPT_BYTES_MAX:
         raise Invalid(f"the prompt has {size} bytes, more than {PROMPT_BYTES_MAX}", mend="put it into a file to read")
     return prompt
 
 
 def _title(prompt: str) -> str:
-    line = next(line for line in prompt.splitlines() if line.strip()).strip()
+    """Its first line, shortened."""
+    begin = next(index for index, char in enumerate(prompt) if not char.isspace())
+    line = prompt[begin : begin + 2 * TITLE_CHARS_MAX].splitlines()[0].strip()
     line = "".join(c if c.isprintable() else " " for c in line)
     return line if len(line) <= TITLE_CHARS_MAX else line[: TITLE_CHARS_MAX - 1] + "…"
 
@@ -159,8 +163,8 @@ async def _row(call: Call, task: str) -> Task:
     return known or await find(call.context, task)
 
 
-async def _interrupted(call: Call, command: p.TaskDispatch, task_id: str) -> str:
-    if not command.cancel_on_interrupt:
+async def _interrupted(call: Call, cancels: bool, task_id: str) -> str:
+    if not cancels:
         return f"interrupted; task {task_id} goes on: maestro task wait {task_id}, or maestro task cancel {task_id}"
     context = call.context
 
