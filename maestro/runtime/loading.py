@@ -10,6 +10,7 @@ from maestro.model.task import Task
 from projections.reading import Views
 
 TRIES_MAX = 200
+ROUNDS_MAX = 100
 
 
 def load_plan(views: Views, timeout_s: float) -> Plan:
@@ -31,9 +32,15 @@ def load_plan(views: Views, timeout_s: float) -> Plan:
 
 
 def supply(plan: Plan, views: Views) -> None:
-    """Give the plan the rows of finished tasks that open ones depend on, or that were queued again."""
-    for rows, as_of in look_up(list(plan.missing), views):
-        plan.supply(rows, as_of)
+    """Give the plan the rows of finished tasks that open ones depend on, or that were queued again.
+
+    A row may name others in its turn; what is missing still after so many rounds, the follower looks up later.
+    """
+    for _ in range(ROUNDS_MAX):
+        if not plan.missing:
+            break
+        for rows, as_of in look_up(list(plan.missing), views):
+            plan.supply(rows, as_of)
 
 
 def look_up(tasks: Sequence[str], views: Views) -> list[tuple[dict[str, Task | None], int]]:

@@ -13,7 +13,7 @@ from maestro.model.schedule import Decision, decide, next_due
 from maestro.runtime.clock import Clock
 from maestro.runtime.follower import Follower
 from maestro.runtime.logs import log, seldom
-from maestro.store.contract import Append, Committed, Fence, Hint, Store
+from maestro.store.contract import Append, Committed, Fence, Head, Hint, Store
 from maestro.store.gateway import Gateway
 
 LEASE = "scheduler"
@@ -68,6 +68,9 @@ class Scheduler:
                 scope.cancel()
 
     async def _lead(self) -> None:
+        """Decide whatever is to be decided, once all that the leader before us has appended is in the plan."""
+        head = await self._head()
+        await self._follower.changed(head.seq - 1)
         log.info("this node schedules")
         while not self._follower.stopped:
             now = self._clock.now()
@@ -77,6 +80,14 @@ class Scheduler:
                 await self._append(decisions)
             else:
                 await self._idle(seen, now)
+
+    async def _head(self) -> Head:
+        while True:
+            try:
+                return await self._gateway.call(self._store.log.head)
+            except StoreAway as error:
+                seldom.warn("scheduler", error.line())
+                await trio.sleep(RENEW_EVERY_S)
 
     async def _idle(self, seen: int, now: int) -> None:
         due = next_due(self._follower.plan, now)
