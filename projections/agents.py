@@ -15,7 +15,7 @@ from maestro.model.agent import CHANGES, Agent, AgentType, assigned, evolve_type
 from maestro.model.events import AnyFact, Event
 
 NAME = "agents"
-VERSION = 1
+VERSION = 2
 FOLLOWS_LINE = True
 
 Rows = dict[str, Agent | AgentType]

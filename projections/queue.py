@@ -11,7 +11,7 @@ from maestro.model.task import Task
 from projections import tasks
 
 NAME = "queue"
-VERSION = 1
+VERSION = 2
 FOLLOWS_LINE = True
 
 decode = tasks.decode

@@ -65,6 +65,7 @@ class Agent(msgspec.Struct, omit_defaults=True):
     input_tokens: int = 0
     output_tokens: int = 0
     cost: float = 0.0
+    cached_tokens: int = 0
 
     @property
     def state(self) -> str:
@@ -123,6 +124,7 @@ def _usage_reported(row: Agent, fact: RunUsageReported, _event: Event) -> None:
     row.input_tokens += fact.input_tokens
     row.output_tokens += fact.output_tokens
     row.cost += fact.cost
+    row.cached_tokens += fact.cached_tokens
 
 
 def _stopped(row: Agent, fact: AgentStopped, event: Event) -> None:

@@ -16,6 +16,7 @@ from maestro.model.target import check_target, is_pool, targets_of
 from maestro.model.task import Task
 
 RETRIES_MAX = 1000
+BUDGET_MAX = 1e15
 TARGETS_MAX = 1000
 ON_LOST = ("retry", "fail")
 
@@ -73,6 +74,9 @@ def _check_fields(wanted: TaskDispatched) -> None:
         raise Invalid(f"timeout {timeout_s} is out of range", mend="use seconds, more than 0")
     if not 0 <= wanted.retries <= RETRIES_MAX:
         raise Invalid(f"retries {wanted.retries} is out of range", mend=f"use 0 to {RETRIES_MAX}")
+    for name, limit in (("tokens", wanted.budget_tokens), ("cost", wanted.budget_cost)):
+        if limit is not None and not 0 < limit < BUDGET_MAX:
+            raise Invalid(f"budget of {name} {limit} is out of range", mend="use more than 0")
     if wanted.on_lost not in ON_LOST:
         raise Invalid(f"on_lost {shown(wanted.on_lost)} is unknown", mend="use retry or fail")
     if wanted.key is not None:
@@ -108,12 +112,31 @@ def decide_cancel(task: str, row: Task | None, reason: str = "", floor: int = 0)
     return [NewEvent(f"task:{task}", TaskCancelRequested(task, reason), max(row.version, floor))]
 
 
-def decide_retry(task: str, row: Task | None, floor: int = 0) -> list[NewEvent]:
-    """Queue a finished task again. Raises NotFound; Refused while it is open."""
+def decide_retry(
+    task: str, row: Task | None, floor: int = 0, resume: Mapping[str, Agent] | None = None
+) -> list[NewEvent]:
+    """Queue a finished task again. resume: the agents by id, where each is to go on with its last session.
+
+    Raises NotFound; Refused while it is open, and where a session is not there or cannot be gone on with.
+    """
     row = _known(task, row)
     if row.open:
         raise Refused(f"task {task} has not finished: {row.status}", mend=f"task cancel {task} ends it")
-    return [NewEvent(f"task:{task}", TaskRetried(task), max(row.version, floor))]
+    if resume is not None:
+        _check_sessions(row, resume)
+    return [NewEvent(f"task:{task}", TaskRetried(task, resume is not None), max(row.version, floor))]
+
+
+def _check_sessions(row: Task, agents: Mapping[str, Agent]) -> None:
+    again = f"task retry {row.id} starts anew"
+    for slot in row.slots:
+        before = next((run for run in reversed(slot.runs) if run.session), None)
+        if before is None:
+            raise Refused(f"no run of {shown(slot.target)} has told a session to go on with", mend=again)
+        agent = agents.get(before.agent)
+        if agent is None or agent.definition.get("resume") is None:
+            kind = "" if agent is None else f" (type {agent.type} has no `resume`)"
+            raise Refused(f"agent {before.agent} cannot go on with a session{kind}", mend=again)
 
 
 def _known(task: str, row: Task | None) -> Task:

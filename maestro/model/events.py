@@ -137,7 +137,9 @@ class TaskDispatched(Fact, frozen=True):
     """`task:<id>`: one prompt for one or more targets.
 
     targets: an agent id, or a pool: `type:<slug>`, `role:<role>`, `capability:<c>`. priority: 1 (most urgent) to 5,
-    None for the agent's. title: the first line of the prompt, shortened. on_lost: `retry` or `fail`.
+    None for the agent's. title: the first line of the prompt, shortened. on_lost: `retry` or `fail`. verify: a shell
+    command that must exit 0 in the workspace after a good end. budget_tokens, budget_cost: what its runs may use
+    together, until it is retried; more ends them.
     """
 
     task: str
@@ -152,6 +154,9 @@ class TaskDispatched(Fact, frozen=True):
     trace: bool = False
     forced: bool = False
     on_lost: str = "retry"
+    verify: str = ""
+    budget_tokens: int | None = None
+    budget_cost: float | None = None
 
 
 class TaskCancelRequested(Fact, frozen=True):
@@ -162,9 +167,13 @@ class TaskCancelRequested(Fact, frozen=True):
 
 
 class TaskRetried(Fact, frozen=True):
-    """`task:<id>`: a finished task is queued again; its earlier runs stay on record."""
+    """`task:<id>`: a finished task is queued again; its earlier runs stay on record.
+
+    resume: each agent goes on with the session of its last run.
+    """
 
     task: str
+    resume: bool = False
 
 
 class TaskFinished(Fact, frozen=True):
@@ -225,7 +234,10 @@ class RunSessionOpened(Fact, frozen=True):
 
 
 class RunUsageReported(Fact, frozen=True):
-    """`run:<id>`: tokens and cost that the agent reported since its last report."""
+    """`run:<id>`: tokens and cost that the agent reported since its last report.
+
+    As it tells them: cached_tokens are those input tokens that a cache had; many agents count them in, some do not.
+    """
 
     run: str
     task: str
@@ -233,6 +245,7 @@ class RunUsageReported(Fact, frozen=True):
     input_tokens: int = 0
     output_tokens: int = 0
     cost: float = 0.0
+    cached_tokens: int = 0
 
 
 class RunEnded(Fact, frozen=True):

@@ -139,9 +139,10 @@ class Lanes:
 
 
 def lane_of(task: Task, slot: Slot) -> Lane:
-    """The lane of a waiting slot."""
+    """The lane of a waiting slot. The first try at going on with a session waits for the agent that has it."""
     if not slot.pool or len(slot.runs) == slot.earlier:
-        return Lane(slot.target, task.forced)
+        before = slot.resumable if task.resumes else None
+        return Lane(slot.target if before is None else before.agent, task.forced)
     return Lane(slot.target, task.forced, tuple(sorted(failed_it(slot))), out_of_retries(task, slot))
 
 

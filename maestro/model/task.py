@@ -91,6 +91,7 @@ class Run(msgspec.Struct, omit_defaults=True, gc=False):
     cost: float = 0.0
     timeout_s: float = 0.0
     shared: bool = False
+    cached_tokens: int = 0
 
 
 class Slot(msgspec.Struct, omit_defaults=True, gc=False):
@@ -121,6 +122,11 @@ class Slot(msgspec.Struct, omit_defaults=True, gc=False):
         return self.runs[self.earlier :]
 
     @property
+    def resumable(self) -> Run | None:
+        """The last run before these tries that told its agent's session: what `resumes` goes on with."""
+        return next((run for run in reversed(self.runs[: self.earlier]) if run.session), None)
+
+    @property
     def live(self) -> Run | None:
         """The run that is released or running."""
         return self.runs[-1] if self.status in ("released", "running") else None
@@ -131,7 +137,7 @@ class Task(msgspec.Struct, omit_defaults=True, gc=False):
 
     status: queued, running, completed, failed, cancelled, timed_out or skipped. cancel: the reason of a cancel
     request, None without one. position: seq of its `task.dispatched`, where the prompt is. retried_at: when it was
-    last retried, 0 for never.
+    last retried, 0 for never; resumes: so that the agents go on with their sessions. budget_*: for its tries together.
     """
 
     id: str
@@ -158,6 +164,10 @@ class Task(msgspec.Struct, omit_defaults=True, gc=False):
     started_at: int = 0
     finished_at: int = 0
     retried_at: int = 0
+    resumes: bool = False
+    verify: str = ""
+    budget_tokens: int | None = None
+    budget_cost: float | None = None
 
     @property
     def open(self) -> bool:
@@ -205,6 +215,9 @@ def dispatched(fact: TaskDispatched, event: Event) -> Task:
         fact.trace,
         fact.forced,
         fact.on_lost,
+        verify=fact.verify,
+        budget_tokens=fact.budget_tokens,
+        budget_cost=fact.budget_cost,
     )
 
 
@@ -281,6 +294,7 @@ def _usage_reported(row: Task, fact: RunUsageReported, event: Event) -> None:
         run.input_tokens += fact.input_tokens
         run.output_tokens += fact.output_tokens
         run.cost += fact.cost
+        run.cached_tokens += fact.cached_tokens
 
 
 def _parked(row: Task, fact: RunParked, event: Event) -> None:
@@ -322,9 +336,10 @@ def _end_waiting(row: Task, outcome: str) -> None:
             slot.status, slot.retry_at, slot.outcome = "ended", 0, outcome
 
 
-def _retried(row: Task, _fact: TaskRetried, event: Event) -> None:
+def _retried(row: Task, fact: TaskRetried, event: Event) -> None:
     if row.open:
         return
+    row.resumes = fact.resume
     row.version, row.status, row.retried_at = event.seq, TASK_MOVES["finished"][TaskRetried], event.at
     row.cancel, row.exit_code, row.started_at, row.finished_at = None, None, 0, 0
     row.outcome = row.source = row.reason = ""

@@ -141,3 +141,62 @@ def test_commands_on_no_task_find_none() -> None:
         decide_cancel("t", None)
     with pytest.raises(NotFound):
         decide_retry("t\n", None)
+
+
+SESSION = e.RunSessionOpened("t-0.1", "t", "a", "ses_1")
+RESUMABLE = {"resume": {"args": ["--session", "{session}"]}}
+
+
+def had_a_session(definition: dict[str, Any], *told: e.AnyFact) -> World:
+    """A finished task of agent `a`."""
+    world = World(node(), agent("a", definition=definition), agent("b"), task("t"))
+    world.decides()
+    world.starts("t-0.1").happens(*told).ends("t-0.1", "exit").decides()
+    return world
+
+
+def test_a_retry_goes_on_with_the_session_of_the_last_run() -> None:
+    world = had_a_session(RESUMABLE, SESSION)
+    events = decide_retry("t", world.task("t"), resume=world.log.fold().agents)
+    assert facts_of(events) == [e.TaskRetried("t", resume=True)]
+    world.happens(*facts_of(events))
+    before = world.slot("t").resumable
+    assert before is not None
+    assert (world.task("t").resumes, before.session) == (True, "ses_1")
+    assert world.releases() == [("t-0.2", "a")]
+
+
+@pytest.mark.parametrize(
+    ("definition", "told", "said"),
+    [
+        (RESUMABLE, [], "no run of a has told a session to go on with"),
+        ({}, [SESSION], "agent a cannot go on with a session (type code has no `resume`)"),
+        ({"resume": None}, [SESSION], "agent a cannot go on with a session"),
+    ],
+)
+def test_a_retry_that_cannot_go_on_is_refused_and_says_what_can_be_done(
+    definition: dict[str, Any], told: list[e.AnyFact], said: str
+) -> None:
+    world = had_a_session(definition, *told)
+    with pytest.raises(Refused) as caught:
+        decide_retry("t", world.task("t"), resume=world.log.fold().agents)
+    assert said in caught.value.line()
+    assert "task retry t starts anew" in caught.value.line()
+
+
+def test_a_pools_task_goes_on_with_the_agent_that_has_its_session() -> None:
+    world = World(node(), *(agent(name, definition=RESUMABLE) for name in "ab"), task("t", "type:code"))
+    ((run, first),) = world.releases()
+    world.starts(run).happens(e.RunSessionOpened(run, "t", first, "ses_1")).ends(run, "exit").decides()
+    world.happens(e.TaskRetried("t", resume=True))
+    assert world.releases() == [("t-0.2", first)]
+    world.runs("t-0.2", "exit").decides()
+    world.happens(e.TaskRetried("t"))
+    assert world.task("t").resumes is False
+    ((_, other),) = world.releases()
+    assert other != first, "anew, it is anybody's again"
+
+
+@pytest.mark.parametrize("budget", [{"budget_tokens": 0}, {"budget_cost": -1.0}, {"budget_cost": math.nan}])
+def test_a_budget_is_more_than_nothing(budget: dict[str, Any]) -> None:
+    assert "budget of" in refused(Invalid, task("t", **budget), Known(HEALTHY))
