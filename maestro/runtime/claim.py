@@ -13,9 +13,10 @@ import json
 import os
 import signal
 import time
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from maestro.runtime import processes
+from maestro.runtime import cage, processes
 from maestro.runtime.program import Unstartable
 from maestro.runtime.spec import HOME_MARK, RUN_MARK
 
@@ -38,7 +39,10 @@ class Identity(NamedTuple):
 
 
 class Holder(NamedTuple):
-    """What the file says: whose run, the warden, the worker, the agent (pid 0 before it starts), all of one boot."""
+    """What the file says: whose run, the warden, the worker, the agent (pid 0 before it starts), all of one boot.
+
+    cages: the control groups of the run.
+    """
 
     run: str
     home: str
@@ -46,6 +50,7 @@ class Holder(NamedTuple):
     warden: Identity
     worker: Identity
     agent: Identity = Identity(0, 0)
+    cages: Sequence[str] = ()
 
 
 class Claim:
@@ -102,9 +107,9 @@ class Claim:
 def read_holder(fd: int) -> Holder | None:
     """The record in a lock file; None where it is blank."""
     try:
-        run, home, boot, *three = json.loads(os.pread(fd, _RECORD_BYTES, 0))
+        run, home, boot, *three, cages = json.loads(os.pread(fd, _RECORD_BYTES, 0))
         warden, worker, agent = (Identity(*process) for process in three)
-        return Holder(run, home, boot, warden, worker, agent)
+        return Holder(run, home, boot, warden, worker, agent, cages)
     except (ValueError, TypeError):
         return None
 
@@ -115,17 +120,23 @@ def end_tree(holder: Holder) -> bool:
     while left := _left_of(holder):
         for process in left:
             processes.send_exactly(*process, signal.SIGKILL)
+        for group in holder.cages:
+            cage.kill(group)
         if time.monotonic() > deadline:
             return False
         time.sleep(0.005)
+    for group in holder.cages:
+        cage.remove(group)
     return True
 
 
 def _left_of(holder: Holder) -> list[Identity]:
-    """The recorded agent with all below it, and whatever carries the marks of its run, wherever it hangs now."""
+    """The recorded agent with all below it, what is in its groups, and what carries the marks of its run."""
     found: set[int] = set()
     if holder.agent.alive():
         found |= {holder.agent.pid, *processes.descendants(holder.agent.pid)}
+    for group in holder.cages:
+        found.update(cage.inside(group))
     for pid in processes.pids():
         marks = processes.marks(pid)
         if marks.get(RUN_MARK) == holder.run and marks.get(HOME_MARK) == holder.home:

@@ -2,7 +2,7 @@
 
 Wardens end their runs when their worker dies; the janitor is for what was killed together with its warden, and for
 wardens that were stopped and could not notice. It knows them by the marks in their environment, which name the
-installation, and never touches a process of another installation or user.
+installation, and by its control groups, and never touches a process of another installation or user.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 
+from maestro.runtime import cgroups
 from maestro.runtime.record import read_record
 from maestro.runtime.spec import HOME_MARK, LAUNCHER_MARK
 
@@ -41,10 +42,11 @@ def sweep(home: Path, spare: int = 0) -> int:
                 _kill(process)
                 killed.add(process.pid)
         time.sleep(0.01)
+    killed_by_group = cgroups.sweep(home)
     for pid in killed:
         with contextlib.suppress(ChildProcessError):  # a subreaper has become the parent of some
             os.waitpid(pid, os.WNOHANG)
-    return len(killed)
+    return len(killed) + killed_by_group
 
 
 def leftovers(home: Path, spare: int = 0) -> list[psutil.Process]:

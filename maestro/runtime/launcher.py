@@ -23,9 +23,9 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
-from maestro.runtime import processes
+from maestro.runtime import cgroups, processes
 from maestro.runtime.claim import Identity
-from maestro.runtime.spec import Spec, encode
+from maestro.runtime.spec import LAUNCHER_MARK, Spec, encode
 from maestro.runtime.warden import Offer, Run, Site
 
 _RUNS_MAX = 500  # then a warden gives way to a fresh one
@@ -89,6 +89,7 @@ class Launcher:
             if self._wake in ready:
                 self._reap()
         processes.kill_children()
+        cgroups.release(Path(os.environ.get(LAUNCHER_MARK, "/")), self._worker.pid)
 
     def _one_waits(self) -> bool:
         """Fork a warden where none waits. False when that failed: to be tried again soon."""

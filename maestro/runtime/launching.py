@@ -18,9 +18,9 @@ from typing import Any
 
 import trio
 
-from maestro.runtime import launcher, processes
+from maestro.runtime import cage, cgroups, launcher, processes
 from maestro.runtime.run_process import RunProcess
-from maestro.runtime.spec import HOME_MARK, LAUNCHER_MARK, End, Spec
+from maestro.runtime.spec import HOME_MARK, LAUNCHER_MARK, End, Limits, Spec
 
 __all__ = ["Launcher", "RunProcess"]
 
@@ -45,6 +45,7 @@ class Launcher:
         self._wardens: set[int] = set()
         self._adopted: set[int] = set()
         self._stopping = False
+        self._places: list[cgroups.Place] = []
 
     @property
     def pid(self) -> int:
@@ -54,6 +55,7 @@ class Launcher:
     async def start(self) -> None:
         """Start the process; runs may be launched from now on. Raises OSError where that is impossible."""
         processes.become_subreaper()
+        self._places = cgroups.prepare(Path(self._home))
         self._spawn()
 
     async def watch(self) -> None:
@@ -74,9 +76,15 @@ class Launcher:
     async def launch(self, spec: Spec) -> RunProcess:
         """Give a run to a warden. The caller reads its messages to the `End`, then calls `ack` or `close`."""
         ours, theirs = socket.socketpair()
+        limits = Limits(**(spec.limits or {}))
+        spec = spec._replace(cage=cgroups.plan(self._places, spec.run, limits))
         with theirs:
             run = RunProcess(spec, trio.socket.from_stdlib_socket(ours), self.swept, self.forget)
             self._runs[run] = trio.Event()
+            if missing := limits.asked() - cgroups.covered(self._places):
+                why = f"nothing here can hold its limits ({', '.join(sorted(missing))}): {cgroups.REMEDY}"
+                run.withdraw(End(spec.run, spec.token, spawn_error=why))
+                return run
             try:
                 text = spec.encode()
                 sent = ours.send(text)  # most specs fit into the socket; a warden reads the rest
@@ -101,6 +109,7 @@ class Launcher:
             with trio.move_on_after(_STOP_WAIT_S):
                 while self._process.poll() is None:
                     await trio.sleep(0.002)
+        cgroups.give_back(self._places)
 
     def forget(self, run: RunProcess) -> None:
         self._runs.pop(run, None)
@@ -116,7 +125,16 @@ class Launcher:
             was_killed = run.started is not None or not waiting.cancelled_caught
         while self._end_orphans():
             await trio.sleep(0.002)
+        if was_killed:
+            await self._clear(run.spec)
         return was_killed
+
+    async def _clear(self, spec: Spec) -> None:
+        """What a killed warden's run has in its groups."""
+        with trio.move_on_after(_STOP_WAIT_S):
+            for group in spec.cage or []:
+                while not cage.clear(group.path):
+                    await trio.sleep(0.002)
 
     # ---- the process ----
 

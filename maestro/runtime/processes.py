@@ -166,13 +166,27 @@ def kill_children(agent: int = 0) -> tuple[int, int | None]:
         except ChildProcessError:
             return len(killed - {agent}), status
         for pid in descendants(me) if LINUX else [agent]:
-            if state(pid) != "Z":
+            if count([pid]):
                 killed.add(pid)
-                send(pid, signal.SIGKILL)
+            send(pid, signal.SIGKILL)
         if not LINUX and agent:
             _signal_group(agent, signal.SIGKILL)
         time.sleep(pause)
         pause = min(pause * 2, 0.02)
+
+
+def count(tree: list[int]) -> int:
+    """How many of these live; the first of a pid namespace, which is there for the others only, is not counted."""
+    return sum(state(pid) not in ("Z", "X", "") and not is_first_of_namespace(pid) for pid in tree)
+
+
+def is_first_of_namespace(pid: int) -> bool:
+    """Whether it is the init of a pid namespace below ours: all others in that end with it."""
+    for line in read(f"/proc/{pid}/status").splitlines():
+        if line.startswith(b"NSpid:"):
+            own = line.split()[1:]
+            return len(own) > 1 and own[-1] == b"1"
+    return False
 
 
 def _signal_group(leader: int, number: int) -> None:
@@ -182,14 +196,18 @@ def _signal_group(leader: int, number: int) -> None:
         return
 
 
-def signal_children(number: int, agent: int) -> None:
-    """To each process below this one once, and not to a group as well: many agents take a second one for `now`."""
+def signal_children(number: int, agent: int, spare_it: bool = False) -> None:
+    """To each process below this one once, and not to a group as well: many agents take a second one for `now`.
+
+    spare_it: `agent` is a sandbox that waits for the agent proper, which it would kill if it ended first.
+    """
     if not LINUX:
         _signal_group(agent, number)
         return
     tree = descendants(os.getpid())
     for pid in tree:
-        send(pid, number)
+        if pid != agent or not spare_it:
+            send(pid, number)
     for pid in tree:  # who stands still hears nothing
         send(pid, signal.SIGCONT)
 

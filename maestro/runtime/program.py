@@ -12,6 +12,8 @@ import errno
 import fcntl
 import os
 import signal
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -80,6 +82,18 @@ def start(argv: list[str], env: dict[str, str], cwd: str, stdin: str | None) -> 
             raise Unstartable(f"{doing}: {error}", errno.EINVAL) from error
         if_not.pop_all()
         return Program(pid, out_r, err_r)
+
+
+def run_to_end(argv: Sequence[str], env: dict[str, str], patience_s: float = 10.0) -> None:
+    """Run a command that tidies up, and wait for it for so long; that it failed is nobody's to mend."""
+    with contextlib.suppress(OSError), Path(os.devnull).open("r+b", buffering=0) as null:
+        actions = [(os.POSIX_SPAWN_DUP2, null.fileno(), number) for number in range(3)]
+        pid = os.posix_spawn(_found(argv[0], env.get("PATH", os.defpath)), list(argv), env, file_actions=actions)
+        deadline = time.monotonic() + patience_s
+        while os.waitpid(pid, os.WNOHANG)[0] == 0:
+            if time.monotonic() > deadline:
+                os.kill(pid, signal.SIGKILL)
+            time.sleep(0.005)
 
 
 def _found(name: str, path: str) -> str:

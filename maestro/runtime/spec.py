@@ -28,6 +28,17 @@ HOME_MARK = "MAESTRO_RUN_HOME"
 """In the environment of an agent and what it starts: of which run, of which installation."""
 
 
+class Limits(NamedTuple):
+    """What a run may use at most: bytes, cores, processes and threads; None: no limit."""
+
+    memory: int | None = None
+    cpu: float | None = None
+    pids: int | None = None
+
+    def asked(self) -> set[str]:
+        return {name for name, value in self._asdict().items() if value is not None}
+
+
 class Spec(NamedTuple):
     """One run, complete: the warden needs nothing else.
 
@@ -38,6 +49,9 @@ class Spec(NamedTuple):
     workspace. silent_s: end the run when it has printed nothing for so long.
     trace: the label of `TRACE: [timestamp] <label>: ` before each line of stdout. redact: secrets to take out of log
     and tail. fence_s: end the run when the worker has not pinged for so long. home: the installation.
+    limits: the fields of `Limits`, which the launcher turns into `cage`: the control groups of the run (`cage.Group`).
+    wrapped: argv starts a sandbox which starts the agent, so that signals are for the latter only. cleanup: a command
+    to run when it is over, for what no signal reaches.
     """
 
     run: str
@@ -63,6 +77,10 @@ class Spec(NamedTuple):
     stdout_bytes_max: int = 64 * 1024 * 1024
     errors: str | None = None
     silent_s: float | None = None
+    limits: dict[str, Any] | None = None
+    cage: list[Any] | None = None
+    wrapped: bool = False
+    cleanup: list[str] | None = None
 
     def encode(self) -> bytes:
         return encode(self._asdict())
@@ -103,6 +121,7 @@ class End(NamedTuple):
     stopped: why it was stopped, or None. spawn_error: why it never ran; retriable: through no fault of its own (no
     processes, no descriptors, the workspace busy). leftovers: processes that outlived the agent and were killed.
     worker_gone: it was killed because the worker's end of the socket was closed. lost: nobody knows how it ended.
+    oom_kills: processes that the kernel killed at the run's limit of memory; forks_refused: by it at that of pids.
     """
 
     run: str
@@ -123,6 +142,8 @@ class End(NamedTuple):
     stalled: bool = False
     oom: bool = False
     stdout_bytes: int = 0
+    oom_kills: int = 0
+    forks_refused: int = 0
 
 
 Message = Started | Frozen | Thawed | End

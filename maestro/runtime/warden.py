@@ -14,12 +14,14 @@ import functools
 import json
 import os
 import select
+import signal
 import socket
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from maestro.runtime import processes, program
+from maestro.runtime.cage import Cage
 from maestro.runtime.claim import Claim, Holder, Identity
 from maestro.runtime.output import Copy, Ends, Log, Sink, Stream, Tail
 from maestro.runtime.program import Unstartable
@@ -71,6 +73,7 @@ class Run:
         self._on: dict[int, Callable[[], None]] = {}
         self._timing = Timing()
         self._claim: Claim | None = None
+        self._cage = Cage(self._spec.cage or [])
         self._waiting = self._owns = False
         self._log: Log | None = None
         self._tail = Tail(TAIL_BYTES)
@@ -140,9 +143,10 @@ class Run:
         assert self._log is not None
         spec = self._spec
         holder = Holder(spec.run, spec.home, self._site.boot_id, self._site.warden, self._site.worker)
+        holder = holder._replace(cages=[group[0] for group in spec.cage or []])
         if self._claim is not None:
             self._claim.record(holder)
-        started = program.start(spec.argv, spec.marked_env(), spec.cwd, spec.stdin)
+        started = self._start_caged()
         self._since = time.monotonic()
         self._timing.start(spec.timeout_s, spec.fence_s, spec.silent_s)
         agent = Identity(started.pid, processes.start_time(started.pid))
@@ -157,6 +161,14 @@ class Run:
         ]
         for stream in self._streams:
             self._watch(stream.fd, functools.partial(self._drain, stream))
+
+    def _start_caged(self) -> program.Program:
+        spec = self._spec
+        try:
+            with self._cage.entered():
+                return program.start(spec.argv, spec.marked_env(), spec.cwd, spec.stdin)
+        except OSError as error:
+            raise Unstartable.of(f"cannot limit the run with {error.filename}", error) from error
 
     # ---- while it runs ----
 
@@ -220,7 +232,7 @@ class Run:
 
     def _ask_to_end(self, grace_s: float | None) -> None:
         if not self._timing.stopping:
-            processes.signal_children(self._spec.stop_signal, self._agent)
+            processes.signal_children(self._spec.stop_signal, self._agent, spare_it=self._spec.wrapped)
         self._timing.stop(self._spec.grace_s if grace_s is None else grace_s)
 
     def _freeze(self) -> None:
@@ -269,6 +281,7 @@ class Run:
             if path is not None and text:
                 with contextlib.suppress(OSError):  # a full disk costs what is kept for the judge, not the end
                     write_file(path, text)
+        self._cage.remove()
         if self._claim is not None:
             self._claim.release(ours=self._owns)
         told = self._tell(end)
@@ -280,13 +293,19 @@ class Run:
     def _end_tree(self) -> int:
         """Returns how many processes outlived an agent that ended by itself."""
         by_itself = self._status is not None
+        before = processes.count(processes.descendants(os.getpid())) if by_itself else 0
+        self._cage.kill()
         killed, status = processes.kill_children(self._agent)
+        if self._spec.cleanup:
+            program.run_to_end(self._spec.cleanup, self._spec.env)
         if by_itself:
-            return killed
-        self._status, self._until = status, time.monotonic()
+            return max(before, killed)
+        wrapped = self._spec.wrapped  # a sandbox may still tell of its dead agent by an exit code
+        self._status, self._until = signal.SIGKILL if wrapped else status, time.monotonic()
         return 0
 
     def _judge(self, leftovers: int) -> End:
+        strikes = self._cage.strikes()
         code = 0 if self._status is None else os.waitstatus_to_exitcode(self._status)
         if self._status is not None and code >= 0:  # it had ended by itself before the kill
             self._fields.pop("worker_gone", None)
@@ -300,6 +319,9 @@ class Run:
             stdout_bytes=self._streams[0].kept if self._streams else 0,
             truncated=self._log is not None and self._log.truncated,
             leftovers=leftovers,
+            oom=strikes.oom > 0 and code != 0,
+            oom_kills=strikes.oom,
+            forks_refused=strikes.pids,
             **self._fields,
         )
 

@@ -19,7 +19,7 @@ import psutil
 import pytest
 import trio
 
-from maestro.runtime import janitor
+from maestro.runtime import cgroups, janitor
 from maestro.runtime.record import read_record
 from maestro.runtime.spec import HOME_MARK, LAUNCHER_MARK, Spec
 from tests.runtime.wardens import PATIENCE_S, Rig, alive, gone, play, python
@@ -94,6 +94,7 @@ def worker(tmp_path: Path, **fields: Any) -> Iterator[tuple[Rig, Worker, dict[st
         process.end()
         for left in alive(rig.home):
             left.kill()
+        cgroups.sweep(rig.home)
 
 
 def kill(*pids: int) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import trio
 
+from maestro.runtime import cgroups
 from maestro.runtime.launching import Launcher, RunProcess
 from maestro.runtime.spec import HOME_MARK, LAUNCHER_MARK, End, Spec, Started
 
@@ -100,6 +101,7 @@ def play(folder: Path, story: Callable[[Rig], Awaitable[None]]) -> None:
     finally:
         for process in alive(folder / "home"):
             process.kill()
+        cgroups.sweep(folder / "home")
 
 
 def alive(home: Path, mark: str = "") -> list[psutil.Process]:
