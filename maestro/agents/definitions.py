@@ -162,7 +162,8 @@ def _older(below: dict[str, Any], keys: dict[str, Any]) -> dict[str, Any]:
     """The keys that differ in the older form, the file's over them; what it says of events is for the newer one."""
     if below.get("output", {}).get("format") == "text" and keys.get("output", {}).get("format") != "text":
         success = {key: rule for key, rule in keys.get("success", {}).items() if not key.endswith("_event")}
-        keys = {**keys, "output": below["output"], "resume": None, "success": success}
+        keys = {**keys, "output": below["output"], "success": success, "resume": None}
+        below = {**below, "resume": None}
     return {key: over(value, keys.get(key, value), key) for key, value in below.items()}
 
 

@@ -94,7 +94,8 @@ class UsageRule(Schema, frozen=True, kw_only=True):
 
     Numbers are found there by the names that agents give them (input, input_tokens, prompt_tokens, output, …; cost,
     total_cost_usd, … also beside them); `input`, `output`, `cached` and `cost` are paths for those that are called
-    otherwise. counts: whether `each` event tells of its own part, or of the `total` so far.
+    otherwise. counts: whether `each` event tells of its own part, or of the `total` so far: of the run, or of the whole
+    `session`, what earlier runs used in it included.
     """
 
     match: Match = {}
@@ -103,7 +104,7 @@ class UsageRule(Schema, frozen=True, kw_only=True):
     output: str = ""
     cached: str = ""
     cost: str = ""
-    counts: Literal["each", "total"] = "each"
+    counts: Literal["each", "total", "session"] = "each"
 
 
 class Output(Schema, frozen=True, kw_only=True):

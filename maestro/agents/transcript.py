@@ -44,14 +44,14 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Transcript:
-    """Reads stdout by the rules of a definition."""
+    """Reads stdout by the rules of a definition. before: what earlier runs used in its session."""
 
-    def __init__(self, definition: Definition) -> None:
+    def __init__(self, definition: Definition, before: Usage = NOTHING) -> None:
         output, success = definition.output, definition.success
         self._format = output.format
         self._session_rules = output.session
         self._texts = [_Text(rule) for rule in _several(output.text)]
-        self._meter = None if output.usage is None else Meter(output.usage)
+        self._meter = None if output.usage is None else Meter(output.usage, before)
         self._is_final, self._is_failure = Matcher(success.final_event), Matcher(success.fail_event)
         self._is_refusal = Matcher(success.refused_event)
         self._sessions = [Place(path) for path in output.session] if output.format != "text" else []

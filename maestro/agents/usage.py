@@ -67,9 +67,10 @@ NOTHING = Usage()
 
 
 class Meter:
-    """Adds up what the events tell by a rule."""
+    """Adds up what the events tell by a rule. before: what earlier runs used in the session that is gone on with."""
 
-    def __init__(self, rule: UsageRule) -> None:
+    def __init__(self, rule: UsageRule, before: Usage = NOTHING) -> None:
+        self._before = before if rule.counts == "session" else NOTHING
         self._rule = rule
         self._matches = Matcher(rule.match)
         self._place = Place(rule.path)
@@ -87,7 +88,7 @@ class Meter:
             if self._rule.counts == "each":
                 self.sum = self.sum.plus(found)
             else:
-                self.sum = _larger(self.sum, found)
+                self.sum = _larger(self.sum, found.minus(self._before))
 
     def _usage(self, source: _Source) -> Usage:
         rule = self._rule

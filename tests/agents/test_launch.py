@@ -103,7 +103,8 @@ def test_kilo_and_codex_go_on_with_their_sessions_before_the_prompt() -> None:
     launch = compose(resolved("mode: code\n"), target(session="ses_1"))
     assert launch.argv[-4:] == ("--agent", "code", "--session", "ses_1")
     launch = compose(resolved("adapter: codex\n"), target("more", session="0199-a"))
-    assert launch.argv[-5:] == ("-s", "workspace-write", "resume", "0199-a", "more")
+    assert launch.argv[-5:] == ("-s", "workspace-write", "resume", "0199-a", "-")
+    assert launch.stdin == "/runs/a/t1/prompt.txt"
 
 
 def test_paths_below_a_placeholder_are_filled_in_arguments_and_variables() -> None:

@@ -142,6 +142,9 @@ def test_usage_is_added_up_or_is_the_total_so_far() -> None:
     events = [{"u": {"input": 2, "output": 1, "cost": 0.1}}, {"u": {"input": 5, "output": 1, "cost": 0.2}}]
     assert read(reader("{format: ndjson, usage: {path: u}}"), *events).usage == Usage(7, 2, 0, 0.3)
     assert read(reader("{format: ndjson, usage: {path: u, counts: total}}"), *events).usage == Usage(5, 1, 0, 0.2)
+    transcript = Transcript(reader("{format: ndjson, usage: {path: u, counts: session}}"), Usage(4, 1))
+    transcript.feed(json.dumps(events[1]).encode() + b"\n")
+    assert transcript.told.usage == Usage(1, 0, 0, 0.2)
 
 
 @pytest.mark.parametrize("name", ["-rf", "--help", "a b", "", "x" * 300, "a\nb", None, {"a": 1}, "é"])
