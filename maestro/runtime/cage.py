@@ -59,8 +59,8 @@ class Cage:
         """Make the groups, and be inside for the time of the block. Raises OSError where a limit cannot be had."""
         for group in self._groups:
             try:
-                _make(group)
                 self._made.append(group)
+                _make(group)
                 _enter(group.path)
             except OSError:
                 if group.asked:
