@@ -1,0 +1,99 @@
+"""The built-in adapters against what their programs really printed: outcome, session, final text and usage.
+
+The samples are real runs against the model stub; paths in them were shortened. `clis` tells of the rest.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from maestro.agents.definitions import built_in
+from maestro.agents.outcome import End, Verdict, judge
+from maestro.agents.transcript import Told, Transcript
+
+SAMPLES = Path(__file__).parent / "samples"
+ENDS = {
+    "claude/error_401": (1, "exit", "401"),
+    "claude/error_500": (1, "exit", "500"),
+    "claude/resumed": (0, "ok", ""),
+    "claude/success": (0, "ok", ""),
+    "claude/unknown_session": (1, "exit", "fail_event"),
+    "codex/broken_stream": (1, "exit", "stream disconnected"),
+    "codex/error_401": (1, "exit", "401 Unauthorized"),
+    "codex/error_500": (1, "exit", "high demand"),
+    "codex/first": (0, "ok", ""),
+    "codex/resumed": (0, "ok", ""),
+    "codex/success": (0, "ok", ""),
+    "gemini/error_401": (145, "exit", "401"),
+    "gemini/resumed": (0, "ok", ""),
+    "gemini/success": (0, "ok", ""),
+    "kilo/broken_stream": (0, "agent_error", "final_event is missing"),
+    "kilo/error_401": (1, "exit", "401"),
+    "kilo/error_500": (1, "exit", "500"),
+    "kilo/resumed": (0, "ok", ""),
+    "kilo/success": (0, "ok", ""),
+    "kilo/unknown_mode": (0, "wrong_mode", "Falling back to default agent"),
+    "opencode/error_401": (1, "exit", "401"),
+    "opencode/resumed": (0, "ok", ""),
+    "opencode/success": (0, "ok", ""),
+    "opencode/unknown_mode": (0, "wrong_mode", "Falling back to default agent"),
+    "qwen/broken_stream": (0, "agent_error", "[API Error: Model stream ended"),
+    "qwen/error_401": (0, "agent_error", "[API Error: 401"),
+    "qwen/first": (0, "ok", ""),
+    "qwen/resumed": (0, "ok", ""),
+    "qwen/success": (0, "ok", ""),
+}
+
+
+def read(sample: str, exit_code: int = 0) -> tuple[Told, Verdict]:
+    """What the adapter makes of a sample."""
+    definition = built_in(sample.partition("/")[0])
+    stdout = (SAMPLES / f"{sample}.ndjson").read_bytes()
+    said = SAMPLES / f"{sample}.stderr"
+    stderr = said.read_bytes() if said.exists() else b""
+    transcript = Transcript(definition)
+    transcript.feed(stdout)
+    transcript.end()
+    told = transcript.told
+    return told, judge(
+        definition, End(exit_code=exit_code, stdout=stdout, stderr=stderr, log=stdout + stderr, told=told)
+    )
+
+
+def test_every_sample_is_judged() -> None:
+    found = {str(path.relative_to(SAMPLES).with_suffix("")) for path in SAMPLES.rglob("*.ndjson")}
+    assert found == set(ENDS)
+
+
+@pytest.mark.parametrize("sample", ENDS)
+def test_a_real_end_is_judged_as_what_it_was(sample: str) -> None:
+    exit_code, outcome, evidence = ENDS[sample]
+    told, verdict = read(sample, exit_code)
+    assert (verdict.outcome, verdict.source) == (outcome, "agent"), verdict
+    assert evidence in verdict.evidence
+    assert told.session
+
+
+@pytest.mark.parametrize("cli", sorted({sample.partition("/")[0] for sample in ENDS}))
+def test_the_final_text_and_the_usage_of_real_work_are_found(cli: str) -> None:
+    told, verdict = read(f"{cli}/success")
+    assert verdict.result == "All written."
+    beside = 1 if cli == "gemini" else 0  # it asks a small model which one to ask, and counts that
+    requests = 3 + beside
+    assert (told.usage.input_tokens, told.usage.output_tokens) == (100 * requests, 10 * requests)
+    assert (told.usage.cost > 0) == (cli in {"claude", "kilo", "opencode"})
+
+
+@pytest.mark.parametrize("cli", ["codex", "qwen"])
+def test_a_resumed_session_is_the_same_and_says_what_was_before(cli: str) -> None:
+    first, _ = read(f"{cli}/first")
+    again, verdict = read(f"{cli}/resumed")
+    assert again.session == first.session
+    assert verdict.result == "Earlier: [[say remember 42]]"
+
+
+def test_codex_tells_what_its_whole_thread_used() -> None:
+    assert read("codex/first")[0].usage.input_tokens == 100
+    assert read("codex/resumed")[0].usage.input_tokens == 200
