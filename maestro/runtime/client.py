@@ -32,6 +32,8 @@ Show = Callable[[p.Note | p.Item | p.Output], None]
 ANSWER_S_MAX = 10.0
 """How long a daemon may take to greet; one that is stopped or stuck is not waited for longer."""
 SKEW_POLL_S = 0.3
+SKEW_S_MAX = 20.0
+"""How long a daemon of another build without runs may take to become one of ours."""
 AGAIN_POLL_S = 0.05
 END_S_MAX = 60.0
 STARTS_MAX = 2
@@ -212,6 +214,7 @@ def _connect(command: p.Command, settings: Settings, show: Show) -> Link | p.Fai
         return _connect_run(path, command)
     told = False
     starts = 0
+    busy_at = time.monotonic()
     while True:
         greeted = _greet(_dial(path))
         if isinstance(greeted, Link) and (other := _other(greeted.welcome, settings)):
@@ -225,6 +228,10 @@ def _connect(command: p.Command, settings: Settings, show: Show) -> Link | p.Fai
             if not told:
                 show(p.Note(_skew_note(greeted), "warn"))
             told = True
+            busy_at = time.monotonic() if greeted.running else busy_at
+            if time.monotonic() - busy_at > SKEW_S_MAX:
+                what = f"the daemon of this node stays at build {greeted.build}, this is {__version__}"
+                raise Refused(what, mend="use one installation of Maestro for this MAESTRO_HOME")
             time.sleep(SKEW_POLL_S)
         elif greeted is None and isinstance(command, p.NEEDS_NODE):
             if starts == STARTS_MAX:

@@ -44,7 +44,7 @@ async def watch_disk(context: Context, worker: Worker) -> None:
         return
     home = context.settings.home
     while True:
-        state = ballast.disk_state(home)
+        state = await trio.to_thread.run_sync(ballast.disk_state, home)
         if state.low != worker.low_disk:
             worker.low_disk = state.low
             if state.low:

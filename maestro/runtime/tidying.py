@@ -8,7 +8,7 @@ from maestro.model.errors import MaestroError
 from maestro.model.events import NewEvent, StateDeleted
 from maestro.runtime.context import Context
 from maestro.runtime.follower import Follower
-from maestro.runtime.logs import log
+from maestro.runtime.logs import log, seldom
 from maestro.runtime.scheduling import Scheduler
 from maestro.workspaces import cleaning
 from replayers.blobs import named
@@ -29,8 +29,8 @@ async def tidy(context: Context, follower: Follower, scheduler: Scheduler) -> No
             if trio.current_time() - cleaned_at >= DAY_S:
                 cleaned_at = trio.current_time()
                 await _clean(context, follower, scheduler.leading)
-        except MaestroError as error:
-            log.warning("housekeeping: %s", error.line())
+        except (MaestroError, OSError) as error:
+            seldom.warn("housekeeping", str(error))
         await trio.sleep(SWEEP_EVERY_S)
 
 
