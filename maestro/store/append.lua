@@ -3,16 +3,16 @@
 -- Nothing is rolled back by Redis, so every check that can fail for an append comes before its first write, and every
 -- check that concerns all of them comes before the first write of all.
 --
--- KEYS: log, meta, versions, then the leases, then the work streams.
+-- KEYS: log, versions, then the leases, then the work streams.
 -- ARGV: known seq or '', known chain, number of leases; then per append one msgpack array of strings:
 --   actor, cause, options, and per event: type, subject, expected version or '', v, data
 --   options: false, or the array: since or '', index of the lease in KEYS or '', its holder, '1' if it floors or '', and
 --   per hint: index of the stream in KEYS, run, index of the event (from 0) or '-1', token
--- Returns seq, chain, at, floor, and per append: its first seq, or {'seen', first, last, at}, {'version', event, actual} or
--- {'fence'}. Errors: LINEAGE, WRONGTYPE.
+-- Returns seq, chain, at, floor, and per append: its first seq, or {'seen', first, last, at}, {'version', event, actual}
+-- or {'fence'}. Errors: LINEAGE, WRONGTYPE.
 
 local call, format, sha1 = redis.call, string.format, redis.sha1hex
-local log, meta, versions = KEYS[1], KEYS[2], KEYS[3]
+local log, versions = KEYS[1], KEYS[2]
 local WALK_MAX = 10000
 
 -- Positions exceed the 14 digits that Lua prints exactly by itself; '%d', which is faster, is a C long.
@@ -33,9 +33,16 @@ local function entry(seq)
   return found and found[2]
 end
 
-local head = call('HMGET', meta, 'seq', 'chain', 'at', 'floor')
-local seq, chain = tonumber(head[1] or 0), head[2] or ''
-local at, floor = tonumber(head[3] or 0), tonumber(head[4] or 0)
+-- The last entry says where the log ends; the floor lies with the versions, under the subject that none can have.
+local tail = call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
+local seq, chain, at = 0, '', 0
+if tail then
+  local id, fields = string.match(tail[1], '^(%d+)-0$'), tail[2]
+  if not id or fields[1] ~= 'type' or fields[17] ~= 'chain' then
+    return lineage('another hand wrote ' .. tail[1] .. ' into it')
+  end
+  seq, chain, at = tonumber(id), fields[18], tonumber(fields[6])
+end
 local start = seq
 
 local known = tonumber(ARGV[1])
@@ -51,7 +58,7 @@ if known and known > 0 then
     else
       local first = call('XRANGE', log, '-', '+', 'COUNT', 1)[1]
       -- A trimmed position lies before all that is left; any other gap is damage.
-      local trimmed = first and tonumber(string.match(first[1], '^%d+')) > known
+      local trimmed = tonumber(string.match(first[1], '^%d+')) > known
       found = trimmed and ARGV[2]
     end
   end
@@ -59,13 +66,10 @@ if known and known > 0 then
     return lineage('position ' .. ARGV[1] .. ' holds another event')
   end
 end
-if seq > 0 and call('EXISTS', log, versions) < (seq > floor and 2 or 1) then
-  return lineage('its entries or the versions of its subjects are gone')
-end
 
 local leases = tonumber(ARGV[3])
-for i = 4, #KEYS do
-  local want = i - 3 <= leases and 'string' or 'stream'
+for i = 3, #KEYS do
+  local want = i - 2 <= leases and 'string' or 'stream'
   local kind = call('TYPE', KEYS[i]).ok
   if kind ~= 'none' and kind ~= want then
     return redis.error_reply('WRONGTYPE ' .. KEYS[i] .. ' is a ' .. kind .. ', not a ' .. want)
@@ -76,7 +80,7 @@ local now = call('TIME')
 at = math.max(at, now[1] * 1000 + math.floor(now[2] / 1000))
 local at_text = str(at)
 
-local appends, subjects = {}, {}
+local appends, subjects = {}, { '' }
 for n = 4, #ARGV do
   local append = cmsgpack.unpack(ARGV[n])
   appends[n - 3] = append
@@ -84,13 +88,17 @@ for n = 4, #ARGV do
 end
 
 -- Versions are kept as the text that they are stored as.
-local floor_text = str(floor)
 local current, written = {}, {}
 for i = 1, #subjects, 1000 do
   local last = math.min(i + 999, #subjects)
   local found = call('HMGET', versions, unpack(subjects, i, last))
-  for k = i, last do current[subjects[k]] = found[k - i + 1] or floor_text end
+  for k = i, last do current[subjects[k]] = found[k - i + 1] or current[''] or '0' end
+  if i == 1 and (found[1] and true or false) ~= (tail and true or false) then
+    return lineage('its entries or the versions of its subjects are gone')
+  end
 end
+local floor = tonumber(current[''])
+if not tail then written = { '', '0' } end
 
 local function same(fields, append, event)
   return fields[2] == append[event] and fields[4] == append[event + 1] and fields[16] == append[event + 4]
@@ -168,9 +176,9 @@ for n, append in ipairs(appends) do
       written[#written + 1] = this
     end
     if options and options[4] == '1' then
+      local floor_text = str(seq)
       call('DEL', versions)
-      floor, floor_text, written = seq, str(seq), {}
-      call('HSET', meta, 'floor', floor_text)
+      floor, written = seq, { '', floor_text }
       for subject in pairs(current) do current[subject] = floor_text end
     end
     for hint = 5, options and #options or 0, 4 do
@@ -186,6 +194,5 @@ if seq > start then
   for i = 1, #written, 2000 do
     call('HSET', versions, unpack(written, i, math.min(i + 1999, #written)))
   end
-  call('HSET', meta, 'seq', str(seq), 'chain', chain, 'at', at_text)
 end
 return { seq, chain, at, floor, results }

@@ -12,6 +12,8 @@ from maestro.model.errors import Invalid
 
 NAMESPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 WORKERS = "workers"
+FLOOR = ""
+"""The field of the versions hash that holds the floor: no subject is called that."""
 
 
 class Keys:
@@ -26,7 +28,6 @@ class Keys:
             )
         self.prefix = f"maestro:{{{namespace}}}:"
         self.log = self.prefix + "log"
-        self.meta = self.prefix + "meta"
         self.versions = self.prefix + "versions"
         self.cursors = self.prefix + "cursors"
         self.views = self.prefix + "views"

@@ -13,16 +13,10 @@ from typing import Any
 from maestro.model.errors import LineageBroken
 from maestro.store.codec import chain_of, entry_of
 from maestro.store.contract import Entry, Head
-from maestro.store.keys import Keys
+from maestro.store.keys import FLOOR, Keys
 from maestro.store.link import Link, checked
 
 MEND = "stop, find out what the store lost, then `maestro doctor --accept-loss`"
-
-
-def head_of(fields: Sequence[bytes | None]) -> Head:
-    """The head from the `seq`, `chain`, `at` and `floor` of the meta hash."""
-    seq, chain, at, floor = (field or b"" for field in fields)
-    return Head(int(seq or 0), chain.decode(), int(at or 0), int(floor or 0))
 
 
 class Lineage:
@@ -57,13 +51,15 @@ class Lineage:
     def check(self, link: Link) -> Head:
         """The head of the log at this link. Raise `LineageBroken` unless the known entry is in it."""
         known = self._known
-        meta, found = link.many(
+        tail, floor, found = link.many(
             [
-                ("HMGET", self._keys.meta, "seq", "chain", "at", "floor"),
+                ("XREVRANGE", self._keys.log, "+", "-", "COUNT", 1),
+                ("HGET", self._keys.versions, FLOOR),
                 ("XRANGE", self._keys.log, f"{known.seq}-0", "+", "COUNT", 1),
             ]
         )
-        head = head_of(checked(meta))
+        last = stored(tail[0], self._keys.log) if checked(tail) else None
+        head = Head(last.seq, last.chain, last.at, int(checked(floor) or 0)) if last else Head()
         if head.seq < known.seq:
             raise LineageBroken(f"the log ends at {head.seq}, but {known.seq} was known", self._keys.log, MEND)
         for raw in checked(found) if known.seq else ():

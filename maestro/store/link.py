@@ -24,9 +24,10 @@ FRESH_S = 0.2
 """A connection that was used this short a time ago is not looked at before it is used again."""
 _MORE = object()
 # Its stub says tuple[x] for tuple[x, ...].
-_pack: Callable[[Sequence[bytes | str | int]], bytes] = cast(Any, hiredis.pack_command)
+_pack: Callable[[Sequence[Word]], bytes] = cast(Any, hiredis.pack_command)
 
-Command = tuple[bytes | str | int, ...]
+Word = bytes | str | int
+Command = tuple[Word, ...]
 
 
 class Lost(StoreAway):
@@ -132,7 +133,7 @@ class Link:
         found = re.search(rb"connected_slaves:(\d+)", self.call("INFO", "replication"))
         self.replicas = int(found[1]) if found else 0
 
-    def call(self, *command: bytes | str | int) -> Any:
+    def call(self, *command: Word) -> Any:
         """One command, its reply."""
         self.send(packed(command))
         return checked(self.receive())

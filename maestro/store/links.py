@@ -15,7 +15,7 @@ from threading import Lock
 from typing import Any, TypeVar
 
 from maestro.model.errors import StoreAway
-from maestro.store.link import Command, Link, Lost, Moved, NoScript, Waiting, checked
+from maestro.store.link import Command, Link, Lost, Moved, NoScript, Waiting, Word, checked, packed
 
 T = TypeVar("T")
 PATIENCE_S = 10.0
@@ -29,10 +29,19 @@ class Script:
         self.text = Path(__file__).with_name(name).read_bytes()
         self.digest = sha1(self.text, usedforsecurity=False).hexdigest()
 
-    def run(self, link: Link, keys: Sequence[str], args: Sequence[bytes | str | int]) -> Any:
-        """Run it; a server that has not got it (any more) is sent the text."""
+    def run(self, link: Link, keys: Sequence[str], args: Sequence[Word]) -> Any:
+        """Run it."""
+        self.send(link, keys, args)
+        return self.settle(link, keys, args, link.receive())
+
+    def send(self, link: Link, keys: Sequence[str], args: Sequence[Word]) -> None:
+        """Send it, without waiting for its reply."""
+        link.send(packed(("EVALSHA", self.digest, len(keys), *keys, *args)))
+
+    def settle(self, link: Link, keys: Sequence[str], args: Sequence[Word], reply: Any) -> Any:
+        """What it returned; a server that has not got the script (any more) is sent its text."""
         try:
-            return link.call("EVALSHA", self.digest, len(keys), *keys, *args)
+            return checked(reply)
         except NoScript:
             return link.call("EVAL", self.text, len(keys), *keys, *args)
 
@@ -152,7 +161,7 @@ class Links:
                     raise
                 time.sleep(0.05)
 
-    def call(self, *command: bytes | str | int) -> Any:
+    def call(self, *command: Word) -> Any:
         """One command that may be repeated, its reply."""
         return self.run(lambda link: link.call(*command))
 
@@ -165,7 +174,7 @@ class Links:
         replies: list[Any] = self.many([("MULTI",), *commands, ("EXEC",)])[-1]
         return [checked(reply) for reply in replies]
 
-    def script(self, script: Script, keys: Sequence[str], args: Sequence[bytes | str | int]) -> Any:
+    def script(self, script: Script, keys: Sequence[str], args: Sequence[Word]) -> Any:
         """A script that may be repeated."""
         return self.run(lambda link: script.run(link, keys, args))
 

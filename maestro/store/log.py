@@ -12,16 +12,17 @@ from typing import Any
 
 import msgspec
 
-from maestro.model.errors import LineageBroken, Unknown
+from maestro.model.errors import LineageBroken, StoreAway, StoreUnsafe, Unknown
 from maestro.model.events import Event
 from maestro.store.codec import encode_append, events_of
 from maestro.store.contract import Append, AppendResult, Committed, Entry, Head, Rejected
-from maestro.store.keys import Keys
+from maestro.store.keys import FLOOR, Keys
 from maestro.store.lineage import MEND, Lineage, stored
 from maestro.store.link import Link, Lost, checked, packed
 from maestro.store.links import Links, Script
 
 APPEND = Script("append.lua")
+PART = 32
 WAIT_MS = 100
 WAIT_AGAIN_S = 5.0
 _pack = msgspec.msgpack.Encoder().encode
@@ -31,16 +32,17 @@ class _Group:
     """A group of appends on its way to the script: keys, arguments, and the appends that can never be sent."""
 
     def __init__(self, keys: Keys, group: Sequence[Append], known: Head) -> None:
-        self.keys = [keys.log, keys.meta, keys.versions]
+        self._group = group
+        self.keys = [keys.log, keys.versions]
         # The script is told a key by its place in KEYS; the leases come before the streams.
         self._lease_at: dict[str, int] = {}
         self._stream_at: dict[str, int] = {}
         for append in group:
             if append.fence:
-                self._lease_at.setdefault(append.fence.lease, len(self._lease_at) + 4)
+                self._lease_at.setdefault(append.fence.lease, len(self._lease_at) + 3)
         for append in group:
             for hint in append.hints:
-                self._stream_at.setdefault(hint.stream, len(self._lease_at) + len(self._stream_at) + 4)
+                self._stream_at.setdefault(hint.stream, len(self._lease_at) + len(self._stream_at) + 3)
         self.keys += map(keys.lease, self._lease_at)
         self.keys += map(keys.work, self._stream_at)
         self.bad: dict[int, Rejected] = {}
@@ -66,11 +68,11 @@ class _Group:
             options += (str(self._stream_at[hint.stream]), hint.run, str(hint.event), str(hint.token))
         return options
 
-    def results(self, group: Sequence[Append], at: int, replies: list[Any]) -> list[AppendResult]:
+    def results(self, at: int, replies: list[Any]) -> list[AppendResult]:
         """The script's answers in the order of the group."""
         results: list[AppendResult] = []
         answers = iter(replies)
-        for position, append in enumerate(group):
+        for position, append in enumerate(self._group):
             if position in self.bad:
                 results.append(self.bad[position])
                 continue
@@ -94,8 +96,19 @@ def _unusual(append: Append, answer: list[Any]) -> AppendResult:
             return Rejected("fence", append.events[0].subject)
 
 
-def _replicated(link: Link, reply: Any) -> Any:
-    """The reply, after a replica has what it tells of, where there is one: a failover then loses less.
+def _parts(group: Sequence[Append]) -> Iterator[Sequence[Append]]:
+    """A large group in several calls, which go out together.
+
+    Only where each append names its first version: what is for any version must not take its like in the same group
+    for an earlier try of itself, and only within one call does the script know which entries are the call's own.
+    """
+    size = PART if all(append.events and append.events[0].expected is not None for append in group) else len(group)
+    for start in range(0, len(group), max(1, size)):
+        yield group[start : start + size]
+
+
+def _wait_for_replica(link: Link) -> None:
+    """Until a replica has what was appended, where there is one: a failover then loses less.
 
     A replica that does not keep up delays appends by WAIT_MS once every WAIT_AGAIN_S, no more: it is no quorum.
     """
@@ -105,7 +118,6 @@ def _replicated(link: Link, reply: Any) -> Any:
                 link.wait_after = time.monotonic() + WAIT_AGAIN_S
         except Lost:
             link.replicas = 0
-    return reply
 
 
 class RedisLog:
@@ -125,17 +137,35 @@ class RedisLog:
         return self._lineage.known
 
     def commit(self, group: Sequence[Append], known: Head | None) -> list[AppendResult]:
-        """Append a group in one call. Raises `StoreAway` where it was not done, `Unknown` where that cannot be told."""
-        sent = _Group(self._keys, group, known or self._lineage.known)
-        if len(sent.bad) == len(group):
-            return sent.results(group, 0, [])
+        """Append a group in one exchange. Raises `StoreAway` when nothing was done, `Unknown` when that is not sure."""
+        known = known or self._lineage.known
         try:
-            reply = self._links.send_once(lambda link: _replicated(link, APPEND.run(link, sent.keys, sent.args)))
+            answered = self._links.send_once(lambda link: self._exchange(link, group, known))
         except Lost as lost:
             raise Unknown(f"{lost.what}; the append may or may not be in the log", self._keys.log) from lost
-        seq, chain, at, floor, replies = reply
-        self._lineage.saw(Head(seq, chain.decode(), at, floor))
-        return sent.results(group, at, replies)
+        results: list[AppendResult] = []
+        for part, (seq, chain, at, floor, answers) in answered:
+            results += part.results(at, answers)
+            self._lineage.saw(Head(seq, chain.decode(), at, floor))
+        return results
+
+    def _exchange(self, link: Link, group: Sequence[Append], known: Head) -> list[tuple[_Group, Any]]:
+        """The group's parts with their replies. A part is encoded while the server works on the one before."""
+        parts: list[_Group] = []
+        for appends in _parts(group):
+            parts.append(_Group(self._keys, appends, known))
+            APPEND.send(link, parts[-1].keys, parts[-1].args)
+        replies = [link.receive() for _ in parts]
+        answered: list[tuple[_Group, Any]] = []
+        for part, reply in zip(parts, replies, strict=True):
+            try:
+                answered.append((part, APPEND.settle(link, part.keys, part.args, reply)))
+            except (StoreAway, StoreUnsafe) as error:
+                if any(not isinstance(other, Exception) for other in replies) or answered:
+                    raise Lost(f"a part of the group failed: {error.what}") from error
+                raise
+        _wait_for_replica(link)
+        return answered
 
     def read(self, after: int, count: int) -> list[Event]:
         """Up to `count` events behind `after`."""
@@ -209,7 +239,5 @@ class RedisLog:
 
     def version(self, subject: str) -> int:
         """The subject's version."""
-        floor, version = self._links.many(
-            [("HGET", self._keys.meta, "floor"), ("HGET", self._keys.versions, subject.encode())]
-        )
+        floor, version = self._links.call("HMGET", self._keys.versions, FLOOR, subject.encode())
         return max(int(version or 0), int(floor or 0))

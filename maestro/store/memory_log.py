@@ -206,7 +206,7 @@ class MemoryLog:
 
     def erase(self) -> int:
         """Forget everything; how many keys a server would have had."""
-        keys = (3 if self._entries else 0) + bool(self._cursors)
+        keys = (2 if self._entries else 0) + bool(self._cursors)
         self._entries.clear()
         self._cursors.clear()
         self._versions.clear()

@@ -135,7 +135,7 @@ class RedisStore:
         """DANGER: delete every key of this namespace; how many."""
         erased, cursor = 0, b"0"
         # A command with a key leads to the node of a cluster that has them all; SCAN has none.
-        self._links.call("EXISTS", self._keys.meta)
+        self._links.call("EXISTS", self._keys.log)
         while True:
             cursor, found = self._links.call("SCAN", cursor, "MATCH", self._keys.everything, "COUNT", 1000)
             if found:

@@ -29,7 +29,8 @@ COMMANDS = (
     *("multi", "exec", "eval", "evalsha", "wait", "exists", "type", "del", "unlink", "pexpire", "pttl"),
     *("get", "set", "hget", "hmget", "hgetall", "hscan", "hset", "hdel", "sadd", "smembers"),
     *("zadd", "zrem", "zrange", "zscan", "zscore", "zcount", "zcard"),
-    *("xadd", "xdel", "xtrim", "xlen", "xrange", "xread", "xgroup|create", "xreadgroup", "xack", "xpending"),
+    *("xadd", "xdel", "xtrim", "xlen", "xrange", "xrevrange", "xread"),
+    *("xgroup|create", "xreadgroup", "xack", "xpending"),
 )
 
 

@@ -59,6 +59,26 @@ def test_a_script_that_the_server_forgot_is_sent_again(
     assert store.work.lease_take("l", "me", 1000)
 
 
+def test_a_large_group_goes_out_in_parts_and_is_there_once(
+    server: Any, hand: Link, start_proxy: Callable[..., Any], open_at: Opening, an_append: Appending
+) -> None:
+    proxy = start_proxy(str(server.socket))
+    store = open_at(proxy.url)
+    group = [an_append(f"k{n}", "1", 0) for n in range(100)]
+    group[50] = an_append("", "1", -1)
+    hand.call("SCRIPT", "FLUSH")
+    first = commit(store, *group[:70])
+    assert [r.first for r in first if isinstance(r, Committed)] == list(range(1, 70))
+    proxy.lose_replies = 1
+    with pytest.raises(Unknown):
+        commit(store, *group)
+    again = commit(store, *group)
+    assert [r.reason for r in again if not isinstance(r, Committed)] == ["bad"]
+    assert [r.first for r in again[:50]] == [r.first for r in first[:50]]
+    subjects = [event.subject for event in store.log.read(0, 1000)]
+    assert sorted(subjects) == sorted({f"state:k{n}" for n in range(100)} - {"state:k50"})
+
+
 def test_a_restart_is_not_noticed_by_who_was_idle(server: Any, open_at: Opening, an_append: Appending) -> None:
     store = open_at(server.url)
     commit(store, an_append("a", "1", 0, hints=(Hint("n", "r", 0),)))
@@ -83,9 +103,11 @@ def test_a_server_that_is_away_says_where_and_how_to_mend_it(server: Any, open_a
 
 def test_a_blocking_call_ends_with_the_server(server: Any, open_at: Opening) -> None:
     store = open_at(server.url)
-    threading.Timer(0.1, server.kill).start()
+    timer = threading.Timer(0.1, server.kill)
+    timer.start()
     with pytest.raises(StoreAway):
         store.log.follow(0, 1, 60_000)
+    timer.join()
 
 
 def test_a_paused_server_times_out_and_the_append_is_done_once(

@@ -52,7 +52,7 @@ def test_a_flushed_log_is_noticed_by_appends_and_reads(
     store: RedisStore, hand: Link, keys: Keys, an_append: Appending
 ) -> None:
     fill(store, an_append)
-    hand.call("UNLINK", keys.log, keys.meta, keys.versions)
+    hand.call("UNLINK", keys.log, keys.versions)
     with pytest.raises(LineageBroken):
         commit(store, an_append("b", "1", 0))
     with pytest.raises(LineageBroken):
@@ -62,7 +62,7 @@ def test_a_flushed_log_is_noticed_by_appends_and_reads(
     assert hand.call("EXISTS", keys.log) == 0
 
 
-@pytest.mark.parametrize("gone", ["log", "meta", "versions"])
+@pytest.mark.parametrize("gone", ["log", "versions"])
 def test_a_part_that_was_lost_is_noticed_even_by_who_knows_nothing(
     store: RedisStore, hand: Link, keys: Keys, an_append: Appending, gone: str
 ) -> None:
@@ -77,7 +77,7 @@ def test_another_history_under_the_same_name_is_noticed(
     store: RedisStore, hand: Link, keys: Keys, open_at: Callable[..., RedisStore], server: object, an_append: Appending
 ) -> None:
     fill(store, an_append)
-    hand.call("UNLINK", keys.log, keys.meta, keys.versions)
+    hand.call("UNLINK", keys.log, keys.versions)
     other = open_at(server.url)  # type: ignore[attr-defined]
     fill(other, an_append, 8)
     with pytest.raises(LineageBroken):
@@ -96,7 +96,6 @@ def test_an_altered_entry_is_named(store: RedisStore, hand: Link, keys: Keys, an
     hand.call("DEL", keys.log)
     for identity, fields in kept:
         hand.call("XADD", keys.log, identity, *fields[:-1], b"f" * 40)
-    hand.call("HSET", keys.meta, "chain", "e" * 40)
     with pytest.raises(LineageBroken):
         store.log.commit([an_append("b", "1", 0)], known)
 
@@ -128,7 +127,7 @@ def test_a_removed_entry_is_noticed_but_a_trimmed_one_is_not(
         store.log.commit([an_append("c", "1", 0)], eighth)
 
 
-@pytest.mark.parametrize("key", ["log", "meta", "versions", "lease", "work"])
+@pytest.mark.parametrize("key", ["log", "versions", "lease", "work"])
 def test_a_key_of_another_type_is_refused_before_the_first_write(
     store: RedisStore, hand: Link, keys: Keys, an_append: Appending, key: str
 ) -> None:
@@ -139,17 +138,19 @@ def test_a_key_of_another_type_is_refused_before_the_first_write(
     fenced = an_append("b", "1", 0, fence=Fence("l", "me"), hints=(Hint("n", "r", 0),))
     with pytest.raises(StoreUnsafe):
         commit(store, an_append("a", "1", 0), fenced)
-    assert hand.call("EXISTS", keys.log, keys.meta, keys.versions, keys.work("n"), keys.lease("l")) == 1
+    assert hand.call("EXISTS", keys.log, keys.versions, keys.work("n"), keys.lease("l")) == 1
 
 
 def test_positions_beyond_what_lua_prints_exactly(
-    store: RedisStore, hand: Link, keys: Keys, an_append: Appending
+    store: RedisStore, hand: Link, keys: Keys, an_append: Appending, open_at: Callable[..., RedisStore], server: object
 ) -> None:
     high = 9_007_199_254_740_000
     fill(store, an_append, 1)
-    chain = store.log.head().chain
-    hand.call("HSET", keys.meta, "seq", high, "chain", chain, "floor", high)
-    hand.call("XSETID", keys.log, f"{high}-0")
+    [[_, fields]] = hand.call("XRANGE", keys.log, "-", "+")
+    hand.call("DEL", keys.log, keys.versions)
+    hand.call("XADD", keys.log, f"{high}-0", *fields)
+    hand.call("HSET", keys.versions, "", high)
+    store = open_at(server.url)  # type: ignore[attr-defined]
     for n in range(1, 6):
         result = store.log.commit([an_append("z", str(n), high + n - 1)], None)[0]
         assert isinstance(result, Committed)

@@ -13,6 +13,7 @@ import pytest
 import trio
 
 from maestro.model.errors import Invalid, StoreAway
+from maestro.store import log
 from maestro.store.contract import Append, Checkpoint, Committed, Hint, RowChange
 from maestro.store.gateway import Gateway
 from maestro.store.keys import Keys
@@ -45,8 +46,13 @@ def told(link: Link, section: str) -> bytes:
 
 
 def test_an_append_is_on_a_replica_when_it_is_answered(
-    start_server: Callable[..., Any], open_at: Opening, an_append: Appending, namespace: str
+    start_server: Callable[..., Any],
+    open_at: Opening,
+    an_append: Appending,
+    namespace: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(log, "WAIT_MS", 10_000)
     primary, replica = (start_server("--repl-diskless-sync-delay", "0", port=free_port()) for _ in range(2))
     on_replica = Dialler(replica.url, 5)()
     on_replica.call("REPLICAOF", "127.0.0.1", primary.port)
@@ -57,6 +63,7 @@ def test_an_append_is_on_a_replica_when_it_is_answered(
         store.log.commit([an_append("a", str(n))], None)
         assert on_replica.call("XLEN", Keys(namespace).log) == n + 1
     replica.kill()
+    monkeypatch.undo()
     assert store.log.commit([an_append("a", "alone")], None)[0].first == 21  # type: ignore[union-attr]
 
 
