@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from collections import Counter
 from typing import Any
 
 import msgspec
@@ -43,15 +44,14 @@ class Move(msgspec.Struct, frozen=True, kw_only=True):
 
     stall_s: float = 0.0
     status: int = 0
-    times: int = 0
     drop: bool = False
     call: Call | None = None
     text: str = ""
     usage: Usage = Usage()
 
 
-def move(conversation: Conversation, call_id: str) -> Move:
-    """The next move of the script in a conversation."""
+def move(conversation: Conversation, call_id: str, failures: Counter[str]) -> Move:
+    """The next move of the script in a conversation. failures: how often each `fail` has come so far; is counted up."""
     if conversation.shape is not None:
         return Move(text=json.dumps(_example(conversation.shape)))
     if any(turn.kind == "system" and "title generator" in turn.text for turn in conversation.turns):
@@ -67,21 +67,30 @@ def move(conversation: Conversation, call_id: str) -> Move:
         elif step.word == "stall":
             stall_s += float(step.rest)
         elif step.word == "fail" and done == 0:
-            status, _, times = step.rest.partition(" ")
-            return Move(status=int(status), times=int(times or 0), stall_s=stall_s, usage=usage)
+            if _fails(step, conversation, failures):
+                return Move(status=int(step.rest.split()[0]), stall_s=stall_s, usage=usage)
         elif step.word == "drop" and done == 0:
             return Move(drop=True, text="This is the last that", stall_s=stall_s, usage=usage)
         else:
-            said += _said(step, earlier)
+            said += _said(step, earlier, conversation)
     return Move(text="\n".join(said) or "Done.", stall_s=stall_s, usage=usage)
 
 
-def _said(step: Step, earlier: list[str]) -> list[str]:
-    """What a step adds to the last text."""
+def _said(step: Step, earlier: list[str], conversation: Conversation) -> list[str]:
+    """What a step adds to the last text. A file in it has the form that the system's own words ask for."""
     if step.word == "write":
         path, _, text = step.rest.partition(" ")
+        if any("<<<<<<< SEARCH" in turn.text for turn in conversation.turns):
+            text = f"<<<<<<< SEARCH\n=======\n{text}\n>>>>>>> REPLACE"
         return [f"{path}\n```\n{text}\n```"]
     return {"say": [step.rest], "recall": ["Earlier: " + " | ".join(earlier)]}.get(step.word, [])
+
+
+def _fails(step: Step, conversation: Conversation, failures: Counter[str]) -> bool:
+    times = step.rest.split()[1:]
+    key = f"{step.rest} {[turn.text for turn in conversation.turns if turn.kind == 'user']}"
+    failures[key] += 1
+    return not times or failures[key] <= int(times[0])
 
 
 def _usage(steps: list[Step]) -> Usage:

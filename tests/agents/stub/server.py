@@ -43,7 +43,7 @@ class Stub:
         self.requests: list[Request] = []
         self.closing = threading.Event()
         self.number = itertools.count(1)
-        self.failed: Counter[str] = Counter()
+        self.failures: Counter[str] = Counter()
         self.lock = threading.Lock()
         self._server = _Server(("127.0.0.1", port), _Handler)
         self._server.stub = self
@@ -103,8 +103,8 @@ class _Handler(BaseHTTPRequestHandler):
         stub = self.server.stub
         with stub.lock:
             number = next(stub.number)
-        move = script.move(conversation, f"call_{number}")
-        status = self._status(move, conversation)
+            move = script.move(conversation, f"call_{number}", stub.failures)
+        status = move.status or 200
         self._note(body, 0 if move.drop else status)
         if move.stall_s and stub.closing.wait(move.stall_s):
             return
@@ -119,15 +119,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         """Nothing: what was asked is in `requests`."""
-
-    def _status(self, move: script.Move, conversation: Conversation) -> int:
-        """The scripted failure, for as many times as it is to be had."""
-        if not move.times:
-            return move.status or 200
-        key = conversation.turns[-1].text + str(move.status)
-        with self.server.stub.lock:
-            self.server.stub.failed[key] += 1
-            return move.status if self.server.stub.failed[key] <= move.times else 200
 
     def _note(self, body: dict[str, Any], status: int) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}
