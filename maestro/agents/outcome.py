@@ -23,13 +23,26 @@ _TRANSIENT = frozenset({errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM, 
 _CUT = "[… the beginning is in agent.log]\n"
 
 
+class Check(msgspec.Struct, frozen=True, kw_only=True):
+    """How the command of `verify` ended. command: as its arguments; output: the end of what it printed."""
+
+    command: tuple[str, ...]
+    exit_code: int | None = None
+    timed_out: bool = False
+    stopped: str | None = None
+    lost: str | None = None
+    spawn_error: str | None = None
+    output: bytes = b""
+
+
 class End(msgspec.Struct, frozen=True, kw_only=True):
     """What the warden saw. exit_code: None where a signal ended it or nothing ran.
 
     stopped: the reason of a stop that was asked for; lost: why nobody saw the end (worker or node gone). wrong_mode:
     why it was not started at all; oom: which limit of memory ended it; stalled: it was silent for too long; budget:
-    what it used up. stdout: the last bytes of it; told: its transcript, where stdout is read as events; stderr: both
-    ends of it, None where it was not kept apart; log: the last bytes of agent.log; output_bytes: of all output.
+    what it used up; check: what verified it. stdout: the last bytes of it; told: its transcript, where stdout is read
+    as events; stderr: both ends of it, None where it was not kept apart; log: the last bytes of agent.log;
+    output_bytes: of all output.
     """
 
     exit_code: int | None = None
@@ -44,6 +57,7 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
     oom: str | None = None
     stalled: bool = False
     budget: str | None = None
+    check: Check | None = None
     told: Told | None = None
     stderr: bytes | None = None
     stdout: bytes = b""
@@ -69,12 +83,13 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 def judge(definition: Definition, end: End) -> Verdict:
     """The verdict on an end. Pure; the same end is always judged the same."""
-    rules = (_by_maestro, _by_refusal, _by_exit, _by_events, _by_patterns, _by_silence)
+    rules = (_by_maestro, _by_refusal, _by_exit, _by_events, _by_patterns, _by_silence, _by_check)
     for rule in rules:
         verdict = rule(definition, end)
         if verdict is not None:
             return verdict
-    return _verdict(definition, end, "ok", f"exit {end.exit_code}")
+    verified = "" if end.check is None else f"; verify {_command(end.check)} passed"
+    return _verdict(definition, end, "ok", f"exit {end.exit_code}{verified}")
 
 
 def final_text(stdout: bytes) -> str:
@@ -108,9 +123,8 @@ def _by_maestro(definition: Definition, end: End) -> Verdict | None:
         outcome, evidence = "cancelled", f"stopped: {shown(end.stopped, 400)}; {_exit_text(end)}"
     if not outcome:
         return None
-    verdict = _verdict(definition, end, outcome, evidence)
-    transient = outcome == "spawn_error" and end.errno in _TRANSIENT
-    return msgspec.structs.replace(verdict, source="maestro", transient=transient)
+    verdict = _of_maestro(definition, end, outcome, evidence)
+    return msgspec.structs.replace(verdict, transient=outcome == "spawn_error" and end.errno in _TRANSIENT)
 
 
 def _by_refusal(definition: Definition, end: End) -> Verdict | None:
@@ -173,6 +187,33 @@ def _by_silence(definition: Definition, end: End) -> Verdict | None:
     return None
 
 
+def _by_check(definition: Definition, end: End) -> Verdict | None:
+    """A good end, but what the task or type has verify it says otherwise."""
+    check = end.check
+    if check is None or (check.exit_code == 0 and not (check.timed_out or check.stopped or check.lost)):
+        return None
+    what = f"exit {end.exit_code}, but verify {_command(check)}"
+    if check.lost is not None:
+        return _of_maestro(definition, end, "lost", f"lost while it was verified: {shown(check.lost)}")
+    if check.stopped is not None:
+        return _of_maestro(definition, end, "cancelled", f"stopped while it was verified: {shown(check.stopped, 400)}")
+    if check.spawn_error is not None:
+        return _of_maestro(definition, end, "agent_error", f"{what} did not start: {shown(check.spawn_error, 400)}")
+    if check.timed_out:
+        limit = definition.limits.verify_s
+        return _of_maestro(definition, end, "agent_error", f"{what} took longer than {limit:g} s (limits.verify_s)")
+    last = _last_line(check.output)
+    told = "was ended by a signal" if check.exit_code is None else f"exited {check.exit_code}"
+    said = f"; last line: {shown(last, 200)}" if last else ""
+    return _verdict(definition, end, "agent_error", f"{what} {told}{said}")
+
+
+def _command(check: Check) -> str:
+    """The command as a person wrote it."""
+    words = check.command[2:] if check.command[:2] == ("/bin/sh", "-c") else check.command
+    return shown(" ".join(words), 200)
+
+
 def _stderr(end: End, stdout: list[str]) -> list[str]:
     """The lines of stderr; where it was not kept apart, those of the log that stdout does not have."""
     if end.stderr is not None:
@@ -196,6 +237,10 @@ def _verdict(definition: Definition, end: End, outcome: str, evidence: str) -> V
         evidence=evidence,
         result=_result(definition, end),
     )
+
+
+def _of_maestro(definition: Definition, end: End, outcome: str, evidence: str) -> Verdict:
+    return msgspec.structs.replace(_verdict(definition, end, outcome, evidence), source="maestro")
 
 
 def _exit_text(end: End) -> str:

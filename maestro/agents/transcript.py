@@ -55,7 +55,7 @@ class Transcript:
         self._is_final, self._is_failure = Matcher(success.final_event), Matcher(success.fail_event)
         self._is_refusal = Matcher(success.refused_event)
         self._sessions = [Place(path) for path in output.session] if output.format != "text" else []
-        self._patterns = [re.compile(rule) for rule in output.session] if output.format == "text" else []
+        self._patterns = session_patterns(definition)
         self._line = bytearray()
         self._too_long = False
         self._lines = self._events = 0
@@ -122,8 +122,7 @@ class Transcript:
 
     def _search(self, line: bytes) -> None:
         if not self._session and self._patterns:
-            text = plain(line[:_LINE_SEARCHED_MAX].decode("utf-8", "replace"))
-            self._session = session_in(text, self._patterns)
+            self._session = session_in(line[:_LINE_SEARCHED_MAX].decode("utf-8", "replace"), self._patterns)
 
     def _take(self, event: dict[str, Any]) -> None:
         self._events += 1
@@ -173,8 +172,14 @@ class _Text:
             self.value = text[-TEXT_CHARS_MAX:]
 
 
-def session_in(text: str, patterns: list[re.Pattern[str]]) -> str:
-    """The id that one of the patterns finds in a text, "" where none does."""
+def session_patterns(definition: Definition) -> list[re.Pattern[str]]:
+    """The patterns of an agent's session in plain text; [] where the output is events."""
+    return [re.compile(rule) for rule in definition.output.session] if definition.output.format == "text" else []
+
+
+def session_in(line: str, patterns: list[re.Pattern[str]]) -> str:
+    """The id that one of the patterns finds in a line, "" where none does."""
+    text = plain(line[:_LINE_SEARCHED_MAX])
     found = (match[1] for pattern in patterns if (match := pattern.search(text)))
     return next((name for name in found if name and SESSION.fullmatch(name)), "")
 

@@ -3,28 +3,44 @@
 from __future__ import annotations
 
 import random
-from pathlib import Path
+
+import msgspec
 
 from maestro.agents import outcome
 from maestro.agents.definitions import Definition
+from maestro.agents.transcript import Told
 from maestro.model.agent import Agent
 from maestro.model.events import RunEnded
 from maestro.model.task import Run
 from maestro.runtime.context import RESULT_INLINE_BYTES_MAX, Context
+from maestro.runtime.hearing import read_ends
 from maestro.runtime.spec import End
 from maestro.workspaces.folders import RunFolder
 
 LOG_END_BYTES = 64 * 1024
-TAIL_BYTES_MAX = 512 * 1024
 BACKOFF_MS = 1000
 BACKOFF_MS_MAX = 300_000
 LOST_BACKOFF_MS = 100
 
 
-def facts(end: End, folder: RunFolder, timeout_s: float, lost: str | None = None) -> outcome.End:
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """What the worker knows of an end besides the warden's record.
+
+    lost: why the infrastructure lost it; wrong_mode: why it was not started; budget: what it used up; told: its
+    transcript, where there is one.
+    """
+
+    lost: str | None = None
+    wrong_mode: str | None = None
+    budget: str | None = None
+    told: Told | None = None
+
+
+def facts(end: End, folder: RunFolder, timeout_s: float, seen: Seen) -> outcome.End:
     """What the judge needs, out of the warden's record and the run's files."""
-    if lost is None and (end.lost or end.worker_gone):
-        lost = "its worker was gone" if end.worker_gone else "its warden was killed"
+    oom = None
+    if end.oom:
+        oom = f"{max(1, end.oom_kills)} of its processes killed at the run's limit of memory"
     return outcome.End(
         exit_code=end.exit_code,
         signal=end.signal,
@@ -32,12 +48,38 @@ def facts(end: End, folder: RunFolder, timeout_s: float, lost: str | None = None
         stopped=end.stopped,
         spawn_error=end.spawn_error,
         errno=end.errno,
-        lost=lost,
+        lost=seen.lost or _loss(end),
         timeout_s=timeout_s,
-        stdout=_last_bytes(Path(folder.tail), TAIL_BYTES_MAX) if end.output_bytes else b"",
-        log=_last_bytes(Path(folder.log), LOG_END_BYTES) if end.output_bytes else b"",
+        wrong_mode=seen.wrong_mode,
+        oom=oom,
+        stalled=end.stalled,
+        budget=seen.budget,
+        told=seen.told,
+        stderr=read_ends(folder.errors) if end.output_bytes else b"",
+        stdout=read_ends(folder.tail) if end.output_bytes else b"",
+        log=read_ends(folder.log, LOG_END_BYTES) if end.output_bytes else b"",
         output_bytes=end.output_bytes,
     )
+
+
+def check_of(end: End, command: list[str], folder: RunFolder, lost: str | None = None) -> outcome.Check:
+    """How the command of `verify` ended."""
+    output = read_ends(f"{folder.verification}/tail") + read_ends(f"{folder.verification}/errors")
+    return outcome.Check(
+        command=tuple(command),
+        exit_code=end.exit_code,
+        timed_out=end.timed_out,
+        stopped=end.stopped,
+        lost=lost or _loss(end),
+        spawn_error=end.spawn_error,
+        output=output,
+    )
+
+
+def _loss(end: End) -> str | None:
+    if end.worker_gone:
+        return "its worker was gone"
+    return "its warden was killed" if end.lost else None
 
 
 async def ended(context: Context, run: Run, agent: Agent, seen: outcome.End, end: End) -> RunEnded:
@@ -70,13 +112,3 @@ def backoff_ms(kind: str, attempt: int) -> int:
     base = LOST_BACKOFF_MS if kind == "lost" else BACKOFF_MS
     whole = min(BACKOFF_MS_MAX, base * 2 ** min(attempt - 1, 20))
     return int(whole * (0.5 + random.random() / 2))
-
-
-def _last_bytes(path: Path, count: int) -> bytes:
-    try:
-        with path.open("rb") as file:
-            size = file.seek(0, 2)
-            file.seek(max(0, size - count))
-            return file.read(count)
-    except OSError:
-        return b""

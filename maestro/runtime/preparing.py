@@ -8,16 +8,19 @@ import signal
 import sys
 from pathlib import Path
 
+import msgspec
 import trio
 
-from maestro.agents import secrets
+from maestro.agents import registration, secrets
 from maestro.agents.definitions import Definition
 from maestro.agents.launch import Launch, Target, compose
 from maestro.config import Settings
 from maestro.model.agent import Agent
 from maestro.model.events import TaskDispatched
 from maestro.model.task import Run
+from maestro.runtime import containment
 from maestro.runtime.context import Context
+from maestro.runtime.hearing import is_heard
 from maestro.runtime.sockets import run_socket_path
 from maestro.runtime.spec import Spec
 from maestro.workspaces import folders, guards, templates
@@ -41,21 +44,47 @@ def lock_path(home: Path, workspace: str) -> Path:
     return home / "locks" / f"{hashlib.sha256(real.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}.lock"
 
 
+def verification_of(folder: RunFolder) -> list[str]:
+    """The command that a run was to be verified by, as `Prepared` wrote it down."""
+    try:
+        return msgspec.json.decode(Path(folder.verification, "command.json").read_bytes(), type=list[str])
+    except (OSError, msgspec.DecodeError):
+        return []
+
+
 def _argument(prompt: bytes, definition: Definition) -> str:
     """As much of the prompt as `compose` must see to know whether it can be an argument."""
     return prompt[: definition.prompt.max_bytes + 1].decode("utf-8", "replace")
 
 
-class Prepared:
-    """A run with everything in place for its start. Raises as `compose`, `folders.create`, `templates.fill`."""
+def _user_home() -> str:
+    return os.path.realpath(os.environ.get("HOME") or Path("~").expanduser())
 
-    def __init__(self, context: Context, agent: Agent, run: Run, folder: RunFolder, dispatched: TaskDispatched) -> None:
+
+class Prepared:
+    """A run with everything in place for its start. Raises as `compose`, `folders.create`, `templates.fill`.
+
+    session: the agent's own that it goes on with, "" for none. verification: the spec of the command that must succeed
+    after a good end, None where there is none.
+    """
+
+    def __init__(
+        self, context: Context, agent: Agent, run: Run, folder: RunFolder, dispatched: TaskDispatched, session: str = ""
+    ) -> None:
         self._context = context
         self._agent = agent
         self._run = run
         self._folder = folder
         self._dispatched = dispatched
+        self._session = session
         self.definition = Definition.from_dict(agent.definition)
+        self.verification: Spec | None = None
+
+    async def wrong_mode(self) -> str:
+        """Why its program must not be started: it has not the mode (any more). "" where it has."""
+        if "{mode}" not in self.definition.argv:
+            return ""
+        return await trio.to_thread.run_sync(registration.wrong_mode, self.definition, dict(os.environ))
 
     async def spec(self) -> Spec:
         """Put folder, prompt, workspace and files there; the spec to launch."""
@@ -65,11 +94,23 @@ class Prepared:
         await self._fill(workspace)
         if self._agent.workspace is not None:
             guards.check_unchanged(workspace)
+        if self.definition.private_home:
+            home = containment.home_of(self._context.settings.home, self._run.agent)
+            await trio.to_thread.run_sync(containment.furnish, self.definition, home, _user_home())
         launch = compose(self.definition, self._target(_argument(data, self.definition), workspace))
-        for file in launch.files:
-            base = next(b for b in (workspace, folder.tmp, "/") if file.path.startswith(b.rstrip("/") + "/"))
-            folders.put_file(base, file.path[len(base) :].lstrip("/"), file.content.encode(), file.mode)
+        self._place_files(launch, workspace)
+        if launch.verify:
+            self.verification = self._verification(launch, workspace)
         return self._spec(launch, workspace)
+
+    def _place_files(self, launch: Launch, workspace: str) -> None:
+        """The files of the type. Only the user's own home may be, or be behind, a link."""
+        home = launch.env.get("HOME", "/")
+        for file in launch.files:
+            base = next(b for b in (workspace, self._folder.tmp, home) if file.path.startswith(b.rstrip("/") + "/"))
+            inside = file.path[len(base) :].lstrip("/")
+            real = os.path.realpath(base) if base == home else base
+            folders.put_file(real, inside, file.content.encode(), file.mode)
 
     async def _fill(self, workspace: str) -> None:
         """Make the workspace where it is absent or empty; a template is copied in a thread."""
@@ -92,6 +133,9 @@ class Prepared:
             workspace=workspace,
             tmp=self._folder.tmp,
             socket=str(run_socket_path(self._context.settings.home, run.id)),
+            home=containment.home_of(self._context.settings.home, run.agent),
+            session=self._session,
+            verify=self._dispatched.verify,
             environment=environment,
             secrets=secrets.resolve(self.definition, environment),
         )
@@ -100,7 +144,7 @@ class Prepared:
         """The agent finds `maestro` on its PATH, last, so that it can use `state`."""
         home = self._context.settings.home
         run = self._run
-        return Spec(
+        spec = Spec(
             run=run.id,
             argv=list(launch.argv),
             env={**launch.env, "PATH": f"{launch.env.get('PATH', os.defpath)}:{Path(sys.executable).parent}"},
@@ -117,4 +161,31 @@ class Prepared:
             stop_signal=int(signal.Signals[f"SIG{launch.stop_signal}"]),
             trace=run.id.rpartition("-")[0] if self._dispatched.trace else None,
             redact=list(launch.redact),
+            stdout=self._folder.stdout if is_heard(self.definition) else None,
+            errors=self._folder.errors,
+            silent_s=self.definition.limits.silent_s,
+        )
+        target = containment.Place(
+            agent=run.agent,
+            workspace=workspace,
+            home=launch.env.get("HOME", "/"),
+            tmp=self._folder.tmp,
+            prompt_file=self._folder.prompt_file,
+            socket=launch.env["MAESTRO_RUN_SOCKET"],
+        )
+        return containment.contain(spec, self.definition, target, _user_home())
+
+    def _verification(self, launch: Launch, workspace: str) -> Spec:
+        """The same run with another program: its place, environment and limits, but files of its own beside the log."""
+        command = msgspec.structs.replace(launch, argv=launch.verify, stdin=None, cwd=workspace)
+        folder = self._folder.verification
+        words = msgspec.json.encode(launch.verify)
+        folders.put_file(self._folder.attempt_path, "verify/command.json", words, 0o600)
+        return self._spec(command, workspace)._replace(
+            record=f"{folder}/exit.json",
+            tail=f"{folder}/tail",
+            errors=f"{folder}/errors",
+            stdout=None,
+            silent_s=None,
+            timeout_s=self.definition.limits.verify_s,
         )

@@ -8,16 +8,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
+
+from maestro.agents import outcome
+from maestro.agents.definitions import Definition
+from maestro.model.crew import slot_of
 from maestro.model.events import NewEvent
 from maestro.model.task import Run, Task
+from maestro.runtime.budgets import exceeded
 from maestro.runtime.context import Context
-from maestro.runtime.ending import ended, facts
+from maestro.runtime.ending import Seen, check_of, ended, facts
 from maestro.runtime.follower import Follower
+from maestro.runtime.hearing import Hearing, is_heard, session_of
 from maestro.runtime.logs import log
-from maestro.runtime.preparing import place
+from maestro.runtime.preparing import place, verification_of
 from maestro.runtime.record import read_record
 from maestro.runtime.spec import End
 from maestro.store.contract import Append, Committed
+from maestro.workspaces.folders import RunFolder
 
 DAEMON_STOPPED = "the daemon stopped"
 """Why a daemon that ends stops its runs: they are lost, and run again."""
@@ -34,17 +42,35 @@ async def recover(context: Context, follower: Follower) -> None:
 async def _end(context: Context, follower: Follower, task: Task, run: Run) -> None:
     agent = follower.plan.agents[run.agent]
     folder = place(context.settings, agent, task.id, run)
+    definition = Definition.from_dict(agent.definition)
     end = _record(folder.record, run)
     lost = "the daemon of its node ended" if end is None or end.worker_gone or end.lost else None
-    if end is not None and end.stopped == DAEMON_STOPPED:
-        lost = DAEMON_STOPPED
     end = end or End(run.id, run.token, lost=True)
-    seen, seen_end = facts(end, folder, run.timeout_s, lost), end
-    fact = await context.insist(lambda: ended(context, run, agent, seen, seen_end))
-    event = NewEvent(f"run:{run.id}", fact, run.version)
-    result = await context.gateway.append(Append((event,), f"worker:{context.node}", str(run.token)))
+    _, before = session_of(task.slots[slot_of(run.id)], task, run)
+    hearing = Hearing(definition, run, folder, before)
+    seen = Seen(lost=lost)
+    if is_heard(definition):
+        await hearing.complete(end)
+        budget = exceeded(definition.budget, task, run.id, hearing.told.usage)
+        seen = Seen(lost=lost, told=hearing.told, budget=budget)
+    judged, seen_end = facts(end, folder, run.timeout_s, seen), end
+    if Path(folder.verification).is_dir() and outcome.judge(definition, judged).outcome == "ok":
+        judged = msgspec.structs.replace(judged, check=_verified(folder, run))
+    fact = await context.insist(lambda: ended(context, run, agent, judged, seen_end))
+    first, *others = [*hearing.news(), fact]
+    subject = f"run:{run.id}"
+    events = (NewEvent(subject, first, run.version), *(NewEvent(subject, other) for other in others))
+    result = await context.gateway.append(Append(events, f"worker:{context.node}", str(run.token)))
+    hearing.forget()
     kept = isinstance(result, Committed)
     log.info("run %s of the earlier daemon: %s%s", run.id, fact.outcome, "" if kept else " (already ended)")
+
+
+def _verified(folder: RunFolder, run: Run) -> outcome.Check:
+    """How the run was verified; lost where that was not finished."""
+    end = _record(f"{folder.verification}/exit.json", run)
+    lost = "the daemon of its node ended" if end is None or end.worker_gone or end.lost else None
+    return check_of(end or End(run.id, run.token, lost=True), verification_of(folder), folder, lost)
 
 
 def _record(path: str, run: Run) -> End | None:

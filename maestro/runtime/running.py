@@ -1,4 +1,4 @@
-"""One run's life on this node: `run.started`, the process, its end judged, `run.ended`.
+"""One run's life on this node: `run.started`, the process, what it tells, its end judged and verified, `run.ended`.
 
 Each append is under the run's last version, so that a run which was ended elsewhere (cancelled before its start, lost
 with its node, restored away) is refused by the log and stopped here.
@@ -7,16 +7,22 @@ with its node, restored away) is refused by the log and stopped here.
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+import msgspec
 import trio
 
+from maestro.agents import outcome
+from maestro.agents.definitions import Definition
 from maestro.model.agent import Agent
+from maestro.model.crew import slot_of
 from maestro.model.errors import MaestroError
-from maestro.model.events import AnyFact, NewEvent, RunEnded, RunStarted, TaskDispatched
+from maestro.model.events import AnyFact, NewEvent, RunEnded, RunStarted, RunUsageReported, TaskDispatched
 from maestro.model.task import Run, Task
-from maestro.runtime.ending import ended, facts
+from maestro.runtime.budgets import exceeded
+from maestro.runtime.ending import Seen, check_of, ended, facts
 from maestro.runtime.failures import told
+from maestro.runtime.hearing import Hearing, is_heard, session_of
 from maestro.runtime.launching import RunProcess
 from maestro.runtime.logs import log
 from maestro.runtime.preparing import Prepared, place, workspace_of
@@ -27,6 +33,29 @@ from maestro.workspaces.folders import RunFolder
 
 if TYPE_CHECKING:
     from maestro.runtime.worker import Worker
+
+HEAR_EVERY_S = 0.25
+USAGE_EVERY_S = 2.0
+"""How often a run's output is looked at, and how often its usage may become an event."""
+
+
+class Job(NamedTuple):
+    """What a run is about, as the plan had it when it was taken. session: of the agent's own, to go on with."""
+
+    task: Task
+    run: Run
+    agent: Agent
+    folder: RunFolder
+    definition: Definition
+    hearing: Hearing
+    session: str
+
+
+class Ready(NamedTuple):
+    """What is to be launched: the agent, and after a good end what verifies it."""
+
+    spec: Spec
+    verification: Spec | None
 
 
 class Running:
@@ -41,7 +70,8 @@ class Running:
         self.pid = 0
         self._version = entry.token
         self._stop: tuple[str, bool, float | None] | None = None
-        self._lost: str | None = None
+        self._launched: list[RunProcess] = []
+        self._seen = Seen()
 
     @property
     def over(self) -> bool:
@@ -52,7 +82,7 @@ class Running:
         """Ask for the end of the run; lost: by the infrastructure, so that it is run again."""
         self._stop = (reason, force, grace_s)
         if lost:
-            self._lost = reason
+            self._note(lost=reason)
         if self.process is not None:
             self.process.stop(reason, force, grace_s)
 
@@ -67,26 +97,20 @@ class Running:
         if agent is None or run.status != "released" or run.token != self.entry.token or task.cancel is not None:
             return
         self.agent_id = agent.id
-        await self._begin(task, run, agent)
+        folder = place(self.worker.context.settings, agent, task.id, run)
+        definition = Definition.from_dict(agent.definition)
+        session, before = session_of(task.slots[slot_of(run.id)], task, run)
+        await self._begin(Job(task, run, agent, folder, definition, Hearing(definition, run, folder, before), session))
 
-    async def _begin(self, task: Task, run: Run, agent: Agent) -> None:
+    async def _begin(self, job: Job) -> None:
         """Prepare while `run.started` is on its way; spawn only once that is in the log."""
-        context = self.worker.context
-        folder = place(context.settings, agent, task.id, run)
-        workspace = workspace_of(agent, folder)
-        started = RunStarted(run.id, task.id, agent.id, context.node, folder.attempt_path, workspace)
-        specs: list[Spec] = []
-        ends: list[End] = []
+        context, folder = self.worker.context, job.folder
+        workspace = workspace_of(job.agent, folder)
+        started = RunStarted(job.run.id, job.task.id, job.agent.id, context.node, folder.attempt_path, workspace)
+        prepared: list[Ready | End] = []
 
         async def prepare() -> None:
-            try:
-                dispatched = await context.insist(lambda: self._dispatched(task))
-                specs.append(await Prepared(context, agent, run, folder, dispatched).spec())
-            except MaestroError as error:
-                ends.append(End(run.id, run.token, spawn_error=error.line()))
-            except Exception as error:  # noqa: BLE001 - what has been started must end, whatever hinders it
-                log.error("preparing run %s", run.id, exc_info=error)
-                ends.append(End(run.id, run.token, spawn_error=f"it could not be prepared: {error}"))
+            prepared.append(await self._prepare(job))
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(prepare)
@@ -94,8 +118,25 @@ class Running:
             if not may_start:
                 nursery.cancel_scope.cancel()
         if may_start:
-            end = ends[0] if ends else await self._conduct(specs[0])
-            await self._finish(run, agent, folder, end)
+            ready = prepared[0]
+            end, seen = (ready, None) if isinstance(ready, End) else await self._conduct(job, ready)
+            await self._finish(job, end, seen or facts(end, folder, job.run.timeout_s, self._seen))
+
+    async def _prepare(self, job: Job) -> Ready | End:
+        """Everything in place, or why it cannot be."""
+        context, run = self.worker.context, job.run
+        try:
+            dispatched = await context.insist(lambda: self._dispatched(job.task))
+            prepared = Prepared(context, job.agent, run, job.folder, dispatched, job.session)
+            if why := await prepared.wrong_mode():
+                self._note(wrong_mode=why)
+                return End(run.id, run.token, spawn_error=why)
+            return Ready(await prepared.spec(), prepared.verification)
+        except MaestroError as error:
+            return End(run.id, run.token, spawn_error=error.line())
+        except Exception as error:  # noqa: BLE001 - what has been started must end, whatever hinders it
+            log.error("preparing run %s", run.id, exc_info=error)
+            return End(run.id, run.token, spawn_error=f"it could not be prepared: {error}")
 
     async def _dispatched(self, task: Task) -> TaskDispatched:
         context = self.worker.context
@@ -104,59 +145,112 @@ class Running:
             raise MaestroError(f"event {task.position}, the dispatch of {task.id}, is not in the log")
         return event.fact
 
-    async def _conduct(self, spec: Spec) -> End:
-        """The run's end. What was cancelled before `run.started` came into the log is never spawned."""
+    async def _conduct(self, job: Job, ready: Ready) -> tuple[End, outcome.End | None]:
+        """The run's end, and what its judge sees. What was cancelled before `run.started` came into the log is never
+        spawned.
+        """
+        spec = ready.spec
         with contextlib.suppress(MaestroError):  # it cannot follow any more, so it hears of no cancel either
             await self.worker.follower.changed(self._version - 1)
         if self._stop is not None:
-            return End(spec.run, spec.token, stopped=self._stop[0])
+            return End(spec.run, spec.token, stopped=self._stop[0]), None
         try:
-            return await self._serve_and_watch(spec)
+            return await self._serve_and_watch(job, ready)
         except Exception as error:  # noqa: BLE001 - a run that has been started must end
-            if self.process is not None:
-                self.process.close()
-                self.process = None
+            for process in self._launched:
+                process.close()
+            self._launched.clear()
+            self.process = None
             log.error("run %s could not be watched", spec.run, exc_info=error)
-            return End(
-                spec.run, spec.token, spawn_error=f"it could not be watched: {told(error) or error}", retriable=True
-            )
+            why = f"it could not be watched: {told(error) or error}"
+            return End(spec.run, spec.token, spawn_error=why, retriable=True), None
 
-    async def _serve_and_watch(self, spec: Spec) -> End:
-        context = self.worker.context
+    async def _serve_and_watch(self, job: Job, ready: Ready) -> tuple[End, outcome.End]:
+        context, spec = self.worker.context, ready.spec
         run_socket = RunSocket(context, spec.run, run_socket_path(context.settings.home, spec.run))
         async with trio.open_nursery() as nursery:
             await nursery.start(run_socket.listen)
-            end = await self._watch(spec)
+            end = await self._watch(spec, job if is_heard(job.definition) else None)
+            seen = await self._look(job, end)
+            check = ready.verification
+            if check is not None and outcome.judge(job.definition, seen).outcome == "ok":
+                checked = check_of(await self._watch(check), check.argv, job.folder, self._seen.lost)
+                seen = msgspec.structs.replace(seen, check=checked)
             nursery.cancel_scope.cancel()
-        return end
+        return end, seen
 
-    async def _watch(self, spec: Spec) -> End:
+    async def _watch(self, spec: Spec, heard: Job | None = None) -> End:
+        """Launch it and wait for its end; what it tells meanwhile is heard."""
         process = await self.worker.launcher.launch(spec)
         self.process = process
+        self._launched.append(process)
         if self._stop is not None:
             process.stop(*self._stop)
-        async for message in process.events:
-            if isinstance(message, Started):
-                self.pid = message.pid
+        async with trio.open_nursery() as nursery:
+            if heard is not None:
+                nursery.start_soon(self._hear, heard)
+            async for message in process.events:
+                if isinstance(message, Started):
+                    self.pid = message.pid
+            nursery.cancel_scope.cancel()
         assert process.end is not None
         return process.end
 
-    async def _finish(self, run: Run, agent: Agent, folder: RunFolder, end: End) -> None:
-        context = self.worker.context
-        seen = facts(end, folder, run.timeout_s, self._lost)
-        fact = await context.insist(lambda: ended(context, run, agent, seen, end))
-        await self._append(fact)
-        if self.process is not None:
-            self.process.ack()
+    async def _hear(self, job: Job) -> None:
+        """Let what the run tells become events while it goes on, and end it where it exceeds a budget."""
+        hearing, reported_at = job.hearing, trio.current_time() - USAGE_EVERY_S
+        while True:
+            if not await hearing.advance():
+                await trio.sleep(HEAR_EVERY_S)
+            news = hearing.news()
+            may_report_usage = trio.current_time() - reported_at >= USAGE_EVERY_S
+            news = [fact for fact in news if may_report_usage or not isinstance(fact, RunUsageReported)]
+            try:
+                if news and not await self._append(*news):
+                    return  # ended elsewhere: whoever did that has it stopped
+            except MaestroError as error:
+                log.warning("hearing run %s: %s", job.run.id, error.line())
+                return
+            hearing.note(news)
+            if any(isinstance(fact, RunUsageReported) for fact in news):
+                reported_at = trio.current_time()
+            self._mind_budget(job)
 
-    async def _append(self, fact: AnyFact) -> bool:
+    def _mind_budget(self, job: Job) -> None:
+        row = self.worker.follower.plan.tasks.get(job.task.id)
+        why = exceeded(job.definition.budget, row, job.run.id, job.hearing.told.usage)
+        if why is not None and self._seen.budget is None:
+            self._note(budget=why)
+            if self.process is not None:
+                self.process.stop(why)
+
+    async def _look(self, job: Job, end: End) -> outcome.End:
+        """What the judge sees of an end."""
+        if is_heard(job.definition):
+            await job.hearing.complete(end)
+            self._note(told=job.hearing.told)
+            self._mind_budget(job)
+        return facts(end, job.folder, job.run.timeout_s, self._seen)
+
+    async def _finish(self, job: Job, end: End, seen: outcome.End) -> None:
+        context = self.worker.context
+        fact = await context.insist(lambda: ended(context, job.run, job.agent, seen, end))
+        await self._append(*job.hearing.news(), fact)
+        for process in self._launched:
+            process.ack()
+        job.hearing.forget()
+
+    def _note(self, **seen: object) -> None:
+        self._seen = msgspec.structs.replace(self._seen, **seen)
+
+    async def _append(self, *facts: AnyFact) -> bool:
         """Append under the run's version; False where the run has gone another way meanwhile."""
-        event = NewEvent(f"run:{self.entry.run}", fact, self._version)
-        cause = str(self.entry.token)
-        result = await self.worker.context.gateway.append(Append((event,), self.worker.actor, cause))
+        subject = f"run:{self.entry.run}"
+        events = (NewEvent(subject, facts[0], self._version), *(NewEvent(subject, fact) for fact in facts[1:]))
+        result = await self.worker.context.gateway.append(Append(events, self.worker.actor, str(self.entry.token)))
         if isinstance(result, Committed):
             self._version = result.last
             return True
-        if isinstance(fact, RunEnded):
-            log.warning("run %s was ended elsewhere first: %s is dropped", self.entry.run, fact.outcome)
+        if isinstance(facts[-1], RunEnded):
+            log.warning("run %s was ended elsewhere first: %s is dropped", self.entry.run, facts[-1].outcome)
         return False

@@ -6,7 +6,7 @@ above it, never through a link, and must be this user's: nothing here goes where
     <root>/<agent>/.maestro-runs            marks a folder of runs (guards, cleaning)
     <root>/<agent>/<task>/prompt.txt        the prompt, exact
                          /tmp/  /workspace/ /agent.log -> attempts/<N>/agent.log
-                         /attempts/<N>/     agent.log, tail, exit.json
+                         /attempts/<N>/     agent.log, tail, stdout, errors, exit.json, verify/
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 class RunFolder(msgspec.Struct, frozen=True):
     """Where everything of one attempt lies. Absolute paths; nothing need exist.
 
-    log: agent.log of this attempt; tail: the end of its stdout; record: exit.json. workspace: where an agent without
-    an assigned one works.
+    log: agent.log of this attempt; tail: the end of its stdout; stdout: all of it, where it is read as events, until
+    the end is in the log; errors: both ends of stderr; record: exit.json; verification: the folder with the same of
+    the command that verified it. workspace: where an agent without an assigned one works.
     """
 
     root: str
@@ -77,6 +78,18 @@ class RunFolder(msgspec.Struct, frozen=True):
     @property
     def record(self) -> str:
         return f"{self.attempt_path}/exit.json"
+
+    @property
+    def stdout(self) -> str:
+        return f"{self.attempt_path}/stdout"
+
+    @property
+    def errors(self) -> str:
+        return f"{self.attempt_path}/errors"
+
+    @property
+    def verification(self) -> str:
+        return f"{self.attempt_path}/verify"
 
 
 def place(root: str | Path, agent: str, task: str, attempt: int) -> RunFolder:
