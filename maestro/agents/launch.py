@@ -191,7 +191,7 @@ def _environment(definition: Definition, target: Target) -> dict[str, str]:
     }
     if definition.path:
         env["PATH"] = definition.path
-    if definition.home == "agent":
+    if definition.private_home:
         env = {name: value for name, value in env.items() if not name.startswith("XDG_")} | {"HOME": target.home}
     return {
         **env,

@@ -1,7 +1,7 @@
 """Registration: a definition bound to this machine's program, mode and resources, or refused with the reason.
 
 What comes out is what an assignment records: absolute paths and the form for the version that is there, so that a run
-needs nothing else. What this build cannot do is refused here, so that nothing runs less isolated than asked.
+needs nothing else. What contains a run is checked beside it, by `maestro.runtime.containment`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,6 @@ def resolve(definition: Definition, site: Site) -> Definition:
 
     Raises `Refused` for what is not there or cannot be done here, `Invalid` for a mode that the agent does not have.
     """
-    check_supported(definition)
     check_paths(definition)
     check_resources(definition, site.workspace_root)
     executable = _program(definition, site)
@@ -88,19 +87,6 @@ def stamp(executable: str) -> str:
     return f"{found.st_ino}:{found.st_size}:{found.st_mtime_ns}"
 
 
-def check_supported(definition: Definition) -> None:
-    """Raises `Refused` for the first key whose function this build does not have."""
-    form = definition
-    unsupported = {
-        f"isolate_with: {form.isolate_with}": form.isolate_with != "none",
-        "home: agent": form.home == "agent",
-    }
-    for key, asked in unsupported.items():
-        if asked:
-            mend = "remove the key" if not key.startswith("isolate") else "set isolate_with: none, if that is enough"
-            raise Refused(f"{key} is not supported by this version of Maestro", where=form.source, mend=mend)
-
-
 def check_paths(definition: Definition) -> None:
     """The template, the secrets and the cache are folders that can be read. Raises `Refused`."""
     for key in ("workspace_template", "secrets_dir", "shared_cache"):
@@ -116,22 +102,14 @@ def check_paths(definition: Definition) -> None:
 
 def notices(definition: Definition) -> list[str]:
     """What a user should know about a definition that is valid all the same. One line each, for stderr."""
-    return [*_unenforced(definition), *_below_home(definition)]
+    return _below_home(definition)
 
 
 def _below_home(definition: Definition) -> list[str]:
     names = ", ".join(shown(file.path) for file in definition.files if file.path.startswith("{home}/"))
-    if not names or definition.home == "agent":
+    if not names or definition.private_home:
         return []
     return [f"type {definition.slug}: {names} is written into your own home before each run (home: user)"]
-
-
-def _unenforced(definition: Definition) -> list[str]:
-    limits = [name for name in ("memory", "cpu", "pids", "disk") if getattr(definition.resource_limits, name)]
-    if not limits:
-        return []
-    names = ", ".join(limits)
-    return [f"type {definition.slug}: resource_limits ({names}) are checked against the machine but not enforced"]
 
 
 def _program(definition: Definition, site: Site) -> str:

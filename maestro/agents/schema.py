@@ -202,7 +202,8 @@ class AdapterKeys(Schema, frozen=True, kw_only=True):
 
     bin: a path, a name on PATH, `${VARIABLE}`, or a list of them of which the first that is there is taken. args: more
     arguments, put before the prompt of `argv`: a model, say. verify: a command that must exit 0 in the workspace after
-    a good end: a text for the shell, or a list of arguments.
+    a good end: a text for the shell, or a list of arguments. own_sandbox: it brings one, which isolation must let it
+    make inside.
     """
 
     bin: str | tuple[str, ...] = ""
@@ -225,6 +226,7 @@ class AdapterKeys(Schema, frozen=True, kw_only=True):
     limits: RunLimits = RunLimits()
     budget: Budget = Budget()
     verify: str | tuple[str, ...] = ""
+    own_sandbox: bool = False
 
 
 class AdapterDocument(AdapterKeys, frozen=True, kw_only=True):
@@ -238,7 +240,7 @@ class TypeDocument(AdapterKeys, frozen=True, kw_only=True):
     """A file of `agents.d`. A file of only `slug` and `mode` is complete.
 
     name: the same as slug. adapter: a built-in one, another file of agents.d, or `none`; where there is none, `kilo`,
-    unless the file gives both `bin` and `argv`.
+    unless the file gives both `bin` and `argv`. image: the container image, for docker.
     """
 
     slug: str = ""
@@ -253,6 +255,7 @@ class TypeDocument(AdapterKeys, frozen=True, kw_only=True):
     shared_cache: str = ""
     isolate_with: Literal["none", "bubblewrap", "docker"] = "none"
     shared_network: bool = False
+    image: str = ""
 
 
 class Definition(AdapterKeys, frozen=True, kw_only=True):
@@ -276,12 +279,18 @@ class Definition(AdapterKeys, frozen=True, kw_only=True):
     shared_cache: str = ""
     isolate_with: Literal["none", "bubblewrap", "docker"] = "none"
     shared_network: bool = False
+    image: str = ""
     older: dict[str, object] = {}
     executable: str = ""
     found_version: str = ""
     path: str = ""
     known_modes: tuple[str, ...] = ()
     stamp: str = ""
+
+    @property
+    def private_home(self) -> bool:
+        """Whether HOME is the agent's own: asked for, or because it is isolated."""
+        return self.home == "agent" or self.isolate_with != "none"
 
     @property
     def program_mode(self) -> str:

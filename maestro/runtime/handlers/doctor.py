@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import shutil
 import sys
 from collections.abc import Iterator
 
@@ -14,6 +13,7 @@ from maestro.agents import definitions
 from maestro.config import Settings
 from maestro.model.errors import Invalid, MaestroError, StoreUnsafe
 from maestro.model.events import LogForked, NewEvent
+from maestro.runtime import containment
 from maestro.runtime import protocol as p
 from maestro.runtime.context import Call
 from maestro.runtime.handlers.registering import bind, caller_settings
@@ -38,7 +38,7 @@ async def doctor(call: Call, command: p.Doctor) -> p.Done:
     if any(row["status"] == "failed" for row in rows):
         code = 5
     rows += await trio.to_thread.run_sync(lambda: [*_host(settings), *_agents(call, settings)])
-    rows.append(_isolation())
+    rows += await trio.to_thread.run_sync(lambda: [_row(*told) for told in containment.report()])
     for row in rows:
         await call.item(row)
     return p.Done(exit_code=code or max(WORST[row["status"]] for row in rows))
@@ -116,14 +116,6 @@ def _agents(call: Call, settings: Settings) -> Iterator[Row]:
         except MaestroError as error:
             status = "warning" if info.file == definitions.BUILT_IN else "failed"
             yield _row(name, status, error.what, error.mend)
-
-
-def _isolation() -> Row:
-    there = [tool for tool in ("bwrap", "docker") if shutil.which(tool)]
-    detail = "without isolation an agent can do what you can do; " + (
-        f"found {', '.join(there)}" if there else "neither bwrap nor docker is installed"
-    )
-    return _row("isolation", "ok", detail)
 
 
 HANDLERS: dict[type[p.Command], Handler] = {p.Doctor: doctor}

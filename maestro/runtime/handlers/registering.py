@@ -10,6 +10,7 @@ from maestro import config
 from maestro.agents import definitions, registration
 from maestro.agents.definitions import Definition
 from maestro.config import Settings
+from maestro.runtime import containment
 from maestro.runtime.context import Call
 
 
@@ -31,4 +32,5 @@ async def resolve_type(call: Call, slug: str) -> tuple[Definition, Settings]:
 def bind(call: Call, definition: Definition, settings: Settings) -> Definition:
     """A definition resolved for the caller. Blocks while programs are asked for their version."""
     env = {**call.caller.env, "MAESTRO_KILOCODE_BIN": settings.kilocode_bin}
+    containment.check(definition)
     return registration.resolve(definition, registration.Site(env, call.caller.cwd, str(settings.workspace_root)))
