@@ -17,7 +17,7 @@ from tests.runtime.acting import Node
 MEGABYTE = 1024 * 1024
 GROWTH_MAX = 32 * MEGABYTE
 LOG_MAX = 64 * MEGABYTE
-CHAIN = 1500
+CHAIN = 1000
 
 
 @pytest.fixture(scope="module")
