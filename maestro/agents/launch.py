@@ -9,8 +9,10 @@ the store's URL is not on it.
 from __future__ import annotations
 
 import fnmatch
+import functools
 import re
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 
 import msgspec
 
@@ -181,13 +183,17 @@ def _fits(prompt: str, bytes_max: int) -> bool:
     return len(prompt) <= bytes_max and "\0" not in prompt and len(prompt_bytes(prompt)) <= bytes_max
 
 
+@functools.lru_cache(maxsize=64)
+def _matching(patterns: tuple[str, ...]) -> Callable[[str], re.Match[str] | None]:
+    """Whether a name matches one of the patterns: asked for each variable of each run, so one expression for all."""
+    return re.compile("|".join(fnmatch.translate(pattern) for pattern in patterns)).match
+
+
 def _environment(definition: Definition, target: Target) -> dict[str, str]:
     """Allow-list, then what the type inherits, sets and keeps secret, then Maestro's own, which nothing overrides."""
-    wanted = (*INHERITED, *definition.env_inherit)
+    is_wanted = _matching((*INHERITED, *definition.env_inherit))
     env = {
-        name: value
-        for name, value in target.environment.items()
-        if any(fnmatch.fnmatchcase(name, pattern) for pattern in wanted) and not name.startswith("MAESTRO_")
+        name: value for name, value in target.environment.items() if is_wanted(name) and not name.startswith("MAESTRO_")
     }
     if definition.path:
         env["PATH"] = definition.path

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import trio
 
 from maestro.model.errors import MaestroError, StoreAway
-from maestro.model.events import Event, RestoreDone, TaskFinished, TaskRetried, Unrecognised
+from maestro.model.events import Event, RestoreDone, TaskDispatched, TaskFinished, TaskRetried, Unrecognised
 from maestro.model.plan import Plan
 from maestro.model.task import Task
 from maestro.runtime.loading import load_plan, look_up
@@ -22,6 +22,8 @@ EVENTS_A_READ = 1000
 BLOCK_MS = 2000
 AWAY_RETRY_S = 0.2
 FINISHED_MAX = 1000
+DISPATCHED_MAX = 256
+"""At most 16 KiB each: a longer prompt is a blob."""
 NEWS_S_MAX = 5.0
 """Who waits for news of a task looks again after so long: a restore may have taken the task away."""
 
@@ -45,6 +47,7 @@ class Follower:
         self._heard = 0  # the last event that the listeners heard; a plan loaded anew may be ahead of it
         self._waiting = trio.lowlevel.ParkingLot()
         self._listeners: list[Callable[[Event], None]] = []
+        self._dispatched: dict[str, TaskDispatched] = {}
         self._about: dict[str, trio.lowlevel.ParkingLot] = {}
 
     def listen(self, listener: Callable[[Event], None]) -> None:
@@ -102,6 +105,10 @@ class Follower:
         fact = event.fact
         row = self.plan.tasks.get(fact.task) if isinstance(fact, TaskFinished) else None
         self.plan.apply(event)
+        if isinstance(fact, TaskDispatched):
+            self._dispatched[fact.task] = fact
+            if len(self._dispatched) > DISPATCHED_MAX:
+                del self._dispatched[next(iter(self._dispatched))]
         self._tell(getattr(fact, "task", ""))
         if isinstance(fact, TaskRetried):
             self.finished.pop(fact.task, None)
@@ -114,6 +121,10 @@ class Follower:
         lot = self._about.pop(task, None)
         if lot is not None:
             lot.unpark_all()
+
+    def dispatched(self, task: str) -> TaskDispatched | None:
+        """How a task was dispatched, if that was lately: its prompt is not in the plan."""
+        return self._dispatched.get(task)
 
     async def news(self, task: str) -> None:
         """Return after the next event of an open task; at once where it is not open here."""

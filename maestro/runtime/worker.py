@@ -7,6 +7,7 @@ cancelled, restored or delivered twice fails there and is dropped.
 from __future__ import annotations
 
 import contextlib
+import functools
 
 import trio
 
@@ -23,6 +24,7 @@ from maestro.store.contract import WorkEntry
 
 CLAIM_BLOCK_MS = 2000
 AWAY_RETRY_S = 0.3
+ACKNOWLEDGE_AFTER_S = 0.02
 
 
 class Worker:
@@ -38,11 +40,14 @@ class Worker:
         self.low_disk = False
         self.actor = f"worker:{context.node}"
         self._freed = trio.lowlevel.ParkingLot()
+        self._over: list[WorkEntry] = []
+        self._is_over = trio.lowlevel.ParkingLot()
         follower.listen(self._hear)
 
     async def run(self) -> None:
         """Claim and execute until the daemon ends."""
         async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._acknowledge)
             while True:
                 free = self.context.settings.max_concurrent - len(self.runs)
                 if free <= 0 or self.draining or self.low_disk or self.follower.stopped:
@@ -53,7 +58,7 @@ class Worker:
                     if self.draining:
                         continue  # it stays claimed, for this node's next daemon; if none comes, it is put again
                     if entry.run in self.runs:
-                        nursery.start_soon(self._drop, entry)
+                        self._drop(entry)
                         continue
                     running = Running(self, entry)
                     self.runs[entry.run] = running
@@ -80,7 +85,7 @@ class Worker:
         finally:
             self.runs.pop(entry.run, None)
             self._freed.unpark_all()
-        await self._drop(entry)
+            self._drop(entry)
 
     async def _is_known(self, entry: WorkEntry) -> bool:
         """Whether the log has the event that the hint names; returns once it is in the plan."""
@@ -92,10 +97,21 @@ class Worker:
         await self.follower.changed(entry.token - 1)
         return True
 
-    async def _drop(self, entry: WorkEntry) -> None:
-        """Acknowledge it, at last: a hint that stays claimed would count as one that is worked on."""
-        with contextlib.suppress(StoreAway):
-            await self.context.insist(lambda: self.context.gateway.call(self.context.store.work.done, [entry]))
+    def _drop(self, entry: WorkEntry) -> None:
+        self._over.append(entry)
+        self._is_over.unpark()
+
+    async def _acknowledge(self) -> None:
+        """Acknowledge what is over, several at a time: a hint that stays claimed would count as one worked on."""
+        while True:
+            if not self._over:
+                await self._is_over.park()
+            await trio.sleep(ACKNOWLEDGE_AFTER_S)
+            entries, self._over = self._over, []
+            with contextlib.suppress(StoreAway):
+                await self.context.insist(
+                    functools.partial(self.context.gateway.call, self.context.store.work.done, entries)
+                )
 
     def _hear(self, event: Event) -> None:
         """Cancels, stops and restores reach the runs that they mean; a run ended by others is stopped too."""

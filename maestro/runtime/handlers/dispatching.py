@@ -43,6 +43,9 @@ async def dispatch(call: Call, command: p.TaskDispatch) -> p.Done:
         key=command.key,
         trace=command.trace,
         forced=command.force,
+        verify=command.verify,
+        budget_tokens=command.budget_tokens,
+        budget_cost=command.budget_cost,
     )
     await _append(call, wanted, await context.keep(text))
     if not command.sync:
@@ -117,7 +120,9 @@ async def _append(call: Call, wanted: TaskDispatched, prompt: Text) -> None:
                 pass
         return await decision(fresh=True)
 
-    await call.context.decide(call, attempt)
+    committed = await call.context.decide(call, attempt)
+    if committed is not None and call.context.daemon:
+        await call.context.daemon.changed(committed.last - 1)  # the plan then has it, and no view need be asked
 
 
 async def _known(call: Call, wanted: TaskDispatched, fresh: bool) -> tuple[Known, list[NewEvent]]:
@@ -159,7 +164,7 @@ async def _first_use(call: Call, wanted: TaskDispatched, agents: dict[str, Agent
 
 async def _row(call: Call, task: str) -> Task:
     daemon = call.context.daemon
-    known = daemon.plan().tasks.get(task) if daemon else None
+    known = (daemon.plan().tasks.get(task) or daemon.finished(task)) if daemon else None
     return known or await find(call.context, task)
 
 
