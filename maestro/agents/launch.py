@@ -11,7 +11,6 @@ from __future__ import annotations
 import fnmatch
 import functools
 import re
-import re
 from collections.abc import Callable, Mapping
 
 import msgspec

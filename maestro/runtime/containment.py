@@ -188,6 +188,7 @@ def _box(spec: Spec, definition: Definition, place: Place, user_home: str) -> Bo
         sockets=(place.socket,),
         network=definition.shared_network,
         nested=definition.own_sandbox,
+        as_root=os.geteuid() == 0,
     )
 
 

@@ -176,7 +176,12 @@ class AgentLogs(Command, frozen=True, tag_field="kind", tag="agent logs"):
 
 
 class AgentTypes(Command, frozen=True, tag_field="kind", tag="agent types"):
-    """Items: {slug, valid, reason, adapter, mode, capabilities, source}."""
+    """Items: {slug, valid, usable, reason, binary, version, modes, adapter, mode, capabilities, source}.
+
+    usable: it is valid and its program is there; null version: not known without `check`, which runs the probes.
+    """
+
+    check: bool = False
 
 
 class TaskDispatch(Command, frozen=True, tag_field="kind", tag="task dispatch"):
@@ -195,6 +200,9 @@ class TaskDispatch(Command, frozen=True, tag_field="kind", tag="task dispatch"):
     trace: bool = False
     force: bool = False
     cancel_on_interrupt: bool = False
+    verify: str = ""
+    budget_tokens: int | None = None
+    budget_cost: float | None = None
 
 
 class TaskStatus(Command, frozen=True, tag_field="kind", tag="task status"):
@@ -240,9 +248,10 @@ class TaskCancel(Command, frozen=True, tag_field="kind", tag="task cancel"):
 
 
 class TaskRetry(Command, frozen=True, tag_field="kind", tag="task retry"):
-    """Data: task row."""
+    """Data: task row. resume: each agent goes on with the session of its last run."""
 
     id: str
+    resume: bool = False
 
 
 class StateSet(Command, frozen=True, tag_field="kind", tag="state set"):

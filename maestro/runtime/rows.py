@@ -38,6 +38,7 @@ def agent_row(agent: Agent, sample: dict[str, str] | None = None, now: int = 0) 
         "reason": agent.reason or None,
         "last_task": agent.last_task or None,
         "runs": agent.runs,
+        "usage": _usage(agent),
         "heartbeat_age_s": None,
         "assigned_at": when(agent.assigned_at),
     }
@@ -72,11 +73,9 @@ def task_row(task: Task) -> Row:
         "started_at": when(task.started_at),
         "finished_at": when(task.finished_at),
         "duration_s": _seconds(task.finished_at - task.started_at) if task.finished_at and task.started_at else None,
-        "usage": {
-            "input_tokens": sum(run["usage"]["input_tokens"] for run in runs),
-            "output_tokens": sum(run["usage"]["output_tokens"] for run in runs),
-            "cost": sum(run["usage"]["cost"] for run in runs),
-        },
+        "verify": task.verify or None,
+        "budget": {"tokens": task.budget_tokens, "cost": task.budget_cost},
+        "usage": {name: _rounded(sum(run["usage"][name] for run in runs)) for name in _USAGE},
         "runs": runs,
     }
 
@@ -102,8 +101,21 @@ def _run_row(slot: Slot, run: Run) -> Row:
         "duration_s": _seconds(run.duration_ms) if run.ended_at else None,
         "workspace": run.workspace or None,
         "log": f"{run.folder}/agent.log" if run.folder else None,
-        "usage": {"input_tokens": run.input_tokens, "output_tokens": run.output_tokens, "cost": run.cost},
+        "usage": _usage(run),
     }
+
+
+_USAGE = ("input_tokens", "output_tokens", "cached_tokens", "cost")
+
+
+def _usage(row: Agent | Run) -> Row:
+    """Tokens and cost, as told by agents."""
+    return {name: _rounded(getattr(row, name)) for name in _USAGE}
+
+
+def _rounded(number: float) -> float:
+    """A sum of costs without the noise of their last digits; a whole number as it is."""
+    return round(number, 9)
 
 
 def text_row(text: Text) -> Any:

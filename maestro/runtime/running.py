@@ -126,9 +126,9 @@ class Running:
         """Everything in place, or why it cannot be."""
         context, run = self.worker.context, job.run
         try:
-            dispatched = self.worker.follower.dispatched(job.task.id) or await context.insist(
-                lambda: self._dispatched(job.task)
-            )
+            dispatched = self.worker.follower.dispatched(job.task.id)
+            if dispatched is None:
+                dispatched = await context.insist(lambda: self._dispatched(job.task))
             prepared = Prepared(context, job.agent, run, job.folder, dispatched, job.session)
             if why := await prepared.wrong_mode():
                 self._note(wrong_mode=why)

@@ -15,6 +15,7 @@ from maestro.runtime.handlers import (
     states,
     stores,
     tasks,
+    types,
     workspaces,
 )
 from maestro.runtime.server import Handler
@@ -31,5 +32,6 @@ HANDLERS: dict[type[p.Command], Handler] = {
     **states.HANDLERS,
     **stores.HANDLERS,
     **tasks.HANDLERS,
+    **types.HANDLERS,
     **workspaces.HANDLERS,
 }

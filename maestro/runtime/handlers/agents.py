@@ -1,4 +1,4 @@
-"""`agent register|assign|list|stop|restart|reset|logs|types`: agents, from their definitions to their workspaces."""
+"""`agent register|assign|list|stop|restart|reset|logs`: agents, from their definitions to their workspaces."""
 
 from __future__ import annotations
 
@@ -219,22 +219,6 @@ async def logs(call: Call, command: p.AgentLogs) -> p.Done:
     return p.Done()
 
 
-async def types(call: Call, command: p.AgentTypes) -> p.Done:
-    """All definitions, valid or not."""
-    for info in await trio.to_thread.run_sync(definitions.types, caller_settings(call).agents_dirs):
-        row = {
-            "slug": info.slug,
-            "valid": info.valid,
-            "reason": info.reason or None,
-            "adapter": info.adapter or None,
-            "mode": info.mode or None,
-            "capabilities": list(info.capabilities),
-            "source": info.file,
-        }
-        await call.item(row)
-    return p.Done()
-
-
 HANDLERS: dict[type[p.Command], Handler] = {
     p.AgentRegister: register,
     p.AgentAssign: assign,
@@ -243,5 +227,4 @@ HANDLERS: dict[type[p.Command], Handler] = {
     p.AgentRestart: restart,
     p.AgentReset: reset,
     p.AgentLogs: logs,
-    p.AgentTypes: types,
 }

@@ -31,6 +31,11 @@ async def resolve_type(call: Call, slug: str) -> tuple[Definition, Settings]:
 
 def bind(call: Call, definition: Definition, settings: Settings) -> Definition:
     """A definition resolved for the caller. Blocks while programs are asked for their version."""
-    env = {**call.caller.env, "MAESTRO_KILOCODE_BIN": settings.kilocode_bin}
     containment.check(definition)
-    return registration.resolve(definition, registration.Site(env, call.caller.cwd, str(settings.workspace_root)))
+    site = registration.Site(caller_env(call, settings), call.caller.cwd, str(settings.workspace_root))
+    return registration.resolve(definition, site)
+
+
+def caller_env(call: Call, settings: Settings) -> dict[str, str]:
+    """The caller's environment, with the setting that names a program."""
+    return {**call.caller.env, "MAESTRO_KILOCODE_BIN": settings.kilocode_bin}

@@ -152,12 +152,13 @@ CANCEL_WAIT_S = 30.0
 
 
 async def retry(call: Call, command: p.TaskRetry) -> p.Done:
-    """Queue a finished task again."""
+    """Queue a finished task again, to begin anew or to go on with its agents' sessions."""
     context = call.context
 
     async def decision() -> list[NewEvent]:
         row = await context.row(context.views.task, command.id)
-        return decide_retry(command.id, row, await context.floor())
+        agents = {agent.id: agent for agent in await context.rows(context.views.agents)} if command.resume else None
+        return decide_retry(command.id, row, await context.floor(), agents)
 
     await context.decide(call, decision)
     return p.Done(task_row(await find(context, command.id)))
