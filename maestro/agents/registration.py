@@ -36,7 +36,7 @@ def resolve(definition: Definition, site: Site) -> Definition:
     """
     check_paths(definition)
     check_resources(definition, site.workspace_root)
-    executable = _program(definition, site)
+    executable = program(definition, site.env, site.cwd)
     version = probe.version(definition, executable, site.env)
     least = definition.version.min if definition.version is not None else ""
     if least and probe.is_older(version, least):
@@ -112,8 +112,9 @@ def _below_home(definition: Definition) -> list[str]:
     return [f"type {definition.slug}: {names} is written into your own home before each run (home: user)"]
 
 
-def _program(definition: Definition, site: Site) -> str:
-    found = probe.find_program(definition, site.env, site.cwd)
+def program(definition: Definition, env: Mapping[str, str], cwd: str) -> str:
+    """The path of its program; it is not run. Raises `Refused` where there is none."""
+    found = probe.find_program(definition, env, cwd)
     if found.executable:
         return found.executable
     variable = probe.variable_of(definition)

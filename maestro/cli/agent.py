@@ -27,12 +27,32 @@ AGENTS = (
     Column("task", "TASK"),
     Column("heartbeat_age_s", "HEARTBEAT", printing.seconds),
 )
-TYPES = (
+USAGE = (
+    Column("id", "AGENT"),
+    Column("type", "TYPE"),
+    Column("runs", "RUNS"),
+    Column("usage", "INPUT", lambda usage: str(usage["input_tokens"])),
+    Column("usage", "OUTPUT", lambda usage: str(usage["output_tokens"])),
+    Column("usage", "CACHED", lambda usage: str(usage["cached_tokens"])),
+    Column("usage", "COST", printing.cost),
+)
+REGISTERED = (
     Column("slug", "TYPE"),
-    Column("valid", "VALID"),
     Column("adapter", "ADAPTER"),
     Column("mode", "MODE"),
+    Column("executable", "BINARY", wraps=True),
+    Column("version", "VERSION"),
     Column("capabilities", "CAPABILITIES", wraps=True),
+    Column("source", "SOURCE", wraps=True),
+)
+TYPES = (
+    Column("slug", "TYPE"),
+    Column("usable", "USABLE"),
+    Column("adapter", "ADAPTER"),
+    Column("version", "VERSION"),
+    Column("mode", "MODE"),
+    Column("modes", "MODES", wraps=True),
+    Column("binary", "BINARY", wraps=True),
     Column("source", "SOURCE", wraps=True),
     Column("reason", "REASON", wraps=True),
 )
@@ -71,7 +91,7 @@ def register(
     path = file if file in (None, "-") else absolute(str(file), "--file")
     command = p.AgentRegister(type, definition, path)
     if type is None and file is None:
-        return answer.rows(command, TYPES, format, "no definition in agents.d")
+        return answer.rows(command, REGISTERED, format, "no definition in agents.d")
     return answer.one(command, format)
 
 
@@ -101,13 +121,15 @@ def assign(
     return answer.one(p.AgentAssign(type, workspace, role, priority, name, node, force), format, _show_agent)
 
 
-@app.command("list", epilog=examples("maestro agent list", "maestro agent list --status failed --format json"))
+@app.command("list", epilog=examples("maestro agent list --status failed --format json", "maestro agent list --usage"))
 def list_(
     status: Annotated[Status, typer.Option("--status", help="Only those in this state.")] = Status.all,
+    usage: Annotated[bool, typer.Option("--usage", help="Their runs, tokens and cost.")] = False,
     format: FormatOption = None,
 ) -> int:
     """All agents: state, role, priority, workspace, node, task, age of the last heartbeat."""
-    return answer.rows(p.AgentList(status.value), AGENTS, format, "no agents; see `maestro agent assign --help`")
+    columns = USAGE if usage else AGENTS
+    return answer.rows(p.AgentList(status.value), columns, format, "no agents; see `maestro agent assign --help`")
 
 
 @app.command("health", epilog=examples("maestro agent health code-reviewer --detail --log-lines 50"))
@@ -154,10 +176,27 @@ def logs(
     return answer.text(p.AgentLogs(id, follow, lines))
 
 
-@app.command("types", epilog=examples("maestro agent types"))
-def types(format: FormatOption = None) -> int:
-    """The definitions in agents.d, valid or not, with the reason."""
-    return answer.rows(p.AgentTypes(), TYPES, format, "no definitions; see MAESTRO_AGENTS_DIR")
+@app.command(
+    "types",
+    epilog=examples(
+        "maestro agent types --check",
+        "maestro agent types --schema > agent-type.json  # for `# yaml-language-server: $schema=agent-type.json`",
+    ),
+)
+def types(
+    check: Annotated[bool, typer.Option("--check", help="Ask each program for its version and modes.")] = False,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="The JSON Schema of a definition, for editors; nothing else.")
+    ] = False,
+    format: FormatOption = None,
+) -> int:
+    """All definitions: program, version, modes, or why one cannot be used."""
+    if schema:
+        from maestro.agents.schema import json_schema
+
+        printing.write_json(json_schema())
+        return 0
+    return answer.rows(p.AgentTypes(check), TYPES, format, "no definitions; see MAESTRO_AGENTS_DIR")
 
 
 def _show_agent(agent: Row) -> None:

@@ -144,7 +144,7 @@ def write_object(data: Row, leave_out: Iterable[str] = ()) -> None:
 def cell(column: Column, row: Row) -> str:
     """What a row shows in a column, escaped."""
     value = row.get(column.key)
-    if value is None or value == "":
+    if value in (None, "", []):
         return "-"
     return escaped(column.show(value) if column.show else value_text(value))
 
@@ -169,6 +169,17 @@ def seconds(value: Any) -> str:
         if whole >= 2 * size:
             return f"{whole // size}{unit}"
     return f"{whole}s"
+
+
+def tokens(usage: Any) -> str:
+    """Tokens of a usage, given and made: `1200+345`; `-` where none were told."""
+    given, made = usage["input_tokens"], usage["output_tokens"]
+    return f"{given}+{made}" if given or made else "-"
+
+
+def cost(usage: Any) -> str:
+    """The cost of a usage; `-` where none was told."""
+    return f"{usage['cost']:.4g}" if usage["cost"] else "-"
 
 
 def moment(value: Any) -> str:

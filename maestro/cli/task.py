@@ -39,6 +39,8 @@ RUNS = (
     Column("exit_code", "EXIT"),
     Column("node", "NODE"),
     Column("duration_s", "SECONDS"),
+    Column("usage", "TOKENS", printing.tokens),
+    Column("usage", "COST", printing.cost),
     Column("log", "LOG", wraps=True),
 )
 TIMEOUT_S_MAX = 31_536_000
@@ -63,6 +65,7 @@ class Status(StrEnum):
         "maestro task dispatch @prompt.md --to a1,a2 --timeout 600",
         "git diff | maestro task dispatch - --to role:reviewer --priority 1",
         'maestro task dispatch "Run the tests" --to tester --depends-on "$(maestro task list --last | jq -r .id)"',
+        'maestro task dispatch "Make the tests pass" --to coder --verify "pytest -q" --budget-cost 2.50',
         'maestro task dispatch -- "- [ ] a list" --to code-reviewer',
     ),
 )
@@ -90,6 +93,15 @@ def dispatch(
     key: Annotated[str | None, typer.Option("--key", help="The same key gives the same task.")] = None,
     trace: Annotated[bool, typer.Option("--trace", help="Prefix each line of output with its time.")] = False,
     force: Annotated[bool, typer.Option("--force", help="To unhealthy agents too.")] = False,
+    verify: Annotated[
+        str, typer.Option("--verify", help="A shell command that must exit 0 in the workspace after a good end.")
+    ] = "",
+    budget_tokens: Annotated[
+        int | None, typer.Option("--budget-tokens", min=1, help="Tokens that its runs may use together.")
+    ] = None,
+    budget_cost: Annotated[
+        float | None, typer.Option("--budget-cost", help="What its runs may cost together, as the agents tell it.")
+    ] = None,
     cancel_on_interrupt: Annotated[
         bool, typer.Option("--cancel-on-interrupt", help="With --sync: Ctrl-C cancels the task.")
     ] = False,
@@ -113,6 +125,9 @@ def dispatch(
         trace=trace,
         force=force,
         cancel_on_interrupt=cancel_on_interrupt,
+        verify=verify,
+        budget_tokens=budget_tokens,
+        budget_cost=budget_cost,
     )
     if quiet:
         return answer.one(command, "table", _show_id)
@@ -190,10 +205,16 @@ def cancel(
     return answer.one(p.TaskCancel(id, reason), format, _show_task)
 
 
-@app.command("retry", epilog=examples("maestro task retry 01J9…"))
-def retry(id: TaskArgument, format: FormatOption = None) -> int:
+@app.command("retry", epilog=examples("maestro task retry 01J9…", "maestro task retry 01J9… --continue"))
+def retry(
+    id: TaskArgument,
+    resume: Annotated[
+        bool, typer.Option("--continue", help="Let each agent go on with the session of its last run.")
+    ] = False,
+    format: FormatOption = None,
+) -> int:
     """A new attempt of a finished task."""
-    return answer.one(p.TaskRetry(id), format, _show_task)
+    return answer.one(p.TaskRetry(id=id, resume=resume), format, _show_task)
 
 
 def _show_id(task: Row) -> None:

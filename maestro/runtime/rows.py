@@ -74,7 +74,7 @@ def task_row(task: Task) -> Row:
         "finished_at": when(task.finished_at),
         "duration_s": _seconds(task.finished_at - task.started_at) if task.finished_at and task.started_at else None,
         "verify": task.verify or None,
-        "budget": {"tokens": task.budget_tokens, "cost": task.budget_cost},
+        "budget": _budget(task),
         "usage": {name: _rounded(sum(run["usage"][name] for run in runs)) for name in _USAGE},
         "runs": runs,
     }
@@ -111,6 +111,12 @@ _USAGE = ("input_tokens", "output_tokens", "cached_tokens", "cost")
 def _usage(row: Agent | Run) -> Row:
     """Tokens and cost, as told by agents."""
     return {name: _rounded(getattr(row, name)) for name in _USAGE}
+
+
+def _budget(task: Task) -> Row | None:
+    if task.budget_tokens is None and task.budget_cost is None:
+        return None
+    return {"tokens": task.budget_tokens, "cost": task.budget_cost}
 
 
 def _rounded(number: float) -> float:

@@ -1,0 +1,76 @@
+"""`agent types`: every definition with its program, version and modes, or why it cannot be used."""
+
+from __future__ import annotations
+
+import msgspec
+import trio
+
+from maestro.agents import definitions, registration
+from maestro.agents.definitions import Definition, TypeInfo
+from maestro.config import Settings
+from maestro.model.errors import MaestroError
+from maestro.runtime import protocol as p
+from maestro.runtime.context import Call
+from maestro.runtime.handlers.registering import bind, caller_env, caller_settings
+from maestro.runtime.rows import Row
+from maestro.runtime.server import Handler
+
+PROBES_MAX = 4
+
+
+async def types(call: Call, command: p.AgentTypes) -> p.Done:
+    """All definitions. With `check` each program is asked; else what is known is told."""
+    settings = caller_settings(call)
+    found = await trio.to_thread.run_sync(definitions.types, settings.agents_dirs)
+    rows: dict[str, Row] = {}
+    limiter = trio.CapacityLimiter(PROBES_MAX)
+
+    async def look(info: TypeInfo, known: Definition | None) -> None:
+        rows[info.slug] = await trio.to_thread.run_sync(
+            _row, call, info, settings, None if command.check else (known,), limiter=limiter
+        )
+
+    async with trio.open_nursery() as nursery:
+        for info in found:
+            row = await call.context.row(call.context.views.type, info.slug)
+            nursery.start_soon(look, info, None if row is None else Definition.from_dict(row.definition))
+    for info in found:
+        await call.item(rows[info.slug])
+    return p.Done()
+
+
+def _row(call: Call, info: TypeInfo, settings: Settings, known: tuple[Definition | None] | None) -> Row:
+    """One type. known: how it was registered, if it was; None itself: ask the program."""
+    found, reason = None, info.reason
+    if info.valid:
+        try:
+            definition = definitions.load(info.slug, settings.agents_dirs)
+            found = bind(call, definition, settings) if known is None else _found(call, definition, settings, known[0])
+        except MaestroError as error:
+            reason = error.line()
+    modes = () if found is None else found.known_modes or found.modes.static
+    return {
+        "slug": info.slug,
+        "valid": info.valid,
+        "usable": found is not None,
+        "reason": reason or None,
+        "binary": None if found is None else found.executable,
+        "version": None if found is None else found.found_version or None,
+        "modes": list(modes),
+        "adapter": info.adapter or None,
+        "mode": info.mode or None,
+        "capabilities": list(info.capabilities),
+        "source": info.file,
+    }
+
+
+def _found(call: Call, definition: Definition, settings: Settings, known: Definition | None) -> Definition:
+    """The definition with its program, and with what that told at its registration if it is still the same one."""
+    executable = registration.program(definition, caller_env(call, settings), call.caller.cwd)
+    found = msgspec.structs.replace(definition, executable=executable)
+    if known is None or (known.executable, known.stamp) != (executable, registration.stamp(executable)):
+        return found
+    return msgspec.structs.replace(found, found_version=known.found_version, known_modes=known.known_modes)
+
+
+HANDLERS: dict[type[p.Command], Handler] = {p.AgentTypes: types}
