@@ -1,0 +1,187 @@
+"""What a manifest says: the entries of a tree, the trees of a snapshot, and which of them may be put on a disk.
+
+A manifest is what decides path, type, mode and link target when a tree is restored, so everything it says is checked
+here before anything is done: whoever made it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import msgspec
+
+from maestro.model.errors import VerificationFailed
+
+FORMAT = 1
+FOLDER, FILE, SYMLINK, HARDLINK = "d", "f", "l", "h"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+DIGEST_BYTES = 32
+NAME_BYTES_MAX = 255
+TARGET_BYTES_MAX = 4095
+DEPTH_MAX = 10_000
+XATTR_BYTES_MAX = 65_536
+_SIZE_MAX = 1 << 62
+_TIME_MAX = 1 << 62
+_ID_MAX = 1 << 32
+
+
+class Piece(msgspec.Struct, array_like=True, gc=False, frozen=True):
+    """A part of a large or sparse file: the SHA-256 of its bytes, or b"" for a hole, and its length."""
+
+    digest: bytes
+    length: int
+
+
+class Entry(msgspec.Struct, array_like=True, gc=False, omit_defaults=True):
+    """One name in a tree. path: relative, b"" for the tree's own folder; mtime in ns; digest: SHA-256 of a file.
+
+    pieces: the parts of a file in order, None where it is one piece or empty. target: what a symlink says, or the path
+    of the file that a hardlink is another name of.
+    """
+
+    path: bytes
+    kind: str
+    mode: int
+    uid: int
+    gid: int
+    mtime: int
+    size: int = 0
+    digest: bytes = b""
+    pieces: list[Piece] | None = None
+    target: bytes = b""
+    xattrs: dict[bytes, bytes] | None = None
+
+    def parts(self) -> list[Piece]:
+        """The parts of a file in order; none where it is empty."""
+        if self.pieces is not None:
+            return self.pieces
+        return [Piece(self.digest, self.size)] if self.size else []
+
+
+class Tree(msgspec.Struct, array_like=True, frozen=True):
+    """A tree of a snapshot. source: the folder it was read from; root, depth: of its listing; size: bytes of all files.
+
+    left_out: sockets, pipes, devices and other file systems in it, which are not kept. torn: files that changed while
+    they were read, each time.
+    """
+
+    name: str
+    source: bytes
+    root: bytes
+    depth: int
+    entries: int
+    size: int
+    left_out: list[bytes]
+    torn: list[bytes]
+
+
+class Manifest(msgspec.Struct, array_like=True, frozen=True):
+    """A snapshot. taken_at: Unix time in ns; meta: what the caller wants to find again, as JSON values."""
+
+    version: int
+    snapshot: str
+    taken_at: int
+    meta: dict[str, object]
+    trees: list[Tree]
+
+    def tree(self, name: str) -> Tree:
+        """The tree of that name. Raises `VerificationFailed` where there is none."""
+        for tree in self.trees:
+            if tree.name == name:
+                return tree
+        raise VerificationFailed(f"it holds no tree {name!r}", where=f"snapshot {self.snapshot}")
+
+
+def shown(path: bytes) -> str:
+    """A path as it can be printed: what is no UTF-8, or no text, as escapes."""
+    text = path.decode("utf-8", "backslashreplace")
+    return text if text.isprintable() else ascii(text)[1:-1]
+
+
+def located(tree: str, path: bytes) -> str:
+    """How an error names a member."""
+    return f"{tree}/{shown(path)}" if path else tree
+
+
+def is_tree_name(name: str) -> bool:
+    """Whether a tree may have that name: parts of letters, digits, dots, dashes, underscores, with / between."""
+    return len(name) <= 255 and all(NAME.fullmatch(part) for part in name.split("/"))
+
+
+def check(tree: str, entries: Iterable[Entry]) -> None:
+    """Everything about these entries can be put into one folder and nowhere else. Raises `VerificationFailed`.
+
+    In order of path, each once, each in a folder that came before; hardlinks to regular files of the same tree.
+    """
+    kinds: dict[bytes, str] = {}
+    before: bytes | None = None
+    links = []
+    for entry in entries:
+        if before is None:
+            if entry.path != b"" or entry.kind != FOLDER:
+                raise _refused(tree, entry, "is not the tree's own folder, which comes first")
+        elif entry.path <= before:
+            raise _refused(tree, entry, "is there twice" if entry.path == before else "is not in order")
+        else:
+            _check_path(tree, entry, kinds)
+        _check_values(tree, entry)
+        _check_content(tree, entry)
+        before = entry.path
+        kinds[entry.path] = entry.kind
+        if entry.kind == HARDLINK:
+            links.append(entry)
+    if before is None:
+        raise VerificationFailed("nothing is in its listing", where=tree)
+    for entry in links:
+        if kinds.get(entry.target) != FILE:
+            raise _refused(tree, entry, f"is a hardlink to {shown(entry.target)!r}, which is no file of this tree")
+
+
+def _check_path(tree: str, entry: Entry, kinds: dict[bytes, str]) -> None:
+    above, _, name = entry.path.rpartition(b"/")
+    if name in (b"", b".", b"..") or b"\0" in name or len(name) > NAME_BYTES_MAX:
+        raise _refused(tree, entry, "has a name that no file can have here")
+    if entry.path.count(b"/") >= DEPTH_MAX:
+        raise _refused(tree, entry, "lies too deep")
+    if kinds.get(above) != FOLDER:
+        raise _refused(tree, entry, "lies in something that is no folder of this tree")
+
+
+def _check_values(tree: str, entry: Entry) -> None:
+    if entry.kind not in (FOLDER, FILE, SYMLINK, HARDLINK):
+        raise _refused(tree, entry, f"is of the unknown kind {entry.kind!r}")
+    if not 0 <= entry.mode <= 0o7777:
+        raise _refused(tree, entry, f"has the impossible mode {entry.mode:o}")
+    if not (0 <= entry.uid < _ID_MAX and 0 <= entry.gid < _ID_MAX and -_TIME_MAX < entry.mtime < _TIME_MAX):
+        raise _refused(tree, entry, "has an impossible owner or time")
+    for name, value in (entry.xattrs or {}).items():
+        if not 0 < len(name) <= NAME_BYTES_MAX or b"\0" in name or len(value) > XATTR_BYTES_MAX:
+            raise _refused(tree, entry, "has an impossible extended attribute")
+
+
+def _check_content(tree: str, entry: Entry) -> None:
+    if entry.kind == FILE:
+        _check_file(tree, entry)
+        return
+    if entry.size or entry.digest or entry.pieces is not None:
+        raise _refused(tree, entry, "has content, and is no file")
+    if entry.kind == SYMLINK and (not 0 < len(entry.target) <= TARGET_BYTES_MAX or b"\0" in entry.target):
+        raise _refused(tree, entry, "is a link to nothing that can be")
+    if entry.kind == FOLDER and entry.target:
+        raise _refused(tree, entry, "is a folder with a target")
+
+
+def _check_file(tree: str, entry: Entry) -> None:
+    if entry.target or len(entry.digest) != DIGEST_BYTES or not 0 <= entry.size < _SIZE_MAX:
+        raise _refused(tree, entry, "has an impossible size or digest")
+    if entry.pieces is None:
+        return
+    if any(piece.length <= 0 or len(piece.digest) not in (0, DIGEST_BYTES) for piece in entry.pieces):
+        raise _refused(tree, entry, "has an impossible piece")
+    if sum(piece.length for piece in entry.pieces) != entry.size:
+        raise _refused(tree, entry, "has pieces that do not make up its size")
+
+
+def _refused(tree: str, entry: Entry, why: str) -> VerificationFailed:
+    return VerificationFailed(f"the member {why}", where=located(tree, entry.path), mend="do not trust this archive")

@@ -1,0 +1,94 @@
+"""The one door to an archive: what can be done with it, each under the lock that it needs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from maestro.model.errors import MaestroError
+from maestro.workspaces.archive import manifests, restoring, saving, verifying
+from maestro.workspaces.archive.entries import Manifest
+from maestro.workspaces.archive.layout import Layout
+from maestro.workspaces.archive.restoring import Restored
+from maestro.workspaces.archive.saving import Progress, Saved
+from maestro.workspaces.archive.verifying import Verified
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """A snapshot that there is. manifest: its id, SHA-256; content: what it says; damage: why it cannot be read, or "".
+
+    taken_at: Unix time in ns.
+    """
+
+    snapshot: str
+    manifest: str
+    taken_at: int
+    content: Manifest | None
+    damage: str = ""
+
+
+class Archive:
+    """The archive in `root`, made if absent, 0700. Any number of processes may use it at once.
+
+    Raises `Refused` for a folder that is somebody else's, `Invalid` for one of another format.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self._layout = Layout(Path(root))
+        self._layout.sweep()
+
+    def save(
+        self,
+        trees: Sequence[tuple[str, str]],
+        snapshot: str,
+        meta: dict[str, object],
+        *,
+        allow_torn: bool = False,
+        progress: Progress | None = None,
+    ) -> Saved:
+        """Take a snapshot of folders. trees: (name, absolute path); meta: JSON values that come back with it.
+
+        progress: called now and then with the entries found and the bytes read so far. Raises `Torn` (unless
+        allowed), `Conflict` where there is a snapshot of that id, `Refused` where something cannot be read or the disk
+        is full: then there is no snapshot, and those that there were are as they were.
+        """
+        with self._layout.shared():
+            sources = [(name, os.path.realpath(path)) for name, path in trees]
+            return saving.save(self._layout, sources, snapshot, meta, allow_torn, progress)
+
+    def verify(self, snapshot: str, manifest: str = "") -> Verified:
+        """Read and check every byte of a snapshot. manifest: its id, as it was recorded, if it is known.
+
+        Raises `VerificationFailed` naming the first member that is damaged, `NotFound`.
+        """
+        with self._layout.shared():
+            return verifying.verify(self._layout, snapshot, manifest)
+
+    def restore(self, snapshot: str, name: str, stage_dir: str | Path, *, reuse: str | None = None) -> Restored:
+        """Put a tree of a snapshot into `stage_dir`, a folder that must not be there yet. Every byte is checked.
+
+        reuse: the tree as it is now, on the same file system; files that are still the same are hardlinked, so it must
+        be thrown away once the stage has taken its place. Raises `VerificationFailed`, `Refused` (no room, no rights),
+        `NotFound`; then there is no stage.
+        """
+        with self._layout.shared():
+            source = None if reuse is None else os.path.realpath(reuse)
+            return restoring.restore(self._layout, snapshot, name, Path(stage_dir), source)
+
+    def read(self, snapshot: str) -> Snapshot:
+        """What a snapshot says. Raises `NotFound`, `VerificationFailed`."""
+        manifest, digest = manifests.read(self._layout, snapshot)
+        return Snapshot(snapshot, digest, manifest.taken_at, manifest)
+
+    def snapshots(self) -> list[Snapshot]:
+        """All snapshots, oldest first; one whose manifest is damaged says so."""
+        found = []
+        for snapshot in manifests.listed(self._layout):
+            try:
+                found.append(self.read(snapshot))
+            except MaestroError as error:
+                found.append(Snapshot(snapshot, "", 0, None, error.line()))
+        return sorted(found, key=lambda one: (one.taken_at, one.snapshot))

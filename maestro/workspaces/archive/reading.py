@@ -1,0 +1,179 @@
+"""Reading a file that somebody may be writing: what is kept is what it held at one moment, or it is said to be torn.
+
+A file is looked at before and after its bytes are read, and read again where the two differ. A kernel stamps changes
+with the time of its last tick, so a file that was touched just now is left to settle first: a later change then shows.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+import time
+from collections.abc import Callable
+
+from maestro.model.errors import Refused
+from maestro.workspaces.archive.chunking import CHUNK_BYTES_MAX, WHOLE_BYTES_MAX, cut
+from maestro.workspaces.archive.entries import FILE, Entry, Piece
+
+_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_ATTEMPTS = 3
+_SETTLE_S = 0.02
+_READ_BYTES = 8 << 20
+_ZEROS = bytes(1 << 20)
+
+Keep = Callable[[bytes, bytes | memoryview], None]
+
+
+def read_file(folder: int, name: bytes, entry: Entry, keep: Keep) -> os.stat_result | None:
+    """Read a file, give its chunks to `keep` (digest, bytes) and fill in its entry.
+
+    How it was when it was read; None where it changed each time, or is no longer a file: it is torn, and what was read
+    last is what the entry says. Raises `Refused` where it may not be read.
+    """
+    for _ in range(_ATTEMPTS):
+        try:
+            handle = os.open(name, _FLAGS, dir_fd=folder)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.ENODEV):
+                entry.kind = ""  # no file any more: it is left out, and said to be torn
+                continue
+            raise _unreadable(entry, error) from None
+        try:
+            found = settled(handle)
+            entry.kind = FILE if stat.S_ISREG(found.st_mode) else ""
+            if not entry.kind:
+                continue
+            entry.mode, entry.uid, entry.gid = stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid
+            entry.mtime = found.st_mtime_ns
+            entry.xattrs = xattrs(handle)
+            _read(handle, found, entry, keep)
+            if entry.size == found.st_size and _is_untouched(folder, name, found):
+                return found
+        except OSError as error:
+            raise _unreadable(entry, error) from None
+        finally:
+            os.close(handle)
+    return None
+
+
+def xattrs(target: int | str, *, follow: bool = True) -> dict[bytes, bytes] | None:
+    """The extended attributes of an open file or a path, None where there are none."""
+    if not hasattr(os, "listxattr"):
+        return None
+    try:
+        names = os.listxattr(target, follow_symlinks=follow)
+        found = {os.fsencode(name): os.getxattr(target, name, follow_symlinks=follow) for name in sorted(names)}
+    except OSError as error:
+        if error.errno in (errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.ENODATA):
+            return None
+        raise
+    return found or None
+
+
+def settled(handle: int) -> os.stat_result:
+    """How an open file is, once any change to it from now on would show in its ctime."""
+    found = os.fstat(handle)
+    age = time.time() - found.st_ctime_ns / 1e9
+    if -1 < age < _SETTLE_S:
+        time.sleep(_SETTLE_S - max(age, 0))
+        found = os.fstat(handle)
+    return found
+
+
+def _is_untouched(folder: int, name: bytes, before: os.stat_result) -> bool:
+    try:
+        after = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return (after.st_ino, after.st_dev, after.st_size, after.st_mtime_ns, after.st_ctime_ns) == (
+        before.st_ino,
+        before.st_dev,
+        before.st_size,
+        before.st_mtime_ns,
+        before.st_ctime_ns,
+    )
+
+
+def _read(handle: int, found: os.stat_result, entry: Entry, keep: Keep) -> None:
+    is_sparse = found.st_blocks * 512 < found.st_size
+    if found.st_size <= WHOLE_BYTES_MAX and not is_sparse:
+        content = os.read(handle, found.st_size + 1)
+        while len(content) < found.st_size and (more := os.read(handle, found.st_size + 1 - len(content))):
+            content += more
+        digest = hashlib.sha256(content).digest()
+        if content:
+            keep(digest, content)
+        _fill(entry, digest, len(content), None)
+        return
+    whole = hashlib.sha256()
+    pieces: list[Piece] = []
+    for start, end, is_hole in _extents(handle, found.st_size) if is_sparse else [(0, -1, False)]:
+        if is_hole:
+            pieces.append(Piece(b"", end - start))
+            for at in range(start, end, len(_ZEROS)):
+                whole.update(_ZEROS[: end - at] if end - at < len(_ZEROS) else _ZEROS)
+        else:
+            os.lseek(handle, start, os.SEEK_SET)
+            _read_chunks(handle, end - start if end >= 0 else None, pieces, whole.update, keep)
+    size = sum(piece.length for piece in pieces)
+    if len(pieces) == 1 and pieces[0].digest:
+        _fill(entry, pieces[0].digest, size, None)
+    else:
+        _fill(entry, whole.digest(), size, pieces or None)
+
+
+def _read_chunks(
+    handle: int, length: int | None, pieces: list[Piece], update: Callable[[memoryview], None], keep: Keep
+) -> None:
+    """Read on from where the file is, `length` bytes or to its end, cut into chunks."""
+    data, start, is_end = b"", 0, False
+    while True:
+        if len(data) - start < CHUNK_BYTES_MAX and not is_end:
+            wanted = _READ_BYTES if length is None else min(_READ_BYTES, length)
+            more = os.read(handle, wanted) if wanted else b""
+            if length is not None:
+                length -= len(more)
+            is_end = not more
+            data, start = data[start:] + more, 0
+            continue
+        if start == len(data):
+            return
+        end = cut(data, start)
+        chunk = memoryview(data)[start:end]
+        digest = hashlib.sha256(chunk).digest()
+        update(chunk)
+        keep(digest, chunk)
+        pieces.append(Piece(digest, end - start))
+        start = end
+
+
+def _extents(handle: int, size: int) -> list[tuple[int, int, bool]]:
+    """(start, end, is hole) of a sparse file, from 0 to its size."""
+    extents: list[tuple[int, int, bool]] = []
+    at = 0
+    while at < size:
+        try:
+            data = min(os.lseek(handle, at, os.SEEK_DATA), size)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            data = size  # no more data: a hole to the end
+        if data > at:
+            extents.append((at, data, True))
+        if data < size:
+            at = min(os.lseek(handle, data, os.SEEK_HOLE), size)
+            extents.append((data, at, False))
+        else:
+            at = size
+    return extents
+
+
+def _fill(entry: Entry, digest: bytes, size: int, pieces: list[Piece] | None) -> None:
+    entry.digest, entry.size, entry.pieces = digest, size, pieces
+
+
+def _unreadable(entry: Entry, error: OSError) -> Refused:
+    what = f"{os.fsdecode(entry.path)!r} cannot be read: {error.strerror}"
+    return Refused(what, where="workspace", mend="mend its permissions, or leave the workspace out")

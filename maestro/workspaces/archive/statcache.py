@@ -1,0 +1,71 @@
+"""What a file held when it was last read, so that one that has not been touched since is not read again.
+
+A file counts as untouched where size, mtime, ctime and inode are the same. ctime cannot be set, so an mtime that was
+put back deceives nobody. Racy: a file whose ctime lay too near to the moment it was looked at could have changed once
+more under the same ctime, so it is not remembered.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import msgspec
+
+from maestro.workspaces.archive.entries import Piece
+from maestro.workspaces.archive.index import read_sealed, write_sealed
+from maestro.workspaces.archive.layout import Layout
+
+_TICK_NS = 50_000_000  # a kernel stamps with the time of its last tick: 10 ms at the most
+_COARSE_NS = 2_100_000_000  # file systems without fractions: 2 s is the coarsest
+
+
+class Known(msgspec.Struct, array_like=True, gc=False, omit_defaults=True):
+    """A file or symlink as it was read. Times in ns."""
+
+    size: int
+    mtime: int
+    ctime: int
+    inode: int
+    digest: bytes = b""
+    pieces: list[Piece] | None = None
+    target: bytes = b""
+    xattrs: dict[bytes, bytes] | None = None
+
+    def is_still(self, found: os.stat_result) -> bool:
+        """Whether the file is the one that was read, untouched."""
+        return (
+            self.ctime == found.st_ctime_ns
+            and self.mtime == found.st_mtime_ns
+            and self.size == found.st_size
+            and self.inode == found.st_ino
+        )
+
+
+StatCache = dict[bytes, Known]
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(StatCache)
+
+
+def is_racy(ctime: int, looked_at: int) -> bool:
+    """Whether a change after the look could have left this ctime as it is. Unix times in ns."""
+    return ctime >= looked_at - (_TICK_NS if ctime % 1_000_000 else _COARSE_NS)
+
+
+def load(layout: Layout, source: str) -> StatCache:
+    """What is known of the tree at `source`; nothing where the cache is absent or damaged."""
+    content = read_sealed(_path(layout, source))
+    try:
+        return {} if content is None else _decoder.decode(content)
+    except msgspec.MsgspecError:
+        return {}
+
+
+def save(layout: Layout, source: str, known: StatCache) -> None:
+    """Keep it for the next time."""
+    write_sealed(layout, _path(layout, source), _encoder.encode(known))
+
+
+def _path(layout: Layout, source: str) -> Path:
+    return layout.caches / f"stat-{hashlib.sha256(os.fsencode(source)).hexdigest()[:32]}"

@@ -1,0 +1,78 @@
+"""Proving a snapshot: every byte that it needs is read, unpacked and compared with what was written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import msgspec
+
+from maestro.model.errors import VerificationFailed
+from maestro.workspaces.archive import index as indexes
+from maestro.workspaces.archive import manifests
+from maestro.workspaces.archive.contents import Contents, Plan, long_file, planned, small_files
+from maestro.workspaces.archive.crew import Crew
+from maestro.workspaces.archive.entries import FILE, Entry, Tree, check
+from maestro.workspaces.archive.layout import Layout
+from maestro.workspaces.archive.packs import Block
+
+
+class Verified(msgspec.Struct, frozen=True):
+    """What was proved: manifest is its SHA-256, bytes those of all files."""
+
+    snapshot: str
+    manifest: str
+    entries: int
+    files: int
+    bytes: int
+
+
+def verify(layout: Layout, snapshot: str, expected: str = "") -> Verified:
+    """Check a snapshot from the packs alone. Hold `layout.shared()`.
+
+    expected: the manifest's id as it was recorded, "" where it is not known. Raises `VerificationFailed` naming the
+    first member that is damaged, `NotFound`.
+    """
+    manifest, digest = manifests.read(layout, snapshot)
+    if expected and digest != expected:
+        what = f"it is not the one that was recorded ({expected[:16]}…)"
+        raise VerificationFailed(what, where=f"manifest {snapshot}")
+    contents = Contents(layout, indexes.load_from_packs(layout))
+    entries = files = size = 0
+    try:
+        for tree in manifest.trees:
+            listed = checked_entries(contents, tree)
+            _read_all(contents, tree.name, planned(tree.name, listed, contents.index))
+            entries += len(listed)
+            files += sum(entry.kind == FILE for entry in listed)
+            size += tree.size
+    finally:
+        contents.close()
+    return Verified(snapshot, digest, entries, files, size)
+
+
+def checked_entries(contents: Contents, tree: Tree) -> list[Entry]:
+    """The entries of a tree, which are safe to restore and add up to what its manifest says."""
+    entries, _ = contents.entries(tree)
+    check(tree.name, entries)
+    size = sum(entry.size for entry in entries if entry.kind == FILE)
+    if len(entries) != tree.entries or size != tree.size:
+        raise VerificationFailed("its listing does not add up to what the manifest says", where=tree.name)
+    return entries
+
+
+def _read_all(contents: Contents, tree: str, plan: Plan) -> None:
+    with Crew(lambda: None) as crew:
+        for entry in plan.long:
+            crew.submit(partial(_check_long, contents, tree, entry))
+        for block, entries in plan.blocks:
+            crew.submit(partial(_check_block, contents, tree, block, entries))
+
+
+def _check_long(contents: Contents, tree: str, entry: Entry, _: None) -> None:
+    long_file(contents, tree, entry)
+
+
+def _check_block(contents: Contents, tree: str, block: Block, entries: Sequence[Entry], _: None) -> None:
+    for _entry in small_files(contents, tree, block, entries):
+        continue
