@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import psutil
 
+from maestro.runtime.processes import is_first_of_namespace
+
 
 class Sample(NamedTuple):
     """memory_bytes: resident, of all processes. cpu_s: used since they started, ended children included.
@@ -39,7 +41,7 @@ def sample(pids: Mapping[str, int]) -> dict[str, Sample]:
         parents[process.pid] = parent
         below.setdefault(parent, []).append(process)
     samples = {
-        run: _sample(run, pid, _tree(parents[pid], below))
+        run: _sample(run, _proper(pid, below), _tree(parents[pid], below))
         for run, pid in pids.items()
         if pid in parents and parents[pid] > 1
     }
@@ -56,6 +58,14 @@ def _tree(root: int, below: dict[int, list[psutil.Process]]) -> list[psutil.Proc
         found += children
         todo += [child.pid for child in children]
     return found
+
+
+def _proper(agent: int, below: dict[int, list[psutil.Process]]) -> int:
+    """The agent itself where `agent` is a sandbox: the oldest child of the first process of its pid namespace."""
+    for child in below.get(agent, ()):
+        if is_first_of_namespace(child.pid):
+            return min((inner.pid for inner in below.get(child.pid, ())), default=agent)
+    return agent
 
 
 def _sample(run: str, agent: int, tree: list[psutil.Process]) -> Sample:
