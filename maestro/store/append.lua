@@ -18,11 +18,16 @@ local WALK_MAX = 10000
 -- Positions exceed the 14 digits that Lua prints exactly by itself; '%d', which is faster, is a C long.
 local function str(n) return format(n < 2147483648 and '%d' or '%.0f', n) end
 
--- '<length>:' of a field, for the chain; made once a length, as making texts of numbers is dear.
-local sized = setmetatable({}, { __index = function(known, n)
-  known[n] = n .. ':'
-  return known[n]
-end })
+-- '<length>:' of a field, for the chain: the usual ones are constants, as making texts of numbers is dear.
+local sized = setmetatable({
+  '1:', '2:', '3:', '4:', '5:', '6:', '7:', '8:', '9:', '10:', '11:', '12:', '13:', '14:', '15:', '16:', '17:', '18:',
+  '19:', '20:', '21:', '22:', '23:', '24:', '25:', '26:', '27:', '28:', '29:', '30:', '31:', '32:', '33:', '34:', '35:',
+}, {
+  __index = function(known, n)
+    known[n] = n .. ':'
+    return known[n]
+  end,
+})
 
 local function lineage(text) return redis.error_reply('LINEAGE ' .. text) end
 

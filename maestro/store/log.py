@@ -43,8 +43,9 @@ class _Group:
         for append in group:
             for hint in append.hints:
                 self._stream_at.setdefault(hint.stream, len(self._lease_at) + len(self._stream_at) + 3)
-        self.keys += map(keys.lease, self._lease_at)
-        self.keys += map(keys.work, self._stream_at)
+        if self._lease_at or self._stream_at:
+            self.keys += map(keys.lease, self._lease_at)
+            self.keys += map(keys.work, self._stream_at)
         self.bad: dict[int, Rejected] = {}
         self.args: list[bytes | str | int] = [known.seq or "", known.chain, len(self._lease_at)]
         for position, append in enumerate(group):
@@ -96,15 +97,15 @@ def _unusual(append: Append, answer: list[Any]) -> AppendResult:
             return Rejected("fence", append.events[0].subject)
 
 
-def _parts(group: Sequence[Append]) -> Iterator[Sequence[Append]]:
+def _parts(group: Sequence[Append]) -> Sequence[Sequence[Append]]:
     """A large group in several calls, which go out together.
 
     Only where each append names its first version: what is for any version must not take its like in the same group
     for an earlier try of itself, and only within one call does the script know which entries are the call's own.
     """
-    size = PART if all(append.events and append.events[0].expected is not None for append in group) else len(group)
-    for start in range(0, len(group), max(1, size)):
-        yield group[start : start + size]
+    if len(group) <= PART or any(not append.events or append.events[0].expected is None for append in group):
+        return (group,)
+    return [group[start : start + PART] for start in range(0, len(group), PART)]
 
 
 def _wait_for_replica(link: Link) -> None:
