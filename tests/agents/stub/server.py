@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -79,6 +80,11 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 64
     stub: Stub
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """An agent that was killed leaves a broken connection; all else is a fault of the stub."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):

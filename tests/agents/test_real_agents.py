@@ -1,0 +1,99 @@
+"""Real agents do real work through Maestro, and fail as they really fail. The model is the stub's.
+
+Each test runs once for each agent that is installed (`tools/agent-clis`); the end of the output names those left out.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.agents.real import KEY, THERE, Stage, said_by
+from tests.agents.stub.server import Stub
+from tests.installation import Installation
+
+MISCONDUCT = {"codex": "exit", "kilo": "exit", "qwen": "agent_error"}
+"""How each makes it known that the API refused: only qwen ends with 0."""
+
+agents = pytest.mark.parametrize("agent", sorted(THERE))
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    with Stub() as stub, Installation(tmp_path_factory.mktemp("real")) as place:
+        yield Stage(place, stub)
+
+
+def until(true: Callable[[], object], seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.1)
+
+
+@agents
+def test_it_works_with_its_tools_and_what_it_tells_is_known(stage: Stage, agent: str) -> None:
+    prompt = "[[write hello.txt Hello there]] [[run cat hello.txt; echo key ${OPENAI_API_KEY:-$STUB_API_KEY}]]"
+    code, task, run = stage.work(agent, prompt + " [[usage 1000 20]] [[say All written.]]")
+    assert (code, task["status"], run["outcome"], run["result"]) == (0, "completed", "ok", "All written."), run
+    assert os.path.isfile(os.path.join(run["workspace"], "hello.txt"))
+    assert run["session"]
+    assert (task["usage"]["input_tokens"], task["usage"]["output_tokens"]) == (3000, 60)
+    assert (task["usage"]["cost"] > 0) == (agent == "kilo")
+    state = stage.place.json("state", "get", f"task:{task['id']}:result")
+    assert state["value"] == "All written."
+    assert any(KEY in request.headers.get("authorization", "") for request in stage.stub.requests)
+    assert "Hello there" in stage.log(run)
+    assert KEY not in stage.log(run)
+
+
+@agents
+def test_a_refused_key_is_a_failure_whatever_its_exit_code(stage: Stage, agent: str) -> None:
+    code, task, run = stage.work(agent, "[[fail 401]]")
+    assert (code, task["status"], run["outcome"]) == (1, "failed", MISCONDUCT[agent]), run
+    assert "401" in run["evidence"]
+
+
+@agents
+def test_an_api_that_fails_for_long_is_a_failure_too(stage: Stage, agent: str) -> None:
+    if agent == "qwen":
+        # It tries again for minutes without a word: that is what the limit of silence is for.
+        stage.variant(agent, "qwen-watched", limits={"silent_s": 20})
+    code, _, run = stage.work("qwen-watched" if agent == "qwen" else agent, "[[fail 500]]")
+    assert code != 0
+    assert run["outcome"] == ("stalled" if agent == "qwen" else "exit"), run
+
+
+@agents
+def test_cancelling_ends_it_and_the_command_that_its_shell_was_running(stage: Stage, agent: str) -> None:
+    mark = f"cancel-{os.urandom(6).hex()}"
+    prompt = f"[[run true; sh -c 'sleep 300; : {mark}']]"
+    task = json.loads(stage.place.run("task", "dispatch", prompt, "--to", agent, "--async").stdout)
+    until(lambda: said_by(mark))
+    ended = stage.place.json("task", "cancel", task["id"], "--reason", "no longer needed")
+    assert (ended["status"], ended["runs"][0]["outcome"]) == ("cancelled", "cancelled")
+    assert not said_by(mark)
+
+
+@agents
+def test_a_model_that_does_not_answer_runs_into_the_timeout(stage: Stage, agent: str) -> None:
+    code, task, run = stage.work(agent, "[[stall 300]]", "--timeout", "5")
+    assert (code, task["status"], run["outcome"], run["source"]) == (124, "timed_out", "timeout", "maestro"), run
+
+
+@pytest.mark.parametrize("agent", sorted({"kilo"} & set(THERE)))
+def test_a_mode_that_it_would_silently_replace_is_refused_before_anything_starts(stage: Stage, agent: str) -> None:
+    stage.variant(agent, "kilo-lost", mode="architekt")
+    before = len(stage.stub.requests)
+    done = stage.place.run("task", "dispatch", "[[say never]]", "--to", "kilo-lost", "--sync")
+    assert done.returncode == 2
+    assert "architekt" in done.stderr and "architect" in done.stderr
+    assert len(stage.stub.requests) == before
+
+
+def test_every_pinned_agent_has_a_type_here() -> None:
+    assert set(THERE) <= set(MISCONDUCT)
