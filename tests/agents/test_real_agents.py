@@ -85,6 +85,19 @@ def test_a_model_that_does_not_answer_runs_into_the_timeout(stage: Stage, agent:
     assert (code, task["status"], run["outcome"], run["source"]) == (124, "timed_out", "timeout", "maestro"), run
 
 
+@agents
+def test_a_retry_goes_on_with_its_own_session_and_counts_what_was_new(stage: Stage, agent: str) -> None:
+    code, task, first = stage.work(agent, "[[usage 500 5]] [[recall]]")
+    assert (code, first["result"]) == (0, "Earlier:"), first
+    stage.place.json("task", "retry", task["id"], "--continue")
+    assert stage.place.run("task", "wait", task["id"], timeout=240).returncode == 0
+    again = stage.place.json("task", "status", task["id"])
+    first, second = again["runs"]
+    assert second["session"] == first["session"]
+    assert second["result"].startswith("Earlier: [[usage 500 5]] [[recall]]")
+    assert (second["usage"]["input_tokens"], again["usage"]["input_tokens"]) == (500, 1000)
+
+
 @pytest.mark.parametrize("agent", sorted({"kilo"} & set(THERE)))
 def test_a_mode_that_it_would_silently_replace_is_refused_before_anything_starts(stage: Stage, agent: str) -> None:
     stage.variant(agent, "kilo-lost", mode="architekt")
