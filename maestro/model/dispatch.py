@@ -132,7 +132,7 @@ def _check_sessions(row: Task, agents: Mapping[str, Agent]) -> None:
     for slot in row.slots:
         before = next((run for run in reversed(slot.runs) if run.session), None)
         if before is None:
-            raise Refused(f"no run of {shown(slot.target)} has told a session to go on with", mend=again)
+            raise Refused(f"no run of {slot.target} has told a session to go on with", mend=again)
         agent = agents.get(before.agent)
         if agent is None or agent.definition.get("resume") is None:
             kind = "" if agent is None else f" (type {agent.type} has no `resume`)"

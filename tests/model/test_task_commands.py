@@ -169,7 +169,7 @@ def test_a_retry_goes_on_with_the_session_of_the_last_run() -> None:
 @pytest.mark.parametrize(
     ("definition", "told", "said"),
     [
-        (RESUMABLE, [], "no run of 'a' has told a session to go on with"),
+        (RESUMABLE, [], "no run of a has told a session to go on with"),
         ({}, [SESSION], "agent a cannot go on with a session (type code has no `resume`)"),
         ({"resume": None}, [SESSION], "agent a cannot go on with a session"),
     ],
