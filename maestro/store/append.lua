@@ -6,10 +6,10 @@
 -- KEYS: log, versions, then the leases, then the work streams.
 -- ARGV: known seq or '', known chain, number of leases; then per append one msgpack array of strings:
 --   actor, cause, options, and per event: type, subject, expected version or '', v, data
---   options: false, or the array: since or '', index of the lease in KEYS or '', its holder, '1' if it floors or '', and
---   per hint: index of the stream in KEYS, run, index of the event (from 0) or '-1', token
--- Returns seq, chain, at, floor, and per append: its first seq, or {'seen', first, last, at}, {'version', event, actual}
--- or {'fence'}. Errors: LINEAGE, WRONGTYPE.
+--   options: false, or the array: since or '', index of the lease in KEYS or '', its holder, '1' if it floors or '',
+--   and per hint: index of the stream in KEYS, run, index of the event (from 0) or '-1', token
+-- Returns seq, chain, at, floor, and per append: its first seq, or {'seen', first, last, at},
+-- {'version', event, actual} or {'fence'}. Errors: LINEAGE, WRONGTYPE.
 
 local call, format, sha1 = redis.call, string.format, redis.sha1hex
 local log, versions = KEYS[1], KEYS[2]

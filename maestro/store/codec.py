@@ -50,7 +50,7 @@ def encode_append(append: Append) -> list[Encoded] | Rejected:
             version = "" if expected is None else str(expected)
             encoded.append(Encoded(name, subject, version, str(VERSIONS.get(name, 1)), _json(event.fact).decode()))
     except (KeyError, TypeError, ValueError):
-        return Rejected("bad", ascii(append.events[0].subject)[1:80])
+        return Rejected("bad", ascii(append.events[0].subject)[1:-1][:80])
     if not encoded or any(not -1 <= hint.event < len(encoded) for hint in append.hints):
         return Rejected("bad", encoded[0].subject if encoded else "")
     return encoded
