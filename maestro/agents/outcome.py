@@ -178,6 +178,9 @@ def _by_patterns(definition: Definition, end: End) -> Verdict | None:
     for name, outcome, pattern, lines in looked_at:
         if pattern and (line := _match(pattern, lines(end, stdout))) is not None:
             return _verdict(definition, end, outcome, f"{name} {shown(pattern)} matched: {shown(line, 200)}")
+    if rules.final_stdout and _match(rules.final_stdout, stdout) is None:
+        evidence = f"exit {end.exit_code}, but no line matches final_stdout {shown(rules.final_stdout)}"
+        return _verdict(definition, end, "agent_error", evidence)
     return None
 
 

@@ -12,7 +12,7 @@ from maestro.agents.printable import shown
 from maestro.agents.schema import Definition
 
 _EVENTS = ("final_event", "fail_event", "refused_event")
-_PATTERNS = ("fail_stdout", "fail_stderr", "fail_text", "wrong_mode_stderr", "refused_text")
+_PATTERNS = ("final_stdout", "fail_stdout", "fail_stderr", "fail_text", "wrong_mode_stderr", "refused_text")
 _PATHS = ("path", "input", "output", "cached", "cost")
 
 

@@ -126,14 +126,15 @@ class Success(Schema, frozen=True, kw_only=True):
 
     exit: the codes. final_event: must have come; fail_event: must not; refused_event: the agent denied the work. The
     patterns are looked for in each line: of stdout and of the final text, of stderr, of the final text; one that
-    matches means `agent_error`, and `wrong_mode` or `refused` for those called so. output_required: it must say
-    something.
+    matches means `agent_error`, and `wrong_mode` or `refused` for those called so; final_stdout is what a line of
+    stdout must match. output_required: it must say something.
     """
 
     exit: tuple[int, ...] = (0,)
     final_event: Matches | None = None
     fail_event: Matches | None = None
     refused_event: Matches | None = None
+    final_stdout: str = ""
     fail_stdout: str = ""
     fail_stderr: str = ""
     fail_text: str = ""
