@@ -8,27 +8,47 @@ Facts seen with the stub, on Linux x86_64, beyond and against what was known bef
 
 codex 0.169.0
     Prompt on stdin, exact, by `codex exec … -` or without a prompt; the same behind `resume ID`. A resumed thread keeps
-    its id. `turn.completed.usage` is the sum of the whole *thread*: a resumed run tells more than it used.
-    `error` events tell of retries ("Reconnecting... 1/5") and `item.completed` of type `error` of warnings, both in
-    runs that go well: only `turn.failed` means failure. 401 is tried 6 times (7 s), 500 24 times (25 s); both exit 1
+    its id. `turn.completed.usage` is the sum of the whole *thread*: a resumed run tells more than it used. `error`
+    events tell of retries ("Reconnecting... 1/5") and `item.completed` of type `error` of warnings, both in runs that
+    go well: only `turn.failed` means failure. 401 is tried 6 times (7 s), 500 24 times (25 s), then exit 1
     (`request_max_retries`, `stream_max_retries` of the provider lower that). Unknown mode: exit 2 at once, nothing on
-    stdout. Unknown session: exit 1, stderr only. SIGTERM: -15 in 0.1 s, its shell child gone too. It wants a
-    CODEX_HOME that exists, is outside of the system's temp folder, and that it can write.
+    stdout. Unknown session: exit 1, stderr only. SIGTERM: -15 in 0.1 s, its shell child gone too. With CODEX_HOME below
+    TMPDIR its sandbox cannot start a command, and the run ends with 0 all the same.
 kilo 7.7.7
-    10 s alone and up to 40 s on a busy machine, nearly all of it its own CPU. Prompt on stdin is exact. It reads a
-    `kilo.json` of any folder above the workspace. A stream that breaks off ends the run at exit 0 with a `step_finish`
-    whose `part.reason` is `other`: only `stop` is a good end. 401: exit 1 at once, `error` event; 500 the same with
-    KILO_SESSION_RETRY_LIMIT=1. Unknown mode: exit 0, warning on stderr. Unknown session: exit 1, stderr only.
-    `step_finish` counts one request: they add up. SIGTERM: -15; the shell child goes on, in a session of its own.
-    The list of modes also has many lines of JSON; those of modes end in `(primary)`, `(subagent)` or `(all)`.
+    10 s alone and up to 40 s on a busy machine: 11 s of CPU, whatever is switched off. Prompt on stdin is exact. It
+    reads a `kilo.json` of any folder above the workspace. A stream that breaks off ends the run at exit 0 with a
+    `step_finish` whose `part.reason` is `other`: only `stop` is a good end. 401: exit 1 at once, `error` event; 500 the
+    same with KILO_SESSION_RETRY_LIMIT=1. Unknown mode: exit 0, warning on stderr. Unknown session: exit 1, stderr only.
+    `step_finish` counts one request: they add up. SIGTERM: -15; the shell child goes on, in a session of its own. The
+    list of modes has many lines of JSON between the modes, which end in `(primary)`, `(subagent)` or `(all)`.
 qwen 0.15.10
     Starts itself a second time; SIGTERM ends the outer process only, and the inner one goes on with its task and its
     shell child. With QWEN_CODE_NO_RELAUNCH=1 there is one process: exit 130 after up to 11 s, no child left. Prompt on
-    stdin arrives with two line ends behind it, and is cut at 8 MiB; `-- -prompt` is not taken. 401, a broken stream and
-    the like: exit 0, `result` with `success` and `is_error: false`, and `[API Error: …]` at the *end* of the text. 500:
-    silent retries for minutes, which nothing shortens. `result.usage` is the sum of the session, side requests (titles,
-    memory) included; `assistant` events count one request each. Unknown mode: exit 1, help on stderr. Unknown session:
-    exit 1, stderr only; sessions belong to the working directory. Its shell tool refuses a bare `sleep`.
+    stdin arrives with two line ends behind it, and is cut at 8 MiB; `-- -prompt` is not taken. OPENAI_API_KEY does for
+    `--auth-type openai`. 401, a broken stream and the like: exit 0, `result` with `success` and `is_error: false`, and
+    `[API Error: …]` at the *end* of the text. 500: silent retries for minutes, which nothing shortens. `result.usage`
+    is the sum of the session, side requests (titles, memory) included; `assistant` events count one request each.
+    Unknown mode: exit 1, help on stderr. Unknown session: exit 1, stderr only; sessions belong to the working
+    directory. Its shell tool refuses a bare `sleep`.
+
+Others, which are not pinned; the newest there were in 2026-11, with the same stub:
+
+claude 2.1.197
+    ANTHROPIC_BASE_URL, ANTHROPIC_API_KEY. Prompt on stdin. `result` has `is_error`, and `success` as `subtype` also
+    then; its `usage` and `total_cost_usd` are of the run alone, resumed or not; `assistant` events repeat a part of it.
+    401 and 500: ten retries over minutes, told as `api_retry` (CLAUDE_CODE_MAX_RETRIES lowers them), then exit 1. As
+    root `bypassPermissions` is refused (exit 1) without IS_SANDBOX=1. Unknown mode: exit 1. What its mode denies ends
+    with 0 and stands in `result.permission_denials`. SIGTERM: exit 143 at once; the shell child goes on.
+gemini 0.61.0
+    GEMINI_API_KEY, GOOGLE_GEMINI_BASE_URL, and `security.auth.selectedType: gemini-api-key` in ~/.gemini/settings.json
+    (else exit 41). Prompt on stdin. 401: exit 145, `result` with `status: error`. Asks a small model first, which it
+    counts. `stats` of a resumed run are its own. Ignores SIGTERM while a tool runs; with GEMINI_CLI_NO_RELAUNCH=true
+    exit 0 (!) in 1 s without a `result`. The shell child goes on in both cases.
+opencode 1.18.33
+    As kilo, in 4 to 8 s; a variable for the limit of retries was not found, so 500 is tried silently for minutes.
+aider 0.86.2
+    OPENAI_API_BASE, AIDER_MODEL. Exit 0 whatever happens; `Tokens: … sent, … received.` only after an answer. 500: two
+    minutes of retries. Unknown mode: exit 2; there is none for its own choice of a form of editing. Makes a repository.
 """
 
 from __future__ import annotations
