@@ -44,6 +44,15 @@ RUNS = (
     Column("log", "LOG", wraps=True),
 )
 TIMEOUT_S_MAX = 31_536_000
+VerifyOption = Annotated[
+    str, typer.Option("--verify", help="A shell command that must exit 0 in the workspace after a good end.")
+]
+BudgetTokensOption = Annotated[
+    int | None, typer.Option("--budget-tokens", min=1, help="Tokens that its runs may use together.")
+]
+BudgetCostOption = Annotated[
+    float | None, typer.Option("--budget-cost", help="What its runs may cost together, as the agents tell it.")
+]
 
 
 class Status(StrEnum):
@@ -93,15 +102,9 @@ def dispatch(
     key: Annotated[str | None, typer.Option("--key", help="The same key gives the same task.")] = None,
     trace: Annotated[bool, typer.Option("--trace", help="Prefix each line of output with its time.")] = False,
     force: Annotated[bool, typer.Option("--force", help="To unhealthy agents too.")] = False,
-    verify: Annotated[
-        str, typer.Option("--verify", help="A shell command that must exit 0 in the workspace after a good end.")
-    ] = "",
-    budget_tokens: Annotated[
-        int | None, typer.Option("--budget-tokens", min=1, help="Tokens that its runs may use together.")
-    ] = None,
-    budget_cost: Annotated[
-        float | None, typer.Option("--budget-cost", help="What its runs may cost together, as the agents tell it.")
-    ] = None,
+    verify: VerifyOption = "",
+    budget_tokens: BudgetTokensOption = None,
+    budget_cost: BudgetCostOption = None,
     cancel_on_interrupt: Annotated[
         bool, typer.Option("--cancel-on-interrupt", help="With --sync: Ctrl-C cancels the task.")
     ] = False,
@@ -159,7 +162,7 @@ def list_(
     agent: AgentFilter = None,
     status: Annotated[Status | None, typer.Option("--status", help="Only those in this state.")] = None,
     since: SinceOption = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=1_000_000, help="At most so many.")] = 100,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=100_000, help="At most so many.")] = 100,
     all: Annotated[bool, typer.Option("--all", help="The steps of workflows too.")] = False,
     format: FormatOption = None,
 ) -> int:

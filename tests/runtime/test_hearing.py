@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -99,7 +100,7 @@ def test_a_run_goes_on_with_a_session_of_its_own_agent_only() -> None:
     ],
 )
 def test_a_budget_is_exceeded_by_more_than_it(
-    type_: Budget, task: dict[str, int], others: Sequence[int], said: str | None
+    type_: Budget, task: dict[str, Any], others: Sequence[int], said: str | None
 ) -> None:
     runs = [run_of(number, input_tokens=used) for number, used in enumerate(others, 2)]
     row = Task("t", 1, 1, "", "running", [Slot("a", runs=[run_of(1, input_tokens=1), *runs])], 0, "", **task)
