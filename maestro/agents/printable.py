@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+_SEQUENCE_MAX = 4100
 _SEQUENCE = re.compile(
     r"\x1b\][^\x07\x1b\n]{0,4096}(?:\x07|\x1b\\)?"  # OSC: titles, links
     r"|\x1b[PX^_][^\x1b\n]{0,4096}(?:\x1b\\)?"  # DCS, SOS, PM, APC
@@ -12,6 +13,28 @@ _SEQUENCE = re.compile(
     r"|\x1b[ -/]*[0-~]?"
 )
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
+
+
+class Plainly:
+    """`plain` for text that comes in pieces, wherever these end."""
+
+    def __init__(self) -> None:
+        self._held = ""
+
+    def feed(self, text: str, final: bool = False) -> str:
+        """What is certain so far; a sequence that may go on is held back, up to the longest there is."""
+        text = self._held + text
+        cut = len(text) if final else _certain(text)
+        self._held = text[cut:]
+        return plain(text[:cut])
+
+
+def _certain(text: str) -> int:
+    """How much of `text` ends in no sequence that may go on."""
+    for found in _SEQUENCE.finditer(text, max(0, len(text) - 2 * _SEQUENCE_MAX)):
+        if found.end() == len(text):
+            return found.start()
+    return len(text) - text.endswith("\r")
 
 
 def shown(text: str, length_max: int = 120) -> str:

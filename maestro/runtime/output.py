@@ -7,6 +7,7 @@ a newline costs a warden no more memory than a line of it.
 from __future__ import annotations
 
 import binascii
+import json
 import os
 import time
 from collections.abc import Sequence
@@ -19,42 +20,58 @@ _BASE64_BYTES_MIN = 6  # shorter secrets would be found by chance in any base64
 
 
 class Redactor:
-    """Replaces secrets, and their base64 forms, in a stream of chunks, across the borders of the chunks too."""
+    """Replaces secrets, also as base64 or inside JSON, in a stream of chunks, across the borders of the chunks too.
+
+    Of secrets that begin alike, or lie in one another, the longest that is there counts.
+    """
 
     def __init__(self, secrets: Sequence[str]) -> None:
         forms: set[bytes] = set()
         for secret in secrets:
             plain = os.fsencode(secret)
             if plain:
-                forms |= {plain, *_base64_forms(plain)}
+                forms |= {plain, *_base64_forms(plain), json.dumps(secret)[1:-1].encode()}
         self._forms = sorted(forms, key=len, reverse=True)
         self._held = b""
 
     def feed(self, chunk: bytes) -> bytes:
-        """What of the stream so far is certain to hold no secret that goes on; the rest is held back."""
+        """What of the stream so far is certain to hold no secret that goes on; the rest is held back as it came."""
         if not self._forms:
             return chunk
-        text = self._replace(self._held + chunk)
-        hold = max(_begun(text, form) for form in self._forms)
-        self._held = text[len(text) - hold :]
-        return text[: len(text) - hold]
+        text = self._held + chunk
+        certain = len(text) - max(_begun(text, form) for form in self._forms)
+        passed, at = self._replaced(text, certain)
+        certain = max(at, certain)
+        self._held = text[certain:]
+        return passed + text[at:certain]
 
     def flush(self) -> bytes:
         """The rest, at the end of the stream."""
         rest, self._held = self._held, b""
-        return rest
+        passed, at = self._replaced(rest, len(rest))
+        return passed + rest[at:]
 
-    def _replace(self, text: bytes) -> bytes:
-        for form in self._forms:
-            text = text.replace(form, _REDACTED)
-        return text
+    def _replaced(self, text: bytes, certain: int) -> tuple[bytes, int]:
+        """`text` up to the end of the last secret that begins before `certain`, and where that is."""
+        passed, at = [], 0
+        nexts = {form: text.find(form) for form in self._forms}
+        while found := [(start, -len(form)) for form, start in nexts.items() if 0 <= start < certain]:
+            start, size = min(found)
+            passed += [text[at:start], _REDACTED]
+            at = start - size
+            for form, following in nexts.items():
+                if 0 <= following < at:
+                    nexts[form] = text.find(form, at)
+        return b"".join(passed), at
 
 
 def _begun(text: bytes, form: bytes) -> int:
     """How many bytes at the end of `text` may be the beginning of `form`."""
-    for size in range(min(len(form) - 1, len(text)), 0, -1):
-        if text.endswith(form[:size]):
-            return size
+    at = text.find(form[:1], max(0, len(text) - len(form) + 1))
+    while at >= 0:
+        if form.startswith(text[at:]):
+            return len(text) - at
+        at = text.find(form[:1], at + 1)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The output of runs, from their log files on this node, whole or as it comes."""
+"""The output of runs, from their log files on this node, whole or as it comes, without what a terminal would act on."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import trio
 
+from maestro.agents.printable import Plainly, plain
 from maestro.model.errors import Refused
 from maestro.model.task import Run
 from maestro.runtime.context import Call
@@ -46,19 +47,19 @@ async def _tail(call: Call, run_id: str, follow: bool, lines: int | None) -> Non
     if run.node != call.context.node:
         raise Refused(f"the log of run {run.id} lies on node {run.node}", mend="ask for it there")
     path = Path(run.folder) / "agent.log"
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    decoder, plainly = codecs.getincrementaldecoder("utf-8")("replace"), Plainly()
     position = await trio.to_thread.run_sync(_start_of_tail, path, lines)
     while True:
         chunk = await trio.to_thread.run_sync(_read, path, position)
         position += len(chunk)
         if chunk:
-            await call.output(decoder.decode(chunk))
+            await call.output(plainly.feed(decoder.decode(chunk)))
         elif not follow or run.status == "ended":
             break
         else:
             await trio.sleep(POLL_S)
             run = await _find(call, run_id)
-    await call.output(decoder.decode(b"", final=True))
+    await call.output(plainly.feed(decoder.decode(b"", final=True), final=True))
 
 
 def _read(path: Path, position: int) -> bytes:
@@ -103,4 +104,4 @@ def last_lines(path: Path, lines: int) -> list[str]:
             text = file.read(CHUNK_BYTES).decode("utf-8", "replace")
     except FileNotFoundError:
         return []
-    return text.splitlines()[-lines:]
+    return plain(text).splitlines()[-lines:]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
+import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -43,6 +45,31 @@ def test_a_secret_inside_base64_is_found_at_every_alignment(
     assert got.count(b"[redacted]") == 1
     longest = max(len(found) for found in re.split(rb"\[redacted\]", got))
     assert longest <= len(encode(before + after)) + 8
+
+
+ALIKE = ["abc", "abcdef", "cab", "bcdefg-long"]
+
+
+@given(st.lists(st.sampled_from([*ALIKE, "a", "ab", "c", "def", "-"])), st.lists(st.integers(0)))
+def test_of_secrets_that_begin_alike_or_overlap_none_is_left_whole(parts: list[str], cuts: list[int]) -> None:
+    text = "".join(parts).encode()
+    redactor, whole = Redactor(ALIKE), Redactor(ALIKE)
+    got = b"".join(redactor.feed(chunk) for chunk in chunks(text, cuts)) + redactor.flush()
+    assert got == whole.feed(text) + whole.flush()
+    assert not any(secret.encode() in got for secret in ALIKE)
+
+
+def test_a_secret_of_several_lines_is_found_inside_json_too() -> None:
+    secret = 'BEGIN "KEY"\nline/é\n'
+    redactor = Redactor([secret])
+    assert redactor.feed(json.dumps({"x": secret}).encode()) + redactor.flush() == b'{"x": "[redacted]"}'
+
+
+def test_a_secret_of_many_kilobytes_holds_nothing_up() -> None:
+    redactor = Redactor(["x" * 8_000 + "y"])
+    start = time.monotonic()
+    got = sum(len(redactor.feed(b"x" * 65536)) for _ in range(50)) + len(redactor.flush())
+    assert got == 50 * 65536 and time.monotonic() - start < 10
 
 
 @given(st.text("ab\n", max_size=60), st.lists(st.integers(0)))
