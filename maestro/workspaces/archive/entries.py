@@ -7,7 +7,8 @@ here before anything is done: whoever made it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 import msgspec
 
@@ -104,9 +105,12 @@ def located(tree: str, path: bytes) -> str:
     return f"{tree}/{shown(path)}" if path else tree
 
 
-def is_tree_name(name: str) -> bool:
-    """Whether a tree may have that name: parts of letters, digits, dots, dashes, underscores, with / between."""
-    return len(name) <= 255 and all(NAME.fullmatch(part) for part in name.split("/"))
+def are_tree_names(names: Sequence[str]) -> bool:
+    """Whether trees may have these names: parts of letters, digits, dots, dashes, underscores, with / between; and none
+    is another one, or lies in it."""
+    ordered = sorted(f"{name}/" for name in names)
+    apart = all(not later.startswith(earlier) for earlier, later in pairwise(ordered))
+    return apart and all(len(name) <= 255 and all(map(NAME.fullmatch, name.split("/"))) for name in names)
 
 
 def check(tree: str, entries: Iterable[Entry]) -> None:

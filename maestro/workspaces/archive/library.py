@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import msgspec
 
 from maestro.model.errors import MaestroError
-from maestro.workspaces.archive import manifests, restoring, saving, verifying
+from maestro.workspaces.archive import (
+    collecting,
+    differing,
+    exporting,
+    manifests,
+    restoring,
+    saving,
+    statcache,
+    verifying,
+)
+from maestro.workspaces.archive.collecting import Collected
+from maestro.workspaces.archive.differing import Diff
 from maestro.workspaces.archive.entries import Manifest
+from maestro.workspaces.archive.exporting import Exported, Source
+from maestro.workspaces.archive.exports import Export
 from maestro.workspaces.archive.layout import Layout
 from maestro.workspaces.archive.restoring import Restored
 from maestro.workspaces.archive.saving import Progress, Saved
@@ -77,6 +90,39 @@ class Archive:
         with self._layout.shared():
             source = None if reuse is None else os.path.realpath(reuse)
             return restoring.restore(self._layout, snapshot, name, Path(stage_dir), source)
+
+    def diff(self, snapshot: str | Export, name: str, path: str | Path) -> Diff:
+        """What a restore of this tree, of a snapshot or an open export, would change in the folder at `path`."""
+        source = os.path.realpath(path)
+        if isinstance(snapshot, Export):
+            return differing.diff(snapshot.entries(name), source, statcache.load(self._layout, source))
+        with self._layout.shared():
+            entries = restoring.entries_of(self._layout, snapshot, name)
+            return differing.diff(entries, source, statcache.load(self._layout, source))
+
+    def remember(self, snapshot: str, name: str, path: str | Path) -> None:
+        """The folder at `path` is this tree, as it was restored just now: the next snapshot need not read it again."""
+        source = os.path.realpath(path)
+        with self._layout.shared():
+            entries = restoring.entries_of(self._layout, snapshot, name)
+            statcache.save(self._layout, source, statcache.known_of(source, entries))
+
+    def collect(self, keep: Iterable[str]) -> Collected:
+        """Remove every snapshot but these, and give back the room. Needs about one pack (64 MiB) of room at the most.
+
+        Raises `NotFound`, `VerificationFailed` where one of `keep` is missing or damaged (nothing is removed then),
+        `Refused` while others use the archive, or where the disk is full.
+        """
+        with self._layout.alone():
+            return collecting.collect(self._layout, keep)
+
+    def export(self, snapshot: str, out: str | Path, extras: Sequence[tuple[str, Source]] = ()) -> Exported:
+        """Write a snapshot to one tar.gz, 0600, there when it is whole. extras: (name, bytes or a file) to put into it.
+
+        Raises `VerificationFailed`, `NotFound`, `Invalid` for impossible names, `Refused` where the disk is full.
+        """
+        with self._layout.shared():
+            return exporting.export(self._layout, snapshot, Path(out), extras)
 
     def read(self, snapshot: str) -> Snapshot:
         """What a snapshot says. Raises `NotFound`, `VerificationFailed`."""

@@ -9,7 +9,7 @@ import msgspec
 import zstandard
 
 from maestro.model.errors import Invalid, NotFound, VerificationFailed
-from maestro.workspaces.archive.entries import FORMAT, NAME, Manifest, is_tree_name
+from maestro.workspaces.archive.entries import FORMAT, NAME, Manifest, are_tree_names
 from maestro.workspaces.archive.layout import Layout, put
 from maestro.workspaces.archive.packs import compressed, decompressed
 
@@ -57,7 +57,7 @@ def read(layout: Layout, snapshot: str) -> tuple[Manifest, str]:
     if manifest.snapshot != snapshot:
         raise VerificationFailed(f"it is the manifest of {manifest.snapshot!r}", where, _MEND)
     names = [tree.name for tree in manifest.trees]
-    if len(set(names)) != len(names) or not all(is_tree_name(name) for name in names):
+    if not are_tree_names(names):
         raise VerificationFailed("its trees have impossible names", where, _MEND)
     return manifest, digest.hex()
 

@@ -62,6 +62,15 @@ def restore(layout: Layout, snapshot: str, name: str, stage_dir: Path, reuse: st
     return Restored(name, len(entries), tree.size, reused)
 
 
+def entries_of(layout: Layout, snapshot: str, name: str) -> list[Entry]:
+    """The entries of a tree, checked. Raises `NotFound`, `VerificationFailed`."""
+    contents = Contents(layout, indexes.load(layout))
+    try:
+        return checked_entries(contents, manifests.read(layout, snapshot)[0].tree(name))
+    finally:
+        contents.close()
+
+
 def _fill(stage: Stage, contents: Contents, entries: list[Entry], reuse: str | None, cache: StatCache) -> int:
     stage.make_folders(entries)
     missing: Sequence[Entry] = entries

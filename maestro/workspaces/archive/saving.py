@@ -19,7 +19,7 @@ from maestro.model.errors import Conflict, Invalid, Refused
 from maestro.workspaces.archive import index as indexes
 from maestro.workspaces.archive import listing, manifests, statcache
 from maestro.workspaces.archive.crew import Crew
-from maestro.workspaces.archive.entries import FILE, FORMAT, Manifest, Tree, is_tree_name, located
+from maestro.workspaces.archive.entries import FILE, FORMAT, Manifest, Tree, are_tree_names, located
 from maestro.workspaces.archive.index import Index
 from maestro.workspaces.archive.layout import Layout
 from maestro.workspaces.archive.packs import PackWriter, compressed
@@ -141,7 +141,7 @@ def save(
     """Take a snapshot of these (name, folder). Hold `layout.shared()`. See `library.Archive.save`."""
     if manifests.path_of(layout, snapshot).exists():
         raise Conflict(f"there is a snapshot {snapshot!r} already", where=str(layout.root))
-    if len({name for name, _ in trees}) != len(trees) or not all(is_tree_name(name) for name, _ in trees):
+    if not are_tree_names([name for name, _ in trees]):
         raise Invalid(f"these names of trees cannot be: {[name for name, _ in trees]}")
     index = indexes.load(layout)
     writer = PackWriter(layout)

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
-from maestro.workspaces.archive.entries import Piece
+from maestro.workspaces.archive.descent import FOLDER_FLAGS, Descent
+from maestro.workspaces.archive.entries import FILE, HARDLINK, Entry, Piece
 from maestro.workspaces.archive.index import read_sealed, write_sealed
 from maestro.workspaces.archive.layout import Layout
 
@@ -55,7 +59,7 @@ def is_racy(ctime: int, looked_at: int) -> bool:
 
 def load(layout: Layout, source: str) -> StatCache:
     """What is known of the tree at `source`; nothing where the cache is absent or damaged."""
-    content = read_sealed(_path(layout, source))
+    content = read_sealed(path_of(layout, source))
     try:
         return {} if content is None else _decoder.decode(content)
     except msgspec.MsgspecError:
@@ -64,8 +68,42 @@ def load(layout: Layout, source: str) -> StatCache:
 
 def save(layout: Layout, source: str, known: StatCache) -> None:
     """Keep it for the next time."""
-    write_sealed(layout, _path(layout, source), _encoder.encode(known))
+    write_sealed(layout, path_of(layout, source), _encoder.encode(known))
 
 
-def _path(layout: Layout, source: str) -> Path:
+def known_of(source: str, entries: Sequence[Entry]) -> StatCache:
+    """What is known of a tree that was just made of these entries: all that still looks like them."""
+    now = time.time_ns()
+    contents = {entry.path: entry for entry in entries if entry.kind == FILE}
+    known: StatCache = {}
+    top = os.open(source, FOLDER_FLAGS)
+    try:
+        with Descent(top) as descent:
+            for entry in entries:
+                content = contents.get(entry.target if entry.kind == HARDLINK else entry.path)
+                above, _, name = entry.path.rpartition(b"/")
+                if content is None:
+                    continue
+                try:
+                    found = os.stat(name, dir_fd=descent.folder(above), follow_symlinks=False)
+                except OSError:
+                    continue
+                is_like = found.st_size == content.size and found.st_mtime_ns == content.mtime
+                if is_like and stat.S_ISREG(found.st_mode) and not is_racy(found.st_ctime_ns, now):
+                    known[entry.path] = Known(
+                        found.st_size,
+                        found.st_mtime_ns,
+                        found.st_ctime_ns,
+                        found.st_ino,
+                        content.digest,
+                        content.pieces,
+                        xattrs=content.xattrs,
+                    )
+    finally:
+        os.close(top)
+    return known
+
+
+def path_of(layout: Layout, source: str) -> Path:
+    """Where the cache of the tree at `source` lies."""
     return layout.caches / f"stat-{hashlib.sha256(os.fsencode(source)).hexdigest()[:32]}"
