@@ -25,7 +25,7 @@ from maestro.runtime.failures import told
 from maestro.runtime.hearing import Hearing, is_heard, session_of
 from maestro.runtime.launching import RunProcess
 from maestro.runtime.logs import log
-from maestro.runtime.preparing import Prepared, place, workspace_of
+from maestro.runtime.preparing import Prepared, place, verification_of, workspace_of
 from maestro.runtime.sockets import RunSocket, run_socket_path
 from maestro.runtime.spec import End, Spec, Started
 from maestro.store.contract import Append, Committed, WorkEntry
@@ -176,7 +176,7 @@ class Running:
             seen = await self._look(job, end)
             check = ready.verification
             if check is not None and outcome.judge(job.definition, seen).outcome == "ok":
-                checked = check_of(await self._watch(check), check.argv, job.folder, self._seen.lost)
+                checked = check_of(await self._watch(check), verification_of(job.folder), job.folder, self._seen.lost)
                 seen = msgspec.structs.replace(seen, check=checked)
             nursery.cancel_scope.cancel()
         return end, seen
