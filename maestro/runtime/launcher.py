@@ -79,7 +79,7 @@ class Launcher:
         while not self._worker_gone or self._wardens:
             wait_s = None if self._one_waits() else _FORK_AGAIN_S
             ready = {fd for fd, _ in poll.poll(None if wait_s is None else wait_s * 1000)}
-            if self._control.fileno() in ready and not self._control.recv(4096):
+            if self._control.fileno() in ready and self._worker_ended():
                 poll.unregister(self._control.fileno())
                 self._worker_gone = True
                 self._offers.close()
@@ -90,6 +90,12 @@ class Launcher:
                 self._reap()
         processes.kill_children()
         cgroups.release(Path(os.environ.get(LAUNCHER_MARK, "/")), self._worker.pid)
+
+    def _worker_ended(self) -> bool:
+        try:
+            return not self._control.recv(4096)
+        except ConnectionResetError:  # it was killed before it had read what we told it last
+            return True
 
     def _one_waits(self) -> bool:
         """Fork a warden where none waits. False when that failed: to be tried again soon."""
