@@ -7,14 +7,17 @@ from typing import Annotated, Any
 import typer
 
 from maestro.cli import answer, printing
-from maestro.cli.options import FormatOption, SinceOption, examples
+from maestro.cli.options import FormatOption, SinceOption, TypeOption, examples
 from maestro.cli.printing import Column
 from maestro.runtime import protocol as p
 
 app = typer.Typer()
 
 WHAT_CHARS_MAX = 100
-TELLING = ("status", "outcome", "exit_code", "reason", "agent", "node", "role", "workspace", "title", "value")
+TELLING = (
+    *("status", "outcome", "exit_code", "reason", "session", "input_tokens", "output_tokens", "cost"),
+    *("agent", "node", "role", "workspace", "title", "value"),
+)
 
 
 def _what(data: dict[str, Any]) -> str:
@@ -49,7 +52,7 @@ def audit(
         str | None, typer.Argument(help="As task:01J9…, agent:tester, state:api_port; a bare id is a task's.")
     ] = None,
     since: SinceOption = None,
-    type: Annotated[str | None, typer.Option("--type", help="Only these events, e.g. run.ended.")] = None,
+    type: TypeOption = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as events come.")] = False,
     format: FormatOption = None,
 ) -> int:
