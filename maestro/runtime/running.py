@@ -19,6 +19,7 @@ from maestro.model.crew import slot_of
 from maestro.model.errors import MaestroError
 from maestro.model.events import AnyFact, NewEvent, RunEnded, RunStarted, RunUsageReported, TaskDispatched
 from maestro.model.task import Run, Task
+from maestro.runtime import containment, quota
 from maestro.runtime.budgets import exceeded
 from maestro.runtime.ending import Seen, check_of, ended, facts
 from maestro.runtime.failures import told
@@ -172,6 +173,8 @@ class Running:
         run_socket = RunSocket(context, spec.run, run_socket_path(context.settings.home, spec.run))
         async with trio.open_nursery() as nursery:
             await nursery.start(run_socket.listen)
+            if job.definition.resource_limits.disk is not None:
+                nursery.start_soon(self._mind_disk, job)
             end = await self._watch(spec, job if is_heard(job.definition) else None)
             seen = await self._look(job, end)
             check = ready.verification
@@ -217,6 +220,21 @@ class Running:
             if any(isinstance(fact, RunUsageReported) for fact in news):
                 reported_at = trio.current_time()
             self._mind_budget(job)
+
+    async def _mind_disk(self, job: Job) -> None:
+        """End a run that fills more of the disk than its type allows."""
+
+        def over(why: str) -> None:
+            self._note(budget=why)
+            if self.process is not None:
+                self.process.stop(why)
+
+        limit = job.definition.resource_limits.disk
+        assert limit is not None
+        folders = [workspace_of(job.agent, job.folder), job.folder.tmp]
+        if job.definition.private_home:
+            folders.append(containment.home_of(self.worker.context.settings.home, job.agent.id))
+        await quota.mind(tuple(folders), limit, over)
 
     def _mind_budget(self, job: Job) -> None:
         row = self.worker.follower.plan.tasks.get(job.task.id)
