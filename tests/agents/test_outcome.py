@@ -6,14 +6,17 @@ import errno
 import signal
 import time
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maestro.agents.definitions import Definition, built_in, parse
-from maestro.agents.outcome import RESULT_BYTES_MAX, End, final_text, judge
+from maestro.agents.outcome import RESULT_BYTES_MAX, Check, End, final_text, judge
+from maestro.agents.transcript import Told
 
 SHELL = built_in("shell")
+SH = ("/bin/sh", "-c", "make test")
 
 
 def judged_by(keys: str) -> Definition:
@@ -38,6 +41,29 @@ def test_a_good_end_is_ok_with_its_final_text() -> None:
         (End(stopped="task cancel: no more", signal=15), "cancelled", "maestro", "stopped: task cancel: no more"),
         (End(spawn_error="No such file", errno=errno.ENOENT), "spawn_error", "maestro", "did not start: No such file"),
         (End(lost="the worker was gone", exit_code=0), "lost", "maestro", "lost: the worker was gone"),
+        (End(wrong_mode="it has no mode x", spawn_error="x"), "wrong_mode", "maestro", "not started: it has no mode x"),
+        (End(oom="2 of its processes killed", exit_code=137), "oom", "maestro", "out of memory: 2 of its processes"),
+        (
+            End(budget="the task's budget is 5 tokens, 6 were used", exit_code=0),
+            "budget",
+            "maestro",
+            "6 were used; exit 0",
+        ),
+        (End(stalled=True, signal=15), "stalled", "maestro", "nothing was printed (limits.silent_s); ended by SIGTERM"),
+        (End(budget="b", stopped="b", lost="l", oom="o"), "lost", "maestro", "lost: l"),
+        (End(exit_code=0, check=Check(command=SH, exit_code=0)), "ok", "agent", "exit 0; verify make test passed"),
+        (
+            End(exit_code=0, check=Check(command=SH, exit_code=2, output=b"no rule\n")),
+            "agent_error",
+            "agent",
+            "exit 0, but verify make test exited 2; last line: no rule",
+        ),
+        (End(exit_code=0, check=Check(command=SH)), "agent_error", "agent", "verify make test was ended by a signal"),
+        (End(exit_code=0, check=Check(command=SH, timed_out=True)), "agent_error", "maestro", "took longer than 600 s"),
+        (End(exit_code=0, check=Check(command=SH, stopped="no more")), "cancelled", "maestro", "verified: no more"),
+        (End(exit_code=0, check=Check(command=SH, lost="gone")), "lost", "maestro", "lost while it was verified: gone"),
+        (End(exit_code=0, check=Check(command=("x",), spawn_error="none")), "agent_error", "maestro", "did not start"),
+        (End(exit_code=1, check=Check(command=SH, exit_code=0)), "exit", "agent", "exit 1"),
     ],
 )
 def test_the_first_rule_that_holds_wins(end: End, outcome: str, source: str, evidence: str) -> None:
@@ -57,6 +83,23 @@ def test_an_output_that_tells_of_an_error_fails_an_exit_of_0() -> None:
     verdict = judge(judged_by(r"{fail_stdout: '\[API Error:'}"), End(exit_code=0, stdout=b"ok\n[API Error: 401]\n"))
     assert (verdict.outcome, verdict.exit_code, verdict.source) == ("agent_error", 0, "agent")
     assert r"fail_stdout \[API Error: matched: [API Error: 401]" in verdict.evidence
+
+
+def test_stderr_that_was_kept_apart_is_judged_alone() -> None:
+    rules = judged_by("{fail_stderr: quota, wrong_mode_stderr: Falling back}")
+    said = End(exit_code=0, stdout=b"quota\n", stderr=b"warming up\n", log=b"quota Falling back\n")
+    assert judge(rules, said).outcome == "ok"
+    assert judge(rules, msgspec.structs.replace(said, stderr=b"over quota")).outcome == "agent_error"
+    assert judge(rules, msgspec.structs.replace(said, stderr=b"quota\nFalling back to x\n")).outcome == "wrong_mode"
+
+
+def test_what_the_final_text_says_counts_and_what_tools_printed_does_not() -> None:
+    qwen = built_in("qwen")
+    told = Told(events=3, final=True, text="All is well, though a log says [API failure:")
+    assert judge(qwen, End(exit_code=0, told=told, stdout=b'{"out":"[API Error: 401]"}')).outcome == "ok"
+    failed = msgspec.structs.replace(told, text="[API Error: 401 no key]")
+    verdict = judge(qwen, End(exit_code=0, told=failed))
+    assert (verdict.outcome, verdict.result) == ("agent_error", "[API Error: 401 no key]")
 
 
 def test_stderr_is_judged_apart_from_what_stdout_says() -> None:

@@ -124,6 +124,18 @@ def test_types_are_shown_with_program_version_and_modes_or_why_not(here: Here) -
     assert "has no mode hidden" in found["hidden"]["reason"]
 
 
+def test_editors_get_a_schema_and_people_get_tables(here: Here) -> None:
+    assert here.json("agent", "types", "--schema")["title"] == "Maestro agent type"
+    shown = here.run("agent", "types", "--check", "--format", "table").stdout.splitlines()
+    assert shown[0].split() == ["TYPE", "USABLE", "ADAPTER", "VERSION", "MODE", "MODES", "BINARY", "SOURCE", "REASON"]
+    assert next(line.split()[:4] for line in shown if line.startswith("brook ")) == [
+        "brook",
+        "yes",
+        "none",
+        "4.2.0-beta",
+    ]
+
+
 def test_an_agent_that_tells_events_has_its_text_session_and_usage_recorded(here: Here) -> None:
     prompt = f"say I think; tell '\"tool\"'; say 'four' 'ty two'; spend 10 5 0.25; spend 1 1 0.5; {DONE}"
     task = here.does(prompt, "brook")
