@@ -24,9 +24,13 @@ class Progress:
 
     def __init__(self) -> None:
         self._status: _Status | None = None
+        self._warned: set[str] = set()
 
     def tell(self, note: p.Note) -> None:
-        """Show a note."""
+        """Show a note; the same warning once."""
+        if note.level == "warn" and note.text in self._warned:
+            return
+        self._warned.add(note.text)
         if note.level != "progress":
             self.stop()
             printing.tell(note.text)
@@ -58,9 +62,12 @@ class _Status(Protocol):
     def update(self, status: Any) -> None: ...
 
 
-def carry_out(command: p.Command, take: Take) -> p.Done | p.Failed:
-    """Have a command carried out; `take` gets its rows. Notes and raw output are printed here, and what failed."""
-    progress = Progress()
+def carry_out(command: p.Command, take: Take, progress: Progress | None = None) -> p.Done | p.Failed:
+    """Have a command carried out; `take` gets its rows. Notes and raw output are printed here, and what failed.
+
+    progress: of the commands before it, where it is one of several behind one command line.
+    """
+    progress = progress or Progress()
 
     def show(message: p.Note | p.Item | p.Output) -> None:
         if isinstance(message, p.Note):

@@ -158,10 +158,9 @@ def run(argv: list[str]) -> int:
         printing.flush()
         return code
     except BrokenPipeError:
-        _forget_stdout()
+        printing.forget()
         return EXIT_PIPE
     except MaestroError as error:  # the last of the answer could not be written
-        _forget_stdout()
         return printing.fail(error.line(), error.exit_code)
 
 
@@ -203,8 +202,3 @@ def _usage_line(error: click.ClickException) -> str:
         return text
     text = text[:1].lower() + text[1:]
     return f"{text}; see `{context.command_path} --help`"
-
-
-def _forget_stdout() -> None:
-    """Keep the interpreter from flushing, at its end, what nobody can take."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

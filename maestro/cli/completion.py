@@ -1,4 +1,4 @@
-"""Values that the shell may complete: ids, asked of the daemon where it runs, and nothing where it does not.
+"""Values that the shell may complete: ids, asked of the daemon where it runs, and names that are always the same.
 
 Completion starts no daemon and no store, and has no errors: a shell that completes nothing says enough.
 """
@@ -32,6 +32,25 @@ def targets(incomplete: str) -> list[tuple[str, str]]:
     """As `agents`, for the last one of a comma-separated list."""
     before, comma, last = incomplete.rpartition(",")
     return [(f"{before}{comma}{name}", about) for name, about in agents(last)]
+
+
+def keys(incomplete: str) -> list[tuple[str, str]]:
+    """Keys of the state, with their values."""
+    return _ids(p.StateList(incomplete), incomplete, ("value",), "key")
+
+
+def views(incomplete: str) -> list[str]:
+    """Names of views."""
+    from projections.folding import VIEWS
+
+    return [name for name in VIEWS if name.startswith(incomplete)]
+
+
+def event_types(incomplete: str) -> list[str]:
+    """Types of events."""
+    from maestro.model.events import FACTS
+
+    return [name for name in FACTS if name.startswith(incomplete)]
 
 
 def _ids(command: p.Command, incomplete: str, about: tuple[str, ...], key: str = "id") -> list[tuple[str, str]]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import msgspec
 import typer
 
 from maestro.cli import answer, printing
-from maestro.cli.options import FormatOption, examples
-from maestro.cli.printing import Column
+from maestro.cli.options import FormatOption, TypeOption, examples
+from maestro.cli.printing import Column, Row
 from maestro.model.errors import Invalid
 from maestro.runtime import protocol as p
 
@@ -34,28 +35,66 @@ POSITION_MAX = 2**53
 def tail(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as events come.")] = False,
     from_: Annotated[
-        int | None, typer.Option("--from", min=0, max=POSITION_MAX, help="Begin behind this position.")
+        int | None, typer.Option("--from", min=0, max=POSITION_MAX, help="Begin at this position.")
     ] = None,
-    type: Annotated[str | None, typer.Option("--type", help="Only these events, e.g. run.ended.")] = None,
+    type: TypeOption = None,
     group: Annotated[
         str | None, typer.Option("--group", help="A durable consumer: goes on where this group stopped.")
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=1_000_000, help="At most so many.")] = 100,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            "--limit", min=1, max=1_000_000, help="At most so many; the newest 100 without --from, --group and --limit."
+        ),
+    ] = None,
     format: FormatOption = None,
 ) -> int:
-    """The newest events, or those behind a position; with --follow the coming ones too."""
+    """The newest events, or those from a position on; with --follow the coming ones too."""
     if group is not None and from_ is not None:
         raise Invalid("both --group and --from", "events tail", "a group keeps its own position")
     command = p.EventsTail(follow, from_, type, group, limit)
+    if group is not None:
+        return _consume(command, format)
     if follow:
         return answer.stream(command, EVENTS, format)
     return answer.rows(command, EVENTS, format, "no events")
 
 
+def _consume(command: p.EventsTail, format: str | None) -> int:
+    """Print what a group has not taken yet, batch by batch; what is printed is taken with the next question.
+
+    So a reader that dies, or whose pipe does, sees again what it was shown last: at least once, never skipped.
+    """
+    listed, as_json = printing.JsonRows(), printing.wants_json(format)
+    count = 0
+
+    def take(row: Row) -> None:
+        nonlocal count
+        count += 1
+        if not as_json:
+            printing.write_line("  ".join(printing.cell(column, row) for column in EVENTS))
+        elif command.follow:
+            printing.write_json(row)
+        else:
+            listed.add(row)
+
+    progress, limit = answer.Progress(), command.limit
+    while True:
+        end = answer.carry_out(command, take, progress)
+        if not isinstance(end, p.Done) or end.data["end"]:
+            break
+        printing.flush()
+        left = None if limit is None else limit - count
+        command = msgspec.structs.replace(command, taken=end.data["position"], limit=left)
+    if isinstance(end, p.Done) and as_json and not command.follow:
+        listed.end()
+    return end.exit_code
+
+
 @app.command("export", epilog=examples("maestro events export > log.jsonl", "maestro events export --cloudevents"))
 def export(
     cloudevents: Annotated[bool, typer.Option("--cloudevents", help="As CloudEvents 1.0.")] = False,
-    from_: Annotated[int, typer.Option("--from", min=0, max=POSITION_MAX, help="Begin behind this position.")] = 0,
+    from_: Annotated[int, typer.Option("--from", min=0, max=POSITION_MAX, help="Begin at this position.")] = 0,
     to: Annotated[int | None, typer.Option("--to", min=0, max=POSITION_MAX, help="The last position.")] = None,
 ) -> int:
     """All events as JSON Lines on standard output."""

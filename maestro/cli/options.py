@@ -28,6 +28,10 @@ AgentFilter = Annotated[
     str | None, typer.Option("--agent", help="Only of this agent.", autocompletion=completion.agents)
 ]
 TaskArgument = Annotated[str, typer.Argument(help="Id of a task.", autocompletion=completion.tasks)]
+TypeOption = Annotated[
+    str | None,
+    typer.Option("--type", help="Only these events: run.ended, or all of run.", autocompletion=completion.event_types),
+]
 SinceOption = Annotated[str | None, typer.Option("--since", help="RFC 3339 time, or how long ago: 90s, 15m, 2h, 7d.")]
 
 

@@ -5,6 +5,7 @@ JSON goes out as it comes in, row by row; rich is imported only to draw a table.
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -49,6 +50,7 @@ def write(data: bytes) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
+        forget()
         raise MaestroError(f"cannot write the answer: {error.strerror}", "standard output") from None
 
 
@@ -61,7 +63,13 @@ def flush() -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
+        forget()
         raise MaestroError(f"cannot write the answer: {error.strerror}", "standard output") from None
+
+
+def forget() -> None:
+    """Drop what nobody can take: neither a later flush nor the end of the interpreter tries again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def write_text(text: str) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from maestro.cli import answer, printing
+from maestro.cli import answer, completion, printing
 from maestro.cli.options import FormatOption, examples
 from maestro.cli.printing import Column, Row
 from maestro.runtime import protocol as p
@@ -22,7 +22,9 @@ CHANGES = (
     Column("before", "BEFORE", wraps=True),
     Column("after", "AFTER", wraps=True),
 )
-PositionArgument = Annotated[str, typer.Argument(metavar="POSITION", help="A position, or an RFC 3339 time.")]
+PositionArgument = Annotated[
+    str, typer.Argument(metavar="POSITION", help="A position, an RFC 3339 time, or how long ago: 10m.")
+]
 
 
 @app.command("verify", epilog=examples("maestro replay verify"))
@@ -33,7 +35,9 @@ def verify(format: FormatOption = None) -> int:
 
 @app.command("rebuild", epilog=examples("maestro replay rebuild", "maestro replay rebuild tasks"))
 def rebuild(
-    view: Annotated[str | None, typer.Argument(help="Name of a view; all of them without one.")] = None,
+    view: Annotated[
+        str | None, typer.Argument(help="Name of a view; all of them without one.", autocompletion=completion.views)
+    ] = None,
     format: FormatOption = None,
 ) -> int:
     """Build views again beside the live ones, then switch."""
@@ -43,7 +47,7 @@ def rebuild(
 @app.command("at", epilog=examples("maestro replay at 1200 tasks", "maestro replay at 2026-01-31T12:00:00Z agents"))
 def at(
     position: PositionArgument,
-    view: Annotated[str, typer.Argument(help="Name of a view.")],
+    view: Annotated[str, typer.Argument(help="Name of a view.", autocompletion=completion.views)],
     format: FormatOption = None,
 ) -> int:
     """A view as it was."""

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from maestro.cli import answer, printing
+from maestro.cli import answer, completion, printing
 from maestro.cli.options import FormatOption, examples
 from maestro.cli.printing import Column, Row
 from maestro.cli.reading import PROMPT_BYTES_MAX, read_text
@@ -20,7 +20,7 @@ KEYS = (
     Column("set_at", "SET", printing.moment),
     Column("expires_at", "EXPIRES", printing.moment),
 )
-KeyArgument = Annotated[str, typer.Argument(help="The key, e.g. api_port.")]
+KeyArgument = Annotated[str, typer.Argument(help="The key, e.g. api_port.", autocompletion=completion.keys)]
 
 
 @app.command("set", epilog=examples("maestro state set api_port 8080", "maestro state set report - --ttl 0 < r.md"))

@@ -19,7 +19,7 @@ FRAME_BYTES_MAX = 256 * 1024 * 1024
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """Who asks. env: the MAESTRO_* variables and PATH, HOME, LANG of the client; terminal: stdout is one."""
+    """Who asks. env: its MAESTRO_* variables, PATH, HOME, LANG and XDG folders; terminal: stdout is one."""
 
     actor: str
     cwd: str
@@ -299,13 +299,19 @@ class Audit(Command, frozen=True, tag_field="kind", tag="audit"):
 
 
 class EventsTail(Command, frozen=True, tag_field="kind", tag="events tail"):
-    """Items: {seq, at, type, subject, actor, cause, prev, v, data}."""
+    """Items: {seq, at, type, subject, actor, cause, prev, v, data}.
+
+    limit: None for the newest 100, with from_position or group for all. With a group the answer is one batch, and data
+    {position, end}: where the batch ends, and whether nothing is left. It is read again until a later question says
+    that it is `taken`, up to that position; a limit of 0 asks nothing else.
+    """
 
     follow: bool = False
     from_position: int | None = None
     type: str | None = None
     group: str | None = None
-    limit: int = 100
+    limit: int | None = None
+    taken: int | None = None
 
 
 class EventsExport(Command, frozen=True, tag_field="kind", tag="events export"):

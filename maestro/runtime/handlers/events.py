@@ -11,7 +11,7 @@ from maestro.model.errors import Invalid
 from maestro.model.events import FACTS
 from maestro.model.ids import shown
 from maestro.runtime import protocol as p
-from maestro.runtime.context import Call
+from maestro.runtime.context import Call, Context
 from maestro.runtime.server import Handler
 from maestro.store.contract import Entry
 from replayers import export as exports
@@ -19,6 +19,8 @@ from replayers import positions
 from replayers.groups import Group
 
 CHUNK = 1000
+NEWEST = 100
+"""How many events `events tail` shows where nothing says how many."""
 
 
 def _check_type(name: str | None) -> None:
@@ -41,35 +43,76 @@ def ready(row: dict[str, Any]) -> Any:
 
 
 async def tail(call: Call, command: p.EventsTail) -> p.Done:
-    """The last events, or those behind a position; with a group, those that it has not taken yet."""
+    """The newest events, or those from a position on; with a group, those that it has not taken yet."""
     context = call.context
-    log = context.store.log
     _check_type(command.type)
-    if command.limit < 0:
+    if command.limit is not None and command.limit < 0:
         raise Invalid(f"limit {command.limit} is out of range", mend="use 0 or more")
-    head = await context.call(log.head)
-    group = None
-    after = max(0, head.seq - command.limit)
-    if command.from_position is not None:
-        if command.from_position < 0:
-            raise Invalid(f"there is no position {command.from_position}", mend=f"the log goes from 1 to {head.seq}")
-        after = max(0, command.from_position - 1)
     if command.group is not None:
-        start = 0 if command.from_position is None else after
-        group = await context.call(Group, context.store, command.group, start)
-        after = group.position
-    while True:
-        entries = await context.call(log.entries, after, CHUNK)
+        return await _batch(call, command, command.group)
+    head = (await context.call(context.store.log.head)).seq
+    left: int | None = None
+    if command.from_position is None:
+        after = await _newest(context, command.type, NEWEST if command.limit is None else command.limit, head)
+    elif command.from_position < 0:
+        raise Invalid(f"there is no position {command.from_position}", mend=f"the log goes from 1 to {head}")
+    else:
+        after, left = max(0, command.from_position - 1), command.limit
+    while left != 0 and (command.follow or after < head):
+        entries = await context.call(
+            context.store.log.entries, after, CHUNK if command.follow else min(CHUNK, head - after)
+        )
         for entry in entries:
+            after = entry.seq
+            if _matches(entry, command.type) and left != 0:
+                await call.item(ready(exports.plain(entry)))
+                left = None if left is None else left - 1
+        if not entries and not command.follow:
+            break
+        if not entries:
+            await context.changed(after)
+    return p.Done()
+
+
+async def _newest(context: Context, kind: str | None, count: int, head: int) -> int:
+    """The position behind which the newest `count` events of a type stand."""
+    if kind is None or not count:
+        return max(0, head - count)
+    after = head
+    while after > 0:
+        first = max(0, after - CHUNK)
+        for entry in reversed(await context.call(context.store.log.entries, first, after - first)):
+            if _matches(entry, kind):
+                count -= 1
+                if not count:
+                    return entry.seq - 1
+        after = first
+    return 0
+
+
+async def _batch(call: Call, command: p.EventsTail, name: str) -> p.Done:
+    """What stands behind the position of a group, a chunk at most; with `follow` it waits until something does."""
+    context = call.context
+    group = await context.call(Group, context.store, name)
+    if command.taken is not None and command.taken > group.position:
+        await context.call(group.taken, command.taken)
+    after, left = group.position, command.limit
+    while left != 0:
+        entries = await context.call(context.store.log.entries, after, CHUNK)
+        if not entries and not command.follow:
+            break
+        if not entries:
+            await context.changed(after)
+            continue
+        for entry in entries:
+            if left == 0:
+                break
             after = entry.seq
             if _matches(entry, command.type):
                 await call.item(ready(exports.plain(entry)))
-        if group is not None and entries:
-            await context.call(group.taken, after)
-        if not entries and not command.follow:
-            return p.Done()
-        if not entries:
-            await context.changed(after)
+                left = None if left is None else left - 1
+        return p.Done({"position": after, "end": False})
+    return p.Done({"position": after, "end": True})
 
 
 async def export(call: Call, command: p.EventsExport) -> p.Done:
