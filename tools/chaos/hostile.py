@@ -27,6 +27,7 @@ from maestro.runtime import cgroups, containment, janitor
 from maestro.runtime.launching import Launcher
 from maestro.runtime.spec import HOME_MARK, LAUNCHER_MARK, Spec
 from maestro.workspaces.isolation import Box, bubblewrap
+from tools.chaos.flood import flood
 from tools.place import Place
 
 DEAD_S_MAX = 1.0
@@ -196,11 +197,16 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=LONG, help=f"how many trials ({LONG})")
     parser.add_argument("--from", type=int, default=0, dest="first", help="the first seed (0)")
     parser.add_argument("--dead-s", type=float, default=DEAD_S_MAX, help="seconds that something may live after (1)")
+    parser.add_argument("--flood", action="store_true", help="eight agents that print 100 MB each, instead")
     parser.add_argument("--worker", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
         home, spec, grouped = options.worker
         trio.run(_work, Path(home), Spec.decode(Path(spec).read_bytes()), grouped == "True")
+    if options.flood:
+        broken = flood()
+        print("\n".join(broken) or "nothing else to tell")
+        return 1 if broken else 0
     if lacks := missing():
         print(f"note: contained less than named, for want of: {lacks}")
     took: list[float] = []
