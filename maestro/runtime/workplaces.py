@@ -1,4 +1,4 @@
-"""Workspaces of agents on this node: placed under the guards, cleared, listed."""
+"""Workspaces of agents on this node: checked under the guards, made, cleared, listed."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from maestro.runtime.handlers.registering import caller_settings
 from maestro.workspaces import cleaning, guards, templates
 
 
-async def place_workspace(call: Call, agent: str, path: str, definition: Definition, node: str | None) -> str:
-    """The real path of the workspace, checked, and on this node made from the template where absent or empty.
+async def check_workspace(call: Call, agent: str, path: str, node: str | None) -> str:
+    """The real path of a folder that the agent may have as its workspace; nothing is made.
 
     Raises Invalid, Refused as `guards.check_workspace`; NotFound for a node that never joined.
     """
@@ -39,15 +39,22 @@ async def place_workspace(call: Call, agent: str, path: str, definition: Definit
         root = open_workspace_root(settings)
         guards.check_root(root, settings.home)
         guards.check_agent_id(agent, root=root, claims=claims)
-        real = guards.check_workspace(agent, path, root=root, home=settings.home, claims=claims)
-        templates.fill(real, definition.workspace_template)
-        guards.check_unchanged(real)
-        return real
+        return guards.check_workspace(agent, path, root=root, home=settings.home, claims=claims)
 
     warning = cleaning.disk_warning(settings.workspace_root, context.settings.max_concurrent)
     if warning:
         await call.note(warning, "warn")
     return await trio.to_thread.run_sync(work)
+
+
+async def make_workspace(workspace: str, definition: Definition) -> None:
+    """Make a checked workspace of this node from the template, where it is absent or empty. Raises Refused."""
+
+    def work() -> None:
+        templates.fill(workspace, definition.workspace_template)
+        guards.check_unchanged(workspace)
+
+    await trio.to_thread.run_sync(work)
 
 
 async def clear_workspace(context: Context, agent: Agent, again: bool) -> None:

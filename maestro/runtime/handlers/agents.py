@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import trio
 
 from maestro.agents import definitions, registration
@@ -16,7 +17,7 @@ from maestro.model.agent import (
     decide_stop,
 )
 from maestro.model.errors import Invalid, NotFound, Refused
-from maestro.model.events import AgentRegistered, NewEvent
+from maestro.model.events import AgentAssigned, AgentRegistered, NewEvent
 from maestro.model.ids import shown
 from maestro.runtime import protocol as p
 from maestro.runtime.context import Call, Context
@@ -26,7 +27,7 @@ from maestro.runtime.handlers.registering import bind, caller_settings, resolve_
 from maestro.runtime.rows import Row, agent_row
 from maestro.runtime.server import Handler
 from maestro.runtime.tailing import tail_runs
-from maestro.runtime.workplaces import clear_workspace, place_workspace
+from maestro.runtime.workplaces import check_workspace, clear_workspace, make_workspace
 
 STATES = ("all", "active", "idle", "failed", "stopped")
 STOP_WAIT_S = 60.0
@@ -109,7 +110,7 @@ async def assign(call: Call, command: p.AgentAssign) -> p.Done:
         await call.note(notice, "warn")
     workspace = None
     if command.to_workspace is not None:
-        workspace = await place_workspace(call, agent, command.to_workspace, definition, command.node)
+        workspace = await check_workspace(call, agent, command.to_workspace, command.node)
     wanted = Assignment(
         agent=agent,
         type=command.type,
@@ -120,27 +121,32 @@ async def assign(call: Call, command: p.AgentAssign) -> p.Done:
         priority=command.priority,
         node=command.node or (context.node if workspace else None),
     )
-    if command.force:
-        await _stop_run(call, agent)
 
-    async def decision() -> list[NewEvent]:
+    async def decision(stopped: bool = False) -> list[NewEvent]:
         row = await context.row(context.views.agent, agent)
+        if row is not None and stopped:
+            row = msgspec.structs.replace(row, running=False)
         floor = await context.floor()
         kind = await context.row(context.views.type, command.type)
         registered = decide_register(AgentRegistered(command.type, wanted.definition, definition.source), kind, floor)
         return [*registered, *decide_assign(wanted, row, floor=floor)]
 
+    planned = (await decision(stopped=command.force))[-1].fact  # what is refused makes no folder, and stops no run
+    if workspace is not None and wanted.node == context.node:
+        await make_workspace(workspace, definition)
+    if command.force and isinstance(planned, AgentAssigned):
+        await _stop_before_move(call, planned)
     await context.decide(call, decision)
     await resume(call, [await find(context, agent)], f"agent {agent} was assigned")
     return await _answer(call, agent)
 
 
-async def _stop_run(call: Call, agent: str) -> None:
-    """For `--force`: end the agent's run, if it has one, and wait until it is gone."""
+async def _stop_before_move(call: Call, planned: AgentAssigned) -> None:
+    """For `--force`: end the run of an agent that is to move, if it has one, and wait until it is gone."""
     context = call.context
-    row = await context.row(context.views.agent, agent)
-    if row is not None and row.run:
-        await stop_agent(call, agent, force=True, reason="assigned elsewhere")
+    row = await context.row(context.views.agent, planned.agent)
+    if row is not None and row.run and (row.workspace, row.node) != (planned.workspace, planned.node):
+        await stop_agent(call, row.id, force=True, reason="assigned elsewhere")
 
 
 async def stop_agent(call: Call, agent: str, force: bool, reason: str) -> None:
