@@ -359,7 +359,7 @@ def _skew_note(skew: p.Skew) -> str:
 
 
 def _caller() -> p.Caller:
-    wanted = {"PATH", "HOME", "LANG"}
+    wanted = {"PATH", "HOME", "LANG", "XDG_CONFIG_HOME", "XDG_STATE_HOME"}
     env = {
         name: value
         for name, value in os.environ.items()

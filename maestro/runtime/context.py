@@ -5,10 +5,12 @@ from __future__ import annotations
 import getpass
 import os
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import trio
 
+from maestro import config
 from maestro.config import Settings
 from maestro.model.errors import Conflict, MaestroError, NotFound, StoreAway
 from maestro.model.events import BlobRef, NewEvent, Text
@@ -31,6 +33,13 @@ INLINE_BYTES_MAX = 16 * 1024
 RESULT_INLINE_BYTES_MAX = 1024
 TRIES_MAX = 8
 AWAY_RETRY_S = 0.5
+LIMITS: Final = {
+    "max_concurrent": "max_concurrent",
+    "agent_timeout": "agent_timeout_s",
+    "snapshot_retention": "snapshot_retention_days",
+    "failsafe_mode": "failsafe_mode",
+}
+"""Settings that are the daemon's for all its callers: variable, as in `Settings.sources`, and field."""
 APPEND_S_MAX = 60.0
 """How long a command waits for a store that is away before it says that its outcome is unknown."""
 
@@ -108,16 +117,22 @@ class Context:
             self.daemon.drain(reason)
 
     def notices(self, caller: p.Caller) -> list[str]:
-        """What the caller should know: limits in its environment that differ from those of this daemon."""
+        """What the caller should know: limits that it has set, and that differ from those of this daemon."""
         if self.daemon is None:
             return []
-        mine = str(self.settings.max_concurrent)
-        theirs = caller.env.get("MAESTRO_MAX_CONCURRENT", mine)
-        if theirs == mine:
+        try:
+            theirs = config.load(caller.env, Path(caller.cwd))
+        except MaestroError:  # its command says so, where it matters
             return []
-        return [
-            f"MAESTRO_MAX_CONCURRENT is {theirs} here, but this node's daemon was started with {mine}, which counts"
-        ]
+        found = []
+        for name, field in LIMITS.items():
+            here, counts = str(getattr(theirs, field)).lower(), str(getattr(self.settings, field)).lower()
+            if theirs.sources[name] != "default" and here != counts:
+                variable = f"MAESTRO_{name.upper()}"
+                found.append(
+                    f"{variable} is {here} here, but this node's daemon was started with {counts}, which counts"
+                )
+        return found
 
     async def call(self, call: Callable[..., T], *args: object) -> T:
         """A short call of the store in a thread. An embedded store that has died is started, and asked once more."""

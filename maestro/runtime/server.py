@@ -99,11 +99,12 @@ async def _converse(context: Context, peer: Peer, run: str) -> None:
         if not run:  # what an agent brings with it must not restart its node
             context.drain("another build asked for this node")
         return
-    welcome = p.Welcome(__version__, context.node, context.notices(hello.caller))
-    if not run:  # an agent is told of no store
+    welcome = p.Welcome(__version__, context.node)
+    if not run:  # an agent is told of no store, and of no limits
         settings = context.settings
         store = settings.redis_url or ""
-        welcome = msgspec.structs.replace(welcome, namespace=settings.namespace, store=store)
+        notices = context.notices(hello.caller)
+        welcome = msgspec.structs.replace(welcome, notices=notices, namespace=settings.namespace, store=store)
     await peer.send(welcome)
     command = await peer.receive()
     if command is None or isinstance(command, (p.Hello, p.Interrupt)):
