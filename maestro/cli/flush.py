@@ -11,7 +11,8 @@ import typer
 from maestro import config
 from maestro.cli import answer
 from maestro.cli.options import FormatOption, absolute, examples
-from maestro.config import Settings
+from maestro.config import Settings, open_home
+from maestro.folders import private_folder
 from maestro.model.errors import Invalid, Refused
 from maestro.runtime import protocol as p
 
@@ -58,4 +59,5 @@ def _backup_path(settings: Settings, backup: str | None) -> str:
     if backup is not None:
         return absolute(backup, "--backup")
     now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
-    return str(settings.home / "exports" / f"{settings.namespace}-{now}.jsonl")
+    exports = private_folder(open_home(settings) / "exports", "the folder of exports")
+    return str(exports / f"{settings.namespace}-{now}.jsonl")

@@ -33,7 +33,7 @@ def status(
     waiting: Annotated[bool, typer.Option("--waiting", help="What waits, and for what.")] = False,
     processing: Annotated[bool, typer.Option("--processing", help="What runs.")] = False,
     completed: Annotated[bool, typer.Option("--completed", help="What ended.")] = False,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=1_000_000, help="At most so many.")] = 100,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=100_000, help="At most so many.")] = 100,
     format: FormatOption = None,
 ) -> int:
     """What waits (for a dependency, its agent, a slot, a retry time), what runs, what ended."""

@@ -17,6 +17,8 @@ def read_prompt(prompt: str) -> str:
     """
     if prompt == "-":
         prompt = read_text("-", "the prompt", PROMPT_BYTES_MAX)
+    elif prompt == "@":
+        raise Invalid("no file behind the @", "the prompt", "name it as in @prompt.md")
     elif prompt.startswith("@"):
         prompt = read_text(prompt[1:], "the prompt", PROMPT_BYTES_MAX)
     if not prompt.strip():

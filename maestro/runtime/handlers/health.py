@@ -44,7 +44,7 @@ async def health(call: Call, command: p.AgentHealth) -> p.Done:
             "workspace": agent.workspace,
             "node": agent.node,
             "run": agent.run or None,
-            "sample": sample,
+            "sample": None if sample is None else {**sample, "at": when(int(sample.get("at", 0)))},
             "last_run_at": when(agent.last_run_at),
             "executable": agent.definition.get("executable"),
             "version": agent.definition.get("found_version") or None,

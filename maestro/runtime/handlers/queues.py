@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from maestro.model.agent import Agent
 from maestro.model.errors import Invalid
 from maestro.model.plan import Plan
-from maestro.model.task import Slot, Task
+from maestro.model.task import PRIORITY_DEFAULT, Slot, Task
 from maestro.model.waiting import why_waiting
 from maestro.runtime import protocol as p
 from maestro.runtime.context import Call, Context
-from maestro.runtime.handlers.tasks import LIMIT_MAX, find
+from maestro.runtime.handlers.tasks import LIMIT_MAX, check_agent, find
 from maestro.runtime.loading import supply
 from maestro.runtime.rows import Row, when
 from maestro.runtime.server import Handler
@@ -27,22 +28,35 @@ async def status(call: Call, command: p.QueueStatus) -> p.Done:
     if command.task is not None:
         tasks = [await find(context, command.task)]
     else:
+        await check_agent(context, command.agent)
         tasks = await context.rows(context.views.queue, command.which, command.agent, command.limit)
     now = await context.now()
-    plan = await _plan(context, tasks) if any(s.status in WAITS for t in tasks if t.open for s in t.slots) else None
-    for task in tasks:
-        for index, slot in enumerate(task.slots):
-            if _wanted(command.which, slot):
-                reason = None
-                if plan is not None and task.open:
-                    reason = why_waiting(plan, task, index, now) or None
-                await call.item(_row(task, slot, reason))
+    agents = {agent.id: agent for agent in await context.rows(context.views.agents)}
+    waits = any(s.status in WAITS for t in tasks if t.open for s in t.slots)
+    plan = await _plan(context, tasks, list(agents.values())) if waits else None
+    slots = [(task, i) for task in tasks for i, slot in enumerate(task.slots) if _wanted(command.which, slot)]
+    if command.which != "completed":
+        slots.sort(key=lambda each: _turn(each[0], each[1], agents))
+    for task, i in slots:
+        reason = why_waiting(plan, task, i, now) if plan is not None and task.open else ""
+        await call.item(_row(task, task.slots[i], _priority(task, task.slots[i], agents), reason))
     return p.Done()
 
 
-async def _plan(context: Context, tasks: list[Task]) -> Plan:
+def _priority(task: Task, slot: Slot, agents: dict[str, Agent]) -> int:
+    """The one that counts: the task's, else that of the agent it is for."""
+    agent = agents.get(slot.runs[-1].agent if slot.live else slot.target)
+    return task.priority or (PRIORITY_DEFAULT if agent is None else agent.priority)
+
+
+def _turn(task: Task, index: int, agents: dict[str, Agent]) -> tuple[bool, int, int, int]:
+    """What runs comes first, then what waits in the order in which it gets its turn."""
+    slot = task.slots[index]
+    return slot.status == "waiting", task.order_key(_priority(task, slot, agents)), task.position, index
+
+
+async def _plan(context: Context, tasks: list[Task], agents: list[Agent]) -> Plan:
     """A plan of just these tasks, with all agents and nodes: enough to say what each of them waits for."""
-    agents = await context.rows(context.views.agents)
     nodes = await context.rows(context.views.nodes)
     plan = Plan.load([task for task in tasks if task.open], agents, nodes)
     await context.call(supply, plan, context.views)
@@ -57,7 +71,7 @@ def _wanted(which: str, slot: Slot) -> bool:
     return True
 
 
-def _row(task: Task, slot: Slot, reason: str | None) -> Row:
+def _row(task: Task, slot: Slot, priority: int, reason: str) -> Row:
     run = slot.runs[-1] if slot.runs else None
     return {
         "task": task.id,
@@ -65,8 +79,8 @@ def _row(task: Task, slot: Slot, reason: str | None) -> Row:
         "target": slot.target,
         "agent": run.agent if run else None,
         "run": run.id if run else None,
-        "priority": task.priority,
-        "waiting_for": reason,
+        "priority": priority,
+        "waiting_for": reason or None,
         "dispatched_at": when(task.dispatched_at),
         "title": task.title,
         "outcome": slot.outcome or task.outcome or None,

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import trio
 
+from maestro.model.agent import Agent
 from maestro.runtime import protocol as p
 from maestro.runtime.context import Call
+from maestro.runtime.rows import when
 from maestro.runtime.server import Handler
 from replayers import positions, rewind
 from replayers import rebuild as rebuilds
@@ -51,8 +54,20 @@ async def at(call: Call, command: p.ReplayAt) -> p.Done:
     position = await trio.to_thread.run_sync(positions.position, store, command.position)
     found = await trio.to_thread.run_sync(rewind.at, store, position, command.view)
     for row_id, row in found.rows.items():
-        await call.item({"row": row_id, **row})
+        state = {"state": msgspec.convert(row, Agent).state} if row_id.startswith("agent:") else {}
+        await call.item({"row": row_id, **told(row), **state})
     return p.Done()
+
+
+def told(value: Any) -> Any:
+    """A row, or a part of one, as users read it: its times in RFC 3339."""
+    if isinstance(value, list):
+        return [told(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: when(one) if name.endswith("_at") and isinstance(one, int) else told(one) for name, one in value.items()
+    }
 
 
 async def diff(call: Call, command: p.ReplayDiff) -> p.Done:
@@ -67,8 +82,8 @@ async def diff(call: Call, command: p.ReplayDiff) -> p.Done:
                 "view": change.view,
                 "row": change.row,
                 "change": change.kind,
-                "before": change.before,
-                "after": change.after,
+                "before": told(change.before),
+                "after": told(change.after),
             }
         )
     return p.Done()

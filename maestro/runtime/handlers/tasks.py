@@ -38,9 +38,14 @@ async def status(call: Call, command: p.TaskStatus) -> p.Done:
     return p.Done(task_row(await _last(context, command.agent)))
 
 
-async def _last(context: Context, agent: str | None) -> Task:
+async def check_agent(context: Context, agent: str | None) -> None:
+    """Raises NotFound for a filter that names an agent that is not there; a pool (`role:x`) may have none yet."""
     if agent is not None and ":" not in agent and await context.row(context.views.agent, agent) is None:
         raise NotFound(f"there is no agent {shown(agent)}", mend="agent list shows all")
+
+
+async def _last(context: Context, agent: str | None) -> Task:
+    await check_agent(context, agent)
     row = await context.row(context.views.last_task, agent)
     if row is None:
         of = f" of agent {agent}" if agent else ""
@@ -57,6 +62,7 @@ async def list_tasks(call: Call, command: p.TaskList) -> p.Done:
         raise Invalid(f"limit {command.limit} is out of range", mend=f"use 1 to {LIMIT_MAX}")
     if command.last:
         return p.Done(task_row(await _last(context, command.agent)))
+    await check_agent(context, command.agent)
     since = 0
     if command.since is not None:
         since = await context.call(positions.since, context.store, command.since)
