@@ -27,12 +27,19 @@ _OPTIONAL = frozenset({"memory.swap.max", "memory.memsw.limit_in_bytes", "memory
 class Group(NamedTuple):
     """One folder of a run. limits: file → value, to write before the program enters. pids: its limit, None for none.
 
-    `pids` stands apart because the warden is inside too while it starts the program.
+    `pids` stands apart because the warden is inside too while it starts the program. reused: without limits, and so
+    the warden's for all its runs, one after the other: it stays inside, as moving may take the kernel 10 ms. Its pid
+    then ends the path.
     """
 
     path: str
     limits: dict[str, str]
     pids: int | None = None
+    reused: bool = False
+
+    def of(self, warden: int) -> Group:
+        """The group as it is for the runs of a warden."""
+        return self._replace(path=f"{self.path}.{warden}") if self.reused else self
 
     @property
     def asked(self) -> bool:
@@ -51,7 +58,7 @@ class Cage:
     """groups: as `cgroups.plan` made them, in JSON or not."""
 
     def __init__(self, groups: Sequence[Sequence[Any]]) -> None:
-        self._groups = [Group(*group) for group in groups]
+        self._groups = [Group(*group).of(os.getpid()) for group in groups]
         self._made: list[Group] = []
 
     @contextlib.contextmanager
@@ -60,8 +67,10 @@ class Cage:
         for group in self._groups:
             try:
                 self._made.append(group)
-                _make(group)
-                _enter(group.path)
+                if not _is_home(group):
+                    _make(group)
+                    _enter(group.path)
+                    _move_in(group)
             except OSError:
                 if group.asked:
                     self._leave()
@@ -72,8 +81,15 @@ class Cage:
         finally:
             self._leave()
 
+    @property
+    def paths(self) -> list[str]:
+        """The folders, for who must kill what is inside when this warden cannot."""
+        return [group.path for group in self._groups]
+
     def _leave(self) -> None:
         for group in self._made:
+            if group.reused:
+                continue
             with contextlib.suppress(OSError):
                 _enter(f"{Path(group.path).parent}/{WARDENS}")
             if group.pids is not None:
@@ -83,6 +99,10 @@ class Cage:
     def kill(self) -> None:
         """SIGKILL everything that is inside, whoever its parents are."""
         for group in self._made:
+            if _is_home(group):
+                if inside(group.path) == [os.getpid()]:
+                    continue
+                vacate()
             kill(group.path)
 
     def strikes(self) -> Strikes:
@@ -97,7 +117,35 @@ class Cage:
     def remove(self) -> None:
         """Give the groups back; one that is not empty yet is left to whoever ends what is in it."""
         for group in self._made:
-            remove(group.path)
+            if not _is_home(group):
+                remove(group.path)
+
+
+_homes: dict[str, str] = {}
+"""Hierarchy (the folder of the runs' groups) -> the reused group that this warden is in."""
+
+
+def _is_home(group: Group) -> bool:
+    return group.reused and _homes.get(str(Path(group.path).parent)) == group.path
+
+
+def _move_in(group: Group) -> None:
+    """We are in this group now; only a reused one is stayed in."""
+    above = str(Path(group.path).parent)
+    earlier = _homes.pop(above, None)
+    if group.reused:
+        _homes[above] = group.path
+    elif earlier is not None:
+        remove(earlier)
+
+
+def vacate() -> None:
+    """Leave the reused groups, and give back those where nobody else is inside."""
+    for above, path in list(_homes.items()):
+        with contextlib.suppress(OSError):
+            _enter(f"{above}/{WARDENS}")
+        del _homes[above]
+        remove(path)
 
 
 def kill(path: str) -> None:

@@ -33,6 +33,7 @@ REMEDY = (
     "`systemd-run --user --scope -p Delegate=yes maestro daemon`"
 )
 _RUN = "run."  # before the names of runs' groups: no file of the kernel begins like this
+_OF_WARDEN = "w"  # then the warden's pid: the group of all its runs without limits
 _LEAF = "maestro-daemon"  # where we move to, out of a group that shall have groups below
 _PERIOD_US = 100_000
 _PATIENCE_S = 5.0
@@ -76,13 +77,17 @@ def plan(places: Sequence[Place], run: str, limits: Limits) -> list[Group]:
             files: dict[str, str] = {}
             for name in held:
                 files |= _files(name, limits, place.version)
-            groups.append(Group(f"{place.path}/{_RUN}{run}", files, limits.pids if "pids" in held else None))
+            name = f"{_RUN}{run if limits.asked() else _OF_WARDEN}"
+            pids = limits.pids if "pids" in held else None
+            groups.append(Group(f"{place.path}/{name}", files, pids, reused=not limits.asked()))
     return groups
 
 
 def give_back(places: Sequence[Place]) -> None:
     """Remove the installation's folders where nothing is left in them."""
     for place in places:
+        for run in _runs(place.path):
+            cage.remove(run)
         cage.remove(f"{place.path}/{cage.WARDENS}")
         cage.remove(place.path)
 

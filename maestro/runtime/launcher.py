@@ -23,7 +23,7 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
-from maestro.runtime import cgroups, processes
+from maestro.runtime import cage, cgroups, processes
 from maestro.runtime.claim import Identity
 from maestro.runtime.spec import LAUNCHER_MARK, Spec, encode
 from maestro.runtime.warden import Offer, Run, Site
@@ -126,6 +126,7 @@ class Launcher:
             for _ in range(_RUNS_MAX):
                 if not serve(self._offers, site, self._notes_w) or os.getppid() != launcher:
                     break
+            cage.vacate()
             status = 0
         except BaseException:
             sys.excepthook(*sys.exc_info())

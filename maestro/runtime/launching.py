@@ -126,14 +126,15 @@ class Launcher:
         while self._end_orphans():
             await trio.sleep(0.002)
         if was_killed:
-            await self._clear(run.spec)
+            await self._clear(run)
         return was_killed
 
-    async def _clear(self, spec: Spec) -> None:
+    async def _clear(self, run: RunProcess) -> None:
         """What a killed warden's run has in its groups."""
+        warden = run.started.warden if run.started is not None else 0
         with trio.move_on_after(_STOP_WAIT_S):
-            for group in spec.cage or []:
-                while not cage.clear(group.path):
+            for group in run.spec.cage or []:
+                while not cage.clear(group.of(warden).path):
                     await trio.sleep(0.002)
 
     # ---- the process ----

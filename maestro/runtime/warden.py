@@ -143,7 +143,7 @@ class Run:
         assert self._log is not None
         spec = self._spec
         holder = Holder(spec.run, spec.home, self._site.boot_id, self._site.warden, self._site.worker)
-        holder = holder._replace(cages=[group[0] for group in spec.cage or []])
+        holder = holder._replace(cages=self._cage.paths)
         if self._claim is not None:
             self._claim.record(holder)
         started = self._start_caged()

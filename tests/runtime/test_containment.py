@@ -249,7 +249,7 @@ def test_in_version_1_only_controllers_with_a_limit_get_a_group() -> None:
 
 
 def test_a_run_without_limits_still_has_a_group_to_be_killed_by() -> None:
-    assert [group.path for group in cgroups.plan([Place("/u/m", 2, ())], "r", Limits())] == ["/u/m/run.r"]
+    assert [group.path for group in cgroups.plan([Place("/u/m", 2, ())], "r", Limits())] == ["/u/m/run.w"]
 
 
 def test_a_limit_that_cannot_be_written_ends_the_start_and_leaves_no_group(tmp_path: Path) -> None:

@@ -82,11 +82,10 @@ def sample(store: Store, client: redis.Redis) -> dict[bytes, bytes]:
 def grouped(store: Store, fresh: Iterator[int]) -> float:
     """Events per second, a round trip for each hundred."""
     groups = [appends(fresh, GROUP) for _ in range(GROUPS)]
-    known = store.log.head()
 
     def write() -> None:
         for group in groups:
-            check(store.log.commit(group, known))
+            check(store.log.commit(group, store.log.known()))
 
     return GROUP * GROUPS / timed(write)
 
@@ -94,11 +93,10 @@ def grouped(store: Store, fresh: Iterator[int]) -> float:
 def one_by_one(store: Store, fresh: Iterator[int]) -> float:
     """Events per second, each sent when the one before is answered."""
     singles = [[append] for append in appends(fresh, SINGLES)]
-    known = store.log.head()
 
     def write() -> None:
         for single in singles:
-            check(store.log.commit(single, known))
+            check(store.log.commit(single, store.log.known()))
 
     return SINGLES / timed(write)
 
