@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import subprocess
@@ -32,6 +33,7 @@ REMEDY = (
     "start the daemon where it may make control groups: as root, or with "
     "`systemd-run --user --scope -p Delegate=yes maestro daemon`"
 )
+_probes = itertools.count()  # several threads may ask at once
 _RUN = "run."  # before the names of runs' groups: no file of the kernel begins like this
 _OF_WARDEN = "w"  # then the warden's pid: the group of all its runs without limits
 _LEAF = "maestro-daemon"  # where we move to, out of a group that shall have groups below
@@ -57,7 +59,7 @@ def prepare(home: Path) -> list[Place]:
 
 def enforceable() -> set[str]:
     """Which limits this process could put on runs: tried, with nothing left behind."""
-    places = list(_placed(f"maestro-probe-{os.getpid()}"))
+    places = list(_placed(f"maestro-probe-{os.getpid()}-{next(_probes)}"))
     found = covered(places)
     give_back(places)
     return found

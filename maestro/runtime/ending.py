@@ -88,6 +88,10 @@ async def ended(context: Context, run: Run, agent: Agent, seen: outcome.End, end
     evidence = verdict.evidence
     if end.leftovers:
         evidence += f"; {end.leftovers} processes that it left behind were killed"
+    if end.oom_kills and verdict.outcome != "oom":
+        evidence += f"; {end.oom_kills} of its processes were killed at its limit of memory"
+    if end.forks_refused:
+        evidence += f"; it was refused {end.forks_refused} processes at its limit of them"
     if end.truncated:
         evidence += "; its log was cut at the cap"
     kind = "lost" if verdict.transient or (end.retriable and end.spawn_error) else verdict.outcome

@@ -122,3 +122,14 @@ def test_the_doctor_tells_what_can_contain_an_agent_here(maestro: Installation) 
     assert "control groups hold" in rows["limits"]["detail"]
     assert {"isolation bubblewrap", "isolation docker", "isolation none"} <= set(rows)
     assert all(not row["remedy"] for name, row in rows.items() if name == "isolation none")
+
+
+def test_processes_that_were_refused_are_told_of_in_the_evidence(maestro: Installation) -> None:
+    maestro.agent_type("few", adapter="shell", resource_limits={"pids": 5})
+    if "pids" not in cgroups.enforceable():
+        warnings.warn("no control group for pids here: checked that the type is refused", stacklevel=1)
+        assert maestro.run("agent", "assign", "few").returncode != 0
+        return
+    maestro.json("agent", "assign", "few")
+    found, _ = run(maestro, "few", "for i in 1 2 3 4 5 6 7 8 9; do sleep 5 & done; exit 3")
+    assert "processes at its limit of them" in found["evidence"]
