@@ -25,7 +25,7 @@ from maestro.workspaces.archive.stage import Stage, write_all
 from maestro.workspaces.archive.tarring import BLOCK, Member, header, padding
 
 _MANIFEST_BYTES = 8 << 20
-_MANIFEST_RATIO = 50
+_MANIFEST_RATIO = 16
 _HOLES_RATIO = 1100  # deflate cannot pack more than 1032 to one
 
 
@@ -142,7 +142,7 @@ class Export:
                 raise VerificationFailed("it was changed while it was read")
         return stream
 
-    def _manifest(self, stream: _Stream) -> bytes:
+    def _manifest(self, stream: _Stream) -> bytes | bytearray:
         first = stream.read(BLOCK)
         try:
             size, mtime = int(first[124:135], 8), int(first[136:147], 8)
@@ -233,9 +233,12 @@ class _Stream:
             size -= len(part)
             yield part
 
-    def read(self, size: int) -> bytes:
+    def read(self, size: int) -> bytes | bytearray:
         """The next `size` bytes at once."""
-        return b"".join(self.parts(size))
+        content = bytearray()
+        for part in self.parts(size):
+            content += part
+        return bytes(content) if size < 1 << 20 else content  # a large one is not held twice
 
     def expect(self, content: bytes) -> None:
         """The next bytes are these."""

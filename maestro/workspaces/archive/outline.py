@@ -92,7 +92,7 @@ def encode(head: Head, trees: Sequence[Sequence[Entry]]) -> bytes:
     return b"\n".join(lines) + b"\n"
 
 
-def decode(content: bytes, limits: Limits) -> tuple[Head, list[list[Entry]]]:
+def decode(content: bytes | bytearray, limits: Limits) -> tuple[Head, list[list[Entry]]]:
     """A manifest from anywhere, checked: nothing in it asks for more than a tree can be.
 
     Raises `VerificationFailed` naming the member, `Invalid` for another version.
@@ -126,7 +126,7 @@ def decode(content: bytes, limits: Limits) -> tuple[Head, list[list[Entry]]]:
     return head, trees
 
 
-def sums(head: Head, trees: Sequence[Sequence[Entry]], manifest: bytes) -> bytes:
+def sums(head: Head, trees: Sequence[Sequence[Entry]], manifest: bytes | bytearray) -> bytes:
     """SHA256SUMS for all files of the export, as `sha256sum -c` reads it."""
     lines = [_sum(hashlib.sha256(manifest).hexdigest(), MANIFEST.encode())]
     lines += [_sum(extra.sha256, extra.name.encode()) for extra in head.extras]
@@ -172,7 +172,7 @@ def _check_head(head: Head, limits: Limits) -> None:
         raise VerificationFailed("it was taken at an impossible time", where=MANIFEST)
 
 
-def _lines(content: bytes, start: int) -> Iterator[Entry]:
+def _lines(content: bytes | bytearray, start: int) -> Iterator[Entry]:
     number = 1
     while start < len(content):
         number += 1
@@ -206,7 +206,7 @@ def _entry(line: Line) -> Entry:
     if line.holes:
         entry.pieces = _pieces(line)
     if line.xattrs:
-        entry.xattrs = {unquote_to_bytes(name): base64.b64decode(value) for name, value in line.xattrs.items()}
+        entry.xattrs = {unquote_to_bytes(name): base64.b64decode(value, validate=True) for name, value in line.xattrs.items()}
     return entry
 
 

@@ -86,7 +86,8 @@ class Stage:
     def dress(self, handle: int, entry: Entry) -> None:
         """Owner (as root), attributes, mode, times: in this order, as each takes away from the ones after it."""
         if self.is_root:
-            os.fchown(handle, entry.uid, entry.gid)
+            with _unmapped_ids():
+                os.fchown(handle, entry.uid, entry.gid)
         for name, value in (entry.xattrs or {}).items():
             _set_xattr(handle, name, value)
         os.fchmod(handle, entry.mode)
@@ -105,7 +106,8 @@ class Stage:
         folder = descent.folder(above)
         os.symlink(entry.target, name, dir_fd=folder)
         if self.is_root:
-            os.chown(name, entry.uid, entry.gid, dir_fd=folder, follow_symlinks=False)
+            with _unmapped_ids():
+                os.chown(name, entry.uid, entry.gid, dir_fd=folder, follow_symlinks=False)
         for attribute, value in (entry.xattrs or {}).items():
             place = f"/proc/self/fd/{folder}/{os.fsdecode(name)}"
             _set_xattr(place, attribute, value, follow=False)
@@ -132,6 +134,16 @@ class Stage:
         """Remove the folder with all in it."""
         with suppress(MaestroError):
             remove_tree(self.path)
+
+
+@contextmanager
+def _unmapped_ids() -> Iterator[None]:
+    """The root of a container has not every id; what it cannot give away stays its own."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EPERM):
+            raise
 
 
 def write_all(handle: int, data: bytes | memoryview) -> None:
