@@ -7,7 +7,7 @@ from pathlib import Path
 import trio
 
 from maestro.agents.definitions import Definition
-from maestro.config import open_workspace_root
+from maestro.config import Settings, open_workspace_root
 from maestro.model.agent import Agent
 from maestro.model.errors import Invalid, NotFound, Refused
 from maestro.runtime.context import Call, Context
@@ -28,23 +28,40 @@ async def check_workspace(call: Call, agent: str, path: str, node: str | None) -
         if await context.row(context.views.node, node) is None:
             raise NotFound(f"there is no node {node!r}", mend="node list shows all")
         return path
-    agents = await context.rows(context.views.agents)
-    claims = [
-        guards.Claim(other.id, other.workspace_root, other.workspace)
-        for other in agents
-        if other.node in (None, context.node)
-    ]
+    claims = await _claims(context)
 
     def work() -> str:
-        root = open_workspace_root(settings)
-        guards.check_root(root, settings.home)
-        guards.check_agent_id(agent, root=root, claims=claims)
+        root = _root(settings, agent, claims)
         return guards.check_workspace(agent, path, root=root, home=settings.home, claims=claims)
 
     warning = cleaning.disk_warning(settings.workspace_root, context.settings.max_concurrent)
     if warning:
         await call.note(warning, "warn")
     return await trio.to_thread.run_sync(work)
+
+
+async def check_runs_place(call: Call, agent: str) -> None:
+    """An agent without a workspace may have its folder of runs below the caller's root. Raises Invalid, Refused."""
+    claims = await _claims(call.context)
+    await trio.to_thread.run_sync(_root, caller_settings(call), agent, claims)
+
+
+async def _claims(context: Context) -> list[guards.Claim]:
+    """What the agents of this node have."""
+    agents = await context.rows(context.views.agents)
+    return [
+        guards.Claim(other.id, other.workspace_root, other.workspace)
+        for other in agents
+        if other.node in (None, context.node)
+    ]
+
+
+def _root(settings: Settings, agent: str, claims: list[guards.Claim]) -> Path:
+    """The root of runs, made if absent, below which that agent may have its folder."""
+    root = open_workspace_root(settings)
+    guards.check_root(root, settings.home)
+    guards.check_agent_id(agent, root=root, claims=claims)
+    return root
 
 
 async def make_workspace(workspace: str, definition: Definition) -> None:

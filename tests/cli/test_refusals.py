@@ -46,6 +46,18 @@ def test_a_refused_assignment_makes_no_folder_and_stops_no_run(
     assert [row["state"] for row in here.json("agent", "list")] == ["active", "idle"]
 
 
+def test_no_type_is_registered_below_a_root_that_is_refused(here: Installation) -> None:
+    here.agent_type("three", adapter="shell")
+    (here.folder / "link").symlink_to(here.root)
+    here.json("agent", "assign", "two", "--to-workspace", str(here.root / "three"))
+    for command in (["task", "dispatch", "true", "--to", "three"], ["agent", "assign", "three"]):
+        assert "is a symlink" in here.run(*command, MAESTRO_WORKSPACE_ROOT=str(here.folder / "link")).stderr
+        done = here.run(*command)
+        assert (done.returncode, done.stderr.count("\n")) == (4, 1)
+        assert "agent two works there" in done.stderr
+    assert [row["id"] for row in here.json("agent", "list")] == ["one", "two"]
+
+
 def test_force_stops_a_run_only_where_its_agent_moves(here: Installation, maestro: CommandLine) -> None:
     maestro.env = here.env
     assert maestro.here("agent", "assign", "one", "--priority", "2", "--force").code == 0

@@ -27,7 +27,7 @@ from maestro.runtime.handlers.registering import bind, caller_settings, resolve_
 from maestro.runtime.rows import Row, agent_row
 from maestro.runtime.server import Handler
 from maestro.runtime.tailing import tail_runs
-from maestro.runtime.workplaces import check_workspace, clear_workspace, make_workspace
+from maestro.runtime.workplaces import check_runs_place, check_workspace, clear_workspace, make_workspace
 
 STATES = ("all", "active", "idle", "failed", "stopped")
 STOP_WAIT_S = 60.0
@@ -111,6 +111,8 @@ async def assign(call: Call, command: p.AgentAssign) -> p.Done:
     workspace = None
     if command.to_workspace is not None:
         workspace = await check_workspace(call, agent, command.to_workspace, command.node)
+    else:
+        await check_runs_place(call, agent)
     wanted = Assignment(
         agent=agent,
         type=command.type,

@@ -21,6 +21,7 @@ from maestro.runtime.handlers.tasks import exit_code, find, finished
 from maestro.runtime.ids import id_of_key, new_id
 from maestro.runtime.rows import task_row
 from maestro.runtime.server import Handler
+from maestro.runtime.workplaces import check_runs_place
 
 PROMPT_BYTES_MAX = 64 * 1024 * 1024
 TITLE_CHARS_MAX = 120
@@ -155,6 +156,7 @@ async def _first_use(call: Call, wanted: TaskDispatched, agents: dict[str, Agent
         if slug in agents or (is_pool(target) and (slug == target or any(a.type == slug for a in agents.values()))):
             continue
         definition, settings = await resolve_type(call, slug)
+        await check_runs_place(call, slug)
         fact = AgentAssigned(slug, slug, definition.to_dict(), str(settings.workspace_root))
         events.append(NewEvent(f"type:{slug}", AgentRegistered(slug, fact.definition, definition.source)))
         events.append(NewEvent(f"agent:{slug}", fact, floor))
