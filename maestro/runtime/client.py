@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import select
-import signal
 import socket
 import sys
 import threading
@@ -26,6 +25,7 @@ from maestro.config import Settings, open_home, socket_path
 from maestro.model.errors import MaestroError, Refused, StoreAway
 from maestro.runtime import protocol as p
 from maestro.runtime import wire
+from maestro.runtime.interrupts import Interrupts
 
 Show = Callable[[p.Note | p.Item | p.Output], None]
 
@@ -153,36 +153,8 @@ class _Process:
             os.close(self._descriptor)
 
 
-class _Interrupts:
-    """Ctrl-C while a command runs: the first is told to the server, the second is KeyboardInterrupt."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
-        self.sent = False
-        self.count = 0
-
-    def __enter__(self) -> _Interrupts:
-        self._ours = threading.current_thread() is threading.main_thread()
-        if self._ours:
-            self._before = signal.signal(signal.SIGINT, lambda *_: self._on_signal())
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if self._ours:
-            signal.signal(signal.SIGINT, self._before)
-
-    def _on_signal(self) -> None:
-        self.count += 1
-        if self.count > 1 or not self.sent:
-            raise KeyboardInterrupt
-        try:
-            wire.send(self._sock, p.Interrupt())
-        except OSError:
-            raise KeyboardInterrupt from None
-
-
 def _converse(link: Link, message: bytes, show: Show) -> p.Done | p.Failed | p.Again:
-    with _Interrupts(link.sock) as interrupts:
+    with Interrupts(link.sock) as interrupts:
         with suppress(ConnectionResetError, BrokenPipeError):  # it may have said why before it went
             link.sock.sendall(message)
         interrupts.sent = True
