@@ -40,6 +40,8 @@ def agent_row(agent: Agent, sample: dict[str, str] | None = None, now: int = 0) 
         "runs": agent.runs,
         "usage": _usage(agent),
         "heartbeat_age_s": None,
+        "memory_bytes": None,
+        "cpu_percent": None,
         "assigned_at": when(agent.assigned_at),
     }
     if sample and "at" in sample:
