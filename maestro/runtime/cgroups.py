@@ -94,21 +94,27 @@ def give_back(places: Sequence[Place]) -> None:
         cage.remove(place.path)
 
 
+def kill(home: Path, daemon: int, warden: int, run: str) -> None:
+    """SIGKILL what is in the groups of one run of a daemon: for its launcher, when the warden is dead."""
+    for folder in _folders(home, daemon):
+        for name in (run, f"{_OF_WARDEN}.{warden}"):
+            cage.kill(f"{folder}/{_RUN}{name}")
+
+
 def release(home: Path, daemon: int) -> None:
     """Remove the folders of a daemon that is gone, where nothing is left in them. For its launcher, which outlives it.
 
     The record is left to the next daemon, which may be writing it just now.
     """
-    for folder in _recorded(home):
-        if folder.endswith(f"/{_name(home, daemon)}"):
-            give_back([Place(folder, 0, ())])
+    for folder in _folders(home, daemon):
+        give_back([Place(folder, 0, ())])
 
 
 def sweep(home: Path) -> int:
     """Kill what earlier daemons' runs left in their groups, and remove these; how many processes that were."""
     found: set[int] = set()
     deadline = time.monotonic() + _PATIENCE_S
-    earlier = {folder for folder in _recorded(home) if not folder.endswith(f"/{_name(home, os.getpid())}")}
+    earlier = _recorded(home) - _folders(home, os.getpid())
     for folder in earlier:
         for run in _runs(folder):
             while time.monotonic() < deadline:
@@ -124,6 +130,10 @@ def sweep(home: Path) -> int:
 
 def _name(home: Path, daemon: int) -> str:
     return f"maestro-{hashlib.sha256(os.fsencode(home)).hexdigest()[:12]}.{daemon}"
+
+
+def _folders(home: Path, daemon: int) -> set[str]:
+    return {folder for folder in _recorded(home) if folder.endswith(f"/{_name(home, daemon)}")}
 
 
 def _recorded(home: Path) -> set[str]:

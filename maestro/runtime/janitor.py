@@ -32,42 +32,55 @@ def sweep(home: Path, spare: int = 0) -> int:
     workspace is then refused to later runs.
     """
     killed: set[int] = set()
+    killed_by_group = 0
     by_themselves = time.monotonic() + _BY_THEMSELVES_S
     deadline = time.monotonic() + _PATIENCE_S
     while left := leftovers(home, spare):
         if time.monotonic() > deadline:
             break
         if time.monotonic() > by_themselves or not any(_guards(process) for process in left):
+            killed_by_group += cgroups.sweep(home)  # first: who forks without end wins a race of signals
             for process in left:
                 _kill(process)
                 killed.add(process.pid)
         time.sleep(0.01)
-    killed_by_group = cgroups.sweep(home)
+    killed_by_group += cgroups.sweep(home)
     for pid in killed:
         with contextlib.suppress(ChildProcessError):  # a subreaper has become the parent of some
             os.waitpid(pid, os.WNOHANG)
-    return len(killed) + killed_by_group
+    return max(len(killed), killed_by_group)
 
 
 def leftovers(home: Path, spare: int = 0) -> list[psutil.Process]:
     """Launchers, wardens and agents of this installation, and what these started; not `spare` and what is below it."""
-    ours = {os.getpid(), spare}
-    with contextlib.suppress(psutil.NoSuchProcess):
-        ours |= {child.pid for child in psutil.Process(spare).children(recursive=True) if spare}
-    found: dict[int, psutil.Process] = {}
-    for process in psutil.process_iter():
-        if process.pid in ours:
-            continue
-        try:
+    below: dict[int, list[psutil.Process]] = {}
+    marked: list[psutil.Process] = []
+    for process in psutil.process_iter(["ppid"]):
+        below.setdefault(process.info["ppid"], []).append(process)
+        with contextlib.suppress(psutil.Error):  # ended, or not ours to ask
             marks = process.environ()
-            if str(home) not in (marks.get(HOME_MARK), marks.get(LAUNCHER_MARK)):
-                continue
-            for one in (process, *process.children(recursive=True)):
-                if one.pid not in ours and one.status() != psutil.STATUS_ZOMBIE:
-                    found[one.pid] = one
-        except psutil.Error:  # ended, or not ours to ask
-            continue
-    return list(found.values())
+            if str(home) in (marks.get(HOME_MARK), marks.get(LAUNCHER_MARK)):
+                marked.append(process)
+    spared = {os.getpid(), spare} | {child.pid for child in (_tree(spare, below) if spare else ())}
+    found = {one.pid: one for process in marked for one in (process, *_tree(process.pid, below))}
+    return [process for pid, process in found.items() if pid not in spared and not _is_zombie(process)]
+
+
+def _tree(root: int, below: dict[int, list[psutil.Process]]) -> list[psutil.Process]:
+    found: list[psutil.Process] = []
+    todo = [root]
+    while todo:
+        children = below.get(todo.pop(), [])
+        found += children
+        todo += [child.pid for child in children]
+    return found
+
+
+def _is_zombie(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return True
 
 
 def _guards(process: psutil.Process) -> bool:

@@ -63,6 +63,7 @@ class Launcher:
         self._control = control
         self._offers = offers
         self._worker = Identity(os.getppid(), processes.start_time(os.getppid()))
+        self._home = Path(os.environ.get(LAUNCHER_MARK, "/"))
         self._boot_id = processes.boot_id()
         self._notes_r, self._notes_w = os.pipe()
         self._notes = b""
@@ -89,7 +90,7 @@ class Launcher:
             if self._wake in ready:
                 self._reap()
         processes.kill_children()
-        cgroups.release(Path(os.environ.get(LAUNCHER_MARK, "/")), self._worker.pid)
+        cgroups.release(self._home, self._worker.pid)
 
     def _worker_ended(self) -> bool:
         try:
@@ -160,6 +161,10 @@ class Launcher:
                     continue
                 run = self._wardens.pop(pid)
                 if status != 0:
+                    if run is not None:
+                        cgroups.kill(
+                            self._home, self._worker.pid, pid, run
+                        )  # who forks without end wins a race of signals
                     self._sweep()
                     self._tell({"event": "swept", "run": run, "warden": pid})
 

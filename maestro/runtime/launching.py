@@ -123,6 +123,8 @@ class Launcher:
             with trio.move_on_after(_SWEPT_WAIT_S) as waiting:
                 await self._runs[run].wait()
             was_killed = run.started is not None or not waiting.cancelled_caught
+        for path in _groups(run) if was_killed else []:
+            cage.kill(path)  # first: who forks without end wins a race of signals
         while self._end_orphans():
             await trio.sleep(0.002)
         if was_killed:
@@ -131,10 +133,9 @@ class Launcher:
 
     async def _clear(self, run: RunProcess) -> None:
         """What a killed warden's run has in its groups."""
-        warden = run.started.warden if run.started is not None else 0
         with trio.move_on_after(_STOP_WAIT_S):
-            for group in run.spec.cage or []:
-                while not cage.clear(group.of(warden).path):
+            for path in _groups(run):
+                while not cage.clear(path):
                     await trio.sleep(0.002)
 
     # ---- the process ----
@@ -235,6 +236,12 @@ class Launcher:
                 self._adopted.add(pid)
         self._adopted = {pid for pid in self._adopted if not _reaped(pid)}
         return orphans
+
+
+def _groups(run: RunProcess) -> list[str]:
+    """The control groups of a run, those of its warden's included."""
+    warden = run.started.warden if run.started is not None else 0
+    return [group.of(warden).path for group in run.spec.cage or []]
 
 
 def _reaped(pid: int) -> bool:
