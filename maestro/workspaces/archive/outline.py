@@ -206,7 +206,8 @@ def _entry(line: Line) -> Entry:
     if line.holes:
         entry.pieces = _pieces(line)
     if line.xattrs:
-        entry.xattrs = {unquote_to_bytes(name): base64.b64decode(value, validate=True) for name, value in line.xattrs.items()}
+        found = line.xattrs.items()
+        entry.xattrs = {unquote_to_bytes(name): base64.b64decode(value, validate=True) for name, value in found}
     return entry
 
 

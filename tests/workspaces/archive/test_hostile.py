@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from maestro.workspaces.archive.exports import open_export
-from tests.workspaces.archive import forging
+from tests.workspaces.archive import corpus, forging
 from tests.workspaces.archive.trees import told
 
 ROOT = Path(__file__).parents[3]
@@ -30,7 +30,7 @@ def test_every_hostile_or_damaged_archive_is_refused_by_name(tmp_path: Path) -> 
     (outside / "sentinel").write_text("untouched")
     archives, names = tmp_path / "archives", []
     archives.mkdir()
-    for number, (name, content) in enumerate(forging.corpus(str(outside))):
+    for number, (name, content) in enumerate(corpus.corpus(str(outside))):
         names.append(name)
         (archives / f"{number:04d}").write_bytes(content)
     before = told(tmp_path)
