@@ -22,7 +22,11 @@ def server() -> Iterator[StoreServer]:
 
 
 def ended(pid: int) -> bool:
-    return not Path(f"/proc/{pid}").exists()
+    """Gone, or dead and waiting for a busy init to reap it."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except OSError:
+        return True
 
 
 def loses_its_store(node: Node, lose: object) -> None:
