@@ -6,10 +6,12 @@ A test that takes `store` runs once on each. Servers are real processes on unix 
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +25,8 @@ from maestro.store.binary import VERSION_MIN, in_wheel, version_of
 from maestro.store.contract import Store
 from maestro.store.memory import MemoryStore
 from maestro.store.opening import RedisStore, open_redis
+
+PR_SET_CHILD_SUBREAPER = 36
 
 
 def _binaries() -> tuple[dict[str, Path], list[str]]:
@@ -199,3 +203,11 @@ def open_at(namespace: str) -> Iterator[Callable[..., RedisStore]]:
     yield open_store
     for store in stores:
         store.close()
+
+
+@pytest.fixture(autouse=True)
+def _no_subreaper() -> Iterator[None]:
+    """Tests that act as a daemon make this process a subreaper: undone, or the dead of all later tests stay with it."""
+    yield
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import StoreServer
-from tests.runtime.acting import Node, until
+from tests.runtime.acting import Node, ended, until
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ def test_a_store_that_is_gone_is_an_error_of_one_line_and_the_daemon_can_still_e
             assert (listed.returncode, listed.stdout) == (5, "")
             assert len(listed.stderr.splitlines()) == 1
             os.kill(pid, signal.SIGTERM)
-            until(lambda: not Path(f"/proc/{pid}").exists())
+            until(lambda: ended(pid))
             other.start()
             node.up()
             until(lambda: [run["outcome"] for run in node.task(str(row["id"]))["runs"]][:1] == ["lost"])

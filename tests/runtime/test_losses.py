@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from tests.conftest import StoreServer
-from tests.runtime.acting import Node, marked, until
+from tests.runtime.acting import Node, ended, marked, until
 
 
 @pytest.fixture
@@ -19,14 +19,6 @@ def server() -> Iterator[StoreServer]:
     server = StoreServer("valkey", "--appendfsync", "everysec")
     yield server
     server.close()
-
-
-def ended(pid: int) -> bool:
-    """Gone, or dead and waiting for a busy init to reap it."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
-    except OSError:
-        return True
 
 
 def loses_its_store(node: Node, lose: object) -> None:
