@@ -23,6 +23,7 @@ from maestro.workspaces.archive.layout import Layout
 from maestro.workspaces.archive.packs import Block, damaged, read_block
 
 _HANDLES_MAX = 64
+_BLOCKS_KEPT = 8
 _ZEROS = bytes(1 << 20)
 
 
@@ -49,11 +50,6 @@ class Contents:
             return read_block(handle, block, path)
         finally:
             self._give_back(block.pack, handle)
-
-    def chunk(self, digest: bytes) -> bytes:
-        """One chunk, checked."""
-        block = self.index.find(digest)
-        return self.pick(block, self.block(block), {digest})[digest]
 
     def fetch(self, digests: Sequence[bytes]) -> dict[bytes, bytes]:
         """These chunks, checked; each block that holds one is read once."""
@@ -101,6 +97,26 @@ class Contents:
                 os.close(self._handles.popitem()[1])
 
 
+class LastBlocks:
+    """Chunks one by one, from blocks of which the last few are kept: neighbours in a tree are neighbours in blocks."""
+
+    def __init__(self, contents: Contents) -> None:
+        self._contents = contents
+        self._kept: OrderedDict[tuple[str, int], bytes] = OrderedDict()
+
+    def chunk(self, digest: bytes) -> bytes:
+        """One chunk, checked."""
+        block = self._contents.index.find(digest)
+        place = (block.pack, block.offset)
+        content = self._kept.pop(place, None)
+        if content is None:
+            content = self._contents.block(block)
+        self._kept[place] = content
+        if len(self._kept) > _BLOCKS_KEPT:
+            self._kept.popitem(last=False)
+        return self._contents.pick(block, content, {digest})[digest]
+
+
 class Plan(msgspec.Struct):
     """Files of a tree by what has to be read. blocks: files of one piece, by the block it is in; long: the others."""
 
@@ -142,6 +158,7 @@ def small_files(contents: Contents, tree: str, block: Block, entries: Sequence[E
 def long_file(contents: Contents, tree: str, entry: Entry, write: Callable[[bytes], None] | None = None) -> None:
     """Go through a file of several pieces, checked by piece and as a whole. A hole is given as no bytes, b""."""
     whole = hashlib.sha256()
+    blocks = LastBlocks(contents)
     for piece in entry.parts():
         if not piece.digest:
             for at in range(0, piece.length, len(_ZEROS)):
@@ -149,7 +166,7 @@ def long_file(contents: Contents, tree: str, entry: Entry, write: Callable[[byte
             data = b""
         else:
             with naming(tree, entry):
-                data = contents.chunk(piece.digest)
+                data = blocks.chunk(piece.digest)
             if len(data) != piece.length:
                 raise VerificationFailed("a piece of the member has a wrong size", where=located(tree, entry.path))
             whole.update(data)

@@ -6,7 +6,6 @@ import fcntl
 import hashlib
 import os
 import secrets
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -16,16 +15,14 @@ import msgspec
 from maestro.model.errors import Invalid, Refused, VerificationFailed
 from maestro.workspaces.archive import index as indexes
 from maestro.workspaces.archive import manifests, outline
-from maestro.workspaces.archive.contents import Contents, naming
+from maestro.workspaces.archive.contents import Contents, LastBlocks, naming
 from maestro.workspaces.archive.entries import FILE, FORMAT, Entry, are_tree_names
 from maestro.workspaces.archive.gzipped import GzipWriter
 from maestro.workspaces.archive.layout import Layout, disk_refusal, sync_folder
-from maestro.workspaces.archive.packs import Block
 from maestro.workspaces.archive.tarring import Member, header, padded, padding
 from maestro.workspaces.archive.verifying import checked_entries
 
 _COPY_BYTES = 1 << 20
-_BLOCKS_KEPT = 16
 _ZEROS = bytes(1 << 20)
 
 Source = bytes | Path
@@ -91,7 +88,7 @@ def _write(
         _copy(writer.write, extra, source)
         writer.write(padding(extra.size))
     writer.cut()
-    blocks = _Blocks(contents)
+    blocks = LastBlocks(contents)
     for branch, entries in zip(head.trees, trees, strict=True):
         for entry in entries:
             writer.write(header(outline.member(branch.name, entry)))
@@ -101,7 +98,7 @@ def _write(
     writer.finish()
 
 
-def _write_file(writer: GzipWriter, blocks: _Blocks, entry: Entry) -> None:
+def _write_file(writer: GzipWriter, blocks: LastBlocks, entry: Entry) -> None:
     whole = hashlib.sha256()
     for piece in entry.parts():
         if piece.digest:
@@ -116,25 +113,6 @@ def _write_file(writer: GzipWriter, blocks: _Blocks, entry: Entry) -> None:
     if whole.digest() != entry.digest:
         raise VerificationFailed("the member is not what its digest says")
     writer.write(padding(entry.size))
-
-
-class _Blocks:
-    """The blocks read last: neighbours in a tree are neighbours in its blocks."""
-
-    def __init__(self, contents: Contents) -> None:
-        self._contents = contents
-        self._kept: OrderedDict[tuple[str, int], bytes] = OrderedDict()
-
-    def chunk(self, digest: bytes) -> bytes:
-        block: Block = self._contents.index.find(digest)
-        place = (block.pack, block.offset)
-        content = self._kept.pop(place, None)
-        if content is None:
-            content = self._contents.block(block)
-        self._kept[place] = content
-        if len(self._kept) > _BLOCKS_KEPT:
-            self._kept.popitem(last=False)
-        return self._contents.pick(block, content, {digest})[digest]
 
 
 class _Output:

@@ -26,7 +26,7 @@ from maestro.workspaces.archive.packs import PackWriter, compressed
 from maestro.workspaces.archive.scan import Job, Scan
 
 _GROUP_BYTES = 2 << 20
-_ALONE_BYTES = 512 << 10
+_ALONE_BYTES = 128 << 10
 
 
 class Saved(msgspec.Struct, frozen=True):
