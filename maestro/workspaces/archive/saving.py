@@ -69,12 +69,9 @@ class _Chunks:
         self.crew: Crew[_Hand] | None = None
         self.read_bytes = 0
         self._kept = index.blocks
+        self.is_kept: Callable[[bytes], bool] = index.blocks.__contains__  # before this snapshot
         self._new: set[bytes] = set()
         self._lock = threading.Lock()
-
-    def is_kept(self, digest: bytes) -> bool:
-        """Whether a chunk was kept before this snapshot."""
-        return digest in self._kept
 
     def is_new(self, digest: bytes) -> bool:
         """True once for each chunk that is not kept yet."""

@@ -140,16 +140,16 @@ class Scan:
                 return None
         self.entries.append(entry)
         known = self._cache.get(path)
-        if known is None or not known.is_still(found) or not self._still_has(known):
+        if known is None or not known.is_still(found):
+            return entry
+        if not (found.st_size == 0 or (self._still_has(known) if known.pieces else self._has(known.digest))):
             return entry
         entry.digest, entry.pieces, entry.xattrs = known.digest, known.pieces, known.xattrs
         self.known[path] = known
         return None
 
     def _still_has(self, known: Known) -> bool:
-        if known.pieces is None:
-            return not known.size or self._has(known.digest)
-        return all(not piece.digest or self._has(piece.digest) for piece in known.pieces)
+        return all(not piece.digest or self._has(piece.digest) for piece in known.pieces or ())
 
     def _record_symlink(self, folder: int, name: bytes, path: bytes, found: os.stat_result) -> None:
         known = self._cache.get(path)
