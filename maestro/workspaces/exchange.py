@@ -99,6 +99,7 @@ class Exchange:
         except OSError as error:
             self._write("undoing")
             self._place()
+            self._discard()
             what = f"{error.filename or 'a stage'!r} cannot take its place: {error.strerror}"
             raise Refused(what, "restore", "mend that, then try again; nothing was changed") from None
         self._discard()
