@@ -44,7 +44,7 @@ async def _end(context: Context, follower: Follower, task: Task, run: Run) -> No
     folder = place(context.settings, agent, task.id, run)
     definition = Definition.from_dict(agent.definition)
     end = _record(folder.record, run)
-    lost = "the daemon of its node ended" if end is None or end.worker_gone or end.lost else None
+    lost = _loss(end)
     end = end or End(run.id, run.token, lost=True)
     _, before = session_of(task.slots[slot_of(run.id)], task, run)
     hearing = Hearing(definition, run, folder, before)
@@ -69,8 +69,14 @@ async def _end(context: Context, follower: Follower, task: Task, run: Run) -> No
 def _verified(folder: RunFolder, run: Run) -> outcome.Check:
     """How the run was verified; lost where that was not finished."""
     end = _record(f"{folder.verification}/exit.json", run)
-    lost = "the daemon of its node ended" if end is None or end.worker_gone or end.lost else None
-    return check_of(end or End(run.id, run.token, lost=True), verification_of(folder), folder, lost)
+    return check_of(end or End(run.id, run.token, lost=True), verification_of(folder), folder, _loss(end))
+
+
+def _loss(end: End | None) -> str | None:
+    """Why the run is lost and not over; None where it came to an end of its own, or a user's."""
+    if end is None or end.worker_gone or end.lost or end.stopped == DAEMON_STOPPED:
+        return "the daemon of its node ended"
+    return None
 
 
 def _record(path: str, run: Run) -> End | None:
