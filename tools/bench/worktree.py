@@ -9,7 +9,6 @@ import os
 import random
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 SMALL_FILES = 36_000
@@ -19,7 +18,7 @@ PACKAGES = (
     "typescript", "webpack", "eslint", "next", "react-dom", "@babel/preset-env", "@angular/core",
     "@angular/compiler-cli", "puppeteer-core",
     "jest", "lodash", "rxjs", "three", "date-fns", "core-js", "vite", "svelte", "vue", "prettier", "mocha", "express",
-    "@aws-sdk/client-s3", "@mui/icons-material", "antd", "moment", "socket.io", "graphql", "firebase",
+    "@aws-sdk/client-s3", "@mui/icons-material", "antd", "moment", "socket.io", "graphql",
 )  # fmt: skip
 _NPM_S = 600
 _WORDS = 4000
@@ -31,14 +30,13 @@ def make(tree: Path, cache: Path, scale: float) -> str:
     (tree / "modules").mkdir()
     count = round(SMALL_FILES * scale)
     kind = "from npm packages"
-    found = 0
-    for source in _npm_files(cache):
+    sources = _npm_files(cache)
+    sources = sources[:: max(1, len(sources) // count)][:count]  # of all packages, not of the first ones
+    found = len(sources)
+    for source in sources:
         target = tree / "modules" / source.relative_to(cache)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(source, target)
-        found += 1
-        if found >= count:
-            break
     if found < count:
         kind = f"{found} from npm packages, the rest made up" if found else "made up, as npm has nothing here"
         _make_up(tree / "modules/made-up", count - found)
@@ -68,7 +66,7 @@ def size_of(folder: Path) -> int:
     return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
 
 
-def _npm_files(cache: Path) -> Iterator[Path]:
+def _npm_files(cache: Path) -> list[Path]:
     """The files of the packages, installed into the cache once; none where that does not work."""
     if not (cache / "node_modules").is_dir() and shutil.which("npm"):
         cache.mkdir(parents=True, exist_ok=True)
@@ -78,7 +76,7 @@ def _npm_files(cache: Path) -> Iterator[Path]:
         except (subprocess.SubprocessError, OSError):
             shutil.rmtree(cache / "node_modules", ignore_errors=True)
     modules = cache / "node_modules"
-    return (path for path in sorted(modules.rglob("*")) if path.is_file() and not path.is_symlink())
+    return [path for path in sorted(modules.rglob("*")) if path.is_file() and not path.is_symlink()]
 
 
 def _make_up(folder: Path, count: int) -> None:
