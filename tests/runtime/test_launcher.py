@@ -107,14 +107,15 @@ def test_a_warden_short_of_descriptors_says_so_and_the_run_may_be_tried_again(tm
     play(tmp_path, story)
 
 
-@pytest.mark.parametrize(("room", "error"), [(3, "cannot execute '/bin/sh': "), (2, "no process can be started: ")])
-def test_without_room_for_a_process_a_run_may_be_tried_again(tmp_path: Path, room: int, error: str) -> None:
+@pytest.mark.parametrize("room", [3, 2])
+def test_without_room_for_a_process_a_run_may_be_tried_again(tmp_path: Path, room: int) -> None:
+    """Neither for the agent nor, with less room, for a warden; which of them it is depends on what else runs here."""
     rig = Rig(tmp_path)
     worker = Worker(rig, rig.spec("r1", "true"), before=few_processes(room))
     try:
         end = worker.hear("End")
         assert (end["errno"], end["retriable"], end["lost"]) == (11, True, False)
-        assert end["spawn_error"].startswith(error)
+        assert end["spawn_error"].startswith(("cannot execute '/bin/sh': ", "no process can be started: "))
     finally:
         worker.end()
     gone(rig.home)
