@@ -14,6 +14,99 @@ from typing import Any
 
 import msgspec
 
+from maestro.runtime.commands import Command
+from maestro.runtime.commands.agent import (
+    AgentAssign,
+    AgentHealth,
+    AgentList,
+    AgentLogs,
+    AgentRegister,
+    AgentReset,
+    AgentRestart,
+    AgentStop,
+    AgentTypes,
+)
+from maestro.runtime.commands.node import Doctor, NodeList, RedisFlush, Shutdown, Up, WorkspaceClean, WorkspaceList
+from maestro.runtime.commands.record import (
+    Audit,
+    EventsExport,
+    EventsTail,
+    ReplayAt,
+    ReplayDiff,
+    ReplayRebuild,
+    ReplayVerify,
+    StateDelete,
+    StateGet,
+    StateList,
+    StateSet,
+)
+from maestro.runtime.commands.task import (
+    QueueStatus,
+    TaskCancel,
+    TaskDispatch,
+    TaskList,
+    TaskLogs,
+    TaskRetry,
+    TaskStatus,
+    TaskWait,
+)
+
+__all__ = [
+    "FRAME_BYTES_MAX",
+    "NEEDS_NODE",
+    "PROTOCOL",
+    "Again",
+    "AgentAssign",
+    "AgentHealth",
+    "AgentList",
+    "AgentLogs",
+    "AgentRegister",
+    "AgentReset",
+    "AgentRestart",
+    "AgentStop",
+    "AgentTypes",
+    "AnyCommand",
+    "Audit",
+    "Caller",
+    "ClientFrame",
+    "Command",
+    "Doctor",
+    "Done",
+    "EventsExport",
+    "EventsTail",
+    "Failed",
+    "Hello",
+    "Interrupt",
+    "Item",
+    "NodeList",
+    "Note",
+    "Output",
+    "QueueStatus",
+    "RedisFlush",
+    "ReplayAt",
+    "ReplayDiff",
+    "ReplayRebuild",
+    "ReplayVerify",
+    "ServerFrame",
+    "Shutdown",
+    "Skew",
+    "StateDelete",
+    "StateGet",
+    "StateList",
+    "StateSet",
+    "TaskCancel",
+    "TaskDispatch",
+    "TaskList",
+    "TaskLogs",
+    "TaskRetry",
+    "TaskStatus",
+    "TaskWait",
+    "Up",
+    "Welcome",
+    "WorkspaceClean",
+    "WorkspaceList",
+]
+
 PROTOCOL = 1
 FRAME_BYTES_MAX = 256 * 1024 * 1024
 
@@ -102,286 +195,6 @@ class Failed(msgspec.Struct, frozen=True, tag_field="kind", tag="failed"):
 
 class Interrupt(msgspec.Struct, frozen=True, tag_field="kind", tag="interrupt"):
     """From the client: Ctrl-C. The server stops the command (not its task) and answers `Done` or `Failed`."""
-
-
-# ---- commands: one struct each; the names are those of the command line ----
-#
-# "Items: X" says that the answer is a list, one `Item` a row, and `Done.data` is None. "Data: X" says that it is one
-# object, in `Done.data`. Rows are JSON-ready: times are RFC 3339 UTC strings, all clients show the same.
-
-
-class Command(msgspec.Struct, frozen=True, kw_only=True):
-    """A command. Ids and texts are as typed; the handler validates them."""
-
-
-class AgentRegister(Command, frozen=True, tag_field="kind", tag="agent register"):
-    """With `type` or `definition`: Data: type row. With neither, all that are in agents.d: Items: type rows."""
-
-    type: str | None = None
-    definition: str | None = None  # YAML text of --file
-    file: str | None = None  # its path, for messages
-
-
-class AgentAssign(Command, frozen=True, tag_field="kind", tag="agent assign"):
-    """Data: agent row."""
-
-    type: str
-    to_workspace: str | None = None  # absolute
-    role: str | None = None
-    priority: int | None = None
-    name: str | None = None
-    node: str | None = None
-    force: bool = False
-
-
-class AgentList(Command, frozen=True, tag_field="kind", tag="agent list"):
-    """Items: agent rows {id, type, state, role, priority, workspace, node, task, heartbeat_age_s, ...}."""
-
-    status: str = "all"
-
-
-class AgentHealth(Command, frozen=True, tag_field="kind", tag="agent health"):
-    """Data: {id, status: healthy|unhealthy, checks: [{name, ok, detail}], log: [line], ...}; exit code 0 or 1."""
-
-    id: str
-    detail: bool = False
-    log_lines: int = 10
-
-
-class AgentStop(Command, frozen=True, tag_field="kind", tag="agent stop"):
-    """Data: agent row."""
-
-    id: str
-    force: bool = False
-
-
-class AgentRestart(Command, frozen=True, tag_field="kind", tag="agent restart"):
-    """Data: agent row."""
-
-    id: str
-
-
-class AgentReset(Command, frozen=True, tag_field="kind", tag="agent reset"):
-    """Data: agent row."""
-
-    id: str
-
-
-class AgentLogs(Command, frozen=True, tag_field="kind", tag="agent logs"):
-    """Output frames."""
-
-    id: str
-    follow: bool = False
-    lines: int | None = None
-
-
-class AgentTypes(Command, frozen=True, tag_field="kind", tag="agent types"):
-    """Items: {slug, valid, usable, reason, binary, version, modes, adapter, mode, capabilities, source}.
-
-    usable: it is valid and its program is there; null version: not known without `check`, which runs the probes.
-    """
-
-    check: bool = False
-
-
-class TaskDispatch(Command, frozen=True, tag_field="kind", tag="task dispatch"):
-    """Data: task row {id, status, outcome, exit_code, title, targets, priority, runs: [...], dispatched_at, ...}; notes
-    of level `progress` while `sync` waits.
-    """
-
-    prompt: str
-    to: list[str]
-    sync: bool = False
-    timeout_s: float | None = None
-    depends_on: list[str] = []
-    priority: int | None = None
-    retries: int = 0
-    key: str | None = None
-    trace: bool = False
-    force: bool = False
-    cancel_on_interrupt: bool = False
-    verify: str = ""
-    budget_tokens: int | None = None
-    budget_cost: float | None = None
-
-
-class TaskStatus(Command, frozen=True, tag_field="kind", tag="task status"):
-    """Data: task row with its runs."""
-
-    id: str | None = None
-    last: bool = False
-    agent: str | None = None
-
-
-class TaskList(Command, frozen=True, tag_field="kind", tag="task list"):
-    """Items: task rows, newest first; with `last` Data: task row."""
-
-    last: bool = False
-    agent: str | None = None
-    status: str | None = None
-    since: str | None = None
-    limit: int = 100
-    all: bool = False
-
-
-class TaskWait(Command, frozen=True, tag_field="kind", tag="task wait"):
-    """Items: task rows, in the order of `ids`; exit code as `dispatch --sync`. With `one` Data: the first task."""
-
-    ids: list[str]
-    timeout_s: float | None = None
-    one: bool = False
-
-
-class TaskLogs(Command, frozen=True, tag_field="kind", tag="task logs"):
-    """Output frames."""
-
-    id: str
-    agent: str | None = None
-    follow: bool = False
-
-
-class TaskCancel(Command, frozen=True, tag_field="kind", tag="task cancel"):
-    """Data: task row."""
-
-    id: str
-    reason: str = ""
-
-
-class TaskRetry(Command, frozen=True, tag_field="kind", tag="task retry"):
-    """Data: task row. resume: each agent goes on with the session of its last run."""
-
-    id: str
-    resume: bool = False
-
-
-class StateSet(Command, frozen=True, tag_field="kind", tag="state set"):
-    """Data: state row {key, value, set_at, expires_at|null, actor}."""
-
-    key: str
-    value: str
-    ttl: str = "24h"
-
-
-class StateGet(Command, frozen=True, tag_field="kind", tag="state get"):
-    """Data: state row."""
-
-    key: str
-
-
-class StateList(Command, frozen=True, tag_field="kind", tag="state list"):
-    """Items: state rows."""
-
-    prefix: str = ""
-
-
-class StateDelete(Command, frozen=True, tag_field="kind", tag="state delete"):
-    """Data: {key, deleted: true}."""
-
-    key: str
-
-
-class QueueStatus(Command, frozen=True, tag_field="kind", tag="queue status"):
-    """Items: {task, status, target, agent, run, priority, waiting_for, dispatched_at, title}."""
-
-    agent: str | None = None
-    task: str | None = None
-    which: str = "open"  # open, waiting, processing or completed
-    limit: int = 100
-
-
-class Audit(Command, frozen=True, tag_field="kind", tag="audit"):
-    """Items: {seq, at, type, subject, actor, cause, text, data}."""
-
-    subject: str | None = None
-    since: str | None = None
-    type: str | None = None
-    follow: bool = False
-
-
-class EventsTail(Command, frozen=True, tag_field="kind", tag="events tail"):
-    """Items: {seq, at, type, subject, actor, cause, prev, v, data}.
-
-    limit: None for the newest 100, with from_position or group for all. With a group the answer is one batch, and data
-    {position, end}: where the batch ends, and whether nothing is left. It is read again until a later question says
-    that it is `taken`, up to that position; a limit of 0 asks nothing else.
-    """
-
-    follow: bool = False
-    from_position: int | None = None
-    type: str | None = None
-    group: str | None = None
-    limit: int | None = None
-    taken: int | None = None
-
-
-class EventsExport(Command, frozen=True, tag_field="kind", tag="events export"):
-    """Items: as `events tail`, or CloudEvents."""
-
-    cloudevents: bool = False
-    from_position: int = 0
-    to_position: int | None = None
-
-
-class ReplayVerify(Command, frozen=True, tag_field="kind", tag="replay verify"):
-    """Data: {ok, position, events, views: [{view, rows, digest, ok}], difference}; exit code 0 or 6."""
-
-
-class ReplayRebuild(Command, frozen=True, tag_field="kind", tag="replay rebuild"):
-    """Data: {generation, position, views}."""
-
-    view: str | None = None
-
-
-class ReplayAt(Command, frozen=True, tag_field="kind", tag="replay at"):
-    """Items: the rows of the view."""
-
-    position: str
-    view: str
-
-
-class ReplayDiff(Command, frozen=True, tag_field="kind", tag="replay diff"):
-    """Items: {view, row, change: added|changed|removed, before, after}."""
-
-    a: str
-    b: str
-
-
-class Up(Command, frozen=True, tag_field="kind", tag="up"):
-    """Data: node row."""
-
-
-class Shutdown(Command, frozen=True, tag_field="kind", tag="shutdown"):
-    """Data: {node, cancelled, cleaned, kept, ...}."""
-
-    grace_s: float = 10.0
-    keep: bool = False
-
-
-class WorkspaceList(Command, frozen=True, tag_field="kind", tag="workspace list"):
-    """Items: {agent, workspace, node, exists, bytes, ...}."""
-
-
-class WorkspaceClean(Command, frozen=True, tag_field="kind", tag="workspace clean"):
-    """Data: {agent, workspace, ...}."""
-
-    agent: str
-
-
-class NodeList(Command, frozen=True, tag_field="kind", tag="node list"):
-    """Items: node rows {id, host, status, held, running, max_concurrent, ...}."""
-
-
-class Doctor(Command, frozen=True, tag_field="kind", tag="doctor"):
-    """Items: {check, status: ok|warning|failed, detail, remedy}; exit code 0, or that of the worst check."""
-
-    accept_loss: bool = False
-
-
-class RedisFlush(Command, frozen=True, tag_field="kind", tag="redis flush"):
-    """Data: {namespace, deleted, backup}."""
-
-    confirm: str
-    backup: str | None = None  # path of the export made first, None with --no-backup
 
 
 AnyCommand = (
