@@ -14,7 +14,7 @@ import msgspec
 
 from maestro.model.errors import MaestroError
 from maestro.model.events import FACTS, AnyFact, Event, Unrecognised
-from projections import agents, nodes, queue, state, tasks
+from projections import agents, nodes, queue, snapshots, state, tasks
 from projections.lineage import Line
 
 Apply = Callable[[Event], None]
@@ -44,8 +44,8 @@ class FoldedView(View, Protocol):
         """The row that an event of such a fact may change."""
 
 
-FOLDED: tuple[FoldedView, ...] = (agents, tasks, state, nodes)
-VIEWS: dict[str, View] = {view.NAME: view for view in (agents, tasks, queue, state, nodes)}
+FOLDED: tuple[FoldedView, ...] = (agents, tasks, state, nodes, snapshots)
+VIEWS: dict[str, View] = {view.NAME: view for view in (agents, tasks, queue, state, nodes, snapshots)}
 
 Routes = dict[type[AnyFact], tuple[Apply, ...]]
 

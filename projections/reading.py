@@ -12,10 +12,11 @@ import msgspec
 
 from maestro.model.agent import Agent, AgentType
 from maestro.model.node import Node
+from maestro.model.snapshot import Snapshot
 from maestro.model.state import StateKey
 from maestro.model.task import Task
 from maestro.store.contract import Checkpoint, Page, PageQuery, Store
-from projections import agents, nodes, queue, state, tasks
+from projections import agents, nodes, queue, snapshots, state, tasks
 from projections.folding import VIEWS
 from projections.projector import Progress, Projector
 
@@ -139,6 +140,16 @@ class Views:
     def state_expired(self, now: int, limit: int) -> Listed[StateKey]:
         """Keys that have outlived their time at `now` and still are rows, the longest dead first."""
         return self._list(state.NAME, PageQuery(state.NAME, "expires", 0, limit, newest=False, max_score=now))
+
+    # ---- snapshots ----
+
+    def snapshots(self, which: str = "complete", limit: int = ALL, upto: int | None = None) -> Listed[Snapshot]:
+        """Snapshots by position, newest first. which: `complete`, `taking` or `all`; upto: at or before a position."""
+        return self._list(snapshots.NAME, PageQuery(snapshots.NAME, which, 0, limit, max_score=upto))
+
+    def snapshot(self, snapshot: str) -> Found[Snapshot]:
+        """One snapshot by id."""
+        return self._find(snapshots.NAME, snapshot)
 
     # ---- one call each ----
 

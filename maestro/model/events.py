@@ -26,10 +26,15 @@ from maestro.model.facts.log import (
     LogSealed,
     RestoreDone,
     RestoreFailed,
+    RestorePlaced,
     RestoreStarted,
     SnapshotExpired,
     SnapshotFailed,
+    SnapshotPinned,
+    SnapshotStarted,
     SnapshotTaken,
+    SnapshotUnpinned,
+    SnapshotWorkspace,
 )
 from maestro.model.facts.node import NodeHeld, NodeJoined, NodeLeft, NodeLost, NodeResumed
 from maestro.model.facts.state import StateDeleted, StateSet
@@ -70,6 +75,7 @@ __all__ = [
     "NodeResumed",
     "RestoreDone",
     "RestoreFailed",
+    "RestorePlaced",
     "RestoreStarted",
     "RunEnded",
     "RunParked",
@@ -79,7 +85,11 @@ __all__ = [
     "RunUsageReported",
     "SnapshotExpired",
     "SnapshotFailed",
+    "SnapshotPinned",
+    "SnapshotStarted",
     "SnapshotTaken",
+    "SnapshotUnpinned",
+    "SnapshotWorkspace",
     "StateDeleted",
     "StateSet",
     "TaskCancelRequested",
@@ -124,11 +134,15 @@ AnyFact: TypeAlias = (
     | RunParked
     | StateSet
     | StateDeleted
+    | SnapshotStarted
     | SnapshotTaken
     | SnapshotFailed
     | SnapshotExpired
+    | SnapshotPinned
+    | SnapshotUnpinned
     | RestoreStarted
     | RestoreDone
+    | RestorePlaced
     | RestoreFailed
     | LogSealed
     | LogForked
@@ -159,11 +173,15 @@ FACTS: dict[str, type[AnyFact]] = {
     "run.parked": RunParked,
     "state.set": StateSet,
     "state.deleted": StateDeleted,
+    "snapshot.started": SnapshotStarted,
     "snapshot.taken": SnapshotTaken,
     "snapshot.failed": SnapshotFailed,
     "snapshot.expired": SnapshotExpired,
+    "snapshot.pinned": SnapshotPinned,
+    "snapshot.unpinned": SnapshotUnpinned,
     "restore.started": RestoreStarted,
     "restore.done": RestoreDone,
+    "restore.placed": RestorePlaced,
     "restore.failed": RestoreFailed,
     "log.sealed": LogSealed,
     "log.forked": LogForked,

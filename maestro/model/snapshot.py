@@ -1,19 +1,166 @@
-"""A restore in the log: it cuts the line and ends whatever was open.
+"""Snapshots: what the log says of each, what may become of it, and how a restore goes into the log.
 
-`line` says which events hold up to a position; `decide_restore_end` makes the one append of `restore.done`. What was
-open just before the restore is ended before that event, off the line, so that every run has its terminal event.
-What was open at the position restored to is ended after it, on the line. A run or task that is open at both
-is ended once, on the line.
+A snapshot is `taking` from the cut to its last byte, then `complete` or `failed`; a complete one may end `expired`.
+The bytes are in the archive (DESIGN.md 6).
+
+A restore cuts the line and ends whatever was open. `line` says which events hold up to a position;
+`decide_restore_end` makes the one append of `restore.done`. What was open just before the restore is ended before that
+event, off the line, so that every run has its terminal event. What was open at the position restored to is ended after
+it, on the line. A run or task that is open at both is ended once, on the line.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from maestro.model.events import NewEvent, RestoreDone, RunEnded, TaskFinished
+import msgspec
+
+from maestro.model.errors import Conflict, NotFound, Refused
+from maestro.model.events import (
+    AnyFact,
+    Event,
+    NewEvent,
+    RestoreDone,
+    RunEnded,
+    SnapshotExpired,
+    SnapshotFailed,
+    SnapshotPinned,
+    SnapshotStarted,
+    SnapshotTaken,
+    SnapshotUnpinned,
+    SnapshotWorkspace,
+    TaskFinished,
+)
+from maestro.model.ids import check_id, shown
 from maestro.model.task import Task
 
 RESTORED = "restored"
+
+
+class Snapshot(msgspec.Struct, omit_defaults=True):
+    """Row of the view `snapshots`. state: taking, complete, failed or expired; why: it failed.
+
+    position: where the log was at the cut; taken_at: of the cut, ms; the rest as in `SnapshotStarted` and
+    `SnapshotTaken`.
+    """
+
+    id: str
+    version: int
+    position: int
+    taken_at: int
+    automatic: bool = False
+    reason: str = ""
+    node: str = ""
+    agents: tuple[str, ...] = ()
+    state: str = "taking"
+    path: str = ""
+    manifest: str = ""
+    workspaces: tuple[SnapshotWorkspace, ...] = ()
+    bytes: int = 0
+    added_bytes: int = 0
+    torn: tuple[str, ...] = ()
+    pinned: bool = False
+    why: str = ""
+
+    @property
+    def complete(self) -> bool:
+        """Whether it can be restored."""
+        return self.state == "complete"
+
+    @property
+    def kept(self) -> bool:
+        """Whether it is there until somebody unpins it: asked for, and not only on its way into a file."""
+        return self.pinned or not (self.automatic or self.path)
+
+
+def evolve(row: Snapshot | None, event: Event) -> Snapshot | None:
+    """The snapshot after the event, changed in place."""
+    fact = event.fact
+    if isinstance(fact, SnapshotStarted):
+        return Snapshot(
+            fact.snapshot, event.seq, event.seq, event.at, fact.automatic, fact.reason, fact.node, fact.agents
+        )
+    if isinstance(fact, SnapshotTaken):
+        return _taken(row, fact, event)
+    if row is None:
+        return None
+    match fact:
+        case SnapshotFailed():
+            row.state, row.why = "failed", fact.reason
+        case SnapshotExpired():
+            row.state = "expired"
+        case SnapshotPinned():
+            row.pinned = True
+        case SnapshotUnpinned():
+            row.pinned = False
+        case _:
+            return row
+    row.version = event.seq
+    return row
+
+
+def _taken(row: Snapshot | None, fact: SnapshotTaken, event: Event) -> Snapshot:
+    if row is None:  # of a build that did not say where it began
+        row = Snapshot(fact.snapshot, event.seq, fact.position, event.at, fact.automatic, fact.reason, fact.node)
+    row.state, row.version = "complete", event.seq
+    row.path, row.manifest, row.workspaces = fact.path, fact.manifest, fact.workspaces
+    row.bytes, row.added_bytes, row.torn = fact.bytes, fact.added_bytes, fact.torn
+    return row
+
+
+def latest(rows: Iterable[Snapshot]) -> Snapshot | None:
+    """The newest complete one that was asked for, and stayed in the snapshot store."""
+    return max((row for row in rows if _is_asked(row)), key=lambda row: row.position, default=None)
+
+
+def _is_asked(row: Snapshot) -> bool:
+    return row.complete and not row.automatic and not row.path
+
+
+def outlived(rows: Iterable[Snapshot], now: int, retention_ms: int) -> list[Snapshot]:
+    """Those that retention deletes at `now`, server time in ms: complete, old enough, and kept by nobody."""
+    return [row for row in rows if row.complete and not row.kept and now - row.taken_at > retention_ms]
+
+
+def decide_start(fact: SnapshotStarted, row: Snapshot | None, floor: int) -> list[NewEvent]:
+    """The cut. Raises Conflict where there is a snapshot of that id."""
+    check_id(fact.snapshot, "snapshot")
+    if row is not None:
+        raise Conflict(f"there is a snapshot {fact.snapshot}", mend="try again")
+    return [NewEvent(f"snapshot:{fact.snapshot}", fact, floor)]
+
+
+def decide_end(fact: SnapshotTaken | SnapshotFailed, row: Snapshot | None, floor: int) -> list[NewEvent]:
+    """It is complete, or failed; nothing where it has ended before. A restore may have gone between."""
+    if row is None or row.state != "taking":
+        return []
+    return [_at_version(row, fact, floor)]
+
+
+def decide_expired(row: Snapshot, floor: int) -> list[NewEvent]:
+    """It is deleted; at this version, so that a pin that comes between is heard."""
+    return [_at_version(row, SnapshotExpired(row.id), floor)]
+
+
+def decide_pin(snapshot: str, row: Snapshot | None, pinned: bool, floor: int) -> list[NewEvent]:
+    """Keep it for ever, or no longer; nothing where that is so. Raises NotFound, Refused where it is not complete."""
+    row = existing(snapshot, row)
+    if not row.complete:
+        raise Refused(f"snapshot {row.id} is {row.state}", mend="state snapshots lists those that are complete")
+    if row.pinned == pinned:
+        return []
+    return [_at_version(row, SnapshotPinned(row.id) if pinned else SnapshotUnpinned(row.id), floor)]
+
+
+def existing(snapshot: str, row: Snapshot | None) -> Snapshot:
+    """The row, if there is one. Raises NotFound."""
+    if row is None:
+        raise NotFound(f"there is no snapshot {shown(snapshot)}", mend="state snapshots lists all")
+    return row
+
+
+def _at_version(row: Snapshot, fact: AnyFact, floor: int) -> NewEvent:
+    return NewEvent(f"snapshot:{row.id}", fact, max(row.version, floor))
 
 
 def line(restores: Sequence[tuple[int, int]], end: int) -> list[range]:

@@ -14,6 +14,7 @@ from projections.lineage import Line, cuts_of
 AGENTS = ("reviewer", "tester", "builder")
 TASKS = tuple(f"t{n}" for n in range(6))
 NODES = ("north", "south")
+SNAPSHOTS = ("s1", "s2")
 KEYS = ("port", "task:t1:result", "ключ", "a b")
 STATUSES = ("completed", "failed", "cancelled", "timed_out", "skipped")
 OUTCOMES = ("ok", "exit", "lost", "timeout", "cancelled")
@@ -29,7 +30,7 @@ class World:
     def event(self) -> NewEvent:
         """A fact about anybody, at any version."""
         draw = self.random.choice(
-            (self.agent, self.node, self.state, self.task, self.task, self.run, self.run, self.run)
+            (self.agent, self.node, self.state, self.snapshot, self.task, self.task, self.run, self.run, self.run)
         )
         return draw()
 
@@ -114,11 +115,26 @@ class World:
         )
         return NewEvent(f"run:{run}", self.random.choice(facts))
 
+    def snapshot(self) -> NewEvent:
+        """A fact about a snapshot."""
+        snapshot = self.random.choice(SNAPSHOTS)
+        work = e.SnapshotWorkspace("tester", "/w/tester", "workspaces/tester", self.pick(1, 9))
+        facts: tuple[e.AnyFact, ...] = (
+            e.SnapshotStarted(snapshot, "asked", False, ("tester",), "north"),
+            e.SnapshotStarted(snapshot, "reset", True, ("tester",), "north"),
+            e.SnapshotTaken(
+                snapshot, self.pick(1, 9), False, "", "asked", "ab" * 32, (work,), 70, 7, ("a\n",), "north"
+            ),
+            e.SnapshotFailed(snapshot, "disk full"),
+            e.SnapshotExpired(snapshot),
+            e.SnapshotPinned(snapshot),
+            e.SnapshotUnpinned(snapshot),
+        )
+        return NewEvent(f"snapshot:{snapshot}", self.random.choice(facts))
+
     def other(self) -> NewEvent:
         """A fact that no view is made of."""
-        return NewEvent(
-            "snapshot:s1", self.random.choice((e.SnapshotTaken("s1", 1), e.SnapshotFailed("s1", "disk full")))
-        )
+        return NewEvent("restore:r1", self.random.choice((e.RestoreStarted("r1", 1), e.RestoreFailed("r1", "no room"))))
 
     def pick(self, low: int, high: int) -> int:
         """A whole number, both ends included."""

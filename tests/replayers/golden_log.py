@@ -95,11 +95,15 @@ def made() -> Iterator[Entry]:
 
 
 def all_others() -> Iterator[NewEvent]:
-    """The facts that no view is made of, one each."""
+    """Facts that are rare, one each: those that no view is made of, and those of snapshots."""
+    yield NewEvent("snapshot:s1", e.SnapshotStarted("s1", "asked", False, ("tester",), "north"))
     yield NewEvent("snapshot:s1", e.SnapshotTaken("s1", 10, True, "/s/1"))
+    yield NewEvent("snapshot:s1", e.SnapshotPinned("s1"))
+    yield NewEvent("snapshot:s1", e.SnapshotUnpinned("s1"))
     yield NewEvent("snapshot:s2", e.SnapshotFailed("s2", "disk full"))
     yield NewEvent("snapshot:s1", e.SnapshotExpired("s1"))
-    yield NewEvent("restore:r9", e.RestoreStarted("r9", 5))
+    yield NewEvent("restore:r9", e.RestoreStarted("r9", 5, "s1", "s2"))
+    yield NewEvent("restore:r9", e.RestorePlaced("r9", "s1", ("/w/tester",), "s2"))
     yield NewEvent("restore:r9", e.RestoreFailed("r9", "a file differs"))
     yield NewEvent("log:segments", e.LogSealed(1, 9, "ab" * 32, "cd" * 20, "/s/1.zst"))
     yield NewEvent("log:lineage", e.LogForked(9, "cd" * 20, "a failover"))

@@ -2,16 +2,52 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from maestro.model.facts import Fact
 
 
+class SnapshotWorkspace(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A workspace in a snapshot. tree: its name there; position: where the log was when it was read."""
+
+    agent: str
+    workspace: str
+    tree: str
+    position: int
+
+
+class SnapshotStarted(Fact, frozen=True):
+    """`snapshot:<id>`: the cut. What the snapshot holds is what there was at this event's seq, its position.
+
+    reason: asked, restore, rollback, reset, clean, failsafe, schedule or cleanup; automatic: nobody asked for it, so it
+    expires; agents: whose workspaces are read; node: where it lies.
+    """
+
+    snapshot: str
+    reason: str
+    automatic: bool = False
+    agents: tuple[str, ...] = ()
+    node: str = ""
+
+
 class SnapshotTaken(Fact, frozen=True):
-    """`snapshot:<id>`: complete, at this event's seq. automatic: it expires."""
+    """`snapshot:<id>`: complete, of the log at `position`.
+
+    path: the file that it was exported to, "" where it was not; manifest: SHA-256 of its manifest; bytes: of all
+    files; added_bytes: what the snapshot store grew by; torn: files that changed while they were read.
+    """
 
     snapshot: str
     position: int
     automatic: bool = False
     path: str = ""
+    reason: str = ""
+    manifest: str = ""
+    workspaces: tuple[SnapshotWorkspace, ...] = ()
+    bytes: int = 0
+    added_bytes: int = 0
+    torn: tuple[str, ...] = ()
+    node: str = ""
 
 
 class SnapshotFailed(Fact, frozen=True):
@@ -27,20 +63,46 @@ class SnapshotExpired(Fact, frozen=True):
     snapshot: str
 
 
+class SnapshotPinned(Fact, frozen=True):
+    """`snapshot:<id>`: is kept until it is unpinned."""
+
+    snapshot: str
+
+
+class SnapshotUnpinned(Fact, frozen=True):
+    """`snapshot:<id>`: expires as others do."""
+
+    snapshot: str
+
+
 class RestoreStarted(Fact, frozen=True):
-    """`restore:<id>`: its pre-restore snapshot is taken, the agents are being stopped."""
+    """`restore:<id>`: its pre-restore snapshot, `before`, is taken, the agents are being stopped."""
 
     restore: str
     to: int
     source: str = ""
+    before: str = ""
 
 
 class RestoreDone(Fact, frozen=True):
-    """`restore:<id>`: from here on the line is events 1..to and this seq onwards (DESIGN.md 2)."""
+    """`restore:<id>`: from here on the line is events 1..to and this seq onwards (DESIGN.md 2).
+
+    before: the snapshot that undoes it.
+    """
 
     restore: str
     to: int
     source: str = ""
+    before: str = ""
+
+
+class RestorePlaced(Fact, frozen=True):
+    """`restore:<id>`: only these workspaces were put back; the line is not cut. before: the snapshot that undoes it."""
+
+    restore: str
+    source: str
+    workspaces: tuple[str, ...] = ()
+    before: str = ""
 
 
 class RestoreFailed(Fact, frozen=True):

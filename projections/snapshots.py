@@ -1,0 +1,52 @@
+"""The view `snapshots`: every snapshot that was ever begun, row id = its id.
+
+A restore does not undo that a snapshot was taken, so this view sees all events, not those of the line only.
+Indexes, by position: `all`, `complete` and `taking`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from maestro.model import events as e
+from maestro.model.events import AnyFact, Event
+from maestro.model.snapshot import Snapshot, evolve
+
+NAME = "snapshots"
+VERSION = 1
+FOLLOWS_LINE = False
+
+Rows = dict[str, Snapshot]
+_decoder = msgspec.json.Decoder(Snapshot)
+
+
+def touches(event: Event) -> str:
+    """The row that an event that concerns the view changes."""
+    snapshot: str = event.fact.snapshot  # type: ignore[union-attr, assignment]  # all of folds have it
+    return snapshot
+
+
+def folds(rows: Rows) -> dict[type[AnyFact], Callable[[Event], None]]:
+    """What each fact that concerns the view does to these rows, in place."""
+
+    def fold(event: Event) -> None:
+        snapshot = touches(event)
+        row = evolve(rows.get(snapshot), event)
+        if row is not None:
+            rows[snapshot] = row
+
+    facts = (e.SnapshotStarted, e.SnapshotTaken, e.SnapshotFailed)
+    return dict.fromkeys((*facts, e.SnapshotExpired, e.SnapshotPinned, e.SnapshotUnpinned), fold)
+
+
+def indexes(row: Snapshot) -> dict[str, int]:
+    """The indexes that the row stands in, with its score in each."""
+    scores = {"all": row.position}
+    return scores | {row.state: row.position} if row.state in {"complete", "taking"} else scores
+
+
+def decode(_row_id: str, data: bytes) -> Snapshot:
+    """A row from its canonical JSON."""
+    return _decoder.decode(data)
