@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from maestro.agents.schema import Match, Matches
+from maestro.agents.parts import Match, Matches
 
 VALUES_MAX = 1000
 PATH = re.compile(r"[^\s.\[\]*]+(?:\[(?:-?\d+|\*)\]|\.\*|\.[^\s.\[\]*]+)*|\*(?:\.\*|\.[^\s.\[\]*]+)*")

@@ -18,8 +18,9 @@ from pathlib import Path
 
 import msgspec
 
+from maestro.agents.parts import ModeList
 from maestro.agents.printable import plain
-from maestro.agents.schema import Definition, ModeList
+from maestro.agents.schema import Definition
 
 TIMEOUT_S = 20.0
 ANSWER_BYTES_MAX = 256 * 1024

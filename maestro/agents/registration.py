@@ -16,8 +16,9 @@ from maestro.agents import probe
 from maestro.agents.checks import ID
 from maestro.agents.fitting import suggestion
 from maestro.agents.machine import check_resources
+from maestro.agents.parts import ModeList
 from maestro.agents.printable import shown
-from maestro.agents.schema import Definition, ModeList
+from maestro.agents.schema import Definition
 from maestro.model.errors import Invalid, Refused
 
 

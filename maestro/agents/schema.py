@@ -1,201 +1,32 @@
-"""The keys of a definition and of an adapter, as structs: SPEC.md 4 and ADAPTERS.md in types.
+"""The keys of a definition and of an adapter, as structs: SPEC.md 4 and ADAPTERS.md in types. Their parts: `parts.py`.
 
 `json_schema` gives the same to editors. What this build cannot carry out, `registration` refuses, so that nothing ever
 runs less isolated, or judged more kindly, than its file asks.
-
-In the events of an NDJSON output a *path* is `a.b`, `a.0.b` for the first of a list, `a.*.b` for all of it. A *match*
-is a mapping of paths to what must stand there: a text (numbers and true/false as written), one of a list of them, `*`
-for anything, or a regular expression behind `~`. All of its entries must hold.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import msgspec
 
+from maestro.agents.parts import (
+    AgentFile,
+    Budget,
+    Modes,
+    Output,
+    Prompt,
+    Resources,
+    ResourceText,
+    Resume,
+    RunLimits,
+    Schema,
+    Stop,
+    Success,
+    VersionProbe,
+)
 from maestro.model.errors import Invalid
-
-PROMPT_BYTES_MAX = 100 * 1024  # Linux takes 128 KiB an argument, its NUL included
-
-
-Match: TypeAlias = dict[str, str | tuple[str, ...]]
-Matches: TypeAlias = Match | tuple[Match, ...]
-"""One match, or several of which any may hold."""
-
-
-class Schema(msgspec.Struct, frozen=True, kw_only=True):
-    """A mapping of a document. Fields without a default are required in it."""
-
-
-class VersionProbe(Schema, frozen=True, kw_only=True):
-    """How to ask the program for its version. min: older ones take the adapter's `older` form, or are refused."""
-
-    argv: tuple[str, ...]
-    regex: str = r"(\d+(?:\.\d+)+)"
-    min: str = ""
-
-
-class ModeList(Schema, frozen=True, kw_only=True):
-    """How to ask the program for its modes: group 1 of `regex` on each line of the answer."""
-
-    argv: tuple[str, ...]
-    regex: str
-    exclude: tuple[str, ...] = ()
-
-
-class Modes(Schema, frozen=True, kw_only=True):
-    """Which modes there are. listing: asked of the program; static: where it cannot tell; map: our name to its."""
-
-    listing: ModeList | None = msgspec.field(name="list", default=None)
-    static: tuple[str, ...] = ()
-    map: dict[str, str] = {}
-    default: str = ""
-
-
-class Prompt(Schema, frozen=True, kw_only=True):
-    """How the prompt reaches the program.
-
-    otherwise: what happens to a prompt that is no argument (over `max_bytes`, or with a NUL) where via is `arg`:
-    `stdin`, or `mention` (the argument names the file to read). One that begins with `-` goes by stdin, or with a
-    line end before it.
-    """
-
-    via: Literal["arg", "stdin", "file"] = "arg"
-    max_bytes: int = PROMPT_BYTES_MAX
-    otherwise: Literal["stdin", "mention"] = "mention"
-
-
-class AgentFile(Schema, frozen=True, kw_only=True):
-    """A file that a run finds in place. path: below `{workspace}`, `{home}` or `{tmp}`; mode: octal digits."""
-
-    path: str
-    content: str
-    mode: str = "0600"
-
-
-class TextRule(Schema, frozen=True, kw_only=True):
-    """Where the final text is: at `path` in the events that match.
-
-    take: the `last` of them, or `all`, joined by `join` (deltas of a stream: ""). after: an event that matches this
-    begins it anew, so that only what follows the last one counts.
-    """
-
-    match: Match = {}
-    path: str
-    take: Literal["last", "all"] = "last"
-    join: str = ""
-    after: Match | None = None
-
-
-class UsageRule(Schema, frozen=True, kw_only=True):
-    """Where tokens and cost are: at `path` in the events that match, "" for the event itself.
-
-    Numbers are found there by the names that agents give them (input, input_tokens, prompt_tokens, output, …; cost,
-    total_cost_usd, … also beside them); `input`, `output`, `cached` and `cost` are paths for those that are called
-    otherwise. counts: whether `each` event tells of its own part, or of the `total` so far: of the run, or of the whole
-    `session`, what earlier runs used in it included.
-    """
-
-    match: Match = {}
-    path: str = ""
-    input: str = ""
-    output: str = ""
-    cached: str = ""
-    cost: str = ""
-    counts: Literal["each", "total", "session"] = "each"
-
-
-class Output(Schema, frozen=True, kw_only=True):
-    """What stdout is: plain text, an event a line (`ndjson`), or one document (`json`).
-
-    session: paths to the id of the agent's session, the first that is there counts; with `text` regular expressions,
-    group 1 of a line. text: where the final text is, the first rule that finds some counts; usage: tokens and cost;
-    both not for `text`.
-    """
-
-    format: Literal["text", "ndjson", "json"] = "text"
-    session: tuple[str, ...] = ()
-    text: TextRule | tuple[TextRule, ...] | None = None
-    usage: UsageRule | None = None
-
-
-class Success(Schema, frozen=True, kw_only=True):
-    """What a good end is.
-
-    exit: the codes. final_event: must have come; fail_event: must not; refused_event: the agent denied the work. The
-    patterns are looked for in each line: of stdout and of the final text, of stderr, of the final text; one that
-    matches means `agent_error`, and `wrong_mode` or `refused` for those called so; final_stdout is what a line of
-    stdout must match. output_required: it must say something.
-    """
-
-    exit: tuple[int, ...] = (0,)
-    final_event: Matches | None = None
-    fail_event: Matches | None = None
-    refused_event: Matches | None = None
-    final_stdout: str = ""
-    fail_stdout: str = ""
-    fail_stderr: str = ""
-    fail_text: str = ""
-    wrong_mode_stderr: str = ""
-    refused_text: str = ""
-    output_required: bool = False
-
-
-class Resume(Schema, frozen=True, kw_only=True):
-    """How to go on with the agent's own session: `args` put before the prompt, behind the program, or at the end.
-
-    before: `prompt`, `start`, `end`, or an argument of `argv` to put them before. argv: instead of all that, a whole
-    command line.
-    """
-
-    args: tuple[str, ...] = ()
-    before: str = "prompt"
-    argv: tuple[str, ...] = ()
-
-
-class Stop(Schema, frozen=True, kw_only=True):
-    """How a run is asked to stop, and how long it may take before SIGKILL. grace_s: seconds."""
-
-    signal: Literal["TERM", "INT", "HUP", "QUIT", "KILL"] = "TERM"
-    grace_s: float = 10.0
-
-
-class RunLimits(Schema, frozen=True, kw_only=True):
-    """timeout_s: seconds of a run, None for MAESTRO_AGENT_TIMEOUT; silent_s: seconds without output, None for ever.
-
-    verify_s: seconds that the command of `verify` may take.
-    """
-
-    timeout_s: float | None = None
-    silent_s: float | None = None
-    verify_s: float = 600.0
-
-
-class Budget(Schema, frozen=True, kw_only=True):
-    """What one run may use; more ends it. tokens: input and output together; cost: as the agent reckons it."""
-
-    tokens: int | None = None
-    cost: float | None = None
-
-
-class Resources(Schema, frozen=True, kw_only=True):
-    """What a run may use. memory, disk: bytes; cpu: cores; pids: processes and threads. None: no limit."""
-
-    memory: int | None = None
-    cpu: float | None = None
-    pids: int | None = None
-    disk: int | None = None
-
-
-class ResourceText(Schema, frozen=True, kw_only=True):
-    """`Resources` as written: sizes like `512M` or `2GiB`, or bytes."""
-
-    memory: str | int | None = None
-    cpu: str | float | None = None
-    pids: int | None = None
-    disk: str | int | None = None
 
 
 class AdapterKeys(Schema, frozen=True, kw_only=True):
@@ -214,7 +45,7 @@ class AdapterKeys(Schema, frozen=True, kw_only=True):
     args: tuple[str, ...] = ()
     prompt: Prompt = Prompt()
     cwd: str = "{workspace}"
-    env: dict[str, str] = {}
+    env: dict[str, str] = msgspec.field(default_factory=dict)
     env_inherit: tuple[str, ...] = ()
     secret_env: tuple[str, ...] = ()
     home: Literal["user", "agent"] = "user"
@@ -281,7 +112,7 @@ class Definition(AdapterKeys, frozen=True, kw_only=True):
     isolate_with: Literal["none", "bubblewrap", "docker"] = "none"
     shared_network: bool = False
     image: str = ""
-    older: dict[str, object] = {}
+    older: dict[str, object] = msgspec.field(default_factory=dict)
     executable: str = ""
     found_version: str = ""
     path: str = ""

@@ -13,9 +13,10 @@ from typing import Any
 
 import msgspec
 
+from maestro.agents.parts import TextRule
 from maestro.agents.picking import Matcher, Place, scalar
 from maestro.agents.printable import plain, shown
-from maestro.agents.schema import Definition, TextRule
+from maestro.agents.schema import Definition
 from maestro.agents.usage import NOTHING, Meter, Usage
 
 LINE_BYTES_MAX = 1024 * 1024

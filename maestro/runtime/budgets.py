@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from maestro.agents.schema import Budget
+from maestro.agents.parts import Budget
 from maestro.agents.usage import Usage
 from maestro.model.task import Task
 from maestro.runtime.hearing import usage_of

@@ -11,7 +11,8 @@ import pytest
 
 from maestro.agents import adapters, definitions
 from maestro.agents.definitions import Definition, load, parse, types
-from maestro.agents.schema import Resources, TypeDocument, json_schema
+from maestro.agents.parts import Resources
+from maestro.agents.schema import TypeDocument, json_schema
 from maestro.model.errors import Invalid, NotFound
 
 

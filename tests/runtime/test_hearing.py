@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maestro.agents.definitions import Definition, parse
-from maestro.agents.schema import Budget
+from maestro.agents.parts import Budget
 from maestro.agents.usage import Usage
 from maestro.model.events import AnyFact, RunSessionOpened, RunUsageReported
 from maestro.model.task import Run, Slot, Task
