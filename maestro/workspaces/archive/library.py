@@ -55,21 +55,23 @@ class Archive:
 
     def save(
         self,
-        trees: Sequence[tuple[str, str]],
+        trees: Iterable[tuple[str, str]],
         snapshot: str,
         meta: dict[str, object],
         *,
         allow_torn: bool = False,
         progress: Progress | None = None,
     ) -> Saved:
-        """Take a snapshot of folders. trees: (name, absolute path); meta: JSON values that come back with it.
+        """Take a snapshot of folders. trees: (name, absolute path), each asked for when all of the one before is read,
+        so that an iterator can let go of that; meta: JSON values that come back with it, as they are at the end.
 
         progress: called now and then with the entries found and the bytes read so far. Raises `Torn` (unless
-        allowed), `Conflict` where there is a snapshot of that id, `Refused` where something cannot be read or the disk
-        is full: then there is no snapshot, and those that there were are as they were.
+        allowed), what `trees` and `progress` raise, `Conflict` where there is a snapshot of that id, `Refused` where
+        something cannot be read or the disk is full: then there is no snapshot, and those that there were are as they
+        were.
         """
         with self._layout.shared():
-            sources = [(name, os.path.realpath(path)) for name, path in trees]
+            sources = ((name, os.path.realpath(path)) for name, path in trees)
             return saving.save(self._layout, sources, snapshot, meta, allow_torn, progress)
 
     def verify(self, snapshot: str, manifest: str = "") -> Verified:

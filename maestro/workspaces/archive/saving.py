@@ -11,7 +11,7 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
@@ -129,7 +129,7 @@ class _Hand:
 
 def save(
     layout: Layout,
-    trees: Sequence[tuple[str, str]],
+    trees: Iterable[tuple[str, str]],
     snapshot: str,
     meta: dict[str, object],
     allow_torn: bool = False,
@@ -138,8 +138,6 @@ def save(
     """Take a snapshot of these (name, folder). Hold `layout.shared()`. See `library.Archive.save`."""
     if manifests.path_of(layout, snapshot).exists():
         raise Conflict(f"there is a snapshot {snapshot!r} already", where=str(layout.root))
-    if not are_tree_names([name for name, _ in trees]):
-        raise Invalid(f"these names of trees cannot be: {[name for name, _ in trees]}")
     index = indexes.load(layout)
     writer = PackWriter(layout)
     was_enabled = gc.isenabled()
@@ -154,7 +152,7 @@ def save(
 
 def _save(
     layout: Layout,
-    trees: Sequence[tuple[str, str]],
+    trees: Iterable[tuple[str, str]],
     wanted: tuple[str, dict[str, object], bool, Progress | None],
     index: Index,
     writer: PackWriter,
@@ -193,8 +191,9 @@ def _save(
 
 
 def _scan(
-    layout: Layout, trees: Sequence[tuple[str, str]], chunks: _Chunks, progress: Progress | None
+    layout: Layout, trees: Iterable[tuple[str, str]], chunks: _Chunks, progress: Progress | None
 ) -> list[tuple[str, Scan]]:
+    """Read the trees one after the other: all of one is read, and looked at again, before the next is asked for."""
     scans: list[tuple[str, Scan]] = []
     with Crew(lambda: _Hand(chunks), _Hand.flush) as crew:
         chunks.crew = crew
@@ -207,8 +206,10 @@ def _scan(
         for name, source in trees:
             scan = Scan(source, statcache.load(layout, source), chunks.is_kept, submit)
             scans.append((name, scan))
+            if not are_tree_names([name for name, _ in scans]):
+                raise Invalid(f"these names of trees cannot be: {[name for name, _ in scans]}")
             scan.walk()
+            crew.wait()
+            scan.finish()
     chunks.crew = None
-    for _, scan in scans:
-        scan.finish()
     return scans
