@@ -13,8 +13,8 @@ from maestro.model import events as e
 from maestro.model.agent import Agent
 from maestro.model.ending import decide_stranded
 from maestro.model.events import NewEvent
+from maestro.model.restore import decide_restore_end
 from maestro.model.schedule import Plan, decide, next_due, why_waiting
-from maestro.model.snapshot import decide_restore_end
 from tests.model.history import Log, new
 
 

@@ -11,7 +11,7 @@ from maestro.model.agent import Agent
 from maestro.model.events import Event, NewEvent
 from maestro.model.node import Node
 from maestro.model.plan import Plan
-from maestro.model.snapshot import line
+from maestro.model.restore import line
 from maestro.model.task import Task
 
 Row = TypeVar("Row")

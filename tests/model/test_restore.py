@@ -6,7 +6,7 @@ import hypothesis.strategies as st
 from hypothesis import given
 
 from maestro.model import events as e
-from maestro.model.snapshot import decide_restore_end, line
+from maestro.model.restore import decide_restore_end, line
 from tests.model.facts import World, agent, node, task
 from tests.model.history import Log
 

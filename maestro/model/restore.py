@@ -1,0 +1,197 @@
+"""Going back: which events a restore undoes, what it brings back from where, and how it goes into the log.
+
+A restore cuts the line and ends whatever was open. `line` says which events hold up to a position;
+`decide_restore_end` makes the one append of `restore.done`. What was open just before the restore is ended before that
+event, off the line, so that every run has its terminal event. What was open at the position restored to is ended after
+it, on the line, or goes on there if it is to be resumed. A run or task that is open at both is ended once, on the line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import msgspec
+
+from maestro.model.agent import Agent
+from maestro.model.events import (
+    NewEvent,
+    RestoreDone,
+    RunEnded,
+    SnapshotWorkspace,
+    StateSet,
+    TaskFinished,
+    TaskRetried,
+)
+from maestro.model.outcome import LOSSES_MAX
+from maestro.model.state import StateKey
+from maestro.model.task import Task
+
+RESTORED = "restored"
+
+Span = tuple[int, int]
+"""Positions first..last."""
+
+
+class Archived(msgspec.Struct, frozen=True):
+    """A workspace as a snapshot holds it."""
+
+    snapshot: str
+    held: SnapshotWorkspace
+
+    @property
+    def position(self) -> int:
+        """Where the log was when it was read."""
+        return self.held.position
+
+
+class Fate(msgspec.Struct, frozen=True):
+    """What a restore does to an agent. change: `stays`, `moves`, `returns` (it is not there now) or `goes`.
+
+    stopped: it takes work now, and must not meanwhile; restarted: it takes work afterwards. task: what it runs now.
+    """
+
+    agent: str
+    change: str
+    stopped: bool
+    restarted: bool
+    task: str = ""
+
+
+def line(restores: Sequence[tuple[int, int]], end: int) -> list[range]:
+    """The positions of the events that lead to the state at `end`, in order.
+
+    restores: (seq, to) of every `restore.done`, in order. The state at `end` is that of the last restore's `to`, as it
+    was there, and the events since; a restore before that `to` cuts again, one between them never happened.
+    """
+    ranges = []
+    for seq, to in reversed(restores):
+        if seq <= end:
+            ranges.append(range(seq, end + 1))
+            end = to
+    if end > 0:
+        ranges.append(range(1, end + 1))
+    ranges.reverse()
+    return ranges
+
+
+def missing(of: Sequence[Span], within: Sequence[Span]) -> list[Span]:
+    """The positions of one line that are not on another: what a restore from the one to the other undoes.
+
+    Both in order, as `line` makes them, each span within the log.
+    """
+    found = []
+    for first, last in of:
+        for other_first, other_last in within:
+            if other_last < first or other_first > last:
+                continue
+            if other_first > first:
+                found.append((first, other_first - 1))
+            first = other_last + 1
+        if first <= last:
+            found.append((first, last))
+    return found
+
+
+def mapped(path: str, root: str, new_root: str) -> str:
+    """A path below one root of workspaces, below another one; any other path is as it was."""
+    below = root.rstrip("/") + "/"
+    if not root or not path.startswith(below):
+        return path
+    return f"{new_root.rstrip('/')}/{path[len(below) :]}"
+
+
+def newest(
+    agent: str, workspace: str, archives: Iterable[Archived], upto: int, holds: Callable[[int], bool]
+) -> Archived | None:
+    """The newest archive of an agent's workspace at or before a position. holds: whether a position is on its line."""
+    fitting = (
+        each
+        for each in archives
+        if (each.held.agent, each.held.workspace) == (agent, workspace) and each.position <= upto
+    )
+    return max((each for each in fitting if holds(each.position)), key=lambda each: each.position, default=None)
+
+
+def fates(now: Mapping[str, Agent], then: Mapping[str, Agent]) -> list[Fate]:
+    """What becomes of each agent that is there now, or was then, by id."""
+    found = []
+    for name in sorted(now.keys() | then.keys()):
+        before, after = now.get(name), then.get(name)
+        stopped = before is not None and not before.stopped
+        restarted = after is not None and not after.stopped
+        found.append(Fate(name, _change(before, after), stopped, restarted, before.task if before else ""))
+    return found
+
+
+def _change(now: Agent | None, then: Agent | None) -> str:
+    if now is None or then is None:
+        return "goes" if then is None else "returns"
+    return "stays" if (now.workspace, now.node) == (then.workspace, then.node) else "moves"
+
+
+def decide_lives(keys: Iterable[StateKey], at: int) -> list[NewEvent]:
+    """Give the keys of the state, as they were at a time (ms), again the time to live that they had left then."""
+    return [
+        NewEvent(f"state:{row.key}", StateSet(row.key, row.value, row.expires_at - at))
+        for row in keys
+        if row.expires_at > at
+    ]
+
+
+def decide_restore_end(
+    done: RestoreDone,
+    open_now: Iterable[Task],
+    open_then: Iterable[Task],
+    floor: int = 0,
+    resume: bool = False,
+    more: Sequence[NewEvent] = (),
+) -> list[NewEvent]:
+    """The append that completes a restore: `restore.done` and the end, cancelled, of every open run and task.
+
+    open_now: tasks open at the head; open_then: those open at `done.to`, as they were. resume: these go on, and what
+    ran is run again. more: what else holds from then on. Append it with `floors`; it conflicts where an open task has
+    moved since the rows were read.
+    """
+    then = list(open_then)
+    after = [event for task in then for event in (_resumed(task) if resume else _ends(task))]
+    ended_then = {event.subject for event in after}
+    before: list[NewEvent] = []
+    versions: dict[str, int] = {}
+    for task in open_now:
+        for event in _ends(task):
+            versions[event.subject] = max(_version(task, event.fact), floor)
+            if event.subject not in ended_then:
+                before.append(NewEvent(event.subject, event.fact, versions[event.subject]))
+    placed = []
+    for event in after:
+        placed.append(NewEvent(event.subject, event.fact, versions.pop(event.subject, None)))
+    return [*before, NewEvent(f"restore:{done.restore}", done), *placed, *more]
+
+
+def _ends(task: Task, outcome: str = "cancelled") -> list[NewEvent]:
+    finished = TaskFinished(task.id, "cancelled", "cancelled", source="maestro", reason=RESTORED)
+    return [*_run_ends(task, outcome), NewEvent(f"task:{task.id}", finished)]
+
+
+def _run_ends(task: Task, outcome: str) -> list[NewEvent]:
+    runs = [run for slot in task.slots if (run := slot.live) is not None]
+    return [
+        NewEvent(f"run:{run.id}", RunEnded(run.id, task.id, run.agent, outcome, source="maestro", evidence=RESTORED))
+        for run in runs
+    ]
+
+
+def _resumed(task: Task) -> list[NewEvent]:
+    """Its live runs are lost, so that they are run again; where that may not be, all of the task is."""
+    if task.cancel is not None:
+        return _ends(task)
+    live = [(slot, run) for slot in task.slots if (run := slot.live) is not None]
+    if any(run.started_at and (task.on_lost == "fail" or slot.losses >= LOSSES_MAX) for slot, run in live):
+        return [*_ends(task), NewEvent(f"task:{task.id}", TaskRetried(task.id))]
+    return _run_ends(task, "lost")
+
+
+def _version(task: Task, fact: object) -> int:
+    if isinstance(fact, RunEnded):
+        return next(slot.runs[-1].version for slot in task.slots if slot.runs and slot.runs[-1].id == fact.run)
+    return task.version
