@@ -24,8 +24,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-import msgspec
-
 from maestro.model.events import (
     AnyFact,
     Event,
@@ -39,12 +37,22 @@ from maestro.model.events import (
     TaskDispatched,
     TaskFinished,
     TaskRetried,
-    Text,
 )
-from maestro.model.outcome import FINISHED, MOVES_ON, RETRIED
+from maestro.model.outcome import MOVES_ON, RETRIED
+from maestro.model.task_row import LEVEL_MS, PRIORITY_DEFAULT, Run, Slot, Task
 
-LEVEL_MS: Final = 600_000
-PRIORITY_DEFAULT: Final = 3
+__all__ = [
+    "CHANGES",
+    "LEVEL_MS",
+    "PRIORITY_DEFAULT",
+    "RUN_MOVES",
+    "TASK_MOVES",
+    "Run",
+    "Slot",
+    "Task",
+    "dispatched",
+    "evolve",
+]
 
 RUN_MOVES: Final[dict[str, dict[type[AnyFact], str]]] = {
     "released": {RunStarted: "running", RunEnded: "ended"},
@@ -58,131 +66,6 @@ TASK_MOVES: Final[dict[str, dict[type[AnyFact], str]]] = {
     "finished": {TaskRetried: "queued"},
 }
 """`finished` stands for the status that `task.finished` names: completed, failed, cancelled, timed_out or skipped."""
-
-
-class Run(msgspec.Struct, omit_defaults=True, gc=False):
-    """One attempt. token: seq of its `run.released`. version: seq of its last event.
-
-    status: released, running or ended. Times in server ms, 0 for not yet.
-    """
-
-    id: str
-    attempt: int
-    agent: str
-    node: str | None
-    token: int
-    version: int
-    status: str = "released"
-    outcome: str = ""
-    exit_code: int | None = None
-    signal: int | None = None
-    source: str = ""
-    evidence: str = ""
-    result: Text = ""
-    session: str = ""
-    folder: str = ""
-    workspace: str = ""
-    released_at: int = 0
-    started_at: int = 0
-    ended_at: int = 0
-    duration_ms: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cost: float = 0.0
-    timeout_s: float = 0.0
-    shared: bool = False
-    cached_tokens: int = 0
-
-
-class Slot(msgspec.Struct, omit_defaults=True, gc=False):
-    """One target of a task.
-
-    status: waiting (for a dependency, its agent, a free place, a retry time), released, running or ended.
-    losses: runs ended `lost`; failures: runs that failed by the agent; both since the last `task.retried`.
-    earlier: how many of the runs are older than that.
-    """
-
-    target: str
-    status: str = "waiting"
-    retry_at: int = 0
-    losses: int = 0
-    failures: int = 0
-    outcome: str = ""
-    runs: list[Run] = []
-    earlier: int = 0
-
-    @property
-    def pool(self) -> bool:
-        """Whether the target is a pool, so that each attempt may have another agent."""
-        return ":" in self.target
-
-    @property
-    def tries(self) -> list[Run]:
-        """The runs since the task was dispatched or last retried."""
-        return self.runs[self.earlier :]
-
-    @property
-    def resumable(self) -> Run | None:
-        """The last run before these tries that told its agent's session: what `resumes` goes on with."""
-        return next((run for run in reversed(self.runs[: self.earlier]) if run.session), None)
-
-    @property
-    def live(self) -> Run | None:
-        """The run that is released or running."""
-        return self.runs[-1] if self.status in ("released", "running") else None
-
-
-class Task(msgspec.Struct, omit_defaults=True, gc=False):
-    """The row of the views `tasks` and (while it is open) `queue`. version: seq of its last own event.
-
-    status: queued, running, completed, failed, cancelled, timed_out or skipped. cancel: the reason of a cancel
-    request, None without one. position: seq of its `task.dispatched`, where the prompt is. retried_at: when it was
-    last retried, 0 for never; resumes: so that the agents go on with their sessions. budget_*: for its tries together.
-    """
-
-    id: str
-    version: int
-    position: int
-    title: str
-    status: str
-    slots: list[Slot]
-    dispatched_at: int
-    actor: str
-    depends_on: list[str] = []
-    priority: int | None = None
-    timeout_s: float | None = None
-    retries: int = 0
-    key: str | None = None
-    trace: bool = False
-    forced: bool = False
-    on_lost: str = "retry"
-    cancel: str | None = None
-    outcome: str = ""
-    exit_code: int | None = None
-    source: str = ""
-    reason: str = ""
-    started_at: int = 0
-    finished_at: int = 0
-    retried_at: int = 0
-    resumes: bool = False
-    verify: str = ""
-    budget_tokens: int | None = None
-    budget_cost: float | None = None
-
-    @property
-    def open(self) -> bool:
-        """Whether it is queued or running."""
-        return self.status not in FINISHED
-
-    @property
-    def begun(self) -> bool:
-        """Whether it had a run since it was dispatched or last retried: then no dependency holds it any more."""
-        return any(len(slot.runs) > slot.earlier for slot in self.slots)
-
-    def order_key(self, agent_priority: int = PRIORITY_DEFAULT) -> int:
-        """Its place among what is ready: smaller goes first. agent_priority counts where the task has none."""
-        priority = agent_priority if self.priority is None else self.priority
-        return priority * LEVEL_MS + (self.retried_at or self.dispatched_at)
 
 
 def evolve(row: Task | None, event: Event) -> Task | None:
