@@ -24,6 +24,7 @@ from maestro.store.gateway import Gateway
 from projections.reading import Found, Listed, Views
 
 if TYPE_CHECKING:
+    from maestro.runtime.holding import Stillness
     from maestro.runtime.server import Handler
 
 T = TypeVar("T")
@@ -79,6 +80,9 @@ class Daemon(Protocol):
 
     async def run_gone(self, agent: str) -> None:
         """Return when no run of that agent ("": of any) is on here."""
+
+    def stillness(self) -> Stillness:
+        """A way to hold the runs here still."""
 
 
 class Context:

@@ -29,6 +29,7 @@ from maestro.runtime.context import Context
 from maestro.runtime.failures import told
 from maestro.runtime.follower import Follower
 from maestro.runtime.health import Health
+from maestro.runtime.holding import Stillness
 from maestro.runtime.ids import new_id
 from maestro.runtime.launching import Launcher
 from maestro.runtime.logs import log, seldom, start_logging
@@ -110,6 +111,10 @@ class NodeDaemon:
     async def run_gone(self, agent: str) -> None:
         """Return when no run of that agent ("": of any) is on here."""
         await self.worker.empty(agent)
+
+    def stillness(self) -> Stillness:
+        """A way to hold the runs here still."""
+        return self.worker.stillness()
 
     async def end_when_drained(self) -> None:
         """Set `ending` once a drain has run dry."""

@@ -47,14 +47,20 @@ class Health:
 
     async def _beat(self) -> None:
         pids = {run.entry.run: run.pid for run in self._worker.runs.values()}
+        held = self._held()
         samples = await trio.to_thread.run_sync(trees.sample, pids, limiter=self._thread)
+        held |= self._held()  # Maestro itself has stopped them: that is no illness
         for agent in self._mine():
             tree = samples.get(agent.run)
             await self._put_sample(agent, tree)
             checks = await trio.to_thread.run_sync(
-                local_checks, agent, tree.status if tree else "", limiter=self._thread
+                local_checks, agent, tree.status if tree and agent.id not in held else "", limiter=self._thread
             )
             await self._tell_change(agent, checks)
+
+    def _held(self) -> set[str]:
+        runs = self._worker.runs.values()
+        return {run.agent_id for run in runs if self._worker.holds.held(run.agent_id)}
 
     def _mine(self) -> list[Agent]:
         """Each agent is looked at by one node only, else two that see different things would contradict each other."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import trio
 
-from maestro.runtime.spec import End, Message, Spec, Started, decode_message, encode
+from maestro.runtime.spec import End, Frozen, Message, Spec, Started, Thawed, decode_message, encode
 
 
 class RunProcess:
@@ -33,12 +33,14 @@ class RunProcess:
         self.spec = spec
         self.started: Started | None = None
         self.end: End | None = None
+        self.frozen: Frozen | None = None
         self.launched_at = trio.current_time()
         self._socket = warden
         self._swept = swept
         self._forget = forget
         self._inbox = b""
         self._withdrawn: End | None = None
+        self._rest = trio.lowlevel.ParkingLot()
 
     @property
     def pid(self) -> int:
@@ -85,7 +87,13 @@ class RunProcess:
 
     def freeze(self) -> None:
         """Stop every process of the run, and its timeout; `Frozen` answers."""
+        self.frozen = None
         self._send({"do": "freeze"})
+
+    async def comes_to_rest(self) -> None:
+        """Return when it is frozen, or has ended; somebody else iterates the events."""
+        while self.frozen is None and self.end is None:
+            await self._rest.park()
 
     def thaw(self) -> None:
         """Let it go on; `Thawed` answers."""
@@ -118,6 +126,12 @@ class RunProcess:
             self.started = message
         elif isinstance(message, End):
             self.end = message
+            self._rest.unpark_all()
+        elif isinstance(message, Frozen):
+            self.frozen = message
+            self._rest.unpark_all()
+        elif isinstance(message, Thawed):
+            self.frozen = None
         return message
 
     def _send(self, command: dict[str, Any]) -> None:

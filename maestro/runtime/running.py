@@ -113,7 +113,7 @@ class Running:
         async def prepare() -> None:
             prepared.append(await self._prepare(job))
 
-        async with trio.open_nursery() as nursery:
+        async with self.worker.holds.passing(self.agent_id, self), trio.open_nursery() as nursery:
             nursery.start_soon(prepare)
             may_start = await self._append(started)
             if not may_start:
@@ -186,8 +186,9 @@ class Running:
 
     async def _watch(self, spec: Spec, heard: Job | None = None) -> End:
         """Launch it and wait for its end; what it tells meanwhile is heard."""
-        process = await self.worker.launcher.launch(spec)
-        self.process = process
+        async with self.worker.holds.passing(self.agent_id, self):
+            process = await self.worker.launcher.launch(spec)
+            self.process = process
         self._launched.append(process)
         if self._stop is not None:
             process.stop(*self._stop)

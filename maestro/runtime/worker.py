@@ -17,6 +17,7 @@ from maestro.runtime.clock import Clock
 from maestro.runtime.context import Context
 from maestro.runtime.failures import told
 from maestro.runtime.follower import Follower
+from maestro.runtime.holding import Holds, Stillness
 from maestro.runtime.launching import Launcher
 from maestro.runtime.logs import log, seldom
 from maestro.runtime.running import Running
@@ -36,6 +37,7 @@ class Worker:
         self.launcher = launcher
         self.clock = clock
         self.runs: dict[str, Running] = {}
+        self.holds = Holds()
         self.draining = False
         self.low_disk = False
         self.actor = f"worker:{context.node}"
@@ -137,6 +139,10 @@ class Worker:
         """Stop every run that is on here; lost: so that it is run again."""
         for running in list(self.runs.values()):
             running.stop(reason, force, grace_s, lost)
+
+    def stillness(self) -> Stillness:
+        """A way to hold the runs here still."""
+        return Stillness(self.holds, lambda: list(self.runs.values()))
 
     async def empty(self, agent: str = "") -> None:
         """Return when no run (of that agent) is on here."""
