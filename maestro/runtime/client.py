@@ -11,14 +11,10 @@ import os
 import select
 import socket
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
-
-import msgspec
 
 from maestro import __version__
 from maestro.config import Settings, open_home, socket_path
@@ -26,11 +22,10 @@ from maestro.model.errors import MaestroError, Refused, StoreAway
 from maestro.runtime import protocol as p
 from maestro.runtime import wire
 from maestro.runtime.interrupts import Interrupts
+from maestro.runtime.link import ANSWER_S_MAX, Link, dial, greet, serve_here, server_frames
 
 Show = Callable[[p.Note | p.Item | p.Output], None]
 
-ANSWER_S_MAX = 10.0
-"""How long a daemon may take to greet; one that is stopped or stuck is not waited for longer."""
 SKEW_POLL_S = 0.3
 SKEW_S_MAX = 20.0
 """How long a daemon of another build without runs may take to become one of ours."""
@@ -42,8 +37,6 @@ INSIDE_RUN: tuple[type[p.Command], ...] = (p.StateSet, p.StateGet, p.StateList, 
 RUN_MARKS = (b"MAESTRO_RUN_ID=", b"MAESTRO_LAUNCHER_HOME=")
 ONE_SERVER: tuple[type[p.Command], ...] = (*p.NEEDS_NODE, p.Shutdown, p.RedisFlush)
 """Commands that wait for a daemon of another build to give way, rather than act beside it."""
-
-_server_frames = msgspec.msgpack.Decoder(p.ServerFrame)
 
 
 def execute(command: p.Command, settings: Settings, show: Show) -> p.Done | p.Failed:
@@ -75,7 +68,7 @@ def _await_next(settings: Settings) -> None:
     """The daemon starts anew: give it the time to listen again. Should it not, `_connect` starts another."""
     deadline = time.monotonic() + ANSWER_S_MAX
     while time.monotonic() < deadline:
-        sock = _dial(str(socket_path(settings.home, "daemon.sock")))
+        sock = dial(str(socket_path(settings.home, "daemon.sock")))
         if sock is not None:
             sock.close()
             return
@@ -84,56 +77,13 @@ def _await_next(settings: Settings) -> None:
 
 def ask_daemon(command: p.Command, settings: Settings) -> list[p.Item] | None:
     """The rows that a command answers, if a daemon of this build runs here; None without one. For completion."""
-    greeted = _greet(_dial(str(socket_path(settings.home, "daemon.sock"))))
+    greeted = greet(dial(str(socket_path(settings.home, "daemon.sock"))))
     if not isinstance(greeted, Link):
         return None
     rows: list[p.Item] = []
     with greeted as link:
         _converse(link, wire.frame(command), lambda row: rows.append(row) if isinstance(row, p.Item) else None)
     return rows
-
-
-class Link:
-    """A greeted connection. `defect`: what ended an in-process server."""
-
-    def __init__(self, sock: socket.socket, bodies: Iterator[bytes], welcome: p.Welcome) -> None:
-        self.sock = sock
-        self.bodies = bodies
-        self.welcome = welcome
-        self.server: InProcess | None = None
-
-    def __enter__(self) -> Link:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.sock.close()
-        if self.server is not None:
-            self.server.join()
-
-
-class InProcess:
-    """The server in a thread of this process, for one command."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.ours, self._theirs = socket.socketpair()
-        self._settings = settings
-        self.error: Exception | None = None
-        self._thread = threading.Thread(target=self._serve, name="maestro-server", daemon=True)
-        self._thread.start()
-
-    def _serve(self) -> None:
-        try:
-            from maestro.runtime import inprocess
-
-            inprocess.serve(self._settings, self._theirs)
-        except Exception as error:  # noqa: BLE001 - handed to the thread that waits for the answer
-            self.error = error
-        finally:
-            self._theirs.close()
-
-    def join(self) -> None:
-        """Wait until the server has let go of its store."""
-        self._thread.join(ANSWER_S_MAX)
 
 
 class _Process:
@@ -160,7 +110,7 @@ def _converse(link: Link, message: bytes, show: Show) -> p.Done | p.Failed | p.A
         interrupts.sent = True
         with suppress(ConnectionResetError):
             for body in link.bodies:
-                answer = _server_frames.decode(body)
+                answer = server_frames.decode(body)
                 if isinstance(answer, (p.Done, p.Failed, p.Again)):
                     return answer
                 if isinstance(answer, (p.Note, p.Item, p.Output)):
@@ -188,12 +138,12 @@ def _connect(command: p.Command, settings: Settings, show: Show) -> Link | p.Fai
     starts = 0
     busy_at = time.monotonic()
     while True:
-        greeted = _greet(_dial(path))
+        greeted = greet(dial(path))
         if isinstance(greeted, Link) and (other := _other(greeted.welcome, settings)):
             greeted.sock.close()
             if isinstance(command, (*p.NEEDS_NODE, p.Shutdown)):
                 raise Refused(other, mend="give each its own MAESTRO_HOME")
-            return _serve_here(settings)
+            return serve_here(settings)
         if isinstance(greeted, (Link, p.Failed)):
             return greeted
         if isinstance(greeted, p.Skew) and isinstance(command, ONE_SERVER):
@@ -211,7 +161,7 @@ def _connect(command: p.Command, settings: Settings, show: Show) -> Link | p.Fai
             starts += 1
             _start_daemon(command, settings, show)
         else:
-            return _serve_here(settings)
+            return serve_here(settings)
 
 
 def _other(welcome: p.Welcome, settings: Settings) -> str:
@@ -226,7 +176,7 @@ def _other(welcome: p.Welcome, settings: Settings) -> str:
 def _connect_run(path: str, command: p.Command) -> Link | p.Failed:
     if not isinstance(command, INSIDE_RUN):
         raise Refused("a process inside a run may use `maestro state` only", mend="run this outside of the agent")
-    greeted = _greet(_dial(path))
+    greeted = greet(dial(path))
     if isinstance(greeted, (Link, p.Failed)):
         return greeted
     raise StoreAway("the socket of this run does not answer", path, "the run may have ended, or its daemon is away")
@@ -261,104 +211,6 @@ def _start_daemon(command: p.Command, settings: Settings, show: Show) -> None:
     show(p.Note(f"started the daemon of this node (pid {pid}, log {home / 'daemon.log'})"))
 
 
-def _serve_here(settings: Settings) -> Link | p.Failed:
-    server = InProcess(settings)
-    greeted = _greet(server.ours)
-    if isinstance(greeted, Link):
-        greeted.server = server
-        return greeted
-    server.join()
-    if isinstance(greeted, p.Failed):
-        return greeted
-    raise server.error or MaestroError("the server inside this command did not answer")
-
-
-def _dial(path: str) -> socket.socket | None:
-    """A connection to a socket that this user owns; None when nobody listens. Raises Refused for one of others."""
-    try:
-        if os.lstat(path).st_uid != os.geteuid():
-            raise Refused("the daemon's socket belongs to another user", path, "set MAESTRO_HOME to a folder of yours")
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    sock.settimeout(ANSWER_S_MAX)
-    deadline = time.monotonic() + ANSWER_S_MAX
-    while True:
-        try:
-            sock.connect(path)
-            return sock
-        except (ConnectionRefusedError, FileNotFoundError):
-            sock.close()
-            return None
-        except BlockingIOError:  # its backlog is full: many commands at once
-            if time.monotonic() > deadline:
-                sock.close()
-                raise _silent(path) from None
-            time.sleep(0.02)
-
-
-def _greet(sock: socket.socket | None) -> Link | p.Skew | p.Failed | None:
-    """Shake hands. None where nobody is there, or who was there has just gone."""
-    if sock is None:
-        return None
-    kept = False
-    try:
-        wire.send(sock, p.Hello(p.PROTOCOL, __version__, "", _caller()))
-        bodies = wire.bodies(sock)
-        first = next(bodies, None)
-        answer = None if first is None else _server_frames.decode(first)
-        if isinstance(answer, p.Welcome):
-            sock.settimeout(None)
-            kept = True
-            return Link(sock, bodies, answer)
-        return answer if isinstance(answer, (p.Skew, p.Failed)) else None
-    except TimeoutError:
-        raise _silent("") from None
-    except (ConnectionResetError, BrokenPipeError):
-        return None
-    finally:
-        if not kept:
-            sock.close()
-
-
-def _silent(path: str) -> MaestroError:
-    return StoreAway("the daemon of this node does not answer", path, "see its log; end it, and run `maestro up`")
-
-
 def _skew_note(skew: p.Skew) -> str:
     runs = f"{skew.running} run{'' if skew.running == 1 else 's'}"
     return f"the daemon of this node is of build {skew.build}; waiting until it has finished {runs} and starts anew"
-
-
-def _caller() -> p.Caller:
-    wanted = {"PATH", "HOME", "LANG", "XDG_CONFIG_HOME", "XDG_STATE_HOME"}
-    env = {
-        name: value
-        for name, value in os.environ.items()
-        if (name in wanted or name.startswith("MAESTRO_")) and _is_text(name + value)
-    }
-    try:
-        cwd = str(Path.cwd())
-    except OSError:  # the folder that we stand in is gone; absolute paths still work
-        cwd = "/"
-    token = env.pop("MAESTRO_RUN_TOKEN", "")
-    return p.Caller(
-        f"cli:{_user()}", cwd if _is_text(cwd) else "/", env, sys.stdout is not None and sys.stdout.isatty(), token
-    )
-
-
-def _user() -> str:
-    import pwd
-
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return str(os.getuid())
-
-
-def _is_text(value: str) -> bool:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
