@@ -80,7 +80,7 @@ class Health:
             value["processes"] = str(tree.processes)
             value["status"] = tree.status
         key = f"agent:{agent.id}:last_heartbeat"
-        await self._context.gateway.call(self._context.store.work.sample_put, key, value, SAMPLE_TTL_MS)
+        await self._context.gateway.ask(self._context.store.work.sample_put, key, value, SAMPLE_TTL_MS)
 
     async def _tell_change(self, agent: Agent, checks: list[Check]) -> None:
         failed = tuple(check.name for check in checks if not check.ok)

@@ -97,7 +97,7 @@ class Membership:
 
     async def _renew(self) -> None:
         work = self._context.store.work
-        await self._context.gateway.call(work.lease_take, self._lease, self._context.node, LEASE_TTL_MS)
+        await self._context.gateway.ask(work.lease_take, self._lease, self._context.node, LEASE_TTL_MS)
 
     async def _drop(self, lease: str, holder: str) -> None:
-        await self._context.gateway.call(self._context.store.work.lease_drop, lease, holder)
+        await self._context.gateway.ask(self._context.store.work.lease_drop, lease, holder)

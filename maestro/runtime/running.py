@@ -143,7 +143,7 @@ class Running:
 
     async def _dispatched(self, task: Task) -> TaskDispatched:
         context = self.worker.context
-        event = await context.gateway.call(context.store.log.event, task.position)
+        event = await context.gateway.ask(context.store.log.event, task.position)
         if event is None or not isinstance(event.fact, TaskDispatched):
             raise MaestroError(f"event {task.position}, the dispatch of {task.id}, is not in the log")
         return event.fact

@@ -52,7 +52,7 @@ class Scheduler:
 
     async def _take_lease(self) -> bool:
         try:
-            held = await self._gateway.call(self._store.work.lease_take, LEASE, self._holder, LEASE_TTL_MS)
+            held = await self._gateway.ask(self._store.work.lease_take, LEASE, self._holder, LEASE_TTL_MS)
             if held:
                 await self._gateway.call(self._clock.measure, self._store.now)
         except StoreAway as error:
@@ -84,7 +84,7 @@ class Scheduler:
     async def _head(self) -> Head:
         while True:
             try:
-                return await self._gateway.call(self._store.log.head)
+                return await self._gateway.ask(self._store.log.head)
             except StoreAway as error:
                 seldom.warn("scheduler", error.line())
                 await trio.sleep(RENEW_EVERY_S)
@@ -139,12 +139,12 @@ class Scheduler:
         streams = sorted({stream for stream, _, _ in wanted})
         there: set[tuple[str, int]] = set()
         for stream in streams:
-            pending = await self._gateway.call(self._store.work.pending, stream)
+            pending = await self._gateway.ask(self._store.work.pending, stream)
             there.update((run, token) for run, owner, token in pending if self._may_start(owner))
         again = [Hint(stream, run, -1, token) for stream, run, token in wanted if (run, token) not in there]
         if again:
             log.info("putting %d work hints again", len(again))
-            await self._gateway.call(self._store.work.put, again)
+            await self._gateway.ask(self._store.work.put, again)
 
     def _may_start(self, owner: str) -> bool:
         """Whether a hint in these hands ("": in nobody's) may still come to something."""
@@ -170,7 +170,7 @@ class Scheduler:
                 seldom.warn("node leases", error.line())
 
     async def _has_lease(self, node: Node) -> bool:
-        return await self._gateway.call(self._store.work.lease_holder, f"node:{node.id}") is not None
+        return await self._gateway.ask(self._store.work.lease_holder, f"node:{node.id}") is not None
 
     async def _lose(self, node: Node) -> None:
         log.warning("node %s is lost: its lease ran out", node.id)

@@ -92,7 +92,7 @@ class Worker:
     async def _is_known(self, entry: WorkEntry) -> bool:
         """Whether the log has the event that the hint names; returns once it is in the plan."""
         if entry.token > self.follower.seq:
-            head = await self.context.insist(lambda: self.context.call(self.context.store.log.head))
+            head = await self.context.insist(lambda: self.context.gateway.ask(self.context.store.log.head))
             if entry.token > head.seq:
                 log.warning("dropped a hint for run %s: there is no event %d", entry.run, entry.token)
                 return False
@@ -112,7 +112,7 @@ class Worker:
             entries, self._over = self._over, []
             with contextlib.suppress(StoreAway):
                 await self.context.insist(
-                    functools.partial(self.context.gateway.call, self.context.store.work.done, entries)
+                    functools.partial(self.context.gateway.ask, self.context.store.work.done, entries)
                 )
 
     def _hear(self, event: Event) -> None:

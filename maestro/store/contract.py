@@ -187,6 +187,10 @@ class Store(Protocol):
     def blobs(self) -> BlobStore:
         """Its large texts."""
 
+    @property
+    def carried(self) -> bool:
+        """Whether its calls give way while they wait for the server, where they are carried (`carrying.py`)."""
+
     def now(self) -> int:
         """Server time, ms."""
 

@@ -1,6 +1,6 @@
-"""Between trio and the store's threads: appends in groups, everything else in worker threads.
+"""Between trio and the store: appends in groups, everything else carried or in worker threads.
 
-One thread takes all appends that wait and commits them as one group; while that group is under way the next one
+One task takes all appends that wait and commits them as one group; while that group is under way the next one
 gathers. So one batch of a process is in flight at any time, and one whose outcome is unknown is sent again, in order,
 before anything newer. While the store is away appends wait. A log that is not the one this process knows ends
 everything, for good.
@@ -10,20 +10,20 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from copy import copy
-from queue import Empty, SimpleQueue
 from threading import Event as Flag
-from threading import Thread
 from types import TracebackType
-from typing import Never, TypeVar
+from typing import Any, Never, TypeVar
 
 import msgspec
 import outcome
 import trio
 
 from maestro.model.errors import MaestroError, StoreAway, StoreUnsafe, Unknown
+from maestro.store.carrying import Wanted, carry
 from maestro.store.contract import Append, AppendResult, Head, Store
 
 T = TypeVar("T")
@@ -58,15 +58,14 @@ class Gateway:
         self.away_since: float | None = None
         self.away: MaestroError | None = None
         self.broken: MaestroError | None = None
-        self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
-        self._closing = Flag()
-        self._token: trio.lowlevel.TrioToken | None = None
+        self._waiting: deque[_Waiting] = deque()
+        self._news = trio.lowlevel.ParkingLot()
+        self._closing = trio.Event()
+        self._ended = trio.Event()
         self._threads = trio.CapacityLimiter(THREADS_MAX)
-        self._thread = Thread(target=self._commit_all, name="maestro-append", daemon=True)
 
     async def __aenter__(self) -> Gateway:
-        self._token = trio.lowlevel.current_trio_token()
-        self._thread.start()
+        trio.lowlevel.spawn_system_task(self._commit_all, name="maestro-append")
         return self
 
     async def __aexit__(
@@ -74,12 +73,12 @@ class Gateway:
     ) -> None:
         self.give_up()
         with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(self._thread.join)
+            await self._ended.wait()
 
     def give_up(self) -> None:
-        """Stop soon (from trio's thread): the group under way gets one more try, all others get `StoreAway`."""
+        """Stop soon: the group under way gets one more try, all others get `StoreAway`."""
         self._closing.set()
-        self._queue.put(None)
+        self._news.unpark_all()
 
     @property
     def closing(self) -> bool:
@@ -106,7 +105,8 @@ class Gateway:
         if self._closing.is_set():
             raise copy(self.broken) if self.broken else StoreAway("the store's gateway is closed")
         with trio.CancelScope(shield=True, deadline=trio.current_time() + deadline_s):
-            self._queue.put(waiting)
+            self._waiting.append(waiting)
+            self._news.unpark_all()
             result: AppendResult = await trio.lowlevel.wait_task_rescheduled(abort)
             return result
         raise Unknown(
@@ -119,8 +119,16 @@ class Gateway:
         async with self._threads:
             return await self._in_thread(lambda: call(*args), lambda: None)
 
+    async def ask(self, call: Callable[..., T], *args: object) -> T:
+        """As `call`, but carried where the store can be: for what is short, and asked for by every run."""
+        if not self.store.carried:
+            return await self.call(call, *args)
+        with trio.CancelScope(shield=True):
+            answer = await carry(lambda: call(*args))
+        return answer
+
     async def wait(self, call: Callable[..., T], *args: object) -> T:
-        """A blocking call (`follow`, `claim`), in a thread; when cancelled, it is woken and waited for.
+        """A blocking call (`follow`, `claim`), carried or in a thread; when cancelled, it is woken and waited for.
 
         What it returns in spite of a cancellation is returned: a claimed entry is not lost.
         """
@@ -141,6 +149,17 @@ class Gateway:
         def insist() -> None:
             trio.lowlevel.start_thread_soon(wake, lambda _: None)
 
+        async def patient(wanted: Wanted) -> Any:
+            try:
+                return await wanted()
+            except trio.Cancelled:
+                insist()
+                with trio.CancelScope(shield=True):
+                    return await wanted()
+
+        if self.store.carried:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            return await carry(work, patient)
         return await self._in_thread(work, insist)
 
     async def _in_thread(self, work: Callable[[], T], cancelled: Callable[[], None]) -> T:
@@ -160,44 +179,31 @@ class Gateway:
         result: T = await trio.lowlevel.wait_task_rescheduled(abort)
         return result
 
-    # ---- the thread ----
+    # ---- the commits ----
 
-    def _commit_all(self) -> None:
-        while True:
-            group = self._gather()
-            if group is None:
-                return
-            self._settle(group, self._commit(group))
-
-    def _gather(self) -> list[_Waiting] | None:
-        """Everything that waits, as one group; None at the end."""
-        first = self._queue.get()
-        if first is None:
+    async def _commit_all(self) -> None:
+        """One group after the other, until it is closed and nothing waits that could still be committed."""
+        try:
+            while True:
+                while not self._waiting and not self._closing.is_set():
+                    await self._news.park()
+                if not self._waiting:
+                    break
+                group = [self._waiting.popleft() for _ in range(min(GROUP_MAX, len(self._waiting)))]
+                self._settle(group, await self._commit(group))
+                if self._closing.is_set():
+                    break
+        finally:
             self._refuse_rest()
-            return None
-        group = [first]
-        while len(group) < GROUP_MAX:
-            try:
-                more = self._queue.get_nowait()
-            except Empty:
-                break
-            if more is None:
-                self._queue.put(None)
-                break
-            group.append(more)
-        return group
+            self._ended.set()
 
     def _refuse_rest(self) -> None:
         error = self.broken or StoreAway("the store's gateway was closed before the append was sent")
-        while True:
-            try:
-                left = self._queue.get_nowait()
-            except Empty:
-                return
-            if left is not None:
-                self._settle([left], _failed([left], error))
+        rest = list(self._waiting)
+        self._waiting.clear()
+        self._settle(rest, _failed(rest, error))
 
-    def _commit(self, group: list[_Waiting]) -> list[_Result]:
+    async def _commit(self, group: list[_Waiting]) -> list[_Result]:
         """The group's results, however long it takes."""
         appends = [waiting.append for waiting in group]
         tries = 0
@@ -208,8 +214,8 @@ class Gateway:
             known = self.store.log.known()
             try:
                 if not known.seq:
-                    known = self.store.log.head()
-                results = self.store.log.commit(appends, known)
+                    known = await self.ask(self.store.log.head)
+                results = await self.ask(self.store.log.commit, appends, known)
                 self.away = self.away_since = None
                 return [outcome.Value(result) for result in results]
             except Unknown as error:
@@ -223,10 +229,11 @@ class Gateway:
                 self.broken = error
                 continue
             except Exception as error:  # noqa: BLE001 - a caller's mistake must not end the thread of all
-                return self._one_by_one(group, error, known)
+                return await self._one_by_one(group, error, known)
             if self._closing.is_set() and tries:
                 return _failed(group, self._last_error(unknown))
-            self._closing.wait(BACKOFF_S[min(tries, len(BACKOFF_S) - 1)])
+            with trio.move_on_after(BACKOFF_S[min(tries, len(BACKOFF_S) - 1)]):
+                await self._closing.wait()
             tries += 1
 
     def _is_away(self, error: StoreAway) -> None:
@@ -238,25 +245,20 @@ class Gateway:
         what = self.away.what if self.away else "the store is away"
         return Unknown(f"{what}; the append may or may not be in the log") if unknown else StoreAway(what)
 
-    def _one_by_one(self, group: list[_Waiting], error: Exception, known: Head) -> list[_Result]:
+    async def _one_by_one(self, group: list[_Waiting], error: Exception, known: Head) -> list[_Result]:
         """One append of the group cannot be handled: the others must not suffer."""
         if len(group) == 1:
             return [outcome.Error(error)]
         results: list[_Result] = []
         for waiting in group:
             waiting.append = _again(waiting.append, known.seq)
-            results += self._commit([waiting])
+            results += await self._commit([waiting])
         return results
 
     def _settle(self, group: list[_Waiting], results: list[_Result]) -> None:
-        def wake_tasks() -> None:
-            for waiting, result in zip(group, results, strict=True):
-                if not waiting.gone:
-                    trio.lowlevel.reschedule(waiting.task, result)
-
-        if self._token is not None:
-            with suppress(trio.RunFinishedError):
-                self._token.run_sync_soon(wake_tasks)
+        for waiting, result in zip(group, results, strict=True):
+            if not waiting.gone:
+                trio.lowlevel.reschedule(waiting.task, result)
 
 
 def _failed(group: list[_Waiting], error: MaestroError) -> list[_Result]:

@@ -18,6 +18,7 @@ from typing import Any, cast
 import hiredis
 
 from maestro.model.errors import LineageBroken, StoreAway, StoreUnsafe
+from maestro.store import carrying
 
 RECEIVE_BYTES = 1 << 18
 FRESH_S = 0.2
@@ -112,8 +113,10 @@ class Link:
         self._dialled = dialled
         self._sock: socket.socket = dialled._sock
         self._timeout_s = timeout_s
+        self._patience_s = timeout_s
         self._sock.settimeout(None)
         self._wait_at_most(timeout_s)
+        self._is_plain = not isinstance(self._sock, ssl.SSLSocket)
         self._reader: Any = hiredis.Reader(notEnoughData=_MORE)
         self._buffer = memoryview(bytearray(RECEIVE_BYTES))
         self._poll = select.poll()
@@ -148,6 +151,9 @@ class Link:
                 self._wait_at_most(self._timeout_s)
 
     def _wait_at_most(self, seconds: float) -> None:
+        self._patience_s = seconds
+        if carrying.is_carried() and self._is_plain:
+            return
         # By the kernel: Python's own timeout polls before each read and write, which is a tenth of a call.
         limit = struct.pack("ll", int(seconds), int(seconds % 1 * 1e6) or 1)
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
@@ -161,10 +167,37 @@ class Link:
     def send(self, data: bytes) -> None:
         """Send packed commands."""
         try:
-            self._sock.sendall(data)
+            if carrying.is_carried():
+                self._send_carried(data)
+            else:
+                self._sock.sendall(data)
         except OSError as error:
             self.close()
             raise Lost(f"the connection to the store broke: {error}") from error
+
+    def _send_carried(self, data: bytes) -> None:
+        if not self._is_plain:
+            carrying.in_thread(lambda: self._sock.sendall(data))
+            return
+        left = memoryview(data)
+        while left:
+            try:
+                left = left[self._sock.send(left, socket.MSG_DONTWAIT) :]
+            except BlockingIOError:
+                carrying.until_writable(self._sock, self._patience_s)
+
+    def _read(self) -> int:
+        """Wait for something, read it into the buffer; how much, 0 at the end."""
+        if not carrying.is_carried():
+            return self._sock.recv_into(self._buffer)
+        if not self._is_plain:  # it may hold what it has read and not given out
+            return carrying.in_thread(lambda: self._sock.recv_into(self._buffer))
+        while True:
+            carrying.until_readable(self._sock, self._patience_s)
+            try:
+                return self._sock.recv_into(self._buffer, 0, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                continue
 
     def receive(self) -> Any:
         """The next reply; an error reply as a value."""
@@ -175,7 +208,7 @@ class Link:
                 self._used = time.monotonic()
                 return reply
             try:
-                size = self._sock.recv_into(self._buffer)
+                size = self._read()
             except (BlockingIOError, TimeoutError, ssl.SSLWantReadError) as error:
                 self.close()
                 raise Lost("the store did not answer in time") from error

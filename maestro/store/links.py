@@ -15,6 +15,7 @@ from threading import Lock
 from typing import Any, TypeVar
 
 from maestro.model.errors import StoreAway
+from maestro.store import carrying
 from maestro.store.link import Command, Link, Lost, Moved, NoScript, Waiting, Word, checked, packed
 
 T = TypeVar("T")
@@ -75,7 +76,7 @@ class Links:
         if self._closed:
             raise StoreAway("the store was closed")
         node, self._node = self._node, ""
-        link = self._dial(node)
+        link = carrying.in_thread(lambda: self._dial(node))
         self._node = node
         try:
             self._check(link)
@@ -159,7 +160,7 @@ class Links:
             except Waiting:
                 if time.monotonic() > until or stop():
                     raise
-                time.sleep(0.05)
+                carrying.sleep(0.05)
 
     def call(self, *command: Word) -> Any:
         """One command that may be repeated, its reply."""

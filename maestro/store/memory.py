@@ -30,6 +30,8 @@ class Clock:
 class MemoryStore:
     """`Store` in memory."""
 
+    carried = False
+
     def __init__(self, namespace: str) -> None:
         Keys(namespace)
         self.namespace = namespace

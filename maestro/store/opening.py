@@ -108,6 +108,8 @@ def _place(url: str) -> str:
 class RedisStore:
     """`Store` on a server. Use `open_redis`."""
 
+    carried = True
+
     def __init__(self, namespace: str, dial: Dialler) -> None:
         self.namespace = namespace
         self.place = dial.place

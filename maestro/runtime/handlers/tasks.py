@@ -103,6 +103,11 @@ def exit_code(task: Task) -> int:
     return task.exit_code or 1
 
 
+def _is_known(context: Context, task: str) -> bool:
+    """Whether the daemon has it at hand, so that no view need be asked."""
+    return context.daemon is not None and (task in context.daemon.plan().tasks or bool(context.daemon.finished(task)))
+
+
 async def wait(call: Call, command: p.TaskWait) -> p.Done:
     """Wait for all; the exit code is that of the first one that did not complete."""
     rows: dict[str, Task] = {}
@@ -112,7 +117,8 @@ async def wait(call: Call, command: p.TaskWait) -> p.Done:
         rows[task] = await finished(call.context, task)
 
     for task in command.ids:
-        await find(call.context, task)
+        if not _is_known(call.context, task):
+            await find(call.context, task)
     with trio.move_on_after(float("inf") if command.timeout_s is None else command.timeout_s) as scope:
         async with trio.open_nursery() as nursery:
             for task in dict.fromkeys(command.ids):
