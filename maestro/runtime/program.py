@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 _PIPE_BYTES = 256 * 1024
-_DEFAULTS = (signal.SIGPIPE, signal.SIGXFSZ)  # ignored by Python, and ignored signals stay so across exec
+_IGNORED = ("SIGPIPE", "SIGXFSZ", "SIGINT", "SIGQUIT", "SIGHUP", "SIGTERM")
+_DEFAULTS = tuple(getattr(signal, name) for name in _IGNORED)
+"""What Python, nohup or a shell's `&` ignores: such signals stay ignored across exec, which no agent must inherit."""
 
 RETRIABLE = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ETXTBSY)
 """Failures to start a program that are no fault of the program: later it may well start."""
