@@ -176,6 +176,21 @@ def exchange(journal: str | Path, pairs: Sequence[tuple[str | Path, str | Path]]
         one.commit()
 
 
+def check_place(target: str | Path) -> None:
+    """A stage can be made for `target` and take its place, as far as can be told now. Raises `Refused`."""
+    target = Path(target)
+    above = next(folder for folder in target.parents if os.path.lexists(folder))
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        raise Refused(f"{str(above)!r} cannot be written", where="restore", mend="change its mode or owner")
+    if not os.path.lexists(target):
+        return
+    if not stat.S_ISDIR(target.lstat().st_mode):
+        raise Refused(f"{str(target)!r} is no folder", where="restore", mend="remove it, or name another workspace")
+    if target.lstat().st_dev != above.stat().st_dev:
+        what = f"{str(target)!r} is a mount point, so no folder can take its place"
+        raise Refused(what, where="restore", mend="use a folder below it as the workspace")
+
+
 def roll_forward(journal: str | Path) -> list[str]:
     """Complete the exchange that a process which is gone had begun, and sweep its stages; the targets that are new."""
     with Exchange(journal) as one:

@@ -24,7 +24,10 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class Diff(msgspec.Struct, frozen=True):
-    """What a restore would do to a folder. added: missing there now; deleted: not in the snapshot, so lost."""
+    """What a restore would do to a folder. added: missing there now; deleted: not in the snapshot, so lost.
+
+    unchanged: how many files and links are what they must be already; folders are not counted.
+    """
 
     added: list[Change]
     changed: list[Change]
@@ -44,7 +47,7 @@ def diff(wanted: Sequence[Entry], source: str, cache: StatCache) -> Diff:
         if there is None:
             added.append(_change(entry))
         elif _is_like(entry, there, is_root):
-            unchanged += 1
+            unchanged += entry.kind != FOLDER
             unchanged_bytes += entry.size
         else:
             changed.append(_change(entry))

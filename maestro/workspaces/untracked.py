@@ -1,0 +1,89 @@
+"""Which files git would not bring back: those in a workspace that a repository there does not track, or ignores.
+
+The repositories are an agent's, so nothing in them may be executed: git only lists names here, with its hooks, monitors
+and lazy fetches turned off and no configuration but theirs.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+PATIENCE_S = 60.0
+_ENVIRONMENT = {
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_ALLOW_PROTOCOL": "none",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_TERMINAL_PROMPT": "0",
+    "LC_ALL": "C",
+}
+_SETTINGS = (
+    *("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "core.untrackedCache=false"),
+    *("-c", "safe.directory=*", "-c", "protocol.allow=never", "-c", "core.sshCommand=false"),
+)
+
+
+class Lost(msgspec.Struct, frozen=True):
+    """Of some paths, those that git does not have. unknown: they are in no repository, or git could not say."""
+
+    untracked: list[str]
+    ignored: list[str]
+    unknown: list[str]
+
+
+def lost(workspace: str | Path, paths: Iterable[str]) -> Lost:
+    """Tell the paths of files apart. paths: relative to the workspace; what lies in a `.git` folder is passed over."""
+    found = Lost([], [], [])
+    git = shutil.which("git")
+    for repository, inside in _by_repository(Path(workspace), paths).items():
+        if repository is None or git is None:
+            found.unknown.extend(str(path) for path in inside)
+            continue
+        untracked = _listed(git, Path(workspace, repository), "--others", "--exclude-standard")
+        ignored = _listed(git, Path(workspace, repository), "--others", "--ignored", "--exclude-standard")
+        for path in inside:
+            name = str(path.relative_to(repository))
+            if untracked is None or ignored is None:
+                found.unknown.append(str(path))
+            elif name in ignored:
+                found.ignored.append(str(path))
+            elif name in untracked:
+                found.untracked.append(str(path))
+    return found
+
+
+def _by_repository(workspace: Path, paths: Iterable[str]) -> dict[Path | None, list[Path]]:
+    """The paths by the folder of the repository that they lie in, None for those in none."""
+    known: dict[Path, Path | None] = {}
+
+    def repository(folder: Path) -> Path | None:
+        if folder not in known:
+            here = os.path.lexists(workspace / folder / ".git")
+            known[folder] = folder if here else None if folder == Path() else repository(folder.parent)
+        return known[folder]
+
+    found: dict[Path | None, list[Path]] = {}
+    for text in paths:
+        path = Path(text)
+        if ".git" not in path.parts:
+            found.setdefault(repository(path.parent), []).append(path)
+    return found
+
+
+def _listed(git: str, repository: Path, *which: str) -> set[str] | None:
+    """Names that git lists; None where it does not."""
+    argv = [git, *_SETTINGS, f"--git-dir={repository / '.git'}", f"--work-tree={repository}", "ls-files", "-z", *which]
+    try:
+        done = subprocess.run(
+            argv, cwd=repository, env=_ENVIRONMENT, stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE_S
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return {os.fsdecode(name) for name in done.stdout.split(b"\0") if name} if done.returncode == 0 else None
