@@ -23,13 +23,12 @@ from typing import Any, NamedTuple
 from maestro.runtime import processes, program
 from maestro.runtime.cage import Cage
 from maestro.runtime.claim import Claim, Holder, Identity
-from maestro.runtime.output import Copy, Ends, Log, Sink, Stream, Tail
+from maestro.runtime.keeping import Kept
+from maestro.runtime.output import Stream
 from maestro.runtime.program import Unstartable
 from maestro.runtime.record import sync_record, write_file
 from maestro.runtime.spec import (
     ACK_WAIT_S,
-    ERRORS_BYTES,
-    TAIL_BYTES,
     End,
     Frozen,
     Message,
@@ -75,11 +74,7 @@ class Run:
         self._claim: Claim | None = None
         self._cage = Cage(self._spec.cage or [])
         self._waiting = self._owns = False
-        self._log: Log | None = None
-        self._tail = Tail(TAIL_BYTES)
-        self._errors = Ends(ERRORS_BYTES)
-        self._copy = None if self._spec.stdout is None else Copy(self._spec.stdout, self._spec.stdout_bytes_max)
-        self._streams: list[Stream] = []
+        self._kept = Kept(self._spec)
         self._agent = 0
         self._since = self._until = 0.0
         self._status: int | None = None
@@ -125,7 +120,7 @@ class Run:
 
     def _open(self) -> None:
         try:
-            self._log = Log(self._spec.log, self._spec.log_bytes_max)
+            self._kept.open()
             if self._spec.lock is not None:
                 self._claim = Claim(self._spec.lock, self._spec.lock_wait_s)
         except OSError as error:
@@ -140,7 +135,6 @@ class Run:
             self._start()
 
     def _start(self) -> None:
-        assert self._log is not None
         spec = self._spec
         holder = Holder(spec.run, spec.home, self._site.boot_id, self._site.warden, self._site.worker)
         holder = holder._replace(cages=self._cage.paths)
@@ -154,12 +148,7 @@ class Run:
         self._tell(Started(agent.pid, agent.start_time, self._site.warden.pid))
         if self._claim is not None:
             self._claim.record(holder._replace(agent=agent))
-        kept: list[Sink] = [self._tail] if self._copy is None else [self._tail, self._copy]
-        self._streams = [
-            Stream(started.stdout, self._log, spec.redact, kept, spec.trace),
-            Stream(started.stderr, self._log, spec.redact, [self._errors]),
-        ]
-        for stream in self._streams:
+        for stream in self._kept.take(started.stdout, started.stderr):
             self._watch(stream.fd, functools.partial(self._drain, stream))
 
     def _start_caged(self) -> program.Program:
@@ -270,17 +259,9 @@ class Run:
     def _finish(self) -> None:
         """Kill what is left, let the workspace go, then say and write how it ended."""
         leftovers = self._end_tree() if self._agent else 0
-        for stream in self._streams:
-            stream.finish()
+        self._kept.finish()
         end = self._judge(leftovers)
-        if self._log is not None:
-            self._log.close()
-        if self._copy is not None:
-            self._copy.close()
-        for path, text in ((self._spec.tail, self._tail.value()), (self._spec.errors, self._errors.value())):
-            if path is not None and text:
-                with contextlib.suppress(OSError):  # a full disk costs what is kept for the judge, not the end
-                    write_file(path, text)
+        self._kept.close()
         self._cage.remove()
         if self._claim is not None:
             self._claim.release(ours=self._owns)
@@ -315,9 +296,9 @@ class Run:
             exit_code=None if self._status is None or code < 0 else code,
             signal=-code if code < 0 else None,
             duration_ms=int((self._until - self._since) * 1000),
-            output_bytes=sum(stream.bytes for stream in self._streams),
-            stdout_bytes=self._streams[0].kept if self._streams else 0,
-            truncated=self._log is not None and self._log.truncated,
+            output_bytes=self._kept.output_bytes,
+            stdout_bytes=self._kept.stdout_bytes,
+            truncated=self._kept.truncated,
             leftovers=leftovers,
             oom=strikes.oom > 0 and code != 0,
             oom_kills=strikes.oom,
