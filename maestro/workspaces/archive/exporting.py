@@ -26,6 +26,7 @@ _COPY_BYTES = 1 << 20
 _ZEROS = bytes(1 << 20)
 
 Source = bytes | Path
+Progress = Callable[[int, int], None]
 
 
 class Exported(msgspec.Struct, frozen=True):
@@ -37,7 +38,9 @@ class Exported(msgspec.Struct, frozen=True):
     bytes: int
 
 
-def export(layout: Layout, snapshot: str, out: Path, extras: Sequence[tuple[str, Source]]) -> Exported:
+def export(
+    layout: Layout, snapshot: str, out: Path, extras: Sequence[tuple[str, Source]], progress: Progress | None = None
+) -> Exported:
     """Write a snapshot to `out`. Hold `layout.shared()`. See `library.Archive.export`."""
     manifest, digest = manifests.read(layout, snapshot)
     names = [*(tree.name for tree in manifest.trees), *(name for name, _ in extras), outline.MANIFEST, outline.SUMS]
@@ -59,8 +62,15 @@ def export(layout: Layout, snapshot: str, out: Path, extras: Sequence[tuple[str,
         ]
         measured = [_measured(name, source) for name, source in extras]
         head = outline.Head(FORMAT, snapshot, digest, manifest.taken_at, manifest.meta, branches, measured)
+        total = sum(branch.size for branch in branches)
         with _Output(out) as output:
-            writer = GzipWriter(output.write)
+
+            def write(data: bytes) -> None:
+                output.write(data)
+                if progress is not None:
+                    progress(min(writer.bytes, total), total)
+
+            writer = GzipWriter(write)
             try:
                 _write(writer, head, trees, [source for _, source in extras], contents)
             finally:
@@ -115,6 +125,24 @@ def _write_file(writer: GzipWriter, blocks: LastBlocks, entry: Entry) -> None:
     writer.write(padding(entry.size))
 
 
+def sweep(out: Path) -> None:
+    """Remove what exports to `out` that were ended have left beside it. Raises `OSError`."""
+    prefix = _prefix(out)
+    for path in out.parent.iterdir():
+        if path.name.startswith(prefix) and not path.is_symlink():
+            with suppress(OSError):
+                handle = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    path.unlink()
+                finally:
+                    os.close(handle)
+
+
+def _prefix(out: Path) -> str:
+    return f".{out.name[:80]}.maestro-"
+
+
 class _Output:
     """The file at `out`: there when it is whole. Leftovers beside it of exports that were ended are swept."""
 
@@ -125,16 +153,12 @@ class _Output:
         if out.is_dir() or not out.name:
             raise Invalid(f"{str(out)!r} is a folder", where="--output", mend="name a file in it")
         try:
-            self._sweep()
-            self._path = out.with_name(f"{self._prefix}{secrets.token_hex(6)}")
+            sweep(out)
+            self._path = out.with_name(f"{_prefix(out)}{secrets.token_hex(6)}")
             self._handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             fcntl.flock(self._handle, fcntl.LOCK_EX)
         except OSError as error:
             raise Refused(f"{str(out)!r} cannot be written: {error.strerror}", where="--output") from None
-
-    @property
-    def _prefix(self) -> str:
-        return f".{self._out.name[:80]}.maestro-"
 
     def write(self, data: bytes) -> None:
         self.digest.update(data)
@@ -161,17 +185,6 @@ class _Output:
         with suppress(FileNotFoundError):
             self._path.unlink()
         os.close(self._handle)
-
-    def _sweep(self) -> None:
-        for path in self._out.parent.iterdir():
-            if path.name.startswith(self._prefix) and not path.is_symlink():
-                with suppress(OSError):
-                    handle = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-                    try:
-                        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                        path.unlink()
-                    finally:
-                        os.close(handle)
 
 
 def _measured(name: str, source: Source) -> outline.Extra:

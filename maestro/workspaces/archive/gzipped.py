@@ -33,7 +33,7 @@ _AHEAD = 4
 
 
 class GzipWriter:
-    """Writes a stream as members, compressed on all cores. Call `finish`."""
+    """Writes a stream as members, compressed on all cores. Call `finish`. bytes: of the stream, written so far."""
 
     def __init__(self, write: Callable[[bytes], None]) -> None:
         self._write = write
@@ -79,6 +79,7 @@ class GzipWriter:
     def _put(self, raw: bytes, deflated: Future[bytes]) -> None:
         whole = member(raw, deflated.result(), self._before)
         self._before = hashlib.sha256(whole).digest()
+        self.bytes += len(raw)
         self._write(whole)
 
 

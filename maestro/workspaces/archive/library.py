@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -118,13 +119,26 @@ class Archive:
         with self._layout.alone():
             return collecting.collect(self._layout, keep)
 
-    def export(self, snapshot: str, out: str | Path, extras: Sequence[tuple[str, Source]] = ()) -> Exported:
+    def export(
+        self,
+        snapshot: str,
+        out: str | Path,
+        extras: Sequence[tuple[str, Source]] = (),
+        progress: Progress | None = None,
+    ) -> Exported:
         """Write a snapshot to one tar.gz, 0600, there when it is whole. extras: (name, bytes or a file) to put into it.
 
-        Raises `VerificationFailed`, `NotFound`, `Invalid` for impossible names, `Refused` where the disk is full.
+        progress: called with the bytes written so far and about how many they will be. Raises what it raises,
+        `VerificationFailed`, `NotFound`, `Invalid` for impossible names, `Refused` where the disk is full.
         """
         with self._layout.shared():
-            return exporting.export(self._layout, snapshot, Path(out), extras)
+            return exporting.export(self._layout, snapshot, Path(out), extras, progress)
+
+    @staticmethod
+    def sweep_export(out: str | Path) -> None:
+        """Remove what exports to `out` that were ended have left beside it."""
+        with suppress(OSError):
+            exporting.sweep(Path(out))
 
     def read(self, snapshot: str) -> Snapshot:
         """What a snapshot says. Raises `NotFound`, `VerificationFailed`."""
