@@ -1,11 +1,12 @@
-"""Which blobs the log names: what a collection must keep."""
+"""Which blobs the log names: what a collection must keep, and what belongs to a segment."""
 
 from __future__ import annotations
 
 import msgspec
 
 from maestro.model.events import BlobRef, Event, RunEnded, StateSet, TaskDispatched, Text
-from maestro.store.contract import Store
+from maestro.store.codec import event_of
+from maestro.store.contract import Entry, Store
 
 
 def named(store: Store) -> frozenset[str]:
@@ -15,6 +16,11 @@ def named(store: Store) -> frozenset[str]:
         for event in events:
             found.update(_of(event))
     return frozenset(found)
+
+
+def named_by(entry: Entry) -> list[str]:
+    """SHA-256 of the blobs that one entry names."""
+    return _of(event_of(entry)) if b"blob" in entry.data else []
 
 
 def _of(event: Event) -> list[str]:

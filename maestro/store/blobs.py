@@ -10,6 +10,7 @@ import zstandard
 from maestro.model.errors import VerificationFailed
 from maestro.store.keys import Keys
 from maestro.store.links import Links, Script
+from maestro.store.sealed import Sealed
 
 BLOB = Script("blob.lua")
 CHUNK = 1000
@@ -33,7 +34,9 @@ def opened(name: str, frame: bytes) -> bytes:
 
 
 class RedisBlobs:
-    """`BlobStore` on a server."""
+    """`BlobStore` on a server. sealed: where blobs that only sealed events name are read from."""
+
+    sealed: Sealed | None = None
 
     def __init__(self, keys: Keys, links: Links) -> None:
         self._keys = keys
@@ -48,7 +51,9 @@ class RedisBlobs:
     def get(self, sha256: str) -> bytes | None:
         """The content, None when there is none. Raises `VerificationFailed` for a damaged one."""
         frame: bytes | None = self._links.call("GET", self._keys.blob(sha256))
-        return None if frame is None else opened(sha256, frame)
+        if frame is None:
+            return None if self.sealed is None else self.sealed.blob(sha256)
+        return opened(sha256, frame)
 
     def collect(self, keep: frozenset[str], older_than_ms: int) -> int:
         """Delete blobs not in `keep` that were last put longer ago."""

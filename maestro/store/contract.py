@@ -7,8 +7,8 @@ to trio. The tests under tests/store hold both to the same vectors.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from maestro.model.events import Event
 from maestro.store.values import (
@@ -26,6 +26,9 @@ from maestro.store.values import (
     RowChange,
     WorkEntry,
 )
+
+if TYPE_CHECKING:
+    from maestro.store.sealed import Sealed
 
 __all__ = [
     "Append",
@@ -84,6 +87,19 @@ class LogStore(Protocol):
 
     def wake(self) -> None:
         """End all blocking calls of this store object soon."""
+
+    def first(self) -> int:
+        """The first position that the store itself holds, 0 where the log is empty."""
+
+    def trim(self, first: int) -> None:
+        """Hold nothing before position `first` any more: it is sealed, and read from there. The last event stays."""
+
+    def load(self, parts: Iterable[Sequence[Entry]]) -> Head:
+        """Fill the empty log with entries, in order from position 1, as they are; versions and floor follow from them.
+
+        Others see all of it or nothing. Raises Refused where the log is not empty, VerificationFailed where the
+        entries are no unbroken log; then nothing was done.
+        """
 
     def version(self, subject: str) -> int:
         """The subject's version (its last event's seq, the floor if unseen since a restore, 0 if unknown)."""
@@ -190,6 +206,9 @@ class Store(Protocol):
     @property
     def carried(self) -> bool:
         """Whether its calls give way while they wait for the server, where they are carried (`carrying.py`)."""
+
+    def attach(self, sealed: Sealed) -> None:
+        """Read from there what was trimmed from the log, and the blobs that only that names."""
 
     def now(self) -> int:
         """Server time, ms."""

@@ -34,6 +34,10 @@ class Keys:
         self.blobs = self.prefix + "blobs"
         self.everything = f"maestro:\\{{{namespace}\\}}:*"
 
+    def loading(self, token: str, what: str) -> str:
+        """A key that is being filled, to be renamed once it is whole."""
+        return f"{self.prefix}loading:{token}:{what}"
+
     def work(self, stream: str) -> str:
         """The work stream of a node, or the shared one for ""."""
         return f"{self.prefix}work:{stream}" if stream else f"{self.prefix}work"

@@ -7,19 +7,21 @@ again with `resend`. All else here may be repeated, and is.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 
 from maestro.model.errors import LineageBroken, StoreAway, StoreUnsafe, Unknown
 from maestro.model.events import Event
-from maestro.store.codec import encode_append, events_of
+from maestro.store.codec import encode_append, event_of, events_of
 from maestro.store.contract import Append, AppendResult, Committed, Entry, Head, Rejected
 from maestro.store.keys import FLOOR, Keys
 from maestro.store.lineage import MEND, Lineage, stored
 from maestro.store.link import Link, Lost, checked, packed
 from maestro.store.links import Links, Script
+from maestro.store.loading import load
+from maestro.store.sealed import Sealed
 
 APPEND = Script("append.lua")
 PART = 32
@@ -122,7 +124,9 @@ def _wait_for_replica(link: Link) -> None:
 
 
 class RedisLog:
-    """`LogStore` on a server."""
+    """`LogStore` on a server. sealed: where what was trimmed is read from."""
+
+    sealed: Sealed | None = None
 
     def __init__(self, keys: Keys, links: Links, lineage: Lineage) -> None:
         self._keys = keys
@@ -170,15 +174,43 @@ class RedisLog:
 
     def read(self, after: int, count: int) -> list[Event]:
         """Up to `count` events behind `after`."""
-        return self._events(self._range(after, count))
+        return self._joined(after, count, self._range(after, count))
 
     def entries(self, after: int, count: int) -> list[Entry]:
         """Up to `count` entries behind `after`, as stored."""
-        return [stored(raw, self._keys.log) for raw in self._range(after, count)]
+        raws = self._range(after, count)
+        return [*self._trimmed(after, count, raws), *(stored(raw, self._keys.log) for raw in raws)][:count]
 
     def _range(self, after: int, count: int) -> list[Any]:
         raws: list[Any] = self._links.call("XRANGE", self._keys.log, f"{after + 1}-0", "+", "COUNT", count)
         return raws
+
+    def _joined(self, after: int, count: int, raws: list[Any]) -> list[Event]:
+        events = self._events(raws)
+        trimmed = self._trimmed(after, count, raws)
+        return [*map(event_of, trimmed), *events][:count] if trimmed else events
+
+    def _trimmed(self, after: int, count: int, raws: list[Any]) -> list[Entry]:
+        """What stood between `after` and these raw entries, where they are the first that the server holds."""
+        if self.sealed is None or not raws or after < 0 or raws[0][0] == b"%d-0" % (after + 1):
+            return []
+        following = stored(raws[0], self._keys.log)
+        return [] if following.seq > self.first() else self.sealed.before(following, after, count)
+
+    def first(self) -> int:
+        """The first position that the server holds."""
+        raws = self._range(0, 1)
+        return stored(raws[0], self._keys.log).seq if raws else 0
+
+    def trim(self, first: int) -> None:
+        """Hold nothing before `first`. The head is read anew, as nobody may trim it."""
+        self._links.call("XTRIM", self._keys.log, "MINID", f"{min(first, self.head().seq)}-0")
+
+    def load(self, parts: Iterable[Sequence[Entry]]) -> Head:
+        """Fill the empty log."""
+        head = self._links.send_once(lambda link: load(link, self._keys, parts))
+        self._lineage.saw(head)
+        return head
 
     def _events(self, raws: list[Any]) -> list[Event]:
         self._lineage.continues(raws)
@@ -198,29 +230,41 @@ class RedisLog:
             last = min(first + chunk - 1, upto)
             link.send(packed(("XRANGE", self._keys.log, f"{first}-0", f"{last}-0")))
 
+        if self.sealed is not None and after < upto:
+            raws = self._range(0, 1)
+            following = stored(raws[0], self._keys.log) if raws else None
+            if following is not None and following.seq > after + 1:
+                last = min(upto, following.seq - 1)
+                for entries in self.sealed.scan(following, after, last, chunk):
+                    yield list(map(event_of, entries))
+                after = last
         if after >= upto:
             return
         with self._links.lent() as link:
             firsts = range(after + 1, upto + 1, chunk)
             ask(link, firsts[0])
-            for following in (*firsts[1:], None):
+            for first, following in zip(firsts, (*firsts[1:], None), strict=True):
                 raws = checked(link.receive())
                 if following is not None:
                     ask(link, following)
-                if raws:
+                if raws and raws[0][0] == b"%d-0" % first:
                     yield self._events(raws)
+                elif events := [event for event in self.read(first - 1, chunk) if event.seq < first + chunk]:
+                    yield events  # trimmed meanwhile, or damaged
 
     def event(self, seq: int) -> Event | None:
         """One event."""
         raws: list[Any] = self._links.call("XRANGE", self._keys.log, f"{seq}-0", f"{seq}-0")
-        return self._events(raws)[0] if raws else None
+        if raws or self.sealed is None or seq < 1:
+            return self._events(raws)[0] if raws else None
+        return next((event for event in self.read(seq - 1, 1) if event.seq == seq), None)
 
     def follow(self, after: int, count: int, block_ms: int) -> list[Event]:
         """As `read`, but waits for the first one. A wait that found nothing makes sure that `after` is still there."""
         wait = ("BLOCK", block_ms) if block_ms > 0 else ()
         found = self._links.block(("XREAD", "COUNT", count, *wait, "STREAMS", self._keys.log, f"{after}-0"), block_ms)
         if found:
-            return self._events(found[self._keys.log.encode()])
+            return self._joined(after, count, found[self._keys.log.encode()])
         if found is None and self.head().seq < after:
             raise LineageBroken(f"the log ends before {after}, which was known", self._keys.log, MEND)
         return []

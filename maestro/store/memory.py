@@ -14,6 +14,7 @@ from maestro.store.keys import Keys
 from maestro.store.memory_log import MemoryLog
 from maestro.store.memory_views import MemoryBlobs, MemoryViews
 from maestro.store.memory_work import MemoryWork
+from maestro.store.sealed import Sealed
 
 
 class Clock:
@@ -44,6 +45,10 @@ class MemoryStore:
         self.log = MemoryLog(self._changed, self._clock.now, self.work)
         self.views = MemoryViews(self._changed)
         self.blobs = MemoryBlobs(self._changed, self._clock.now)
+
+    def attach(self, sealed: Sealed) -> None:
+        """Read what was trimmed from there."""
+        self.log.sealed = self.blobs.sealed = sealed
 
     def now(self) -> int:
         """Milliseconds since the Unix epoch."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from threading import Condition
 
 import msgspec
@@ -12,17 +12,22 @@ from maestro.model.errors import LineageBroken
 from maestro.model.events import Event
 from maestro.store.codec import Encoded, chain_of, encode_append, event_of
 from maestro.store.contract import Append, AppendResult, Committed, Entry, Fence, Head, Hint, Rejected
+from maestro.store.loading import Succession, taken
 from maestro.store.memory_work import MemoryWork
+from maestro.store.sealed import Sealed
 
 
 class MemoryLog:
-    """`LogStore` in memory. Entry `seq` is `self._entries[seq - 1]`."""
+    """`LogStore` in memory. sealed: where what was trimmed is read from. Entry `seq` is `self._entry(seq)`."""
+
+    sealed: Sealed | None = None
 
     def __init__(self, changed: Condition, now: Callable[[], int], work: MemoryWork) -> None:
         self._changed = changed
         self._now = now
         self._work = work
         self._entries: list[Entry] = []
+        self._gone = 0  # the last position that was trimmed
         self._versions: dict[str, int] = {}
         self._at = 0
         self._floor = 0
@@ -32,11 +37,18 @@ class MemoryLog:
     def head(self) -> Head:
         """The end of the log."""
         with self._changed:
-            return Head(len(self._entries), self._chain(), self._at, self._floor)
+            return Head(self._last(), self._chain(), self._at, self._floor)
 
     def known(self) -> Head:
         """The newest head seen: a memory store loses nothing."""
         return self.head()
+
+    def _last(self) -> int:
+        return self._gone + len(self._entries)
+
+    def _entry(self, seq: int) -> Entry | None:
+        """The entry at a position of the log; None where it was trimmed."""
+        return self._entries[seq - self._gone - 1] if seq > self._gone else None
 
     def _chain(self) -> str:
         return self._entries[-1].chain if self._entries else ""
@@ -46,17 +58,18 @@ class MemoryLog:
         with self._changed:
             if known:
                 self._check_lineage(known)
-            start = len(self._entries)
+            start = self._last()
             self._at = max(self._at, self._now()) if group else self._at
             results = [self._append(append, known.seq if known and known.seq else start, start) for append in group]
-            if len(self._entries) > start:
+            if self._last() > start:
                 self._changed.notify_all()
             return results
 
     def _check_lineage(self, known: Head) -> None:
-        if known.seq > len(self._entries):
-            raise LineageBroken(f"the log ends at {len(self._entries)}, before position {known.seq}")
-        if known.seq and self._entries[known.seq - 1].chain != known.chain:
+        if known.seq > self._last():
+            raise LineageBroken(f"the log ends at {self._last()}, before position {known.seq}")
+        entry = self._entry(known.seq) if known.seq else None
+        if entry is not None and entry.chain != known.chain:
             raise LineageBroken(f"position {known.seq} holds another event")
 
     def _append(self, append: Append, known: int, start: int) -> AppendResult:
@@ -70,16 +83,16 @@ class MemoryLog:
                 return result
         if append.fence and not self._holds(append.fence):
             return Rejected("fence", append.events[0].subject)
-        first = len(self._entries) + 1
+        first = self._last() + 1
         for event in encoded:
             self._write(append, event)
         if append.floors:
             self._versions.clear()
-            self._floor = len(self._entries)
+            self._floor = self._last()
         for hint in append.hints:
             token = first + hint.event if hint.event >= 0 else hint.token
             self._work.put([Hint(hint.stream, hint.run, -1, token)])
-        return Committed(first, len(self._entries), self._at)
+        return Committed(first, self._last(), self._at)
 
     def _check(self, append: Append, event: Encoded, at: tuple[int, int, int]) -> Committed | Rejected | None:
         """The result that this event settles for its append, if any."""
@@ -114,14 +127,14 @@ class MemoryLog:
 
         version = self._versions.get(event.subject, self._floor)
         while version > max(after, self._floor):
-            entry = self._entries[version - 1]
-            if entry.subject != event.subject.encode():
+            entry = self._entry(version)
+            if entry is None or entry.subject != event.subject.encode():
                 break
             if version <= start and same(entry):
                 return entry
             version = entry.prev
         if scan and self._floor > after:
-            return next(filter(same, self._entries[after:start]), None)
+            return next(filter(same, self._entries[max(0, after - self._gone) : start - self._gone]), None)
         return None
 
     def _holds(self, fence: Fence) -> bool:
@@ -129,7 +142,7 @@ class MemoryLog:
 
     def _write(self, append: Append, event: Encoded) -> None:
         entry = Entry(
-            len(self._entries) + 1,
+            self._last() + 1,
             event.type.encode(),
             event.subject.encode(),
             self._at,
@@ -146,7 +159,39 @@ class MemoryLog:
     def entries(self, after: int, count: int) -> list[Entry]:
         """Entries as stored."""
         with self._changed:
-            return self._entries[after : after + count]
+            held = max(0, after - self._gone)
+            found = self._entries[held : held + count]
+            following = self._entries[0] if self._entries and 0 <= after < self._gone else None
+        if following is None or self.sealed is None:
+            return found
+        return [*self.sealed.before(following, after, count), *found][:count]
+
+    def first(self) -> int:
+        """The first position that is held."""
+        with self._changed:
+            return self._gone + 1 if self._entries else 0
+
+    def trim(self, first: int) -> None:
+        """Hold nothing before `first`."""
+        with self._changed:
+            count = max(0, min(first, self._last()) - 1 - self._gone)
+            del self._entries[:count]
+            self._gone += count
+
+    def load(self, parts: Iterable[Sequence[Entry]]) -> Head:
+        """Fill the empty log."""
+        succession, entries = Succession(), list[Entry]()
+        for entry in (entry for part in parts for entry in part):
+            succession.add(entry)
+            entries.append(entry)
+        head = succession.end()
+        with self._changed:
+            if self._last():
+                raise taken()
+            self._entries, self._at, self._floor = entries, head.at, head.floor
+            self._versions = {subject.decode(): seq for subject, seq in succession.versions.items()}
+            self._changed.notify_all()
+        return head
 
     def read(self, after: int, count: int) -> list[Event]:
         """Events behind `after`."""
@@ -168,12 +213,12 @@ class MemoryLog:
         until = time.monotonic() + block_ms / 1000
         with self._changed:
             woken = self._woken
-            while len(self._entries) <= after and self._woken == woken:
+            while self._last() <= after and self._woken == woken:
                 left = until - time.monotonic()
                 if left <= 0:
                     break
                 self._changed.wait(left)
-            if len(self._entries) < after:
+            if self._last() < after:
                 raise LineageBroken(f"the log ends before {after}, which was known")
             return self.read(after, count)
 
@@ -210,5 +255,5 @@ class MemoryLog:
         self._entries.clear()
         self._cursors.clear()
         self._versions.clear()
-        self._at = self._floor = 0
+        self._at = self._floor = self._gone = 0
         return keys

@@ -9,6 +9,7 @@ from threading import Condition
 from maestro.model.errors import Refused
 from maestro.store.blobs import compress, opened
 from maestro.store.contract import Checkpoint, Page, PageQuery, RowChange
+from maestro.store.sealed import Sealed
 
 
 class _Generation:
@@ -124,7 +125,9 @@ class MemoryViews:
 
 
 class MemoryBlobs:
-    """`BlobStore` in memory."""
+    """`BlobStore` in memory. sealed: where blobs that only sealed events name are read from."""
+
+    sealed: Sealed | None = None
 
     def __init__(self, changed: Condition, now: Callable[[], int]) -> None:
         self._changed = changed
@@ -142,7 +145,9 @@ class MemoryBlobs:
         """The content, None when there is none. Raises `VerificationFailed` for a damaged one."""
         with self._changed:
             held = self._blobs.get(sha256)
-        return None if held is None else opened(sha256, held[0])
+        if held is None:
+            return None if self.sealed is None else self.sealed.blob(sha256)
+        return opened(sha256, held[0])
 
     def collect(self, keep: frozenset[str], older_than_ms: int) -> int:
         """Delete blobs not in `keep` that were last put longer ago."""

@@ -24,6 +24,7 @@ from maestro.store.lineage import Lineage
 from maestro.store.link import Link
 from maestro.store.links import Links
 from maestro.store.log import RedisLog
+from maestro.store.sealed import Sealed
 from maestro.store.views import RedisViews
 from maestro.store.work import RedisWork
 
@@ -120,6 +121,10 @@ class RedisStore:
         self.work = RedisWork(self._keys, self._links)
         self.views = RedisViews(self._keys, self._links)
         self.blobs = RedisBlobs(self._keys, self._links)
+
+    def attach(self, sealed: Sealed) -> None:
+        """Read what was trimmed from there."""
+        self.log.sealed = self.blobs.sealed = sealed
 
     def now(self) -> int:
         """Server time, ms."""

@@ -26,7 +26,8 @@ FULL_SHARE_WARN = 0.8
 # What the store does, its scripts included; XTRIM for sealed history, WAIT for replicas.
 COMMANDS = (
     *("auth", "hello", "select", "ping", "time", "info", "config|get", "client|unblock", "cluster|info", "scan"),
-    *("multi", "exec", "eval", "evalsha", "wait", "exists", "type", "del", "unlink", "pexpire", "pttl"),
+    *("multi", "exec", "eval", "evalsha", "wait", "exists", "type", "del", "unlink", "rename", "persist"),
+    *("pexpire", "pttl"),
     *("get", "set", "hget", "hmget", "hgetall", "hscan", "hset", "hdel", "sadd", "smembers"),
     *("zadd", "zrem", "zrange", "zscan", "zscore", "zcount", "zcard"),
     *("xadd", "xdel", "xtrim", "xlen", "xrange", "xrevrange", "xread"),

@@ -1,0 +1,86 @@
+"""How a file of sealed history gets into its folder: whole and on the disk, or not at all.
+
+It is written under another name beside its place and renamed. What a process that was killed left behind is told by
+its name, and swept once it is so old that nobody can be writing it any more.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from maestro.model.errors import Refused
+
+PART = ".part"
+STALE_S = 3600.0
+
+
+@contextmanager
+def placed(path: Path, durable: bool = True) -> Iterator[BinaryIO]:
+    """A file to write, in its place (0600) at the end of the block unless that raises.
+
+    durable: on the disk before the block ends. Raises Refused where the disk does not take it.
+    """
+    part = path.with_name(f".{path.name}.{secrets.token_hex(8)}{PART}")
+    try:
+        try:
+            descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                yield file
+                file.flush()
+                if durable:
+                    os.fsync(file.fileno())
+            part.rename(path)
+            if durable:
+                sync_folder(path.parent)
+        except OSError as error:
+            raise refused(error, path.parent) from error
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def linked(source: Path, path: Path) -> None:
+    """The file at `source` at `path` too: as a link, or as a copy where that lies on another disk."""
+    try:
+        os.link(source, path)
+        return
+    except OSError as error:
+        if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP):
+            raise refused(error, path.parent) from error
+    with source.open("rb") as file, placed(path, durable=False) as copy:
+        while data := file.read(1 << 20):
+            copy.write(data)
+
+
+def sync_folder(folder: Path) -> None:
+    """What was renamed in a folder is on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sweep(folder: Path) -> int:
+    """Remove what was left half written in a folder; how many files."""
+    swept = 0
+    for path in folder.glob(f".*{PART}"):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > STALE_S:
+                path.unlink()
+                swept += 1
+    return swept
+
+
+def refused(error: OSError, where: Path) -> Refused:
+    """The one line for a disk that refuses."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    mend = "make room, then try again; what was there before is as it was" if full else "mend the disk, then try again"
+    return Refused(f"cannot be written: {error.strerror}", str(where), mend)

@@ -1,0 +1,186 @@
+"""The sealed past of a log: a folder of segments and of the blobs that they name, which reads as a part of the log.
+
+    <folder>/<namespace>/<first>-<last>-<chain>.seg
+                         /blobs/<aa>/<sha256>.zst
+
+A file's name says which history it is a part of, and its header the chain before it: so the way back from what the
+store still holds is found file by file, each proved by the next, and no list of them can be out of date. Logs of one
+name at several stores, and forks, may lie in one folder.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from threading import Lock
+
+from maestro.folders import private_folder
+from maestro.model.errors import VerificationFailed
+from maestro.store.blobs import compress, opened
+from maestro.store.codec import chain_of
+from maestro.store.contract import Entry
+from replayers import segments
+from replayers.placing import placed, sweep
+from replayers.segments import Header, Segment
+
+BLOCKS_KEPT = 64
+SETTING = "MAESTRO_SEGMENTS_DIR"
+MEND = f"put it back, or set {SETTING} to the folder that all nodes of this namespace share"
+
+
+class Segments:
+    """`Sealed` from files. Thread-safe; touches no disk before it is asked for something."""
+
+    def __init__(self, folder: Path, namespace: str) -> None:
+        self.namespace = namespace
+        self.folder = folder / namespace
+        self._root = folder
+        self._lock = Lock()
+        self._headers: dict[tuple[int, str], tuple[Path, Header]] = {}
+        self._ends: dict[tuple[int, str], str] = {}
+        self._blocks: OrderedDict[tuple[Path, int], list[Entry]] = OrderedDict()
+
+    # ---- reading ----
+
+    def before(self, following: Entry, after: int, count: int) -> list[Entry]:
+        """Up to `count` entries behind `after` and before `following`."""
+        found: list[Entry] = []
+        last = min(after + count, following.seq - 1)
+        for path, header in self._way(following, after + 1, last):
+            for block in self._kept_blocks(path, header, after + 1, last):
+                found += block
+        begin = after + 1 - found[0].seq if found else 0
+        return found[begin : begin + last - after]
+
+    def scan(self, following: Entry, after: int, upto: int, chunk: int) -> Iterator[list[Entry]]:
+        """The entries after+1..upto in lists of `chunk`."""
+        waiting: list[Entry] = []
+        for path, _ in self._way(following, after + 1, upto):
+            for _, block in segments.blocks(path, after + 1):
+                waiting += [entry for entry in block if after < entry.seq <= upto]
+                while len(waiting) >= chunk:
+                    yield waiting[:chunk]
+                    del waiting[:chunk]
+        if waiting:
+            yield waiting
+
+    def blob(self, sha256: str) -> bytes | None:
+        """The content of a blob; None when there is none."""
+        try:
+            frame = self.blob_path(sha256).read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise VerificationFailed(f"the blob cannot be read: {error.strerror}", sha256, MEND) from None
+        return opened(sha256, frame)
+
+    def blob_path(self, sha256: str) -> Path:
+        """Where a blob lies, if it does."""
+        return self.folder / "blobs" / sha256[:2] / f"{sha256}.zst"
+
+    def way(self, following: Entry) -> list[tuple[Path, Header]]:
+        """All segments before `following`, oldest first. Raises VerificationFailed naming one that is missing."""
+        return self._way(following, 1, following.seq - 1)
+
+    def _way(self, following: Entry, first: int, last: int) -> list[tuple[Path, Header]]:
+        """The segments that hold first..last, oldest first."""
+        found: list[tuple[Path, Header]] = []
+        if first > last:
+            return found
+        path, header = self._end(following)
+        while True:
+            if header.first <= last:
+                found.append((path, header))
+            if header.first <= first:
+                return found[::-1]
+            path, header = self._get(header.first - 1, header.before)
+
+    def _end(self, following: Entry) -> tuple[Path, Header]:
+        """The segment that `following` continues."""
+        last = following.seq - 1
+        key = (following.seq, following.chain)
+        chain = self._ends.get(key)
+        if chain is not None:
+            return self._get(last, chain)
+        for path in sorted(self.folder.glob(f"*-{last:010d}-*{segments.SUFFIX}")):
+            header = segments.header(path)
+            if header.last == last and chain_of(header.chain, following) == following.chain:
+                self._ends[key] = header.chain
+                return self._get(last, header.chain)
+        raise VerificationFailed(
+            f"the store holds the log from position {following.seq} on, and no segment here ends before that",
+            str(self.folder),
+            MEND,
+        )
+
+    def _get(self, last: int, chain: str) -> tuple[Path, Header]:
+        """The segment whose last event has this chain."""
+        known = self._headers.get((last, chain))
+        if known is None:
+            known = self.find(last, chain)
+            if known is None:
+                name = f"*-{last:010d}-{chain[:16]}{segments.SUFFIX}"
+                raise VerificationFailed(
+                    f"the segment of the events up to {last} is missing", str(self.folder / name), MEND
+                )
+            self._headers[last, chain] = known
+        return known
+
+    def find(self, last: int, chain: str) -> tuple[Path, Header] | None:
+        """The segment whose last event has this chain, None where there is none. Raises VerificationFailed."""
+        for path in self.folder.glob(f"*-{last:010d}-{chain[:16]}{segments.SUFFIX}"):
+            header = segments.header(path)
+            if (header.last, header.chain) != (last, chain):
+                raise segments.damaged(path, "it is not the one that its name says")
+            return path, header
+        return None
+
+    def _kept_blocks(self, path: Path, header: Header, first: int, last: int) -> Iterator[list[Entry]]:
+        """The blocks that hold first..last, read once and kept for the next reader."""
+        number = max(0, bisect_right(header.starts, first) - 1)
+        end = bisect_right(header.starts, last)
+        while number < end:
+            with self._lock:
+                block = self._blocks.get((path, number))
+                if block is not None:
+                    self._blocks.move_to_end((path, number))
+            if block is None:
+                break
+            yield block
+            number += 1
+        if number == end:
+            return
+        for at, block in segments.blocks(path, header.starts[number]):
+            self._keep(path, at, block)
+            yield block
+            if at + 1 == end:
+                return
+
+    def _keep(self, path: Path, number: int, block: list[Entry]) -> None:
+        with self._lock:
+            self._blocks[path, number] = block
+            while len(self._blocks) > BLOCKS_KEPT:
+                self._blocks.popitem(last=False)
+
+    # ---- writing ----
+
+    def open(self) -> Path:
+        """The folder, made if absent and swept. Raises Refused or Invalid for one that cannot be used."""
+        private_folder(self._root, SETTING)
+        folder = private_folder(self.folder, SETTING)
+        sweep(folder)
+        return folder
+
+    def put(self, entries: Iterable[Entry], before_chain: str) -> Segment:
+        """Write the entries to a segment here. Raises what `segments.write` raises."""
+        return segments.write(self.open(), self.namespace, entries, before_chain)
+
+    def put_blob(self, sha256: str, data: bytes) -> None:
+        """Keep a blob, if it is not here already."""
+        path = self.blob_path(sha256)
+        if not path.exists():
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with placed(path) as file:
+                file.write(compress(data))
