@@ -8,29 +8,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from tests.conftest import StoreServer
 from tests.runtime.acting import Node, ended, until
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[StoreServer]:
-    server = StoreServer("valkey", "--appendfsync", "always")
-    yield server
-    server.close()
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory, server: StoreServer) -> Iterator[Node]:
-    with Node(tmp_path_factory.mktemp("faults"), MAESTRO_REDIS_URL=server.url) as place:
-        place.agent_type("worker")
-        for name in ("w1", "w2", "w3"):
-            place.json("agent", "assign", "worker", "--name", name, "--to-workspace", f"{place.folder}/{name}")
-        yield place
 
 
 def test_a_paused_store_delays_ends_and_dispatches_and_loses_none(place: Node, server: StoreServer) -> None:

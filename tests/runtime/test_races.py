@@ -15,22 +15,6 @@ from tests.conftest import StoreServer
 from tests.runtime.acting import Node, marked, until
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[StoreServer]:
-    server = StoreServer("valkey", "--appendfsync", "always")
-    yield server
-    server.close()
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory, server: StoreServer) -> Iterator[Node]:
-    with Node(tmp_path_factory.mktemp("faults"), MAESTRO_REDIS_URL=server.url) as place:
-        place.agent_type("worker")
-        for name in ("w1", "w2", "w3"):
-            place.json("agent", "assign", "worker", "--name", name, "--to-workspace", f"{place.folder}/{name}")
-        yield place
-
-
 @pytest.fixture
 def raw(server: StoreServer) -> Iterator[redis.Redis]:
     with redis.Redis(unix_socket_path=str(server.socket)) as client:
