@@ -17,6 +17,7 @@ import psutil
 from maestro.runtime import cgroups
 from maestro.runtime.record import read_record
 from maestro.runtime.spec import HOME_MARK, LAUNCHER_MARK
+from maestro.runtime.trees import descendants
 
 _BY_THEMSELVES_S = 0.5
 """How long wardens whose worker has just died get to end their runs and write how they ended."""
@@ -61,19 +62,9 @@ def leftovers(home: Path, spare: int = 0) -> list[psutil.Process]:
             marks = process.environ()
             if str(home) in (marks.get(HOME_MARK), marks.get(LAUNCHER_MARK)):
                 marked.append(process)
-    spared = {os.getpid(), spare} | {child.pid for child in (_tree(spare, below) if spare else ())}
-    found = {one.pid: one for process in marked for one in (process, *_tree(process.pid, below))}
+    spared = {os.getpid(), spare} | {child.pid for child in (descendants(spare, below) if spare else ())}
+    found = {one.pid: one for process in marked for one in (process, *descendants(process.pid, below))}
     return [process for pid, process in found.items() if pid not in spared and not _is_zombie(process)]
-
-
-def _tree(root: int, below: dict[int, list[psutil.Process]]) -> list[psutil.Process]:
-    found: list[psutil.Process] = []
-    todo = [root]
-    while todo:
-        children = below.get(todo.pop(), [])
-        found += children
-        todo += [child.pid for child in children]
-    return found
 
 
 def _is_zombie(process: psutil.Process) -> bool:

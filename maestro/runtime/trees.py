@@ -41,7 +41,7 @@ def sample(pids: Mapping[str, int]) -> dict[str, Sample]:
         parents[process.pid] = parent
         below.setdefault(parent, []).append(process)
     samples = {
-        run: _sample(run, _proper(pid, below), _tree(parents[pid], below))
+        run: _sample(run, _proper(pid, below), descendants(parents[pid], below))
         for run, pid in pids.items()
         if pid in parents and parents[pid] > 1
     }
@@ -50,7 +50,8 @@ def sample(pids: Mapping[str, int]) -> dict[str, Sample]:
     return samples
 
 
-def _tree(root: int, below: dict[int, list[psutil.Process]]) -> list[psutil.Process]:
+def descendants(root: int, below: Mapping[int, list[psutil.Process]]) -> list[psutil.Process]:
+    """All that lives below a process. below: pid -> its children, out of one look at all processes."""
     found: list[psutil.Process] = []
     todo = [root]
     while todo:
