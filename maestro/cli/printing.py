@@ -43,23 +43,19 @@ def wants_json(chosen: str | None) -> bool:
 
 def write(data: bytes) -> None:
     """To stdout. Raises BrokenPipeError when the reader has gone, MaestroError when it cannot be written."""
-    if sys.stdout is None:
-        return
-    try:
-        sys.stdout.buffer.write(data)
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        forget()
-        raise MaestroError(f"cannot write the answer: {error.strerror}", "standard output") from None
+    if sys.stdout is not None:
+        _put(sys.stdout.buffer.write, data)
 
 
 def flush() -> None:
     """Let stdout go out. Raises as `write`."""
-    if sys.stdout is None:
-        return
+    if sys.stdout is not None:
+        _put(sys.stdout.flush)
+
+
+def _put(step: Callable[..., object], *data: bytes) -> None:
     try:
-        sys.stdout.flush()
+        step(*data)
     except BrokenPipeError:
         raise
     except OSError as error:
