@@ -105,17 +105,46 @@ def create(folder: RunFolder, prompt: bytes) -> None:
 
     Raises `Refused` for a link or another user's folder on the way, or where the disk refuses.
     """
-    root = private_folder(Path(folder.root), "MAESTRO_WORKSPACE_ROOT")
+    if not _is_folder(folder.root):
+        private_folder(Path(folder.root), "MAESTRO_WORKSPACE_ROOT")
     try:
-        with opened(str(root)) as top, _agent_folder(top, folder) as agent, entered(agent, folder.task) as task:
-            _write(task, "prompt.txt", prompt)
-            with entered(task, "tmp"), entered(task, "attempts") as attempts:
-                with entered(attempts, str(folder.attempt)) as attempt:
-                    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-                    os.close(os.open("agent.log", flags, 0o600, dir_fd=attempt))
-            _link(task, f"attempts/{folder.attempt}/agent.log", "agent.log")
+        with opened(folder.root) as top, _agent_folder(top, folder) as agent:
+            is_new = _made(agent, folder.task)
+            with entered(agent, folder.task) as task:
+                (_furnish if is_new else _refresh)(task, folder, prompt)
     except OSError as error:
         raise _refusal(error, folder.path) from None
+
+
+def _is_folder(path: str) -> bool:
+    try:
+        return stat.S_ISDIR(os.lstat(path).st_mode)
+    except OSError:
+        return False
+
+
+def _furnish(task: int, folder: RunFolder, prompt: bytes) -> None:
+    """A folder that was made just now: nobody reads it yet, and nothing can be in the way."""
+    for name in ("tmp", "attempts", f"attempts/{folder.attempt}"):
+        os.mkdir(name, 0o700, dir_fd=task)
+    log = f"attempts/{folder.attempt}/agent.log"
+    for name, content in (("prompt.txt", prompt), (log, b"")):
+        descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=task)
+        with os.fdopen(descriptor, "wb", buffering=0) as stream:
+            left = memoryview(content)
+            while left:
+                left = left[stream.write(left) or 0 :]
+    os.symlink(log, "agent.log", dir_fd=task)
+
+
+def _refresh(task: int, folder: RunFolder, prompt: bytes) -> None:
+    """The folder of an earlier attempt, or of one that was broken off."""
+    _write(task, "prompt.txt", prompt)
+    with entered(task, "tmp"), entered(task, "attempts") as attempts:
+        with entered(attempts, str(folder.attempt)) as attempt:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+            os.close(os.open("agent.log", flags, 0o600, dir_fd=attempt))
+    _link(task, f"attempts/{folder.attempt}/agent.log", "agent.log")
 
 
 def put_file(folder: str, path: str, content: bytes, mode: int) -> None:
@@ -152,14 +181,25 @@ def opened(path: str) -> Iterator[int]:
 @contextmanager
 def entered(above: int, name: str) -> Iterator[int]:
     """A descriptor of a folder below another, made 0700 if absent, that must be this user's. As `opened`."""
-    with suppress(FileExistsError):
-        os.mkdir(name, 0o700, dir_fd=above)
-    descriptor = os.open(name, FOLDER_FLAGS, dir_fd=above)
+    try:
+        descriptor = os.open(name, FOLDER_FLAGS, dir_fd=above)
+    except FileNotFoundError:
+        _made(above, name)
+        descriptor = os.open(name, FOLDER_FLAGS, dir_fd=above)
     try:
         _check_owner(descriptor, name)
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _made(above: int, name: str) -> bool:
+    """Make a folder, 0700; False where there is something already."""
+    try:
+        os.mkdir(name, 0o700, dir_fd=above)
+    except FileExistsError:
+        return False
+    return True
 
 
 @contextmanager

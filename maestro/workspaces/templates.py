@@ -24,6 +24,8 @@ def fill(workspace: str | Path, template: str = "") -> bool:
     Raises `Refused` where it is a file, the template cannot be copied, or the disk refuses.
     """
     target = Path(workspace)
+    if _is_filled(workspace):
+        return False
     try:
         if target.is_symlink() or (target.exists() and not target.is_dir()):
             raise Refused(f"{str(target)!r} is no folder", where="workspace", mend="name another folder")
@@ -39,6 +41,17 @@ def fill(workspace: str | Path, template: str = "") -> bool:
         what = f"{error.filename or str(target)!r}: {error.strerror}"
         raise Refused(what, where="workspace", mend="make room or mend the permissions, then try again") from None
     return True
+
+
+def _is_filled(workspace: str | Path) -> bool:
+    """Whether it is a folder, and no link, with something in it: the usual case, told by two looks."""
+    try:
+        if not stat.S_ISDIR(os.lstat(workspace).st_mode):
+            return False
+        with os.scandir(workspace) as entries:
+            return next(entries, None) is not None
+    except OSError:
+        return False  # what is wrong with it is told by whoever tries to use it
 
 
 def _fill_from(template: Path, target: Path, exists: bool) -> None:
