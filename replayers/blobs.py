@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from maestro.model.events import BlobRef, Event, RunEnded, StateSet, TaskDispatched, Text
 from maestro.store.codec import event_of
 from maestro.store.contract import Entry, Store
+
+NAME = re.compile(r"[0-9a-f]{64}")
 
 
 def named(store: Store) -> frozenset[str]:
@@ -20,7 +24,9 @@ def named(store: Store) -> frozenset[str]:
 
 def named_by(entry: Entry) -> list[str]:
     """SHA-256 of the blobs that one entry names."""
-    return _of(event_of(entry)) if b"blob" in entry.data else []
+    if b"blob" not in entry.data:
+        return []
+    return [name for name in _of(event_of(entry)) if NAME.fullmatch(name)]
 
 
 def _of(event: Event) -> list[str]:

@@ -24,7 +24,7 @@ import zstandard
 from maestro.model.errors import VerificationFailed
 from maestro.store.codec import chain_of
 from maestro.store.contract import Entry
-from replayers.blobs import named_by
+from replayers.blobs import NAME, named_by
 from replayers.placing import placed
 
 MAGIC = b"maestro segment 1\n"
@@ -171,7 +171,7 @@ def blocks(path: Path, first: int = 0) -> Iterator[tuple[int, list[Entry]]]:
                     yield number, _entries(data, start, end - start)
             if reader.read(1):
                 raise ValueError("it goes on behind its last event")
-        except (zstandard.ZstdError, msgspec.DecodeError, ValueError) as error:
+        except (zstandard.ZstdError, msgspec.MsgspecError, ValueError) as error:
             raise damaged(path, str(error)) from error
 
 
@@ -230,6 +230,8 @@ def _header(file: BufferedReader, path: Path) -> Header:
     whole = [*found.starts, found.last + 1]
     if found.first < 1 or whole[0] != found.first or any(a >= b for a, b in pairwise(whole)):
         raise damaged(path, "its header contradicts itself")
+    if not all(NAME.fullmatch(blob) for blob in found.blobs):
+        raise damaged(path, "its header names what is no blob")
     return found
 
 

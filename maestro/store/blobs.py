@@ -21,11 +21,19 @@ def compress(data: bytes) -> bytes:
     return zstandard.ZstdCompressor(level=3, write_checksum=True).compress(data)
 
 
+def frame_size(frame: bytes) -> int:
+    """How many bytes a frame says that it opens to; -1 where it does not say, or is none."""
+    try:
+        return int(zstandard.frame_content_size(frame))
+    except zstandard.ZstdError:
+        return -1
+
+
 def opened(name: str, frame: bytes) -> bytes:
     """The content of a frame, checked against its name. Raises `VerificationFailed`."""
     mend = "restore it from a snapshot that holds it"
     try:
-        data = zstandard.ZstdDecompressor().decompress(frame)
+        data = zstandard.ZstdDecompressor().decompress(frame, allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise VerificationFailed(f"the blob is damaged: {error}", name, mend) from error
     if sha256(data).hexdigest() != name:
