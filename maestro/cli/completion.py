@@ -39,6 +39,12 @@ def keys(incomplete: str) -> list[tuple[str, str]]:
     return _ids(p.StateList(incomplete), incomplete, ("value",), "key")
 
 
+def snapshots(incomplete: str) -> list[tuple[str, str]]:
+    """Ids of the newest snapshots, with time and reason, and `latest`."""
+    found = _ids(p.StateSnapshots(limit=30), incomplete, ("taken_at", "reason"))
+    return [("latest", "the newest that was asked for"), *found] if "latest".startswith(incomplete) else found
+
+
 def views(incomplete: str) -> list[str]:
     """Names of views."""
     from projections.folding import VIEWS

@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
-from maestro.cli import answer, completion, printing
+from maestro.cli import answer, completion, printing, snapshots
 from maestro.cli.options import FormatOption, examples
 from maestro.cli.printing import Column, Row
 from maestro.cli.reading import PROMPT_BYTES_MAX, read_text
 from maestro.runtime import protocol as p
 
-app = typer.Typer(name="state", help="State shared between agents and workflows.")
+app = typer.Typer(name="state", help="State shared between agents and workflows, and its snapshots.")
 
 KEYS = (
     Column("key", "KEY"),
@@ -59,6 +59,9 @@ def list_(
 def delete(key: KeyArgument, format: FormatOption = None) -> int:
     """Delete a key."""
     return answer.one(p.StateDelete(key), format)
+
+
+snapshots.add(app)
 
 
 def _show_value(row: Row) -> None:

@@ -37,6 +37,7 @@ from maestro.runtime.membership import Membership
 from maestro.runtime.opening import open_context
 from maestro.runtime.recovery import DAEMON_STOPPED, recover
 from maestro.runtime.scheduling import Scheduler
+from maestro.runtime.snapshots import retention
 from maestro.runtime.sockets import listen_admin, sweep_run_sockets
 from maestro.runtime.storekeeping import watch_disk
 from maestro.runtime.tidying import tidy
@@ -185,6 +186,7 @@ async def _main(settings: Settings) -> bool:
         membership = Membership(context, follower, new_id())
         await membership.join()
         await recover(context, follower)
+        await retention.sweep(context)
         try:
             await _live(daemon, launcher, membership, clock)
         finally:

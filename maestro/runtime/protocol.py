@@ -40,6 +40,7 @@ from maestro.runtime.commands.record import (
     StateList,
     StateSet,
 )
+from maestro.runtime.commands.snapshot import StatePin, StateSnapshot, StateSnapshots, StateVerify
 from maestro.runtime.commands.task import (
     QueueStatus,
     TaskCancel,
@@ -93,7 +94,11 @@ __all__ = [
     "StateDelete",
     "StateGet",
     "StateList",
+    "StatePin",
     "StateSet",
+    "StateSnapshot",
+    "StateSnapshots",
+    "StateVerify",
     "TaskCancel",
     "TaskDispatch",
     "TaskList",
@@ -218,6 +223,10 @@ AnyCommand = (
     | StateGet
     | StateList
     | StateDelete
+    | StateSnapshot
+    | StateSnapshots
+    | StateVerify
+    | StatePin
     | QueueStatus
     | Audit
     | EventsTail
@@ -250,6 +259,7 @@ NEEDS_NODE: tuple[type[Command], ...] = (
     AgentStop,
     AgentRestart,
     AgentReset,
+    StateSnapshot,
     TaskDispatch,
     TaskCancel,
     TaskRetry,

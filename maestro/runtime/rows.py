@@ -5,13 +5,17 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
+import msgspec
+
 from maestro.model.agent import Agent
 from maestro.model.events import BlobRef, Text
 from maestro.model.node import Node
+from maestro.model.snapshot import Snapshot
 from maestro.model.state import StateKey
 from maestro.model.task import Run, Slot, Task
 
 Row = dict[str, Any]
+DAY_MS = 86_400_000
 
 
 def when(at_ms: int) -> str | None:
@@ -161,3 +165,28 @@ def node_row(node: Node, alive: bool, running: int) -> Row:
 
 def _seconds(duration_ms: int) -> float:
     return round(duration_ms / 1000, 3)
+
+
+def snapshot_row(row: Snapshot, retention_days: int, is_latest: bool = False) -> Row:
+    """A snapshot. expires_at: when retention may delete it, None where it is kept."""
+    expires = row.complete and not row.kept
+    return {
+        "id": row.id,
+        "taken_at": when(row.taken_at),
+        "position": row.position,
+        "state": row.state,
+        "reason": row.reason or None,
+        "automatic": row.automatic,
+        "pinned": row.pinned,
+        "latest": is_latest,
+        "agents": [workspace.agent for workspace in row.workspaces] or list(row.agents),
+        "workspaces": [msgspec.structs.asdict(workspace) for workspace in row.workspaces],
+        "bytes": row.bytes,
+        "added_bytes": row.added_bytes,
+        "torn": list(row.torn),
+        "path": row.path or None,
+        "node": row.node or None,
+        "manifest": row.manifest or None,
+        "expires_at": when(row.taken_at + retention_days * DAY_MS) if expires else None,
+        "why": row.why or None,
+    }

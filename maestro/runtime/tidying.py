@@ -1,4 +1,4 @@
-"""The daemon's housekeeping: state keys that have outlived their time, old run folders, blobs that nothing names."""
+"""The daemon's housekeeping: state keys, run folders and snapshots that have outlived their time, unnamed blobs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from maestro.runtime.context import Context
 from maestro.runtime.follower import Follower
 from maestro.runtime.logs import log, seldom
 from maestro.runtime.scheduling import Scheduler
-from maestro.workspaces import cleaning
+from maestro.runtime.snapshots import retention
+from maestro.runtime.snapshots.cleanup import clean_runs, tidying_call
 from replayers.blobs import named
 
 SWEEP_EVERY_S = 60.0
@@ -45,12 +46,10 @@ async def _sweep_state(context: Context) -> None:
 
 
 async def _clean(context: Context, follower: Follower, leading: bool) -> None:
-    settings = context.settings
-    busy = frozenset(follower.plan.tasks)
-    days = settings.snapshot_retention_days
-    removed = await trio.to_thread.run_sync(cleaning.clean_expired, settings.workspace_root, days, busy)
+    removed = await clean_runs(tidying_call(context), frozenset(follower.plan.tasks))
     if removed:
-        log.info("removed %d run folders older than %d days", len(removed), days)
+        log.info("removed %d run folders older than %d days", len(removed), context.settings.snapshot_retention_days)
+    await retention.expire(context)
     if leading:
         keep = await trio.to_thread.run_sync(named, context.store)
         count = await context.call(context.store.blobs.collect, keep, BLOB_AGE_MS)

@@ -74,16 +74,21 @@ async def make_workspace(workspace: str, definition: Definition) -> None:
     await trio.to_thread.run_sync(work)
 
 
-async def clear_workspace(context: Context, agent: Agent, again: bool) -> None:
-    """Empty the workspace of an agent that was stopped; again: fill it from the template.
-
-    Raises Refused where it is on another node, or the agent has none.
-    """
+def check_clearable(context: Context, agent: Agent) -> str:
+    """The workspace that is to be emptied. Raises Refused where it is on another node, or the agent has none."""
     if agent.workspace is None:
         raise Refused(f"agent {agent.id} has no workspace of its own", mend="assign it one with --to-workspace")
     if agent.node != context.node:
         raise Refused(f"the workspace of {agent.id} is on node {agent.node}", mend="run this there")
-    workspace = agent.workspace
+    return agent.workspace
+
+
+async def clear_workspace(context: Context, agent: Agent, again: bool) -> None:
+    """Empty the workspace of an agent that was stopped; again: fill it from the template.
+
+    Raises Refused as `check_clearable`, and where it cannot be emptied.
+    """
+    workspace = check_clearable(context, agent)
     template = str(agent.definition.get("workspace_template", ""))
 
     def work() -> None:

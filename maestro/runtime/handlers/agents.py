@@ -26,8 +26,15 @@ from maestro.runtime.handlers.nodes import resume
 from maestro.runtime.handlers.registering import bind, caller_settings, resolve_type
 from maestro.runtime.rows import Row, agent_row
 from maestro.runtime.server import Handler
+from maestro.runtime.snapshots.before import take_before
 from maestro.runtime.tailing import tail_runs
-from maestro.runtime.workplaces import check_runs_place, check_workspace, clear_workspace, make_workspace
+from maestro.runtime.workplaces import (
+    check_clearable,
+    check_runs_place,
+    check_workspace,
+    clear_workspace,
+    make_workspace,
+)
 
 STATES = ("all", "active", "idle", "failed", "stopped")
 STOP_WAIT_S = 60.0
@@ -200,15 +207,17 @@ async def restart(call: Call, command: p.AgentRestart) -> p.Done:
 
 
 async def reset(call: Call, command: p.AgentReset) -> p.Done:
-    """Stop it, clear its workspace, make that again from the template; then it takes work again."""
+    """Stop it, take a snapshot, clear its workspace, make that again from the template; then it takes work again."""
     context = call.context
     agent = await find(context, command.id)
+    check_clearable(context, agent)
     await stop_agent(call, command.id, force=False, reason="agent reset")
+    before = await take_before(call, agent, "reset")
     await clear_workspace(context, agent, again=True)
 
     async def decision() -> list[NewEvent]:
         row = await context.row(context.views.agent, command.id)
-        return decide_reset(command.id, row, None, await context.floor())
+        return decide_reset(command.id, row, before, await context.floor())
 
     await context.decide(call, decision)
     return await _answer(call, command.id)

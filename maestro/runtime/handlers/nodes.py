@@ -11,7 +11,7 @@ from maestro.runtime import protocol as p
 from maestro.runtime.context import Call, Context
 from maestro.runtime.rows import node_row
 from maestro.runtime.server import Handler
-from maestro.workspaces import cleaning
+from maestro.runtime.snapshots.cleanup import clean_runs
 
 KILL_S = 5.0
 
@@ -65,10 +65,8 @@ async def shutdown(call: Call, command: p.Shutdown) -> p.Done:
     cancelled = await _cancel_here(call, command.grace_s)
     cleaned: list[str] = []
     if not command.keep:
-        settings = context.settings
-        days = settings.snapshot_retention_days
         busy = frozenset(task.id for task in await context.rows(context.views.open_tasks))
-        cleaned = await trio.to_thread.run_sync(cleaning.clean_expired, settings.workspace_root, days, busy)
+        cleaned = await clean_runs(call, busy)
     context.stop_store = True
     if context.daemon:
         call.then(context.daemon.stop)

@@ -10,7 +10,8 @@ from maestro.runtime import protocol as p
 from maestro.runtime.context import Call
 from maestro.runtime.handlers.agents import find, stop_agent
 from maestro.runtime.server import Handler
-from maestro.runtime.workplaces import clear_workspace, size_of
+from maestro.runtime.snapshots.before import take_before
+from maestro.runtime.workplaces import check_clearable, clear_workspace, size_of
 
 
 async def list_workspaces(call: Call, command: p.WorkspaceList) -> p.Done:
@@ -36,13 +37,16 @@ async def list_workspaces(call: Call, command: p.WorkspaceList) -> p.Done:
 
 
 async def clean(call: Call, command: p.WorkspaceClean) -> p.Done:
-    """Stop the agent, then empty its workspace; it stays stopped until it is restarted or assigned."""
+    """Stop the agent, take a snapshot, then empty its workspace; it stays stopped until it is restarted or assigned."""
     context = call.context
     agent = await find(context, command.agent)
+    workspace = check_clearable(context, agent)
     await stop_agent(call, agent.id, force=False, reason="workspace clean")
-    files, size = await trio.to_thread.run_sync(size_of, agent.workspace or "/nonexistent")
+    before = await take_before(call, agent, "clean")
+    files, size = await trio.to_thread.run_sync(size_of, workspace)
     await clear_workspace(context, agent, again=False)
-    return p.Done({"agent": agent.id, "workspace": agent.workspace, "files_removed": files, "bytes_removed": size})
+    removed = {"files_removed": files, "bytes_removed": size}
+    return p.Done({"agent": agent.id, "workspace": workspace, "snapshot": before, **removed})
 
 
 HANDLERS: dict[type[p.Command], Handler] = {p.WorkspaceList: list_workspaces, p.WorkspaceClean: clean}

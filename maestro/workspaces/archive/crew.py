@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 Hand = TypeVar("Hand")
 THREADS_MAX = 16
 _QUEUE_MAX = 32
+_TICK_S = 0.1
 
 
 def threads() -> int:
@@ -51,9 +52,18 @@ class Crew(Generic[Hand]):
             return False
         return True
 
-    def wait(self) -> None:
-        """Until every job is done, those too that jobs offered. Raises what one of them raised."""
-        self._jobs.join()
+    def wait(self, tick: Callable[[], None]) -> None:
+        """Until every job is done, those too that jobs offered; `tick` is called every now and then.
+
+        Raises what one of them raised, and what `tick` does.
+        """
+        while True:
+            with self._jobs.all_tasks_done:
+                if self._jobs.unfinished_tasks:
+                    self._jobs.all_tasks_done.wait(_TICK_S)
+                if not self._jobs.unfinished_tasks:
+                    break
+            tick()
         if self._failure is not None:
             raise self._failure
 

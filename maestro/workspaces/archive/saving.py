@@ -198,10 +198,13 @@ def _scan(
     with Crew(lambda: _Hand(chunks), _Hand.flush) as crew:
         chunks.crew = crew
 
-        def submit(job: Job) -> None:
-            crew.submit(lambda hand: job(hand.keep))
+        def tell() -> None:
             if progress is not None:
                 progress(sum(len(scan.entries) for _, scan in scans), chunks.read_bytes)
+
+        def submit(job: Job) -> None:
+            crew.submit(lambda hand: job(hand.keep))
+            tell()
 
         for name, source in trees:
             scan = Scan(source, statcache.load(layout, source), chunks.is_kept, submit)
@@ -209,7 +212,7 @@ def _scan(
             if not are_tree_names([name for name, _ in scans]):
                 raise Invalid(f"these names of trees cannot be: {[name for name, _ in scans]}")
             scan.walk()
-            crew.wait()
+            crew.wait(tell)
             scan.finish()
     chunks.crew = None
     return scans

@@ -1,0 +1,115 @@
+"""`maestro state snapshot|snapshots|verify|pin|unpin`: rollback points of all workspaces and of the log."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from maestro.cli import answer, completion, printing
+from maestro.cli.options import FormatOption, absolute, examples
+from maestro.cli.printing import Column
+from maestro.runtime import protocol as p
+from maestro.runtime.amounts import size
+
+SnapshotArgument = Annotated[
+    str, typer.Argument(help="Id of a snapshot, or `latest`.", autocompletion=completion.snapshots)
+]
+
+
+SNAPSHOTS = (
+    Column("id", "SNAPSHOT"),
+    Column("taken_at", "TAKEN", printing.moment),
+    Column("position", "POSITION"),
+    Column("reason", "REASON"),
+    Column("agents", "AGENTS", wraps=True),
+    Column("bytes", "SIZE", size),
+    Column("added_bytes", "ADDED", size),
+    Column("expires_at", "EXPIRES", printing.moment),
+    Column("pinned", "PINNED"),
+    Column("state", "STATE"),
+)
+
+
+def add(app: typer.Typer) -> None:
+    """Put the commands into the group `state`."""
+    app.command(
+        "snapshot",
+        epilog=examples(
+            "maestro state snapshot",
+            "maestro state snapshot --output /backups/pr-123-$(date +%s).tar.gz",
+            "maestro state snapshot --workspace /tmp/pr-123-review --include-logs",
+        ),
+    )(snapshot)
+    app.command("snapshots", epilog=examples("maestro state snapshots", "maestro state snapshots --all"))(snapshots)
+    app.command(
+        "verify", epilog=examples("maestro state verify latest", "maestro state verify /backups/pr-123.tar.gz")
+    )(verify)
+    app.command("pin", epilog=examples("maestro state pin s-20260501T120000Z-1a2b"))(pin)
+    app.command("unpin", epilog=examples("maestro state unpin s-20260501T120000Z-1a2b"))(unpin)
+
+
+def snapshot(
+    workspace: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--workspace",
+            help="Only this workspace: its path, or the id of its agent; may be repeated. Else all of this node.",
+            autocompletion=completion.agents,
+        ),
+    ] = None,
+    output: Annotated[
+        str, typer.Option("--output", "-o", help="Write it to this tar.gz too, for another place or machine.")
+    ] = "",
+    include_logs: Annotated[bool, typer.Option("--include-logs", help="With what the agents have printed.")] = False,
+    allow_torn: Annotated[
+        bool, typer.Option("--allow-torn", help="Keep it though files changed while they were read; it says which.")
+    ] = False,
+    rolling: Annotated[
+        bool,
+        typer.Option("--rolling", help="Pause one agent at a time, each for its own position, and not all at once."),
+    ] = False,
+    format: FormatOption = None,
+) -> int:
+    """Take a snapshot of the workspaces and of the log; agents at work are paused while theirs is read.
+
+    It stays. Automatic snapshots, and what is left here of one with --output, are deleted after
+    MAESTRO_SNAPSHOT_RETENTION days unless they are pinned.
+    """
+    out = absolute(output, "--output") if output else ""
+    command = p.StateSnapshot(
+        workspaces=workspace or [], output=out, include_logs=include_logs, allow_torn=allow_torn, rolling=rolling
+    )
+    return answer.one(command, format)
+
+
+def snapshots(
+    all: Annotated[bool, typer.Option("--all", help="Those too that failed or have expired.")] = False,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="So many at most.")] = 100,
+    format: FormatOption = None,
+) -> int:
+    """The snapshots, newest first: what each holds, and whether it stays."""
+    return answer.rows(p.StateSnapshots(all=all, limit=limit), SNAPSHOTS, format, "no snapshots")
+
+
+def verify(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="Id of a snapshot, `latest`, or the path of an export.", autocompletion=completion.snapshots
+        ),
+    ],
+    format: FormatOption = None,
+) -> int:
+    """Check every byte of a snapshot without restoring it; exit code 6 names what is damaged."""
+    return answer.one(p.StateVerify(source=source), format)
+
+
+def pin(id: SnapshotArgument, format: FormatOption = None) -> int:
+    """Keep a snapshot for ever."""
+    return answer.one(p.StatePin(id=id), format)
+
+
+def unpin(id: SnapshotArgument, format: FormatOption = None) -> int:
+    """Let an automatic snapshot expire again."""
+    return answer.one(p.StatePin(id=id, pinned=False), format)

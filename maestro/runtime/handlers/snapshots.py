@@ -1,0 +1,104 @@
+"""`state snapshot|snapshots|verify|pin|unpin`: rollback points of workspaces and log (SPEC.md 6)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import trio
+
+from maestro.model.errors import Invalid, NotFound
+from maestro.model.events import NewEvent
+from maestro.model.ids import shown
+from maestro.model.snapshot import decide_pin, latest
+from maestro.runtime import protocol as p
+from maestro.runtime.context import Call
+from maestro.runtime.rows import snapshot_row
+from maestro.runtime.server import Handler
+from maestro.runtime.snapshots import proving
+from maestro.runtime.snapshots.taking import Wanted, take
+
+
+async def snapshot(call: Call, command: p.StateSnapshot) -> p.Done:
+    """Take one, and export it where a file is named."""
+    agents = await _agents(call, command.workspaces) if command.workspaces else None
+    if command.output:
+        await trio.to_thread.run_sync(_check_output, command.output)
+    wanted = Wanted(
+        agents=agents,
+        include_logs=command.include_logs,
+        allow_torn=command.allow_torn,
+        rolling=command.rolling,
+        output=command.output,
+    )
+    taken = await take(call, wanted)
+    row = snapshot_row(taken.row, call.context.settings.snapshot_retention_days, is_latest=not command.output)
+    if taken.exported is not None:
+        row |= {"sha256": taken.exported.sha256, "file_bytes": taken.exported.bytes}
+    return p.Done(row)
+
+
+async def _agents(call: Call, named: list[str]) -> tuple[str, ...]:
+    """The agents whose workspaces, or whose ids, these are. Raises NotFound."""
+    rows = [row for row in await call.context.rows(call.context.views.agents) if row.workspace]
+    found: dict[str, None] = {}
+    for name in named:
+        path = os.path.realpath(Path(call.caller.cwd, name))
+        mine = [row.id for row in rows if name == row.id] or [row.id for row in rows if row.workspace == path]
+        if not mine:
+            raise NotFound(f"{shown(name)} is no workspace of an agent", "--workspace", "workspace list shows all")
+        found[mine[0]] = None
+    return tuple(found)
+
+
+def _check_output(output: str) -> None:
+    """What is sure to fail at the end is refused at the beginning."""
+    path = Path(output)
+    if path.is_dir():
+        raise Invalid(f"{output!r} is a folder", "--output", "name a file in it")
+    if not path.parent.is_dir():
+        raise NotFound(f"there is no folder {str(path.parent)!r}", "--output", "make it first")
+    if path.exists() and not path.is_file():
+        raise Invalid(f"{output!r} is no regular file", "--output", "name another")
+
+
+async def list_snapshots(call: Call, command: p.StateSnapshots) -> p.Done:
+    """Those that can be restored, newest first; with `all` the others too."""
+    context = call.context
+    which = "all" if command.all else "complete"
+    rows = await context.rows(context.views.snapshots, which, limit=command.limit)
+    newest = latest(await context.rows(context.views.snapshots))
+    for row in rows:
+        is_latest = newest is not None and row.id == newest.id
+        await call.item(snapshot_row(row, context.settings.snapshot_retention_days, is_latest))
+    return p.Done()
+
+
+async def verify(call: Call, command: p.StateVerify) -> p.Done:
+    """Read and check all of a snapshot, wherever it lies."""
+    return p.Done(await proving.prove(call, command.source))
+
+
+async def pin(call: Call, command: p.StatePin) -> p.Done:
+    """Keep it for ever, or no longer."""
+    context = call.context
+    name = await proving.named(call, command.id)
+
+    async def decision() -> list[NewEvent]:
+        row = await context.row(context.views.snapshot, name)
+        return decide_pin(name, row, command.pinned, await context.floor())
+
+    await context.decide(call, decision)
+    row = await context.row(context.views.snapshot, name)
+    assert row is not None
+    newest = latest(await context.rows(context.views.snapshots))
+    is_latest = newest is not None and newest.id == row.id
+    return p.Done(snapshot_row(row, context.settings.snapshot_retention_days, is_latest))
+
+
+HANDLERS: dict[type[p.Command], Handler] = {
+    p.StateSnapshot: snapshot,
+    p.StateSnapshots: list_snapshots,
+    p.StateVerify: verify,
+    p.StatePin: pin,
+}

@@ -1,0 +1,1 @@
+"""Snapshots as a node takes, keeps and drops them (SPEC.md 6)."""

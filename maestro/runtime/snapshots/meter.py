@@ -1,0 +1,50 @@
+"""How far a snapshot is, in words: what was read, how fast, and about how long it will take yet."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+
+import trio
+
+from maestro.runtime.amounts import size
+
+EVERY_S = 0.2
+RATE_AFTER_S = 0.5
+
+Tell = Callable[[str, str], Awaitable[None]]
+
+
+class Meter:
+    """Called from the thread that works; ends that where the command was cancelled.
+
+    what: `reading`, `writing`; entries, bytes: about how much there is, 0 where nobody knows.
+    """
+
+    def __init__(self, tell: Tell, what: str, entries: int = 0, bytes: int = 0) -> None:
+        self._tell = tell
+        self._what = what
+        self._entries, self._bytes = entries, bytes
+        self._began = time.monotonic()
+        self._told_at = 0.0
+
+    def scanned(self, entries: int, read: int) -> None:
+        """So many entries were found, so many bytes had to be read."""
+        share = min(entries / self._entries if self._entries else 0.0, read / self._bytes if self._bytes else 1.0)
+        of = f" of about {self._entries:,}" if self._entries else ""
+        self._show(f"{entries:,}{of} entries, {size(read)}", read, share)
+
+    def written(self, done: int, total: int) -> None:
+        """So many bytes of the total are in the file."""
+        self._show(f"{size(done)} of {size(total)}", done, done / total if total else 0.0)
+
+    def _show(self, text: str, done: int, share: float) -> None:
+        trio.from_thread.check_cancelled()
+        now = time.monotonic()
+        if now - self._told_at < EVERY_S:
+            return
+        self._told_at = now
+        spent = now - self._began
+        rate = f", {size(done / spent)}/s" if spent > RATE_AFTER_S else ""
+        left = f", about {spent / share - spent:.0f} s left" if spent > RATE_AFTER_S and 0 < share < 1 else ""
+        trio.from_thread.run(self._tell, f"{self._what}: {text}{rate}{left}", "progress")

@@ -1,0 +1,83 @@
+"""What becomes of snapshots: those that were ended at a node's start, and those that have outlived their time.
+
+Only what the log of this namespace knows to be over is deleted: another namespace, or a log that was flushed since,
+has snapshots in the same archive, and they may be the last of what there was.
+"""
+
+from __future__ import annotations
+
+import trio
+
+from maestro.model.errors import MaestroError, Refused
+from maestro.model.events import NewEvent, SnapshotFailed
+from maestro.model.snapshot import Snapshot, decide_end, decide_expired, latest, outlived
+from maestro.runtime.context import Context
+from maestro.runtime.logs import log
+from maestro.runtime.snapshots.shelf import Shelf
+from maestro.store.contract import Committed
+
+DAY_MS = 86_400_000
+ENDED = "the daemon ended before it was complete"
+GONE = {"failed", "expired"}
+
+
+async def sweep(context: Context) -> None:
+    """At the daemon's start: what was being taken when the one before ended has failed, and leaves nothing."""
+    shelf = Shelf(context.settings.home)
+    if not await trio.to_thread.run_sync(shelf.is_free):
+        return  # a command without a daemon is at it
+    nodes = {node.id: node.status for node in await context.rows(context.views.nodes)}
+    floor = await context.floor()
+    for row in await context.rows(context.views.snapshots, "taking"):
+        if row.node == context.node or nodes.get(row.node) != "up":
+            await _append(context, decide_end(SnapshotFailed(row.id, ENDED), row, floor), row)
+            log.warning("snapshot %s: %s", row.id, ENDED)
+    newest = latest(await context.rows(context.views.snapshots))
+
+    def work() -> None:
+        shelf.sweep()
+        shelf.point(newest)
+
+    await trio.to_thread.run_sync(work)
+
+
+async def expire(context: Context) -> None:
+    """Delete what has outlived MAESTRO_SNAPSHOT_RETENTION, and what failed; give back the room."""
+    shelf = Shelf(context.settings.home)
+    if not (shelf.root / "manifests").is_dir():
+        return
+    days = context.settings.snapshot_retention_days
+    rows = await context.rows(context.views.snapshots)
+    now, floor = await context.now(), await context.floor()
+    for row in outlived(rows, now, days * DAY_MS):
+        if row.node in {"", context.node} and await _append(context, decide_expired(row, floor), row):
+            log.info("snapshot %s is older than %d days: deleted", row.id, days)
+    await _collect(context, shelf)
+
+
+async def _collect(context: Context, shelf: Shelf) -> None:
+    rows = {row.id: row.state for row in await context.rows(context.views.snapshots, "all")}
+
+    def work() -> None:
+        archive = shelf.archive()
+        there = [snapshot.snapshot for snapshot in archive.snapshots() if not snapshot.damage]
+        keep = [snapshot for snapshot in there if rows.get(snapshot) not in GONE]
+        if len(keep) == len(there) and not any(state == "failed" for state in rows.values()):
+            return
+        collected = archive.collect(keep)
+        if collected.snapshots or collected.freed_bytes:
+            log.info("%d snapshots deleted, %d bytes given back", len(collected.snapshots), collected.freed_bytes)
+
+    try:
+        await trio.to_thread.run_sync(work)
+    except Refused as refused:  # a snapshot is being taken or restored: there is another day
+        log.info("snapshots are not collected now: %s", refused.line())
+
+
+async def _append(context: Context, events: list[NewEvent], row: Snapshot) -> bool:
+    try:
+        result = await context.append(events, f"tidy:{context.node}", f"retention:{row.version}")
+    except MaestroError as error:
+        log.warning("snapshot %s: %s", row.id, error.line())
+        return False
+    return isinstance(result, Committed)

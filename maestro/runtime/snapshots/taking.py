@@ -1,0 +1,271 @@
+"""Taking a snapshot (DESIGN.md 6): hold the agents still, append the cut, read, let them go on, write it down.
+
+The cut is an event: its seq is the snapshot's position. The agents stand still from just before it until their
+workspaces are read, and go on on every way out of here; what the log says up to the cut is written after that, as it
+cannot change any more. With `rolling` one agent at a time stands still, each workspace has a position of its own, and
+the cut comes when all are read.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterator
+
+import msgspec
+import trio
+
+from maestro.model.agent import Agent
+from maestro.model.errors import Conflict, MaestroError
+from maestro.model.events import NewEvent, SnapshotFailed, SnapshotStarted, SnapshotTaken, SnapshotWorkspace
+from maestro.model.snapshot import Snapshot, decide_end, decide_start, latest
+from maestro.runtime.context import Call
+from maestro.runtime.failures import told
+from maestro.runtime.logs import log
+from maestro.runtime.snapshots import sources
+from maestro.runtime.snapshots.meter import Meter
+from maestro.runtime.snapshots.shelf import Shelf
+from maestro.runtime.snapshots.sources import Source
+from maestro.workspaces.archive.exporting import Exported
+from maestro.workspaces.archive.saving import Saved
+from replayers import checkpoint
+
+FORMAT = 1
+FAIL_S_MAX = 5.0
+"""How long the end of a snapshot that failed may wait for the store; the next start of the daemon says it too."""
+ASKED = "asked"
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """What to take. reason: as in `SnapshotStarted`; all but `asked` expire.
+
+    agents: whose workspaces, None for all of this node, whose runs are then all held still. folders: read besides,
+    nobody works there. output: a file to export to, absolute, "" for none.
+    """
+
+    reason: str = ASKED
+    agents: tuple[str, ...] | None = None
+    folders: tuple[Source, ...] = ()
+    include_logs: bool = False
+    allow_torn: bool = False
+    rolling: bool = False
+    output: str = ""
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """A snapshot that is complete. exported: the file with it, if one was wanted."""
+
+    row: Snapshot
+    exported: Exported | None = None
+
+
+async def take(call: Call, wanted: Wanted) -> Taken:
+    """Take a snapshot of this node's workspaces and of the log. A second one waits for the first.
+
+    Raises Torn where files changed while they were read (unless allowed), Refused where an agent cannot be paused, a
+    workspace is on another node or cannot be read, or a disk is full; then there is no snapshot, what there was is as
+    it was, and all agents go on.
+    """
+    shelf = Shelf(call.context.settings.home)
+
+    async def wait() -> None:
+        await call.note("waiting until the snapshot that is being taken is complete")
+
+    async with shelf.turn(wait):
+        try:
+            return await _Taking(call, wanted, shelf).run()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(shelf.sweep)
+
+
+def new_name() -> str:
+    """An id that says when it was, and sorts by it."""
+    return f"s-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{secrets.token_hex(2)}"
+
+
+class _Taking:
+    """One snapshot under way. meta: what its manifest says besides; filled while it is taken."""
+
+    def __init__(self, call: Call, wanted: Wanted, shelf: Shelf) -> None:
+        self._call = call
+        self._context = call.context
+        self._wanted = wanted
+        self._shelf = shelf
+        self._id = new_name()
+        self._position = 0
+        self._agents: list[Agent] = []
+        self._sources: list[Source] = []
+        self._workspaces: list[SnapshotWorkspace] = []
+        self._meta: dict[str, object] = {}
+        daemon = call.context.daemon
+        self._still = daemon.stillness() if daemon else None
+
+    async def run(self) -> Taken:
+        wanted, context = self._wanted, self._context
+        self._sources = [*await sources.workspaces(self._call, wanted.agents), *wanted.folders]
+        self._agents = await context.rows(context.views.agents)
+        meter = Meter(self._call.note, "reading", *await sources.amount(context, self._shelf, self._sources))
+        try:
+            if not wanted.rolling:
+                await self._rest(wanted.agents)
+                await self._cut()
+            saved = await trio.to_thread.run_sync(self._save, meter)
+            exported = await self._export() if wanted.output else None
+            return Taken(await self._end(saved), exported)
+        except BaseException as error:
+            await self._fail(error)
+            raise
+        finally:
+            self._let_go()
+
+    # ---- the cut ----
+
+    async def _rest(self, agents: tuple[str, ...] | None) -> None:
+        if self._still is not None:
+            for warning in await self._still.begin(agents):
+                await self._call.note(warning, "warn")
+
+    def _let_go(self) -> None:
+        if self._still is not None:
+            self._still.end()
+
+    async def _cut(self) -> None:
+        """Append `snapshot.started`: what is read is as of its seq."""
+        context, wanted = self._context, self._wanted
+        agents = tuple(source.agent for source in self._sources if source not in wanted.folders)
+        fact = SnapshotStarted(self._id, wanted.reason, wanted.reason != ASKED, agents, context.node)
+
+        async def decision() -> list[NewEvent]:
+            row = await context.row(context.views.snapshot, self._id)
+            return decide_start(fact, row, await context.floor())
+
+        committed = await context.decide(self._call, decision)
+        assert committed is not None
+        self._position = committed.last
+        if not wanted.rolling:
+            self._workspaces = [self._placed(source, self._position) for source in self._sources]
+
+    @staticmethod
+    def _placed(source: Source, position: int) -> SnapshotWorkspace:
+        return SnapshotWorkspace(source.agent, source.path, source.tree, position)
+
+    # ---- in the thread that reads ----
+
+    def _save(self, meter: Meter) -> Saved:
+        archive = self._shelf.archive()
+        return archive.save(
+            self._trees(), self._id, self._meta, allow_torn=self._wanted.allow_torn, progress=meter.scanned
+        )
+
+    def _trees(self) -> Iterator[tuple[str, str]]:
+        """Each tree when its turn has come: one is read completely before the next is asked for."""
+        for source in self._sources:
+            if self._wanted.rolling:
+                trio.from_thread.run(self._rest, (source.agent,))
+                head = trio.from_thread.run(self._context.call, self._context.store.log.head)
+                self._workspaces.append(self._placed(source, head.seq))
+            yield source.tree, source.path
+            if self._wanted.rolling:
+                trio.from_thread.run_sync(self._let_go)
+        if self._wanted.rolling:
+            trio.from_thread.run(self._cut)
+        trio.from_thread.run_sync(self._let_go)
+        yield "checkpoint", self._write_checkpoint()
+        if self._wanted.include_logs:
+            yield from self._logs()
+
+    def _write_checkpoint(self) -> str:
+        context = self._context
+        folder = self._shelf.folder("checkpoint")
+        written = checkpoint.write(context.store, folder, self._position)
+        self._meta |= {
+            "format": FORMAT,
+            "namespace": context.settings.namespace,
+            "node": context.node,
+            "position": self._position,
+            "chain": written.chain,
+            "digests": written.digests,
+            "folds": written.folds,
+            "workspace_root": str(context.settings.workspace_root),
+            "reason": self._wanted.reason,
+            "automatic": self._wanted.reason != ASKED,
+            "taken_at": time.time_ns() // 1_000_000,
+            "rolling": self._wanted.rolling,
+            "workspaces": [msgspec.structs.asdict(workspace) for workspace in self._workspaces],
+            "containers": sources.containers(self._agents),
+        }
+        return str(folder)
+
+    def _logs(self) -> Iterator[tuple[str, str]]:
+        agents = self._wanted.agents
+        root = str(self._context.settings.workspace_root)
+        for row in self._agents:
+            if (agents is None or row.id in agents) and row.node in (None, self._context.node):
+                folder = self._shelf.folder(f"logs-{row.id}")
+                if sources.gather_logs(row.workspace_root or root, row.id, folder):
+                    yield f"logs/{row.id}", str(folder)
+
+    # ---- the end ----
+
+    async def _export(self) -> Exported:
+        out = self._wanted.output
+        meter = Meter(self._call.note, f"writing {out}")
+
+        def work() -> Exported:
+            self._shelf.note_output(out)
+            return self._shelf.archive().export(self._id, out, progress=meter.written)
+
+        return await trio.to_thread.run_sync(work)
+
+    async def _end(self, saved: Saved) -> Snapshot:
+        taken = SnapshotTaken(
+            self._id,
+            self._position,
+            self._wanted.reason != ASKED,
+            self._wanted.output,
+            self._wanted.reason,
+            saved.manifest,
+            tuple(self._workspaces),
+            saved.bytes,
+            saved.added_bytes,
+            tuple(saved.torn),
+            self._context.node,
+        )
+        await self._append(taken)
+        context = self._context
+        rows = await context.rows(context.views.snapshots)
+        await trio.to_thread.run_sync(self._shelf.point, latest(rows))
+        await self._warn(saved)
+        found = next((row for row in rows if row.id == self._id), None)
+        if found is None:
+            raise Conflict(f"snapshot {self._id} was given up by another process", mend="take it again")
+        return found
+
+    async def _warn(self, saved: Saved) -> None:
+        for what, paths in (("changed while it was read", saved.torn), ("is left out: no file", saved.left_out)):
+            if paths:
+                more = f", and {len(paths) - 1} more" if len(paths) > 1 else ""
+                await self._call.note(f"{paths[0]} {what}{more}", "warn")
+
+    async def _append(self, fact: SnapshotTaken | SnapshotFailed) -> None:
+        context = self._context
+
+        async def decision() -> list[NewEvent]:
+            row = await context.row(context.views.snapshot, self._id)
+            return decide_end(fact, row, await context.floor())
+
+        await context.decide(self._call, decision)
+
+    async def _fail(self, error: BaseException) -> None:
+        """Say in the log that there is nothing. Where that cannot be, the next start does."""
+        if not self._position:
+            return
+        known = told(error) if isinstance(error, Exception) else None
+        reason = known.line() if known else "interrupted" if isinstance(error, trio.Cancelled) else repr(error)
+        self._let_go()
+        with trio.CancelScope(shield=True), trio.move_on_after(FAIL_S_MAX):
+            try:
+                await self._append(SnapshotFailed(self._id, reason))
+            except MaestroError as failure:
+                log.warning("snapshot %s: %s; and before that: %s", self._id, failure.line(), reason)
