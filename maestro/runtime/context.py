@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import getpass
 import os
 from collections.abc import Awaitable, Callable, Sequence
@@ -99,6 +100,11 @@ class Context:
         self.stop_store = False
         self.revive: Callable[[], object] | None = None
         self._told_stale = ""
+
+    @functools.cached_property
+    def environment(self) -> dict[str, str]:
+        """This process's own, read once: a run takes a part of it."""
+        return dict(os.environ)
 
     @property
     def folds(self) -> str:

@@ -9,7 +9,6 @@ import msgspec
 from maestro.agents import outcome
 from maestro.agents.definitions import Definition
 from maestro.agents.transcript import Told
-from maestro.model.agent import Agent
 from maestro.model.events import RunEnded
 from maestro.model.task import Run
 from maestro.runtime.context import RESULT_INLINE_BYTES_MAX, Context
@@ -82,9 +81,9 @@ def _loss(end: End) -> str | None:
     return "its warden was killed" if end.lost else None
 
 
-async def ended(context: Context, run: Run, agent: Agent, seen: outcome.End, end: End) -> RunEnded:
+async def ended(context: Context, run: Run, definition: Definition, seen: outcome.End, end: End) -> RunEnded:
     """The event. Backoff with jitter says when the next attempt may start."""
-    verdict = outcome.judge(Definition.from_dict(agent.definition), seen)
+    verdict = outcome.judge(definition, seen)
     evidence = verdict.evidence
     if end.leftovers:
         evidence += f"; {end.leftovers} processes that it left behind were killed"
@@ -98,7 +97,7 @@ async def ended(context: Context, run: Run, agent: Agent, seen: outcome.End, end
     return RunEnded(
         run=run.id,
         task=run.id.rpartition("-")[0],
-        agent=agent.id,
+        agent=run.agent,
         outcome=kind,
         exit_code=verdict.exit_code,
         signal=verdict.signal,

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import trio
@@ -17,14 +18,25 @@ from maestro.agents.launch import Launch, Target, compose
 from maestro.config import Settings
 from maestro.model.agent import Agent
 from maestro.model.events import TaskDispatched
-from maestro.model.task import Run
+from maestro.model.task import Run, Task
 from maestro.runtime import containment
 from maestro.runtime.context import Context
-from maestro.runtime.hearing import is_heard
-from maestro.runtime.sockets import run_socket_path
+from maestro.runtime.hearing import Hearing, is_heard
 from maestro.runtime.spec import Spec
 from maestro.workspaces import folders, guards, templates
 from maestro.workspaces.folders import RunFolder
+
+
+class Job(NamedTuple):
+    """What a run is about, as the plan had it when it was taken. session: of the agent's own, to go on with."""
+
+    task: Task
+    run: Run
+    agent: Agent
+    folder: RunFolder
+    definition: Definition
+    hearing: Hearing
+    session: str
 
 
 def place(settings: Settings, agent: Agent, task: str, run: Run) -> RunFolder:
@@ -64,27 +76,26 @@ def _user_home() -> str:
 class Prepared:
     """A run with everything in place for its start. Raises as `compose`, `folders.create`, `templates.fill`.
 
-    session: the agent's own that it goes on with, "" for none. verification: the spec of the command that must succeed
-    after a good end, None where there is none.
+    socket: of the run. verification: the spec of the command that must succeed after a good end, None where there is
+    none.
     """
 
-    def __init__(
-        self, context: Context, agent: Agent, run: Run, folder: RunFolder, dispatched: TaskDispatched, session: str = ""
-    ) -> None:
+    def __init__(self, context: Context, job: Job, dispatched: TaskDispatched, socket: str) -> None:
         self._context = context
-        self._agent = agent
-        self._run = run
-        self._folder = folder
+        self._agent = job.agent
+        self._run = job.run
+        self._folder = job.folder
         self._dispatched = dispatched
-        self._session = session
-        self.definition = Definition.from_dict(agent.definition)
+        self._session = job.session
+        self._socket = socket
+        self.definition = job.definition
         self.verification: Spec | None = None
 
     async def wrong_mode(self) -> str:
         """Why its program must not be started: it has not the mode (any more). "" where it has."""
         if "{mode}" not in self.definition.argv:
             return ""
-        return await trio.to_thread.run_sync(registration.wrong_mode, self.definition, dict(os.environ))
+        return await trio.to_thread.run_sync(registration.wrong_mode, self.definition, self._context.environment)
 
     async def spec(self) -> Spec:
         """Put folder, prompt, workspace and files there; the spec to launch."""
@@ -121,7 +132,7 @@ class Prepared:
             templates.fill(workspace)
 
     def _target(self, prompt: str, workspace: str) -> Target:
-        environment = dict(os.environ)
+        environment = self._context.environment
         run = self._run
         return Target(
             run=run.id,
@@ -132,7 +143,7 @@ class Prepared:
             prompt_file=self._folder.prompt_file,
             workspace=workspace,
             tmp=self._folder.tmp,
-            socket=str(run_socket_path(self._context.settings.home, run.id)),
+            socket=self._socket,
             home=containment.home_of(self._context.settings.home, run.agent),
             session=self._session,
             verify=self._dispatched.verify,

@@ -13,12 +13,10 @@ import msgspec
 import trio
 
 from maestro.agents import outcome
-from maestro.agents.definitions import Definition
-from maestro.model.agent import Agent
 from maestro.model.crew import slot_of
 from maestro.model.errors import MaestroError
 from maestro.model.events import AnyFact, NewEvent, RunEnded, RunStarted, RunUsageReported, TaskDispatched
-from maestro.model.task import Run, Task
+from maestro.model.task import Task
 from maestro.runtime import containment, quota
 from maestro.runtime.budgets import exceeded
 from maestro.runtime.ending import Seen, check_of, ended, facts
@@ -26,11 +24,9 @@ from maestro.runtime.failures import told
 from maestro.runtime.hearing import Hearing, is_heard, session_of
 from maestro.runtime.launching import RunProcess
 from maestro.runtime.logs import log
-from maestro.runtime.preparing import Prepared, place, verification_of, workspace_of
-from maestro.runtime.sockets import RunSocket, run_socket_path
+from maestro.runtime.preparing import Job, Prepared, place, verification_of, workspace_of
 from maestro.runtime.spec import End, Spec, Started
 from maestro.store.contract import Append, Committed, WorkEntry
-from maestro.workspaces.folders import RunFolder
 
 if TYPE_CHECKING:
     from maestro.runtime.worker import Worker
@@ -38,18 +34,6 @@ if TYPE_CHECKING:
 HEAR_EVERY_S = 0.25
 USAGE_EVERY_S = 2.0
 """How often a run's output is looked at, and how often its usage may become an event."""
-
-
-class Job(NamedTuple):
-    """What a run is about, as the plan had it when it was taken. session: of the agent's own, to go on with."""
-
-    task: Task
-    run: Run
-    agent: Agent
-    folder: RunFolder
-    definition: Definition
-    hearing: Hearing
-    session: str
 
 
 class Ready(NamedTuple):
@@ -99,11 +83,16 @@ class Running:
             return
         self.agent_id = agent.id
         folder = place(self.worker.context.settings, agent, task.id, run)
-        definition = Definition.from_dict(agent.definition)
+        definition = self.worker.definition(agent)
         session, before = session_of(task.slots[slot_of(run.id)], task, run)
-        await self._begin(Job(task, run, agent, folder, definition, Hearing(definition, run, folder, before), session))
+        job = Job(task, run, agent, folder, definition, Hearing(definition, run, folder, before), session)
+        socket = await self.worker.sockets.lend(run.id)
+        try:
+            await self._begin(job, str(socket.path))
+        finally:
+            self.worker.sockets.give_back(socket)
 
-    async def _begin(self, job: Job) -> None:
+    async def _begin(self, job: Job, socket: str) -> None:
         """Prepare while `run.started` is on its way; spawn only once that is in the log."""
         context, folder = self.worker.context, job.folder
         workspace = workspace_of(job.agent, folder)
@@ -111,7 +100,8 @@ class Running:
         prepared: list[Ready | End] = []
 
         async def prepare() -> None:
-            prepared.append(await self._prepare(job))
+            await trio.lowlevel.checkpoint()  # what is appended goes to the store first
+            prepared.append(await self._prepare(job, socket))
 
         async with self.worker.holds.passing(self.agent_id, self), trio.open_nursery() as nursery:
             nursery.start_soon(prepare)
@@ -123,14 +113,14 @@ class Running:
             end, seen = (ready, None) if isinstance(ready, End) else await self._conduct(job, ready)
             await self._finish(job, end, seen or facts(end, folder, job.run.timeout_s, self._seen))
 
-    async def _prepare(self, job: Job) -> Ready | End:
+    async def _prepare(self, job: Job, socket: str) -> Ready | End:
         """Everything in place, or why it cannot be."""
         context, run = self.worker.context, job.run
         try:
             dispatched = self.worker.follower.dispatched(job.task.id)
             if dispatched is None:
                 dispatched = await context.insist(lambda: self._dispatched(job.task))
-            prepared = Prepared(context, job.agent, run, job.folder, dispatched, job.session)
+            prepared = Prepared(context, job, dispatched, socket)
             if why := await prepared.wrong_mode():
                 self._note(wrong_mode=why)
                 return End(run.id, run.token, spawn_error=why)
@@ -158,7 +148,7 @@ class Running:
         if self._stop is not None:
             return End(spec.run, spec.token, stopped=self._stop[0]), None
         try:
-            return await self._serve_and_watch(job, ready)
+            return await self._conduct_to_end(job, ready)
         except Exception as error:  # noqa: BLE001 - a run that has been started must end
             for process in self._launched:
                 process.close()
@@ -168,20 +158,22 @@ class Running:
             why = f"it could not be watched: {told(error) or error}"
             return End(spec.run, spec.token, spawn_error=why, retriable=True), None
 
-    async def _serve_and_watch(self, job: Job, ready: Ready) -> tuple[End, outcome.End]:
-        context, spec = self.worker.context, ready.spec
-        run_socket = RunSocket(context, spec.run, run_socket_path(context.settings.home, spec.run))
+    async def _conduct_to_end(self, job: Job, ready: Ready) -> tuple[End, outcome.End]:
+        if job.definition.resource_limits.disk is None:
+            return await self._watch_and_judge(job, ready)
         async with trio.open_nursery() as nursery:
-            await nursery.start(run_socket.listen)
-            if job.definition.resource_limits.disk is not None:
-                nursery.start_soon(self._mind_disk, job)
-            end = await self._watch(spec, job if is_heard(job.definition) else None)
-            seen = await self._look(job, end)
-            check = ready.verification
-            if check is not None and outcome.judge(job.definition, seen).outcome == "ok":
-                checked = check_of(await self._watch(check), verification_of(job.folder), job.folder, self._seen.lost)
-                seen = msgspec.structs.replace(seen, check=checked)
+            nursery.start_soon(self._mind_disk, job)
+            result = await self._watch_and_judge(job, ready)
             nursery.cancel_scope.cancel()
+        return result
+
+    async def _watch_and_judge(self, job: Job, ready: Ready) -> tuple[End, outcome.End]:
+        end = await self._watch(ready.spec, job if is_heard(job.definition) else None)
+        seen = await self._look(job, end)
+        check = ready.verification
+        if check is not None and outcome.judge(job.definition, seen).outcome == "ok":
+            checked = check_of(await self._watch(check), verification_of(job.folder), job.folder, self._seen.lost)
+            seen = msgspec.structs.replace(seen, check=checked)
         return end, seen
 
     async def _watch(self, spec: Spec, heard: Job | None = None) -> End:
@@ -192,13 +184,18 @@ class Running:
         self._launched.append(process)
         if self._stop is not None:
             process.stop(*self._stop)
+        if heard is None:
+            return await self._follow(process)
         async with trio.open_nursery() as nursery:
-            if heard is not None:
-                nursery.start_soon(self._hear, heard)
-            async for message in process.events:
-                if isinstance(message, Started):
-                    self.pid = message.pid
+            nursery.start_soon(self._hear, heard)
+            end = await self._follow(process)
             nursery.cancel_scope.cancel()
+        return end
+
+    async def _follow(self, process: RunProcess) -> End:
+        async for message in process.events:
+            if isinstance(message, Started):
+                self.pid = message.pid
         assert process.end is not None
         return process.end
 
@@ -255,11 +252,12 @@ class Running:
 
     async def _finish(self, job: Job, end: End, seen: outcome.End) -> None:
         context = self.worker.context
-        fact = await context.insist(lambda: ended(context, job.run, job.agent, seen, end))
+        fact = await context.insist(lambda: ended(context, job.run, job.definition, seen, end))
         await self._append(*job.hearing.news(), fact)
         for process in self._launched:
             process.ack()
-        job.hearing.forget()
+        if is_heard(job.definition):
+            job.hearing.forget()
 
     def _note(self, **seen: object) -> None:
         self._seen = msgspec.structs.replace(self._seen, **seen)

@@ -114,9 +114,12 @@ class Scheduler:
             else:
                 log.debug("decision on %s: %s", decision.events[0].subject, result)
 
-        async with trio.open_nursery() as nursery:
-            for decision in decisions:
-                nursery.start_soon(one, decision)
+        if len(decisions) == 1:
+            await one(decisions[0])
+        else:
+            async with trio.open_nursery() as nursery:
+                for decision in decisions:
+                    nursery.start_soon(one, decision)
         if results:
             await self._follower.changed(max(results) - 1)
         else:

@@ -11,6 +11,8 @@ import functools
 
 import trio
 
+from maestro.agents.definitions import Definition
+from maestro.model.agent import Agent
 from maestro.model.errors import StoreAway
 from maestro.model.events import AgentStopped, Event, RestoreDone, RunEnded, TaskCancelRequested
 from maestro.runtime.clock import Clock
@@ -21,6 +23,7 @@ from maestro.runtime.holding import Holds, Stillness
 from maestro.runtime.launching import Launcher
 from maestro.runtime.logs import log, seldom
 from maestro.runtime.running import Running
+from maestro.runtime.sockets import RunSockets
 from maestro.store.contract import WorkEntry
 
 CLAIM_BLOCK_MS = 2000
@@ -41,6 +44,8 @@ class Worker:
         self.draining = False
         self.low_disk = False
         self.actor = f"worker:{context.node}"
+        self.sockets = RunSockets(context)
+        self._definitions: dict[str, tuple[object, Definition]] = {}
         self._freed = trio.lowlevel.ParkingLot()
         self._over: list[WorkEntry] = []
         self._is_over = trio.lowlevel.ParkingLot()
@@ -50,6 +55,7 @@ class Worker:
         """Claim and execute until the daemon ends."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._acknowledge)
+            await nursery.start(self.sockets.serve)
             while True:
                 free = self.context.settings.max_concurrent - len(self.runs)
                 if free <= 0 or self.draining or self.low_disk or self.follower.stopped:
@@ -114,6 +120,14 @@ class Worker:
                 await self.context.insist(
                     functools.partial(self.context.gateway.ask, self.context.store.work.done, entries)
                 )
+
+    def definition(self, agent: Agent) -> Definition:
+        """How to run this agent, read once for as long as its row has the same."""
+        source, known = self._definitions.get(agent.id, (None, None))
+        if known is None or source is not agent.definition:
+            known = Definition.from_dict(agent.definition)
+            self._definitions[agent.id] = (agent.definition, known)
+        return known
 
     def _hear(self, event: Event) -> None:
         """Cancels, stops and restores reach the runs that they mean; a run ended by others is stopped too."""
