@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ _NAMED_APART = {
 _VARIABLES = (
     *("home", "workspace_root", "redis_url", "log_level", "max_concurrent", "snapshot_retention", "kilocode_bin"),
     *("agent_timeout", "failsafe_mode", "agents_dir", "autostart", "namespace", "embedded_fsync"),
+    *("segments_dir", "log_events_max"),
 )
 _WORDS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 
@@ -40,7 +41,8 @@ class Settings(msgspec.Struct, frozen=True):
 
     redis_url: None lets the first use of the store decide (store/choice.py). agents_dirs: the later one overrides.
     kilocode_bin: an absolute path where one was found, else the name. embedded_fsync: `always`; `everysec` is for
-    benchmarks and takes effect when the embedded server starts.
+    benchmarks and takes effect when the embedded server starts. log_events_max: more events than this are sealed into
+    segments_dir, oldest first.
     """
 
     home: Path
@@ -56,6 +58,8 @@ class Settings(msgspec.Struct, frozen=True):
     autostart: bool
     namespace: str
     embedded_fsync: str
+    segments_dir: Path
+    log_events_max: int
     config_file: Path
     sources: dict[str, str]
 
@@ -139,8 +143,9 @@ def load(env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Setti
     """
     reader = _Reader(os.environ if env is None else env, cwd)
     value = reader.value
+    home: Path = value("home", reader.path, reader.state_home)
     return Settings(
-        home=value("home", reader.path, reader.state_home),
+        home=home,
         workspace_root=value("workspace_root", reader.path, lambda: Path("/tmp/maestro-workspaces")),
         redis_url=value("redis_url", _url, lambda: None),
         log_level=value("log_level", _log_level, lambda: "INFO"),
@@ -153,9 +158,18 @@ def load(env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Setti
         autostart=value("autostart", _switch, lambda: True),
         namespace=value("namespace", _namespace, lambda: "default"),
         embedded_fsync=value("embedded_fsync", _fsync, lambda: "always"),
+        segments_dir=value("segments_dir", reader.path, lambda: home / "segments"),
+        log_events_max=value("log_events_max", _whole(10_000, 10**9, "500000"), lambda: 500_000),
         config_file=reader.config_file,
         sources=reader.sources,
     )
+
+
+def may_set(env: Mapping[str, str], fields: Iterable[str]) -> bool:
+    """Whether an environment, or its config file, may say something about these; much cheaper than `load`."""
+    if any(f"MAESTRO_{field.upper()}" in env for field in fields):
+        return True
+    return os.path.lexists(_Reader(env, None, read=False).config_file)
 
 
 def show(settings: Settings) -> list[dict[str, Any]]:

@@ -128,7 +128,7 @@ class Context:
 
     def notices(self, caller: p.Caller) -> list[str]:
         """What the caller should know: limits that it has set, and that differ from those of this daemon."""
-        if self.daemon is None:
+        if self.daemon is None or not config.may_set(caller.env, LIMITS):
             return []
         try:
             theirs = config.load(caller.env, Path(caller.cwd))

@@ -32,6 +32,8 @@ def fill(workspace: str | Path, template: str = "") -> bool:
         exists = target.is_dir()
         if exists and any(target.iterdir()):
             return False
+        if exists and not template:
+            return True
         target.parent.mkdir(parents=True, exist_ok=True)
         if not template:
             target.mkdir(mode=0o700, exist_ok=True)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from maestro.config import Settings
 from maestro.runtime import client
 from maestro.runtime import protocol as p
 from tools.bench.measure import Case, spawned, timed, typical
@@ -54,9 +55,12 @@ def cases(place: Place, fsync: str) -> Iterator[Case]:
         home.run("shutdown", "--grace-period", "1", check=False)
 
 
-def ask(home: Home, command: p.Command) -> Any:
-    """Have the daemon carry out a command, as the command line does, without the start of a Python."""
-    answer = client.execute(command, home.settings, lambda _: None)
+def ask(home: Home, command: p.Command, settings: Settings | None = None) -> Any:
+    """Have the daemon carry out a command, as the command line does, without the start of a Python.
+
+    settings: read beforehand, where the time of the command alone counts.
+    """
+    answer = client.execute(command, settings or home.settings, lambda _: None)
     if isinstance(answer, p.Failed) or answer.exit_code:
         raise RuntimeError(f"{command}: {answer}")
     return answer.data
@@ -64,7 +68,8 @@ def ask(home: Home, command: p.Command) -> Any:
 
 def dispatched(home: Home) -> float:
     """Milliseconds from the dispatch of a task to its result."""
-    return 1000 * timed(lambda: ask(home, p.TaskDispatch(prompt="go", to=["true"], sync=True)))
+    settings = home.settings
+    return 1000 * timed(lambda: ask(home, p.TaskDispatch(prompt="go", to=["true"], sync=True), settings))
 
 
 def through_the_worker(home: Home) -> float:
