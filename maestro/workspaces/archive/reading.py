@@ -41,7 +41,7 @@ def read_file(folder: int, name: bytes, entry: Entry, keep: Keep) -> os.stat_res
                 continue
             raise _unreadable(entry, error) from None
         try:
-            found = settled(handle)
+            found, is_calm = settled(handle)
             entry.kind = FILE if stat.S_ISREG(found.st_mode) else ""
             if not entry.kind:
                 continue
@@ -49,7 +49,7 @@ def read_file(folder: int, name: bytes, entry: Entry, keep: Keep) -> os.stat_res
             entry.mtime = found.st_mtime_ns
             entry.xattrs = xattrs(handle)
             _read(handle, found, entry, keep)
-            if entry.size == found.st_size and _is_untouched(folder, name, found):
+            if is_calm and entry.size == found.st_size and _is_untouched(folder, name, found):
                 return found
         except OSError as error:
             raise _unreadable(entry, error) from None
@@ -72,14 +72,19 @@ def xattrs(target: int | str, *, follow: bool = True) -> dict[bytes, bytes] | No
     return found or None
 
 
-def settled(handle: int) -> os.stat_result:
-    """How an open file is, once any change to it from now on would show in its ctime."""
+def settled(handle: int) -> tuple[os.stat_result, bool]:
+    """How an open file is, and whether any change to it from now on would show in its ctime.
+
+    That is so once it has been left alone for a while. One that is changed again and again does not come to that.
+    """
     found = os.fstat(handle)
-    age = time.time() - found.st_ctime_ns / 1e9
-    if -1 < age < _SETTLE_S:
+    for _ in range(_ATTEMPTS):
+        age = time.time() - found.st_ctime_ns / 1e9
+        if not -1 < age < _SETTLE_S:
+            return found, True
         time.sleep(_SETTLE_S - max(age, 0))
         found = os.fstat(handle)
-    return found
+    return found, not -1 < time.time() - found.st_ctime_ns / 1e9 < _SETTLE_S
 
 
 def _is_untouched(folder: int, name: bytes, before: os.stat_result) -> bool:

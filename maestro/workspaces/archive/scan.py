@@ -81,7 +81,7 @@ class Scan:
     def _enter(self, descent: Descent, path: bytes, device: int) -> None:
         try:
             handle = descent.folder(path)
-            found = settled(handle)
+            found, is_calm = settled(handle)
             entry = Entry(path, FOLDER, stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid, found.st_mtime_ns)
             if found.st_dev != device:
                 self.left_out.append(path)  # another file system: the place is kept, not what is mounted there
@@ -97,6 +97,8 @@ class Scan:
             raise Refused(what, where="workspace", mend="mend its permissions, or leave the workspace out") from None
         self.entries.append(entry)
         self._folders.append((path, found.st_mtime_ns))
+        if not is_calm:
+            self.torn.append(path)
 
     def _list(self, handle: int, path: bytes) -> None:
         prefix = path + b"/" if path else b""

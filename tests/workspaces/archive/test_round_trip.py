@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -248,3 +250,24 @@ def test_whole_files_are_never_mixed(tmp_path: Path) -> None:
         for path in (tmp_path / saved.snapshot).iterdir():
             if f"ws/{path.name}" not in saved.torn:
                 assert len(set(path.read_bytes())) <= 1
+
+
+def test_a_file_that_is_written_in_pieces_without_a_pause_is_always_said_to_be_torn(tmp_path: Path) -> None:
+    """Its times stand still within a tick of the kernel, though it changes many times in it."""
+    source = tmp_path / "ws"
+    source.mkdir()
+    script = (
+        "import os,sys\nfile, number = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT), 0\n"
+        "while True:\n    number += 1\n"
+        "    for at in range(0, 300_000, 4096): os.pwrite(file, bytes([number % 256]) * 4096, at)\n"
+    )
+    writer = subprocess.Popen([sys.executable, "-c", script, str(source / "busy")])
+    try:
+        while not (source / "busy").exists() or (source / "busy").stat().st_size < 300_000:
+            time.sleep(0.01)
+        archive = archive_of(tmp_path)
+        reports = [archive.save([("ws", str(source))], f"n{number}", {}, allow_torn=True) for number in range(25)]
+    finally:
+        writer.kill()
+        writer.wait()
+    assert all("ws/busy" in saved.torn for saved in reports)
