@@ -59,6 +59,12 @@ def position_at(log: LogStore, at: int) -> int:
     return known
 
 
+def time_of(log: LogStore, position: int) -> int:
+    """The server time of the event at a position, ms; 0 before the first."""
+    event = log.event(position) if position else None
+    return event.at if event else 0
+
+
 def rfc3339(at: int) -> str:
     """A time in ms as RFC 3339, UTC."""
     return datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -11,6 +11,7 @@ from maestro.cli import answer, completion, printing
 from maestro.cli.options import AgentArgument, FormatOption, absolute, examples
 from maestro.cli.printing import Column, Row
 from maestro.cli.reading import read_text
+from maestro.cli.restores import named
 from maestro.model.errors import Invalid
 from maestro.runtime import protocol as p
 
@@ -100,10 +101,14 @@ def register(
     epilog=examples(
         "maestro agent assign code-reviewer --to-workspace /tmp/pr-123-review --priority 1",
         "maestro agent assign code-reviewer --to-workspace /tmp/pr-124-review --name reviewer-2",
+        "maestro agent assign --from-snapshot /backups/pr-123.tar.gz",
     ),
 )
 def assign(
-    type: Annotated[str, typer.Argument(help="Slug of the agent's type.", autocompletion=completion.types)],
+    type: Annotated[
+        str | None,
+        typer.Argument(metavar="[TYPE]", help="Slug of the agent's type.", autocompletion=completion.types),
+    ] = None,
     to_workspace: Annotated[
         str | None, typer.Option("--to-workspace", help="The folder it works in; made from the template if absent.")
     ] = None,
@@ -114,9 +119,24 @@ def assign(
     name: Annotated[str | None, typer.Option("--name", help="Its id, where it is not the type's slug.")] = None,
     node: Annotated[str | None, typer.Option("--node", help="The node that has the workspace.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Stop its run, if one is on.")] = False,
+    from_snapshot: Annotated[
+        str | None,
+        typer.Option(
+            "--from-snapshot",
+            help="Put back every assignment of a snapshot: a file, an id, or `latest`. Absent or empty workspaces are"
+            " filled from it.",
+            autocompletion=completion.snapshots,
+        ),
+    ] = None,
     format: FormatOption = None,
 ) -> int:
     """Create an agent, or give it another role, priority or workspace."""
+    if from_snapshot is not None:
+        if any(each is not None for each in (type, to_workspace, role, priority, name, node)):
+            raise Invalid("--from-snapshot puts back all assignments as they were", mend="name nothing else with it")
+        return answer.rows(p.AgentsPutBack(source=named(from_snapshot)), AGENTS, format, "the snapshot holds no agents")
+    if type is None:
+        raise Invalid("no type is named", "TYPE", "maestro agent types lists all")
     workspace = None if to_workspace is None else absolute(to_workspace, "--to-workspace")
     return answer.one(p.AgentAssign(type, workspace, role, priority, name, node, force), format, _show_agent)
 

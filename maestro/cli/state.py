@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from maestro.cli import answer, completion, printing, snapshots
+from maestro.cli import answer, completion, printing, restores, snapshots
 from maestro.cli.options import FormatOption, examples
 from maestro.cli.printing import Column, Row
 from maestro.cli.reading import PROMPT_BYTES_MAX, read_text
@@ -62,6 +62,7 @@ def delete(key: KeyArgument, format: FormatOption = None) -> int:
 
 
 snapshots.add(app)
+restores.add(app)
 
 
 def _show_value(row: Row) -> None:

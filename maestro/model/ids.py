@@ -11,9 +11,14 @@ TEXT_BYTES_MAX = 512
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
+def is_id(value: str) -> bool:
+    """Whether it can be an id."""
+    return _ID.fullmatch(value) is not None
+
+
 def check_id(value: str, what: str) -> str:
     """The value, if it can be an id. what: `agent`, `task`, `type` or `node`, for the message. Raises Invalid."""
-    if _ID.fullmatch(value):
+    if is_id(value):
         return value
     raise Invalid(
         f"{shown(value)} is no {what} id",

@@ -36,6 +36,7 @@ from maestro.runtime.logs import log, seldom, start_logging
 from maestro.runtime.membership import Membership
 from maestro.runtime.opening import open_context
 from maestro.runtime.recovery import DAEMON_STOPPED, recover
+from maestro.runtime.restoring.recovery import settle
 from maestro.runtime.scheduling import Scheduler
 from maestro.runtime.snapshots import retention
 from maestro.runtime.sockets import listen_admin, sweep_run_sockets
@@ -186,6 +187,7 @@ async def _main(settings: Settings) -> bool:
         membership = Membership(context, follower, new_id())
         await membership.join()
         await recover(context, follower)
+        await settle(context)
         await retention.sweep(context)
         try:
             await _live(daemon, launcher, membership, clock)

@@ -9,6 +9,7 @@ import trio
 from maestro.config import Settings
 from maestro.runtime.failures import told
 from maestro.runtime.opening import open_context
+from maestro.runtime.restoring import journal
 from maestro.runtime.server import serve_connection
 from maestro.store import server
 
@@ -28,5 +29,9 @@ def serve(settings: Settings, sock: socket.socket) -> None:
 
 async def _serve(settings: Settings, sock: socket.socket) -> bool:
     async with open_context(settings, checked=False) as context:
+        if (settings.home / journal.FOLDER / journal.BEGUN).exists():
+            from maestro.runtime.restoring.recovery import settle_alone
+
+            await settle_alone(context)
         await serve_connection(context, trio.SocketStream(trio.socket.from_stdlib_socket(sock)))
         return context.stop_store

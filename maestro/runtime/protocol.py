@@ -40,6 +40,7 @@ from maestro.runtime.commands.record import (
     StateList,
     StateSet,
 )
+from maestro.runtime.commands.restore import AgentsPutBack, RestoreLoad, RestorePreview, StateRestore
 from maestro.runtime.commands.snapshot import StatePin, StateSnapshot, StateSnapshots, StateVerify
 from maestro.runtime.commands.task import (
     QueueStatus,
@@ -66,6 +67,7 @@ __all__ = [
     "AgentRestart",
     "AgentStop",
     "AgentTypes",
+    "AgentsPutBack",
     "AnyCommand",
     "Audit",
     "Caller",
@@ -88,6 +90,8 @@ __all__ = [
     "ReplayDiff",
     "ReplayRebuild",
     "ReplayVerify",
+    "RestoreLoad",
+    "RestorePreview",
     "ServerFrame",
     "Shutdown",
     "Skew",
@@ -95,6 +99,7 @@ __all__ = [
     "StateGet",
     "StateList",
     "StatePin",
+    "StateRestore",
     "StateSet",
     "StateSnapshot",
     "StateSnapshots",
@@ -227,6 +232,10 @@ AnyCommand = (
     | StateSnapshots
     | StateVerify
     | StatePin
+    | RestoreLoad
+    | RestorePreview
+    | StateRestore
+    | AgentsPutBack
     | QueueStatus
     | Audit
     | EventsTail
@@ -259,6 +268,7 @@ NEEDS_NODE: tuple[type[Command], ...] = (
     AgentStop,
     AgentRestart,
     AgentReset,
+    StateRestore,
     StateSnapshot,
     TaskDispatch,
     TaskCancel,

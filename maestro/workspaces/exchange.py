@@ -83,6 +83,12 @@ class Exchange:
         """Use a stage that lies beside its target already."""
         self._add(Pair(os.path.abspath(stage), os.path.abspath(target)))  # noqa: PTH100 - links are not followed
 
+    def forget(self, stage: str | Path) -> None:
+        """Leave a stage out: its target stays as it is. What is left of the stage is removed."""
+        remove_tree(stage)
+        self._journal.pairs = [pair for pair in self._journal.pairs if pair.stage != str(stage)]
+        self._write("staging")
+
     def commit(self) -> None:
         """The stages take the places of their targets, and what was there is removed.
 
@@ -104,13 +110,20 @@ class Exchange:
             raise Refused(what, "restore", "mend that, then try again; nothing was changed") from None
         self._discard()
 
+    def drop(self) -> bool:
+        """Remove the stages; whether all is as it was. It is not where an exchange was broken off."""
+        if self._journal.pairs and self._journal.state == "staging":
+            self._discard()
+        return not self._journal.pairs
+
     def close(self) -> None:
-        """Remove the stages, unless an exchange was broken off: the next one to open the journal completes that."""
+        """As `drop`, and let others restore. The next one to open the journal completes what was broken off."""
         try:
-            if self._journal.pairs and self._journal.state == "staging":
-                self._discard()
+            self.drop()
         finally:
-            os.close(self._lock)
+            if self._lock >= 0:
+                os.close(self._lock)
+            self._lock = -1
 
     def __enter__(self) -> Exchange:
         return self

@@ -1,0 +1,237 @@
+"""`maestro state restore|rollback`: back to a snapshot, to a file, or to any time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from maestro import config
+from maestro.cli import answer, completion, printing
+from maestro.cli.options import FormatOption, absolute, examples
+from maestro.cli.printing import Column, Row
+from maestro.model.errors import Invalid, TimedOut
+from maestro.runtime import protocol as p
+from maestro.runtime.amounts import size
+
+END_S_MAX = 30.0
+NAMED_MAX = 10
+"""Names that a person is shown of each kind; --format json has them all."""
+
+SourceArgument = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[PATH|ID]",
+        help="Path of an export, id of a snapshot, or `latest`. With --at it may be left out.",
+        autocompletion=completion.snapshots,
+    ),
+]
+SkipFailedOption = Annotated[
+    bool, typer.Option("--skip-failed", help="Go on past workspaces that cannot be put back; they stay as they are.")
+]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")]
+AtOption = Annotated[
+    str | None,
+    typer.Option(
+        "--at",
+        help="The state at this position, time or time ago (1234, 2026-05-01T12:00:00Z, 10m); each workspace from its"
+        " newest archive at or before it.",
+    ),
+]
+WorkspaceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--workspace",
+        help="Put back the files of this workspace only: its path, or the id of its agent.",
+        autocompletion=completion.agents,
+    ),
+]
+ResumeOption = Annotated[
+    bool, typer.Option("--resume-queued", help="What was queued or running then goes on, instead of being cancelled.")
+]
+
+WORKSPACES = (
+    Column("agent", "AGENT"),
+    Column("workspace", "WORKSPACE", wraps=True),
+    Column("snapshot", "FROM"),
+    Column("events_apart", "EVENTS APART"),
+    Column("added", "ADDED", lambda value: _files(value)),
+    Column("changed", "CHANGED", lambda value: _files(value)),
+    Column("deleted", "DELETED", lambda value: _files(value)),
+    Column("unchanged", "UNCHANGED", lambda value: _files(value)),
+    Column("change", "AGENT THEN"),
+    Column("why_not", "CANNOT BE PUT BACK", wraps=True),
+)
+DONE = (
+    Column("agent", "AGENT"),
+    Column("workspace", "WORKSPACE", wraps=True),
+    Column("snapshot", "FROM"),
+    Column("events_apart", "EVENTS APART"),
+    Column("why", "LEFT AS IT IS", wraps=True),
+)
+
+
+def add(app: typer.Typer) -> None:
+    """Put the commands into the group `state`."""
+    app.command(
+        "restore",
+        epilog=examples(
+            "maestro state restore latest --dry-run",
+            "maestro state restore /backups/pr-123.tar.gz",
+            "maestro state restore --at 10m",
+            "maestro state restore latest --workspace /tmp/pr-123-review",
+        ),
+    )(restore)
+    app.command(
+        "rollback", epilog=examples("maestro state rollback latest", "maestro state rollback latest --skip-verify")
+    )(rollback)
+
+
+def restore(
+    source: SourceArgument = None,
+    skip_failed: SkipFailedOption = False,
+    dry_run: DryRunOption = False,
+    at: AtOption = None,
+    workspace: WorkspaceOption = None,
+    resume_queued: ResumeOption = False,
+    format: FormatOption = None,
+) -> int:
+    """Put all workspaces and the state back as they were. What is there now is kept in a snapshot first.
+
+    Running agents are stopped. The log is not rewritten: what is undone stays in the audit trail, and the last line
+    says how to undo the restore. Into an empty store the log is loaded from the snapshot.
+    """
+    command = p.StateRestore(
+        source=_source(source, at),
+        at=at,
+        workspace=_workspace(workspace),
+        skip_failed=skip_failed,
+        resume_queued=resume_queued,
+    )
+    return _preview(command, format) if dry_run else _carry_out(command, format)
+
+
+def rollback(
+    source: SourceArgument = None,
+    skip_verify: Annotated[
+        bool,
+        typer.Option("--skip-verify", help="Do not read all of it before the start; each byte is checked as written."),
+    ] = False,
+    skip_failed: SkipFailedOption = False,
+    dry_run: DryRunOption = False,
+    at: AtOption = None,
+    workspace: WorkspaceOption = None,
+    resume_queued: ResumeOption = False,
+    format: FormatOption = None,
+) -> int:
+    """As `restore`, under its name in an incident."""
+    command = p.StateRestore(
+        source=_source(source, at),
+        at=at,
+        workspace=_workspace(workspace),
+        skip_failed=skip_failed,
+        skip_verify=skip_verify,
+        resume_queued=resume_queued,
+        rollback=True,
+    )
+    return _preview(command, format) if dry_run else _carry_out(command, format)
+
+
+def named(source: str) -> str:
+    """A snapshot as the server takes it: the absolute path of a file, or an id. Raises Invalid."""
+    is_path = "/" in source or source.endswith((".gz", ".tgz")) or Path(source).is_file()
+    return absolute(source, "the snapshot") if is_path else source
+
+
+def _source(source: str | None, at: str | None) -> str | None:
+    if source is None and at is None:
+        raise Invalid("no snapshot is named", "PATH|ID", "name a file, an id or `latest`, or a time with --at")
+    return None if source is None else named(source)
+
+
+def _workspace(workspace: str | None) -> str | None:
+    return absolute(workspace, "--workspace") if workspace is not None and "/" in workspace else workspace
+
+
+def _preview(command: p.StateRestore, format: str | None) -> int:
+    asked = p.RestorePreview(
+        source=command.source,
+        at=command.at,
+        workspace=command.workspace,
+        skip_failed=command.skip_failed,
+        skip_verify=command.skip_verify,
+    )
+    return answer.one(asked, format, _show_preview)
+
+
+def _carry_out(command: p.StateRestore, format: str | None) -> int:
+    if command.source is not None and command.at is None and command.workspace is None:
+        loaded = load(command.source)
+        if loaded:
+            return loaded
+    return answer.one(command, format, _show_done)
+
+
+def load(source: str) -> int:
+    """Have the log loaded where there is none; the exit code, 0 where there is one now.
+
+    A daemon that began with the empty log ends for it, and is waited for.
+    """
+    from maestro.runtime import starting
+
+    deadline = time.monotonic() + END_S_MAX
+    while time.monotonic() < deadline:
+        end = answer.carry_out(p.RestoreLoad(source=source), lambda _: None)
+        if isinstance(end, p.Failed) or end.data["log"] != "again":
+            return end.exit_code
+        while starting.answers(config.socket_path(config.load().home, "daemon.sock")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+    raise TimedOut(f"the daemon of this node did not end within {END_S_MAX:.0f} s", mend="maestro shutdown, then again")
+
+
+def _show_preview(row: Row) -> None:
+    state = "the state as of it" if row["state_restored"] else "files only, the state stays"
+    printing.write_line(f"{row['source']}: position {row['position']}, {printing.moment(row['at'])}; {state}")
+    if row["log_loaded"]:
+        printing.write_line("the log is empty here: it is loaded first")
+    printing.write_table(WORKSPACES, row["agents"], "no agents, and no workspaces")
+    for agent in row["agents"]:
+        if agent.get("recorded_workspace"):
+            printing.write_line(f"{agent['agent']}: {agent['recorded_workspace']} becomes {agent['workspace']}")
+        for kind, listed in agent.get("lost", {}).items():
+            _show_names(f"{agent['agent']}: {kind.replace('_', ' ')}, would be lost", listed["files"], listed["paths"])
+    for what in ("undone", "regained"):
+        events = row[what]
+        if events["events"]:
+            kinds = ", ".join(f"{count} {kind}" for kind, count in events["types"].items())
+            printing.write_line(f"events {what}: {events['events']} ({kinds})")
+            _show_names(f"tasks {what}", len(events["tasks"]), events["tasks"])
+    for what, names in (
+        ("agents stopped", row["stopped"]),
+        ("agents restarted", row["restarted"]),
+        ("tasks open then, cancelled unless --resume-queued", row["open_tasks"]),
+    ):
+        _show_names(what, len(names), names)
+    free = row["disk_free_bytes"]
+    of = f" of {size(free)} free" if free is not None else ""
+    printing.write_line(f"disk needed: about {size(row['disk_needed_bytes'])}{of}")
+
+
+def _show_names(what: str, count: int, names: list[str]) -> None:
+    if count:
+        more = f" and {count - NAMED_MAX} more" if count > NAMED_MAX else ""
+        printing.write_line(f"{what}: {', '.join(names[:NAMED_MAX])}{more}")
+
+
+def _show_done(row: Row) -> None:
+    printing.write_line(f"restored from {row['source']}: position {row['position']}, {printing.moment(row['at'])}")
+    printing.write_table(DONE, [*row["workspaces"], *row["skipped"]], "no workspaces")
+    for what in ("cancelled", "resumed"):
+        _show_names(f"tasks {what}", len(row[what]), row[what])
+
+
+def _files(value: Mapping[str, Any]) -> str:
+    return f"{value['files']} ({size(value['bytes'])})" if value["files"] else "0"

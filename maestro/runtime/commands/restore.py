@@ -1,0 +1,48 @@
+"""Commands that go back: to a snapshot, to a time, to the assignments that there were."""
+
+from __future__ import annotations
+
+from maestro.runtime.commands import Command
+
+
+class RestoreLoad(Command, frozen=True, tag_field="kind", tag="state restore, loading"):
+    """Load the log of a snapshot where there is none. Data: {log: there|loaded|again}.
+
+    again: the daemon that answers has to end first; ask once more when it has.
+    """
+
+    source: str
+
+
+class RestorePreview(Command, frozen=True, tag_field="kind", tag="state restore, dry run"):
+    """Data: {source, position, agents: [{agent, workspace, snapshot, added, changed, deleted, unchanged, lost, ...}],
+    undone, stopped, restarted, disk_needed_bytes, failing, ...}; exit code 0 or 6. Fields as in `StateRestore`.
+    """
+
+    source: str | None = None
+    at: str | None = None
+    workspace: str | None = None
+    skip_failed: bool = False
+    skip_verify: bool = False
+
+
+class StateRestore(Command, frozen=True, tag_field="kind", tag="state restore"):
+    """Data: {restore, source, position, workspaces, skipped, cancelled, resumed, before, undo, ...}.
+
+    source: an id, `latest`, or the absolute path of an export; at: a position or a time, for which each workspace comes
+    from its newest archive; workspace: put back this one only (path, or id of its agent); rollback: under that name.
+    """
+
+    source: str | None = None
+    at: str | None = None
+    workspace: str | None = None
+    skip_failed: bool = False
+    skip_verify: bool = False
+    resume_queued: bool = False
+    rollback: bool = False
+
+
+class AgentsPutBack(Command, frozen=True, tag_field="kind", tag="agent assign --from-snapshot"):
+    """Items: agent rows. source: as in `StateRestore`."""
+
+    source: str

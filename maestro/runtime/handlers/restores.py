@@ -1,0 +1,68 @@
+"""`state restore|rollback`, `agent assign --from-snapshot`: back to how things were (SPEC.md 6)."""
+
+from __future__ import annotations
+
+import trio
+
+from maestro.runtime import protocol as p
+from maestro.runtime.context import Call
+from maestro.runtime.handlers.agents import shown_agents
+from maestro.runtime.restoring import assigning, loading
+from maestro.runtime.restoring.carrying import How, carry_out, prove
+from maestro.runtime.restoring.opening import Origins
+from maestro.runtime.restoring.past import look_into
+from maestro.runtime.restoring.planning import Planned, Wish, plan
+from maestro.runtime.restoring.previews import preview
+from maestro.runtime.server import Handler
+
+FAILED = 6
+
+
+async def load(call: Call, command: p.RestoreLoad) -> p.Done:
+    """Load the log of the snapshot, if there is none."""
+    return p.Done({"log": await loading.load(call, command.source)})
+
+
+async def dry_run(call: Call, command: p.RestorePreview) -> p.Done:
+    """Say what a restore would change. Exit code 6 where it would not be carried out."""
+    wish = Wish(command.source, command.at, command.workspace, command.skip_failed)
+    with Origins(call.context) as origins:
+        planned = await _planned(call, wish, origins)
+        await prove(call, planned, origins, command.skip_verify, go_on=False)
+        row = await preview(call.context, planned, origins)
+    failing = planned.failing and not (command.skip_failed and planned.to is not None)
+    return p.Done(row, FAILED if failing else 0)
+
+
+async def _planned(call: Call, wish: Wish, origins: Origins) -> Planned:
+    context = call.context
+    whole = wish.source is not None and wish.at is None and wish.workspace is None
+    if wish.source is None or not whole or not await loading.is_empty(context):
+        return await plan(call, wish, origins)
+    origin = await origins.named(wish.source)
+    async with loading.held_log(context, origin) as folder:
+        return await plan(call, wish, origins, await trio.to_thread.run_sync(look_into, folder))
+
+
+async def restore(call: Call, command: p.StateRestore) -> p.Done:
+    """Put workspaces and state back."""
+    wish = Wish(command.source, command.at, command.workspace, command.skip_failed)
+    reason = "rollback" if command.rollback else "restore"
+    return p.Done(await carry_out(call, wish, How(reason, command.skip_verify, command.resume_queued)))
+
+
+async def put_back(call: Call, command: p.AgentsPutBack) -> p.Done:
+    """Put back every assignment of a snapshot."""
+    names = await assigning.put_back(call, command.source)
+    agents = [row for row in await call.context.rows(call.context.views.agents) if row.id in names]
+    for row in await shown_agents(call.context, agents):
+        await call.item(row)
+    return p.Done()
+
+
+HANDLERS: dict[type[p.Command], Handler] = {
+    p.RestoreLoad: load,
+    p.RestorePreview: dry_run,
+    p.StateRestore: restore,
+    p.AgentsPutBack: put_back,
+}

@@ -1,0 +1,148 @@
+"""`agent assign --from-snapshot`: every assignment that a snapshot holds, put back as it was.
+
+A workspace that is absent or empty is filled from the snapshot; one in which there is something stays as it is.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+import trio
+
+from maestro.agents.definitions import Definition
+from maestro.model.agent import Assignment, decide_assign, decide_register
+from maestro.model.errors import MaestroError, Refused
+from maestro.model.events import AgentRegistered, NewEvent, SnapshotWorkspace
+from maestro.model.ids import check_id
+from maestro.model.restore import mapped
+from maestro.runtime.context import Call
+from maestro.runtime.handlers.nodes import resume
+from maestro.runtime.handlers.registering import caller_settings
+from maestro.runtime.restoring.journal import Journal
+from maestro.runtime.restoring.loading import held_log
+from maestro.runtime.restoring.opening import Origins
+from maestro.runtime.restoring.origins import Origin, Stage
+from maestro.runtime.restoring.planning import bound
+from maestro.runtime.workplaces import check_runs_place, check_workspace, make_workspace
+from replayers import checkpoint
+from replayers.registry import RegisteredAgent, Registry
+
+
+class _Wanted(msgspec.Struct):
+    """An assignment that is put back. held: its workspace in the snapshot, None where it is not there."""
+
+    assignment: Assignment
+    held: SnapshotWorkspace | None
+
+
+async def put_back(call: Call, source: str) -> list[str]:
+    """Assign every agent of a snapshot; their ids. Raises Refused, Invalid where one cannot be: then none is."""
+    context = call.context
+    with Origins(context) as origins:
+        origin = await origins.named(source)
+        async with held_log(context, origin) as folder:
+            registry = await trio.to_thread.run_sync(checkpoint.registry, folder)
+        wanted = await _wanted(call, origin, registry)
+        for each in wanted:  # what is refused makes no folder
+            await _decision(call, each.assignment)
+        await _fill(call, origin, wanted)
+        for each in wanted:
+
+            async def decision(assignment: Assignment = each.assignment) -> list[NewEvent]:
+                return await _decision(call, assignment)
+
+            await context.decide(call, decision)
+    names = [each.assignment.agent for each in wanted]
+    agents = [row for row in await context.rows(context.views.agents) if row.id in names]
+    await resume(call, agents, "agents were assigned from a snapshot")
+    return names
+
+
+async def _wanted(call: Call, origin: Origin, registry: Registry) -> list[_Wanted]:
+    context = call.context
+    settings = caller_settings(call)
+    recorded = {kind.slug: kind.definition for kind in registry.types}
+    held = {each.agent: each for each in origin.meta.workspaces}
+    definitions: dict[str, dict[str, object]] = {}
+    found = []
+    for agent in registry.agents:
+        check_id(agent.id, "agent")
+        if agent.type not in definitions:
+            definitions[agent.type] = await bound(call, agent.type, recorded.get(agent.type, {}))
+        workspace, root = await _place(call, agent, str(settings.workspace_root))
+        assignment = Assignment(
+            agent.id,
+            agent.type,
+            definitions[agent.type],
+            root,
+            workspace,
+            agent.role,
+            agent.priority,
+            context.node if workspace else None,
+        )
+        found.append(_Wanted(assignment, held.get(agent.id)))
+    return found
+
+
+async def _place(call: Call, agent: RegisteredAgent, root: str) -> tuple[str | None, str]:
+    """The workspace and the root that it gets here: below the caller's root where that was set, or it was elsewhere.
+
+    Raises Invalid, Refused.
+    """
+    context = call.context
+    elsewhere = agent.node not in (None, context.node)
+    if elsewhere and await context.call(context.store.work.lease_holder, f"node:{agent.node}") is not None:
+        raise Refused(f"agent {agent.id} belongs to node {agent.node}, which is up", mend="run this there")
+    is_set = caller_settings(call).sources["workspace_root"] != "default"
+    root = root if elsewhere or is_set else agent.workspace_root
+    if agent.workspace is None:
+        await check_runs_place(call, agent.id)
+        return None, root
+    workspace = mapped(agent.workspace, agent.workspace_root, root)
+    return await check_workspace(call, agent.id, workspace, None), root
+
+
+async def _decision(call: Call, wanted: Assignment) -> list[NewEvent]:
+    context = call.context
+    floor = await context.floor()
+    kind = await context.row(context.views.type, wanted.type)
+    row = await context.row(context.views.agent, wanted.agent)
+    source = str(wanted.definition.get("source", ""))
+    registered = decide_register(AgentRegistered(wanted.type, wanted.definition, source), kind, floor)
+    return [*registered, *decide_assign(wanted, row, floor=floor)]
+
+
+async def _fill(call: Call, origin: Origin, wanted: list[_Wanted]) -> None:
+    """Fill the workspaces that are absent or empty, all or none."""
+    here = [each for each in wanted if each.assignment.workspace is not None]
+    empty = [each for each in here if each.held is not None and _is_empty(str(each.assignment.workspace))]
+    if empty:
+        await trio.to_thread.run_sync(_put, call.context.settings.home, origin, empty)
+    for each in here:
+        try:
+            definition = Definition.from_dict(each.assignment.definition)
+            await make_workspace(str(each.assignment.workspace), definition)
+        except MaestroError as error:
+            await call.note(error.line(), "warn")
+
+
+def _put(home: Path, origin: Origin, wanted: list[_Wanted]) -> None:
+    with Journal(home).exchange() as exchange:
+        stages = []
+        for each in wanted:
+            assert each.held is not None and each.assignment.workspace is not None
+            Path(each.assignment.workspace).parent.mkdir(parents=True, exist_ok=True)
+            stages.append(Stage(each.held.tree, exchange.stage(each.assignment.workspace)))
+        for error in origin.put(stages).values():
+            raise error
+        exchange.commit()
+
+
+def _is_empty(path: str) -> bool:
+    try:
+        with os.scandir(path) as entries:
+            return next(entries, None) is None
+    except FileNotFoundError:
+        return True

@@ -1,0 +1,81 @@
+"""From what a user names to the snapshot that it is: an id, `latest`, or the path of an export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import trio
+
+from maestro.model.errors import NotFound, Refused
+from maestro.model.ids import is_id, shown
+from maestro.model.snapshot import Snapshot, latest
+from maestro.runtime.context import Context
+from maestro.runtime.restoring.origins import Exported, Origin, Stored
+from maestro.runtime.snapshots.shelf import Shelf
+from maestro.workspaces.archive.library import Archive
+
+LATEST = "latest"
+
+
+class Origins:
+    """The snapshots that a command works with; a context that closes them."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._archive: Archive | None = None
+        self._open: dict[str, Origin] = {}
+
+    async def archive(self) -> Archive:
+        """The snapshot store of this node."""
+        if self._archive is None:
+            self._archive = await trio.to_thread.run_sync(Shelf(self._context.settings.home).archive)
+        return self._archive
+
+    async def named(self, text: str) -> Origin:
+        """The snapshot of an id, `latest`, or the absolute path of an export. Raises NotFound, VerificationFailed."""
+        if text.startswith("/"):
+            source: Origin = await trio.to_thread.run_sync(Exported, await self.archive(), Path(text))
+            return self._open.setdefault(source.name, source)
+        if text == LATEST:
+            text = await self._latest()
+        elif not is_id(text):
+            raise NotFound(f"{shown(text)} is no snapshot and no file", mend="state snapshots lists all")
+        return await self.snapshot(text)
+
+    async def snapshot(self, name: str) -> Origin:
+        """A snapshot by id, as this command has it open, or from the snapshot store. Raises NotFound, Refused."""
+        if name not in self._open:
+            row = await self._context.row(self._context.views.snapshot, name)
+            if row is not None and row.state != "complete":
+                raise Refused(f"snapshot {name} is {row.state}", mend="state snapshots lists those that are complete")
+            archive = await self.archive()
+            try:
+                manifest = row.manifest if row is not None else ""
+                self._open[name] = await trio.to_thread.run_sync(Stored, archive, name, manifest)
+            except NotFound:
+                if row is None or not row.path:
+                    raise
+                self._open[name] = await trio.to_thread.run_sync(Exported, archive, Path(row.path))
+        return self._open[name]
+
+    async def _latest(self) -> str:
+        """The newest complete one that was asked for; where the log is empty, by what the snapshot store says."""
+        rows: list[Snapshot] = await self._context.rows(self._context.views.snapshots)
+        if found := latest(rows):
+            return found.id
+        archive = await self.archive()
+        for each in reversed(await trio.to_thread.run_sync(archive.snapshots)):
+            if each.content is not None and not each.content.meta.get("automatic"):
+                return each.snapshot
+        raise NotFound("there is no snapshot yet", mend="state snapshot takes one")
+
+    def close(self) -> None:
+        """Let go of all of them."""
+        for source in self._open.values():
+            source.close()
+
+    def __enter__(self) -> Origins:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

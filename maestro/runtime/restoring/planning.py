@@ -1,0 +1,258 @@
+"""What a restore would do, found out without doing any of it: for the dry run, and before the first step.
+
+The state goes back to a position. Each workspace that was assigned there comes from the snapshot that was named, or,
+where a time was named, from its newest archive at or before that.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+import trio
+
+from maestro.model.agent import Agent
+from maestro.model.errors import Invalid, MaestroError, NotFound, Refused
+from maestro.model.events import AgentAssigned
+from maestro.model.ids import shown
+from maestro.model.restore import Archived, Fate, Span, fates, mapped, missing, newest
+from maestro.runtime.context import Call, Context
+from maestro.runtime.handlers.registering import caller_settings, resolve_type
+from maestro.runtime.restoring.opening import Origins
+from maestro.runtime.restoring.origins import Origin
+from maestro.runtime.restoring.past import Past, look_back
+from maestro.workspaces import guards
+from maestro.workspaces.exchange import check_place
+from projections.lineage import Line, find_cuts
+from replayers import positions
+from replayers.checkpoint import same_history
+
+
+class Wish(msgspec.Struct, frozen=True):
+    """What was asked for. source: an id, `latest` or the path of an export, None for the newest archives at `at`.
+
+    workspace: put back this one only, and leave the state as it is.
+    """
+
+    source: str | None
+    at: str | None = None
+    workspace: str | None = None
+    skip_failed: bool = False
+
+
+class Placement(msgspec.Struct, kw_only=True):
+    """A workspace and where it comes from. root: the agent's root of workspaces; recorded: the path that it had.
+
+    why_not: it cannot be put back, or "".
+    """
+
+    agent: str
+    root: str
+    workspace: str
+    recorded: str
+    archived: Archived | None = None
+    why_not: str = ""
+
+
+class Planned(msgspec.Struct, kw_only=True):
+    """A restore as it would be. to: None where the state stays as it is. source: what it comes from, in words.
+
+    head: the end of the log; loads: it is empty, and loaded first; now: the agents that there are; fates: what becomes
+    of them; assigned: those that are assigned anew; undone, regained: events that hold no more, and again.
+    """
+
+    to: int | None
+    source: str
+    head: int
+    past: Past
+    now: dict[str, Agent]
+    loads: bool = False
+    placements: list[Placement] = []
+    fates: list[Fate] = []
+    assigned: list[AgentAssigned] = []
+    undone: list[Span] = []
+    regained: list[Span] = []
+
+    @property
+    def restorable(self) -> list[tuple[Placement, Archived]]:
+        """What can be put back, with its archive."""
+        return [(each, each.archived) for each in self.placements if each.archived is not None and not each.why_not]
+
+    @property
+    def failing(self) -> list[Placement]:
+        """What cannot."""
+        return [each for each in self.placements if each.why_not]
+
+
+async def plan(call: Call, wish: Wish, origins: Origins, held: Past | None = None) -> Planned:
+    """held: what the snapshot's own log says, where it is to be loaded first.
+
+    Raises NotFound, Invalid; Refused for a snapshot of another history; what the origins raise.
+    """
+    context = call.context
+    if wish.source is None and wish.at is None:
+        raise Invalid("neither a snapshot nor a time is named", mend="name a snapshot, `latest`, a file, or --at")
+    origin = await origins.named(wish.source) if wish.source is not None else None
+    if origin is not None and held is None:
+        await _check_history(context, origin)
+    past = held or await _past(context, wish, origin)
+    archives = await _archives(context, origin, past, by_time=wish.at is not None)
+    head = await context.call(context.store.log.head)
+    planned = Planned(
+        to=None if wish.workspace is not None else past.position,
+        source=origin.path or origin.name if origin is not None else f"archives at {wish.at}",
+        head=head.seq,
+        past=past,
+        now={agent.id: agent for agent in await context.rows(context.views.agents)},
+        loads=held is not None,
+    )
+    if wish.workspace is not None:
+        return await _plan_workspace(call, wish.workspace, archives, planned)
+    spans = await context.call(lambda: Line(find_cuts(context.store.log, head.floor), head.seq).ranges)
+    if held is None:
+        planned.undone, planned.regained = missing(spans, past.spans), missing(past.spans, spans)
+    planned.fates = fates(planned.now, past.agents)
+    moving = _Moving(call, origin)
+    for agent in past.agents.values():
+        await moving.place(agent, archives, planned)
+    await trio.to_thread.run_sync(_check_places, context, planned.placements)
+    return planned
+
+
+async def _past(context: Context, wish: Wish, origin: Origin | None) -> Past:
+    position = origin.meta.position if origin is not None else 0
+    if wish.at is not None:
+        position = await context.call(positions.position, context.store, wish.at)
+    return await trio.to_thread.run_sync(look_back, context.store, position)
+
+
+async def _check_history(context: Context, origin: Origin) -> None:
+    meta = origin.meta
+    found = await context.call(same_history, context.store, meta.position, meta.chain)
+    if found == "other":
+        what = f"snapshot {origin.name} is of another history than the log of namespace {context.store.namespace!r}"
+        raise Refused(what, mend="restore it with a MAESTRO_NAMESPACE of its own, or after `maestro redis flush`")
+    if found == "empty":
+        raise Refused("the log is empty", mend="it is loaded by a restore without --workspace and --at")
+
+
+Pick = Callable[[str, str], Archived | None]
+
+
+async def _archives(context: Context, origin: Origin | None, past: Past, by_time: bool) -> Pick:
+    """What gives the archive to take for an agent's workspace."""
+    named = [Archived(origin.name, held) for held in origin.meta.workspaces] if origin is not None else []
+    if not by_time:
+        return lambda agent, workspace: next(
+            (each for each in named if (each.held.agent, each.held.workspace) == (agent, workspace)), None
+        )
+    rows = await context.rows(context.views.snapshots)
+    kept = [
+        Archived(row.id, held)
+        for row in rows
+        if row.node in ("", context.node) and not row.path
+        for held in row.workspaces
+    ]
+    archives = [*named, *kept]
+
+    def holds(position: int) -> bool:
+        return any(first <= position <= last for first, last in past.spans)
+
+    return lambda agent, workspace: newest(agent, workspace, archives, past.position, holds)
+
+
+class _Moving:
+    """Where the workspaces of agents go: below the caller's root where that is another one, and to this node."""
+
+    def __init__(self, call: Call, origin: Origin | None) -> None:
+        settings = caller_settings(call)
+        self._call = call
+        self._node = origin.meta.node if origin is not None else call.context.node
+        self._set = settings.sources["workspace_root"] != "default"
+        self._root = str(settings.workspace_root)
+
+    async def place(self, agent: Agent, archives: Pick, planned: Planned) -> None:
+        """Plan where its workspace goes, and the assignment that says so where that is another place than it was."""
+        here = self._call.context.node
+        node = agent.node or self._node
+        away = node != here and not await self._is_up(node)
+        moves = (self._set or away) and agent.workspace_root != self._root
+        root = self._root if moves else agent.workspace_root
+        if agent.workspace is None:
+            if away:
+                planned.assigned.append(await self._assigned(agent, root, None, away))
+            return
+        target = mapped(agent.workspace, agent.workspace_root, root)
+        archived = archives(agent.id, agent.workspace)
+        placement = Placement(agent=agent.id, root=root, workspace=target, recorded=agent.workspace, archived=archived)
+        planned.placements.append(placement)
+        if node != here and not away:
+            placement.why_not = f"it is on node {node}; run this there"
+        elif archived is None:
+            placement.why_not = "there is no archive of it here"
+        elif target != agent.workspace or away:
+            planned.assigned.append(await self._assigned(agent, root, target, away))
+
+    async def _is_up(self, node: str) -> bool:
+        context = self._call.context
+        return await context.call(context.store.work.lease_holder, f"node:{node}") is not None
+
+    async def _assigned(self, agent: Agent, root: str, workspace: str | None, away: bool) -> AgentAssigned:
+        definition = await bound(self._call, agent.type, agent.definition) if away else agent.definition
+        node = self._call.context.node if workspace is not None else None
+        return AgentAssigned(agent.id, agent.type, definition, root, workspace, agent.role, agent.priority, node)
+
+
+async def bound(call: Call, kind: str, recorded: dict[str, object]) -> dict[str, object]:
+    """The definition of a type as it is on this machine, the recorded one where it has none."""
+    try:
+        definition, _ = await resolve_type(call, kind)
+    except MaestroError as error:
+        await call.note(f"type {kind} is taken as it was recorded: {error.line()}", "warn")
+        return recorded
+    return definition.to_dict()
+
+
+def _check_places(context: Context, placements: Sequence[Placement], others: Sequence[guards.Claim] = ()) -> None:
+    """Which of them cannot be where they are to be, and why. Blocks."""
+    claims = [*others, *(guards.Claim(each.agent, each.root, each.workspace) for each in placements)]
+    for each in placements:
+        if each.why_not:
+            continue
+        try:
+            home = context.settings.home
+            check_place(guards.check_workspace(each.agent, each.workspace, root=each.root, home=home, claims=claims))
+        except MaestroError as error:
+            each.why_not = error.line()
+
+
+async def _plan_workspace(call: Call, workspace: str, archives: Pick, planned: Planned) -> Planned:
+    """One workspace: from the archive, whoever had it then; whoever has it now is stopped meanwhile."""
+    context = call.context
+    path = os.path.realpath(Path(call.caller.cwd, workspace))
+    had = [agent for agent in planned.past.agents.values() if agent.workspace and agent.id == workspace]
+    had += [agent for agent in planned.past.agents.values() if agent.workspace == path]
+    if not had:
+        what = f"{shown(workspace)} was no workspace of an agent at position {planned.past.position}"
+        raise NotFound(what, "--workspace", "restore --dry-run shows all")
+    agent, workspace = had[0], str(had[0].workspace)
+    archived = archives(agent.id, workspace)
+    placement = Placement(
+        agent=agent.id, root=agent.workspace_root, workspace=workspace, recorded=workspace, archived=archived
+    )
+    if archived is None:
+        placement.why_not = "there is no archive of it here"
+    elif agent.node not in (None, context.node):
+        placement.why_not = f"it is on node {agent.node}; run this there"
+    holders = [each for each in planned.now.values() if each.workspace == workspace]
+    others = [
+        guards.Claim(each.id, each.workspace_root, each.workspace)
+        for each in planned.now.values()
+        if each.workspace != workspace and each.node in (None, context.node)
+    ]
+    await trio.to_thread.run_sync(_check_places, context, [placement], others)
+    planned.placements = [placement]
+    planned.fates = [Fate(each.id, "stays", not each.stopped, not each.stopped, each.task) for each in holders]
+    return planned
