@@ -107,9 +107,6 @@ class _Taking:
         self._agents = await context.rows(context.views.agents)
         meter = Meter(self._call.note, "reading", *await sources.amount(context, self._shelf, self._sources))
         try:
-            if not wanted.rolling:
-                await self._rest(wanted.agents)
-                await self._cut()
             saved = await trio.to_thread.run_sync(self._save, meter)
             exported = await self._export() if wanted.output else None
             return Taken(await self._end(saved), exported)
@@ -159,7 +156,13 @@ class _Taking:
         )
 
     def _trees(self) -> Iterator[tuple[str, str]]:
-        """Each tree when its turn has come: one is read completely before the next is asked for."""
+        """Each tree when its turn has come: one is read completely before the next is asked for.
+
+        The archive is ready when it asks for the first: nobody stands still longer than the reading takes.
+        """
+        if not self._wanted.rolling:
+            trio.from_thread.run(self._rest, self._wanted.agents)
+            trio.from_thread.run(self._cut)
         for source in self._sources:
             if self._wanted.rolling:
                 trio.from_thread.run(self._rest, (source.agent,))
@@ -170,7 +173,8 @@ class _Taking:
                 trio.from_thread.run_sync(self._let_go)
         if self._wanted.rolling:
             trio.from_thread.run(self._cut)
-        trio.from_thread.run_sync(self._let_go)
+        else:
+            trio.from_thread.run_sync(self._let_go)
         yield "checkpoint", self._write_checkpoint()
         if self._wanted.include_logs:
             yield from self._logs()
