@@ -24,7 +24,8 @@ from maestro.store.loading import load
 from maestro.store.sealed import Sealed
 
 APPEND = Script("append.lua")
-PART = 32
+FIRST_PART, PART = 16, 48
+"""The first one is small, so that the server begins soon."""
 WAIT_MS = 100
 WAIT_AGAIN_S = 5.0
 _pack = msgspec.msgpack.Encoder().encode
@@ -107,7 +108,9 @@ def _parts(group: Sequence[Append]) -> Sequence[Sequence[Append]]:
     """
     if len(group) <= PART or any(not append.events or append.events[0].expected is None for append in group):
         return (group,)
-    return [group[start : start + PART] for start in range(0, len(group), PART)]
+    rest = len(group) - FIRST_PART
+    size = -(-rest // -(-rest // PART))  # parts of one size: each call costs as much as two events
+    return [group[:FIRST_PART], *(group[start : start + size] for start in range(FIRST_PART, len(group), size))]
 
 
 def _wait_for_replica(link: Link) -> None:
