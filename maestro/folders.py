@@ -6,7 +6,6 @@ The control for a shared /tmp (FAULTS.md, Threats). Stdlib only, as config.py.
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import stat
 import sys
@@ -59,8 +58,9 @@ def socket_path(home: Path, name: str) -> Path:
     path = home / name
     if len(os.fsencode(path)) <= SOCKET_PATH_BYTES_MAX:
         return path
+    import hashlib  # 2 ms that the usual, short path does not pay
+
     owned = private_folder(SHORT_PARENT / f"maestro-{os.geteuid()}", "short socket folder", tighten=True)
-    short = private_folder(
-        owned / hashlib.sha256(os.fsencode(home)).hexdigest()[:16], "short socket folder", tighten=True
-    )
+    digest = hashlib.sha256(os.fsencode(home)).hexdigest()
+    short = private_folder(owned / digest[:16], "short socket folder", tighten=True)
     return short / name.replace("/", "-")
