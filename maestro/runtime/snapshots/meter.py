@@ -28,11 +28,12 @@ class Meter:
         self._began = time.monotonic()
         self._told_at = 0.0
 
-    def scanned(self, entries: int, read: int) -> None:
-        """So many entries were found, so many bytes had to be read."""
-        share = min(entries / self._entries if self._entries else 0.0, read / self._bytes if self._bytes else 1.0)
-        of = f" of about {self._entries:,}" if self._entries else ""
-        self._show(f"{entries:,}{of} entries, {size(read)}", read, share)
+    def scanned(self, entries: int, read: int, wanted: int) -> None:
+        """So many entries were found, so many bytes read, of so many as far as is known."""
+        wanted = max(wanted, self._bytes)
+        share = min(entries / self._entries if self._entries else 0.0, read / wanted if wanted else 1.0)
+        of = f" of about {self._entries:,}" if entries < self._entries else ""
+        self._show(f"{entries:,}{of} entries, {size(read)} of {size(wanted)}", read, share)
 
     def written(self, done: int, total: int) -> None:
         """So many bytes of the total are in the file."""

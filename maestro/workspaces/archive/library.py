@@ -66,10 +66,9 @@ class Archive:
         """Take a snapshot of folders. trees: (name, absolute path), each asked for when all of the one before is read,
         so that an iterator can let go of that; meta: JSON values that come back with it, as they are at the end.
 
-        progress: called now and then with the entries found and the bytes read so far. Raises `Torn` (unless
-        allowed), what `trees` and `progress` raise, `Conflict` where there is a snapshot of that id, `Refused` where
-        something cannot be read or the disk is full: then there is no snapshot, and those that there were are as they
-        were.
+        progress: called now and then, see `saving.Progress`. Raises `Torn` (unless allowed), what `trees` and
+        `progress` raise, `Conflict` where there is a snapshot of that id, `Refused` where something cannot be read or
+        the disk is full: then there is no snapshot, and those that there were are as they were.
         """
         with self._layout.shared():
             sources = ((name, os.path.realpath(path)) for name, path in trees)
@@ -124,7 +123,7 @@ class Archive:
         snapshot: str,
         out: str | Path,
         extras: Sequence[tuple[str, Source]] = (),
-        progress: Progress | None = None,
+        progress: exporting.Progress | None = None,
     ) -> Exported:
         """Write a snapshot to one tar.gz, 0600, there when it is whole. extras: (name, bytes or a file) to put into it.
 

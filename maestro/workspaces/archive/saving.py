@@ -58,7 +58,8 @@ class Torn(Refused):
         self.files = files
 
 
-Progress = Callable[[int, int], None]
+Progress = Callable[[int, int, int], None]
+"""Entries found, bytes read, bytes to read: the last one grows until all folders have been looked at."""
 
 
 class _Chunks:
@@ -200,7 +201,8 @@ def _scan(
 
         def tell() -> None:
             if progress is not None:
-                progress(sum(len(scan.entries) for _, scan in scans), chunks.read_bytes)
+                found = sum(len(scan.entries) for _, scan in scans)
+                progress(found, chunks.read_bytes, sum(scan.wanted_bytes for _, scan in scans))
 
         def submit(job: Job) -> None:
             crew.submit(lambda hand: job(hand.keep))

@@ -29,7 +29,8 @@ class Scan:
     """One look at the tree at `source`. Give jobs that read files to `submit`; when all are done, call `finish`.
 
     cache: what is known of the files; has: whether a chunk is still kept, else its file is read again.
-    After `finish`: entries (in order of path), known (for the next time), torn, left_out. Raises `Refused`.
+    wanted_bytes: of the files that must be read, as far as is known. After `finish`: entries (in order of path), known
+    (for the next time), torn, left_out. Raises `Refused`.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Scan:
         self.torn: list[bytes] = []
         self.left_out: list[bytes] = []
         self.files_read = 0
+        self.wanted_bytes = 0
         self._cache, self._has, self._submit = cache, has, submit
         self._started = time.time_ns()
         self._is_root = os.geteuid() == 0
@@ -119,6 +121,7 @@ class Scan:
                 if entry is not None:
                     batch.append((name, entry))
                     size += found.st_size
+                    self.wanted_bytes += found.st_size
                     if len(batch) >= _BATCH_FILES or size >= _BATCH_BYTES:
                         self._hand_out(handle, batch)
                         batch, size = [], 0

@@ -102,7 +102,7 @@ def test_a_collection_is_refused_while_a_snapshot_is_taken(tmp_path: Path) -> No
     archive.save([("ws", str(source))], "one", {})
     began, go_on = threading.Event(), threading.Event()
 
-    def progress(entries: int, size: int) -> None:
+    def progress(entries: int, read: int, wanted: int) -> None:
         began.set()
         go_on.wait(30)
 
