@@ -13,10 +13,14 @@ from maestro.store.contract import Entry, Store
 NAME = re.compile(r"[0-9a-f]{64}")
 
 
-def named(store: Store) -> frozenset[str]:
-    """SHA-256 of every blob that some event names. Reads the whole log."""
+def named(store: Store, held: bool = False) -> frozenset[str]:
+    """SHA-256 of every blob that some event names. Reads the whole log.
+
+    held: only of the events that the store itself holds; those that were trimmed have their blobs where they lie.
+    """
     found: set[str] = set()
-    for events in store.log.scan(0, store.log.head().seq):
+    after = max(0, store.log.first() - 1) if held else 0
+    for events in store.log.scan(after, store.log.head().seq):
         for event in events:
             found.update(_of(event))
     return frozenset(found)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 import msgspec
 
-from maestro.model.errors import LineageBroken
-from maestro.model.events import Event, RestoreDone
+from maestro.model.errors import LineageBroken, VerificationFailed
+from maestro.model.events import Event, LogSealed, RestoreDone
 from maestro.store.codec import chain_of, event_of
 from maestro.store.contract import Entry, LogStore
+from replayers.sealed import Segments
+from replayers.sealing import check
 
 CHUNK = 1000
 
@@ -22,12 +25,13 @@ class Difference(msgspec.Struct, frozen=True):
 
 
 class ChainCheck:
-    """One pass over the log. seq: how far it came; found: what was wrong up to there."""
+    """One pass over the log. seq: how far it came; found: what was wrong up to there; sealed: what it says is."""
 
     def __init__(self, log: LogStore) -> None:
         self.head = log.head()
         self.seq = 0
         self.found: list[Difference] = []
+        self.sealed: list[LogSealed] = []
         self._log = log
         self._chain = ""
         self._at = 0
@@ -53,7 +57,7 @@ class ChainCheck:
             self._tell(self.seq, "the chain that the log says it ends with differs")
 
     def _entries(self, count: int) -> list[Entry]:
-        """The next entries; one that is no entry of ours any more ends the pass."""
+        """The next entries; one that is no entry of ours any more, or whose segment is damaged, ends the pass."""
         count = min(count, self.head.seq - self.seq)
         try:
             return self._log.entries(self.seq, count)
@@ -61,6 +65,9 @@ class ChainCheck:
             if count > 1:
                 return self._entries(count // 2)
             self._tell(self.seq + 1, broken.what)
+            return []
+        except VerificationFailed as failed:
+            self._tell(self.seq + 1, failed.line())
             return []
 
     def _check(self, entry: Entry, event: Event) -> None:
@@ -84,6 +91,19 @@ class ChainCheck:
         self._versions[entry.subject] = entry.seq
         if isinstance(event.fact, RestoreDone):
             self._restoring = entry
+        elif isinstance(event.fact, LogSealed):
+            self.sealed.append(event.fact)
+
+    def check_segments(self, sealed: Segments | None) -> None:
+        """Each segment that the log tells of, as far as it can be read, must be the file that was sealed."""
+        if self.seq < self.head.seq:
+            with suppress(LineageBroken):
+                for events in self._log.scan(max(self.seq, self._log.first() - 1), self.head.seq):
+                    self.sealed += [event.fact for event in events if isinstance(event.fact, LogSealed)]
+        for fact in self.sealed:
+            what = check(sealed, fact) if sealed else ""
+            if what:
+                self._tell(fact.first, what)
 
     def _tell(self, position: int, what: str) -> None:
         self.found.append(Difference(position, what))

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import chain as chained
 from pathlib import Path
 from typing import Literal
@@ -35,7 +36,7 @@ from replayers.ranges import between, entry_at, spans, whole
 from replayers.rebuild import digests as stored_digests
 from replayers.registry import Registry, parsed, registry_of, written
 from replayers.rewind import folded
-from replayers.sealed import Segments
+from replayers.sealed import Segments, sealed_of
 
 FORMAT = 1
 JSON = "checkpoint.json"
@@ -77,15 +78,17 @@ class _File(msgspec.Struct, frozen=True):
     sha256: str
 
 
-def write(store: Store, folder: Path, position: int, sealed: Segments | None = None) -> Checkpoint:
+def write(store: Store, folder: Path, position: int) -> Checkpoint:
     """Fill `folder`, which is made if absent, with the log up to a position that it has reached.
 
-    sealed: where whole ranges lie already, or are kept for the next time. Raises Invalid for an impossible position,
-    VerificationFailed for a damaged log, Stopped where an event is of a later build, Refused where the disk is full.
+    Whole ranges are taken from where the log is sealed, and kept there for the next time. Raises Invalid for an
+    impossible position, VerificationFailed for a damaged log, Stopped where an event is of a later build, Refused
+    where the disk is full.
     """
     end = entry_at(store, position)
     if end is None:
         raise Invalid(f"there is no position {position}", mend=f"the log goes from 1 to {store.log.head().seq}")
+    sealed = sealed_of(store)
     log = folder / "log"
     log.mkdir(mode=0o700, parents=True, exist_ok=True)
     pieces: list[Piece] = []
@@ -116,11 +119,12 @@ def encoded(found: Checkpoint) -> bytes:
 def _piece(store: Store, log: Path, span: tuple[int, int, str], sealed: Segments | None) -> Path:
     """The segment first..last in the folder `log`."""
     first, last, before = span
-    if sealed is None or last - first + 1 != ranges.LARGE:
-        return segments.write(log, store.namespace, between(store, first, last), before, durable=False).path
-    path = whole(store, sealed, span).path
-    linked(path, log / path.name)
-    return log / path.name
+    if sealed is not None and last - first + 1 == ranges.LARGE:
+        with suppress(Refused, Invalid):  # it is only for the next time that it lies there too
+            path = whole(store, sealed, span).path
+            linked(path, log / path.name)
+            return log / path.name
+    return segments.write(log, store.namespace, between(store, first, last), before, durable=False).path
 
 
 def _blob(store: Store, folder: Path, name: str, sealed: Segments | None) -> bool:

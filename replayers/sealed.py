@@ -20,7 +20,7 @@ from maestro.folders import private_folder
 from maestro.model.errors import VerificationFailed
 from maestro.store.blobs import compress, opened
 from maestro.store.codec import chain_of
-from maestro.store.contract import Entry
+from maestro.store.contract import Entry, Store
 from replayers import segments
 from replayers.placing import placed, sweep
 from replayers.segments import Header, Segment
@@ -28,6 +28,12 @@ from replayers.segments import Header, Segment
 BLOCKS_KEPT = 64
 SETTING = "MAESTRO_SEGMENTS_DIR"
 MEND = f"put it back, or set {SETTING} to the folder that all nodes of this namespace share"
+
+
+def sealed_of(store: Store) -> Segments | None:
+    """Where the past of this store's log is sealed, if that was said when it was opened."""
+    sealed = store.log.sealed
+    return sealed if isinstance(sealed, Segments) else None
 
 
 class Segments:
@@ -110,8 +116,8 @@ class Segments:
                 self._ends[key] = header.chain
                 return self._get(last, header.chain)
         raise VerificationFailed(
-            f"the store holds the log from position {following.seq} on, and no segment here ends before that",
-            str(self.folder),
+            f"the segment of the events up to {last} is missing: no file here is continued by what the store holds",
+            str(self.folder / f"*-{last:010d}-*{segments.SUFFIX}"),
             MEND,
         )
 
@@ -178,9 +184,8 @@ class Segments:
         return segments.write(self.open(), self.namespace, entries, before_chain)
 
     def put_blob(self, sha256: str, data: bytes) -> None:
-        """Keep a blob, if it is not here already."""
+        """Keep a blob."""
         path = self.blob_path(sha256)
-        if not path.exists():
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with placed(path) as file:
-                file.write(compress(data))
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with placed(path) as file:
+            file.write(compress(data))

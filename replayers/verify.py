@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from maestro.model.errors import LineageBroken, Refused
+from maestro.model.errors import LineageBroken, MaestroError, Refused, VerificationFailed
 from maestro.store.contract import Checkpoint, Store
 from projections import generations
 from projections.folding import VIEWS, Fold, Stopped, encode, indexes_of
@@ -22,6 +22,7 @@ from projections.lineage import Line, find_cuts
 from projections.projector import NEWER, Projector
 from replayers.chain import ChainCheck, Difference
 from replayers.reading import history
+from replayers.sealed import sealed_of
 
 ROUNDS_MAX = 20
 FOUND_MAX = 100
@@ -73,17 +74,18 @@ def verify(store: Store, progress: Progress | None = None) -> Verified:
     while True:
         try:
             checkpoint = Projector(store).catch_up()
-        except LineageBroken as broken:
+            if checkpoint.stopped == NEWER:
+                raise Refused(NEWER)
+            generation = generations.parse(store.views.current())
+            if generation is None:
+                continue
+            fold = Fold(Line(find_cuts(store.log, generation.cut)))
+        except (LineageBroken, VerificationFailed) as broken:
             return _only_log(store, broken, progress)
-        if checkpoint.stopped == NEWER:
-            raise Refused(NEWER)
-        generation = generations.parse(store.views.current())
-        if generation is None:
-            continue
-        fold = Fold(Line(find_cuts(store.log, generation.cut)))
         log = ChainCheck(store.log)
         damaged = _check_log(log, fold, checkpoint.seq, progress)
-        if damaged:
+        log.check_segments(sealed_of(store))
+        if damaged or log.seq < checkpoint.seq:
             return Verified(log.seq, checkpoint, generation.name, {}, log.found[:FOUND_MAX])
         comparison = Comparison(store, generation.name, fold)
         if comparison.run():
@@ -91,13 +93,14 @@ def verify(store: Store, progress: Progress | None = None) -> Verified:
             return Verified(log.seq, checkpoint, generation.name, comparison.digests, found[:FOUND_MAX])
 
 
-def _only_log(store: Store, broken: LineageBroken, progress: Progress | None) -> Verified:
+def _only_log(store: Store, broken: MaestroError, progress: Progress | None) -> Verified:
     """The log alone, where it is damaged so that the views could not follow it."""
     log = ChainCheck(store.log)
     for _ in log.events():
         if progress:
             progress(log.seq, log.head.seq)
-    found = log.found or [Difference(log.seq, broken.what)]
+    log.check_segments(sealed_of(store))
+    found = log.found or [Difference(log.seq, broken.line())]
     return Verified(log.seq, Checkpoint(), "", {}, found[:FOUND_MAX])
 
 

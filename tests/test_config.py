@@ -35,6 +35,7 @@ def test_with_nothing_set_each_value_is_the_documented_default(env: dict[str, st
     assert (settings.max_concurrent, settings.snapshot_retention_days, settings.agent_timeout_s) == (4, 7, 1800)
     assert (settings.failsafe_mode, settings.autostart) == (False, True)
     assert settings.agents_dirs == (Path("/etc/maestro/agents.d"), tmp_path / ".config/maestro/agents.d")
+    assert (settings.segments_dir, settings.log_events_max) == (settings.home / "segments", 500_000)
     assert set(settings.sources.values()) == {"default"}
 
 
@@ -55,6 +56,8 @@ def test_the_environment_sets_every_value(env: dict[str, str], tmp_path: Path) -
             "MAESTRO_AUTOSTART": "0",
             "MAESTRO_NAMESPACE": "team-a",
             "MAESTRO_EMBEDDED_FSYNC": "everysec",
+            "MAESTRO_SEGMENTS_DIR": "/srv/segments",
+            "MAESTRO_LOG_EVENTS_MAX": "20000",
         },
         cwd=tmp_path / "here",
     )
@@ -66,6 +69,7 @@ def test_the_environment_sets_every_value(env: dict[str, str], tmp_path: Path) -
     assert (settings.failsafe_mode, settings.autostart) == (True, False)
     assert settings.kilocode_bin == str(tmp_path / "here/kilo")
     assert settings.agents_dirs == (Path("/srv/agents"),)
+    assert (settings.segments_dir, settings.log_events_max) == (Path("/srv/segments"), 20_000)
     assert set(settings.sources.values()) == {"environment"}
 
 
@@ -99,6 +103,8 @@ def test_an_empty_variable_is_an_unset_one(env: dict[str, str]) -> None:
         ("MAESTRO_NAMESPACE", "x" * 65),
         ("MAESTRO_NAMESPACE", "two\nlines"),
         ("MAESTRO_EMBEDDED_FSYNC", "no"),
+        ("MAESTRO_LOG_EVENTS_MAX", "9999"),
+        ("MAESTRO_SEGMENTS_DIR", "a\nb"),
         ("MAESTRO_HOME", "a\nb"),
         ("MAESTRO_REDIS_URL", "localhost:6379"),
         ("MAESTRO_REDIS_URL", "http://localhost"),
@@ -167,7 +173,7 @@ def test_show_has_a_row_for_each_variable_with_its_source(env: dict[str, str]) -
     assert rows["MAESTRO_LOG_LEVEL"]["value"] == "DEBUG"
     assert rows["MAESTRO_LOG_LEVEL"]["source"] == "environment"
     assert rows["MAESTRO_HOME"]["source"] == "default"
-    assert len(rows) == 13
+    assert len(rows) == 15
 
 
 def test_the_environment_wins_over_the_file(env: dict[str, str]) -> None:

@@ -19,6 +19,7 @@ from maestro.store import choice, safety, server
 from maestro.store.contract import Store
 from maestro.store.gateway import Gateway
 from maestro.store.opening import open_redis
+from replayers.sealed import Segments
 
 WITNESS_EVERY_S = 0.25
 
@@ -32,6 +33,7 @@ def open_store(settings: Settings) -> Store:
     store = open_redis(choice.ensure(settings, chosen), settings.namespace)
     try:
         safety.refuse_unsafe(safety.checks(store.describe(), chosen.kind), config.redact(chosen.url))
+        store.attach(Segments(settings.segments_dir, settings.namespace))
     except BaseException:
         store.close()
         raise

@@ -37,6 +37,11 @@ class Scheduler:
         self._clock = clock
         self._holder = holder
 
+    @property
+    def fence(self) -> Fence:
+        """What is appended under it holds only while this daemon leads."""
+        return Fence(LEASE, self._holder)
+
     async def run(self) -> None:
         """Take the lease, lead while it is ours, try again when it is not."""
         while True:
@@ -102,8 +107,7 @@ class Scheduler:
 
         async def one(decision: Decision) -> None:
             hints = tuple(Hint(stream, run, event) for stream, run, event in decision.hints)
-            fence = Fence(LEASE, self._holder)
-            append = Append(decision.events, f"scheduler:{self._holder}", decision.cause, hints, fence)
+            append = Append(decision.events, f"scheduler:{self._holder}", decision.cause, hints, self.fence)
             try:
                 result = await self._gateway.append(append)
             except StoreAway as error:  # the daemon ends; whoever leads next decides anew
@@ -180,5 +184,5 @@ class Scheduler:
         events = tuple(decide_lost(node, "its lease ran out"))
         if not events:
             return
-        fence = Fence(LEASE, self._holder)
-        await self._gateway.append(Append(events, f"scheduler:{self._holder}", f"lease:{node.incarnation}", (), fence))
+        cause = f"lease:{node.incarnation}"
+        await self._gateway.append(Append(events, f"scheduler:{self._holder}", cause, (), self.fence))

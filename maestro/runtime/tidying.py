@@ -6,6 +6,7 @@ import trio
 
 from maestro.model.errors import MaestroError
 from maestro.model.events import NewEvent, StateDeleted
+from maestro.runtime import sealing
 from maestro.runtime.context import Context
 from maestro.runtime.follower import Follower
 from maestro.runtime.logs import log, seldom
@@ -13,6 +14,7 @@ from maestro.runtime.scheduling import Scheduler
 from maestro.runtime.snapshots import retention
 from maestro.runtime.snapshots.cleanup import clean_runs, tidying_call
 from replayers.blobs import named
+from replayers.sealed import sealed_of
 
 SWEEP_EVERY_S = 60.0
 DAY_S = 86_400.0
@@ -32,6 +34,7 @@ async def tidy(context: Context, follower: Follower, scheduler: Scheduler) -> No
                 await _clean(context, follower, scheduler.leading)
         except (MaestroError, OSError) as error:
             seldom.warn("housekeeping", str(error))
+        await sealing.sweep(context, follower, scheduler)
         await trio.sleep(SWEEP_EVERY_S)
 
 
@@ -51,7 +54,7 @@ async def _clean(context: Context, follower: Follower, leading: bool) -> None:
         log.info("removed %d run folders older than %d days", len(removed), context.settings.snapshot_retention_days)
     await retention.expire(context)
     if leading:
-        keep = await trio.to_thread.run_sync(named, context.store)
+        keep = await trio.to_thread.run_sync(named, context.store, sealed_of(context.store) is not None)
         count = await context.call(context.store.blobs.collect, keep, BLOB_AGE_MS)
         if count:
             log.info("removed %d blobs that no event names", count)

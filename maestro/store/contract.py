@@ -53,7 +53,13 @@ __all__ = [
 
 
 class LogStore(Protocol):
-    """The log of one namespace. Raises `StoreAway`, `Unknown`, `LineageBroken`, `StoreUnsafe` (model/errors.py)."""
+    """The log of one namespace. Raises `StoreAway`, `Unknown`, `LineageBroken`, `StoreUnsafe` (model/errors.py).
+
+    sealed: where what was trimmed is read from, so that all readers see one log. They raise VerificationFailed where
+    a part of that is missing or damaged.
+    """
+
+    sealed: Sealed | None
 
     def head(self) -> Head:
         """The end of the log."""

@@ -90,10 +90,11 @@ def test_a_log_that_has_gone_on_is_the_same_history(past: Store, folder: Path) -
 
 
 def test_the_next_one_shares_all_files_but_the_last(past: Store, tmp_path: Path, sealed: Segments) -> None:
+    past.attach(sealed)
     head = past.log.head().seq
-    first = checkpoint.write(past, tmp_path / "a", head, sealed)
+    first = checkpoint.write(past, tmp_path / "a", head)
     commit(past, NewEvent("state:new", e.StateSet("new", "1")))
-    second = checkpoint.write(past, tmp_path / "b", head + 1, sealed)
+    second = checkpoint.write(past, tmp_path / "b", head + 1)
     a, b = files(tmp_path / "a" / "log"), files(tmp_path / "b" / "log")
     assert first.pieces[:-1] == second.pieces[: len(first.pieces) - 1]
     assert len(a.keys() - b.keys()) <= 1
@@ -103,20 +104,22 @@ def test_the_next_one_shares_all_files_but_the_last(past: Store, tmp_path: Path,
 
 def test_it_is_the_same_bytes_wherever_it_is_taken(past: Store, tmp_path: Path, sealed: Segments) -> None:
     head = past.log.head().seq
-    checkpoint.write(past, tmp_path / "a", head, sealed)
-    checkpoint.write(past, tmp_path / "b", head, sealed)
     checkpoint.write(past, tmp_path / "c", head)
+    past.attach(sealed)
+    checkpoint.write(past, tmp_path / "a", head)
+    checkpoint.write(past, tmp_path / "b", head)
     assert files(tmp_path / "a") == files(tmp_path / "b") == files(tmp_path / "c")
 
 
 def test_a_damaged_file_among_the_kept_ones_is_not_taken(past: Store, tmp_path: Path, sealed: Segments) -> None:
     head = past.log.head().seq
-    checkpoint.write(past, tmp_path / "a", head, sealed)
+    past.attach(sealed)
+    checkpoint.write(past, tmp_path / "a", head)
     kept = sorted(sealed.folder.glob("*.seg"))[0]
     whole = kept.read_bytes()
     kept.unlink()
     kept.write_bytes(whole[:-30] + bytes(30))
-    taken = checkpoint.write(past, tmp_path / "b", head, sealed)
+    taken = checkpoint.write(past, tmp_path / "b", head)
     assert checkpoint.verify(tmp_path / "b") == taken
     assert kept.read_bytes() == whole
 
