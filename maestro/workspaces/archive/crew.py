@@ -40,8 +40,7 @@ class Crew(Generic[Hand]):
 
     def submit(self, job: Callable[[Hand], None]) -> None:
         """Have a job done; waits where too many are waiting. Raises what an earlier job raised."""
-        if self._failure is not None:
-            raise self._failure
+        self.go_on()
         self._jobs.put(job)
 
     def offer(self, job: Callable[[Hand], None]) -> bool:
@@ -51,6 +50,11 @@ class Crew(Generic[Hand]):
         except queue.Full:
             return False
         return True
+
+    def go_on(self) -> None:
+        """For a long job to ask now and then: raises what has ended the others, so that it ends too."""
+        if self._failure is not None:
+            raise self._failure
 
     def wait(self, tick: Callable[[], None]) -> None:
         """Until every job is done, those too that jobs offered; `tick` is called every now and then.

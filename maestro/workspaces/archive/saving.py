@@ -96,6 +96,8 @@ class _Hand:
 
     def keep(self, digest: bytes, data: bytes | memoryview) -> None:
         """Keep a chunk if it is new."""
+        if self._chunks.crew is not None:
+            self._chunks.crew.go_on()
         self._chunks.read_bytes += len(data)
         if not self._chunks.is_new(digest):
             return
