@@ -6,7 +6,6 @@ import trio
 
 from maestro.model.errors import MaestroError
 from maestro.model.events import NewEvent, StateDeleted
-from maestro.runtime import sealing
 from maestro.runtime.context import Context
 from maestro.runtime.follower import Follower
 from maestro.runtime.logs import log, seldom
@@ -34,7 +33,6 @@ async def tidy(context: Context, follower: Follower, scheduler: Scheduler) -> No
                 await _clean(context, follower, scheduler.leading)
         except (MaestroError, OSError) as error:
             seldom.warn("housekeeping", str(error))
-        await sealing.sweep(context, follower, scheduler)
         await trio.sleep(SWEEP_EVERY_S)
 
 
@@ -52,7 +50,7 @@ async def _clean(context: Context, follower: Follower, leading: bool) -> None:
     removed = await clean_runs(tidying_call(context), frozenset(follower.plan.tasks))
     if removed:
         log.info("removed %d run folders older than %d days", len(removed), context.settings.snapshot_retention_days)
-    await retention.expire(context)
+    await retention.expire(context, await context.now())
     if leading:
         keep = await trio.to_thread.run_sync(named, context.store, sealed_of(context.store) is not None)
         count = await context.call(context.store.blobs.collect, keep, BLOB_AGE_MS)

@@ -41,14 +41,14 @@ async def sweep(context: Context) -> None:
     await trio.to_thread.run_sync(work)
 
 
-async def expire(context: Context) -> None:
-    """Delete what has outlived MAESTRO_SNAPSHOT_RETENTION, and what failed; give back the room."""
+async def expire(context: Context, now: int) -> None:
+    """Delete what has outlived MAESTRO_SNAPSHOT_RETENTION at `now`, and what failed; give back the room."""
     shelf = Shelf(context.settings.home)
     if not (shelf.root / "manifests").is_dir():
         return
     days = context.settings.snapshot_retention_days
     rows = await context.rows(context.views.snapshots)
-    now, floor = await context.now(), await context.floor()
+    floor = await context.floor()
     for row in outlived(rows, now, days * DAY_MS):
         if row.node in {"", context.node} and await _append(context, decide_expired(row, floor), row):
             log.info("snapshot %s is older than %d days: deleted", row.id, days)

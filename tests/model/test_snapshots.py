@@ -1,0 +1,108 @@
+"""Snapshots as the log tells of them: their rows, what may be decided about one, and which retention deletes."""
+
+from __future__ import annotations
+
+import pytest
+
+from maestro.model import events as e
+from maestro.model.errors import Conflict, NotFound, Refused
+from maestro.model.events import AnyFact, Event
+from maestro.model.snapshot import (
+    Snapshot,
+    decide_end,
+    decide_expired,
+    decide_pin,
+    decide_start,
+    evolve,
+    latest,
+    outlived,
+)
+
+DAY = 86_400_000
+
+
+def told(*facts: AnyFact, seq: int = 10) -> Snapshot | None:
+    """The row after these facts, one a day."""
+    row: Snapshot | None = None
+    for number, fact in enumerate(facts):
+        row = evolve(row, Event(seq + number, "snapshot:s", (seq + number) * DAY, "cli:x", "cmd:1", 0, fact))
+    return row
+
+
+def started(name: str = "s", reason: str = "asked") -> e.SnapshotStarted:
+    return e.SnapshotStarted(name, reason, reason != "asked", ("a",), "north")
+
+
+def taken(name: str = "s", path: str = "") -> e.SnapshotTaken:
+    return e.SnapshotTaken(name, 10, path=path, manifest="ab", bytes=5, torn=("x",))
+
+
+def complete(seq: int, name: str, reason: str = "asked", path: str = "", pinned: bool = False) -> Snapshot:
+    pin: tuple[AnyFact, ...] = (e.SnapshotPinned(name),) if pinned else ()
+    row = told(started(name, reason), taken(name, path), *pin, seq=seq)
+    assert row is not None
+    return row
+
+
+def test_a_snapshot_is_of_its_cut_and_complete_when_it_is_taken() -> None:
+    row = told(started())
+    assert row is not None and (row.state, row.position, row.agents) == ("taking", 10, ("a",))
+    row = told(started(), taken())
+    assert row is not None
+    assert (row.state, row.position, row.version, row.taken_at) == ("complete", 10, 11, 10 * DAY)
+    assert (row.node, row.manifest, row.bytes, row.torn) == ("north", "ab", 5, ("x",))
+
+
+def test_one_of_a_build_that_did_not_tell_of_its_start_is_complete_too() -> None:
+    row = told(e.SnapshotTaken("s", 7, True))
+    assert row is not None and (row.complete, row.position, row.automatic) == (True, 7, True)
+
+
+def test_what_failed_or_expired_stays_on_record() -> None:
+    failed, expired = (
+        told(started(), e.SnapshotFailed("s", "disk full")),
+        told(started(), taken(), e.SnapshotExpired("s")),
+    )
+    assert failed is not None and (failed.state, failed.why) == ("failed", "disk full")
+    assert expired is not None and expired.state == "expired"
+    assert told(e.SnapshotExpired("s")) is None
+
+
+def test_an_id_is_used_once_and_an_end_is_told_once() -> None:
+    row = told(started())
+    assert decide_start(started(), None, 3)[0].expected == 3
+    with pytest.raises(Conflict):
+        decide_start(started(), row, 0)
+    assert decide_end(taken(), row, 0)[0].expected == 10
+    assert decide_end(taken(), row, 99)[0].expected == 99, "a restore has cut the line meanwhile"
+    assert decide_end(taken(), complete(1, "s"), 0) == []
+    assert decide_end(taken(), None, 0) == []
+
+
+def test_only_a_complete_one_can_be_pinned_and_only_once() -> None:
+    row = complete(1, "s")
+    assert decide_pin("s", row, True, 0)[0].fact == e.SnapshotPinned("s")
+    assert decide_pin("s", row, False, 0) == []
+    assert decide_pin("s", complete(1, "s", pinned=True), False, 0)[0].fact == e.SnapshotUnpinned("s")
+    with pytest.raises(NotFound):
+        decide_pin("s", None, True, 0)
+    with pytest.raises(Refused):
+        decide_pin("s", told(started()), True, 0)
+
+
+def test_retention_deletes_automatic_ones_and_those_that_only_became_a_file() -> None:
+    asked, pinned = complete(1, "asked"), complete(1, "pinned", "reset", pinned=True)
+    automatic, exported = complete(1, "automatic", "reset"), complete(1, "exported", path="/x.tar.gz")
+    young, failed = complete(9, "young", "clean"), told(started("f", "reset"), e.SnapshotFailed("f"), seq=1)
+    assert failed is not None
+    rows = [asked, pinned, automatic, exported, young, failed]
+    assert [row.id for row in outlived(rows, 10 * DAY, 7 * DAY)] == ["automatic", "exported"]
+    assert outlived(rows, 8 * DAY, 7 * DAY) == []
+    assert decide_expired(automatic, 0)[0].expected == automatic.version
+
+
+def test_latest_is_the_newest_complete_one_that_was_asked_for_and_stayed_here() -> None:
+    rows = [complete(1, "one"), complete(3, "two"), complete(5, "auto", "reset"), complete(7, "file", path="/x")]
+    newest = latest(rows)
+    assert newest is not None and newest.id == "two"
+    assert latest(rows[2:]) is None
