@@ -38,6 +38,7 @@ from maestro.runtime.opening import open_context
 from maestro.runtime.recovery import DAEMON_STOPPED, recover
 from maestro.runtime.restoring.recovery import settle
 from maestro.runtime.scheduling import Scheduler
+from maestro.runtime.sealing import keep_sealed
 from maestro.runtime.snapshots import retention
 from maestro.runtime.sockets import listen_admin, sweep_run_sockets
 from maestro.runtime.storekeeping import watch_disk
@@ -213,6 +214,7 @@ async def _live(daemon: NodeDaemon, launcher: Launcher, membership: Membership, 
         nursery.start_soon(health.run)
         nursery.start_soon(watch_disk, context, daemon.worker)
         nursery.start_soon(tidy, context, follower, scheduler)
+        nursery.start_soon(keep_sealed, context, follower, scheduler)
         nursery.start_soon(_keep_warm, context)
         nursery.start_soon(_watch_lineage, context)
         nursery.start_soon(_listen_signals, daemon)

@@ -15,20 +15,22 @@ from maestro.store.contract import Committed
 from replayers import sealing
 from replayers.sealed import Segments, sealed_of
 
+LOOK_EVERY_S = 5.0
 
-async def sweep(context: Context, follower: Follower, scheduler: Scheduler) -> None:
-    """One look at the log. What keeps history from being sealed is told in the daemon's log; nothing is lost by it."""
+
+async def keep_sealed(context: Context, follower: Follower, scheduler: Scheduler) -> None:
+    """Runs in every daemon. What keeps history from being sealed is told in its log; nothing is lost by it."""
     sealed = sealed_of(context.store)
-    if sealed is None:
-        return
-    try:
-        node = follower.plan.nodes.get(context.node)
-        if node is not None:
-            await trio.to_thread.run_sync(sealing.note_reach, sealed, node.id, node.incarnation)
-        if scheduler.leading:
-            await _seal(context, sealed, scheduler)
-    except (MaestroError, OSError) as error:
-        seldom.warn("sealing", str(error))
+    while sealed is not None:
+        try:
+            node = follower.plan.nodes.get(context.node)
+            if node is not None:
+                await trio.to_thread.run_sync(sealing.note_reach, sealed, node.id, node.incarnation)
+            if scheduler.leading:
+                await _seal(context, sealed, scheduler)
+        except (MaestroError, OSError) as error:
+            seldom.warn("sealing", str(error))
+        await trio.sleep(LOOK_EVERY_S)
 
 
 async def _seal(context: Context, sealed: Segments, scheduler: Scheduler) -> None:

@@ -1,0 +1,132 @@
+"""A node whose log has outgrown its store: the daemon seals the past, and every command reads it all the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from maestro.model.events import NewEvent, StateSet
+from maestro.store.contract import Append
+from replayers.sealed import Segments
+from tests.conftest import StoreServer
+from tests.runtime.acting import Node, until
+
+COUNT = 22_000
+
+
+def fill(node: Node, count: int) -> None:
+    """Many small events, appended in groups."""
+    store = node.store()
+    try:
+        for start in range(0, count, 500):
+            some = range(start, min(start + 500, count))
+            facts = [(f"k{n % 50}", StateSet(f"k{n % 50}", str(n))) for n in some]
+            group = [Append((NewEvent(f"state:{key}", fact),), "me", f"cmd:{fact.value}") for key, fact in facts]
+            store.log.commit(group, None)
+    finally:
+        store.close()
+
+
+class Story:
+    """What a node told of an early task, and of all, before its log was sealed."""
+
+    def __init__(self, node: Node, task: str) -> None:
+        self.task = task
+        self.audit = node.run("audit", f"task:{task}").stdout
+        self.early = node.run("events", "export", "--to", "9000").stdout
+        assert len(self.early.splitlines()) == 9000
+        self.at = node.run("replay", "at", "60", "--view", "tasks").stdout
+        self.rebuilt: dict[str, Any] = node.json("replay", "rebuild")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[StoreServer]:
+    server = StoreServer("valkey", "--appendfsync", "everysec")
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory, server: StoreServer) -> Iterator[tuple[Node, Story]]:
+    """A node that did a task long ago and has sealed that by now."""
+    with Node(tmp_path_factory.mktemp("sealed"), MAESTRO_REDIS_URL=server.url) as node:
+        node.agent_type("worker")
+        task = str(node.dispatch("run: echo long ago", "--to", "worker", "--sync")["id"])
+        fill(node, COUNT)
+        story = Story(node, task)
+        assert node.run("shutdown", "--keep").returncode == 0
+        node.env["MAESTRO_LOG_EVENTS_MAX"] = "10000"
+        node.up()
+        until(lambda: held_from(node) == 10_001)
+        yield node, story
+
+
+def held_from(node: Node) -> int:
+    store = node.store()
+    try:
+        return store.log.first()
+    finally:
+        store.close()
+
+
+def test_the_log_says_what_was_sealed(told: tuple[Node, Story]) -> None:
+    node, _ = told
+    [event] = node.json("events", "tail", "--type", "log.sealed")
+    fact = event["data"]
+    assert (fact["first"], fact["last"]) == (1, 10_000)
+    assert (node.home / "segments" / node.namespace / fact["path"]).is_file()
+
+
+def test_every_command_reads_on_as_if_nothing_had_been_sealed(told: tuple[Node, Story]) -> None:
+    node, story = told
+    assert node.run("audit", f"task:{story.task}").stdout == story.audit
+    assert node.run("events", "export", "--to", "9000").stdout == story.early
+    assert node.run("replay", "at", "60", "--view", "tasks").stdout == story.at
+    assert node.json("replay", "verify")["ok"]
+    rebuilt = {view: digest for view, digest in node.json("replay", "rebuild")["views"].items() if view == "tasks"}
+    assert rebuilt == {"tasks": story.rebuilt["views"]["tasks"]}
+    first = node.json("events", "tail", "--group", "late", "--limit", "5")
+    assert [event["seq"] for event in first] == [1, 2, 3, 4, 5]
+
+
+def test_work_goes_on_after_a_daemon_that_was_killed(told: tuple[Node, Story]) -> None:
+    node, story = told
+    node.kill()
+    row = node.dispatch("run: echo today", "--to", "worker", "--sync", "--depends-on", story.task)
+    assert row["status"] == "completed"
+    assert node.json("replay", "verify")["ok"]
+
+
+def test_a_damaged_segment_is_named_and_exits_with_6(told: tuple[Node, Story]) -> None:
+    node, _ = told
+    [path] = Path(node.home / "segments" / node.namespace).glob("*.seg")
+    data = path.read_bytes()
+    path.write_bytes(data[:5000] + bytes([data[5000] ^ 4]) + data[5001:])
+    done = node.run("replay", "verify")
+    assert done.returncode == 6
+    assert path.name in done.stdout + done.stderr
+    path.write_bytes(data)
+    assert node.run("replay", "verify").returncode == 0
+
+
+def test_a_node_that_does_not_reach_the_segments_keeps_the_log_from_being_trimmed(
+    told: tuple[Node, Story], tmp_path: Path
+) -> None:
+    node, _ = told
+    with Node(tmp_path / "other", MAESTRO_REDIS_URL=node.url, MAESTRO_NAMESPACE=node.namespace) as other:
+        other.up()
+        fill(node, 12_000)
+        until(lambda: "the log is not trimmed" in node.log() + other.log())
+        assert held_from(node) == 10_001
+        assert other.run("events", "export", "--from", "1", "--to", "9").returncode == 6
+        shared = str(node.home / "segments")
+        assert other.run("shutdown", "--keep").returncode == 0
+        other.env["MAESTRO_SEGMENTS_DIR"] = shared
+        other.env["MAESTRO_LOG_EVENTS_MAX"] = "10000"
+        other.up()
+        until(lambda: held_from(node) == 20_001)
+        assert other.json("replay", "verify")["ok"]
+        assert Segments(Path(shared), node.namespace).folder.is_dir()
