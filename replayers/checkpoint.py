@@ -31,7 +31,7 @@ from projections.generations import FOLDS
 from projections.lineage import Line, cuts_of
 from projections.projector import Projector
 from replayers import ranges, segments
-from replayers.placing import linked, placed
+from replayers.placing import linked, placed, refusing
 from replayers.ranges import between, entry_at, spans, whole
 from replayers.rebuild import digests as stored_digests
 from replayers.registry import Registry, parsed, registry_of, written
@@ -88,23 +88,27 @@ def write(store: Store, folder: Path, position: int) -> Checkpoint:
     end = entry_at(store, position)
     if end is None:
         raise Invalid(f"there is no position {position}", mend=f"the log goes from 1 to {store.log.head().seq}")
-    sealed = sealed_of(store)
-    log = folder / "log"
+    with refusing(folder):
+        return _written(store, folder, end)
+
+
+def _written(store: Store, folder: Path, end: Entry) -> Checkpoint:
+    sealed, log = sealed_of(store), folder / "log"
     log.mkdir(mode=0o700, parents=True, exist_ok=True)
     pieces: list[Piece] = []
     named: set[str] = set()
     before = ""
-    for first, last in spans(1, position):
+    for first, last in spans(1, end.seq):
         path = _piece(store, log, (first, last, before), sealed)
         header = segments.header(path)
         pieces.append(Piece(path.name, segments.digest(path)))
         named.update(header.blobs)
         before = header.chain
     missing = [name for name in sorted(named) if not _blob(store, folder, name, sealed)]
-    digests, registry = _viewsentry_at(store, position)
+    digests, registry = _views_at(store, end.seq)
     (folder / REGISTRY).write_bytes(written(registry))
-    counts = (len(named) - len(missing), position)
-    found = Checkpoint(position, end.chain, end.at, digests, FOLDS, *counts, store.namespace, pieces, missing)
+    counts = (len(named) - len(missing), end.seq)
+    found = Checkpoint(end.seq, end.chain, end.at, digests, FOLDS, *counts, store.namespace, pieces, missing)
     (folder / JSON).write_bytes(encoded(found))
     return found
 
@@ -146,7 +150,7 @@ def _blob_path(folder: Path, name: str) -> Path:
     return folder / "blobs" / name[:2] / f"{name}.zst"
 
 
-def _viewsentry_at(store: Store, position: int) -> tuple[dict[str, str], Registry]:
+def _views_at(store: Store, position: int) -> tuple[dict[str, str], Registry]:
     """The digests of all views at a position, and the registry there: from the live views where they stand there."""
     projector = Projector(store)
     if projector.catch_up().seq == position:

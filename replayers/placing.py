@@ -22,6 +22,17 @@ STALE_S = 3600.0
 
 
 @contextmanager
+def refusing(where: Path) -> Iterator[None]:
+    """What the disk refuses in the block is raised as Refused."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        mend = "make room, then try again; what was there before is as it was" if full else "mend the disk"
+        raise Refused(f"cannot be written: {error.strerror}", str(where), mend) from error
+
+
+@contextmanager
 def placed(path: Path, durable: bool = True) -> Iterator[BinaryIO]:
     """A file to write, in its place (0600) at the end of the block unless that raises.
 
@@ -29,7 +40,7 @@ def placed(path: Path, durable: bool = True) -> Iterator[BinaryIO]:
     """
     part = path.with_name(f".{path.name}.{secrets.token_hex(8)}{PART}")
     try:
-        try:
+        with refusing(path.parent):
             descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             with os.fdopen(descriptor, "wb") as file:
                 yield file
@@ -39,8 +50,6 @@ def placed(path: Path, durable: bool = True) -> Iterator[BinaryIO]:
             part.rename(path)
             if durable:
                 sync_folder(path.parent)
-        except OSError as error:
-            raise refused(error, path.parent) from error
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
@@ -50,13 +59,12 @@ def linked(source: Path, path: Path) -> None:
     """The file at `source` at `path` too: as a link, or as a copy where that lies on another disk."""
     try:
         os.link(source, path)
-        return
     except OSError as error:
         if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP):
-            raise refused(error, path.parent) from error
-    with source.open("rb") as file, placed(path, durable=False) as copy:
-        while data := file.read(1 << 20):
-            copy.write(data)
+            raise
+        with source.open("rb") as file, placed(path, durable=False) as copy:
+            while data := file.read(1 << 20):
+                copy.write(data)
 
 
 def sync_folder(folder: Path) -> None:
@@ -77,10 +85,3 @@ def sweep(folder: Path) -> int:
                 path.unlink()
                 swept += 1
     return swept
-
-
-def refused(error: OSError, where: Path) -> Refused:
-    """The one line for a disk that refuses."""
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    mend = "make room, then try again; what was there before is as it was" if full else "mend the disk, then try again"
-    return Refused(f"cannot be written: {error.strerror}", str(where), mend)

@@ -22,7 +22,7 @@ from maestro.store.blobs import compress, opened
 from maestro.store.codec import chain_of
 from maestro.store.contract import Entry, Store
 from replayers import segments
-from replayers.placing import placed, sweep
+from replayers.placing import placed, refusing, sweep
 from replayers.segments import Header, Segment
 
 BLOCKS_KEPT = 64
@@ -186,6 +186,7 @@ class Segments:
     def put_blob(self, sha256: str, data: bytes) -> None:
         """Keep a blob."""
         path = self.blob_path(sha256)
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with refusing(path.parent):
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with placed(path) as file:
             file.write(compress(data))
