@@ -107,6 +107,13 @@ class LogStore(Protocol):
         entries are no unbroken log; then nothing was done.
         """
 
+    def mend(self) -> bool:
+        """Make a log whole that has entries without versions, or versions without entries; whether it was not.
+
+        What holds then is what the entries say, with those that were sealed. Raises Conflict where it grows meanwhile,
+        VerificationFailed where a sealed part is missing.
+        """
+
     def version(self, subject: str) -> int:
         """The subject's version (its last event's seq, the floor if unseen since a restore, 0 if unknown)."""
 

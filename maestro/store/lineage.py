@@ -46,10 +46,27 @@ class Lineage:
     def greet(self, link: Link) -> None:
         """A new connection: raise `LineageBroken` unless what is known is at its other end."""
         if self._known.seq:
-            self.check(link)
+            self._prove(link)
 
     def check(self, link: Link) -> Head:
-        """The head of the log at this link. Raise `LineageBroken` unless the known entry is in it."""
+        """The head of the log at this link. Raise `LineageBroken` unless the known entry is in it, and its versions are
+        there.
+        """
+        head, is_parted = self._prove(link)
+        if is_parted and self.is_parted(link):
+            what = "the entries of the log are gone" if not head.seq else "the versions of the log's subjects are gone"
+            raise LineageBroken(what, self._keys.log if not head.seq else self._keys.versions, MEND)
+        return head
+
+    def is_parted(self, link: Link) -> bool:
+        """Whether there are entries without versions, or the other way round: then nothing can be appended."""
+        keys = self._keys
+        replies = link.many([("MULTI",), ("EXISTS", keys.log), ("HGET", keys.versions, FLOOR), ("EXEC",)])
+        entries, floor = (checked(reply) for reply in checked(replies[-1]))
+        return bool(entries) != (floor is not None)
+
+    def _prove(self, link: Link) -> tuple[Head, bool]:
+        """The head, and whether it looks as if either entries or versions were gone: others may append meanwhile."""
         known = self._known
         tail, floor, found = link.many(
             [
@@ -68,7 +85,7 @@ class Lineage:
             if entry.seq == known.seq and entry.chain != known.chain:
                 raise LineageBroken(f"position {known.seq} holds another event", self._keys.log, MEND)
         self.saw(head)
-        return head
+        return head, bool(last) != (checked(floor) is not None)
 
     def continues(self, raws: Sequence[Any]) -> None:
         """What was read behind the known entry: raise `LineageBroken` unless its first entry links to it.

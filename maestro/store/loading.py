@@ -1,4 +1,5 @@
-"""Filling an empty log with the entries of another one, as they are: positions, times, chain and all.
+"""Filling an empty log with the entries of another one, as they are: positions, times, chain and all; and the versions
+of a log that has lost them with what its entries say.
 
 They go to keys of their own, which are renamed to the log's when they are whole. So a load that was killed left no
 log behind; its keys expire. Two loads at once cannot both succeed.
@@ -10,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from secrets import token_hex
 
-from maestro.model.errors import Refused, VerificationFailed
+from maestro.model.errors import Conflict, Refused, VerificationFailed
 from maestro.model.events import NAMES, RestoreDone
 from maestro.store.codec import FIELDS, chain_of
 from maestro.store.contract import Entry, Head
@@ -19,6 +20,7 @@ from maestro.store.link import Link, checked
 from maestro.store.links import Script
 
 LOAD = Script("load.lua")
+VERSIONS = Script("versions.lua")
 EXPIRE_MS = 600_000
 VERSIONS_A_CALL = 1000
 RESTORE_DONE = NAMES[RestoreDone].encode()
@@ -37,6 +39,10 @@ class Succession:
         head = self.head
         if entry.seq != head.seq + 1 or chain_of(head.chain, entry) != entry.chain:
             raise VerificationFailed(f"event {entry.seq} does not continue the log behind {head.seq}", "log")
+        self.follow(entry)
+
+    def follow(self, entry: Entry) -> None:
+        """Take the next one, whatever it continues."""
         restoring = self._restoring
         if restoring and (entry.at, entry.actor, entry.cause) != (restoring.at, restoring.actor, restoring.cause):
             self._floor()
@@ -72,13 +78,35 @@ def load(link: Link, keys: Keys, parts: Iterable[Sequence[Entry]]) -> Head:
     head = succession.end()
     if not head.seq:
         return head
-    found = iter([(FLOOR.encode(), head.floor), *succession.versions.items()])
-    while some := list(islice(found, VERSIONS_A_CALL)):
-        link.call("HSET", versions, *(word for pair in some for word in pair))
-        link.call("PEXPIRE", versions, EXPIRE_MS)
+    _fill(link, versions, succession)
     if not LOAD.run(link, [log, versions, keys.log, keys.versions], [f"{head.seq}-0"]):
         raise taken()
     return head
+
+
+def rebuild(link: Link, keys: Keys, parts: Iterable[Sequence[Entry]]) -> None:
+    """Give the log at this link the versions that its entries lead to. parts: all of them, in order.
+
+    Raises Conflict where the log has grown meanwhile.
+    """
+    succession = Succession()
+    for entries in parts:
+        for entry in entries:
+            succession.follow(entry)
+    head = succession.end()
+    versions = keys.loading(token_hex(8), "versions")
+    if head.seq:
+        _fill(link, versions, succession)
+    if not VERSIONS.run(link, [versions, keys.log, keys.versions], [f"{head.seq}-0" if head.seq else ""]):
+        raise Conflict("the log grew while its versions were rebuilt", keys.log, "try again")
+
+
+def _fill(link: Link, versions: str, succession: Succession) -> None:
+    """Put what entries lead to into a key that expires."""
+    found = iter([(FLOOR.encode(), succession.head.floor), *succession.versions.items()])
+    while some := list(islice(found, VERSIONS_A_CALL)):
+        link.call("HSET", versions, *(word for pair in some for word in pair))
+        link.call("PEXPIRE", versions, EXPIRE_MS)
 
 
 def _added(log: str, entry: Entry) -> tuple[bytes | str | int, ...]:

@@ -20,11 +20,12 @@ from maestro.store.keys import FLOOR, Keys
 from maestro.store.lineage import MEND, Lineage, stored
 from maestro.store.link import Link, Lost, checked, packed
 from maestro.store.links import Links, Script
-from maestro.store.loading import load
+from maestro.store.loading import load, rebuild
 from maestro.store.sealed import Sealed
 
 APPEND = Script("append.lua")
 FIRST_PART, PART = 16, 48
+PART_READ = 1000
 """The first one is small, so that the server begins soon."""
 WAIT_MS = 100
 WAIT_AGAIN_S = 5.0
@@ -214,6 +215,20 @@ class RedisLog:
         head = self._links.send_once(lambda link: load(link, self._keys, parts))
         self._lineage.saw(head)
         return head
+
+    def mend(self) -> bool:
+        """Rebuild the versions where they, or all entries, are gone."""
+        if not self._links.run(self._lineage.is_parted):
+            return False
+
+        def all_entries() -> Iterator[list[Entry]]:
+            after = 0
+            while some := self.entries(after, PART_READ):
+                yield some
+                after = some[-1].seq
+
+        self._links.run(lambda link: rebuild(link, self._keys, all_entries()))
+        return True
 
     def _events(self, raws: list[Any]) -> list[Event]:
         self._lineage.continues(raws)

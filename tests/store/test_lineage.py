@@ -10,6 +10,7 @@ from contextlib import suppress
 import pytest
 
 from maestro.model.errors import LineageBroken, StoreAway, StoreUnsafe, Unknown
+from maestro.model.events import NewEvent, RestoreDone
 from maestro.store.contract import Append, Committed
 from maestro.store.keys import Keys
 from maestro.store.link import Link
@@ -71,6 +72,33 @@ def test_a_part_that_was_lost_is_noticed_even_by_who_knows_nothing(
     with pytest.raises(LineageBroken):
         store.log.commit([an_append("b", "1", 0)], None)
     assert hand.call("XLEN", keys.log) == (0 if gone == "log" else 5)
+
+
+@pytest.mark.parametrize("lost", ["floor", "versions", "log"])
+def test_a_log_that_lost_a_part_of_itself_is_made_whole_from_its_entries(
+    store: RedisStore,
+    hand: Link,
+    keys: Keys,
+    an_append: Appending,
+    open_at: Callable[..., RedisStore],
+    server: object,
+    lost: str,
+) -> None:
+    fill(store, an_append)
+    commit(store, Append((NewEvent("restore:r", RestoreDone("r", 2, "l")),), "tester", "restore", floors=True))
+    commit(store, an_append("b", "1", 6))
+    had = [] if lost == "log" else sorted(store._links.call("HGETALL", keys.versions).items())
+    hand.call(*(("HDEL", keys.versions, "") if lost == "floor" else ("DEL", getattr(keys, lost))))
+    other = open_at(server.url)  # type: ignore[attr-defined]
+    with pytest.raises(LineageBroken, match="entries of the log are gone" if lost == "log" else "versions of the log"):
+        other.log.head()
+    assert other.log.mend() is True
+    assert sorted(other._links.call("HGETALL", keys.versions).items()) == had
+    assert other._links.call("PTTL", keys.versions) in (-1, -2)
+    assert other.log.mend() is False
+    floor = 0 if lost == "log" else 6
+    assert other.log.head().floor == floor
+    assert isinstance(commit(other, an_append("c", "1", floor)), Committed)
 
 
 def test_another_history_under_the_same_name_is_noticed(

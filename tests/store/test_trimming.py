@@ -10,6 +10,7 @@ from maestro.model.errors import LineageBroken, Refused, VerificationFailed
 from maestro.model.events import NewEvent, RestoreDone, StateSet
 from maestro.store.codec import event_of
 from maestro.store.contract import Append, Committed, Entry, Head, Rejected, Store
+from maestro.store.opening import RedisStore
 
 Appending = Callable[..., Append]
 COUNT = 25
@@ -53,6 +54,21 @@ def test_a_new_log_holds_nothing_and_a_full_one_all(store: Store, an_append: App
     assert store.log.first() == 0
     store.log.commit([an_append("a", "1", 0), an_append("a", "2", 1)], None)
     assert store.log.first() == 1
+
+
+def test_a_log_that_lost_nothing_has_nothing_to_mend(trimmed: Store) -> None:
+    assert trimmed.log.mend() is False
+    assert trimmed.log.version("state:k0") == 21
+
+
+def test_a_trimmed_log_that_lost_its_versions_has_them_from_what_is_sealed(written: list[Entry], store: Store) -> None:
+    if not isinstance(store, RedisStore):  # in memory they are one
+        return
+    store.attach(Past(written))
+    store.log.trim(24)
+    store._links.call("DEL", store._keys.versions)
+    assert store.log.mend() is True
+    assert [store.log.version(f"state:k{n}") for n in range(5)] == [21, 22, 23, 24, 25]
 
 
 def test_a_trimmed_log_holds_the_rest(trimmed: Store, written: list[Entry]) -> None:

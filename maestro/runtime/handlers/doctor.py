@@ -24,6 +24,7 @@ from maestro.store import ballast, choice, safety, server
 from maestro.store.contract import Head
 from maestro.workspaces import cleaning
 
+REBUILT = "; the versions of its subjects were rebuilt from its entries"
 WORST = {"ok": 0, "warning": 0, "failed": 4}
 
 
@@ -80,10 +81,13 @@ async def _accept_loss(call: Call) -> None:
     witness = Witness(context.settings)
     try:
         await context.call(witness.check, context.store)
+        await context.call(context.store.log.head)
         await context.call(context.views.checkpoint)
     except StoreUnsafe:
         known = max(witness.known(), Known.of(context.gateway.known))
-        forked = LogForked(known.seq, known.chain, "accepted by doctor --accept-loss")
+        rebuilt = await context.call(context.store.log.mend)
+        reason = f"accepted by doctor --accept-loss{REBUILT if rebuilt else ''}"
+        forked = LogForked(known.seq, known.chain, reason)
         await context.append([NewEvent(LINEAGE, forked)], call.caller.actor, call.cause)
         witness.forget()
         return
