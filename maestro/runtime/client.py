@@ -54,7 +54,13 @@ def execute(command: p.Command, settings: Settings, show: Show) -> p.Done | p.Fa
             for notice in link.welcome.notices:
                 show(p.Note(notice, "warn"))
             server = _Process(link.sock) if isinstance(command, p.Shutdown) and link.server is None else None
-            end = _converse(link, message, show)
+            try:
+                end = _converse(link, message, show)
+            except StoreAway:
+                if server is None:
+                    raise
+                server.wait()  # it has ended by itself, as its log is broken: what is left is ended from here
+                continue
         if not isinstance(end, p.Again):
             break
         command = end.command

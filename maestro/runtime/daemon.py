@@ -173,31 +173,43 @@ def _lock(home: Path) -> IO[str]:
 
 
 async def _main(settings: Settings) -> bool:
-    async with open_context(settings) as context:
-        clock = Clock()
-        await context.gateway.call(clock.measure, context.store.now)
-        follower = Follower(context.gateway, context.views, settings.agent_timeout_s)
-        launcher = Launcher(settings.home)
-        await launcher.start()
-        worker = Worker(context, follower, launcher, clock)
-        daemon = NodeDaemon(context, worker, follower)
-        context.daemon = daemon
-        await follower.load()
-        await trio.to_thread.run_sync(janitor.sweep, settings.home, launcher.pid)
-        sweep_run_sockets(settings.home)
-        membership = Membership(context, follower, new_id())
-        await membership.join()
-        await recover(context, follower)
-        await settle(context)
-        await retention.sweep(context)
-        try:
-            await _live(daemon, launcher, membership, clock)
-        finally:
+    stop_store = False
+    try:
+        async with open_context(settings) as context:
+            try:
+                return await _serve(context)
+            finally:
+                stop_store = context.stop_store
+    finally:
+        if stop_store:  # also where the log is broken, which ends everything else
             with trio.CancelScope(shield=True):
-                await launcher.stop()
-                await membership.leave()
-    if context.stop_store:
-        await trio.to_thread.run_sync(server.stop, settings.home)
+                await trio.to_thread.run_sync(server.stop, settings.home)
+
+
+async def _serve(context: Context) -> bool:
+    settings = context.settings
+    clock = Clock()
+    await context.gateway.call(clock.measure, context.store.now)
+    follower = Follower(context.gateway, context.views, settings.agent_timeout_s)
+    launcher = Launcher(settings.home)
+    await launcher.start()
+    worker = Worker(context, follower, launcher, clock)
+    daemon = NodeDaemon(context, worker, follower)
+    context.daemon = daemon
+    await follower.load()
+    await trio.to_thread.run_sync(janitor.sweep, settings.home, launcher.pid)
+    sweep_run_sockets(settings.home)
+    membership = Membership(context, follower, new_id())
+    await membership.join()
+    await recover(context, follower)
+    await settle(context)
+    await retention.sweep(context)
+    try:
+        await _live(daemon, launcher, membership, clock)
+    finally:
+        with trio.CancelScope(shield=True):
+            await launcher.stop()
+            await membership.leave()
     return daemon.start_anew
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from maestro.store import server as server_of_home
 from tests.conftest import StoreServer
 from tests.runtime.acting import Node, ended, marked, until
 
@@ -78,6 +79,45 @@ def test_a_store_without_its_tail_stops_the_daemon_until_the_loss_is_accepted(
         server.start()
         loses_its_store(node, promote_a_replica_that_was_behind)
         goes_on_when_the_loss_is_accepted(node)
+
+
+def test_a_log_without_the_versions_of_its_subjects_is_made_whole_when_that_is_accepted(
+    tmp_path: Path, server: StoreServer
+) -> None:
+    with Node(tmp_path, MAESTRO_REDIS_URL=server.url) as node:
+        with redis.Redis(unix_socket_path=str(server.socket)) as raw:
+            loses_its_store(node, lambda: raw.hdel(f"maestro:{{{node.namespace}}}:versions", ""))
+        looked = node.run("doctor")
+        assert "versions of the log's subjects are gone" in looked.stdout
+        goes_on_when_the_loss_is_accepted(node)
+        (forked,) = node.events("log.forked")
+        assert "rebuilt from its entries" in forked.fact.reason  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize("lost", ["floor", "everything"])
+def test_a_broken_log_does_not_keep_the_daemon_and_its_store_from_being_stopped(
+    tmp_path: Path, lost: str, at_once: bool
+) -> None:
+    mark = f"loss-{os.urandom(4).hex()}"
+    node = Node(tmp_path)
+    node.dispatch(f"export MARK={mark}; exec sleep 600", "--to", "shell")
+    until(lambda: marked(mark))
+    pid = node.pid
+    until(lambda: (node.home / "known").exists())
+    with redis.Redis(unix_socket_path=f"{node.home}/store/store.sock") as raw:
+        if lost == "floor":
+            raw.hdel(f"maestro:{{{node.namespace}}}:versions", "")
+        else:
+            raw.flushall()
+    if not at_once:
+        until(lambda: ended(pid))
+    done = node.run("shutdown", "--grace-period", "1")
+    assert done.returncode == 0, done.stderr
+    assert "without a record" in done.stderr
+    assert ended(pid)
+    assert not marked(mark)
+    assert not server_of_home.answers(node.home)
 
 
 def test_another_daemon_is_refused_while_one_runs(tmp_path: Path, server: StoreServer) -> None:

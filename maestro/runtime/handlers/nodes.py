@@ -5,6 +5,7 @@ from __future__ import annotations
 import trio
 
 from maestro.model.agent import Agent
+from maestro.model.errors import StoreUnsafe
 from maestro.model.events import NewEvent, NodeHeld, NodeResumed, TaskCancelRequested
 from maestro.model.node import decide_resume
 from maestro.runtime import protocol as p
@@ -12,6 +13,7 @@ from maestro.runtime.context import Call, Context
 from maestro.runtime.rows import node_row
 from maestro.runtime.server import Handler
 from maestro.runtime.snapshots.cleanup import clean_runs
+from maestro.runtime.witness import Witness
 
 KILL_S = 5.0
 
@@ -60,13 +62,21 @@ async def _rows(context: Context) -> list[dict[str, object]]:
 async def shutdown(call: Call, command: p.Shutdown) -> p.Done:
     """Hold the node, cancel what runs here, wait, kill, clean, then stop the daemon and the embedded store."""
     context = call.context
-    held = NewEvent(f"node:{context.node}", NodeHeld(context.node, "shutdown"))
-    await context.append([held], call.caller.actor, call.cause)
-    cancelled = await _cancel_here(call, command.grace_s)
+    cancelled: list[str] = []
     cleaned: list[str] = []
-    if not command.keep:
-        busy = frozenset(task.id for task in await context.rows(context.views.open_tasks))
-        cleaned = await clean_runs(call, busy)
+    try:
+        if context.daemon is None:  # one that runs knows its log
+            await context.call(Witness(context.settings).check, context.store)
+            await context.call(context.store.log.head)
+        held = NewEvent(f"node:{context.node}", NodeHeld(context.node, "shutdown"))
+        await context.append([held], call.caller.actor, call.cause)
+        cancelled = await _cancel_here(call, command.grace_s)
+        if not command.keep:
+            busy = frozenset(task.id for task in await context.rows(context.views.open_tasks))
+            cleaned = await clean_runs(call, busy)
+    except StoreUnsafe as error:
+        # Nothing can be recorded in such a log, and what ran here ends with its daemon. That is no reason to go on.
+        await call.note(f"stopping without a record, and cleaning nothing: {error.line()}", "warn")
     context.stop_store = True
     if context.daemon:
         call.then(context.daemon.stop)
