@@ -12,7 +12,7 @@ from maestro.model.events import NewEvent
 from maestro.model.task import Task
 from maestro.store.contract import Page, PageQuery, Store
 from projections.reading import Views
-from tests.projections.histories import KEYS, commit, everything, fresh, grow
+from tests.projections.histories import KEYS, commit, everything, fresh, grow, restore
 
 
 def dispatch(store: Store, task: str, *targets: str, priority: int | None = None) -> None:
@@ -103,6 +103,22 @@ def test_agents_are_listed_by_state_and_types_apart(views: Views, store: Store) 
     assert [row.slug for row in views.types().rows] == ["shell"]
     assert views.type("shell").row is not None
     assert views.agent("shell").row is None
+
+
+def test_snapshots_are_listed_newest_first_by_what_became_of_them_and_a_restore_leaves_them(store: Store) -> None:
+    views = Views(store)
+    for name in ("one", "two", "three"):
+        commit(store, NewEvent(f"snapshot:{name}", e.SnapshotStarted(name, "asked")))
+    commit(store, NewEvent("snapshot:one", e.SnapshotTaken("one", 1)))
+    commit(store, NewEvent("snapshot:two", e.SnapshotTaken("two", 2)))
+    commit(store, NewEvent("snapshot:two", e.SnapshotExpired("two")))
+    restore(store, 0)
+    assert ids(views.snapshots("all").rows) == ["three", "two", "one"]
+    assert ids(views.snapshots().rows) == ["one"]
+    assert ids(views.snapshots("taking").rows) == ["three"]
+    assert ids(views.snapshots("all", limit=1, upto=2).rows) == ["two"]
+    assert views.snapshot("two").row == views.snapshots("all", upto=2).rows[0]
+    assert views.snapshot("four").row is None
 
 
 def test_an_answer_names_the_checkpoint_that_it_is_true_of(views: Views, store: Store) -> None:
