@@ -106,7 +106,16 @@ def find_subject(store: Store, text: str) -> str:
     for name, find in finders:
         if find(text).row is not None:
             return f"{name}:{text}"
+    if _was_dispatched(store, text):
+        return f"task:{text}"
     raise NotFound(f"there is no task, agent, node, type or key {shown(text)}", mend="name it as in task:<id>")
+
+
+def _was_dispatched(store: Store, task: str) -> bool:
+    """Whether a task of this id was undone by a restore. Cost: O(history), where there were restores."""
+    head = store.log.head()
+    parts = store.log.scan(0, head.floor) if head.floor else ()
+    return any(isinstance(event.fact, e.TaskDispatched) and event.fact.task == task for part in parts for event in part)
 
 
 def _task(store: Store, subject: str | None) -> Task | None:

@@ -16,7 +16,7 @@ app = typer.Typer()
 WHAT_CHARS_MAX = 100
 TELLING = (
     *("status", "outcome", "exit_code", "reason", "session", "input_tokens", "output_tokens", "cost"),
-    *("agent", "node", "role", "workspace", "title", "value"),
+    *("agent", "node", "role", "workspace", "title", "value", "to", "before"),
 )
 
 

@@ -6,6 +6,7 @@ done, if need be by the next process (`recovery`).
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -164,13 +165,14 @@ class _Restore:
         await self._call.note("waiting until the snapshot that is being taken is complete")
 
     async def _snapshot(self, wish: Wish, how: How) -> str:
-        """What is there now, so that the restore can be undone."""
+        """What is there now, so that the restore can be undone. What lies on a node that is gone cannot be read."""
         planned, here = self._planned, self._context.node
         agents = None
         if planned.to is None:
             agents = tuple(fate.agent for fate in planned.fates)
-        elif wish.skip_failed:
-            agents = tuple(row.id for row in planned.now.values() if row.node in (None, here))
+        elif wish.skip_failed or any(row.node in planned.away for row in planned.now.values()):
+            left_out = planned.away if not wish.skip_failed else {row.node for row in planned.now.values()} - {here}
+            agents = tuple(row.id for row in planned.now.values() if row.node is None or row.node not in left_out)
         await self._call.note("taking a snapshot of what is there now", "progress")
         taken = await take(self._call, Wanted(reason=how.reason, agents=agents, allow_torn=True))
         return taken.row.id
@@ -226,17 +228,13 @@ class _Restore:
             )
 
     def _running(self, begun: Begun) -> list[str]:
-        """The agents with a run that somebody still has to end. A node that is not up has none that could be."""
+        """The agents with a run that somebody still has to end. Who has gone away ends none."""
         daemon = self._context.daemon
         if daemon is None:
             return []
-        plan = daemon.plan()
-        found = []
-        for live in plan.crew.live.values():
-            node = plan.nodes.get(live.node)
-            if (begun.to is not None or live.agent in begun.stopped) and (node is None or node.status == "up"):
-                found.append(live.agent)
-        return found
+        runs = daemon.plan().crew.live.values()
+        mine = [run for run in runs if begun.to is not None or run.agent in begun.stopped]
+        return [run.agent for run in mine if run.node not in self._planned.away]
 
     async def _stage(self, begun: Begun) -> None:
         """Fill a stage beside each workspace. What fails is left out where that was asked for."""
@@ -292,7 +290,7 @@ class _Restore:
 
     async def _interrupted(self, begun: Begun) -> str:
         if begun.placing:
-            return f"the restore is complete; undo it with: maestro state restore {begun.before}"
+            return f"the restore is complete; to undo it: {_undo(begun)}"
         return "interrupted; nothing was changed"
 
     # ---- what is done in any case ----
@@ -306,7 +304,7 @@ class _Restore:
         if begun.to is not None:
             await resume(self._call, [], "restored")
         await self._remember(begun)
-        undo = f"maestro state restore {begun.before}"
+        undo = _undo(begun)
         await self._call.note(f"to undo it: {undo}")
         return {
             "restore": begun.restore,
@@ -347,3 +345,11 @@ class _Restore:
                     await trio.to_thread.run_sync(archive.remember, target.snapshot, target.tree, target.workspace)
             except (MaestroError, OSError) as error:
                 log.info("what was restored is not remembered: %s", error)
+
+
+def _undo(begun: Begun) -> str:
+    """The command that puts back what was there before."""
+    only = (
+        "" if begun.to is not None else "".join(f" --workspace {shlex.quote(each.workspace)}" for each in begun.targets)
+    )
+    return f"maestro state restore {begun.before}{only}"

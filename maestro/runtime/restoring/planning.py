@@ -60,7 +60,8 @@ class Planned(msgspec.Struct, kw_only=True):
     """A restore as it would be. to: None where the state stays as it is. source: what it comes from, in words.
 
     head: the end of the log; loads: it is empty, and loaded first; now: the agents that there are; fates: what becomes
-    of them; assigned: those that are assigned anew; undone, regained: events that hold no more, and again.
+    of them; assigned: those that are assigned anew; undone, regained: events that hold no more, and again; away: nodes
+    that are not up.
     """
 
     to: int | None
@@ -68,12 +69,21 @@ class Planned(msgspec.Struct, kw_only=True):
     head: int
     past: Past
     now: dict[str, Agent]
+    away: frozenset[str]
     loads: bool = False
+    by_time: bool = False
     placements: list[Placement] = []
     fates: list[Fate] = []
     assigned: list[AgentAssigned] = []
     undone: list[Span] = []
     regained: list[Span] = []
+
+    @property
+    def lacking(self) -> str:
+        """Why a workspace is not to be had."""
+        if self.by_time:
+            return f"there is no archive of it at or before position {self.past.position}"
+        return f"it is not in {self.source}; with --at {self.past.position} it comes from an earlier one"
 
     @property
     def restorable(self) -> list[tuple[Placement, Archived]]:
@@ -106,7 +116,9 @@ async def plan(call: Call, wish: Wish, origins: Origins, held: Past | None = Non
         head=head.seq,
         past=past,
         now={agent.id: agent for agent in await context.rows(context.views.agents)},
+        away=await _away(context, past, origin),
         loads=held is not None,
+        by_time=wish.at is not None,
     )
     if wish.workspace is not None:
         return await _plan_workspace(call, wish.workspace, archives, planned)
@@ -119,6 +131,16 @@ async def plan(call: Call, wish: Wish, origins: Origins, held: Past | None = Non
         await moving.place(agent, archives, planned)
     await trio.to_thread.run_sync(_check_places, context, planned.placements)
     return planned
+
+
+async def _away(context: Context, past: Past, origin: Origin | None) -> frozenset[str]:
+    """The nodes of agents, now and then, that do not hold their lease."""
+    named = {node.id for node in await context.rows(context.views.nodes)}
+    named |= {agent.node for agent in past.agents.values() if agent.node is not None}
+    named |= {origin.meta.node} if origin is not None else set()
+    named.discard(context.node)
+    work = context.store.work
+    return frozenset([node for node in named if await context.call(work.lease_holder, f"node:{node}") is None])
 
 
 async def _past(context: Context, wish: Wish, origin: Origin | None) -> Past:
@@ -177,7 +199,7 @@ class _Moving:
         """Plan where its workspace goes, and the assignment that says so where that is another place than it was."""
         here = self._call.context.node
         node = agent.node or self._node
-        away = node != here and not await self._is_up(node)
+        away = node in planned.away
         moves = (self._set or away) and agent.workspace_root != self._root
         root = self._root if moves else agent.workspace_root
         if agent.workspace is None:
@@ -191,13 +213,9 @@ class _Moving:
         if node != here and not away:
             placement.why_not = f"it is on node {node}; run this there"
         elif archived is None:
-            placement.why_not = "there is no archive of it here"
+            placement.why_not = planned.lacking
         elif target != agent.workspace or away:
             planned.assigned.append(await self._assigned(agent, root, target, away))
-
-    async def _is_up(self, node: str) -> bool:
-        context = self._call.context
-        return await context.call(context.store.work.lease_holder, f"node:{node}") is not None
 
     async def _assigned(self, agent: Agent, root: str, workspace: str | None, away: bool) -> AgentAssigned:
         definition = await bound(self._call, agent.type, agent.definition) if away else agent.definition
@@ -243,7 +261,7 @@ async def _plan_workspace(call: Call, workspace: str, archives: Pick, planned: P
         agent=agent.id, root=agent.workspace_root, workspace=workspace, recorded=workspace, archived=archived
     )
     if archived is None:
-        placement.why_not = "there is no archive of it here"
+        placement.why_not = planned.lacking
     elif agent.node not in (None, context.node):
         placement.why_not = f"it is on node {agent.node}; run this there"
     holders = [each for each in planned.now.values() if each.workspace == workspace]
