@@ -113,9 +113,13 @@ def find_subject(store: Store, text: str) -> str:
 
 def _was_dispatched(store: Store, task: str) -> bool:
     """Whether a task of this id was undone by a restore. Cost: O(history), where there were restores."""
-    head = store.log.head()
-    parts = store.log.scan(0, head.floor) if head.floor else ()
-    return any(isinstance(event.fact, e.TaskDispatched) and event.fact.task == task for part in parts for event in part)
+    after, floor = 0, store.log.head().floor
+    while after < floor:
+        events = store.log.read(after, CHUNK)
+        if any(isinstance(event.fact, e.TaskDispatched) and event.fact.task == task for event in events):
+            return True
+        after = events[-1].seq if events else floor
+    return False
 
 
 def _task(store: Store, subject: str | None) -> Task | None:
