@@ -87,7 +87,10 @@ class Daemon(Protocol):
 
 
 class Context:
-    """One per server: the daemon's, or that of a command which runs without one."""
+    """One per server: the daemon's, or that of a command which runs without one.
+
+    storeless: why there is no store (an empty one stands in its place); nothing but `doctor` is carried out then.
+    """
 
     def __init__(self, settings: Settings, node: str, store: Store, gateway: Gateway) -> None:
         self.settings = settings
@@ -98,6 +101,7 @@ class Context:
         self.daemon: Daemon | None = None
         self.handlers: dict[type[p.Command], Handler] = {}
         self.stop_store = False
+        self.storeless: MaestroError | None = None
         self.revive: Callable[[], object] | None = None
         self._told_stale = ""
 

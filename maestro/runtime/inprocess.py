@@ -29,7 +29,7 @@ def serve(settings: Settings, sock: socket.socket) -> None:
 
 async def _serve(settings: Settings, sock: socket.socket) -> bool:
     async with open_context(settings, checked=False) as context:
-        if (settings.home / journal.FOLDER / journal.BEGUN).exists():
+        if context.storeless is None and (settings.home / journal.FOLDER / journal.BEGUN).exists():
             from maestro.runtime.restoring.recovery import settle_alone
 
             await settle_alone(context)

@@ -10,6 +10,7 @@ import trio
 
 from maestro import config
 from maestro.config import Settings
+from maestro.model.errors import MaestroError, StoreAway, StoreUnsafe
 from maestro.runtime.context import Context
 from maestro.runtime.handlers import HANDLERS
 from maestro.runtime.node import node_id
@@ -18,6 +19,7 @@ from maestro.runtime.witness import Witness
 from maestro.store import choice, safety, server
 from maestro.store.contract import Store
 from maestro.store.gateway import Gateway
+from maestro.store.memory import MemoryStore
 from maestro.store.opening import open_redis
 from replayers.sealed import Segments
 
@@ -44,11 +46,17 @@ def open_store(settings: Settings) -> Store:
 async def open_context(settings: Settings, checked: bool = True) -> AsyncIterator[Context]:
     """A context over the store; closed at the end.
 
-    checked: the log must be the one that this installation knew, else LineageBroken; False leaves that to the server,
-    as there are commands for a log that is not.
+    checked: there must be a store, and its log be the one that this installation knew, else StoreAway, StoreUnsafe;
+    False leaves that to the server, as there are commands for what is not so. See `Context.storeless`.
     """
     config.open_home(settings)
-    store = await trio.to_thread.run_sync(open_store, settings)
+    storeless: MaestroError | None = None
+    try:
+        store = await trio.to_thread.run_sync(open_store, settings)
+    except (StoreAway, StoreUnsafe) as error:
+        if checked:
+            raise
+        storeless, store = error, MemoryStore(settings.namespace)
     try:
         witness = Witness(settings)
         if checked:
@@ -56,9 +64,10 @@ async def open_context(settings: Settings, checked: bool = True) -> AsyncIterato
         async with Gateway(store) as gateway:
             context = Context(settings, node_id(settings.home), store, gateway)
             context.handlers = HANDLERS
+            context.storeless = storeless
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_keep, witness, store)
-                if choice.choose(settings).kind == "embedded":
+                if storeless is None and choice.choose(settings).kind == "embedded":
                     context.revive = functools.partial(server.ensure, settings.home, settings.embedded_fsync)
                     nursery.start_soon(keep_alive, context)
                 yield context

@@ -124,6 +124,8 @@ async def _carry_out(context: Context, peer: Peer, call: Call, command: p.AnyCom
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_watch_client, peer, call, nursery.cancel_scope)
             try:
+                if context.storeless and not isinstance(command, p.Doctor):
+                    raise context.storeless
                 if context.daemon is None and not isinstance(command, ANY_LOG):  # a daemon has checked before it began
                     await context.call(Witness(context.settings).check, context.store)
                 answer = await context.handler(type(command))(call, command)

@@ -1,5 +1,5 @@
--- Make versions that were gathered beside their place those of the log, if it still ends where they were gathered from.
--- KEYS: the gathered versions, the log, its versions. ARGV: the id that the log ends with, '' for a log without entries.
+-- Make versions that were gathered beside their place those of the log, if it ends where they were gathered from.
+-- KEYS: the gathered versions, the log, its versions. ARGV: the id that the log ends with, '' where it has no entries.
 -- Returns 1, or 0 where the log ends elsewhere, or where what was gathered is gone.
 local call = redis.call
 local last = call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)[1]

@@ -11,7 +11,7 @@ import trio
 from maestro import __version__, config
 from maestro.agents import definitions
 from maestro.config import Settings
-from maestro.model.errors import Invalid, MaestroError, StoreUnsafe
+from maestro.model.errors import Invalid, MaestroError, StoreAway, StoreUnsafe
 from maestro.model.events import LogForked, NewEvent
 from maestro.runtime import containment
 from maestro.runtime import protocol as p
@@ -22,20 +22,21 @@ from maestro.runtime.server import Handler
 from maestro.runtime.witness import LINEAGE, Known, Witness
 from maestro.store import ballast, choice, safety, server
 from maestro.store.contract import Head
+from maestro.store.opening import open_redis
 from maestro.workspaces import cleaning
 
+START = "see that it runs and answers, then try again"
 REBUILT = "; the versions of its subjects were rebuilt from its entries"
 WORST = {"ok": 0, "warning": 0, "failed": 4}
 
 
 async def doctor(call: Call, command: p.Doctor) -> p.Done:
     """Look at everything; exit 0, 5 where the store is at fault, 4 where anything else failed."""
-    context = call.context
     settings = caller_settings(call)
     if command.accept_loss:
         await _accept_loss(call)
     code = 0
-    rows = [*await context.call(_store, call, settings), await _lineage(call)]
+    rows = await _store(call, settings)
     if any(row["status"] == "failed" for row in rows):
         code = 5
     rows += await trio.to_thread.run_sync(lambda: [*_host(settings), *_agents(call, settings)])
@@ -49,12 +50,39 @@ def _row(check: str, status: str, detail: str, remedy: str = "") -> Row:
     return {"check": check, "status": status, "detail": detail, "remedy": remedy or None}
 
 
-def _store(call: Call, settings: Settings) -> list[Row]:
-    chosen = choice.choose(settings)
-    rows = [_row("store", "ok", f"{chosen.kind}: {config.redact(chosen.url)} ({chosen.why})")]
-    for check in safety.checks(call.context.store.describe(), chosen.kind):
+async def _store(call: Call, settings: Settings) -> list[Row]:
+    """The store and its log. One that cannot be asked is a finding too."""
+    context = call.context
+    chosen = await trio.to_thread.run_sync(choice.choose, settings)
+    named = f"{chosen.kind}: {config.redact(chosen.url)} ({chosen.why})"
+    try:
+        facts = await context.call(_facts, call, settings)
+    except MaestroError as error:
+        return [_row("store", "failed", f"{named}: {error.what}", error.mend or START), *_embedded(chosen, settings)]
+    rows = [_row("store", "ok", named)]
+    for check in safety.checks(facts, chosen.kind):
         status = "ok" if check.ok else "failed" if check.level == "refuse" else "warning"
         rows.append(_row(f"store {check.name}", status, check.detail, "" if check.ok else check.remedy))
+    rows += _embedded(chosen, settings)
+    return rows if context.storeless else [*rows, await _lineage(call)]
+
+
+def _facts(call: Call, settings: Settings) -> dict[str, str]:
+    """What the server says of itself, also where it was found unsafe. Raises StoreAway, StoreUnsafe."""
+    why = call.context.storeless
+    if why is None:
+        return call.context.store.describe()
+    if isinstance(why, StoreAway):
+        raise why
+    store = open_redis(choice.ensure(settings, choice.choose(settings)), settings.namespace)
+    try:
+        return store.describe()
+    finally:
+        store.close()
+
+
+def _embedded(chosen: choice.Choice, settings: Settings) -> list[Row]:
+    rows: list[Row] = []
     if chosen.kind == "embedded":
         disk = ballast.disk_state(settings.home)
         status = "warning" if disk.low else "ok"
@@ -71,13 +99,15 @@ async def _lineage(call: Call) -> Row:
         await context.call(Witness(context.settings).check, context.store)
         await context.call(context.views.checkpoint)
     except MaestroError as error:
-        return _row("log", "failed", error.what, error.mend or "doctor --accept-loss goes on with what there is")
+        return _row("log", "failed", error.what, error.mend)
     return _row("log", "ok", f"{head.seq} events, chain {head.chain[:12] or '-'}")
 
 
 async def _accept_loss(call: Call) -> None:
     """Append `log.forked`: an operator knows that acknowledged events were lost, and goes on."""
     context = call.context
+    if context.storeless:
+        raise context.storeless
     witness = Witness(context.settings)
     try:
         await context.call(witness.check, context.store)
