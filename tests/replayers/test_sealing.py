@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import redis
 
 from maestro.model import events as e
 from maestro.model.errors import VerificationFailed
@@ -17,6 +18,7 @@ from maestro.model.events import NewEvent
 from maestro.model.node import Node
 from maestro.store.codec import event_of
 from maestro.store.contract import Entry, Store
+from maestro.store.keys import Keys
 from maestro.store.memory import MemoryStore
 from projections.lineage import find_cuts
 from projections.projector import Projector
@@ -162,6 +164,32 @@ def test_nothing_is_sealed_that_the_views_have_still_to_be_folded_from(store: St
     for number in range(60):
         commit(store, NewEvent("state:b", e.StateSet("b", str(number))))
     assert sealing.due(store, 1) == [(1, 40)]
+
+
+def test_the_memory_of_the_store_stays_bounded_however_long_the_log_grows(
+    server_kind: str,
+    namespace: str,
+    shared_server: Callable[[str], Any],
+    open_at: Callable[..., Store],
+    sealed: Segments,
+    short_ranges: None,
+) -> None:
+    url = shared_server(server_kind).url
+    store = open_at(url)
+    store.attach(sealed)
+    client = redis.Redis.from_url(url)
+    used: list[int] = []
+    for number in range(24):
+        for some in range(50):
+            commit(store, NewEvent(f"state:k{some}", e.StateSet(f"k{some}", f"{number} {some}" * 8)))
+        Projector(store).catch_up()
+        seal(store, sealed, 200)
+        used.append(int(client.memory_usage(Keys(namespace).log, samples=0)))
+        assert store.log.head().seq - store.log.first() < 200 + ranges.LARGE
+    assert max(used[12:]) <= 1.5 * max(used[:12])
+    assert len(everything(store)) == store.log.head().seq > 1200
+    client.close()
+    store.erase()
 
 
 def test_sealing_again_gives_the_same_file_and_tells_it_once(past: Store, sealed: Segments) -> None:

@@ -53,6 +53,17 @@ def test_the_log_needs_no_more_rights(store: RedisStore) -> None:
     assert store.log.cursor_get("group") == 1
 
 
+def test_trimming_and_filling_the_log_need_no_more_rights(store: RedisStore) -> None:
+    store.log.commit(
+        [Append((NewEvent("state:key", StateSet("key", str(n))),), "me", f"cmd:{n}") for n in (1, 2)], None
+    )
+    entries = store.log.entries(0, 10)
+    store.log.trim(2)
+    assert store.log.first() == 2
+    store.erase()
+    assert store.log.load([entries]).seq == 2
+
+
 def test_work_leases_and_samples_need_no_more_rights(store: RedisStore) -> None:
     store.work.put([Hint("", "task-1", token=1), Hint("node", "task-2", token=2)])
     claimed = store.work.claim("node", 10, 10)

@@ -113,7 +113,7 @@ class RestoreFailed(Fact, frozen=True):
 
 
 class LogSealed(Fact, frozen=True):
-    """`log:segments`: events first..last lie in a segment file. sha256: of that file; chain: of `last`."""
+    """`log:segments`: events first..last lie in a segment file. sha256: of it; chain: of `last`; path: its name."""
 
     first: int
     last: int
