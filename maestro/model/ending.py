@@ -15,7 +15,7 @@ import msgspec
 from maestro.model.crew import stream_of
 from maestro.model.events import NewEvent, RunEnded, RunParked, StateSet, TaskFinished, Text
 from maestro.model.lanes import failed_it, out_of_retries
-from maestro.model.outcome import LOSSES_MAX, status_of, worst
+from maestro.model.outcome import LOSSES_MAX, exit_code_of, status_of, worst
 from maestro.model.plan import Plan
 from maestro.model.task import Run, Slot, Task
 
@@ -116,10 +116,8 @@ def finish(row: Task, outcomes: Sequence[str], floor: int, reason: str = "") -> 
     """The end of a task whose slots end with these outcomes, and its result in the state where it completed."""
     outcome = worst(outcomes)
     status = status_of(outcome)
-    exit_code, source = _exit_code(row)
-    if status == "completed":
-        source = "agent"
-    elif not reason:
+    exit_code, source = _exit_code(row, status)
+    if status != "completed" and not reason:
         reason = _reason(row, outcomes, outcome)
     fact = TaskFinished(row.id, status, outcome, exit_code, source, reason)
     events = [NewEvent(f"task:{row.id}", fact, max(row.version, floor))]
@@ -166,13 +164,12 @@ def _why_parked(plan: Plan, row: Task, slot: Slot) -> str:
     return ""
 
 
-def _exit_code(row: Task) -> tuple[int | None, str]:
-    """The first non-zero exit code in target order, else 0, None when nothing ran; and whose it is."""
-    ended = [run for slot in row.slots for run in slot.tries[-1:] if run.exit_code is not None]
-    for run in ended:
-        if run.exit_code:
-            return run.exit_code, run.source
-    return (0 if ended else None), "maestro"
+def _exit_code(row: Task, status: str) -> tuple[int, str]:
+    """Its exit code, of which the first of its agents' that is not 0 counts, in target order; and whose it is."""
+    first = next((run for slot in row.slots for run in slot.tries[-1:] if run.exit_code), None)
+    if status == "failed" and first is not None:
+        return exit_code_of(status, first.exit_code), first.source
+    return exit_code_of(status, None), "agent" if status == "completed" else "maestro"
 
 
 def _reason(row: Task, outcomes: Sequence[str], outcome: str) -> str:

@@ -43,6 +43,9 @@ STATUSES = {"ok": "completed", "skipped": "skipped", "cancelled": "cancelled", "
 
 FINISHED = frozenset({"completed", "failed", "cancelled", "timed_out", "skipped"})
 
+TIMED_OUT = 124
+"""The exit code of what ran out of time, as that of timeout(1)."""
+
 _RANK = {outcome: rank for rank, outcome in enumerate(SEVERITY)}
 
 
@@ -54,3 +57,19 @@ def worst(outcomes: Iterable[str]) -> str:
 def status_of(outcome: str) -> str:
     """The status of a task whose worst outcome this is."""
     return STATUSES.get(outcome, "failed")
+
+
+def exit_code_of(status: str, code: int | None) -> int:
+    """The exit code of a finished task, and of the command that waited for it (SPEC.md 2).
+
+    code: the first of its agents' that is not 0, where there is one.
+    """
+    match status:
+        case "completed":
+            return 0
+        case "timed_out":
+            return TIMED_OUT
+        case "failed":
+            return code or 1
+        case _:
+            return 1

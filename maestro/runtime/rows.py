@@ -10,6 +10,7 @@ import msgspec
 from maestro.model.agent import Agent
 from maestro.model.events import BlobRef, Text
 from maestro.model.node import Node
+from maestro.model.outcome import exit_code_of
 from maestro.model.snapshot import Snapshot
 from maestro.model.state import StateKey
 from maestro.model.task import Run, Slot, Task
@@ -62,7 +63,7 @@ def task_row(task: Task) -> Row:
         "id": task.id,
         "status": task.status,
         "outcome": task.outcome or None,
-        "exit_code": task.exit_code,
+        "exit_code": None if task.open else exit_code_of(task.status, task.exit_code),
         "source": task.source or None,
         "reason": task.reason or None,
         "title": task.title,

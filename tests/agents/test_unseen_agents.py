@@ -218,7 +218,7 @@ def test_a_run_is_verified_by_the_tasks_command_or_the_types(here: Here) -> None
     task = here.does("touch made; echo made it", "careful")
     assert (task["status"], task["runs"][0]["evidence"]) == ("completed", "exit 0; verify test -e made passed")
     task = here.does("echo I did it", "careful")
-    assert (task["status"], task["outcome"], task["exit_code"]) == ("failed", "agent_error", 0)
+    assert (task["status"], task["outcome"], task["exit_code"]) == ("failed", "agent_error", 1)
     assert task["runs"][0]["evidence"] == "exit 0, but verify test -e made exited 1"
     task = here.does("echo x > made; echo hm", "careful", "--verify", "cat made; echo $MAESTRO_TASK_ID >&2; exit 7")
     assert f"exited 7; last line: {task['id']}" in task["runs"][0]["evidence"]

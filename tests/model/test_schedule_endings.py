@@ -61,7 +61,7 @@ def test_a_task_ends_when_all_its_runs_have_and_the_worst_outcome_is_its_own() -
 
 @pytest.mark.parametrize(
     ("codes", "exit_code", "source"),
-    [((2, 3), 2, "agent"), ((0, 3), 3, "agent"), ((0, 0), 0, "maestro"), ((None, 0), 0, "maestro")],
+    [((2, 3), 2, "agent"), ((0, 3), 3, "agent"), ((0, 0), 1, "maestro"), ((None, 0), 1, "maestro")],
 )
 def test_the_exit_code_is_the_first_that_is_not_zero(
     codes: tuple[int | None, int], exit_code: int, source: str
@@ -70,6 +70,29 @@ def test_the_exit_code_is_the_first_that_is_not_zero(
     world.runs("t-0.1", "no_output", exit_code=codes[0]).runs("t-1.1", "no_output", exit_code=codes[1])
     end = finished(world)
     assert (end.exit_code, end.source) == (exit_code, source)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "end"),
+    [
+        (("timeout", None), ("ok", 0), ("timed_out", 124, "maestro")),
+        (("timeout", 9), ("ok", 0), ("timed_out", 124, "maestro")),
+        (("ok", 0), ("timeout", None), ("timed_out", 124, "maestro")),
+        (("timeout", None), ("exit", 3), ("failed", 3, "agent")),
+        (("cancelled", 7), ("ok", 0), ("cancelled", 1, "maestro")),
+        (("lost", None), ("ok", 0), ("failed", 1, "maestro")),
+        (("ok", 2), ("ok", 0), ("completed", 0, "agent")),
+    ],
+)
+def test_a_task_ends_with_the_exit_code_of_the_command_that_waited_for_it(
+    first: tuple[str, int | None], second: tuple[str, int | None], end: tuple[str, int, str]
+) -> None:
+    world = World(node(), agent("a"), agent("b"), task("t", "a", "b", on_lost="fail"))
+    world.decides()
+    for run, (outcome, code) in (("t-0.1", first), ("t-1.1", second)):
+        world.runs(run, outcome, exit_code=code)
+    found = finished(world)
+    assert (found.status, found.exit_code, found.source) == end
 
 
 @pytest.mark.parametrize(
@@ -92,7 +115,7 @@ def test_every_other_outcome_is_a_failure_and_unknown_ones_are_the_worst() -> No
 
 def test_a_queued_task_that_is_cancelled_never_starts() -> None:
     world = World(node(slots=0), agent("a"), task("t"), e.TaskCancelRequested("t", "changed my mind"))
-    assert finished(world) == e.TaskFinished("t", "cancelled", "cancelled", None, "maestro", "changed my mind")
+    assert finished(world) == e.TaskFinished("t", "cancelled", "cancelled", 1, "maestro", "changed my mind")
     world.happens(node())
     assert world.decides() == []
 
@@ -174,7 +197,7 @@ def test_a_dependency_that_did_not_complete_skips_the_task_with_the_cause(outcom
     world.runs("t-0.1", outcome)
     ends = [fact for fact in world.decides() if isinstance(fact, e.TaskFinished)]
     assert [(end.task, end.status) for end in ends] == [("t", status), ("u", "skipped"), ("v", "skipped")]
-    assert ends[1].exit_code is None
+    assert (ends[1].exit_code, ends[1].source) == (1, "maestro")
     assert ends[1].reason == f"it depends on task t: {status}"
     assert ends[2].reason == "it depends on task u: skipped"
     assert [slot.outcome for slot in world.task("v").slots] == ["skipped"]

@@ -134,6 +134,14 @@ def test_to_several_agents_the_worst_outcome_is_the_tasks(place: Installation) -
     assert json.loads(value) == {"r1": "mode code\nboth", "r2": "mode code\nboth"}
 
 
+def test_where_one_of_two_agents_timed_out_command_and_json_give_the_same_exit_code(place: Installation) -> None:
+    prompt = 'run: case "$MAESTRO_AGENT_ID" in r1) exec sleep 60;; esac; echo fine'
+    row = dispatch(place, prompt, "--to", "r1,r2", "--sync", "--timeout", "1", code=124)
+    assert (row["status"], row["exit_code"], row["source"]) == ("timed_out", 124, "maestro")
+    assert {run["agent"]: run["exit_code"] for run in row["runs"]} == {"r1": None, "r2": 0}
+    assert place.run("task", "wait", str(row["id"])).returncode == 124
+
+
 def test_an_agent_may_use_state_and_nothing_else(place: Installation) -> None:
     prompt = "maestro state set from-run 'a value' && maestro task list; echo code $?"
     row = dispatch(place, prompt, "--to", "shell", "--sync")

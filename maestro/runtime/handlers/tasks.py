@@ -10,6 +10,7 @@ from maestro.model.dispatch import decide_cancel, decide_retry
 from maestro.model.errors import Invalid, NotFound, TimedOut
 from maestro.model.events import NewEvent
 from maestro.model.ids import shown
+from maestro.model.outcome import exit_code_of
 from maestro.model.task import Task
 from maestro.runtime import protocol as p
 from maestro.runtime.context import Call, Context
@@ -95,12 +96,8 @@ async def finished(context: Context, task: str, told: Callable[[Task], Awaitable
 
 
 def exit_code(task: Task) -> int:
-    """The exit code of a command that waited for the task (SPEC.md 2)."""
-    if task.status == "completed":
-        return 0
-    if task.status == "timed_out":
-        return 124
-    return task.exit_code or 1
+    """The exit code of a command that waited for the task."""
+    return exit_code_of(task.status, task.exit_code)
 
 
 def _is_known(context: Context, task: str) -> bool:
