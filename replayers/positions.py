@@ -19,12 +19,21 @@ _AGO = re.compile(r"-?(\d{1,9})([smhdw])")
 
 def position(store: Store, text: str) -> int:
     """The last position at or before what `text` means. Raises Invalid for a text or a position that cannot be."""
+    return moment(store, text)[0]
+
+
+def moment(store: Store, text: str) -> tuple[int, int]:
+    """As `position`, with the server time that is meant, ms: that of the position's event where it is named by number.
+
+    A time to come means now.
+    """
     head = store.log.head().seq
     if text.isascii() and text.isdigit():
         if int(text) > head:
             raise Invalid(f"position {text} is behind the end of the log, {head}")
-        return int(text)
-    return position_at(store.log, time_ms(store, text))
+        return int(text), time_of(store.log, int(text))
+    at = time_ms(store, text)
+    return position_at(store.log, at), min(at, store.now())
 
 
 def since(store: Store, text: str) -> int:

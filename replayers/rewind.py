@@ -17,11 +17,12 @@ from maestro.store.contract import Store
 from projections import queue
 from projections.folding import VIEWS, Fold, encode
 from projections.lineage import Line, find_cuts
+from replayers.positions import time_of
 from replayers.reading import history
 
 
 class Rewound(msgspec.Struct, frozen=True):
-    """A view as it was. at: server time of the position, ms; rows: by row id, as JSON-ready data."""
+    """A view as it was. at: the server time that was looked back to, ms; rows: by row id, as JSON-ready data."""
 
     view: str
     position: int
@@ -55,13 +56,16 @@ def go_on(store: Store, fold: Fold, position: int) -> None:
         fold.apply(events)
 
 
-def at(store: Store, position: int, view: str) -> Rewound:
-    """A view at a position; keys of the state that had outlived their time by then are left out."""
+def at(store: Store, position: int, view: str, when: int | None = None) -> Rewound:
+    """A view at a position; keys of the state that had outlived their time by then are left out.
+
+    when: the server time, ms, that is looked back to; that of the position's event if None.
+    """
     if view not in VIEWS:
         raise Invalid(f"there is no view {view!r}", mend=f"the views are {', '.join(VIEWS)}")
     rows = folded(store, position, [view]).rows_of(view)
-    event = store.log.event(position) if position else None
-    when = event.at if event else 0
+    if when is None:
+        when = time_of(store.log, position)
     return Rewound(
         view, position, when, {row_id: plain(rows[row_id]) for row_id in sorted(rows) if lives(rows[row_id], when)}
     )

@@ -40,6 +40,22 @@ def test_a_key_that_had_outlived_its_time_then_is_not_shown(store: Store) -> Non
     assert set(rewind.at(store, store.log.head().seq, "state").rows) == {"long"}
 
 
+def test_a_key_lives_until_the_time_that_is_looked_back_to_and_not_the_last_event_before_it(store: Store) -> None:
+    set_at = commit(store, NewEvent("state:brief", e.StateSet("brief", "1", 5))).at
+    while store.now() <= set_at + 50:
+        pass
+
+    def seen(text: str) -> set[str]:
+        position, when = positions.moment(store, text)
+        assert position == 1
+        return set(rewind.at(store, position, "state", when).rows)
+
+    assert seen(positions.rfc3339(set_at + 4)) == {"brief"}
+    assert seen(positions.rfc3339(set_at + 6)) == set()
+    assert seen("0s") == seen("2038-01-01") == set()
+    assert seen("1") == {"brief"}  # a position is the instant of its event
+
+
 @pytest.mark.parametrize(("position", "view"), [(3, "state"), (-1, "state"), (1, "stat")])
 def test_what_never_was_is_refused(position: int, view: str) -> None:
     store = MemoryStore("refused")

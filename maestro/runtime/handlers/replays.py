@@ -51,8 +51,8 @@ async def rebuild(call: Call, command: p.ReplayRebuild) -> p.Done:
 async def at(call: Call, command: p.ReplayAt) -> p.Done:
     """A view as it was."""
     store = call.context.store
-    position = await trio.to_thread.run_sync(positions.position, store, command.position)
-    found = await trio.to_thread.run_sync(rewind.at, store, position, command.view)
+    position, when_asked = await trio.to_thread.run_sync(positions.moment, store, command.position)
+    found = await trio.to_thread.run_sync(rewind.at, store, position, command.view, when_asked)
     for row_id, row in found.rows.items():
         state = {"state": msgspec.convert(row, Agent).state} if row_id.startswith("agent:") else {}
         await call.item({"row": row_id, **told(row), **state})
