@@ -41,8 +41,8 @@ from replayers.sealed import Segments, sealed_of
 FORMAT = 1
 JSON = "checkpoint.json"
 REGISTRY = "registry.yaml"
-JSON_BYTES_MAX = 1 << 26
-BLOB_BYTES_MAX = 1 << 28
+JSON_BYTES_MAX = 1 << 23
+BLOB_BYTES_MAX = 1 << 27
 
 
 class Piece(msgspec.Struct, frozen=True):

@@ -15,7 +15,7 @@ from maestro.agents.documents import Limits, Node, read, truth
 from maestro.model.agent import Agent, AgentType
 from maestro.model.errors import Invalid
 
-LIMITS = Limits(bytes_max=1 << 26, depth_max=64, nodes_max=2_000_000)
+LIMITS = Limits(bytes_max=1 << 24, depth_max=64, nodes_max=300_000)
 
 
 class RegisteredType(msgspec.Struct, frozen=True):

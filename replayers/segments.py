@@ -17,11 +17,12 @@ from collections.abc import Iterable, Iterator
 from io import BufferedReader
 from itertools import pairwise
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 import zstandard
 
-from maestro.model.errors import VerificationFailed
+from maestro.model.errors import Refused, VerificationFailed
 from maestro.store.codec import chain_of
 from maestro.store.contract import Entry
 from replayers.blobs import NAME, named_by
@@ -32,13 +33,13 @@ SUFFIX = ".seg"
 LEVEL = 6
 BLOCK_ENTRIES = 200
 BLOCK_BYTES = 1 << 18
-BLOCK_BYTES_MAX = 1 << 26
-HEADER_BYTES_MAX = 1 << 24
+BLOCK_BYTES_MAX = 1 << 25
+HEADER_BYTES_MAX = 1 << 22
 MEND = "put it back from a snapshot or a copy"
 
-_Columns = tuple[
-    list[bytes], list[bytes], list[int], list[bytes], list[bytes], list[int], list[bytes], list[bytes], bytes
-]
+_Texts = Annotated[list[bytes], msgspec.Meta(max_length=BLOCK_ENTRIES)]
+_Numbers = Annotated[list[int], msgspec.Meta(max_length=BLOCK_ENTRIES)]
+_Columns = tuple[_Texts, _Texts, _Numbers, _Texts, _Texts, _Numbers, _Texts, _Texts, bytes]
 _columns = msgspec.msgpack.Decoder(_Columns)
 
 
@@ -138,6 +139,8 @@ class _Packer:
             bytes.fromhex("".join(entry.chain for entry in block)),
         ]
         packed = msgspec.msgpack.encode(columns)
+        if len(packed) > BLOCK_BYTES_MAX:
+            raise Refused(f"event {self.last} is too large for a segment", "log")
         self._packed.append(self._compressor.compress(len(packed).to_bytes(4, "little") + packed))
         self._block, self._bytes = [], 0
 
