@@ -21,11 +21,11 @@ from maestro.runtime.ending import Seen, check_of, ended, facts
 from maestro.runtime.follower import Follower
 from maestro.runtime.hearing import Hearing, is_heard, session_of
 from maestro.runtime.logs import log
-from maestro.runtime.preparing import place, verification_of
+from maestro.runtime.preparing import verification_of
 from maestro.runtime.record import read_record
 from maestro.runtime.spec import End
 from maestro.store.contract import Append, Committed
-from maestro.workspaces.folders import RunFolder
+from maestro.workspaces.folders import RunFolder, recorded
 
 DAEMON_STOPPED = "the daemon stopped"
 """Why a daemon that ends stops its runs: they are lost, and run again."""
@@ -41,7 +41,7 @@ async def recover(context: Context, follower: Follower) -> None:
 
 async def _end(context: Context, follower: Follower, task: Task, run: Run) -> None:
     agent = follower.plan.agents[run.agent]
-    folder = place(context.settings, agent, task.id, run)
+    folder = recorded(run.folder)  # the agent may have been given another root since
     definition = Definition.from_dict(agent.definition)
     end = _record(folder.record, run)
     lost = _loss(end)

@@ -100,6 +100,16 @@ def place(root: str | Path, agent: str, task: str, attempt: int) -> RunFolder:
     return RunFolder(str(root), agent, task, attempt)
 
 
+def recorded(attempt_path: str) -> RunFolder:
+    """The folder of an attempt by the path that was recorded when it started. Raises `Invalid` for any other path."""
+    task, _, attempt = attempt_path.rpartition("/attempts/")
+    path, _, name = task.rpartition("/")
+    root, _, agent = path.rpartition("/")
+    if not (root and attempt.isascii() and attempt.isdigit()):
+        raise Invalid(f"{attempt_path!r} is no folder of an attempt")
+    return place(root, agent, name, int(attempt))
+
+
 def create(folder: RunFolder, prompt: bytes) -> None:
     """Make the folder, write the prompt and let `agent.log` name this attempt's. Doing it again is harmless.
 

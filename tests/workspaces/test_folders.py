@@ -10,7 +10,7 @@ import pytest
 
 from maestro.model.errors import Invalid, Refused
 from maestro.workspaces import folders
-from maestro.workspaces.folders import create, place, put_file
+from maestro.workspaces.folders import create, place, put_file, recorded
 
 
 def mode(path: str | Path) -> int:
@@ -52,6 +52,17 @@ def test_a_prompt_of_10_mb_is_written_whole(tmp_path: Path) -> None:
     folder = place(tmp_path, "a", "t1", 1)
     create(folder, b"x" * 10_000_000)
     assert os.path.getsize(folder.prompt_file) == 10_000_000
+
+
+def test_a_folder_is_found_again_by_the_path_of_its_attempt(tmp_path: Path) -> None:
+    folder = place(tmp_path / "attempts" / "1", "a", "t1", 12)
+    assert recorded(folder.attempt_path) == folder
+
+
+@pytest.mark.parametrize("path", ["", "/r/a/t", "/r/a/t/attempts/x", "a/t/attempts/1", "/r/../t/attempts/1"])
+def test_a_path_that_is_no_folder_of_an_attempt_is_refused(path: str) -> None:
+    with pytest.raises(Invalid):
+        recorded(path)
 
 
 @pytest.mark.parametrize("name", ["..", ".", "", "a/b", "a\nb", "-x", "a\0", "x" * 65, ".hidden"])

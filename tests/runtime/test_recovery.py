@@ -1,0 +1,27 @@
+"""What a daemon finds out at its start about the runs of the one before."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+from tests.runtime.acting import Node, ended, until
+
+
+def test_a_run_whose_agent_got_another_root_meanwhile_is_found_where_it_was_started(tmp_path: Path) -> None:
+    with Node(tmp_path / "node") as node:
+        go = tmp_path / "go"
+        prompt = f"until test -e {go}; do sleep 0.05; done; echo all is well"
+        task = str(node.dispatch(prompt, "--to", "shell")["id"])
+        until(lambda: node.task(task)["status"] == "running")
+        node.json("agent", "assign", "shell", "--priority", "2", MAESTRO_WORKSPACE_ROOT=str(tmp_path / "other"))
+        pid = node.pid
+        os.kill(pid, signal.SIGSTOP)  # it is not told how the run ends: only the record says it
+        go.touch()
+        until((node.root / "shell" / task / "attempts" / "1" / "exit.json").exists)
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: ended(pid))
+        node.up()
+        (run,) = until(lambda: node.task(task)["status"] == "completed" and node.task(task)["runs"])
+        assert (run["outcome"], run["result"]) == ("ok", "all is well")
