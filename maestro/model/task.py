@@ -24,6 +24,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+import msgspec
+
 from maestro.model.events import (
     AnyFact,
     Event,
@@ -38,7 +40,7 @@ from maestro.model.events import (
     TaskFinished,
     TaskRetried,
 )
-from maestro.model.outcome import MOVES_ON, RETRIED
+from maestro.model.outcome import LOSSES_MAX, MOVES_ON, RETRIED
 from maestro.model.task_row import LEVEL_MS, PRIORITY_DEFAULT, Run, Slot, Task
 
 __all__ = [
@@ -157,7 +159,7 @@ def _ended(row: Task, fact: RunEnded, event: Event) -> None:
         slot.losses += 1
     elif outcome in RETRIED:
         slot.failures += 1
-    if outcome != "ok" and _goes_on(row, slot, run):
+    if _goes_on(row, slot, outcome, bool(run.started_at)):
         slot.status, slot.retry_at = "waiting", fact.retry_at or event.at
     else:
         slot.status, slot.retry_at, slot.outcome = "ended", 0, outcome
@@ -189,15 +191,24 @@ def _parked(row: Task, fact: RunParked, event: Event) -> None:
         slot.outcome = "parked" if run.outcome == "lost" else run.outcome
 
 
-def _goes_on(row: Task, slot: Slot, run: Run) -> bool:
+def _goes_on(row: Task, slot: Slot, outcome: str, started: bool) -> bool:
     """Whether the slot waits for another run. Where losses or a pool's agents are used up the scheduler parks it."""
     if row.cancel is not None:
         return False
-    if run.outcome == "lost":
-        return row.on_lost != "fail" or not run.started_at
-    if run.outcome in MOVES_ON and slot.pool:
+    if outcome == "lost":
+        return row.on_lost != "fail" or not started
+    if outcome in MOVES_ON and slot.pool:
         return True
-    return run.outcome in RETRIED and slot.failures <= row.retries
+    return outcome in RETRIED and slot.failures <= row.retries
+
+
+def may_go_on(row: Task, name: str, outcome: str) -> bool:
+    """Whether another run may follow this started one, should it end so: else there is no time to name for one."""
+    slot = next((slot for slot in row.slots if slot.runs and slot.runs[-1].id == name), None)
+    if slot is None or (outcome == "lost" and slot.losses >= LOSSES_MAX):
+        return False
+    after = msgspec.structs.replace(slot, failures=slot.failures + (outcome in RETRIED))
+    return _goes_on(row, after, outcome, started=True)
 
 
 def _finished(row: Task, fact: TaskFinished, event: Event) -> None:

@@ -7,10 +7,9 @@ import random
 import msgspec
 
 from maestro.agents import outcome
-from maestro.agents.definitions import Definition
 from maestro.agents.transcript import Told
 from maestro.model.events import RunEnded
-from maestro.model.task import Run
+from maestro.model.task import Run, Task, may_go_on
 from maestro.runtime.context import RESULT_INLINE_BYTES_MAX, Context
 from maestro.runtime.hearing import read_ends
 from maestro.runtime.spec import End
@@ -81,9 +80,8 @@ def _loss(end: End) -> str | None:
     return "its warden was killed" if end.lost else None
 
 
-async def ended(context: Context, run: Run, definition: Definition, seen: outcome.End, end: End) -> RunEnded:
-    """The event. Backoff with jitter says when the next attempt may start."""
-    verdict = outcome.judge(definition, seen)
+async def ended(context: Context, task: Task, run: Run, verdict: outcome.Verdict, end: End) -> RunEnded:
+    """The event. Backoff with jitter says when the next attempt may start, where there may be one."""
     evidence = verdict.evidence
     if end.leftovers:
         evidence += f"; {end.leftovers} processes that it left behind were killed"
@@ -106,7 +104,7 @@ async def ended(context: Context, run: Run, definition: Definition, seen: outcom
         result=await context.keep(verdict.result, RESULT_INLINE_BYTES_MAX),
         duration_ms=end.duration_ms,
         output_bytes=end.output_bytes,
-        retry_at=None if kind == "ok" else await context.now() + backoff_ms(kind, run.attempt),
+        retry_at=await context.now() + backoff_ms(kind, run.attempt) if may_go_on(task, run.id, kind) else None,
     )
 
 

@@ -56,7 +56,8 @@ async def _end(context: Context, follower: Follower, task: Task, run: Run) -> No
     judged, seen_end = facts(end, folder, run.timeout_s, seen), end
     if Path(folder.verification).is_dir() and outcome.judge(definition, judged).outcome == "ok":
         judged = msgspec.structs.replace(judged, check=_verified(folder, run))
-    fact = await context.insist(lambda: ended(context, run, definition, judged, seen_end))
+    verdict = outcome.judge(definition, judged)
+    fact = await context.insist(lambda: ended(context, task, run, verdict, seen_end))
     first, *others = [*hearing.news(), fact]
     subject = f"run:{run.id}"
     events = (NewEvent(subject, first, run.version), *(NewEvent(subject, other) for other in others))

@@ -252,7 +252,8 @@ class Running:
 
     async def _finish(self, job: Job, end: End, seen: outcome.End) -> None:
         context = self.worker.context
-        fact = await context.insist(lambda: ended(context, job.run, job.definition, seen, end))
+        verdict = outcome.judge(job.definition, seen)
+        fact = await context.insist(lambda: ended(context, job.task, job.run, verdict, end))
         await self._append(*job.hearing.news(), fact)
         for process in self._launched:
             process.ack()

@@ -15,7 +15,7 @@ from maestro.model import node as nodes
 from maestro.model import state
 from maestro.model import task as tasks
 from maestro.model.events import FACTS, Event
-from maestro.model.outcome import FINISHED
+from maestro.model.outcome import FINISHED, LOSSES_MAX, SEVERITY
 from tests.model.facts import World, agent, node, task
 
 RUN = ("t-0.1", "t", "a")
@@ -52,6 +52,29 @@ def released() -> World:
 def test_a_run_moves_as_its_table_says(happened: list[str], fact: str, status: str) -> None:
     world = released().happens(*(RUN_FACTS[name] for name in happened))
     assert world.happens(RUN_FACTS[fact]).slot("t").runs[0].status == status
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+@pytest.mark.parametrize("on_lost", ["retry", "fail"])
+@pytest.mark.parametrize("target", ["a", "role:r"])
+@pytest.mark.parametrize("outcome", SEVERITY)
+def test_a_run_may_go_on_exactly_where_its_slot_then_waits_and_is_not_parked(
+    outcome: str, target: str, on_lost: str, retries: int
+) -> None:
+    given = task("t", target, retries=retries, on_lost=on_lost)
+    world = World(node(), agent("a", role="r"), agent("b", role="r"), given)
+    for attempt in range(1, 6):
+        if not world.releases():
+            break
+        name = f"t-0.{attempt}"
+        world.starts(name)
+        foreseen = tasks.may_go_on(world.task("t"), name, outcome)
+        assert not tasks.may_go_on(world.task("t"), "t-0.9", outcome)
+        world.ends(name, outcome)
+        losses_are_up = world.slot("t").losses > LOSSES_MAX
+        assert foreseen == (world.slot("t").status == "waiting" and not losses_are_up)
+    else:
+        raise AssertionError("it goes on for ever")
 
 
 def test_the_first_end_of_a_run_stays() -> None:

@@ -142,6 +142,16 @@ def test_where_one_of_two_agents_timed_out_command_and_json_give_the_same_exit_c
     assert place.run("task", "wait", str(row["id"])).returncode == 124
 
 
+def test_the_end_of_a_run_names_a_time_for_the_next_only_where_there_may_be_one(place: Installation) -> None:
+    row = dispatch(place, "exit 3", "--to", "shell", "--retries", "1", "--sync", code=3)
+    ends = [
+        (event["data"]["outcome"], "retry_at" in event["data"])
+        for event in place.json("audit", f"task:{row['id']}")
+        if event["type"] == "run.ended"
+    ]
+    assert ends == [("exit", True), ("exit", False)]
+
+
 def test_an_agent_may_use_state_and_nothing_else(place: Installation) -> None:
     prompt = "maestro state set from-run 'a value' && maestro task list; echo code $?"
     row = dispatch(place, prompt, "--to", "shell", "--sync")
