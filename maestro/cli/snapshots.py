@@ -71,9 +71,9 @@ def snapshot(
     ] = False,
     format: FormatOption = None,
 ) -> int:
-    """Take a snapshot of the workspaces and of the log; agents at work are paused while theirs is read.
+    """Keep all workspaces and the log as they are now.
 
-    It stays. Automatic snapshots, and what is left here of one with --output, are deleted after
+    Agents at work are paused while theirs is read. What is taken stays. Automatic snapshots, and what is left here of one with --output, are deleted after
     MAESTRO_SNAPSHOT_RETENTION days unless they are pinned.
     """
     out = absolute(output, "--output") if output else ""
@@ -88,7 +88,7 @@ def snapshots(
     limit: Annotated[int, typer.Option("--limit", min=1, help="So many at most.")] = 100,
     format: FormatOption = None,
 ) -> int:
-    """The snapshots, newest first: what each holds, and whether it stays."""
+    """The snapshots, newest first."""
     return answer.rows(p.StateSnapshots(all=all, limit=limit), SNAPSHOTS, format, "no snapshots")
 
 
@@ -101,7 +101,10 @@ def verify(
     ],
     format: FormatOption = None,
 ) -> int:
-    """Check every byte of a snapshot without restoring it; exit code 6 names what is damaged."""
+    """Check a snapshot to the last byte without restoring it.
+
+    The log in it is folded again too. Exit code 6 where something is damaged; it says what.
+    """
     return answer.one(p.StateVerify(source=source), format)
 
 

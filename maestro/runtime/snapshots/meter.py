@@ -36,7 +36,7 @@ class Meter:
         self._show(f"{entries:,}{of} entries, {size(read)} of {size(wanted)}", read, share)
 
     def written(self, done: int, total: int) -> None:
-        """So many bytes of the total are in the file."""
+        """So many bytes of the total are written, or read again."""
         self._show(f"{size(done)} of {size(total)}", done, done / total if total else 0.0)
 
     def _show(self, text: str, done: int, share: float) -> None:

@@ -12,6 +12,7 @@ from maestro.model.errors import NotFound, Refused, VerificationFailed
 from maestro.model.ids import shown
 from maestro.model.snapshot import Snapshot, existing, latest
 from maestro.runtime.context import Call
+from maestro.runtime.snapshots.meter import Meter
 from maestro.runtime.snapshots.shelf import Shelf
 from maestro.workspaces.archive.exports import open_export
 from replayers import checkpoint
@@ -41,7 +42,8 @@ async def prove(call: Call, source: str) -> dict[str, Any]:
     """
     if is_path(source):
         path = str(Path(call.caller.cwd, source))
-        return await trio.to_thread.run_sync(_prove_export, Shelf(call.context.settings.home), path)
+        meter = Meter(call.note, "verifying")
+        return await trio.to_thread.run_sync(_prove_export, Shelf(call.context.settings.home), path, meter)
     name = await named(call, source)
     row = await call.context.row(call.context.views.snapshot, name)
     shelf = Shelf(call.context.settings.home)
@@ -52,21 +54,21 @@ async def prove(call: Call, source: str) -> dict[str, Any]:
     if not shelf.has(name):
         where = f"on node {row.node}" if row and row.node not in {"", call.context.node} else str(shelf.root)
         raise NotFound(f"snapshot {shown(name)} lies {where}", mend="verify it there")
-    return await trio.to_thread.run_sync(_prove_kept, shelf, name, row)
+    return await trio.to_thread.run_sync(_prove_kept, shelf, name, row, Meter(call.note, "verifying"))
 
 
-def _prove_export(shelf: Shelf, path: str) -> dict[str, Any]:
+def _prove_export(shelf: Shelf, path: str, meter: Meter) -> dict[str, Any]:
     with open_export(path) as export, shelf.stage() as stage:
         is_there = any(branch.name == TREE for branch in export.head.trees)
-        proved = export.restore({TREE: stage / TREE} if is_there else {})
+        proved = export.restore({TREE: stage / TREE} if is_there else {}, meter.written)
         about = _about(export.head.meta, stage if is_there else None)
         sums = {"manifest": proved.manifest, "entries": proved.entries, "bytes": proved.bytes}
         return {"ok": True, "snapshot": proved.snapshot, "file": path, **sums, **about}
 
 
-def _prove_kept(shelf: Shelf, name: str, row: Snapshot | None) -> dict[str, Any]:
+def _prove_kept(shelf: Shelf, name: str, row: Snapshot | None, meter: Meter) -> dict[str, Any]:
     archive = shelf.archive()
-    verified = archive.verify(name, row.manifest if row else "")
+    verified = archive.verify(name, row.manifest if row else "", meter.written)
     content = archive.read(name).content
     assert content is not None
     with shelf.stage() as stage:

@@ -28,6 +28,8 @@ _MANIFEST_BYTES = 8 << 20
 _MANIFEST_RATIO = 16
 _HOLES_RATIO = 1100  # deflate cannot pack more than 1032 to one
 
+Progress = Callable[[int, int], None]
+
 
 class Proved(msgspec.Struct, frozen=True):
     """An export read to its end. manifest: SHA-256 of its first member, which stands for all of it."""
@@ -47,6 +49,7 @@ class Export:
     def __init__(self, path: str | Path, limits: Limits) -> None:
         self.path = Path(path)
         self._limits = limits
+        self._progress: Progress | None = None
         self._file = _opened(self.path)
         try:
             self._size = os.fstat(self._file.fileno()).st_size
@@ -69,9 +72,9 @@ class Export:
                 return entries
         raise NotFound(f"it holds no tree {tree!r}", where=str(self.path))
 
-    def verify(self) -> Proved:
+    def verify(self, progress: Progress | None = None) -> Proved:
         """Read all of it. Raises `VerificationFailed` naming the first member that is not what it must be."""
-        return self.restore({})
+        return self.restore({}, progress)
 
     def read(self, name: str, bytes_max: int = 64 << 20) -> bytes:
         """One of the extra files, checked. Raises `NotFound`, `VerificationFailed`, `Refused` where it is larger."""
@@ -84,11 +87,13 @@ class Export:
         self._front(self._begun(), {name: parts.append})
         return b"".join(parts)
 
-    def restore(self, stages: Mapping[str, str | Path]) -> Proved:
+    def restore(self, stages: Mapping[str, str | Path], progress: Progress | None = None) -> Proved:
         """Put trees into stages, folders that must not be there yet; all else is read and proved in the same pass.
 
-        Raises as `Archive.restore`; then there are no stages.
+        progress: called now and then with the bytes of the file that are done, and its size. Raises what it raises,
+        and as `Archive.restore`; then there are no stages.
         """
+        self._progress = progress
         unknown = set(stages) - {branch.name for branch in self.head.trees}
         if unknown:
             raise NotFound(f"it holds no tree {min(unknown)!r}", where=str(self.path))
@@ -188,6 +193,8 @@ class Export:
                         with stage.file(entry, descent) as handle:
                             self._content(stream, entry, handle)
                     stream.expect(padding(entry.size))
+                if self._progress is not None:
+                    self._progress(self._file.tell(), self._size)
 
     def _content(self, stream: _Stream, entry: Entry, handle: int | None) -> None:
         digest = hashlib.sha256()

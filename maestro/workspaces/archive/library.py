@@ -74,13 +74,14 @@ class Archive:
             sources = ((name, os.path.realpath(path)) for name, path in trees)
             return saving.save(self._layout, sources, snapshot, meta, allow_torn, progress)
 
-    def verify(self, snapshot: str, manifest: str = "") -> Verified:
+    def verify(self, snapshot: str, manifest: str = "", progress: verifying.Progress | None = None) -> Verified:
         """Read and check every byte of a snapshot. manifest: its id, as it was recorded, if it is known.
 
-        Raises `VerificationFailed` naming the first member that is damaged, `NotFound`.
+        progress: called now and then with the bytes done, and all. Raises what it raises, `VerificationFailed` naming
+        the first member that is damaged, `NotFound`.
         """
         with self._layout.shared():
-            return verifying.verify(self._layout, snapshot, manifest)
+            return verifying.verify(self._layout, snapshot, manifest, progress)
 
     def restore(self, snapshot: str, name: str, stage_dir: str | Path, *, reuse: str | None = None) -> Restored:
         """Put a tree of a snapshot into `stage_dir`, a folder that must not be there yet. Every byte is checked.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import msgspec
@@ -27,11 +27,15 @@ class Verified(msgspec.Struct, frozen=True):
     bytes: int
 
 
-def verify(layout: Layout, snapshot: str, expected: str = "") -> Verified:
+Progress = Callable[[int, int], None]
+
+
+def verify(layout: Layout, snapshot: str, expected: str = "", progress: Progress | None = None) -> Verified:
     """Check a snapshot from the packs alone. Hold `layout.shared()`.
 
-    expected: the manifest's id as it was recorded, "" where it is not known. Raises `VerificationFailed` naming the
-    first member that is damaged, `NotFound`.
+    expected: the manifest's id as it was recorded, "" where it is not known. progress: called now and then with the
+    bytes done, and all. Raises `VerificationFailed` naming the first member that is damaged, `NotFound`, and what
+    progress raises.
     """
     manifest, digest = manifests.read(layout, snapshot)
     if expected and digest != expected:
@@ -39,10 +43,16 @@ def verify(layout: Layout, snapshot: str, expected: str = "") -> Verified:
         raise VerificationFailed(what, where=f"manifest {snapshot}")
     contents = Contents(layout, indexes.load_from_packs(layout))
     entries = files = size = 0
+    total, done = sum(tree.size for tree in manifest.trees), _Done()
+
+    def tick() -> None:
+        if progress is not None:
+            progress(min(done.bytes, total), total)
+
     try:
         for tree in manifest.trees:
             listed = checked_entries(contents, tree)
-            _read_all(contents, tree.name, planned(tree.name, listed, contents.index))
+            _read_all(contents, tree.name, planned(tree.name, listed, contents.index), (done, tick))
             entries += len(listed)
             files += sum(entry.kind == FILE for entry in listed)
             size += tree.size
@@ -61,18 +71,30 @@ def checked_entries(contents: Contents, tree: Tree) -> list[Entry]:
     return entries
 
 
-def _read_all(contents: Contents, tree: str, plan: Plan) -> None:
+class _Done:
+    """How much of it has been read, counted by all threads: about right is enough."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+
+def _read_all(contents: Contents, tree: str, plan: Plan, watched: tuple[_Done, Callable[[], None]]) -> None:
+    done, tick = watched
     with Crew(lambda: None) as crew:
         for entry in plan.long:
-            crew.submit(partial(_check_long, contents, tree, entry))
+            crew.submit(partial(_check_long, contents, tree, entry, done))
+            tick()
         for block, entries in plan.blocks:
-            crew.submit(partial(_check_block, contents, tree, block, entries))
+            crew.submit(partial(_check_block, contents, tree, (block, entries), done))
+            tick()
+        crew.wait(tick)
 
 
-def _check_long(contents: Contents, tree: str, entry: Entry, _: None) -> None:
+def _check_long(contents: Contents, tree: str, entry: Entry, done: _Done, _: None) -> None:
     long_file(contents, tree, entry)
+    done.bytes += entry.size
 
 
-def _check_block(contents: Contents, tree: str, block: Block, entries: Sequence[Entry], _: None) -> None:
-    for _entry in small_files(contents, tree, block, entries):
-        continue
+def _check_block(contents: Contents, tree: str, part: tuple[Block, Sequence[Entry]], done: _Done, _: None) -> None:
+    for entry, _content in small_files(contents, tree, *part):
+        done.bytes += entry.size
