@@ -246,7 +246,7 @@ def flip(path: Path, at: int) -> None:
 
 
 def test_a_flipped_byte_is_found_before_anything_is_done(node: Node, tmp_path: Path) -> None:
-    (node.folder / "ann/large").write_bytes(os.urandom(5_000_000))
+    (node.folder / "ann/large").write_bytes(os.urandom(200_000))
     node.json("state", "snapshot", "--output", str(tmp_path / "x.tar.gz"))
     taken = node.json("state", "snapshot")
     pack = max((node.home / "snapshots/packs").glob("*.pack"), key=lambda path: path.stat().st_size)
@@ -264,7 +264,8 @@ def test_a_flipped_byte_is_found_before_anything_is_done(node: Node, tmp_path: P
     for source in (taken["id"], str(tmp_path / "x.tar.gz")):
         refused = node.run("state", "rollback", source, "--skip-verify")
         assert refused.returncode == 6, refused.stderr
-    assert (node.folder / "ann/mine").read_text() == "changed" and len(node.events("restore.failed")) == 2
+    assert (node.folder / "ann/mine").read_text() == "changed"
+    assert len(node.events("restore.failed")) == 1  # the export was refused when it was opened
     assert not node.events("restore.done") and did(node, "ann", "true")
     row = restore(node, taken["id"], "--skip-failed")
     assert [each["agent"] for each in row["skipped"]] == ["ann"] and row["workspaces"][0]["agent"] == "ben"

@@ -6,15 +6,17 @@ has snapshots in the same archive, and they may be the last of what there was.
 
 from __future__ import annotations
 
+import msgspec
 import trio
 
 from maestro.model.errors import MaestroError, Refused
-from maestro.model.events import NewEvent, SnapshotFailed
+from maestro.model.events import NewEvent, SnapshotFailed, SnapshotTaken, SnapshotWorkspace
 from maestro.model.snapshot import Snapshot, decide_end, decide_expired, latest, outlived
 from maestro.runtime.context import Context
 from maestro.runtime.logs import log
 from maestro.runtime.snapshots.shelf import Shelf
 from maestro.store.contract import Committed
+from maestro.workspaces.archive.entries import located
 
 DAY_MS = 86_400_000
 ENDED = "the daemon ended before it was complete"
@@ -22,7 +24,11 @@ GONE = {"failed", "expired"}
 
 
 async def sweep(context: Context) -> None:
-    """At the daemon's start: what was being taken when the one before ended has failed, and leaves nothing."""
+    """At the daemon's start: what was being taken when the one before ended is complete, if it lies here whole.
+
+    Else it has failed, and leaves nothing. A log that was loaded from a snapshot says of that one that it is being
+    taken: its end came later.
+    """
     shelf = Shelf(context.settings.home)
     if not await trio.to_thread.run_sync(shelf.is_free):
         return  # a command without a daemon is at it
@@ -30,8 +36,10 @@ async def sweep(context: Context) -> None:
     floor = await context.floor()
     for row in await context.rows(context.views.snapshots, "taking"):
         if row.node == context.node or nodes.get(row.node) != "up":
-            await _append(context, decide_end(SnapshotFailed(row.id, ENDED), row, floor), row)
-            log.warning("snapshot %s: %s", row.id, ENDED)
+            whole = await trio.to_thread.run_sync(_whole, shelf, row)
+            await _append(context, decide_end(whole or SnapshotFailed(row.id, ENDED), row, floor), row)
+            if whole is None:
+                log.warning("snapshot %s: %s", row.id, ENDED)
     newest = latest(await context.rows(context.views.snapshots))
 
     def work() -> None:
@@ -39,6 +47,30 @@ async def sweep(context: Context) -> None:
         shelf.point(newest)
 
     await trio.to_thread.run_sync(work)
+
+
+def _whole(shelf: Shelf, row: Snapshot) -> SnapshotTaken | None:
+    """What its end would have said, where it lies here. Blocks."""
+    if not shelf.has(row.id):
+        return None
+    try:
+        found = shelf.archive().read(row.id)
+        assert found.content is not None
+        workspaces = msgspec.convert(found.content.meta.get("workspaces"), tuple[SnapshotWorkspace, ...])
+    except (MaestroError, msgspec.ValidationError):
+        return None
+    trees = found.content.trees
+    return SnapshotTaken(
+        row.id,
+        row.position,
+        row.automatic,
+        reason=row.reason,
+        manifest=found.manifest,
+        workspaces=workspaces,
+        bytes=sum(tree.size for tree in trees),
+        torn=tuple(located(tree.name, path) for tree in trees for path in tree.torn),
+        node=row.node,
+    )
 
 
 async def expire(context: Context, now: int) -> None:
