@@ -81,20 +81,26 @@ class _Done:
 def _read_all(contents: Contents, tree: str, plan: Plan, watched: tuple[_Done, Callable[[], None]]) -> None:
     done, tick = watched
     with Crew(lambda: None) as crew:
+
+        def count(data: bytes) -> None:
+            done.bytes += len(data)
+            crew.go_on()
+
         for entry in plan.long:
-            crew.submit(partial(_check_long, contents, tree, entry, done))
+            crew.submit(partial(_check_long, contents, tree, entry, count))
             tick()
         for block, entries in plan.blocks:
-            crew.submit(partial(_check_block, contents, tree, (block, entries), done))
+            crew.submit(partial(_check_block, contents, tree, (block, entries), count))
             tick()
         crew.wait(tick)
 
 
-def _check_long(contents: Contents, tree: str, entry: Entry, done: _Done, _: None) -> None:
-    long_file(contents, tree, entry)
-    done.bytes += entry.size
+def _check_long(contents: Contents, tree: str, entry: Entry, count: Callable[[bytes], None], _: None) -> None:
+    long_file(contents, tree, entry, count)
 
 
-def _check_block(contents: Contents, tree: str, part: tuple[Block, Sequence[Entry]], done: _Done, _: None) -> None:
-    for entry, _content in small_files(contents, tree, *part):
-        done.bytes += entry.size
+def _check_block(
+    contents: Contents, tree: str, part: tuple[Block, Sequence[Entry]], count: Callable[[bytes], None], _: None
+) -> None:
+    for _entry, content in small_files(contents, tree, *part):
+        count(content)

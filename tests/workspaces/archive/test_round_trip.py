@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -252,7 +253,7 @@ def test_whole_files_are_never_mixed(tmp_path: Path) -> None:
                 assert len(set(path.read_bytes())) <= 1
 
 
-def test_a_file_that_is_written_in_pieces_without_a_pause_is_always_said_to_be_torn(tmp_path: Path) -> None:
+def test_a_file_that_is_written_in_pieces_is_torn_or_as_it_was_at_one_moment(tmp_path: Path) -> None:
     """Its times stand still within a tick of the kernel, though it changes many times in it."""
     source = tmp_path / "ws"
     source.mkdir()
@@ -270,4 +271,9 @@ def test_a_file_that_is_written_in_pieces_without_a_pause_is_always_said_to_be_t
     finally:
         writer.kill()
         writer.wait()
-    assert all("ws/busy" in saved.torn for saved in reports)
+    assert any("ws/busy" in saved.torn for saved in reports)
+    for saved in reports:
+        archive.restore(saved.snapshot, "ws", tmp_path / saved.snapshot)
+        content = (tmp_path / saved.snapshot / "busy").read_bytes()
+        if "ws/busy" not in saved.torn:
+            assert sum(before != after for before, after in pairwise(content)) <= 1, "of two passes at the most"
