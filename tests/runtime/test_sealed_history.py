@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -112,11 +114,28 @@ def test_a_damaged_segment_is_named_and_exits_with_6(told: tuple[Node, Story]) -
     assert node.run("replay", "verify").returncode == 0
 
 
+def test_the_doctor_looks_whether_the_segments_are_there(told: tuple[Node, Story]) -> None:
+    node, _ = told
+    folder = Path(node.home / "segments" / node.namespace)
+
+    def found() -> dict[str, str]:
+        return {row["check"]: row for row in json.loads(node.run("doctor").stdout)}["segments"]
+
+    assert found()["status"] == "ok" and "1 to 10000" in found()["detail"]
+    node.kill()
+    folder.rename(folder.with_name("away"))
+    assert found()["status"] == "failed" and "MAESTRO_SEGMENTS_DIR" in found()["remedy"]
+    shutil.rmtree(folder, ignore_errors=True)  # a daemon that has started since leaves its mark there
+    folder.with_name("away").rename(folder)
+    assert found()["status"] == "ok"
+
+
 def test_a_node_that_does_not_reach_the_segments_keeps_the_log_from_being_trimmed(
     told: tuple[Node, Story], tmp_path: Path
 ) -> None:
     node, _ = told
     with Node(tmp_path / "other", MAESTRO_REDIS_URL=node.url, MAESTRO_NAMESPACE=node.namespace) as other:
+        node.up()
         other.up()
         fill(node, 12_000)
         until(lambda: "the log is not trimmed" in node.log() + other.log())

@@ -24,6 +24,7 @@ from maestro.store import ballast, choice, safety, server
 from maestro.store.contract import Head
 from maestro.store.opening import open_redis
 from maestro.workspaces import cleaning
+from replayers.sealed import sealed_of
 
 START = "see that it runs and answers, then try again"
 REBUILT = "; the versions of its subjects were rebuilt from its entries"
@@ -64,7 +65,7 @@ async def _store(call: Call, settings: Settings) -> list[Row]:
         status = "ok" if check.ok else "failed" if check.level == "refuse" else "warning"
         rows.append(_row(f"store {check.name}", status, check.detail, "" if check.ok else check.remedy))
     rows += _embedded(chosen, settings)
-    return rows if context.storeless else [*rows, await _lineage(call)]
+    return rows if context.storeless else [*rows, await _lineage(call), *await _sealed(call)]
 
 
 def _facts(call: Call, settings: Settings) -> dict[str, str]:
@@ -101,6 +102,25 @@ async def _lineage(call: Call) -> Row:
     except MaestroError as error:
         return _row("log", "failed", error.what, error.mend)
     return _row("log", "ok", f"{head.seq} events, chain {head.chain[:12] or '-'}")
+
+
+async def _sealed(call: Call) -> list[Row]:
+    """Whether the part of the log that the store does not hold any more is where this node looks for it."""
+    store = call.context.store
+    sealed = sealed_of(store)
+
+    def look() -> Row | None:
+        first = store.log.first()
+        if sealed is None or first <= 1:
+            return None
+        count = len(sealed.way(store.log.entries(first - 1, 1)[0]))
+        return _row("segments", "ok", f"{count} hold the events 1 to {first - 1}, in {sealed.folder}")
+
+    try:
+        found = await call.context.call(look)
+    except MaestroError as error:
+        return [_row("segments", "failed", f"{error.where}: {error.what}", error.mend)]
+    return [found] if found else []
 
 
 async def _accept_loss(call: Call) -> None:
