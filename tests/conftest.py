@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from uuid import uuid4
 
@@ -80,7 +81,8 @@ class StoreServer:
         until = time.monotonic() + 20
         while True:
             try:
-                open_redis(self.url, "ready").close()
+                with closing(open_redis(self.url, "ready")) as store:
+                    store.log.head()  # a server that still loads tells the time, but has no data yet
                 return
             except StoreAway:
                 assert time.monotonic() < until, (self.folder / "log").read_text()[-2000:]

@@ -92,6 +92,15 @@ def test_a_restart_is_not_noticed_by_who_was_idle(server: Any, open_at: Opening,
     assert store.work.pending("n") == [("r", "n", 1)]
 
 
+def test_a_server_that_a_test_has_started_has_loaded_its_data(start_server: Callable[..., Any]) -> None:
+    server = start_server("--key-load-delay", "50")  # us a command, and it gives answers every 1024 of them
+    hand = Dialler(server.url, 10)()
+    hand.many([("SET", f"k{n}", "v") for n in range(20_000)])
+    server.stop()
+    server.start()
+    assert b"\nloading:0\r" in Dialler(server.url, 10)().call("INFO", "persistence")
+
+
 def test_a_server_that_is_away_says_where_and_how_to_mend_it(server: Any, open_at: Opening) -> None:
     server.stop()
     with pytest.raises(StoreAway) as away:
