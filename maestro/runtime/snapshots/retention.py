@@ -45,8 +45,13 @@ async def sweep(context: Context) -> None:
     def work() -> None:
         shelf.sweep()
         shelf.point(newest)
+        if shelf.root.is_dir():
+            shelf.archive()  # which sweeps what is its own
 
-    await trio.to_thread.run_sync(work)
+    try:
+        await trio.to_thread.run_sync(work)
+    except (MaestroError, OSError) as error:  # the node works without; each snapshot will say it
+        log.warning("snapshots: %s", error)
 
 
 def _whole(shelf: Shelf, row: Snapshot) -> SnapshotTaken | None:
