@@ -4,6 +4,8 @@ Each trial starts a worker of its own with one run of `hostile_agent.py`, contai
 by both or by neither, kills worker, launcher or warden in some combination, and looks for what is left of the agent
 by the token in its command line. Where all three guards die at once and nothing contains the agent, only the janitor
 of the next daemon can end it, and what has also thrown its marks away nobody can tell from others: so that is left out.
+
+Each trial is enclosed (`enclosure.py`): whatever comes of it, nothing of it stays on the machine.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from maestro.runtime import cgroups, containment, janitor
 from maestro.runtime.launching import Launcher
 from maestro.runtime.spec import HOME_MARK, LAUNCHER_MARK, Spec
 from maestro.workspaces.isolation import Box, bubblewrap
+from tools.chaos import enclosure
 from tools.chaos.flood import flood
 from tools.place import Place
 
@@ -34,6 +37,8 @@ DEAD_S_MAX = 1.0
 PATIENCE_S = 20.0
 JANITOR_S = 1.0
 """More, where the next daemon's janitor does it: it gives wardens half a second to end by themselves."""
+TRIAL_S_MAX = 120.0
+TOLD = "trial.json"
 LONG = 300
 LIMITS = {"memory": 128 * 1024 * 1024, "pids": 40}
 CONTAINED = ("cgroup", "bubblewrap", "both", "neither")
@@ -74,7 +79,17 @@ def missing() -> str:
 
 
 def run(seed: int, folder: Path, dead_s_max: float = DEAD_S_MAX) -> Trial:
-    """Run one trial in an empty folder. dead_s_max: how long after the kill something may live."""
+    """Run one trial in an empty folder, enclosed. dead_s_max: how long after the kill something may live."""
+    line = [sys.executable, "-m", "tools.chaos.hostile", "--trial", str(seed), str(folder), str(dead_s_max)]
+    code = enclosure.run(line, TRIAL_S_MAX)
+    cgroups.sweep(folder / "home")
+    told = folder / TOLD
+    if told.exists():
+        return msgspec.json.decode(told.read_bytes(), type=Trial)
+    return msgspec.structs.replace(plan(seed), breach=f"the trial ended with {code} and told nothing")
+
+
+def _try(seed: int, folder: Path, dead_s_max: float) -> None:
     trial = plan(seed)
     token = f"hostile-{seed}-{os.urandom(4).hex()}"
     home = folder / "home"
@@ -93,7 +108,7 @@ def run(seed: int, folder: Path, dead_s_max: float = DEAD_S_MAX) -> Trial:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             cgroups.sweep(home)
-    return trial
+    (folder / TOLD).write_bytes(msgspec.json.encode(trial))
 
 
 def _strike(trial: Trial, worker: subprocess.Popen[bytes], token: str, home: Path, dead_s_max: float) -> None:
@@ -202,7 +217,12 @@ def main() -> int:
     parser.add_argument("--dead-s", type=float, default=DEAD_S_MAX, help="seconds that something may live after (1)")
     parser.add_argument("--flood", action="store_true", help="eight agents that print 100 MB each, instead")
     parser.add_argument("--worker", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--trial", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.trial:
+        seed, folder, dead_s = options.trial
+        _try(int(seed), Path(folder), float(dead_s))
+        return 0
     if options.worker:
         home, spec, grouped = options.worker
         trio.run(_work, Path(home), Spec.decode(Path(spec).read_bytes()), grouped == "True")
