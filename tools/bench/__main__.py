@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from tools.bench import appending, reading, replaying, running
+from tools.bench import appending, reading, replaying, running, spawn
 from tools.bench.measure import Case, Row, measure, table
 from tools.place import Place
 
@@ -18,6 +18,7 @@ Cases = Callable[[Place, str], Iterator[Case]]
 BENCHES: dict[str, tuple[Cases, tuple[str, ...]]] = {
     "append": (appending.cases, ("everysec", "always")),
     "replay": (replaying.cases, ("everysec",)),
+    "launch": (spawn.cases, ("none",)),
     "run": (running.cases, ("everysec", "always")),
     "read": (reading.cases, ("everysec",)),
 }
@@ -39,7 +40,7 @@ def main() -> int:
             with Place("bench") as place:
                 for case in cases(place, mode):
                     rows.append(measure(msgspec.structs.replace(case, rounds=options.rounds)))
-                    print(f"{case.name} ({mode}): {rows[-1].ratio:.2f} x", file=sys.stderr)
+                    print(f"{case.name} ({mode}): {rows[-1].compared}", file=sys.stderr)
     machine = f"{os.cpu_count()} cores, {platform.system()} {platform.release()}, Python {platform.python_version()}"
     print(f"{machine}, {options.rounds} rounds each\n\n{table(rows)}")
     return 1 if any(row.passed is False for row in rows) else 0

@@ -19,7 +19,8 @@ class Case(msgspec.Struct, frozen=True):
     """One path beside its reference.
 
     ours and reference return one measurement in `unit`. more: more of it is better, so that ours must be at least bar
-    times the reference; else at most. bar: None where it is told, not judged. mode: the AOF mode of the store.
+    times the reference; else at most. bar: None where it is told, not judged. beyond: the bar is no ratio, but how much
+    more than the reference it may be, in `unit`. mode: the AOF mode of the store.
     """
 
     name: str
@@ -31,22 +32,38 @@ class Case(msgspec.Struct, frozen=True):
     reference_name: str
     reference: Callable[[], float]
     rounds: int = 5
+    beyond: bool = False
+
+    @property
+    def bar_text(self) -> str:
+        """The bar as the table shows it, "" for none."""
+        if self.bar is None:
+            return ""
+        return f"≤ +{self.bar:g} {self.unit}" if self.beyond else f"{'≥' if self.more else '≤'} {self.bar:g} x"
 
 
 class Row(msgspec.Struct, frozen=True):
-    """A case measured. ours and reference: (least, median, most); ratio: the median of the rounds' ratios."""
+    """A case measured. ours and reference: (least, median, most); ratio, difference: the median of the rounds'."""
 
     case: Case
     ours: tuple[float, float, float]
     reference: tuple[float, float, float]
     ratio: float
+    difference: float
 
     @property
     def passed(self) -> bool | None:
         """Whether the bar is met; None where there is none."""
         if self.case.bar is None:
             return None
+        if self.case.beyond:
+            return self.difference <= self.case.bar
         return self.ratio >= self.case.bar if self.case.more else self.ratio <= self.case.bar
+
+    @property
+    def compared(self) -> str:
+        """How it stands to its reference, in the terms of its bar."""
+        return f"{self.difference:+.2f} {self.case.unit}" if self.case.beyond else f"{self.ratio:.2f} x"
 
 
 def measure(case: Case) -> Row:
@@ -59,8 +76,9 @@ def measure(case: Case) -> Row:
         steps = [(case.ours, ours), (case.reference, reference)]
         for step, values in steps if number % 2 == 0 else reversed(steps):
             values.append(step())
-    ratio = median(mine / theirs for mine, theirs in zip(ours, reference, strict=True))
-    return Row(case, spread(ours), spread(reference), ratio)
+    rounds = list(zip(ours, reference, strict=True))
+    ratio = median(mine / theirs for mine, theirs in rounds)
+    return Row(case, spread(ours), spread(reference), ratio, median(mine - theirs for mine, theirs in rounds))
 
 
 def spread(values: Sequence[float]) -> tuple[float, float, float]:
@@ -76,10 +94,9 @@ def table(rows: Iterable[Row]) -> str:
     ]
     for row in rows:
         case = row.case
-        bar = "" if case.bar is None else f"{'≥' if case.more else '≤'} {case.bar:g} x"
         verdict = {True: "ok", False: "**missed**", None: ""}[row.passed]
         mine, theirs = told(row.ours, case.unit), told(row.reference, case.unit)
-        cells = [case.name, case.mode, mine, case.reference_name, theirs, f"{row.ratio:.2f} x", bar, verdict]
+        cells = [case.name, case.mode, mine, case.reference_name, theirs, row.compared, case.bar_text, verdict]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
