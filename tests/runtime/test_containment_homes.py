@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from maestro.runtime import cgroups, containment, quota
+from maestro.workspaces.archive.exports import open_export
 from tests.installation import Installation
 
 DOCKER = r"""#!/bin/sh
@@ -112,9 +114,50 @@ def test_a_docker_run_is_composed_started_judged_and_removed(maestro: Installati
     assert "rm --force --volumes maestro-" in calls and f"-{found['id']}\n" in calls
 
 
+def test_a_container_is_paused_while_a_snapshot_reads_its_workspace(maestro: Installation) -> None:
+    maestro.agent_type("held", adapter="shell", isolate_with="docker", image="debian:12", shared_cache="/var/cache")
+    maestro.json("agent", "assign", "held", "--to-workspace", str(maestro.folder / "held"))
+    task = maestro.json("task", "dispatch", "sleep 60", "--to", "held")["id"]
+    while maestro.json("task", "status", task)["status"] != "running":
+        time.sleep(0.05)
+    taken = maestro.json("state", "snapshot", "--output", str(maestro.folder / "held.tar.gz"))
+    run = f"-{task}-0.1"
+    calls = (maestro.folder / "bin" / "calls").read_text().splitlines()
+    names = [call.split()[0] for call in calls if call.endswith(run) and call.split()[0] in ("pause", "unpause")]
+    assert (taken["agents"], names) == (["held"], ["pause", "unpause"])
+    with open_export(maestro.folder / "held.tar.gz") as export:
+        containers = export.head.meta["containers"]
+    assert isinstance(containers, list)
+    (held,) = (one for one in containers if one["agent"] == "held")
+    assert (held["image"], held["shared_cache"]) == ("debian:12", "/var/cache")
+    maestro.json("task", "cancel", task)
+
+
 def test_a_docker_type_without_an_image_is_refused(maestro: Installation) -> None:
     maestro.agent_type("nameless", adapter="shell", isolate_with="docker")
     assert "needs an image" in maestro.run("agent", "register", "nameless").stderr
+
+
+@pytest.mark.parametrize("check", [(), ("--check",)])
+def test_a_type_whose_containment_cannot_be_had_here_is_shown_with_the_reason_it_is_refused_for(
+    tmp_path: Path, check: tuple[str, ...]
+) -> None:
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    (bare / "sh").symlink_to("/bin/sh")
+    place = Installation(tmp_path / "place", PATH=str(bare))  # no bwrap, no docker
+    for tool in ("bubblewrap", "docker"):
+        place.agent_type(tool, adapter="shell", isolate_with=tool, image="debian:12")
+    place.agent_type("free", adapter="shell")
+    rows = {row["slug"]: row for row in place.json("agent", "types", *check)}
+    assert rows["free"]["usable"] and rows["free"]["reason"] is None
+    for tool, name in (("bubblewrap", "bwrap"), ("docker", "docker")):
+        assert (rows[tool]["valid"], rows[tool]["usable"]) == (True, False)
+        assert f"isolate_with: {tool} is not possible here: {name} is not installed" in rows[tool]["reason"]
+        refused = place.run("agent", "register", tool)
+        assert refused.returncode == 4
+        assert rows[tool]["reason"] in refused.stderr
+    assert place.run("shutdown").returncode == 0
 
 
 def test_the_doctor_tells_what_can_contain_an_agent_here(maestro: Installation) -> None:

@@ -9,6 +9,7 @@ from maestro.agents import definitions, registration
 from maestro.agents.definitions import Definition, TypeInfo
 from maestro.config import Settings
 from maestro.model.errors import MaestroError
+from maestro.runtime import containment
 from maestro.runtime import protocol as p
 from maestro.runtime.context import Call
 from maestro.runtime.handlers.registering import bind, caller_env, caller_settings
@@ -65,7 +66,11 @@ def _row(call: Call, info: TypeInfo, settings: Settings, known: tuple[Definition
 
 
 def _found(call: Call, definition: Definition, settings: Settings, known: Definition | None) -> Definition:
-    """The definition with its program, and with what that told at its registration if it is still the same one."""
+    """The definition with its program, and with what that told at its registration if it is still the same one.
+
+    Raises what an assignment would: for a program that is not there, a containment that cannot be had.
+    """
+    containment.check(definition)
     executable = registration.program(definition, caller_env(call, settings), call.caller.cwd)
     found = msgspec.structs.replace(definition, executable=executable)
     if known is None or (known.executable, known.stamp) != (executable, registration.stamp(executable)):
