@@ -73,8 +73,8 @@ def snapshot(
 ) -> int:
     """Keep all workspaces and the log as they are now.
 
-    Agents at work are paused while theirs is read. What is taken stays. Automatic snapshots, and what is left here of one with --output, are deleted after
-    MAESTRO_SNAPSHOT_RETENTION days unless they are pinned.
+    Agents at work are paused while theirs is read. What is taken stays: only automatic snapshots, and what is left
+    here of one with --output, are deleted after MAESTRO_SNAPSHOT_RETENTION days, unless they are pinned.
     """
     out = absolute(output, "--output") if output else ""
     command = p.StateSnapshot(

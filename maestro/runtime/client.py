@@ -181,7 +181,8 @@ def _other(welcome: p.Welcome, settings: Settings) -> str:
 
 def _connect_run(path: str, command: p.Command) -> Link | p.Failed:
     if not isinstance(command, INSIDE_RUN):
-        raise Refused("a process inside a run may use `maestro state set|get|list|delete` only", mend="run this outside of the agent")
+        what = "a process inside a run may use `maestro state set|get|list|delete` only"
+        raise Refused(what, mend="run this outside of the agent")
     greeted = greet(dial(path))
     if isinstance(greeted, (Link, p.Failed)):
         return greeted

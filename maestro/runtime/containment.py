@@ -106,7 +106,8 @@ def contain(spec: Spec, definition: Definition, place: Place, user_home: str) ->
     _ask(engine.network_command(place.workspace, tool.path))
     argv = (os.path.realpath(argv[0]), *argv[1:])  # what is mounted is no link
     line = engine.run_command(container, box, argv, spec.cwd, spec.marked_env(), tool.path)
-    return spec._replace(argv=line, cwd="/", cleanup=engine.remove_command(container, tool.path))
+    pause, resume, remove = engine.name_commands(container, tool.path)
+    return spec._replace(argv=line, cwd="/", cleanup=remove, pause=pause, resume=resume)
 
 
 def report() -> Iterator[tuple[str, str, str, str]]:

@@ -86,16 +86,20 @@ def start(argv: list[str], env: dict[str, str], cwd: str, stdin: str | None) -> 
         return Program(pid, out_r, err_r)
 
 
-def run_to_end(argv: Sequence[str], env: dict[str, str], patience_s: float = 10.0) -> None:
-    """Run a command that tidies up, and wait for it for so long; that it failed is nobody's to mend."""
+def run_to_end(argv: Sequence[str], env: dict[str, str], patience_s: float = 10.0) -> bool:
+    """Run a command that sees to what no signal reaches, and wait for it for so long; whether it succeeded."""
     with contextlib.suppress(OSError), Path(os.devnull).open("r+b", buffering=0) as null:
         actions = [(os.POSIX_SPAWN_DUP2, null.fileno(), number) for number in range(3)]
         pid = os.posix_spawn(_found(argv[0], env.get("PATH", os.defpath)), list(argv), env, file_actions=actions)
         deadline = time.monotonic() + patience_s
-        while os.waitpid(pid, os.WNOHANG)[0] == 0:
+        while True:
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if ended:
+                return status == 0
             if time.monotonic() > deadline:
                 os.kill(pid, signal.SIGKILL)
             time.sleep(0.005)
+    return False
 
 
 def _found(name: str, path: str) -> str:

@@ -51,7 +51,7 @@ class Spec(NamedTuple):
     and tail. fence_s: end the run when the worker has not pinged for so long. home: the installation.
     limits: the fields of `Limits`, which the launcher turns into `cage`: the control groups of the run (`cage.Group`).
     wrapped: argv starts a sandbox which starts the agent, so that signals are for the latter only. cleanup: a command
-    to run when it is over, for what no signal reaches.
+    to run when it is over, for what no signal reaches; pause, resume: to hold that still, and to let it go on.
     """
 
     run: str
@@ -81,6 +81,8 @@ class Spec(NamedTuple):
     cage: list[Any] | None = None
     wrapped: bool = False
     cleanup: list[str] | None = None
+    pause: list[str] | None = None
+    resume: list[str] | None = None
 
     def encode(self) -> bytes:
         return encode(self._asdict())

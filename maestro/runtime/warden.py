@@ -227,11 +227,15 @@ class Run:
     def _freeze(self) -> None:
         self._timing.freeze()
         stopped, complete = processes.freeze_children(self._agent) if self._agent else (set(), True)
+        if self._agent and self._spec.pause:
+            complete = program.run_to_end(self._spec.pause, self._spec.env) and complete
         self._frozen |= stopped
         self._tell(Frozen(complete, len(self._frozen)))
 
     def _thaw(self) -> None:
         self._timing.thaw()
+        if self._agent and self._spec.resume:
+            program.run_to_end(self._spec.resume, self._spec.env)
         processes.thaw_children(self._agent, self._frozen)
         self._frozen = set()
         self._tell(Thawed())

@@ -70,9 +70,10 @@ def run_command(
     return [*line, "--workdir", cwd, "--entrypoint", argv[0], container.image, *argv[1:]]
 
 
-def remove_command(container: Container, program: str = "docker") -> list[str]:
-    """Ends the container and all in it, whatever has become of the client."""
-    return [program, "rm", "--force", "--volumes", name_of(container)]
+def name_commands(container: Container, program: str = "docker") -> tuple[list[str], list[str], list[str]]:
+    """What holds all in the container still, lets it go on, and ends it, whatever has become of the client."""
+    name = name_of(container)
+    return [program, "pause", name], [program, "unpause", name], [program, "rm", "--force", "--volumes", name]
 
 
 def _limits(container: Container) -> list[str]:

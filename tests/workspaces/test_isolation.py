@@ -140,7 +140,11 @@ def test_a_network_of_docker_has_no_way_out_and_a_shared_one_is_the_engine_s_own
 
 def test_a_container_is_removed_by_the_name_it_got() -> None:
     name = engine.name_of(CONTAINER)
-    assert engine.remove_command(CONTAINER) == ["docker", "rm", "--force", "--volumes", name]
+    assert engine.name_commands(CONTAINER) == (
+        ["docker", "pause", name],
+        ["docker", "unpause", name],
+        ["docker", "rm", "--force", "--volumes", name],
+    )
     assert engine.name_of(CONTAINER._replace(home="/other")) != name
 
 
