@@ -31,6 +31,15 @@ while true; do
 done
 """
 
+RESTORE = r"""
+maestro agent list
+maestro shutdown --grace-period 10
+latest=$(ls -t /backups/maestro-snapshots/*.tar.gz | head -1)
+maestro state restore "$latest" --dry-run
+maestro state restore "$latest"
+maestro agent assign --from-snapshot "$latest"
+"""
+
 
 def run_block(place: Installation, block: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -70,3 +79,30 @@ def test_the_team_block_runs_as_written(tmp_path: Path) -> None:
         by_id = {row["id"]: row for row in place.json("agent", "list")}
         assert by_id["flickclaw-bot"]["role"] == "backend-dev"
         assert (tmp_path / "flickclaw" / "flickclaw-bot" / rows[1]["id"] / "agent.log").exists()
+
+
+def test_the_restore_block_runs_as_written(tmp_path: Path) -> None:
+    backups = tmp_path / "backups/maestro-snapshots"
+    backups.mkdir(parents=True)
+    with Installation(tmp_path / "here") as place:
+        place.agent_type("flickclaw-bot")
+        place.agent_type("frontend-specialist")
+        for agent, folder in (("flickclaw-bot", "backend"), ("frontend-specialist", "frontend")):
+            place.json("agent", "assign", agent, "--to-workspace", str(place.root / folder), "--priority", "2")
+            place.json("task", "dispatch", f"run:echo {agent} > made", "--to", agent, "--sync")
+        place.json("state", "snapshot", "--output", str(backups / "one.tar.gz"))
+        place.json("task", "dispatch", "run:rm made; exec sleep 300", "--to", "flickclaw-bot")
+        (place.root / "frontend/made").write_text("changed since")
+
+        done = run_block(place, RESTORE.replace("/backups", str(tmp_path / "backups")))
+        assert done.returncode == 0, done.stderr
+        assert [(place.root / name / "made").read_text() for name in ("backend", "frontend")] == [
+            "flickclaw-bot\n",
+            "frontend-specialist\n",
+        ]
+        assert [row["status"] for row in place.json("task", "list")] == ["completed", "completed"]
+        assert [(row["id"], row["state"], row["priority"]) for row in place.json("agent", "list")] == [
+            ("flickclaw-bot", "idle", 2),
+            ("frontend-specialist", "idle", 2),
+        ]
+        assert place.json("task", "dispatch", "run:true", "--to", "flickclaw-bot", "--sync")["status"] == "completed"

@@ -27,7 +27,7 @@ from maestro.runtime.restoring.journal import Begun, Journal, Target, identity
 from maestro.runtime.restoring.opening import Origins
 from maestro.runtime.restoring.origins import Stage
 from maestro.runtime.restoring.planning import Placement, Planned, Wish, plan
-from maestro.runtime.restoring.recovery import end_begun, let_go
+from maestro.runtime.restoring.recovery import end_begun
 from maestro.runtime.rows import Row, when
 from maestro.runtime.snapshots.shelf import Shelf
 from maestro.runtime.snapshots.taking import Wanted, take
@@ -57,7 +57,7 @@ async def carry_out(call: Call, wish: Wish, how: How) -> Row:
     try:
         await end_begun(context, journal)
         restore = new_id()
-        async with _leased(call, restore):
+        async with _leased(call):
             with Origins(context) as origins:
                 planned = await plan(call, wish, origins)
                 await prove(call, planned, origins, how.skip_verify, wish.skip_failed)
@@ -94,10 +94,10 @@ def _check(planned: Planned, skip_failed: bool) -> None:
 
 
 @asynccontextmanager
-async def _leased(call: Call, holder: str) -> AsyncIterator[None]:
-    """One restore in the namespace at a time. Raises Refused."""
+async def _leased(call: Call) -> AsyncIterator[None]:
+    """One restore in the namespace at a time, its node having the lease. Raises Refused."""
     context = call.context
-    work = context.store.work
+    work, holder = context.store.work, context.node
     if not await context.call(work.lease_take, LEASE, holder, LEASE_TTL_MS):
         raise Refused("another restore is under way on another node", mend="wait for its end")
 
@@ -284,7 +284,7 @@ class _Restore:
                 log.error("restore %s was broken off while folders took their places: %s", begun.restore, reason)
                 return
             await abandon(self._context, begun, reason)
-            await let_go(self._context, self._journal, begun)
+            await trio.to_thread.run_sync(self._journal.end)
         except MaestroError as failure:
             log.error("restore %s was given up, and the log does not know yet: %s", begun.restore, failure.line())
 
@@ -298,7 +298,7 @@ class _Restore:
     async def _finish(self, begun: Begun) -> Row:
         context, planned = self._context, self._planned
         await conclude(context, begun, planned.past if begun.to is not None else None)
-        await let_go(context, self._journal, begun)
+        await trio.to_thread.run_sync(self._journal.end)
         head = await context.call(context.store.log.head)
         await context.changed(head.seq - 1)
         if begun.to is not None:

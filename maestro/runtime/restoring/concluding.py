@@ -18,7 +18,7 @@ from maestro.store.contract import Append, Committed
 from projections.lineage import find_cuts
 
 LEASE = "restore"
-"""Held by who restores, so that no other node does; its holder is the restore."""
+"""Held by the node that restores, so that no other one does."""
 
 
 async def conclude(context: Context, begun: Begun, past: Past | None = None) -> None:

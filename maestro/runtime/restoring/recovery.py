@@ -16,7 +16,7 @@ from maestro.runtime import janitor
 from maestro.runtime.context import Context
 from maestro.runtime.logs import log
 from maestro.runtime.restoring.concluding import LEASE, abandon, conclude
-from maestro.runtime.restoring.journal import Begun, Journal
+from maestro.runtime.restoring.journal import Journal
 
 ENDED = "the process that restored ended before it was done"
 
@@ -63,11 +63,6 @@ async def end_begun(context: Context, journal: Journal) -> None:
     else:
         await abandon(context, begun, ENDED)
         log.info("restore %s of an earlier process: nothing was changed", begun.restore)
-    await let_go(context, journal, begun)
-
-
-async def let_go(context: Context, journal: Journal, begun: Begun) -> None:
-    """It is ended: nothing is left to do for it."""
     await trio.to_thread.run_sync(journal.end)
     with suppress(MaestroError):
-        await context.call(context.store.work.lease_drop, LEASE, begun.restore)
+        await context.call(context.store.work.lease_drop, LEASE, context.node)
