@@ -126,13 +126,36 @@ print(json.dumps(told))
 """
 
 
-@pytest.mark.parametrize("disk_mib", DISKS_MIB)
-def test_a_full_disk_fails_the_snapshot_and_leaves_the_older_ones(disk_mib: int) -> None:
-    assert disk_mib
+NEARLY_FULL = """
+import json, os, sys, tempfile
+from pathlib import Path
+from tests.runtime.acting import Node
+
+disk, elsewhere = Path(sys.argv[1]), Path(sys.argv[2])
+tempfile.tempdir = str(disk)  # where the home will lie, and with it the store
+told = {}
+with Node(elsewhere / "node") as node:
+    ann = node.folder / "ann"
+    node.json("agent", "assign", "shell", "--name", "ann", "--to-workspace", str(ann))
+    one = node.json("state", "snapshot")["id"]
+    for number in range(100):
+        (ann / str(number)).write_bytes(os.urandom(1 << 20))
+    done = node.run("state", "snapshot")
+    told["refused"] = [done.returncode, "make room" in done.stderr]
+    told["free"] = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize > 1 << 20
+    told["store"] = node.json("state", "set", "k", "v")["key"]
+    told["incidents"] = (node.home / "store" / "incidents").exists()
+    told["kept"] = [row["id"] for row in node.json("state", "snapshots")] == [one]
+print(json.dumps(told))
+"""
+
+
+def on_small_disk(script: str, mib: int) -> dict[str, object]:
+    """What a script tells that has a disk of that size, and another folder."""
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as elsewhere:
-        mount = 'mount -t tmpfs -o size=16m none "$1" && exec "$2" -c "$3" "$1" "$4"'
+        mount = f'mount -t tmpfs -o size={mib}m none "$1" && exec "$2" -c "$3" "$1" "$4"'
         done = subprocess.run(
-            [*UNSHARE, "sh", "-c", mount, "sh", folder, sys.executable, SCRIPT, elsewhere],
+            [*UNSHARE, "sh", "-c", mount, "sh", folder, sys.executable, script, elsewhere],
             capture_output=True,
             text=True,
             timeout=120,
@@ -140,7 +163,25 @@ def test_a_full_disk_fails_the_snapshot_and_leaves_the_older_ones(disk_mib: int)
             env={**os.environ, "PYTHONPATH": "."},
         )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert json.loads(done.stdout) == {
+    told: dict[str, object] = json.loads(done.stdout)
+    return told
+
+
+@pytest.mark.parametrize("disk_mib", DISKS_MIB)
+def test_a_snapshot_leaves_the_store_the_room_that_it_needs(disk_mib: int) -> None:
+    assert on_small_disk(NEARLY_FULL, disk_mib) == {
+        "refused": [4, True],
+        "free": True,
+        "store": "k",
+        "incidents": False,
+        "kept": True,
+    }
+
+
+@pytest.mark.parametrize("disk_mib", DISKS_MIB)
+def test_a_full_disk_fails_the_snapshot_and_leaves_the_older_ones(disk_mib: int) -> None:
+    assert disk_mib
+    assert on_small_disk(SCRIPT, 16) == {
         "save": [4, True],
         "clean": [4, ["first", "second"]],
         "export": [4, True, True],

@@ -18,13 +18,17 @@ Tell = Callable[[str, str], Awaitable[None]]
 class Meter:
     """Called from the thread that works; ends that where the command was cancelled.
 
-    what: `reading`, `writing`; entries, bytes: about how much there is, 0 where nobody knows.
+    what: `reading`, `writing`; entries, bytes: about how much there is, 0 where nobody knows. mind: called now and
+    then; what it raises ends the work.
     """
 
-    def __init__(self, tell: Tell, what: str, entries: int = 0, bytes: int = 0) -> None:
+    def __init__(
+        self, tell: Tell, what: str, entries: int = 0, bytes: int = 0, mind: Callable[[], None] | None = None
+    ) -> None:
         self._tell = tell
         self._what = what
         self._entries, self._bytes = entries, bytes
+        self._mind = mind
         self._began = time.monotonic()
         self._told_at = 0.0
 
@@ -41,6 +45,8 @@ class Meter:
 
     def _show(self, text: str, done: int, share: float) -> None:
         trio.from_thread.check_cancelled()
+        if self._mind is not None:
+            self._mind()
         now = time.monotonic()
         if now - self._told_at < EVERY_S:
             return

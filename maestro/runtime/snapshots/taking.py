@@ -16,7 +16,7 @@ import msgspec
 import trio
 
 from maestro.model.agent import Agent
-from maestro.model.errors import Conflict, MaestroError
+from maestro.model.errors import Conflict, MaestroError, Refused
 from maestro.model.events import NewEvent, SnapshotFailed, SnapshotStarted, SnapshotTaken, SnapshotWorkspace
 from maestro.model.snapshot import Snapshot, decide_end, decide_start, latest
 from maestro.runtime.context import Call
@@ -26,6 +26,7 @@ from maestro.runtime.snapshots import sources
 from maestro.runtime.snapshots.meter import Meter
 from maestro.runtime.snapshots.shelf import Shelf
 from maestro.runtime.snapshots.sources import Source
+from maestro.store import ballast
 from maestro.workspaces.archive.exporting import Exported
 from maestro.workspaces.archive.saving import Saved
 from replayers import checkpoint
@@ -105,7 +106,8 @@ class _Taking:
         wanted, context = self._wanted, self._context
         self._sources = [*await sources.workspaces(self._call, wanted.agents), *wanted.folders]
         self._agents = await context.rows(context.views.agents)
-        meter = Meter(self._call.note, "reading", *await sources.amount(context, self._shelf, self._sources))
+        amount = await sources.amount(context, self._shelf, self._sources)
+        meter = Meter(self._call.note, "reading", *amount, mind=self._mind_room)
         try:
             saved = await trio.to_thread.run_sync(self._save, meter)
             exported = await self._export() if wanted.output else None
@@ -115,6 +117,15 @@ class _Taking:
             raise
         finally:
             self._let_go()
+
+    def _mind_room(self) -> None:
+        """Give up while the embedded store, which may be on the same disk, can still write."""
+        if self._context.revive is None:
+            return
+        disk = ballast.disk_state(self._context.settings.home)
+        if disk.free_bytes < disk.low_water_bytes // 2:
+            what = f"only {disk.free_bytes >> 20} MiB are free, which the store needs"
+            raise Refused(what, str(self._context.settings.home), "make room, then try again")
 
     # ---- the cut ----
 
@@ -214,7 +225,7 @@ class _Taking:
 
     async def _export(self) -> Exported:
         out = self._wanted.output
-        meter = Meter(self._call.note, f"writing {out}")
+        meter = Meter(self._call.note, f"writing {out}", mind=self._mind_room)
 
         def work() -> Exported:
             self._shelf.note_output(out)
@@ -262,9 +273,7 @@ class _Taking:
         await context.decide(self._call, decision)
 
     async def _fail(self, error: BaseException) -> None:
-        """Say in the log that there is nothing. Where that cannot be, the next start does."""
-        if not self._position:
-            return
+        """Say in the log that there is nothing, if it says that there would be. Else the next start does."""
         known = told(error) if isinstance(error, Exception) else None
         reason = known.line() if known else "interrupted" if isinstance(error, trio.Cancelled) else repr(error)
         self._let_go()
