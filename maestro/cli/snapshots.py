@@ -59,8 +59,8 @@ def snapshot(
         ),
     ] = None,
     output: Annotated[
-        str, typer.Option("--output", "-o", help="Write it to this tar.gz too, for another place or machine.")
-    ] = "",
+        str | None, typer.Option("--output", "-o", help="Write it to this tar.gz too, for another place or machine.")
+    ] = None,
     include_logs: Annotated[bool, typer.Option("--include-logs", help="With what the agents have printed.")] = False,
     allow_torn: Annotated[
         bool, typer.Option("--allow-torn", help="Keep it though files changed while they were read; it says which.")
@@ -76,7 +76,7 @@ def snapshot(
     Agents at work are paused while theirs is read. What is taken stays: only automatic snapshots, and what is left
     here of one with --output, are deleted after MAESTRO_SNAPSHOT_RETENTION days, unless they are pinned.
     """
-    out = absolute(output, "--output") if output else ""
+    out = "" if output is None else absolute(output, "--output")
     command = p.StateSnapshot(
         workspaces=workspace or [], output=out, include_logs=include_logs, allow_torn=allow_torn, rolling=rolling
     )
