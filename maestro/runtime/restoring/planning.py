@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 import trio
 
+from maestro.agents.definitions import Definition
 from maestro.model.agent import Agent
 from maestro.model.errors import Invalid, MaestroError, NotFound, Refused
 from maestro.model.events import AgentAssigned
@@ -224,13 +225,18 @@ class _Moving:
 
 
 async def bound(call: Call, kind: str, recorded: dict[str, object]) -> dict[str, object]:
-    """The definition of a type as it is on this machine, the recorded one where it has none."""
+    """The definition of a type as it is on this machine, the recorded one where it has none. Raises Invalid."""
     try:
         definition, _ = await resolve_type(call, kind)
     except MaestroError as error:
         await call.note(f"type {kind} is taken as it was recorded: {error.line()}", "warn")
-        return recorded
-    return definition.to_dict()
+    else:
+        return definition.to_dict()
+    try:
+        Definition.from_dict(recorded)
+    except (msgspec.ValidationError, MaestroError, TypeError, KeyError) as error:
+        raise Invalid(f"type {kind} is not here, and was not recorded as one: {error}", mend="register it") from None
+    return recorded
 
 
 def _check_places(context: Context, placements: Sequence[Placement], others: Sequence[guards.Claim] = ()) -> None:
