@@ -136,7 +136,7 @@ def assign(
             raise Invalid("--from-snapshot puts back all assignments as they were", mend="name nothing else with it")
         return answer.rows(p.AgentsPutBack(source=named(from_snapshot)), AGENTS, format, "the snapshot holds no agents")
     if type is None:
-        raise Invalid("no type is named", "TYPE", "maestro agent types lists all")
+        raise Invalid("missing argument 'TYPE'", mend="see `maestro agent assign --help`")
     workspace = None if to_workspace is None else absolute(to_workspace, "--to-workspace")
     return answer.one(p.AgentAssign(type, workspace, role, priority, name, node, force), format, _show_agent)
 

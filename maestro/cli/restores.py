@@ -148,7 +148,7 @@ def named(source: str) -> str:
 
 def _source(source: str | None, at: str | None) -> str | None:
     if source is None and at is None:
-        raise Invalid("no snapshot is named", "PATH|ID", "name a file, an id or `latest`, or a time with --at")
+        raise Invalid("missing argument 'PATH|ID'", mend="name a file, an id or `latest`, or a time with --at")
     return None if source is None else named(source)
 
 
