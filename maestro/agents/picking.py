@@ -63,13 +63,21 @@ class Matcher:
         self._any = tuple(tuple((Place(path), Wanted(wanted)) for path, wanted in match.items()) for match in several)
 
     def __call__(self, event: Any) -> bool:
+        return self._first(event) is not None
+
+    def reason(self, event: Any) -> str:
+        """Of an event that matches: where its patterns were found, and in what; "" where it has none."""
+        found = ((place.path, wanted.found(place.values(event))) for place, wanted in self._first(event) or ())
+        return ", ".join(f"{path}: {', '.join(texts)}" for path, texts in found if texts)
+
+    def _first(self, event: Any) -> tuple[tuple[Place, Wanted], ...] | None:
         for match in self._any:
             for place, wanted in match:
                 if not wanted.among(place.values(event)):
                     break
             else:
-                return True
-        return False
+                return match
+        return None
 
 
 class Wanted:
@@ -88,6 +96,11 @@ class Wanted:
             if self._anything or (text is not None and (text in self._texts or self._found_in(text))):
                 return True
         return False
+
+    def found(self, values: list[Any]) -> list[str]:
+        """The texts among the values in which a pattern is found, each once."""
+        texts = dict.fromkeys(text for value in values if (text := scalar(value)) is not None)
+        return [text for text in texts if self._found_in(text)]
 
     def _found_in(self, text: str) -> bool:
         return any(pattern.search(text) for pattern in self._patterns)

@@ -139,17 +139,17 @@ class Transcript:
         if not self._failure and self._is_failure(event):
             self._failure = self._quoted(event)
         if not self._refusal and self._is_refusal(event):
-            self._refusal = self._quoted(event)
+            self._refusal = self._quoted(event, self._is_refusal.reason(event))
         self._final = self._final or self._is_final(event)
 
-    def _quoted(self, event: dict[str, Any]) -> str:
-        """An event as evidence: its line, and what it says."""
+    def _quoted(self, event: dict[str, Any], reason: str = "") -> str:
+        """An event as evidence: its line, what of it was looked for, and what it says."""
         try:
             said = json.dumps(event, ensure_ascii=False)[:2000]
         except (ValueError, RecursionError):
             said = "an event that cannot be shown"
         where = f"line {self._lines}: " if self._format == "ndjson" else ""
-        return where + shown(plain(said), 300)
+        return where + (f"{shown(plain(reason), 200)} in " if reason else "") + shown(plain(said), 300)
 
 
 class _Text:

@@ -13,14 +13,17 @@ codex 0.169.0
     go well: only `turn.failed` means failure. 401 is tried 6 times (7 s), 500 24 times (25 s), then exit 1
     (`request_max_retries`, `stream_max_retries` of the provider lower that). Unknown mode: exit 2 at once, nothing on
     stdout. Unknown session: exit 1, stderr only. SIGTERM: -15 in 0.1 s, its shell child gone too. With CODEX_HOME below
-    TMPDIR its sandbox cannot start a command, and the run ends with 0 all the same.
+    TMPDIR its sandbox cannot start a command, and the run ends with 0 all the same. An answer that a filter stopped:
+    exit 1, `turn.failed` with `reason: content_filter`. A command that it refuses is told on stderr only, exit 0.
 kilo 7.7.7
     10 s alone and up to 40 s on a busy machine: 11 s of CPU, whatever is switched off. Prompt on stdin is exact. It
     reads a `kilo.json` of any folder above the workspace. A stream that breaks off ends the run at exit 0 with a
     `step_finish` whose `part.reason` is `other`: only `stop` is a good end. 401: exit 1 at once, `error` event; 500 the
     same with KILO_SESSION_RETRY_LIMIT=1. Unknown mode: exit 0, warning on stderr. Unknown session: exit 1, stderr only.
     `step_finish` counts one request: they add up. SIGTERM: -15; the shell child goes on, in a session of its own. The
-    list of modes has many lines of JSON between the modes, which end in `(primary)`, `(subagent)` or `(all)`.
+    list of modes has many lines of JSON between the modes, which end in `(primary)`, `(subagent)` or `(all)`. A filter:
+    exit 1, `error` named ContentFilterError. A tool call that the mode's rules deny: exit 0, `tool_use` whose state is
+    `error`, "The user has specified a rule"; tools that are denied as a whole are not offered.
 qwen 0.15.10
     Starts itself a second time; SIGTERM ends the outer process only, and the inner one goes on with its task and its
     shell child. With QWEN_CODE_NO_RELAUNCH=1 there is one process: exit 130 after up to 11 s, no child left. Prompt on
@@ -29,7 +32,8 @@ qwen 0.15.10
     `[API Error: …]` at the *end* of the text. 500: silent retries for minutes, which nothing shortens. `result.usage`
     is the sum of the session, side requests (titles, memory) included; `assistant` events count one request each.
     Unknown mode: exit 1, help on stderr. Unknown session: exit 1, stderr only; sessions belong to the working
-    directory. Its shell tool refuses a bare `sleep`.
+    directory. Its shell tool refuses a bare `sleep`. A filter: exit 0, and nothing tells of it. Tools that it would
+    have to ask for are not offered, so `permission_denials` stays empty.
 
 Others, which are not pinned; the newest there were in 2026-11, with the same stub:
 
@@ -38,14 +42,18 @@ claude 2.1.197
     then; its `usage` and `total_cost_usd` are of the run alone, resumed or not; `assistant` events repeat a part of it.
     401 and 500: ten retries over minutes, told as `api_retry` (CLAUDE_CODE_MAX_RETRIES lowers them), then exit 1. As
     root `bypassPermissions` is refused (exit 1) without IS_SANDBOX=1. Unknown mode: exit 1. What its mode denies ends
-    with 0 and stands in `result.permission_denials`. SIGTERM: exit 143 at once; the shell child goes on.
+    with 0 and stands in `result.permission_denials`. A refusal of the model: exit 1,
+    `result` with `stop_reason: refusal`. SIGTERM: exit 143 at once; the shell child goes on.
 gemini 0.61.0
     GEMINI_API_KEY, GOOGLE_GEMINI_BASE_URL, and `security.auth.selectedType: gemini-api-key` in ~/.gemini/settings.json
     (else exit 41). Prompt on stdin. 401: exit 145, `result` with `status: error`. Asks a small model first, which it
     counts. `stats` of a resumed run are its own. Ignores SIGTERM while a tool runs; with GEMINI_CLI_NO_RELAUNCH=true
-    exit 0 (!) in 1 s without a `result`. The shell child goes on in both cases.
+    exit 0 (!) in 1 s without a `result`. The shell child goes on in both cases. A filter: four tries, then exit 0 with
+    an `error` event, "The model response was blocked due to safety settings.", and `result` with `status: error`.
+    Tools that its mode denies are not offered.
 opencode 1.18.33
-    As kilo, in 4 to 8 s; a variable for the limit of retries was not found, so 500 is tried silently for minutes.
+    As kilo, in 4 to 8 s, refusals too; a variable for the limit of retries was not found, so 500 is tried silently for
+    minutes.
 aider 0.86.2
     OPENAI_API_BASE, AIDER_MODEL. Exit 0 whatever happens; `Tokens: … sent, … received.` only after an answer. 500: two
     minutes of retries. Unknown mode: exit 2; there is none for its own choice of a form of editing. Makes a repository.

@@ -51,6 +51,13 @@ def test_it_works_with_its_tools_and_what_it_tells_is_known(stage: Stage, agent:
     assert KEY not in stage.log(run)
 
 
+@pytest.mark.parametrize("agent", sorted(THERE.keys() - {"qwen"}))
+def test_a_model_that_refuses_is_told_from_an_api_that_fails(stage: Stage, agent: str) -> None:
+    code, task, run = stage.work(agent, "[[refuse I will not do that.]]")
+    assert (code, task["outcome"], run["outcome"]) == (1, "refused", "refused"), run
+    assert run["evidence"].startswith("refused_event: line ")
+
+
 @agents
 def test_a_refused_key_is_a_failure_whatever_its_exit_code(stage: Stage, agent: str) -> None:
     code, task, run = stage.work(agent, "[[fail 401]]")

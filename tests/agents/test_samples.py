@@ -18,8 +18,10 @@ ENDS = {
     "aider/error_401": (0, "agent_error", "litellm.BadRequestError"),
     "aider/error_500": (0, "agent_error", "no line matches final_stdout"),
     "aider/success": (0, "ok", ""),
+    "claude/denied": (0, "refused", "permission_denials[*].tool_name: Write, Bash in {"),
     "claude/error_401": (1, "exit", "401"),
     "claude/error_500": (1, "exit", "500"),
+    "claude/refused": (1, "refused", "violate our Usage Policy"),
     "claude/resumed": (0, "ok", ""),
     "claude/success": (0, "ok", ""),
     "claude/unknown_session": (1, "exit", "fail_event"),
@@ -27,18 +29,24 @@ ENDS = {
     "codex/error_401": (1, "exit", "401 Unauthorized"),
     "codex/error_500": (1, "exit", "high demand"),
     "codex/first": (0, "ok", ""),
+    "codex/refused": (1, "refused", "content_filter"),
     "codex/resumed": (0, "ok", ""),
     "codex/success": (0, "ok", ""),
     "gemini/error_401": (145, "exit", "401"),
+    "gemini/refused": (0, "refused", "blocked due to safety settings"),
     "gemini/resumed": (0, "ok", ""),
     "gemini/success": (0, "ok", ""),
     "kilo/broken_stream": (0, "agent_error", "final_event is missing"),
+    "kilo/denied": (0, "refused", "a rule which prevents you"),
     "kilo/error_401": (1, "exit", "401"),
     "kilo/error_500": (1, "exit", "500"),
+    "kilo/refused": (1, "refused", "ContentFilterError"),
     "kilo/resumed": (0, "ok", ""),
     "kilo/success": (0, "ok", ""),
     "kilo/unknown_mode": (0, "wrong_mode", "Falling back to default agent"),
+    "opencode/denied": (0, "refused", "a rule which prevents you"),
     "opencode/error_401": (1, "exit", "401"),
+    "opencode/refused": (1, "refused", "ContentFilterError"),
     "opencode/resumed": (0, "ok", ""),
     "opencode/success": (0, "ok", ""),
     "opencode/unknown_mode": (0, "wrong_mode", "Falling back to default agent"),
@@ -80,6 +88,20 @@ def test_a_real_end_is_judged_as_what_it_was(sample: str) -> None:
     assert (verdict.outcome, verdict.source) == (outcome, "agent"), verdict
     assert evidence in verdict.evidence
     assert bool(told.session) == (not sample.startswith("aider/"))
+
+
+@pytest.mark.parametrize(
+    ("denied", "outcome"), [("ExitPlanMode", "ok"), ("AskUserQuestion", "ok"), ("Bash", "refused")]
+)
+def test_only_what_does_work_can_be_denied_to_claude(denied: str, outcome: str) -> None:
+    definition = built_in("claude")
+    ended = (SAMPLES / "claude/success.ndjson").read_bytes()
+    denial = b'"permission_denials":[{"tool_name":"%s","tool_input":{}}]' % denied.encode()
+    assert b'"permission_denials":[]' in ended
+    transcript = Transcript(definition)
+    transcript.feed(ended.replace(b'"permission_denials":[]', denial))
+    transcript.end()
+    assert judge(definition, End(exit_code=0, told=transcript.told)).outcome == outcome
 
 
 @pytest.mark.parametrize("cli", sorted({sample.partition("/")[0] for sample in ENDS} - {"aider"}))

@@ -65,6 +65,8 @@ def _call(reply: Reply) -> dict[str, Any]:
 
 
 def _reason(reply: Reply) -> str:
+    if reply.refused:
+        return "content_filter"
     return "stop" if reply.call is None else "tool_calls"
 
 

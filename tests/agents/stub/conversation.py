@@ -57,13 +57,16 @@ class Call(msgspec.Struct, frozen=True):
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
-    """What the model says: a text, or one call. id: unique in the life of the stub."""
+    """What the model says: a text, or one call. id: unique in the life of the stub. refused: it says that it will not,
+    or is kept from saying what it would, in the way of its API.
+    """
 
     id: str
     model: str
     text: str = ""
     call: Call | None = None
     usage: Usage = Usage()
+    refused: bool = False
 
 
 def joined(content: Any) -> str:

@@ -28,7 +28,9 @@ def answer(reply: Reply) -> dict[str, Any]:
     part: dict[str, Any] = {"text": reply.text}
     if reply.call is not None:
         part = {"functionCall": {"name": reply.call.tool, "args": reply.call.arguments}}
-    candidate = {"content": {"role": "model", "parts": [part]}, "finishReason": "STOP", "index": 0}
+    candidate: dict[str, Any] = {"content": {"role": "model", "parts": [part]}, "finishReason": "STOP", "index": 0}
+    if reply.refused:
+        candidate = {"finishReason": "SAFETY", "index": 0}
     given, made = reply.usage.given, reply.usage.made
     usage = {"promptTokenCount": given, "candidatesTokenCount": made, "totalTokenCount": given + made}
     return {"candidates": [candidate], "usageMetadata": usage, "modelVersion": reply.model, "responseId": reply.id}

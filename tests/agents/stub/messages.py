@@ -70,4 +70,6 @@ def _block(reply: Reply) -> dict[str, Any]:
 
 
 def _reason(reply: Reply) -> str:
+    if reply.refused:
+        return "refusal"
     return "end_turn" if reply.call is None else "tool_use"

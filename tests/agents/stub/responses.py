@@ -36,7 +36,10 @@ def answer(reply: Reply) -> dict[str, Any]:
         "output_tokens_details": {"reasoning_tokens": 0},
         "total_tokens": reply.usage.given + reply.usage.made,
     }
-    return {**_head(reply), "status": "completed", "output": [_item(reply)], "usage": usage}
+    ended: dict[str, Any] = {"status": "completed"}
+    if reply.refused:
+        ended = {"status": "incomplete", "incomplete_details": {"reason": "content_filter"}}
+    return {**_head(reply), **ended, "output": [_item(reply)], "usage": usage}
 
 
 def frames(reply: Reply) -> Iterator[str]:
@@ -61,7 +64,8 @@ def frames(reply: Reply) -> Iterator[str]:
         events.append({"type": "response.function_call_arguments.delta", **place, "delta": item["arguments"]})
         events.append({"type": "response.function_call_arguments.done", **place, "arguments": item["arguments"]})
     events.append({"type": "response.output_item.done", "output_index": 0, "item": item})
-    events.append({"type": "response.completed", "response": answer(reply)})
+    whole = answer(reply)
+    events.append({"type": f"response.{whole['status']}", "response": whole})
     for number, event in enumerate(events):
         yield json.dumps({**event, "sequence_number": number})
 

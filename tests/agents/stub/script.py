@@ -2,6 +2,7 @@
 
 `[[fail STATUS [TIMES]]]`   answer with an HTTP error, always or so many times
 `[[stall SECONDS]]`         keep silent before the answer
+`[[refuse TEXT]]`           say this as the API has a model refuse, or be stopped by a filter
 `[[drop]]`                  close the connection in the middle of the answer
 `[[usage GIVEN MADE]]`      the tokens of each answer
 `[[recall]]`                say what earlier prompts of this session were
@@ -24,7 +25,7 @@ import msgspec
 
 from tests.agents.stub.conversation import Call, Conversation, Tool, Turn, Usage
 
-_DIRECTIVE = re.compile(r"\[\[(write|run|say|stall|fail|drop|usage|recall)\b[ \t]*(.*?)\]\]", re.DOTALL)
+_DIRECTIVE = re.compile(r"\[\[(write|run|say|refuse|stall|fail|drop|usage|recall)\b[ \t]*(.*?)\]\]", re.DOTALL)
 _SHELLS = ("bash", "shell", "shell_command", "exec_command", "run_shell_command", "execute_command", "terminal")
 _WRITERS = ("write", "write_file", "create_file", "write_to_file")
 _COMMAND_KEYS = ("command", "cmd", "script")
@@ -48,6 +49,7 @@ class Move(msgspec.Struct, frozen=True, kw_only=True):
     call: Call | None = None
     text: str = ""
     usage: Usage = Usage()
+    refused: bool = False
 
 
 def move(conversation: Conversation, call_id: str, failures: Counter[str]) -> Move:
@@ -69,6 +71,8 @@ def move(conversation: Conversation, call_id: str, failures: Counter[str]) -> Mo
         elif step.word == "fail" and done == 0:
             if _fails(step, conversation, failures):
                 return Move(status=int(step.rest.split()[0]), stall_s=stall_s, usage=usage)
+        elif step.word == "refuse" and done == 0:
+            return Move(refused=True, text=step.rest, stall_s=stall_s, usage=usage)
         elif step.word == "drop" and done == 0:
             return Move(drop=True, text="This is the last that", stall_s=stall_s, usage=usage)
         else:

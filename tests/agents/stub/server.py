@@ -114,7 +114,8 @@ class _Handler(BaseHTTPRequestHandler):
         self._note(body, 0 if move.drop else status)
         if move.stall_s and stub.closing.wait(move.stall_s):
             return
-        reply = Reply(id=str(number), model=conversation.model, text=move.text, call=move.call, usage=move.usage)
+        said = Reply(id=str(number), model=conversation.model, text=move.text, call=move.call, usage=move.usage)
+        reply = msgspec.structs.replace(said, refused=move.refused)
         if status != 200:
             self._send(status, api.error(status))
         elif conversation.streaming:
