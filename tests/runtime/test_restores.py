@@ -214,8 +214,11 @@ def test_any_position_can_be_gone_back_to_with_the_newest_archives_before_it(nod
     position = head(node)
     second = node.json("state", "snapshot", "--workspace", "ben")
     did(node, "ann", "echo three > made")
-    node.json("state", "snapshot")
+    third = node.json("state", "snapshot", "--output", str(node.folder / "third.tar.gz"))
+    did(node, "ann", "echo four > made")
 
+    planned = node.json("state", "restore", "--at", str(head(node)), "--dry-run")
+    assert {agent["snapshot"] for agent in planned["agents"]} == {third["id"]}
     planned = node.json("state", "restore", "--at", str(position), "--dry-run")
     apart = {agent["agent"]: (agent["snapshot"], agent["events_apart"]) for agent in planned["agents"]}
     assert set(apart.values()) == {(first["id"], position - first["position"])}

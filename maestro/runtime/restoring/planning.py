@@ -172,12 +172,7 @@ async def _archives(context: Context, origin: Origin | None, past: Past, by_time
             (each for each in named if (each.held.agent, each.held.workspace) == (agent, workspace)), None
         )
     rows = await context.rows(context.views.snapshots)
-    kept = [
-        Archived(row.id, held)
-        for row in rows
-        if row.node in ("", context.node) and not row.path
-        for held in row.workspaces
-    ]
+    kept = [Archived(row.id, held) for row in rows if row.node in ("", context.node) for held in row.workspaces]
     archives = [*named, *kept]
 
     def holds(position: int) -> bool:
