@@ -1,4 +1,4 @@
-"""What a daemon finds out at its start about the runs of the one before."""
+"""What a daemon brings to its runs from its start, and finds out about the runs of the one before."""
 
 from __future__ import annotations
 
@@ -25,3 +25,18 @@ def test_a_run_whose_agent_got_another_root_meanwhile_is_found_where_it_was_star
         node.up()
         (run,) = until(lambda: node.task(task)["status"] == "completed" and node.task(task)["runs"])
         assert (run["outcome"], run["result"]) == ("ok", "all is well")
+
+
+def test_what_a_type_inherits_is_taken_from_the_daemon_until_the_next_one_is_started(tmp_path: Path) -> None:
+    with Node(tmp_path / "node", WHOSE="the first daemon") as node:
+        node.agent_type("heir", adapter="shell", env_inherit=["WHOSE"])
+        node.up()
+
+        def said() -> str:
+            done = node.dispatch("echo of $WHOSE", "--to", "heir", "--sync", WHOSE="the caller")
+            return str(done["runs"][-1]["result"])
+
+        assert said() == "of the first daemon"
+        node.json("shutdown")
+        node.json("up", WHOSE="the second daemon")
+        assert said() == "of the second daemon"
