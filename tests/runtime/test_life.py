@@ -95,7 +95,7 @@ def test_retries_run_again_and_retry_queues_a_finished_task(place: Installation)
     assert [run["exit_code"] for run in row["runs"]] == [3, 0]
     flag.unlink()
     again = place.json("task", "retry", str(row["id"]))
-    assert again["status"] == "queued"
+    assert again["status"] in ("queued", "running")  # it may have begun by the time of the answer
     assert place.run("task", "wait", str(row["id"])).returncode == 0
     assert len(place.json("task", "status", str(row["id"]))["runs"]) == 4
 
