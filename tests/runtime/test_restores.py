@@ -207,6 +207,20 @@ def test_one_workspace_is_put_back_and_the_state_stays(node: Node) -> None:
     node.json("task", "cancel", running)
 
 
+def test_what_a_restore_replaces_is_kept_though_it_is_nobodys_workspace_any_more(node: Node) -> None:
+    node.json("state", "snapshot")
+    node.json("agent", "assign", "shell", "--name", "ann", "--to-workspace", str(node.folder / "elsewhere"))
+    (node.folder / "ann/mine").write_text("precious")
+    row = restore(node, "latest")
+    assert (node.folder / "ann/mine").read_text() == "of ann"
+    assert node.json("agent", "list")[0]["workspace"] == str(node.folder / "ann")
+    node.json("state", "restore", row["before"], "--workspace", str(node.folder / "ann"))
+    assert (node.folder / "ann/mine").read_text() == "precious"
+    node.json(*row["undo"].split()[1:])
+    workspaces = {agent["id"]: agent["workspace"] for agent in node.json("agent", "list")}
+    assert workspaces["ann"] == str(node.folder / "elsewhere")
+
+
 def test_any_position_can_be_gone_back_to_with_the_newest_archives_before_it(node: Node) -> None:
     did(node, "ann", "echo one > made")
     first = node.json("state", "snapshot")

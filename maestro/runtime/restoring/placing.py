@@ -27,6 +27,7 @@ from maestro.runtime.restoring.origins import Stage
 from maestro.runtime.restoring.planning import Placement, Planned, Wish
 from maestro.runtime.rows import Row, when
 from maestro.runtime.snapshots.shelf import Shelf
+from maestro.runtime.snapshots.sources import Source
 from maestro.runtime.snapshots.taking import Wanted, take
 from maestro.workspaces.exchange import Exchange
 
@@ -97,8 +98,20 @@ class Restore:
             left_out = planned.away if not wish.skip_failed else {row.node for row in planned.now.values()} - {here}
             agents = tuple(row.id for row in planned.now.values() if row.node is None or row.node not in left_out)
         await self._call.note("taking a snapshot of what is there now", "progress")
-        taken = await take(self._call, Wanted(reason=how.reason, agents=agents, allow_torn=True))
+        folders = tuple(await trio.to_thread.run_sync(self._replaced))
+        taken = await take(self._call, Wanted(reason=how.reason, agents=agents, folders=folders, allow_torn=True))
         return taken.row.id
+
+    def _replaced(self) -> list[Source]:
+        """Folders that are nobody's workspace now, and would be replaced."""
+        here = (None, self._context.node)
+        held = {row.workspace for row in self._planned.now.values() if row.node in here}
+        places = [placement for placement, _ in self._placements if placement.workspace not in held]
+        return [
+            Source(f"replaced/{each.agent}", each.workspace, each.agent)
+            for each in places
+            if Path(each.workspace).is_dir()
+        ]
 
     # ---- what can be taken back ----
 

@@ -7,7 +7,7 @@ where a time was named, from its newest archive at or before that.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -16,7 +16,7 @@ import trio
 from maestro.agents.definitions import Definition
 from maestro.model.agent import Agent
 from maestro.model.errors import Invalid, MaestroError, NotFound, Refused
-from maestro.model.events import AgentAssigned
+from maestro.model.events import AgentAssigned, SnapshotWorkspace
 from maestro.model.ids import shown
 from maestro.model.restore import Archived, Fate, Span, fates, mapped, missing, newest
 from maestro.runtime.context import Call, Context
@@ -109,7 +109,7 @@ async def plan(call: Call, wish: Wish, origins: Origins, held: Past | None = Non
     if origin is not None and held is None:
         await _check_history(context, origin)
     past = held or await _past(context, wish, origin)
-    archives = await _archives(context, origin, past, by_time=wish.at is not None)
+    archives = await _Archives.find(context, origin, past, by_time=wish.at is not None)
     head = await context.call(context.store.log.head)
     planned = Planned(
         to=None if wish.workspace is not None else past.position,
@@ -161,24 +161,45 @@ async def _check_history(context: Context, origin: Origin) -> None:
         raise Refused("the log is empty", mend="it is loaded by a restore without --workspace and --at")
 
 
-Pick = Callable[[str, str], Archived | None]
+class _Archives:
+    """The archives that there are. by_time: then the newest one at or before the position that is gone back to counts,
+    else what the snapshot holds.
+    """
+
+    def __init__(self, held: Sequence[Archived], past: Past, by_time: bool) -> None:
+        self._held = held
+        self._past = past
+        self._by_time = by_time
+
+    @classmethod
+    async def find(cls, context: Context, origin: Origin | None, past: Past, by_time: bool) -> _Archives:
+        """Those of the snapshot, and for a time all others of this node."""
+        held = [Archived(origin.name, each) for each in origin.meta.workspaces] if origin is not None else []
+        for row in await context.rows(context.views.snapshots) if by_time else ():
+            if row.node in ("", context.node):
+                held.extend(Archived(row.id, each) for each in row.workspaces)
+        return cls(held, past, by_time)
+
+    def of(self, agent: str, workspace: str) -> Archived | None:
+        """The archive to take for an agent's workspace."""
+        if self._by_time:
+            return newest(agent, workspace, self._held, self._past.position, self._is_on_line)
+        return next((each for each in self._held if _is_of(each, agent, workspace)), None)
+
+    def named(self, name: str, path: str) -> SnapshotWorkspace | None:
+        """The workspace that a user means by an agent's id, or by its path, also where it is nobody's."""
+        agents = (agent for agent in self._past.agents.values() if agent.workspace is not None)
+        for agent in agents:
+            if name == agent.id or path == agent.workspace:
+                return SnapshotWorkspace(agent.id, str(agent.workspace), "", 0)
+        return next((each.held for each in self._held if name == each.held.agent or path == each.held.workspace), None)
+
+    def _is_on_line(self, position: int) -> bool:
+        return any(first <= position <= last for first, last in self._past.spans)
 
 
-async def _archives(context: Context, origin: Origin | None, past: Past, by_time: bool) -> Pick:
-    """What gives the archive to take for an agent's workspace."""
-    named = [Archived(origin.name, held) for held in origin.meta.workspaces] if origin is not None else []
-    if not by_time:
-        return lambda agent, workspace: next(
-            (each for each in named if (each.held.agent, each.held.workspace) == (agent, workspace)), None
-        )
-    rows = await context.rows(context.views.snapshots)
-    kept = [Archived(row.id, held) for row in rows if row.node in ("", context.node) for held in row.workspaces]
-    archives = [*named, *kept]
-
-    def holds(position: int) -> bool:
-        return any(first <= position <= last for first, last in past.spans)
-
-    return lambda agent, workspace: newest(agent, workspace, archives, past.position, holds)
+def _is_of(archived: Archived, agent: str, workspace: str) -> bool:
+    return (archived.held.agent, archived.held.workspace) == (agent, workspace)
 
 
 class _Moving:
@@ -191,7 +212,7 @@ class _Moving:
         self._set = settings.sources["workspace_root"] != "default"
         self._root = str(settings.workspace_root)
 
-    async def place(self, agent: Agent, archives: Pick, planned: Planned) -> None:
+    async def place(self, agent: Agent, archives: _Archives, planned: Planned) -> None:
         """Plan where its workspace goes, and the assignment that says so where that is another place than it was."""
         here = self._call.context.node
         node = agent.node or self._node
@@ -203,7 +224,7 @@ class _Moving:
                 planned.assigned.append(await self._assigned(agent, root, None, away))
             return
         target = mapped(agent.workspace, agent.workspace_root, root)
-        archived = archives(agent.id, agent.workspace)
+        archived = archives.of(agent.id, agent.workspace)
         placement = Placement(agent=agent.id, root=root, workspace=target, recorded=agent.workspace, archived=archived)
         planned.placements.append(placement)
         if node != here and not away:
@@ -247,29 +268,27 @@ def _check_places(context: Context, placements: Sequence[Placement], others: Seq
             each.why_not = error.line()
 
 
-async def _plan_workspace(call: Call, workspace: str, archives: Pick, planned: Planned) -> Planned:
+async def _plan_workspace(call: Call, workspace: str, archives: _Archives, planned: Planned) -> Planned:
     """One workspace: from the archive, whoever had it then; whoever has it now is stopped meanwhile."""
     context = call.context
-    path = os.path.realpath(Path(call.caller.cwd, workspace))
-    had = [agent for agent in planned.past.agents.values() if agent.workspace and agent.id == workspace]
-    had += [agent for agent in planned.past.agents.values() if agent.workspace == path]
-    if not had:
+    found = archives.named(workspace, os.path.realpath(Path(call.caller.cwd, workspace)))
+    if found is None:
         what = f"{shown(workspace)} was no workspace of an agent at position {planned.past.position}"
         raise NotFound(what, "--workspace", "restore --dry-run shows all")
-    agent, workspace = had[0], str(had[0].workspace)
-    archived = archives(agent.id, workspace)
+    had, path = planned.past.agents.get(found.agent), found.workspace
+    root = had.workspace_root if had is not None else str(caller_settings(call).workspace_root)
     placement = Placement(
-        agent=agent.id, root=agent.workspace_root, workspace=workspace, recorded=workspace, archived=archived
+        agent=found.agent, root=root, workspace=path, recorded=path, archived=archives.of(found.agent, path)
     )
-    if archived is None:
+    if placement.archived is None:
         placement.why_not = planned.lacking
-    elif agent.node not in (None, context.node):
-        placement.why_not = f"it is on node {agent.node}; run this there"
-    holders = [each for each in planned.now.values() if each.workspace == workspace]
+    elif had is not None and had.node not in (None, context.node):
+        placement.why_not = f"it is on node {had.node}; run this there"
+    holders = [each for each in planned.now.values() if each.workspace == path]
     others = [
         guards.Claim(each.id, each.workspace_root, each.workspace)
         for each in planned.now.values()
-        if each.workspace != workspace and each.node in (None, context.node)
+        if each.workspace != path and each.node in (None, context.node)
     ]
     await trio.to_thread.run_sync(_check_places, context, [placement], others)
     planned.placements = [placement]
