@@ -102,13 +102,19 @@ def members(file: BinaryIO) -> Iterator[bytes]:
     """
     waiting: deque[Future[bytes]] = deque()
     pool = ThreadPoolExecutor(threads())
+    failure: VerificationFailed | None = None
     try:
-        for raw_size, whole in _split(file):
-            waiting.append(pool.submit(_inflated, raw_size, whole))
-            if len(waiting) > _AHEAD * threads():
-                yield waiting.popleft().result()
-        while waiting:
+        try:
+            for raw_size, whole in _split(file):
+                waiting.append(pool.submit(_inflated, raw_size, whole))
+                if len(waiting) > _AHEAD * threads():
+                    yield waiting.popleft().result()
+        except VerificationFailed as error:
+            failure = error
+        while len(waiting) > (failure is not None):  # the last one is proved by what could not be read
             yield waiting.popleft().result()
+        if failure is not None:
+            raise failure
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -130,7 +136,7 @@ def _split(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
         if size > left:
             raise _wrong("the archive ends early")
         if proof != before:
-            raise _wrong("the part before this is damaged: its digest does not match")
+            raise _wrong("it, or what lies with it in one part, is damaged: the digest does not match")
         left -= size
         whole = head + file.read(size - _HEAD.size)
         before = hashlib.sha256(whole).digest()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from maestro.model.errors import Invalid, NotFound, Refused
+from maestro.model.errors import Invalid, NotFound, Refused, VerificationFailed
 from maestro.workspaces.archive.exports import open_export
 from maestro.workspaces.archive.library import Archive
 from tests.workspaces.archive import trees
@@ -98,3 +98,19 @@ def test_an_export_replaces_an_older_one_at_once_and_sweeps_what_was_broken_off(
     Archive(tmp_path / "store").export("one", exported, [("log", b"events"), ("types.yaml", b"a: b\n")])
     assert exported.read_bytes() == before  # the same snapshot gives the same bytes
     assert not list(tmp_path.glob(".out*"))
+
+
+def test_damage_in_a_small_export_is_told_of_the_tree_that_it_is_in(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    (tree / "noise").write_bytes(os.urandom(20_000))
+    archive = Archive(tmp_path / "archive")
+    archive.save([("agent", str(tree))], "one", {})
+    out = tmp_path / "one.tar.gz"
+    archive.export("one", out)
+    whole = bytearray(out.read_bytes())
+    whole[len(whole) // 2] ^= 1
+    out.write_bytes(whole)
+    with pytest.raises(VerificationFailed) as failure, open_export(out) as export:
+        export.verify()
+    assert failure.value.where.startswith("agent")
