@@ -282,7 +282,7 @@ def test_a_flipped_byte_is_found_before_anything_is_done(node: Node, tmp_path: P
         refused = node.run("state", "rollback", source, "--skip-verify")
         assert refused.returncode == 6, refused.stderr
     assert (node.folder / "ann/mine").read_text() == "changed"
-    assert len(node.events("restore.failed")) == 1  # the export was refused when it was opened
+    assert len(node.events("restore.failed")) == len(node.events("restore.started")) > 0
     assert not node.events("restore.done") and did(node, "ann", "true")
     row = restore(node, taken["id"], "--skip-failed")
     assert [each["agent"] for each in row["skipped"]] == ["ann"] and row["workspaces"][0]["agent"] == "ben"
