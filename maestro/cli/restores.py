@@ -101,8 +101,8 @@ def restore(
 ) -> int:
     """Put all workspaces and the state back as they were. What is there now is kept in a snapshot first.
 
-    Running agents are stopped. The log is not rewritten: what is undone stays in the audit trail, and the last line
-    says how to undo the restore. Into an empty store the log is loaded from the snapshot.
+    Running agents are stopped. The log is not rewritten: what is undone stays in the audit trail, and the command that
+    undoes the restore is printed. Into an empty store the log is loaded from the snapshot.
     """
     command = p.StateRestore(
         source=_source(source, at),
