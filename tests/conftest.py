@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -80,13 +80,11 @@ class StoreServer:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         until = time.monotonic() + 20
         while True:
-            try:
-                with closing(open_redis(self.url, "ready")) as store:
-                    store.log.head()  # a server that still loads tells the time, but has no data yet
-                return
-            except StoreAway:
-                assert time.monotonic() < until, (self.folder / "log").read_text()[-2000:]
-                time.sleep(0.01)
+            with suppress(StoreAway), closing(open_redis(self.url, "ready")) as store:
+                if store.describe()["loading"] == "0":  # it tells the time before it has its data
+                    return
+            assert time.monotonic() < until, (self.folder / "log").read_text()[-2000:]
+            time.sleep(0.01)
 
     def signal(self, number: int) -> None:
         assert self._process is not None
