@@ -9,9 +9,12 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import queue
 import stat
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from maestro.model.errors import Refused
 from maestro.workspaces.archive.chunking import CHUNK_BYTES_MAX, WHOLE_BYTES_MAX, cut
@@ -22,14 +25,19 @@ _ATTEMPTS = 3
 _SETTLE_S = 0.02
 _READ_BYTES = 8 << 20
 _ZEROS = bytes(1 << 20)
+_LARGE_BYTES = 16 << 20
+_AHEAD = 8
 
 Keep = Callable[[bytes, bytes | memoryview], None]
 
 
-def read_file(folder: int, name: bytes, entry: Entry, keep: Keep) -> os.stat_result | None:
+def read_file(
+    folder: int, name: bytes, entry: Entry, keep: Keep, before: Sequence[Piece] | None = None
+) -> os.stat_result | None:
     """Read a file, give its chunks to `keep` (digest, bytes) and fill in its entry.
 
-    How it was when it was read; None where it changed each time, or is no longer a file: it is torn, and what was read
+    before: its pieces when it was read last; where one is still there its place is taken and not looked for. Returns
+    how it was when it was read; None where it changed each time, or is no longer a file: it is torn, and what was read
     last is what the entry says. Raises `Refused` where it may not be read.
     """
     for _ in range(_ATTEMPTS):
@@ -48,7 +56,7 @@ def read_file(folder: int, name: bytes, entry: Entry, keep: Keep) -> os.stat_res
             entry.mode, entry.uid, entry.gid = stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid
             entry.mtime = found.st_mtime_ns
             entry.xattrs = xattrs(handle)
-            _read(handle, found, entry, keep)
+            _read(handle, found, entry, keep, _by_place(before))
             if is_calm and entry.size == found.st_size and _is_untouched(folder, name, found):
                 return found
         except OSError as error:
@@ -101,7 +109,17 @@ def _is_untouched(folder: int, name: bytes, before: os.stat_result) -> bool:
     )
 
 
-def _read(handle: int, found: os.stat_result, entry: Entry, keep: Keep) -> None:
+def _by_place(pieces: Sequence[Piece] | None) -> dict[int, Piece]:
+    """Pieces by where they begin, holes left out."""
+    found, at = {}, 0
+    for piece in pieces or ():
+        if piece.digest:
+            found[at] = piece
+        at += piece.length
+    return found
+
+
+def _read(handle: int, found: os.stat_result, entry: Entry, keep: Keep, before: dict[int, Piece]) -> None:
     is_sparse = found.st_blocks * 512 < found.st_size
     if found.st_size <= WHOLE_BYTES_MAX and not is_sparse:
         content = os.read(handle, found.st_size + 1)
@@ -112,16 +130,17 @@ def _read(handle: int, found: os.stat_result, entry: Entry, keep: Keep) -> None:
             keep(digest, content)
         _fill(entry, digest, len(content), None)
         return
-    whole = hashlib.sha256()
     pieces: list[Piece] = []
-    for start, end, is_hole in _extents(handle, found.st_size) if is_sparse else [(0, -1, False)]:
-        if is_hole:
-            pieces.append(Piece(b"", end - start))
-            for at in range(start, end, len(_ZEROS)):
-                whole.update(_ZEROS[: end - at] if end - at < len(_ZEROS) else _ZEROS)
-        else:
-            os.lseek(handle, start, os.SEEK_SET)
-            _read_chunks(handle, end - start if end >= 0 else None, pieces, whole.update, keep)
+    with _Whole(found.st_size) as whole:
+        reading = _Reading(handle, pieces, whole.update, keep, before)
+        for start, end, is_hole in _extents(handle, found.st_size) if is_sparse else [(0, -1, False)]:
+            if is_hole:
+                pieces.append(Piece(b"", end - start))
+                for at in range(start, end, len(_ZEROS)):
+                    whole.update(_ZEROS[: end - at] if end - at < len(_ZEROS) else _ZEROS)
+            else:
+                os.lseek(handle, start, os.SEEK_SET)
+                _read_chunks(reading, start, end - start if end >= 0 else None)
     size = sum(piece.length for piece in pieces)
     if len(pieces) == 1 and pieces[0].digest:
         _fill(entry, pieces[0].digest, size, None)
@@ -129,10 +148,48 @@ def _read(handle: int, found: os.stat_result, entry: Entry, keep: Keep) -> None:
         _fill(entry, whole.digest(), size, pieces or None)
 
 
-def _read_chunks(
-    handle: int, length: int | None, pieces: list[Piece], update: Callable[[memoryview], None], keep: Keep
-) -> None:
-    """Read on from where the file is, `length` bytes or to its end, cut into chunks."""
+class _Whole:
+    """The digest of a file as a whole: of a large one taken in a thread, beside those of its chunks."""
+
+    def __init__(self, size: int) -> None:
+        self._digest = hashlib.sha256()
+        self._parts: queue.Queue[bytes | memoryview | None] = queue.Queue(_AHEAD)
+        self._thread: threading.Thread | None = None
+        if size >= _LARGE_BYTES:
+            self._thread = threading.Thread(target=self._work, daemon=True)
+            self._thread.start()
+        self.update: Callable[[bytes | memoryview], None] = self._parts.put if self._thread else self._digest.update
+
+    def _work(self) -> None:
+        while (part := self._parts.get()) is not None:
+            self._digest.update(part)
+
+    def digest(self) -> bytes:
+        """Of all that was given; after the block."""
+        return self._digest.digest()
+
+    def __enter__(self) -> _Whole:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._thread is not None:
+            self._parts.put(None)
+            self._thread.join()
+
+
+class _Reading(NamedTuple):
+    """A file being read. before: its pieces of the last time, by where they began."""
+
+    handle: int
+    pieces: list[Piece]
+    update: Callable[[bytes | memoryview], None]
+    keep: Keep
+    before: dict[int, Piece]
+
+
+def _read_chunks(reading: _Reading, at: int, length: int | None) -> None:
+    """Read on from `at`, where the file is, `length` bytes or to its end, cut into chunks."""
+    handle, pieces, update, keep, before = reading
     data, start, is_end = b"", 0, False
     while True:
         if len(data) - start < CHUNK_BYTES_MAX and not is_end:
@@ -145,13 +202,17 @@ def _read_chunks(
             continue
         if start == len(data):
             return
-        end = cut(data, start)
-        chunk = memoryview(data)[start:end]
-        digest = hashlib.sha256(chunk).digest()
+        known = before.get(at)
+        chunk = memoryview(data)[start : start + known.length] if known else None
+        digest = hashlib.sha256(chunk).digest() if chunk is not None else b""
+        if known is None or chunk is None or digest != known.digest:
+            chunk = memoryview(data)[start : cut(data, start)]
+            digest = hashlib.sha256(chunk).digest()
         update(chunk)
         keep(digest, chunk)
-        pieces.append(Piece(digest, end - start))
-        start = end
+        pieces.append(Piece(digest, len(chunk)))
+        start += len(chunk)
+        at += len(chunk)
 
 
 def _extents(handle: int, size: int) -> list[tuple[int, int, bool]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -27,6 +28,7 @@ from maestro.workspaces.archive.scan import Job, Scan
 
 _GROUP_BYTES = 2 << 20
 _ALONE_BYTES = 128 << 10
+_SWITCH_S = 0.0005
 
 
 class Saved(msgspec.Struct, frozen=True):
@@ -143,12 +145,14 @@ def save(
         raise Conflict(f"there is a snapshot {snapshot!r} already", where=str(layout.root))
     index = indexes.load(layout)
     writer = PackWriter(layout)
-    was_enabled = gc.isenabled()
+    was_enabled, switch_s = gc.isenabled(), sys.getswitchinterval()
     gc.disable()  # a hundred thousand live entries would be looked through again and again
+    sys.setswitchinterval(min(switch_s, _SWITCH_S))  # who has hashed a chunk does not wait long for the walk
     try:
         return _save(layout, trees, (snapshot, meta, allow_torn, progress), index, writer)
     finally:
         writer.drop()
+        sys.setswitchinterval(switch_s)
         if was_enabled:
             gc.enable()
 

@@ -19,6 +19,7 @@ from maestro.workspaces.archive.reading import Keep, read_file, settled, xattrs
 from maestro.workspaces.archive.statcache import Known, StatCache, is_racy
 
 _BATCH_FILES, _BATCH_BYTES = 64, 1 << 20
+_PATH_BYTES = 4000
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 Job = Callable[[Keep], None]
@@ -181,7 +182,9 @@ class Scan:
         def read(keep: Keep) -> None:
             try:
                 for name, entry in batch:
-                    self._read.append((entry, read_file(handle, name, entry, keep)))
+                    known = self._cache.get(entry.path)
+                    before = known.pieces if known is not None else None
+                    self._read.append((entry, read_file(handle, name, entry, keep, before)))
             finally:
                 os.close(handle)
 
@@ -197,7 +200,11 @@ class Scan:
             with Descent(top) as descent:
                 for path, mtime in self._folders:
                     try:
-                        is_same = os.fstat(descent.folder(path)).st_mtime_ns == mtime
+                        if len(path) < _PATH_BYTES:  # a folder above that was exchanged for a link changes its own
+                            found = os.stat(path or b".", dir_fd=top, follow_symlinks=False)
+                        else:
+                            found = os.fstat(descent.folder(path))
+                        is_same = found.st_mtime_ns == mtime and stat.S_ISDIR(found.st_mode)
                     except OSError:
                         is_same = False
                     if not is_same:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -277,3 +279,25 @@ def test_a_file_that_is_written_in_pieces_is_torn_or_as_it_was_at_one_moment(tmp
         content = (tmp_path / saved.snapshot / "busy").read_bytes()
         if "ws/busy" not in saved.torn:
             assert sum(before != after for before, after in pairwise(content)) <= 1, "of two passes at the most"
+
+
+def test_a_large_file_changed_in_place_or_cut_or_grown_comes_back_and_adds_what_changed(tmp_path: Path) -> None:
+    tree, archive = tmp_path / "tree", Archive(tmp_path / "archive")
+    tree.mkdir()
+    large = tree / "large"
+    content = bytearray(random.Random(5).randbytes(20 << 20))
+    large.write_bytes(content)
+    archive.save([("a", str(tree))], "one", {})
+    changes: list[Callable[[bytearray], bytearray]] = [
+        lambda before: before[: 9 << 20] + b"changed" + before[(9 << 20) + 7 :],
+        lambda before: before[: 9 << 20] + b"put between" + before[9 << 20 :],
+        lambda before: before[: 13 << 20],
+        lambda before: before + b"more" * 1000,
+    ]
+    for number, change in enumerate(changes):
+        content = change(content)
+        large.write_bytes(content)
+        saved = archive.save([("a", str(tree))], f"after-{number}", {})
+        assert saved.added_bytes < 6 << 20
+        archive.restore(f"after-{number}", "a", tmp_path / f"back-{number}")
+        assert (tmp_path / f"back-{number}/large").read_bytes() == content
