@@ -21,7 +21,7 @@ from maestro.workspaces.exchange import STAGE_PREFIX
 from tests.runtime.acting import Node, ended, until
 from tests.workspaces.archive.trees import Told, told
 
-KILLS = int(os.environ.get("KILLS", "20"))
+KILLS = int(os.environ.get("KILLS", "8"))
 SEED = int(os.environ.get("SEED", time.time_ns() % 10**6))
 AGENTS = ("ann", "ben")
 

@@ -1,6 +1,6 @@
 """A daemon that is killed at any instant of a snapshot or an export, and a disk that fills up in one: old or new.
 
-The seed is in the test's name, so that a failure can be run again.
+KILLS=300 kills it that often. The seed is in the test's name, so that a failure can be run again.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from tests.runtime.acting import Node, marked, until
 from tests.store.test_server_disk_full import DISKS_MIB, UNSHARE
 
 MAESTRO = (sys.executable, "-m", "maestro")
+KILLS = int(os.environ.get("KILLS", "8"))
 LONGEST_S = 0.45
 """Longer than a snapshot with its export takes here."""
 
@@ -36,7 +37,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
         yield node
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(KILLS))
 def test_a_killed_daemon_leaves_the_old_ones_and_none_or_all_of_the_new_one(node: Node, seed: int) -> None:
     random = Random(seed)
     node.up()
