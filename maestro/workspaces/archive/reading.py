@@ -139,8 +139,7 @@ def _read(handle: int, found: os.stat_result, entry: Entry, keep: Keep, before: 
                 for at in range(start, end, len(_ZEROS)):
                     whole.update(_ZEROS[: end - at] if end - at < len(_ZEROS) else _ZEROS)
             else:
-                os.lseek(handle, start, os.SEEK_SET)
-                _read_chunks(reading, start, end - start if end >= 0 else None)
+                _read_chunks(reading, start, end if end >= 0 else None)
     size = sum(piece.length for piece in pieces)
     if len(pieces) == 1 and pieces[0].digest:
         _fill(entry, pieces[0].digest, size, None)
@@ -187,31 +186,32 @@ class _Reading(NamedTuple):
     before: dict[int, Piece]
 
 
-def _read_chunks(reading: _Reading, at: int, length: int | None) -> None:
-    """Read on from `at`, where the file is, `length` bytes or to its end, cut into chunks."""
+def _read_chunks(reading: _Reading, at: int, limit: int | None) -> None:
+    """Read from `at` to `limit`, or to the end of the file, cut into chunks."""
     handle, pieces, update, keep, before = reading
-    data, start, is_end = b"", 0, False
+    data, start, is_end = b"", 0, False  # what is read ahead, of which data[start] lies at `at`
     while True:
-        if len(data) - start < CHUNK_BYTES_MAX and not is_end:
-            wanted = _READ_BYTES if length is None else min(_READ_BYTES, length)
-            more = os.read(handle, wanted) if wanted else b""
-            if length is not None:
-                length -= len(more)
-            is_end = not more
-            data, start = data[start:] + more, 0
-            continue
-        if start == len(data):
-            return
         known = before.get(at)
-        chunk = memoryview(data)[start : start + known.length] if known else None
-        digest = hashlib.sha256(chunk).digest() if chunk is not None else b""
-        if known is None or chunk is None or digest != known.digest:
+        chunk: bytes | memoryview = b""
+        if known is not None and (limit is None or at + known.length <= limit):
+            chunk = os.pread(handle, known.length, at)
+        digest = hashlib.sha256(chunk).digest()
+        if known is not None and digest == known.digest:
+            data, start, is_end = b"", 0, False
+        else:
+            while len(data) - start < CHUNK_BYTES_MAX and not is_end:
+                place = at + len(data) - start
+                more = os.pread(handle, _READ_BYTES if limit is None else min(_READ_BYTES, limit - place), place)
+                is_end = not more
+                data, start = data[start:] + more, 0
+            if start == len(data):
+                return
             chunk = memoryview(data)[start : cut(data, start)]
             digest = hashlib.sha256(chunk).digest()
+            start += len(chunk)
         update(chunk)
         keep(digest, chunk)
         pieces.append(Piece(digest, len(chunk)))
-        start += len(chunk)
         at += len(chunk)
 
 
