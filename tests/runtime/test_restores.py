@@ -315,6 +315,25 @@ def test_a_place_that_cannot_be_taken_is_named_beforehand(node: Node) -> None:
     assert (node.folder / "ben").read_text() == "a file"
 
 
+def test_a_workspace_in_whose_place_is_a_link_is_named_beforehand_and_nobody_is_stopped(node: Node) -> None:
+    did(node, "ann", "echo one > made")
+    taken = node.json("state", "snapshot")
+    did(node, "ann", "echo two > made")
+    elsewhere = node.folder / "elsewhere"
+    elsewhere.mkdir()
+    (node.folder / "ben").rename(node.folder / "ben-away")
+    (node.folder / "ben").symlink_to(elsewhere)
+    running, _ = busy(node, "ann")
+    planned = node.run("state", "restore", taken["id"], "--dry-run", "--format", "json")
+    why = {agent["agent"]: agent["why_not"] for agent in json.loads(planned.stdout)["agents"]}
+    assert planned.returncode == 6 and why["ann"] is None and "is no folder" in why["ben"]
+    assert node.run("state", "restore", taken["id"]).returncode == 4
+    assert node.task(running)["status"] == "running"
+    row = restore(node, taken["id"], "--skip-failed")
+    assert [each["agent"] for each in row["skipped"]] == ["ben"]
+    assert (node.folder / "ann/made").read_text() == "one\n" and (node.folder / "ben").is_symlink()
+
+
 def test_ctrl_c_before_the_exchange_leaves_all_as_it_was(node: Node) -> None:
     (node.folder / "ann/large").write_bytes(os.urandom(60 << 20))
     node.json("state", "snapshot")

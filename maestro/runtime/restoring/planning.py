@@ -263,7 +263,8 @@ def _check_places(context: Context, placements: Sequence[Placement], others: Seq
             continue
         try:
             home = context.settings.home
-            check_place(guards.check_workspace(each.agent, each.workspace, root=each.root, home=home, claims=claims))
+            guards.check_workspace(each.agent, each.workspace, root=each.root, home=home, claims=claims)
+            check_place(each.workspace)  # itself, not what a link in its place leads to
         except MaestroError as error:
             each.why_not = error.line()
 
