@@ -1,4 +1,4 @@
-"""The sockets of a daemon: the admin's in MAESTRO_HOME, and one for each run, that offers `state` only."""
+"""The sockets of a daemon: the admin's in MAESTRO_HOME, and those lent to runs, one each, that offer `state` only."""
 
 from __future__ import annotations
 

@@ -182,7 +182,7 @@ class Gateway:
     # ---- the commits ----
 
     async def _commit_all(self) -> None:
-        """One group after the other, until it is closed and nothing waits that could still be committed."""
+        """One group after the other; when it is closed, one more of what waits, and the rest is refused."""
         try:
             while True:
                 while not self._waiting and not self._closing.is_set():
@@ -228,7 +228,7 @@ class Gateway:
             except StoreUnsafe as error:
                 self.broken = error
                 continue
-            except Exception as error:  # noqa: BLE001 - a caller's mistake must not end the thread of all
+            except Exception as error:  # noqa: BLE001 - a caller's mistake must not end the task of all
                 return await self._one_by_one(group, error, known)
             if self._closing.is_set() and tries:
                 return _failed(group, self._last_error(unknown))

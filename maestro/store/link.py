@@ -114,9 +114,9 @@ class Link:
         self._sock: socket.socket = dialled._sock
         self._timeout_s = timeout_s
         self._patience_s = timeout_s
+        self._is_plain = not isinstance(self._sock, ssl.SSLSocket)
         self._sock.settimeout(None)
         self._wait_at_most(timeout_s)
-        self._is_plain = not isinstance(self._sock, ssl.SSLSocket)
         self._reader: Any = hiredis.Reader(notEnoughData=_MORE)
         self._buffer = memoryview(bytearray(RECEIVE_BYTES))
         self._poll = select.poll()
