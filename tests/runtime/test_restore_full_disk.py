@@ -5,16 +5,10 @@ The disk is a small tmpfs in a mount namespace of its own, as in tests/store/tes
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-import tempfile
-from pathlib import Path
-
 import pytest
 
-from tests.store.test_server_disk_full import DISKS_MIB, UNSHARE
+from tests.runtime.small_disk import on_small_disk
+from tests.store.test_server_disk_full import DISKS_MIB
 
 SCRIPT = """
 import json, os, subprocess, sys
@@ -68,18 +62,7 @@ print(json.dumps(told))
 
 @pytest.mark.parametrize("disk_mib", DISKS_MIB)
 def test_a_full_disk_leaves_all_as_it_was(disk_mib: int) -> None:
-    with tempfile.TemporaryDirectory(prefix="md") as folder, tempfile.TemporaryDirectory() as elsewhere:
-        mount = f'mount -t tmpfs -o size={disk_mib}m none "$1" && exec "$2" -c "$3" "$1" "$4"'
-        done = subprocess.run(
-            [*UNSHARE, "sh", "-c", mount, "sh", folder, sys.executable, SCRIPT, elsewhere],
-            capture_output=True,
-            text=True,
-            timeout=180,
-            cwd=Path(__file__).parents[2],
-            env={**os.environ, "PYTHONPATH": "."},
-        )
-    assert done.returncode == 0, done.stderr[-3000:]
-    told = json.loads(done.stdout)
+    told = on_small_disk(SCRIPT, disk_mib)
     assert told == {
         "foreseen": True,
         "no room": [4, True, True],

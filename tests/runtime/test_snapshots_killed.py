@@ -9,17 +9,16 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from random import Random
 
 import pytest
 
 from maestro.runtime.processes import state
 from tests.runtime.acting import Node, marked, until
-from tests.store.test_server_disk_full import DISKS_MIB, UNSHARE
+from tests.runtime.small_disk import on_small_disk
+from tests.store.test_server_disk_full import DISKS_MIB
 
 MAESTRO = (sys.executable, "-m", "maestro")
 KILLS = int(os.environ.get("KILLS", "8"))
@@ -149,23 +148,6 @@ with Node(elsewhere / "node") as node:
     told["kept"] = [row["id"] for row in node.json("state", "snapshots")] == [one]
 print(json.dumps(told))
 """
-
-
-def on_small_disk(script: str, mib: int) -> dict[str, object]:
-    """What a script tells that has a disk of that size, and another folder."""
-    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as elsewhere:
-        mount = f'mount -t tmpfs -o size={mib}m none "$1" && exec "$2" -c "$3" "$1" "$4"'
-        done = subprocess.run(
-            [*UNSHARE, "sh", "-c", mount, "sh", folder, sys.executable, script, elsewhere],
-            capture_output=True,
-            text=True,
-            timeout=120,
-            cwd=Path(__file__).parents[2],
-            env={**os.environ, "PYTHONPATH": "."},
-        )
-    assert done.returncode == 0, done.stderr[-3000:]
-    told: dict[str, object] = json.loads(done.stdout)
-    return told
 
 
 @pytest.mark.parametrize("disk_mib", DISKS_MIB)
