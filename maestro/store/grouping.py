@@ -1,0 +1,98 @@
+"""Appends on their way to the script: its keys, its arguments, and what its answers mean."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from maestro.store.codec import encode_append
+from maestro.store.contract import Append, AppendResult, Committed, Head, Rejected
+from maestro.store.keys import Keys
+
+FIRST_PART, PART = 16, 48
+"""The first one is small, so that the server begins soon."""
+_pack = msgspec.msgpack.Encoder().encode
+
+
+class Group:
+    """A group of appends on its way to the script: keys, arguments, and the appends that can never be sent."""
+
+    def __init__(self, keys: Keys, group: Sequence[Append], known: Head) -> None:
+        self._group = group
+        self.keys = [keys.log, keys.versions]
+        # The script is told a key by its place in KEYS; the leases come before the streams.
+        self._lease_at: dict[str, int] = {}
+        self._stream_at: dict[str, int] = {}
+        for append in group:
+            if append.fence:
+                self._lease_at.setdefault(append.fence.lease, len(self._lease_at) + 3)
+        for append in group:
+            for hint in append.hints:
+                self._stream_at.setdefault(hint.stream, len(self._lease_at) + len(self._stream_at) + 3)
+        if self._lease_at or self._stream_at:
+            self.keys += map(keys.lease, self._lease_at)
+            self.keys += map(keys.work, self._stream_at)
+        self.bad: dict[int, Rejected] = {}
+        self.args: list[bytes | str | int] = [known.seq or "", known.chain, len(self._lease_at)]
+        for position, append in enumerate(group):
+            encoded = encode_append(append)
+            if isinstance(encoded, Rejected):
+                self.bad[position] = encoded
+                continue
+            body: list[object] = [append.actor, append.cause, self._options(append)]
+            for event in encoded:
+                body += event
+            self.args.append(_pack(body))
+
+    def _options(self, append: Append) -> bool | list[str]:
+        fence, hints = append.fence, append.hints
+        if not (hints or fence or append.floors or append.resend):
+            return False
+        options = [str(append.since) if append.resend else ""]
+        options += (str(self._lease_at[fence.lease]), fence.holder) if fence else ("", "")
+        options.append("1" if append.floors else "")
+        for hint in hints:
+            options += (str(self._stream_at[hint.stream]), hint.run, str(hint.event), str(hint.token))
+        return options
+
+    def results(self, at: int, replies: list[Any]) -> list[AppendResult]:
+        """The script's answers in the order of the group."""
+        results: list[AppendResult] = []
+        answers = iter(replies)
+        for position, append in enumerate(self._group):
+            if position in self.bad:
+                results.append(self.bad[position])
+                continue
+            answer = next(answers)
+            if type(answer) is int:
+                results.append(Committed(answer, answer + len(append.events) - 1, at))
+            else:
+                results.append(_unusual(append, answer))
+        return results
+
+
+def _unusual(append: Append, answer: list[Any]) -> AppendResult:
+    """Why the script did not write the events of an append."""
+    match answer:
+        case [b"seen", first, last, at]:
+            return Committed(first, last, at, duplicate=True)
+        case [b"version", index, actual]:
+            event = append.events[index]
+            return Rejected("version", event.subject, -1 if event.expected is None else event.expected, actual)
+        case _:
+            return Rejected("fence", append.events[0].subject)
+
+
+def parted(group: Sequence[Append]) -> Sequence[Sequence[Append]]:
+    """A large group in several calls, which go out together.
+
+    Only where each append names its first version: what is for any version must not take its like in the same group
+    for an earlier try of itself, and only within one call does the script know which entries are the call's own.
+    """
+    if len(group) <= PART or any(not append.events or append.events[0].expected is None for append in group):
+        return (group,)
+    rest = len(group) - FIRST_PART
+    size = -(-rest // -(-rest // PART))  # parts of one size: each call costs as much as two events
+    return [group[:FIRST_PART], *(group[start : start + size] for start in range(FIRST_PART, len(group), size))]
