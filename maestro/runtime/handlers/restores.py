@@ -8,9 +8,9 @@ from maestro.runtime import protocol as p
 from maestro.runtime.context import Call
 from maestro.runtime.handlers.agents import shown_agents
 from maestro.runtime.restoring import assigning, loading
-from maestro.runtime.restoring.performing import carry_out, prove
 from maestro.runtime.restoring.opening import Origins
 from maestro.runtime.restoring.past import look_into
+from maestro.runtime.restoring.performing import carry_out, prove
 from maestro.runtime.restoring.placing import How
 from maestro.runtime.restoring.planning import Planned, Wish, plan
 from maestro.runtime.restoring.previews import preview
