@@ -23,7 +23,7 @@ from maestro.folders import private_folder
 from maestro.model.errors import MaestroError, Refused, StoreUnsafe
 from maestro.model.plan import Plan
 from maestro.model.task import Task
-from maestro.runtime import janitor
+from maestro.runtime import janitor, starting
 from maestro.runtime.clock import Clock
 from maestro.runtime.context import Context
 from maestro.runtime.failures import told
@@ -164,7 +164,7 @@ def _lock(home: Path) -> IO[str]:
     if handed_on:
         os.set_inheritable(int(handed_on), False)
         return os.fdopen(int(handed_on), "a+")
-    lock = (home / "daemon.lock").open("a+")
+    lock = (home / starting.LOCK).open("a+")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

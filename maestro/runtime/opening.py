@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import trio
@@ -13,6 +13,7 @@ from maestro.config import Settings
 from maestro.model.errors import MaestroError, StoreAway, StoreUnsafe
 from maestro.runtime.context import Context
 from maestro.runtime.handlers import HANDLERS
+from maestro.runtime.logs import seldom
 from maestro.runtime.node import node_id
 from maestro.runtime.storekeeping import keep_alive
 from maestro.runtime.witness import Witness
@@ -66,10 +67,10 @@ async def open_context(settings: Settings, checked: bool = True) -> AsyncIterato
             context.handlers = HANDLERS
             context.storeless = storeless
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_keep, witness, store)
+                nursery.start_soon(_or_give_up, gateway, _keep, witness, store)
                 if storeless is None and choice.choose(settings).kind == "embedded":
                     context.revive = functools.partial(server.ensure, settings.home, settings.embedded_fsync)
-                    nursery.start_soon(keep_alive, context)
+                    nursery.start_soon(_or_give_up, gateway, keep_alive, context)
                 yield context
                 nursery.cancel_scope.cancel()
     finally:
@@ -77,11 +78,27 @@ async def open_context(settings: Settings, checked: bool = True) -> AsyncIterato
             await trio.to_thread.run_sync(store.close)
 
 
+async def _or_give_up(gateway: Gateway, task: Callable[..., Awaitable[None]], *args: object) -> None:
+    """A task whose error ends the context: an append that waits for the store would wait for ever, as nobody revives it."""
+    try:
+        await task(*args)
+    except Exception:
+        gateway.give_up()
+        raise
+
+
 async def _keep(witness: Witness, store: Store) -> None:
     """Have the witness know what this process knows, also at its end."""
     try:
         while True:
             await trio.sleep(WITNESS_EVERY_S)
-            witness.note(store.log.known())
+            _note(witness, store)
     finally:
+        _note(witness, store)
+
+
+def _note(witness: Witness, store: Store) -> None:
+    try:
         witness.note(store.log.known())
+    except OSError as error:  # a full disk: what it knew stands, and is true
+        seldom.warn("witness", str(error))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import socket
@@ -31,11 +32,35 @@ def start_daemon(settings: Settings) -> int:
     """Start the daemon, detached, and wait until its socket answers; its pid.
 
     Two that start at once: the second daemon finds the lock held and ends, its starter waits for the first one's
-    socket all the same. Raises MaestroError with the last line of its log when it ended before it answered, TimedOut
-    after START_S_MAX seconds.
+    socket all the same. Where it was one that is ending, another is started as soon as it is gone. Raises MaestroError
+    with the last line of its log when it ended before it answered, TimedOut after START_S_MAX seconds.
     """
     path = socket_path(settings.home, "daemon.sock")
     log_path = settings.home / "daemon.log"
+    deadline = time.monotonic() + START_S_MAX
+    child, offset = _spawn(log_path)
+    spawned = 1
+    while time.monotonic() < deadline:
+        if answers(path):
+            return child.pid
+        if child.poll() is not None and not (child.returncode == ALREADY_RUNNING and _is_held(settings.home / LOCK)):
+            if child.returncode != ALREADY_RUNNING or spawned == SPAWNS_MAX:
+                raise _why(log_path, offset, child.returncode)
+            child, offset = _spawn(log_path)
+            spawned += 1
+        time.sleep(POLL_S)
+    raise TimedOut(f"the daemon did not answer within {START_S_MAX:.0f} s", str(log_path))
+
+
+LOCK = "daemon.lock"
+"""In MAESTRO_HOME; held by its daemon as long as that lives."""
+ALREADY_RUNNING = 4
+"""Exit code of a daemon that finds this node's lock held, and of one that is refused for another reason."""
+SPAWNS_MAX = 5
+
+
+def _spawn(log_path: Path) -> tuple[subprocess.Popen[bytes], int]:
+    """A daemon, and where in its log it begins."""
     with log_path.open("ab") as log_file:
         offset = log_file.seek(0, os.SEEK_END)
         child = subprocess.Popen(
@@ -46,21 +71,17 @@ def start_daemon(settings: Settings) -> int:
             start_new_session=True,
             cwd="/",
         )
-    deadline = time.monotonic() + START_S_MAX
-    ended_at = 0.0
-    while time.monotonic() < deadline:
-        if answers(path):
-            return child.pid
-        if child.poll() is not None:
-            ended_at = ended_at or time.monotonic()
-            if child.returncode != ALREADY_RUNNING or time.monotonic() - ended_at > START_S_MAX / 2:
-                raise _why(log_path, offset, child.returncode)
-        time.sleep(POLL_S)
-    raise TimedOut(f"the daemon did not answer within {START_S_MAX:.0f} s", str(log_path))
+    return child, offset
 
 
-ALREADY_RUNNING = 4
-"""Exit code of a daemon that finds this node's lock held."""
+def _is_held(lock: Path) -> bool:
+    """Whether a daemon has it. One that starts at this very moment may find it held by us: its starter tries again."""
+    with lock.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def _why(log_path: Path, offset: int, code: int) -> MaestroError:

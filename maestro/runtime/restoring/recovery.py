@@ -17,6 +17,7 @@ from maestro.runtime.context import Context
 from maestro.runtime.logs import log
 from maestro.runtime.restoring.concluding import LEASE, abandon, conclude
 from maestro.runtime.restoring.journal import Journal
+from maestro.runtime.starting import LOCK
 
 ENDED = "the process that restored ended before it was done"
 
@@ -42,7 +43,7 @@ async def settle_alone(context: Context) -> None:
     """As `settle`, in a command without a daemon, unless one is about to start: then that does it."""
     if not Journal(context.settings.home).is_open:
         return
-    with (context.settings.home / "daemon.lock").open("a+") as lock:
+    with (context.settings.home / LOCK).open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
