@@ -79,7 +79,7 @@ async def open_context(settings: Settings, checked: bool = True) -> AsyncIterato
 
 
 async def _or_give_up(gateway: Gateway, task: Callable[..., Awaitable[None]], *args: object) -> None:
-    """A task whose error ends the context: an append that waits for the store would wait for ever, as nobody revives it."""
+    """A task whose error ends the context. An append that waits for the store would never end: nobody revives that."""
     try:
         await task(*args)
     except Exception:
