@@ -216,6 +216,7 @@ async def _serve(context: Context) -> bool:
 async def _live(daemon: NodeDaemon, launcher: Launcher, membership: Membership, clock: Clock) -> None:
     context, follower = daemon.context, daemon.follower
     scheduler = Scheduler(context.store, context.gateway, follower, clock, membership.holder)
+    daemon.worker.fence = lambda: scheduler.fence if scheduler.leading else None
     health = Health(context, daemon.worker, follower, scheduler, clock)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(launcher.watch)

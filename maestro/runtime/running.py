@@ -7,6 +7,7 @@ with its node, restored away) is refused by the log and stopped here.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -16,6 +17,7 @@ from maestro.agents import outcome
 from maestro.model.crew import slot_of
 from maestro.model.errors import MaestroError
 from maestro.model.events import AnyFact, NewEvent, RunEnded, RunStarted, RunUsageReported, TaskDispatched
+from maestro.model.foresight import after_end
 from maestro.model.task import Task
 from maestro.runtime import containment, quota
 from maestro.runtime.budgets import exceeded
@@ -26,7 +28,7 @@ from maestro.runtime.launching import RunProcess
 from maestro.runtime.logs import log
 from maestro.runtime.preparing import Job, Prepared, place, verification_of, workspace_of
 from maestro.runtime.spec import End, Spec, Started
-from maestro.store.contract import Append, Committed, WorkEntry
+from maestro.store.contract import Append, Committed, Fence, WorkEntry
 
 if TYPE_CHECKING:
     from maestro.runtime.worker import Worker
@@ -254,7 +256,9 @@ class Running:
         context = self.worker.context
         verdict = outcome.judge(job.definition, seen)
         fact = await context.insist(lambda: ended(context, job.task, job.run, verdict, end))
-        await self._append(*job.hearing.news(), fact)
+        news = job.hearing.news()
+        if not await self._append_with_task(*news, fact) and not await self._append(*news, fact):
+            log.warning("run %s was ended elsewhere first: %s is dropped", job.run.id, fact.outcome)
         for process in self._launched:
             process.ack()
         if is_heard(job.definition):
@@ -263,14 +267,25 @@ class Running:
     def _note(self, **seen: object) -> None:
         self._seen = msgspec.structs.replace(self._seen, **seen)
 
+    async def _append_with_task(self, *facts: AnyFact) -> bool:
+        """Append the last facts of the run with the end of its task, where this daemon leads and can foresee that;
+        False where it cannot, or where the log knows better.
+        """
+        fence, last = self.worker.fence(), facts[-1]
+        if fence is None or not isinstance(last, RunEnded):
+            return False
+        follows = after_end(self.worker.follower.plan, last)
+        return bool(follows) and await self._commit(facts, tuple(follows), fence)
+
     async def _append(self, *facts: AnyFact) -> bool:
         """Append under the run's version; False where the run has gone another way meanwhile."""
+        return await self._commit(facts, (), None)
+
+    async def _commit(self, facts: Sequence[AnyFact], follows: tuple[NewEvent, ...], fence: Fence | None) -> bool:
         subject = f"run:{self.entry.run}"
-        events = (NewEvent(subject, facts[0], self._version), *(NewEvent(subject, fact) for fact in facts[1:]))
-        result = await self.worker.context.gateway.append(Append(events, self.worker.actor, str(self.entry.token)))
+        own = (NewEvent(subject, facts[0], self._version), *(NewEvent(subject, fact) for fact in facts[1:]))
+        append = Append(own + follows, self.worker.actor, str(self.entry.token), fence=fence)
+        result = await self.worker.context.gateway.append(append)
         if isinstance(result, Committed):
-            self._version = result.last
-            return True
-        if isinstance(facts[-1], RunEnded):
-            log.warning("run %s was ended elsewhere first: %s is dropped", self.entry.run, facts[-1].outcome)
-        return False
+            self._version = result.last - len(follows)
+        return isinstance(result, Committed)

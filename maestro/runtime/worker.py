@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+from collections.abc import Callable
 
 import trio
 
@@ -24,7 +25,7 @@ from maestro.runtime.launching import Launcher
 from maestro.runtime.logs import log, seldom
 from maestro.runtime.running import Running
 from maestro.runtime.sockets import RunSockets
-from maestro.store.contract import WorkEntry
+from maestro.store.contract import Fence, WorkEntry
 
 CLAIM_BLOCK_MS = 2000
 AWAY_RETRY_S = 0.3
@@ -32,7 +33,10 @@ ACKNOWLEDGE_AFTER_S = 0.02
 
 
 class Worker:
-    """At most `max_concurrent` runs at once, each in a task of its own."""
+    """At most `max_concurrent` runs at once, each in a task of its own.
+
+    fence: of the scheduler, while this daemon leads; what it would decide may be appended under it.
+    """
 
     def __init__(self, context: Context, follower: Follower, launcher: Launcher, clock: Clock) -> None:
         self.context = context
@@ -44,6 +48,7 @@ class Worker:
         self.draining = False
         self.low_disk = False
         self.actor = f"worker:{context.node}"
+        self.fence: Callable[[], Fence | None] = lambda: None
         self.sockets = RunSockets(context)
         self._definitions: dict[str, tuple[object, Definition]] = {}
         self._freed = trio.lowlevel.ParkingLot()

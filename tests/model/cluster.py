@@ -13,6 +13,7 @@ from maestro.model import events as e
 from maestro.model.agent import Agent
 from maestro.model.ending import decide_stranded
 from maestro.model.events import NewEvent
+from maestro.model.foresight import after_end
 from maestro.model.restore import decide_restore_end
 from maestro.model.schedule import Plan, decide, next_due, why_waiting
 from tests.model.history import Log, new
@@ -128,15 +129,23 @@ class Cluster:
         host.processes[run] = process
         return True
 
-    def end(self, host: Host, process: Process, outcome: str, retry_at: int | None = None) -> bool:
-        """The process ends and its worker says so; False where somebody else did before."""
+    def end(
+        self, host: Host, process: Process, outcome: str, retry_at: int | None = None, with_task: bool = False
+    ) -> bool:
+        """The process ends and its worker says so; False where somebody else did before.
+
+        with_task: in one append with the end of its task, should that be foreseen.
+        """
         host.processes.pop(process.run, None)
         host.dead.pop(process.run, None)
         code = {"ok": 0, "exit": 1}.get(outcome)
         fact = e.RunEnded(
             process.run, process.task, process.agent, outcome, code, retry_at=retry_at, result=process.run
         )
-        return self.commit([NewEvent(f"run:{process.run}", fact, process.version)])
+        ended = NewEvent(f"run:{process.run}", fact, process.version)
+        if with_task and self.commit([ended, *after_end(self.plan, fact)]):
+            return True
+        return self.commit([ended])
 
     def crash(self, host: Host) -> None:
         """kill -9 of the worker: its trees die with it, nobody tells the log."""

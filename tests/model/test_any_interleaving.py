@@ -176,7 +176,7 @@ class Parties:
             host, process = random.choice(running)
             delay = random.choice((None, 0, 60_000))
             retry_at = None if delay is None else self.cluster.log.at + delay
-            self.cluster.end(host, process, random.choice(OUTCOMES), retry_at)
+            self.cluster.end(host, process, random.choice(OUTCOMES), retry_at, with_task=random.random() < 0.5)
 
     def hints(self, random: Random) -> None:
         """A hint is lost or doubled."""
