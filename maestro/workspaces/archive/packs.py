@@ -14,7 +14,9 @@ import os
 import struct
 import threading
 import zlib
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -24,6 +26,8 @@ from maestro.model.errors import VerificationFailed
 from maestro.workspaces.archive.layout import Fresh, Layout
 
 PACK_BYTES = 64 << 20
+FINISHING_MAX = 4
+"""How many full packs may be on their way to the disk: more would only wait there."""
 BLOCK_BYTES_MAX = 16 << 20
 _HEAD = b"MAESTROP"
 _TAIL = b"PORTSEAM"
@@ -58,13 +62,16 @@ _decoder = msgspec.msgpack.Decoder(list[Block])
 class PackWriter:
     """Packs being written; blocks come from any thread. Nothing of it can be found before `finish`, or a pack is full.
 
-    Raises `Refused` when the disk does.
+    A full pack is brought to the disk in a thread beside: who fills the next one does not wait for it. Raises `Refused`
+    when the disk does, for a full pack in a later call.
     """
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self._lock = threading.Lock()
         self._open: _OpenPack | None = None
+        self._beside = ThreadPoolExecutor(1, "maestro-packs")
+        self._finishing: deque[Future[None]] = deque()
         self.blocks: list[Block] = []
         self.bytes = 0
 
@@ -77,21 +84,26 @@ class PackWriter:
             pack = self._open
             pack.append(stored, block)
             self.bytes += len(stored)
-            is_full = pack.end >= PACK_BYTES
-            if is_full:
-                self._open = None
-        if is_full:
-            self._finish(pack)
+            if pack.end < PACK_BYTES:
+                return
+            self._open = None
+            self._finishing.append(self._beside.submit(self._finish, pack))
+            late = self._finishing.popleft() if len(self._finishing) > FINISHING_MAX else None
+        if late is not None:
+            late.result()
 
     def finish(self) -> None:
         """All that was put is on the disk, in packs of its own."""
         with self._lock:
             pack, self._open = self._open, None
         if pack is not None:
-            self._finish(pack)
+            self._finishing.append(self._beside.submit(self._finish, pack))
+        while self._finishing:
+            self._finishing.popleft().result()
 
     def drop(self) -> None:
-        """Give up what is not finished."""
+        """Give up what is not finished. The writer can be used no more."""
+        self._beside.shutdown(cancel_futures=False)
         with self._lock:
             if self._open is not None:
                 self._open.fresh.drop()
