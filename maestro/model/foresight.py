@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import msgspec
 
-from maestro.model.ending import finish
-from maestro.model.events import Event, NewEvent, RunEnded
+from maestro.model.ending import Decision, finish
+from maestro.model.events import Event, NewEvent, RunEnded, TaskDispatched
 from maestro.model.plan import Plan
-from maestro.model.task import Task, evolve
+from maestro.model.schedule import Releases
+from maestro.model.task import Task, dispatched, evolve
 
 
 def after_end(plan: Plan, fact: RunEnded) -> list[NewEvent]:
@@ -25,6 +26,16 @@ def after_end(plan: Plan, fact: RunEnded) -> list[NewEvent]:
     if any(slot.status != "ended" for slot in after.slots):
         return []
     return finish(after, [slot.outcome for slot in after.slots], plan.floor)
+
+
+def after_dispatch(plan: Plan, fact: TaskDispatched, now: int) -> Decision | None:
+    """The release of a task's only slot with its dispatch, if somebody can take it at once and nothing else is to be
+    decided before it.
+    """
+    if len(fact.targets) != 1 or fact.depends_on or fact.task in plan.tasks or not plan.quiet(now):
+        return None
+    row = dispatched(fact, Event(plan.seq + 1, f"task:{fact.task}", now, "", "", 0, fact))
+    return Releases(plan, (), now).foresee(row)
 
 
 def _copy(row: Task) -> Task:

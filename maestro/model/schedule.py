@@ -15,7 +15,7 @@ from maestro.model.agent import Agent
 from maestro.model.crew import Place, place_of, stream_of
 from maestro.model.ending import Decision, Endings
 from maestro.model.events import NewEvent, RunReleased, run_id
-from maestro.model.lanes import OFFERED, SHARED, Entry
+from maestro.model.lanes import OFFERED, SHARED, Entry, Lane
 from maestro.model.plan import Plan
 from maestro.model.task import Task
 from maestro.model.waiting import why_waiting
@@ -85,10 +85,18 @@ class Releases:
                 agent = self._choose(entry)
                 placed = agent is not None
                 if agent is not None:
-                    found.append(self._release(entry, agent))
+                    found.append(self._release(entry, self._plan.tasks[entry.task], agent))
             if not placed and entry.origin != OFFERED:
                 self._refill(entry.origin)
         return found
+
+    def foresee(self, row: Task) -> Decision | None:
+        """The release of the one slot of a task that is not in the plan yet, if an agent can take it at once."""
+        entry = self._plan.entry(row, 0)
+        with_room = [agent for agent in self._willing(entry.lane) if self._room.get(stream_of(agent), 0)]
+        if not with_room:
+            return None
+        return self._release(entry, row, min(with_room, key=lambda agent: self._load(agent, entry.lane.avoid)))
 
     def _holds(self, entry: Entry) -> bool:
         if entry.task not in self._ready:
@@ -105,17 +113,22 @@ class Releases:
     def _choose(self, entry: Entry) -> Agent | None:
         """The agent that takes it; None where none can now: then the event that frees one offers it again."""
         plan, lane = self._plan, entry.lane
-        able = [
-            agent
-            for name in plan.crew.members.get(lane.target, ())
-            if not (lane.strict and name in lane.avoid) and self._able(agent := plan.agents[name], lane.forced)
-        ]
+        able = self._willing(lane)
         with_room = [agent for agent in able if self._room.get(stream_of(agent), 0)]
         if with_room:
             return min(with_room, key=lambda agent: self._load(agent, lane.avoid))
         for node in dict.fromkeys(stream_of(agent) for agent in able):
             plan.lanes.block(node, entry)
         return None
+
+    def _willing(self, lane: Lane) -> list[Agent]:
+        """The agents that could take what waits in the lane, had their nodes room."""
+        plan = self._plan
+        return [
+            agent
+            for name in plan.crew.members.get(lane.target, ())
+            if not (lane.strict and name in lane.avoid) and self._able(agent := plan.agents[name], lane.forced)
+        ]
 
     def _able(self, agent: Agent, forced: bool) -> bool:
         if agent.run or agent.id in self._agents or agent.stopped or not (agent.healthy or forced):
@@ -129,8 +142,8 @@ class Releases:
         wanted = self._plan.lanes.wanted(agent.id)
         return (not agent.healthy, agent.id in avoid, wanted, -room, agent.last_run_at, agent.id)
 
-    def _release(self, entry: Entry, agent: Agent) -> Decision:
-        plan, row = self._plan, self._plan.tasks[entry.task]
+    def _release(self, entry: Entry, row: Task, agent: Agent) -> Decision:
+        plan = self._plan
         slot, stream = row.slots[entry.slot], stream_of(agent)
         attempt = len(slot.runs) + 1
         fact = RunReleased(
@@ -146,7 +159,7 @@ class Releases:
             reason=_reason(row, entry, agent),
         )
         self._take(entry, agent, stream)
-        cause = max(plan.because[row.id], plan.because.get(f"agent:{agent.id}", 0))
+        cause = max(plan.because.get(row.id, 0), plan.because.get(f"agent:{agent.id}", 0))
         event = NewEvent(f"run:{fact.run}", fact, plan.floor)
         return Decision((event,), ((stream, fact.run, 0),), str(cause))
 

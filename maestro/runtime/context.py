@@ -70,6 +70,9 @@ class Daemon(Protocol):
     async def changed(self, after: int) -> None:
         """Return when the log has grown behind `after`."""
 
+    async def dispatch(self, events: Sequence[NewEvent], actor: str, cause: str) -> Committed | None:
+        """Append a dispatch with what follows from it at once; None where nothing does, or it is not for us to say."""
+
     def plan(self) -> Plan:
         """What the scheduler knows: open tasks, agents, nodes. To be read only."""
 
@@ -202,16 +205,27 @@ class Context:
         append = Append(tuple(events), actor, cause, tuple(hints), fence)
         return await self.gateway.append(append, APPEND_S_MAX)
 
-    async def decide(self, call: Call, decision: Callable[[], Awaitable[Sequence[NewEvent]]]) -> Committed | None:
+    async def dispatch(self, events: Sequence[NewEvent], actor: str, cause: str) -> Committed | Rejected:
+        """Append the dispatch of a task: with its release and start, where this node's daemon can do that."""
+        done = await self.daemon.dispatch(events, actor, cause) if self.daemon else None
+        return done or await self.append(events, actor, cause)
+
+    async def decide(
+        self,
+        call: Call,
+        decision: Callable[[], Awaitable[Sequence[NewEvent]]],
+        append: Callable[[Sequence[NewEvent], str, str], Awaitable[Committed | Rejected]] | None = None,
+    ) -> Committed | None:
         """Read, decide, append; again where somebody else was first. None when there was nothing to append.
 
         `decision` reads anew on each call. Raises what it raises, and Conflict after TRIES_MAX lost races.
         """
+        append = append or self.append
         for _ in range(TRIES_MAX):
             events = await decision()
             if not events:
                 return None
-            result = await self.append(events, call.caller.actor, call.cause)
+            result = await append(events, call.caller.actor, call.cause)
             if isinstance(result, Committed):
                 return result
         raise Conflict("others keep changing the same subject", mend="try again")

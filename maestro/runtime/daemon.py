@@ -13,6 +13,7 @@ import gc
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
@@ -21,6 +22,7 @@ import trio
 from maestro.config import Settings, open_home
 from maestro.folders import private_folder
 from maestro.model.errors import MaestroError, Refused, StoreUnsafe
+from maestro.model.events import NewEvent
 from maestro.model.plan import Plan
 from maestro.model.task import Task
 from maestro.runtime import janitor, starting
@@ -45,6 +47,7 @@ from maestro.runtime.storekeeping import watch_disk
 from maestro.runtime.tidying import tidy
 from maestro.runtime.worker import Worker
 from maestro.store import server
+from maestro.store.contract import Committed
 from projections.projector import Projector
 
 WARM_EVERY_S = 0.25
@@ -64,6 +67,7 @@ class NodeDaemon:
         self.context = context
         self.worker = worker
         self.follower = follower
+        self.scheduler: Scheduler | None = None
         self.ending = trio.Event()
         self.start_anew = False
 
@@ -98,6 +102,10 @@ class NodeDaemon:
     def plan(self) -> Plan:
         """What the scheduler knows."""
         return self.follower.plan
+
+    async def dispatch(self, events: Sequence[NewEvent], actor: str, cause: str) -> Committed | None:
+        """Append a dispatch with what follows from it at once, if that can be foreseen here."""
+        return None if self.scheduler is None else await self.scheduler.dispatch(events, actor, cause)
 
     async def news(self, task: str) -> None:
         """Return after the next event of an open task."""
@@ -216,7 +224,9 @@ async def _serve(context: Context) -> bool:
 async def _live(daemon: NodeDaemon, launcher: Launcher, membership: Membership, clock: Clock) -> None:
     context, follower = daemon.context, daemon.follower
     scheduler = Scheduler(context.store, context.gateway, follower, clock, membership.holder)
+    daemon.scheduler = scheduler
     daemon.worker.fence = lambda: scheduler.fence if scheduler.leading else None
+    scheduler.reserve = daemon.worker.reserve
     health = Health(context, daemon.worker, follower, scheduler, clock)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(launcher.watch)

@@ -59,11 +59,19 @@ class Holds:
                 await self._lot.park()
         finally:
             self._waiting.discard(who)
-        self._inside[agent] += 1
+        self.enter(agent)
         try:
             yield
         finally:
-            self._inside[agent] -= 1
+            self.leave(agent)
+
+    def enter(self, agent: str) -> None:
+        """As `passing` where the agent is not held; then `leave`."""
+        self._inside[agent] += 1
+
+    def leave(self, agent: str) -> None:
+        """The start is done, or given up."""
+        self._inside[agent] -= 1
 
     def hold(self, agents: Iterable[str] | None) -> None:
         """Close the door to these agents, to all where it is None."""

@@ -39,10 +39,10 @@ class Job(NamedTuple):
     session: str
 
 
-def place(settings: Settings, agent: Agent, task: str, run: Run) -> RunFolder:
+def place(settings: Settings, agent: Agent, task: str, attempt: int) -> RunFolder:
     """Where the attempt's files lie on this node."""
     root = agent.workspace_root or str(settings.workspace_root)
-    return folders.place(root, agent.id, task, run.attempt)
+    return folders.place(root, agent.id, task, attempt)
 
 
 def workspace_of(agent: Agent, folder: RunFolder) -> str:

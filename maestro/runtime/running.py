@@ -56,6 +56,7 @@ class Running:
         self.process: RunProcess | None = None
         self.pid = 0
         self._version = entry.token
+        self._begun = self._in_door = self._ended = False
         self._stop: tuple[str, bool, float | None] | None = None
         self._launched: list[RunProcess] = []
         self._seen = Seen()
@@ -73,6 +74,22 @@ class Running:
         if self.process is not None:
             self.process.stop(reason, force, grace_s)
 
+    def reserve(self, agent: str) -> None:
+        """It may start at any moment: who holds its agent waits until it is `through_the_door`."""
+        self.agent_id, self._in_door = agent, True
+        self.worker.holds.enter(agent)
+
+    def through_the_door(self) -> None:
+        """What was reserved is prepared, or will never be."""
+        if self._in_door:
+            self._in_door = False
+            self.worker.holds.leave(self.agent_id)
+
+    def has_begun(self, token: int) -> None:
+        """The log has its start already, right behind its release at this position."""
+        self.entry = msgspec.structs.replace(self.entry, token=token)
+        self._begun, self._version = True, token + 1
+
     async def execute(self) -> None:
         """Start, watch and end the run; return at once where the hint is stale."""
         plan = self.worker.follower.plan
@@ -81,10 +98,13 @@ class Running:
             return
         task, run = found
         agent = plan.agents.get(run.agent)
-        if agent is None or run.status != "released" or run.token != self.entry.token or task.cancel is not None:
+        status = "running" if self._begun else "released"
+        if agent is None or run.status != status or run.token != self.entry.token:
+            return
+        if task.cancel is not None and not self._begun:
             return
         self.agent_id = agent.id
-        folder = place(self.worker.context.settings, agent, task.id, run)
+        folder = place(self.worker.context.settings, agent, task.id, run.attempt)
         definition = self.worker.definition(agent)
         session, before = session_of(task.slots[slot_of(run.id)], task, run)
         job = Job(task, run, agent, folder, definition, Hearing(definition, run, folder, before), session)
@@ -105,11 +125,16 @@ class Running:
             await trio.lowlevel.checkpoint()  # what is appended goes to the store first
             prepared.append(await self._prepare(job, socket))
 
-        async with self.worker.holds.passing(self.agent_id, self), trio.open_nursery() as nursery:
-            nursery.start_soon(prepare)
-            may_start = await self._append(started)
-            if not may_start:
-                nursery.cancel_scope.cancel()
+        if self._begun:
+            await prepare()
+            self.through_the_door()
+            may_start = True
+        else:
+            async with self.worker.holds.passing(self.agent_id, self), trio.open_nursery() as nursery:
+                nursery.start_soon(prepare)
+                may_start = await self._append(started)
+                if not may_start:
+                    nursery.cancel_scope.cancel()
         if may_start:
             ready = prepared[0]
             end, seen = (ready, None) if isinstance(ready, End) else await self._conduct(job, ready)
@@ -267,6 +292,14 @@ class Running:
     def _note(self, **seen: object) -> None:
         self._seen = msgspec.structs.replace(self._seen, **seen)
 
+    async def abandon(self, why: str) -> None:
+        """End it as lost, should it have been started and not ended: nobody else on this node will."""
+        if self._ended or self._version == self.entry.token:
+            return
+        fact = RunEnded(self.entry.run, self.task_id, self.agent_id, "lost", source="maestro", evidence=why)
+        with contextlib.suppress(MaestroError):
+            await self._append(fact)
+
     async def _append_with_task(self, *facts: AnyFact) -> bool:
         """Append the last facts of the run with the end of its task, where this daemon leads and can foresee that;
         False where it cannot, or where the log knows better.
@@ -286,6 +319,8 @@ class Running:
         own = (NewEvent(subject, facts[0], self._version), *(NewEvent(subject, fact) for fact in facts[1:]))
         append = Append(own + follows, self.worker.actor, str(self.entry.token), fence=fence)
         result = await self.worker.context.gateway.append(append)
-        if isinstance(result, Committed):
-            self._version = result.last - len(follows)
-        return isinstance(result, Committed)
+        if not isinstance(result, Committed):
+            return False
+        self._version = result.last - len(follows)
+        self._ended = isinstance(facts[-1], RunEnded)
+        return True

@@ -5,16 +5,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import msgspec
 import trio
 
-from maestro.model.errors import StoreAway
+from maestro.model.errors import MaestroError, StoreAway
+from maestro.model.events import NewEvent, RunReleased, RunStarted, TaskDispatched
+from maestro.model.foresight import after_dispatch
 from maestro.model.node import Node, decide_lost
 from maestro.model.schedule import Decision, decide, next_due
 from maestro.runtime.clock import Clock
 from maestro.runtime.follower import Follower
 from maestro.runtime.logs import log, seldom
-from maestro.store.contract import Append, Committed, Fence, Head, Hint, Store
-from maestro.store.gateway import Gateway
+from maestro.store.contract import Append, AppendResult, Committed, Fence, Head, Hint, Store
+from maestro.store.gateway import Gateway, unconfirmed
 
 LEASE = "scheduler"
 LEASE_TTL_MS = 6000
@@ -22,15 +28,44 @@ RENEW_EVERY_S = 1.5
 IDLE_S_MAX = 5.0
 HINTS_EVERY_S = 5.0
 NODES_EVERY_S = 2.0
+APPEND_S_MAX = 60.0
 PATIENCE_S = 6.0
 """How long a node's lease may be missing: more than twice the time in which nodes renew theirs."""
 
 
+class Reserved(Protocol):
+    """Room on this node for a run that is being released: it begins here without a hint. Use `begin` or `cancel`."""
+
+    started: RunStarted
+
+    def begin(self, token: int) -> None:
+        """The log has its release, at this position, and its start behind it."""
+
+    def cancel(self) -> None:
+        """It has not."""
+
+
+class _Asked:
+    """A dispatch that somebody waits for."""
+
+    def __init__(self, append: Append) -> None:
+        self.append = append
+        self.answered = trio.Event()
+        self.done: Committed | None = None
+        self.error: MaestroError | None = None
+
+
 class Scheduler:
-    """Runs in every daemon; decides only in the one that holds the lease."""
+    """Runs in every daemon; decides only in the one that holds the lease.
+
+    reserve: makes room on this node, if there is any for what is released to it.
+    """
 
     def __init__(self, store: Store, gateway: Gateway, follower: Follower, clock: Clock, holder: str) -> None:
         self.leading = False
+        self.reserve: Callable[[RunReleased], Reserved | None] = lambda _: None
+        self._turn = trio.Lock()
+        self._nursery: trio.Nursery | None = None
         self._store = store
         self._gateway = gateway
         self._follower = follower
@@ -48,11 +83,11 @@ class Scheduler:
             if await self._take_lease():
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._renew, nursery.cancel_scope)
-                    self.leading = True
+                    self.leading, self._nursery = True, nursery
                     nursery.start_soon(self._lead)
                     nursery.start_soon(self._keep_hints)
                     nursery.start_soon(self._watch_nodes)
-                self.leading = False
+                self.leading, self._nursery = False, None
             await trio.sleep(RENEW_EVERY_S)
 
     async def _take_lease(self) -> bool:
@@ -78,13 +113,66 @@ class Scheduler:
         await self._follower.changed(head.seq - 1)
         log.info("this node schedules")
         while not self._follower.stopped:
-            now = self._clock.now()
-            seen = self._follower.seq
-            decisions = decide(self._follower.plan, now)
-            if decisions:
-                await self._append(decisions)
-            else:
+            async with self._turn:
+                now = self._clock.now()
+                seen = self._follower.seq
+                decisions = decide(self._follower.plan, now)
+                if decisions:
+                    await self._append(decisions)
+            if not decisions:
                 await self._idle(seen, now)
+
+    async def dispatch(self, events: Sequence[NewEvent], actor: str, cause: str) -> Committed | None:
+        """Append a dispatch with all that follows from it at once: release and start. None where that cannot be
+        foreseen, or the log knows better: then it is to be appended by itself. Raises as `Gateway.append`.
+        """
+        if not self.leading or self._nursery is None or self._turn.locked() or len(events) > 1:
+            return None
+        asked = _Asked(Append(tuple(events), actor, cause, fence=self.fence))
+        self._nursery.start_soon(self._dispatch, asked)  # what has begun is carried out, even if nobody waits for it
+        with trio.move_on_after(APPEND_S_MAX):
+            await asked.answered.wait()
+            if asked.error is not None:
+                raise asked.error
+            return asked.done
+        raise unconfirmed(APPEND_S_MAX)
+
+    async def _dispatch(self, asked: _Asked) -> None:
+        try:
+            async with self._turn:
+                fact = asked.append.events[0].fact
+                plan = self._follower.plan
+                decision = after_dispatch(plan, fact, self._clock.now()) if isinstance(fact, TaskDispatched) else None
+                if decision is None:
+                    return
+                result = await self._release(decision, asked.append)
+                if isinstance(result, Committed):
+                    asked.done = result
+                    await self._follower.changed(result.last - 1)
+        except MaestroError as error:
+            asked.error = None if asked.done else error
+        finally:
+            asked.answered.set()
+
+    async def _release(self, decision: Decision, append: Append) -> AppendResult:
+        """Append a release behind what it follows from. Where this node has room for the run it begins at once."""
+        before = len(append.events)
+        fact = decision.events[0].fact
+        reserved = self.reserve(fact) if isinstance(fact, RunReleased) else None
+        events = (*append.events, *decision.events)
+        hints = tuple(Hint(stream, run, before + event) for stream, run, event in decision.hints)
+        if reserved is not None:
+            events, hints = (*events, NewEvent(decision.events[0].subject, reserved.started)), ()
+        done = False
+        try:
+            result = await self._gateway.append(msgspec.structs.replace(append, events=events, hints=hints))
+            if isinstance(result, Committed) and reserved is not None:
+                reserved.begin(result.first + before)
+                done = True
+            return result
+        finally:
+            if reserved is not None and not done:
+                reserved.cancel()
 
     async def _head(self) -> Head:
         while True:
@@ -106,10 +194,9 @@ class Scheduler:
         results: list[int] = []
 
         async def one(decision: Decision) -> None:
-            hints = tuple(Hint(stream, run, event) for stream, run, event in decision.hints)
-            append = Append(decision.events, f"scheduler:{self._holder}", decision.cause, hints, self.fence)
+            append = Append((), f"scheduler:{self._holder}", decision.cause, fence=self.fence)
             try:
-                result = await self._gateway.append(append)
+                result = await self._release(decision, append)
             except StoreAway as error:  # the daemon ends; whoever leads next decides anew
                 log.warning("decision on %s: %s", decision.events[0].subject, error.line())
                 return

@@ -15,7 +15,15 @@ import trio
 from maestro.agents.definitions import Definition
 from maestro.model.agent import Agent
 from maestro.model.errors import StoreAway
-from maestro.model.events import AgentStopped, Event, RestoreDone, RunEnded, TaskCancelRequested
+from maestro.model.events import (
+    AgentStopped,
+    Event,
+    RestoreDone,
+    RunEnded,
+    RunReleased,
+    RunStarted,
+    TaskCancelRequested,
+)
 from maestro.runtime.clock import Clock
 from maestro.runtime.context import Context
 from maestro.runtime.failures import told
@@ -23,9 +31,10 @@ from maestro.runtime.follower import Follower
 from maestro.runtime.holding import Holds, Stillness
 from maestro.runtime.launching import Launcher
 from maestro.runtime.logs import log, seldom
+from maestro.runtime.preparing import place, workspace_of
 from maestro.runtime.running import Running
 from maestro.runtime.sockets import RunSockets
-from maestro.store.contract import Fence, WorkEntry
+from maestro.store.contract import Fence, Hint, WorkEntry
 
 CLAIM_BLOCK_MS = 2000
 AWAY_RETRY_S = 0.3
@@ -51,6 +60,7 @@ class Worker:
         self.fence: Callable[[], Fence | None] = lambda: None
         self.sockets = RunSockets(context)
         self._definitions: dict[str, tuple[object, Definition]] = {}
+        self._nursery: trio.Nursery | None = None
         self._freed = trio.lowlevel.ParkingLot()
         self._over: list[WorkEntry] = []
         self._is_over = trio.lowlevel.ParkingLot()
@@ -61,21 +71,61 @@ class Worker:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._acknowledge)
             await nursery.start(self.sockets.serve)
+            self._nursery = nursery
             while True:
-                free = self.context.settings.max_concurrent - len(self.runs)
-                if free <= 0 or self.draining or self.low_disk or self.follower.stopped:
+                if not self._room():
                     with trio.move_on_after(1.0):
                         await self._freed.park()
                     continue
-                for entry in await self._claim(free):
-                    if self.draining:
-                        continue  # it stays claimed, for this node's next daemon; if none comes, it is put again
-                    if entry.run in self.runs:
-                        self._drop(entry)
-                        continue
-                    running = Running(self, entry)
-                    self.runs[entry.run] = running
-                    nursery.start_soon(self._execute, running)
+                for entry in await self._claim(self._room()):
+                    await self._take(entry, nursery)
+
+    def _room(self) -> int:
+        """For how many more runs."""
+        if self.draining or self.low_disk or self.follower.stopped:
+            return 0
+        return max(0, self.context.settings.max_concurrent - len(self.runs))
+
+    async def _take(self, entry: WorkEntry, nursery: trio.Nursery) -> None:
+        if not self._room() and not entry.stream and not self.draining:
+            await self._hand_back(entry)  # room was reserved while this was being claimed: others may have it
+            return
+        while not self._room() and not self.draining:
+            with trio.move_on_after(1.0):
+                await self._freed.park()
+        if self.draining:
+            return  # it stays claimed, for this node's next daemon; if none comes, it is put again
+        if entry.run in self.runs:
+            self._drop(entry)
+            return
+        running = Running(self, entry)
+        self.runs[entry.run] = running
+        nursery.start_soon(self._execute, running)
+
+    async def _hand_back(self, entry: WorkEntry) -> None:
+        hints = [Hint(entry.stream, entry.run, -1, entry.token)]
+        with contextlib.suppress(StoreAway):  # then the leader puts it again
+            await self.context.gateway.ask(self.context.store.work.put, hints)
+        self._drop(entry)
+
+    def reserve(self, fact: RunReleased) -> Reservation | None:
+        """Room for a run that is about to be released to this node, None where it must wait for a hint."""
+        agent = self.follower.plan.agents.get(fact.agent)
+        if agent is None or fact.shared or fact.node != self.context.node or fact.run in self.runs:
+            return None
+        if self._nursery is None or not self._room() or self.holds.held(agent.id):
+            return None
+        return Reservation(self, fact, agent)
+
+    def begin(self, running: Running) -> None:
+        """A reserved run is in the log: carry it out."""
+        assert self._nursery is not None
+        self._nursery.start_soon(self._execute, running)
+
+    def forget(self, running: Running) -> None:
+        """The run is not here, or not any more."""
+        self.runs.pop(running.entry.run, None)
+        self._freed.unpark_all()
 
     async def _claim(self, free: int) -> list[WorkEntry]:
         try:
@@ -94,14 +144,19 @@ class Worker:
                 await running.execute()
         except Exception as error:  # noqa: BLE001 - one run's defect must not end the others
             known = told(error)
-            log.error("run %s: %s", entry.run, known.line() if known else "defect", exc_info=None if known else error)
+            why = known.line() if known else f"defect: {error!r}"
+            log.error("run %s: %s", entry.run, why, exc_info=None if known else error)
+            await running.abandon(why)
         finally:
-            self.runs.pop(entry.run, None)
-            self._freed.unpark_all()
+            running.through_the_door()
+            self.forget(running)
             self._drop(entry)
 
     async def _is_known(self, entry: WorkEntry) -> bool:
         """Whether the log has the event that the hint names; returns once it is in the plan."""
+        if not entry.entry:
+            await self.follower.changed(entry.token)  # what began without a hint has begun right behind its release
+            return True
         if entry.token > self.follower.seq:
             head = await self.context.insist(lambda: self.context.gateway.ask(self.context.store.log.head))
             if entry.token > head.seq:
@@ -111,6 +166,8 @@ class Worker:
         return True
 
     def _drop(self, entry: WorkEntry) -> None:
+        if not entry.entry:
+            return
         self._over.append(entry)
         self._is_over.unpark()
 
@@ -167,3 +224,26 @@ class Worker:
         """Return when no run (of that agent) is on here."""
         while self._of(agent=agent) if agent else self.runs:
             await self._freed.park()
+
+
+class Reservation:
+    """A run's room here while its release and its start are on their way to the log."""
+
+    def __init__(self, worker: Worker, fact: RunReleased, agent: Agent) -> None:
+        folder = place(worker.context.settings, agent, fact.task, fact.attempt)
+        node, workspace = worker.context.node, workspace_of(agent, folder)
+        self.started = RunStarted(fact.run, fact.task, agent.id, node, folder.attempt_path, workspace)
+        self._worker = worker
+        self._running = Running(worker, WorkEntry(node, "", fact.run, 0))
+        self._running.reserve(agent.id)
+        worker.runs[fact.run] = self._running
+
+    def begin(self, token: int) -> None:
+        """The log has both, the release at this position."""
+        self._running.has_begun(token)
+        self._worker.begin(self._running)
+
+    def cancel(self) -> None:
+        """It has neither."""
+        self._running.through_the_door()
+        self._worker.forget(self._running)

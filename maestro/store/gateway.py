@@ -109,10 +109,7 @@ class Gateway:
             self._news.unpark_all()
             result: AppendResult = await trio.lowlevel.wait_task_rescheduled(abort)
             return result
-        raise Unknown(
-            f"the append was not confirmed within {deadline_s:g} s",
-            mend="it goes on being tried; look whether it took effect",
-        )
+        raise unconfirmed(deadline_s)
 
     async def call(self, call: Callable[..., T], *args: object) -> T:
         """A short call of the store, in a thread. Not abandoned when cancelled: it ends by its own timeout."""
@@ -259,6 +256,12 @@ class Gateway:
         for waiting, result in zip(group, results, strict=True):
             if not waiting.gone:
                 trio.lowlevel.reschedule(waiting.task, result)
+
+
+def unconfirmed(seconds: float) -> Unknown:
+    """The error for an append that has not been settled for so long."""
+    what = f"the append was not confirmed within {seconds:g} s"
+    return Unknown(what, mend="it goes on being tried; look whether it took effect")
 
 
 def _failed(group: list[_Waiting], error: MaestroError) -> list[_Result]:

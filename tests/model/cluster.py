@@ -13,9 +13,9 @@ from maestro.model import events as e
 from maestro.model.agent import Agent
 from maestro.model.ending import decide_stranded
 from maestro.model.events import NewEvent
-from maestro.model.foresight import after_end
+from maestro.model.foresight import after_dispatch, after_end
 from maestro.model.restore import decide_restore_end
-from maestro.model.schedule import Plan, decide, next_due, why_waiting
+from maestro.model.schedule import Decision, Plan, decide, next_due, why_waiting
 from tests.model.history import Log, new
 
 
@@ -75,10 +75,10 @@ class Cluster:
 
     # ---- the scheduler ----
 
-    def schedule(self, lost: int = -1, meanwhile: Callable[[], None] | None = None) -> int:
+    def schedule(self, lost: int = -1, meanwhile: Callable[[], None] | None = None, may_start: bool = False) -> int:
         """Decide once and append; the decision number `lost` never reaches the log. How many were made.
 
-        meanwhile: what happens before the log has them.
+        meanwhile: what happens before the log has them. may_start: runs may begin with their release.
         """
         decisions = decide(self.plan, self.log.at)
         if meanwhile is not None:
@@ -86,10 +86,34 @@ class Cluster:
         for number, decision in enumerate(decisions):
             if number == lost:
                 continue
-            if self.commit(list(decision.events)):
-                for stream, run, _ in decision.hints:
-                    self.hint(stream, run, self.log.version(f"run:{run}"))
+            self.append([], decision, may_start)
         return len(decisions)
+
+    def append(self, before: list[NewEvent], decision: Decision, may_start: bool) -> bool:
+        """Append a decision behind what it follows from; a run may begin with its release, where its node has room."""
+        fact = decision.events[0].fact
+        host = self.hosts.get(fact.node or "") if isinstance(fact, e.RunReleased) and may_start else None
+        if host is None or not host.up or len(host.processes) >= host.slots or not isinstance(fact, e.RunReleased):
+            if not self.commit([*before, *decision.events]):
+                return False
+            for stream, run, _ in decision.hints:
+                self.hint(stream, run, self.log.version(f"run:{run}"))
+            return True
+        agent = self.plan.agents[fact.agent]
+        workspace = agent.workspace or f"/runs/{fact.run}"
+        started = e.RunStarted(fact.run, fact.task, agent.id, host.name, f"/runs/{fact.run}", workspace)
+        if not self.commit([*before, *decision.events, NewEvent(decision.events[0].subject, started)]):
+            return False
+        version = self.log.version(f"run:{fact.run}")
+        host.processes[fact.run] = Process(fact.run, fact.task, agent.id, (host.name, workspace), version)
+        return True
+
+    def dispatch(self, events: list[NewEvent], at_once: bool, may_start: bool) -> None:
+        """Append a dispatch; at_once: with its release, should that be foreseen."""
+        fact = events[0].fact if len(events) == 1 else None
+        decision = after_dispatch(self.plan, fact, self.log.at) if isinstance(fact, e.TaskDispatched) else None
+        if not at_once or decision is None or not self.append(events, decision, may_start):
+            self.commit(events)
 
     def hint(self, stream: str, run: str, token: int) -> None:
         """Put a hint on a stream."""

@@ -74,7 +74,8 @@ class Parties:
             random.choice(list(NODES)),
             self.cluster.log.floor,
         )
-        self.cluster.commit(decide_dispatch(wanted, known))
+        events = decide_dispatch(wanted, known)
+        self.cluster.dispatch(events, at_once=random.random() < 0.5, may_start=random.random() < 0.5)
         self.tasks.append(wanted.task)
 
     def cancel(self, random: Random) -> None:
@@ -136,7 +137,7 @@ class Parties:
                 with suppress(MaestroError):
                     getattr(self, first)(random)
 
-        self.cluster.schedule(lost, meanwhile)
+        self.cluster.schedule(lost, meanwhile, may_start=random.random() < 0.5)
 
     def new_scheduler(self, _: Random) -> None:
         """Another takes the lease."""

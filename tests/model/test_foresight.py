@@ -7,7 +7,7 @@ from copy import deepcopy
 import pytest
 
 from maestro.model import events as e
-from maestro.model.foresight import after_end
+from maestro.model.foresight import after_dispatch, after_end
 from maestro.model.schedule import decide
 from tests.model.facts import World, agent, node, task
 
@@ -90,3 +90,72 @@ def test_the_foreseen_end_stands_under_the_version_of_the_task() -> None:
     world.happens(e.TaskCancelRequested("t"))
     (end,) = (event for event in after_end(world.plan, ended("t-0.1")) if isinstance(event.fact, e.TaskFinished))
     assert end.expected == world.log.head
+
+
+def _quiet(*given: e.AnyFact) -> World:
+    """A world in which the scheduler has nothing to decide."""
+    world = World(*given)
+    while world.decides():
+        pass
+    return world
+
+
+def _busy() -> World:
+    world = _quiet(node(), agent("a"), task("other"))
+    assert world.plan.agents["a"].run
+    return world
+
+
+QUIET = {
+    "a free agent": lambda: _quiet(node(), agent("a")),
+    "the freest of a pool": lambda: _quiet(node(), agent("a"), agent("b"), task("other", "a")).starts("other-0.1"),
+    "an agent at work": _busy,
+    "an agent that is stopped": lambda: _quiet(node(), agent("a"), e.AgentStopped("a")),
+    "an agent in an occupied place": lambda: _quiet(
+        node(), agent("a", workspace="/w"), agent("b", workspace="/w"), task("other", "b")
+    ),
+    "no room on the node": lambda: _quiet(node(slots=1), agent("a"), agent("b"), task("other", "b")),
+    "a node that is held": lambda: _quiet(node(), agent("a"), e.NodeHeld("n", "shutdown")),
+    "an agent of no node": lambda: _quiet(node(), agent("a", node=None)),
+}
+
+
+@pytest.mark.parametrize("target", ["a", "type:code"])
+@pytest.mark.parametrize("name", QUIET)
+def test_what_follows_a_dispatch_is_what_the_scheduler_decides_next(name: str, target: str) -> None:
+    world, fact = QUIET[name](), task("t", target)
+    while world.decides():
+        pass
+    decide(world.plan, world.log.at)
+    foreseen = after_dispatch(world.plan, fact, world.log.at + 1)
+    world.happens(fact)
+    decided = decide(world.plan, world.log.at)
+    assert [d.events for d in decided] == ([] if foreseen is None else [foreseen.events])
+    assert [d.hints for d in decided] == ([] if foreseen is None else [foreseen.hints])
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        [task("other", "b")],
+        [task("t", "b")],
+    ],
+)
+def test_nothing_is_foreseen_where_something_else_is_to_be_decided_first(given: list[e.AnyFact]) -> None:
+    world = _quiet(node(), agent("a"), agent("b")).happens(*given)
+    assert after_dispatch(world.plan, task("t"), world.log.at) is None
+
+
+@pytest.mark.parametrize("fact", [task("t", "a", "b"), task("t", after=["first"])])
+def test_nothing_is_foreseen_of_several_targets_or_of_what_must_wait(fact: e.TaskDispatched) -> None:
+    world = _quiet(node(), agent("a"), agent("b"), task("first", "b")).starts("first-0.1")
+    decide(world.plan, world.log.at)
+    assert after_dispatch(world.plan, fact, world.log.at) is None
+
+
+def test_foreseeing_leaves_the_plan_as_it_is_to_be() -> None:
+    world = _quiet(node(), agent("a"))
+    decide(world.plan, world.log.at)
+    first = after_dispatch(world.plan, task("t"), world.log.at)
+    assert decide(world.plan, world.log.at) == []
+    assert first is not None and after_dispatch(world.plan, task("t"), world.log.at) == first

@@ -121,7 +121,7 @@ async def _append(call: Call, wanted: TaskDispatched, prompt: Text) -> None:
                 pass
         return await decision(fresh=True)
 
-    committed = await call.context.decide(call, attempt)
+    committed = await call.context.decide(call, attempt, call.context.dispatch)
     if committed is not None and call.context.daemon:
         await call.context.daemon.changed(committed.last - 1)  # the plan then has it, and no view need be asked
 
