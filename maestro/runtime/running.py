@@ -46,7 +46,7 @@ class Ready(NamedTuple):
 
 
 class Running:
-    """A claimed hint on its way to `run.ended`, or dropped."""
+    """A claimed hint on its way to `run.ended`, or dropped. ended: the log has that."""
 
     def __init__(self, worker: Worker, entry: WorkEntry) -> None:
         self.worker = worker
@@ -56,7 +56,7 @@ class Running:
         self.process: RunProcess | None = None
         self.pid = 0
         self._version = entry.token
-        self._begun = self._in_door = self._ended = False
+        self.ended = self._begun = self._in_door = False
         self._stop: tuple[str, bool, float | None] | None = None
         self._launched: list[RunProcess] = []
         self._seen = Seen()
@@ -294,7 +294,7 @@ class Running:
 
     async def abandon(self, why: str) -> None:
         """End it as lost, should it have been started and not ended: nobody else on this node will."""
-        if self._ended or self._version == self.entry.token:
+        if self.ended or self._version == self.entry.token:
             return
         fact = RunEnded(self.entry.run, self.task_id, self.agent_id, "lost", source="maestro", evidence=why)
         with contextlib.suppress(MaestroError):
@@ -322,5 +322,5 @@ class Running:
         if not isinstance(result, Committed):
             return False
         self._version = result.last - len(follows)
-        self._ended = isinstance(facts[-1], RunEnded)
+        self.ended = isinstance(facts[-1], RunEnded)
         return True

@@ -84,7 +84,7 @@ class Worker:
         """For how many more runs."""
         if self.draining or self.low_disk or self.follower.stopped:
             return 0
-        return max(0, self.context.settings.max_concurrent - len(self.runs))
+        return max(0, self.context.settings.max_concurrent - sum(not run.ended for run in self.runs.values()))
 
     async def _take(self, entry: WorkEntry, nursery: trio.Nursery) -> None:
         if not self._room() and not entry.stream and not self.draining:
@@ -203,8 +203,11 @@ class Worker:
             case RestoreDone():
                 for running in list(self.runs.values()):
                     running.stop("restored", force=True)
-            case RunEnded(run=run) if run in self.runs and event.actor != self.actor:
-                self.runs[run].stop("ended by the scheduler", force=True)
+            case RunEnded(run=run) if run in self.runs:
+                if event.actor == self.actor:
+                    self.runs[run].ended = True  # its room is free before its last lines are done
+                else:
+                    self.runs[run].stop("ended by the scheduler", force=True)
             case _:
                 pass
 
