@@ -32,10 +32,16 @@ def after_dispatch(plan: Plan, fact: TaskDispatched, now: int) -> Decision | Non
     """The release of a task's only slot with its dispatch, if somebody can take it at once and nothing else is to be
     decided before it.
     """
-    if len(fact.targets) != 1 or fact.depends_on or fact.task in plan.tasks or not plan.quiet(now):
+    if len(fact.targets) != 1 or fact.depends_on or fact.task in plan.tasks or not _is_quiet(plan, now):
         return None
     row = dispatched(fact, Event(plan.seq + 1, f"task:{fact.task}", now, "", "", 0, fact))
     return Releases(plan, (), now).foresee(row)
+
+
+def _is_quiet(plan: Plan, now: int) -> bool:
+    """Whether there is nothing to decide at `now`."""
+    undecided = plan.changed or plan.adrift or plan.ended or plan.released or plan.lanes.offers
+    return not (plan.behind or undecided or (plan.lanes.due and plan.lanes.due[0][0] <= now))
 
 
 def _copy(row: Task) -> Task:

@@ -102,11 +102,6 @@ class Plan:
         """Whether rows were supplied that know more than the plan has followed yet."""
         return self.seq < self.supplied_at
 
-    def quiet(self, now: int) -> bool:
-        """Whether there is nothing to decide at `now`."""
-        undecided = self.changed or self.adrift or self.ended or self.released or self.lanes.offers
-        return not (self.behind or undecided or (self.lanes.due and self.lanes.due[0][0] <= now))
-
     def run(self, run: str) -> tuple[Task, Run] | None:
         """A released or running run with its task."""
         live = self.crew.live.get(run)

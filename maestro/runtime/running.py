@@ -7,7 +7,6 @@ with its node, restored away) is refused by the log and stopped here.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -16,8 +15,7 @@ import trio
 from maestro.agents import outcome
 from maestro.model.crew import slot_of
 from maestro.model.errors import MaestroError
-from maestro.model.events import AnyFact, NewEvent, RunEnded, RunStarted, RunUsageReported, TaskDispatched
-from maestro.model.foresight import after_end
+from maestro.model.events import RunStarted, RunUsageReported, TaskDispatched
 from maestro.model.task import Task
 from maestro.runtime import containment, quota
 from maestro.runtime.budgets import exceeded
@@ -27,8 +25,9 @@ from maestro.runtime.hearing import Hearing, is_heard, session_of
 from maestro.runtime.launching import RunProcess
 from maestro.runtime.logs import log
 from maestro.runtime.preparing import Job, Prepared, place, verification_of, workspace_of
+from maestro.runtime.run_log import RunLog
 from maestro.runtime.spec import End, Spec, Started
-from maestro.store.contract import Append, Committed, Fence, WorkEntry
+from maestro.store.contract import WorkEntry
 
 if TYPE_CHECKING:
     from maestro.runtime.worker import Worker
@@ -46,7 +45,7 @@ class Ready(NamedTuple):
 
 
 class Running:
-    """A claimed hint on its way to `run.ended`, or dropped. ended: the log has that."""
+    """A claimed hint on its way to `run.ended`, or dropped."""
 
     def __init__(self, worker: Worker, entry: WorkEntry) -> None:
         self.worker = worker
@@ -55,8 +54,8 @@ class Running:
         self.agent_id = ""
         self.process: RunProcess | None = None
         self.pid = 0
-        self._version = entry.token
-        self.ended = self._begun = self._in_door = False
+        self.log = RunLog(worker, entry.run, entry.token)
+        self._begun = self._in_door = False
         self._stop: tuple[str, bool, float | None] | None = None
         self._launched: list[RunProcess] = []
         self._seen = Seen()
@@ -87,8 +86,9 @@ class Running:
 
     def has_begun(self, token: int) -> None:
         """The log has its start already, right behind its release at this position."""
+        self._begun = True
         self.entry = msgspec.structs.replace(self.entry, token=token)
-        self._begun, self._version = True, token + 1
+        self.log.has_begun(token)
 
     async def execute(self) -> None:
         """Start, watch and end the run; return at once where the hint is stale."""
@@ -132,7 +132,7 @@ class Running:
         else:
             async with self.worker.holds.passing(self.agent_id, self), trio.open_nursery() as nursery:
                 nursery.start_soon(prepare)
-                may_start = await self._append(started)
+                may_start = await self.log.append(started)
                 if not may_start:
                     nursery.cancel_scope.cancel()
         if may_start:
@@ -171,7 +171,7 @@ class Running:
         """
         spec = ready.spec
         with contextlib.suppress(MaestroError):  # it cannot follow any more, so it hears of no cancel either
-            await self.worker.follower.changed(self._version - 1)
+            await self.worker.follower.changed(self.log.version - 1)
         if self._stop is not None:
             return End(spec.run, spec.token, stopped=self._stop[0]), None
         try:
@@ -236,7 +236,7 @@ class Running:
             may_report_usage = trio.current_time() - reported_at >= USAGE_EVERY_S
             news = [fact for fact in news if may_report_usage or not isinstance(fact, RunUsageReported)]
             try:
-                if news and not await self._append(*news):
+                if news and not await self.log.append(*news):
                     return  # ended elsewhere: whoever did that has it stopped
             except MaestroError as error:
                 log.warning("hearing run %s: %s", job.run.id, error.line())
@@ -282,7 +282,7 @@ class Running:
         verdict = outcome.judge(job.definition, seen)
         fact = await context.insist(lambda: ended(context, job.task, job.run, verdict, end))
         news = job.hearing.news()
-        if not await self._append_with_task(*news, fact) and not await self._append(*news, fact):
+        if not await self.log.append_with_task(*news, fact) and not await self.log.append(*news, fact):
             log.warning("run %s was ended elsewhere first: %s is dropped", job.run.id, fact.outcome)
         for process in self._launched:
             process.ack()
@@ -291,36 +291,3 @@ class Running:
 
     def _note(self, **seen: object) -> None:
         self._seen = msgspec.structs.replace(self._seen, **seen)
-
-    async def abandon(self, why: str) -> None:
-        """End it as lost, should it have been started and not ended: nobody else on this node will."""
-        if self.ended or self._version == self.entry.token:
-            return
-        fact = RunEnded(self.entry.run, self.task_id, self.agent_id, "lost", source="maestro", evidence=why)
-        with contextlib.suppress(MaestroError):
-            await self._append(fact)
-
-    async def _append_with_task(self, *facts: AnyFact) -> bool:
-        """Append the last facts of the run with the end of its task, where this daemon leads and can foresee that;
-        False where it cannot, or where the log knows better.
-        """
-        fence, last = self.worker.fence(), facts[-1]
-        if fence is None or not isinstance(last, RunEnded):
-            return False
-        follows = after_end(self.worker.follower.plan, last)
-        return bool(follows) and await self._commit(facts, tuple(follows), fence)
-
-    async def _append(self, *facts: AnyFact) -> bool:
-        """Append under the run's version; False where the run has gone another way meanwhile."""
-        return await self._commit(facts, (), None)
-
-    async def _commit(self, facts: Sequence[AnyFact], follows: tuple[NewEvent, ...], fence: Fence | None) -> bool:
-        subject = f"run:{self.entry.run}"
-        own = (NewEvent(subject, facts[0], self._version), *(NewEvent(subject, fact) for fact in facts[1:]))
-        append = Append(own + follows, self.worker.actor, str(self.entry.token), fence=fence)
-        result = await self.worker.context.gateway.append(append)
-        if not isinstance(result, Committed):
-            return False
-        self._version = result.last - len(follows)
-        self.ended = isinstance(facts[-1], RunEnded)
-        return True

@@ -33,10 +33,16 @@ PATIENCE_S = 6.0
 """How long a node's lease may be missing: more than twice the time in which nodes renew theirs."""
 
 
+def actor_of(fence: Fence) -> str:
+    """Who appends what the scheduler decides."""
+    return f"scheduler:{fence.holder}"
+
+
 class Reserved(Protocol):
     """Room on this node for a run that is being released: it begins here without a hint. Use `begin` or `cancel`."""
 
     started: RunStarted
+    actor: str
 
     def begin(self, token: int) -> None:
         """The log has its release, at this position, and its start behind it."""
@@ -65,12 +71,13 @@ class Scheduler:
         self.leading = False
         self.reserve: Callable[[RunReleased], Reserved | None] = lambda _: None
         self._turn = trio.Lock()
-        self._nursery: trio.Nursery | None = None
+        self._nursery: trio.Nursery | None = None  # while it leads, and knows what was decided before it did
         self._store = store
         self._gateway = gateway
         self._follower = follower
         self._clock = clock
         self._holder = holder
+        self._actor = actor_of(self.fence)
 
     @property
     def fence(self) -> Fence:
@@ -83,8 +90,8 @@ class Scheduler:
             if await self._take_lease():
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._renew, nursery.cancel_scope)
-                    self.leading, self._nursery = True, nursery
-                    nursery.start_soon(self._lead)
+                    self.leading = True
+                    nursery.start_soon(self._lead, nursery)
                     nursery.start_soon(self._keep_hints)
                     nursery.start_soon(self._watch_nodes)
                 self.leading, self._nursery = False, None
@@ -107,11 +114,12 @@ class Scheduler:
                 log.warning("the scheduler lease is another daemon's, or the store is away: not deciding")
                 scope.cancel()
 
-    async def _lead(self) -> None:
+    async def _lead(self, nursery: trio.Nursery) -> None:
         """Decide whatever is to be decided, once all that the leader before us has appended is in the plan."""
         head = await self._head()
         await self._follower.changed(head.seq - 1)
         log.info("this node schedules")
+        self._nursery = nursery
         while not self._follower.stopped:
             async with self._turn:
                 now = self._clock.now()
@@ -126,7 +134,7 @@ class Scheduler:
         """Append a dispatch with all that follows from it at once: release and start. None where that cannot be
         foreseen, or the log knows better: then it is to be appended by itself. Raises as `Gateway.append`.
         """
-        if not self.leading or self._nursery is None or self._turn.locked() or len(events) > 1:
+        if self._nursery is None or self._follower.stopped or self._turn.locked() or len(events) > 1:
             return None
         asked = _Asked(Append(tuple(events), actor, cause, fence=self.fence))
         self._nursery.start_soon(self._dispatch, asked)  # what has begun is carried out, even if nobody waits for it
@@ -160,12 +168,16 @@ class Scheduler:
         fact = decision.events[0].fact
         reserved = self.reserve(fact) if isinstance(fact, RunReleased) else None
         events = (*append.events, *decision.events)
+        follows: tuple[str, ...] = (self._actor,) if before else ()
         hints = tuple(Hint(stream, run, before + event) for stream, run, event in decision.hints)
         if reserved is not None:
             events, hints = (*events, NewEvent(decision.events[0].subject, reserved.started)), ()
+            follows += (reserved.actor,)
         done = False
         try:
-            result = await self._gateway.append(msgspec.structs.replace(append, events=events, hints=hints))
+            result = await self._gateway.append(
+                msgspec.structs.replace(append, events=events, hints=hints, follows=follows)
+            )
             if isinstance(result, Committed) and reserved is not None:
                 reserved.begin(result.first + before)
                 done = True
@@ -194,7 +206,7 @@ class Scheduler:
         results: list[int] = []
 
         async def one(decision: Decision) -> None:
-            append = Append((), f"scheduler:{self._holder}", decision.cause, fence=self.fence)
+            append = Append((), self._actor, decision.cause, fence=self.fence)
             try:
                 result = await self._release(decision, append)
             except StoreAway as error:  # the daemon ends; whoever leads next decides anew
@@ -272,4 +284,4 @@ class Scheduler:
         if not events:
             return
         cause = f"lease:{node.incarnation}"
-        await self._gateway.append(Append(events, f"scheduler:{self._holder}", cause, (), self.fence))
+        await self._gateway.append(Append(events, self._actor, cause, (), self.fence))

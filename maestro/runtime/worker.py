@@ -84,7 +84,7 @@ class Worker:
         """For how many more runs."""
         if self.draining or self.low_disk or self.follower.stopped:
             return 0
-        return max(0, self.context.settings.max_concurrent - sum(not run.ended for run in self.runs.values()))
+        return max(0, self.context.settings.max_concurrent - sum(not run.log.ended for run in self.runs.values()))
 
     async def _take(self, entry: WorkEntry, nursery: trio.Nursery) -> None:
         if not self._room() and not entry.stream and not self.draining:
@@ -146,7 +146,7 @@ class Worker:
             known = told(error)
             why = known.line() if known else f"defect: {error!r}"
             log.error("run %s: %s", entry.run, why, exc_info=None if known else error)
-            await running.abandon(why)
+            await running.log.abandon(running.agent_id, why)
         finally:
             running.through_the_door()
             self.forget(running)
@@ -205,7 +205,7 @@ class Worker:
                     running.stop("restored", force=True)
             case RunEnded(run=run) if run in self.runs:
                 if event.actor == self.actor:
-                    self.runs[run].ended = True  # its room is free before its last lines are done
+                    self.runs[run].log.ended = True  # its room is free before its last lines are done
                 else:
                     self.runs[run].stop("ended by the scheduler", force=True)
             case _:
@@ -236,6 +236,7 @@ class Reservation:
         folder = place(worker.context.settings, agent, fact.task, fact.attempt)
         node, workspace = worker.context.node, workspace_of(agent, folder)
         self.started = RunStarted(fact.run, fact.task, agent.id, node, folder.attempt_path, workspace)
+        self.actor = worker.actor
         self._worker = worker
         self._running = Running(worker, WorkEntry(node, "", fact.run, 0))
         self._running.reserve(agent.id)

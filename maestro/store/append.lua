@@ -7,6 +7,7 @@
 -- ARGV: known seq or '', known chain, number of leases; then per append one msgpack array of strings:
 --   actor, cause, options, and per event: type, subject, expected version or '', v, data
 --   options: false, or the array: since or '', index of the lease in KEYS or '', its holder, '1' if it floors or '',
+--   how many of the last events follow each from the one before it, and the actors of those;
 --   and per hint: index of the stream in KEYS, run, index of the event (from 0) or '-1', token
 -- Returns seq, chain, at, floor, and per append: its first seq, or {'seen', first, last, at},
 -- {'version', event, actual} or {'fence'}. Errors: LINEAGE, WRONGTYPE.
@@ -134,8 +135,8 @@ end
 -- What an append's events say against it or of an earlier try of it; nil when it may be written.
 --
 -- An event for any version is looked for behind the head that its sender knew: its own second copy may come late, from
--- a connection that was given up.
-local function check(append, last, resent, since)
+-- a connection that was given up. One that follows from another is where that is, or nowhere.
+local function check(append, last, following, resent, since)
   for i = 0, last do
     local event = 4 + 5 * i
     local expected, actual = append[event + 2], current[append[event + 1]]
@@ -145,7 +146,7 @@ local function check(append, last, resent, since)
     elseif expected ~= actual then
       local after = tonumber(expected)
       if resent then after = math.max(after, since) end
-      found, found_at = seen(append, event, after, resent)
+      if i < following then found, found_at = seen(append, event, after, resent) end
       if not found then return { 'version', i, tonumber(actual) } end
     end
     if found then return { 'seen', found - i, found - i + last, tonumber(found_at) } end
@@ -156,7 +157,10 @@ local results = {}
 for n, append in ipairs(appends) do
   local actor, cause, options = append[1], append[2], append[3]
   local since = options and tonumber(options[1]) or nil
-  local result = check(append, (#append - 3) / 5 - 1, since ~= nil, since or known or start)
+  local last = (#append - 3) / 5 - 1
+  local followers = options and tonumber(options[5]) or 0
+  local following = last + 1 - followers
+  local result = check(append, last, following, since ~= nil, since or known or start)
   if not result and options and options[2] ~= '' and call('GET', KEYS[tonumber(options[2])]) ~= options[3] then
     result = { 'fence' }
   end
@@ -164,6 +168,11 @@ for n, append in ipairs(appends) do
     result = seq + 1
     local origin = sized[#at_text] .. at_text .. sized[#actor] .. actor .. sized[#cause] .. cause
     for event = 4, #append, 5 do
+      local number = (event - 4) / 5 - following
+      if number >= 0 then
+        actor, cause = options[6 + number], str(seq)
+        origin = sized[#at_text] .. at_text .. sized[#actor] .. actor .. sized[#cause] .. cause
+      end
       local name, subject, v, data = append[event], append[event + 1], append[event + 3], append[event + 4]
       local prev, this = current[subject], str(seq + 1)
       local link = sha1(chain .. sized[#this] .. this .. sized[#name] .. name .. sized[#subject] .. subject .. origin
@@ -186,7 +195,7 @@ for n, append in ipairs(appends) do
       floor, written = seq, { '', floor_text }
       for subject in pairs(current) do current[subject] = floor_text end
     end
-    for hint = 5, options and #options or 0, 4 do
+    for hint = 6 + followers, options and #options or 0, 4 do
       local of = tonumber(options[hint + 2])
       local token = of >= 0 and str(result + of) or options[hint + 3]
       call('XADD', KEYS[tonumber(options[hint])], 'MAXLEN', '~', 100000, '*', 'run', options[hint + 1], 'token', token)

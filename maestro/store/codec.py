@@ -42,6 +42,7 @@ def encode_append(append: Append) -> list[Encoded] | Rejected:
     try:
         append.actor.encode()
         append.cause.encode()
+        "".join(append.follows).encode()
         for event in append.events:
             subject, expected = event.subject, event.expected
             if not 0 < len(subject.encode()) <= SUBJECT_BYTES_MAX or (expected is not None and expected < 0):
@@ -51,7 +52,11 @@ def encode_append(append: Append) -> list[Encoded] | Rejected:
             encoded.append(Encoded(name, subject, version, str(VERSIONS.get(name, 1)), _json(event.fact).decode()))
     except (KeyError, TypeError, ValueError):
         return Rejected("bad", ascii(append.events[0].subject)[1:-1][:80])
-    if not encoded or any(not -1 <= hint.event < len(encoded) for hint in append.hints):
+    if (
+        not encoded
+        or len(append.follows) >= len(encoded)
+        or any(not -1 <= hint.event < len(encoded) for hint in append.hints)
+    ):
         return Rejected("bad", encoded[0].subject if encoded else "")
     return encoded
 

@@ -48,11 +48,11 @@ class Group:
 
     def _options(self, append: Append) -> bool | list[str]:
         fence, hints = append.fence, append.hints
-        if not (hints or fence or append.floors or append.resend):
+        if not (hints or fence or append.floors or append.resend or append.follows):
             return False
         options = [str(append.since) if append.resend else ""]
         options += (str(self._lease_at[fence.lease]), fence.holder) if fence else ("", "")
-        options.append("1" if append.floors else "")
+        options += ("1" if append.floors else "", str(len(append.follows)), *append.follows)
         for hint in hints:
             options += (str(self._stream_at[hint.stream]), hint.run, str(hint.event), str(hint.token))
         return options

@@ -83,9 +83,11 @@ class MemoryLog:
                 return result
         if append.fence and not self._holds(append.fence):
             return Rejected("fence", append.events[0].subject)
-        first = self._last() + 1
-        for event in encoded:
-            self._write(append, event)
+        first, followers = self._last() + 1, len(append.follows)
+        for event in encoded[: len(encoded) - followers]:
+            self._write(event, append.actor, append.cause)
+        for event, actor in zip(encoded[len(encoded) - followers :], append.follows, strict=True):
+            self._write(event, actor, str(self._last()))
         if append.floors:
             self._versions.clear()
             self._floor = self._last()
@@ -101,7 +103,8 @@ class MemoryLog:
         expected = int(event.expected) if event.expected else None
         if expected is not None and expected != actual:
             after = max(expected, since) if append.resend else expected
-            found = self._seen(append, event, after, start, append.resend)
+            follows = index >= len(append.events) - len(append.follows)  # it is where that is, or nowhere
+            found = None if follows else self._seen(append, event, after, start, append.resend)
             if not found:
                 return Rejected("version", event.subject, expected, actual)
         elif index == 0 and expected is None and start > since:
@@ -140,14 +143,14 @@ class MemoryLog:
     def _holds(self, fence: Fence) -> bool:
         return self._work.lease_holder(fence.lease) == fence.holder
 
-    def _write(self, append: Append, event: Encoded) -> None:
+    def _write(self, event: Encoded, actor: str, cause: str) -> None:
         entry = Entry(
             self._last() + 1,
             event.type.encode(),
             event.subject.encode(),
             self._at,
-            append.actor.encode(),
-            append.cause.encode(),
+            actor.encode(),
+            cause.encode(),
             self._versions.get(event.subject, self._floor),
             event.v.encode(),
             event.data.encode(),

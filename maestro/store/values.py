@@ -42,7 +42,8 @@ class Append(msgspec.Struct, frozen=True):
 
     cause: the command id (`cmd:<ulid>`) or seq that led to it, the same on each try. floors: this is a restore, whose
     last event sets the floor. resend: an earlier try's outcome is unknown; with `since` (the head before that try) it
-    lets events of any version be recognised too.
+    lets events of any version be recognised too. follows: actors of the last events, of which each follows from the one
+    before it: that one's position is its cause.
     """
 
     events: tuple[NewEvent, ...]
@@ -53,6 +54,7 @@ class Append(msgspec.Struct, frozen=True):
     floors: bool = False
     resend: bool = False
     since: int = 0
+    follows: tuple[str, ...] = ()
 
 
 class Committed(msgspec.Struct, frozen=True, tag=True):

@@ -22,7 +22,7 @@ EVENTS = st.builds(
     VERSIONS,
 )
 APPENDS = st.builds(
-    lambda events, cause, hinted, fenced, floors, resend: Append(
+    lambda events, cause, hinted, fenced, floors, resend, follows: Append(
         tuple(events),
         "tester",
         cause,
@@ -31,6 +31,7 @@ APPENDS = st.builds(
         floors=floors,
         resend=resend >= 0,
         since=max(0, resend),
+        follows=tuple(f"follower {number}" for number in range(follows)),
     ),
     st.lists(EVENTS, max_size=3),
     st.sampled_from(["c1", "c2"]),
@@ -38,6 +39,7 @@ APPENDS = st.builds(
     st.sampled_from(["", "", "", "me", "other"]),
     st.sampled_from([False] * 9 + [True]),
     st.sampled_from([-1, -1, -1, 0, 3]),
+    st.sampled_from([0, 0, 0, 1, 2]),
 )
 GROUPS = st.lists(st.tuples(st.lists(APPENDS, min_size=1, max_size=4), st.booleans()), max_size=8)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from itertools import pairwise
 
+import msgspec
 import pytest
 
 from maestro.model.errors import LineageBroken
@@ -52,6 +54,28 @@ def test_an_append_enters_whole_or_not_at_all(store: Store, an_append: Appending
     assert commit(store, two) == [Rejected("version", "state:b", 0, 1)]
     assert store.log.version("state:a") == 0
     assert store.log.head().seq == 1
+
+
+def test_what_follows_in_an_append_has_its_own_actor_and_the_event_before_as_its_cause(
+    store: Store, an_append: Appending
+) -> None:
+    commit(store, an_append("z", "1", 0))
+    more = (NewEvent("state:b", StateSet("b", "x"), 0), NewEvent("state:c", StateSet("c", "x")))
+    append = msgspec.structs.replace(an_append("a", "1", 0, more=more), follows=("second", "third é"))
+    [result] = commit(store, append)
+    assert isinstance(result, Committed)
+    assert [(e.seq, e.actor, e.cause) for e in store.log.read(1, 10)] == [
+        (2, "tester", "cmd:a:1"), (3, "second", "2"), (4, "third é", "3"),
+    ]  # fmt: skip
+    entries = store.log.entries(0, 10)
+    assert [chain_of(before.chain, entry) for before, entry in pairwise(entries)] == [e.chain for e in entries[1:]]
+    again = msgspec.structs.replace(append, resend=True, since=1)
+    assert commit(store, again) == [Committed(2, 4, result.at, duplicate=True)]
+
+
+def test_no_append_is_nothing_but_what_follows(store: Store, an_append: Appending) -> None:
+    append = msgspec.structs.replace(an_append("a", "1", 0), follows=("nobody",))
+    assert commit(store, append) == [Rejected("bad", "state:a")]
 
 
 def test_events_of_one_append_follow_each_other(store: Store, an_append: Appending) -> None:
