@@ -28,7 +28,9 @@ from maestro.workspaces.folders import RunFolder
 
 
 class Job(NamedTuple):
-    """What a run is about, as the plan had it when it was taken. session: of the agent's own, to go on with."""
+    """What a run is about, as the plan had it when it was taken. session: of the agent's own, to go on with; furnished:
+    its folder is there already.
+    """
 
     task: Task
     run: Run
@@ -37,6 +39,7 @@ class Job(NamedTuple):
     definition: Definition
     hearing: Hearing
     session: str
+    furnished: bool
 
 
 def place(settings: Settings, agent: Agent, task: str, attempt: int) -> RunFolder:
@@ -87,6 +90,7 @@ class Prepared:
         self._folder = job.folder
         self._dispatched = dispatched
         self._session = job.session
+        self._is_furnished = job.furnished
         self._socket = socket
         self.definition = job.definition
         self.verification: Spec | None = None
@@ -101,7 +105,8 @@ class Prepared:
         """Put folder, prompt, workspace and files there; the spec to launch."""
         data = await self._context.insist(lambda: self._context.content(self._dispatched.prompt))
         folder, workspace = self._folder, workspace_of(self._agent, self._folder)
-        folders.create(folder, data)
+        if not self._is_furnished:
+            folders.create(folder, data)
         await self._fill(workspace)
         if self._agent.workspace is not None:
             guards.check_unchanged(workspace)

@@ -45,7 +45,7 @@ class Ready(NamedTuple):
 
 
 class Running:
-    """A claimed hint on its way to `run.ended`, or dropped."""
+    """A claimed hint on its way to `run.ended`, or dropped. furnished: its folder is there, or about to be made."""
 
     def __init__(self, worker: Worker, entry: WorkEntry) -> None:
         self.worker = worker
@@ -55,7 +55,7 @@ class Running:
         self.process: RunProcess | None = None
         self.pid = 0
         self.log = RunLog(worker, entry.run, entry.token)
-        self._begun = self._in_door = False
+        self.furnished = self._begun = self._in_door = False
         self._stop: tuple[str, bool, float | None] | None = None
         self._launched: list[RunProcess] = []
         self._seen = Seen()
@@ -107,7 +107,9 @@ class Running:
         folder = place(self.worker.context.settings, agent, task.id, run.attempt)
         definition = self.worker.definition(agent)
         session, before = session_of(task.slots[slot_of(run.id)], task, run)
-        job = Job(task, run, agent, folder, definition, Hearing(definition, run, folder, before), session)
+        hearing = Hearing(definition, run, folder, before)
+        job = Job(task, run, agent, folder, definition, hearing, session, self.furnished)
+        self.furnished = True
         socket = await self.worker.sockets.lend(run.id)
         try:
             await self._begin(job, str(socket.path))

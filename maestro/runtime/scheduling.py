@@ -64,12 +64,13 @@ class _Asked:
 class Scheduler:
     """Runs in every daemon; decides only in the one that holds the lease.
 
-    reserve: makes room on this node, if there is any for what is released to it.
+    reserve: makes room on this node, if there is any for what is released to it (with its dispatch, where that is not
+    in the log yet).
     """
 
     def __init__(self, store: Store, gateway: Gateway, follower: Follower, clock: Clock, holder: str) -> None:
         self.leading = False
-        self.reserve: Callable[[RunReleased], Reserved | None] = lambda _: None
+        self.reserve: Callable[[RunReleased, TaskDispatched | None], Reserved | None] = lambda *_: None
         self._turn = trio.Lock()
         self._nursery: trio.Nursery | None = None  # while it leads, and knows what was decided before it did
         self._store = store
@@ -166,7 +167,9 @@ class Scheduler:
         """Append a release behind what it follows from. Where this node has room for the run it begins at once."""
         before = len(append.events)
         fact = decision.events[0].fact
-        reserved = self.reserve(fact) if isinstance(fact, RunReleased) else None
+        first = append.events[0].fact if before else None
+        dispatched = first if isinstance(first, TaskDispatched) else None
+        reserved = self.reserve(fact, dispatched) if isinstance(fact, RunReleased) else None
         events = (*append.events, *decision.events)
         follows: tuple[str, ...] = (self._actor,) if before else ()
         hints = tuple(Hint(stream, run, before + event) for stream, run, event in decision.hints)

@@ -14,7 +14,7 @@ import trio
 
 from maestro.agents.definitions import Definition
 from maestro.model.agent import Agent
-from maestro.model.errors import StoreAway
+from maestro.model.errors import MaestroError, StoreAway
 from maestro.model.events import (
     AgentStopped,
     Event,
@@ -23,6 +23,7 @@ from maestro.model.events import (
     RunReleased,
     RunStarted,
     TaskCancelRequested,
+    TaskDispatched,
 )
 from maestro.runtime.clock import Clock
 from maestro.runtime.context import Context
@@ -35,6 +36,7 @@ from maestro.runtime.preparing import place, workspace_of
 from maestro.runtime.running import Running
 from maestro.runtime.sockets import RunSockets
 from maestro.store.contract import Fence, Hint, WorkEntry
+from maestro.workspaces import folders
 
 CLAIM_BLOCK_MS = 2000
 AWAY_RETRY_S = 0.3
@@ -100,7 +102,7 @@ class Worker:
             return
         running = Running(self, entry)
         self.runs[entry.run] = running
-        nursery.start_soon(self._execute, running)
+        nursery.start_soon(self.execute, running)
 
     async def _hand_back(self, entry: WorkEntry) -> None:
         hints = [Hint(entry.stream, entry.run, -1, entry.token)]
@@ -108,19 +110,18 @@ class Worker:
             await self.context.gateway.ask(self.context.store.work.put, hints)
         self._drop(entry)
 
-    def reserve(self, fact: RunReleased) -> Reservation | None:
+    def reserve(self, fact: RunReleased, dispatched: TaskDispatched | None) -> Reservation | None:
         """Room for a run that is about to be released to this node, None where it must wait for a hint."""
         agent = self.follower.plan.agents.get(fact.agent)
         if agent is None or fact.shared or fact.node != self.context.node or fact.run in self.runs:
             return None
         if self._nursery is None or not self._room() or self.holds.held(agent.id):
             return None
-        return Reservation(self, fact, agent)
-
-    def begin(self, running: Running) -> None:
-        """A reserved run is in the log: carry it out."""
-        assert self._nursery is not None
-        self._nursery.start_soon(self._execute, running)
+        reserved = Reservation(self, fact, agent, self._nursery)
+        dispatched = dispatched or self.follower.dispatched(fact.task)
+        if dispatched is not None and isinstance(dispatched.prompt, str):
+            self._nursery.start_soon(reserved.furnish, dispatched.prompt)
+        return reserved
 
     def forget(self, running: Running) -> None:
         """The run is not here, or not any more."""
@@ -137,7 +138,8 @@ class Worker:
             await trio.sleep(AWAY_RETRY_S)
             return []
 
-    async def _execute(self, running: Running) -> None:
+    async def execute(self, running: Running) -> None:
+        """Carry out a run to its end, which gets into the log whatever happens here."""
         entry = running.entry
         try:
             if await self._is_known(entry):
@@ -232,10 +234,11 @@ class Worker:
 class Reservation:
     """A run's room here while its release and its start are on their way to the log."""
 
-    def __init__(self, worker: Worker, fact: RunReleased, agent: Agent) -> None:
-        folder = place(worker.context.settings, agent, fact.task, fact.attempt)
-        node, workspace = worker.context.node, workspace_of(agent, folder)
-        self.started = RunStarted(fact.run, fact.task, agent.id, node, folder.attempt_path, workspace)
+    def __init__(self, worker: Worker, fact: RunReleased, agent: Agent, nursery: trio.Nursery) -> None:
+        self._folder = place(worker.context.settings, agent, fact.task, fact.attempt)
+        node, workspace = worker.context.node, workspace_of(agent, self._folder)
+        self.started = RunStarted(fact.run, fact.task, agent.id, node, self._folder.attempt_path, workspace)
+        self._nursery = nursery
         self.actor = worker.actor
         self._worker = worker
         self._running = Running(worker, WorkEntry(node, "", fact.run, 0))
@@ -245,7 +248,16 @@ class Reservation:
     def begin(self, token: int) -> None:
         """The log has both, the release at this position."""
         self._running.has_begun(token)
-        self._worker.begin(self._running)
+        self._nursery.start_soon(self._worker.execute, self._running)
+
+    async def furnish(self, prompt: str) -> None:
+        """Make the run's folder while the log is asked. What hinders that is told when the run is prepared."""
+        for _ in range(2):
+            await trio.lowlevel.checkpoint()  # what is appended goes to the store first
+        if not self._running.furnished:
+            with contextlib.suppress(MaestroError):
+                folders.create(self._folder, prompt.encode("utf-8", "surrogateescape"))
+                self._running.furnished = True
 
     def cancel(self) -> None:
         """It has neither."""
