@@ -18,15 +18,17 @@ WHOLE_BYTES_MAX = 1 << 20
 CHUNK_BYTES_MAX = 4 << 20
 _CHUNK_BYTES_MIN = 256 << 10
 _STEP = 512 << 10
+_SAMPLE = 4 << 10
 _WINDOW = 32
 # `re` finds two bytes at twice the speed of `bytes.find`.
 _PAIR, _PAIR_MASK, _PAIR_STEP = re.compile(rb"\xc9n"), 1, 256 << 10
 # (bytes, mask, looks): a run of one byte must not cost a look at each. Common ones ask for more zeros, or all chunks
 # would be of one length, and two versions of a file, once apart, would stay apart.
-_ENDS = tuple((kind, (1 << 10) - 1, 1 << 13) for kind in (b"\n", b"\0"))
+_ENDS = ((b"\n", (1 << 10) - 1, 1 << 13), (b"\0", (1 << 10) - 1, 1 << 11))
 _SIGNS = tuple((kind, (1 << 14) - 1, 1 << 15) for kind in (b" ", b'"', b",", b"0", b"e"))
 _BITS = bytes(crc32(bytes([value]), 77) >> 11 & 1 for value in range(256))
 _PATTERN = bytes(map(int, "0110100011101011"))
+_SHORTER = _PATTERN[:14]
 
 
 def cut(data: bytes, start: int) -> int:
@@ -42,6 +44,8 @@ def cut(data: bytes, start: int) -> int:
 
 
 def _pair(data: bytes, begin: int, end: int) -> int:
+    if data[begin : begin + _SAMPLE].isascii():
+        return 0  # text
     for found in _PAIR.finditer(data, begin, end):
         if not crc32(data[found.end() - _WINDOW : found.end()]) & _PAIR_MASK:
             return found.end()
@@ -63,5 +67,7 @@ def _byte(kinds: Sequence[tuple[bytes, int, int]], data: bytes, begin: int, end:
 
 
 def _bits(data: bytes, begin: int, end: int) -> int:
-    at = data[begin:end].translate(_BITS).find(_PATTERN)
-    return begin + at + len(_PATTERN) if at >= 0 else 0
+    bits = data[begin:end].translate(_BITS)
+    at = bits.find(_PATTERN)
+    at = bits.find(_SHORTER) if at < 0 else at
+    return begin + at + len(_SHORTER) if at >= 0 else 0
