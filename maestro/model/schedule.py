@@ -93,10 +93,8 @@ class Releases:
     def foresee(self, row: Task) -> Decision | None:
         """The release of the one slot of a task that is not in the plan yet, if an agent can take it at once."""
         entry = self._plan.entry(row, 0)
-        with_room = [agent for agent in self._willing(entry.lane) if self._room.get(stream_of(agent), 0)]
-        if not with_room:
-            return None
-        return self._release(entry, row, min(with_room, key=lambda agent: self._load(agent, entry.lane.avoid)))
+        agent = self._best(self._willing(entry.lane), entry.lane)
+        return None if agent is None else self._release(entry, row, agent)
 
     def _holds(self, entry: Entry) -> bool:
         if entry.task not in self._ready:
@@ -114,12 +112,17 @@ class Releases:
         """The agent that takes it; None where none can now: then the event that frees one offers it again."""
         plan, lane = self._plan, entry.lane
         able = self._willing(lane)
-        with_room = [agent for agent in able if self._room.get(stream_of(agent), 0)]
-        if with_room:
-            return min(with_room, key=lambda agent: self._load(agent, lane.avoid))
+        best = self._best(able, lane)
+        if best is not None:
+            return best
         for node in dict.fromkeys(stream_of(agent) for agent in able):
             plan.lanes.block(node, entry)
         return None
+
+    def _best(self, able: list[Agent], lane: Lane) -> Agent | None:
+        """The least loaded of them whose node has room."""
+        with_room = [agent for agent in able if self._room.get(stream_of(agent), 0)]
+        return min(with_room, key=lambda agent: self._load(agent, lane.avoid), default=None)
 
     def _willing(self, lane: Lane) -> list[Agent]:
         """The agents that could take what waits in the lane, had their nodes room."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import getpass
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -205,11 +204,6 @@ class Context:
         append = Append(tuple(events), actor, cause, tuple(hints), fence)
         return await self.gateway.append(append, APPEND_S_MAX)
 
-    async def dispatch(self, events: Sequence[NewEvent], actor: str, cause: str) -> Committed | Rejected:
-        """Append the dispatch of a task: with its release and start, where this node's daemon can do that."""
-        done = await self.daemon.dispatch(events, actor, cause) if self.daemon else None
-        return done or await self.append(events, actor, cause)
-
     async def decide(
         self,
         call: Call,
@@ -301,11 +295,3 @@ class Call:
             return await self._interrupt()
         except MaestroError as error:
             return error.line()
-
-
-def local_actor() -> str:
-    """Who a client of this machine is: `cli:<user>`."""
-    try:
-        return f"cli:{getpass.getuser()}"
-    except (KeyError, OSError):
-        return f"cli:{os.getuid()}"

@@ -17,7 +17,7 @@ from maestro.agents.definitions import Definition
 from maestro.agents.launch import Launch, Target, compose
 from maestro.config import Settings
 from maestro.model.agent import Agent
-from maestro.model.events import TaskDispatched
+from maestro.model.events import RunReleased, RunStarted, TaskDispatched
 from maestro.model.task import Run, Task
 from maestro.runtime import containment
 from maestro.runtime.context import Context
@@ -51,6 +51,12 @@ def place(settings: Settings, agent: Agent, task: str, attempt: int) -> RunFolde
 def workspace_of(agent: Agent, folder: RunFolder) -> str:
     """Where the run works: the assigned workspace, else one in the run's folder."""
     return agent.workspace or folder.workspace
+
+
+def start_of(node: str, run: Run | RunReleased, task: str, agent: Agent, folder: RunFolder) -> RunStarted:
+    """The event that says that a run is taken here."""
+    name = run.run if isinstance(run, RunReleased) else run.id
+    return RunStarted(name, task, agent.id, node, folder.attempt_path, workspace_of(agent, folder))
 
 
 def lock_path(home: Path, workspace: str) -> Path:

@@ -15,7 +15,7 @@ import trio
 from maestro.agents import outcome
 from maestro.model.crew import slot_of
 from maestro.model.errors import MaestroError
-from maestro.model.events import RunStarted, RunUsageReported, TaskDispatched
+from maestro.model.events import RunUsageReported, TaskDispatched
 from maestro.model.task import Task
 from maestro.runtime import containment, quota
 from maestro.runtime.budgets import exceeded
@@ -24,7 +24,7 @@ from maestro.runtime.failures import told
 from maestro.runtime.hearing import Hearing, is_heard, session_of
 from maestro.runtime.launching import RunProcess
 from maestro.runtime.logs import log
-from maestro.runtime.preparing import Job, Prepared, place, verification_of, workspace_of
+from maestro.runtime.preparing import Job, Prepared, place, start_of, verification_of, workspace_of
 from maestro.runtime.run_log import RunLog
 from maestro.runtime.spec import End, Spec, Started
 from maestro.store.contract import WorkEntry
@@ -119,8 +119,6 @@ class Running:
     async def _begin(self, job: Job, socket: str) -> None:
         """Prepare while `run.started` is on its way; spawn only once that is in the log."""
         context, folder = self.worker.context, job.folder
-        workspace = workspace_of(job.agent, folder)
-        started = RunStarted(job.run.id, job.task.id, job.agent.id, context.node, folder.attempt_path, workspace)
         prepared: list[Ready | End] = []
 
         async def prepare() -> None:
@@ -134,7 +132,7 @@ class Running:
         else:
             async with self.worker.holds.passing(self.agent_id, self), trio.open_nursery() as nursery:
                 nursery.start_soon(prepare)
-                may_start = await self.log.append(started)
+                may_start = await self.log.append(start_of(context.node, job.run, job.task.id, job.agent, folder))
                 if not may_start:
                     nursery.cancel_scope.cancel()
         if may_start:

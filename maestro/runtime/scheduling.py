@@ -17,6 +17,7 @@ from maestro.model.foresight import after_dispatch
 from maestro.model.node import Node, decide_lost
 from maestro.model.schedule import Decision, decide, next_due
 from maestro.runtime.clock import Clock
+from maestro.runtime.context import APPEND_S_MAX
 from maestro.runtime.follower import Follower
 from maestro.runtime.logs import log, seldom
 from maestro.store.contract import Append, AppendResult, Committed, Fence, Head, Hint, Store
@@ -28,7 +29,6 @@ RENEW_EVERY_S = 1.5
 IDLE_S_MAX = 5.0
 HINTS_EVERY_S = 5.0
 NODES_EVERY_S = 2.0
-APPEND_S_MAX = 60.0
 PATIENCE_S = 6.0
 """How long a node's lease may be missing: more than twice the time in which nodes renew theirs."""
 

@@ -1,4 +1,5 @@
-"""The worker: claims hints from its node's stream and the shared one, and carries out the runs behind them.
+"""The worker: claims hints from its node's stream and the shared one, and carries out the runs behind them; and those
+that begin here with their release, for which it reserves room.
 
 A hint is only a hint. The truth is `run.started`, appended at the released version before the spawn; what was
 cancelled, restored or delivered twice fails there and is dropped.
@@ -21,7 +22,6 @@ from maestro.model.events import (
     RestoreDone,
     RunEnded,
     RunReleased,
-    RunStarted,
     TaskCancelRequested,
     TaskDispatched,
 )
@@ -32,11 +32,10 @@ from maestro.runtime.follower import Follower
 from maestro.runtime.holding import Holds, Stillness
 from maestro.runtime.launching import Launcher
 from maestro.runtime.logs import log, seldom
-from maestro.runtime.preparing import place, workspace_of
+from maestro.runtime.reserving import Reservation
 from maestro.runtime.running import Running
 from maestro.runtime.sockets import RunSockets
-from maestro.store.contract import Fence, Hint, WorkEntry
-from maestro.workspaces import folders
+from maestro.store.contract import Fence, WorkEntry
 
 CLAIM_BLOCK_MS = 2000
 AWAY_RETRY_S = 0.3
@@ -90,7 +89,8 @@ class Worker:
 
     async def _take(self, entry: WorkEntry, nursery: trio.Nursery) -> None:
         if not self._room() and not entry.stream and not self.draining:
-            await self._hand_back(entry)  # room was reserved while this was being claimed: others may have it
+            with contextlib.suppress(StoreAway):  # room was reserved while this was being claimed
+                await self.context.gateway.ask(self.context.store.work.put_back, [entry])
             return
         while not self._room() and not self.draining:
             with trio.move_on_after(1.0):
@@ -104,12 +104,6 @@ class Worker:
         self.runs[entry.run] = running
         nursery.start_soon(self.execute, running)
 
-    async def _hand_back(self, entry: WorkEntry) -> None:
-        hints = [Hint(entry.stream, entry.run, -1, entry.token)]
-        with contextlib.suppress(StoreAway):  # then the leader puts it again
-            await self.context.gateway.ask(self.context.store.work.put, hints)
-        self._drop(entry)
-
     def reserve(self, fact: RunReleased, dispatched: TaskDispatched | None) -> Reservation | None:
         """Room for a run that is about to be released to this node, None where it must wait for a hint."""
         agent = self.follower.plan.agents.get(fact.agent)
@@ -117,7 +111,10 @@ class Worker:
             return None
         if self._nursery is None or not self._room() or self.holds.held(agent.id):
             return None
-        reserved = Reservation(self, fact, agent, self._nursery)
+        try:
+            reserved = Reservation(self, fact, agent, self._nursery)
+        except MaestroError:  # its ids name no folder: that is told where it is started from a hint
+            return None
         dispatched = dispatched or self.follower.dispatched(fact.task)
         if dispatched is not None and isinstance(dispatched.prompt, str):
             self._nursery.start_soon(reserved.furnish, dispatched.prompt)
@@ -229,37 +226,3 @@ class Worker:
         """Return when no run (of that agent) is on here."""
         while self._of(agent=agent) if agent else self.runs:
             await self._freed.park()
-
-
-class Reservation:
-    """A run's room here while its release and its start are on their way to the log."""
-
-    def __init__(self, worker: Worker, fact: RunReleased, agent: Agent, nursery: trio.Nursery) -> None:
-        self._folder = place(worker.context.settings, agent, fact.task, fact.attempt)
-        node, workspace = worker.context.node, workspace_of(agent, self._folder)
-        self.started = RunStarted(fact.run, fact.task, agent.id, node, self._folder.attempt_path, workspace)
-        self._nursery = nursery
-        self.actor = worker.actor
-        self._worker = worker
-        self._running = Running(worker, WorkEntry(node, "", fact.run, 0))
-        self._running.reserve(agent.id)
-        worker.runs[fact.run] = self._running
-
-    def begin(self, token: int) -> None:
-        """The log has both, the release at this position."""
-        self._running.has_begun(token)
-        self._nursery.start_soon(self._worker.execute, self._running)
-
-    async def furnish(self, prompt: str) -> None:
-        """Make the run's folder while the log is asked. What hinders that is told when the run is prepared."""
-        for _ in range(2):
-            await trio.lowlevel.checkpoint()  # what is appended goes to the store first
-        if not self._running.furnished:
-            with contextlib.suppress(MaestroError):
-                folders.create(self._folder, prompt.encode("utf-8", "surrogateescape"))
-                self._running.furnished = True
-
-    def cancel(self) -> None:
-        """It has neither."""
-        self._running.through_the_door()
-        self._worker.forget(self._running)

@@ -130,6 +130,9 @@ class WorkStore(Protocol):
     def done(self, entries: Sequence[WorkEntry]) -> None:
         """Acknowledge and delete."""
 
+    def put_back(self, entries: Sequence[WorkEntry]) -> None:
+        """What was claimed and cannot be carried out here: others may have it. Acknowledges and puts it again."""
+
     def pending(self, stream: str) -> list[tuple[str, str, int]]:
         """All hints on a stream (`""`: shared): (run, node that claimed it or "", token)."""
 

@@ -68,6 +68,12 @@ class MemoryWork:
                 items = self._streams.get(done.stream, [])
                 items[:] = [item for item in items if item.entry.entry != done.entry]
 
+    def put_back(self, entries: Sequence[WorkEntry]) -> None:
+        """Acknowledge, and put the same hints again."""
+        with self._changed:
+            self.done(entries)
+            self.put([Hint(entry.stream, entry.run, -1, entry.token) for entry in entries])
+
     def pending(self, stream: str) -> list[tuple[str, str, int]]:
         """All hints on a stream: (run, node that claimed it or "", token)."""
         with self._changed:

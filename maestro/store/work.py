@@ -97,7 +97,7 @@ class RedisWork:
             taken, left = entries[:count], entries[count:]
             self._handed.update((entry.stream, entry.entry) for entry in taken)
         if after == ">" and left:
-            self._put_back(left)
+            self.put_back(left)  # both streams had entries at once, together more than there are free slots
         return taken
 
     def _make_groups(self, names: list[str]) -> None:
@@ -107,19 +107,23 @@ class RedisWork:
                 if not (isinstance(reply, Exception) and str(reply).startswith("BUSYGROUP")):
                     checked(reply)
 
-    def _put_back(self, entries: list[WorkEntry]) -> None:
-        """Both streams had entries at once, together more than there are free slots: others may have these."""
+    def put_back(self, entries: Sequence[WorkEntry]) -> None:
+        """Acknowledge, and put the same hints again in one step."""
         commands: list[Command] = []
         for entry in entries:
             commands.append(self._add(entry.stream, entry.run, entry.token))
             commands += self._finish(entry)
         self._links.together(commands)
+        self._forget(entries)
 
     def done(self, entries: Sequence[WorkEntry]) -> None:
         """Acknowledge and delete."""
         if not entries:
             return
         self._links.together([command for entry in entries for command in self._finish(entry)])
+        self._forget(entries)
+
+    def _forget(self, entries: Sequence[WorkEntry]) -> None:
         with self._lock:
             self._handed.difference_update((entry.stream, entry.entry) for entry in entries)
 

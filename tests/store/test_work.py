@@ -54,6 +54,17 @@ def test_a_node_that_does_not_share_leaves_the_shared_stream(store: Store) -> No
     assert store.work.pending("") == [("s1", "", 1)]
 
 
+def test_what_is_put_back_is_for_another_node(store: Store) -> None:
+    store.work.put([Hint("", "r", -1, 7)])
+    (mine,) = store.work.claim("a", 1, 0)
+    store.work.put_back([mine])
+    assert store.work.pending("") == [("r", "", 7)]
+    (theirs,) = store.work.claim("b", 1, 0)
+    assert (theirs.stream, theirs.run, theirs.token) == ("", "r", 7)
+    store.work.done([theirs])
+    assert store.work.pending("") == []
+
+
 def test_pending_of_nothing_is_nothing(store: Store) -> None:
     assert store.work.pending("never") == []
 

@@ -6,6 +6,8 @@ says no is it brought to the end of the log and asked again, so that a write of 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from maestro.model.agent import Agent, provisional
@@ -22,6 +24,7 @@ from maestro.runtime.ids import id_of_key, new_id
 from maestro.runtime.rows import task_row
 from maestro.runtime.server import Handler
 from maestro.runtime.workplaces import check_runs_place
+from maestro.store.contract import Committed, Rejected
 
 PROMPT_BYTES_MAX = 64 * 1024 * 1024
 TITLE_CHARS_MAX = 120
@@ -121,9 +124,15 @@ async def _append(call: Call, wanted: TaskDispatched, prompt: Text) -> None:
                 pass
         return await decision(fresh=True)
 
-    committed = await call.context.decide(call, attempt, call.context.dispatch)
-    if committed is not None and call.context.daemon:
-        await call.context.daemon.changed(committed.last - 1)  # the plan then has it, and no view need be asked
+    context, daemon = call.context, call.context.daemon
+
+    async def append(events: Sequence[NewEvent], actor: str, cause: str) -> Committed | Rejected:
+        at_once = await daemon.dispatch(events, actor, cause) if daemon else None
+        return at_once or await context.append(events, actor, cause)
+
+    committed = await context.decide(call, attempt, append)
+    if committed is not None and daemon:
+        await daemon.changed(committed.last - 1)  # the plan then has it, and no view need be asked
 
 
 async def _known(call: Call, wanted: TaskDispatched, fresh: bool) -> tuple[Known, list[NewEvent]]:
