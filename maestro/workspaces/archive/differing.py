@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
 from maestro.workspaces.archive.crew import Crew
 from maestro.workspaces.archive.entries import FILE, FOLDER, Entry
-from maestro.workspaces.archive.reading import Keep
-from maestro.workspaces.archive.scan import Scan
+from maestro.workspaces.archive.readers import Readers
+from maestro.workspaces.archive.scan import Hands, Job, Scan
 from maestro.workspaces.archive.statcache import StatCache
 
 
@@ -57,12 +57,13 @@ def diff(wanted: Sequence[Entry], source: str, cache: StatCache) -> Diff:
 def _entries(source: str, cache: StatCache) -> list[Entry]:
     with Crew[None](lambda: None) as crew:
 
-        def submit(job: Callable[[Keep], None]) -> None:
+        def submit(job: Job) -> None:
             crew.submit(lambda _: job(_forget))
 
-        scan = Scan(source, cache, lambda _: True, submit)
-        scan.walk()
-    scan.finish()
+        readers = Readers(None, _forget)
+        scan = Scan(source, cache, lambda _: True, Hands(submit, readers))
+        scan.walk(crew.go_on)
+    scan.finish(readers.wait(crew.go_on))
     return scan.entries
 
 

@@ -16,19 +16,37 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from maestro.model.errors import Refused
 from maestro.workspaces.archive.chunking import CHUNK_BYTES_MAX, WHOLE_BYTES_MAX, cut
+from maestro.workspaces.archive.descent import FOLDER_FLAGS, Descent
 from maestro.workspaces.archive.entries import FILE, Entry, Piece
 
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _ATTEMPTS = 3
 _SETTLE_S = 0.02
-_READ_BYTES = 8 << 20
+_READ_BYTES = 4 << 20
 _ZEROS = bytes(1 << 20)
 _LARGE_BYTES = 16 << 20
-_AHEAD = 8
+_AHEAD = 4
 
 Keep = Callable[[bytes, bytes | memoryview], None]
+Folders = list[tuple[bytes, list[bytes]]]
+"""Names by folder."""
+
+
+class Seen(msgspec.Struct, array_like=True, gc=False):
+    """A file as it was read; the entry of one that is gone has no kind. ctime (in ns) and inode: 0 where it is torn."""
+
+    entry: Entry
+    ctime: int
+    inode: int
+
+
+def seen(entry: Entry, found: os.stat_result | None) -> Seen:
+    """What `read_file` filled in and returned."""
+    return Seen(entry, found.st_ctime_ns, found.st_ino) if found is not None else Seen(entry, 0, 0)
 
 
 def read_file(
@@ -64,6 +82,30 @@ def read_file(
         finally:
             os.close(handle)
     return None
+
+
+def read_files(source: bytes, folders: Folders, keep: Keep) -> list[Seen]:
+    """Read files below the folder `source`, following no link, and give their chunks to `keep`. Raises `Refused`."""
+    try:
+        top = os.open(source, FOLDER_FLAGS)
+    except OSError as error:
+        raise Refused(f"{os.fsdecode(source)!r} cannot be read: {error.strerror}", where="workspace") from None
+    files: list[Seen] = []
+    try:
+        with Descent(top) as descent:
+            for folder, names in folders:
+                prefix = folder + b"/" if folder else b""
+                try:
+                    handle = descent.folder(folder)
+                except OSError:  # it is no folder any more
+                    files += [Seen(Entry(prefix + name, "", 0, 0, 0, 0), 0, 0) for name in names]
+                    continue
+                for name in names:
+                    entry = Entry(prefix + name, FILE, 0, 0, 0, 0)
+                    files.append(seen(entry, read_file(handle, name, entry, keep)))
+    finally:
+        os.close(top)
+    return files
 
 
 def xattrs(target: int | str, *, follow: bool = True) -> dict[bytes, bytes] | None:

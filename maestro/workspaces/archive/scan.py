@@ -10,33 +10,39 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from maestro.model.errors import Refused
+from maestro.workspaces.archive.chunking import WHOLE_BYTES_MAX
 from maestro.workspaces.archive.descent import FOLDER_FLAGS, Descent
 from maestro.workspaces.archive.entries import FILE, FOLDER, HARDLINK, SYMLINK, Entry
-from maestro.workspaces.archive.reading import Keep, read_file, settled, xattrs
+from maestro.workspaces.archive.readers import Readers
+from maestro.workspaces.archive.reading import Keep, Seen, read_file, seen, settled, xattrs
 from maestro.workspaces.archive.statcache import Known, StatCache, is_racy
 
-_BATCH_FILES, _BATCH_BYTES = 64, 1 << 20
 _PATH_BYTES = 4000
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 Job = Callable[[Keep], None]
-Batch = list[tuple[bytes, Entry]]
+
+
+class Hands(NamedTuple):
+    """Who reads. submit: has a large file read in a thread; readers: read the small ones."""
+
+    submit: Callable[[Job], None]
+    readers: Readers
 
 
 class Scan:
-    """One look at the tree at `source`. Give jobs that read files to `submit`; when all are done, call `finish`.
+    """One look at the tree at `source`. When all that was given to `hands` is done, call `finish`.
 
     cache: what is known of the files; has: whether a chunk is still kept, else its file is read again.
     wanted_bytes: of the files that must be read, as far as is known. After `finish`: entries (in order of path), known
     (for the next time), torn, left_out. Raises `Refused`.
     """
 
-    def __init__(
-        self, source: str, cache: StatCache, has: Callable[[bytes], bool], submit: Callable[[Job], None]
-    ) -> None:
+    def __init__(self, source: str, cache: StatCache, has: Callable[[bytes], bool], hands: Hands) -> None:
         self.source = source
         self.entries: list[Entry] = []
         self.known: StatCache = {}
@@ -44,16 +50,16 @@ class Scan:
         self.left_out: list[bytes] = []
         self.files_read = 0
         self.wanted_bytes = 0
-        self._cache, self._has, self._submit = cache, has, submit
+        self._cache, self._has, self._hands = cache, has, hands
         self._started = time.time_ns()
         self._is_root = os.geteuid() == 0
         self._links: dict[int, list[Entry]] = {}
         self._folders: list[tuple[bytes, int]] = []
-        self._read: list[tuple[Entry, os.stat_result | None]] = []
+        self._read: list[Seen] = []
         self._stack = [b""]
 
-    def walk(self) -> None:
-        """List every folder; files that must be read become jobs."""
+    def walk(self, tick: Callable[[], None]) -> None:
+        """List every folder, and have the files read that must be; `tick` is called for each folder."""
         try:
             top = os.open(self.source, FOLDER_FLAGS)
         except OSError as error:
@@ -63,20 +69,23 @@ class Scan:
                 device = os.fstat(top).st_dev
                 while self._stack:
                     self._enter(descent, self._stack.pop(), device)
+                    tick()
         finally:
             os.close(top)
 
-    def finish(self) -> None:
-        """Put together what was read, after every job is done."""
-        for entry, found in self._read:
-            if found is None:
-                self.torn.append(entry.path)
-            elif not is_racy(found.st_ctime_ns, self._started):
-                self.known[entry.path] = _known(entry, found)
-        self.files_read = len(self._read)
+    def finish(self, small: Sequence[Seen]) -> None:
+        """Put together what was read, after all of it was; small: what the readers saw."""
+        self.entries += [one.entry for one in small]
+        for one in (*self._read, *small):
+            if not one.ctime:
+                self.torn.append(one.entry.path)
+            elif not is_racy(one.ctime, self._started):
+                self.known[one.entry.path] = _known(one)
+        self.files_read = len(self._read) + len(small)
         self._check_folders()
-        for group in self._links.values():
-            self._join(group)
+        linked = {group[0].path: group for group in self._links.values() if len(group) > 1}
+        for entry in [entry for entry in self.entries if entry.path in linked] if linked else ():
+            self._join(entry, linked[entry.path])
         self.entries = [entry for entry in self.entries if entry.kind]
         self.entries.sort(key=lambda entry: entry.path)
         self.torn = sorted(set(self.torn))
@@ -105,8 +114,6 @@ class Scan:
 
     def _list(self, handle: int, path: bytes) -> None:
         prefix = path + b"/" if path else b""
-        batch: Batch = []
-        size = 0
         with os.scandir(handle) as listed:
             for item in listed:
                 name = os.fsencode(item.name)
@@ -118,44 +125,35 @@ class Scan:
                 except FileNotFoundError:
                     self.torn.append(prefix + name)
                     continue
-                entry = self._look(handle, name, prefix + name, found)
-                if entry is not None:
-                    batch.append((name, entry))
-                    size += found.st_size
-                    self.wanted_bytes += found.st_size
-                    if len(batch) >= _BATCH_FILES or size >= _BATCH_BYTES:
-                        self._hand_out(handle, batch)
-                        batch, size = [], 0
-        if batch:
-            self._hand_out(handle, batch)
+                self._look(handle, name, prefix + name, found)
 
-    def _look(self, folder: int, name: bytes, path: bytes, found: os.stat_result) -> Entry | None:
-        """Record one name that is no folder; its entry where it has to be read."""
+    def _look(self, folder: int, name: bytes, path: bytes, found: os.stat_result) -> None:
+        """Record one name that is no folder."""
         kind = stat.S_IFMT(found.st_mode)
         if kind == stat.S_IFLNK:
             self._record_symlink(folder, name, path, found)
-            return None
+            return
         if kind != stat.S_IFREG:
             self.left_out.append(path)
-            return None
+            return
         entry = Entry(path, FILE, found.st_mode & 0o7777, found.st_uid, found.st_gid, found.st_mtime_ns, found.st_size)
         if found.st_nlink > 1:
             group = self._links.setdefault(found.st_ino, [])
             group.append(entry)
             if len(group) > 1:
-                return None
-        self.entries.append(entry)
+                return
         known = self._cache.get(path)
-        if known is None or not known.is_still(found):
-            return entry
-        if not (found.st_size == 0 or (self._still_has(known) if known.pieces else self._has(known.digest))):
-            return entry
+        if known is None or not (known.is_still(found) and self._still_has(known)):
+            self._have_read(folder, name, entry)
+            return
         entry.digest, entry.pieces, entry.xattrs = known.digest, known.pieces, known.xattrs
         self.known[path] = known
-        return None
+        self.entries.append(entry)
 
     def _still_has(self, known: Known) -> bool:
-        return all(not piece.digest or self._has(piece.digest) for piece in known.pieces or ())
+        if known.pieces:
+            return all(not piece.digest or self._has(piece.digest) for piece in known.pieces)
+        return not known.size or self._has(known.digest)
 
     def _record_symlink(self, folder: int, name: bytes, path: bytes, found: os.stat_result) -> None:
         known = self._cache.get(path)
@@ -176,20 +174,27 @@ class Scan:
         entry.target, entry.xattrs = known.target, known.xattrs
         self.entries.append(entry)
 
-    def _hand_out(self, folder: int, batch: Batch) -> None:
+    def _have_read(self, folder: int, name: bytes, entry: Entry) -> None:
+        self.wanted_bytes += entry.size
+        if entry.size > WHOLE_BYTES_MAX:
+            self.entries.append(entry)
+            self._submit(folder, name, entry)
+        else:
+            self._hands.readers.read(os.fsencode(self.source), entry.path[: -len(name) - 1], name, entry.size)
+
+    def _submit(self, folder: int, name: bytes, entry: Entry) -> None:
         handle = os.dup(folder)
+        known = self._cache.get(entry.path)
+        before = known.pieces if known is not None else None
 
         def read(keep: Keep) -> None:
             try:
-                for name, entry in batch:
-                    known = self._cache.get(entry.path)
-                    before = known.pieces if known is not None else None
-                    self._read.append((entry, read_file(handle, name, entry, keep, before)))
+                self._read.append(seen(entry, read_file(handle, name, entry, keep, before)))
             finally:
                 os.close(handle)
 
         try:
-            self._submit(read)
+            self._hands.submit(read)
         except BaseException:
             os.close(handle)
             raise
@@ -212,30 +217,22 @@ class Scan:
         finally:
             os.close(top)
 
-    def _join(self, group: list[Entry]) -> None:
+    def _join(self, content: Entry, group: list[Entry]) -> None:
         """Several names of one file: the first in order has the content, the others are links to it."""
-        content = group[0]
-        if len(group) == 1 or not content.kind:
+        if not content.kind:
             return
         known = self.known.get(content.path)
-        group.sort(key=lambda entry: entry.path)
-        first, paths = group[0].path, [entry.path for entry in group]
-        content.path = first
+        paths = sorted(entry.path for entry in group)
+        content.path = paths[0]
         for path in paths:
             if known is not None:
                 self.known[path] = known
-            if path != first:
-                link = Entry(path, HARDLINK, content.mode, content.uid, content.gid, content.mtime, target=first)
+            if path != content.path:
+                link = Entry(path, HARDLINK, content.mode, content.uid, content.gid, content.mtime)
+                link.target = content.path
                 self.entries.append(link)
 
 
-def _known(entry: Entry, found: os.stat_result) -> Known:
-    return Known(
-        found.st_size,
-        found.st_mtime_ns,
-        found.st_ctime_ns,
-        found.st_ino,
-        entry.digest,
-        entry.pieces,
-        xattrs=entry.xattrs,
-    )
+def _known(one: Seen) -> Known:
+    entry = one.entry
+    return Known(entry.size, entry.mtime, one.ctime, one.inode, entry.digest, entry.pieces, xattrs=entry.xattrs)

@@ -80,7 +80,7 @@ class _Done:
 
 def _read_all(contents: Contents, tree: str, plan: Plan, watched: tuple[_Done, Callable[[], None]]) -> None:
     done, tick = watched
-    with Crew(lambda: None) as crew:
+    with Crew[None](lambda: None, tick=tick) as crew:
 
         def count(data: bytes) -> None:
             done.bytes += len(data)
@@ -92,7 +92,7 @@ def _read_all(contents: Contents, tree: str, plan: Plan, watched: tuple[_Done, C
         for block, entries in plan.blocks:
             crew.submit(partial(_check_block, contents, tree, (block, entries), count))
             tick()
-        crew.wait(tick)
+        crew.wait()
 
 
 def _check_long(contents: Contents, tree: str, entry: Entry, count: Callable[[bytes], None], _: None) -> None:

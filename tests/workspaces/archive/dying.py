@@ -12,6 +12,7 @@ import sys
 from itertools import count
 from pathlib import Path
 
+from maestro.workspaces.archive import readers
 from maestro.workspaces.archive.library import Archive
 from maestro.workspaces.exchange import Exchange
 
@@ -19,6 +20,7 @@ ASKS = {"open", "fcntl.flock", "fcntl.ioctl"}
 
 
 def save(place: Path) -> None:
+    readers.FROM_FILES = 2
     Archive(place / "store").save([("ws", str(place / "ws"))], "new", {})
 
 

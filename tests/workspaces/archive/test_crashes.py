@@ -12,13 +12,16 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from maestro.workspaces.archive.exports import open_export
 from maestro.workspaces.archive.library import Archive
 from maestro.workspaces.exchange import roll_forward
+from tests.runtime.acting import until
 from tests.workspaces.archive.trees import Told, told
 
 ROOT = Path(__file__).parents[3]
@@ -35,7 +38,18 @@ def run(act: str, place: Path, at: int, after_s: float | None = None) -> str:
         process.kill()
         out, err = process.communicate()
     assert process.returncode in (0, -signal.SIGKILL), err
+    until(lambda: not readers_of(place))
     return out
+
+
+def readers_of(place: Path) -> list[int]:
+    """The processes that read for the archive there: they end with the one that started them."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.cmdline()[-1:] == [str(place / "store")]:
+                found.append(process.pid)
+    return found
 
 
 def prepare(place: Path) -> dict[str, dict[bytes, Told]]:

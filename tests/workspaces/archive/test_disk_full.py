@@ -17,6 +17,7 @@ SCRIPT = """
 import json, os, sys
 from pathlib import Path
 from maestro.model.errors import Refused
+from maestro.workspaces.archive import readers
 from maestro.workspaces.archive.library import Archive
 from maestro.workspaces.exchange import Exchange
 
@@ -44,6 +45,13 @@ archive.save([("ws", str(workspace))], "one", {})
 (workspace / "second").write_bytes(os.urandom(free() + (1 << 20)))
 told["save"] = refused(lambda: archive.save([("ws", str(workspace))], "two", {}))
 told["one"] = archive.verify("one").files
+readers.cores = lambda: 2
+many = elsewhere / "many"
+many.mkdir()
+for number in range(max(600, free() // 30_000 + 50)):
+    (many / str(number)).write_bytes(os.urandom(30_000))
+told["readers"] = refused(lambda: archive.save([("many", str(many))], "many", {}))
+told["still"] = archive.verify("one").files
 (workspace / "second").unlink()
 
 (disk / "work").mkdir()
@@ -97,6 +105,8 @@ def test_a_full_disk_leaves_what_was_there(disk_mib: int) -> None:
     assert told == {
         "save": True,
         "one": 201,
+        "readers": True,
+        "still": 201,
         "restore": True,
         "work": ["mine"],
         "export": True,

@@ -19,10 +19,21 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from maestro.model.errors import Conflict, Invalid, NotFound, Refused
+from maestro.workspaces.archive import readers
 from maestro.workspaces.archive.library import Archive
 from maestro.workspaces.archive.saving import Torn
 from tests.workspaces.archive import trees
 from tests.workspaces.archive.trees import told
+
+pytestmark = pytest.mark.usefixtures("reading")
+
+
+@pytest.fixture(params=["here", "beside"])
+def reading(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small files are read by this process, or by readers, however few they are."""
+    if request.param == "beside":
+        monkeypatch.setattr(readers, "FROM_FILES", 1)
+        monkeypatch.setattr(readers, "cores", lambda: 4)
 
 
 def archive_of(tmp_path: Path) -> Archive:

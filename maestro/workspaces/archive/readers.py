@@ -1,0 +1,258 @@
+"""Processes beside this one that read small files: Python does one thing at a time in a process, and opening, looking
+at and reading ten thousand files keeps it from everything else.
+
+They are started where there is much to read. A reader keeps what it reads in packs of its own, and says what it saw;
+which file goes to which reader follows from its size, so that files of one content meet in one reader and are kept
+once. A reader ends when its input does: with the process that started it, however that ended.
+"""
+
+from __future__ import annotations
+
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from maestro.model.errors import Refused
+from maestro.workspaces.archive.crew import cores
+from maestro.workspaces.archive.packs import Block
+from maestro.workspaces.archive.reading import Folders, Keep, Seen, read_files
+
+FROM_FILES = 500
+"""Files that must be read before readers are started: fewer are read in the time that a process takes to start."""
+_READERS_MAX = 4
+_BATCH_FILES = 128
+_TICK_S = 0.1
+_END_S = 5.0
+_LENGTH = struct.Struct("<I")
+
+
+class Look(msgspec.Struct, array_like=True, tag=1):
+    """Read these files: names by folder, below `source`."""
+
+    source: bytes
+    folders: Folders
+
+
+class Finish(msgspec.Struct, array_like=True, tag=2):
+    """No more files: bring what was kept to the disk."""
+
+
+class Told(msgspec.Struct, array_like=True, tag=3):
+    """What was seen of the files of one `Look`."""
+
+    files: list[Seen]
+
+
+class Kept(msgspec.Struct, array_like=True, tag=4):
+    """All that was new is on the disk, in these blocks. bytes: that the packs have grown by."""
+
+    blocks: list[Block]
+    bytes: int
+
+
+class Failed(msgspec.Struct, array_like=True, tag=5):
+    """The one line of a `Refused`."""
+
+    what: str
+    where: str
+    mend: str
+
+
+_encoder = msgspec.msgpack.Encoder()
+_answers: msgspec.msgpack.Decoder[Told | Kept | Failed] = msgspec.msgpack.Decoder(Told | Kept | Failed)
+
+
+class Readers:
+    """Who reads the small files of a snapshot: this process where they are few, readers from the moment they are many.
+
+    root: of the archive, None where nothing is to be kept; keep: for what is read here. A context: leaving it ends
+    them. Raises `Refused` where one of them could not go on.
+    """
+
+    def __init__(self, root: Path | None, keep: Keep) -> None:
+        self._root, self._keep = root, keep
+        self._readers: list[_Reader] = []
+        self._count = min(_READERS_MAX, cores() // 2) if root is not None else 0
+        self._source = b""
+        self._waiting: list[tuple[bytes, bytes, int]] = []
+
+    def read(self, source: bytes, folder: bytes, name: bytes, size: int) -> None:
+        """Have a file read; size: as it was seen. `wait` before a file of another source."""
+        self._source = source
+        if self._readers:
+            self._readers[size % self._count].read(source, folder, name)
+            return
+        self._waiting.append((folder, name, size))
+        if self._root is not None and self._count and len(self._waiting) >= FROM_FILES:
+            self._readers = [_Reader(self._root) for _ in range(self._count)]
+            waiting, self._waiting = self._waiting, []
+            for one in waiting:
+                self.read(source, *one)
+
+    @property
+    def read_bytes(self) -> int:
+        """How much readers have read."""
+        return sum(reader.read_bytes for reader in self._readers)
+
+    def wait(self, tick: Callable[[], None]) -> list[Seen]:
+        """What was seen of all files that were asked for since the last time; `tick` is called every now and then."""
+        for reader in self._readers:
+            reader.flush()
+        folders: Folders = []
+        for folder, name, _ in self._waiting:
+            _add(folders, folder, name)
+        self._waiting = []
+        seen = read_files(self._source, folders, self._keep) if folders else []
+        return seen + [one for reader in self._readers for one in reader.wait(tick)]
+
+    def finish(self) -> None:
+        """Begin to bring what they kept to the disk."""
+        for reader in self._readers:
+            reader.send(Finish())
+
+    def kept(self) -> list[Kept]:
+        """What they kept, which is on the disk now. After `finish`."""
+        return [reader.kept() for reader in self._readers]
+
+    def __enter__(self) -> Readers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for reader in self._readers:
+            reader.end()
+
+
+def _add(folders: Folders, folder: bytes, name: bytes) -> None:
+    if not folders or folders[-1][0] != folder:
+        folders.append((folder, []))
+    folders[-1][1].append(name)
+
+
+class _Reader:
+    """One process, and the thread that hears it."""
+
+    def __init__(self, root: Path) -> None:
+        self.read_bytes = 0
+        self._source = b""
+        self._folders: Folders = []
+        self._files = self._awaited = 0
+        self._seen: list[Seen] = []
+        self._last: Kept | Failed | None = None
+        self._changed = threading.Condition()
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "maestro.workspaces.archive.reader", str(root)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+            cwd="/",
+        )
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._to, self._from = self._process.stdin, self._process.stdout
+        self._thread = threading.Thread(target=self._hear, daemon=True)
+        self._thread.start()
+
+    def read(self, source: bytes, folder: bytes, name: bytes) -> None:
+        """Have a file read."""
+        if source != self._source:
+            self.flush()
+            self._source = source
+        _add(self._folders, folder, name)
+        self._files += 1
+        if self._files >= _BATCH_FILES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what is not sent yet."""
+        if self._files:
+            self._awaited += 1
+            self.send(Look(self._source, self._folders))
+            self._folders, self._files = [], 0
+
+    def send(self, message: Look | Finish) -> None:
+        """Send a message; who has ended says why."""
+        try:
+            send(self._to, message)
+        except OSError:
+            self._process.wait()
+            self._thread.join()
+            raise self._failure() from None
+
+    def wait(self, tick: Callable[[], None]) -> list[Seen]:
+        """All that was asked for has been read."""
+        while True:
+            with self._changed:
+                if self._awaited and self._last is None:
+                    self._changed.wait(_TICK_S)
+                if self._last is not None:
+                    raise self._failure()
+                if not self._awaited:
+                    seen, self._seen = self._seen, []
+                    return seen
+            tick()
+
+    def kept(self) -> Kept:
+        """What it has kept, after `Finish`."""
+        self._thread.join()
+        if not isinstance(self._last, Kept):
+            raise self._failure()
+        return self._last
+
+    def end(self) -> None:
+        """It is gone."""
+        with suppress(OSError):
+            self._to.close()
+        try:
+            self._process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._thread.join()
+        self._from.close()
+
+    def _failure(self) -> Refused:
+        last = self._last if isinstance(self._last, Failed) else _GONE
+        return Refused(last.what, last.where, last.mend)
+
+    def _hear(self) -> None:
+        try:
+            for frame in frames(self._from):
+                answer = _answers.decode(frame)
+                with self._changed:
+                    if isinstance(answer, Told):
+                        self._seen += answer.files
+                        self._awaited -= 1
+                        self.read_bytes += sum(seen.entry.size for seen in answer.files)
+                    else:
+                        self._last = answer
+                    self._changed.notify()
+        finally:
+            with self._changed:
+                self._last = self._last or _GONE
+                self._changed.notify()
+
+
+_GONE = Failed("a process that reads files ended before its time", "snapshot", "try again")
+
+
+def send(to: IO[bytes], message: msgspec.Struct) -> None:
+    """One message, with its length before it."""
+    content = _encoder.encode(message)
+    to.write(_LENGTH.pack(len(content)) + content)
+    to.flush()
+
+
+def frames(source: IO[bytes]) -> Iterator[bytes]:
+    """The messages as they come, until the other end is closed, or cut off."""
+    while len(head := source.read(_LENGTH.size)) == _LENGTH.size:
+        (length,) = _LENGTH.unpack(head)
+        content = source.read(length)
+        if len(content) < length:
+            return
+        yield content

@@ -1,0 +1,153 @@
+"""Readers: what processes beside this one read is what it would have read, kept once, and lost whole with them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import psutil
+import pytest
+
+from maestro.model.errors import Refused
+from maestro.workspaces.archive import index as indexes
+from maestro.workspaces.archive import readers
+from maestro.workspaces.archive.layout import Layout
+from maestro.workspaces.archive.library import Archive
+from tests.workspaces.archive.trees import told
+
+FILES = 2000
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A tree of more files than one process reads, of which each third has the content of another one."""
+    for number in range(FILES):
+        folder = tmp_path / "ws" / f"folder-{number % 40}" / "inner"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / str(number)).write_bytes(b"%d line\n" % (number // 3 * 3 if number % 3 == 1 else number) * 90)
+    time.sleep(0.1)  # else the files are too young to be trusted
+    return tmp_path / "ws"
+
+
+@pytest.fixture(params=[2, 8])
+def many_cores(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setattr(readers, "cores", lambda: request.param)
+    return request.param  # type: ignore[no-any-return]
+
+
+def mine() -> list[psutil.Process]:
+    return [child for child in psutil.Process().children() if "maestro.workspaces.archive.reader" in child.cmdline()]
+
+
+def chunks(root: Path) -> Counter[bytes]:
+    blocks = indexes.load_from_packs(Layout(root)).packs.values()
+    return Counter(digest for pack in blocks for block in pack for digest, _, _ in block.chunks())
+
+
+def test_every_file_comes_back_and_each_content_is_kept_once(source: Path, tmp_path: Path, many_cores: int) -> None:
+    archive = Archive(tmp_path / "store")
+    seen: list[tuple[int, int, int]] = []
+    started: set[int] = set()
+
+    def progress(entries: int, done: int, of: int) -> None:
+        seen.append((entries, done, of))
+        started.update(child.pid for child in mine())
+
+    saved = archive.save([("ws", str(source))], "one", {}, progress=progress)
+    assert len(started) == many_cores // 2
+    assert not mine()
+    assert saved.files_read == FILES
+    assert max(done for _, done, _ in seen) <= max(of for _, _, of in seen) == saved.bytes
+    archive.verify("one", saved.manifest)
+    archive.restore("one", "ws", tmp_path / "stage")
+    assert told(tmp_path / "stage") == told(source)
+    assert max(chunks(tmp_path / "store").values()) == 1
+
+
+def test_what_is_kept_already_is_not_kept_again(source: Path, tmp_path: Path, many_cores: int) -> None:
+    assert many_cores
+    archive = Archive(tmp_path / "store")
+    archive.save([("ws", str(source))], "one", {})
+    for path in source.rglob("*"):
+        os.utime(path, ns=(1, 1))
+    os.truncate(source / "folder-1/inner/1", 5)
+    time.sleep(0.1)
+    second = archive.save([("ws", str(source))], "two", {})
+    assert second.files_read == FILES
+    assert max(chunks(tmp_path / "store").values()) == 1
+    archive.restore("two", "ws", tmp_path / "stage")
+    assert told(tmp_path / "stage") == told(source)
+    assert archive.save([("ws", str(source))], "three", {}).files_read == 0
+
+
+def test_several_trees_are_read_one_after_the_other(source: Path, tmp_path: Path, many_cores: int) -> None:
+    assert many_cores
+    archive = Archive(tmp_path / "store")
+    archive.save([("ws/a", str(source)), ("ws/b", str(source / "folder-1")), ("ws/c", str(source))], "one", {})
+    for tree, place in (("ws/a", source), ("ws/b", source / "folder-1"), ("ws/c", source)):
+        stage = tmp_path / tree.replace("/", "-")
+        archive.restore("one", tree, stage)
+        assert told(stage) == told(place)
+    assert max(chunks(tmp_path / "store").values()) == 1
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_a_reader_that_is_killed_ends_the_snapshot_and_nothing_else(
+    source: Path, tmp_path: Path, many_cores: int, how: signal.Signals
+) -> None:
+    archive = Archive(tmp_path / "store")
+    archive.save([("ws", str(source / "folder-1"))], "small", {})
+    is_over = threading.Event()
+
+    def kill() -> None:
+        while not is_over.wait(0.001):
+            if len(found := mine()) == many_cores // 2:
+                found[-1].send_signal(how)
+                return
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    with pytest.raises(Refused, match="ended before its time; try again"):
+        archive.save([("ws", str(source))], "one", {})
+    is_over.set()
+    killer.join()
+    assert not mine()
+    assert [found.snapshot for found in archive.snapshots()] == ["small"]
+    archive.save([("ws", str(source))], "one", {})
+    archive.verify("one")
+    archive.verify("small")
+    assert not list((tmp_path / "store/fresh").iterdir())
+
+
+def test_what_progress_raises_ends_the_readers(source: Path, tmp_path: Path, many_cores: int) -> None:
+    assert many_cores
+    archive = Archive(tmp_path / "store")
+
+    def progress(entries: int, done: int, of: int) -> None:
+        if mine():
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        archive.save([("ws", str(source))], "one", {}, progress=progress)
+    assert not mine()
+    assert not archive.snapshots()
+    assert not list((tmp_path / "store/fresh").iterdir())
+
+
+def test_a_folder_that_becomes_a_link_is_not_followed(source: Path, tmp_path: Path, many_cores: int) -> None:
+    """Between the walk and the reader: what lies behind the link is not taken for what was there."""
+    assert many_cores
+    archive = Archive(tmp_path / "store")
+    elsewhere = tmp_path / "elsewhere"
+    (source / "folder-1").rename(elsewhere)
+    (source / "folder-1").symlink_to(elsewhere)
+    found = readers.read_files(os.fsencode(source), [(b"folder-1/inner", [b"1"]), (b"", [b"none"])], lambda *_: None)
+    assert [(one.entry.path, one.entry.kind, one.ctime) for one in found] == [
+        (b"folder-1/inner/1", "", 0),
+        (b"none", "", 0),
+    ]
+    assert archive.save([("ws", str(source))], "one", {}).torn == []
