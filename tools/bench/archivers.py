@@ -13,8 +13,6 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import ClassVar
 
-from maestro.workspaces.archive.library import Archive
-from maestro.workspaces.exchange import Exchange
 from tools.bench.worktree import size_of
 
 
@@ -86,7 +84,7 @@ class Maestro(Archiver):
         return sum(size_of(self.repository / name) for name in ("packs", "manifests"))
 
     def _act(self, *argv: str) -> bool:
-        return self.run(sys.executable, "-m", "tools.bench.archivers", str(self.repository), *argv, cwd=Path.cwd())
+        return self.run(sys.executable, "-m", "tools.bench.acting", str(self.repository), *argv, cwd=Path.cwd())
 
 
 class Restic(Archiver):
@@ -180,33 +178,3 @@ def present(install: bool) -> tuple[list[type[Archiver]], list[str]]:
         else:
             left_out.append(f"{program} (not on PATH; --install as root, or: apt-get install {package})")
     return found, left_out
-
-
-def main() -> None:
-    """One act of ours."""
-    repository, act, *argv = sys.argv[1:]
-    archive = Archive(repository)
-    if act == "save":
-        archive.save([("tree", argv[0])], argv[1], {})
-    elif act == "restore":
-        archive.restore(argv[0], "tree", argv[1])
-    elif act == "verify":
-        for one in archive.snapshots():
-            archive.verify(one.snapshot)
-    elif act == "roll-back":
-        roll_back(archive, Path(repository).with_name("journal"), argv[0], argv[1])
-    else:
-        archive.export(argv[0], argv[1])
-
-
-def roll_back(archive: Archive, journal: Path, tree: str, name: str) -> None:
-    """What a restore does: keep what is there, stage what is wanted, exchange them."""
-    archive.save([("tree", tree)], f"before-{len(archive.snapshots())}", {})
-    with Exchange(journal) as one:
-        archive.restore(name, "tree", one.stage(tree), reuse=tree)
-        one.commit()
-    archive.remember(name, "tree", tree)
-
-
-if __name__ == "__main__":
-    main()

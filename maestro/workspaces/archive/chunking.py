@@ -26,14 +26,18 @@ _LEAP = 1024
 _LOOKS_MAX = 4096  # a run of one byte must not cost a look at each
 
 
-def cut(data: bytes, start: int) -> int:
-    """The end of the chunk of `data` that begins at `start`. Give at least `CHUNK_BYTES_MAX` from there, or all."""
-    limit = min(len(data), start + CHUNK_BYTES_MAX)
+def cut(data: bytes, start: int, is_all: bool) -> int:
+    """The end of the chunk of `data` that begins at `start`; 0 where that takes more data to say, and is_all is not."""
+    limit = start + CHUNK_BYTES_MAX
     for begin in range(start + _CHUNK_BYTES_MIN, limit, _STEP):
-        end = min(begin + _STEP, limit)
+        end = begin + _STEP
+        if end > len(data):
+            if not is_all:
+                return 0
+            end = len(data)
         at = _pair(data, begin, end) or _sign(data, begin, end)
-        if at:
-            return at
+        if at or end == len(data):
+            return at or end
     return limit
 
 

@@ -63,7 +63,8 @@ def _entries(source: str, cache: StatCache) -> list[Entry]:
         readers = Readers(None, _forget)
         scan = Scan(source, cache, lambda _: True, Hands(submit, readers))
         scan.walk(crew.go_on)
-    scan.finish(readers.wait(crew.go_on))
+        scan.gather(readers.wait(crew.go_on))
+    scan.finish()
     return scan.entries
 
 

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import msgspec
 
 from maestro.model.errors import Refused
-from maestro.workspaces.archive.chunking import CHUNK_BYTES_MAX, WHOLE_BYTES_MAX, cut
+from maestro.workspaces.archive.chunking import WHOLE_BYTES_MAX, cut
 from maestro.workspaces.archive.descent import FOLDER_FLAGS, Descent
 from maestro.workspaces.archive.entries import FILE, Entry, Piece
 
@@ -114,12 +114,14 @@ def xattrs(target: int | str, *, follow: bool = True) -> dict[bytes, bytes] | No
         return None
     try:
         names = os.listxattr(target, follow_symlinks=follow)
+        if not names:
+            return None
         found = {os.fsencode(name): os.getxattr(target, name, follow_symlinks=follow) for name in sorted(names)}
     except OSError as error:
         if error.errno in (errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.ENODATA):
             return None
         raise
-    return found or None
+    return found
 
 
 def settled(handle: int) -> tuple[os.stat_result, bool]:
@@ -219,7 +221,7 @@ class _Whole:
 
 
 class _Reading(NamedTuple):
-    """A file being read. before: its pieces of the last time, by where they began."""
+    """A file being read. before: its pieces of the last time, by where they began; each is tried once."""
 
     handle: int
     pieces: list[Piece]
@@ -232,29 +234,31 @@ def _read_chunks(reading: _Reading, at: int, limit: int | None) -> None:
     """Read from `at` to `limit`, or to the end of the file, cut into chunks."""
     handle, pieces, update, keep, before = reading
     data, start, is_end = b"", 0, False  # what is read ahead, of which data[start] lies at `at`
-    while True:
-        known = before.get(at)
-        chunk: bytes | memoryview = b""
-        if known is not None and (limit is None or at + known.length <= limit):
-            chunk = os.pread(handle, known.length, at)
-        digest = hashlib.sha256(chunk).digest()
-        if known is not None and digest == known.digest:
+    while start < len(data) or not is_end:
+        chunk, digest = _known_chunk(handle, at, limit, before.pop(at, None))
+        if chunk:
             data, start, is_end = b"", 0, False
+        elif end := cut(data, start, is_end):
+            chunk = memoryview(data)[start:end]
+            digest, start = hashlib.sha256(chunk).digest(), end
         else:
-            while len(data) - start < CHUNK_BYTES_MAX and not is_end:
-                place = at + len(data) - start
-                more = os.pread(handle, _READ_BYTES if limit is None else min(_READ_BYTES, limit - place), place)
-                is_end = not more
-                data, start = data[start:] + more, 0
-            if start == len(data):
-                return
-            chunk = memoryview(data)[start : cut(data, start)]
-            digest = hashlib.sha256(chunk).digest()
-            start += len(chunk)
+            place = at + len(data) - start
+            more = os.pread(handle, _READ_BYTES if limit is None else min(_READ_BYTES, limit - place), place)
+            data, start, is_end = data[start:] + more, 0, not more
+            continue
         update(chunk)
         keep(digest, chunk)
         pieces.append(Piece(digest, len(chunk)))
         at += len(chunk)
+
+
+def _known_chunk(handle: int, at: int, limit: int | None, known: Piece | None) -> tuple[bytes | memoryview, bytes]:
+    """The piece that was there the last time, and its digest, where it still is; else nothing."""
+    if known is None or (limit is not None and at + known.length > limit):
+        return b"", b""
+    chunk = os.pread(handle, known.length, at)
+    digest = hashlib.sha256(chunk).digest()
+    return (chunk, digest) if digest == known.digest else (b"", b"")
 
 
 def _extents(handle: int, size: int) -> list[tuple[int, int, bool]]:

@@ -140,6 +140,7 @@ def _scan(
     scans: list[tuple[str, Scan]] = []
 
     def tell() -> None:
+        crew.go_on()
         if progress is not None:
             found = sum(len(scan.entries) for _, scan in scans)
             done = chunks.read_bytes + readers.read_bytes
@@ -154,7 +155,8 @@ def _scan(
             if not are_tree_names([name for name, _ in scans]):
                 raise Invalid(f"these names of trees cannot be: {[name for name, _ in scans]}")
             scan.walk(tell)
+            scan.gather(readers.wait(tell))
             crew.wait()
-            scan.finish(readers.wait(tell))
+            scan.finish()
     chunks.crew = None
     return scans

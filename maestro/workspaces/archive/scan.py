@@ -9,8 +9,10 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 import time
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
 from maestro.model.errors import Refused
@@ -22,6 +24,7 @@ from maestro.workspaces.archive.reading import Keep, Seen, read_file, seen, sett
 from maestro.workspaces.archive.statcache import Known, StatCache, is_racy
 
 _PATH_BYTES = 4000
+_NAMES = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 
 Job = Callable[[Keep], None]
@@ -35,7 +38,7 @@ class Hands(NamedTuple):
 
 
 class Scan:
-    """One look at the tree at `source`. When all that was given to `hands` is done, call `finish`.
+    """One look at the tree at `source`: `walk`, `gather`, and `finish` when all that was given to `hands` is done.
 
     cache: what is known of the files; has: whether a chunk is still kept, else its file is read again.
     wanted_bytes: of the files that must be read, as far as is known. After `finish`: entries (in order of path), known
@@ -73,21 +76,26 @@ class Scan:
         finally:
             os.close(top)
 
-    def finish(self, small: Sequence[Seen]) -> None:
-        """Put together what was read, after all of it was; small: what the readers saw."""
+    def gather(self, small: Sequence[Seen]) -> None:
+        """Take in what the readers saw, while large files may still be read."""
         self.entries += [one.entry for one in small]
-        for one in (*self._read, *small):
+        self._read += small
+        self.entries.sort(key=attrgetter("path"))
+
+    def finish(self) -> None:
+        """Put together what was read, after all of it was."""
+        for one in self._read:
             if not one.ctime:
                 self.torn.append(one.entry.path)
             elif not is_racy(one.ctime, self._started):
                 self.known[one.entry.path] = _known(one)
-        self.files_read = len(self._read) + len(small)
+        self.files_read = len(self._read)
         self._check_folders()
         linked = {group[0].path: group for group in self._links.values() if len(group) > 1}
         for entry in [entry for entry in self.entries if entry.path in linked] if linked else ():
             self._join(entry, linked[entry.path])
         self.entries = [entry for entry in self.entries if entry.kind]
-        self.entries.sort(key=lambda entry: entry.path)
+        self.entries.sort(key=attrgetter("path"))
         self.torn = sorted(set(self.torn))
 
     def _enter(self, descent: Descent, path: bytes, device: int) -> None:
@@ -116,7 +124,7 @@ class Scan:
         prefix = path + b"/" if path else b""
         with os.scandir(handle) as listed:
             for item in listed:
-                name = os.fsencode(item.name)
+                name = item.name.encode(*_NAMES)  # as os.fsencode does, for each of a hundred thousand
                 if item.is_dir(follow_symlinks=False):
                     self._stack.append(prefix + name)
                     continue
@@ -125,18 +133,17 @@ class Scan:
                 except FileNotFoundError:
                     self.torn.append(prefix + name)
                     continue
-                self._look(handle, name, prefix + name, found)
+                if stat.S_ISREG(found.st_mode):
+                    self._look(handle, name, prefix + name, found)
+                elif stat.S_ISLNK(found.st_mode):
+                    self._record_symlink(handle, name, prefix + name, found)
+                else:
+                    self.left_out.append(prefix + name)
 
     def _look(self, folder: int, name: bytes, path: bytes, found: os.stat_result) -> None:
-        """Record one name that is no folder."""
-        kind = stat.S_IFMT(found.st_mode)
-        if kind == stat.S_IFLNK:
-            self._record_symlink(folder, name, path, found)
-            return
-        if kind != stat.S_IFREG:
-            self.left_out.append(path)
-            return
-        entry = Entry(path, FILE, found.st_mode & 0o7777, found.st_uid, found.st_gid, found.st_mtime_ns, found.st_size)
+        """Record a file, or have it read."""
+        mode, uid, gid, size = found.st_mode & 0o7777, found.st_uid, found.st_gid, found.st_size
+        entry = Entry(path, FILE, mode, uid, gid, found.st_mtime_ns, size)
         if found.st_nlink > 1:
             group = self._links.setdefault(found.st_ino, [])
             group.append(entry)

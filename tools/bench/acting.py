@@ -1,0 +1,39 @@
+"""One act of ours, in a process of its own: `python -m tools.bench.acting REPOSITORY ACT …`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from maestro.workspaces.archive.library import Archive
+from maestro.workspaces.exchange import Exchange
+
+
+def main() -> None:
+    """One act of ours."""
+    repository, act, *argv = sys.argv[1:]
+    archive = Archive(repository)
+    if act == "save":
+        archive.save([("tree", argv[0])], argv[1], {})
+    elif act == "restore":
+        archive.restore(argv[0], "tree", argv[1])
+    elif act == "verify":
+        for one in archive.snapshots():
+            archive.verify(one.snapshot)
+    elif act == "roll-back":
+        roll_back(archive, Path(repository).with_name("journal"), argv[0], argv[1])
+    else:
+        archive.export(argv[0], argv[1])
+
+
+def roll_back(archive: Archive, journal: Path, tree: str, name: str) -> None:
+    """What a restore does: keep what is there, stage what is wanted, exchange them."""
+    archive.save([("tree", tree)], f"before-{len(archive.snapshots())}", {})
+    with Exchange(journal) as one:
+        archive.restore(name, "tree", one.stage(tree), reuse=tree)
+        one.commit()
+    archive.remember(name, "tree", tree)
+
+
+if __name__ == "__main__":
+    main()
