@@ -1,36 +1,25 @@
-"""Processes beside this one that read small files: Python does one thing at a time in a process, and opening, looking
-at and reading ten thousand files keeps it from everything else.
+"""Who reads the small files of a snapshot: this process where they are few, processes beside it where they are many.
 
-They are started where there is much to read. A reader keeps what it reads in packs of its own, and says what it saw;
-which file goes to which reader follows from its size, so that files of one content meet in one reader and are kept
-once. A reader ends when its input does: with the process that started it, however that ended.
+A reader keeps what it reads in packs of its own, and says what it saw. Which file goes to which reader follows from its
+size, so that files of one content meet in one reader and are kept once.
 """
 
 from __future__ import annotations
 
-import struct
-import subprocess
-import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO
 
 import msgspec
 
-from maestro.model.errors import Refused
-from maestro.workspaces.archive.crew import cores
+from maestro.model.errors import MaestroError
+from maestro.workspaces.archive import beside
+from maestro.workspaces.archive.beside import GONE, Beside, Failed
 from maestro.workspaces.archive.packs import Block
 from maestro.workspaces.archive.reading import Folders, Keep, Seen, read_files
 
-FROM_FILES = 500
-"""Files that must be read before readers are started: fewer are read in the time that a process takes to start."""
-_READERS_MAX = 4
 _BATCH_FILES = 128
 _TICK_S = 0.1
-_END_S = 5.0
-_LENGTH = struct.Struct("<I")
 
 
 class Look(msgspec.Struct, array_like=True, tag=1):
@@ -57,20 +46,11 @@ class Kept(msgspec.Struct, array_like=True, tag=4):
     bytes: int
 
 
-class Failed(msgspec.Struct, array_like=True, tag=5):
-    """The one line of a `Refused`."""
-
-    what: str
-    where: str
-    mend: str
-
-
-_encoder = msgspec.msgpack.Encoder()
 _answers: msgspec.msgpack.Decoder[Told | Kept | Failed] = msgspec.msgpack.Decoder(Told | Kept | Failed)
 
 
 class Readers:
-    """Who reads the small files of a snapshot: this process where they are few, readers from the moment they are many.
+    """Readers of one snapshot, started when the files are many.
 
     root: of the archive, None where nothing is to be kept; keep: for what is read here. A context: leaving it ends
     them. Raises `Refused` where one of them could not go on.
@@ -79,7 +59,6 @@ class Readers:
     def __init__(self, root: Path | None, keep: Keep) -> None:
         self._root, self._keep = root, keep
         self._readers: list[_Reader] = []
-        self._count = min(_READERS_MAX, cores() // 2) if root is not None else 0
         self._source = b""
         self._waiting: list[tuple[bytes, bytes, int]] = []
 
@@ -87,11 +66,11 @@ class Readers:
         """Have a file read; size: as it was seen. `wait` before a file of another source."""
         self._source = source
         if self._readers:
-            self._readers[size % self._count].read(source, folder, name)
+            self._readers[size % len(self._readers)].read(source, folder, name)
             return
         self._waiting.append((folder, name, size))
-        if self._root is not None and self._count and len(self._waiting) >= FROM_FILES:
-            self._readers = [_Reader(self._root) for _ in range(self._count)]
+        if self._root is not None and (count := beside.count(len(self._waiting))):
+            self._readers = [_Reader(self._root) for _ in range(count)]
             waiting, self._waiting = self._waiting, []
             for one in waiting:
                 self.read(source, *one)
@@ -146,15 +125,7 @@ class _Reader:
         self._seen: list[Seen] = []
         self._last: Kept | Failed | None = None
         self._changed = threading.Condition()
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "maestro.workspaces.archive.reader", str(root)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-            cwd="/",
-        )
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._to, self._from = self._process.stdin, self._process.stdout
+        self._process = Beside("maestro.workspaces.archive.reader", root)
         self._thread = threading.Thread(target=self._hear, daemon=True)
         self._thread.start()
 
@@ -176,13 +147,10 @@ class _Reader:
             self._folders, self._files = [], 0
 
     def send(self, message: Look | Finish) -> None:
-        """Send a message; who has ended says why."""
-        try:
-            send(self._to, message)
-        except OSError:
-            self._process.wait()
+        """Send a message; one who has ended says why."""
+        if not self._process.send(message):
             self._thread.join()
-            raise self._failure() from None
+            raise self._failure()
 
     def wait(self, tick: Callable[[], None]) -> list[Seen]:
         """All that was asked for has been read."""
@@ -206,23 +174,16 @@ class _Reader:
 
     def end(self) -> None:
         """It is gone."""
-        with suppress(OSError):
-            self._to.close()
-        try:
-            self._process.wait(_END_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        self._process.end()
         self._thread.join()
-        self._from.close()
+        self._process.close()
 
-    def _failure(self) -> Refused:
-        last = self._last if isinstance(self._last, Failed) else _GONE
-        return Refused(last.what, last.where, last.mend)
+    def _failure(self) -> MaestroError:
+        return (self._last if isinstance(self._last, Failed) else GONE).error()
 
     def _hear(self) -> None:
         try:
-            for frame in frames(self._from):
+            for frame in self._process.answers():
                 answer = _answers.decode(frame)
                 with self._changed:
                     if isinstance(answer, Told):
@@ -234,25 +195,5 @@ class _Reader:
                     self._changed.notify()
         finally:
             with self._changed:
-                self._last = self._last or _GONE
+                self._last = self._last or GONE
                 self._changed.notify()
-
-
-_GONE = Failed("a process that reads files ended before its time", "snapshot", "try again")
-
-
-def send(to: IO[bytes], message: msgspec.Struct) -> None:
-    """One message, with its length before it."""
-    content = _encoder.encode(message)
-    to.write(_LENGTH.pack(len(content)) + content)
-    to.flush()
-
-
-def frames(source: IO[bytes]) -> Iterator[bytes]:
-    """The messages as they come, until the other end is closed, or cut off."""
-    while len(head := source.read(_LENGTH.size)) == _LENGTH.size:
-        (length,) = _LENGTH.unpack(head)
-        content = source.read(length)
-        if len(content) < length:
-            return
-        yield content

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import os
+from collections import deque
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -17,15 +18,15 @@ import msgspec
 
 from maestro.workspaces.archive import index as indexes
 from maestro.workspaces.archive import manifests, statcache
-from maestro.workspaces.archive.contents import Contents, Plan, long_file, planned, small_files
+from maestro.workspaces.archive.contents import Contents, Plan, long_file, planned
 from maestro.workspaces.archive.crew import Crew
 from maestro.workspaces.archive.descent import FOLDER_FLAGS, Descent
 from maestro.workspaces.archive.entries import FILE, HARDLINK, Entry
 from maestro.workspaces.archive.layout import Layout
-from maestro.workspaces.archive.packs import Block
-from maestro.workspaces.archive.stage import Stage, write_all
+from maestro.workspaces.archive.stage import Stage, write_all, write_block
 from maestro.workspaces.archive.statcache import StatCache
 from maestro.workspaces.archive.verifying import checked_entries
+from maestro.workspaces.archive.writers import Parts, Writers
 
 
 class Restored(msgspec.Struct, frozen=True):
@@ -49,7 +50,7 @@ def restore(layout: Layout, snapshot: str, name: str, stage_dir: Path, reuse: st
         stage = Stage(stage_dir, name)
         try:
             cache = statcache.load(layout, reuse) if reuse is not None else {}
-            reused = _fill(stage, contents, entries, reuse, cache)
+            reused = _fill(layout, stage, contents, (entries, reuse, cache))
         except BaseException:
             stage.drop()
             raise
@@ -71,30 +72,34 @@ def entries_of(layout: Layout, snapshot: str, name: str) -> list[Entry]:
         contents.close()
 
 
-def _fill(stage: Stage, contents: Contents, entries: list[Entry], reuse: str | None, cache: StatCache) -> int:
+def _fill(layout: Layout, stage: Stage, contents: Contents, wanted: tuple[list[Entry], str | None, StatCache]) -> int:
+    entries, reuse, cache = wanted
     stage.make_folders(entries)
     missing: Sequence[Entry] = entries
     if reuse is not None and cache:
         missing = _reused(stage, entries, reuse, cache)
     stage.check_room(missing)
-    _write(stage, contents, planned(stage.name, missing, contents.index))
+    _write(layout.root, stage, contents, planned(stage.name, missing, contents.index))
     stage.finish(entries)
     return len(entries) - len(missing)
 
 
-def _write(stage: Stage, contents: Contents, plan: Plan) -> None:
-    with Crew(lambda: Descent(stage.handle), Descent.close) as crew:
+def _write(root: Path, stage: Stage, contents: Contents, plan: Plan) -> None:
+    parts: Parts = deque(plan.blocks)
+    with Writers(root, stage, parts), Crew(lambda: Descent(stage.handle), Descent.close) as crew:
         for entry in plan.long:
             crew.submit(partial(_write_long, stage, contents, entry))
-        for block, entries in plan.blocks:
-            crew.submit(partial(_write_block, stage, contents, block, entries))
+        while parts:
+            crew.submit(partial(_write_next, stage, contents, parts))
         crew.submit(partial(_write_empty, stage, plan.empty))
 
 
-def _write_block(stage: Stage, contents: Contents, block: Block, entries: Sequence[Entry], descent: Descent) -> None:
-    for entry, content in small_files(contents, stage.name, block, entries):
-        with stage.file(entry, descent) as handle:
-            write_all(handle, content)
+def _write_next(stage: Stage, contents: Contents, parts: Parts, descent: Descent) -> None:
+    try:
+        part = parts.popleft()
+    except IndexError:
+        return  # a process beside this one has taken it
+    write_block(stage, contents, part, descent)
 
 
 def _write_empty(stage: Stage, entries: Sequence[Entry], descent: Descent) -> None:

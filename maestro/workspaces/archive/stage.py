@@ -15,9 +15,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from maestro.model.errors import MaestroError, Refused, VerificationFailed
+from maestro.workspaces.archive.contents import Contents, small_files
 from maestro.workspaces.archive.descent import FOLDER_FLAGS, Descent
 from maestro.workspaces.archive.entries import FILE, FOLDER, HARDLINK, SYMLINK, Entry, located
 from maestro.workspaces.archive.layout import disk_refusal
+from maestro.workspaces.archive.packs import Block
 from maestro.workspaces.cleaning import remove_tree
 
 _FILE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -26,13 +28,15 @@ _HOSTILE = (errno.EEXIST, errno.ELOOP, errno.ENOTDIR, errno.ENAMETOOLONG, errno.
 
 
 class Stage:
-    """A fresh folder at `path`, for the tree called `name`. Raises `Refused` where it cannot be made."""
+    """A fresh folder at `path`, for the tree called `name`; one that there is already, where another process has made
+    it. Raises `Refused` where it cannot be made."""
 
-    def __init__(self, path: Path, name: str) -> None:
+    def __init__(self, path: Path, name: str, *, is_new: bool = True) -> None:
         self.path, self.name = path, name
         self.is_root = os.geteuid() == 0
         try:
-            path.mkdir(mode=0o700)
+            if is_new:
+                path.mkdir(mode=0o700)
             self.handle = os.open(path, FOLDER_FLAGS)
         except OSError as error:
             raise Refused(f"the stage {str(path)!r} cannot be made: {error.strerror}", where=name) from None
@@ -144,6 +148,13 @@ def _unmapped_ids() -> Iterator[None]:
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.EPERM):
             raise
+
+
+def write_block(stage: Stage, contents: Contents, part: tuple[Block, Sequence[Entry]], descent: Descent) -> None:
+    """The files of one piece that lie in a block."""
+    for entry, content in small_files(contents, stage.name, *part):
+        with stage.file(entry, descent) as handle:
+            write_all(handle, content)
 
 
 def write_all(handle: int, data: bytes | memoryview) -> None:

@@ -38,16 +38,16 @@ def run(act: str, place: Path, at: int, after_s: float | None = None) -> str:
         process.kill()
         out, err = process.communicate()
     assert process.returncode in (0, -signal.SIGKILL), err
-    until(lambda: not readers_of(place))
+    until(lambda: not beside_of(place))
     return out
 
 
-def readers_of(place: Path) -> list[int]:
-    """The processes that read for the archive there: they end with the one that started them."""
+def beside_of(place: Path) -> list[int]:
+    """The processes that were started beside one that works there: they end with it."""
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
-            if process.cmdline()[-1:] == [str(place / "store")]:
+            if str(place / "store") in process.cmdline():
                 found.append(process.pid)
     return found
 

@@ -1,4 +1,4 @@
-"""Readers: what processes beside this one read is what it would have read, kept once, and lost whole with them."""
+"""Processes beside this one read and write what it would have, keep it once, and are lost whole."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ import signal
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
+import msgspec
 import psutil
 import pytest
 
-from maestro.model.errors import Refused
+from maestro.model.errors import Refused, VerificationFailed
+from maestro.workspaces.archive import beside, keeping, writers
 from maestro.workspaces.archive import index as indexes
-from maestro.workspaces.archive import readers
+from maestro.workspaces.archive.beside import Beside
 from maestro.workspaces.archive.layout import Layout
 from maestro.workspaces.archive.library import Archive
+from maestro.workspaces.archive.reading import read_files
 from tests.workspaces.archive.trees import told
 
 FILES = 2000
@@ -35,12 +39,18 @@ def source(tmp_path: Path) -> Path:
 
 @pytest.fixture(params=[2, 8])
 def many_cores(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setattr(readers, "cores", lambda: request.param)
+    monkeypatch.setattr(beside, "cores", lambda: request.param)
     return request.param  # type: ignore[no-any-return]
 
 
 def mine() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children() if "maestro.workspaces.archive.reader" in child.cmdline()]
+    """The processes that this one has started for an archive."""
+    found = []
+    for child in psutil.Process().children():
+        with suppress(psutil.Error):
+            if {"maestro.workspaces.archive.reader", "maestro.workspaces.archive.writer"} & set(child.cmdline()):
+                found.append(child)
+    return found
 
 
 def chunks(root: Path) -> Counter[bytes]:
@@ -145,9 +155,93 @@ def test_a_folder_that_becomes_a_link_is_not_followed(source: Path, tmp_path: Pa
     elsewhere = tmp_path / "elsewhere"
     (source / "folder-1").rename(elsewhere)
     (source / "folder-1").symlink_to(elsewhere)
-    found = readers.read_files(os.fsencode(source), [(b"folder-1/inner", [b"1"]), (b"", [b"none"])], lambda *_: None)
+    found = read_files(os.fsencode(source), [(b"folder-1/inner", [b"1"]), (b"", [b"none"])], lambda *_: None)
     assert [(one.entry.path, one.entry.kind, one.ctime) for one in found] == [
         (b"folder-1/inner/1", "", 0),
         (b"none", "", 0),
     ]
     assert archive.save([("ws", str(source))], "one", {}).torn == []
+
+
+class Watched(Beside):
+    """Counts what is sent, and ends the process before the message that `dies_at` names."""
+
+    sent = 0
+    dies_at = 0
+
+    def send(self, message: msgspec.Struct) -> bool:
+        Watched.sent += 1
+        if Watched.sent == Watched.dies_at:
+            self._process.kill()
+            self._process.wait()
+        return super().send(message)
+
+
+@pytest.fixture
+def watched(monkeypatch: pytest.MonkeyPatch) -> type[Watched]:
+    monkeypatch.setattr(writers, "Beside", Watched)
+    monkeypatch.setattr(Watched, "sent", 0)
+    monkeypatch.setattr(Watched, "dies_at", 0)
+    return Watched
+
+
+@pytest.fixture
+def blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small blocks, so that there are enough of them to share."""
+    monkeypatch.setattr(keeping, "_GROUP_BYTES", 8 << 10)
+
+
+@pytest.mark.usefixtures("blocks")
+def test_a_tree_is_written_by_several_processes(
+    source: Path, tmp_path: Path, many_cores: int, watched: type[Watched], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert many_cores
+    archive = Archive(tmp_path / "store")
+    with monkeypatch.context() as alone:
+        alone.setattr(beside, "cores", lambda: 1)
+        archive.save([("ws", str(source))], "one", {})
+    archive.restore("one", "ws", tmp_path / "stage")
+    assert told(tmp_path / "stage") == told(source)
+    assert watched.sent > 3
+    assert not mine()
+
+
+@pytest.mark.usefixtures("blocks")
+@pytest.mark.parametrize("at", [1, 2, 4])
+def test_a_writer_that_is_killed_ends_the_restore_and_leaves_no_stage(
+    source: Path, tmp_path: Path, many_cores: int, watched: type[Watched], monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    assert many_cores
+    archive = Archive(tmp_path / "store")
+    with monkeypatch.context() as alone:
+        alone.setattr(beside, "cores", lambda: 1)
+        archive.save([("ws", str(source))], "one", {})
+    watched.dies_at = at
+    with pytest.raises(Refused, match="ended before its time; try again"):
+        archive.restore("one", "ws", tmp_path / "stage")
+    assert not (tmp_path / "stage").exists()
+    assert not mine()
+    archive.restore("one", "ws", tmp_path / "stage")
+    assert told(tmp_path / "stage") == told(source)
+
+
+@pytest.mark.usefixtures("blocks", "watched")
+def test_what_is_damaged_is_named_whoever_meets_it(
+    source: Path, tmp_path: Path, many_cores: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert many_cores
+    archive = Archive(tmp_path / "store")
+    with monkeypatch.context() as alone:
+        alone.setattr(beside, "cores", lambda: 1)
+        archive.save([("ws", str(source))], "one", {})
+    (pack,) = (tmp_path / "store/packs").iterdir()
+    whole = pack.read_bytes()
+    blocks = indexes.load_from_packs(Layout(tmp_path / "store")).packs[pack.stem]
+    middle = blocks[len(blocks) // 2]
+    pack.chmod(0o600)
+    for block in (blocks[0], middle, blocks[-4]):
+        pack.write_bytes(whole[: block.offset + 3] + b"damage" + whole[block.offset + 9 :])
+        with pytest.raises(VerificationFailed, match=r"ws.*pack .* is damaged at byte"):
+            archive.restore("one", "ws", tmp_path / "stage")
+        assert not (tmp_path / "stage").exists()
+        assert not mine()
