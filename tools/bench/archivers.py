@@ -142,7 +142,7 @@ class Borg(Archiver):
 class Tar(Archiver):
     """tar into zstd -1 on all cores: everything, every time."""
 
-    name = "tar | zstd -T0"
+    name = "tar, zstd -T0"
 
     def save(self, tree: Path, name: str) -> bool:
         self.repository.mkdir(exist_ok=True)

@@ -16,7 +16,8 @@ from maestro.model.errors import MaestroError
 from maestro.workspaces.archive import beside
 from maestro.workspaces.archive.beside import GONE, Beside, Failed
 from maestro.workspaces.archive.packs import Block
-from maestro.workspaces.archive.reading import Folders, Keep, Seen, read_files
+from maestro.workspaces.archive.reading import Folders, Keep, read_files
+from maestro.workspaces.archive.statcache import Seen
 
 _BATCH_FILES = 128
 _TICK_S = 0.1

@@ -16,12 +16,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import msgspec
-
 from maestro.model.errors import Refused
 from maestro.workspaces.archive.chunking import WHOLE_BYTES_MAX, cut
 from maestro.workspaces.archive.descent import FOLDER_FLAGS, Descent
 from maestro.workspaces.archive.entries import FILE, Entry, Piece
+from maestro.workspaces.archive.statcache import Seen, seen
 
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _ATTEMPTS = 3
@@ -34,19 +33,6 @@ _AHEAD = 4
 Keep = Callable[[bytes, bytes | memoryview], None]
 Folders = list[tuple[bytes, list[bytes]]]
 """Names by folder."""
-
-
-class Seen(msgspec.Struct, array_like=True, gc=False):
-    """A file as it was read; the entry of one that is gone has no kind. ctime (in ns) and inode: 0 where it is torn."""
-
-    entry: Entry
-    ctime: int
-    inode: int
-
-
-def seen(entry: Entry, found: os.stat_result | None) -> Seen:
-    """What `read_file` filled in and returned."""
-    return Seen(entry, found.st_ctime_ns, found.st_ino) if found is not None else Seen(entry, 0, 0)
 
 
 def read_file(

@@ -142,8 +142,8 @@ def _reused(stage: Stage, entries: Sequence[Entry], source: str, cache: StatCach
     return missing
 
 
-def _reuse(entry: Entry, known: statcache.Known, there: Descent, here: Descent, is_root: bool) -> bool:
-    if known.digest != entry.digest or known.xattrs != entry.xattrs:
+def _reuse(entry: Entry, known: statcache.Seen, there: Descent, here: Descent, is_root: bool) -> bool:
+    if known.entry.digest != entry.digest or known.entry.xattrs != entry.xattrs:
         return False
     above, _, name = entry.path.rpartition(b"/")
     try:

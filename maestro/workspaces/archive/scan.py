@@ -15,13 +15,15 @@ from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from maestro.model.errors import Refused
 from maestro.workspaces.archive.chunking import WHOLE_BYTES_MAX
 from maestro.workspaces.archive.descent import FOLDER_FLAGS, Descent
 from maestro.workspaces.archive.entries import FILE, FOLDER, HARDLINK, SYMLINK, Entry
 from maestro.workspaces.archive.readers import Readers
-from maestro.workspaces.archive.reading import Keep, Seen, read_file, seen, settled, xattrs
-from maestro.workspaces.archive.statcache import Known, StatCache, is_racy
+from maestro.workspaces.archive.reading import Keep, read_file, settled, xattrs
+from maestro.workspaces.archive.statcache import Seen, StatCache, is_racy, seen
 
 _PATH_BYTES = 4000
 _NAMES = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
@@ -88,7 +90,7 @@ class Scan:
             if not one.ctime:
                 self.torn.append(one.entry.path)
             elif not is_racy(one.ctime, self._started):
-                self.known[one.entry.path] = _known(one)
+                self.known[one.entry.path] = one
         self.files_read = len(self._read)
         self._check_folders()
         linked = {group[0].path: group for group in self._links.values() if len(group) > 1}
@@ -133,52 +135,55 @@ class Scan:
                 except FileNotFoundError:
                     self.torn.append(prefix + name)
                     continue
-                if stat.S_ISREG(found.st_mode):
-                    self._look(handle, name, prefix + name, found)
-                elif stat.S_ISLNK(found.st_mode):
-                    self._record_symlink(handle, name, prefix + name, found)
-                else:
-                    self.left_out.append(prefix + name)
+                self._look(handle, name, prefix + name, found)
 
     def _look(self, folder: int, name: bytes, path: bytes, found: os.stat_result) -> None:
-        """Record a file, or have it read."""
-        mode, uid, gid, size = found.st_mode & 0o7777, found.st_uid, found.st_gid, found.st_size
-        entry = Entry(path, FILE, mode, uid, gid, found.st_mtime_ns, size)
+        """Record a name that is no folder, or have it read."""
+        known = self._cache.get(path)
+        if known is not None and not (known.is_still(found) and self._still_has(known.entry)):
+            known = None
+        if known is not None and found.st_nlink == 1:
+            self.known[path] = known
+            self.entries.append(known.entry)
+        elif stat.S_ISREG(found.st_mode):
+            self._look_at_file(folder, name, path, (found, known))
+        elif stat.S_ISLNK(found.st_mode):
+            self._look_at_symlink(folder, name, path, found)
+        else:
+            self.left_out.append(path)
+
+    def _still_has(self, entry: Entry) -> bool:
+        if entry.pieces:
+            return all(not piece.digest or self._has(piece.digest) for piece in entry.pieces)
+        return not entry.size or self._has(entry.digest)
+
+    def _look_at_file(self, folder: int, name: bytes, path: bytes, there: tuple[os.stat_result, Seen | None]) -> None:
+        found, known = there
+        entry = Entry(path, FILE, stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid, found.st_mtime_ns)
+        entry.size = found.st_size
         if found.st_nlink > 1:
             group = self._links.setdefault(found.st_ino, [])
             group.append(entry)
             if len(group) > 1:
                 return
-        known = self._cache.get(path)
-        if known is None or not (known.is_still(found) and self._still_has(known)):
+        if known is None:
             self._have_read(folder, name, entry)
             return
-        entry.digest, entry.pieces, entry.xattrs = known.digest, known.pieces, known.xattrs
+        entry.digest, entry.pieces, entry.xattrs = known.entry.digest, known.entry.pieces, known.entry.xattrs
         self.known[path] = known
         self.entries.append(entry)
 
-    def _still_has(self, known: Known) -> bool:
-        if known.pieces:
-            return all(not piece.digest or self._has(piece.digest) for piece in known.pieces)
-        return not known.size or self._has(known.digest)
-
-    def _record_symlink(self, folder: int, name: bytes, path: bytes, found: os.stat_result) -> None:
-        known = self._cache.get(path)
-        if known is None or not known.is_still(found):
-            try:
-                target = os.readlink(name, dir_fd=folder)
-            except OSError:
-                self.torn.append(path)
-                return
-            attributes = None
-            if self._is_root:  # nobody else can give a symlink any
-                attributes = xattrs(f"/proc/self/fd/{folder}/{os.fsdecode(name)}", follow=False)
-            known = Known(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, target=target)
-            known.xattrs = attributes
-        if not is_racy(found.st_ctime_ns, self._started):
-            self.known[path] = known
+    def _look_at_symlink(self, folder: int, name: bytes, path: bytes, found: os.stat_result) -> None:
         entry = Entry(path, SYMLINK, 0o777, found.st_uid, found.st_gid, found.st_mtime_ns)
-        entry.target, entry.xattrs = known.target, known.xattrs
+        try:
+            entry.target = os.readlink(name, dir_fd=folder)
+        except OSError:
+            self.torn.append(path)
+            return
+        if self._is_root:  # nobody else can give a symlink any
+            entry.xattrs = xattrs(f"/proc/self/fd/{folder}/{os.fsdecode(name)}", follow=False)
+        if not is_racy(found.st_ctime_ns, self._started):
+            self.known[path] = seen(entry, found)
         self.entries.append(entry)
 
     def _have_read(self, folder: int, name: bytes, entry: Entry) -> None:
@@ -192,7 +197,7 @@ class Scan:
     def _submit(self, folder: int, name: bytes, entry: Entry) -> None:
         handle = os.dup(folder)
         known = self._cache.get(entry.path)
-        before = known.pieces if known is not None else None
+        before = known.entry.pieces if known is not None else None
 
         def read(keep: Keep) -> None:
             try:
@@ -230,16 +235,11 @@ class Scan:
             return
         known = self.known.get(content.path)
         paths = sorted(entry.path for entry in group)
-        content.path = paths[0]
         for path in paths:
             if known is not None:
-                self.known[path] = known
-            if path != content.path:
+                self.known[path] = Seen(replace(content, path=path), known.ctime, known.inode)
+            if path != paths[0]:
                 link = Entry(path, HARDLINK, content.mode, content.uid, content.gid, content.mtime)
-                link.target = content.path
+                link.target = paths[0]
                 self.entries.append(link)
-
-
-def _known(one: Seen) -> Known:
-    entry = one.entry
-    return Known(entry.size, entry.mtime, one.ctime, one.inode, entry.digest, entry.pieces, xattrs=entry.xattrs)
+        content.path = paths[0]

@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 from maestro.workspaces.archive.descent import FOLDER_FLAGS, Descent
-from maestro.workspaces.archive.entries import FILE, HARDLINK, Entry, Piece
+from maestro.workspaces.archive.entries import FILE, HARDLINK, SYMLINK, Entry
 from maestro.workspaces.archive.index import read_sealed, write_sealed
 from maestro.workspaces.archive.layout import Layout
 
@@ -25,31 +25,32 @@ _TICK_NS = 50_000_000  # a kernel stamps with the time of its last tick: 10 ms a
 _COARSE_NS = 2_100_000_000  # file systems without fractions: 2 s is the coarsest
 
 
-class Known(msgspec.Struct, array_like=True, gc=False, omit_defaults=True):
-    """A file or symlink as it was read. Times in ns."""
+class Seen(msgspec.Struct, array_like=True, gc=False):
+    """A file or symlink as it was read; one that is gone has no kind. ctime (in ns) and inode: 0 where it is torn."""
 
-    size: int
-    mtime: int
+    entry: Entry
     ctime: int
     inode: int
-    digest: bytes = b""
-    pieces: list[Piece] | None = None
-    target: bytes = b""
-    xattrs: dict[bytes, bytes] | None = None
 
     def is_still(self, found: os.stat_result) -> bool:
-        """Whether the file is the one that was read, untouched."""
+        """Whether it is the one that was read, untouched."""
+        entry = self.entry
         return (
             self.ctime == found.st_ctime_ns
-            and self.mtime == found.st_mtime_ns
-            and self.size == found.st_size
+            and entry.mtime == found.st_mtime_ns
             and self.inode == found.st_ino
+            and (entry.size == found.st_size or entry.kind == SYMLINK)
         )
 
 
-StatCache = dict[bytes, Known]
+def seen(entry: Entry, found: os.stat_result | None) -> Seen:
+    """An entry that was filled in from what was found, None where it is torn."""
+    return Seen(entry, found.st_ctime_ns, found.st_ino) if found is not None else Seen(entry, 0, 0)
+
+
+StatCache = dict[bytes, Seen]
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(StatCache)
+_decoder = msgspec.msgpack.Decoder(list[Seen])
 
 
 def is_racy(ctime: int, looked_at: int) -> bool:
@@ -61,14 +62,14 @@ def load(layout: Layout, source: str) -> StatCache:
     """What is known of the tree at `source`; nothing where the cache is absent or damaged."""
     content = read_sealed(path_of(layout, source))
     try:
-        return {} if content is None else _decoder.decode(content)
+        return {} if content is None else {one.entry.path: one for one in _decoder.decode(content)}
     except msgspec.MsgspecError:
         return {}
 
 
 def save(layout: Layout, source: str, known: StatCache) -> None:
     """Keep it for the next time."""
-    write_sealed(layout, path_of(layout, source), _encoder.encode(known))
+    write_sealed(layout, path_of(layout, source), _encoder.encode(list(known.values())))
 
 
 def known_of(source: str, entries: Sequence[Entry]) -> StatCache:
@@ -90,15 +91,10 @@ def known_of(source: str, entries: Sequence[Entry]) -> StatCache:
                     continue
                 is_like = found.st_size == content.size and found.st_mtime_ns == content.mtime
                 if is_like and stat.S_ISREG(found.st_mode) and not is_racy(found.st_ctime_ns, now):
-                    known[entry.path] = Known(
-                        found.st_size,
-                        found.st_mtime_ns,
-                        found.st_ctime_ns,
-                        found.st_ino,
-                        content.digest,
-                        content.pieces,
-                        xattrs=content.xattrs,
-                    )
+                    mode, uid, gid = stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid
+                    there = Entry(entry.path, FILE, mode, uid, gid, found.st_mtime_ns, found.st_size, content.digest)
+                    there.pieces, there.xattrs = content.pieces, content.xattrs
+                    known[entry.path] = seen(there, found)
     finally:
         os.close(top)
     return known
