@@ -49,11 +49,6 @@ class Failed(msgspec.Struct, array_like=True, tag=0):
 GONE = Failed(Refused.code, "a process that works on it ended before its time", "snapshot store", "try again")
 
 
-def count(files: int) -> int:
-    """How many processes are good for so many small files."""
-    return min(_COUNT_MAX, cores() // 2) if files >= FROM_FILES else 0
-
-
 class Beside:
     """A process that runs `module` on the archive in `root`."""
 
@@ -93,6 +88,16 @@ class Beside:
     def close(self) -> None:
         """After `end`, when nobody hears it any more."""
         self._from.close()
+
+
+def start(module: str, files: int, root: Path, *args: str) -> list[Beside]:
+    """As many processes as are good for so many small files; fewer, or none, where the system has no more to give."""
+    started: list[Beside] = []
+    if files >= FROM_FILES:
+        with suppress(OSError):
+            for _ in range(min(_COUNT_MAX, cores() // 2)):
+                started.append(Beside(module, root, *args))
+    return started
 
 
 Work = Callable[[Layout, Iterator[bytes], Callable[[msgspec.Struct], None]], None]

@@ -70,8 +70,10 @@ class Readers:
             self._readers[size % len(self._readers)].read(source, folder, name)
             return
         self._waiting.append((folder, name, size))
-        if self._root is not None and (count := beside.count(len(self._waiting))):
-            self._readers = [_Reader(self._root) for _ in range(count)]
+        if self._root is not None and len(self._waiting) >= beside.FROM_FILES:
+            processes = beside.start("maestro.workspaces.archive.reader", len(self._waiting), self._root)
+            self._root = None  # it is tried once
+            self._readers = [_Reader(process) for process in processes]
             waiting, self._waiting = self._waiting, []
             for one in waiting:
                 self.read(source, *one)
@@ -118,7 +120,7 @@ def _add(folders: Folders, folder: bytes, name: bytes) -> None:
 class _Reader:
     """One process, and the thread that hears it."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, process: Beside) -> None:
         self.read_bytes = 0
         self._source = b""
         self._folders: Folders = []
@@ -126,7 +128,7 @@ class _Reader:
         self._seen: list[Seen] = []
         self._last: Kept | Failed | None = None
         self._changed = threading.Condition()
-        self._process = Beside("maestro.workspaces.archive.reader", root)
+        self._process = process
         self._thread = threading.Thread(target=self._hear, daemon=True)
         self._thread.start()
 

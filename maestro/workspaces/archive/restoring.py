@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import gc
 import os
-from collections import deque
 from collections.abc import Sequence
 from functools import partial
+from itertools import starmap
 from pathlib import Path
 
 import msgspec
@@ -23,10 +23,10 @@ from maestro.workspaces.archive.crew import Crew
 from maestro.workspaces.archive.descent import FOLDER_FLAGS, Descent
 from maestro.workspaces.archive.entries import FILE, HARDLINK, Entry
 from maestro.workspaces.archive.layout import Layout
+from maestro.workspaces.archive.sharing import Part, Parts, Sharing
 from maestro.workspaces.archive.stage import Stage, write_all, write_block
 from maestro.workspaces.archive.statcache import StatCache
 from maestro.workspaces.archive.verifying import checked_entries
-from maestro.workspaces.archive.writers import Parts, Writers
 
 
 class Restored(msgspec.Struct, frozen=True):
@@ -85,8 +85,9 @@ def _fill(layout: Layout, stage: Stage, contents: Contents, wanted: tuple[list[E
 
 
 def _write(root: Path, stage: Stage, contents: Contents, plan: Plan) -> None:
-    parts: Parts = deque(plan.blocks)
-    with Writers(root, stage, parts), Crew(lambda: Descent(stage.handle), Descent.close) as crew:
+    parts = Parts(starmap(Part, plan.blocks))
+    beside = Sharing("maestro.workspaces.archive.writer", root, (str(stage.path), stage.name), parts)
+    with beside, Crew(lambda: Descent(stage.handle), Descent.close) as crew:
         for entry in plan.long:
             crew.submit(partial(_write_long, stage, contents, entry))
         while parts:
@@ -99,7 +100,7 @@ def _write_next(stage: Stage, contents: Contents, parts: Parts, descent: Descent
         part = parts.popleft()
     except IndexError:
         return  # a process beside this one has taken it
-    write_block(stage, contents, part, descent)
+    write_block(stage, contents, (part.block, part.entries), descent)
 
 
 def _write_empty(stage: Stage, entries: Sequence[Entry], descent: Descent) -> None:

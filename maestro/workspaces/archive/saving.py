@@ -27,6 +27,7 @@ from maestro.workspaces.archive.readers import Readers
 from maestro.workspaces.archive.scan import Hands, Scan
 
 _SWITCH_S = 0.0005
+_TELL_S = 0.02
 
 
 class Saved(msgspec.Struct, frozen=True):
@@ -139,12 +140,16 @@ def _scan(
     """Read the trees one after the other: all of one is read, and looked at again, before the next is asked for."""
     scans: list[tuple[str, Scan]] = []
 
+    told_at = 0.0
+
     def tell() -> None:
+        nonlocal told_at
         crew.go_on()
-        if progress is not None:
-            found = sum(len(scan.entries) for _, scan in scans)
-            done = chunks.read_bytes + readers.read_bytes
-            progress(found, done, sum(scan.wanted_bytes for _, scan in scans))
+        if progress is None or (now := time.monotonic()) - told_at < _TELL_S:
+            return
+        told_at = now
+        done = chunks.read_bytes + readers.read_bytes
+        progress(sum(scan.found for _, scan in scans), done, sum(scan.wanted_bytes for _, scan in scans))
 
     with Crew(lambda: Hand(chunks), Hand.flush, tell) as crew:
         chunks.crew = crew

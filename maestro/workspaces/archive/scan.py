@@ -55,6 +55,7 @@ class Scan:
         self.left_out: list[bytes] = []
         self.files_read = 0
         self.wanted_bytes = 0
+        self._asked = 0
         self._cache, self._has, self._hands = cache, has, hands
         self._started = time.time_ns()
         self._is_root = os.geteuid() == 0
@@ -78,8 +79,14 @@ class Scan:
         finally:
             os.close(top)
 
+    @property
+    def found(self) -> int:
+        """How many names there are, as far as is known."""
+        return len(self.entries) + self._asked
+
     def gather(self, small: Sequence[Seen]) -> None:
         """Take in what the readers saw, while large files may still be read."""
+        self._asked = 0
         self.entries += [one.entry for one in small]
         self._read += small
         self.entries.sort(key=attrgetter("path"))
@@ -192,6 +199,7 @@ class Scan:
             self.entries.append(entry)
             self._submit(folder, name, entry)
         else:
+            self._asked += 1
             self._hands.readers.read(os.fsencode(self.source), entry.path[: -len(name) - 1], name, entry.size)
 
     def _submit(self, folder: int, name: bytes, entry: Entry) -> None:

@@ -1,4 +1,4 @@
-"""A process that writes small files for a restore that another one does (see `writers`)."""
+"""A process that writes small files for a restore that another one does (see `sharing`)."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from maestro.workspaces.archive.contents import Contents
 from maestro.workspaces.archive.descent import Descent
 from maestro.workspaces.archive.index import Index
 from maestro.workspaces.archive.layout import Layout
+from maestro.workspaces.archive.sharing import Done, Part
 from maestro.workspaces.archive.stage import Stage, write_block
-from maestro.workspaces.archive.writers import Put, Written
 
-_asked: msgspec.msgpack.Decoder[Put] = msgspec.msgpack.Decoder(Put)
+_asked: msgspec.msgpack.Decoder[Part] = msgspec.msgpack.Decoder(Part)
 
 
 def write(layout: Layout, asked: Iterator[bytes], answer: Callable[[msgspec.Struct], None]) -> None:
@@ -27,9 +27,9 @@ def write(layout: Layout, asked: Iterator[bytes], answer: Callable[[msgspec.Stru
     stage = Stage(Path(sys.argv[2]), sys.argv[3], is_new=False)
     with Descent(stage.handle) as descent:
         for frame in asked:
-            message = _asked.decode(frame)
-            write_block(stage, contents, (message.block, message.entries), descent)
-            answer(Written())
+            part = _asked.decode(frame)
+            write_block(stage, contents, (part.block, part.entries), descent)
+            answer(Done(sum(entry.size for entry in part.entries)))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from maestro.model.errors import Refused, VerificationFailed
-from maestro.workspaces.archive import beside, keeping, writers
+from maestro.workspaces.archive import beside, keeping
 from maestro.workspaces.archive import index as indexes
 from maestro.workspaces.archive.beside import Beside
 from maestro.workspaces.archive.layout import Layout
@@ -48,7 +48,9 @@ def mine() -> list[psutil.Process]:
     found = []
     for child in psutil.Process().children():
         with suppress(psutil.Error):
-            if {"maestro.workspaces.archive.reader", "maestro.workspaces.archive.writer"} & set(child.cmdline()):
+            if {f"maestro.workspaces.archive.{name}" for name in ("reader", "writer", "checker")} & set(
+                child.cmdline()
+            ):
                 found.append(child)
     return found
 
@@ -163,6 +165,28 @@ def test_a_folder_that_becomes_a_link_is_not_followed(source: Path, tmp_path: Pa
     assert archive.save([("ws", str(source))], "one", {}).torn == []
 
 
+def test_where_no_process_can_be_had_this_one_does_it_all(
+    source: Path, tmp_path: Path, many_cores: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = []
+
+    class NoMore(Beside):
+        def __init__(self, module: str, *args: object) -> None:
+            tried.append(module)
+            if len(tried) > many_cores // 4:
+                raise BlockingIOError(11, "Resource temporarily unavailable")
+            super().__init__(module, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(beside, "Beside", NoMore)
+    archive = Archive(tmp_path / "store")
+    assert archive.save([("ws", str(source))], "one", {}).files_read == FILES
+    tried.clear()
+    archive.restore("one", "ws", tmp_path / "stage")
+    assert told(tmp_path / "stage") == told(source)
+    assert len(tried) == many_cores // 4 + 1
+    assert not mine()
+
+
 class Watched(Beside):
     """Counts what is sent, and ends the process before the message that `dies_at` names."""
 
@@ -179,7 +203,7 @@ class Watched(Beside):
 
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch) -> type[Watched]:
-    monkeypatch.setattr(writers, "Beside", Watched)
+    monkeypatch.setattr(beside, "Beside", Watched)
     monkeypatch.setattr(Watched, "sent", 0)
     monkeypatch.setattr(Watched, "dies_at", 0)
     return Watched
@@ -202,12 +226,32 @@ def test_a_tree_is_written_by_several_processes(
         archive.save([("ws", str(source))], "one", {})
     archive.restore("one", "ws", tmp_path / "stage")
     assert told(tmp_path / "stage") == told(source)
-    assert watched.sent > 3
+    assert watched.sent >= 2
     assert not mine()
 
 
 @pytest.mark.usefixtures("blocks")
-@pytest.mark.parametrize("at", [1, 2, 4])
+def test_a_tree_is_verified_by_several_processes(
+    source: Path, tmp_path: Path, many_cores: int, watched: type[Watched], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert many_cores
+    archive = Archive(tmp_path / "store")
+    with monkeypatch.context() as alone:
+        alone.setattr(beside, "cores", lambda: 1)
+        archive.save([("ws", str(source))], "one", {})
+    seen: list[tuple[int, int]] = []
+    proved = archive.verify("one", progress=lambda done, total: seen.append((done, total)))
+    assert (proved.files, proved.bytes) == (FILES, sum(path.stat().st_size for path in source.rglob("*/*/*")))
+    assert watched.sent >= 2
+    assert all(done <= total for done, total in seen)
+    watched.sent, watched.dies_at = 0, 2
+    with pytest.raises(Refused, match="ended before its time; try again"):
+        archive.verify("one")
+    assert not mine()
+
+
+@pytest.mark.usefixtures("blocks")
+@pytest.mark.parametrize("at", [1, 2])
 def test_a_writer_that_is_killed_ends_the_restore_and_leaves_no_stage(
     source: Path, tmp_path: Path, many_cores: int, watched: type[Watched], monkeypatch: pytest.MonkeyPatch, at: int
 ) -> None:
@@ -237,10 +281,11 @@ def test_what_is_damaged_is_named_whoever_meets_it(
     (pack,) = (tmp_path / "store/packs").iterdir()
     whole = pack.read_bytes()
     blocks = indexes.load_from_packs(Layout(tmp_path / "store")).packs[pack.stem]
-    middle = blocks[len(blocks) // 2]
     pack.chmod(0o600)
-    for block in (blocks[0], middle, blocks[-4]):
+    for block in (blocks[0], blocks[3], blocks[len(blocks) // 4]):
         pack.write_bytes(whole[: block.offset + 3] + b"damage" + whole[block.offset + 9 :])
+        with pytest.raises(VerificationFailed, match=r"ws/folder.*pack .* is damaged at byte"):
+            archive.verify("one")
         with pytest.raises(VerificationFailed, match=r"ws.*pack .* is damaged at byte"):
             archive.restore("one", "ws", tmp_path / "stage")
         assert not (tmp_path / "stage").exists()

@@ -1,15 +1,14 @@
-"""Processes beside this one that write the small files of a stage, a block at a time (see `beside`).
+"""Blocks of small files that threads of this process and processes beside it go through together (see `beside`).
 
-They take from one end of what is to be done while the threads of this process take from the other, so that all are
-done at the same time, however much time the large files take.
+The processes take from one end of what is to be done while the threads take from the other, so that all are done at the
+same time, however much time the large files take.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Sequence
-from itertools import islice
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -20,47 +19,49 @@ from maestro.workspaces.archive import beside
 from maestro.workspaces.archive.beside import GONE, Beside, Failed
 from maestro.workspaces.archive.entries import Entry
 from maestro.workspaces.archive.packs import Block
-from maestro.workspaces.archive.stage import Stage
 
 _AHEAD = 2
 """How many blocks a process has at once: it must not wait for the next one."""
 
-Parts = deque[tuple[Block, list[Entry]]]
-"""Blocks, each with the files of one piece that are to be written from it. For all threads."""
 
-
-class Put(msgspec.Struct, array_like=True, tag=1):
-    """Write these files, which lie in this block."""
+class Part(msgspec.Struct, array_like=True, tag=1):
+    """A block, and the files of one piece that lie in it."""
 
     block: Block
     entries: Sequence[Entry]
 
 
-class Written(msgspec.Struct, array_like=True, tag=2):
-    """A block has been written."""
+class Done(msgspec.Struct, array_like=True, tag=2):
+    """A process is through with a part; bytes: of its files."""
 
+    bytes: int
+
+
+Parts = deque[Part]
+"""What is still to be taken. For all threads."""
 
 _GONE = msgspec.msgpack.encode(GONE)
-_answers: msgspec.msgpack.Decoder[Written | Failed] = msgspec.msgpack.Decoder(Written | Failed)
+_answers: msgspec.msgpack.Decoder[Done | Failed] = msgspec.msgpack.Decoder(Done | Failed)
 
 
-class Writers:
-    """As many as `parts` is worth; none for few files. A context: leaving it waits until nothing is left to take.
+class Sharing:
+    """Processes that run `module` on the archive in `root`, as many as `parts` is worth; none for few files.
 
+    count: called with the bytes of what they have done. A context: leaving it waits until nothing is left to take.
     Raises what one of them could not do. With an exception, what has not begun is dropped.
     """
 
-    def __init__(self, root: Path, stage: Stage, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(
+        self, module: str, root: Path, args: Sequence[str], parts: Parts, count: Callable[[int], None] | None = None
+    ) -> None:
+        self._parts, self._count = parts, count
         self._failure: MaestroError | None = None
-        files = sum(len(entries) for _, entries in islice(parts, beside.FROM_FILES))
-        args = (root, str(stage.path), stage.name)
-        self._processes = [Beside("maestro.workspaces.archive.writer", *args) for _ in range(beside.count(files))]
+        self._processes = beside.start(module, sum(len(part.entries) for part in parts), root, *args)
         self._threads = [threading.Thread(target=self._feed, args=(one,), daemon=True) for one in self._processes]
         for thread in self._threads:
             thread.start()
 
-    def __enter__(self) -> Writers:
+    def __enter__(self) -> Sharing:
         return self
 
     def __exit__(
@@ -81,12 +82,12 @@ class Writers:
         awaited = 0
         while True:
             try:
-                block, entries = self._parts.pop()
+                part = self._parts.pop()
             except IndexError:
                 if not awaited:
                     return
             else:
-                process.send(Put(block, entries))  # one that is gone answers that it is
+                process.send(part)  # one that is gone answers that it is
                 awaited += 1
                 if awaited < _AHEAD:
                     continue
@@ -96,3 +97,5 @@ class Writers:
                 self._parts.clear()
                 return
             awaited -= 1
+            if self._count is not None:
+                self._count(answer.bytes)
