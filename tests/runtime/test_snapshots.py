@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from maestro.model.events import RunEnded, RunStarted
@@ -214,3 +216,31 @@ def test_nothing_of_a_snapshot_under_way_is_left_behind(node: Node) -> None:
     assert [path.name for path in (node.home / "taking").iterdir()] == ["lock"]
     assert list((node.home / "proving").iterdir()) == []
     assert not [pid for pid in children(node.pid) if state(pid) == "T"]
+
+
+def test_a_workspace_of_many_small_files_comes_back_with_processes_that_help(node: Node) -> None:
+    """As the daemon takes, proves and restores it; nothing of it is left behind."""
+    many = node.folder / "ben" / "many"
+    for number in range(1500):
+        folder = many / str(number % 30)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{number}.txt").write_text(f"{number}\n" * 50)
+    row = snapshot(node, "--workspace", "ben")
+    assert node.json("state", "verify", row["id"])["ok"]
+    shutil.rmtree(many / "7")
+    (many / "8" / "8.txt").write_text("other")
+    (many / "new").write_text("new")
+    assert node.run("state", "restore", row["id"], "--workspace", "ben").returncode == 0
+    texts = {int(path.stem): path.read_text() for path in many.rglob("*.txt")}
+    assert texts == {number: f"{number}\n" * 50 for number in range(1500)}
+    assert not (many / "new").exists()
+    assert not [words for words in map(cmdline, psutil.process_iter()) if str(node.home / "snapshots") in words]
+    shutil.rmtree(many)
+
+
+def cmdline(process: psutil.Process) -> list[str]:
+    try:
+        words: list[str] = process.cmdline()
+    except psutil.Error:
+        return []
+    return words

@@ -13,7 +13,9 @@ def main() -> None:
     """One act of ours."""
     repository, act, *argv = sys.argv[1:]
     archive = Archive(repository)
-    if act == "save":
+    if act == "wake":
+        archive.snapshots()
+    elif act == "save":
         archive.save([("tree", argv[0])], argv[1], {})
     elif act == "restore":
         archive.restore(argv[0], "tree", argv[1])

@@ -42,6 +42,10 @@ class Archiver(ABC):
     def roll_back(self, tree: Path, name: str) -> bool:
         """Make the tree what it was. Ours takes a snapshot of what is there first, as Maestro always does."""
 
+    @abstractmethod
+    def wake(self) -> bool:
+        """Start the program and end it: a machine may have put away what was not used for a while."""
+
     def export(self, name: str) -> bool:
         """One file from a snapshot; False for one that has no such thing."""
         del name
@@ -64,6 +68,9 @@ class Maestro(Archiver):
     """This library, in a process of its own for each act."""
 
     name = "maestro"
+
+    def wake(self) -> bool:
+        return self._act("wake")
 
     def save(self, tree: Path, name: str) -> bool:
         return self._act("save", str(tree), name)
@@ -96,6 +103,9 @@ class Restic(Archiver):
         super().__init__(place)
         self._do("init")
 
+    def wake(self) -> bool:
+        return self._do("snapshots")
+
     def save(self, tree: Path, name: str) -> bool:
         return self._do("backup", "--tag", name, ".", cwd=tree)
 
@@ -121,6 +131,9 @@ class Borg(Archiver):
         super().__init__(place)
         self.run("borg", "init", "-e", "none", str(self.repository))
 
+    def wake(self) -> bool:
+        return self.run("borg", "list", str(self.repository))
+
     def save(self, tree: Path, name: str) -> bool:
         return self.run("borg", "create", "-C", "zstd,1", f"{self.repository}::{name}", ".", cwd=tree)
 
@@ -143,6 +156,9 @@ class Tar(Archiver):
     """tar into zstd -1 on all cores: everything, every time."""
 
     name = "tar, zstd -T0"
+
+    def wake(self) -> bool:
+        return self._shell("tar --version && zstd --version")
 
     def save(self, tree: Path, name: str) -> bool:
         self.repository.mkdir(exist_ok=True)

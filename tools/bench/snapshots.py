@@ -94,7 +94,8 @@ def one_round(place: Path, kinds: list[type[Archiver]], number: int, measured: M
 
 
 def took(measured: Measured, act: str, archiver: Archiver, do: Callable[[], bool]) -> None:
-    """Measure one act in seconds, on a machine that has nothing left to write."""
+    """Measure one act in seconds, of a program that is awake, on a machine that has nothing left to write."""
+    archiver.wake()
     os.sync()
     start = time.perf_counter()
     if do():

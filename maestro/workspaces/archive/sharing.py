@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -32,9 +32,7 @@ class Part(msgspec.Struct, array_like=True, tag=1):
 
 
 class Done(msgspec.Struct, array_like=True, tag=2):
-    """A process is through with a part; bytes: of its files."""
-
-    bytes: int
+    """A process is through with a part."""
 
 
 Parts = deque[Part]
@@ -47,14 +45,12 @@ _answers: msgspec.msgpack.Decoder[Done | Failed] = msgspec.msgpack.Decoder(Done 
 class Sharing:
     """Processes that run `module` on the archive in `root`, as many as `parts` is worth; none for few files.
 
-    count: called with the bytes of what they have done. A context: leaving it waits until nothing is left to take.
-    Raises what one of them could not do. With an exception, what has not begun is dropped.
+    A context: leaving it waits until nothing is left to take. Raises what one of them could not do. With an exception,
+    what has not begun is dropped.
     """
 
-    def __init__(
-        self, module: str, root: Path, args: Sequence[str], parts: Parts, count: Callable[[int], None] | None = None
-    ) -> None:
-        self._parts, self._count = parts, count
+    def __init__(self, module: str, root: Path, args: Sequence[str], parts: Parts) -> None:
+        self._parts = parts
         self._failure: MaestroError | None = None
         self._processes = beside.start(module, sum(len(part.entries) for part in parts), root, *args)
         self._threads = [threading.Thread(target=self._feed, args=(one,), daemon=True) for one in self._processes]
@@ -97,5 +93,3 @@ class Sharing:
                 self._parts.clear()
                 return
             awaited -= 1
-            if self._count is not None:
-                self._count(answer.bytes)

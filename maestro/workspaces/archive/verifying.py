@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import starmap
-from pathlib import Path
 
 import msgspec
 
@@ -16,7 +14,7 @@ from maestro.workspaces.archive.contents import Contents, Plan, long_file, plann
 from maestro.workspaces.archive.crew import Crew
 from maestro.workspaces.archive.entries import FILE, Entry, Tree, check
 from maestro.workspaces.archive.layout import Layout
-from maestro.workspaces.archive.sharing import Part, Parts, Sharing
+from maestro.workspaces.archive.packs import Block
 
 
 class Verified(msgspec.Struct, frozen=True):
@@ -54,7 +52,7 @@ def verify(layout: Layout, snapshot: str, expected: str = "", progress: Progress
     try:
         for tree in manifest.trees:
             listed = checked_entries(contents, tree)
-            _read_all(layout.root, contents, tree.name, planned(tree.name, listed, contents.index), (done, tick))
+            _read_all(contents, tree.name, planned(tree.name, listed, contents.index), (done, tick))
             entries += len(listed)
             files += sum(entry.kind == FILE for entry in listed)
             size += tree.size
@@ -79,26 +77,20 @@ class _Done:
     def __init__(self) -> None:
         self.bytes = 0
 
-    def add(self, size: int) -> None:
-        """So much more."""
-        self.bytes += size
 
-
-def _read_all(root: Path, contents: Contents, tree: str, plan: Plan, watched: tuple[_Done, Callable[[], None]]) -> None:
+def _read_all(contents: Contents, tree: str, plan: Plan, watched: tuple[_Done, Callable[[], None]]) -> None:
     done, tick = watched
-    parts = Parts(starmap(Part, plan.blocks))
-    beside = Sharing("maestro.workspaces.archive.checker", root, (tree,), parts, done.add)
-    with beside, Crew[None](lambda: None, tick=tick) as crew:
+    with Crew[None](lambda: None, tick=tick) as crew:
 
         def count(data: bytes) -> None:
-            done.add(len(data))
+            done.bytes += len(data)
             crew.go_on()
 
         for entry in plan.long:
             crew.submit(partial(_check_long, contents, tree, entry, count))
             tick()
-        while parts:
-            crew.submit(partial(_check_next, contents, tree, parts, count))
+        for block, entries in plan.blocks:
+            crew.submit(partial(_check_block, contents, tree, (block, entries), count))
             tick()
         crew.wait()
 
@@ -107,10 +99,8 @@ def _check_long(contents: Contents, tree: str, entry: Entry, count: Callable[[by
     long_file(contents, tree, entry, count)
 
 
-def _check_next(contents: Contents, tree: str, parts: Parts, count: Callable[[bytes], None], _: None) -> None:
-    try:
-        part = parts.popleft()
-    except IndexError:
-        return  # a process beside this one has taken it
-    for _entry, content in small_files(contents, tree, part.block, part.entries):
+def _check_block(
+    contents: Contents, tree: str, part: tuple[Block, Sequence[Entry]], count: Callable[[bytes], None], _: None
+) -> None:
+    for _entry, content in small_files(contents, tree, *part):
         count(content)

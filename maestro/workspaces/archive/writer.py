@@ -29,7 +29,7 @@ def write(layout: Layout, asked: Iterator[bytes], answer: Callable[[msgspec.Stru
         for frame in asked:
             part = _asked.decode(frame)
             write_block(stage, contents, (part.block, part.entries), descent)
-            answer(Done(sum(entry.size for entry in part.entries)))
+            answer(Done())
 
 
 if __name__ == "__main__":

@@ -231,26 +231,6 @@ def test_a_tree_is_written_by_several_processes(
 
 
 @pytest.mark.usefixtures("blocks")
-def test_a_tree_is_verified_by_several_processes(
-    source: Path, tmp_path: Path, many_cores: int, watched: type[Watched], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert many_cores
-    archive = Archive(tmp_path / "store")
-    with monkeypatch.context() as alone:
-        alone.setattr(beside, "cores", lambda: 1)
-        archive.save([("ws", str(source))], "one", {})
-    seen: list[tuple[int, int]] = []
-    proved = archive.verify("one", progress=lambda done, total: seen.append((done, total)))
-    assert (proved.files, proved.bytes) == (FILES, sum(path.stat().st_size for path in source.rglob("*/*/*")))
-    assert watched.sent >= 2
-    assert all(done <= total for done, total in seen)
-    watched.sent, watched.dies_at = 0, 2
-    with pytest.raises(Refused, match="ended before its time; try again"):
-        archive.verify("one")
-    assert not mine()
-
-
-@pytest.mark.usefixtures("blocks")
 @pytest.mark.parametrize("at", [1, 2])
 def test_a_writer_that_is_killed_ends_the_restore_and_leaves_no_stage(
     source: Path, tmp_path: Path, many_cores: int, watched: type[Watched], monkeypatch: pytest.MonkeyPatch, at: int
@@ -285,8 +265,6 @@ def test_what_is_damaged_is_named_whoever_meets_it(
     for block in (blocks[0], blocks[3], blocks[len(blocks) // 4]):
         pack.write_bytes(whole[: block.offset + 3] + b"damage" + whole[block.offset + 9 :])
         with pytest.raises(VerificationFailed, match=r"ws/folder.*pack .* is damaged at byte"):
-            archive.verify("one")
-        with pytest.raises(VerificationFailed, match=r"ws.*pack .* is damaged at byte"):
             archive.restore("one", "ws", tmp_path / "stage")
         assert not (tmp_path / "stage").exists()
         assert not mine()
