@@ -132,6 +132,12 @@ def test_a_workspace_in_an_old_run_folder_is_archived_before_it_goes(node: Node,
     assert (row["reason"], row["automatic"]) == ("cleanup", True)
     assert row["workspaces"][0]["workspace"] == str(folder / "workspace")
     assert restored(node, row["id"], f"runs/shell/{task}", tmp_path / "there") == ["file"]
+    back = ("state", "restore", row["id"], "--workspace", str(folder / "workspace"))
+    node.json(*back)
+    assert (folder / "workspace" / "file").read_text() == "result\n"
+    assert node.json("replay", "verify")["ok"]
+    done = node.run(*back)
+    assert (done.returncode, "the folder of the runs of agent shell" in done.stderr) == (4, True), "it is there"
 
 
 def test_a_workspace_that_is_gone_is_left_out_and_said_to_be(node: Node) -> None:

@@ -263,10 +263,19 @@ def _check_places(context: Context, placements: Sequence[Placement], others: Seq
             continue
         try:
             home = context.settings.home
-            guards.check_workspace(each.agent, each.workspace, root=each.root, home=home, claims=claims)
+            if not _was_of_a_run(each):
+                guards.check_workspace(each.agent, each.workspace, root=each.root, home=home, claims=claims)
             check_place(each.workspace)  # itself, not what a link in its place leads to
         except MaestroError as error:
             each.why_not = error.line()
+
+
+def _was_of_a_run(each: Placement) -> bool:
+    """Whether it is the workspace in a folder of the agent's runs that retention has removed, and that is not there."""
+    kind, _, run = each.archived.held.tree.partition("/") if each.archived is not None else ("", "", "")
+    folder = f"{each.root}/{run}"
+    is_in_it = kind == "runs" and run.split("/")[:-1] == [each.agent] and each.workspace == f"{folder}/workspace"
+    return is_in_it and not os.path.lexists(folder)
 
 
 async def _plan_workspace(call: Call, workspace: str, archives: _Archives, planned: Planned) -> Planned:
