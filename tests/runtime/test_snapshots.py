@@ -223,7 +223,7 @@ def test_nothing_of_a_snapshot_under_way_is_left_behind(node: Node) -> None:
 def test_a_workspace_of_many_small_files_comes_back_with_processes_that_help(node: Node) -> None:
     """As the daemon takes, proves and restores it; nothing of it is left behind."""
     many = node.folder / "ben" / "many"
-    for number in range(1500):
+    for number in range(3300):
         folder = many / str(number % 30)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{number}.txt").write_text(f"{number}\n" * 50)
@@ -234,7 +234,7 @@ def test_a_workspace_of_many_small_files_comes_back_with_processes_that_help(nod
     (many / "new").write_text("new")
     assert node.run("state", "restore", row["id"], "--workspace", "ben").returncode == 0
     texts = {int(path.stem): path.read_text() for path in many.rglob("*.txt")}
-    assert texts == {number: f"{number}\n" * 50 for number in range(1500)}
+    assert texts == {number: f"{number}\n" * 50 for number in range(3300)}
     assert not (many / "new").exists()
     assert not [words for words in map(cmdline, psutil.process_iter()) if str(node.home / "snapshots") in words]
     shutil.rmtree(many)

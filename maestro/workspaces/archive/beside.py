@@ -23,7 +23,7 @@ from maestro.model.errors import MaestroError, Refused, VerificationFailed
 from maestro.workspaces.archive.crew import cores
 from maestro.workspaces.archive.layout import Layout
 
-FROM_FILES = 500
+FROM_FILES = 3000
 """From how many small files on it is worth it: fewer are done in the time that a process takes to start."""
 _COUNT_MAX = 4
 _END_S = 5.0

@@ -40,6 +40,7 @@ def source(tmp_path: Path) -> Path:
 @pytest.fixture(params=[2, 8])
 def many_cores(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     monkeypatch.setattr(beside, "cores", lambda: request.param)
+    monkeypatch.setattr(beside, "FROM_FILES", FILES // 2)
     return request.param  # type: ignore[no-any-return]
 
 
