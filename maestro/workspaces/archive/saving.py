@@ -139,7 +139,6 @@ def _scan(
 ) -> list[tuple[str, Scan]]:
     """Read the trees one after the other: all of one is read, and looked at again, before the next is asked for."""
     scans: list[tuple[str, Scan]] = []
-
     told_at = 0.0
 
     def tell() -> None:

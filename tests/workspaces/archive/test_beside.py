@@ -210,6 +210,15 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> type[Watched]:
     return Watched
 
 
+def saved(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Archive:
+    """An archive that this process has filled alone."""
+    archive = Archive(tmp_path / "store")
+    with monkeypatch.context() as alone:
+        alone.setattr(beside, "cores", lambda: 1)
+        archive.save([("ws", str(source))], "one", {})
+    return archive
+
+
 @pytest.fixture
 def blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small blocks, so that there are enough of them to share."""
@@ -221,10 +230,7 @@ def test_a_tree_is_written_by_several_processes(
     source: Path, tmp_path: Path, many_cores: int, watched: type[Watched], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert many_cores
-    archive = Archive(tmp_path / "store")
-    with monkeypatch.context() as alone:
-        alone.setattr(beside, "cores", lambda: 1)
-        archive.save([("ws", str(source))], "one", {})
+    archive = saved(source, tmp_path, monkeypatch)
     archive.restore("one", "ws", tmp_path / "stage")
     assert told(tmp_path / "stage") == told(source)
     assert watched.sent >= 2
@@ -237,10 +243,7 @@ def test_a_writer_that_is_killed_ends_the_restore_and_leaves_no_stage(
     source: Path, tmp_path: Path, many_cores: int, watched: type[Watched], monkeypatch: pytest.MonkeyPatch, at: int
 ) -> None:
     assert many_cores
-    archive = Archive(tmp_path / "store")
-    with monkeypatch.context() as alone:
-        alone.setattr(beside, "cores", lambda: 1)
-        archive.save([("ws", str(source))], "one", {})
+    archive = saved(source, tmp_path, monkeypatch)
     watched.dies_at = at
     with pytest.raises(Refused, match="ended before its time; try again"):
         archive.restore("one", "ws", tmp_path / "stage")
@@ -255,10 +258,7 @@ def test_what_is_damaged_is_named_whoever_meets_it(
     source: Path, tmp_path: Path, many_cores: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert many_cores
-    archive = Archive(tmp_path / "store")
-    with monkeypatch.context() as alone:
-        alone.setattr(beside, "cores", lambda: 1)
-        archive.save([("ws", str(source))], "one", {})
+    archive = saved(source, tmp_path, monkeypatch)
     (pack,) = (tmp_path / "store/packs").iterdir()
     whole = pack.read_bytes()
     blocks = indexes.load_from_packs(Layout(tmp_path / "store")).packs[pack.stem]
