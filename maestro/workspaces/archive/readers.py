@@ -91,7 +91,10 @@ class Readers:
         for folder, name, _ in self._waiting:
             _add(folders, folder, name)
         self._waiting = []
-        seen = read_files(self._source, folders, self._keep) if folders else []
+        seen: list[Seen] = []
+        for one_folder in folders:  # they may be three gigabytes: who watches or cancels is heard in between
+            seen += read_files(self._source, [one_folder], self._keep)
+            tick()
         return seen + [one for reader in self._readers for one in reader.wait(tick)]
 
     def finish(self) -> None:
