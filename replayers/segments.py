@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from io import BufferedReader
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import zstandard
@@ -256,7 +256,8 @@ def _exactly(reader: zstandard.ZstdDecompressionReader, size: int) -> bytes:
 
 
 def _entries(data: bytes, first: int, count: int) -> list[Entry]:
-    *columns, chains = _columns.decode(data)
+    decoded: tuple[Any, ...] = _columns.decode(data)
+    *columns, chains = decoded
     text = chains.hex()
     chain = [text[at : at + 40] for at in range(0, len(text), 40)]
     if len(chain) != count or any(len(column) != count for column in columns):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -95,12 +96,23 @@ def read(text: str | bytes, where: str, limits: Limits = LIMITS) -> Document:
     try:
         root = _Builder(place, limits).build(yaml.parse(text, Loader=_Loader))
     except yaml.YAMLError as error:
+        _refuse_beyond_limits(text, place, limits)
         raise _unreadable(error, place) from None
     except UnicodeEncodeError:
         raise Invalid("holds characters that are no Unicode text", where=f"{place}:1", mend="remove them") from None
     if root is None or root.kind == "null":
         raise Invalid("is empty", where=f"{place}:1", mend="write at least the required keys")
     return Document(root=root, where=where)
+
+
+def _refuse_beyond_limits(text: str, place: str, limits: Limits) -> None:
+    """The refusal of a text that the fast parser gave up before its events had shown a breach of `limits`.
+
+    That parser reads up to 1,024 characters ahead of its events and has limits of its own, which differ from release
+    to release; the slow one has none and tells each event in time. Raises `Invalid` where it is ours that is broken.
+    """
+    with suppress(yaml.YAMLError):
+        _Builder(place, limits).build(yaml.parse(text, Loader=yaml.SafeLoader))
 
 
 def _unreadable(error: yaml.YAMLError, place: str) -> Invalid:
