@@ -1,10 +1,12 @@
-# Sourced by tools/quickstart and tools/test: finds a Python, makes .venv and installs the project there.
+# Sourced by tools/quickstart and tools/test: finds a Python, makes an environment and installs the project there.
 # Needs a POSIX shell and Python 3.11 or later with venv; nothing else, and no rights.
 #
-#   prepare run     what the commands need
-#   prepare test    that, and what the tests need
+#   prepare run     what the commands need, exactly as tools/locked/run.txt has it, in .venv
+#   prepare test    that, and what the tests need, as tools/locked/test.txt has it, in .venv
+#   prepare newest  the newest of all that the ranges of pyproject.toml allow, in .venv-newest
 #
-# An environment whose stamp still names this pyproject.toml, this Python and this folder is used as it is.
+# An environment whose stamp still names these files, this Python and this folder is used as it is. The newest are
+# looked for each time. What pip says goes to install.log in the environment, and to the screen where it fails.
 
 venv=.venv
 PIP_DISABLE_PIP_VERSION_CHECK=1
@@ -46,37 +48,60 @@ make_venv() {
     "$python" -m venv --clear "$venv" || fail "no environment could be made in $PWD/$venv"
 }
 
-install() {
+# Runs pip, three times at most; what it says is shown only when it has failed for good.
+pip() {
     attempt=1
-    until "$venv/bin/python" -m pip install --quiet --retries 5 --timeout 30 --editable "$1"; do
-        [ "$attempt" -lt 3 ] ||
-            fail "the packages could not be installed (see above); is there a network, or a proxy to set?"
+    until "$venv/bin/python" -m pip "$@" --retries 5 --timeout 30 >>"$venv/install.log" 2>&1; do
+        if [ "$attempt" -ge 3 ]; then
+            tail -n 20 "$venv/install.log" >&2
+            fail "the packages could not be installed (see above, all of it in $PWD/$venv/install.log);" \
+                "is there a network, or a proxy to set?"
+        fi
         warn "that did not work, trying again in $((attempt * 5)) s"
         sleep $((attempt * 5))
         attempt=$((attempt + 1))
     done
 }
 
+# Installs what a lock names, no more and no other files than those, and the project over it.
+install_locked() {
+    pip install --require-hashes --requirement "tools/locked/$1.txt"
+    pip install --no-deps --no-build-isolation --editable .
+}
+
+# Installs the project with the newest that its ranges allow.
+install_newest() {
+    pip install --upgrade --upgrade-strategy eager --editable '.[test]'
+}
+
 # What an environment is made of. Test needs include run needs, so its stamp serves both.
-stamp() { { printf '%s\n' "$PWD" && cksum <pyproject.toml && "$venv/bin/python" --version; } 2>&1; }
+stamp() {
+    { printf '%s\n' "$PWD" && cksum pyproject.toml tools/locked/*.txt && "$venv/bin/python" --version; } 2>&1
+}
 stamped() { [ -x "$venv/bin/python" ] && [ "$(cat "$venv/.ready-for-$1" 2>/dev/null)" = "$(stamp)" ]; }
 
 prepare() {
+    [ "$1" != newest ] || venv=.venv-newest
     if stamped test || { [ "$1" = run ] && stamped run; }; then
-        say "Using the environment $venv (pyproject.toml has not changed)"
+        say "Using the environment $venv (pyproject.toml and tools/locked have not changed)"
         return
     fi
-    if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
+    # Made anew wherever something else may lie in it: what is there at the end is what the lock names.
+    if ! stamped run; then
         find_python
         make_venv
     fi
-    rm -f "$venv/.ready-for-run" "$venv/.ready-for-test"
-    if [ "$1" = test ]; then
-        say "Installing Maestro, its dependencies and the tools of its tests into $venv"
-        install '.[test]'
+    rm -f "$venv/.ready-for-run" "$venv/.ready-for-test" "$venv/install.log"
+    case $1 in
+    run) what="Maestro and its dependencies" ;;
+    test) what="Maestro, its dependencies and the tools of its tests" ;;
+    newest) what="Maestro and the newest of all that it and its tests depend on" ;;
+    esac
+    say "Installing $what into $venv"
+    if [ "$1" = newest ]; then
+        install_newest
     else
-        say "Installing Maestro and its dependencies into $venv"
-        install .
+        install_locked "$1"
+        stamp >"$venv/.ready-for-$1"
     fi
-    stamp >"$venv/.ready-for-$1"
 }
