@@ -109,6 +109,21 @@ def check_unchanged(workspace: str) -> None:
         raise Refused(f"{workspace!r} cannot be written", where="workspace", mend="change its mode or owner")
 
 
+def unreadable(workspace: str) -> str:
+    """Why a workspace, as recorded by its real path, is not there to be read; "" where it is. In words after its name."""
+    try:
+        found = os.lstat(workspace)
+    except (FileNotFoundError, NotADirectoryError):
+        return "is not there"
+    except OSError as error:
+        return f"cannot be reached ({error.strerror})"
+    if stat.S_ISLNK(found.st_mode) or os.path.realpath(workspace) != workspace:
+        return "is now a link"
+    if not stat.S_ISDIR(found.st_mode):
+        return "is no folder any more"
+    return "" if os.access(workspace, os.R_OK | os.X_OK) else "cannot be read"
+
+
 def _check_text(workspace: str) -> None:
     if not workspace.startswith("/") or "\0" in workspace:
         raise Invalid(f"{workspace!r} is no absolute path", where="workspace", mend="write it from / on")

@@ -10,15 +10,23 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 
 import msgspec
 import trio
 
 from maestro.model.agent import Agent
 from maestro.model.errors import Conflict, MaestroError, Refused
-from maestro.model.events import NewEvent, SnapshotFailed, SnapshotStarted, SnapshotTaken, SnapshotWorkspace
-from maestro.model.snapshot import Snapshot, decide_end, decide_start, latest
+from maestro.model.events import (
+    NewEvent,
+    SnapshotFailed,
+    SnapshotMissing,
+    SnapshotStarted,
+    SnapshotTaken,
+    SnapshotWorkspace,
+)
+from maestro.model.snapshot import Snapshot, decide_end, decide_missing, decide_start, latest
 from maestro.runtime.context import Call
 from maestro.runtime.failures import told
 from maestro.runtime.logs import log
@@ -40,8 +48,8 @@ ASKED = "asked"
 class Wanted(msgspec.Struct, frozen=True):
     """What to take. reason: as in `SnapshotStarted`; all but `asked` expire.
 
-    agents: whose workspaces, None for all of this node, whose runs are then all held still. folders: read besides,
-    nobody works there. output: a file to export to, absolute, "" for none.
+    agents: whose workspaces, None for all, the runs of this node being held still then. folders: read besides, nobody
+    works there. allow_missing: what cannot be read is named in it. output: a file to export to, absolute, "" for none.
     """
 
     reason: str = ASKED
@@ -49,6 +57,7 @@ class Wanted(msgspec.Struct, frozen=True):
     folders: tuple[Source, ...] = ()
     include_logs: bool = False
     allow_torn: bool = False
+    allow_missing: bool = False
     rolling: bool = False
     output: str = ""
 
@@ -64,20 +73,32 @@ async def take(call: Call, wanted: Wanted) -> Taken:
     """Take a snapshot of this node's workspaces and of the log. A second one waits for the first.
 
     Raises Torn where files changed while they were read (unless allowed), Refused where an agent cannot be paused, a
-    workspace is on another node or cannot be read, or a disk is full; then there is no snapshot, what there was is as
-    it was, and all agents go on.
+    workspace is not there to be read (unless allowed), or a disk is full; then there is no snapshot, what there was is
+    as it was, and all agents go on.
     """
+    async with in_turn(call):
+        return await take_in_turn(call, wanted)
+
+
+async def take_in_turn(call: Call, wanted: Wanted) -> Taken:
+    """As `take`, for who has the turn."""
     shelf = Shelf(call.context.settings.home)
+    try:
+        return await _Taking(call, wanted, shelf).run()
+    finally:
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(shelf.sweep)
+
+
+@asynccontextmanager
+async def in_turn(call: Call) -> AsyncIterator[None]:
+    """No other snapshot is taken meanwhile, and no folder takes the place of a workspace."""
 
     async def wait() -> None:
         await call.note("waiting until the snapshot that is being taken is complete")
 
-    async with shelf.turn(wait):
-        try:
-            return await _Taking(call, wanted, shelf).run()
-        finally:
-            with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(shelf.sweep)
+    async with Shelf(call.context.settings.home).turn(wait):
+        yield
 
 
 def new_name() -> str:
@@ -98,13 +119,18 @@ class _Taking:
         self._agents: list[Agent] = []
         self._sources: list[Source] = []
         self._workspaces: list[SnapshotWorkspace] = []
+        self._missing: tuple[SnapshotMissing, ...] = ()
         self._meta: dict[str, object] = {}
         daemon = call.context.daemon
         self._still = daemon.stillness() if daemon else None
 
     async def run(self) -> Taken:
         wanted, context = self._wanted, self._context
-        self._sources = [*await sources.workspaces(self._call, wanted.agents), *wanted.folders]
+        there, lacking = await sources.workspaces(self._call, wanted.agents)
+        self._missing = decide_missing(lacking, wanted.allow_missing)
+        for each in self._missing:
+            await self._call.note(f"the workspace of {each.agent} is left out: {each.workspace} {each.why}", "warn")
+        self._sources = [*there, *wanted.folders]
         self._agents = await context.rows(context.views.agents)
         amount = await sources.amount(context, self._shelf, self._sources)
         meter = Meter(self._call.note, "reading", *amount, mind=self._mind_room)
@@ -141,7 +167,8 @@ class _Taking:
     async def _cut(self) -> None:
         """Append `snapshot.started`: what is read is as of its seq."""
         context, wanted = self._context, self._wanted
-        agents = tuple(source.agent for source in self._sources if source not in wanted.folders)
+        asked = [source.agent for source in self._sources if source.tree.startswith("workspaces/")]
+        agents = (*asked, *(each.agent for each in self._missing))
         fact = SnapshotStarted(self._id, wanted.reason, wanted.reason != ASKED, agents, context.node)
 
         async def decision() -> list[NewEvent]:
@@ -156,14 +183,16 @@ class _Taking:
 
     @staticmethod
     def _placed(source: Source, position: int) -> SnapshotWorkspace:
-        return SnapshotWorkspace(source.agent, source.path, source.tree, position)
+        return SnapshotWorkspace(source.agent, source.place, source.tree, position)
 
     # ---- in the thread that reads ----
 
     def _save(self, meter: Meter) -> Saved:
         archive = self._shelf.archive()
+        places = {source.path: source.moved_from for source in self._sources if source.moved_from}
+        torn = self._wanted.allow_torn
         return archive.save(
-            self._trees(), self._id, self._meta, allow_torn=self._wanted.allow_torn, progress=meter.scanned
+            self._trees(), self._id, self._meta, allow_torn=torn, progress=meter.scanned, places=places
         )
 
     def _trees(self) -> Iterator[tuple[str, str]]:
@@ -208,6 +237,7 @@ class _Taking:
             "taken_at": time.time_ns() // 1_000_000,
             "rolling": self._wanted.rolling,
             "workspaces": [msgspec.structs.asdict(workspace) for workspace in self._workspaces],
+            "missing": [msgspec.structs.asdict(each) for each in self._missing],
             "containers": sources.containers(self._agents),
         }
         return str(folder)
@@ -246,6 +276,7 @@ class _Taking:
             saved.added_bytes,
             tuple(saved.torn),
             self._context.node,
+            self._missing,
         )
         await self._append(taken)
         context = self._context

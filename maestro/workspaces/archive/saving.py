@@ -10,7 +10,7 @@ import gc
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 
@@ -61,6 +61,8 @@ class Torn(Refused):
 
 Progress = Callable[[int, int, int], None]
 """Entries found, bytes read, bytes to read: the last one grows until all folders have been looked at."""
+How = tuple[bool, Progress | None, Mapping[str, str]]
+"""Whether torn files are allowed, who is told, and the places that folders are known by where these are others."""
 
 
 def save(
@@ -68,8 +70,7 @@ def save(
     trees: Iterable[tuple[str, str]],
     snapshot: str,
     meta: dict[str, object],
-    allow_torn: bool = False,
-    progress: Progress | None = None,
+    how: How = (False, None, {}),
 ) -> Saved:
     """Take a snapshot of these (name, folder). Hold `layout.shared()`. See `library.Archive.save`."""
     if manifests.path_of(layout, snapshot).exists():
@@ -80,7 +81,7 @@ def save(
     gc.disable()  # a hundred thousand live entries would be looked through again and again
     sys.setswitchinterval(min(switch_s, _SWITCH_S))  # who has hashed a chunk does not wait long for the walk
     try:
-        return _save(layout, trees, (snapshot, meta, allow_torn, progress), index, writer)
+        return _save(layout, trees, (snapshot, meta, how), index, writer)
     finally:
         writer.drop()
         sys.setswitchinterval(switch_s)
@@ -91,21 +92,22 @@ def save(
 def _save(
     layout: Layout,
     trees: Iterable[tuple[str, str]],
-    wanted: tuple[str, dict[str, object], bool, Progress | None],
+    wanted: tuple[str, dict[str, object], How],
     index: Index,
     writer: PackWriter,
 ) -> Saved:
-    snapshot, meta, allow_torn, progress = wanted
+    snapshot, meta, how = wanted
+    allow_torn, _, places = how
     taken_at = time.time_ns()
     chunks = Chunks(index, writer)
     hand = Hand(chunks)
     with Readers(layout.root, hand.keep) as readers:
-        scans = _scan(layout, trees, chunks, readers, progress)
+        scans = _scan(layout, trees, chunks, readers, how)
         torn = [located(name, path) for name, scan in scans for path in scan.torn]
         if torn and not allow_torn:
             raise Torn(torn)
         readers.finish()
-        listed = [_listed(name, scan, hand) for name, scan in scans]
+        listed = [_listed(name, scan, hand, places) for name, scan in scans]
         hand.flush()
         writer.finish()
         for kept in readers.kept():
@@ -113,7 +115,7 @@ def _save(
             writer.bytes += kept.bytes
     digest, manifest_bytes = manifests.write(layout, Manifest(FORMAT, snapshot, taken_at, meta, listed))
     for _, scan in scans:
-        statcache.save(layout, scan.source, scan.known)
+        statcache.save(layout, places.get(scan.source, scan.source), scan.known)
     if writer.blocks:
         indexes.save(layout, index, writer.blocks)
     return Saved(
@@ -128,16 +130,18 @@ def _save(
     )
 
 
-def _listed(name: str, scan: Scan, hand: Hand) -> Tree:
+def _listed(name: str, scan: Scan, hand: Hand, places: Mapping[str, str]) -> Tree:
     root, depth = listing.write(scan.entries, hand.put)
     size = sum(entry.size for entry in scan.entries if entry.kind == FILE)
-    return Tree(name, os.fsencode(scan.source), root, depth, len(scan.entries), size, scan.left_out, scan.torn)
+    source = os.fsencode(places.get(scan.source, scan.source))
+    return Tree(name, source, root, depth, len(scan.entries), size, scan.left_out, scan.torn)
 
 
 def _scan(
-    layout: Layout, trees: Iterable[tuple[str, str]], chunks: Chunks, readers: Readers, progress: Progress | None
+    layout: Layout, trees: Iterable[tuple[str, str]], chunks: Chunks, readers: Readers, how: How
 ) -> list[tuple[str, Scan]]:
     """Read the trees one after the other: all of one is read, and looked at again, before the next is asked for."""
+    _, progress, places = how
     scans: list[tuple[str, Scan]] = []
     told_at = 0.0
 
@@ -154,7 +158,7 @@ def _scan(
         chunks.crew = crew
         hands = Hands(lambda job: crew.submit(lambda hand: job(hand.keep)), readers)
         for name, source in trees:
-            scan = Scan(source, statcache.load(layout, source), chunks.is_kept, hands)
+            scan = Scan(source, statcache.load(layout, places.get(source, source)), chunks.is_kept, hands)
             scans.append((name, scan))
             if not are_tree_names([name for name, _ in scans]):
                 raise Invalid(f"these names of trees cannot be: {[name for name, _ in scans]}")
