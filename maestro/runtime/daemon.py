@@ -41,7 +41,7 @@ from maestro.runtime.recovery import DAEMON_STOPPED, recover
 from maestro.runtime.restoring.recovery import settle
 from maestro.runtime.scheduling import Scheduler
 from maestro.runtime.sealing import keep_sealed
-from maestro.runtime.snapshots import retention
+from maestro.runtime.snapshots import deleting, retention
 from maestro.runtime.sockets import listen_admin, sweep_run_sockets
 from maestro.runtime.storekeeping import watch_disk
 from maestro.runtime.tidying import tidy
@@ -210,6 +210,7 @@ async def _serve(context: Context) -> bool:
     membership = Membership(context, follower, new_id())
     await membership.join()
     await recover(context, follower)
+    await deleting.settle(context)
     await settle(context)
     await retention.sweep(context)
     try:

@@ -12,6 +12,7 @@ from maestro.runtime.opening import open_context
 from maestro.runtime.restoring import journal
 from maestro.runtime.server import serve_connection
 from maestro.store import server
+from maestro.workspaces import deletion
 
 
 def serve(settings: Settings, sock: socket.socket) -> None:
@@ -29,7 +30,8 @@ def serve(settings: Settings, sock: socket.socket) -> None:
 
 async def _serve(settings: Settings, sock: socket.socket) -> bool:
     async with open_context(settings, checked=False) as context:
-        if context.storeless is None and (settings.home / journal.FOLDER / journal.BEGUN).exists():
+        begun = (settings.home / journal.FOLDER / journal.BEGUN).exists() or deletion.is_open(settings.home)
+        if context.storeless is None and begun:
             from maestro.runtime.restoring.recovery import settle_alone
 
             await settle_alone(context)

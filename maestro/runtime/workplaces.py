@@ -83,22 +83,10 @@ def check_clearable(context: Context, agent: Agent) -> str:
     return agent.workspace
 
 
-async def clear_workspace(context: Context, agent: Agent, again: bool) -> None:
-    """Empty the workspace of an agent that was stopped; again: fill it from the template.
-
-    Raises Refused as `check_clearable`, and where it cannot be emptied.
-    """
+async def refill_workspace(context: Context, agent: Agent) -> None:
+    """Make the workspace of an agent, which was emptied or is gone, from its template. Raises Refused."""
     workspace = check_clearable(context, agent)
-    template = str(agent.definition.get("workspace_template", ""))
-
-    def work() -> None:
-        if Path(workspace).is_dir():
-            guards.check_unchanged(workspace)
-            cleaning.clean(workspace)
-        if again:
-            templates.fill(workspace, template)
-
-    await trio.to_thread.run_sync(work)
+    await trio.to_thread.run_sync(templates.fill, workspace, str(agent.definition.get("workspace_template", "")))
 
 
 def size_of(path: str) -> tuple[int, int]:

@@ -148,6 +148,11 @@ def end_begun(home: Path, listed: Listed) -> list[str]:
     return failed
 
 
+def is_open(home: Path) -> bool:
+    """Whether something was begun, and is not ended."""
+    return any(_records(home / FOLDER))
+
+
 def begun(home: Path) -> list[Doomed]:
     """The trees of deletions that are under way, or could not be ended. Raises `VerificationFailed`."""
     return [doomed for path in _records(home / FOLDER) for doomed in _read(path).trees]

@@ -110,7 +110,7 @@ def check_unchanged(workspace: str) -> None:
 
 
 def unreadable(workspace: str) -> str:
-    """Why a workspace, as recorded by its real path, is not there to be read; "" where it is. In words after its name."""
+    """Why a workspace, as recorded by its real path, cannot be read; "" where it can. In words after its name."""
     try:
         found = os.lstat(workspace)
     except (FileNotFoundError, NotADirectoryError):

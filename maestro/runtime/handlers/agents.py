@@ -26,14 +26,14 @@ from maestro.runtime.handlers.nodes import resume
 from maestro.runtime.handlers.registering import bind, caller_settings, resolve_type
 from maestro.runtime.rows import Row, agent_row
 from maestro.runtime.server import Handler
-from maestro.runtime.snapshots.before import take_before
+from maestro.runtime.snapshots.deleting import clear
 from maestro.runtime.tailing import tail_runs
 from maestro.runtime.workplaces import (
     check_clearable,
     check_runs_place,
     check_workspace,
-    clear_workspace,
     make_workspace,
+    refill_workspace,
 )
 
 STATES = ("all", "active", "idle", "failed", "stopped")
@@ -212,8 +212,9 @@ async def reset(call: Call, command: p.AgentReset) -> p.Done:
     agent = await find(context, command.id)
     check_clearable(context, agent)
     await stop_agent(call, command.id, force=False, reason="agent reset")
-    before = await take_before(call, agent, "reset")
-    await clear_workspace(context, agent, again=True)
+    deleted = await clear(call, agent, "reset")
+    await refill_workspace(context, agent)
+    before = deleted.snapshot if deleted is not None else None
 
     async def decision() -> list[NewEvent]:
         row = await context.row(context.views.agent, command.id)

@@ -99,7 +99,7 @@ class Restore:
             agents = tuple(row.id for row in planned.now.values() if row.node is None or row.node not in left_out)
         await self._call.note("taking a snapshot of what is there now", "progress")
         folders = tuple(await trio.to_thread.run_sync(self._replaced))
-        taken = await take(self._call, Wanted(reason=how.reason, agents=agents, folders=folders, allow_torn=True))
+        taken = await take(self._call, Wanted(how.reason, agents, folders, allow_torn=True, allow_missing=True))
         return taken.row.id
 
     def _replaced(self) -> list[Source]:

@@ -17,6 +17,7 @@ from maestro.runtime.context import Context
 from maestro.runtime.logs import log
 from maestro.runtime.restoring.concluding import LEASE, abandon, conclude
 from maestro.runtime.restoring.journal import Journal
+from maestro.runtime.snapshots import deleting
 from maestro.runtime.starting import LOCK
 
 ENDED = "the process that restored ended before it was done"
@@ -40,9 +41,7 @@ async def settle(context: Context) -> None:
 
 
 async def settle_alone(context: Context) -> None:
-    """As `settle`, in a command without a daemon, unless one is about to start: then that does it."""
-    if not Journal(context.settings.home).is_open:
-        return
+    """As `settle`, deletions too, in a command without a daemon; unless one is about to start: then that does it."""
     with (context.settings.home / LOCK).open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -50,6 +49,7 @@ async def settle_alone(context: Context) -> None:
             return
         with suppress(MaestroError):
             await trio.to_thread.run_sync(janitor.sweep, context.settings.home)
+            await deleting.settle(context)
             await settle(context)
 
 

@@ -50,7 +50,9 @@ async def workspaces(call: Call, agents: Collection[str] | None) -> tuple[list[S
     return await trio.to_thread.run_sync(_told_apart, found, nodes)
 
 
-def _told_apart(sources: Iterable[Source], nodes: Mapping[str, str | None]) -> tuple[list[Source], list[SnapshotMissing]]:
+def _told_apart(
+    sources: Iterable[Source], nodes: Mapping[str, str | None]
+) -> tuple[list[Source], list[SnapshotMissing]]:
     there, lacking = [], []
     for source in sources:
         node = nodes.get(source.agent)

@@ -191,9 +191,7 @@ class _Taking:
         archive = self._shelf.archive()
         places = {source.path: source.moved_from for source in self._sources if source.moved_from}
         torn = self._wanted.allow_torn
-        return archive.save(
-            self._trees(), self._id, self._meta, allow_torn=torn, progress=meter.scanned, places=places
-        )
+        return archive.save(self._trees(), self._id, self._meta, allow_torn=torn, progress=meter.scanned, places=places)
 
     def _trees(self) -> Iterator[tuple[str, str]]:
         """Each tree when its turn has come: one is read completely before the next is asked for.
