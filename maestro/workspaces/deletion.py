@@ -78,10 +78,15 @@ class Deletion:
     def delete(self, snapshot: str, listings: Mapping[str, Listing]) -> dict[str, list[Left]]:
         """Delete what `snapshot` holds of each tree (by its name there), which must have been proved.
 
-        What is left of each, by its place, where there is any: it is at its place again.
+        What is left of each, by its place, where there is any: it is at its place again. Raises `Refused`.
         """
-        self._record.state, self._record.snapshot = DELETING, snapshot
-        _write(self._path, self._record)
+        deleting = Record(self._record.trees, DELETING, snapshot)
+        try:
+            _write(self._path, deleting)
+        except OSError as error:
+            what = f"it cannot be written: {error.strerror}"
+            raise Refused(what, str(self._path), "make room there; nothing was deleted") from None
+        self._record = deleting
         left = {}
         for doomed in self._record.trees:
             if found := _finish(doomed, listings[doomed.tree]):
