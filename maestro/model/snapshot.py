@@ -50,6 +50,7 @@ class Snapshot(msgspec.Struct, omit_defaults=True):
     torn: tuple[str, ...] = ()
     pinned: bool = False
     why: str = ""
+    not_held: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -94,6 +95,7 @@ def _taken(row: Snapshot | None, fact: SnapshotTaken, event: Event) -> Snapshot:
     row.state, row.version = "complete", event.seq
     row.path, row.manifest, row.workspaces = fact.path, fact.manifest, fact.workspaces
     row.bytes, row.added_bytes, row.torn = fact.bytes, fact.added_bytes, fact.torn
+    row.not_held = fact.not_held
     return row
 
 

@@ -34,7 +34,8 @@ class SnapshotTaken(Fact, frozen=True):
     """`snapshot:<id>`: complete, of the log at `position`.
 
     path: the file that it was exported to, "" where it was not; manifest: SHA-256 of its manifest; bytes: of all
-    files; added_bytes: what the snapshot store grew by; torn: files that changed while they were read.
+    files; added_bytes: what the snapshot store grew by; torn: files that changed while they were read; not_held:
+    mount points, and what could not be read; both as tree/path.
     """
 
     snapshot: str
@@ -48,6 +49,7 @@ class SnapshotTaken(Fact, frozen=True):
     added_bytes: int = 0
     torn: tuple[str, ...] = ()
     node: str = ""
+    not_held: tuple[str, ...] = ()
 
 
 class SnapshotFailed(Fact, frozen=True):

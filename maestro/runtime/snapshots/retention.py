@@ -62,6 +62,7 @@ def _whole(shelf: Shelf, row: Snapshot) -> SnapshotTaken | None:
         found = shelf.archive().read(row.id)
         assert found.content is not None
         workspaces = msgspec.convert(found.content.meta.get("workspaces"), tuple[SnapshotWorkspace, ...])
+        not_held = msgspec.convert(found.content.meta.get("not_held", ()), tuple[str, ...])
     except (MaestroError, msgspec.ValidationError):
         return None
     trees = found.content.trees
@@ -75,6 +76,7 @@ def _whole(shelf: Shelf, row: Snapshot) -> SnapshotTaken | None:
         bytes=sum(tree.size for tree in trees),
         torn=tuple(located(tree.name, path) for tree in trees for path in tree.torn),
         node=row.node,
+        not_held=not_held,
     )
 
 

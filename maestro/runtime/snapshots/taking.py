@@ -246,6 +246,7 @@ class _Taking:
             saved.added_bytes,
             tuple(saved.torn),
             self._context.node,
+            tuple(saved.not_held),
         )
         await self._append(taken)
         context = self._context
@@ -258,7 +259,12 @@ class _Taking:
         return found
 
     async def _warn(self, saved: Saved) -> None:
-        for what, paths in (("changed while it was read", saved.torn), ("is left out: no file", saved.left_out)):
+        told = (
+            ("changed while it was read", saved.torn),
+            ("is left out: no file", saved.left_out),
+            ("is not held: a mount point, or unreadable", saved.not_held),
+        )
+        for what, paths in told:
             if paths:
                 more = f", and {len(paths) - 1} more" if len(paths) > 1 else ""
                 await self._call.note(f"{paths[0]} {what}{more}", "warn")

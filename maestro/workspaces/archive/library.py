@@ -61,18 +61,21 @@ class Archive:
         meta: dict[str, object],
         *,
         allow_torn: bool = False,
+        allow_unread: bool = False,
         progress: Progress | None = None,
     ) -> Saved:
         """Take a snapshot of folders. trees: (name, absolute path), each asked for when all of the one before is read,
         so that an iterator can let go of that; meta: JSON values that come back with it, as they are at the end.
 
-        progress: called now and then, see `saving.Progress`. Raises `Torn` (unless allowed), what `trees` and
+        progress: called now and then, see `saving.Progress`. Raises `Torn`, `Unread` (unless allowed), what `trees` and
         `progress` raise, `Conflict` where there is a snapshot of that id, `Refused` where something cannot be read or
         the disk is full: then there is no snapshot, and those that there were are as they were.
         """
         with self._layout.shared():
             sources = ((name, os.path.realpath(path)) for name, path in trees)
-            return saving.save(self._layout, sources, snapshot, meta, allow_torn, progress)
+            return saving.save(
+                self._layout, sources, snapshot, meta, saving.Allowed(allow_torn, allow_unread), progress
+            )
 
     def verify(self, snapshot: str, manifest: str = "", progress: verifying.Progress | None = None) -> Verified:
         """Read and check every byte of a snapshot. manifest: its id, as it was recorded, if it is known.

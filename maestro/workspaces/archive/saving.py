@@ -34,7 +34,8 @@ class Saved(msgspec.Struct, frozen=True):
     """A snapshot taken. manifest: SHA-256 of its manifest, which is its proof; bytes: of all files; added_bytes: what
     the archive grew by; files_read: those that had changed since the last time.
 
-    torn: files that changed while they were read; left_out: sockets, pipes, devices, other file systems; as tree/path.
+    torn: files that changed while they were read; left_out: sockets, pipes, devices; not_held: mount points, which are
+    never entered, and what could not be read, where that was allowed; all as tree/path.
     """
 
     snapshot: str
@@ -45,6 +46,25 @@ class Saved(msgspec.Struct, frozen=True):
     files_read: int
     torn: list[str]
     left_out: list[str]
+    not_held: list[str]
+
+
+class Allowed(msgspec.Struct, frozen=True):
+    """What a snapshot may lack and be taken all the same. torn, unread: files as in `Saved`."""
+
+    torn: bool = False
+    unread: bool = False
+
+
+class Unread(Refused):
+    """Something in a workspace could not be read, or kept. files: as tree/path."""
+
+    def __init__(self, files: dict[str, str]) -> None:
+        more = f", and {len(files) - 3} more" if len(files) > 3 else ""
+        named = ", ".join(f"{name} ({why})" for name, why in list(files.items())[:3])
+        mend = "mend or remove it, or leave its workspace out with --workspace"
+        super().__init__(f"cannot be read and kept: {named}{more}", "snapshot", mend)
+        self.files = files
 
 
 class Torn(Refused):
@@ -68,7 +88,7 @@ def save(
     trees: Iterable[tuple[str, str]],
     snapshot: str,
     meta: dict[str, object],
-    allow_torn: bool = False,
+    allowed: Allowed | None = None,
     progress: Progress | None = None,
 ) -> Saved:
     """Take a snapshot of these (name, folder). Hold `layout.shared()`. See `library.Archive.save`."""
@@ -80,7 +100,7 @@ def save(
     gc.disable()  # a hundred thousand live entries would be looked through again and again
     sys.setswitchinterval(min(switch_s, _SWITCH_S))  # who has hashed a chunk does not wait long for the walk
     try:
-        return _save(layout, trees, (snapshot, meta, allow_torn, progress), index, writer)
+        return _save(layout, trees, (snapshot, meta, allowed or Allowed(), progress), index, writer)
     finally:
         writer.drop()
         sys.setswitchinterval(switch_s)
@@ -91,18 +111,23 @@ def save(
 def _save(
     layout: Layout,
     trees: Iterable[tuple[str, str]],
-    wanted: tuple[str, dict[str, object], bool, Progress | None],
+    wanted: tuple[str, dict[str, object], Allowed, Progress | None],
     index: Index,
     writer: PackWriter,
 ) -> Saved:
-    snapshot, meta, allow_torn, progress = wanted
+    snapshot, meta, allowed, progress = wanted
     taken_at = time.time_ns()
     chunks = Chunks(index, writer)
     hand = Hand(chunks)
     with Readers(layout.root, hand.keep) as readers:
         scans = _scan(layout, trees, chunks, readers, progress)
         torn = [located(name, path) for name, scan in scans for path in scan.torn]
-        if torn and not allow_torn:
+        not_held = [located(name, path) for name, scan in scans for path in scan.not_held]
+        unread = {located(name, path): why for name, scan in scans for path, why in sorted(scan.unread.items())}
+        if unread and not allowed.unread:
+            raise Unread(unread)
+        not_held += unread
+        if torn and not allowed.torn:
             raise Torn(torn)
         readers.finish()
         listed = [_listed(name, scan, hand) for name, scan in scans]
@@ -111,6 +136,7 @@ def _save(
         for kept in readers.kept():
             writer.blocks += kept.blocks
             writer.bytes += kept.bytes
+    meta |= {"not_held": not_held} if not_held else {}
     digest, manifest_bytes = manifests.write(layout, Manifest(FORMAT, snapshot, taken_at, meta, listed))
     for _, scan in scans:
         statcache.save(layout, scan.source, scan.known)
@@ -125,6 +151,7 @@ def _save(
         files_read=sum(scan.files_read for _, scan in scans),
         torn=torn,
         left_out=[located(name, path) for name, scan in scans for path in scan.left_out],
+        not_held=not_held,
     )
 
 
