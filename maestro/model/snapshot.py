@@ -52,6 +52,7 @@ class Snapshot(msgspec.Struct, omit_defaults=True):
     pinned: bool = False
     why: str = ""
     missing: tuple[SnapshotMissing, ...] = ()
+    not_held: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -97,6 +98,7 @@ def _taken(row: Snapshot | None, fact: SnapshotTaken, event: Event) -> Snapshot:
     row.path, row.manifest, row.workspaces = fact.path, fact.manifest, fact.workspaces
     row.bytes, row.added_bytes, row.torn = fact.bytes, fact.added_bytes, fact.torn
     row.missing = fact.missing
+    row.not_held = fact.not_held
     return row
 
 

@@ -24,6 +24,7 @@ import msgspec
 from maestro.folders import private_folder
 from maestro.model.errors import MaestroError, Refused, VerificationFailed
 from maestro.workspaces.cleaning import remove_tree
+from maestro.workspaces.mounts import check_no_mounts, is_mount
 
 STAGE_PREFIX = ".maestro-stage-"
 _EXCHANGE = 2
@@ -102,10 +103,14 @@ class Exchange:
         self._write("exchanging")
         try:
             self._place()
-        except OSError as error:
+            for pair in self._journal.pairs:  # a folder takes with it what was mounted in it after the check
+                check_no_mounts(pair.stage, "moved")
+        except (OSError, Refused) as error:
             self._write("undoing")
             self._place()
             self._discard()
+            if isinstance(error, Refused):
+                raise
             what = f"{error.filename or 'a stage'!r} cannot take its place: {error.strerror}"
             raise Refused(what, "restore", "mend that, then try again; nothing was changed") from None
         self._discard()
@@ -199,9 +204,10 @@ def check_place(target: str | Path) -> None:
         return
     if not stat.S_ISDIR(target.lstat().st_mode):
         raise Refused(f"{str(target)!r} is no folder", where="restore", mend="remove it, or name another workspace")
-    if target.lstat().st_dev != above.stat().st_dev:
+    if is_mount(target):
         what = f"{str(target)!r} is a mount point, so no folder can take its place"
         raise Refused(what, where="restore", mend="use a folder below it as the workspace")
+    check_no_mounts(target, "moved")
 
 
 def roll_forward(journal: str | Path) -> list[str]:
@@ -220,11 +226,12 @@ def _identify(pair: Pair) -> None:
         raise Refused(f"the stage {pair.stage!r} does not lie beside {pair.target!r}", where="restore")
     if pair.old is not None and not stat.S_ISDIR(os.lstat(pair.target).st_mode):
         raise Refused(f"{pair.target!r} is no folder", where="restore", mend="remove it, or name another workspace")
-    if pair.old is not None and pair.old[0] != pair.new[0]:
+    if pair.old is not None and (pair.old[0] != pair.new[0] or is_mount(pair.target)):
         what = f"{pair.target!r} is a mount point, so no folder can take its place"
         raise Refused(what, where="restore", mend="use a folder below it as the workspace")
     if not os.access(above, os.W_OK | os.X_OK):
         raise Refused(f"{str(above)!r} cannot be written", where="restore", mend="change its mode or owner")
+    check_no_mounts(pair.target, "moved")
 
 
 def _put(pair: Pair, wanted: Identity | None) -> None:

@@ -42,8 +42,9 @@ class SnapshotTaken(Fact, frozen=True):
     """`snapshot:<id>`: complete, of the log at `position`.
 
     path: the file that it was exported to, "" where it was not; manifest: SHA-256 of its manifest; bytes: of all
-    files; added_bytes: what the snapshot store grew by; torn: files that changed while they were read; missing: what
-    was asked for and is not in it, which was allowed.
+    files; added_bytes: what the snapshot store grew by; torn: files that changed while they were read; not_held:
+    mount points, and what could not be read; both as tree/path; missing: workspaces that were asked for and are not in
+    it, which was allowed.
     """
 
     snapshot: str
@@ -57,6 +58,7 @@ class SnapshotTaken(Fact, frozen=True):
     added_bytes: int = 0
     torn: tuple[str, ...] = ()
     node: str = ""
+    not_held: tuple[str, ...] = ()
     missing: tuple[SnapshotMissing, ...] = ()
 
 

@@ -29,8 +29,8 @@ from maestro.runtime.server import Handler
 from maestro.runtime.snapshots.deleting import clear
 from maestro.runtime.tailing import tail_runs
 from maestro.runtime.workplaces import (
-    check_clearable,
     check_runs_place,
+    check_unmounted,
     check_workspace,
     make_workspace,
     refill_workspace,
@@ -210,7 +210,7 @@ async def reset(call: Call, command: p.AgentReset) -> p.Done:
     """Stop it, take a snapshot, clear its workspace, make that again from the template; then it takes work again."""
     context = call.context
     agent = await find(context, command.id)
-    check_clearable(context, agent)
+    await check_unmounted(context, agent)
     await stop_agent(call, command.id, force=False, reason="agent reset")
     deleted = await clear(call, agent, "reset")
     await refill_workspace(context, agent)

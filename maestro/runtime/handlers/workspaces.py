@@ -11,7 +11,8 @@ from maestro.runtime.context import Call
 from maestro.runtime.handlers.agents import find, stop_agent
 from maestro.runtime.server import Handler
 from maestro.runtime.snapshots.deleting import clear
-from maestro.runtime.workplaces import check_clearable, size_of
+from maestro.runtime.workplaces import check_clearable, check_unmounted
+from maestro.workspaces.usage import size_of
 
 
 async def list_workspaces(call: Call, command: p.WorkspaceList) -> p.Done:
@@ -41,6 +42,7 @@ async def clean(call: Call, command: p.WorkspaceClean) -> p.Done:
     context = call.context
     agent = await find(context, command.agent)
     workspace = check_clearable(context, agent)
+    await check_unmounted(context, agent)
     await stop_agent(call, agent.id, force=False, reason="workspace clean")
     deleted = await clear(call, agent, "clean")
     before = deleted.snapshot if deleted is not None else None

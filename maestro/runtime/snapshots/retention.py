@@ -63,6 +63,7 @@ def _whole(shelf: Shelf, row: Snapshot) -> SnapshotTaken | None:
         assert found.content is not None
         workspaces = msgspec.convert(found.content.meta.get("workspaces"), tuple[SnapshotWorkspace, ...])
         missing = msgspec.convert(found.content.meta.get("missing", ()), tuple[SnapshotMissing, ...])
+        not_held = msgspec.convert(found.content.meta.get("not_held", ()), tuple[str, ...])
     except (MaestroError, msgspec.ValidationError):
         return None
     trees = found.content.trees
@@ -77,6 +78,7 @@ def _whole(shelf: Shelf, row: Snapshot) -> SnapshotTaken | None:
         torn=tuple(located(tree.name, path) for tree in trees for path in tree.torn),
         node=row.node,
         missing=missing,
+        not_held=not_held,
     )
 
 

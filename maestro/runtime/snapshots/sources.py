@@ -16,9 +16,9 @@ from maestro.model.errors import MaestroError
 from maestro.model.events import SnapshotMissing
 from maestro.runtime.context import Call, Context
 from maestro.runtime.snapshots.shelf import Shelf
-from maestro.runtime.workplaces import size_of
 from maestro.workspaces import guards
 from maestro.workspaces.folders import MARK
+from maestro.workspaces.usage import size_of
 
 KNOWN_FROM = 3
 """So many of the newest snapshots are asked how much there is to read."""

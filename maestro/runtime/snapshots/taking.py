@@ -274,6 +274,7 @@ class _Taking:
             saved.added_bytes,
             tuple(saved.torn),
             self._context.node,
+            tuple(saved.not_held),
             self._missing,
         )
         await self._append(taken)
@@ -287,7 +288,12 @@ class _Taking:
         return found
 
     async def _warn(self, saved: Saved) -> None:
-        for what, paths in (("changed while it was read", saved.torn), ("is left out: no file", saved.left_out)):
+        told = (
+            ("changed while it was read", saved.torn),
+            ("is left out: no file", saved.left_out),
+            ("is not held: a mount point, or unreadable", saved.not_held),
+        )
+        for what, paths in told:
             if paths:
                 more = f", and {len(paths) - 1} more" if len(paths) > 1 else ""
                 await self._call.note(f"{paths[0]} {what}{more}", "warn")

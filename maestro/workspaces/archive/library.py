@@ -62,21 +62,25 @@ class Archive:
         meta: dict[str, object],
         *,
         allow_torn: bool = False,
+        allow_unread: bool = False,
         progress: Progress | None = None,
         places: Mapping[str, str] | None = None,
     ) -> Saved:
         """Take a snapshot of folders. trees: (name, absolute path), each asked for when all of the one before is read,
         so that an iterator can let go of that; meta: JSON values that come back with it, as they are at the end.
-        places: by path, where a folder lies that was moved aside: what is known of it is known by that.
+        places: by path, where a folder belongs that was moved aside: what is known of it is known by that.
 
-        progress: called now and then, see `saving.Progress`. Raises `Torn` (unless allowed), what `trees` and
+        progress: called now and then, see `saving.Progress`. Raises `Torn`, `Unread` (unless allowed), what `trees` and
         `progress` raise, `Conflict` where there is a snapshot of that id, `Refused` where something cannot be read or
         the disk is full: then there is no snapshot, and those that there were are as they were.
         """
         with self._layout.shared():
-            sources = ((name, os.path.realpath(path)) for name, path in trees)
-            known_by = {os.path.realpath(path): os.path.realpath(place) for path, place in (places or {}).items()}
-            return saving.save(self._layout, sources, snapshot, meta, (allow_torn, progress, known_by))
+            belongs = {} if places is None else places
+            real = os.path.realpath
+            sources = (saving.Source(name, real(path), real(belongs.get(path, path))) for name, path in trees)
+            return saving.save(
+                self._layout, sources, snapshot, meta, saving.Allowed(allow_torn, allow_unread), progress
+            )
 
     def verify(self, snapshot: str, manifest: str = "", progress: verifying.Progress | None = None) -> Verified:
         """Read and check every byte of a snapshot. manifest: its id, as it was recorded, if it is known.
@@ -89,7 +93,7 @@ class Archive:
 
     def prove(self, snapshot: str, trees: Mapping[str, tuple[str, str]]) -> dict[str, Listing]:
         """Read trees of a snapshot to the last byte, as a restore does, and compare them with the folders that they are
-        of; what each holds. trees: by name, the folder, and the place that it is known by.
+        of; what each holds. trees: by name, the folder, and the place where it belongs.
 
         Raises `VerificationFailed` where a tree could not be restored, `Refused` where its folder is not what it holds.
         """
