@@ -102,6 +102,7 @@ def test_killed_at_any_instant_nothing_is_lost_and_the_command_finishes_it(node:
             archive.restore(kept, TREE, back)
             assert contents(back) == before
         assert begun(node.home) == [] and not list(node.folder.glob(f"{ASIDE_PREFIX}*"))
+        restarted(node, 0)
         node.json(*words)
         assert contents(place) == {}
     assert node.json("replay", "verify")["ok"]

@@ -11,6 +11,7 @@ import pytest
 from maestro.model.errors import NotFound, Refused, VerificationFailed
 from maestro.workspaces import deletion, moves, purge
 from maestro.workspaces.archive.library import Archive
+from maestro.workspaces.archive.saving import Source
 from maestro.workspaces.deletion import Deletion, Doomed, begun, check_whole, end_begun
 from maestro.workspaces.purge import Listing
 from tests.workspaces.archive.trees import Told, fill, told
@@ -39,9 +40,8 @@ class Kept:
         under_way = Deletion(self.home, self.archive.listing)
         try:
             paths = under_way.move_aside(trees)
-            known = dict(zip(paths, (each.place for each in trees), strict=True))
             named = {each.tree: (each.aside, each.place) for each in trees}
-            self.archive.save([(name, path) for name, (path, _) in named.items()], "s", {}, places=known)
+            self.archive.save([Source(name, *where) for name, where in named.items()], "s", {})
             listings = self.archive.prove("s", named)
             meanwhile(paths[0])
             return under_way.delete("s", listings)

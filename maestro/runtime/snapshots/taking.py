@@ -37,6 +37,7 @@ from maestro.runtime.snapshots.sources import Source
 from maestro.store import ballast
 from maestro.workspaces.archive.exporting import Exported
 from maestro.workspaces.archive.saving import Saved
+from maestro.workspaces.archive.saving import Source as Tree
 from replayers import checkpoint
 
 FORMAT = 1
@@ -189,11 +190,10 @@ class _Taking:
 
     def _save(self, meter: Meter) -> Saved:
         archive = self._shelf.archive()
-        places = {source.path: source.moved_from for source in self._sources if source.moved_from}
         torn = self._wanted.allow_torn
-        return archive.save(self._trees(), self._id, self._meta, allow_torn=torn, progress=meter.scanned, places=places)
+        return archive.save(self._trees(), self._id, self._meta, allow_torn=torn, progress=meter.scanned)
 
-    def _trees(self) -> Iterator[tuple[str, str]]:
+    def _trees(self) -> Iterator[Tree]:
         """Each tree when its turn has come: one is read completely before the next is asked for.
 
         The archive is ready when it asks for the first: nobody stands still longer than the reading takes.
@@ -206,14 +206,15 @@ class _Taking:
                 trio.from_thread.run(self._rest, (source.agent,))
                 head = trio.from_thread.run(self._context.call, self._context.store.log.head)
                 self._workspaces.append(self._placed(source, head.seq))
-            yield source.tree, source.path
+            yield Tree(source.tree, source.path, source.place)
             if self._wanted.rolling:
                 trio.from_thread.run_sync(self._let_go)
         if self._wanted.rolling:
             trio.from_thread.run(self._cut)
         else:
             trio.from_thread.run_sync(self._let_go)
-        yield "checkpoint", self._write_checkpoint()
+        checkpoint_folder = self._write_checkpoint()
+        yield Tree("checkpoint", checkpoint_folder, checkpoint_folder)
         if self._wanted.include_logs:
             yield from self._logs()
 
@@ -240,14 +241,14 @@ class _Taking:
         }
         return str(folder)
 
-    def _logs(self) -> Iterator[tuple[str, str]]:
+    def _logs(self) -> Iterator[Tree]:
         agents = self._wanted.agents
         root = str(self._context.settings.workspace_root)
         for row in self._agents:
             if (agents is None or row.id in agents) and row.node in (None, self._context.node):
                 folder = self._shelf.folder(f"logs-{row.id}")
                 if sources.gather_logs(row.workspace_root or root, row.id, folder):
-                    yield f"logs/{row.id}", str(folder)
+                    yield Tree(f"logs/{row.id}", str(folder), str(folder))
 
     # ---- the end ----
 

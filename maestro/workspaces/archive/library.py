@@ -23,11 +23,11 @@ from maestro.workspaces.archive import (
 from maestro.workspaces.archive.collecting import Collected
 from maestro.workspaces.archive.differing import Diff
 from maestro.workspaces.archive.entries import Manifest
-from maestro.workspaces.archive.exporting import Exported, Source
+from maestro.workspaces.archive.exporting import Exported
 from maestro.workspaces.archive.exports import Export
 from maestro.workspaces.archive.layout import Layout
 from maestro.workspaces.archive.restoring import Restored
-from maestro.workspaces.archive.saving import Progress, Saved
+from maestro.workspaces.archive.saving import Progress, Saved, Source
 from maestro.workspaces.archive.verifying import Verified
 from maestro.workspaces.purge import Listing
 
@@ -57,27 +57,23 @@ class Archive:
 
     def save(
         self,
-        trees: Iterable[tuple[str, str]],
+        trees: Iterable[tuple[str, str] | Source],
         snapshot: str,
         meta: dict[str, object],
         *,
         allow_torn: bool = False,
         allow_unread: bool = False,
         progress: Progress | None = None,
-        places: Mapping[str, str] | None = None,
     ) -> Saved:
         """Take a snapshot of folders. trees: (name, absolute path), each asked for when all of the one before is read,
         so that an iterator can let go of that; meta: JSON values that come back with it, as they are at the end.
-        places: by path, where a folder belongs that was moved aside: what is known of it is known by that.
 
         progress: called now and then, see `saving.Progress`. Raises `Torn`, `Unread` (unless allowed), what `trees` and
         `progress` raise, `Conflict` where there is a snapshot of that id, `Refused` where something cannot be read or
         the disk is full: then there is no snapshot, and those that there were are as they were.
         """
         with self._layout.shared():
-            belongs = {} if places is None else places
-            real = os.path.realpath
-            sources = (saving.Source(name, real(path), real(belongs.get(path, path))) for name, path in trees)
+            sources = (saving.resolved(*tree) for tree in trees)
             return saving.save(
                 self._layout, sources, snapshot, meta, saving.Allowed(allow_torn, allow_unread), progress
             )
@@ -151,7 +147,7 @@ class Archive:
         self,
         snapshot: str,
         out: str | Path,
-        extras: Sequence[tuple[str, Source]] = (),
+        extras: Sequence[tuple[str, exporting.Source]] = (),
         progress: exporting.Progress | None = None,
     ) -> Exported:
         """Write a snapshot to one tar.gz, 0600, there when it is whole. extras: (name, bytes or a file) to put into it.

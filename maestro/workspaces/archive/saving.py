@@ -58,6 +58,11 @@ class Source(NamedTuple):
     place: str
 
 
+def resolved(name: str, path: str, place: str = "") -> Source:
+    """The source by its real paths."""
+    return Source(name, os.path.realpath(path), os.path.realpath(place or path))
+
+
 class Allowed(msgspec.Struct, frozen=True):
     """What a snapshot may lack and be taken all the same. torn, unread: files as in `Saved`."""
 
