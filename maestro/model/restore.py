@@ -9,6 +9,7 @@ it, on the line, or goes on there if it is to be resumed. A run or task that is 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -30,6 +31,17 @@ RESTORED = "restored"
 
 Span = tuple[int, int]
 """Positions first..last."""
+
+
+PlaceFate = Literal["new", "old", "lost"]
+"""What lies in the place of a workspace after an exchange: what was put back, what was there before, or neither."""
+
+
+class BrokenOff(NamedTuple):
+    """What becomes of a restore whose exchange was broken off. left: the places that somebody has to look after."""
+
+    is_done: bool
+    left: list[str]
 
 
 class Archived(msgspec.Struct, frozen=True):
@@ -127,6 +139,15 @@ def _change(now: Agent | None, then: Agent | None) -> str:
     if now is None or then is None:
         return "goes" if then is None else "returns"
     return "stays" if (now.workspace, now.node) == (then.workspace, then.node) else "moves"
+
+
+def broken_off(places: Mapping[str, PlaceFate]) -> BrokenOff:
+    """A restore is done as soon as one workspace is new, as an exchange goes forward then; else nothing has changed.
+
+    left: where it is done, what is not new; where it is not, what is lost. places: by path.
+    """
+    is_done = "new" in places.values()
+    return BrokenOff(is_done, [path for path, fate in places.items() if fate == "lost" or (is_done and fate == "old")])
 
 
 def decide_lives(keys: Iterable[StateKey], at: int) -> list[NewEvent]:
