@@ -28,6 +28,8 @@ from maestro.model.state import StateKey
 from maestro.model.task import Task
 
 RESTORED = "restored"
+STOP_REASON = "restore"
+"""Begins the reason of agents that a restore has stopped."""
 
 Span = tuple[int, int]
 """Positions first..last."""
@@ -148,6 +150,14 @@ def broken_off(places: Mapping[str, PlaceFate]) -> BrokenOff:
     """
     is_done = "new" in places.values()
     return BrokenOff(is_done, [path for path, fate in places.items() if fate == "lost" or (is_done and fate == "old")])
+
+
+def may_replace(*, is_held: bool, is_below_root: bool, is_empty: bool) -> bool:
+    """Whether a restore may put a folder in the place of another one that nobody has named.
+
+    is_held: an agent of this node has it, by its own log; is_below_root: it lies in the caller's root of workspaces.
+    """
+    return is_held or is_below_root or is_empty
 
 
 def decide_lives(keys: Iterable[StateKey], at: int) -> list[NewEvent]:
