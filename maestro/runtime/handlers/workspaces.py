@@ -9,6 +9,7 @@ import trio
 from maestro.runtime import protocol as p
 from maestro.runtime.context import Call
 from maestro.runtime.handlers.agents import find, stop_agent
+from maestro.runtime.interim import stopped_meanwhile
 from maestro.runtime.server import Handler
 from maestro.runtime.snapshots.before import take_before
 from maestro.runtime.workplaces import check_clearable, clear_workspace, size_of
@@ -41,10 +42,11 @@ async def clean(call: Call, command: p.WorkspaceClean) -> p.Done:
     context = call.context
     agent = await find(context, command.agent)
     workspace = check_clearable(context, agent)
-    await stop_agent(call, agent.id, force=False, reason="workspace clean")
-    before = await take_before(call, agent, "clean")
-    files, size = await trio.to_thread.run_sync(size_of, workspace)
-    await clear_workspace(context, agent, again=False)
+    async with stopped_meanwhile(call, agent, "workspace clean"):
+        await stop_agent(call, agent.id, force=False, reason="workspace clean")
+        before = await take_before(call, agent, "clean")
+        files, size = await trio.to_thread.run_sync(size_of, workspace)
+        await clear_workspace(context, agent, again=False)
     removed = {"files_removed": files, "bytes_removed": size}
     return p.Done({"agent": agent.id, "workspace": workspace, "snapshot": before, **removed})
 
