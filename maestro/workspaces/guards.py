@@ -59,12 +59,7 @@ def check_workspace(
     root: the agent's MAESTRO_WORKSPACE_ROOT; home: MAESTRO_HOME, where the snapshot store is; claims: the other
     agents of this node (one of `agent` itself does not count as another). Raises `Invalid`, `Refused`.
     """
-    _check_text(workspace)
-    place = _Place(workspace)
-    _check_kind(place)
-    _check_homes(place)
-    if relation := place.overlaps(_Place(home)):
-        raise _refused(place, f"{relation} MAESTRO_HOME ({home})")
+    place = check_reserved(workspace, home)
     if _Place(root).is_in(place):
         raise _refused(place, f"is or contains MAESTRO_WORKSPACE_ROOT ({root})", "name a folder below it, or elsewhere")
     claims = list(claims)
@@ -81,6 +76,20 @@ def check_workspace(
         if os.path.lexists(folder / MARK):
             raise _refused(place, f"is, or lies in, a folder of runs ({folder})")
     return place.real
+
+
+def check_reserved(workspace: str, home: str | Path) -> _Place:
+    """A folder that no agent may ever have, whoever names it: of the system, a home, MAESTRO_HOME; no folder at all.
+
+    Raises `Invalid`, `Refused`.
+    """
+    _check_text(workspace)
+    place = _Place(workspace)
+    _check_kind(place)
+    _check_homes(place)
+    if relation := place.overlaps(_Place(home)):
+        raise _refused(place, f"{relation} MAESTRO_HOME ({home})")
+    return place
 
 
 def check_agent_id(agent: str, *, root: str | Path, claims: Iterable[Claim] = ()) -> None:

@@ -9,6 +9,7 @@ import trio
 from maestro.runtime import protocol as p
 from maestro.runtime.context import Call
 from maestro.runtime.handlers.agents import find, stop_agent
+from maestro.runtime.interim import stopped_meanwhile
 from maestro.runtime.server import Handler
 from maestro.runtime.snapshots.deleting import clear
 from maestro.runtime.workplaces import check_clearable, check_unmounted
@@ -43,8 +44,9 @@ async def clean(call: Call, command: p.WorkspaceClean) -> p.Done:
     agent = await find(context, command.agent)
     workspace = check_clearable(context, agent)
     await check_unmounted(context, agent)
-    await stop_agent(call, agent.id, force=False, reason="workspace clean")
-    deleted = await clear(call, agent, "clean")
+    async with stopped_meanwhile(call, agent, "workspace clean"):
+        await stop_agent(call, agent.id, force=False, reason="workspace clean")
+        deleted = await clear(call, agent, "clean")
     before = deleted.snapshot if deleted is not None else None
     removed = {"files_removed": deleted.files if deleted else 0, "bytes_removed": deleted.bytes if deleted else 0}
     return p.Done({"agent": agent.id, "workspace": workspace, "snapshot": before, **removed})

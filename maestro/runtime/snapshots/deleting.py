@@ -22,7 +22,7 @@ from maestro.runtime.context import Call, Context
 from maestro.runtime.logs import log
 from maestro.runtime.snapshots.shelf import Shelf
 from maestro.runtime.snapshots.sources import Source
-from maestro.runtime.snapshots.taking import Taken, Wanted, in_turn, take_in_turn
+from maestro.runtime.snapshots.taking import Taken, Wanted, take_in_turn, turn
 from maestro.workspaces import deletion, guards
 from maestro.workspaces.deletion import Deletion, Doomed
 from maestro.workspaces.mounts import check_no_mounts
@@ -47,7 +47,8 @@ async def delete(call: Call, reason: str, trees: Sequence[Doomed], agents: Seque
     """
     home = call.context.settings.home
     deleted = None
-    async with in_turn(call):
+    shelf = Shelf(home)
+    async with turn(call, shelf):
         for doomed in trees:
             await trio.to_thread.run_sync(_check, doomed.place)
         under_way = await trio.to_thread.run_sync(Deletion, home, partial(_listing, home))
@@ -57,7 +58,7 @@ async def delete(call: Call, reason: str, trees: Sequence[Doomed], agents: Seque
                 Source(doomed.tree, path, agent, moved_from=doomed.place)
                 for doomed, path, agent in zip(trees, paths, agents, strict=True)
             ]
-            taken = await take_in_turn(call, Wanted(reason, agents=(), folders=tuple(sources)))
+            taken = await take_in_turn(call, Wanted(reason, agents=(), folders=tuple(sources)), shelf)
             await call.note("reading back what is kept", "progress")
             with trio.CancelScope(shield=True):
                 deleted = await trio.to_thread.run_sync(_carry_out, home, under_way, taken, sources)

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 
 import msgspec
 import trio
@@ -44,6 +44,7 @@ FORMAT = 1
 FAIL_S_MAX = 5.0
 """How long the end of a snapshot that failed may wait for the store; the next start of the daemon says it too."""
 ASKED = "asked"
+Quiet = Callable[[str], Awaitable[None]]
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -77,29 +78,27 @@ async def take(call: Call, wanted: Wanted) -> Taken:
     workspace is not there to be read (unless allowed), or a disk is full; then there is no snapshot, what there was is
     as it was, and all agents go on.
     """
-    async with in_turn(call):
-        return await take_in_turn(call, wanted)
-
-
-async def take_in_turn(call: Call, wanted: Wanted) -> Taken:
-    """As `take`, for who has the turn."""
     shelf = Shelf(call.context.settings.home)
-    try:
-        return await _Taking(call, wanted, shelf).run()
-    finally:
-        with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(shelf.sweep)
+    async with turn(call, shelf):
+        return await take_in_turn(call, wanted, shelf)
 
 
-@asynccontextmanager
-async def in_turn(call: Call) -> AsyncIterator[None]:
-    """No other snapshot is taken meanwhile, and no folder takes the place of a workspace."""
+def turn(call: Call, shelf: Shelf) -> AbstractAsyncContextManager[None]:
+    """The right to take a snapshot; who waits for it is told."""
 
     async def wait() -> None:
         await call.note("waiting until the snapshot that is being taken is complete")
 
-    async with Shelf(call.context.settings.home).turn(wait):
-        yield
+    return shelf.turn(wait)
+
+
+async def take_in_turn(call: Call, wanted: Wanted, shelf: Shelf, quiet: Quiet | None = None) -> Taken:
+    """As `take`, by who has the turn. quiet: has the agents stopped between the cut and the reading, given the id."""
+    try:
+        return await _Taking(call, wanted, shelf, quiet).run()
+    finally:
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(shelf.sweep)
 
 
 def new_name() -> str:
@@ -110,8 +109,9 @@ def new_name() -> str:
 class _Taking:
     """One snapshot under way. meta: what its manifest says besides; filled while it is taken."""
 
-    def __init__(self, call: Call, wanted: Wanted, shelf: Shelf) -> None:
+    def __init__(self, call: Call, wanted: Wanted, shelf: Shelf, quiet: Quiet | None = None) -> None:
         self._call = call
+        self._quiet = quiet
         self._context = call.context
         self._wanted = wanted
         self._shelf = shelf
@@ -201,6 +201,9 @@ class _Taking:
         if not self._wanted.rolling:
             trio.from_thread.run(self._rest, self._wanted.agents)
             trio.from_thread.run(self._cut)
+        if self._quiet is not None:
+            trio.from_thread.run_sync(self._let_go)  # who stands still cannot be stopped
+            trio.from_thread.run(self._quiet, self._id)
         for source in self._sources:
             if self._wanted.rolling:
                 trio.from_thread.run(self._rest, (source.agent,))
