@@ -108,17 +108,31 @@ def rows(command: p.Command, columns: Sequence[Column], chosen: str | None, empt
     return end.exit_code
 
 
-def one(command: p.Command, chosen: str | None, show: Callable[[Row], None] = printing.write_object) -> int:
-    """Print an answer that is one object; the exit code. show: how it looks on a terminal."""
+def one(
+    command: p.Command,
+    chosen: str | None,
+    show: Callable[[Row], None] = printing.write_object,
+    also: Callable[[Row], None] | None = None,
+) -> int:
+    """Print an answer that is one object; the exit code. show: how it looks on a terminal; also: what stderr says."""
     kept: list[Any] = []
     end = carry_out(command, kept.append)
     data = end.data if isinstance(end, p.Done) and end.data is not None else (kept[-1] if kept else None)
     if isinstance(end, p.Done) and data is not None:
-        if printing.wants_json(chosen):
-            printing.write_json(data)
-        else:
-            show(data)
+        show_one(data, chosen, show, also)
     return end.exit_code
+
+
+def show_one(
+    data: Row, chosen: str | None, show: Callable[[Row], None], also: Callable[[Row], None] | None = None
+) -> None:
+    """Print an object; see `one`."""
+    if printing.wants_json(chosen):
+        printing.write_json(data)
+    else:
+        show(data)
+    if also is not None:
+        also(data)
 
 
 def stream(command: p.Command, columns: Sequence[Column], chosen: str | None) -> int:

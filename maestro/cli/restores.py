@@ -13,11 +13,13 @@ from maestro import config
 from maestro.cli import answer, completion, printing
 from maestro.cli.options import FormatOption, absolute, examples
 from maestro.cli.printing import Column, Row
+from maestro.cli.whereabouts import Hint
 from maestro.model.errors import Invalid, TimedOut
 from maestro.runtime import protocol as p
 from maestro.runtime.amounts import size
 
 END_S_MAX = 30.0
+AGAIN_S = 0.1
 NAMED_MAX = 10
 """Names that a person is shown of each kind; --format json has them all."""
 
@@ -47,6 +49,15 @@ WorkspaceOption = Annotated[
         "--workspace",
         help="Put back the files of this workspace only: its path, or the id of its agent.",
         autocompletion=completion.agents,
+    ),
+]
+ForeignOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--replace-foreign",
+        metavar="PATH",
+        help="This folder may be replaced though it is no agent's here, lies outside MAESTRO_WORKSPACE_ROOT and is not"
+        " empty. Once for each; what is in it is kept in the snapshot that undoes the restore.",
     ),
 ]
 ResumeOption = Annotated[
@@ -97,6 +108,7 @@ def restore(
     at: AtOption = None,
     workspace: WorkspaceOption = None,
     resume_queued: ResumeOption = False,
+    replace_foreign: ForeignOption = None,
     format: FormatOption = None,
 ) -> int:
     """Put all workspaces and the state back as they were. What is there now is kept in a snapshot first.
@@ -110,6 +122,7 @@ def restore(
         workspace=_workspace(workspace),
         skip_failed=skip_failed,
         resume_queued=resume_queued,
+        replace_foreign=_foreign(replace_foreign),
     )
     return _preview(command, format) if dry_run else _carry_out(command, format)
 
@@ -125,6 +138,7 @@ def rollback(
     at: AtOption = None,
     workspace: WorkspaceOption = None,
     resume_queued: ResumeOption = False,
+    replace_foreign: ForeignOption = None,
     format: FormatOption = None,
 ) -> int:
     """As `restore`, under its name in an incident."""
@@ -136,6 +150,7 @@ def rollback(
         skip_verify=skip_verify,
         resume_queued=resume_queued,
         rollback=True,
+        replace_foreign=_foreign(replace_foreign),
     )
     return _preview(command, format) if dry_run else _carry_out(command, format)
 
@@ -156,6 +171,10 @@ def _workspace(workspace: str | None) -> str | None:
     return absolute(workspace, "--workspace") if workspace is not None and "/" in workspace else workspace
 
 
+def _foreign(paths: list[str] | None) -> tuple[str, ...]:
+    return tuple(absolute(path, "--replace-foreign") for path in paths or ())
+
+
 def _preview(command: p.StateRestore, format: str | None) -> int:
     asked = p.RestorePreview(
         source=command.source,
@@ -163,30 +182,48 @@ def _preview(command: p.StateRestore, format: str | None) -> int:
         workspace=command.workspace,
         skip_failed=command.skip_failed,
         skip_verify=command.skip_verify,
+        replace_foreign=command.replace_foreign,
     )
     return answer.one(asked, format, _show_preview)
 
 
 def _carry_out(command: p.StateRestore, format: str | None) -> int:
-    if command.source is not None and command.at is None and command.workspace is None:
-        loaded = load(command.source)
-        if loaded:
-            return loaded
-    return answer.one(command, format, _show_done)
+    hint = Hint()
+    if command.source is None or command.at is not None or command.workspace is not None:
+        return answer.one(command, format, _show_done, hint.give)
+    end = _into_empty(command, command.source)
+    if isinstance(end, p.Failed):
+        return end.exit_code
+    if end.data["log"] == "there":
+        return answer.one(command, format, _show_done, hint.give)
+    code = 0
+    if config.load().autostart:  # what goes on needs a daemon
+        code = answer.carry_out(p.Up(), lambda _: None).exit_code
+    answer.show_one(end.data["restore"], format, _show_done, hint.give)
+    return code
 
 
-def load(source: str) -> int:
-    """Have the log loaded where there is none; the exit code, 0 where there is one now.
+def _into_empty(command: p.StateRestore, source: str) -> p.Done | p.Failed:
+    """Restore where the log is empty, loading it first; nothing is done where it is `there`.
 
     A daemon that began with the empty log ends for it, and is waited for.
     """
     from maestro.runtime import starting
 
+    asked = p.RestoreLoad(
+        source=source,
+        skip_failed=command.skip_failed,
+        skip_verify=command.skip_verify,
+        resume_queued=command.resume_queued,
+        rollback=command.rollback,
+        replace_foreign=command.replace_foreign,
+    )
     deadline = time.monotonic() + END_S_MAX
     while time.monotonic() < deadline:
-        end = answer.carry_out(p.RestoreLoad(source=source), lambda _: None)
+        end = answer.carry_out(asked, lambda _: None)
         if isinstance(end, p.Failed) or end.data["log"] != "again":
-            return end.exit_code
+            return end
+        time.sleep(AGAIN_S)
         while starting.answers(config.socket_path(config.load().home, "daemon.sock")) and time.monotonic() < deadline:
             time.sleep(0.05)
     raise TimedOut(f"the daemon of this node did not end within {END_S_MAX:.0f} s", mend="maestro shutdown, then again")
@@ -201,6 +238,8 @@ def _show_preview(row: Row) -> None:
     for agent in row["agents"]:
         if agent.get("recorded_workspace"):
             printing.write_line(f"{agent['agent']}: {agent['recorded_workspace']} becomes {agent['workspace']}")
+        if agent.get("foreign") and not agent.get("why_not"):
+            printing.write_line(f"{agent['agent']}: {agent['workspace']} is no agent's folder here, and is replaced")
         for kind, listed in agent.get("lost", {}).items():
             _show_names(f"{agent['agent']}: {kind.replace('_', ' ')}, would be lost", listed["files"], listed["paths"])
     for what in ("undone", "regained"):

@@ -65,6 +65,10 @@ def snapshot(
     allow_torn: Annotated[
         bool, typer.Option("--allow-torn", help="Keep it though files changed while they were read; it says which.")
     ] = False,
+    allow_missing: Annotated[
+        bool,
+        typer.Option("--allow-missing", help="Take it though a workspace is not there to be read; it says which."),
+    ] = False,
     rolling: Annotated[
         bool,
         typer.Option("--rolling", help="Pause one agent at a time, each for its own position, and not all at once."),
@@ -78,7 +82,12 @@ def snapshot(
     """
     out = "" if output is None else absolute(output, "--output")
     command = p.StateSnapshot(
-        workspaces=workspace or [], output=out, include_logs=include_logs, allow_torn=allow_torn, rolling=rolling
+        workspaces=workspace or [],
+        output=out,
+        include_logs=include_logs,
+        allow_torn=allow_torn,
+        allow_missing=allow_missing,
+        rolling=rolling,
     )
     return answer.one(command, format)
 

@@ -266,6 +266,13 @@ def decide_reset(agent: str, row: Agent | None, snapshot: str | None = None, flo
     return [NewEvent(f"agent:{agent}", AgentReset(agent, snapshot), _version(row, floor))]
 
 
+def decide_clear(agent: str, row: Agent | None) -> None:
+    """Its files may be deleted: no run of its has them. Raises NotFound; Refused while one does."""
+    row = _known(agent, row)
+    if row.running:
+        raise Refused(f"agent {agent} runs task {row.task} again", mend=f"stop it first: agent stop {agent}")
+
+
 def decide_health(
     agent: str, row: Agent | None, failed: Sequence[str], reason: str = "", floor: int = 0
 ) -> list[NewEvent]:

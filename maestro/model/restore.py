@@ -9,6 +9,7 @@ it, on the line, or goes on there if it is to be resumed. A run or task that is 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -27,9 +28,22 @@ from maestro.model.state import StateKey
 from maestro.model.task import Task
 
 RESTORED = "restored"
+STOP_REASON = "restore"
+"""Begins the reason of agents that a restore has stopped."""
 
 Span = tuple[int, int]
 """Positions first..last."""
+
+
+PlaceFate = Literal["new", "old", "lost"]
+"""What lies in the place of a workspace after an exchange: what was put back, what was there before, or neither."""
+
+
+class BrokenOff(NamedTuple):
+    """What becomes of a restore whose exchange was broken off. left: the places that somebody has to look after."""
+
+    is_done: bool
+    left: list[str]
 
 
 class Archived(msgspec.Struct, frozen=True):
@@ -127,6 +141,23 @@ def _change(now: Agent | None, then: Agent | None) -> str:
     if now is None or then is None:
         return "goes" if then is None else "returns"
     return "stays" if (now.workspace, now.node) == (then.workspace, then.node) else "moves"
+
+
+def broken_off(places: Mapping[str, PlaceFate]) -> BrokenOff:
+    """A restore is done as soon as one workspace is new, as an exchange goes forward then; else nothing has changed.
+
+    left: where it is done, what is not new; where it is not, what is lost. places: by path.
+    """
+    is_done = "new" in places.values()
+    return BrokenOff(is_done, [path for path, fate in places.items() if fate == "lost" or (is_done and fate == "old")])
+
+
+def may_replace(*, is_held: bool, is_below_root: bool, is_empty: bool) -> bool:
+    """Whether a restore may put a folder in the place of another one that nobody has named.
+
+    is_held: an agent of this node has it, by its own log; is_below_root: it lies in the caller's root of workspaces.
+    """
+    return is_held or is_below_root or is_empty
 
 
 def decide_lives(keys: Iterable[StateKey], at: int) -> list[NewEvent]:

@@ -6,7 +6,7 @@ The bytes are in the archive (DESIGN.md 6). Going back to one is `restore.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -17,6 +17,7 @@ from maestro.model.events import (
     NewEvent,
     SnapshotExpired,
     SnapshotFailed,
+    SnapshotMissing,
     SnapshotPinned,
     SnapshotStarted,
     SnapshotTaken,
@@ -50,6 +51,8 @@ class Snapshot(msgspec.Struct, omit_defaults=True):
     torn: tuple[str, ...] = ()
     pinned: bool = False
     why: str = ""
+    missing: tuple[SnapshotMissing, ...] = ()
+    not_held: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -94,6 +97,8 @@ def _taken(row: Snapshot | None, fact: SnapshotTaken, event: Event) -> Snapshot:
     row.state, row.version = "complete", event.seq
     row.path, row.manifest, row.workspaces = fact.path, fact.manifest, fact.workspaces
     row.bytes, row.added_bytes, row.torn = fact.bytes, fact.added_bytes, fact.torn
+    row.missing = fact.missing
+    row.not_held = fact.not_held
     return row
 
 
@@ -111,6 +116,15 @@ def outlived(rows: Iterable[Snapshot], now: int, retention_ms: int) -> list[Snap
     return [row for row in rows if row.complete and not row.kept and now - row.taken_at > retention_ms]
 
 
+def decide_missing(lacking: Sequence[SnapshotMissing], allowed: bool) -> tuple[SnapshotMissing, ...]:
+    """What a snapshot is going to lack of what was asked for. Raises Refused, naming all of it, where it may not."""
+    if lacking and not allowed:
+        which = "; ".join(f"the workspace of {each.agent} {each.why}: {each.workspace}" for each in lacking)
+        mend = "put that in order, name what there is with --workspace, or leave it out with --allow-missing"
+        raise Refused(f"not all that was asked for can be kept: {which}", "snapshot", mend)
+    return tuple(lacking)
+
+
 def decide_start(fact: SnapshotStarted, row: Snapshot | None, floor: int) -> list[NewEvent]:
     """The cut. Raises Conflict where there is a snapshot of that id."""
     check_id(fact.snapshot, "snapshot")
@@ -120,10 +134,21 @@ def decide_start(fact: SnapshotStarted, row: Snapshot | None, floor: int) -> lis
 
 
 def decide_end(fact: SnapshotTaken | SnapshotFailed, row: Snapshot | None, floor: int) -> list[NewEvent]:
-    """It is complete, or failed; nothing where it has ended before. A restore may have gone between."""
+    """It is complete, or failed; nothing where it has ended before. A restore may have gone between.
+
+    One that neither holds nor names as missing what was asked for is not complete, whoever says so.
+    """
     if row is None or row.state != "taking":
         return []
+    if isinstance(fact, SnapshotTaken) and (lacking := lacks(row, fact)):
+        fact = SnapshotFailed(row.id, f"it does not hold the workspace of {', '.join(lacking)}")
     return [_at_version(row, fact, floor)]
+
+
+def lacks(row: Snapshot, fact: SnapshotTaken) -> list[str]:
+    """The agents whose workspaces were asked for, and are neither in it nor named as missing."""
+    told = {each.agent for each in fact.workspaces} | {each.agent for each in fact.missing}
+    return [agent for agent in row.agents if agent not in told]
 
 
 def decide_expired(row: Snapshot, floor: int) -> list[NewEvent]:

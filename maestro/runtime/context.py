@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
@@ -268,8 +269,9 @@ class Call:
         self._interrupt: Callable[[], Awaitable[str]] | None = None
 
     async def note(self, text: str, level: str = "info") -> None:
-        """A line for stderr."""
-        await self._send(p.Note(text, level))
+        """A line for stderr. Where nobody listens any more it is lost: what has begun is not broken off by that."""
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            await self._send(p.Note(text, level))
 
     async def item(self, row: Any) -> None:
         """A row of the answer."""

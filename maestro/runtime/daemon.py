@@ -38,10 +38,11 @@ from maestro.runtime.logs import log, seldom, start_logging
 from maestro.runtime.membership import Membership
 from maestro.runtime.opening import open_context
 from maestro.runtime.recovery import DAEMON_STOPPED, recover
-from maestro.runtime.restoring.recovery import settle
+from maestro.runtime.restoring.recovery import keep_settled, settle
+from maestro.runtime.restoring.unloading import unload_begun
 from maestro.runtime.scheduling import Scheduler
 from maestro.runtime.sealing import keep_sealed
-from maestro.runtime.snapshots import retention
+from maestro.runtime.snapshots import deleting, retention
 from maestro.runtime.sockets import listen_admin, sweep_run_sockets
 from maestro.runtime.storekeeping import watch_disk
 from maestro.runtime.tidying import tidy
@@ -182,6 +183,7 @@ def _lock(home: Path) -> IO[str]:
 
 async def _main(settings: Settings) -> bool:
     stop_store = False
+    await unload_begun(settings)
     try:
         async with open_context(settings) as context:
             try:
@@ -210,6 +212,7 @@ async def _serve(context: Context) -> bool:
     membership = Membership(context, follower, new_id())
     await membership.join()
     await recover(context, follower)
+    await deleting.settle(context)
     await settle(context)
     await retention.sweep(context)
     try:
@@ -238,6 +241,7 @@ async def _live(daemon: NodeDaemon, launcher: Launcher, membership: Membership, 
         nursery.start_soon(watch_disk, context, daemon.worker)
         nursery.start_soon(tidy, context, follower, scheduler)
         nursery.start_soon(keep_sealed, context, follower, scheduler)
+        nursery.start_soon(keep_settled, context)
         nursery.start_soon(_keep_warm, context)
         nursery.start_soon(_watch_lineage, context)
         nursery.start_soon(_listen_signals, daemon)

@@ -93,8 +93,9 @@ class Stillness:
         self._began = False
         self._frozen: list[RunProcess] = []
 
-    async def begin(self, agents: Iterable[str] | None) -> list[str]:
-        """Let nothing of these agents (None: of any) go on; warnings for the user.
+    async def begin(self, agents: Iterable[str] | None, freeze: bool = True) -> list[str]:
+        """Let nothing of these agents (None: of any) go on; warnings for the user. Without `freeze` what runs already
+        goes on, and nothing starts.
 
         Raises Refused where a run does not come to rest; call `end` all the same.
         """
@@ -106,6 +107,8 @@ class Stillness:
                 await trio.sleep(POLL_S)
         if self._holds.inside(self._agents):
             raise Refused("a run has been in preparation for too long", mend="try again when it has started")
+        if not freeze:
+            return []
         warnings = await self._freeze()
         await self._flush()
         return warnings

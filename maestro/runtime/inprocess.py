@@ -12,6 +12,7 @@ from maestro.runtime.opening import open_context
 from maestro.runtime.restoring import journal
 from maestro.runtime.server import serve_connection
 from maestro.store import server
+from maestro.workspaces import deletion
 
 
 def serve(settings: Settings, sock: socket.socket) -> None:
@@ -28,10 +29,13 @@ def serve(settings: Settings, sock: socket.socket) -> None:
 
 
 async def _serve(settings: Settings, sock: socket.socket) -> bool:
-    async with open_context(settings, checked=False) as context:
-        if context.storeless is None and (settings.home / journal.FOLDER / journal.BEGUN).exists():
-            from maestro.runtime.restoring.recovery import settle_alone
+    is_open = journal.Journal(settings.home).is_open or deletion.is_open(settings.home)
+    if is_open:
+        from maestro.runtime.restoring import recovery, unloading
 
-            await settle_alone(context)
+        await unloading.unload_alone(settings)
+    async with open_context(settings, checked=False) as context:
+        if is_open and context.storeless is None:
+            await recovery.settle_alone(context)
         await serve_connection(context, trio.SocketStream(trio.socket.from_stdlib_socket(sock)))
         return context.stop_store

@@ -23,7 +23,7 @@ from maestro.runtime import containment
 from maestro.runtime.context import Context
 from maestro.runtime.hearing import Hearing, is_heard
 from maestro.runtime.spec import Spec
-from maestro.workspaces import folders, guards, templates
+from maestro.workspaces import deletion, folders, guards, templates
 from maestro.workspaces.folders import RunFolder
 
 
@@ -113,6 +113,7 @@ class Prepared:
         folder, workspace = self._folder, workspace_of(self._agent, self._folder)
         if not self._is_furnished:
             folders.create(folder, data)
+        deletion.check_whole(self._context.settings.home, workspace)
         await self._fill(workspace)
         if self._agent.workspace is not None:
             guards.check_unchanged(workspace)

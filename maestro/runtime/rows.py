@@ -185,6 +185,8 @@ def snapshot_row(row: Snapshot, retention_days: int, is_latest: bool = False) ->
         "bytes": row.bytes,
         "added_bytes": row.added_bytes,
         "torn": list(row.torn),
+        "missing": [msgspec.structs.asdict(each) for each in row.missing],
+        "not_held": list(row.not_held),
         "path": row.path or None,
         "node": row.node or None,
         "manifest": row.manifest or None,

@@ -10,7 +10,7 @@ from maestro.runtime.context import Context
 from maestro.runtime.follower import Follower
 from maestro.runtime.logs import log, seldom
 from maestro.runtime.scheduling import Scheduler
-from maestro.runtime.snapshots import retention
+from maestro.runtime.snapshots import deleting, retention
 from maestro.runtime.snapshots.cleanup import clean_runs, tidying_call
 from replayers.blobs import named
 from replayers.sealed import sealed_of
@@ -28,6 +28,7 @@ async def tidy(context: Context, follower: Follower, scheduler: Scheduler) -> No
         try:
             if scheduler.leading:
                 await _sweep_state(context)
+            await deleting.settle(context)
             if trio.current_time() - cleaned_at >= DAY_S:
                 cleaned_at = trio.current_time()
                 await _clean(context, follower, scheduler.leading)

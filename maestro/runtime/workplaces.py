@@ -12,7 +12,7 @@ from maestro.model.agent import Agent
 from maestro.model.errors import Invalid, NotFound, Refused
 from maestro.runtime.context import Call, Context
 from maestro.runtime.handlers.registering import caller_settings
-from maestro.workspaces import cleaning, guards, templates
+from maestro.workspaces import cleaning, guards, mounts, templates
 
 
 async def check_workspace(call: Call, agent: str, path: str, node: str | None) -> str:
@@ -83,41 +83,12 @@ def check_clearable(context: Context, agent: Agent) -> str:
     return agent.workspace
 
 
-async def clear_workspace(context: Context, agent: Agent, again: bool) -> None:
-    """Empty the workspace of an agent that was stopped; again: fill it from the template.
-
-    Raises Refused as `check_clearable`, and where it cannot be emptied.
-    """
+async def refill_workspace(context: Context, agent: Agent) -> None:
+    """Make the workspace of an agent, which was emptied or is gone, from its template. Raises Refused."""
     workspace = check_clearable(context, agent)
-    template = str(agent.definition.get("workspace_template", ""))
-
-    def work() -> None:
-        if Path(workspace).is_dir():
-            guards.check_unchanged(workspace)
-            cleaning.clean(workspace)
-        if again:
-            templates.fill(workspace, template)
-
-    await trio.to_thread.run_sync(work)
+    await trio.to_thread.run_sync(templates.fill, workspace, str(agent.definition.get("workspace_template", "")))
 
 
-def size_of(path: str) -> tuple[int, int]:
-    """Files and bytes in a folder; links are not followed."""
-    files = size = 0
-    todo = [Path(path)]
-    while todo:
-        try:
-            entries = list(todo.pop().iterdir())
-        except OSError:
-            continue
-        for entry in entries:
-            try:
-                found = entry.lstat()
-            except OSError:
-                continue
-            if entry.is_dir() and not entry.is_symlink():
-                todo.append(entry)
-            else:
-                files += 1
-                size += found.st_size
-    return files, size
+async def check_unmounted(context: Context, agent: Agent) -> None:
+    """Nothing is mounted in the workspace that is to be emptied. Raises Refused naming it, or as `check_clearable`."""
+    await trio.to_thread.run_sync(mounts.check_no_mounts, check_clearable(context, agent), "emptied")

@@ -1,26 +1,23 @@
-"""Removing what agents left: run folders that have expired, and the content of a workspace.
+"""Removing what agents left: run folders that have expired, and the content of a workspace (see `removal`).
 
-Agents make trees that are deep, read-only or full of links. Removal works through descriptors, follows no link, stops
-at a mount point, and does not recurse: a nested folder is first moved to the top.
+A folder with a mount point anywhere inside is left whole, and the mount points are named.
 """
 
 from __future__ import annotations
 
+import errno
 import os
-import secrets
-import stat
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
 from maestro.model.errors import Refused
-from maestro.workspaces.folders import FOLDER_FLAGS, MARK
+from maestro.workspaces.folders import MARK
+from maestro.workspaces.mounts import check_no_mounts, is_mount, mounted
+from maestro.workspaces.removal import empty, open_folder, remove
 
 DISK_BYTES_PER_AGENT = 10 * 1000**3
-_PASSES_MAX = 1_000_000
 _DAY_S = 86_400
 
 
@@ -78,28 +75,41 @@ def clean_expired(root: str | Path, days: float, busy: frozenset[str] = frozense
 
 
 def clean(workspace: str | Path) -> None:
-    """Empty a workspace and keep the folder itself. Raises `Refused` for a link, or what cannot be removed."""
+    """Empty a workspace and keep the folder itself, which may be a mount point.
+
+    Raises `Refused` for a link, mount points inside (then nothing was touched), or what cannot be removed.
+    """
+    check_no_mounts(workspace, "emptied")
     try:
-        with _folder(os.fspath(workspace), None) as descriptor:
-            _empty(descriptor)
+        descriptor = open_folder(workspace, None)
+        try:
+            empty(descriptor)
+        finally:
+            os.close(descriptor)
     except OSError as error:
-        raise _refusal(error, workspace) from None
+        raise _refusal(error, Path(workspace), Path(workspace)) from None
 
 
 def remove_tree(path: str | Path) -> None:
-    """Remove a folder with all in it, or a link without what it names; an absent one is fine. Raises `Refused`."""
+    """Remove a folder with all in it, or a link without what it names; an absent one is fine.
+
+    Raises `Refused` where it is, or holds, a mount point (then nothing was touched), or something cannot be removed.
+    """
     path = Path(path)
     try:
         if path.is_symlink():
             path.unlink()
             return
-        with _folder(str(path), None) as descriptor:
-            _empty(descriptor)
-        path.rmdir()
+        check_no_mounts(path, "removed")
+        above = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            remove(path.name, above)
+        finally:
+            os.close(above)
     except FileNotFoundError:
         return
     except OSError as error:
-        raise _refusal(error, path) from None
+        raise _refusal(error, path, path.parent) from None
 
 
 def disk_warning(root: str | Path, agents: int) -> str | None:
@@ -114,62 +124,6 @@ def disk_warning(root: str | Path, agents: int) -> str | None:
         return None
     has, wants = free / 1000**3, needed / 1000**3
     return f"{root}: {has:.1f} GB free, less than 10 GB for each of {agents} concurrent agents ({wants:.0f} GB)"
-
-
-def _empty(folder: int) -> None:
-    """Remove everything in a folder: files at once, folders after their inner ones were moved up here."""
-    token, moved = secrets.token_hex(6), 0
-    device = os.fstat(folder).st_dev
-    for _ in range(_PASSES_MAX):
-        entries = _entries(folder)
-        if not entries:
-            return
-        for name, is_folder in entries:
-            if not is_folder:
-                os.unlink(name, dir_fd=folder)
-                continue
-            with _folder(name, folder) as inner:
-                if os.fstat(inner).st_dev != device:
-                    raise Refused(f"{name!r} in it is a mount point", where="workspace", mend="unmount it")
-                for deeper, deeper_is_folder in _entries(inner):
-                    if deeper_is_folder:
-                        _allow(deeper, inner)  # a folder that is moved must be writable itself
-                        os.rename(deeper, f".{token}-{moved}", src_dir_fd=inner, dst_dir_fd=folder)
-                        moved += 1
-                    else:
-                        os.unlink(deeper, dir_fd=inner)
-            os.rmdir(name, dir_fd=folder)
-    raise Refused("something keeps writing into it", where="workspace", mend="stop what uses it, then try again")
-
-
-def _entries(folder: int) -> list[tuple[str, bool]]:
-    with os.scandir(folder) as entries:
-        return [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
-
-
-@contextmanager
-def _folder(name: str, above: int | None) -> Iterator[int]:
-    _allow(name, above)
-    descriptor = os.open(name, FOLDER_FLAGS, dir_fd=above)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _allow(name: str, above: int | None) -> None:
-    """Let the owner into a folder that was left read-only, without following a link that took its place."""
-    found = os.stat(name, dir_fd=above, follow_symlinks=False)
-    if not stat.S_ISDIR(found.st_mode) or found.st_mode & 0o700 == 0o700:
-        return
-    if os.chmod in os.supports_follow_symlinks:
-        os.chmod(name, 0o700, dir_fd=above, follow_symlinks=False)
-        return
-    handle = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=above)
-    try:
-        Path(f"/proc/self/fd/{handle}").chmod(0o700)
-    finally:
-        os.close(handle)
 
 
 def _folders(above: Path) -> list[Path]:
@@ -201,7 +155,11 @@ def _is_filled(workspace: Path) -> bool:
         return True  # what cannot be looked into is not thrown away
 
 
-def _refusal(error: OSError, path: str | Path) -> Refused:
-    name = f" ({error.filename!r})" if error.filename and str(error.filename) != str(path) else ""
+def _refusal(error: OSError, path: Path, base: Path) -> Refused:
+    """What cannot be removed. base: the folder that the name in the error is relative to."""
+    place = base / error.filename if isinstance(error.filename, str) else path
+    if error.errno == errno.EXDEV or (error.errno == errno.EBUSY and is_mount(place)):
+        return mounted([str(place)], "removed")  # the folder itself, or what was mounted after the check
+    name = f" ({str(place)!r})" if place != path else ""
     mend = "stop what uses it and mend its permissions, then try again"
     return Refused(f"{str(path)!r} cannot be cleared: {error.strerror}{name}", where="workspace", mend=mend)

@@ -3,13 +3,14 @@
 A journal says first which stages there are (so that they can be swept), then that they take their places (so that it
 is done to the end). What has been done is known by the inodes, not by the journal's memory: doing it again is
 harmless. Where the system cannot exchange two folders, the old one is moved aside first, and the journal mends that.
+A journal that cannot be carried out forward is carried out backward; where neither can be (a folder is gone, another
+one has come in its place), it is carried out forward as far as it goes, and what is lost is named. It always ends.
 One exchange at a time for a journal: the lock is a flock, which ends with the process.
 """
 
 from __future__ import annotations
 
 import ctypes
-import errno
 import fcntl
 import os
 import secrets
@@ -18,29 +19,26 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple
 
 import msgspec
 
 from maestro.folders import private_folder
 from maestro.model.errors import MaestroError, Refused, VerificationFailed
+from maestro.model.restore import broken_off
 from maestro.workspaces.cleaning import remove_tree
+from maestro.workspaces.mounts import check_no_mounts, is_mount
+from maestro.workspaces.pairs import Pair, boot_id, identity, put, why_lost
 
 STAGE_PREFIX = ".maestro-stage-"
-_EXCHANGE = 2
-_AT_FDCWD = -100
-_NOT_HERE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM)
 _libc = ctypes.CDLL(None, use_errno=True)
 
-Identity = tuple[int, int]
 
+class Lost(NamedTuple):
+    """A workspace that is not what it was to be, while others are, or that is not what it was either."""
 
-class Pair(msgspec.Struct):
-    """A stage and the folder whose place it takes. new, old: (device, inode) of each; None where it is absent."""
-
-    stage: str
     target: str
-    new: Identity | None = None
-    old: Identity | None = None
+    why: str
 
 
 class Journal(msgspec.Struct):
@@ -53,18 +51,22 @@ class Journal(msgspec.Struct):
 class Exchange:
     """One exchange, as a context: make stages, fill them, `commit`. Left without, everything is as it was.
 
-    Opening it first completes or sweeps what a process that is gone has left. Raises `Refused` where another one is
-    under way, `VerificationFailed` for a journal that cannot be read.
+    Opening it first completes, undoes or sweeps what a process that is gone has left. completed: the targets of that
+    which are new now; lost: those that are neither; left: old folders that cannot be removed. Raises `Refused` where
+    another one is under way, `VerificationFailed` for a journal that cannot be read.
     """
 
     def __init__(self, journal: str | Path) -> None:
         self._folder = private_folder(Path(journal), "restore journal", tighten=True)
         self._path = self._folder / "journal"
         self._journal = Journal("staging", [])
+        self.completed: list[str] = []
+        self.lost: list[Lost] = []
+        self.left: list[str] = []
         self._lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self.completed = self._recover()
+            self._recover()
         except BlockingIOError:
             os.close(self._lock)
             raise Refused("another restore is under way", str(self._folder), "wait for its end") from None
@@ -93,22 +95,20 @@ class Exchange:
         """The stages take the places of their targets, and what was there is removed.
 
         After this returns, or after a crash and `roll_forward`, all are new. Raises `Refused` where one cannot take its
-        place: then all are old.
+        place: then all are old, but for what `lost` names.
         """
-        for pair in self._journal.pairs:
+        pairs = self._journal.pairs
+        for pair in pairs:
             _identify(pair)
-        for pair in self._journal.pairs:
+        _check_apart(pairs)
+        for pair in pairs:
             _sync_file_system(pair.stage)
         self._write("exchanging")
-        try:
-            self._place()
-        except OSError as error:
-            self._write("undoing")
-            self._place()
-            self._discard()
-            what = f"{error.filename or 'a stage'!r} cannot take its place: {error.strerror}"
-            raise Refused(what, "restore", "mend that, then try again; nothing was changed") from None
+        why = self._carry_out("exchanging")
         self._discard()
+        if len(self.completed) < len(pairs):
+            changed = "; nothing was changed" if not self.completed and not self.lost else ""
+            raise Refused(why, "restore", f"mend that, then try again{changed}")
 
     def drop(self) -> bool:
         """Remove the stages; whether all is as it was. It is not where an exchange was broken off."""
@@ -137,35 +137,63 @@ class Exchange:
         self._journal.pairs.append(pair)
         self._write("staging")
 
-    def _recover(self) -> list[str]:
-        """Complete what was begun; the targets that are new now."""
+    def _recover(self) -> None:
+        """End what was begun."""
         try:
             content = self._path.read_bytes()
         except FileNotFoundError:
-            return []
+            return
         try:
             self._journal = msgspec.json.decode(content, type=Journal)
         except msgspec.MsgspecError as error:
-            mend = "look at the folders that it names, then remove it"
+            mend = f"look at the folders that it names; `rm {self._path}` gives it up and leaves them as they are"
             raise VerificationFailed(f"the journal cannot be read: {error}", str(self._path), mend) from None
-        state = self._journal.state
-        if state != "staging":
-            self._place()
-        done = [pair.target for pair in self._journal.pairs] if state == "exchanging" else []
+        if self._journal.state != "staging":
+            self._carry_out(self._journal.state)
         self._discard()
-        return done
 
-    def _place(self) -> None:
-        """Put every pair as the state says, whatever has been done of it."""
+    def _carry_out(self, state: str) -> str:
+        """Do it as the state says; where that cannot be, the other way; where neither can, as far as it goes.
+
+        Why it was not done as the state said, "" where it was.
+        """
+        other = "undoing" if state == "exchanging" else "exchanging"
+        why = self._place()
+        if state == "exchanging" and not why:
+            why = _carried_off(self._journal.pairs)
+        for turned in (other, state) if why else ():
+            self._write(turned)
+            if not self._place():
+                break
+        fates = {pair.target: pair.fate for pair in self._journal.pairs}
+        self.completed = [target for target, fate in fates.items() if fate == "new"]
+        self.lost = [Lost(target, why_lost(target, fates[target])) for target in broken_off(fates).left]
+        return why
+
+    def _place(self) -> str:
+        """Put every pair as the state says, whatever has been done of it; why the first that cannot be put cannot."""
         forward = self._journal.state == "exchanging"
+        why = ""
         for pair in self._journal.pairs:
-            _put(pair, pair.new if forward else pair.old)
-            _sync(str(Path(pair.target).parent))
+            try:
+                put(pair, forward)
+                _sync(str(Path(pair.target).parent))
+            except OSError as error:
+                why = why or f"{error.filename or 'a stage'!r} cannot take its place: {error.strerror}"
+            except MaestroError as error:
+                why = why or error.what
+        return why
 
     def _discard(self) -> None:
+        """Remove what lies in the stages, but for an old folder whose place no new one has taken."""
         for pair in self._journal.pairs:
+            if pair.holds_old:
+                self.left.append(pair.stage)
+                continue
             with suppress(MaestroError):  # what cannot be removed is left; it is not what was asked for
                 remove_tree(pair.stage)
+            if os.path.lexists(pair.stage):
+                self.left.append(pair.stage)
         self._journal = Journal("staging", [])
         self._path.unlink(missing_ok=True)
         _sync(str(self._folder))
@@ -199,9 +227,10 @@ def check_place(target: str | Path) -> None:
         return
     if not stat.S_ISDIR(target.lstat().st_mode):
         raise Refused(f"{str(target)!r} is no folder", where="restore", mend="remove it, or name another workspace")
-    if target.lstat().st_dev != above.stat().st_dev:
+    if is_mount(target):
         what = f"{str(target)!r} is a mount point, so no folder can take its place"
         raise Refused(what, where="restore", mend="use a folder below it as the workspace")
+    check_no_mounts(target, "moved")
 
 
 def roll_forward(journal: str | Path) -> list[str]:
@@ -211,8 +240,7 @@ def roll_forward(journal: str | Path) -> list[str]:
 
 
 def _identify(pair: Pair) -> None:
-    pair.new = _identity(pair.stage)
-    pair.old = _identity(pair.target)
+    pair.new, pair.old, pair.boot = identity(pair.stage), identity(pair.target), boot_id()
     if pair.new is None:
         raise Refused(f"the stage {pair.stage!r} is not there", where="restore")
     above = Path(pair.target).parent
@@ -220,54 +248,35 @@ def _identify(pair: Pair) -> None:
         raise Refused(f"the stage {pair.stage!r} does not lie beside {pair.target!r}", where="restore")
     if pair.old is not None and not stat.S_ISDIR(os.lstat(pair.target).st_mode):
         raise Refused(f"{pair.target!r} is no folder", where="restore", mend="remove it, or name another workspace")
-    if pair.old is not None and pair.old[0] != pair.new[0]:
+    if pair.old is not None and (pair.old[0] != pair.new[0] or is_mount(pair.target)):
         what = f"{pair.target!r} is a mount point, so no folder can take its place"
         raise Refused(what, where="restore", mend="use a folder below it as the workspace")
     if not os.access(above, os.W_OK | os.X_OK):
         raise Refused(f"{str(above)!r} cannot be written", where="restore", mend="change its mode or owner")
+    check_no_mounts(pair.target, "moved")
 
 
-def _put(pair: Pair, wanted: Identity | None) -> None:
-    """Let `target` be the folder with this identity, or absent; the other one is at `stage` then."""
-    aside = f"{pair.stage}-old"
-    now = _identity(pair.target)
-    if now not in (None, pair.old, pair.new):
-        mend = "move it away, then run this again"
-        raise Refused(f"{pair.target!r} is another folder than the one that was restored", "restore", mend)
-    if now != wanted:
-        if wanted is None:
-            Path(pair.target).rename(pair.stage)
-        elif _identity(pair.stage) != wanted:
-            if _identity(aside) != wanted:
-                raise FileNotFoundError(errno.ENOENT, "the folder is gone", pair.stage)
-            Path(aside).rename(pair.target)
-        elif now is None:
-            Path(pair.stage).rename(pair.target)
-        elif not _exchanged(pair.stage, pair.target):
-            Path(pair.target).rename(aside)
-            Path(pair.stage).rename(pair.target)
-    if _identity(aside) is not None and _identity(pair.stage) is None:
-        Path(aside).rename(pair.stage)
-
-
-def _exchanged(one: str, other: str) -> bool:
-    """Exchange two folders at once; False where the system cannot."""
-    if not hasattr(_libc, "renameat2"):
-        return False
-    if _libc.renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _EXCHANGE) == 0:
-        return True
-    code = ctypes.get_errno()
-    if code in _NOT_HERE:
-        return False
-    raise OSError(code, os.strerror(code), other)
-
-
-def _identity(path: str) -> Identity | None:
+def _carried_off(pairs: Sequence[Pair]) -> str:
+    """What was mounted in a folder after it was checked, and has gone with it; in words, "" for nothing."""
     try:
-        found = os.lstat(path)
-    except FileNotFoundError:
-        return None
-    return found.st_dev, found.st_ino
+        for pair in pairs:
+            check_no_mounts(pair.stage, "moved")
+    except Refused as refused:
+        return refused.what
+    return ""
+
+
+def _check_apart(pairs: Sequence[Pair]) -> None:
+    """No two stages take one place, nor a place inside another's. Raises `Refused`."""
+    taken: dict[object, str] = {}
+    for pair in pairs:
+        for place in (pair.target, *([pair.old] if pair.old else [])):
+            if place in taken:
+                raise Refused(f"two folders would take the place {pair.target!r}", where="restore")
+            taken[place] = pair.target
+    for pair in pairs:
+        if inside := next((str(above) for above in Path(pair.target).parents if str(above) in taken), None):
+            raise Refused(f"{pair.target!r} lies in {inside!r}, which is replaced too", where="restore")
 
 
 def _sync(path: str) -> None:

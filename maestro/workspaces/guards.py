@@ -59,12 +59,7 @@ def check_workspace(
     root: the agent's MAESTRO_WORKSPACE_ROOT; home: MAESTRO_HOME, where the snapshot store is; claims: the other
     agents of this node (one of `agent` itself does not count as another). Raises `Invalid`, `Refused`.
     """
-    _check_text(workspace)
-    place = _Place(workspace)
-    _check_kind(place)
-    _check_homes(place)
-    if relation := place.overlaps(_Place(home)):
-        raise _refused(place, f"{relation} MAESTRO_HOME ({home})")
+    place = check_reserved(workspace, home)
     if _Place(root).is_in(place):
         raise _refused(place, f"is or contains MAESTRO_WORKSPACE_ROOT ({root})", "name a folder below it, or elsewhere")
     claims = list(claims)
@@ -81,6 +76,20 @@ def check_workspace(
         if os.path.lexists(folder / MARK):
             raise _refused(place, f"is, or lies in, a folder of runs ({folder})")
     return place.real
+
+
+def check_reserved(workspace: str, home: str | Path) -> _Place:
+    """A folder that no agent may ever have, whoever names it: of the system, a home, MAESTRO_HOME; no folder at all.
+
+    Raises `Invalid`, `Refused`.
+    """
+    _check_text(workspace)
+    place = _Place(workspace)
+    _check_kind(place)
+    _check_homes(place)
+    if relation := place.overlaps(_Place(home)):
+        raise _refused(place, f"{relation} MAESTRO_HOME ({home})")
+    return place
 
 
 def check_agent_id(agent: str, *, root: str | Path, claims: Iterable[Claim] = ()) -> None:
@@ -107,6 +116,21 @@ def check_unchanged(workspace: str) -> None:
         raise Refused(f"{workspace!r} is not there", where="workspace", mend="create it, or assign the agent again")
     if not os.access(workspace, os.R_OK | os.W_OK | os.X_OK):
         raise Refused(f"{workspace!r} cannot be written", where="workspace", mend="change its mode or owner")
+
+
+def unreadable(workspace: str) -> str:
+    """Why a workspace, as recorded by its real path, cannot be read; "" where it can. In words after its name."""
+    try:
+        found = os.lstat(workspace)
+    except (FileNotFoundError, NotADirectoryError):
+        return "is not there"
+    except OSError as error:
+        return f"cannot be reached ({error.strerror})"
+    if stat.S_ISLNK(found.st_mode) or os.path.realpath(workspace) != workspace:
+        return "is now a link"
+    if not stat.S_ISDIR(found.st_mode):
+        return "is no folder any more"
+    return "" if os.access(workspace, os.R_OK | os.X_OK) else "cannot be read"
 
 
 def _check_text(workspace: str) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from maestro.model.errors import Refused
 from maestro.workspaces.cleaning import clean, remove_tree
+from maestro.workspaces.mounts import is_mount
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -63,7 +64,7 @@ def _fill_from(template: Path, target: Path, exists: bool) -> None:
     if f"{place}/".startswith(f"{source}/"):
         raise _refused(template, f"would be copied into itself ({place})")
     stage = target.parent / f".{target.name[:64]}.{secrets.token_hex(6)}"
-    if exists and (target.is_mount() or not os.access(target.parent, os.W_OK)):
+    if exists and (is_mount(target) or not os.access(target.parent, os.W_OK)):
         _fill_in_place(source, place)
         return
     try:

@@ -76,7 +76,20 @@ def test_a_whole_restore_first_has_the_log_looked_for(maestro: CommandLine, daem
     assert (result.code, json.loads(result.out)["position"]) == (0, 13)
     assert "to undo it: maestro state restore s-2" in result.err
     asked = p.StateRestore(source=str(file), skip_failed=True, resume_queued=True)
-    assert daemon.commands == [p.RestoreLoad(source=str(file)), asked]
+    loading = p.RestoreLoad(source=str(file), skip_failed=True, resume_queued=True)
+    assert daemon.commands == [loading, asked]
+
+
+def test_into_an_empty_log_one_command_does_all_of_it_and_a_daemon_is_up_afterwards(
+    maestro: CommandLine, daemon: Scripted
+) -> None:
+    daemon.script = lambda command: [
+        p.Done({"log": "done", "restore": DONE}) if isinstance(command, p.RestoreLoad) else p.Done({"id": "n"})
+    ]
+    result = maestro.here("state", "rollback", "latest", "--skip-verify", "--replace-foreign", "/srv/a")
+    assert (result.code, json.loads(result.out)["position"]) == (0, 13)
+    asked = p.RestoreLoad(source="latest", skip_verify=True, rollback=True, replace_foreign=("/srv/a",))
+    assert daemon.commands == [asked, p.Up()]
 
 
 def test_what_needs_a_log_does_not_ask_for_one(maestro: CommandLine, daemon: Scripted) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import given
 
 from maestro.model import events as e
-from maestro.model.restore import decide_restore_end, line
+from maestro.model.restore import PlaceFate, broken_off, decide_restore_end, line
 from tests.model.facts import World, agent, node, task
 from tests.model.history import Log
 
@@ -152,3 +153,19 @@ def test_an_empty_log_restored_into_has_only_the_line_of_the_restore() -> None:
     log = Log()
     assert log.append(decide_restore_end(e.RestoreDone("r", 0), [], []), floors=True)
     assert positions(log.restores, log.head) == [1]
+
+
+@pytest.mark.parametrize(
+    ("places", "is_done", "left"),
+    [
+        ({}, False, []),
+        ({"/a": "old", "/b": "old"}, False, []),
+        ({"/a": "old", "/b": "lost"}, False, ["/b"]),
+        ({"/a": "new", "/b": "new"}, True, []),
+        ({"/a": "new", "/b": "lost", "/c": "old"}, True, ["/b", "/c"]),
+    ],
+)
+def test_an_exchange_that_was_broken_off_counts_as_done_once_one_workspace_is_new(
+    places: dict[str, PlaceFate], is_done: bool, left: list[str]
+) -> None:
+    assert broken_off(places) == (is_done, left)

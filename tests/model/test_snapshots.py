@@ -11,6 +11,7 @@ from maestro.model.snapshot import (
     Snapshot,
     decide_end,
     decide_expired,
+    decide_missing,
     decide_pin,
     decide_start,
     evolve,
@@ -34,7 +35,8 @@ def started(name: str = "s", reason: str = "asked") -> e.SnapshotStarted:
 
 
 def taken(name: str = "s", path: str = "") -> e.SnapshotTaken:
-    return e.SnapshotTaken(name, 10, path=path, manifest="ab", bytes=5, torn=("x",))
+    held = (e.SnapshotWorkspace("a", "/w/a", "workspaces/a", 10),)
+    return e.SnapshotTaken(name, 10, path=path, manifest="ab", workspaces=held, bytes=5, torn=("x",))
 
 
 def complete(seq: int, name: str, reason: str = "asked", path: str = "", pinned: bool = False) -> Snapshot:
@@ -106,3 +108,24 @@ def test_latest_is_the_newest_complete_one_that_was_asked_for_and_stayed_here() 
     newest = latest(rows)
     assert newest is not None and newest.id == "two"
     assert latest(rows[2:]) is None
+
+
+def lost(agent: str, why: str = "is not there") -> e.SnapshotMissing:
+    return e.SnapshotMissing(agent, f"/w/{agent}", why)
+
+
+def test_what_was_asked_for_and_is_not_there_is_refused_by_name_or_named() -> None:
+    assert decide_missing([], allowed=False) == ()
+    assert decide_missing([lost("a")], allowed=True) == (lost("a"),)
+    with pytest.raises(Refused, match="workspace of a is not there: /w/a; the workspace of b is now a link: /w/b"):
+        decide_missing([lost("a"), lost("b", "is now a link")], allowed=False)
+
+
+def test_one_that_neither_holds_nor_names_what_was_asked_for_is_not_complete() -> None:
+    row = told(started())
+    (end,) = decide_end(e.SnapshotTaken("s", 10), row, 0)
+    assert end.fact == e.SnapshotFailed("s", "it does not hold the workspace of a")
+    named = e.SnapshotTaken("s", 10, missing=(lost("a"),))
+    assert decide_end(named, row, 0)[0].fact == named
+    done = told(started(), named)
+    assert done is not None and done.complete and done.missing == (lost("a"),)

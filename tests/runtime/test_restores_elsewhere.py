@@ -113,6 +113,11 @@ def test_every_assignment_is_put_back_and_absent_workspaces_are_filled(home: Nod
     source = str(tmp_path / "x.tar.gz")
     other.json("state", "set", "mine", "1")
     (tmp_path / "ben/mine").write_text("kept")
+    refused = other.run("agent", "assign", "--from-snapshot", source)
+    assert refused.returncode == 4 and other.json("agent", "list") == []
+    way_out = refused.stderr.split("`")[1].split()
+    assert way_out == ["maestro", "agent", "assign", "shell", "--name", "ben", "--to-workspace", str(tmp_path / "ben")]
+    other.json(*way_out[1:])
     rows = {row["id"]: row for row in other.json("agent", "assign", "--from-snapshot", source)}
     assert sorted(rows) == ["ann", "ben", "cy"]
     assert (rows["ben"]["priority"], rows["ben"]["node"], rows["cy"]["workspace"]) == (1, other.id, None)

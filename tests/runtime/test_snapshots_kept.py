@@ -138,16 +138,3 @@ def test_a_workspace_in_an_old_run_folder_is_archived_before_it_goes(node: Node,
     assert node.json("replay", "verify")["ok"]
     done = node.run(*back)
     assert (done.returncode, "the folder of the runs of agent shell" in done.stderr) == (4, True), "it is there"
-
-
-def test_a_workspace_that_is_gone_is_left_out_and_said_to_be(node: Node) -> None:
-    shutil.rmtree(node.folder / "ann")
-    done = node.run("state", "snapshot")
-    assert done.returncode == 0
-    assert "the workspace of ann is not there" in done.stderr
-    (node.folder / "ann").symlink_to("/etc")
-    done = node.run("state", "snapshot")
-    assert done.returncode == 0
-    assert "the workspace of ann is now a link" in done.stderr
-    (node.folder / "ann").unlink()
-    assert [row["agents"] for row in node.json("state", "snapshots")] == [[], []]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from maestro.model.errors import Refused, VerificationFailed
-from maestro.workspaces import exchange
+from maestro.workspaces import exchange, pairs
 from maestro.workspaces.exchange import Exchange, roll_forward
 
 
@@ -87,9 +88,9 @@ def test_ended_anywhere_it_is_completed_or_undone(
         patched.setattr(os, "fsync", counted(os.fsync))
         patched.setattr(os, "rename", counted(os.rename))
         if can_exchange:
-            patched.setattr(exchange, "_exchanged", counted(exchange._exchanged))
+            patched.setattr(pairs, "exchanged", counted(pairs.exchanged))
         else:
-            patched.setattr(exchange, "_exchanged", lambda *_: False)
+            patched.setattr(pairs, "exchanged", lambda *_: False)
         patched.setattr(Path, "rename", counted(Path.rename))
         one = None
         try:
@@ -112,14 +113,14 @@ def test_ended_anywhere_it_is_completed_or_undone(
 def test_where_one_cannot_take_its_place_all_are_old(
     tmp_path: Path, targets: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = exchange._exchanged
+    real = pairs.exchanged
 
     def failing(one: str, other: str) -> bool:
         if other.endswith("/b") and Path(other, "file").read_text() == "old":
             raise PermissionError(1, "Operation not permitted", other)
         return real(one, other)
 
-    monkeypatch.setattr(exchange, "_exchanged", failing)
+    monkeypatch.setattr(pairs, "exchanged", failing)
     with pytest.raises(Refused, match="nothing was changed"):
         with Exchange(tmp_path / "journal") as one:
             for target in targets:
@@ -153,14 +154,101 @@ def test_a_journal_that_cannot_be_read_stops_everything(tmp_path: Path) -> None:
         roll_forward(tmp_path / "journal")
 
 
-def test_a_folder_that_came_meanwhile_is_not_thrown_away(tmp_path: Path, targets: list[Path]) -> None:
-    one = Exchange(tmp_path / "journal")
-    staged(one, targets[0])
-    exchange._identify(one._journal.pairs[0])
+def ended_exchanging(journal: Path, targets: list[Path], done: int = 0) -> Exchange:
+    """A process that ended when so many of the stages had taken their places."""
+    one = Exchange(journal)
+    for target in targets:
+        staged(one, target)
+    for pair in one._journal.pairs:
+        exchange._identify(pair)
     one._write("exchanging")
+    for pair in one._journal.pairs[:done]:
+        pairs.put(pair, True)
     os.close(one._lock)
-    targets[0].rename(tmp_path / "moved")
-    folder(targets[0], "precious")
-    with pytest.raises(Refused, match="another folder"):
-        roll_forward(tmp_path / "journal")
-    assert content(targets[0], tmp_path / "moved") == ["precious", "old"]
+    return one
+
+
+def recovered(journal: Path) -> Exchange:
+    """What the next process finds; a third one finds nothing more to do."""
+    one = Exchange(journal)
+    one.close()
+    with Exchange(journal) as again:
+        assert (again.completed, again.lost) == ([], [])
+    return one
+
+
+def test_a_folder_that_came_meanwhile_is_not_thrown_away_and_the_others_go_back(
+    tmp_path: Path, targets: list[Path]
+) -> None:
+    ended_exchanging(tmp_path / "journal", targets, done=1)
+    targets[1].rename(tmp_path / "moved")
+    folder(targets[1], "precious")
+    one = recovered(tmp_path / "journal")
+    assert content(*targets, tmp_path / "moved") == ["new", "precious", "new", "old"]
+    assert one.completed == [str(targets[0]), str(targets[2])]
+    assert one.lost == [(str(targets[1]), "another folder is in its place")]
+
+
+@pytest.mark.parametrize("done", [0, 1, 2])
+def test_where_a_stage_is_gone_and_all_can_go_back_all_are_old(tmp_path: Path, targets: list[Path], done: int) -> None:
+    one = ended_exchanging(tmp_path / "journal", targets, done)
+    shutil.rmtree(one._journal.pairs[2].stage)  # by a cleaner
+    after = recovered(tmp_path / "journal")
+    assert content(*targets) == ["old", "old", "absent"]
+    assert (after.completed, after.lost) == ([], [])
+    assert sorted(os.listdir(tmp_path)) == ["a", "b", "journal"]
+
+
+@pytest.mark.parametrize("done", [0, 1, 2, 3])
+@pytest.mark.parametrize("with_stage", [True, False])
+def test_a_workspace_that_is_gone_is_named_and_the_journal_ends(
+    tmp_path: Path, targets: list[Path], done: int, with_stage: bool
+) -> None:
+    """As after a restart of the machine that empties /tmp."""
+    one = ended_exchanging(tmp_path / "journal", targets, done)
+    shutil.rmtree(targets[1])
+    if with_stage:
+        shutil.rmtree(one._journal.pairs[1].stage)
+    after = recovered(tmp_path / "journal")
+    found = content(*targets)
+    if with_stage:
+        assert found == ["new", "absent", "new"]
+        assert after.lost == [(str(targets[1]), "the folder is gone")]
+    elif done < 2:
+        assert found == ["new"] * 3 and not after.lost  # what was to be put there was there still
+    else:
+        assert found == ["old", "old", "absent"] and not after.lost
+    assert sorted(os.listdir(tmp_path)) == [name for name in ("a", "b", "c", "journal") if (tmp_path / name).exists()]
+
+
+def test_all_folders_and_what_they_lie_in_may_be_gone(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    gone = [folder(tmp_path / "in/a", "old"), folder(tmp_path / "in/b", "old")]
+    ended_exchanging(tmp_path / "journal", gone, done=1)
+    shutil.rmtree(tmp_path / "in")
+    after = recovered(tmp_path / "journal")
+    assert after.lost == [(str(target), "the folder is gone") for target in gone]
+
+
+def test_a_device_that_has_another_number_after_a_restart_of_the_machine_is_the_same(
+    tmp_path: Path, targets: list[Path]
+) -> None:
+    one = ended_exchanging(tmp_path / "journal", targets, done=1)
+    for pair in one._journal.pairs:
+        pair.boot = "before"
+        pair.new = (pair.new[0] + 1, pair.new[1]) if pair.new else None
+        pair.old = (pair.old[0] + 1, pair.old[1]) if pair.old else None
+    one._write("exchanging")
+    after = recovered(tmp_path / "journal")
+    assert content(*targets) == ["new"] * 3 and after.completed == [str(target) for target in targets]
+
+
+def test_two_stages_for_one_place_or_one_inside_another_are_refused_before_anything_is_done(tmp_path: Path) -> None:
+    target = folder(tmp_path / "a", "old")
+    (tmp_path / "a/deep").mkdir()
+    for other in (target, tmp_path / "a/deep"):
+        with pytest.raises(Refused), Exchange(tmp_path / "journal") as one:
+            staged(one, target)
+            staged(one, other)
+            one.commit()
+        assert content(target) == ["old"] and not list(tmp_path.glob(f"{exchange.STAGE_PREFIX}*"))

@@ -16,11 +16,19 @@ class SnapshotWorkspace(msgspec.Struct, frozen=True, omit_defaults=True):
     position: int
 
 
+class SnapshotMissing(msgspec.Struct, frozen=True):
+    """A workspace that was asked for and that a snapshot does not hold. why: in words, such as `is not there`."""
+
+    agent: str
+    workspace: str
+    why: str
+
+
 class SnapshotStarted(Fact, frozen=True):
     """`snapshot:<id>`: the cut. What the snapshot holds is what there was at this event's seq, its position.
 
     reason: asked, restore, rollback, reset, clean, failsafe, schedule or cleanup; automatic: nobody asked for it, so it
-    expires; agents: whose workspaces are read; node: where it lies.
+    expires; agents: whose workspaces were asked for; node: where it lies.
     """
 
     snapshot: str
@@ -34,7 +42,9 @@ class SnapshotTaken(Fact, frozen=True):
     """`snapshot:<id>`: complete, of the log at `position`.
 
     path: the file that it was exported to, "" where it was not; manifest: SHA-256 of its manifest; bytes: of all
-    files; added_bytes: what the snapshot store grew by; torn: files that changed while they were read.
+    files; added_bytes: what the snapshot store grew by; torn: files that changed while they were read; not_held:
+    mount points, and what could not be read; both as tree/path; missing: workspaces that were asked for and are not in
+    it, which was allowed.
     """
 
     snapshot: str
@@ -48,6 +58,8 @@ class SnapshotTaken(Fact, frozen=True):
     added_bytes: int = 0
     torn: tuple[str, ...] = ()
     node: str = ""
+    not_held: tuple[str, ...] = ()
+    missing: tuple[SnapshotMissing, ...] = ()
 
 
 class SnapshotFailed(Fact, frozen=True):

@@ -6,12 +6,18 @@ from maestro.runtime.commands import Command
 
 
 class RestoreLoad(Command, frozen=True, tag_field="kind", tag="state restore, loading"):
-    """Load the log of a snapshot where there is none. Data: {log: there|loaded|again}.
+    """Restore where the log is empty, loading it first. Data: {log: there|done|again, restore: as of `StateRestore`}.
 
-    again: the daemon that answers has to end first; ask once more when it has.
+    there: it is not empty, and nothing was done; again: the daemon that answers has to end first; ask once more when it
+    has. Fields as in `StateRestore`.
     """
 
     source: str
+    skip_failed: bool = False
+    skip_verify: bool = False
+    resume_queued: bool = False
+    rollback: bool = False
+    replace_foreign: tuple[str, ...] = ()
 
 
 class RestorePreview(Command, frozen=True, tag_field="kind", tag="state restore, dry run"):
@@ -24,13 +30,15 @@ class RestorePreview(Command, frozen=True, tag_field="kind", tag="state restore,
     workspace: str | None = None
     skip_failed: bool = False
     skip_verify: bool = False
+    replace_foreign: tuple[str, ...] = ()
 
 
 class StateRestore(Command, frozen=True, tag_field="kind", tag="state restore"):
-    """Data: {restore, source, position, workspaces, skipped, cancelled, resumed, before, undo, ...}.
+    """Data: {restore, source, position, workspaces, skipped, cancelled, resumed, before, undo, standing, ...}.
 
     source: an id, `latest`, or the absolute path of an export; at: a position or a time, for which each workspace comes
-    from its newest archive; workspace: put back this one only (path, or id of its agent); rollback: under that name.
+    from its newest archive; workspace: put back this one only (path, or id of its agent); rollback: under that name;
+    replace_foreign: absolute paths of folders that are no agent's here, outside the root, and may be replaced.
     """
 
     source: str | None = None
@@ -40,6 +48,7 @@ class StateRestore(Command, frozen=True, tag_field="kind", tag="state restore"):
     skip_verify: bool = False
     resume_queued: bool = False
     rollback: bool = False
+    replace_foreign: tuple[str, ...] = ()
 
 
 class AgentsPutBack(Command, frozen=True, tag_field="kind", tag="agent assign --from-snapshot"):

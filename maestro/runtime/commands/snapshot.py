@@ -17,6 +17,7 @@ class StateSnapshot(Command, frozen=True, tag_field="kind", tag="state snapshot"
     output: str = ""
     include_logs: bool = False
     allow_torn: bool = False
+    allow_missing: bool = False
     rolling: bool = False
 
 

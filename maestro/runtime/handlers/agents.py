@@ -24,20 +24,22 @@ from maestro.runtime.context import Call, Context
 from maestro.runtime.handlers import tasks
 from maestro.runtime.handlers.nodes import resume
 from maestro.runtime.handlers.registering import bind, caller_settings, resolve_type
+from maestro.runtime.interim import stopped_meanwhile
 from maestro.runtime.rows import Row, agent_row
 from maestro.runtime.server import Handler
-from maestro.runtime.snapshots.before import take_before
+from maestro.runtime.snapshots.deleting import clear
 from maestro.runtime.tailing import tail_runs
 from maestro.runtime.workplaces import (
-    check_clearable,
     check_runs_place,
+    check_unmounted,
     check_workspace,
-    clear_workspace,
     make_workspace,
+    refill_workspace,
 )
 
 STATES = ("all", "active", "idle", "failed", "stopped")
 STOP_WAIT_S = 60.0
+MOVED = "assigned elsewhere"
 
 
 async def find(context: Context, agent: str) -> Agent:
@@ -143,9 +145,13 @@ async def assign(call: Call, command: p.AgentAssign) -> p.Done:
     planned = (await decision(stopped=command.force))[-1].fact  # what is refused makes no folder, and stops no run
     if workspace is not None and wanted.node == context.node:
         await make_workspace(workspace, definition)
-    if command.force and isinstance(planned, AgentAssigned):
-        await _stop_before_move(call, planned)
-    await context.decide(call, decision)
+    row = await context.row(context.views.agent, agent)
+    if command.force and isinstance(planned, AgentAssigned) and row is not None:
+        async with stopped_meanwhile(call, row, MOVED):
+            await _stop_before_move(call, planned)
+            await context.decide(call, decision)
+    else:
+        await context.decide(call, decision)
     await resume(call, [await find(context, agent)], f"agent {agent} was assigned")
     return await _answer(call, agent)
 
@@ -155,7 +161,7 @@ async def _stop_before_move(call: Call, planned: AgentAssigned) -> None:
     context = call.context
     row = await context.row(context.views.agent, planned.agent)
     if row is not None and row.run and (row.workspace, row.node) != (planned.workspace, planned.node):
-        await stop_agent(call, row.id, force=True, reason="assigned elsewhere")
+        await stop_agent(call, row.id, force=True, reason=MOVED)
 
 
 async def stop_agent(call: Call, agent: str, force: bool, reason: str) -> None:
@@ -210,16 +216,20 @@ async def reset(call: Call, command: p.AgentReset) -> p.Done:
     """Stop it, take a snapshot, clear its workspace, make that again from the template; then it takes work again."""
     context = call.context
     agent = await find(context, command.id)
-    check_clearable(context, agent)
-    await stop_agent(call, command.id, force=False, reason="agent reset")
-    before = await take_before(call, agent, "reset")
-    await clear_workspace(context, agent, again=True)
+    await check_unmounted(context, agent)
+    before: str | None = None
 
     async def decision() -> list[NewEvent]:
         row = await context.row(context.views.agent, command.id)
         return decide_reset(command.id, row, before, await context.floor())
 
-    await context.decide(call, decision)
+    async with stopped_meanwhile(call, agent, "agent reset"):
+        await stop_agent(call, command.id, force=False, reason="agent reset")
+        deleted = await clear(call, agent, "reset")
+        before = deleted.snapshot if deleted is not None else None
+        with trio.CancelScope(shield=True):  # what is cleared is made anew
+            await refill_workspace(context, agent)
+            await context.decide(call, decision)
     return await _answer(call, command.id)
 
 

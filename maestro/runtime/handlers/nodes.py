@@ -60,7 +60,16 @@ async def _rows(context: Context) -> list[dict[str, object]]:
 
 
 async def shutdown(call: Call, command: p.Shutdown) -> p.Done:
-    """Hold the node, cancel what runs here, wait, kill, clean, then stop the daemon and the embedded store."""
+    """Hold the node, cancel what runs here, wait, kill, clean, then stop the daemon and the embedded store.
+
+    All of it, once it has begun: a node that is held and does not end would wait for ever if the client went.
+    """
+    with trio.CancelScope(shield=True):
+        done = await _shut_down(call, command)
+    return done
+
+
+async def _shut_down(call: Call, command: p.Shutdown) -> p.Done:
     context = call.context
     cancelled: list[str] = []
     cleaned: list[str] = []

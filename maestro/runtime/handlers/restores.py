@@ -8,25 +8,29 @@ from maestro.runtime import protocol as p
 from maestro.runtime.context import Call
 from maestro.runtime.handlers.agents import shown_agents
 from maestro.runtime.restoring import assigning, loading
+from maestro.runtime.restoring.journal import Journal
 from maestro.runtime.restoring.opening import Origins
 from maestro.runtime.restoring.past import look_into
-from maestro.runtime.restoring.performing import carry_out, prove
+from maestro.runtime.restoring.performing import carry_out, load_and_carry_out, prove
 from maestro.runtime.restoring.placing import How
 from maestro.runtime.restoring.planning import Planned, Wish, plan
 from maestro.runtime.restoring.previews import preview
+from maestro.runtime.restoring.rights import restoring
 from maestro.runtime.server import Handler
 
 FAILED = 6
 
 
 async def load(call: Call, command: p.RestoreLoad) -> p.Done:
-    """Load the log of the snapshot, if there is none."""
-    return p.Done({"log": await loading.load(call, command.source)})
+    """Restore into an empty log, if it is one."""
+    wish = Wish(command.source, skip_failed=command.skip_failed, replace_foreign=command.replace_foreign)
+    log, row = await load_and_carry_out(call, wish, _how(command))
+    return p.Done({"log": log, "restore": row})
 
 
 async def dry_run(call: Call, command: p.RestorePreview) -> p.Done:
     """Say what a restore would change. Exit code 6 where it would not be carried out."""
-    wish = Wish(command.source, command.at, command.workspace, command.skip_failed)
+    wish = Wish(command.source, command.at, command.workspace, command.skip_failed, command.replace_foreign)
     with Origins(call.context) as origins:
         planned = await _planned(call, wish, origins)
         await prove(call, planned, origins, command.skip_verify, go_on=False)
@@ -41,15 +45,19 @@ async def _planned(call: Call, wish: Wish, origins: Origins) -> Planned:
     if wish.source is None or not whole or not await loading.is_empty(context):
         return await plan(call, wish, origins)
     origin = await origins.named(wish.source)
-    async with loading.held_log(context, origin) as folder:
+    journal = Journal(context.settings.home)
+    async with restoring(journal), loading.held_log(origin, journal) as folder:
         return await plan(call, wish, origins, await trio.to_thread.run_sync(look_into, folder))
 
 
 async def restore(call: Call, command: p.StateRestore) -> p.Done:
     """Put workspaces and state back."""
-    wish = Wish(command.source, command.at, command.workspace, command.skip_failed)
-    reason = "rollback" if command.rollback else "restore"
-    return p.Done(await carry_out(call, wish, How(reason, command.skip_verify, command.resume_queued)))
+    wish = Wish(command.source, command.at, command.workspace, command.skip_failed, command.replace_foreign)
+    return p.Done(await carry_out(call, wish, _how(command)))
+
+
+def _how(command: p.RestoreLoad | p.StateRestore) -> How:
+    return How("rollback" if command.rollback else "restore", command.skip_verify, command.resume_queued)
 
 
 async def put_back(call: Call, command: p.AgentsPutBack) -> p.Done:

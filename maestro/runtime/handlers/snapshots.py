@@ -28,6 +28,7 @@ async def snapshot(call: Call, command: p.StateSnapshot) -> p.Done:
         agents=agents,
         include_logs=command.include_logs,
         allow_torn=command.allow_torn,
+        allow_missing=command.allow_missing,
         rolling=command.rolling,
         output=command.output,
     )
@@ -43,8 +44,9 @@ async def _agents(call: Call, named: list[str]) -> tuple[str, ...]:
     rows = [row for row in await call.context.rows(call.context.views.agents) if row.workspace]
     found: dict[str, None] = {}
     for name in named:
-        path = os.path.realpath(Path(call.caller.cwd, name))
-        mine = [row.id for row in rows if name == row.id] or [row.id for row in rows if row.workspace == path]
+        path = Path(call.caller.cwd, name)
+        paths = (os.path.realpath(path), os.path.normpath(path))  # as it is written, where it is a link by now
+        mine = [row.id for row in rows if name == row.id] or [row.id for row in rows if row.workspace in paths]
         if not mine:
             raise NotFound(f"{shown(name)} is no workspace of an agent", "--workspace", "workspace list shows all")
         found[mine[0]] = None

@@ -9,9 +9,11 @@ import trio
 from maestro.runtime import protocol as p
 from maestro.runtime.context import Call
 from maestro.runtime.handlers.agents import find, stop_agent
+from maestro.runtime.interim import stopped_meanwhile
 from maestro.runtime.server import Handler
-from maestro.runtime.snapshots.before import take_before
-from maestro.runtime.workplaces import check_clearable, clear_workspace, size_of
+from maestro.runtime.snapshots.deleting import clear
+from maestro.runtime.workplaces import check_clearable, check_unmounted
+from maestro.workspaces.usage import size_of
 
 
 async def list_workspaces(call: Call, command: p.WorkspaceList) -> p.Done:
@@ -41,11 +43,12 @@ async def clean(call: Call, command: p.WorkspaceClean) -> p.Done:
     context = call.context
     agent = await find(context, command.agent)
     workspace = check_clearable(context, agent)
-    await stop_agent(call, agent.id, force=False, reason="workspace clean")
-    before = await take_before(call, agent, "clean")
-    files, size = await trio.to_thread.run_sync(size_of, workspace)
-    await clear_workspace(context, agent, again=False)
-    removed = {"files_removed": files, "bytes_removed": size}
+    await check_unmounted(context, agent)
+    async with stopped_meanwhile(call, agent, "workspace clean"):
+        await stop_agent(call, agent.id, force=False, reason="workspace clean")
+        deleted = await clear(call, agent, "clean")
+    before = deleted.snapshot if deleted is not None else None
+    removed = {"files_removed": deleted.files if deleted else 0, "bytes_removed": deleted.bytes if deleted else 0}
     return p.Done({"agent": agent.id, "workspace": workspace, "snapshot": before, **removed})
 
 

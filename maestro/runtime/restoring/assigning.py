@@ -6,6 +6,7 @@ A workspace that is absent or empty is filled from the snapshot; one in which th
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 
 import msgspec
@@ -17,15 +18,18 @@ from maestro.model.errors import MaestroError, Refused
 from maestro.model.events import AgentRegistered, NewEvent, SnapshotWorkspace
 from maestro.model.ids import check_id
 from maestro.model.restore import mapped
-from maestro.runtime.context import Call
+from maestro.runtime.context import Call, Context
 from maestro.runtime.handlers.nodes import resume
 from maestro.runtime.handlers.registering import caller_settings
 from maestro.runtime.restoring.journal import Journal
 from maestro.runtime.restoring.loading import held_log
 from maestro.runtime.restoring.opening import Origins
 from maestro.runtime.restoring.origins import Origin, Stage
+from maestro.runtime.restoring.places import Check
 from maestro.runtime.restoring.planning import bound
+from maestro.runtime.restoring.rights import restoring
 from maestro.runtime.workplaces import check_runs_place, check_workspace, make_workspace
+from maestro.workspaces import guards
 from replayers import checkpoint
 from replayers.registry import RegisteredAgent, Registry
 
@@ -40,24 +44,53 @@ class _Wanted(msgspec.Struct):
 async def put_back(call: Call, source: str) -> list[str]:
     """Assign every agent of a snapshot; their ids. Raises Refused, Invalid where one cannot be: then none is."""
     context = call.context
+    journal = Journal(context.settings.home)
     with Origins(context) as origins:
         origin = await origins.named(source)
-        async with held_log(context, origin) as folder:
+        async with restoring(journal), held_log(origin, journal) as folder:
             registry = await trio.to_thread.run_sync(checkpoint.registry, folder)
         wanted = await _wanted(call, origin, registry)
+        await trio.to_thread.run_sync(_check_places, Check(call, await _held(context)), wanted, context.settings.home)
         for each in wanted:  # what is refused makes no folder
             await _decision(call, each.assignment)
-        await _fill(call, origin, wanted)
-        for each in wanted:
+        with trio.CancelScope(shield=True):  # all of them, whoever still listens
+            names = await _assign(call, origin, wanted)
+    return names
 
-            async def decision(assignment: Assignment = each.assignment) -> list[NewEvent]:
-                return await _decision(call, assignment)
 
-            await context.decide(call, decision)
+async def _assign(call: Call, origin: Origin, wanted: list[_Wanted]) -> list[str]:
+    context = call.context
+    await _fill(call, origin, wanted)
+    for each in wanted:
+
+        async def decision(assignment: Assignment = each.assignment) -> list[NewEvent]:
+            return await _decision(call, assignment)
+
+        await context.decide(call, decision)
     names = [each.assignment.agent for each in wanted]
     agents = [row for row in await context.rows(context.views.agents) if row.id in names]
     await resume(call, agents, "agents were assigned from a snapshot")
     return names
+
+
+async def _held(context: Context) -> set[str]:
+    """The folders that agents of this node have."""
+    rows = await context.rows(context.views.agents)
+    return {row.workspace for row in rows if row.workspace is not None and row.node in (None, context.node)}
+
+
+def _check_places(check: Check, wanted: list[_Wanted], home: Path) -> None:
+    """No two of them have one folder, and none gets what is somebody else's. Blocks. Raises Refused."""
+    there = [each.assignment for each in wanted if each.assignment.workspace is not None]
+    claims = [guards.Claim(each.agent, each.workspace_root, each.workspace) for each in there]
+    for each in there:
+        place = str(each.workspace)
+        guards.check_workspace(each.agent, place, root=each.workspace_root, home=home, claims=claims)
+        if check.is_foreign(place):
+            what = f"{place} is no agent's folder here, lies outside MAESTRO_WORKSPACE_ROOT and is not empty"
+            command = f"maestro agent assign {each.type} --name {each.agent} --to-workspace {shlex.quote(place)}"
+            mend = f"`{command}`, then again"
+            raise Refused(f"agent {each.agent}: {what}", mend=mend)
 
 
 async def _wanted(call: Call, origin: Origin, registry: Registry) -> list[_Wanted]:

@@ -1,56 +1,91 @@
 """What this node has begun to restore, in MAESTRO_HOME, so that a crash at any instant leaves it to be ended.
 
 The journal is written before the first event, and once more before stages take the places of workspaces, with the
-identity of each stage. Afterwards the workspaces themselves say whether that came about: all are the stages, or none.
+identity of each stage and of what was there before. Afterwards the workspaces themselves say what came about.
 """
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
 from maestro.folders import private_folder
 from maestro.model.errors import Refused, VerificationFailed
 from maestro.model.events import AgentAssigned
+from maestro.model.restore import BrokenOff, PlaceFate, broken_off
 from maestro.workspaces.exchange import Exchange
+from maestro.workspaces.pairs import Identity, boot_id, fate, identity, why_lost
 
-FOLDER, BEGUN = "restore", "begun"
+FOLDER, BEGUN, EXCHANGE = "restore", "begun", "exchange"
 
 
 class Target(msgspec.Struct):
-    """A workspace that is put back from a tree of a snapshot. new: (device, inode) of its stage, when that is whole."""
+    """A workspace that is put back from a tree of a snapshot, for an agent.
+
+    new: the identity of its stage, when that is whole; old: of what was there before; boot: when they were recorded.
+    """
 
     workspace: str
     snapshot: str
     tree: str
-    new: tuple[int, int] | None = None
+    new: Identity | None = None
+    old: Identity | None = None
+    boot: str = ""
+    agent: str = ""
+
+    @property
+    def fate(self) -> PlaceFate:
+        """What lies in its place now."""
+        return fate(identity(self.workspace), self.new, self.old, self.boot)
+
+    @property
+    def why_lost(self) -> str:
+        """Why it is not what it was to be."""
+        return why_lost(self.workspace, self.fate)
+
+    def record(self, stage: str) -> None:
+        """Remember what is there, and what is to take its place."""
+        self.new, self.old, self.boot = identity(stage), identity(self.workspace), boot_id()
+
+
+class Loaded(msgspec.Struct):
+    """The log that was loaded for a restore into an empty store: where it ended."""
+
+    position: int
+    chain: str
 
 
 class Begun(msgspec.Struct, kw_only=True):
     """A restore. to: the position that the line goes back to, None where only workspaces are put back.
 
-    before: the snapshot that undoes it. stopped: the agents that were stopped for it. assigned: those that are assigned
-    anew with it. placing: the stages are whole and take their places.
+    before: the snapshot that undoes it. stopped: the agents that were stopped for it; waiting: those that an earlier
+    one has left stopped, as their workspaces were lost. assigned: those that are assigned anew with it. loads: the log
+    was empty, and is loaded for it. placing: the stages are whole and take their places.
     """
 
     restore: str
-    to: int | None
-    source: str
-    before: str
     actor: str
     cause: str
+    to: int | None = None
+    source: str = ""
+    before: str = ""
     resume: bool = False
     stopped: list[str] = []
+    waiting: list[str] = []
     assigned: list[AgentAssigned] = []
     targets: list[Target] = []
+    loads: Loaded | None = None
     placing: bool = False
 
     @property
-    def placed(self) -> bool:
-        """Whether all workspaces are the stages that were made for them."""
-        return self.placing and all(identity(target.workspace) == target.new for target in self.targets)
+    def broken_off(self) -> BrokenOff:
+        """Whether it counts as done, and which workspaces are not what they were to be: the folders say it."""
+        if not self.placing:
+            return BrokenOff(False, [])
+        return broken_off({target.workspace: target.fate for target in self.targets})
 
 
 class Journal:
@@ -66,12 +101,12 @@ class Journal:
         What an earlier process has begun of that is completed or swept. Raises `Refused` while another one has it.
         """
         private_folder(self.folder, "restore journal", tighten=True)
-        return Exchange(self.folder / "exchange")
+        return Exchange(self.folder / EXCHANGE)
 
     @property
     def is_open(self) -> bool:
         """Whether something was begun and is not ended."""
-        return self._path.exists()
+        return self._path.exists() or (self.folder / EXCHANGE / "journal").exists()
 
     def read(self) -> Begun | None:
         """What was begun and is not ended. Raises `VerificationFailed` where it cannot be read."""
@@ -80,7 +115,7 @@ class Journal:
         except FileNotFoundError:
             return None
         except msgspec.MsgspecError as error:
-            mend = "look at what it names, then remove it"
+            mend = f"look at what it names; `rm {self._path}` gives it up"
             raise VerificationFailed(
                 f"the journal of a restore cannot be read: {error}", str(self._path), mend
             ) from None
@@ -111,10 +146,9 @@ class Journal:
             os.close(handle)
 
 
-def identity(path: str) -> tuple[int, int] | None:
-    """Which folder lies at a path now."""
-    try:
-        found = os.lstat(path)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
+class UnderWay(NamedTuple):
+    """A restore under way: the journal of its home, the right to it, and what it has begun, filled as it goes."""
+
+    journal: Journal
+    exchange: Exchange
+    begun: Begun

@@ -1,7 +1,6 @@
-"""An empty log is loaded from a snapshot, with its ids, before anything is restored in it.
+"""The log that a snapshot holds: looked into before it is loaded into an empty store, with its ids.
 
-By a command without a daemon: a daemon knows the log that it began with. A log in which nodes came and went, and
-nothing else ever happened, counts as empty.
+A log in which nodes came and went, and nothing else ever happened, counts as empty.
 """
 
 from __future__ import annotations
@@ -13,13 +12,10 @@ from pathlib import Path
 import trio
 
 from maestro.model.errors import Refused
-from maestro.runtime.context import Call, Context
+from maestro.runtime.context import Context
 from maestro.runtime.restoring.journal import Journal
-from maestro.runtime.restoring.opening import Origins
 from maestro.runtime.restoring.origins import CHECKPOINT, Origin, Stage
-from maestro.runtime.witness import Witness
 from maestro.workspaces.cleaning import remove_tree
-from replayers import checkpoint
 
 NODE_EVENTS_MAX = 500
 
@@ -33,33 +29,8 @@ async def is_empty(context: Context) -> bool:
     return all(event.type.startswith("node.") for event in events)
 
 
-async def load(call: Call, source: str) -> str:
-    """Load the log if there is none: `there`, `loaded`, or `again` where this daemon had to end for it first.
-
-    Raises Refused while other nodes use the log, VerificationFailed, NotFound.
-    """
-    context = call.context
-    if not await is_empty(context):
-        return "there"
-    await _check_alone(context)
-    if context.daemon is not None:
-        with Origins(context) as origins:  # it does not end for what cannot be restored
-            await origins.named(source)
-        call.then(context.daemon.stop)
-        return "again"
-    with Origins(context) as origins:
-        origin = await origins.named(source)
-        async with held_log(context, origin) as folder:
-            await call.note(f"verifying the log of {origin.path or origin.name}", "progress")
-            await trio.to_thread.run_sync(checkpoint.verify, folder)
-            await context.call(context.store.erase)
-            Witness(context.settings).forget()
-            await trio.to_thread.run_sync(checkpoint.load, context.store, folder)
-    await call.note(f"loaded the log up to position {origin.meta.position}")
-    return "loaded"
-
-
-async def _check_alone(context: Context) -> None:
+async def check_alone(context: Context) -> None:
+    """No other node is up on this log. Raises Refused."""
     for node in await context.rows(context.views.nodes):
         held = await context.call(context.store.work.lease_holder, f"node:{node.id}")
         if held is not None and node.id != context.node:
@@ -68,10 +39,10 @@ async def _check_alone(context: Context) -> None:
 
 
 @asynccontextmanager
-async def held_log(context: Context, origin: Origin) -> AsyncIterator[Path]:
-    """A folder with the log that a snapshot holds, all of the snapshot proved; for as long as the block takes."""
-    journal = Journal(context.settings.home)
-    exchange = await trio.to_thread.run_sync(journal.exchange)
+async def held_log(origin: Origin, journal: Journal) -> AsyncIterator[Path]:
+    """A folder with the log that a snapshot holds, all of the snapshot proved; for as long as the block takes, by who
+    has the right to restore on this node.
+    """
     folder = journal.folder / CHECKPOINT
 
     def put() -> None:
@@ -87,4 +58,3 @@ async def held_log(context: Context, origin: Origin) -> AsyncIterator[Path]:
     finally:
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(remove_tree, folder)
-            await trio.to_thread.run_sync(exchange.close)

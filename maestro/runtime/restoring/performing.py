@@ -1,26 +1,32 @@
-"""Carrying out a restore: the right to it, what it would do, the proof of what it comes from, and then the deed."""
+"""Carrying out a restore: the right to it, what it would do, the proof of what it comes from, and then the deed.
+
+Into an empty store the log is loaded from the snapshot in between, with its ids, when all has been checked that can be;
+by a command without a daemon, as a daemon knows the log that it began with, and none starts before the restore is done:
+so nothing that was queued in the log begins. What fails unloads it again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
+import msgspec
 import trio
 
-from maestro.model.errors import MaestroError, Refused, VerificationFailed
+from maestro.model.errors import Refused, VerificationFailed
 from maestro.runtime.context import Call
 from maestro.runtime.ids import new_id
-from maestro.runtime.logs import log
-from maestro.runtime.restoring.concluding import LEASE
-from maestro.runtime.restoring.journal import Journal
+from maestro.runtime.restoring import loading
+from maestro.runtime.restoring.concluding import LEASE, unload
+from maestro.runtime.restoring.journal import Begun, Journal, Loaded, UnderWay
 from maestro.runtime.restoring.opening import Origins
+from maestro.runtime.restoring.past import look_into
 from maestro.runtime.restoring.placing import How, Restore
 from maestro.runtime.restoring.planning import Planned, Wish, plan
-from maestro.runtime.restoring.recovery import end_begun
+from maestro.runtime.restoring.recovery import end_begun, no_daemon
+from maestro.runtime.restoring.rights import leased, restoring
 from maestro.runtime.rows import Row
-
-LEASE_TTL_MS = 30_000
-RENEW_EVERY_S = 8.0
+from maestro.runtime.scheduling import LEASE as SCHEDULER
+from maestro.runtime.witness import Witness
+from maestro.workspaces.exchange import Exchange
+from replayers import checkpoint
 
 
 async def carry_out(call: Call, wish: Wish, how: How) -> Row:
@@ -29,18 +35,20 @@ async def carry_out(call: Call, wish: Wish, how: How) -> Row:
     """
     context = call.context
     journal = Journal(context.settings.home)
-    exchange = await trio.to_thread.run_sync(journal.exchange)
-    try:
+    async with restoring(journal) as exchange:
         await end_begun(context, journal)
-        restore = new_id()
-        async with _leased(call):
-            with Origins(context) as origins:
-                planned = await plan(call, wish, origins)
-                await prove(call, planned, origins, how.skip_verify, wish.skip_failed)
-                _check(planned, wish.skip_failed)
-                return await Restore(call, planned, origins, journal, exchange).run(restore, wish, how)
-    finally:
-        await trio.to_thread.run_sync(exchange.close)
+        begun = Begun(restore=new_id(), cause=call.cause, actor=call.caller.actor)
+        with Origins(context) as origins:
+            return await _perform(call, wish, how, origins, UnderWay(journal, exchange, begun))
+
+
+async def _perform(call: Call, wish: Wish, how: How, origins: Origins, under_way: UnderWay) -> Row:
+    loads = under_way.begun.loads is not None
+    async with leased(call.context, (LEASE, SCHEDULER) if loads else (LEASE,)):  # so nobody releases what was loaded
+        planned = await plan(call, wish, origins)
+        await prove(call, planned, origins, how.skip_verify or loads, wish.skip_failed)
+        check(planned, wish.skip_failed)
+        return await Restore(call, planned, origins, under_way).run(wish, how)
 
 
 async def prove(call: Call, planned: Planned, origins: Origins, skip: bool, go_on: bool) -> None:
@@ -58,38 +66,87 @@ async def prove(call: Call, planned: Planned, origins: Origins, skip: bool, go_o
             await call.note(error.line(), "warn")
 
 
-def _check(planned: Planned, skip_failed: bool) -> None:
+def check(planned: Planned, skip_failed: bool) -> None:
+    """All that is to be put back can be, as far as can be told now. Raises Refused."""
     failing = planned.failing
     if failing and not skip_failed:
         which = "; ".join(f"{each.agent} ({each.workspace}): {each.why_not}" for each in failing)
         raise Refused(
-            f"not every workspace can be put back: {which}", mend="mend that, or leave them with --skip-failed"
+            f"not every workspace can be put back: {which}",
+            mend=f"mend that, {planned.naming}or leave them with --skip-failed",
         )
     if failing and planned.to is None:
         raise Refused(f"{failing[0].workspace} cannot be put back: {failing[0].why_not}")
 
 
-@asynccontextmanager
-async def _leased(call: Call) -> AsyncIterator[None]:
-    """One restore in the namespace at a time, its node having the lease. Raises Refused."""
+async def load_and_carry_out(call: Call, wish: Wish, how: How) -> tuple[str, Row | None]:
+    """Where the log is empty, load it and restore; else nothing. `there`, `done` with the answer of the restore, or
+    `again` where this daemon had to end for it first. Raises as `carry_out`, Refused while other nodes use the log:
+    then the log is empty as before.
+    """
     context = call.context
-    work, holder = context.store.work, context.node
-    if not await context.call(work.lease_take, LEASE, holder, LEASE_TTL_MS):
-        raise Refused("another restore is under way on another node", mend="wait for its end")
+    if not await loading.is_empty(context):
+        return "there", None
+    await loading.check_alone(context)
+    journal = Journal(context.settings.home)
+    if context.daemon is not None:
+        async with restoring(journal):
+            with Origins(context) as origins:  # it does not end for what is refused
+                await _checked(call, wish, origins, journal)
+        call.then(context.daemon.stop)
+        return "again", None
+    with no_daemon(context.settings.home) as is_free:
+        if not is_free:
+            return "again", None
+        async with restoring(journal) as exchange:
+            await end_begun(context, journal)
+            if not await loading.is_empty(context):
+                return "there", None
+            with Origins(context) as origins:
+                return "done", await _load(call, wish, how, origins, (journal, exchange))
 
-    async def renew() -> None:
-        while True:
-            await trio.sleep(RENEW_EVERY_S)
-            try:
-                await context.call(work.lease_take, LEASE, holder, LEASE_TTL_MS)
-            except MaestroError as error:
-                log.warning("renewing the lease of a restore: %s", error.line())
 
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(renew)
+async def _checked(call: Call, wish: Wish, origins: Origins, journal: Journal) -> Planned:
+    """What the restore would be, read from the log in the snapshot. Raises whatever would refuse it."""
+    assert wish.source is not None
+    async with loading.held_log(await origins.named(wish.source), journal) as folder:
+        planned = await plan(call, wish, origins, await trio.to_thread.run_sync(look_into, folder))
+    check(planned, wish.skip_failed)
+    return planned
+
+
+async def _load(call: Call, wish: Wish, how: How, origins: Origins, right: tuple[Journal, Exchange]) -> Row:
+    context, journal = call.context, right[0]
+    assert wish.source is not None
+    origin = await origins.named(wish.source)
+    async with loading.held_log(origin, journal) as folder:
+        planned = await plan(call, wish, origins, await trio.to_thread.run_sync(look_into, folder))
+        await prove(call, planned, origins, how.skip_verify, wish.skip_failed)
+        check(planned, wish.skip_failed)
+        await call.note(f"verifying the log of {origin.path or origin.name}", "progress")
+        found = await trio.to_thread.run_sync(checkpoint.verify, folder)
+        begun = Begun(restore=new_id(), cause=call.cause, actor=call.caller.actor, source=planned.source)
+        begun.to, begun.loads = found.position, Loaded(found.position, found.chain)
+        await trio.to_thread.run_sync(journal.write, begun)
         try:
-            yield
-        finally:
-            nursery.cancel_scope.cancel()
-            with trio.CancelScope(shield=True), trio.move_on_after(5):
-                await context.call(work.lease_drop, LEASE, holder)
+            if not await loading.is_empty(context):
+                raise Refused("the log is not empty any more", mend="try again")
+            await context.call(context.store.erase)
+            Witness(context.settings).forget()
+            await trio.to_thread.run_sync(checkpoint.load, context.store, folder)
+            await call.note(f"loaded the log up to position {found.position}")
+            loaded = msgspec.structs.replace(wish, loaded=True)
+            return await _perform(call, loaded, how, origins, UnderWay(*right, begun))
+        except BaseException:
+            with trio.CancelScope(shield=True):
+                await _unload(call, journal)
+            raise
+
+
+async def _unload(call: Call, journal: Journal) -> None:
+    """What failed before the restore itself was begun leaves the log empty, as it was."""
+    begun = await trio.to_thread.run_sync(journal.read)
+    if begun is None or begun.loads is None or begun.broken_off.is_done:
+        return
+    if await unload(call.context, begun.loads, begun.cause):
+        await trio.to_thread.run_sync(journal.end)

@@ -1,7 +1,9 @@
-"""One restore under way: snapshot what is there, stop, stage, exchange, say so in the log, let go on.
+"""One restore under way: stop, snapshot what is there, stage, exchange, say so in the log, let go on.
 
 Until the stages take their places everything can be taken back, and is, whatever goes wrong; from then on everything is
-done, if need be by the next process (`recovery`).
+done, if need be by the next process (`recovery`). What is there is read when the agents have been stopped, and nothing
+of theirs runs from then on until the exchange: all that they wrote is in the snapshot that undoes the restore. That is
+as of a position before they were stopped, so that undoing finds them as they were.
 """
 
 from __future__ import annotations
@@ -13,26 +15,27 @@ from pathlib import Path
 import msgspec
 import trio
 
-from maestro.model.agent import decide_stop
-from maestro.model.errors import MaestroError, Refused
+from maestro.model.errors import MaestroError
 from maestro.model.events import NewEvent, RestoreStarted
 from maestro.model.restore import Archived
 from maestro.runtime.context import Call
 from maestro.runtime.handlers.nodes import resume
 from maestro.runtime.logs import log
-from maestro.runtime.restoring.concluding import abandon, conclude, stop_reason
-from maestro.runtime.restoring.journal import Begun, Journal, Target, identity
+from maestro.runtime.restoring.answers import Answer, undo
+from maestro.runtime.restoring.concluding import conclude, end
+from maestro.runtime.restoring.halt import Halt
+from maestro.runtime.restoring.journal import Target, UnderWay
 from maestro.runtime.restoring.opening import Origins
 from maestro.runtime.restoring.origins import Stage
 from maestro.runtime.restoring.planning import Placement, Planned, Wish
-from maestro.runtime.rows import Row, when
+from maestro.runtime.restoring.standing import Standing, look, moved_from
+from maestro.runtime.rows import Row
 from maestro.runtime.snapshots.shelf import Shelf
 from maestro.runtime.snapshots.sources import Source
-from maestro.runtime.snapshots.taking import Wanted, take
-from maestro.workspaces.exchange import Exchange
+from maestro.runtime.snapshots.taking import Wanted, take_in_turn, turn
 
-STOP_S_MAX = 60.0
-LOOK_EVERY_S = 0.5
+SEEN_S_MAX = 5.0
+"""How long the end of a restore waits until this daemon has seen it: one that ends meanwhile sees nothing any more."""
 
 
 class How(msgspec.Struct, frozen=True):
@@ -46,50 +49,54 @@ class How(msgspec.Struct, frozen=True):
 class Restore:
     """One under way, with the right to it."""
 
-    def __init__(self, call: Call, planned: Planned, origins: Origins, journal: Journal, exchange: Exchange) -> None:
+    def __init__(self, call: Call, planned: Planned, origins: Origins, under_way: UnderWay) -> None:
         self._call = call
         self._context = call.context
         self._planned = planned
         self._origins = origins
-        self._journal = journal
-        self._exchange = exchange
+        self._journal, self._exchange, self._begun = under_way
         self._placements = planned.restorable
         self._skipped = list(planned.failing)
         self._skips = False
+        self._standing: list[Standing] = []
 
-    async def run(self, restore: str, wish: Wish, how: How) -> Row:
-        context, planned = self._context, self._planned
+    async def run(self, wish: Wish, how: How) -> Row:
+        context, planned, begun = self._context, self._planned, self._begun
         self._skips = wish.skip_failed
-        before = await self._snapshot(wish, how)
-        begun = Begun(
-            restore=restore,
-            to=planned.to,
-            source=planned.source,
-            before=before,
-            actor=self._call.caller.actor,
-            cause=self._call.cause,
-            resume=how.resume,
-            stopped=[fate.agent for fate in planned.fates if fate.stopped],
-            assigned=planned.assigned,
-        )
-        self._call.when_interrupted(lambda: self._interrupted(begun))
-        await trio.to_thread.run_sync(self._journal.write, begun)
-        async with Shelf(context.settings.home).turn(self._wait):  # nobody sees one half of it
+        begun.to, begun.source, begun.resume = planned.to, planned.source, how.resume
+        begun.stopped = [fate.agent for fate in planned.fates if fate.stopped]
+        begun.waiting = planned.waiting
+        begun.assigned = planned.assigned
+        self._call.when_interrupted(self._interrupted)
+        shelf = Shelf(context.settings.home)
+        async with turn(self._call, shelf):  # nobody sees one half of it
             try:
-                await self._prepare(begun)
+                await self._prepare(wish, how, shelf)
             except BaseException as error:
                 with trio.CancelScope(shield=True):
-                    await self._give_up(begun, error)
+                    await self._give_up(error)
                 raise
             with trio.CancelScope(shield=True):
-                row = await self._finish(begun)
+                row = await self._finish()
         return row
 
-    async def _wait(self) -> None:
-        await self._call.note("waiting until the snapshot that is being taken is complete")
+    # ---- what can be taken back ----
 
-    async def _snapshot(self, wish: Wish, how: How) -> str:
-        """What is there now, so that the restore can be undone. What lies on a node that is gone cannot be read."""
+    async def _prepare(self, wish: Wish, how: How, shelf: Shelf) -> None:
+        """To the point from which on it is done: the stages have their places."""
+        halt = Halt(self._call, self._begun, self._planned.away)
+        try:
+            await self._keep(wish, how, shelf, halt)
+            await self._stage()
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(self._place)
+        finally:
+            halt.end()
+
+    async def _keep(self, wish: Wish, how: How, shelf: Shelf, halt: Halt) -> None:
+        """Stop the agents, and keep what is there now, so that the restore can be undone. What lies on a node that is
+        gone cannot be read.
+        """
         planned, here = self._planned, self._context.node
         agents = None
         if planned.to is None:
@@ -97,10 +104,18 @@ class Restore:
         elif wish.skip_failed or any(row.node in planned.away for row in planned.now.values()):
             left_out = planned.away if not wish.skip_failed else {row.node for row in planned.now.values()} - {here}
             agents = tuple(row.id for row in planned.now.values() if row.node is None or row.node not in left_out)
-        await self._call.note("taking a snapshot of what is there now", "progress")
+
+        async def quiet(snapshot: str) -> None:
+            self._begun.before = snapshot
+            await trio.to_thread.run_sync(self._journal.write, self._begun)
+            if self._begun.to is not None:
+                await self._start()
+            await halt.begin()
+            await self._call.note("taking a snapshot of what is there now", "progress")
+
         folders = tuple(await trio.to_thread.run_sync(self._replaced))
-        taken = await take(self._call, Wanted(reason=how.reason, agents=agents, folders=folders, allow_torn=True))
-        return taken.row.id
+        wanted = Wanted(how.reason, agents, folders, allow_torn=True, allow_missing=True)
+        await take_in_turn(self._call, wanted, shelf, quiet)
 
     def _replaced(self) -> list[Source]:
         """Folders that are nobody's workspace now, and would be replaced."""
@@ -113,26 +128,8 @@ class Restore:
             if Path(each.workspace).is_dir()
         ]
 
-    # ---- what can be taken back ----
-
-    async def _prepare(self, begun: Begun) -> None:
-        """To the point from which on it is done: the stages have their places."""
-        if begun.to is not None:
-            await self._start(begun)
-        await self._stop(begun)
-        still = self._context.daemon.stillness() if self._context.daemon else None
-        try:
-            if still is not None:
-                await still.begin(None if begun.to is not None else begun.stopped)
-            await self._stage(begun)
-            with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(self._place, begun)
-        finally:
-            if still is not None:
-                still.end()
-
-    async def _start(self, begun: Begun) -> None:
-        context = self._context
+    async def _start(self) -> None:
+        context, begun = self._context, self._begun
         assert begun.to is not None
         fact = RestoreStarted(begun.restore, begun.to, begun.source, begun.before)
 
@@ -141,38 +138,7 @@ class Restore:
 
         await context.decide(self._call, decision)
 
-    async def _stop(self, begun: Begun) -> None:
-        """Stop the agents, here and elsewhere, and wait until their runs are gone. Raises Refused."""
-        context = self._context
-        for name in begun.stopped:
-
-            async def decision(name: str = name) -> list[NewEvent]:
-                row = await context.row(context.views.agent, name)
-                return decide_stop(name, row, stop_reason(begun.restore), False, await context.floor()) if row else []
-
-            await context.decide(self._call, decision)
-        await self._call.note("stopping the agents", "progress")
-        head = await context.call(context.store.log.head)
-        await context.changed(head.seq - 1)
-        with trio.move_on_after(STOP_S_MAX) as scope:
-            while running := self._running(begun):
-                await trio.sleep(LOOK_EVERY_S if len(running) > 1 else 0.05)
-        if scope.cancelled_caught:
-            which = ", ".join(self._running(begun))
-            raise Refused(
-                f"these agents did not stop within {STOP_S_MAX:.0f} s: {which}", mend="agent stop <id> --force"
-            )
-
-    def _running(self, begun: Begun) -> list[str]:
-        """The agents with a run that somebody still has to end. Who has gone away ends none."""
-        daemon = self._context.daemon
-        if daemon is None:
-            return []
-        runs = daemon.plan().crew.live.values()
-        mine = [run for run in runs if begun.to is not None or run.agent in begun.stopped]
-        return [run.agent for run in mine if run.node not in self._planned.away]
-
-    async def _stage(self, begun: Begun) -> None:
+    async def _stage(self) -> None:
         """Fill a stage beside each workspace. What fails is left out where that was asked for."""
         by_origin: dict[str, list[tuple[Placement, Archived]]] = {}
         for placement, archived in self._placements:
@@ -186,8 +152,9 @@ class Restore:
                 if stage.tree in failed:
                     await self._leave_out(stage, placement, failed[stage.tree])
                     continue
-                new = identity(stage.path)
-                begun.targets.append(Target(placement.workspace, archived.snapshot, archived.held.tree, new))
+                target = Target(placement.workspace, archived.snapshot, archived.held.tree, agent=placement.agent)
+                target.record(stage.path)
+                self._begun.targets.append(target)
 
     def _stages(self, held: Sequence[tuple[Placement, Archived]]) -> list[Stage]:
         stages = []
@@ -204,88 +171,66 @@ class Restore:
         self._skipped.append(placement)
         await trio.to_thread.run_sync(self._exchange.forget, stage.path)
 
-    def _place(self, begun: Begun) -> None:
-        """Blocks. Raises Refused: then all are old."""
+    def _place(self) -> None:
+        """Blocks. Raises Refused: then all are old, or what is not is named."""
+        begun = self._begun
         failing = {each.agent for each in self._skipped}
-        begun.assigned = [each for each in begun.assigned if each.agent not in failing]
+        begun.assigned = [each for each in begun.assigned if each.workspace is None or each.agent not in failing]
+        self._standing = look([target.workspace for target in begun.targets])
         begun.placing = True
         self._journal.write(begun)
         self._exchange.commit()
 
-    async def _give_up(self, begun: Begun, error: BaseException) -> None:
-        """All is as it was; where the log cannot be told now, the next process tells it."""
+    async def _give_up(self, error: BaseException) -> None:
+        """All is as it was; where the log cannot be told now, it is told as soon as it can be."""
         reason = error.line() if isinstance(error, MaestroError) else "it was interrupted"
+        restore = self._begun.restore
         try:
             if not await trio.to_thread.run_sync(self._exchange.drop):
-                log.error("restore %s was broken off while folders took their places: %s", begun.restore, reason)
+                log.error("restore %s was broken off while folders took their places: %s", restore, reason)
                 return
-            await abandon(self._context, begun, reason)
-            await trio.to_thread.run_sync(self._journal.end)
-        except MaestroError as failure:
-            log.error("restore %s was given up, and the log does not know yet: %s", begun.restore, failure.line())
+            if await trio.to_thread.run_sync(self._journal.read) is not None:
+                await end(self._context, self._begun, reason)
+                await trio.to_thread.run_sync(self._journal.end)
+        except (MaestroError, OSError) as failure:
+            said = failure.line() if isinstance(failure, MaestroError) else failure
+            log.error("restore %s was given up, and the log does not know yet: %s", restore, said)
 
-    async def _interrupted(self, begun: Begun) -> str:
-        if begun.placing:
-            return f"the restore is complete; to undo it: {_undo(begun)}"
+    async def _interrupted(self) -> str:
+        if self._begun.placing:
+            return f"the restore is complete; to undo it: {undo(self._begun)}"
         return "interrupted; nothing was changed"
 
     # ---- what is done in any case ----
 
-    async def _finish(self, begun: Begun) -> Row:
-        context, planned = self._context, self._planned
+    async def _finish(self) -> Row:
+        context, planned, begun = self._context, self._planned, self._begun
         await conclude(context, begun, planned.past if begun.to is not None else None)
         await trio.to_thread.run_sync(self._journal.end)
         head = await context.call(context.store.log.head)
-        await context.changed(head.seq - 1)
+        with trio.move_on_after(SEEN_S_MAX):
+            await context.changed(head.seq - 1)
         if begun.to is not None:
             await resume(self._call, [], "restored")
-        await self._remember(begun)
-        undo = _undo(begun)
-        await self._call.note(f"to undo it: {undo}")
-        return {
-            "restore": begun.restore,
-            "source": begun.source,
-            "position": planned.past.position,
-            "at": when(planned.past.at),
-            "state_restored": begun.to is not None,
-            "workspaces": [self._told(placement, archived) for placement, archived in self._done(begun)],
-            "skipped": [
-                {"agent": each.agent, "workspace": each.workspace, "why": each.why_not} for each in self._skipped
-            ],
-            "cancelled": [] if begun.resume or begun.to is None else [task.id for task in planned.past.tasks],
-            "resumed": [task.id for task in planned.past.tasks] if begun.resume and begun.to is not None else [],
-            "before": begun.before,
-            "undo": undo,
-        }
+        await self._remember()
+        for left in self._exchange.left:
+            await self._call.note(f"what was there before cannot be removed, and is left in {left}", "warn")
+        await self._call.note(f"to undo it: {undo(begun)}")
+        for each, _ in self._placements:
+            if each.is_foreign:
+                place = shlex.quote(each.workspace)
+                again = f"maestro state restore {begun.before} --workspace {place} --replace-foreign {place}"
+                await self._call.note(f"to bring back what was in {each.workspace}: {again}")
+        standing = await trio.to_thread.run_sync(moved_from, self._standing)
+        return Answer(begun, planned, self._placements, self._skipped, standing).row()
 
-    def _done(self, begun: Begun) -> list[tuple[Placement, Archived]]:
-        put = {target.workspace for target in begun.targets}
-        return [(placement, archived) for placement, archived in self._placements if placement.workspace in put]
-
-    def _told(self, placement: Placement, archived: Archived) -> Row:
-        return {
-            "agent": placement.agent,
-            "workspace": placement.workspace,
-            "snapshot": archived.snapshot,
-            "archived_position": archived.position,
-            "events_apart": self._planned.past.position - archived.position,
-        }
-
-    async def _remember(self, begun: Begun) -> None:
+    async def _remember(self) -> None:
         """The next snapshot need not read these again."""
         archive = await self._origins.archive()
-        for target in begun.targets:
+        for target in self._begun.targets:
             origin = await self._origins.snapshot(target.snapshot)
             try:
                 if not origin.path:
                     await trio.to_thread.run_sync(archive.remember, target.snapshot, target.tree, target.workspace)
             except (MaestroError, OSError) as error:
                 log.info("what was restored is not remembered: %s", error)
-
-
-def _undo(begun: Begun) -> str:
-    """The command that puts back what was there before."""
-    only = (
-        "" if begun.to is not None else "".join(f" --workspace {shlex.quote(each.workspace)}" for each in begun.targets)
-    )
-    return f"maestro state restore {begun.before}{only}"

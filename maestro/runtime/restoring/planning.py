@@ -7,6 +7,7 @@ where a time was named, from its newest archive at or before that.
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,14 +19,13 @@ from maestro.model.agent import Agent
 from maestro.model.errors import Invalid, MaestroError, NotFound, Refused
 from maestro.model.events import AgentAssigned, SnapshotWorkspace
 from maestro.model.ids import shown
-from maestro.model.restore import Archived, Fate, Span, fates, mapped, missing, newest
+from maestro.model.restore import STOP_REASON, Archived, Fate, Span, fates, mapped, missing, newest
 from maestro.runtime.context import Call, Context
 from maestro.runtime.handlers.registering import caller_settings, resolve_type
 from maestro.runtime.restoring.opening import Origins
 from maestro.runtime.restoring.origins import Origin
 from maestro.runtime.restoring.past import Past, look_back
-from maestro.workspaces import guards
-from maestro.workspaces.exchange import check_place
+from maestro.runtime.restoring.places import check_places
 from projections.lineage import Line, find_cuts
 from replayers import positions
 from replayers.checkpoint import same_history
@@ -34,19 +34,23 @@ from replayers.checkpoint import same_history
 class Wish(msgspec.Struct, frozen=True):
     """What was asked for. source: an id, `latest` or the path of an export, None for the newest archives at `at`.
 
-    workspace: put back this one only, and leave the state as it is.
+    workspace: put back this one only, and leave the state as it is. replace_foreign: folders that are nobody's here,
+    and may be replaced. loaded: the log came from the snapshot just now: it makes no agent at home here.
     """
 
     source: str | None
     at: str | None = None
     workspace: str | None = None
     skip_failed: bool = False
+    replace_foreign: tuple[str, ...] = ()
+    loaded: bool = False
 
 
 class Placement(msgspec.Struct, kw_only=True):
     """A workspace and where it comes from. root: the agent's root of workspaces; recorded: the path that it had.
 
-    why_not: it cannot be put back, or "".
+    why_not: it cannot be put back, or "". is_foreign: nobody here works in what would be replaced. is_barred: it may
+    not be this agent's workspace here, unless a user says so.
     """
 
     agent: str
@@ -55,14 +59,16 @@ class Placement(msgspec.Struct, kw_only=True):
     recorded: str
     archived: Archived | None = None
     why_not: str = ""
+    is_foreign: bool = False
+    is_barred: bool = False
 
 
 class Planned(msgspec.Struct, kw_only=True):
     """A restore as it would be. to: None where the state stays as it is. source: what it comes from, in words.
 
     head: the end of the log; loads: it is empty, and loaded first; now: the agents that there are; fates: what becomes
-    of them; assigned: those that are assigned anew; undone, regained: events that hold no more, and again; away: nodes
-    that are not up.
+    of them; waiting: those that an earlier restore left stopped, as the workspace was lost; assigned: those that are
+    assigned anew; undone, regained: events that hold no more, and again; away: nodes that are not up.
     """
 
     to: int | None
@@ -75,6 +81,7 @@ class Planned(msgspec.Struct, kw_only=True):
     by_time: bool = False
     placements: list[Placement] = []
     fates: list[Fate] = []
+    waiting: list[str] = []
     assigned: list[AgentAssigned] = []
     undone: list[Span] = []
     regained: list[Span] = []
@@ -95,6 +102,12 @@ class Planned(msgspec.Struct, kw_only=True):
     def failing(self) -> list[Placement]:
         """What cannot."""
         return [each for each in self.placements if each.why_not]
+
+    @property
+    def naming(self) -> str:
+        """How a user allows what is refused only as it is nobody's here, in words; "" where nothing is."""
+        named = [f"--replace-foreign {shlex.quote(each.workspace)}" for each in self.failing if each.is_foreign]
+        return f"replace them with {' '.join(named)}, " if named else ""
 
 
 async def plan(call: Call, wish: Wish, origins: Origins, held: Past | None = None) -> Planned:
@@ -122,7 +135,7 @@ async def plan(call: Call, wish: Wish, origins: Origins, held: Past | None = Non
         by_time=wish.at is not None,
     )
     if wish.workspace is not None:
-        return await _plan_workspace(call, wish.workspace, archives, planned)
+        return await _plan_workspace(call, wish, archives, planned)
     spans = await context.call(lambda: Line(find_cuts(context.store.log, head.floor), head.seq).ranges)
     if held is None:
         planned.undone, planned.regained = missing(spans, past.spans), missing(past.spans, spans)
@@ -130,7 +143,11 @@ async def plan(call: Call, wish: Wish, origins: Origins, held: Past | None = Non
     moving = _Moving(call, origin)
     for agent in past.agents.values():
         await moving.place(agent, archives, planned)
-    await trio.to_thread.run_sync(_check_places, context, planned.placements)
+    await check_places(call, wish, planned)
+    for each in planned.placements:
+        if each.is_barred:
+            planned.assigned = [fact for fact in planned.assigned if fact.agent != each.agent]
+            planned.assigned.append(await moving.assigned(past.agents[each.agent], each.root, None, planned.away))
     return planned
 
 
@@ -221,7 +238,7 @@ class _Moving:
         root = self._root if moves else agent.workspace_root
         if agent.workspace is None:
             if away:
-                planned.assigned.append(await self._assigned(agent, root, None, away))
+                planned.assigned.append(await self.assigned(agent, root, None, planned.away))
             return
         target = mapped(agent.workspace, agent.workspace_root, root)
         archived = archives.of(agent.id, agent.workspace)
@@ -232,9 +249,11 @@ class _Moving:
         elif archived is None:
             placement.why_not = planned.lacking
         elif target != agent.workspace or away:
-            planned.assigned.append(await self._assigned(agent, root, target, away))
+            planned.assigned.append(await self.assigned(agent, root, target, planned.away))
 
-    async def _assigned(self, agent: Agent, root: str, workspace: str | None, away: bool) -> AgentAssigned:
+    async def assigned(self, agent: Agent, root: str, workspace: str | None, gone: frozenset[str]) -> AgentAssigned:
+        """The assignment that says where it works here. gone: the nodes that are away."""
+        away = (agent.node or self._node) in gone
         definition = await bound(self._call, agent.type, agent.definition) if away else agent.definition
         node = self._call.context.node if workspace is not None else None
         return AgentAssigned(agent.id, agent.type, definition, root, workspace, agent.role, agent.priority, node)
@@ -255,32 +274,9 @@ async def bound(call: Call, kind: str, recorded: dict[str, object]) -> dict[str,
     return recorded
 
 
-def _check_places(context: Context, placements: Sequence[Placement], others: Sequence[guards.Claim] = ()) -> None:
-    """Which of them cannot be where they are to be, and why. Blocks."""
-    claims = [*others, *(guards.Claim(each.agent, each.root, each.workspace) for each in placements)]
-    for each in placements:
-        if each.why_not:
-            continue
-        try:
-            home = context.settings.home
-            if not _was_of_a_run(each):
-                guards.check_workspace(each.agent, each.workspace, root=each.root, home=home, claims=claims)
-            check_place(each.workspace)  # itself, not what a link in its place leads to
-        except MaestroError as error:
-            each.why_not = error.line()
-
-
-def _was_of_a_run(each: Placement) -> bool:
-    """Whether it is the workspace in a folder of the agent's runs that retention has removed, and that is not there."""
-    kind, _, run = each.archived.held.tree.partition("/") if each.archived is not None else ("", "", "")
-    folder = f"{each.root}/{run}"
-    is_in_it = kind == "runs" and run.split("/")[:-1] == [each.agent] and each.workspace == f"{folder}/workspace"
-    return is_in_it and not os.path.lexists(folder)
-
-
-async def _plan_workspace(call: Call, workspace: str, archives: _Archives, planned: Planned) -> Planned:
+async def _plan_workspace(call: Call, wish: Wish, archives: _Archives, planned: Planned) -> Planned:
     """One workspace: from the archive, whoever had it then; whoever has it now is stopped meanwhile."""
-    context = call.context
+    context, workspace = call.context, str(wish.workspace)
     found = archives.named(workspace, os.path.realpath(Path(call.caller.cwd, workspace)))
     if found is None:
         what = f"{shown(workspace)} was no workspace of an agent at position {planned.past.position}"
@@ -295,12 +291,8 @@ async def _plan_workspace(call: Call, workspace: str, archives: _Archives, plann
     elif had is not None and had.node not in (None, context.node):
         placement.why_not = f"it is on node {had.node}; run this there"
     holders = [each for each in planned.now.values() if each.workspace == path]
-    others = [
-        guards.Claim(each.id, each.workspace_root, each.workspace)
-        for each in planned.now.values()
-        if each.workspace != path and each.node in (None, context.node)
-    ]
-    await trio.to_thread.run_sync(_check_places, context, [placement], others)
     planned.placements = [placement]
+    await check_places(call, wish, planned)
     planned.fates = [Fate(each.id, "stays", not each.stopped, not each.stopped, each.task) for each in holders]
+    planned.waiting = [each.id for each in holders if each.stopped and each.reason.startswith(f"{STOP_REASON} ")]
     return planned

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -64,10 +65,14 @@ async def preview(context: Context, planned: Planned, origins: Origins) -> Row:
 
 async def _workspace(context: Context, planned: Planned, placement: Placement, origins: Origins) -> Row:
     row: Row = {"agent": placement.agent, "workspace": placement.workspace, "why_not": placement.why_not or None}
+    if placement.is_foreign:
+        row["foreign"] = True
     if placement.recorded != placement.workspace:
         row["recorded_workspace"] = placement.recorded
     if placement.archived is None:
         return row
+    if placement.is_foreign and placement.why_not:
+        row["why_not"] = f"{placement.why_not}: --replace-foreign {shlex.quote(placement.workspace)} replaces it"
     row |= await _apart(context, planned, placement.archived)
     if placement.why_not:
         return row

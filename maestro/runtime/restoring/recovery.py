@@ -7,19 +7,25 @@ never happened.
 from __future__ import annotations
 
 import fcntl
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import trio
 
-from maestro.model.errors import MaestroError, StoreUnsafe
+from maestro.model.errors import MaestroError, Refused, StoreUnsafe
 from maestro.runtime import janitor
 from maestro.runtime.context import Context
-from maestro.runtime.logs import log
-from maestro.runtime.restoring.concluding import LEASE, abandon, conclude
+from maestro.runtime.logs import log, seldom
+from maestro.runtime.restoring.concluding import LEASE, end
 from maestro.runtime.restoring.journal import Journal
+from maestro.runtime.restoring.rights import restoring
+from maestro.runtime.scheduling import LEASE as SCHEDULER
+from maestro.runtime.snapshots import deleting
 from maestro.runtime.starting import LOCK
 
 ENDED = "the process that restored ended before it was done"
+AGAIN_S = 3.0
 
 
 async def settle(context: Context) -> None:
@@ -28,28 +34,44 @@ async def settle(context: Context) -> None:
     if not journal.folder.exists():
         return
     try:
-        exchange = await trio.to_thread.run_sync(journal.exchange)
-        try:
+        async with restoring(journal):
             await end_begun(context, journal)
-        finally:
-            exchange.close()
     except StoreUnsafe:
         raise
-    except MaestroError as error:
-        log.error("a restore that was begun cannot be ended: %s", error.line())
-
-
-async def settle_alone(context: Context) -> None:
-    """As `settle`, in a command without a daemon, unless one is about to start: then that does it."""
-    if not Journal(context.settings.home).is_open:
+    except Refused:  # one is under way: whoever carries it out ends it
         return
-    with (context.settings.home / LOCK).open("a+") as lock:
+    except (MaestroError, OSError) as error:
+        said = error.line() if isinstance(error, MaestroError) else str(error)
+        seldom.warn("a restore that was begun cannot be ended", said)
+
+
+async def keep_settled(context: Context) -> None:
+    """Runs in every daemon: what could not be ended (the store was away) is ended as soon as it can be."""
+    journal = Journal(context.settings.home)
+    while True:
+        await trio.sleep(AGAIN_S)
+        if journal.is_open:
+            await settle(context)
+
+
+@contextmanager
+def no_daemon(home: Path) -> Iterator[bool]:
+    """No daemon of this home starts as long as this takes; False where one runs, or is about to."""
+    with (home / LOCK).open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            yield False
             return
-        with suppress(MaestroError):
+        yield True
+
+
+async def settle_alone(context: Context) -> None:
+    """As `settle`, deletions too, in a command without a daemon; unless one is about to start: then that does it."""
+    with no_daemon(context.settings.home) as is_free, suppress(MaestroError):
+        if is_free:
             await trio.to_thread.run_sync(janitor.sweep, context.settings.home)
+            await deleting.settle(context)
             await settle(context)
 
 
@@ -58,12 +80,12 @@ async def end_begun(context: Context, journal: Journal) -> None:
     begun = await trio.to_thread.run_sync(journal.read)
     if begun is None:
         return
-    if begun.placed:
-        await conclude(context, begun)
-        log.info("restore %s of an earlier process: it is complete now", begun.restore)
-    else:
-        await abandon(context, begun, ENDED)
-        log.info("restore %s of an earlier process: nothing was changed", begun.restore)
+    is_done = await end(context, begun, ENDED)
+    left = begun.broken_off.left
+    told = f"; somebody has to look after {', '.join(left)}" if left else ""
+    what = "it is complete now" if is_done else "nothing was changed"
+    log.info("restore %s of an earlier process: %s%s", begun.restore, what, told)
     await trio.to_thread.run_sync(journal.end)
-    with suppress(MaestroError):
-        await context.call(context.store.work.lease_drop, LEASE, context.node)
+    for lease in (LEASE, SCHEDULER) if begun.loads else (LEASE,):
+        with suppress(MaestroError):
+            await context.call(context.store.work.lease_drop, lease, context.node)

@@ -10,10 +10,10 @@ from maestro.model.errors import MaestroError, Refused
 from maestro.runtime import protocol as p
 from maestro.runtime.context import Call, Context
 from maestro.runtime.logs import log
-from maestro.runtime.snapshots.sources import Source
-from maestro.runtime.snapshots.taking import Wanted, take
+from maestro.runtime.snapshots.deleting import closed_to, delete
 from maestro.workspaces import cleaning
 from maestro.workspaces.cleaning import ExpiredRun
+from maestro.workspaces.deletion import Doomed
 
 
 def tidying_call(context: Context) -> Call:
@@ -28,7 +28,7 @@ def tidying_call(context: Context) -> Call:
 async def clean_runs(call: Call, busy: frozenset[str]) -> list[str]:
     """Remove the expired run folders of this node but those of the tasks in `busy`; their paths.
 
-    Where the workspaces in them cannot be archived, their folders stay.
+    Where the workspace in one cannot be archived, that folder stays.
     """
     settings = call.context.settings
     root, days = settings.workspace_root, settings.snapshot_retention_days
@@ -37,15 +37,32 @@ async def clean_runs(call: Call, busy: frozenset[str]) -> list[str]:
     filled = [run for run in expired if run.filled and run.task not in busy]
     if not filled:
         return removed
-    real = [run for run in filled if not Path(run.path, "workspace").is_symlink()]
-    folders = tuple(Source(f"runs/{run.agent}/{run.task}", f"{run.path}/workspace", run.agent) for run in real)
+    async with closed_to(call.context, sorted({run.agent for run in filled})):
+        opened = {task.id for task in await call.context.rows(call.context.views.open_tasks)}
+        filled = [run for run in filled if run.task not in opened]  # one may have been retried meanwhile
+        return removed + await _archive_and_remove(call, filled)
+
+
+async def _archive_and_remove(call: Call, runs: list[ExpiredRun]) -> list[str]:
+    """All with one snapshot; where that fails, each for itself, so that one hinders no other."""
     try:
-        if folders:
-            await take(call, Wanted("cleanup", agents=(), folders=folders))
+        return await _delete(call, runs)
     except MaestroError as error:
-        log.warning("%d run folders older than %d days are kept: %s", len(filled), days, error.line())
-        return removed
-    return removed + await trio.to_thread.run_sync(_remove, root, filled)
+        if len(runs) == 1:
+            log.warning("%s is kept: %s", runs[0].path, error.line())
+            return []
+    return [path for run in runs for path in await _archive_and_remove(call, [run])]
+
+
+async def _delete(call: Call, runs: list[ExpiredRun]) -> list[str]:
+    real = [run for run in runs if not Path(run.path, "workspace").is_symlink()]
+    trees = [Doomed(f"{run.path}/workspace", f"runs/{run.agent}/{run.task}", stays=False) for run in real]
+    if trees:
+        deleted = await delete(call, "cleanup", trees, [run.agent for run in real])
+        for place, left in deleted.left.items():
+            log.warning("%s is kept: %s in it: %s", place, left[0].path, left[0].why)
+        runs = [run for run in runs if f"{run.path}/workspace" not in deleted.left]
+    return await trio.to_thread.run_sync(_remove, call.context.settings.workspace_root, runs)
 
 
 def _remove(root: Path, runs: list[ExpiredRun]) -> list[str]:

@@ -84,6 +84,7 @@ def _about(meta: dict[str, object], stage: Path | None) -> dict[str, object]:
     """What the manifest says of the whole, and what the log in it comes to. Raises VerificationFailed."""
     found: dict[str, object] = {name: meta.get(name) for name in ("namespace", "node", "reason", "workspace_root")}
     found |= {"position": meta.get("position"), "workspaces": meta.get("workspaces")}
+    found["missing"] = meta.get("missing", [])
     if stage is not None:
         proved = checkpoint.verify(stage / TREE)
         if (proved.position, proved.chain) != (meta.get("position"), meta.get("chain")):

@@ -10,7 +10,7 @@ import msgspec
 import trio
 
 from maestro.model.errors import MaestroError, Refused
-from maestro.model.events import NewEvent, SnapshotFailed, SnapshotTaken, SnapshotWorkspace
+from maestro.model.events import NewEvent, SnapshotFailed, SnapshotMissing, SnapshotTaken, SnapshotWorkspace
 from maestro.model.snapshot import Snapshot, decide_end, decide_expired, latest, outlived
 from maestro.runtime.context import Context
 from maestro.runtime.logs import log
@@ -62,6 +62,8 @@ def _whole(shelf: Shelf, row: Snapshot) -> SnapshotTaken | None:
         found = shelf.archive().read(row.id)
         assert found.content is not None
         workspaces = msgspec.convert(found.content.meta.get("workspaces"), tuple[SnapshotWorkspace, ...])
+        missing = msgspec.convert(found.content.meta.get("missing", ()), tuple[SnapshotMissing, ...])
+        not_held = msgspec.convert(found.content.meta.get("not_held", ()), tuple[str, ...])
     except (MaestroError, msgspec.ValidationError):
         return None
     trees = found.content.trees
@@ -75,6 +77,8 @@ def _whole(shelf: Shelf, row: Snapshot) -> SnapshotTaken | None:
         bytes=sum(tree.size for tree in trees),
         torn=tuple(located(tree.name, path) for tree in trees for path in tree.torn),
         node=row.node,
+        missing=missing,
+        not_held=not_held,
     )
 
 

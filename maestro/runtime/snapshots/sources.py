@@ -5,61 +5,63 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 import trio
 
 from maestro.model.agent import Agent
-from maestro.model.errors import MaestroError, Refused
+from maestro.model.errors import MaestroError
+from maestro.model.events import SnapshotMissing
 from maestro.runtime.context import Call, Context
 from maestro.runtime.snapshots.shelf import Shelf
-from maestro.runtime.workplaces import size_of
+from maestro.workspaces import guards
 from maestro.workspaces.folders import MARK
+from maestro.workspaces.usage import size_of
 
 KNOWN_FROM = 3
 """So many of the newest snapshots are asked how much there is to read."""
 
 
 class Source(msgspec.Struct, frozen=True):
-    """A folder to read. tree: its name in the snapshot; agent: who works in it."""
+    """A folder to read. tree: its name in the snapshot; agent: who works in it.
+
+    moved_from: where it lay, and is put back by a restore, "" where it lies there still.
+    """
 
     tree: str
     path: str
     agent: str
+    moved_from: str = ""
+
+    @property
+    def place(self) -> str:
+        """The path that a restore puts it at."""
+        return self.moved_from or self.path
 
 
-async def workspaces(call: Call, agents: Collection[str] | None) -> list[Source]:
-    """The workspaces of these agents, of all where it is None. Those that are not there are left out, with a note.
-
-    Raises Refused where one is on another node.
-    """
+async def workspaces(call: Call, agents: Collection[str] | None) -> tuple[list[Source], list[SnapshotMissing]]:
+    """The workspaces of these agents, of all where it is None: those that can be read here, and those that cannot."""
     context = call.context
     rows = [row for row in await context.rows(context.views.agents) if agents is None or row.id in agents]
-    rows = [row for row in rows if row.workspace is not None]
-    _check_here(rows, context.node)
-    found = []
-    for row in rows:
-        assert row.workspace is not None
-        if os.path.realpath(row.workspace) != row.workspace:
-            await call.note(f"the workspace of {row.id} is now a link, and is left out: {row.workspace}", "warn")
-        elif Path(row.workspace).is_dir():
-            found.append(Source(f"workspaces/{row.id}", row.workspace, row.id))
+    found = [Source(f"workspaces/{row.id}", row.workspace, row.id) for row in rows if row.workspace is not None]
+    nodes = {row.id: row.node for row in rows if row.node not in (None, context.node)}
+    return await trio.to_thread.run_sync(_told_apart, found, nodes)
+
+
+def _told_apart(
+    sources: Iterable[Source], nodes: Mapping[str, str | None]
+) -> tuple[list[Source], list[SnapshotMissing]]:
+    there, lacking = [], []
+    for source in sources:
+        node = nodes.get(source.agent)
+        why = f"is on node {node}, and cannot be read from here" if node else guards.unreadable(source.path)
+        if why:
+            lacking.append(SnapshotMissing(source.agent, source.path, why))
         else:
-            await call.note(f"the workspace of {row.id} is not there, and is left out: {row.workspace}", "warn")
-    return found
-
-
-def _check_here(rows: Iterable[Agent], here: str) -> None:
-    elsewhere: dict[str, list[str]] = {}
-    for row in rows:
-        if row.node not in (None, here):
-            elsewhere.setdefault(str(row.node), []).append(row.id)
-    if elsewhere:
-        which = "; ".join(f"{', '.join(sorted(agents))} on {node}" for node, agents in sorted(elsewhere.items()))
-        mend = "run this there as well, and name those of this node with --workspace"
-        raise Refused(f"workspaces of other nodes cannot be read from here: {which}", mend=mend)
+            there.append(source)
+    return there, lacking
 
 
 async def amount(context: Context, shelf: Shelf, sources: Collection[Source]) -> tuple[int, int]:
@@ -77,8 +79,8 @@ async def amount(context: Context, shelf: Shelf, sources: Collection[Source]) ->
                 known.setdefault(os.fsdecode(tree.source), tree.entries)
         entries = total = 0
         for source in sources:
-            if source.path in known:
-                entries += known[source.path]
+            if source.place in known:
+                entries += known[source.place]
                 continue
             files, size = size_of(source.path)
             entries, total = entries + files, total + size

@@ -10,15 +10,23 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 
 import msgspec
 import trio
 
 from maestro.model.agent import Agent
 from maestro.model.errors import Conflict, MaestroError, Refused
-from maestro.model.events import NewEvent, SnapshotFailed, SnapshotStarted, SnapshotTaken, SnapshotWorkspace
-from maestro.model.snapshot import Snapshot, decide_end, decide_start, latest
+from maestro.model.events import (
+    NewEvent,
+    SnapshotFailed,
+    SnapshotMissing,
+    SnapshotStarted,
+    SnapshotTaken,
+    SnapshotWorkspace,
+)
+from maestro.model.snapshot import Snapshot, decide_end, decide_missing, decide_start, latest
 from maestro.runtime.context import Call
 from maestro.runtime.failures import told
 from maestro.runtime.logs import log
@@ -29,19 +37,21 @@ from maestro.runtime.snapshots.sources import Source
 from maestro.store import ballast
 from maestro.workspaces.archive.exporting import Exported
 from maestro.workspaces.archive.saving import Saved
+from maestro.workspaces.archive.saving import Source as Tree
 from replayers import checkpoint
 
 FORMAT = 1
 FAIL_S_MAX = 5.0
 """How long the end of a snapshot that failed may wait for the store; the next start of the daemon says it too."""
 ASKED = "asked"
+Quiet = Callable[[str], Awaitable[None]]
 
 
 class Wanted(msgspec.Struct, frozen=True):
     """What to take. reason: as in `SnapshotStarted`; all but `asked` expire.
 
-    agents: whose workspaces, None for all of this node, whose runs are then all held still. folders: read besides,
-    nobody works there. output: a file to export to, absolute, "" for none.
+    agents: whose workspaces, None for all, the runs of this node being held still then. folders: read besides, nobody
+    works there. allow_missing: what cannot be read is named in it. output: a file to export to, absolute, "" for none.
     """
 
     reason: str = ASKED
@@ -49,6 +59,7 @@ class Wanted(msgspec.Struct, frozen=True):
     folders: tuple[Source, ...] = ()
     include_logs: bool = False
     allow_torn: bool = False
+    allow_missing: bool = False
     rolling: bool = False
     output: str = ""
 
@@ -64,20 +75,30 @@ async def take(call: Call, wanted: Wanted) -> Taken:
     """Take a snapshot of this node's workspaces and of the log. A second one waits for the first.
 
     Raises Torn where files changed while they were read (unless allowed), Refused where an agent cannot be paused, a
-    workspace is on another node or cannot be read, or a disk is full; then there is no snapshot, what there was is as
-    it was, and all agents go on.
+    workspace is not there to be read (unless allowed), or a disk is full; then there is no snapshot, what there was is
+    as it was, and all agents go on.
     """
     shelf = Shelf(call.context.settings.home)
+    async with turn(call, shelf):
+        return await take_in_turn(call, wanted, shelf)
+
+
+def turn(call: Call, shelf: Shelf) -> AbstractAsyncContextManager[None]:
+    """The right to take a snapshot; who waits for it is told."""
 
     async def wait() -> None:
         await call.note("waiting until the snapshot that is being taken is complete")
 
-    async with shelf.turn(wait):
-        try:
-            return await _Taking(call, wanted, shelf).run()
-        finally:
-            with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(shelf.sweep)
+    return shelf.turn(wait)
+
+
+async def take_in_turn(call: Call, wanted: Wanted, shelf: Shelf, quiet: Quiet | None = None) -> Taken:
+    """As `take`, by who has the turn. quiet: has the agents stopped between the cut and the reading, given the id."""
+    try:
+        return await _Taking(call, wanted, shelf, quiet).run()
+    finally:
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(shelf.sweep)
 
 
 def new_name() -> str:
@@ -88,8 +109,9 @@ def new_name() -> str:
 class _Taking:
     """One snapshot under way. meta: what its manifest says besides; filled while it is taken."""
 
-    def __init__(self, call: Call, wanted: Wanted, shelf: Shelf) -> None:
+    def __init__(self, call: Call, wanted: Wanted, shelf: Shelf, quiet: Quiet | None = None) -> None:
         self._call = call
+        self._quiet = quiet
         self._context = call.context
         self._wanted = wanted
         self._shelf = shelf
@@ -98,13 +120,18 @@ class _Taking:
         self._agents: list[Agent] = []
         self._sources: list[Source] = []
         self._workspaces: list[SnapshotWorkspace] = []
+        self._missing: tuple[SnapshotMissing, ...] = ()
         self._meta: dict[str, object] = {}
         daemon = call.context.daemon
         self._still = daemon.stillness() if daemon else None
 
     async def run(self) -> Taken:
         wanted, context = self._wanted, self._context
-        self._sources = [*await sources.workspaces(self._call, wanted.agents), *wanted.folders]
+        there, lacking = await sources.workspaces(self._call, wanted.agents)
+        self._missing = decide_missing(lacking, wanted.allow_missing)
+        for each in self._missing:
+            await self._call.note(f"the workspace of {each.agent} is left out: {each.workspace} {each.why}", "warn")
+        self._sources = [*there, *wanted.folders]
         self._agents = await context.rows(context.views.agents)
         amount = await sources.amount(context, self._shelf, self._sources)
         meter = Meter(self._call.note, "reading", *amount, mind=self._mind_room)
@@ -141,7 +168,8 @@ class _Taking:
     async def _cut(self) -> None:
         """Append `snapshot.started`: what is read is as of its seq."""
         context, wanted = self._context, self._wanted
-        agents = tuple(source.agent for source in self._sources if source not in wanted.folders)
+        asked = [source.agent for source in self._sources if source.tree.startswith("workspaces/")]
+        agents = (*asked, *(each.agent for each in self._missing))
         fact = SnapshotStarted(self._id, wanted.reason, wanted.reason != ASKED, agents, context.node)
 
         async def decision() -> list[NewEvent]:
@@ -156,17 +184,16 @@ class _Taking:
 
     @staticmethod
     def _placed(source: Source, position: int) -> SnapshotWorkspace:
-        return SnapshotWorkspace(source.agent, source.path, source.tree, position)
+        return SnapshotWorkspace(source.agent, source.place, source.tree, position)
 
     # ---- in the thread that reads ----
 
     def _save(self, meter: Meter) -> Saved:
         archive = self._shelf.archive()
-        return archive.save(
-            self._trees(), self._id, self._meta, allow_torn=self._wanted.allow_torn, progress=meter.scanned
-        )
+        torn = self._wanted.allow_torn
+        return archive.save(self._trees(), self._id, self._meta, allow_torn=torn, progress=meter.scanned)
 
-    def _trees(self) -> Iterator[tuple[str, str]]:
+    def _trees(self) -> Iterator[Tree]:
         """Each tree when its turn has come: one is read completely before the next is asked for.
 
         The archive is ready when it asks for the first: nobody stands still longer than the reading takes.
@@ -174,19 +201,23 @@ class _Taking:
         if not self._wanted.rolling:
             trio.from_thread.run(self._rest, self._wanted.agents)
             trio.from_thread.run(self._cut)
+        if self._quiet is not None:
+            trio.from_thread.run_sync(self._let_go)  # who stands still cannot be stopped
+            trio.from_thread.run(self._quiet, self._id)
         for source in self._sources:
             if self._wanted.rolling:
                 trio.from_thread.run(self._rest, (source.agent,))
                 head = trio.from_thread.run(self._context.call, self._context.store.log.head)
                 self._workspaces.append(self._placed(source, head.seq))
-            yield source.tree, source.path
+            yield Tree(source.tree, source.path, source.place)
             if self._wanted.rolling:
                 trio.from_thread.run_sync(self._let_go)
         if self._wanted.rolling:
             trio.from_thread.run(self._cut)
         else:
             trio.from_thread.run_sync(self._let_go)
-        yield "checkpoint", self._write_checkpoint()
+        checkpoint_folder = self._write_checkpoint()
+        yield Tree("checkpoint", checkpoint_folder, checkpoint_folder)
         if self._wanted.include_logs:
             yield from self._logs()
 
@@ -208,18 +239,19 @@ class _Taking:
             "taken_at": time.time_ns() // 1_000_000,
             "rolling": self._wanted.rolling,
             "workspaces": [msgspec.structs.asdict(workspace) for workspace in self._workspaces],
+            "missing": [msgspec.structs.asdict(each) for each in self._missing],
             "containers": sources.containers(self._agents),
         }
         return str(folder)
 
-    def _logs(self) -> Iterator[tuple[str, str]]:
+    def _logs(self) -> Iterator[Tree]:
         agents = self._wanted.agents
         root = str(self._context.settings.workspace_root)
         for row in self._agents:
             if (agents is None or row.id in agents) and row.node in (None, self._context.node):
                 folder = self._shelf.folder(f"logs-{row.id}")
                 if sources.gather_logs(row.workspace_root or root, row.id, folder):
-                    yield f"logs/{row.id}", str(folder)
+                    yield Tree(f"logs/{row.id}", str(folder), str(folder))
 
     # ---- the end ----
 
@@ -246,6 +278,8 @@ class _Taking:
             saved.added_bytes,
             tuple(saved.torn),
             self._context.node,
+            tuple(saved.not_held),
+            self._missing,
         )
         await self._append(taken)
         context = self._context
@@ -258,7 +292,12 @@ class _Taking:
         return found
 
     async def _warn(self, saved: Saved) -> None:
-        for what, paths in (("changed while it was read", saved.torn), ("is left out: no file", saved.left_out)):
+        told = (
+            ("changed while it was read", saved.torn),
+            ("is left out: no file", saved.left_out),
+            ("is not held: a mount point, or unreadable", saved.not_held),
+        )
+        for what, paths in told:
             if paths:
                 more = f", and {len(paths) - 1} more" if len(paths) > 1 else ""
                 await self._call.note(f"{paths[0]} {what}{more}", "warn")

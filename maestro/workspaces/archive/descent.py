@@ -1,16 +1,26 @@
-"""Ways down into a tree through descriptors, following no link: what is opened is what lies there.
+"""Ways down into a tree through descriptors, following no link and crossing no mount: what is opened lies there.
 
 Paths are relative and made of bytes. A path may be deeper than the system's longest: it is walked name by name, and
-neighbours share the way that they have in common.
+neighbours share the way that they have in common. Only the first folders on the way are kept open; further down the way
+back up is `..`, and the folder that it leads to must be the one that the way down went through.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 from types import TracebackType
 
+from maestro.workspaces.mounts import open_within
+
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _KEPT_MAX = 48
+
+
+def identity(handle: int) -> tuple[int, int]:
+    """(device, inode) of what is open."""
+    found = os.fstat(handle)
+    return found.st_dev, found.st_ino
 
 
 class Descent:
@@ -18,66 +28,97 @@ class Descent:
 
     def __init__(self, top: int) -> None:
         self._top = top
+        self._path = b""
         self._names: list[bytes] = []
-        self._handles: list[int] = []
-        self._deep: tuple[bytes, int] | None = None
+        self._handles: list[int] = []  # of the first _KEPT_MAX names
+        self._passed: list[tuple[int, int]] = []  # (device, inode) of the folders after those
+        self._deep = -1  # the last of those
 
     def folder(self, path: bytes) -> int:
-        """A descriptor of the folder at `path`, until the next call. Raises `OSError` for a link or no folder."""
-        if not path:
-            return self._top
-        names = path.split(b"/")
+        """A descriptor of the folder at `path`, until the next call.
+
+        Raises `OSError` for a link or no folder, with EXDEV where a mount is met.
+        """
+        if path == self._path:
+            return self._at()
+        if self._path and path.startswith(self._path + b"/"):
+            names = path[len(self._path) + 1 :].split(b"/")
+        else:
+            same = self._shared(path)
+            names = path.split(b"/")[same:] if path else []
+            self._back_to(same)
+        for name in names:
+            self._enter(name)
+        self._path = path
+        return self._at()
+
+    def _at(self) -> int:
+        return self._deep if self._deep >= 0 else self._handles[-1] if self._handles else self._top
+
+    def _shared(self, path: bytes) -> int:
+        """How many names this path begins with that the way went through."""
+        above = path[: path.rfind(b"/") + 1]
+        if above and (self._path + b"/").startswith(above):  # a neighbour, or further up: the usual case
+            same = above.count(b"/")
+            is_further_up = (self._path + b"/").startswith(path + b"/")
+            return same + 1 if is_further_up else same
         same = 0
-        for mine, wanted in zip(self._names, names, strict=False):
+        for mine, wanted in zip(self._names, path.split(b"/"), strict=False):
             if mine != wanted:
                 break
             same += 1
-        self._close_from(same)
-        for name in names[same:_KEPT_MAX]:
-            handle = os.open(name, FOLDER_FLAGS, dir_fd=self._handles[-1] if self._handles else self._top)
-            self._names.append(name)
-            self._handles.append(handle)
-        if len(names) > _KEPT_MAX:
-            return self._far(path, names[_KEPT_MAX:])
-        return self._handles[-1]
+        return same
 
-    def _far(self, path: bytes, names: list[bytes]) -> int:
-        """Beyond what is kept open: only the last one is, which serves its own children."""
-        at = self._handles[-1]
-        if self._deep is not None:
-            before, handle = self._deep
-            if before == path:
-                return handle
-            if path.startswith(before + b"/"):
-                at, names = handle, path[len(before) + 1 :].split(b"/")
-        first = at
-        for name in names:
-            try:
-                deeper = os.open(name, FOLDER_FLAGS, dir_fd=at)
-            finally:
-                if at != first:
-                    os.close(at)
-            at = deeper
-        self._close_deep()
-        self._deep = path, at
-        return at
+    def _enter(self, name: bytes) -> None:
+        handle = open_within(name, FOLDER_FLAGS, self._at())
+        self._path = self._path + b"/" + name if self._names else name
+        self._names.append(name)
+        if len(self._handles) < _KEPT_MAX:
+            self._handles.append(handle)
+            return
+        if self._deep >= 0:
+            os.close(self._deep)
+        self._deep = handle
+        self._passed.append(identity(handle))
+
+    def _back_to(self, count: int) -> None:
+        """Go up until `count` names are left."""
+        if count >= len(self._names):
+            return
+        if count > _KEPT_MAX:
+            self._climb_to(count)
+        else:
+            self._close_deep()
+            while len(self._handles) > count:
+                os.close(self._handles.pop())
+        del self._names[count:]
+        self._path = b"/".join(self._names)
+
+    def _climb_to(self, count: int) -> None:
+        """Go up by `..`; where that is closed, or leads elsewhere, down again from the last that was kept open."""
+        names = self._names[_KEPT_MAX:count]
+        try:
+            while len(self._passed) > count - _KEPT_MAX:
+                above = open_within("..", FOLDER_FLAGS, self._deep)
+                os.close(self._deep)
+                self._deep = above
+                self._passed.pop()
+                if identity(above) != self._passed[-1]:
+                    raise OSError(errno.ENOENT, "it was moved away")
+        except OSError:
+            self._back_to(_KEPT_MAX)
+            for name in names:
+                self._enter(name)
 
     def _close_deep(self) -> None:
-        if self._deep is not None:
-            os.close(self._deep[1])
-            self._deep = None
-
-    def _close_from(self, count: int) -> None:
-        if count < len(self._names):
-            self._close_deep()
-        while len(self._handles) > count:
-            os.close(self._handles.pop())
-            self._names.pop()
+        self._passed.clear()
+        if self._deep >= 0:
+            os.close(self._deep)
+            self._deep = -1
 
     def close(self) -> None:
         """Close every descriptor that it opened."""
-        self._close_deep()
-        self._close_from(0)
+        self._back_to(0)
 
     def __enter__(self) -> Descent:
         return self

@@ -16,6 +16,8 @@ from maestro.model.errors import VerificationFailed
 
 FORMAT = 1
 FOLDER, FILE, SYMLINK, HARDLINK = "d", "f", "l", "h"
+GONE, MOUNT, UNREAD = "", "m", "u"
+"""Kinds of what was looked at and is in no tree: not there any more, a mount point, refused by the system."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 DIGEST_BYTES = 32
 NAME_BYTES_MAX = 255
@@ -63,7 +65,7 @@ class Entry(msgspec.Struct, array_like=True, gc=False, omit_defaults=True):
 class Tree(msgspec.Struct, array_like=True, frozen=True):
     """A tree of a snapshot. source: the folder it was read from; root, depth: of its listing; size: bytes of all files.
 
-    left_out: sockets, pipes, devices and other file systems in it, which are not kept. torn: files that changed while
+    left_out: sockets, pipes and devices in it, which are not kept. torn: files that changed while
     they were read, each time.
     """
 

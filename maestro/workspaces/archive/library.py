@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
-from maestro.model.errors import MaestroError
+from maestro.model.errors import MaestroError, Refused
 from maestro.workspaces.archive import (
     collecting,
     differing,
@@ -23,12 +23,13 @@ from maestro.workspaces.archive import (
 from maestro.workspaces.archive.collecting import Collected
 from maestro.workspaces.archive.differing import Diff
 from maestro.workspaces.archive.entries import Manifest
-from maestro.workspaces.archive.exporting import Exported, Source
+from maestro.workspaces.archive.exporting import Exported
 from maestro.workspaces.archive.exports import Export
 from maestro.workspaces.archive.layout import Layout
 from maestro.workspaces.archive.restoring import Restored
-from maestro.workspaces.archive.saving import Progress, Saved
+from maestro.workspaces.archive.saving import Progress, Saved, Source
 from maestro.workspaces.archive.verifying import Verified
+from maestro.workspaces.purge import Listing
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -56,23 +57,26 @@ class Archive:
 
     def save(
         self,
-        trees: Iterable[tuple[str, str]],
+        trees: Iterable[tuple[str, str] | Source],
         snapshot: str,
         meta: dict[str, object],
         *,
         allow_torn: bool = False,
+        allow_unread: bool = False,
         progress: Progress | None = None,
     ) -> Saved:
         """Take a snapshot of folders. trees: (name, absolute path), each asked for when all of the one before is read,
         so that an iterator can let go of that; meta: JSON values that come back with it, as they are at the end.
 
-        progress: called now and then, see `saving.Progress`. Raises `Torn` (unless allowed), what `trees` and
+        progress: called now and then, see `saving.Progress`. Raises `Torn`, `Unread` (unless allowed), what `trees` and
         `progress` raise, `Conflict` where there is a snapshot of that id, `Refused` where something cannot be read or
         the disk is full: then there is no snapshot, and those that there were are as they were.
         """
         with self._layout.shared():
-            sources = ((name, os.path.realpath(path)) for name, path in trees)
-            return saving.save(self._layout, sources, snapshot, meta, allow_torn, progress)
+            sources = (saving.resolved(*tree) for tree in trees)
+            return saving.save(
+                self._layout, sources, snapshot, meta, saving.Allowed(allow_torn, allow_unread), progress
+            )
 
     def verify(self, snapshot: str, manifest: str = "", progress: verifying.Progress | None = None) -> Verified:
         """Read and check every byte of a snapshot. manifest: its id, as it was recorded, if it is known.
@@ -82,6 +86,26 @@ class Archive:
         """
         with self._layout.shared():
             return verifying.verify(self._layout, snapshot, manifest, progress)
+
+    def prove(self, snapshot: str, trees: Mapping[str, tuple[str, str]]) -> dict[str, Listing]:
+        """Read trees of a snapshot to the last byte, as a restore does, and compare them with the folders that they are
+        of; what each holds. trees: by name, the folder, and the place where it belongs.
+
+        Raises `VerificationFailed` where a tree could not be restored, `Refused` where its folder is not what it holds.
+        """
+        listings = {}
+        with self._layout.shared():
+            for name, (path, place) in trees.items():
+                listings[name] = verifying.prove(self._layout, snapshot, name)
+                known = statcache.load(self._layout, os.path.realpath(place))
+                _check_same(differing.diff(listings[name].entries, path, known), path)
+        return listings
+
+    def listing(self, snapshot: str, name: str) -> Listing:
+        """What a snapshot holds of a tree. Raises `NotFound`, `VerificationFailed`."""
+        with self._layout.shared():
+            left_out = manifests.read(self._layout, snapshot)[0].tree(name).left_out
+            return Listing(restoring.entries_of(self._layout, snapshot, name), left_out)
 
     def restore(self, snapshot: str, name: str, stage_dir: str | Path, *, reuse: str | None = None) -> Restored:
         """Put a tree of a snapshot into `stage_dir`, a folder that must not be there yet. Every byte is checked.
@@ -123,7 +147,7 @@ class Archive:
         self,
         snapshot: str,
         out: str | Path,
-        extras: Sequence[tuple[str, Source]] = (),
+        extras: Sequence[tuple[str, exporting.Source]] = (),
         progress: exporting.Progress | None = None,
     ) -> Exported:
         """Write a snapshot to one tar.gz, 0600, there when it is whole. extras: (name, bytes or a file) to put into it.
@@ -154,3 +178,10 @@ class Archive:
             except MaestroError as error:
                 found.append(Snapshot(snapshot, "", 0, None, error.line()))
         return sorted(found, key=lambda one: (one.taken_at, one.snapshot))
+
+
+def _check_same(found: Diff, path: str) -> None:
+    for changes, what in ((found.added, "is gone"), (found.changed, "is another"), (found.deleted, "has come")):
+        if changes:
+            told = f"{changes[0].path!r} {what} in {path!r} since it was archived"
+            raise Refused(told, "workspace", "stop what writes there, then try again")

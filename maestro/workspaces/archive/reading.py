@@ -19,8 +19,9 @@ from typing import NamedTuple
 from maestro.model.errors import Refused
 from maestro.workspaces.archive.chunking import WHOLE_BYTES_MAX, cut
 from maestro.workspaces.archive.descent import FOLDER_FLAGS, Descent
-from maestro.workspaces.archive.entries import FILE, Entry, Piece
+from maestro.workspaces.archive.entries import FILE, GONE, MOUNT, UNREAD, Entry, Piece
 from maestro.workspaces.archive.statcache import Seen, seen
+from maestro.workspaces.mounts import open_within
 
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _ATTEMPTS = 3
@@ -42,19 +43,21 @@ def read_file(
 
     before: its pieces when it was read last; where one is still there its place is taken and not looked for. Returns
     how it was when it was read; None where it changed each time, or is no longer a file: it is torn, and what was read
-    last is what the entry says. Raises `Refused` where it may not be read.
+    last is what the entry says. One that is mounted, or that the system refuses to read, gets a kind that says so, and
+    the cause as its target.
     """
     for _ in range(_ATTEMPTS):
         try:
-            handle = os.open(name, _FLAGS, dir_fd=folder)
+            handle = open_within(name, _FLAGS, folder)
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.ENODEV):
-                entry.kind = ""  # no file any more: it is left out, and said to be torn
+                entry.kind = GONE  # no file any more: it is left out, and said to be torn
                 continue
-            raise _unreadable(entry, error) from None
+            _refuse(entry, error)
+            return None
         try:
             found, is_calm = settled(handle)
-            entry.kind = FILE if stat.S_ISREG(found.st_mode) else ""
+            entry.kind = FILE if stat.S_ISREG(found.st_mode) else GONE
             if not entry.kind:
                 continue
             entry.mode, entry.uid, entry.gid = stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid
@@ -64,7 +67,8 @@ def read_file(
             if is_calm and entry.size == found.st_size and _is_untouched(folder, name, found):
                 return found
         except OSError as error:
-            raise _unreadable(entry, error) from None
+            _refuse(entry, error)
+            return None
         finally:
             os.close(handle)
     return None
@@ -84,7 +88,7 @@ def read_files(source: bytes, folders: Folders, keep: Keep) -> list[Seen]:
                 try:
                     handle = descent.folder(folder)
                 except OSError:  # it is no folder any more
-                    files += [Seen(Entry(prefix + name, "", 0, 0, 0, 0), 0, 0) for name in names]
+                    files += [Seen(Entry(prefix + name, GONE, 0, 0, 0, 0), 0, 0) for name in names]
                     continue
                 for name in names:
                     entry = Entry(prefix + name, FILE, 0, 0, 0, 0)
@@ -272,6 +276,7 @@ def _fill(entry: Entry, digest: bytes, size: int, pieces: list[Piece] | None) ->
     entry.digest, entry.size, entry.pieces = digest, size, pieces
 
 
-def _unreadable(entry: Entry, error: OSError) -> Refused:
-    what = f"{os.fsdecode(entry.path)!r} cannot be read: {error.strerror}"
-    return Refused(what, where="workspace", mend="mend its permissions, or leave the workspace out")
+def _refuse(entry: Entry, error: OSError) -> None:
+    """Say in an entry why its file could not be read."""
+    entry.kind = MOUNT if error.errno == errno.EXDEV else UNREAD
+    entry.target = (error.strerror or str(error)).encode()

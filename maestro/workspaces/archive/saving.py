@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import msgspec
 
@@ -34,7 +35,8 @@ class Saved(msgspec.Struct, frozen=True):
     """A snapshot taken. manifest: SHA-256 of its manifest, which is its proof; bytes: of all files; added_bytes: what
     the archive grew by; files_read: those that had changed since the last time.
 
-    torn: files that changed while they were read; left_out: sockets, pipes, devices, other file systems; as tree/path.
+    torn: files that changed while they were read; left_out: sockets, pipes, devices; not_held: mount points, which are
+    never entered, and what could not be read, where that was allowed; all as tree/path.
     """
 
     snapshot: str
@@ -45,6 +47,38 @@ class Saved(msgspec.Struct, frozen=True):
     files_read: int
     torn: list[str]
     left_out: list[str]
+    not_held: list[str]
+
+
+class Source(NamedTuple):
+    """A folder to read. name: of its tree; place: where it belongs, which is another path where it was moved aside."""
+
+    name: str
+    path: str
+    place: str
+
+
+def resolved(name: str, path: str, place: str = "") -> Source:
+    """The source by its real paths."""
+    return Source(name, os.path.realpath(path), os.path.realpath(place or path))
+
+
+class Allowed(msgspec.Struct, frozen=True):
+    """What a snapshot may lack and be taken all the same. torn, unread: files as in `Saved`."""
+
+    torn: bool = False
+    unread: bool = False
+
+
+class Unread(Refused):
+    """Something in a workspace could not be read, or kept. files: as tree/path."""
+
+    def __init__(self, files: dict[str, str]) -> None:
+        more = f", and {len(files) - 3} more" if len(files) > 3 else ""
+        named = ", ".join(f"{name} ({why})" for name, why in list(files.items())[:3])
+        mend = "mend or remove it, or leave its workspace out with --workspace"
+        super().__init__(f"cannot be read and kept: {named}{more}", "snapshot", mend)
+        self.files = files
 
 
 class Torn(Refused):
@@ -65,13 +99,13 @@ Progress = Callable[[int, int, int], None]
 
 def save(
     layout: Layout,
-    trees: Iterable[tuple[str, str]],
+    trees: Iterable[Source],
     snapshot: str,
     meta: dict[str, object],
-    allow_torn: bool = False,
+    allowed: Allowed | None = None,
     progress: Progress | None = None,
 ) -> Saved:
-    """Take a snapshot of these (name, folder). Hold `layout.shared()`. See `library.Archive.save`."""
+    """Take a snapshot of these folders. Hold `layout.shared()`. See `library.Archive.save`."""
     if manifests.path_of(layout, snapshot).exists():
         raise Conflict(f"there is a snapshot {snapshot!r} already", where=str(layout.root))
     index = indexes.load(layout)
@@ -80,7 +114,7 @@ def save(
     gc.disable()  # a hundred thousand live entries would be looked through again and again
     sys.setswitchinterval(min(switch_s, _SWITCH_S))  # who has hashed a chunk does not wait long for the walk
     try:
-        return _save(layout, trees, (snapshot, meta, allow_torn, progress), index, writer)
+        return _save(layout, trees, (snapshot, meta, allowed or Allowed(), progress), index, writer)
     finally:
         writer.drop()
         sys.setswitchinterval(switch_s)
@@ -90,19 +124,24 @@ def save(
 
 def _save(
     layout: Layout,
-    trees: Iterable[tuple[str, str]],
-    wanted: tuple[str, dict[str, object], bool, Progress | None],
+    trees: Iterable[Source],
+    wanted: tuple[str, dict[str, object], Allowed, Progress | None],
     index: Index,
     writer: PackWriter,
 ) -> Saved:
-    snapshot, meta, allow_torn, progress = wanted
+    snapshot, meta, allowed, progress = wanted
     taken_at = time.time_ns()
     chunks = Chunks(index, writer)
     hand = Hand(chunks)
     with Readers(layout.root, hand.keep) as readers:
         scans = _scan(layout, trees, chunks, readers, progress)
         torn = [located(name, path) for name, scan in scans for path in scan.torn]
-        if torn and not allow_torn:
+        not_held = [located(name, path) for name, scan in scans for path in scan.not_held]
+        unread = {located(name, path): why for name, scan in scans for path, why in sorted(scan.unread.items())}
+        if unread and not allowed.unread:
+            raise Unread(unread)
+        not_held += unread
+        if torn and not allowed.torn:
             raise Torn(torn)
         readers.finish()
         listed = [_listed(name, scan, hand) for name, scan in scans]
@@ -111,9 +150,10 @@ def _save(
         for kept in readers.kept():
             writer.blocks += kept.blocks
             writer.bytes += kept.bytes
+    meta |= {"not_held": not_held} if not_held else {}
     digest, manifest_bytes = manifests.write(layout, Manifest(FORMAT, snapshot, taken_at, meta, listed))
     for _, scan in scans:
-        statcache.save(layout, scan.source, scan.known)
+        statcache.save(layout, scan.place, scan.known)
     if writer.blocks:
         indexes.save(layout, index, writer.blocks)
     return Saved(
@@ -125,17 +165,18 @@ def _save(
         files_read=sum(scan.files_read for _, scan in scans),
         torn=torn,
         left_out=[located(name, path) for name, scan in scans for path in scan.left_out],
+        not_held=not_held,
     )
 
 
 def _listed(name: str, scan: Scan, hand: Hand) -> Tree:
     root, depth = listing.write(scan.entries, hand.put)
     size = sum(entry.size for entry in scan.entries if entry.kind == FILE)
-    return Tree(name, os.fsencode(scan.source), root, depth, len(scan.entries), size, scan.left_out, scan.torn)
+    return Tree(name, os.fsencode(scan.place), root, depth, len(scan.entries), size, scan.left_out, scan.torn)
 
 
 def _scan(
-    layout: Layout, trees: Iterable[tuple[str, str]], chunks: Chunks, readers: Readers, progress: Progress | None
+    layout: Layout, trees: Iterable[Source], chunks: Chunks, readers: Readers, progress: Progress | None
 ) -> list[tuple[str, Scan]]:
     """Read the trees one after the other: all of one is read, and looked at again, before the next is asked for."""
     scans: list[tuple[str, Scan]] = []
@@ -153,8 +194,9 @@ def _scan(
     with Crew(lambda: Hand(chunks), Hand.flush, tell) as crew:
         chunks.crew = crew
         hands = Hands(lambda job: crew.submit(lambda hand: job(hand.keep)), readers)
-        for name, source in trees:
-            scan = Scan(source, statcache.load(layout, source), chunks.is_kept, hands)
+        for name, source, place in trees:
+            scan = Scan(source, statcache.load(layout, place), chunks.is_kept, hands)
+            scan.place = place
             scans.append((name, scan))
             if not are_tree_names([name for name, _ in scans]):
                 raise Invalid(f"these names of trees cannot be: {[name for name, _ in scans]}")

@@ -20,10 +20,11 @@ from msgspec.structs import replace
 from maestro.model.errors import Refused
 from maestro.workspaces.archive.chunking import WHOLE_BYTES_MAX
 from maestro.workspaces.archive.descent import FOLDER_FLAGS, Descent
-from maestro.workspaces.archive.entries import FILE, FOLDER, HARDLINK, SYMLINK, Entry
+from maestro.workspaces.archive.entries import FILE, FOLDER, GONE, HARDLINK, MOUNT, SYMLINK, UNREAD, Entry
 from maestro.workspaces.archive.readers import Readers
 from maestro.workspaces.archive.reading import Keep, read_file, settled, xattrs
 from maestro.workspaces.archive.statcache import Seen, StatCache, is_racy, seen
+from maestro.workspaces.mounts import mounts_below
 
 _PATH_BYTES = 4000
 _NAMES = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
@@ -44,22 +45,26 @@ class Scan:
 
     cache: what is known of the files; has: whether a chunk is still kept, else its file is read again.
     wanted_bytes: of the files that must be read, as far as is known. After `finish`: entries (in order of path), known
-    (for the next time), torn, left_out. Raises `Refused`.
+    (for the next time); torn; left_out: sockets, pipes, devices; not_held: mount points; unread: what the
+    system, or the format, refuses, and why. Raises `Refused` where the folder itself cannot be read.
     """
 
     def __init__(self, source: str, cache: StatCache, has: Callable[[bytes], bool], hands: Hands) -> None:
-        self.source = source
+        self.source = self.place = source
         self.entries: list[Entry] = []
         self.known: StatCache = {}
         self.torn: list[bytes] = []
         self.left_out: list[bytes] = []
+        self.not_held: list[bytes] = []
+        self.unread: dict[bytes, str] = {}
         self.files_read = 0
         self.wanted_bytes = 0
         self._asked = 0
         self._cache, self._has, self._hands = cache, has, hands
         self._started = time.time_ns()
         self._is_root = os.geteuid() == 0
-        self._links: dict[int, list[Entry]] = {}
+        self._links: dict[tuple[int, int], list[Entry]] = {}
+        self._mounts = frozenset(os.fsencode(os.path.relpath(place, source)) for place in mounts_below(source))
         self._folders: list[tuple[bytes, int]] = []
         self._read: list[Seen] = []
         self._stack = [b""]
@@ -72,9 +77,8 @@ class Scan:
             raise Refused(f"{self.source!r} cannot be read: {error.strerror}", where="workspace") from None
         try:
             with Descent(top) as descent:
-                device = os.fstat(top).st_dev
                 while self._stack:
-                    self._enter(descent, self._stack.pop(), device)
+                    self._enter(descent, self._stack.pop())
                     tick()
         finally:
             os.close(top)
@@ -94,7 +98,11 @@ class Scan:
     def finish(self) -> None:
         """Put together what was read, after all of it was."""
         for one in self._read:
-            if not one.ctime:
+            if one.entry.kind == MOUNT:
+                self.not_held.append(one.entry.path)
+            elif one.entry.kind == UNREAD:
+                self.unread[one.entry.path] = one.entry.target.decode()
+            elif not one.ctime:
                 self.torn.append(one.entry.path)
             elif not is_racy(one.ctime, self._started):
                 self.known[one.entry.path] = one
@@ -103,31 +111,40 @@ class Scan:
         linked = {group[0].path: group for group in self._links.values() if len(group) > 1}
         for entry in [entry for entry in self.entries if entry.path in linked] if linked else ():
             self._join(entry, linked[entry.path])
-        self.entries = [entry for entry in self.entries if entry.kind]
+        self.entries = [entry for entry in self.entries if entry.kind not in (GONE, MOUNT, UNREAD)]
         self.entries.sort(key=attrgetter("path"))
         self.torn = sorted(set(self.torn))
+        self.not_held.sort()
 
-    def _enter(self, descent: Descent, path: bytes, device: int) -> None:
+    def _enter(self, descent: Descent, path: bytes) -> None:
         try:
             handle = descent.folder(path)
             found, is_calm = settled(handle)
-            entry = Entry(path, FOLDER, stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid, found.st_mtime_ns)
-            if found.st_dev != device:
-                self.left_out.append(path)  # another file system: the place is kept, not what is mounted there
-                self.entries.append(entry)
-                return
+        except OSError as error:
+            self._cannot_enter(path, error)
+            return
+        entry = Entry(path, FOLDER, stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid, found.st_mtime_ns)
+        self.entries.append(entry)
+        try:
             entry.xattrs = xattrs(handle)
             self._list(handle, path)
         except OSError as error:
-            if path and error.errno in _GONE:
-                self.torn.append(path)
-                return
-            what = f"{os.fsdecode(path) or self.source!r} cannot be read: {error.strerror}"
-            raise Refused(what, where="workspace", mend="mend its permissions, or leave the workspace out") from None
-        self.entries.append(entry)
+            self._cannot_enter(path, error)
+            return
         self._folders.append((path, found.st_mtime_ns))
         if not is_calm:
             self.torn.append(path)
+
+    def _cannot_enter(self, path: bytes, error: OSError) -> None:
+        if not path:
+            mend = "mend its permissions, or leave the workspace out"
+            raise Refused(f"{self.source!r} cannot be read: {error.strerror}", "workspace", mend) from None
+        if error.errno == errno.EXDEV:
+            self.not_held.append(path)
+        elif error.errno in _GONE:
+            self.torn.append(path)
+        else:
+            self.unread[path] = error.strerror or str(error)
 
     def _list(self, handle: int, path: bytes) -> None:
         prefix = path + b"/" if path else b""
@@ -146,6 +163,9 @@ class Scan:
 
     def _look(self, folder: int, name: bytes, path: bytes, found: os.stat_result) -> None:
         """Record a name that is no folder, or have it read."""
+        if path in self._mounts:
+            self.not_held.append(path)
+            return
         known = self._cache.get(path)
         if known is not None and not (known.is_still(found) and self._still_has(known.entry)):
             known = None
@@ -169,7 +189,7 @@ class Scan:
         entry = Entry(path, FILE, stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid, found.st_mtime_ns)
         entry.size = found.st_size
         if found.st_nlink > 1:
-            group = self._links.setdefault(found.st_ino, [])
+            group = self._links.setdefault((found.st_dev, found.st_ino), [])
             group.append(entry)
             if len(group) > 1:
                 return
@@ -239,7 +259,8 @@ class Scan:
 
     def _join(self, content: Entry, group: list[Entry]) -> None:
         """Several names of one file: the first in order has the content, the others are links to it."""
-        if not content.kind:
+        if content.kind != FILE:
+            self.torn += [entry.path for entry in group[1:]]
             return
         known = self.known.get(content.path)
         paths = sorted(entry.path for entry in group)

@@ -15,6 +15,7 @@ from maestro.workspaces.archive.crew import Crew
 from maestro.workspaces.archive.entries import FILE, Entry, Tree, check
 from maestro.workspaces.archive.layout import Layout
 from maestro.workspaces.archive.packs import Block
+from maestro.workspaces.purge import Listing
 
 
 class Verified(msgspec.Struct, frozen=True):
@@ -59,6 +60,21 @@ def verify(layout: Layout, snapshot: str, expected: str = "", progress: Progress
     finally:
         contents.close()
     return Verified(snapshot, digest, entries, files, size)
+
+
+def prove(layout: Layout, snapshot: str, name: str) -> Listing:
+    """Read a tree to the last byte, by the same way that a restore takes; what it holds. Hold `layout.shared()`.
+
+    Raises `VerificationFailed` naming what a restore would stumble over, `NotFound`.
+    """
+    tree = manifests.read(layout, snapshot)[0].tree(name)
+    contents = Contents(layout, indexes.load(layout))
+    try:
+        entries = checked_entries(contents, tree)
+        _read_all(contents, name, planned(name, entries, contents.index), (_Done(), lambda: None))
+    finally:
+        contents.close()
+    return Listing(entries, tree.left_out)
 
 
 def checked_entries(contents: Contents, tree: Tree) -> list[Entry]:

@@ -1,0 +1,312 @@
+"""Deletions of trees that are archived first: each moved aside whole, so that what is archived is what is deleted.
+
+A record on the disk says first where the trees lie meanwhile, then, once they are archived and that was proved, which
+snapshot holds them. Whenever the process ends, the next one (`end_begun`) puts them back in the first case, and in the
+second deletes what the snapshot lists. What lies there after all, because it came meanwhile or cannot be deleted, goes
+back to its place. A folder that cannot be moved as a whole keeps its place, and its entries are moved into one inside.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+
+import msgspec
+
+from maestro.folders import private_folder
+from maestro.model.errors import MaestroError, Refused, VerificationFailed
+from maestro.workspaces.moves import FOLDER_FLAGS, UNMOVABLE, liken, move_entries, sync_folder
+from maestro.workspaces.purge import Left, Listing, remove_listed
+
+FOLDER = "deletions"
+ASIDE_PREFIX = ".maestro-aside-"
+KEEPING, DELETING = "keeping", "deleting"
+_LOCK, _FRESH = "lock", ".fresh"
+
+Listed = Callable[[str, str], Listing]
+"""What a snapshot (its id) holds of a tree (its name there). Raises `MaestroError` where that cannot be read."""
+
+
+class Doomed(msgspec.Struct):
+    """A folder that is to be deleted with all in it, or (`stays`) emptied. tree: its name in the archive.
+
+    aside: where it lies meanwhile, or (`inside`) a folder in it where its entries do.
+    """
+
+    place: str
+    tree: str
+    stays: bool = True
+    aside: str = ""
+    inside: bool = False
+
+
+class Record(msgspec.Struct):
+    """state: KEEPING: the trees go back; DELETING: what `snapshot` holds of them is deleted."""
+
+    trees: list[Doomed]
+    state: str = KEEPING
+    snapshot: str = ""
+
+
+class Deletion:
+    """One under way, as a context: `move_aside`, archive, `delete`. Left before that, everything goes back.
+
+    Raises `Refused` where another one is under way.
+    """
+
+    def __init__(self, home: Path, listed: Listed) -> None:
+        self._folder = private_folder(home / FOLDER, "deletions", tighten=True)
+        self._listed = listed
+        self._path = self._folder / secrets.token_hex(8)
+        self._record = Record([])
+        self._lock = _locked(self._folder)
+        if self._lock < 0:
+            raise Refused("another workspace is being cleared", mend="try again when that has ended")
+
+    def move_aside(self, trees: Sequence[Doomed]) -> list[str]:
+        """Move them aside; where each lies now. Raises `Refused` where one cannot be moved: then all are back."""
+        for doomed in trees:
+            self._record.trees.append(doomed)
+            self._move(doomed)
+        return [doomed.aside for doomed in trees]
+
+    def delete(self, snapshot: str, listings: Mapping[str, Listing]) -> dict[str, list[Left]]:
+        """Delete what `snapshot` holds of each tree (by its name there), which must have been proved.
+
+        What is left of each, by its place, where there is any: it is at its place again. Raises `Refused`.
+        """
+        deleting = Record(self._record.trees, DELETING, snapshot)
+        try:
+            _write(self._path, deleting)
+        except OSError as error:
+            what = f"it cannot be written: {error.strerror}"
+            raise Refused(what, str(self._path), "make room there; nothing was deleted") from None
+        self._record = deleting
+        left = {}
+        for doomed in self._record.trees:
+            if found := _finish(doomed, listings[doomed.tree]):
+                left[doomed.place] = found
+        _drop(self._path)
+        self._record.trees = []
+        return left
+
+    def close(self) -> None:
+        """Put back what was not deleted, and let others delete. Raises `Refused` where that cannot be."""
+        try:
+            if self._record.trees:
+                _end(self._path, self._record, self._listed)
+        finally:
+            if self._lock >= 0:
+                os.close(self._lock)
+            self._lock = -1
+
+    def __enter__(self) -> Deletion:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _move(self, doomed: Doomed) -> None:
+        above = Path(doomed.place).parent
+        name = f"{ASIDE_PREFIX}{secrets.token_hex(6)}"
+        try:
+            doomed.aside, doomed.inside = f"{above}/{name}", False
+            _write(self._path, self._record)
+            try:
+                os.rename(doomed.place, doomed.aside)  # noqa: PTH104 - no link in its last part is followed
+                sync_folder(str(above))
+            except OSError as error:
+                if error.errno not in UNMOVABLE:
+                    raise
+                doomed.aside, doomed.inside = f"{doomed.place}/{name}", True
+                _write(self._path, self._record)
+                _move_in(doomed)
+        except OSError as error:
+            what = f"{doomed.place!r} cannot be moved aside: {error.strerror} ({error.filename!r})"
+            raise Refused(what, "workspace", "mend that, then try again; nothing was deleted") from None
+
+
+def end_begun(home: Path, listed: Listed) -> list[str]:
+    """End what processes that are gone have begun, unless one is at it now; why some could not be, a line each."""
+    folder = home / FOLDER
+    if not folder.is_dir():
+        return []
+    lock = _locked(folder)
+    if lock < 0:
+        return []
+    failed = []
+    try:
+        for path in _records(folder):
+            try:
+                _end(path, _read(path), listed)
+            except MaestroError as error:
+                failed.append(error.line())
+    finally:
+        os.close(lock)
+    return failed
+
+
+def is_open(home: Path) -> bool:
+    """Whether something was begun, and is not ended."""
+    return any(_records(home / FOLDER))
+
+
+def begun(home: Path) -> list[Doomed]:
+    """The trees of deletions that are under way, or could not be ended. Raises `VerificationFailed`."""
+    return [doomed for path in _records(home / FOLDER) for doomed in _read(path).trees]
+
+
+def check_whole(home: Path, place: str) -> None:
+    """Nothing of the folder at `place` lies aside. Raises `Refused`: nothing may work there now."""
+    for doomed in begun(home):
+        if doomed.place == place and os.path.lexists(doomed.aside):
+            what = f"what was in {place!r} lies in {doomed.aside!r}, and is put back as soon as that can be"
+            raise Refused(what, "workspace", "move away what lies in its place: it is put back within a minute")
+
+
+# ---- one tree ----
+
+
+def _move_in(doomed: Doomed) -> None:
+    """Move the entries of a folder into one inside it, which becomes like it. Raises `OSError`."""
+    name = Path(doomed.aside).name
+    top = os.open(doomed.place, FOLDER_FLAGS)
+    try:
+        before = os.fstat(top)
+        os.mkdir(name, 0o700, dir_fd=top)
+        aside = os.open(name, FOLDER_FLAGS, dir_fd=top)
+        try:
+            move_entries(top, aside, {name})
+            liken(top, aside)
+            os.utime(aside, ns=(before.st_atime_ns, before.st_mtime_ns))
+            os.fsync(aside)
+        finally:
+            os.close(aside)
+    finally:
+        os.close(top)
+
+
+def _put_back(doomed: Doomed) -> None:
+    """Have it at its place again. Does nothing where that is so, or nothing lies aside. Raises `Refused`."""
+    if not os.path.lexists(doomed.aside):
+        return
+    try:
+        if doomed.inside:
+            _move_out(doomed)
+            return
+        os.rename(doomed.aside, doomed.place)  # noqa: PTH104 - over an empty folder that came meanwhile, and nothing else
+        sync_folder(str(Path(doomed.place).parent))
+    except OSError as error:
+        what = f"what was in {doomed.place!r} lies in {doomed.aside!r}, and cannot be put back: {error.strerror}"
+        raise Refused(what, "workspace", f"move away what lies at {error.filename or doomed.place!r}") from None
+
+
+def _move_out(doomed: Doomed) -> None:
+    name = Path(doomed.aside).name
+    top = os.open(doomed.place, FOLDER_FLAGS)
+    try:
+        aside = os.open(name, FOLDER_FLAGS, dir_fd=top)
+        try:
+            os.fchmod(aside, 0o700)
+            move_entries(aside, top)
+        finally:
+            os.close(aside)
+        os.rmdir(name, dir_fd=top)
+        os.fsync(top)
+    finally:
+        os.close(top)
+
+
+def _finish(doomed: Doomed, listing: Listing) -> list[Left]:
+    """Delete what is listed; what is left, at its place again."""
+    if not os.path.lexists(doomed.aside):
+        return []
+    left = remove_listed(doomed.aside, listing)
+    goes = not doomed.stays or (not doomed.inside and os.path.lexists(doomed.place))
+    if goes and not left:
+        with suppress(OSError):
+            Path(doomed.aside).rmdir()
+            sync_folder(str(Path(doomed.aside).parent))
+    else:
+        _put_back(doomed)
+    return left
+
+
+# ---- records ----
+
+
+def _end(path: Path, record: Record, listed: Listed) -> None:
+    """Put the trees back, or delete them, as the record says; then there is none. Raises `MaestroError`."""
+    failed: list[MaestroError] = []
+    for doomed in record.trees:
+        try:
+            listing = _known(record, doomed, listed)
+            if listing is None:
+                _put_back(doomed)
+            else:
+                _finish(doomed, listing)
+        except MaestroError as error:
+            failed.append(error)
+    if failed:
+        raise failed[0]
+    _drop(path)
+
+
+def _known(record: Record, doomed: Doomed, listed: Listed) -> Listing | None:
+    """What may be deleted; None where the tree goes back, also because its snapshot cannot be read any more."""
+    if record.state != DELETING:
+        return None
+    try:
+        return listed(record.snapshot, doomed.tree)
+    except MaestroError:
+        return None
+
+
+def _records(folder: Path) -> Iterable[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if path.name != _LOCK and path.suffix != _FRESH)
+    except FileNotFoundError:
+        return []
+
+
+def _read(path: Path) -> Record:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Record)
+    except FileNotFoundError:
+        return Record([])
+    except msgspec.MsgspecError as error:
+        mend = "look at the folders that it names, then remove it"
+        raise VerificationFailed(f"the record of a deletion cannot be read: {error}", str(path), mend) from None
+
+
+def _write(path: Path, record: Record) -> None:
+    fresh = path.with_suffix(_FRESH)
+    with fresh.open("wb") as file:
+        file.write(msgspec.json.encode(record))
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.rename(path)
+    sync_folder(str(path.parent))
+
+
+def _drop(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    sync_folder(str(path.parent))
+
+
+def _locked(folder: Path) -> int:
+    """The lock of a home's deletions, which ends with the process; -1 where another one has it."""
+    handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        return -1
+    return handle

@@ -1,0 +1,195 @@
+"""Mount points inside a folder: opening what lies there without crossing one, and naming those that there are.
+
+Whatever walks a workspace to read, move or delete it opens each step by `open_within`. The kernel refuses the step at
+which another mount begins (openat2(2), RESOLVE_NO_XDEV; Linux 5.6), of the same file system too, and of a file as well
+as of a folder, so no check beforehand can be outrun. Where that call is missing or filtered, the mount ids of
+/proc/self/fdinfo are compared after opening. Elsewhere than on Linux only `st_dev` tells, which sees mounts of another
+file system alone. The list of mounts in /proc/self/mountinfo serves to tell people, and to refuse before anything is
+touched; a mount that was made in another mount namespace is in no list here, and cannot be crossed from here either.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import functools
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from maestro.model.errors import Refused
+
+_OPENAT2 = 437
+_RESOLVE_NO_XDEV = 0x01
+_ESCAPE = re.compile(rb"\\([0-7]{3})")
+_NAMED_MAX = 3
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class _How(ctypes.Structure):
+    """`struct open_how` of openat2(2)."""
+
+    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+
+
+def open_within(name: str | bytes, flags: int, above: int) -> int:
+    """A descriptor of `name` in the open folder `above`, as os.open gives it. No mount is crossed on the way.
+
+    name: one or more parts; flags: as of os.open, without O_CREAT. Raises `OSError`, with EXDEV where a mount is met.
+    """
+    if _has_openat2():
+        return _openat2(name, flags, above, _RESOLVE_NO_XDEV)
+    descriptor = os.open(name, flags, dir_fd=above)
+    try:
+        if _mount_of(descriptor) != _mount_of(above):
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), name)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def is_mount(path: str | Path) -> bool:
+    """Whether a mount begins at this path, which is no link. False where nothing can be looked at there."""
+    place = Path(os.path.realpath(Path(path).parent), Path(path).name)
+    if place == place.parent:
+        return True
+    try:
+        above = os.open(place.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        os.close(open_within(place.name, _HANDLE, above))
+    except OSError as error:
+        return error.errno == errno.EXDEV
+    finally:
+        os.close(above)
+    return False
+
+
+def mounts_below(path: str | Path) -> list[str]:
+    """The mount points inside the folder at `path`, of folders and of files, as absolute paths in order.
+
+    The folder itself may be one; it is not named. Of mounts inside mounts the outermost is named. Empty where the
+    folder is absent.
+    """
+    top = os.fsencode(os.path.realpath(path))
+    try:
+        handle = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return []
+    try:
+        inside = top.rstrip(b"/") + b"/"
+        places = _listed(inside)
+        if places is None:
+            return sorted(os.fsdecode(inside) + inner for inner in _walked(handle))
+        return [os.fsdecode(place) for place in _outermost(places) if _is_crossed(handle, place[len(inside) :])]
+    finally:
+        os.close(handle)
+
+
+def check_no_mounts(path: str | Path, what: str) -> None:
+    """Nothing is mounted inside the folder at `path`. what: would be done to it, as in `emptied`. Raises `Refused`."""
+    if found := mounts_below(path):
+        raise mounted(found, what)
+
+
+def mounted(places: list[str], what: str) -> Refused:
+    """The refusal that names these mount points. what: would be done to them, as in `emptied`."""
+    named = ", ".join(repr(place) for place in places[:_NAMED_MAX])
+    more = f" and {len(places) - _NAMED_MAX} more" if len(places) > _NAMED_MAX else ""
+    verb = "is a mount point" if len(places) == 1 else "are mount points"
+    return Refused(f"{named}{more} {verb} and would be {what}", "workspace", "unmount it (umount), then try again")
+
+
+_HANDLE = getattr(os, "O_PATH", os.O_RDONLY | os.O_NONBLOCK) | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@functools.cache
+def _has_openat2() -> bool:
+    """Whether the kernel has it, and no filter of system calls refuses it."""
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        os.close(_openat2("/", os.O_PATH | os.O_CLOEXEC, -100, 0))
+    except OSError:
+        return False
+    return True
+
+
+def _openat2(name: str | bytes, flags: int, above: int, resolve: int) -> int:
+    how = _How(flags, 0, resolve)
+    path = os.fsencode(name)
+    while True:
+        descriptor = int(_libc.syscall(_OPENAT2, above, path, ctypes.byref(how), ctypes.sizeof(how)))
+        if descriptor >= 0:
+            return descriptor
+        code = ctypes.get_errno()
+        if code not in (errno.EINTR, errno.EAGAIN):
+            raise OSError(code, os.strerror(code), name)
+
+
+def _mount_of(descriptor: int) -> int:
+    """The id of the mount that an open file lies on; its device where the system tells no more."""
+    try:
+        with open(f"/proc/self/fdinfo/{descriptor}", "rb") as told:  # noqa: PTH123 - a path of our own
+            for line in told:
+                if line.startswith(b"mnt_id:"):
+                    return int(line.split()[1])
+    except OSError:
+        pass
+    return os.fstat(descriptor).st_dev
+
+
+def _listed(inside: bytes) -> list[bytes] | None:
+    """The mount points that the kernel lists below `inside`, which ends with /; None where it lists none at all."""
+    try:
+        lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
+    except OSError:
+        return None
+    places = {_ESCAPE.sub(lambda found: bytes([int(found[1], 8)]), line.split(b" ")[4]) for line in lines}
+    return [place for place in places if place.startswith(inside)]
+
+
+def _outermost(places: Iterable[bytes]) -> list[bytes]:
+    """Without those that lie in others, which are reached, or hidden, by these."""
+    found: list[bytes] = []
+    for place in sorted(places, key=lambda place: place.split(b"/")):
+        if not found or not place.startswith(found[-1] + b"/"):
+            found.append(place)
+    return sorted(found)
+
+
+def _is_crossed(top: int, inner: bytes) -> bool:
+    """Whether a mount is met on the way to a place below an open folder: not where another mount hides it."""
+    try:
+        os.close(open_within(inner, _HANDLE, top))
+    except OSError as error:
+        return error.errno not in (errno.ENOENT, errno.ENOTDIR)
+    return False
+
+
+def _walked(top: int) -> Iterator[str]:
+    """The mount points below an open folder, found by trying every name: where the kernel does not list them."""
+    waiting = [""]
+    while waiting:
+        inner = waiting.pop()
+        with suppress(OSError):
+            handle = open_within(inner or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, top)
+            try:
+                with os.scandir(handle) as entries:
+                    names = [entry.name for entry in entries]
+                for name in names:
+                    place = f"{inner}/{name}" if inner else name
+                    try:
+                        os.close(open_within(name, _HANDLE, handle))
+                    except OSError as error:
+                        if error.errno == errno.EXDEV:
+                            yield place
+                        continue
+                    waiting.append(place)
+            finally:
+                os.close(handle)

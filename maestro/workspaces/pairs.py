@@ -1,0 +1,131 @@
+"""A pair: a stage and the folder whose place it takes, known by their identities and not by what was done with them.
+
+Putting a pair forward or back may be repeated at will. A device has another number after a restart of the machine,
+so what was recorded before one is known again by the inode alone: both folders of a pair lie side by side.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from pathlib import Path
+
+import msgspec
+
+from maestro.model.errors import Refused
+from maestro.model.restore import PlaceFate as Fate
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_EXCHANGE = 2
+_AT_FDCWD = -100
+_NOT_HERE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP, errno.EPERM)
+_libc = ctypes.CDLL(None, use_errno=True)
+
+Identity = tuple[int, int]
+"""(device, inode) of a folder."""
+
+
+class Pair(msgspec.Struct):
+    """A stage and the folder whose place it takes. new, old: the identity of each; None where it is absent.
+
+    boot: of the machine, as they were recorded in it.
+    """
+
+    stage: str
+    target: str
+    new: Identity | None = None
+    old: Identity | None = None
+    boot: str = ""
+
+    @property
+    def fate(self) -> Fate:
+        """What lies at the target now: the new folder, what was there before (or still nothing), or neither."""
+        return fate(identity(self.target), self.new, self.old, self.boot)
+
+    @property
+    def holds_old(self) -> bool:
+        """Whether the stage is the old folder, and the new one is not in its place."""
+        return is_same(identity(self.stage), self.old, self.boot) and self.fate != "new"
+
+
+def fate(now: Identity | None, new: Identity | None, old: Identity | None, boot: str) -> Fate:
+    """Which folder it is that lies in a place now."""
+    if is_same(now, new, boot):
+        return "new"
+    return "old" if is_same(now, old, boot) or (now is None and old is None) else "lost"
+
+
+def why_lost(target: str, fate: Fate) -> str:
+    """Why the new folder is not in its place."""
+    if fate == "old":
+        return "what was to be put there is gone; it is as it was"
+    return "another folder is in its place" if os.path.lexists(target) else "the folder is gone"
+
+
+def is_same(found: Identity | None, recorded: Identity | None, boot: str) -> bool:
+    """Whether a folder is the one that was recorded."""
+    if found is None or recorded is None:
+        return False
+    return found == recorded or (bool(boot) and boot != boot_id() and found[1] == recorded[1])
+
+
+def identity(path: str) -> Identity | None:
+    """Which folder lies at a path now."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def boot_id() -> str:
+    """Of this machine since it was started; "" where the system does not tell."""
+    try:
+        return _BOOT_ID.read_text().strip()
+    except OSError:
+        return ""
+
+
+def put(pair: Pair, forward: bool) -> None:
+    """Let the target be the new folder, or the old one, absent where there was none; the other is at the stage then.
+
+    Raises `OSError`, and `Refused` where another folder has come in its place.
+    """
+    wanted = pair.new if forward else pair.old
+    now = identity(pair.target)
+    if pair.fate == "lost" and now is not None:
+        mend = "move it away, then run this again"
+        raise Refused(f"{pair.target!r} is another folder than the one that was restored", "restore", mend)
+    if not (is_same(now, wanted, pair.boot) or (now is None and wanted is None)):
+        _move(pair, wanted, now is None)
+    aside = f"{pair.stage}-old"
+    if identity(aside) is not None and identity(pair.stage) is None:
+        Path(aside).rename(pair.stage)
+
+
+def _move(pair: Pair, wanted: Identity | None, is_absent: bool) -> None:
+    aside = f"{pair.stage}-old"
+    if wanted is None:
+        Path(pair.target).rename(pair.stage)
+    elif not is_same(identity(pair.stage), wanted, pair.boot):
+        if not is_same(identity(aside), wanted, pair.boot):
+            raise FileNotFoundError(errno.ENOENT, "the folder is gone", pair.stage)
+        Path(aside).rename(pair.target)
+    elif is_absent:
+        Path(pair.stage).rename(pair.target)
+    elif not exchanged(pair.stage, pair.target):
+        Path(pair.target).rename(aside)
+        Path(pair.stage).rename(pair.target)
+
+
+def exchanged(one: str, other: str) -> bool:
+    """Exchange two folders at once; False where the system cannot."""
+    if not hasattr(_libc, "renameat2"):
+        return False
+    if _libc.renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _EXCHANGE) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in _NOT_HERE:
+        return False
+    raise OSError(code, os.strerror(code), other)

@@ -1,0 +1,74 @@
+"""How much lies in the folders that an agent writes to: files and bytes, of trees of any depth.
+
+No link is followed and no mount is crossed. What vanishes meanwhile, or cannot be read, counts as nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
+
+from maestro.workspaces.archive.descent import FOLDER_FLAGS, Descent
+
+_BLOCK = 512
+
+
+def size_of(path: str) -> tuple[int, int]:
+    """Files and bytes in a folder. What is no folder counts as a file, a link with the length of its target."""
+    files = size = 0
+    for found in _statuses(path):
+        if not stat.S_ISDIR(found.st_mode):
+            files += 1
+            size += found.st_size
+    return files, size
+
+
+def disk_bytes(folders: tuple[str, ...], enough: int | None = None) -> int:
+    """Bytes on disk of all that lies in these folders; hard links are counted once.
+
+    enough: from here on it need not be exact.
+    """
+    total = 0
+    seen: set[tuple[int, int]] = set()
+    for folder in folders:
+        for found in _statuses(folder):
+            if found.st_nlink > 1:
+                if (found.st_dev, found.st_ino) in seen:
+                    continue
+                seen.add((found.st_dev, found.st_ino))
+            total += found.st_blocks * _BLOCK
+            if enough is not None and total > 2 * enough:
+                return total
+    return total
+
+
+def _statuses(path: str) -> Iterator[os.stat_result]:
+    """What each name in a tree is, in no particular order."""
+    try:
+        top = os.open(path, FOLDER_FLAGS)
+    except OSError:
+        return
+    try:
+        device = os.fstat(top).st_dev
+        waiting = [b""]
+        with Descent(top) as descent:
+            while waiting:
+                inner = waiting.pop()
+                with suppress(OSError):
+                    listed = _listed(descent.folder(inner))
+                    prefix = inner + b"/" if inner else b""
+                    waiting += [prefix + name for name, found in listed if stat.S_ISDIR(found.st_mode)]
+                    yield from (found for _, found in listed if found.st_dev == device)
+    finally:
+        os.close(top)
+
+
+def _listed(folder: int) -> list[tuple[bytes, os.stat_result]]:
+    listed = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            with suppress(OSError):
+                listed.append((os.fsencode(entry.name), entry.stat(follow_symlinks=False)))
+    return listed
