@@ -98,8 +98,10 @@ def _able(target: str, agents: Sequence[Agent], forced: bool) -> list[Agent]:
     agent = matching[0]
     if agent.stopped:
         raise Refused(f"agent {agent.id} is stopped", mend=f"agent restart {agent.id}")
-    checks = ", ".join(agent.failed_checks) or agent.reason or "health"
-    raise Refused(f"agent {agent.id} is unhealthy: {checks} failed", mend=f"agent health {agent.id}; --force overrides")
+    checks = ", ".join(agent.failed_checks) or "health"
+    why = f" ({agent.reason})" if agent.reason else ""
+    mend = f"agent health {agent.id}; --force overrides"
+    raise Refused(f"agent {agent.id} is unhealthy: {checks} failed{why}", mend=mend)
 
 
 def decide_cancel(task: str, row: Task | None, reason: str = "", floor: int = 0) -> list[NewEvent]:

@@ -8,10 +8,10 @@ from __future__ import annotations
 import trio
 
 from maestro.model.agent import decide_restart
-from maestro.model.errors import Conflict
 from maestro.model.events import AgentStopped, NewEvent, RestoreDone, RestoreFailed, RestorePlaced
 from maestro.model.restore import decide_lives, decide_restore_end
-from maestro.runtime.context import APPEND_S_MAX, TRIES_MAX, Context
+from maestro.runtime.contention import Race
+from maestro.runtime.context import APPEND_S_MAX, Context
 from maestro.runtime.restoring.journal import Begun
 from maestro.runtime.restoring.past import Past, look_back
 from maestro.store.contract import Append, Committed
@@ -29,14 +29,15 @@ async def conclude(context: Context, begun: Begun, past: Past | None = None) -> 
         return
     if past is None:
         past = await trio.to_thread.run_sync(look_back, context.store, begun.to)
-    for _ in range(TRIES_MAX):
+    race = Race("tasks keep changing while they are restored")
+    while True:
         if await context.call(_is_done, context, begun.restore):
             return
         events = await _end(context, begun, past)
         append = Append(tuple(events), begun.actor, begun.cause, floors=True)
         if isinstance(await context.gateway.append(append, APPEND_S_MAX), Committed):
             return
-    raise Conflict("tasks keep changing while they are restored", mend="try again")
+        await race.lost()
 
 
 async def _end(context: Context, begun: Begun, past: Past) -> list[NewEvent]:
@@ -81,13 +82,15 @@ async def abandon(context: Context, begun: Begun, reason: str) -> None:
 async def restart(context: Context, begun: Begun) -> None:
     """The agents that were stopped for it take work again, unless somebody stopped them anew."""
     for name in begun.stopped:
-        for _ in range(TRIES_MAX):
+        race = Race(f"agent {name} keeps changing")
+        while True:
             row = await context.row(context.views.agent, name)
             if row is None or not row.stopped or row.reason != stop_reason(begun.restore):
                 break
             events = decide_restart(name, row, await context.floor())
             if isinstance(await context.append(events, begun.actor, begun.cause), Committed):
                 break
+            await race.lost()
 
 
 def stop_reason(restore: str) -> str:
