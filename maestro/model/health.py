@@ -76,3 +76,14 @@ def still_lost(agent: str, node: Node | None) -> list[NewEvent]:
     if node is None or node.status != "lost":
         return []
     return [NewEvent(f"agent:{agent}", AgentHealthChanged(agent, False, (NODE,), f"node {node.id} is lost"))]
+
+
+def way_out(agent: Agent) -> str:
+    """What its user can do about an unhealthy agent, in words."""
+    if NODE in agent.failed_checks:
+        return f"start the daemon of its node (maestro up), or move it: agent assign {_again(agent)} --node <node>"
+    return f"agent health {agent.id} shows more; --force overrides"
+
+
+def _again(agent: Agent) -> str:
+    return f"{agent.type} --name {agent.id} --to-workspace <folder>"
