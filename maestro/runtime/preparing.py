@@ -178,6 +178,7 @@ class Prepared:
             stdin=launch.stdin,
             tail=self._folder.tail,
             lock=str(lock_path(home, workspace)),
+            folder=self._agent.workspace,
             timeout_s=run.timeout_s,
             grace_s=launch.grace_s,
             stop_signal=int(signal.Signals[f"SIG{launch.stop_signal}"]),
