@@ -123,7 +123,7 @@ def check_elsewhere(agent: str, workspace: str, claims: Iterable[Claim] = ()) ->
     claims: the agents of that host. Raises `Invalid`, `Refused`; its node checks again where it makes the folder.
     """
     _check_text(workspace)
-    path = os.path.normpath(workspace)
+    path = "/" + os.path.normpath(workspace).lstrip("/")  # POSIX lets two slashes stand
     for why in _refusals_by_path(agent, path, claims):
         raise Refused(f"{path!r} {why}", where="workspace", mend=_ANOTHER)
     return path
