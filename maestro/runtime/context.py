@@ -107,6 +107,8 @@ class Context:
         self.revive: Callable[[], object] | None = None
         self.placing = trio.Lock()
         """Assignments of this process take turns: each is checked against all others."""
+        self.looking: set[str] = set()
+        """Agents that a thread is looking at."""
         self._told_stale = ""
 
     @functools.cached_property

@@ -10,7 +10,7 @@ import trio
 
 from maestro.model.errors import StoreAway
 from maestro.model.events import NewEvent
-from maestro.model.health import decide_nodes
+from maestro.model.health import decide_checked, decide_nodes, heartbeat_check
 from maestro.model.node import Node, decide_lost
 from maestro.runtime.follower import Follower
 from maestro.runtime.logs import log, seldom
@@ -18,6 +18,7 @@ from maestro.store.contract import Append, Fence
 from maestro.store.gateway import Gateway
 
 EVERY_S = 2.0
+HEARTBEATS_EVERY_S = 10.0
 PATIENCE_S = 6.0
 """How long a node's lease may be missing: more than twice the time in which nodes renew theirs."""
 
@@ -37,6 +38,7 @@ class NodeWatch:
         A store that was paused or away has let all leases run out: their nodes get the time to renew them.
         """
         missing_since: dict[str, float] = {}
+        listened_at = trio.current_time()
         while not self._follower.stopped:
             await trio.sleep(EVERY_S)
             try:
@@ -46,6 +48,9 @@ class NodeWatch:
                     elif trio.current_time() - missing_since.setdefault(node.id, trio.current_time()) > PATIENCE_S:
                         await self._lose(node)
                 await self._tell_agents()
+                if trio.current_time() > listened_at + HEARTBEATS_EVERY_S:
+                    listened_at = trio.current_time()
+                    await self._listen()
             except StoreAway as error:
                 missing_since.clear()
                 seldom.warn("node leases", error.line())
@@ -66,6 +71,20 @@ class NodeWatch:
         """Agents whose recorded health contradicts what their node is now: after a restore, or a node that is back."""
         plan = self._follower.plan
         await self._append(decide_nodes(list(plan.agents.values()), plan.nodes, plan.floor), f"nodes:{plan.seq}")
+
+    async def _listen(self) -> None:
+        """Agents of which a node that is up has said nothing for too long: it may hang on one of their folders."""
+        plan, store = self._follower.plan, self._gateway.store
+        agents = [agent for agent in plan.agents.values() if agent.node is not None]
+        samples = await self._gateway.ask(store.work.samples, [f"agent:{agent.id}:last_heartbeat" for agent in agents])
+        now = await self._gateway.ask(store.now)
+        events: list[NewEvent] = []
+        for agent, sample in zip(agents, samples, strict=True):
+            age_s = None if sample is None or "at" not in sample else max(0, now - int(sample["at"])) / 1000
+            check = heartbeat_check(agent, plan.nodes, age_s, now)
+            if not check.ok:  # that it is heard again is told by its node itself, with all that it sees
+                events += decide_checked(agent, [check], plan.floor)
+        await self._append(events, f"heartbeats:{plan.seq}")
 
     async def _append(self, events: list[NewEvent], cause: str) -> None:
         """Append and wait until the plan has it; what somebody else was faster with is looked at again next time."""

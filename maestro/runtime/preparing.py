@@ -22,8 +22,9 @@ from maestro.model.task import Run, Task
 from maestro.runtime import containment
 from maestro.runtime.context import Context
 from maestro.runtime.hearing import Hearing, is_heard
+from maestro.runtime.settlement import settle
 from maestro.runtime.spec import Spec
-from maestro.workspaces import folders, guards, templates
+from maestro.workspaces import folders, templates
 from maestro.workspaces.folders import RunFolder
 
 
@@ -113,9 +114,9 @@ class Prepared:
         folder, workspace = self._folder, workspace_of(self._agent, self._folder)
         if not self._is_furnished:
             folders.create(folder, data)
-        await self._fill(workspace)
         if self._agent.workspace is not None:
-            guards.check_unchanged(workspace)
+            await settle(self._context, self._agent)
+        await self._fill(workspace)
         if self.definition.private_home:
             home = containment.home_of(self._context.settings.home, self._run.agent)
             await trio.to_thread.run_sync(containment.furnish, self.definition, home, _user_home())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,11 +10,11 @@ import trio
 from maestro.agents.definitions import Definition
 from maestro.config import Settings, open_workspace_root
 from maestro.model.agent import Agent
-from maestro.model.errors import Invalid, NotFound, Refused
-from maestro.model.node import Node
+from maestro.model.errors import Invalid, Refused
 from maestro.model.placement import PLACES
 from maestro.runtime.context import Call, Context
 from maestro.runtime.handlers.registering import caller_settings
+from maestro.runtime.settlement import claims_on
 from maestro.workspaces import cleaning, guards, templates
 
 
@@ -35,23 +34,8 @@ async def check_place(call: Call, agent: str, workspace: str | None, node: str |
     """
     context = call.context
     version = await context.call(context.store.log.version, PLACES)
-    nodes = {each.id: each for each in await context.rows(context.views.nodes)}
-    host = node or context.node
-    if host not in nodes and host != context.node:
-        raise NotFound(f"there is no node {host!r}", mend="node list shows all")
-    near = _same_host(nodes, host)
-    claims = [
-        guards.Claim(each.id, each.workspace_root, each.workspace, nodes[each.node].home if each.node in nodes else "")
-        for each in await context.rows(context.views.agents)
-        if each.node is None or each.node in near
-    ]
+    claims, near = await claims_on(context, node or context.node)
     return Place(await trio.to_thread.run_sync(_checked, call, agent, workspace, claims, near), version)
-
-
-def _same_host(nodes: Mapping[str, Node], node: str) -> set[str]:
-    """The nodes of one host: they share its folders."""
-    host = nodes[node].host if node in nodes else None
-    return {node, *(each.id for each in nodes.values() if each.host == host)}
 
 
 def _checked(call: Call, agent: str, workspace: str | None, claims: list[guards.Claim], near: set[str]) -> str | None:

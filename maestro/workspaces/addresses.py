@@ -32,17 +32,29 @@ class Mounts:
     """The mounts of this process's namespace, as they were when this was made: point and what it shows, by id."""
 
     def __init__(self) -> None:
-        self._mounts: dict[bytes, tuple[str, Address]] = {}
+        self._mounts: dict[bytes, tuple[str, Address, str]] = {}
         try:
             lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
         except OSError:
             lines = []
         for line in lines:
             identity, _, device, root, point, *_ = line.split(b" ")
-            self._mounts[identity] = _text(point), Address(device, _text(root))
+            kind = line.rpartition(b" - ")[2].partition(b" ")[0]
+            self._mounts[identity] = _text(point), Address(device, _text(root)), _text(kind)
 
     def address(self, real: str) -> Address | None:
         """Of a path without links; of one that does not exist yet, where it would be made."""
+        found = self._found(real)
+        return None if found is None else found[0]
+
+    def shown(self, real: str) -> str:
+        """What a path shows, in words that outlive a restart of the machine, as numbers of devices do not: the kind of
+        file system and the place in it; "" where that is unknown.
+        """
+        found = self._found(real)
+        return "" if found is None else f"{found[1]}:{found[0].path}"
+
+    def _found(self, real: str) -> tuple[Address, str] | None:
         rest = ""
         while True:
             mount = self._mounts.get(_mount_id(real))
@@ -52,15 +64,15 @@ class Mounts:
             real, rest = real or "/", f"/{name}{rest}"
         if mount is None:
             return None
-        point, shown = mount
+        point, shown, kind = mount
         if real != point and not real.startswith(point.rstrip("/") + "/"):
             return None
         inner = real[len(point.rstrip("/")) :].rstrip("/") + rest
-        return Address(shown.device, (shown.path.rstrip("/") + inner) or "/")
+        return Address(shown.device, (shown.path.rstrip("/") + inner) or "/"), kind
 
     def below(self, real: str) -> list[Address]:
         """What the mounts inside a folder show."""
-        return [shown for point, shown in self._mounts.values() if point.startswith(real.rstrip("/") + "/")]
+        return [shown for point, shown, _ in self._mounts.values() if point.startswith(real.rstrip("/") + "/")]
 
 
 def _mount_id(path: str) -> bytes:

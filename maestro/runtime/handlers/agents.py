@@ -21,6 +21,7 @@ from maestro.model.task import Task
 from maestro.model.waiting import why_not_over
 from maestro.runtime import protocol as p
 from maestro.runtime.context import Call, Context
+from maestro.runtime.examination import examine_all, judged
 from maestro.runtime.handlers import tasks
 from maestro.runtime.handlers.nodes import resume
 from maestro.runtime.handlers.registering import bind, caller_settings
@@ -47,11 +48,12 @@ async def find(context: Context, agent: str) -> Agent:
 
 
 async def shown_agents(context: Context, agents: list[Agent]) -> list[Row]:
-    """Rows of agents with their last heartbeats."""
-    keys = [f"agent:{agent.id}:last_heartbeat" for agent in agents]
-    samples = await context.call(context.store.work.samples, keys) if keys else []
+    """Rows of agents as they are found now, with their last heartbeats."""
+    checks, samples = await examine_all(context, agents)
     now = await context.now()
-    return [agent_row(agent, sample, now) for agent, sample in zip(agents, samples, strict=True)]
+    return [
+        agent_row(judged(agent, checks[agent.id]), sample, now) for agent, sample in zip(agents, samples, strict=True)
+    ]
 
 
 async def answer(call: Call, agent: str) -> p.Done:
@@ -149,8 +151,9 @@ async def list_agents(call: Call, command: p.AgentList) -> p.Done:
     if command.status not in STATES:
         raise Invalid(f"status {shown(command.status)} is unknown", mend=f"use one of {', '.join(STATES)}")
     state = None if command.status == "all" else command.status
-    for row in await shown_agents(context, await context.rows(context.views.agents, state)):
-        await call.item(row)
+    for row in await shown_agents(context, await context.rows(context.views.agents)):
+        if state in (None, row["state"]):
+            await call.item(row)
     return p.Done()
 
 

@@ -11,15 +11,17 @@ from maestro.model.agent import Agent, Assignment, decide_assign, decide_registe
 from maestro.model.ending import decide_stranded, find_stranded
 from maestro.model.errors import Refused
 from maestro.model.events import AgentAssigned, AgentRegistered, NewEvent
-from maestro.model.health import still_lost
+from maestro.model.health import check_kept, still_lost
 from maestro.model.placement import decide_claim
 from maestro.model.task import Task
 from maestro.runtime import protocol as p
 from maestro.runtime.context import Call
+from maestro.runtime.examination import refresh
 from maestro.runtime.handlers.agents import answer, find, stop_agent
 from maestro.runtime.handlers.nodes import resume
 from maestro.runtime.handlers.registering import resolve_type
 from maestro.runtime.server import Handler
+from maestro.runtime.settlement import remember
 from maestro.runtime.workplaces import Place, check_place, make_workspace, warn_of_disk
 
 
@@ -46,6 +48,8 @@ async def assign(call: Call, command: p.AgentAssign) -> p.Done:
         place = await check_place(call, agent, command.to_workspace, wanted.node)
         return await decide(call, msgspec.structs.replace(wanted, workspace=place.workspace), place, stopped)
 
+    if command.to_workspace is None and (row := await context.row(context.views.agent, agent)) is not None:
+        await refresh(call, [row])  # it keeps its workspace, should that be there
     planned = _assigned(await decision(stopped=command.force))  # what is refused makes no folder, and stops no run
     if planned.workspace is not None and command.to_workspace is not None and wanted.node == context.node:
         await make_workspace(planned.workspace, definition)
@@ -53,7 +57,9 @@ async def assign(call: Call, command: p.AgentAssign) -> p.Done:
         await _stop_before_move(call, planned)
     async with context.placing:
         await context.decide(call, decision)
-    await resume(call, [await find(context, agent)], f"agent {agent} was assigned")
+    assigned = await find(context, agent)
+    await remember(context, assigned)
+    await resume(call, [assigned], f"agent {agent} was assigned")
     return await answer(call, agent)
 
 
@@ -64,6 +70,7 @@ async def decide(call: Call, wanted: Assignment, place: Place, stopped: bool = F
     """
     context = call.context
     row = await context.row(context.views.agent, wanted.agent)
+    check_kept(row, wanted.workspace)
     floor = await context.floor()
     kind = await context.row(context.views.type, wanted.type)
     nodes = {node.id: node for node in await context.rows(context.views.nodes)}

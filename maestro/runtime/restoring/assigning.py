@@ -26,6 +26,7 @@ from maestro.runtime.restoring.loading import held_log
 from maestro.runtime.restoring.opening import Origins
 from maestro.runtime.restoring.origins import Origin, Stage
 from maestro.runtime.restoring.planning import bound
+from maestro.runtime.settlement import remember
 from maestro.runtime.workplaces import check_place, make_workspace
 from replayers import checkpoint
 from replayers.registry import RegisteredAgent, Registry
@@ -58,6 +59,8 @@ async def put_back(call: Call, source: str) -> list[str]:
                 await context.decide(call, decision)
     names = [each.assignment.agent for each in wanted]
     agents = [row for row in await context.rows(context.views.agents) if row.id in names]
+    for agent in agents:
+        await remember(context, agent)
     await resume(call, agents, "agents were assigned from a snapshot")
     return names
 
