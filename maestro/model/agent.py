@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -191,13 +191,13 @@ def decide_register(wanted: AgentRegistered, row: AgentType | None, floor: int =
 
 
 def decide_assign(
-    wanted: Assignment, row: Agent | None, stranded: NewEvent | None = None, floor: int = 0
+    wanted: Assignment, row: Agent | None, stranded: NewEvent | None = None, floor: int = 0, lost: Collection[str] = ()
 ) -> list[NewEvent]:
     """Create an agent, move it, or change its role and priority. It then takes work, stopped or not before.
 
-    stranded: the end of its run (`ending.decide_stranded`) where that is on a lost node: it goes with the move. To
-    force a move the shell first stops the agent and waits for its run to end. Raises Invalid; Refused when the id
-    is another type's, or it would move while it runs.
+    stranded: the end of its run (`ending.decide_stranded`) where that is on a lost node: it goes with the move. lost:
+    the nodes that are lost. To force a move the shell first stops the agent and waits for its run to end. Raises
+    Invalid; Refused when the id is another type's, it would move while it runs, or to a lost node.
     """
     check_id(wanted.agent, "agent")
     check_priority(wanted.priority)
@@ -206,6 +206,10 @@ def decide_assign(
     fact = _placed(wanted, row)
     moved = row is not None and (row.workspace, row.node) != (fact.workspace, fact.node)
     events = []
+    if fact.node in lost and (row is None or moved):
+        raise Refused(
+            f"node {fact.node} is lost", where="--node", mend="start its daemon there (maestro up), or name another"
+        )
     if row is not None and row.running and moved:
         if stranded is None:
             raise Refused(

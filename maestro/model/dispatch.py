@@ -10,6 +10,7 @@ import msgspec
 from maestro.model.agent import Agent
 from maestro.model.errors import Invalid, NotFound, Refused
 from maestro.model.events import NewEvent, TaskCancelRequested, TaskDispatched, TaskRetried
+from maestro.model.health import way_out
 from maestro.model.ids import check_id, check_priority, check_text, shown
 from maestro.model.node import Node, decide_resume
 from maestro.model.target import check_target, is_pool, targets_of
@@ -98,8 +99,9 @@ def _able(target: str, agents: Sequence[Agent], forced: bool) -> list[Agent]:
     agent = matching[0]
     if agent.stopped:
         raise Refused(f"agent {agent.id} is stopped", mend=f"agent restart {agent.id}")
-    checks = ", ".join(agent.failed_checks) or agent.reason or "health"
-    raise Refused(f"agent {agent.id} is unhealthy: {checks} failed", mend=f"agent health {agent.id}; --force overrides")
+    checks = ", ".join(agent.failed_checks) or "health"
+    why = f" ({agent.reason})" if agent.reason else ""
+    raise Refused(f"agent {agent.id} is unhealthy: {checks} failed{why}", mend=way_out(agent))
 
 
 def decide_cancel(task: str, row: Task | None, reason: str = "", floor: int = 0) -> list[NewEvent]:

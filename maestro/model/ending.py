@@ -7,12 +7,13 @@ long the chain is.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 import msgspec
 
-from maestro.model.crew import stream_of
+from maestro.model.agent import Agent
+from maestro.model.crew import Live, stream_of
 from maestro.model.events import NewEvent, RunEnded, RunParked, StateSet, TaskFinished, Text
 from maestro.model.lanes import failed_it, out_of_retries
 from maestro.model.outcome import LOSSES_MAX, exit_code_of, status_of, worst
@@ -79,7 +80,7 @@ class Endings:
                 del plan.adrift[name]
             elif (pair := plan.run(name)) is not None:
                 task, run = pair
-                outcome = "lost" if task.cancel is None else "cancelled"
+                outcome = "cancelled" if task.cancel is not None or _is_stopped(plan, run) else "lost"
                 found.append(
                     Decision((_run_ended(plan.floor, task, run, outcome, why),), (), str(plan.because[task.id]))
                 )
@@ -132,19 +133,31 @@ def decide_stranded(task: Task, run: Run, floor: int = 0) -> NewEvent:
     return _run_ended(floor, task, run, "lost", f"agent {run.agent} was moved from the lost node {run.node}")
 
 
+def find_stranded(agent: Agent, task: Task | None, lost: Collection[str]) -> Run | None:
+    """The run that an agent has on a lost node, which nobody but its user or that node will end. task: the agent's."""
+    runs = [slot.live for slot in task.slots if slot.live is not None] if task is not None else []
+    found = next((run for run in runs if run.id == agent.run and run.status == "running"), None)
+    return found if found is not None and found.node in lost else None
+
+
 def _run_ended(floor: int, task: Task, run: Run, outcome: str, why: str) -> NewEvent:
     fact = RunEnded(run.id, task.id, run.agent, outcome, source="maestro", evidence=why)
     return NewEvent(f"run:{run.id}", fact, max(run.version, floor))
 
 
+def _is_stopped(plan: Plan, run: Run) -> bool:
+    """Whether a run that has started belongs to an agent that was stopped: as on a living node it ends cancelled."""
+    agent = plan.agents.get(run.agent)
+    return run.status == "running" and agent is not None and agent.stopped
+
+
 def _why_adrift(plan: Plan, name: str) -> str:
-    """Why the scheduler must end a run that no worker will, or "". A run bound to a lost node waits for it."""
+    """Why the scheduler must end a run that no worker will, or ""."""
     live = plan.crew.live.get(name)
     if live is None:
         return ""
     if live.started:
-        node = plan.nodes.get(live.node)
-        return f"node {live.node} was lost" if live.shared and node and node.status == "lost" else ""
+        return _why_stranded(plan, live)
     agent = plan.agents.get(live.agent)
     if agent is None or plan.tasks[live.task].cancel is not None:
         return ""
@@ -153,6 +166,24 @@ def _why_adrift(plan: Plan, name: str) -> str:
     if agent.run != name:
         return f"withdrawn: agent {agent.id} has another run"
     return f"withdrawn: agent {agent.id} was moved before it started" if stream_of(agent) != live.node else ""
+
+
+def _why_stranded(plan: Plan, live: Live) -> str:
+    """Why a run that has started on a lost node ends without it, or "".
+
+    What may run anywhere does. What is bound to that node's workspace waits for it, unless somebody wants its end: the
+    task was cancelled, the agent stopped or moved away.
+    """
+    node = plan.nodes.get(live.node)
+    if node is None or node.status != "lost":
+        return ""
+    gone = f"node {live.node} was lost"
+    agent = plan.agents.get(live.agent)
+    if live.shared or plan.tasks[live.task].cancel is not None:
+        return gone
+    if agent is None or agent.stopped:
+        return f"{gone}, agent {live.agent} was stopped"
+    return f"{gone}, agent {live.agent} was moved" if agent.node != live.node else ""
 
 
 def _why_parked(plan: Plan, row: Task, slot: Slot) -> str:

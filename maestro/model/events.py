@@ -20,6 +20,7 @@ from maestro.model.facts.agent import (
     AgentReset,
     AgentRestarted,
     AgentStopped,
+    WorkspaceClaimed,
 )
 from maestro.model.facts.log import (
     LogForked,
@@ -100,6 +101,7 @@ __all__ = [
     "TaskRetried",
     "Text",
     "Unrecognised",
+    "WorkspaceClaimed",
     "run_id",
 ]
 
@@ -119,6 +121,7 @@ AnyFact: TypeAlias = (
     | AgentRestarted
     | AgentReset
     | AgentHealthChanged
+    | WorkspaceClaimed
     | NodeJoined
     | NodeHeld
     | NodeResumed
@@ -158,6 +161,7 @@ FACTS: dict[str, type[AnyFact]] = {
     "agent.restarted": AgentRestarted,
     "agent.reset": AgentReset,
     "agent.health_changed": AgentHealthChanged,
+    "workspace.claimed": WorkspaceClaimed,
     "node.joined": NodeJoined,
     "node.held": NodeHeld,
     "node.resumed": NodeResumed,

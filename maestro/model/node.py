@@ -88,5 +88,5 @@ def decide_resume(nodes: Mapping[str, Node], agents: Iterable[Agent], here: str,
 
 
 def decide_lost(node: Node, reason: str) -> list[NewEvent]:
-    """Its lease ran out; nothing where it is not up."""
+    """Its lease ran out; nothing where it is not up. What it means for its agents: `health.decide_nodes`."""
     return [NewEvent(f"node:{node.id}", NodeLost(node.id, reason), node.version)] if node.status == "up" else []

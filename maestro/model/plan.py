@@ -158,6 +158,7 @@ class Plan:
             self._settle(row.id, row.status)
         else:
             self.changed[row.id] = None
+            self.adrift.update((slot.live.id, None) for slot in row.slots if slot.live is not None)
 
     def _follow(self, name: str, event: e.Event) -> Task | None:
         """The task after the event; None where the plan does not hold it, or held it later than this already."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection, Mapping
 
 from maestro.model.agent import Agent
 from maestro.model.crew import place_of, stream_of
 from maestro.model.lanes import SHARED, lane_of
+from maestro.model.node import Node
 from maestro.model.plan import Plan
 from maestro.model.task import Slot, Task
 
@@ -56,7 +58,7 @@ def _why_not_agent(plan: Plan, agent: Agent, forced: bool) -> str:
     if agent.stopped:
         return f"agent {agent.id} is stopped"
     if not agent.healthy and not forced:
-        return f"agent {agent.id} is unhealthy: {', '.join(agent.failed_checks) or agent.reason}"
+        return f"agent {agent.id} is unhealthy: {agent.reason or ', '.join(agent.failed_checks)}"
     if agent.run:
         return f"agent {agent.id} is busy with task {agent.task}"
     place = place_of(agent)
@@ -89,3 +91,17 @@ def _why_no_room(plan: Plan, agent: Agent) -> str:
         return "a node that takes work"
     full = not free[SHARED] or sum(busy.values()) >= sum(node.max_concurrent for node in able)
     return "a slot on any node" if full else ""
+
+
+def why_not_over(task: Task | None, nodes: Mapping[str, Node], leased: Collection[str]) -> str:
+    """What the end of a task's first live run waits for, in words; "" where none is on. leased: nodes that answer."""
+    run = next((slot.live for slot in task.slots if slot.live is not None), None) if task is not None else None
+    if run is None:
+        return ""
+    node = nodes.get(run.node or "")
+    if node is None:
+        return f"run {run.id}, which no node has taken"
+    told = f"run {run.id} on node {node.id}"
+    if node.status == "lost":
+        return f"{told}, which is lost"
+    return told if node.id in leased else f"{told}, which is silent and is taken for lost soon"

@@ -1,4 +1,7 @@
-"""What makes an agent healthy: the checks of SPEC.md 7, on the node that owns it."""
+"""The checks of an agent that only its node can make: what lies on its disks, and the process of its run.
+
+`model/health.py` says what they mean.
+"""
 
 from __future__ import annotations
 
@@ -7,41 +10,37 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
-
 from maestro.model.agent import Agent
+from maestro.model.health import WORKSPACE, Check, workspace_check
+from maestro.runtime.known_workspaces import KnownWorkspaces, look
+from maestro.workspaces.addresses import Mounts
 
-HEARTBEAT_S_MAX = 60.0
 DISK_BYTES_MIN = 64 * 1024 * 1024
+PROCESS = "process"
 
 
-class Check(msgspec.Struct, frozen=True):
-    """One check and its result. detail: what was seen, for people."""
+def local_checks(agent: Agent, home: Path, mounts: Mounts, process_status: str | None) -> list[Check]:
+    """What can be seen on this node. home: MAESTRO_HOME. Blocks.
 
-    name: str
-    ok: bool
-    detail: str
-
-
-def local_checks(agent: Agent, process_status: str) -> list[Check]:
-    """What can be seen on this node. process_status: psutil's of the run's first process, "" where none runs."""
-    found = [_looked(name, look, agent) for name, look in _LOOKS.items()]
-    if agent.running and process_status:
-        bad = process_status in ("stopped", "zombie", "dead")
-        found.append(Check("process", not bad, f"run {agent.run} is {process_status}"))
-    return found
-
-
-def heartbeat_check(age_s: float | None) -> Check:
-    """Whether the agent's node has spoken of it lately. age_s: None without any heartbeat."""
-    if age_s is None:
-        return Check("heartbeat", False, f"none in the last {HEARTBEAT_S_MAX:.0f} s: is the daemon of its node up?")
-    return Check("heartbeat", age_s < HEARTBEAT_S_MAX, f"{age_s:.1f} s ago")
-
-
-def _looked(name: str, look: Callable[[Agent], tuple[bool, str]], agent: Agent) -> Check:
+    process_status: psutil's of the run's first process, "" where none runs, None where nobody has looked.
+    """
+    found = [_looked(name, check, agent) for name, check in _CHECKS.items()]
     try:
-        return Check(name, *look(agent))
+        found.insert(1, _workspace(agent, home, mounts))
+    except OSError as error:
+        found.insert(1, Check(WORKSPACE, False, str(error)))
+    if process_status is None and agent.running:
+        return found
+    bad = agent.running and process_status in ("stopped", "zombie", "dead")
+    return [
+        *found,
+        Check(PROCESS, not bad, f"run {agent.run} is {process_status}" if agent.running else "no run is on"),
+    ]
+
+
+def _looked(name: str, check: Callable[[Agent], tuple[bool, str]], agent: Agent) -> Check:
+    try:
+        return Check(name, *check(agent))
     except OSError as error:  # a folder on the way may not be entered, or its disk has gone
         return Check(name, False, str(error))
 
@@ -52,20 +51,26 @@ def _binary(agent: Agent) -> tuple[bool, str]:
     return ok, f"{path} can be run" if ok else f"{path or 'the binary'} is not an executable file"
 
 
-def _workspace(agent: Agent) -> tuple[bool, str]:
-    path = Path(agent.workspace or agent.workspace_root)
-    while agent.workspace is None and not path.exists() and path != path.parent:
-        path = path.parent
+def _workspace(agent: Agent, home: Path, mounts: Mounts) -> Check:
+    if agent.workspace is not None:
+        return workspace_check(agent, look(agent.workspace, mounts), KnownWorkspaces(home).get(agent.workspace))
+    path = _nearest(agent)
     ok = path.is_dir() and os.access(path, os.R_OK | os.W_OK | os.X_OK)
-    return ok, f"{path} can be used" if ok else f"{path} is not a folder that can be written"
+    return Check(WORKSPACE, ok, f"{path} can be used" if ok else f"{path} is not a folder that can be written")
 
 
 def _disk(agent: Agent) -> tuple[bool, str]:
-    path = Path(agent.workspace or agent.workspace_root)
-    while not path.exists() and path != path.parent:
-        path = path.parent
+    path = _nearest(agent)
     free = shutil.disk_usage(path).free
     return free >= DISK_BYTES_MIN, f"{free // (1024 * 1024)} MiB free below {path}"
 
 
-_LOOKS = {"binary": _binary, "workspace": _workspace, "disk": _disk}
+def _nearest(agent: Agent) -> Path:
+    """Where it works, or the folder in which that will be made."""
+    path = Path(agent.workspace or agent.workspace_root)
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return path
+
+
+_CHECKS = {"binary": _binary, "disk": _disk}

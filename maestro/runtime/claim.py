@@ -1,6 +1,7 @@
 """The claim on a workspace: one warden at a time, and nothing left of the one before. Stdlib only.
 
-A flock on a file in MAESTRO_HOME/locks, held by the warden's own descriptor, which no agent inherits: it ends with the
+Of this home's wardens, and, by the lock on the folder itself (`folder_lock.py`), of all others on this host. A flock on
+a file in MAESTRO_HOME/locks, held by the warden's own descriptor, which no agent inherits: it ends with the
 warden, however that ends. What a killed warden leaves running is named in the file: the run before its program
 starts (it carries the run's marks), its process as soon as there is one. The record is blanked when all of it is gone;
 else the next holder ends that first.
@@ -17,6 +18,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from maestro.runtime import cage, processes
+from maestro.runtime.folder_lock import FolderLock
 from maestro.runtime.program import Unstartable
 from maestro.runtime.spec import HOME_MARK, RUN_MARK
 
@@ -56,8 +58,11 @@ class Holder(NamedTuple):
 class Claim:
     """Taken in steps, so that the warden can hear its worker meanwhile: `take()` until it answers True."""
 
-    def __init__(self, path: str, wait_s: float) -> None:
-        """Raises OSError where the file cannot be opened."""
+    def __init__(self, path: str, wait_s: float, folder: str | None = None) -> None:
+        """folder: the workspace, where others than this home may write it. Raises OSError where the file cannot be
+        opened.
+        """
+        self._folder = None if folder is None else FolderLock(folder)
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         self._asked_at = time.monotonic()
         self._give_up_at = self._asked_at + wait_s
@@ -71,7 +76,7 @@ class Claim:
             return True
         if time.monotonic() > self._give_up_at:
             holder = read_holder(self._fd)
-            whose = f" with run {holder.run}" if holder else ""
+            whose = f" with run {holder.run}" if holder else self._other
             raise Unstartable(f"the workspace is busy{whose}", retriable=True)
         return False
 
@@ -82,7 +87,27 @@ class Claim:
             self._end_abandoned(boot_id)
             return False
         holder = read_holder(self._fd)
-        return holder is None or holder.boot_id != boot_id or end_tree(holder)
+        if holder is not None and holder.boot_id == boot_id and not end_tree(holder):
+            return False
+        if holder is not None:
+            self._blank()
+        return self._take_folder()
+
+    def _take_folder(self) -> bool:
+        """Whether no other home's warden writes the folder, one above or one inside it."""
+        if self._folder is None:
+            return True
+        try:
+            return self._folder.take()
+        except OSError as error:
+            raise Unstartable.of("the workspace cannot be locked", error) from error
+
+    @property
+    def _other(self) -> str:
+        return "" if self._folder is None else ", or one above or inside it, with a run of another MAESTRO_HOME"
+
+    def _blank(self) -> None:
+        os.pwrite(self._fd, b" " * _RECORD_BYTES, 0)
 
     def record(self, holder: Holder) -> None:
         """Name what is about to run, and again who runs it."""
@@ -91,7 +116,9 @@ class Claim:
     def release(self, ours: bool) -> None:
         """Let the next one in, or stop waiting. ours: we held it, and nothing of our run is left to end."""
         if ours:
-            os.pwrite(self._fd, b" " * _RECORD_BYTES, 0)
+            self._blank()
+        if self._folder is not None:
+            self._folder.release()
         os.close(self._fd)
 
     def _end_abandoned(self, boot_id: str) -> None:

@@ -13,11 +13,12 @@ import trio
 
 from maestro import config
 from maestro.config import Settings
-from maestro.model.errors import Conflict, MaestroError, NotFound, StoreAway
+from maestro.model.errors import MaestroError, NotFound, StoreAway
 from maestro.model.events import BlobRef, NewEvent, Text
 from maestro.model.plan import Plan
 from maestro.model.task import Task
 from maestro.runtime import protocol as p
+from maestro.runtime.contention import Race
 from maestro.runtime.ids import new_id
 from maestro.runtime.logs import log, seldom
 from maestro.store.contract import Append, Committed, Fence, Head, Hint, Rejected, Store
@@ -33,7 +34,6 @@ Answer = TypeVar("Answer", bound=Found[Any] | Listed[Any])
 
 INLINE_BYTES_MAX = 16 * 1024
 RESULT_INLINE_BYTES_MAX = 1024
-TRIES_MAX = 8
 AWAY_RETRY_S = 0.5
 LIMITS: Final = {
     "max_concurrent": "max_concurrent",
@@ -106,6 +106,10 @@ class Context:
         self.stop_store = False
         self.storeless: MaestroError | None = None
         self.revive: Callable[[], object] | None = None
+        self.placing = trio.Lock()
+        """Assignments of this process take turns: each is checked against all others."""
+        self.looking: set[str] = set()
+        """Agents that a thread is looking at."""
         self._told_stale = ""
 
     @functools.cached_property
@@ -213,17 +217,18 @@ class Context:
     ) -> Committed | None:
         """Read, decide, append; again where somebody else was first. None when there was nothing to append.
 
-        `decision` reads anew on each call. Raises what it raises, and Conflict after TRIES_MAX lost races.
+        `decision` reads anew on each call. Raises what it raises, and Conflict where others were first for too long.
         """
         append = append or self.append
-        for _ in range(TRIES_MAX):
+        race = Race()
+        while True:
             events = await decision()
             if not events:
                 return None
             result = await append(events, call.caller.actor, call.cause)
             if isinstance(result, Committed):
                 return result
-        raise Conflict("others keep changing the same subject", mend="try again")
+            await race.lost()
 
     async def changed(self, after: int) -> None:
         """Wait until the log has grown behind `after`."""

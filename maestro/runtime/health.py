@@ -1,4 +1,4 @@
-"""The heart of a node's agents: each 5 s it samples the runs and checks the agents.
+"""The heart of a node's agents: each 5 s, and at once after an assignment, runs are sampled and agents checked.
 
 A heartbeat is a sample with a time to live, not an event; a change of an agent's health is an event.
 """
@@ -8,15 +8,17 @@ from __future__ import annotations
 import trio
 
 from maestro.model.agent import Agent
-from maestro.model.errors import StoreAway
-from maestro.model.events import AgentHealthChanged, NewEvent
+from maestro.model.errors import MaestroError, StoreAway
+from maestro.model.events import AgentAssigned, Event, RunEnded
+from maestro.model.health import HEARTBEAT, WORKSPACE, Check, decide_checked, node_check
 from maestro.runtime import trees
-from maestro.runtime.checks import Check, local_checks
 from maestro.runtime.clock import Clock
 from maestro.runtime.context import Context
+from maestro.runtime.examination import examine
 from maestro.runtime.follower import Follower
 from maestro.runtime.logs import log, seldom
 from maestro.runtime.scheduling import Scheduler
+from maestro.runtime.settlement import settle
 from maestro.runtime.worker import Worker
 
 EVERY_S = 5.0
@@ -35,28 +37,60 @@ class Health:
         self._scheduler = scheduler
         self._clock = clock
         self._thread = trio.CapacityLimiter(1)
+        self._settled_at: dict[str, int] = {}  # agent -> the assignment whose workspace is there
+        self._news = trio.Event()
+        follower.listen(self._hear)
+
+    def _hear(self, event: Event) -> None:
+        """What is assigned here is looked at at once, as is an unhealthy agent whose run is over."""
+        match event.fact:
+            case AgentAssigned(node=node) if node == self._context.node:
+                self._news.set()
+            case RunEnded(agent=agent) if (row := self._follower.plan.agents.get(agent)) and not row.healthy:
+                self._news.set()
+            case _:
+                pass
 
     async def run(self) -> None:
         """Beat for ever; an outage of the store is waited out."""
         while True:
+            self._news = trio.Event()
             try:
                 await self._beat()
             except StoreAway as error:
                 seldom.warn("heartbeat", error.line())
-            await trio.sleep(EVERY_S)
+            with trio.move_on_after(EVERY_S):
+                await self._news.wait()
 
     async def _beat(self) -> None:
         pids = {run.entry.run: run.pid for run in self._worker.runs.values()}
         held = self._held()
         samples = await trio.to_thread.run_sync(trees.sample, pids, limiter=self._thread)
         held |= self._held()  # Maestro itself has stopped them: that is no illness
-        for agent in self._mine():
+        mine = self._mine()
+        statuses = {}
+        for agent in mine:
             tree = samples.get(agent.run)
+            statuses[agent.id] = tree.status if tree and agent.id not in held else ""
             await self._put_sample(agent, tree)
-            checks = await trio.to_thread.run_sync(
-                local_checks, agent, tree.status if tree and agent.id not in held else "", limiter=self._thread
-            )
-            await self._tell_change(agent, checks)
+        found = await examine(self._context, mine, statuses)
+        for agent in mine:
+            await self._tell_change(agent, await self._settled(agent, found[agent.id]))
+
+    async def _settled(self, agent: Agent, checks: list[Check]) -> list[Check]:
+        """The checks, once a workspace that is new here has been made, or found to be there."""
+        if agent.workspace is None or agent.node != self._context.node or any(not check.ok for check in checks):
+            return checks
+        assigned_at = agent.assigned_at
+        if self._settled_at.get(agent.id) == assigned_at:
+            return checks
+        try:
+            await settle(self._context, agent)
+            self._settled_at[agent.id] = assigned_at
+        except MaestroError as error:
+            log.warning("workspace of agent %s: %s", agent.id, error.line())
+            return [check for check in checks if check.name != WORKSPACE] + [Check(WORKSPACE, False, error.line())]
+        return checks
 
     def _held(self) -> set[str]:
         runs = self._worker.runs.values()
@@ -83,11 +117,12 @@ class Health:
         await self._context.gateway.ask(self._context.store.work.sample_put, key, value, SAMPLE_TTL_MS)
 
     async def _tell_change(self, agent: Agent, checks: list[Check]) -> None:
-        failed = tuple(check.name for check in checks if not check.ok)
-        if (not failed) == agent.healthy:
+        """Put into the log what is new. This node sees all there is to see of it, and has just spoken of it."""
+        plan = self._follower.plan
+        checks = [*checks, node_check(agent, plan.nodes), Check(HEARTBEAT, True, "now")]
+        events = decide_checked(agent, checks, plan.floor)
+        if not events:
             return
-        reason = "; ".join(check.detail for check in checks if not check.ok)
-        change = AgentHealthChanged(agent.id, not failed, failed, reason)
-        event = NewEvent(f"agent:{agent.id}", change, max(agent.version, self._follower.plan.floor))
-        log.info("agent %s is %s %s", agent.id, "unhealthy:" if failed else "healthy", reason)
-        await self._context.append([event], f"health:{self._context.node}", f"check:{self._clock.now()}")
+        bad = [check.detail for check in checks if not check.ok]
+        log.info("agent %s is %s %s", agent.id, "unhealthy:" if bad else "healthy", "; ".join(bad))
+        await self._context.append(events, f"health:{self._context.node}", f"check:{self._clock.now()}")

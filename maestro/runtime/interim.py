@@ -13,7 +13,8 @@ import trio
 
 from maestro.model.agent import Agent, decide_restart
 from maestro.model.errors import MaestroError
-from maestro.runtime.context import TRIES_MAX, Call
+from maestro.runtime.contention import Race
+from maestro.runtime.context import Call
 from maestro.store.contract import Committed
 
 
@@ -31,10 +32,12 @@ async def stopped_meanwhile(call: Call, agent: Agent, reason: str) -> AsyncItera
 
 async def _go_on(call: Call, agent: str, reason: str) -> None:
     context = call.context
-    for _ in range(TRIES_MAX):
+    race = Race(f"agent {agent} keeps changing")
+    while True:
         row = await context.row(context.views.agent, agent)
         if row is None or not row.stopped or row.reason != reason:
             return
         events = decide_restart(agent, row, await context.floor())
         if isinstance(await context.append(events, call.caller.actor, call.cause), Committed):
             return
+        await race.lost()

@@ -22,8 +22,9 @@ from maestro.model.task import Run, Task
 from maestro.runtime import containment
 from maestro.runtime.context import Context
 from maestro.runtime.hearing import Hearing, is_heard
+from maestro.runtime.settlement import settle
 from maestro.runtime.spec import Spec
-from maestro.workspaces import deletion, folders, guards, templates
+from maestro.workspaces import deletion, folders, templates
 from maestro.workspaces.folders import RunFolder
 
 
@@ -114,9 +115,9 @@ class Prepared:
         if not self._is_furnished:
             folders.create(folder, data)
         deletion.check_whole(self._context.settings.home, workspace)
-        await self._fill(workspace)
         if self._agent.workspace is not None:
-            guards.check_unchanged(workspace)
+            await settle(self._context, self._agent)
+        await self._fill(workspace)
         if self.definition.private_home:
             home = containment.home_of(self._context.settings.home, self._run.agent)
             await trio.to_thread.run_sync(containment.furnish, self.definition, home, _user_home())
@@ -179,6 +180,7 @@ class Prepared:
             stdin=launch.stdin,
             tail=self._folder.tail,
             lock=str(lock_path(home, workspace)),
+            folder=self._agent.workspace,
             timeout_s=run.timeout_s,
             grace_s=launch.grace_s,
             stop_signal=int(signal.Signals[f"SIG{launch.stop_signal}"]),

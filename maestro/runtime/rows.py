@@ -9,6 +9,7 @@ import msgspec
 
 from maestro.model.agent import Agent
 from maestro.model.events import BlobRef, Text
+from maestro.model.health import is_fit
 from maestro.model.node import Node
 from maestro.model.outcome import exit_code_of
 from maestro.model.snapshot import Snapshot
@@ -39,7 +40,7 @@ def agent_row(agent: Agent, sample: dict[str, str] | None = None, now: int = 0) 
         "node": agent.node,
         "task": agent.task or None,
         "run": agent.run or None,
-        "healthy": agent.healthy,
+        "healthy": is_fit(agent),
         "reason": agent.reason or None,
         "last_task": agent.last_task or None,
         "runs": agent.runs,

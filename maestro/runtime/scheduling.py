@@ -14,12 +14,12 @@ import trio
 from maestro.model.errors import MaestroError, StoreAway
 from maestro.model.events import NewEvent, RunReleased, RunStarted, TaskDispatched
 from maestro.model.foresight import after_dispatch
-from maestro.model.node import Node, decide_lost
 from maestro.model.schedule import Decision, decide, next_due
 from maestro.runtime.clock import Clock
 from maestro.runtime.context import APPEND_S_MAX
 from maestro.runtime.follower import Follower
 from maestro.runtime.logs import log, seldom
+from maestro.runtime.node_watch import NodeWatch
 from maestro.store.contract import Append, AppendResult, Committed, Fence, Head, Hint, Store
 from maestro.store.gateway import Gateway, unconfirmed
 
@@ -28,9 +28,6 @@ LEASE_TTL_MS = 6000
 RENEW_EVERY_S = 1.5
 IDLE_S_MAX = 5.0
 HINTS_EVERY_S = 5.0
-NODES_EVERY_S = 2.0
-PATIENCE_S = 6.0
-"""How long a node's lease may be missing: more than twice the time in which nodes renew theirs."""
 
 
 def actor_of(fence: Fence) -> str:
@@ -94,7 +91,7 @@ class Scheduler:
                     self.leading = True
                     nursery.start_soon(self._lead, nursery)
                     nursery.start_soon(self._keep_hints)
-                    nursery.start_soon(self._watch_nodes)
+                    nursery.start_soon(NodeWatch(self._gateway, self._follower, self._actor, self.fence).run)
                 self.leading, self._nursery = False, None
             await trio.sleep(RENEW_EVERY_S)
 
@@ -259,32 +256,3 @@ class Scheduler:
         """Whether a hint in these hands ("": in nobody's) may still come to something."""
         node = self._follower.plan.nodes.get(owner)
         return not owner or (node is not None and node.status == "up")
-
-    async def _watch_nodes(self) -> None:
-        """A node whose lease has run out, and is not taken again while the store can be asked, is lost.
-
-        A store that was paused or away has let all leases run out: their nodes get the time to renew them.
-        """
-        missing_since: dict[str, float] = {}
-        while not self._follower.stopped:
-            await trio.sleep(NODES_EVERY_S)
-            try:
-                for node in list(self._follower.plan.nodes.values()):
-                    if node.status != "up" or await self._has_lease(node):
-                        missing_since.pop(node.id, None)
-                    elif trio.current_time() - missing_since.setdefault(node.id, trio.current_time()) > PATIENCE_S:
-                        await self._lose(node)
-            except StoreAway as error:
-                missing_since.clear()
-                seldom.warn("node leases", error.line())
-
-    async def _has_lease(self, node: Node) -> bool:
-        return await self._gateway.ask(self._store.work.lease_holder, f"node:{node.id}") is not None
-
-    async def _lose(self, node: Node) -> None:
-        log.warning("node %s is lost: its lease ran out", node.id)
-        events = tuple(decide_lost(node, "its lease ran out"))
-        if not events:
-            return
-        cause = f"lease:{node.incarnation}"
-        await self._gateway.append(Append(events, self._actor, cause, (), self.fence))

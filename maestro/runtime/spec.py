@@ -46,7 +46,8 @@ class Spec(NamedTuple):
     file, None for /dev/null. log: gets stdout and stderr. record: where exit.json goes. tail: gets the last
     `TAIL_BYTES` of stdout, redacted, not traced; not made when there was none. stdout: gets all of it in the same form
     while it comes, up to `stdout_bytes_max`. errors: gets both ends of stderr, at the end. lock: the flock file of the
-    workspace. silent_s: end the run when it has printed nothing for so long.
+    workspace; folder: the workspace itself, to be locked as well. silent_s: end the run when it has printed nothing for
+    so long.
     trace: the label of `TRACE: [timestamp] <label>: ` before each line of stdout. redact: secrets to take out of log
     and tail. fence_s: end the run when the worker has not pinged for so long. home: the installation.
     limits: the fields of `Limits`, which the launcher turns into `cage`: the control groups of the run (`cage.Group`).
@@ -65,6 +66,7 @@ class Spec(NamedTuple):
     stdin: str | None = None
     tail: str | None = None
     lock: str | None = None
+    folder: str | None = None
     lock_wait_s: float = 5.0
     timeout_s: float | None = None
     grace_s: float = 10.0

@@ -122,7 +122,7 @@ class Run:
         try:
             self._kept.open()
             if self._spec.lock is not None:
-                self._claim = Claim(self._spec.lock, self._spec.lock_wait_s)
+                self._claim = Claim(self._spec.lock, self._spec.lock_wait_s, self._spec.folder)
         except OSError as error:
             raise Unstartable.of(f"cannot open {error.filename!r}", error) from error
         self._waiting = True

@@ -3,57 +3,57 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import trio
 
 from maestro.agents.definitions import Definition
 from maestro.config import Settings, open_workspace_root
 from maestro.model.agent import Agent
-from maestro.model.errors import Invalid, NotFound, Refused
+from maestro.model.errors import Invalid, Refused
+from maestro.model.placement import PLACES
 from maestro.runtime.context import Call, Context
 from maestro.runtime.handlers.registering import caller_settings
+from maestro.runtime.settlement import claims_on
 from maestro.workspaces import cleaning, guards, mounts, templates
 
 
-async def check_workspace(call: Call, agent: str, path: str, node: str | None) -> str:
-    """The real path of a folder that the agent may have as its workspace; nothing is made.
+class Place(NamedTuple):
+    """Where an agent may work. workspace: its real path, None for its run folders; version: of all places (`PLACES`),
+    read before the agents that it was checked against.
+    """
+
+    workspace: str | None
+    version: int
+
+
+async def check_place(call: Call, agent: str, workspace: str | None, node: str | None) -> Place:
+    """A place that the agent may have, on this node or the named one; nothing is made but the root of runs.
 
     Raises Invalid, Refused as `guards.check_workspace`; NotFound for a node that never joined.
     """
     context = call.context
-    settings = caller_settings(call)
-    if not path.startswith("/"):
-        raise Invalid(f"{path!r} is no absolute path", "--to-workspace", "write it from / on")
-    if node is not None and node != context.node:
-        if await context.row(context.views.node, node) is None:
-            raise NotFound(f"there is no node {node!r}", mend="node list shows all")
-        return path
-    claims = await _claims(context)
+    version = await context.call(context.store.log.version, PLACES)
+    claims, near = await claims_on(context, node or context.node)
+    return Place(await trio.to_thread.run_sync(_checked, call, agent, workspace, claims, near), version)
 
-    def work() -> str:
-        root = _root(settings, agent, claims)
-        return guards.check_workspace(agent, path, root=root, home=settings.home, claims=claims)
 
-    warning = cleaning.disk_warning(settings.workspace_root, context.settings.max_concurrent)
+def _checked(call: Call, agent: str, workspace: str | None, claims: list[guards.Claim], near: set[str]) -> str | None:
+    settings, here = caller_settings(call), call.context.node
+    if workspace is not None and not workspace.startswith("/"):
+        raise Invalid(f"{workspace!r} is no absolute path", "--to-workspace", "write it from / on")
+    if workspace is not None and here not in near:
+        return guards.check_elsewhere(agent, workspace, claims)
+    root = _root(settings, agent, claims)
+    return workspace and guards.check_workspace(agent, workspace, root=root, home=settings.home, claims=claims)
+
+
+async def warn_of_disk(call: Call) -> None:
+    """Tell the caller where the disk below its root has little room."""
+    root = caller_settings(call).workspace_root
+    warning = cleaning.disk_warning(root, call.context.settings.max_concurrent)
     if warning:
         await call.note(warning, "warn")
-    return await trio.to_thread.run_sync(work)
-
-
-async def check_runs_place(call: Call, agent: str) -> None:
-    """An agent without a workspace may have its folder of runs below the caller's root. Raises Invalid, Refused."""
-    claims = await _claims(call.context)
-    await trio.to_thread.run_sync(_root, caller_settings(call), agent, claims)
-
-
-async def _claims(context: Context) -> list[guards.Claim]:
-    """What the agents of this node have."""
-    agents = await context.rows(context.views.agents)
-    return [
-        guards.Claim(other.id, other.workspace_root, other.workspace)
-        for other in agents
-        if other.node in (None, context.node)
-    ]
 
 
 def _root(settings: Settings, agent: str, claims: list[guards.Claim]) -> Path:

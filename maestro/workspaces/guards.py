@@ -1,7 +1,8 @@
 """Which folders may be a workspace: the refusals of SPEC.md 4.
 
-Places are compared by their real path and by the identity (device, inode) of each folder on the way, so that a link,
-a bind mount or a file system that ignores case is no way around.
+Places are compared by their real path, by the identity (device, inode) of each folder on the way, and by their address
+in the file system, so that a link, a bind mount of the whole or of a part, or a file system that ignores case is no way
+around.
 """
 
 from __future__ import annotations
@@ -9,46 +10,76 @@ from __future__ import annotations
 import os
 import pwd
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
 
 from maestro.model.errors import Invalid, Refused
+from maestro.workspaces.addresses import Address, Mounts
 from maestro.workspaces.folders import MARK
 
 _LEVELS_MAX = 200
 _ANOTHER = "name another folder"
 
+SYSTEM = (
+    *("/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/proc", "/sbin", "/sys", "/usr"),
+    *("/System", "/Library", "/private/etc"),
+)
+"""What is, or lies in, one of these is the system's."""
+SYSTEM_TOPS = (
+    *("/", "/home", "/lost+found", "/media", "/mnt", "/opt", "/root", "/run", "/srv", "/tmp", "/var"),
+    *("/var/backups", "/var/cache", "/var/lib", "/var/local", "/var/log", "/var/mail", "/var/opt", "/var/spool"),
+    *("/var/tmp", "/Applications", "/Users", "/Volumes", "/private", "/private/tmp", "/private/var"),
+)
+"""These are the system's themselves; a folder in one of them is fine."""
+
 
 class Claim(msgspec.Struct, frozen=True):
-    """An agent that is there already, as the node that the guards run on sees it."""
+    """An agent that is there already, as the node that the guards run on sees it. home: its node's MAESTRO_HOME."""
 
     agent: str
     workspace_root: str
     workspace: str | None = None
+    home: str = ""
 
 
 class _Place:
-    """A path, resolved. chain: the identities of itself, if it exists, and of all folders above it."""
+    """A path, resolved. chain: the identities of itself, if it exists, and of all folders above it.
 
-    def __init__(self, path: str | Path) -> None:
+    address: in its file system; inner: those of what is mounted inside it.
+    """
+
+    def __init__(self, path: str | Path, mounts: Mounts) -> None:
         self.given = str(path)
         self.real = os.path.realpath(path)
         self.identity: tuple[int, int] | None = _identity(self.real)
         above = (str(folder) for folder in (Path(self.real), *Path(self.real).parents))
         self.chain = frozenset(found for folder in above if (found := _identity(folder)) is not None)
+        self.address: Address | None = mounts.address(self.real)
+        self.inner: list[Address] = mounts.below(self.real)
 
     def is_in(self, other: _Place) -> bool:
         """Whether it is `other` or lies inside it."""
         if self.real == other.real or self.real.startswith(other.real.rstrip("/") + "/"):
             return True
-        return other.identity is not None and other.identity in self.chain
+        if other.identity is not None and other.identity in self.chain:
+            return True
+        return self.address is not None and other.address is not None and self.address.lies_in(other.address)
 
     def overlaps(self, other: _Place) -> str:
         """`is`, `contains`, `lies inside` or ""."""
         inside, around = self.is_in(other), other.is_in(self)
-        return "is" if inside and around else "lies inside" if inside else "contains" if around else ""
+        if inside and around:
+            return "is"
+        if inside or _shown_in(self.address, other.inner):
+            return "lies inside"
+        return "contains" if around or _shown_in(other.address, self.inner) else ""
+
+
+def _shown_in(address: Address | None, mounts: list[Address]) -> bool:
+    """Whether one of these mounts shows the folder of that address, what it lies in, or a part of it."""
+    return address is not None and any(address.lies_in(shown) or shown.lies_in(address) for shown in mounts)
 
 
 def check_workspace(
@@ -56,21 +87,25 @@ def check_workspace(
 ) -> str:
     """The real path of a folder that `agent` may have as its workspace; it need not exist.
 
-    root: the agent's MAESTRO_WORKSPACE_ROOT; home: MAESTRO_HOME, where the snapshot store is; claims: the other
-    agents of this node (one of `agent` itself does not count as another). Raises `Invalid`, `Refused`.
+    root: the agent's MAESTRO_WORKSPACE_ROOT; home: MAESTRO_HOME, where the snapshot store is; claims: the other agents
+    of this host (one of `agent` itself does not count as another). Raises `Invalid`, `Refused`.
     """
-    place = check_reserved(workspace, home)
-    if _Place(root).is_in(place):
-        raise _refused(place, f"is or contains MAESTRO_WORKSPACE_ROOT ({root})", "name a folder below it, or elsewhere")
+    mounts = Mounts()
+    place = _reserved(workspace, home, mounts)
     claims = list(claims)
+    for one in dict.fromkeys(claim.home for claim in claims if claim.home):
+        if relation := place.overlaps(_Place(one, mounts)):
+            raise _refused(place, f"{relation} MAESTRO_HOME ({one})")
+    if _Place(root, mounts).is_in(place):
+        raise _refused(place, f"is or contains MAESTRO_WORKSPACE_ROOT ({root})", "name a folder below it, or elsewhere")
     for claim in claims:
         if claim.agent == agent or claim.workspace is None:
             continue
-        if relation := place.overlaps(_Place(claim.workspace)):
+        if relation := place.overlaps(_Place(claim.workspace, mounts)):
             raise _refused(place, f"{relation} the workspace of agent {claim.agent} ({claim.workspace})")
     runs = [Claim(agent, str(root)), *claims]
     for claim in runs:
-        if place.is_in(_Place(f"{claim.workspace_root}/{claim.agent}")):
+        if place.is_in(_Place(f"{claim.workspace_root}/{claim.agent}", mounts)):
             raise _refused(place, f"is, or lies in, the folder of the runs of agent {claim.agent}")
     for folder in (Path(place.real), *Path(place.real).parents):
         if os.path.lexists(folder / MARK):
@@ -78,32 +113,67 @@ def check_workspace(
     return place.real
 
 
-def check_reserved(workspace: str, home: str | Path) -> _Place:
+def check_reserved(workspace: str, home: str | Path) -> None:
     """A folder that no agent may ever have, whoever names it: of the system, a home, MAESTRO_HOME; no folder at all.
 
     Raises `Invalid`, `Refused`.
     """
+    _reserved(workspace, home, Mounts())
+
+
+def _reserved(workspace: str, home: str | Path, mounts: Mounts) -> _Place:
     _check_text(workspace)
-    place = _Place(workspace)
+    place = _Place(workspace, mounts)
     _check_kind(place)
-    _check_homes(place)
-    if relation := place.overlaps(_Place(home)):
+    _check_homes(place, mounts)
+    _check_system(place, mounts)
+    if relation := place.overlaps(_Place(home, mounts)):
         raise _refused(place, f"{relation} MAESTRO_HOME ({home})")
     return place
 
 
+def check_elsewhere(agent: str, workspace: str, claims: Iterable[Claim] = ()) -> str:
+    """A folder on another host, which only its node can look at: what its path alone tells. The path, normalized.
+
+    claims: the agents of that host. Raises `Invalid`, `Refused`; its node checks again where it makes the folder.
+    """
+    _check_text(workspace)
+    path = "/" + os.path.normpath(workspace).lstrip("/")  # POSIX lets two slashes stand
+    for why in _refusals_by_path(agent, path, claims):
+        raise Refused(f"{path!r} {why}", where="workspace", mend=_ANOTHER)
+    return path
+
+
+def _refusals_by_path(agent: str, path: str, claims: Iterable[Claim]) -> Iterator[str]:
+    def within(inner: str, outer: str) -> bool:
+        return inner == outer or inner.startswith(outer.rstrip("/") + "/")
+
+    if path in SYSTEM_TOPS or any(within(path, folder) for folder in SYSTEM):
+        yield "is, or lies in, a folder of the system"
+    for claim in claims:
+        theirs = claim.workspace
+        if claim.home and (within(path, claim.home) or within(claim.home, path)):
+            yield f"is in, or contains, MAESTRO_HOME ({claim.home})"
+        if claim.agent != agent and theirs is not None and (within(path, theirs) or within(theirs, path)):
+            yield f"is in, or contains, the workspace of agent {claim.agent} ({theirs})"
+        if within(path, f"{claim.workspace_root}/{claim.agent}"):
+            yield f"is, or lies in, the folder of the runs of agent {claim.agent}"
+
+
 def check_agent_id(agent: str, *, root: str | Path, claims: Iterable[Claim] = ()) -> None:
     """An id whose folder of runs would be, contain or lie in somebody's workspace is refused. Raises `Refused`."""
-    runs = _Place(f"{root}/{agent}")
+    mounts = Mounts()
+    runs = _Place(f"{root}/{agent}", mounts)
     for claim in claims:
-        if claim.workspace is not None and runs.overlaps(_Place(claim.workspace)):
+        if claim.workspace is not None and runs.overlaps(_Place(claim.workspace, mounts)):
             what = f"the runs of agent {agent} would lie in {runs.given!r}, but agent {claim.agent} works there"
             raise Refused(what, where="agent id", mend="give it another --name")
 
 
 def check_root(root: str | Path, home: str | Path) -> None:
     """MAESTRO_WORKSPACE_ROOT is not in MAESTRO_HOME, where no workspace may be. Raises `Refused`."""
-    if _Place(root).is_in(_Place(home)):
+    mounts = Mounts()
+    if _Place(root, mounts).is_in(_Place(home, mounts)):
         what = f"{str(root)!r} is, or lies in, MAESTRO_HOME ({home})"
         raise Refused(what, where="MAESTRO_WORKSPACE_ROOT", mend=_ANOTHER)
 
@@ -155,13 +225,22 @@ def _check_kind(place: _Place) -> None:
         return
 
 
-def _check_homes(place: _Place) -> None:
+def _check_homes(place: _Place, mounts: Mounts) -> None:
     if place.real == "/" or place.identity == _identity("/"):
         raise _refused(place, "is the root of the file system")
     homes = {os.environ.get("HOME", ""), *(user.pw_dir for user in pwd.getpwall())}
     for home in sorted(home for home in homes if home.startswith("/") and home != "/" and Path(home).is_dir()):
-        if _Place(home).is_in(place):
+        if _Place(home, mounts).is_in(place):
             raise _refused(place, f"is or contains a home directory ({home})")
+
+
+def _check_system(place: _Place, mounts: Mounts) -> None:
+    for folder in SYSTEM:
+        if place.is_in(_Place(folder, mounts)):
+            raise _refused(place, f"is, or lies in, a folder of the system ({folder})")
+    for folder in SYSTEM_TOPS:
+        if place.real == folder or (place.identity is not None and place.identity == _identity(folder)):
+            raise _refused(place, f"is a folder of the system ({folder})")
 
 
 def _refused(place: _Place, why: str, mend: str = _ANOTHER) -> Refused:

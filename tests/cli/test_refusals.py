@@ -104,7 +104,7 @@ def test_the_queue_shows_who_gets_the_next_turn(here: Installation) -> None:
 def test_views_are_shown_as_they_were_with_times_that_people_read(here: Installation) -> None:
     before, *_ = here.json("replay", "at", "2", "agents")
     assert (before["row"], before["state"], before["assigned_at"][-1]) == ("agent:one", "idle", "Z")
-    changes = here.json("replay", "diff", "2", "4")
+    changes = here.json("replay", "diff", "3", "5")
     assert [(change["view"], change["row"], change["change"]) for change in changes] == [
         ("agents", "agent:two", "added"),
         ("agents", "type:two", "added"),

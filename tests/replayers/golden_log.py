@@ -107,6 +107,7 @@ def all_others() -> Iterator[NewEvent]:
     yield NewEvent("restore:r9", e.RestoreFailed("r9", "a file differs"))
     yield NewEvent("log:segments", e.LogSealed(1, 9, "ab" * 32, "cd" * 20, "/s/1.zst"))
     yield NewEvent("log:lineage", e.LogForked(9, "cd" * 20, "a failover"))
+    yield NewEvent("workspaces:all", e.WorkspaceClaimed("tester", "/w", "/w/tester", "north"))
 
 
 def write() -> None:

@@ -45,6 +45,12 @@ def _environ(pid: int) -> list[bytes]:
         return []
 
 
+def processes_of(node: Installation) -> list[int]:
+    """Everything that carries the mark of its MAESTRO_HOME: daemon, launcher, wardens, agents."""
+    mark = f"MAESTRO_HOME={node.home}".encode()
+    return [pid for pid in _pids() if pid != os.getpid() and mark in _environ(pid)]
+
+
 class Node(Installation):
     """An installation whose daemon is known and may be hurt."""
 

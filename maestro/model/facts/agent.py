@@ -60,3 +60,17 @@ class AgentHealthChanged(Fact, frozen=True):
     healthy: bool
     failed: tuple[str, ...] = ()
     reason: str = ""
+
+
+class WorkspaceClaimed(Fact, frozen=True):
+    """`workspaces:all`: an assignment gives an agent a place, checked against all that were claimed before it.
+
+    It stands behind its `AgentAssigned` in the same append. The version of its subject is that of all places of the
+    namespace, so that of two assignments at once, each of which saw a free folder, the log refuses one. workspace: None
+    where the agent works in its run folders, below `workspace_root`. Nothing folds it.
+    """
+
+    agent: str
+    workspace_root: str
+    workspace: str | None = None
+    node: str | None = None

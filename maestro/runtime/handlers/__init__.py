@@ -5,6 +5,7 @@ from __future__ import annotations
 from maestro.runtime import protocol as p
 from maestro.runtime.handlers import (
     agents,
+    assignments,
     dispatching,
     doctor,
     events,
@@ -24,6 +25,7 @@ from maestro.runtime.server import Handler
 
 HANDLERS: dict[type[p.Command], Handler] = {
     **agents.HANDLERS,
+    **assignments.HANDLERS,
     **dispatching.HANDLERS,
     **doctor.HANDLERS,
     **events.HANDLERS,

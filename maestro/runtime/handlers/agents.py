@@ -1,39 +1,38 @@
-"""`agent register|assign|list|stop|restart|reset|logs`: agents, from their definitions to their workspaces."""
+"""`agent register|list|stop|restart|reset|logs`: agents, from their definitions to their workspaces."""
 
 from __future__ import annotations
 
-import msgspec
 import trio
 
 from maestro.agents import definitions, registration
 from maestro.agents.definitions import Definition
 from maestro.model.agent import (
     Agent,
-    Assignment,
-    decide_assign,
     decide_register,
     decide_reset,
     decide_restart,
     decide_stop,
 )
 from maestro.model.errors import Invalid, NotFound, Refused
-from maestro.model.events import AgentAssigned, AgentRegistered, NewEvent
+from maestro.model.events import AgentRegistered, NewEvent
+from maestro.model.health import still_lost
 from maestro.model.ids import shown
+from maestro.model.task import Task
+from maestro.model.waiting import why_not_over
 from maestro.runtime import protocol as p
 from maestro.runtime.context import Call, Context
+from maestro.runtime.examination import examine_all, judged
 from maestro.runtime.handlers import tasks
 from maestro.runtime.handlers.nodes import resume
-from maestro.runtime.handlers.registering import bind, caller_settings, resolve_type
+from maestro.runtime.handlers.registering import bind, caller_settings
 from maestro.runtime.interim import stopped_meanwhile
 from maestro.runtime.rows import Row, agent_row
 from maestro.runtime.server import Handler
 from maestro.runtime.snapshots.deleting import clear
 from maestro.runtime.tailing import tail_runs
+from maestro.runtime.telling import NODE_AWAY, telling
 from maestro.runtime.workplaces import (
-    check_runs_place,
     check_unmounted,
-    check_workspace,
-    make_workspace,
     refill_workspace,
 )
 
@@ -51,14 +50,16 @@ async def find(context: Context, agent: str) -> Agent:
 
 
 async def shown_agents(context: Context, agents: list[Agent]) -> list[Row]:
-    """Rows of agents with their last heartbeats."""
-    keys = [f"agent:{agent.id}:last_heartbeat" for agent in agents]
-    samples = await context.call(context.store.work.samples, keys) if keys else []
+    """Rows of agents as they are found now, with their last heartbeats."""
+    checks, samples = await examine_all(context, agents)
     now = await context.now()
-    return [agent_row(agent, sample, now) for agent, sample in zip(agents, samples, strict=True)]
+    return [
+        agent_row(judged(agent, checks[agent.id]), sample, now) for agent, sample in zip(agents, samples, strict=True)
+    ]
 
 
-async def _answer(call: Call, agent: str) -> p.Done:
+async def answer(call: Call, agent: str) -> p.Done:
+    """One agent, as a command that changed it answers."""
     row = await find(call.context, agent)
     return p.Done((await shown_agents(call.context, [row]))[0])
 
@@ -110,61 +111,8 @@ async def _register(call: Call, definition: Definition) -> Row:
     }
 
 
-async def assign(call: Call, command: p.AgentAssign) -> p.Done:
-    """Create an agent and its workspace; or give it another role, priority or workspace."""
-    context = call.context
-    agent = command.name or command.type
-    definition, settings = await resolve_type(call, command.type)
-    for notice in registration.notices(definition):
-        await call.note(notice, "warn")
-    workspace = None
-    if command.to_workspace is not None:
-        workspace = await check_workspace(call, agent, command.to_workspace, command.node)
-    else:
-        await check_runs_place(call, agent)
-    wanted = Assignment(
-        agent=agent,
-        type=command.type,
-        definition=definition.to_dict(),
-        workspace_root=str(settings.workspace_root),
-        workspace=workspace,
-        role=command.role,
-        priority=command.priority,
-        node=command.node or (context.node if workspace else None),
-    )
-
-    async def decision(stopped: bool = False) -> list[NewEvent]:
-        row = await context.row(context.views.agent, agent)
-        if row is not None and stopped:
-            row = msgspec.structs.replace(row, running=False)
-        floor = await context.floor()
-        kind = await context.row(context.views.type, command.type)
-        registered = decide_register(AgentRegistered(command.type, wanted.definition, definition.source), kind, floor)
-        return [*registered, *decide_assign(wanted, row, floor=floor)]
-
-    planned = (await decision(stopped=command.force))[-1].fact  # what is refused makes no folder, and stops no run
-    if workspace is not None and wanted.node == context.node:
-        await make_workspace(workspace, definition)
-    row = await context.row(context.views.agent, agent)
-    if command.force and isinstance(planned, AgentAssigned) and row is not None:
-        async with stopped_meanwhile(call, row, MOVED):
-            await _stop_before_move(call, planned)
-            await context.decide(call, decision)
-    else:
-        await context.decide(call, decision)
-    await resume(call, [await find(context, agent)], f"agent {agent} was assigned")
-    return await _answer(call, agent)
-
-
-async def _stop_before_move(call: Call, planned: AgentAssigned) -> None:
-    """For `--force`: end the run of an agent that is to move, if it has one, and wait until it is gone."""
-    context = call.context
-    row = await context.row(context.views.agent, planned.agent)
-    if row is not None and row.run and (row.workspace, row.node) != (planned.workspace, planned.node):
-        await stop_agent(call, row.id, force=True, reason=MOVED)
-
-
 async def stop_agent(call: Call, agent: str, force: bool, reason: str) -> None:
+    """It takes no more work; return when its run has ended. Raises NotFound, Refused where that does not come about."""
     context = call.context
 
     async def decision() -> list[NewEvent]:
@@ -173,13 +121,30 @@ async def stop_agent(call: Call, agent: str, force: bool, reason: str) -> None:
 
     await context.decide(call, decision)
     with trio.move_on_after(STOP_WAIT_S) as scope:
-        while True:
-            found = await context.call(context.views.agent, agent)
-            if found.row is None or not found.row.run:
-                break
-            await context.changed(found.checkpoint.seq)
+        async with telling(call, lambda: _why_on(context, agent)):
+            await _run_over(context, agent)
     if scope.cancelled_caught:
-        raise Refused(f"agent {agent} did not stop within {STOP_WAIT_S:.0f} s", mend="its node may be away: node list")
+        why = await _why_on(context, agent)
+        raise Refused(f"agent {agent} did not stop within {STOP_WAIT_S:.0f} s: {why}", mend=NODE_AWAY)
+
+
+async def _run_over(context: Context, agent: str) -> None:
+    while True:
+        found = await context.call(context.views.agent, agent)
+        if found.row is None or not found.row.run:
+            return
+        await context.changed(found.checkpoint.seq)
+
+
+async def _why_on(context: Context, agent: str) -> str:
+    """What somebody who waits for the end of an agent's run waits for."""
+    row = await find(context, agent)
+    task: Task | None = None
+    if row.task:
+        task = await context.row(context.views.task, row.task)
+    nodes = {node.id: node for node in await context.rows(context.views.nodes)}
+    leased = {name for name in nodes if await context.call(context.store.work.lease_holder, f"node:{name}")}
+    return why_not_over(task, nodes, leased) or "its run has ended"
 
 
 async def list_agents(call: Call, command: p.AgentList) -> p.Done:
@@ -188,15 +153,16 @@ async def list_agents(call: Call, command: p.AgentList) -> p.Done:
     if command.status not in STATES:
         raise Invalid(f"status {shown(command.status)} is unknown", mend=f"use one of {', '.join(STATES)}")
     state = None if command.status == "all" else command.status
-    for row in await shown_agents(context, await context.rows(context.views.agents, state)):
-        await call.item(row)
+    for row in await shown_agents(context, await context.rows(context.views.agents)):
+        if state in (None, row["state"]):
+            await call.item(row)
     return p.Done()
 
 
 async def stop(call: Call, command: p.AgentStop) -> p.Done:
     """Stop one agent without touching others; returns when its run has ended."""
     await stop_agent(call, command.id, command.force, "agent stop")
-    return await _answer(call, command.id)
+    return await answer(call, command.id)
 
 
 async def restart(call: Call, command: p.AgentRestart) -> p.Done:
@@ -205,11 +171,13 @@ async def restart(call: Call, command: p.AgentRestart) -> p.Done:
 
     async def decision() -> list[NewEvent]:
         row = await context.row(context.views.agent, command.id)
-        return decide_restart(command.id, row, await context.floor())
+        nodes = {node.id: node for node in await context.rows(context.views.nodes)}
+        restarted = decide_restart(command.id, row, await context.floor())
+        return [*restarted, *still_lost(command.id, nodes.get((row and row.node) or ""))]
 
     await context.decide(call, decision)
     await resume(call, [await find(context, command.id)], f"agent {command.id} was restarted")
-    return await _answer(call, command.id)
+    return await answer(call, command.id)
 
 
 async def reset(call: Call, command: p.AgentReset) -> p.Done:
@@ -230,7 +198,7 @@ async def reset(call: Call, command: p.AgentReset) -> p.Done:
         with trio.CancelScope(shield=True):  # what is cleared is made anew
             await refill_workspace(context, agent)
             await context.decide(call, decision)
-    return await _answer(call, command.id)
+    return await answer(call, command.id)
 
 
 async def logs(call: Call, command: p.AgentLogs) -> p.Done:
@@ -248,7 +216,6 @@ async def logs(call: Call, command: p.AgentLogs) -> p.Done:
 
 HANDLERS: dict[type[p.Command], Handler] = {
     p.AgentRegister: register,
-    p.AgentAssign: assign,
     p.AgentList: list_agents,
     p.AgentStop: stop,
     p.AgentRestart: restart,

@@ -14,16 +14,18 @@ from maestro.model.agent import Agent, provisional
 from maestro.model.dispatch import Known, decide_cancel, decide_dispatch
 from maestro.model.errors import Invalid, MaestroError
 from maestro.model.events import AgentAssigned, AgentRegistered, NewEvent, TaskDispatched, Text
-from maestro.model.target import is_pool
+from maestro.model.placement import decide_claim
+from maestro.model.target import is_pool, targets_of
 from maestro.model.task import Task
 from maestro.runtime import protocol as p
-from maestro.runtime.context import Call
+from maestro.runtime.context import Call, Context
+from maestro.runtime.examination import refresh
 from maestro.runtime.handlers.registering import resolve_type
 from maestro.runtime.handlers.tasks import exit_code, find, finished
 from maestro.runtime.ids import id_of_key, new_id
 from maestro.runtime.rows import task_row
 from maestro.runtime.server import Handler
-from maestro.runtime.workplaces import check_runs_place
+from maestro.runtime.workplaces import check_place
 from maestro.store.contract import Committed, Rejected
 
 PROMPT_BYTES_MAX = 64 * 1024 * 1024
@@ -125,6 +127,7 @@ async def _append(call: Call, wanted: TaskDispatched, prompt: Text) -> None:
         return await decision(fresh=True)
 
     context, daemon = call.context, call.context.daemon
+    await refresh(call, await _targets_here(context, wanted))
 
     async def append(events: Sequence[NewEvent], actor: str, cause: str) -> Committed | Rejected:
         at_once = await daemon.dispatch(events, actor, cause) if daemon else None
@@ -133,6 +136,18 @@ async def _append(call: Call, wanted: TaskDispatched, prompt: Text) -> None:
     committed = await context.decide(call, attempt, append)
     if committed is not None and daemon:
         await daemon.changed(committed.last - 1)  # the plan then has it, and no view need be asked
+
+
+async def _targets_here(context: Context, wanted: TaskDispatched) -> list[Agent]:
+    """The agents of this node that the task may go to, as known now."""
+    if context.daemon is not None:
+        plan = context.daemon.plan()
+        names = dict.fromkeys(name for target in wanted.targets for name in plan.crew.members.get(target, ()))
+        found = [plan.agents[name] for name in names]
+    else:
+        agents = await context.rows(context.views.agents)
+        found = [agent for agent in agents if not set(wanted.targets).isdisjoint(targets_of(agent))]
+    return [agent for agent in found if agent.node == context.node]
 
 
 async def _known(call: Call, wanted: TaskDispatched, fresh: bool) -> tuple[Known, list[NewEvent]]:
@@ -160,17 +175,19 @@ async def _known(call: Call, wanted: TaskDispatched, fresh: bool) -> tuple[Known
 async def _first_use(call: Call, wanted: TaskDispatched, agents: dict[str, Agent], floor: int) -> list[NewEvent]:
     """A type without an agent registers itself on first use; adds to `agents` what the events will make."""
     events: list[NewEvent] = []
+    claims: list[NewEvent] = []
     for target in wanted.targets:
         slug = target.removeprefix("type:")
         if slug in agents or (is_pool(target) and (slug == target or any(a.type == slug for a in agents.values()))):
             continue
         definition, settings = await resolve_type(call, slug)
-        await check_runs_place(call, slug)
+        place = await check_place(call, slug, None, None)
         fact = AgentAssigned(slug, slug, definition.to_dict(), str(settings.workspace_root))
         events.append(NewEvent(f"type:{slug}", AgentRegistered(slug, fact.definition, definition.source)))
         events.append(NewEvent(f"agent:{slug}", fact, floor))
+        claims += decide_claim(fact, None, None if claims else place.version)  # the first one's version is that of all
         agents[slug] = provisional(fact)
-    return events
+    return events + claims
 
 
 async def _row(call: Call, task: str) -> Task:

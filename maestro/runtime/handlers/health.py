@@ -6,9 +6,10 @@ from pathlib import Path
 
 import trio
 
+from maestro.model.health import Check, is_fit, way_out
 from maestro.runtime import protocol as p
-from maestro.runtime.checks import Check, heartbeat_check, local_checks
 from maestro.runtime.context import Call
+from maestro.runtime.examination import examine_all, record
 from maestro.runtime.handlers import tasks
 from maestro.runtime.handlers.agents import find
 from maestro.runtime.rows import Row, when
@@ -17,20 +18,17 @@ from maestro.runtime.tailing import last_lines
 
 
 async def health(call: Call, command: p.AgentHealth) -> p.Done:
-    """Exit code 0 where all checks hold, else 1."""
+    """Exit code 0 where all checks hold, else 1. What they change is in the log before they are shown."""
     context = call.context
     agent = await find(context, command.id)
-    (sample,) = await context.call(context.store.work.samples, [f"agent:{agent.id}:last_heartbeat"])
-    now = await context.now()
+    made, (sample,) = await examine_all(context, [agent])
+    await record(call, agent.id, made[agent.id])
+    agent = await find(context, command.id)
     checks = [Check("started", not agent.stopped, agent.reason or "stopped" if agent.stopped else "takes work")]
-    if agent.node in (None, context.node):
-        checks += await trio.to_thread.run_sync(local_checks, agent, (sample or {}).get("status", ""))
-    age_s = None if sample is None or "at" not in sample else max(0, now - int(sample["at"])) / 1000
-    if context.daemon is None or sample is not None or agent.node != context.node:
-        checks.append(heartbeat_check(age_s))
-    recorded = [name for name in agent.failed_checks if name not in {check.name for check in checks}]
-    checks += [Check(name, False, agent.reason) for name in recorded]
-    healthy = all(check.ok for check in checks)
+    checks += made[agent.id]
+    told = {check.name for check in checks}
+    checks += [Check(name, False, agent.reason) for name in agent.failed_checks if name not in told]
+    healthy = is_fit(agent)
     answer: Row = {
         "id": agent.id,
         "status": "healthy" if healthy else "unhealthy",
@@ -38,6 +36,8 @@ async def health(call: Call, command: p.AgentHealth) -> p.Done:
         "checks": [{"name": check.name, "ok": check.ok, "detail": check.detail} for check in checks],
         "log": await _log(call, agent.task or agent.last_task, agent.id, command.log_lines),
     }
+    if not agent.healthy:
+        answer["mend"] = way_out(agent)
     if command.detail:
         answer["detail"] = {
             "type": agent.type,

@@ -12,11 +12,13 @@ from maestro.model.events import NewEvent
 from maestro.model.ids import shown
 from maestro.model.outcome import exit_code_of
 from maestro.model.task import Task
+from maestro.model.waiting import why_not_over
 from maestro.runtime import protocol as p
 from maestro.runtime.context import Call, Context
 from maestro.runtime.rows import task_row
 from maestro.runtime.server import Handler
 from maestro.runtime.tailing import tail_runs
+from maestro.runtime.telling import NODE_AWAY, telling
 from replayers import positions
 
 STATUSES = ("queued", "running", "completed", "failed", "cancelled", "timed_out", "skipped")
@@ -153,8 +155,18 @@ async def cancel(call: Call, command: p.TaskCancel) -> p.Done:
 
     await context.decide(call, decision)
     with trio.move_on_after(CANCEL_WAIT_S):
-        return p.Done(task_row(await finished(context, command.id)))
-    return p.Done(task_row(await find(context, command.id)))
+        async with telling(call, lambda: _why_on(context, command.id)):
+            return p.Done(task_row(await finished(context, command.id)))
+    why = await _why_on(context, command.id)
+    what = f"the cancel of task {command.id} is recorded, but it has not ended after {CANCEL_WAIT_S:.0f} s: {why}"
+    raise TimedOut(what, mend=f"{NODE_AWAY}; task wait {command.id} waits for it")
+
+
+async def _why_on(context: Context, task: str) -> str:
+    """What somebody who waits for the end of a cancelled task waits for."""
+    nodes = {node.id: node for node in await context.rows(context.views.nodes)}
+    leased = {name for name in nodes if await context.call(context.store.work.lease_holder, f"node:{name}")}
+    return why_not_over(await find(context, task), nodes, leased) or "its scheduler"
 
 
 CANCEL_WAIT_S = 30.0

@@ -13,12 +13,13 @@ import msgspec
 import trio
 
 from maestro.agents.definitions import Definition
-from maestro.model.agent import Assignment, decide_assign, decide_register
+from maestro.model.agent import Assignment
 from maestro.model.errors import MaestroError, Refused
-from maestro.model.events import AgentRegistered, NewEvent, SnapshotWorkspace
+from maestro.model.events import NewEvent, SnapshotWorkspace
 from maestro.model.ids import check_id
 from maestro.model.restore import mapped
 from maestro.runtime.context import Call, Context
+from maestro.runtime.handlers.assignments import decide
 from maestro.runtime.handlers.nodes import resume
 from maestro.runtime.handlers.registering import caller_settings
 from maestro.runtime.restoring.journal import Journal
@@ -28,7 +29,8 @@ from maestro.runtime.restoring.origins import Origin, Stage
 from maestro.runtime.restoring.places import Check
 from maestro.runtime.restoring.planning import bound
 from maestro.runtime.restoring.rights import restoring
-from maestro.runtime.workplaces import check_runs_place, check_workspace, make_workspace
+from maestro.runtime.settlement import remember
+from maestro.runtime.workplaces import check_place, make_workspace
 from maestro.workspaces import guards
 from replayers import checkpoint
 from replayers.registry import RegisteredAgent, Registry
@@ -66,9 +68,12 @@ async def _assign(call: Call, origin: Origin, wanted: list[_Wanted]) -> list[str
         async def decision(assignment: Assignment = each.assignment) -> list[NewEvent]:
             return await _decision(call, assignment)
 
-        await context.decide(call, decision)
+        async with context.placing:
+            await context.decide(call, decision)
     names = [each.assignment.agent for each in wanted]
     agents = [row for row in await context.rows(context.views.agents) if row.id in names]
+    for agent in agents:
+        await remember(context, agent)
     await resume(call, agents, "agents were assigned from a snapshot")
     return names
 
@@ -131,20 +136,15 @@ async def _place(call: Call, agent: RegisteredAgent, root: str) -> tuple[str | N
     is_set = caller_settings(call).sources["workspace_root"] != "default"
     root = root if elsewhere or is_set else agent.workspace_root
     if agent.workspace is None:
-        await check_runs_place(call, agent.id)
+        await check_place(call, agent.id, None, None)
         return None, root
     workspace = mapped(agent.workspace, agent.workspace_root, root)
-    return await check_workspace(call, agent.id, workspace, None), root
+    return (await check_place(call, agent.id, workspace, None)).workspace, root
 
 
 async def _decision(call: Call, wanted: Assignment) -> list[NewEvent]:
-    context = call.context
-    floor = await context.floor()
-    kind = await context.row(context.views.type, wanted.type)
-    row = await context.row(context.views.agent, wanted.agent)
-    source = str(wanted.definition.get("source", ""))
-    registered = decide_register(AgentRegistered(wanted.type, wanted.definition, source), kind, floor)
-    return [*registered, *decide_assign(wanted, row, floor=floor)]
+    place = await check_place(call, wanted.agent, wanted.workspace, wanted.node)
+    return await decide(call, wanted, place)
 
 
 async def _fill(call: Call, origin: Origin, wanted: list[_Wanted]) -> None:

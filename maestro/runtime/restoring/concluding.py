@@ -11,10 +11,10 @@ from collections.abc import Mapping
 import trio
 
 from maestro.model.agent import Agent, decide_restart
-from maestro.model.errors import Conflict
 from maestro.model.events import AgentStopped, NewEvent, RestoreDone, RestoreFailed, RestorePlaced
 from maestro.model.restore import STOP_REASON, decide_lives, decide_restore_end
-from maestro.runtime.context import APPEND_S_MAX, TRIES_MAX, Context
+from maestro.runtime.contention import Race
+from maestro.runtime.context import APPEND_S_MAX, Context
 from maestro.runtime.restoring.journal import Begun, Loaded, Target
 from maestro.runtime.restoring.past import Past, look_back
 from maestro.runtime.witness import Witness
@@ -49,14 +49,15 @@ async def conclude(context: Context, begun: Begun, past: Past | None = None) -> 
         return
     if past is None:
         past = await trio.to_thread.run_sync(look_back, context.store, begun.to)
-    for _ in range(TRIES_MAX):
+    race = Race("tasks keep changing while they are restored")
+    while True:
         if await context.call(_is_done, context, begun.restore):
             return
         events = await _end(context, begun, past, left)
         append = Append(tuple(events), begun.actor, begun.cause, floors=True)
         if isinstance(await context.gateway.append(append, APPEND_S_MAX), Committed):
             return
-    raise Conflict("tasks keep changing while they are restored", mend="try again")
+        await race.lost()
 
 
 async def _end(context: Context, begun: Begun, past: Past, left: Mapping[str, str]) -> list[NewEvent]:
@@ -111,7 +112,8 @@ async def restart(context: Context, begun: Begun, left: Mapping[str, str]) -> No
     left: those whose workspaces are lost: they stay stopped, and it is said why.
     """
     for name in dict.fromkeys([*begun.stopped, *begun.waiting, *left]):
-        for _ in range(TRIES_MAX):
+        race = Race(f"agent {name} keeps changing")
+        while True:
             row = await context.row(context.views.agent, name)
             if row is None or not _is_ours(begun, row) or row.reason == left.get(name):
                 break
@@ -121,6 +123,7 @@ async def restart(context: Context, begun: Begun, left: Mapping[str, str]) -> No
                 events = [NewEvent(f"agent:{name}", stopped, max(row.version, await context.floor()))]
             if isinstance(await context.append(events, begun.actor, begun.cause), Committed):
                 break
+            await race.lost()
 
 
 def _is_ours(begun: Begun, row: Agent) -> bool:

@@ -1,0 +1,159 @@
+"""Whether an agent is healthy: the one rule that lists, checks, dispatches and releases follow.
+
+The row of an agent says which checks failed when they were made last. Not everybody can make every check: what lies on
+a node's disks is seen there only, whether a node is lost stands in the log. A recorded failure stays until somebody
+who can make that check finds it passed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from maestro.model.agent import Agent, decide_health
+from maestro.model.errors import Refused
+from maestro.model.events import AgentHealthChanged, NewEvent
+from maestro.model.node import Node
+
+NODE: Final = "node"
+WORKSPACE: Final = "workspace"
+HEARTBEAT: Final = "heartbeat"
+HEARTBEAT_S_MAX: Final = 60.0
+
+
+class Check(msgspec.Struct, frozen=True):
+    """One check and its result. detail: what was seen, for people."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """The health of an agent. failed: names of the checks that do not hold; reason: what was seen of them."""
+
+    failed: tuple[str, ...]
+    reason: str
+
+    @property
+    def healthy(self) -> bool:
+        """Whether all checks hold."""
+        return not self.failed
+
+
+class Sight(msgspec.Struct, frozen=True):
+    """What a node sees of a workspace. there: it exists; problem: why it cannot be used as it is, ""; shown: which
+    folder of which file system its path leads to, "" where that is unknown.
+    """
+
+    there: bool
+    problem: str = ""
+    shown: str = ""
+
+
+class Known(msgspec.Struct, frozen=True):
+    """What a node remembers of a workspace that it has made or seen for an agent. assigned_at: of that assignment."""
+
+    workspace: str
+    assigned_at: int
+    shown: str = ""
+
+
+def is_fit(agent: Agent) -> bool:
+    """Whether work may be given to an agent: it is healthy, and nobody has stopped it."""
+    return agent.healthy and not agent.stopped
+
+
+def verdict(row: Agent, checks: Sequence[Check]) -> Verdict:
+    """The health of an agent whose row says what was found before, after `checks` were made."""
+    made = {check.name: check for check in checks}
+    failed = [name for name in row.failed_checks if name not in made or not made[name].ok]
+    failed += [check.name for check in checks if not check.ok and check.name not in failed]
+    if failed == row.failed_checks:
+        return Verdict(tuple(failed), row.reason)
+    told = (made[name].detail if name in made else f"{name} failed" for name in failed)
+    return Verdict(tuple(failed), "; ".join(told))
+
+
+def decide_checked(row: Agent, checks: Sequence[Check], floor: int = 0) -> list[NewEvent]:
+    """What the checks change about an agent's recorded health; nothing where it is known."""
+    found = verdict(row, checks)
+    return decide_health(row.id, row, found.failed, found.reason, floor)
+
+
+def node_check(agent: Agent, nodes: Mapping[str, Node]) -> Check:
+    """Whether the node that owns the agent's workspace can still be reached. One that was shut down in order can."""
+    node = None if agent.node is None else nodes.get(agent.node)
+    if agent.node is None:
+        return Check(NODE, True, "any node will do")
+    if node is None:
+        return Check(NODE, True, f"node {agent.node} has not joined yet")
+    return Check(NODE, node.status != "lost", f"node {node.id} is {node.status}")
+
+
+def heartbeat_check(agent: Agent, nodes: Mapping[str, Node], age_s: float | None, now: int) -> Check:
+    """Whether the node of an agent has spoken of it lately. age_s: since then, None where nothing is known any more.
+
+    A node that is down, or has been up for less than a heartbeat may take, need not have. now: server ms.
+    """
+    owners = nodes.values() if agent.node is None else [nodes[agent.node]] if agent.node in nodes else []
+    due = any(node.status == "up" and now - node.joined_at > HEARTBEAT_S_MAX * 1000 for node in owners)
+    if age_s is not None and age_s < HEARTBEAT_S_MAX:
+        return Check(HEARTBEAT, True, f"{age_s:.1f} s ago")
+    told = f"none in the last {HEARTBEAT_S_MAX:.0f} s"
+    if not due:
+        return Check(HEARTBEAT, True, f"{told}: its node is down, or has just started")
+    return Check(HEARTBEAT, False, f"{told}: is the daemon of its node up?")
+
+
+def is_remembered(agent: Agent, known: Known | None) -> bool:
+    """Whether the workspace of this very assignment, or of a later one to it, was seen by its node."""
+    return known is not None and known.workspace == agent.workspace and known.assigned_at >= agent.assigned_at
+
+
+def workspace_check(agent: Agent, seen: Sight, known: Known | None) -> Check:
+    """Whether an assigned workspace can be used, and is the one that it was. One that is gone is not made again."""
+    path, remembered = agent.workspace or "", is_remembered(agent, known)
+    if seen.problem:
+        return Check(WORKSPACE, False, f"{path} {seen.problem}")
+    if not seen.there:
+        was_in_it = not agent.run and agent.runs > 0 and agent.last_run_at >= agent.assigned_at
+        if remembered or was_in_it:
+            return Check(WORKSPACE, False, f"{path} was there and is gone")
+        return Check(WORKSPACE, True, f"{path} is to be made")
+    if remembered and known is not None and known.shown and seen.shown not in ("", known.shown):
+        what = f"{path} is another folder than it was ({seen.shown}, before {known.shown}): is a mount new or missing?"
+        return Check(WORKSPACE, False, what)
+    return Check(WORKSPACE, True, f"{path} can be used")
+
+
+def check_kept(row: Agent | None, workspace: str | None) -> None:
+    """An assignment that names no workspace keeps one that can be used. Raises Refused: to make it anew it is named."""
+    if workspace is None and row is not None and WORKSPACE in row.failed_checks:
+        raise Refused(f"agent {row.id} cannot keep its workspace: {row.reason}", mend=way_out(row))
+
+
+def decide_nodes(agents: Iterable[Agent], nodes: Mapping[str, Node], floor: int = 0) -> list[NewEvent]:
+    """Agents of lost nodes become unhealthy; those whose nodes are back are so no longer for that reason."""
+    return [event for agent in agents for event in decide_checked(agent, [node_check(agent, nodes)], floor)]
+
+
+def still_lost(agent: str, node: Node | None) -> list[NewEvent]:
+    """Behind an event that makes an agent take work again: it stays unhealthy where its node is lost."""
+    if node is None or node.status != "lost":
+        return []
+    return [NewEvent(f"agent:{agent}", AgentHealthChanged(agent, False, (NODE,), f"node {node.id} is lost"))]
+
+
+def way_out(agent: Agent, failed: Sequence[str] | None = None) -> str:
+    """What its user can do about an unhealthy agent, in words. failed: its checks, else those that are recorded."""
+    names = agent.failed_checks if failed is None else failed
+    again = f"agent assign {agent.type} --name {agent.id} --to-workspace"
+    if NODE in names:
+        return f"start the daemon of its node (maestro up), or move the agent: {again} <folder> --node <node>"
+    if WORKSPACE in names:
+        path = agent.workspace or "<folder>"
+        return f"{again} {path} takes or makes it anew, state restore <snapshot> --workspace {path} brings it back"
+    return f"agent health {agent.id}; --force overrides"

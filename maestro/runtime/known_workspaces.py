@@ -1,0 +1,64 @@
+"""What this node remembers of assigned workspaces: so that one that has vanished is not taken for one to be made.
+
+A small file each in MAESTRO_HOME/workspaces, written when an assignment is carried out here. Blocking I/O.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import msgspec
+
+from maestro.folders import private_folder
+from maestro.model.agent import Agent
+from maestro.model.health import Known, Sight
+from maestro.workspaces.addresses import Mounts
+
+
+class KnownWorkspaces:
+    """Of one MAESTRO_HOME."""
+
+    def __init__(self, home: Path) -> None:
+        self._folder = home / "workspaces"
+
+    def get(self, workspace: str) -> Known | None:
+        """What is remembered of a workspace; None where nothing is, or it cannot be read."""
+        try:
+            return msgspec.json.decode(self._file(workspace).read_bytes(), type=Known)
+        except (OSError, msgspec.DecodeError):
+            return None
+
+    def remember(self, agent: Agent, seen: Sight) -> None:
+        """The workspace of this assignment is there. Nothing is written where that is known."""
+        known = Known(agent.workspace or "", agent.assigned_at, seen.shown)
+        if not seen.there or seen.problem or self.get(known.workspace) == known:
+            return
+        private_folder(self._folder, "MAESTRO_HOME")
+        file = self._file(known.workspace)
+        new = file.with_suffix(f".{os.getpid()}")
+        new.write_bytes(msgspec.json.encode(known))
+        new.replace(file)
+
+    def _file(self, workspace: str) -> Path:
+        name = hashlib.sha256(workspace.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+        return self._folder / f"{name}.json"
+
+
+def look(workspace: str, mounts: Mounts) -> Sight:
+    """What there is to see of a workspace now. Blocks for as long as its file system does."""
+    if os.path.realpath(workspace) != workspace:
+        return Sight(os.path.lexists(workspace), "is now a link to elsewhere, or lies behind one")
+    path = Path(workspace)
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return Sight(there=False)
+    except OSError as error:
+        return Sight(there=False, problem=f"cannot be reached: {error.strerror}")
+    if not path.is_dir():
+        return Sight(there=True, problem="is not a folder")
+    if not os.access(workspace, os.R_OK | os.W_OK | os.X_OK):
+        return Sight(there=True, problem="cannot be written")
+    return Sight(there=True, shown=mounts.shown(workspace))

@@ -1,0 +1,96 @@
+"""The address of a folder: its file system and its place in that, the same whatever mount or bind mount leads to it.
+
+A bind mount shows a folder a second time, or a part of it, at a path that has nothing to do with the first one's: no
+comparison of paths sees that, and one of inodes only where the folder itself is shown. The kernel says of each mount
+which folder of which file system it shows; that and the way from the mount point on is the address. Where the kernel
+does not tell (no /proc, another system) nothing has an address.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+_ESCAPED = re.compile(rb"\\([0-7]{3})")
+
+
+class Address(NamedTuple):
+    """device: of the file system, `major:minor`; path: of the folder in it, from its root."""
+
+    device: bytes
+    path: str
+
+    def lies_in(self, other: Address) -> bool:
+        """Whether it is the other, or lies inside it."""
+        inside = self.path == other.path or self.path.startswith(other.path.rstrip("/") + "/")
+        return self.device == other.device and inside
+
+
+class Mounts:
+    """The mounts of this process's namespace, as they were when this was made: point and what it shows, by id."""
+
+    def __init__(self) -> None:
+        self._mounts: dict[bytes, tuple[str, Address, str]] = {}
+        try:
+            lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
+        except OSError:
+            lines = []
+        for line in lines:
+            identity, _, device, root, point, *_ = line.split(b" ")
+            kind = line.rpartition(b" - ")[2].partition(b" ")[0]
+            self._mounts[identity] = _text(point), Address(device, _text(root)), _text(kind)
+
+    def address(self, real: str) -> Address | None:
+        """Of a path without links; of one that does not exist yet, where it would be made."""
+        found = self._found(real)
+        return None if found is None else found[0]
+
+    def shown(self, real: str) -> str:
+        """What a path shows, in words that outlive a restart of the machine, as numbers of devices do not: the kind of
+        file system and the place in it; "" where that is unknown.
+        """
+        found = self._found(real)
+        return "" if found is None else f"{found[1]}:{found[0].path}"
+
+    def _found(self, real: str) -> tuple[Address, str] | None:
+        rest = ""
+        while True:
+            mount = self._mounts.get(_mount_id(real))
+            if mount is not None or real == "/":
+                break
+            real, _, name = real.rpartition("/")
+            real, rest = real or "/", f"/{name}{rest}"
+        if mount is None:
+            return None
+        point, shown, kind = mount
+        if real != point and not real.startswith(point.rstrip("/") + "/"):
+            return None
+        inner = real[len(point.rstrip("/")) :].rstrip("/") + rest
+        return Address(shown.device, (shown.path.rstrip("/") + inner) or "/"), kind
+
+    def below(self, real: str) -> list[Address]:
+        """What the mounts inside a folder show."""
+        return [shown for point, shown, _ in self._mounts.values() if point.startswith(real.rstrip("/") + "/")]
+
+
+def _mount_id(path: str) -> bytes:
+    """Of the mount that a path is on; b"" where it does not exist."""
+    try:
+        handle = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except (OSError, AttributeError):
+        return b""
+    try:
+        for line in Path(f"/proc/self/fdinfo/{handle}").read_bytes().splitlines():
+            if line.startswith(b"mnt_id:"):
+                return line.split()[1]
+    except OSError:
+        pass
+    finally:
+        os.close(handle)
+    return b""
+
+
+def _text(field: bytes) -> str:
+    return os.fsdecode(_ESCAPED.sub(lambda found: bytes([int(found[1], 8)]), field))

@@ -1,0 +1,155 @@
+"""The one rule of an agent's health: what each check means, who may say so, and what stands until the next look."""
+
+from __future__ import annotations
+
+import pytest
+
+from maestro.model import events as e
+from maestro.model.errors import Refused
+from maestro.model.health import (
+    Check,
+    Known,
+    Sight,
+    check_kept,
+    decide_checked,
+    decide_nodes,
+    heartbeat_check,
+    is_fit,
+    node_check,
+    still_lost,
+    verdict,
+    way_out,
+    workspace_check,
+)
+from maestro.model.node import decide_lost
+from tests.model.facts import World, agent, node, task
+
+GOOD, FULL = Check("disk", True, "room"), Check("disk", False, "0 MiB free")
+
+
+def lost_world() -> World:
+    return World(node("n"), node("m"), agent("a"), agent("b", "m"), e.NodeLost("n", "lease"))
+
+
+def test_a_check_that_fails_makes_it_unhealthy_and_one_that_holds_healthy_again() -> None:
+    world = World(node(), agent("a"))
+    (event,) = decide_checked(world.agent("a"), [FULL])
+    assert event.fact == e.AgentHealthChanged("a", False, ("disk",), "0 MiB free")
+    world.happens(event.fact)
+    assert decide_checked(world.agent("a"), [Check("disk", False, "other words")]) == [], "it is known"
+    (event,) = decide_checked(world.agent("a"), [GOOD])
+    assert event.fact == e.AgentHealthChanged("a", True)
+
+
+def test_what_cannot_be_seen_from_here_stays_as_it_was_found() -> None:
+    row = World(node(), agent("a"), e.AgentHealthChanged("a", False, ("disk",), "full")).agent("a")
+    assert verdict(row, [Check("node", True, "")]).failed == ("disk",)
+    both = verdict(row, [Check("node", False, "node n is lost")])
+    assert (both.failed, both.reason) == (("disk", "node"), "disk failed; node n is lost")
+    assert decide_checked(row, []) == []
+
+
+def test_agents_of_a_lost_node_are_unhealthy_until_it_is_back() -> None:
+    world = lost_world()
+    plan = world.plan
+    events = decide_nodes(plan.agents.values(), plan.nodes)
+    assert [event.subject for event in events] == ["agent:a"]
+    world.happens(*(event.fact for event in events))
+    assert world.agent("a").state == "failed" and not is_fit(world.agent("a"))
+    assert decide_nodes(plan.agents.values(), plan.nodes) == []
+    world.happens(node("n"))
+    (event,) = decide_nodes(plan.agents.values(), plan.nodes)
+    assert event.fact == e.AgentHealthChanged("a", True)
+
+
+def test_a_node_that_left_in_order_is_no_illness() -> None:
+    world = World(node(), agent("a"), e.NodeLeft("n", "stopped"))
+    assert node_check(world.agent("a"), world.plan.nodes).ok
+    assert node_check(World(agent("free", None)).agent("free"), {}).ok
+
+
+def test_what_makes_an_agent_take_work_again_does_not_heal_its_node() -> None:
+    nodes = lost_world().plan.nodes
+    (event,) = still_lost("a", nodes["n"])
+    assert event.fact == e.AgentHealthChanged("a", False, ("node",), "node n is lost")
+    assert event.expected is None, "it follows the restart in the same append"
+    assert still_lost("a", nodes["m"]) == still_lost("a", None) == []
+
+
+def test_the_late_word_of_a_lost_node_about_its_agent_is_refused() -> None:
+    world = World(node(), agent("a"))
+    late = decide_checked(world.agent("a"), [FULL])
+    row = world.log.fold().nodes["n"]
+    lost = [*decide_lost(row, "lease"), *decide_nodes([world.agent("a")], lost_world().plan.nodes)]
+    assert world.log.append(lost) is not None
+    assert world.log.append(late) is None
+
+
+@pytest.mark.parametrize(
+    ("age_s", "joined_at", "ok"),
+    [(3.0, 0, True), (59.9, 0, True), (60.0, 0, False), (None, 0, False), (None, 950_000, True), (61.0, 950_000, True)],
+)
+def test_a_heartbeat_is_missed_where_a_node_is_up_long_enough_to_have_beaten(
+    age_s: float | None, joined_at: int, ok: bool
+) -> None:
+    world = World(node(), agent("a"))
+    world.plan.nodes["n"].joined_at = joined_at
+    assert heartbeat_check(world.agent("a"), world.plan.nodes, age_s, 1_000_000).ok is ok
+
+
+def test_a_node_that_is_down_need_not_beat() -> None:
+    world = World(node(), agent("a"), e.NodeLeft("n", "stopped"))
+    assert heartbeat_check(world.agent("a"), world.plan.nodes, None, 10**12).ok
+
+
+THERE = Sight(there=True, shown="ext4:/w/a")
+GONE = Sight(there=False)
+
+
+def test_a_workspace_that_is_yet_to_be_made_is_fine_and_one_that_is_gone_is_not() -> None:
+    row = World(node(), agent("a")).agent("a")
+    known = Known("/w/a", row.assigned_at, "ext4:/w/a")
+    assert workspace_check(row, GONE, None).ok
+    assert not workspace_check(row, GONE, known).ok
+    assert workspace_check(row, GONE, Known("/w/other", row.assigned_at)).ok
+    assert workspace_check(row, THERE, None).ok and workspace_check(row, THERE, known).ok
+
+
+def test_who_assigns_again_may_have_it_made_anew() -> None:
+    world = World(node(), agent("a"))
+    known = Known("/w/a", world.agent("a").assigned_at)
+    world.happens(agent("a"))
+    assert workspace_check(world.agent("a"), GONE, known).ok
+
+
+def test_one_in_which_a_run_has_been_is_gone_even_if_nobody_remembers_it() -> None:
+    world = World(node(), agent("a"), task("t"))
+    world.decides()
+    world.runs("t-0.1")
+    assert not workspace_check(world.agent("a"), GONE, None).ok
+
+
+def test_a_link_a_file_or_another_mount_in_its_place_is_told() -> None:
+    row = World(node(), agent("a")).agent("a")
+    known = Known("/w/a", row.assigned_at, "ext4:/w/a")
+    assert not workspace_check(row, Sight(there=True, problem="is now a link to elsewhere"), known).ok
+    other = workspace_check(row, Sight(there=True, shown="tmpfs:/"), known)
+    assert not other.ok and "tmpfs:/, before ext4:/w/a" in other.detail
+    assert workspace_check(row, Sight(there=True), known).ok, "a system that does not tell is no reason"
+
+
+def test_an_assignment_that_names_no_workspace_keeps_one_that_is_there() -> None:
+    row = World(node(), agent("a"), e.AgentHealthChanged("a", False, ("workspace",), "/w/a is gone")).agent("a")
+    with pytest.raises(Refused, match="/w/a is gone") as caught:
+        check_kept(row, None)
+    assert "--to-workspace /w/a" in (caught.value.mend or "")
+    check_kept(row, "/w/a")
+    check_kept(None, None)
+
+
+@pytest.mark.parametrize(
+    ("failed", "words"), [("node", "--node"), ("workspace", "state restore"), ("disk", "agent health a")]
+)
+def test_each_illness_has_a_way_out(failed: str, words: str) -> None:
+    row = World(node(), agent("a"), e.AgentHealthChanged("a", False, (failed,), "why")).agent("a")
+    assert words in way_out(row)
