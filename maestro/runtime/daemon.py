@@ -11,7 +11,6 @@ import ctypes
 import fcntl
 import gc
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,6 +27,7 @@ from maestro.model.task import Task
 from maestro.runtime import janitor, starting
 from maestro.runtime.clock import Clock
 from maestro.runtime.context import Context
+from maestro.runtime.departure import end_runs, listen_signals
 from maestro.runtime.failures import told
 from maestro.runtime.follower import Follower
 from maestro.runtime.health import Health
@@ -37,7 +37,7 @@ from maestro.runtime.launching import Launcher
 from maestro.runtime.logs import log, seldom, start_logging
 from maestro.runtime.membership import Membership
 from maestro.runtime.opening import open_context
-from maestro.runtime.recovery import DAEMON_STOPPED, recover
+from maestro.runtime.recovery import recover
 from maestro.runtime.restoring.recovery import settle
 from maestro.runtime.scheduling import Scheduler
 from maestro.runtime.sealing import keep_sealed
@@ -56,8 +56,6 @@ COLLECT_EVERY_OBJECTS = 5000
 LARGE_BYTES = 1024 * 1024
 M_MMAP_THRESHOLD = -3  # of <malloc.h>
 LOCK_HANDED_ON = "MAESTRO_DAEMON_LOCK"
-END_S_MAX = 30.0
-"""How long the end of the daemon waits for the ends of its runs."""
 
 
 class NodeDaemon:
@@ -240,34 +238,14 @@ async def _live(daemon: NodeDaemon, launcher: Launcher, membership: Membership, 
         nursery.start_soon(keep_sealed, context, follower, scheduler)
         nursery.start_soon(_keep_warm, context)
         nursery.start_soon(_watch_lineage, context)
-        nursery.start_soon(_listen_signals, daemon)
+        nursery.start_soon(listen_signals, daemon)
         nursery.start_soon(daemon.end_when_drained)
         await nursery.start(listen_admin, context)
         log.info("node %s is up, namespace %s", context.node, context.settings.namespace)
         await daemon.ending.wait()
-        await _end_runs(daemon)
+        await end_runs(daemon)
         context.store.log.wake()
         nursery.cancel_scope.cancel()
-
-
-async def _end_runs(daemon: NodeDaemon) -> None:
-    """Stop all runs, and wait until their ends are in the log. While the store is away they cannot be: then they lie
-    in the folders of the runs, for this node's next start.
-    """
-    worker, gateway = daemon.worker, daemon.context.gateway
-
-    def away() -> bool:
-        return daemon.follower.away or gateway.away_since is not None
-
-    worker.draining = True
-    worker.stop_all(DAEMON_STOPPED, force=False, lost=True)
-    deadline = trio.current_time() + END_S_MAX
-    while trio.current_time() < deadline and any(not (run.over and away()) for run in worker.runs.values()):
-        with trio.move_on_after(0.5):
-            await worker.empty()
-    if away():
-        log.warning("the store is away: %d runs are ended at the next start", len(worker.runs))
-        gateway.give_up()
 
 
 async def _keep_warm(context: Context) -> None:
@@ -288,10 +266,3 @@ async def _watch_lineage(context: Context) -> None:
     while context.gateway.broken is None:
         await trio.sleep(LINEAGE_EVERY_S)
     raise context.gateway.broken
-
-
-async def _listen_signals(daemon: NodeDaemon) -> None:
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as received:
-        async for number in received:
-            log.info("signal %d: stopping", number)
-            daemon.stop()

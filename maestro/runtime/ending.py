@@ -8,6 +8,7 @@ import msgspec
 
 from maestro.agents import outcome
 from maestro.agents.transcript import Told
+from maestro.model.crew import slot_of
 from maestro.model.events import RunEnded
 from maestro.model.task import Run, Task, may_go_on
 from maestro.runtime.context import RESULT_INLINE_BYTES_MAX, Context
@@ -19,6 +20,8 @@ LOG_END_BYTES = 64 * 1024
 BACKOFF_MS = 1000
 BACKOFF_MS_MAX = 300_000
 LOST_BACKOFF_MS = 100
+DAEMON_STOPPED = "the daemon stopped"
+"""Why a daemon that ends in order stops its runs. In the records of runs, so that the next daemon knows."""
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,6 +63,12 @@ def facts(end: End, folder: RunFolder, timeout_s: float, seen: Seen) -> outcome.
     )
 
 
+def may_be_signalled(end: End) -> bool:
+    """Whether the signal that its daemon has got may be what ended it: it ended badly, and nobody here had asked."""
+    by_rule = end.stopped is not None or end.timed_out or end.stalled or end.oom or end.spawn_error is not None
+    return not by_rule and not end.lost and (end.signal is not None or bool(end.exit_code))
+
+
 def check_of(end: End, command: list[str], folder: RunFolder, lost: str | None = None) -> outcome.Check:
     """How the command of `verify` ended."""
     output = read_ends(f"{folder.verification}/tail") + read_ends(f"{folder.verification}/errors")
@@ -83,6 +92,9 @@ def _loss(end: End) -> str | None:
 async def ended(context: Context, task: Task, run: Run, verdict: outcome.Verdict, end: End) -> RunEnded:
     """The event. Backoff with jitter says when the next attempt may start, where there may be one."""
     evidence = verdict.evidence
+    restart = verdict.loss == DAEMON_STOPPED
+    if restart:
+        evidence = evidence.replace("lost", "lost (restart)", 1)
     if end.leftovers:
         evidence += f"; {end.leftovers} processes that it left behind were killed"
     if end.oom_kills and verdict.outcome != "oom":
@@ -104,12 +116,20 @@ async def ended(context: Context, task: Task, run: Run, verdict: outcome.Verdict
         result=await context.keep(verdict.result, RESULT_INLINE_BYTES_MAX),
         duration_ms=end.duration_ms,
         output_bytes=end.output_bytes,
-        retry_at=await context.now() + backoff_ms(kind, run.attempt) if may_go_on(task, run.id, kind) else None,
+        retry_at=None if restart else await _retry_at(context, task, run, kind),
+        restart=restart,
     )
 
 
+async def _retry_at(context: Context, task: Task, run: Run, kind: str) -> int | None:
+    if not may_go_on(task, run.id, kind):
+        return None
+    counted = len(task.slots[slot_of(run.id)].counted)
+    return await context.now() + backoff_ms(kind, counted)
+
+
 def backoff_ms(kind: str, attempt: int) -> int:
-    """How long to wait before the next attempt: doubled each time, half of it by chance."""
+    """How long to wait after an attempt, from 1, before the next: doubled each time, half of it by chance."""
     base = LOST_BACKOFF_MS if kind == "lost" else BACKOFF_MS
     whole = min(BACKOFF_MS_MAX, base * 2 ** min(attempt - 1, 20))
     return int(whole * (0.5 + random.random() / 2))
