@@ -105,6 +105,7 @@ class Context:
         self.stop_store = False
         self.storeless: MaestroError | None = None
         self.revive: Callable[[], object] | None = None
+        self.home_stands: Callable[[], bool] = lambda: True
         self._told_stale = ""
 
     @functools.cached_property

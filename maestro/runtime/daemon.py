@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import fcntl
 import gc
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
-from typing import IO
 
 import trio
 
@@ -24,9 +21,10 @@ from maestro.model.errors import MaestroError, Refused, StoreUnsafe
 from maestro.model.events import NewEvent
 from maestro.model.plan import Plan
 from maestro.model.task import Task
-from maestro.runtime import janitor, starting
+from maestro.runtime import janitor
 from maestro.runtime.clock import Clock
 from maestro.runtime.context import Context
+from maestro.runtime.daemon_lock import DaemonLock
 from maestro.runtime.departure import end_runs, listen_signals
 from maestro.runtime.failures import told
 from maestro.runtime.follower import Follower
@@ -38,6 +36,7 @@ from maestro.runtime.logs import log, seldom, start_logging
 from maestro.runtime.membership import Membership
 from maestro.runtime.opening import open_context
 from maestro.runtime.recovery import recover
+from maestro.runtime.residence import Residence
 from maestro.runtime.restoring.recovery import settle
 from maestro.runtime.scheduling import Scheduler
 from maestro.runtime.sealing import keep_sealed
@@ -55,7 +54,6 @@ LINEAGE_EVERY_S = 0.1
 COLLECT_EVERY_OBJECTS = 5000
 LARGE_BYTES = 1024 * 1024
 M_MMAP_THRESHOLD = -3  # of <malloc.h>
-LOCK_HANDED_ON = "MAESTRO_DAEMON_LOCK"
 
 
 class NodeDaemon:
@@ -68,6 +66,14 @@ class NodeDaemon:
         self.scheduler: Scheduler | None = None
         self.ending = trio.Event()
         self.start_anew = False
+        self.evicted: Refused | None = None
+        self.taken = False
+
+    def evict(self, why: Refused, taken: bool) -> None:
+        """End, as the home is not this daemon's any more; taken: it is another one's."""
+        log.error(why.line())
+        self.evicted, self.taken = why, taken
+        self.stop()
 
     def running(self) -> int:
         """How many runs are on here."""
@@ -137,9 +143,11 @@ def main(settings: Settings) -> int:
     start_logging(settings.log_level)
     _keep_small()
     try:
-        lock = _lock(open_home(settings))
+        lock = DaemonLock.take(open_home(settings))
+        lock.say("starting")
+        residence = Residence(settings.home, lock)
         private_folder(settings.home / "locks", "MAESTRO_HOME")
-        start_anew = trio.run(_main, settings)
+        start_anew = _reside(settings, residence)
     except MaestroError as error:
         log.error(error.line())
         return error.exit_code
@@ -148,10 +156,22 @@ def main(settings: Settings) -> int:
         log.error(known.line() if known else "the daemon ends by a defect", exc_info=None if known else group)
         return known.exit_code if known else 1
     if start_anew:
-        os.set_inheritable(lock.fileno(), True)
-        environment = {**os.environ, LOCK_HANDED_ON: str(lock.fileno())}
+        environment = {**os.environ, **lock.hand_on()}
         os.execve(sys.executable, [sys.executable, "-m", "maestro", "worker"], environment)
     return 0
+
+
+def _reside(settings: Settings, residence: Residence) -> bool:
+    """Live there to the end; whether another daemon is to follow at once. Raises Refused where the home was lost."""
+    try:
+        return trio.run(_main, settings, residence)
+    except BaseException:
+        if not residence.stands:  # whatever else went wrong then
+            raise residence.error() from None
+        raise
+    finally:
+        if not residence.stands:
+            residence.end_store()
 
 
 def _keep_small() -> None:
@@ -164,26 +184,12 @@ def _keep_small() -> None:
         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)
 
 
-def _lock(home: Path) -> IO[str]:
-    """The right to be this home's daemon. One that starts anew has it all the time, so that no other comes between."""
-    handed_on = os.environ.pop(LOCK_HANDED_ON, "")
-    if handed_on:
-        os.set_inheritable(int(handed_on), False)
-        return os.fdopen(int(handed_on), "a+")
-    lock = (home / starting.LOCK).open("a+")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise Refused("this node's daemon is running already", str(home)) from None
-    return lock
-
-
-async def _main(settings: Settings) -> bool:
+async def _main(settings: Settings, residence: Residence) -> bool:
     stop_store = False
     try:
         async with open_context(settings) as context:
             try:
-                return await _serve(context)
+                return await _serve(context, residence)
             finally:
                 stop_store = context.stop_store
     finally:
@@ -192,8 +198,11 @@ async def _main(settings: Settings) -> bool:
                 await trio.to_thread.run_sync(server.stop, settings.home)
 
 
-async def _serve(context: Context) -> bool:
+async def _serve(context: Context, residence: Residence) -> bool:
     settings = context.settings
+    context.home_stands = lambda: residence.stands
+    if context.revive is not None:
+        context.revive = residence.guarded(context.revive)
     clock = Clock()
     await context.gateway.call(clock.measure, context.store.now)
     follower = Follower(context.gateway, context.views, settings.agent_timeout_s)
@@ -211,16 +220,19 @@ async def _serve(context: Context) -> bool:
     await settle(context)
     await retention.sweep(context)
     try:
-        await _live(daemon, launcher, membership, clock)
+        await _live(daemon, launcher, membership, residence)
     finally:
         with trio.CancelScope(shield=True):
             await launcher.stop()
-            await membership.leave()
+            if not daemon.taken:  # the other one is this node now
+                await membership.leave()
+    if daemon.evicted is not None:
+        raise daemon.evicted
     return daemon.start_anew
 
 
-async def _live(daemon: NodeDaemon, launcher: Launcher, membership: Membership, clock: Clock) -> None:
-    context, follower = daemon.context, daemon.follower
+async def _live(daemon: NodeDaemon, launcher: Launcher, membership: Membership, residence: Residence) -> None:
+    context, follower, clock = daemon.context, daemon.follower, daemon.worker.clock
     scheduler = Scheduler(context.store, context.gateway, follower, clock, membership.holder)
     daemon.scheduler = scheduler
     daemon.worker.fence = lambda: scheduler.fence if scheduler.leading else None
@@ -241,8 +253,11 @@ async def _live(daemon: NodeDaemon, launcher: Launcher, membership: Membership, 
         nursery.start_soon(listen_signals, daemon)
         nursery.start_soon(daemon.end_when_drained)
         await nursery.start(listen_admin, context)
+        nursery.start_soon(residence.watch, daemon)
+        residence.lock.say("listening")
         log.info("node %s is up, namespace %s", context.node, context.settings.namespace)
         await daemon.ending.wait()
+        residence.lock.say("ending")
         await end_runs(daemon)
         context.store.log.wake()
         nursery.cancel_scope.cancel()

@@ -69,9 +69,10 @@ async def end_runs(daemon: NodeDaemon) -> None:
 
     worker.draining = True
     async with trio.open_nursery() as nursery:
-        if worker.departing:
+        if worker.departing and daemon.evicted is None:
             nursery.start_soon(_hold, daemon)
-        worker.stop_all(DAEMON_STOPPED, force=False, lost=True)
+        gone = daemon.evicted is not None
+        worker.stop_all(daemon.evicted.what if daemon.evicted else DAEMON_STOPPED, force=gone, lost=True)
         grace_s = max((run.grace_s for run in worker.runs.values()), default=0.0)
         deadline = trio.current_time() + max(END_S_MAX, grace_s + AFTER_GRACE_S)
         while trio.current_time() < deadline and any(not (run.over and away()) for run in worker.runs.values()):

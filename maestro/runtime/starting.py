@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import socket
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from maestro.config import Settings, socket_path
 from maestro.model.errors import Invalid, MaestroError, Refused, StoreAway, TimedOut
+from maestro.runtime.daemon_lock import holder
 
 START_S_MAX = 60.0
 POLL_S = 0.01
@@ -43,17 +43,17 @@ def start_daemon(settings: Settings) -> int:
     while time.monotonic() < deadline:
         if answers(path):
             return child.pid
-        if child.poll() is not None and not (child.returncode == ALREADY_RUNNING and _is_held(settings.home / LOCK)):
+        if child.poll() is not None and not (child.returncode == ALREADY_RUNNING and holder(settings.home)):
             if child.returncode != ALREADY_RUNNING or spawned == SPAWNS_MAX:
                 raise _why(log_path, offset, child.returncode)
             child, offset = _spawn(log_path)
             spawned += 1
         time.sleep(POLL_S)
-    raise TimedOut(f"the daemon did not answer within {START_S_MAX:.0f} s", str(log_path))
+    held = holder(settings.home)
+    doing = f"{held.name} is {held.state or 'about to'}" if held else "none is there"
+    raise TimedOut(f"the daemon did not answer within {START_S_MAX:.0f} s: {doing}", str(log_path), "see that log")
 
 
-LOCK = "daemon.lock"
-"""In MAESTRO_HOME; held by its daemon as long as that lives."""
 ALREADY_RUNNING = 4
 """Exit code of a daemon that finds this node's lock held, and of one that is refused for another reason."""
 SPAWNS_MAX = 5
@@ -72,16 +72,6 @@ def _spawn(log_path: Path) -> tuple[subprocess.Popen[bytes], int]:
             cwd="/",
         )
     return child, offset
-
-
-def _is_held(lock: Path) -> bool:
-    """Whether a daemon has it. One that starts at this very moment may find it held by us: its starter tries again."""
-    with lock.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
 
 
 def _why(log_path: Path, offset: int, code: int) -> MaestroError:

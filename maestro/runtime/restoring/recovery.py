@@ -14,10 +14,10 @@ import trio
 from maestro.model.errors import MaestroError, StoreUnsafe
 from maestro.runtime import janitor
 from maestro.runtime.context import Context
+from maestro.runtime.daemon_lock import LOCK
 from maestro.runtime.logs import log
 from maestro.runtime.restoring.concluding import LEASE, abandon, conclude
 from maestro.runtime.restoring.journal import Journal
-from maestro.runtime.starting import LOCK
 
 ENDED = "the process that restored ended before it was done"
 
