@@ -11,9 +11,10 @@ from maestro.agents.transcript import Told
 from maestro.model.crew import slot_of
 from maestro.model.events import RunEnded
 from maestro.model.task import Run, Task, may_go_on
+from maestro.runtime import capped_log
 from maestro.runtime.context import RESULT_INLINE_BYTES_MAX, Context
 from maestro.runtime.hearing import read_ends
-from maestro.runtime.spec import End
+from maestro.runtime.spec import LOG_BYTES_MAX, End
 from maestro.workspaces.folders import RunFolder
 
 LOG_END_BYTES = 64 * 1024
@@ -39,6 +40,8 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
 
 def facts(end: End, folder: RunFolder, timeout_s: float, seen: Seen) -> outcome.End:
     """What the judge needs, out of the warden's record and the run's files."""
+    if end.lost:  # nobody closed its log
+        capped_log.settle(folder.log)
     oom = None
     if end.oom:
         oom = f"{max(1, end.oom_kills)} of its processes killed at the run's limit of memory"
@@ -101,8 +104,14 @@ async def ended(context: Context, task: Task, run: Run, verdict: outcome.Verdict
         evidence += f"; {end.oom_kills} of its processes were killed at its limit of memory"
     if end.forks_refused:
         evidence += f"; it was refused {end.forks_refused} processes at its limit of them"
-    if end.truncated:
-        evidence += "; its log was cut at the cap"
+    if end.left_out:
+        evidence += (
+            f"; {end.left_out} bytes of the middle of its log were left out, above the cap of {LOG_BYTES_MAX >> 20} MiB"
+        )
+    if end.log_error:
+        evidence += f"; the rest of its log could not be written: {end.log_error}"
+    if end.cwd_gone:
+        evidence += f"; the folder that it worked in, {run.workspace}, was removed or replaced while it ran"
     kind = "lost" if verdict.transient or (end.retriable and end.spawn_error) else verdict.outcome
     return RunEnded(
         run=run.id,
