@@ -26,7 +26,7 @@ from maestro.runtime.clock import Clock
 from maestro.runtime.context import Context
 from maestro.runtime.daemon_lock import DaemonLock
 from maestro.runtime.departure import end_runs, listen_signals
-from maestro.runtime.failures import told
+from maestro.runtime.failures import placed, told
 from maestro.runtime.follower import Follower
 from maestro.runtime.health import Health
 from maestro.runtime.holding import Stillness
@@ -42,6 +42,7 @@ from maestro.runtime.scheduling import Scheduler
 from maestro.runtime.sealing import keep_sealed
 from maestro.runtime.snapshots import retention
 from maestro.runtime.sockets import listen_admin, sweep_run_sockets
+from maestro.runtime.start_report import StartReport
 from maestro.runtime.storekeeping import watch_disk
 from maestro.runtime.tidying import tidy
 from maestro.runtime.worker import Worker
@@ -140,25 +141,34 @@ class NodeDaemon:
 
 def main(settings: Settings) -> int:
     """Run this node's daemon in the foreground; its exit code."""
+    report = StartReport()
     start_logging(settings.log_level)
     _keep_small()
     try:
         lock = DaemonLock.take(open_home(settings))
         lock.say("starting")
-        residence = Residence(settings.home, lock)
+        residence = Residence(settings.home, lock, report)
         private_folder(settings.home / "locks", "MAESTRO_HOME")
         start_anew = _reside(settings, residence)
-    except MaestroError as error:
-        log.error(error.line())
-        return error.exit_code
-    except BaseExceptionGroup as group:
-        known = told(group)
-        log.error(known.line() if known else "the daemon ends by a defect", exc_info=None if known else group)
-        return known.exit_code if known else 1
+    except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001 - whatever it is, it is told in one line
+        return _ended(error, settings, report)
     if start_anew:
         environment = {**os.environ, **lock.hand_on()}
         os.execve(sys.executable, [sys.executable, "-m", "maestro", "worker"], environment)
     return 0
+
+
+def _ended(error: BaseException, settings: Settings, report: StartReport) -> int:
+    """Say why the daemon ends, in its log and to who waits for its start; its exit code."""
+    known = told(error)
+    if known is None:
+        log.error("the daemon ends by a defect", exc_info=error)
+        report.fail(f"it ends by a defect: {error!r}")
+        return 1
+    line = placed(known, (settings.home, settings.workspace_root)).line()
+    log.error(line)
+    report.fail(line)
+    return known.exit_code
 
 
 def _reside(settings: Settings, residence: Residence) -> bool:
@@ -254,7 +264,7 @@ async def _live(daemon: NodeDaemon, launcher: Launcher, membership: Membership, 
         nursery.start_soon(daemon.end_when_drained)
         await nursery.start(listen_admin, context)
         nursery.start_soon(residence.watch, daemon)
-        residence.lock.say("listening")
+        residence.settled()
         log.info("node %s is up, namespace %s", context.node, context.settings.namespace)
         await daemon.ending.wait()
         residence.lock.say("ending")

@@ -6,7 +6,6 @@ socket. Whether it is held, only the kernel says; what the file says of its hold
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import stat
@@ -17,6 +16,7 @@ import msgspec
 
 from maestro.model.errors import MaestroError, Refused
 from maestro.runtime import processes
+from maestro.runtime.failures import surroundings
 
 LOCK = "daemon.lock"
 """In MAESTRO_HOME."""
@@ -134,7 +134,8 @@ def _locked(path: Path) -> int | None:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        mend = "remove the link" if error.errno == errno.ELOOP else "make room there, or mend its rights"
+        known = surroundings(error)
+        mend = known.mend if known else "remove what lies there"
         raise MaestroError(f"cannot lock this home: {error.strerror}", str(path), mend) from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

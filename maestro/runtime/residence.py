@@ -23,6 +23,7 @@ from maestro.config import socket_path
 from maestro.model.errors import MaestroError, Refused, StoreAway
 from maestro.runtime.daemon_lock import DaemonLock
 from maestro.runtime.logs import log, seldom
+from maestro.runtime.start_report import StartReport
 
 if TYPE_CHECKING:
     from maestro.runtime.daemon import NodeDaemon
@@ -38,11 +39,17 @@ LOG = "daemon.log"
 class Residence:
     """Of one daemon. lock: what makes the home its own."""
 
-    def __init__(self, home: Path, lock: DaemonLock) -> None:
+    def __init__(self, home: Path, lock: DaemonLock, report: StartReport) -> None:
         self.home = home
         self.lock = lock
+        self._report = report
         self._store: int | None = None
         self._store_known: tuple[int, int] = (0, 0)
+
+    def settled(self) -> None:
+        """The daemon answers whoever asks."""
+        self.lock.say("listening")
+        self._report.done()
 
     @property
     def stands(self) -> bool:
