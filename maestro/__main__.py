@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from contextlib import suppress
 
 IMPORTS_OBJECTS_MAX = 100_000
 
@@ -22,7 +23,8 @@ def main() -> int:
     except KeyboardInterrupt:
         code = 130
     if sys.stderr is not None:
-        sys.stderr.flush()
+        with suppress(OSError):
+            sys.stderr.flush()
     os._exit(code)
 
 

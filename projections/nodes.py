@@ -15,7 +15,7 @@ from maestro.model.events import AnyFact, Event
 from maestro.model.node import Node, evolve
 
 NAME = "nodes"
-VERSION = 1
+VERSION = 2
 FOLLOWS_LINE = False
 
 Rows = dict[str, Node]

@@ -15,7 +15,7 @@ from maestro.model.events import AnyFact, Event, TaskDispatched
 from maestro.model.task import CHANGES, Task, dispatched
 
 NAME = "tasks"
-VERSION = 2
+VERSION = 3
 FOLLOWS_LINE = True
 
 Rows = dict[str, Task]

@@ -69,7 +69,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """A run's outcome (SPEC.md 2). source: `agent` where its own doing decided, else `maestro`.
 
     result: the final text. transient: the start failed for want of processes, files or memory, so that it may be
-    tried again without spending the attempt.
+    tried again without spending the attempt. loss: of what is `lost`, why.
     """
 
     outcome: str
@@ -79,6 +79,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     evidence: str = ""
     result: str = ""
     transient: bool = False
+    loss: str = ""
 
 
 def judge(definition: Definition, end: End) -> Verdict:
@@ -124,7 +125,8 @@ def _by_maestro(definition: Definition, end: End) -> Verdict | None:
     if not outcome:
         return None
     verdict = _of_maestro(definition, end, outcome, evidence)
-    return msgspec.structs.replace(verdict, transient=outcome == "spawn_error" and end.errno in _TRANSIENT)
+    transient = outcome == "spawn_error" and end.errno in _TRANSIENT
+    return msgspec.structs.replace(verdict, transient=transient, loss=end.lost or "")
 
 
 def _by_refusal(definition: Definition, end: End) -> Verdict | None:
@@ -197,7 +199,8 @@ def _by_check(definition: Definition, end: End) -> Verdict | None:
         return None
     what = f"exit {end.exit_code}, but verify {_command(check)}"
     if check.lost is not None:
-        return _of_maestro(definition, end, "lost", f"lost while it was verified: {shown(check.lost)}")
+        verdict = _of_maestro(definition, end, "lost", f"lost while it was verified: {shown(check.lost)}")
+        return msgspec.structs.replace(verdict, loss=check.lost)
     if check.stopped is not None:
         return _of_maestro(definition, end, "cancelled", f"stopped while it was verified: {shown(check.stopped, 400)}")
     if check.spawn_error is not None:

@@ -22,6 +22,7 @@ from typer.utils import get_params_from_function
 from maestro import __version__
 from maestro.cli import printing
 from maestro.model.errors import MaestroError, Refused
+from maestro.runtime.failures import told
 
 GROUPS = {
     "agent": "maestro.cli.agent",
@@ -68,8 +69,25 @@ class Command(TyperCommand):
                 param.help = getattr(helps[str(param.name)], "help", None)
         return super().get_help(ctx).replace("\\[", "[")
 
+    def get_help_option(self, ctx: click.Context) -> click.Option | None:
+        """As click, but printed as all else is."""
+        return _printed(super().get_help_option(ctx))
+
     def format_arguments(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Nothing: typer writes the arguments, newer versions of click would write them again."""
+
+
+def _printed(option: click.Option | None) -> click.Option | None:
+    """The option --help, with its text on the way of all answers: there a full disk is told for what it is."""
+    if option is not None:
+        option.callback = _show_help
+    return option
+
+
+def _show_help(ctx: click.Context, param: click.Parameter, value: bool) -> None:  # noqa: ARG001 - as click has it
+    if value and not ctx.resilient_parsing:
+        printing.write(f"{ctx.get_help()}\n".encode("utf-8", "backslashreplace"))
+        ctx.exit()
 
 
 def _unhidden(value: Any) -> Any:
@@ -86,6 +104,10 @@ class Commands(TyperGroup):
         self.context_settings = CONTEXT
         self.infos = {str(info.name): info for info in app.registered_commands}
 
+    def get_help_option(self, ctx: click.Context) -> click.Option | None:
+        """As that of a command."""
+        return _printed(super().get_help_option(ctx))
+
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - as click has it
         """In the order in which the module has them."""
         return list(self.infos)
@@ -98,6 +120,10 @@ class Commands(TyperGroup):
 
 class Root(TyperGroup):
     """`maestro` itself."""
+
+    def get_help_option(self, ctx: click.Context) -> click.Option | None:
+        """As that of a command."""
+        return _printed(super().get_help_option(ctx))
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - as click has it
         """In the order of SPEC.md."""
@@ -121,7 +147,7 @@ def _build(info: typer.models.CommandInfo) -> click.Command:
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(__version__)
+        printing.write_line(__version__)
         raise typer.Exit
 
 
@@ -177,7 +203,7 @@ def _invoke(argv: list[str]) -> int:
     except click.exceptions.Exit as end:
         return end.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
-        typer.echo(error.format_message())
+        printing.write_line(error.format_message())
         return 0
     except click.ClickException as error:
         return printing.fail(_usage_line(error), error.exit_code)
@@ -190,9 +216,17 @@ def _invoke(argv: list[str]) -> int:
     except BrokenPipeError:
         raise
     except Exception as error:  # noqa: BLE001 - a defect is told in one line too
-        if os.environ.get("MAESTRO_LOG_LEVEL", "").upper() == "DEBUG":
-            traceback.print_exc()
-        return printing.fail(f"defect in maestro: {error!r}; MAESTRO_LOG_LEVEL=DEBUG shows where", 1)
+        return _fail_unforeseen(error)
+
+
+def _fail_unforeseen(error: Exception) -> int:
+    """What the surroundings do not allow, as a full disk; or a defect."""
+    if os.environ.get("MAESTRO_LOG_LEVEL", "").upper() == "DEBUG":
+        traceback.print_exc()
+    known = told(error)
+    if known is not None:
+        return printing.fail(known.line(), known.exit_code)
+    return printing.fail(f"defect in maestro: {error!r}; MAESTRO_LOG_LEVEL=DEBUG shows where", 1)
 
 
 def _usage_line(error: click.ClickException) -> str:

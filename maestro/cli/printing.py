@@ -9,6 +9,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import msgspec
@@ -192,9 +193,10 @@ def moment(value: Any) -> str:
 
 
 def tell(line: str) -> None:
-    """A line on stderr: a note, a warning, a hint."""
+    """A line on stderr: a note, a warning, a hint. Where that cannot be written, nobody can be told of it either."""
     if sys.stderr is not None:
-        print(f"maestro: {escaped(line)}", file=sys.stderr, flush=True)
+        with suppress(OSError):
+            print(f"maestro: {escaped(line)}", file=sys.stderr, flush=True)
 
 
 def fail(line: str, exit_code: int) -> int:

@@ -148,11 +148,7 @@ def lane_of(task: Task, slot: Slot) -> Lane:
 
 def failed_it(slot: Slot) -> set[str]:
     """The agents that a pool's slot should leave: they lost it, ran out of memory or breached their isolation."""
-    return {
-        run.agent
-        for run in slot.tries
-        if run.outcome in ("oom", "isolation") or (run.outcome == "lost" and run.started_at)
-    }
+    return {run.agent for run in slot.tries if run.outcome in ("oom", "isolation") or run.was_lost}
 
 
 def out_of_retries(task: Task, slot: Slot) -> bool:

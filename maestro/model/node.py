@@ -8,10 +8,13 @@ import msgspec
 
 from maestro.model.agent import Agent
 from maestro.model.events import Event, NewEvent, NodeHeld, NodeJoined, NodeLeft, NodeLost, NodeResumed
+from maestro.model.outcome import RESTART
 
 
 class Node(msgspec.Struct, omit_defaults=True):
-    """Row of the view `nodes`. status: up, left or lost. held: it was shut down and waits for `node.resumed`."""
+    """Row of the view `nodes`. status: up, left or lost. held: nothing is released to it, hold says why: it was shut
+    down and waits for `node.resumed`, or restarts in order and waits for its next daemon.
+    """
 
     id: str
     version: int
@@ -26,6 +29,7 @@ class Node(msgspec.Struct, omit_defaults=True):
     joined_at: int = 0
     changed_at: int = 0
     reason: str = ""
+    hold: str = ""
 
     @property
     def takes_work(self) -> bool:
@@ -34,7 +38,9 @@ class Node(msgspec.Struct, omit_defaults=True):
 
 
 def evolve(row: Node | None, event: Event) -> Node | None:
-    """The node after the event, changed in place. A daemon's start does not end a hold: `node.resumed` does."""
+    """The node after the event, changed in place. A daemon's start ends the hold of an orderly restart, and no other:
+    `node.resumed` does.
+    """
     fact = event.fact
     if isinstance(fact, NodeJoined):
         return _joined(row, fact, event)
@@ -42,9 +48,9 @@ def evolve(row: Node | None, event: Event) -> Node | None:
         return None
     match fact:
         case NodeHeld():
-            row.held, row.reason = True, fact.reason
+            row.held, row.reason, row.hold = True, fact.reason, fact.reason
         case NodeResumed():
-            row.held, row.reason = False, fact.reason
+            row.held, row.reason, row.hold = False, fact.reason, ""
         case NodeLeft():
             row.status, row.reason = "left", fact.reason
         case NodeLost():
@@ -56,6 +62,7 @@ def evolve(row: Node | None, event: Event) -> Node | None:
 
 
 def _joined(row: Node | None, fact: NodeJoined, event: Event) -> Node:
+    held = row is not None and row.held and row.hold != RESTART
     return Node(
         id=fact.node,
         version=event.seq,
@@ -65,7 +72,8 @@ def _joined(row: Node | None, fact: NodeJoined, event: Event) -> Node:
         max_concurrent=fact.max_concurrent,
         build=fact.build,
         home=fact.home,
-        held=row is not None and row.held,
+        held=held,
+        hold=row.hold if row is not None and held else "",
         joined_at=event.at,
         changed_at=event.at,
     )

@@ -11,6 +11,9 @@ from collections.abc import Iterable
 LOSSES_MAX = 3
 """A run that the infrastructure lost is run again this often; then the slot is parked."""
 
+RESTART = "restart"
+"""Why a node is held whose daemon ends in order, to be started again: until then nothing is released to it."""
+
 RETRIED = frozenset({"exit", "agent_error", "refused", "no_output", "stalled", "timeout", "oom", "isolation"})
 """The agent's own failures: tried again as often as the task's `retries` says. The others would fail the same way."""
 
@@ -47,6 +50,13 @@ TIMED_OUT = 124
 """The exit code of what ran out of time, as that of timeout(1)."""
 
 _RANK = {outcome: rank for rank, outcome in enumerate(SEVERITY)}
+
+
+def is_loss(outcome: str, started: bool, restart: bool) -> bool:
+    """Whether a run that ended so was lost by a fault, which counts: towards `LOSSES_MAX`, `on_lost`, and against its
+    agent in a pool. What never started, or ended with an orderly restart of its daemon, counts for nothing.
+    """
+    return outcome == "lost" and started and not restart
 
 
 def worst(outcomes: Iterable[str]) -> str:

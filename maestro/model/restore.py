@@ -21,9 +21,7 @@ from maestro.model.events import (
     SnapshotWorkspace,
     StateSet,
     TaskFinished,
-    TaskRetried,
 )
-from maestro.model.outcome import LOSSES_MAX
 from maestro.model.state import StateKey
 from maestro.model.task import Task
 
@@ -206,19 +204,20 @@ def _ends(task: Task, outcome: str = "cancelled") -> list[NewEvent]:
 
 def _run_ends(task: Task, outcome: str) -> list[NewEvent]:
     runs = [run for slot in task.slots if (run := slot.live) is not None]
+    goes_on = outcome == "lost"
     return [
-        NewEvent(f"run:{run.id}", RunEnded(run.id, task.id, run.agent, outcome, source="maestro", evidence=RESTORED))
+        NewEvent(
+            f"run:{run.id}",
+            RunEnded(run.id, task.id, run.agent, outcome, source="maestro", evidence=RESTORED, restart=goes_on),
+        )
         for run in runs
     ]
 
 
 def _resumed(task: Task) -> list[NewEvent]:
-    """Its live runs are lost, so that they are run again; where that may not be, all of the task is."""
+    """Its live runs are lost, as with an orderly restart: they are run again, and that counts for nothing."""
     if task.cancel is not None:
         return _ends(task)
-    live = [(slot, run) for slot in task.slots if (run := slot.live) is not None]
-    if any(run.started_at and (task.on_lost == "fail" or slot.losses >= LOSSES_MAX) for slot, run in live):
-        return [*_ends(task), NewEvent(f"task:{task.id}", TaskRetried(task.id))]
     return _run_ends(task, "lost")
 
 

@@ -10,7 +10,8 @@ under the run's own version, so that the log itself refuses a second start or en
 A *slot* is what a target owes the task. It waits (for a dependency, its agent, a place, a retry time), has a run
 released or running, and ends with the run whose outcome is final. `_goes_on` says which are not: a loss (up to
 `LOSSES_MAX` times, then the scheduler parks it), an agent's failure while `retries` last, and one that a pool may
-take elsewhere. A run withdrawn before it started was no try and counts as neither.
+take elsewhere. A run withdrawn before it started was no try and counts as neither, nor does one that ended with an
+orderly restart of its daemon: there may be any number of those.
 
 A *task* is queued until its first run starts, running until all slots have ended and the scheduler has appended
 `task.finished`, which also settles the tasks that depend on it. Only `task.retried` opens it again.
@@ -155,11 +156,12 @@ def _ended(row: Task, fact: RunEnded, event: Event) -> None:
     run.status, outcome = status, fact.outcome
     run.outcome, run.exit_code, run.signal, run.source = outcome, fact.exit_code, fact.signal, fact.source
     run.evidence, run.result, run.duration_ms, run.ended_at = fact.evidence, fact.result, fact.duration_ms, event.at
-    if outcome == "lost" and run.started_at:
+    run.restart = fact.restart
+    if run.was_lost:
         slot.losses += 1
     elif outcome in RETRIED:
         slot.failures += 1
-    if _goes_on(row, slot, outcome, bool(run.started_at)):
+    if _goes_on(row, slot, outcome, run.was_lost):
         slot.status, slot.retry_at = "waiting", fact.retry_at or event.at
     else:
         slot.status, slot.retry_at, slot.outcome = "ended", 0, outcome
@@ -191,24 +193,24 @@ def _parked(row: Task, fact: RunParked, event: Event) -> None:
         slot.outcome = "parked" if run.outcome == "lost" else run.outcome
 
 
-def _goes_on(row: Task, slot: Slot, outcome: str, started: bool) -> bool:
+def _goes_on(row: Task, slot: Slot, outcome: str, counts: bool) -> bool:
     """Whether the slot waits for another run. Where losses or a pool's agents are used up the scheduler parks it."""
     if row.cancel is not None:
         return False
     if outcome == "lost":
-        return row.on_lost != "fail" or not started
+        return row.on_lost != "fail" or not counts
     if outcome in MOVES_ON and slot.pool:
         return True
     return outcome in RETRIED and slot.failures <= row.retries
 
 
 def may_go_on(row: Task, name: str, outcome: str) -> bool:
-    """Whether another run may follow this started one, should it end so: else there is no time to name for one."""
+    """Whether another run may follow this started one, should it end so by a fault: else there is no time to name."""
     slot = next((slot for slot in row.slots if slot.runs and slot.runs[-1].id == name), None)
     if slot is None or (outcome == "lost" and slot.losses >= LOSSES_MAX):
         return False
     after = msgspec.structs.replace(slot, failures=slot.failures + (outcome in RETRIED))
-    return _goes_on(row, after, outcome, started=True)
+    return _goes_on(row, after, outcome, counts=True)
 
 
 def _finished(row: Task, fact: TaskFinished, event: Event) -> None:

@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from maestro.model.events import Text
-from maestro.model.outcome import FINISHED
+from maestro.model.outcome import FINISHED, is_loss
 
 LEVEL_MS: Final = 600_000
 PRIORITY_DEFAULT: Final = 3
@@ -16,7 +16,7 @@ PRIORITY_DEFAULT: Final = 3
 class Run(msgspec.Struct, omit_defaults=True, gc=False):
     """One attempt. token: seq of its `run.released`. version: seq of its last event.
 
-    status: released, running or ended. Times in server ms, 0 for not yet.
+    status: released, running or ended. Times in server ms, 0 for not yet. restart: it ended with an orderly restart.
     """
 
     id: str
@@ -45,13 +45,19 @@ class Run(msgspec.Struct, omit_defaults=True, gc=False):
     timeout_s: float = 0.0
     shared: bool = False
     cached_tokens: int = 0
+    restart: bool = False
+
+    @property
+    def was_lost(self) -> bool:
+        """Whether it counts as a loss."""
+        return is_loss(self.outcome, bool(self.started_at), self.restart)
 
 
 class Slot(msgspec.Struct, omit_defaults=True, gc=False):
     """One target of a task.
 
     status: waiting (for a dependency, its agent, a free place, a retry time), released, running or ended.
-    losses: runs ended `lost`; failures: runs that failed by the agent; both since the last `task.retried`.
+    losses: runs that were lost by a fault; failures: runs that failed by the agent; both since the last `task.retried`.
     earlier: how many of the runs are older than that.
     """
 
@@ -73,6 +79,11 @@ class Slot(msgspec.Struct, omit_defaults=True, gc=False):
     def tries(self) -> list[Run]:
         """The runs since the task was dispatched or last retried."""
         return self.runs[self.earlier :]
+
+    @property
+    def counted(self) -> list[Run]:
+        """Those of the tries that say something about how the next one will fare."""
+        return [run for run in self.tries if not run.restart]
 
     @property
     def resumable(self) -> Run | None:

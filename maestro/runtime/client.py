@@ -31,6 +31,8 @@ SKEW_S_MAX = 20.0
 """How long a daemon of another build without runs may take to become one of ours."""
 AGAIN_POLL_S = 0.05
 END_S_MAX = 60.0
+LISTEN_S_MAX = 4.0
+"""How long a daemon whose socket was removed may take to listen again."""
 STARTS_MAX = 2
 SEE_LOG = "see its log, daemon.log in MAESTRO_HOME"
 INSIDE_RUN: tuple[type[p.Command], ...] = (p.StateSet, p.StateGet, p.StateList, p.StateDelete)
@@ -142,9 +144,9 @@ def _connect(command: p.Command, settings: Settings, show: Show) -> Link | p.Fai
         return _connect_run(path, command)
     told = False
     starts = 0
-    busy_at = time.monotonic()
+    busy_at = began_at = time.monotonic()
     while True:
-        greeted = greet(dial(path))
+        greeted = _greeted(path, settings)
         if isinstance(greeted, Link) and (other := _other(greeted.welcome, settings)):
             greeted.sock.close()
             if isinstance(command, (*p.NEEDS_NODE, p.Shutdown)):
@@ -157,10 +159,9 @@ def _connect(command: p.Command, settings: Settings, show: Show) -> Link | p.Fai
                 show(p.Note(_skew_note(greeted), "warn"))
             told = True
             busy_at = time.monotonic() if greeted.running else busy_at
-            if time.monotonic() - busy_at > SKEW_S_MAX:
-                what = f"the daemon of this node stays at build {greeted.build}, this is {__version__}"
-                raise Refused(what, mend="use one installation of Maestro for this MAESTRO_HOME")
-            time.sleep(SKEW_POLL_S)
+            _wait_out(greeted, busy_at)
+        elif greeted is None and isinstance(command, ONE_SERVER) and _is_to_come(command, path, settings, began_at):
+            time.sleep(AGAIN_POLL_S)
         elif greeted is None and isinstance(command, p.NEEDS_NODE):
             if starts == STARTS_MAX:
                 raise StoreAway("the daemon of this node ends as soon as it is asked", path, SEE_LOG)
@@ -168,6 +169,45 @@ def _connect(command: p.Command, settings: Settings, show: Show) -> Link | p.Fai
             _start_daemon(command, settings, show)
         else:
             return serve_here(settings)
+
+
+def _greeted(path: str, settings: Settings) -> Link | p.Skew | p.Failed | None:
+    """As `greet`; of a daemon that does not answer it is said which process that is."""
+    try:
+        return greet(dial(path))
+    except StoreAway:
+        from maestro.runtime import daemon_lock
+
+        holder = daemon_lock.holder(settings.home)
+        if holder is None or not holder.pid:
+            raise
+        what = f"the daemon of this node ({holder.name}) does not answer"
+        raise StoreAway(what, path, f"it may be stopped: {holder.remedy}") from None
+
+
+def _is_to_come(command: p.Command, path: str, settings: Settings, began_at: float) -> bool:
+    """Nobody listens: whether a daemon lives all the same and is to be waited for, as its lock says.
+
+    One whose socket was removed listens again by itself. For what starts a daemon, one that starts or ends is waited
+    for there. Raises StoreAway when it has taken too long.
+    """
+    from maestro.runtime import daemon_lock
+
+    holder = daemon_lock.holder(settings.home)
+    if holder is None or (holder.state != "listening" and isinstance(command, p.NEEDS_NODE)):
+        return False
+    if time.monotonic() - began_at > (LISTEN_S_MAX if holder.state == "listening" else END_S_MAX):
+        doing = f"is {holder.state}" if holder.state in ("starting", "ending") else "does not listen at its socket"
+        raise StoreAway(f"the daemon of this node ({holder.name}) lives, but {doing}", path, holder.remedy)
+    return True
+
+
+def _wait_out(skew: p.Skew, since: float) -> None:
+    """A moment for a daemon of another build, without runs since then. Raises Refused where it stays."""
+    if time.monotonic() - since > SKEW_S_MAX:
+        what = f"the daemon of this node stays at build {skew.build}, this is {__version__}"
+        raise Refused(what, mend="use one installation of Maestro for this MAESTRO_HOME")
+    time.sleep(SKEW_POLL_S)
 
 
 def _other(welcome: p.Welcome, settings: Settings) -> str:

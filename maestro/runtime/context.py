@@ -110,6 +110,7 @@ class Context:
         """Assignments of this process take turns: each is checked against all others."""
         self.looking: set[str] = set()
         """Agents that a thread is looking at."""
+        self.home_stands: Callable[[], bool] = lambda: True
         self._told_stale = ""
 
     @functools.cached_property

@@ -8,14 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import fcntl
 import gc
 import os
-import signal
 import sys
 from collections.abc import Sequence
-from pathlib import Path
-from typing import IO
 
 import trio
 
@@ -25,10 +21,12 @@ from maestro.model.errors import MaestroError, Refused, StoreUnsafe
 from maestro.model.events import NewEvent
 from maestro.model.plan import Plan
 from maestro.model.task import Task
-from maestro.runtime import janitor, starting
+from maestro.runtime import janitor
 from maestro.runtime.clock import Clock
 from maestro.runtime.context import Context
-from maestro.runtime.failures import told
+from maestro.runtime.daemon_lock import DaemonLock
+from maestro.runtime.departure import end_runs, listen_signals
+from maestro.runtime.failures import placed, told
 from maestro.runtime.follower import Follower
 from maestro.runtime.health import Health
 from maestro.runtime.holding import Stillness
@@ -37,13 +35,15 @@ from maestro.runtime.launching import Launcher
 from maestro.runtime.logs import log, seldom, start_logging
 from maestro.runtime.membership import Membership
 from maestro.runtime.opening import open_context
-from maestro.runtime.recovery import DAEMON_STOPPED, recover
+from maestro.runtime.recovery import recover
+from maestro.runtime.residence import Residence
 from maestro.runtime.restoring.recovery import keep_settled, settle
 from maestro.runtime.restoring.unloading import unload_begun
 from maestro.runtime.scheduling import Scheduler
 from maestro.runtime.sealing import keep_sealed
 from maestro.runtime.snapshots import deleting, retention
 from maestro.runtime.sockets import listen_admin, sweep_run_sockets
+from maestro.runtime.start_report import StartReport
 from maestro.runtime.storekeeping import watch_disk
 from maestro.runtime.tidying import tidy
 from maestro.runtime.worker import Worker
@@ -56,9 +56,6 @@ LINEAGE_EVERY_S = 0.1
 COLLECT_EVERY_OBJECTS = 5000
 LARGE_BYTES = 1024 * 1024
 M_MMAP_THRESHOLD = -3  # of <malloc.h>
-LOCK_HANDED_ON = "MAESTRO_DAEMON_LOCK"
-END_S_MAX = 30.0
-"""How long the end of the daemon waits for the ends of its runs."""
 
 
 class NodeDaemon:
@@ -71,6 +68,14 @@ class NodeDaemon:
         self.scheduler: Scheduler | None = None
         self.ending = trio.Event()
         self.start_anew = False
+        self.evicted: Refused | None = None
+        self.taken = False
+
+    def evict(self, why: Refused, taken: bool) -> None:
+        """End, as the home is not this daemon's any more; taken: it is another one's."""
+        log.error(why.line())
+        self.evicted, self.taken = why, taken
+        self.stop()
 
     def running(self) -> int:
         """How many runs are on here."""
@@ -137,24 +142,47 @@ class NodeDaemon:
 
 def main(settings: Settings) -> int:
     """Run this node's daemon in the foreground; its exit code."""
+    report = StartReport()
     start_logging(settings.log_level)
     _keep_small()
     try:
-        lock = _lock(open_home(settings))
+        lock = DaemonLock.take(open_home(settings))
+        lock.say("starting")
+        residence = Residence(settings.home, lock, report)
         private_folder(settings.home / "locks", "MAESTRO_HOME")
-        start_anew = trio.run(_main, settings)
-    except MaestroError as error:
-        log.error(error.line())
-        return error.exit_code
-    except BaseExceptionGroup as group:
-        known = told(group)
-        log.error(known.line() if known else "the daemon ends by a defect", exc_info=None if known else group)
-        return known.exit_code if known else 1
+        start_anew = _reside(settings, residence)
+    except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001 - whatever it is, it is told in one line
+        return _ended(error, settings, report)
     if start_anew:
-        os.set_inheritable(lock.fileno(), True)
-        environment = {**os.environ, LOCK_HANDED_ON: str(lock.fileno())}
+        environment = {**os.environ, **lock.hand_on()}
         os.execve(sys.executable, [sys.executable, "-m", "maestro", "worker"], environment)
     return 0
+
+
+def _ended(error: BaseException, settings: Settings, report: StartReport) -> int:
+    """Say why the daemon ends, in its log and to who waits for its start; its exit code."""
+    known = told(error)
+    if known is None:
+        log.error("the daemon ends by a defect", exc_info=error)
+        report.fail(f"it ends by a defect: {error!r}")
+        return 1
+    line = placed(known, (settings.home, settings.workspace_root)).line()
+    log.error(line)
+    report.fail(line)
+    return known.exit_code
+
+
+def _reside(settings: Settings, residence: Residence) -> bool:
+    """Live there to the end; whether another daemon is to follow at once. Raises Refused where the home was lost."""
+    try:
+        return trio.run(_main, settings, residence)
+    except BaseException:
+        if not residence.stands:  # whatever else went wrong then
+            raise residence.error() from None
+        raise
+    finally:
+        if not residence.stands:
+            residence.end_store()
 
 
 def _keep_small() -> None:
@@ -167,27 +195,13 @@ def _keep_small() -> None:
         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)
 
 
-def _lock(home: Path) -> IO[str]:
-    """The right to be this home's daemon. One that starts anew has it all the time, so that no other comes between."""
-    handed_on = os.environ.pop(LOCK_HANDED_ON, "")
-    if handed_on:
-        os.set_inheritable(int(handed_on), False)
-        return os.fdopen(int(handed_on), "a+")
-    lock = (home / starting.LOCK).open("a+")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise Refused("this node's daemon is running already", str(home)) from None
-    return lock
-
-
-async def _main(settings: Settings) -> bool:
+async def _main(settings: Settings, residence: Residence) -> bool:
     stop_store = False
     await unload_begun(settings)
     try:
         async with open_context(settings) as context:
             try:
-                return await _serve(context)
+                return await _serve(context, residence)
             finally:
                 stop_store = context.stop_store
     finally:
@@ -196,8 +210,11 @@ async def _main(settings: Settings) -> bool:
                 await trio.to_thread.run_sync(server.stop, settings.home)
 
 
-async def _serve(context: Context) -> bool:
+async def _serve(context: Context, residence: Residence) -> bool:
     settings = context.settings
+    context.home_stands = lambda: residence.stands
+    if context.revive is not None:
+        context.revive = residence.guarded(context.revive)
     clock = Clock()
     await context.gateway.call(clock.measure, context.store.now)
     follower = Follower(context.gateway, context.views, settings.agent_timeout_s)
@@ -216,16 +233,19 @@ async def _serve(context: Context) -> bool:
     await settle(context)
     await retention.sweep(context)
     try:
-        await _live(daemon, launcher, membership, clock)
+        await _live(daemon, launcher, membership, residence)
     finally:
         with trio.CancelScope(shield=True):
             await launcher.stop()
-            await membership.leave()
+            if not daemon.taken:  # the other one is this node now
+                await membership.leave()
+    if daemon.evicted is not None:
+        raise daemon.evicted
     return daemon.start_anew
 
 
-async def _live(daemon: NodeDaemon, launcher: Launcher, membership: Membership, clock: Clock) -> None:
-    context, follower = daemon.context, daemon.follower
+async def _live(daemon: NodeDaemon, launcher: Launcher, membership: Membership, residence: Residence) -> None:
+    context, follower, clock = daemon.context, daemon.follower, daemon.worker.clock
     scheduler = Scheduler(context.store, context.gateway, follower, clock, membership.holder)
     daemon.scheduler = scheduler
     daemon.worker.fence = lambda: scheduler.fence if scheduler.leading else None
@@ -244,34 +264,17 @@ async def _live(daemon: NodeDaemon, launcher: Launcher, membership: Membership, 
         nursery.start_soon(keep_settled, context)
         nursery.start_soon(_keep_warm, context)
         nursery.start_soon(_watch_lineage, context)
-        nursery.start_soon(_listen_signals, daemon)
+        nursery.start_soon(listen_signals, daemon)
         nursery.start_soon(daemon.end_when_drained)
         await nursery.start(listen_admin, context)
+        nursery.start_soon(residence.watch, daemon)
+        residence.settled()
         log.info("node %s is up, namespace %s", context.node, context.settings.namespace)
         await daemon.ending.wait()
-        await _end_runs(daemon)
+        residence.lock.say("ending")
+        await end_runs(daemon)
         context.store.log.wake()
         nursery.cancel_scope.cancel()
-
-
-async def _end_runs(daemon: NodeDaemon) -> None:
-    """Stop all runs, and wait until their ends are in the log. While the store is away they cannot be: then they lie
-    in the folders of the runs, for this node's next start.
-    """
-    worker, gateway = daemon.worker, daemon.context.gateway
-
-    def away() -> bool:
-        return daemon.follower.away or gateway.away_since is not None
-
-    worker.draining = True
-    worker.stop_all(DAEMON_STOPPED, force=False, lost=True)
-    deadline = trio.current_time() + END_S_MAX
-    while trio.current_time() < deadline and any(not (run.over and away()) for run in worker.runs.values()):
-        with trio.move_on_after(0.5):
-            await worker.empty()
-    if away():
-        log.warning("the store is away: %d runs are ended at the next start", len(worker.runs))
-        gateway.give_up()
 
 
 async def _keep_warm(context: Context) -> None:
@@ -292,10 +295,3 @@ async def _watch_lineage(context: Context) -> None:
     while context.gateway.broken is None:
         await trio.sleep(LINEAGE_EVERY_S)
     raise context.gateway.broken
-
-
-async def _listen_signals(daemon: NodeDaemon) -> None:
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as received:
-        async for number in received:
-            log.info("signal %d: stopping", number)
-            daemon.stop()

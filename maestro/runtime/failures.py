@@ -1,17 +1,75 @@
-"""Errors for the user, out of the groups that nurseries wrap them in."""
+"""Errors for the user, out of the groups that nurseries wrap them in, and out of what the system says."""
 
 from __future__ import annotations
 
+import errno
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
 from maestro.model.errors import MaestroError
+
+_MENDS = {
+    errno.ENOSPC: "make room",
+    errno.EDQUOT: "make room, or raise the quota",
+    errno.EROFS: "mount it writable, or name another folder",
+    errno.EIO: "see what is wrong with the disk",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+    errno.ENFILE: "close files: the machine has no more of them",
+    errno.ENOMEM: "free some memory",
+}
+"""What is nobody's defect, wherever it comes from."""
+_MENDS_NAMED = {
+    errno.ENOENT: "put it back",
+    errno.ENOTDIR: "put the folder back",
+    errno.ESTALE: "mount it again",
+    errno.EACCES: "mend its rights",
+    errno.EPERM: "mend its rights",
+}
+"""What is none where the system names a path."""
+_FULL_BYTES_MAX = 64 * 1024
 
 
 def told(error: BaseException) -> MaestroError | None:
     """The first error within that the user can act on, None where there is none: then it is a defect."""
-    if isinstance(error, MaestroError):
-        return error
+    parts = list(_parts(error))
+    known = next((part for part in parts if isinstance(part, MaestroError)), None)
+    if known is not None:
+        return known
+    return next((found for part in parts if isinstance(part, OSError) and (found := surroundings(part))), None)
+
+
+def _parts(error: BaseException) -> Iterable[BaseException]:
     if isinstance(error, BaseExceptionGroup):
         for part in error.exceptions:
-            found = told(part)
-            if found is not None:
-                return found
-    return None
+            yield from _parts(part)
+    else:
+        yield error
+
+
+def surroundings(error: OSError) -> MaestroError | None:
+    """What the system says as a line for the user: no room, no rights, a folder that is gone. None for a defect."""
+    number = error.errno or 0
+    mend = _MENDS.get(number) or (_MENDS_NAMED.get(number) if error.filename else None)
+    if mend is None:
+        return None
+    return MaestroError(error.strerror or os.strerror(number), _name(error.filename), mend)
+
+
+def placed(error: MaestroError, folders: Iterable[Path]) -> MaestroError:
+    """The error with its place, where the system told of a full disk and not of which: the folder that has no room."""
+    if not error.where and error.mend in (_MENDS[errno.ENOSPC], _MENDS[errno.EDQUOT]):
+        error.where = next((str(folder) for folder in folders if _is_full(folder)), "")
+    return error
+
+
+def _is_full(folder: Path) -> bool:
+    try:
+        disk = os.statvfs(folder)
+    except OSError:
+        return False
+    return disk.f_bavail * disk.f_frsize < _FULL_BYTES_MAX
+
+
+def _name(filename: object) -> str:
+    return os.fsdecode(filename) if isinstance(filename, (str, bytes, os.PathLike)) else ""

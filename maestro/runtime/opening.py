@@ -101,4 +101,4 @@ def _note(witness: Witness, store: Store) -> None:
     try:
         witness.note(store.log.known())
     except OSError as error:  # a full disk: what it knew stands, and is true
-        seldom.warn("witness", str(error))
+        seldom.warn("witness", f"{witness.path}: {error.strerror}; what is known of the log is not kept there for now")

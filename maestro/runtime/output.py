@@ -1,4 +1,4 @@
-"""What an agent prints, on its way into `agent.log`: redacted, traced, capped, its tail kept. Stdlib only.
+"""What an agent prints, on its way into `agent.log`: redacted, traced, its tail kept. Stdlib only.
 
 Everything works on chunks as they come and holds back no more than the longest secret, so a flood of output without
 a newline costs a warden no more memory than a line of it.
@@ -11,7 +11,11 @@ import json
 import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Protocol
+
+from maestro.runtime.capped_log import Log
+from maestro.runtime.outfile import OutFile
 
 CHUNK_BYTES = 64 * 1024
 _LAST_CHUNKS_MAX = 64
@@ -155,58 +159,36 @@ class Copy:
     def __init__(self, path: str, bytes_max: int) -> None:
         self._path = path
         self._room = bytes_max
-        self._fd = -1
+        self._file: OutFile | None = None
 
     def feed(self, chunk: bytes) -> None:
         text = chunk[: self._room]
         if not text:
             return
         try:
-            if self._fd < 0:
-                self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            if self._file is None:
+                self._file = OutFile(self._path)
             self._room -= len(text)
             while text:
-                text = text[os.write(self._fd, text) :]
+                text = text[self._file.write(text) :]
         except OSError:
             self._room = 0
 
+    def mend(self) -> None:
+        """Have the file back that somebody removed."""
+        with suppress(OSError):
+            if self._file is not None:
+                self._file.mend()
+
     def close(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
+        if self._file is not None:
+            self._file.close()
 
 
 class Sink(Protocol):
     """What keeps something of a stream."""
 
     def feed(self, chunk: bytes) -> None: ...
-
-
-class Log:
-    """`agent.log`: appended to until `bytes_max`, then ended with a mark. A full disk loses output, not the run."""
-
-    def __init__(self, path: str, bytes_max: int) -> None:
-        """Raises OSError where the file cannot be opened."""
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        self._bytes_max = bytes_max
-        self._bytes = 0
-        self.truncated = False
-
-    def write(self, text: bytes) -> None:
-        if self.truncated or not text:
-            return
-        room = self._bytes_max - self._bytes
-        if len(text) > room:
-            self.truncated = True
-            text = text[:room] + b"\n[maestro: output truncated at %d bytes]\n" % self._bytes_max
-        self._bytes += len(text)
-        try:
-            while text:
-                text = text[os.write(self._fd, text) :]
-        except OSError:
-            self.truncated = True
-
-    def close(self) -> None:
-        os.close(self._fd)
 
 
 class Stream:

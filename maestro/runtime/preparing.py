@@ -189,6 +189,7 @@ class Prepared:
             stdout=self._folder.stdout if is_heard(self.definition) else None,
             errors=self._folder.errors,
             silent_s=self.definition.limits.silent_s,
+            marks=[f"{self._folder.root}/{self._folder.agent}/{folders.MARK}"],
         )
         target = containment.Place(
             agent=run.agent,

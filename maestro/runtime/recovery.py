@@ -17,7 +17,7 @@ from maestro.model.events import NewEvent
 from maestro.model.task import Run, Task
 from maestro.runtime.budgets import exceeded
 from maestro.runtime.context import Context
-from maestro.runtime.ending import Seen, check_of, ended, facts
+from maestro.runtime.ending import DAEMON_STOPPED, Seen, check_of, ended, facts
 from maestro.runtime.follower import Follower
 from maestro.runtime.hearing import Hearing, is_heard, session_of
 from maestro.runtime.logs import log
@@ -26,9 +26,6 @@ from maestro.runtime.record import read_record
 from maestro.runtime.spec import End
 from maestro.store.contract import Append, Committed
 from maestro.workspaces.folders import RunFolder, recorded
-
-DAEMON_STOPPED = "the daemon stopped"
-"""Why a daemon that ends stops its runs: they are lost, and run again."""
 
 
 async def recover(context: Context, follower: Follower) -> None:
@@ -75,7 +72,9 @@ def _verified(folder: RunFolder, run: Run) -> outcome.Check:
 
 def _loss(end: End | None) -> str | None:
     """Why the run is lost and not over; None where it came to an end of its own, or a user's."""
-    if end is None or end.worker_gone or end.lost or end.stopped == DAEMON_STOPPED:
+    if end is not None and end.stopped == DAEMON_STOPPED:
+        return DAEMON_STOPPED
+    if end is None or end.worker_gone or end.lost:
         return "the daemon of its node ended"
     return None
 

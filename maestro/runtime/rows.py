@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
 from maestro.model.agent import Agent
-from maestro.model.events import BlobRef, Text
+from maestro.model.events import BlobRef
 from maestro.model.health import is_fit
 from maestro.model.node import Node
 from maestro.model.outcome import exit_code_of
@@ -57,9 +59,9 @@ def agent_row(agent: Agent, sample: dict[str, str] | None = None, now: int = 0) 
     return row
 
 
-def task_row(task: Task) -> Row:
-    """A task with its runs."""
-    runs = [_run_row(slot, run) for slot in task.slots for run in slot.runs]
+def task_row(task: Task, texts: Mapping[str, str] = MappingProxyType({})) -> Row:
+    """A task with its runs. texts: by run, the results that are too large for their events."""
+    runs = [_run_row(slot, run, texts.get(run.id, "")) for slot in task.slots for run in slot.runs]
     return {
         "id": task.id,
         "status": task.status,
@@ -88,7 +90,10 @@ def task_row(task: Task) -> Row:
     }
 
 
-def _run_row(slot: Slot, run: Run) -> Row:
+def _run_row(slot: Slot, run: Run, text: str) -> Row:
+    """result: always a text, "" for none; result_bytes: its size; result_blob: where it lies, for who reads events."""
+    apart = run.result if isinstance(run.result, BlobRef) else None
+    result = run.result if isinstance(run.result, str) else text
     return {
         "id": run.id,
         "target": slot.target,
@@ -97,11 +102,14 @@ def _run_row(slot: Slot, run: Run) -> Row:
         "attempt": run.attempt,
         "status": run.status,
         "outcome": run.outcome or None,
+        "restart": run.restart,
         "exit_code": run.exit_code,
         "signal": run.signal,
         "source": run.source or None,
         "evidence": run.evidence or None,
-        "result": text_row(run.result),
+        "result": result,
+        "result_bytes": apart.size if apart else len(result.encode("utf-8", "replace")),
+        "result_blob": apart.blob if apart else None,
         "session": run.session or None,
         "released_at": when(run.released_at),
         "started_at": when(run.started_at),
@@ -130,11 +138,6 @@ def _budget(task: Task) -> Row | None:
 def _rounded(number: float) -> float:
     """A sum of costs without the noise of their last digits; a whole number as it is."""
     return round(number, 9)
-
-
-def text_row(text: Text) -> Any:
-    """A text inline, or where it is: {blob, size}."""
-    return {"blob": text.blob, "size": text.size} if isinstance(text, BlobRef) else text or None
 
 
 def state_row(row: StateKey, value: str) -> Row:

@@ -19,7 +19,7 @@ from maestro.model.events import RunUsageReported, TaskDispatched
 from maestro.model.task import Task
 from maestro.runtime import containment, quota
 from maestro.runtime.budgets import exceeded
-from maestro.runtime.ending import Seen, check_of, ended, facts
+from maestro.runtime.ending import DAEMON_STOPPED, Seen, check_of, ended, facts, may_be_signalled
 from maestro.runtime.failures import told
 from maestro.runtime.hearing import Hearing, is_heard, session_of
 from maestro.runtime.launching import RunProcess
@@ -65,11 +65,18 @@ class Running:
         """Whether nothing of it is alive; its end may be waiting for the store."""
         return self.process is None or self.process.end is not None
 
+    @property
+    def grace_s(self) -> float:
+        """How long it may take to stop."""
+        return 0.0 if self.process is None else self.process.spec.grace_s
+
     def stop(self, reason: str, force: bool = False, grace_s: float | None = None, lost: bool = False) -> None:
-        """Ask for the end of the run; lost: by the infrastructure, so that it is run again."""
-        self._stop = (reason, force, grace_s)
-        if lost:
+        """Ask for the end of the run; lost: by the infrastructure, so that it is run again, unless it was to end
+        already.
+        """
+        if lost and self._stop is None:
             self._note(lost=reason)
+        self._stop = (reason, force, grace_s)
         if self.process is not None:
             self.process.stop(reason, force, grace_s)
 
@@ -224,6 +231,8 @@ class Running:
             if isinstance(message, Started):
                 self.pid = message.pid
         assert process.end is not None
+        if self.worker.departing and self._stop is None and may_be_signalled(process.end):
+            self._note(lost=DAEMON_STOPPED)
         return process.end
 
     async def _hear(self, job: Job) -> None:

@@ -17,7 +17,7 @@ from maestro import __version__
 from maestro.model.errors import MaestroError, Refused
 from maestro.runtime import protocol as p
 from maestro.runtime.context import Call, Context
-from maestro.runtime.failures import told
+from maestro.runtime.failures import placed, told
 from maestro.runtime.logs import log
 from maestro.runtime.wire import frame
 from maestro.runtime.witness import Witness
@@ -86,7 +86,7 @@ async def serve_connection(context: Context, stream: trio.SocketStream, run: str
         except msgspec.DecodeError as error:
             await _try_send(peer, p.Failed("protocol", 2, f"not a message of protocol {p.PROTOCOL}: {error}"))
         except Exception as error:  # noqa: BLE001 - one client's defect must not end the daemon
-            await _try_send(peer, _failed(error))
+            await _try_send(peer, _failed(context, error))
 
 
 async def _converse(context: Context, peer: Peer, run: str) -> None:
@@ -130,7 +130,7 @@ async def _carry_out(context: Context, peer: Peer, call: Call, command: p.AnyCom
                     await context.call(Witness(context.settings).check, context.store)
                 answer = await context.handler(type(command))(call, command)
             except Exception as error:  # noqa: BLE001 - one command's defect must not end the daemon
-                answer = None if _is_gone(error) else _failed(error)
+                answer = None if _is_gone(error) else _failed(context, error)
             nursery.cancel_scope.cancel()
         ended = True
     finally:
@@ -170,10 +170,11 @@ async def _try_send(peer: Peer, message: p.ServerFrame) -> None:
         return
 
 
-def _failed(error: Exception) -> p.Failed:
+def _failed(context: Context, error: Exception) -> p.Failed:
     known = told(error)
     if known is None:
         log.error("a command ended by a defect", exc_info=error)
         trace = "".join(traceback.format_exception(error))
         return p.Failed("defect", 1, f"defect in maestro: {error!r}", traceback=trace)
+    known = placed(known, (context.settings.home, context.settings.workspace_root))
     return p.Failed(known.code, known.exit_code, known.what, known.where, known.mend)

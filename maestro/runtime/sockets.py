@@ -7,19 +7,17 @@ import secrets
 import socket
 import struct
 import sys
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import trio
 
 from maestro.config import socket_path
+from maestro.model.errors import Refused
 from maestro.runtime.context import Context
-from maestro.runtime.logs import log
+from maestro.runtime.listener import Listener
 from maestro.runtime.server import serve_connection
 
-BACKLOG = 256
 ANCESTORS_MAX = 4096
-ACCEPT_AGAIN_S = 0.2
 UNKNOWN_RUN = "?"
 
 
@@ -29,46 +27,26 @@ async def listen_admin(context: Context, task_status: trio.TaskStatus[None] = tr
     All that descends from this daemon is inside a run: it starts nothing else, and what leaves a dead launcher or
     warden comes to it, as it is a subreaper.
     """
-    path = socket_path(context.settings.home, "daemon.sock")
 
     async def serve(client: trio.socket.SocketType) -> None:
         run = UNKNOWN_RUN if _descends_from(peer_pid(client), os.getpid()) else ""
         await serve_connection(context, trio.SocketStream(client), run)
 
-    await _accept(await _bind(path), path, serve, task_status)
+    await Listener(lambda: _place(context, "daemon.sock"), serve).listen(task_status)
 
 
-async def _accept(
-    listening: trio.socket.SocketType,
-    path: Path,
-    serve: Callable[[trio.socket.SocketType], Awaitable[None]],
-    task_status: trio.TaskStatus[None],
-) -> None:
-    try:
-        async with trio.open_nursery() as nursery:
-            task_status.started()
-            while True:
-                try:
-                    client, _ = await listening.accept()
-                except OSError as error:  # no descriptors are left, or the client has gone: not the end of the server
-                    log.warning("accepting at %s: %s", path, error)
-                    await trio.sleep(ACCEPT_AGAIN_S)
-                    continue
-                nursery.start_soon(serve, client)
-    finally:
-        listening.close()
-        path.unlink(missing_ok=True)
+def _place(context: Context, name: str) -> Path:
+    """Where a socket of this home lies. Raises Refused where the home is gone: nothing is to be made in another's."""
+    if not context.home_stands():
+        raise Refused("MAESTRO_HOME is not the folder that it was", str(context.settings.home))
+    return socket_path(context.settings.home, name)
 
 
 def sweep_run_sockets(home: Path) -> None:
     """Remove what the runs of an earlier daemon, killed, have left. The caller holds the daemon's lock."""
-    folder = _run_socket_path(home, "*")
+    folder = socket_path(home, "run-*.sock")
     for path in folder.parent.glob(folder.name):
         path.unlink(missing_ok=True)
-
-
-def _run_socket_path(home: Path, name: str) -> Path:
-    return socket_path(home, f"run-{name}.sock")
 
 
 class RunSocket:
@@ -77,18 +55,16 @@ class RunSocket:
     Making one takes longer than starting a shell, so that a run which has ended leaves its socket to the next.
     """
 
-    def __init__(self, context: Context, path: Path) -> None:
-        self.path = path
+    def __init__(self, context: Context, name: str) -> None:
         self._context = context
         self._run = ""
-        self._identity = (0, 0)
         self._clients: set[trio.CancelScope] = set()
+        self.listener = Listener(lambda: _place(context, f"run-{name}.sock"), self._serve)
 
-    async def listen(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Serve the processes of its runs until cancelled."""
-        listening = await _bind(self.path)
-        self._identity = _identity(self.path)
-        await _accept(listening, self.path, self._serve, task_status)
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+        return self.listener.path
 
     async def _serve(self, client: trio.socket.SocketType) -> None:
         if not self._run:
@@ -100,11 +76,6 @@ class RunSocket:
                 await serve_connection(self._context, trio.SocketStream(client), self._run)
             finally:
                 self._clients.discard(scope)
-
-    @property
-    def is_there(self) -> bool:
-        """Whether its path still leads to it: an agent that is not isolated can remove what its user can."""
-        return _identity(self.path) == self._identity
 
     def begin(self, run: str) -> None:
         """From now on it is this run's."""
@@ -133,39 +104,21 @@ class RunSockets:
 
     async def lend(self, run: str) -> RunSocket:
         """A socket that speaks for this run, to be given back when it is over."""
-        while self._idle:
+        if self._idle:
             known = self._idle.pop()
-            if known.is_there:
-                known.begin(run)
-                return known
+            known.begin(run)
+            await known.listener.mend()  # an agent that is not isolated can remove what its user can
+            return known
         assert self._nursery is not None
-        path = _run_socket_path(self._context.settings.home, secrets.token_hex(6))
-        fresh = RunSocket(self._context, path)
+        fresh = RunSocket(self._context, secrets.token_hex(6))
         fresh.begin(run)
-        await self._nursery.start(fresh.listen)
+        await self._nursery.start(fresh.listener.listen)
         return fresh
 
     def give_back(self, lent: RunSocket) -> None:
         """Its run is over, and nothing of it is alive."""
         lent.end()
         self._idle.append(lent)
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    try:
-        found = os.lstat(path)
-    except OSError:
-        return (0, 0)
-    return found.st_dev, found.st_ino
-
-
-async def _bind(path: Path) -> trio.socket.SocketType:
-    path.unlink(missing_ok=True)
-    listening = trio.socket.socket(trio.socket.AF_UNIX)
-    await listening.bind(str(path))
-    path.chmod(0o600)
-    listening.listen(BACKLOG)
-    return listening
 
 
 def peer_pid(client: trio.socket.SocketType) -> int:

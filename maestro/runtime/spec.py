@@ -14,6 +14,9 @@ from typing import Any, NamedTuple
 ACK_WAIT_S = 0.3
 """How long a warden waits for the worker to have appended the end before it pays for an fsync of the record."""
 
+LOG_BYTES_MAX = 64 * 1024 * 1024
+"""How much of all that it prints is kept in its log: the beginning and the end."""
+
 TAIL_BYTES = 256 * 1024
 """How much of the end of stdout is kept for judging the outcome."""
 
@@ -52,7 +55,8 @@ class Spec(NamedTuple):
     and tail. fence_s: end the run when the worker has not pinged for so long. home: the installation.
     limits: the fields of `Limits`, which the launcher turns into `cage`: the control groups of the run (`cage.Group`).
     wrapped: argv starts a sandbox which starts the agent, so that signals are for the latter only. cleanup: a command
-    to run when it is over, for what no signal reaches; pause, resume: to hold that still, and to let it go on.
+    to run when it is over, for what no signal reaches; pause, resume: to hold that still, and to let it go on. marks:
+    empty files that belong to the folder of the log, to be made with it where somebody has removed it.
     """
 
     run: str
@@ -71,7 +75,7 @@ class Spec(NamedTuple):
     timeout_s: float | None = None
     grace_s: float = 10.0
     stop_signal: int = 15
-    log_bytes_max: int = 64 * 1024 * 1024
+    log_bytes_max: int = LOG_BYTES_MAX
     trace: str | None = None
     fence_s: float | None = None
     redact: Sequence[str] = ()
@@ -85,6 +89,7 @@ class Spec(NamedTuple):
     cleanup: list[str] | None = None
     pause: list[str] | None = None
     resume: list[str] | None = None
+    marks: Sequence[str] = ()
 
     def encode(self) -> bytes:
         return encode(self._asdict())
@@ -125,6 +130,8 @@ class End(NamedTuple):
     stopped: why it was stopped, or None. spawn_error: why it never ran; retriable: through no fault of its own (no
     processes, no descriptors, the workspace busy). leftovers: processes that outlived the agent and were killed.
     worker_gone: it was killed because the worker's end of the socket was closed. lost: nobody knows how it ended.
+    truncated: its log lacks something: left_out bytes of its middle, or what log_error kept from being written.
+    cwd_gone: the folder that it was started in was removed or replaced.
     oom_kills: processes that the kernel killed at the run's limit of memory; forks_refused: by it at that of pids.
     """
 
@@ -148,6 +155,9 @@ class End(NamedTuple):
     stdout_bytes: int = 0
     oom_kills: int = 0
     forks_refused: int = 0
+    left_out: int = 0
+    log_error: str | None = None
+    cwd_gone: bool = False
 
 
 Message = Started | Frozen | Thawed | End

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 import json
 import os
 import socket
@@ -10,9 +10,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import IO
 
 from maestro.config import Settings, socket_path
 from maestro.model.errors import Invalid, MaestroError, Refused, StoreAway, TimedOut
+from maestro.runtime import start_report
+from maestro.runtime.daemon_lock import holder
 
 START_S_MAX = 60.0
 POLL_S = 0.01
@@ -33,64 +36,82 @@ def start_daemon(settings: Settings) -> int:
 
     Two that start at once: the second daemon finds the lock held and ends, its starter waits for the first one's
     socket all the same. Where it was one that is ending, another is started as soon as it is gone. Raises MaestroError
-    with the last line of its log when it ended before it answered, TimedOut after START_S_MAX seconds.
+    with what it had to say when it ended before it answered, TimedOut after START_S_MAX seconds.
     """
     path = socket_path(settings.home, "daemon.sock")
     log_path = settings.home / "daemon.log"
     deadline = time.monotonic() + START_S_MAX
-    child, offset = _spawn(log_path)
+    started = _Started(log_path)
     spawned = 1
     while time.monotonic() < deadline:
         if answers(path):
-            return child.pid
-        if child.poll() is not None and not (child.returncode == ALREADY_RUNNING and _is_held(settings.home / LOCK)):
-            if child.returncode != ALREADY_RUNNING or spawned == SPAWNS_MAX:
-                raise _why(log_path, offset, child.returncode)
-            child, offset = _spawn(log_path)
+            return started.process.pid
+        code = started.process.poll()
+        if code is not None and not (code == ALREADY_RUNNING and holder(settings.home)):
+            if code != ALREADY_RUNNING or spawned == SPAWNS_MAX:
+                raise started.why(code)
+            started = _Started(log_path)
             spawned += 1
         time.sleep(POLL_S)
-    raise TimedOut(f"the daemon did not answer within {START_S_MAX:.0f} s", str(log_path))
+    held = holder(settings.home)
+    doing = f"{held.name} is {held.state or 'about to'}" if held else "none is there"
+    raise TimedOut(f"the daemon did not answer within {START_S_MAX:.0f} s: {doing}", str(log_path), "see that log")
 
 
-LOCK = "daemon.lock"
-"""In MAESTRO_HOME; held by its daemon as long as that lives."""
 ALREADY_RUNNING = 4
 """Exit code of a daemon that finds this node's lock held, and of one that is refused for another reason."""
 SPAWNS_MAX = 5
 
 
-def _spawn(log_path: Path) -> tuple[subprocess.Popen[bytes], int]:
-    """A daemon, and where in its log it begins."""
-    with log_path.open("ab") as log_file:
-        offset = log_file.seek(0, os.SEEK_END)
-        child = subprocess.Popen(
-            [sys.executable, "-m", "maestro", "worker"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=log_file,
-            start_new_session=True,
-            cwd="/",
-        )
-    return child, offset
+class _Started:
+    """A daemon that was started, with what it says before it answers."""
 
+    def __init__(self, log_path: Path) -> None:
+        self._log_path = log_path
+        self._report, theirs = os.pipe()
+        self._offset = 0
+        with contextlib.ExitStack() as stack:
+            stack.callback(os.close, theirs)
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "maestro", "worker"],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=self._open_log(stack),
+                pass_fds=(theirs,),
+                env={**os.environ, start_report.VARIABLE: str(theirs)},
+                start_new_session=True,
+                cwd="/",
+            )
 
-def _is_held(lock: Path) -> bool:
-    """Whether a daemon has it. One that starts at this very moment may find it held by us: its starter tries again."""
-    with lock.open("a+") as file:
+    def _open_log(self, stack: contextlib.ExitStack) -> IO[bytes] | int:
+        """The log, and where in it this daemon begins. One that cannot be had is no reason not to start: what stands
+        in the way of that stands in the way of more, and the daemon tells.
+        """
         try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
+            log_file = stack.enter_context(self._log_path.open("ab"))
+        except OSError:
+            return subprocess.DEVNULL
+        self._offset = log_file.seek(0, os.SEEK_END)
+        return log_file
 
+    def why(self, code: int) -> MaestroError:
+        """Why it ended with this exit code: what it reported, else the last line of its log."""
+        what = start_report.read(self._report)
+        os.close(self._report)
+        if not what and (lines := self._logged()):
+            what = _message(lines[-1])
+        what = what or f"it ended at once with exit code {code}"
+        kind = {known.exit_code: known for known in (Invalid, Refused, StoreAway)}.get(code, MaestroError)
+        mend = f"its log is {self._log_path}" if self._log_path.exists() else ""
+        return kind(f"the daemon did not start: {what}", mend=mend)
 
-def _why(log_path: Path, offset: int, code: int) -> MaestroError:
-    with log_path.open("rb") as file:
-        file.seek(offset)
-        lines = file.read(65536).decode("utf-8", "replace").strip().splitlines()
-    what = _message(lines[-1]) if lines else f"it ended at once with exit code {code}"
-    kind = {known.exit_code: known for known in (Invalid, Refused, StoreAway)}.get(code, MaestroError)
-    return kind(f"the daemon did not start: {what}", mend=f"its log is {log_path}")
+    def _logged(self) -> list[str]:
+        try:
+            with self._log_path.open("rb") as file:
+                file.seek(self._offset)
+                return file.read(65536).decode("utf-8", "replace").strip().splitlines()
+        except OSError:
+            return []
 
 
 def _message(line: str) -> str:

@@ -8,13 +8,14 @@ from pathlib import Path
 import trio
 
 from maestro.agents.printable import Plainly, plain
-from maestro.model.errors import Refused
-from maestro.model.task import Run
-from maestro.runtime.context import Call
+from maestro.model.errors import NotFound, Refused
+from maestro.model.ids import shown
+from maestro.model.task import Run, Task
+from maestro.runtime.capped_log import Reader
+from maestro.runtime.context import Call, Context
 
 CHUNK_BYTES = 64 * 1024
 POLL_S = 0.1
-NEWLINE = 10
 
 
 async def tail_runs(call: Call, runs: list[str], follow: bool, lines: int | None = None) -> None:
@@ -25,14 +26,73 @@ async def tail_runs(call: Call, runs: list[str], follow: bool, lines: int | None
         await _tail(call, run, follow, lines)
 
 
+async def follow_task(call: Call, id: str, agent: str | None) -> None:
+    """Send the logs of a task's runs (of one agent) as they come, from the last attempt on, until the task has ended.
+
+    Attempts before that are not sent. Raises NotFound.
+    """
+    context = call.context
+    task, position = await _latest(context, id)
+    passed = {run.id for slot in task.slots for run in slot.runs[:-1]}
+    sent = False
+    told = False
+    while True:
+        runs = [run for slot in task.slots for run in slot.runs if agent in (None, run.agent)]
+        fresh = next(((run.id, run.agent, run.attempt) for run in runs if run.id not in passed), None)
+        if fresh is not None:
+            name, whose, attempt = fresh
+            if sent:
+                await call.note(f"attempt {attempt} of {whose}")
+            passed.add(name)
+            sent = True
+            await _tail(call, name, True, None)
+        elif not task.open:
+            break
+        elif not sent and not told:
+            told = True
+            await call.note(f"task {id} has not started yet: waiting for it")
+        else:
+            await _news(context, id, position)
+        task, position = await _latest(context, id)
+    if not sent:
+        why = f": {task.reason}" if task.reason else ""
+        await call.note(f"task {id} is {task.status} and never ran{why}")
+
+
+async def _latest(context: Context, id: str) -> tuple[Task, int | None]:
+    """The task, and the position that it is of, None where it is as the daemon's plan has it. Raises NotFound."""
+    if context.daemon is not None:
+        known = context.daemon.plan().tasks.get(id) or context.daemon.finished(id)
+        if known is not None:
+            return known, None
+    found = await context.call(context.views.task, id)
+    if found.row is None:
+        raise NotFound(f"there is no task {shown(id)}", mend="task list shows all")
+    return found.row, found.checkpoint.seq
+
+
+async def _news(context: Context, id: str, position: int | None) -> None:
+    """Return when there may be something new. Nothing is awaited between `_latest` and this, so nothing is missed."""
+    if position is None and context.daemon is not None:
+        await context.daemon.news(id)
+    else:
+        await context.changed(position or 0)
+
+
+async def _task(context: Context, task: str) -> Task:
+    found = await context.row(context.views.task, task)
+    if found is None:
+        raise Refused(f"task {task} is not known any more")
+    return found
+
+
 async def _find(call: Call, run: str) -> Run:
     """The run as the views have it now."""
-    task = await call.context.row(call.context.views.task, run.rpartition("-")[0])
-    if task is not None:
-        for slot in task.slots:
-            for found in slot.runs:
-                if found.id == run:
-                    return found
+    task = await _task(call.context, run.rpartition("-")[0])
+    for slot in task.slots:
+        for found in slot.runs:
+            if found.id == run:
+                return found
     raise Refused(f"run {run} is not known any more")
 
 
@@ -46,12 +106,12 @@ async def _tail(call: Call, run_id: str, follow: bool, lines: int | None) -> Non
         return
     if run.node != call.context.node:
         raise Refused(f"the log of run {run.id} lies on node {run.node}", mend="ask for it there")
-    path = Path(run.folder) / "agent.log"
+    reader = Reader(f"{run.folder}/agent.log")
     decoder, plainly = codecs.getincrementaldecoder("utf-8")("replace"), Plainly()
-    position = await trio.to_thread.run_sync(_start_of_tail, path, lines)
+    if lines is not None:
+        await trio.to_thread.run_sync(reader.to_last, lines)
     while True:
-        chunk = await trio.to_thread.run_sync(_read, path, position)
-        position += len(chunk)
+        chunk = await trio.to_thread.run_sync(reader.read, CHUNK_BYTES)
         if chunk:
             await call.output(plainly.feed(decoder.decode(chunk)))
         elif not follow or run.status == "ended":
@@ -62,46 +122,11 @@ async def _tail(call: Call, run_id: str, follow: bool, lines: int | None) -> Non
     await call.output(plainly.feed(decoder.decode(b"", final=True), final=True))
 
 
-def _read(path: Path, position: int) -> bytes:
-    try:
-        with path.open("rb") as file:
-            file.seek(position)
-            return file.read(CHUNK_BYTES)
-    except FileNotFoundError:
-        return b""
-
-
-def _start_of_tail(path: Path, lines: int | None) -> int:
-    """Where the last `lines` lines begin; 0 for all."""
-    if lines is None:
-        return 0
-    if lines <= 0:
-        return path.stat().st_size if path.exists() else 0
-    try:
-        with path.open("rb") as file:
-            end = position = file.seek(0, 2)
-            while position > 0:
-                step = min(CHUNK_BYTES, position)
-                position -= step
-                file.seek(position)
-                chunk = file.read(step)
-                for at in range(len(chunk) - 1, -1, -1):
-                    if chunk[at] == NEWLINE and position + at + 1 < end:
-                        lines -= 1
-                        if lines == 0:
-                            return position + at + 1
-            return 0
-    except FileNotFoundError:
-        return 0
-
-
 def last_lines(path: Path, lines: int) -> list[str]:
     """The last lines of a log, for `agent health`."""
-    start = _start_of_tail(path, lines)
-    try:
-        with path.open("rb") as file:
-            file.seek(start)
-            text = file.read(CHUNK_BYTES).decode("utf-8", "replace")
-    except FileNotFoundError:
-        return []
-    return plain(text).splitlines()[-lines:]
+    reader = Reader(str(path))
+    reader.to_last(lines)
+    text = b""
+    while len(text) < CHUNK_BYTES and (chunk := reader.read(CHUNK_BYTES - len(text))):
+        text += chunk
+    return plain(text.decode("utf-8", "replace")).splitlines()[-lines:]

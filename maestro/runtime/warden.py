@@ -243,6 +243,7 @@ class Run:
     def _mind_time(self) -> None:
         if self._over:
             return
+        self._kept.mend()
         if self._waiting:
             self._take_workspace()
         match self._timing.due():
@@ -302,7 +303,7 @@ class Run:
             duration_ms=int((self._until - self._since) * 1000),
             output_bytes=self._kept.output_bytes,
             stdout_bytes=self._kept.stdout_bytes,
-            truncated=self._kept.truncated,
+            **self._kept.lacks(),
             leftovers=leftovers,
             oom=strikes.oom > 0 and code != 0,
             oom_kills=strikes.oom,

@@ -41,12 +41,12 @@ class Witness:
     def __init__(self, settings: Settings) -> None:
         name = f"{choice.choose(settings).url}\n{settings.namespace}"
         folder = private_folder(settings.home / "known", "MAESTRO_HOME", tighten=True)
-        self._path: Path = folder / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.json"
+        self.path: Path = folder / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.json"
 
     def known(self) -> Known:
         """What was known; all zero where nothing was. A file that cannot be read counts as nothing."""
         try:
-            return msgspec.json.decode(self._path.read_bytes(), type=Known)
+            return msgspec.json.decode(self.path.read_bytes(), type=Known)
         except (OSError, msgspec.DecodeError):
             return Known()
 
@@ -54,13 +54,13 @@ class Witness:
         """The log reaches this far. Never goes back: see `forget`."""
         if head.seq <= self.known().seq:
             return
-        part = self._path.with_suffix(f".{os.getpid()}.part")
+        part = self.path.with_suffix(f".{os.getpid()}.part")
         part.write_bytes(msgspec.json.encode(Known.of(head)))
-        part.rename(self._path)
+        part.rename(self.path)
 
     def forget(self) -> None:
         """The log was erased on purpose, or its loss accepted."""
-        self._path.unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)
 
     def check(self, store: Store) -> None:
         """Raise LineageBroken unless the known entry is in the log, or an operator accepted its loss since."""
@@ -77,7 +77,7 @@ class Witness:
             self.forget()
             return
         what = f"position {known.seq} holds another event" if head.seq >= known.seq else f"the log ends at {head.seq}"
-        raise LineageBroken(f"{what}, but {known.seq} was known to this installation", str(self._path), MEND)
+        raise LineageBroken(f"{what}, but {known.seq} was known to this installation", str(self.path), MEND)
 
     def _is_accepted(self, store: Store, known: Known) -> bool:
         forked = store.log.event(version) if (version := store.log.version(LINEAGE)) else None

@@ -45,7 +45,8 @@ ACKNOWLEDGE_AFTER_S = 0.02
 class Worker:
     """At most `max_concurrent` runs at once, each in a task of its own.
 
-    fence: of the scheduler, while this daemon leads; what it would decide may be appended under it.
+    fence: of the scheduler, while this daemon leads; what it would decide may be appended under it. departing: a
+    signal has asked for the end of the daemon.
     """
 
     def __init__(self, context: Context, follower: Follower, launcher: Launcher, clock: Clock) -> None:
@@ -55,7 +56,7 @@ class Worker:
         self.clock = clock
         self.runs: dict[str, Running] = {}
         self.holds = Holds()
-        self.draining = False
+        self.draining = self.departing = False
         self.low_disk = False
         self.actor = f"worker:{context.node}"
         self.fence: Callable[[], Fence | None] = lambda: None

@@ -22,6 +22,7 @@ import msgspec
 
 from maestro.folders import private_folder, socket_path
 from maestro.model.errors import MaestroError, StoreAway, StoreUnsafe
+from maestro.store import stranded
 from maestro.store.ballast import disk_state, free_ballast, restore_ballast
 from maestro.store.binary import find_binary
 from maestro.store.resp import ErrorReply, dial_unix
@@ -141,8 +142,11 @@ def _start_where_free(at: Place, fsync: str, binary: Path | None, starts: list[i
         if mine is None or _pulse(at.socket, 1.0) != "away":
             return
         with _lock(at.data_lock) as data_lock:
-            if data_lock is None:
-                return  # it starts, or its last rewrite of the AOF is still ending: wait
+            if data_lock is None:  # it starts, or its last rewrite of the AOF is still ending: wait
+                stranded.end_now_and_then(at.data)
+                return
+            if stranded.end(at.data):  # somebody has removed its lock, too
+                return
             if starts:
                 _explain_death(at, starts)
             elif at.pid.exists():
@@ -229,7 +233,7 @@ def _late(at: Place, pulse: Pulse, wait_s: float) -> StoreAway:
 
 def _stop(at: Place, deadline: float) -> bool:
     ran = False
-    while not _is_free(at.data_lock):
+    while not _is_free(at.data_lock) or stranded.end(at.data):
         ran = True
         if time.monotonic() > deadline:
             raise _late(at, "silent", STOP_S_MAX)
@@ -239,6 +243,7 @@ def _stop(at: Place, deadline: float) -> bool:
         except ErrorReply as refused:
             raise StoreAway(f"the embedded store does not stop: {refused}", str(at.log)) from None
         except OSError:
+            stranded.end_now_and_then(at.data)
             time.sleep(_PAUSE_S_MIN)  # it is ending, or not yet listening: the lock tells
     at.socket.unlink(missing_ok=True)
     return ran

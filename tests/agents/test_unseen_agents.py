@@ -265,5 +265,6 @@ def test_a_mode_that_the_program_has_lost_is_found_before_the_start(here: Here) 
 
 def test_a_large_result_is_kept_apart_and_found_whole(here: Here) -> None:
     task = here.does("printf 'word%.0s ' $(seq 1000); echo end", "quill")
-    assert task["runs"][0]["result"]["size"] == 5003
+    run = task["runs"][0]
+    assert (run["result"], run["result_bytes"]) == ("word " * 1000 + "end", 5003) and len(run["result_blob"]) == 64
     assert here.run("state", "get", f"task:{task['id']}:result", "--raw").stdout.strip().endswith("word end")

@@ -158,6 +158,52 @@ def test_a_closed_stdout_is_borne(env: dict[str, str], daemon: Scripted) -> None
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+PRINTING = [
+    ("--help",),
+    ("--version",),
+    (),
+    ("task",),
+    ("task", "--help"),
+    ("task", "dispatch", "--help"),
+    ("agent", "list"),
+]
+
+
+@pytest.mark.parametrize("words", PRINTING)
+def test_whatever_is_printed_a_full_disk_is_one_line(
+    env: dict[str, str], daemon: Scripted, words: tuple[str, ...]
+) -> None:
+    daemon.answers(*ROWS, p.Done())
+    command = [sys.executable, "-m", "maestro", *words]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, env=env, timeout=60)
+        assert done.returncode == 1
+        assert done.stderr == b"maestro: standard output: cannot write the answer: No space left on device\n"
+        assert subprocess.run(command, stdout=full, stderr=full, env=env, timeout=60).returncode == 1
+
+
+@pytest.mark.parametrize("words", PRINTING)
+def test_whatever_is_printed_closed_streams_and_readers_that_go_away_are_borne(
+    env: dict[str, str], daemon: Scripted, words: tuple[str, ...]
+) -> None:
+    daemon.answers(*ROWS, p.Done())
+    script = '"$0" -m maestro "$@"'
+    for how, code in (
+        (f"{script} >&-", 0),
+        (f"{script} >/dev/null 2>&-", 0),
+        (f"set -o pipefail; {script} | true", 141),
+    ):
+        command = ["bash", "-c", how, sys.executable, *words]
+        done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=env, timeout=60)
+        assert (done.returncode in (0, code), done.stderr) == (True, b"")
+
+
+def test_what_went_wrong_has_its_exit_code_where_nobody_can_be_told(env: dict[str, str]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        command = [sys.executable, "-m", "maestro", "nonsense"]
+        assert subprocess.run(command, stderr=full, env=env, timeout=60).returncode == 2
+
+
 def test_what_is_escaped_can_be_read() -> None:
     assert escaped("a\tb\x00\u2066") == "a\\tb\\x00\\u2066"
     assert plain("a\tb\x1b[1;31mred\x1b[0m\n") == "a\tbred\n"

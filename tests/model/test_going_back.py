@@ -6,6 +6,7 @@ import hypothesis.strategies as st
 from hypothesis import given
 
 from maestro.model import events as e
+from maestro.model.outcome import LOSSES_MAX
 from maestro.model.restore import (
     Archived,
     Fate,
@@ -122,13 +123,21 @@ def test_what_ran_is_run_again_where_it_is_resumed() -> None:
     assert world.releases() == [("t-0.2", "a")]
 
 
-def test_what_may_not_be_lost_is_queued_anew_where_it_is_resumed() -> None:
+def test_what_may_not_be_lost_is_run_again_where_it_is_resumed() -> None:
     world = World(node(), agent("a"), task("t", on_lost="fail"))
     world.decides()
     world.starts("t-0.1")
     resumed(world, world.log.head)
-    assert world.task("t").status == "queued"
     assert world.releases() == [("t-0.2", "a")]
+
+
+def test_what_is_resumed_again_and_again_is_never_parked() -> None:
+    world = World(node(), agent("a"), task("t"))
+    for attempt in range(1, LOSSES_MAX + 3):
+        assert world.releases() == [(f"t-0.{attempt}", "a")]
+        world.starts(f"t-0.{attempt}")
+        resumed(world, world.log.head)
+    assert world.slot("t").losses == 0
 
 
 def test_what_was_to_be_cancelled_does_not_go_on() -> None:

@@ -17,9 +17,10 @@ import trio
 from maestro import config
 from maestro.model.errors import MaestroError
 from maestro.model.events import NewEvent, StateSet
+from maestro.runtime.daemon_lock import LOCK
 from maestro.runtime.failures import told
 from maestro.runtime.opening import open_context
-from maestro.runtime.starting import LOCK, SPAWNS_MAX
+from maestro.runtime.starting import SPAWNS_MAX
 from tests.runtime.acting import PATIENCE_S, Node, until
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import time
 from pathlib import Path
 
@@ -181,7 +182,10 @@ def test_a_flood_is_capped_with_a_mark_and_costs_the_warden_little_memory(tmp_pa
         assert most - before < 32 * 1024 * 1024
         assert (end.exit_code, end.truncated, end.output_bytes) == (0, True, 1600 * 65536 + 7)
         log = (rig.folder("r1") / "agent.log").read_bytes()
-        assert log.endswith(b"\n[maestro: output truncated at 1000000 bytes]\n") and len(log) < 1_000_100
+        head, mark, rest = re.split(rb"\n(\[maestro: \d+ bytes are left out here[^\n]*\])\n", log)
+        assert len(head) == 500_000 and 250_000 <= len(rest) <= 500_000 and rest.endswith(b"\xff\x00the end")
+        assert mark.startswith(b"[maestro: %d bytes" % end.left_out) and len(log) < 1_000_200
+        assert {file.name for file in rig.folder("r1").iterdir()} == {"agent.log", "exit.json", "tail"}
         tail = (rig.folder("r1") / "tail").read_bytes()
         assert len(tail) == TAIL_BYTES and tail.endswith(b"\xff\x00the end")
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maestro.runtime.output import Copy, Ends, Log, Redactor, Tail, Tracer
+from maestro.runtime.output import Copy, Ends, Redactor, Tail, Tracer
 from maestro.runtime.timing import Timing
 
 SECRET = "abab-c"
@@ -109,25 +109,6 @@ def test_a_copy_ends_at_its_limit_and_is_not_made_for_nothing(tmp_path: Path) ->
         each.close()
     assert (tmp_path / "copy").read_bytes() == b"1234567890"
     assert not (tmp_path / "none").exists()
-
-
-def test_a_log_ends_with_its_mark_exactly_at_its_limit(tmp_path: Path) -> None:
-    log = Log(str(tmp_path / "log"), 10)
-    for part in (b"12345", b"67890"):
-        log.write(part)
-    assert not log.truncated
-    log.write(b"x")
-    log.write(b"y")
-    log.close()
-    assert (tmp_path / "log").read_bytes() == b"1234567890\n[maestro: output truncated at 10 bytes]\n"
-    assert (tmp_path / "log").stat().st_mode & 0o777 == 0o600
-
-
-def test_a_full_disk_costs_the_log_and_not_the_run() -> None:
-    log = Log("/dev/full", 10)
-    log.write(b"x")
-    log.close()
-    assert log.truncated
 
 
 def test_times_that_are_due(monkeypatch: pytest.MonkeyPatch) -> None:

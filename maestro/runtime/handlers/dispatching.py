@@ -23,7 +23,7 @@ from maestro.runtime.examination import refresh
 from maestro.runtime.handlers.registering import resolve_type
 from maestro.runtime.handlers.tasks import exit_code, find, finished
 from maestro.runtime.ids import id_of_key, new_id
-from maestro.runtime.rows import task_row
+from maestro.runtime.results import told_task
 from maestro.runtime.server import Handler
 from maestro.runtime.workplaces import check_place
 from maestro.store.contract import Committed, Rejected
@@ -55,12 +55,12 @@ async def dispatch(call: Call, command: p.TaskDispatch) -> p.Done:
     )
     await _append(call, wanted, await context.keep(text))
     if not command.sync:
-        return p.Done(task_row(await _row(call, task_id)))
+        return p.Done(await told_task(call.context, await _row(call, task_id)))
     cancels = command.cancel_on_interrupt
     call.when_interrupted(lambda: _interrupted(call, cancels, task_id))
     call.again = p.TaskWait(ids=[task_id], one=True)
     task = await finished(context, task_id, _Progress(call).tell if call.caller.terminal else None)
-    return p.Done(task_row(task), exit_code(task))
+    return p.Done(await told_task(call.context, task), exit_code(task))
 
 
 class _Progress:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from maestro.agents import definitions
 from maestro.config import Settings
 from maestro.model.errors import Invalid, MaestroError, StoreAway, StoreUnsafe
 from maestro.model.events import LogForked, NewEvent
-from maestro.runtime import containment
+from maestro.runtime import containment, daemon_lock
 from maestro.runtime import protocol as p
 from maestro.runtime.context import Call
 from maestro.runtime.handlers.registering import bind, caller_settings
@@ -40,7 +41,8 @@ async def doctor(call: Call, command: p.Doctor) -> p.Done:
     rows = await _store(call, settings)
     if any(row["status"] == "failed" for row in rows):
         code = 5
-    rows += await trio.to_thread.run_sync(lambda: [*_host(settings), *_agents(call, settings)])
+    is_here = call.context.daemon is not None
+    rows += await trio.to_thread.run_sync(lambda: [*_host(settings, is_here), *_agents(call, settings)])
     rows += await trio.to_thread.run_sync(lambda: [_row(*told) for told in containment.report()])
     for row in rows:
         await call.item(row)
@@ -144,8 +146,22 @@ async def _accept_loss(call: Call) -> None:
     raise Invalid("the log is whole: there is no loss to accept", "--accept-loss")
 
 
-def _host(settings: Settings) -> Iterator[Row]:
+def _daemon(settings: Settings, is_here: bool) -> Row:
+    """This node's daemon: the one that answers, or what its lock says of one that did not. is_here: it is us."""
+    path = str(config.socket_path(settings.home, "daemon.sock"))
+    if is_here:
+        return _row("daemon", "ok", f"process {os.getpid()} listens at {path}")
+    held = daemon_lock.holder(settings.home)
+    if held is None:
+        return _row("daemon", "ok", "none runs; what needs one starts it")
+    if held.state in ("starting", "ending"):
+        return _row("daemon", "warning", f"{held.name} is {held.state}", "try again in a moment")
+    return _row("daemon", "failed", f"{held.name} lives, but nobody answers at {path}", held.remedy)
+
+
+def _host(settings: Settings, is_here: bool) -> Iterator[Row]:
     yield _row("maestro", "ok", f"{__version__} on Python {platform.python_version()}, {sys.platform}")
+    yield _daemon(settings, is_here)
     for name, opener in (("home", config.open_home), ("workspace root", config.open_workspace_root)):
         try:
             yield _row(name, "ok", str(opener(settings)))

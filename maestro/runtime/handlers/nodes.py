@@ -5,9 +5,10 @@ from __future__ import annotations
 import trio
 
 from maestro.model.agent import Agent
-from maestro.model.errors import StoreUnsafe
+from maestro.model.errors import Refused, StoreUnsafe
 from maestro.model.events import NewEvent, NodeHeld, NodeResumed, TaskCancelRequested
 from maestro.model.node import decide_resume
+from maestro.runtime import daemon_lock
 from maestro.runtime import protocol as p
 from maestro.runtime.context import Call, Context
 from maestro.runtime.rows import node_row
@@ -71,6 +72,8 @@ async def shutdown(call: Call, command: p.Shutdown) -> p.Done:
 
 async def _shut_down(call: Call, command: p.Shutdown) -> p.Done:
     context = call.context
+    if context.daemon is None and (other := daemon_lock.holder(context.settings.home)):
+        raise Refused(f"the daemon of this node ({other.name}) lives, and is not this one", mend=other.remedy)
     cancelled: list[str] = []
     cleaned: list[str] = []
     try:

@@ -8,6 +8,7 @@ from maestro.model.ids import shown
 from maestro.model.state import check_key, decide_delete, decide_set
 from maestro.runtime import protocol as p
 from maestro.runtime.context import Call
+from maestro.runtime.results import told_value
 from maestro.runtime.rows import Row, state_row
 from maestro.runtime.server import Handler
 
@@ -35,7 +36,7 @@ async def list_keys(call: Call, command: p.StateList) -> p.Done:
     context = call.context
     now = await context.now()
     for row in await context.rows(context.views.state_list, command.prefix, now):
-        await call.item(state_row(row, await context.text(row.value)))
+        await call.item(state_row(row, await told_value(context, row)))
     return p.Done()
 
 
@@ -59,7 +60,7 @@ async def _shown(call: Call, key: str) -> Row:
     row = await context.row(context.views.state, key, now)
     if row is None:
         raise NotFound(f"there is no state key {shown(key)}", mend="state list shows all")
-    return state_row(row, await context.text(row.value))
+    return state_row(row, await told_value(context, row))
 
 
 HANDLERS: dict[type[p.Command], Handler] = {

@@ -15,9 +15,9 @@ from maestro.model.task import Task
 from maestro.model.waiting import why_not_over
 from maestro.runtime import protocol as p
 from maestro.runtime.context import Call, Context
-from maestro.runtime.rows import task_row
+from maestro.runtime.results import told_task
 from maestro.runtime.server import Handler
-from maestro.runtime.tailing import tail_runs
+from maestro.runtime.tailing import follow_task, tail_runs
 from maestro.runtime.telling import NODE_AWAY, telling
 from replayers import positions
 
@@ -37,8 +37,8 @@ async def status(call: Call, command: p.TaskStatus) -> p.Done:
     """One task by id, or the last one (of an agent)."""
     context = call.context
     if command.id is not None:
-        return p.Done(task_row(await find(context, command.id)))
-    return p.Done(task_row(await _last(context, command.agent)))
+        return p.Done(await told_task(context, await find(context, command.id)))
+    return p.Done(await told_task(call.context, await _last(context, command.agent)))
 
 
 async def check_agent(context: Context, agent: str | None) -> None:
@@ -64,14 +64,14 @@ async def list_tasks(call: Call, command: p.TaskList) -> p.Done:
     if not 1 <= command.limit <= LIMIT_MAX:
         raise Invalid(f"limit {command.limit} is out of range", mend=f"use 1 to {LIMIT_MAX}")
     if command.last:
-        return p.Done(task_row(await _last(context, command.agent)))
+        return p.Done(await told_task(call.context, await _last(context, command.agent)))
     await check_agent(context, command.agent)
     since = 0
     if command.since is not None:
         since = await context.call(positions.since, context.store, command.since)
     query = context.views.tasks
     for row in await context.rows(query, command.agent, command.status, since, limit=command.limit):
-        await call.item(task_row(row))
+        await call.item(await told_task(call.context, row))
     return p.Done()
 
 
@@ -127,9 +127,9 @@ async def wait(call: Call, command: p.TaskWait) -> p.Done:
         raise TimedOut(f"not finished after {command.timeout_s:g} s: {left}", mend="they go on; wait again")
     if command.one:
         first = rows[command.ids[0]]
-        return p.Done(task_row(first), exit_code(first))
+        return p.Done(await told_task(call.context, first), exit_code(first))
     for task in command.ids:
-        await call.item(task_row(rows[task]))
+        await call.item(await told_task(call.context, rows[task]))
     return p.Done(exit_code=next((exit_code(rows[task]) for task in command.ids if exit_code(rows[task])), 0))
 
 
@@ -139,9 +139,12 @@ async def logs(call: Call, command: p.TaskLogs) -> p.Done:
     runs = [slot.runs[-1] for slot in task.slots if slot.runs]
     if command.agent is not None:
         runs = [run for run in runs if run.agent == command.agent]
-        if not runs:
+        if not runs and not (command.follow and task.open):
             raise NotFound(f"agent {shown(command.agent)} has no run of task {task.id}")
-    await tail_runs(call, [run.id for run in runs], command.follow)
+    if command.follow:
+        await follow_task(call, task.id, command.agent)
+    else:
+        await tail_runs(call, [run.id for run in runs], False)
     return p.Done()
 
 
@@ -156,7 +159,7 @@ async def cancel(call: Call, command: p.TaskCancel) -> p.Done:
     await context.decide(call, decision)
     with trio.move_on_after(CANCEL_WAIT_S):
         async with telling(call, lambda: _why_on(context, command.id)):
-            return p.Done(task_row(await finished(context, command.id)))
+            return p.Done(await told_task(context, await finished(context, command.id)))
     why = await _why_on(context, command.id)
     what = f"the cancel of task {command.id} is recorded, but it has not ended after {CANCEL_WAIT_S:.0f} s: {why}"
     raise TimedOut(what, mend=f"{NODE_AWAY}; task wait {command.id} waits for it")
@@ -182,7 +185,7 @@ async def retry(call: Call, command: p.TaskRetry) -> p.Done:
         return decide_retry(command.id, row, await context.floor(), agents)
 
     await context.decide(call, decision)
-    return p.Done(task_row(await find(context, command.id)))
+    return p.Done(await told_task(context, await find(context, command.id)))
 
 
 HANDLERS: dict[type[p.Command], Handler] = {

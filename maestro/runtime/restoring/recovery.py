@@ -16,13 +16,13 @@ import trio
 from maestro.model.errors import MaestroError, Refused, StoreUnsafe
 from maestro.runtime import janitor
 from maestro.runtime.context import Context
+from maestro.runtime.daemon_lock import LOCK
 from maestro.runtime.logs import log, seldom
 from maestro.runtime.restoring.concluding import LEASE, end
 from maestro.runtime.restoring.journal import Journal
 from maestro.runtime.restoring.rights import restoring
 from maestro.runtime.scheduling import LEASE as SCHEDULER
 from maestro.runtime.snapshots import deleting
-from maestro.runtime.starting import LOCK
 
 ENDED = "the process that restored ended before it was done"
 AGAIN_S = 3.0
