@@ -13,6 +13,7 @@ from maestro.model.errors import Invalid, NotFound, Refused
 from maestro.runtime.context import Call, Context
 from maestro.runtime.handlers.registering import caller_settings
 from maestro.workspaces import cleaning, guards, mounts, templates
+from maestro.workspaces.folders import is_folder
 
 
 async def check_workspace(call: Call, agent: str, path: str, node: str | None) -> str:
@@ -97,7 +98,7 @@ async def clear_workspace(context: Context, agent: Agent, again: bool) -> None:
     template = str(agent.definition.get("workspace_template", ""))
 
     def work() -> None:
-        if Path(workspace).is_dir():
+        if is_folder(workspace):
             guards.check_unchanged(workspace)
             cleaning.clean(workspace)
         if again:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import trio
 
 from maestro.runtime import protocol as p
@@ -12,6 +10,7 @@ from maestro.runtime.handlers.agents import find, stop_agent
 from maestro.runtime.server import Handler
 from maestro.runtime.snapshots.before import take_before
 from maestro.runtime.workplaces import check_clearable, check_unmounted, clear_workspace
+from maestro.workspaces.folders import is_folder
 from maestro.workspaces.usage import size_of
 
 
@@ -22,7 +21,7 @@ async def list_workspaces(call: Call, command: p.WorkspaceList) -> p.Done:
         if agent.workspace is None:
             continue
         here = agent.node == context.node
-        exists = Path(agent.workspace).is_dir() if here else None
+        exists = is_folder(agent.workspace) if here else None
         files, size = await trio.to_thread.run_sync(size_of, agent.workspace) if exists else (None, None)
         await call.item(
             {

@@ -30,6 +30,7 @@ from maestro.runtime.snapshots.shelf import Shelf
 from maestro.runtime.snapshots.sources import Source
 from maestro.runtime.snapshots.taking import Wanted, take
 from maestro.workspaces.exchange import Exchange
+from maestro.workspaces.folders import is_folder
 
 STOP_S_MAX = 60.0
 LOOK_EVERY_S = 0.5
@@ -108,9 +109,7 @@ class Restore:
         held = {row.workspace for row in self._planned.now.values() if row.node in here}
         places = [placement for placement, _ in self._placements if placement.workspace not in held]
         return [
-            Source(f"replaced/{each.agent}", each.workspace, each.agent)
-            for each in places
-            if Path(each.workspace).is_dir()
+            Source(f"replaced/{each.agent}", each.workspace, each.agent) for each in places if is_folder(each.workspace)
         ]
 
     # ---- what can be taken back ----

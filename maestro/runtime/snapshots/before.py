@@ -10,6 +10,7 @@ import trio
 from maestro.model.agent import Agent
 from maestro.runtime.context import Call
 from maestro.runtime.snapshots.taking import Wanted, take
+from maestro.workspaces.folders import is_folder
 
 
 async def take_before(call: Call, agent: Agent, reason: str) -> str | None:
@@ -26,5 +27,4 @@ async def take_before(call: Call, agent: Agent, reason: str) -> str | None:
 
 
 def _is_filled(workspace: str) -> bool:
-    path = Path(workspace)
-    return path.is_dir() and any(path.iterdir())
+    return is_folder(workspace) and any(Path(workspace).iterdir())

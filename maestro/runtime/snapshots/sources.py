@@ -15,7 +15,7 @@ from maestro.model.agent import Agent
 from maestro.model.errors import MaestroError, Refused
 from maestro.runtime.context import Call, Context
 from maestro.runtime.snapshots.shelf import Shelf
-from maestro.workspaces.folders import MARK
+from maestro.workspaces.folders import MARK, is_folder
 from maestro.workspaces.usage import size_of
 
 KNOWN_FROM = 3
@@ -44,7 +44,7 @@ async def workspaces(call: Call, agents: Collection[str] | None) -> list[Source]
         assert row.workspace is not None
         if os.path.realpath(row.workspace) != row.workspace:
             await call.note(f"the workspace of {row.id} is now a link, and is left out: {row.workspace}", "warn")
-        elif Path(row.workspace).is_dir():
+        elif is_folder(row.workspace):
             found.append(Source(f"workspaces/{row.id}", row.workspace, row.id))
         else:
             await call.note(f"the workspace of {row.id} is not there, and is left out: {row.workspace}", "warn")
@@ -116,7 +116,7 @@ def gather_logs(root: str, agent: str, into: Path) -> bool:
 
 def _folders(above: Path) -> Iterator[Path]:
     try:
-        yield from (entry for entry in sorted(above.iterdir()) if entry.is_dir() and not entry.is_symlink())
+        yield from (entry for entry in sorted(above.iterdir()) if is_folder(entry))
     except OSError:
         return
 
