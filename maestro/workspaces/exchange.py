@@ -219,7 +219,13 @@ def exchange(journal: str | Path, pairs: Sequence[tuple[str | Path, str | Path]]
 
 def check_place(target: str | Path) -> None:
     """A stage can be made for `target` and take its place, as far as can be told now. Raises `Refused`."""
-    target = Path(target)
+    try:
+        _check_place(Path(target))
+    except OSError as error:
+        raise Refused(f"{str(target)!r} cannot be reached: {error.strerror}", where="restore") from None
+
+
+def _check_place(target: Path) -> None:
     above = next(folder for folder in target.parents if os.path.lexists(folder))
     if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
         raise Refused(f"{str(above)!r} cannot be written", where="restore", mend="change its mode or owner")

@@ -17,7 +17,7 @@ from maestro.model.events import SnapshotMissing
 from maestro.runtime.context import Call, Context
 from maestro.runtime.snapshots.shelf import Shelf
 from maestro.workspaces import guards
-from maestro.workspaces.folders import MARK
+from maestro.workspaces.folders import MARK, is_folder
 from maestro.workspaces.usage import size_of
 
 KNOWN_FROM = 3
@@ -118,7 +118,7 @@ def gather_logs(root: str, agent: str, into: Path) -> bool:
 
 def _folders(above: Path) -> Iterator[Path]:
     try:
-        yield from (entry for entry in sorted(above.iterdir()) if entry.is_dir() and not entry.is_symlink())
+        yield from (entry for entry in sorted(above.iterdir()) if is_folder(entry))
     except OSError:
         return
 

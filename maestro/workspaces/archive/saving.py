@@ -10,7 +10,7 @@ import gc
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -19,7 +19,16 @@ from maestro.model.errors import Conflict, Invalid, Refused
 from maestro.workspaces.archive import index as indexes
 from maestro.workspaces.archive import listing, manifests, statcache
 from maestro.workspaces.archive.crew import Crew
-from maestro.workspaces.archive.entries import FILE, FORMAT, Manifest, Tree, are_tree_names, located
+from maestro.workspaces.archive.entries import (
+    BYTES_MAX,
+    ENTRIES_MAX,
+    FILE,
+    FORMAT,
+    Manifest,
+    Tree,
+    are_tree_names,
+    located,
+)
 from maestro.workspaces.archive.index import Index
 from maestro.workspaces.archive.keeping import Chunks, Hand
 from maestro.workspaces.archive.layout import Layout
@@ -143,6 +152,7 @@ def _save(
         not_held += unread
         if torn and not allowed.torn:
             raise Torn(torn)
+        _check_amount(scans)
         readers.finish()
         listed = [_listed(name, scan, hand) for name, scan in scans]
         hand.flush()
@@ -167,6 +177,16 @@ def _save(
         left_out=[located(name, path) for name, scan in scans for path in scan.left_out],
         not_held=not_held,
     )
+
+
+def _check_amount(scans: Sequence[tuple[str, Scan]]) -> None:
+    """All of it together can be read again. Raises `Refused`."""
+    entries = sum(len(scan.entries) for _, scan in scans)
+    size = sum(entry.size for _, scan in scans for entry in scan.entries if entry.kind == FILE)
+    for found, most, what in ((entries, ENTRIES_MAX, "entries"), (size, BYTES_MAX, "bytes")):
+        if found > most:
+            mend = "take it of fewer workspaces at a time, with --workspace"
+            raise Refused(f"it would hold {found:,} {what}, more than {most:,}", "snapshot", mend)
 
 
 def _listed(name: str, scan: Scan, hand: Hand) -> Tree:

@@ -21,8 +21,9 @@ from maestro.model.errors import Refused
 from maestro.workspaces.archive.chunking import WHOLE_BYTES_MAX
 from maestro.workspaces.archive.descent import FOLDER_FLAGS, Descent
 from maestro.workspaces.archive.entries import FILE, FOLDER, GONE, HARDLINK, MOUNT, SYMLINK, UNREAD, Entry
+from maestro.workspaces.archive.limits import HOLES_BYTES_MAX, keepable
 from maestro.workspaces.archive.readers import Readers
-from maestro.workspaces.archive.reading import Keep, read_file, settled, xattrs
+from maestro.workspaces.archive.reading import Keep, holes_of, read_file, settled, xattrs
 from maestro.workspaces.archive.statcache import Seen, StatCache, is_racy, seen
 from maestro.workspaces.mounts import mounts_below
 
@@ -59,7 +60,7 @@ class Scan:
         self.unread: dict[bytes, str] = {}
         self.files_read = 0
         self.wanted_bytes = 0
-        self._asked = 0
+        self._asked = self._holes = 0
         self._cache, self._has, self._hands = cache, has, hands
         self._started = time.time_ns()
         self._is_root = os.geteuid() == 0
@@ -113,6 +114,8 @@ class Scan:
             self._join(entry, linked[entry.path])
         self.entries = [entry for entry in self.entries if entry.kind not in (GONE, MOUNT, UNREAD)]
         self.entries.sort(key=attrgetter("path"))
+        self.entries, beyond = keepable(self.entries)
+        self.unread |= beyond
         self.torn = sorted(set(self.torn))
         self.not_held.sort()
 
@@ -214,6 +217,13 @@ class Scan:
         self.entries.append(entry)
 
     def _have_read(self, folder: int, name: bytes, entry: Entry) -> None:
+        if entry.size > HOLES_BYTES_MAX // 256:
+            self._holes += holes_of(folder, name)
+            if self._holes > HOLES_BYTES_MAX:
+                self.unread[entry.path] = (
+                    f"the sparse files up to it have more than {HOLES_BYTES_MAX >> 30} GiB of holes"
+                )
+                return
         self.wanted_bytes += entry.size
         if entry.size > WHOLE_BYTES_MAX:
             self.entries.append(entry)
