@@ -1,3 +1,3 @@
 """Maestro: an event-sourced orchestrator of AI agents on Redis Streams."""
 
-__version__ = "1.2.0"
+__version__ = "1.3.0"
