@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from maestro.runtime import cage, processes
 from maestro.runtime.folder_lock import FolderLock
+from maestro.runtime.last_writer import LastWriter
 from maestro.runtime.program import Unstartable
 from maestro.runtime.spec import HOME_MARK, RUN_MARK
 
@@ -63,6 +64,7 @@ class Claim:
         opened.
         """
         self._folder = None if folder is None else FolderLock(folder)
+        self._path = path
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         self._asked_at = time.monotonic()
         self._give_up_at = self._asked_at + wait_s
@@ -91,16 +93,27 @@ class Claim:
             return False
         if holder is not None:
             self._blank()
-        return self._take_folder()
+        return self._take_folder(boot_id)
 
-    def _take_folder(self) -> bool:
+    def _take_folder(self, boot_id: str) -> bool:
         """Whether no other home's warden writes the folder, one above or one inside it."""
         if self._folder is None:
             return True
         try:
-            return self._folder.take()
+            taken = self._folder.take()
         except OSError as error:
             raise Unstartable.of("the workspace cannot be locked", error) from error
+        return taken and (self._folder.handle is None or self._succeeds(LastWriter(self._folder.handle), boot_id))
+
+    def _succeeds(self, last: LastWriter, boot_id: str) -> bool:
+        """Whether nothing is left of the last writer, should that have been another home's; we are known as it now."""
+        claim = last.claim()
+        if claim == self._path:
+            return True
+        if claim and not end_other(claim, boot_id):
+            return False
+        last.note(self._path)
+        return True
 
     @property
     def _other(self) -> str:
@@ -139,6 +152,22 @@ def read_holder(fd: int) -> Holder | None:
         return Holder(run, home, boot, warden, worker, agent, cages)
     except (ValueError, TypeError):
         return None
+
+
+def end_other(claim: str, boot_id: str) -> bool:
+    """End what is left of the run that another home's claim names, if its warden is dead; whether nothing is."""
+    try:
+        fd = os.open(claim, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:  # that home is gone
+        return True
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        holder = read_holder(fd)
+        return holder is None or holder.boot_id != boot_id or end_tree(holder)
+    except BlockingIOError:  # a warden has it, and has ended what was before it; it waits for the folder as we do
+        return True
+    finally:
+        os.close(fd)
 
 
 def end_tree(holder: Holder) -> bool:

@@ -55,6 +55,11 @@ class FolderLock:
         self._next_at = time.monotonic() + _PAUSE_S_MAX * os.urandom(1)[0] / 255  # two that met part
         return False
 
+    @property
+    def handle(self) -> int | None:
+        """Open on the folder while it is held."""
+        return self._held[0] if self._held else None
+
     def release(self) -> None:
         """Let others in."""
         for handle in self._held:

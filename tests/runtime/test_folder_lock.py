@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -13,7 +14,7 @@ import pytest
 import trio
 
 from maestro.runtime.folder_lock import FolderLock
-from tests.runtime.acting import until
+from tests.runtime.acting import marked, until
 from tests.runtime.wardens import Rig, play
 
 
@@ -115,3 +116,29 @@ def test_wardens_of_two_homes_never_overlap_in_one_folder(tmp_path: Path) -> Non
     logs = [rig.log(f"r{number}") for rig in (Rig(tmp_path), other) for number in range(count)]
     assert logs == [""] * 2 * count
     assert len((shared / "order").read_text().splitlines()) == 2 * count
+
+
+def test_what_a_killed_warden_left_is_ended_before_another_home_writes_its_folder(tmp_path: Path) -> None:
+    shared, mark = tmp_path / "shared", f"left-{os.urandom(4).hex()}"
+    for new in (shared, tmp_path / "other"):
+        new.mkdir()
+    other = Rig(tmp_path / "other")
+
+    async def story(rig: Rig) -> None:
+        script = f"export MARK={mark}; sleep 600 & exec sleep 601"
+        left = await rig.started("r1", script, lock=rig.lock("w"), folder=str(shared))
+        until(lambda: len(marked(mark)) == 2)
+        await other.launcher.start()
+        try:
+            for pid in (rig.launcher.pid, left.started.warden if left.started else 0):
+                os.kill(pid, signal.SIGSTOP)
+            os.kill(left.started.warden if left.started else 0, signal.SIGKILL)
+            assert len(marked(mark)) == 2, "nobody has ended them yet"
+            ended = await other.run("r1", f"ls {shared}", lock=other.lock("w"), folder=str(shared))
+            assert ended.exit_code == 0 and not marked(mark)
+        finally:
+            os.kill(rig.launcher.pid, signal.SIGCONT)
+            with trio.CancelScope(shield=True):
+                await other.launcher.stop()
+
+    play(tmp_path, story)

@@ -129,3 +129,42 @@ def test_a_node_that_is_back_has_its_agents_healthy_and_no_run_has_ended_twice(p
     assert pair.a.dispatch("run: pwd", "--to", "idle", "--sync")["runs"][0]["node"] == pair.b.id
     assert set(pair.a.ends().values()) == {1}
     assert pair.a.json("replay", "verify")["ok"] is True
+
+
+def test_a_node_that_stood_still_and_goes_on_late_is_refused_and_never_writes_beside_another(
+    pair: Pair, tmp_path: Path
+) -> None:
+    a, b = pair.a, pair.b
+    workspace, order, go = tmp_path / "ws", tmp_path / "order", tmp_path / "go"
+    b.json("agent", "assign", "worker", "--name", "late", "--to-workspace", str(workspace))
+    alone = f"exec 9>{tmp_path}/guard; flock -n 9 || echo overlap >> {order}; echo $MAESTRO_RUN_ID >> {order}"
+    task = str(b.dispatch(f"run: {alone}; test -e {go} || sleep 600", "--to", "late")["id"])
+    until(order.exists)
+    go.touch()
+    still = processes_of(b)
+    for pid in still:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        until(lambda: status_of(a, b) == "lost")
+        words = ("--name", "late", "--to-workspace", str(workspace), "--node", a.id)
+        assert a.json("agent", "assign", "worker", *words)["node"] == a.id
+        until(lambda: any("is busy" in (run["evidence"] or "") for run in a.task(task)["runs"][1:]))
+        assert len(order.read_text().splitlines()) == 1, "nobody may write beside what stands still"
+    finally:
+        for pid in still:
+            os.kill(pid, signal.SIGCONT)
+    until(lambda: a.task(task)["status"] == "completed" or (a.task(task)["status"] == "failed" and retry(a, task)))
+    until(lambda: status_of(a, b) == "up")
+    lines = order.read_text().splitlines()
+    assert len(lines) == len(set(lines)) == 2 and "overlap" not in lines
+    assert runs(a, task)[0] == (b.id, "lost") and runs(a, task)[-1] == (a.id, "ok")
+    assert set(a.ends().values()) == {1}
+    late = [event for event in a.events() if event.actor.endswith(b.id) and event.subject == "agent:late"]
+    moved = max(event.seq for event in a.events("agent.assigned") if event.subject == "agent:late")
+    assert all(event.seq < moved for event in late)
+
+
+def retry(node: Node, task: str) -> bool:
+    """Again, should the folder have been busy for so long that it was parked. False: it goes on."""
+    node.run("task", "retry", task)
+    return False

@@ -1,0 +1,65 @@
+"""Whose warden wrote a folder last, of all the homes of this user on this host. Stdlib only.
+
+A killed warden lets the lock on the folder go, but what it guarded may live on. In its own home the next holder of the
+claim ends that; another home learns here where the record of it is: a small file for each folder, by device and inode,
+that holds the path of the claim's file. It need not outlive a restart, and where it is lost only this is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from pathlib import Path
+
+_PLACE = "/tmp"
+"""Known to each process of this user, whatever its environment; it is checked to be ours."""
+_PATH_BYTES_MAX = 4096
+
+
+class LastWriter:
+    """Of the folder that a handle is open on."""
+
+    def __init__(self, folder: int) -> None:
+        found = os.fstat(folder)
+        self._name = f"{found.st_dev:x}-{found.st_ino:x}"
+
+    def claim(self) -> str:
+        """The file of the claim under which the folder was written last; "" where nobody knows."""
+        with contextlib.suppress(OSError):
+            place = _place()
+            try:
+                handle = os.open(self._name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=place)
+            finally:
+                os.close(place)
+            try:
+                return os.fsdecode(os.read(handle, _PATH_BYTES_MAX))
+            finally:
+                os.close(handle)
+        return ""
+
+    def note(self, claim: str) -> None:
+        """It is written under this claim from now on."""
+        with contextlib.suppress(OSError):
+            place, new = _place(), f"{self._name}.{os.getpid()}"
+            try:
+                handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600, dir_fd=place)
+                try:
+                    os.write(handle, os.fsencode(claim))
+                finally:
+                    os.close(handle)
+                os.rename(new, self._name, src_dir_fd=place, dst_dir_fd=place)
+            finally:
+                os.close(place)
+
+
+def _place() -> int:
+    """The folder of all these files, made if absent. Raises OSError where it is not this user's alone."""
+    path = Path(_PLACE, f"maestro-{os.geteuid()}", "writers")
+    for folder in (path.parent, path):
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+        found = folder.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
+            raise PermissionError(str(folder))
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
