@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,22 +13,27 @@ import msgspec
 from maestro.model.errors import MaestroError
 from maestro.workspaces.archive import (
     collecting,
+    damage,
     differing,
     exporting,
     manifests,
     restoring,
     saving,
+    scrubbing,
     statcache,
     verifying,
 )
 from maestro.workspaces.archive.collecting import Collected
+from maestro.workspaces.archive.damage import Lacking
 from maestro.workspaces.archive.differing import Diff
 from maestro.workspaces.archive.entries import Manifest
 from maestro.workspaces.archive.exporting import Exported, Source
 from maestro.workspaces.archive.exports import Export
+from maestro.workspaces.archive.judging import Lost
 from maestro.workspaces.archive.layout import Layout
 from maestro.workspaces.archive.restoring import Restored
 from maestro.workspaces.archive.saving import Progress, Saved
+from maestro.workspaces.archive.scrubbing import Age, Scrubbed
 from maestro.workspaces.archive.verifying import Verified
 
 
@@ -83,16 +89,55 @@ class Archive:
         with self._layout.shared():
             return verifying.verify(self._layout, snapshot, manifest, progress)
 
-    def restore(self, snapshot: str, name: str, stage_dir: str | Path, *, reuse: str | None = None) -> Restored:
+    def restore(
+        self, snapshot: str, name: str, stage_dir: str | Path, *, reuse: str | None = None, skip_lost: bool = False
+    ) -> Restored:
         """Put a tree of a snapshot into `stage_dir`, a folder that must not be there yet. Every byte is checked.
 
         reuse: the tree as it is now, on the same file system; files that are still the same are hardlinked, so it must
-        be thrown away once the stage has taken its place. Raises `VerificationFailed`, `Refused` (no room, no rights),
-        `NotFound`; then there is no stage.
+        be thrown away once the stage has taken its place. skip_lost: files that cannot be had whole are left out, and
+        told. Raises `VerificationFailed`, `Refused` (no room, no rights), `NotFound`; then there is no stage.
         """
+        put = restoring.restore_left if skip_lost else restoring.restore
         with self._layout.shared():
             source = None if reuse is None else os.path.realpath(reuse)
-            return restoring.restore(self._layout, snapshot, name, Path(stage_dir), source)
+            return put(self._layout, snapshot, name, Path(stage_dir), source)
+
+    def lost(self, snapshot: str, name: str) -> list[Lost]:
+        """What a restore of this tree that goes on past damage would leave out, as far as damage is known.
+
+        Raises `VerificationFailed` where nothing of it is left.
+        """
+        with self._layout.shared():
+            return restoring.lost(self._layout, snapshot, name)
+
+    def damaged(self) -> dict[str, Lacking]:
+        """The snapshots that lack something, by id, as far as damage is known."""
+        with self._layout.shared():
+            return damage.found(self._layout)
+
+    def look_for_damage(self) -> dict[str, Lacking]:
+        """As `damaged`, with a look into the listings of all snapshots."""
+        with self._layout.shared():
+            return damage.look(self._layout)
+
+    def scrub(self, bytes_max: int | None = None, pause: Callable[[int], None] | None = None) -> Scrubbed:
+        """Read packs that have not been read for the longest time, about so many bytes of them; None: all of them now.
+
+        pause: called with the bytes of each block that was read; what it raises ends it. Raises that, and `Refused`
+        while somebody collects.
+        """
+        with self._layout.shared():
+            names = scrubbing.in_turn(self._layout, bytes_max, time.time())
+            return scrubbing.scrub(self._layout, names, pause)
+
+    def scrub_rate(self) -> float:
+        """How many bytes a second are to be scrubbed, so that all are in time."""
+        return scrubbing.rate(self._layout)
+
+    def scrub_age(self) -> Age:
+        """How far the scrub is."""
+        return scrubbing.age(self._layout, time.time())
 
     def diff(self, snapshot: str | Export, name: str, path: str | Path) -> Diff:
         """What a restore of this tree, of a snapshot or an open export, would change in the folder at `path`."""
