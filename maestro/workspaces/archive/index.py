@@ -38,8 +38,9 @@ _decoder = msgspec.msgpack.Decoder(dict[str, Known])
 class Index:
     """Chunk digest → block, over all packs. packs: the blocks of each; barred: places that do not count.
 
-    spares: a second block that holds a chunk, where there is one; unreadable: packs that are left out, and why; mended: of these, the ones of which all that could be proved was
-    written to another pack just now; stats: size and mtime (ns) of the others when they were read.
+    spares: a second block that holds a chunk, where there is one; unreadable: packs that are left out, and why; mended:
+    of these, the ones of which all that could be proved was written to another pack just now; stats: size and mtime
+    (ns) of the others when they were read.
     """
 
     def __init__(self, packs: dict[str, list[Block]], barred: Collection[Barred] = ()) -> None:

@@ -44,6 +44,7 @@ def verify(layout: Layout, snapshot: str, expected: str = "", progress: Progress
     if expected and digest != expected:
         what = f"it is not the one that was recorded ({expected[:16]}…)"
         raise VerificationFailed(what, where=f"manifest {snapshot}")
+    quarantine.look_again(layout)
     index = indexes.load_from_packs(layout)
     contents = Contents(layout, index)
     entries = files = size = 0
