@@ -18,6 +18,7 @@ from maestro.runtime import protocol as p
 from maestro.runtime.amounts import size
 
 END_S_MAX = 30.0
+DAMAGED_MAX = 100
 NAMED_MAX = 10
 """Names that a person is shown of each kind; --format json has them all."""
 
@@ -30,7 +31,12 @@ SourceArgument = Annotated[
     ),
 ]
 SkipFailedOption = Annotated[
-    bool, typer.Option("--skip-failed", help="Go on past workspaces that cannot be put back; they stay as they are.")
+    bool,
+    typer.Option(
+        "--skip-failed",
+        help="Go on past workspaces that cannot be put back, which stay as they are, and past files that are damaged,"
+        " which are not put back; all are listed. Exit code 6 where anything is damaged.",
+    ),
 ]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")]
 AtOption = Annotated[
@@ -64,6 +70,11 @@ WORKSPACES = (
     Column("unchanged", "UNCHANGED", lambda value: _files(value)),
     Column("change", "AGENT THEN"),
     Column("why_not", "CANNOT BE PUT BACK", wraps=True),
+)
+DAMAGED = (
+    Column("agent", "AGENT"),
+    Column("path", "FILE NOT PUT BACK", wraps=True),
+    Column("why", "WHY", wraps=True),
 )
 DONE = (
     Column("agent", "AGENT"),
@@ -169,13 +180,13 @@ def _preview(command: p.StateRestore, format: str | None) -> int:
 
 def _carry_out(command: p.StateRestore, format: str | None) -> int:
     if command.source is not None and command.at is None and command.workspace is None:
-        loaded = load(command.source)
+        loaded = load(command.source, command.skip_failed)
         if loaded:
             return loaded
     return answer.one(command, format, _show_done)
 
 
-def load(source: str) -> int:
+def load(source: str, skip_failed: bool = False) -> int:
     """Have the log loaded where there is none; the exit code, 0 where there is one now.
 
     A daemon that began with the empty log ends for it, and is waited for.
@@ -184,7 +195,7 @@ def load(source: str) -> int:
 
     deadline = time.monotonic() + END_S_MAX
     while time.monotonic() < deadline:
-        end = answer.carry_out(p.RestoreLoad(source=source), lambda _: None)
+        end = answer.carry_out(p.RestoreLoad(source=source, skip_failed=skip_failed), lambda _: None)
         if isinstance(end, p.Failed) or end.data["log"] != "again":
             return end.exit_code
         while starting.answers(config.socket_path(config.load().home, "daemon.sock")) and time.monotonic() < deadline:
@@ -198,6 +209,7 @@ def _show_preview(row: Row) -> None:
     if row["log_loaded"]:
         printing.write_line("the log is empty here: it is loaded first")
     printing.write_table(WORKSPACES, row["agents"], "no agents, and no workspaces")
+    _show_damaged(row["damaged"])
     for agent in row["agents"]:
         if agent.get("recorded_workspace"):
             printing.write_line(f"{agent['agent']}: {agent['recorded_workspace']} becomes {agent['workspace']}")
@@ -220,6 +232,13 @@ def _show_preview(row: Row) -> None:
     printing.write_line(f"disk needed: about {size(row['disk_needed_bytes'])}{of}")
 
 
+def _show_damaged(damaged: list[Row]) -> None:
+    if damaged:
+        printing.write_table(DAMAGED, damaged[:DAMAGED_MAX], "")
+    if len(damaged) > DAMAGED_MAX:
+        printing.write_line(f"and {len(damaged) - DAMAGED_MAX} more; --format json has them all")
+
+
 def _show_names(what: str, count: int, names: list[str]) -> None:
     if count:
         more = f" and {count - NAMED_MAX} more" if count > NAMED_MAX else ""
@@ -229,6 +248,7 @@ def _show_names(what: str, count: int, names: list[str]) -> None:
 def _show_done(row: Row) -> None:
     printing.write_line(f"restored from {row['source']}: position {row['position']}, {printing.moment(row['at'])}")
     printing.write_table(DONE, [*row["workspaces"], *row["skipped"]], "no workspaces")
+    _show_damaged(row["damaged"])
     for what in ("cancelled", "resumed"):
         _show_names(f"tasks {what}", len(row[what]), row[what])
 

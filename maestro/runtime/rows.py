@@ -14,6 +14,7 @@ from maestro.model.outcome import exit_code_of
 from maestro.model.snapshot import Snapshot
 from maestro.model.state import StateKey
 from maestro.model.task import Run, Slot, Task
+from maestro.workspaces.archive.judging import Lost
 
 Row = dict[str, Any]
 DAY_MS = 86_400_000
@@ -136,6 +137,11 @@ def text_row(text: Text) -> Any:
     return {"blob": text.blob, "size": text.size} if isinstance(text, BlobRef) else text or None
 
 
+def damaged_row(agent: str, workspace: str, lost: Lost) -> Row:
+    """A file that is not put back. path: below the workspace, "" where names are lost themselves."""
+    return {"agent": agent, "workspace": workspace, "path": lost.path, "why": lost.why}
+
+
 def state_row(row: StateKey, value: str) -> Row:
     """A key of the shared state; value: its text, fetched."""
     return {
@@ -168,8 +174,9 @@ def _seconds(duration_ms: int) -> float:
     return round(duration_ms / 1000, 3)
 
 
-def snapshot_row(row: Snapshot, retention_days: int, is_latest: bool = False) -> Row:
-    """A snapshot. expires_at: when retention may delete it, None where it is kept."""
+def snapshot_row(row: Snapshot, retention_days: int, is_latest: bool = False, damaged: Row | None = None) -> Row:
+    """A snapshot. expires_at: when retention may delete it, None where it is kept; damaged: what it lacks {files, why,
+    lost: [{tree, path, why}]}, as far as that is known, None where nothing is."""
     expires = row.complete and not row.kept
     return {
         "id": row.id,
@@ -190,4 +197,5 @@ def snapshot_row(row: Snapshot, retention_days: int, is_latest: bool = False) ->
         "manifest": row.manifest or None,
         "expires_at": when(row.taken_at + retention_days * DAY_MS) if expires else None,
         "why": row.why or None,
+        "damaged": damaged,
     }

@@ -8,10 +8,12 @@ from maestro.runtime.commands import Command
 class RestoreLoad(Command, frozen=True, tag_field="kind", tag="state restore, loading"):
     """Load the log of a snapshot where there is none. Data: {log: there|loaded|again}.
 
-    again: the daemon that answers has to end first; ask once more when it has.
+    again: the daemon that answers has to end first; ask once more when it has. skip_failed: the log has to be whole, and
+    nothing else of the snapshot.
     """
 
     source: str
+    skip_failed: bool = False
 
 
 class RestorePreview(Command, frozen=True, tag_field="kind", tag="state restore, dry run"):
@@ -27,7 +29,10 @@ class RestorePreview(Command, frozen=True, tag_field="kind", tag="state restore,
 
 
 class StateRestore(Command, frozen=True, tag_field="kind", tag="state restore"):
-    """Data: {restore, source, position, workspaces, skipped, cancelled, resumed, before, undo, ...}.
+    """Data: {restore, source, position, workspaces, skipped, damaged, cancelled, resumed, before, undo, ...}.
+
+    damaged: with skip_failed, the files that cannot be had whole and are not put back: [{agent, workspace, path, why}];
+    exit code 6 where there are any, or a workspace was skipped because it is damaged.
 
     source: an id, `latest`, or the absolute path of an export; at: a position or a time, for which each workspace comes
     from its newest archive; workspace: put back this one only (path, or id of its agent); rollback: under that name.

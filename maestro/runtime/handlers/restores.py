@@ -21,7 +21,7 @@ FAILED = 6
 
 async def load(call: Call, command: p.RestoreLoad) -> p.Done:
     """Load the log of the snapshot, if there is none."""
-    return p.Done({"log": await loading.load(call, command.source)})
+    return p.Done({"log": await loading.load(call, command.source, command.skip_failed)})
 
 
 async def dry_run(call: Call, command: p.RestorePreview) -> p.Done:
@@ -29,10 +29,11 @@ async def dry_run(call: Call, command: p.RestorePreview) -> p.Done:
     wish = Wish(command.source, command.at, command.workspace, command.skip_failed)
     with Origins(call.context) as origins:
         planned = await _planned(call, wish, origins)
-        await prove(call, planned, origins, command.skip_verify, go_on=False)
+        await prove(call, planned, origins, command.skip_verify, go_on=command.skip_failed)
         row = await preview(call.context, planned, origins)
     failing = planned.failing and not (command.skip_failed and planned.to is not None)
-    return p.Done(row, FAILED if failing else 0)
+    is_damaged = bool(row["damaged"]) or any(each.damaged for each in planned.failing)
+    return p.Done(row, FAILED if failing or is_damaged else 0)
 
 
 async def _planned(call: Call, wish: Wish, origins: Origins) -> Planned:
@@ -41,7 +42,7 @@ async def _planned(call: Call, wish: Wish, origins: Origins) -> Planned:
     if wish.source is None or not whole or not await loading.is_empty(context):
         return await plan(call, wish, origins)
     origin = await origins.named(wish.source)
-    async with loading.held_log(context, origin) as folder:
+    async with loading.held_log(context, origin, wish.skip_failed) as folder:
         return await plan(call, wish, origins, await trio.to_thread.run_sync(look_into, folder))
 
 
@@ -49,7 +50,9 @@ async def restore(call: Call, command: p.StateRestore) -> p.Done:
     """Put workspaces and state back."""
     wish = Wish(command.source, command.at, command.workspace, command.skip_failed)
     reason = "rollback" if command.rollback else "restore"
-    return p.Done(await carry_out(call, wish, How(reason, command.skip_verify, command.resume_queued)))
+    row = await carry_out(call, wish, How(reason, command.skip_verify, command.resume_queued))
+    is_damaged = bool(row["damaged"]) or any(each["damaged"] for each in row["skipped"])
+    return p.Done(row, FAILED if is_damaged else 0)
 
 
 async def put_back(call: Call, command: p.AgentsPutBack) -> p.Done:

@@ -48,14 +48,22 @@ async def prove(call: Call, planned: Planned, origins: Origins, skip: bool, go_o
     if skip:
         return
     for name in dict.fromkeys(archived.snapshot for _, archived in planned.restorable):
-        origin = await origins.snapshot(name)
+        try:
+            origin = await origins.snapshot(name)
+        except VerificationFailed as error:
+            if not go_on:
+                raise
+            for placement, archived in planned.restorable:
+                if archived.snapshot == name:
+                    placement.why_not, placement.damaged = error.line(), True
+            continue
         await call.note(f"verifying {origin.path or name}", "progress")
         try:
             await trio.to_thread.run_sync(origin.verify)
         except VerificationFailed as error:
             if not go_on:
                 raise
-            await call.note(error.line(), "warn")
+            await call.note(f"{error.where}: {error.what}" if error.where else error.what, "warn")
 
 
 def _check(planned: Planned, skip_failed: bool) -> None:

@@ -14,7 +14,7 @@ import msgspec
 import trio
 
 from maestro.model.agent import decide_stop
-from maestro.model.errors import MaestroError, Refused
+from maestro.model.errors import MaestroError, Refused, VerificationFailed
 from maestro.model.events import NewEvent, RestoreStarted
 from maestro.model.restore import Archived
 from maestro.runtime.context import Call
@@ -25,14 +25,16 @@ from maestro.runtime.restoring.journal import Begun, Journal, Target, identity
 from maestro.runtime.restoring.opening import Origins
 from maestro.runtime.restoring.origins import Stage
 from maestro.runtime.restoring.planning import Placement, Planned, Wish
-from maestro.runtime.rows import Row, when
+from maestro.runtime.rows import Row, damaged_row, when
 from maestro.runtime.snapshots.shelf import Shelf
 from maestro.runtime.snapshots.sources import Source
 from maestro.runtime.snapshots.taking import Wanted, take
+from maestro.workspaces.archive.judging import Lost
 from maestro.workspaces.exchange import Exchange
 
 STOP_S_MAX = 60.0
 LOOK_EVERY_S = 0.5
+ANOTHER = "use another snapshot: `maestro state snapshots` lists all"
 
 
 class How(msgspec.Struct, frozen=True):
@@ -56,6 +58,7 @@ class Restore:
         self._placements = planned.restorable
         self._skipped = list(planned.failing)
         self._skips = False
+        self._lost: list[Row] = []
 
     async def run(self, restore: str, wish: Wish, how: How) -> Row:
         context, planned = self._context, self._planned
@@ -181,13 +184,19 @@ class Restore:
             origin = await self._origins.snapshot(name)
             await self._call.note(f"putting {len(held)} workspaces back from {origin.path or name}", "progress")
             stages = await trio.to_thread.run_sync(self._stages, held)
-            failed = await trio.to_thread.run_sync(origin.put, stages)
+            lost: dict[str, list[Lost]] | None = {} if self._skips else None
+            failed = await trio.to_thread.run_sync(origin.put, stages, lost)
             for stage, (placement, archived) in zip(stages, held, strict=True):
                 if stage.tree in failed:
                     await self._leave_out(stage, placement, failed[stage.tree])
                     continue
+                for one in (lost or {}).get(stage.tree, []):
+                    self._lost.append(damaged_row(placement.agent, placement.workspace, one))
                 new = identity(stage.path)
                 begun.targets.append(Target(placement.workspace, archived.snapshot, archived.held.tree, new))
+
+        if begun.to is None and not begun.targets:
+            raise VerificationFailed(f"nothing can be put back: {self._skipped[-1].why_not}", mend=ANOTHER)
 
     def _stages(self, held: Sequence[tuple[Placement, Archived]]) -> list[Stage]:
         stages = []
@@ -200,7 +209,7 @@ class Restore:
     async def _leave_out(self, stage: Stage, placement: Placement, error: MaestroError) -> None:
         if not self._skips:
             raise error
-        placement.why_not = error.line()
+        placement.why_not, placement.damaged = error.line(), isinstance(error, VerificationFailed)
         self._skipped.append(placement)
         await trio.to_thread.run_sync(self._exchange.forget, stage.path)
 
@@ -250,8 +259,10 @@ class Restore:
             "state_restored": begun.to is not None,
             "workspaces": [self._told(placement, archived) for placement, archived in self._done(begun)],
             "skipped": [
-                {"agent": each.agent, "workspace": each.workspace, "why": each.why_not} for each in self._skipped
+                {"agent": each.agent, "workspace": each.workspace, "why": each.why_not, "damaged": each.damaged}
+                for each in self._skipped
             ],
+            "damaged": self._lost,
             "cancelled": [] if begun.resume or begun.to is None else [task.id for task in planned.past.tasks],
             "resumed": [task.id for task in planned.past.tasks] if begun.resume and begun.to is not None else [],
             "before": begun.before,

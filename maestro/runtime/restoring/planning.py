@@ -46,7 +46,7 @@ class Wish(msgspec.Struct, frozen=True):
 class Placement(msgspec.Struct, kw_only=True):
     """A workspace and where it comes from. root: the agent's root of workspaces; recorded: the path that it had.
 
-    why_not: it cannot be put back, or "".
+    why_not: it cannot be put back, or ""; damaged: because what was kept of it is.
     """
 
     agent: str
@@ -55,6 +55,7 @@ class Placement(msgspec.Struct, kw_only=True):
     recorded: str
     archived: Archived | None = None
     why_not: str = ""
+    damaged: bool = False
 
 
 class Planned(msgspec.Struct, kw_only=True):

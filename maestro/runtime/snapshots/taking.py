@@ -24,6 +24,7 @@ from maestro.runtime.failures import told
 from maestro.runtime.logs import log
 from maestro.runtime.snapshots import sources
 from maestro.runtime.snapshots.meter import Meter
+from maestro.runtime.snapshots.scrubbing import known_damage, tell_healed
 from maestro.runtime.snapshots.shelf import Shelf
 from maestro.runtime.snapshots.sources import Source
 from maestro.store import ballast
@@ -74,7 +75,10 @@ async def take(call: Call, wanted: Wanted) -> Taken:
 
     async with shelf.turn(wait):
         try:
-            return await _Taking(call, wanted, shelf).run()
+            damaged = await known_damage(shelf)
+            taken = await _Taking(call, wanted, shelf).run()
+            await tell_healed(call, shelf, damaged)
+            return taken
         finally:
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(shelf.sweep)

@@ -131,6 +131,10 @@ class Archive:
             names = scrubbing.in_turn(self._layout, bytes_max, time.time())
             return scrubbing.scrub(self._layout, names, pause)
 
+    def scrub_due(self) -> bool:
+        """Whether there are packs that are to be read now."""
+        return bool(scrubbing.due(self._layout, time.time()))
+
     def scrub_rate(self) -> float:
         """How many bytes a second are to be scrubbed, so that all are in time."""
         return scrubbing.rate(self._layout)
