@@ -21,10 +21,12 @@ from types import TracebackType
 
 import msgspec
 
+from maestro import files
 from maestro.folders import private_folder
 from maestro.model.errors import MaestroError, Refused, VerificationFailed
 from maestro.workspaces.cleaning import remove_tree
 
+_JOURNAL_BYTES_MAX = 1 << 28
 STAGE_PREFIX = ".maestro-stage-"
 _EXCHANGE = 2
 _AT_FDCWD = -100
@@ -140,9 +142,12 @@ class Exchange:
     def _recover(self) -> list[str]:
         """Complete what was begun; the targets that are new now."""
         try:
-            content = self._path.read_bytes()
+            content = files.content(self._path, _JOURNAL_BYTES_MAX)
         except FileNotFoundError:
             return []
+        except OSError as error:
+            mend = "look at what lies there, then remove it"
+            raise VerificationFailed(f"the journal cannot be read: {error.strerror}", str(self._path), mend) from None
         try:
             self._journal = msgspec.json.decode(content, type=Journal)
         except msgspec.MsgspecError as error:

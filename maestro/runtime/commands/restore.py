@@ -8,8 +8,8 @@ from maestro.runtime.commands import Command
 class RestoreLoad(Command, frozen=True, tag_field="kind", tag="state restore, loading"):
     """Load the log of a snapshot where there is none. Data: {log: there|loaded|again}.
 
-    again: the daemon that answers has to end first; ask once more when it has. skip_failed: the log has to be whole, and
-    nothing else of the snapshot.
+    again: the daemon that answers has to end first; ask once more when it has. skip_failed: the log has to be whole,
+    and nothing else of the snapshot.
     """
 
     source: str

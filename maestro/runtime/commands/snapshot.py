@@ -22,8 +22,8 @@ class StateSnapshot(Command, frozen=True, tag_field="kind", tag="state snapshot"
 
 class StateSnapshots(Command, frozen=True, tag_field="kind", tag="state snapshots"):
     """Items: snapshot rows, newest first {id, taken_at, position, state, reason, automatic, pinned, latest, workspaces,
-    bytes, added_bytes, expires_at|null, damaged: {files, why, lost}|null, ...}. all: those too that failed, have expired
-    or are being taken.
+    bytes, added_bytes, expires_at|null, damaged: {files, why, lost}|null, ...}. all: those too that failed, have
+    expired or are being taken.
     """
 
     all: bool = False

@@ -11,11 +11,13 @@ from pathlib import Path
 
 import msgspec
 
+from maestro import files
 from maestro.folders import private_folder
 from maestro.model.errors import Refused, VerificationFailed
 from maestro.model.events import AgentAssigned
 from maestro.workspaces.exchange import Exchange
 
+BYTES_MAX = 1 << 28
 FOLDER, BEGUN = "restore", "begun"
 
 
@@ -76,10 +78,10 @@ class Journal:
     def read(self) -> Begun | None:
         """What was begun and is not ended. Raises `VerificationFailed` where it cannot be read."""
         try:
-            return msgspec.json.decode(self._path.read_bytes(), type=Begun)
+            return msgspec.json.decode(files.content(self._path, BYTES_MAX), type=Begun)
         except FileNotFoundError:
             return None
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, OSError) as error:
             mend = "look at what it names, then remove it"
             raise VerificationFailed(
                 f"the journal of a restore cannot be read: {error}", str(self._path), mend

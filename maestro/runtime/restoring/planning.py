@@ -29,6 +29,7 @@ from maestro.workspaces.exchange import check_place
 from projections.lineage import Line, find_cuts
 from replayers import positions
 from replayers.checkpoint import same_history
+from replayers.registry import check_apart
 
 
 class Wish(msgspec.Struct, frozen=True):
@@ -124,6 +125,7 @@ async def plan(call: Call, wish: Wish, origins: Origins, held: Past | None = Non
     )
     if wish.workspace is not None:
         return await _plan_workspace(call, wish.workspace, archives, planned)
+    check_apart(((agent.id, agent.node, agent.workspace) for agent in past.agents.values()), planned.source)
     spans = await context.call(lambda: Line(find_cuts(context.store.log, head.floor), head.seq).ranges)
     if held is None:
         planned.undone, planned.regained = missing(spans, past.spans), missing(past.spans, spans)
