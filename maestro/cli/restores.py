@@ -209,7 +209,7 @@ def _show_preview(row: Row) -> None:
     if row["log_loaded"]:
         printing.write_line("the log is empty here: it is loaded first")
     printing.write_table(WORKSPACES, row["agents"], "no agents, and no workspaces")
-    _show_damaged(row["damaged"])
+    _show_damaged(row.get("damaged", []))
     for agent in row["agents"]:
         if agent.get("recorded_workspace"):
             printing.write_line(f"{agent['agent']}: {agent['recorded_workspace']} becomes {agent['workspace']}")
@@ -248,7 +248,7 @@ def _show_names(what: str, count: int, names: list[str]) -> None:
 def _show_done(row: Row) -> None:
     printing.write_line(f"restored from {row['source']}: position {row['position']}, {printing.moment(row['at'])}")
     printing.write_table(DONE, [*row["workspaces"], *row["skipped"]], "no workspaces")
-    _show_damaged(row["damaged"])
+    _show_damaged(row.get("damaged", []))
     for what in ("cancelled", "resumed"):
         _show_names(f"tasks {what}", len(row[what]), row[what])
 

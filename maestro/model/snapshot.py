@@ -113,17 +113,15 @@ def outlived(rows: Iterable[Snapshot], now: int, retention_ms: int, damaged: Col
     left of one of its workspaces.
     """
     there = [row for row in rows if row.complete]
-    going = {row.id for row in there if not row.kept and now - row.taken_at > retention_ms}
+    going = {row.id: row for row in there if not row.kept and now - row.taken_at > retention_ms}
     staying = [row for row in there if row.id not in going]
     whole = {agent for row in staying if row.id not in damaged for agent in _agents(row)}
     hurt = {agent for row in staying if row.id in damaged for agent in _agents(row)}
-    deleted = []
-    for row in sorted((row for row in there if row.id in going), key=lambda row: row.position, reverse=True):
+    for row in sorted(going.values(), key=lambda row: row.position, reverse=True):
         if row.id not in damaged and _agents(row) & hurt - whole:
             whole |= _agents(row)
-        else:
-            deleted.append(row)
-    return deleted[::-1]
+            del going[row.id]
+    return list(going.values())
 
 
 def _agents(row: Snapshot) -> set[str]:

@@ -12,7 +12,7 @@ from maestro.model.errors import VerificationFailed
 from maestro.workspaces.archive import index as indexes
 from maestro.workspaces.archive import manifests, quarantine
 from maestro.workspaces.archive.contents import Contents
-from maestro.workspaces.archive.entries import FILE, Entry, Manifest, Tree, check, located
+from maestro.workspaces.archive.entries import FILE, Entry, Manifest, Tree, check
 from maestro.workspaces.archive.judging import Lost, left, survey
 from maestro.workspaces.archive.layout import Layout
 
@@ -88,10 +88,9 @@ def _failure(
         contents.close()
     if lost:
         quarantine.miss(layout)
-        first = next((error for error in found if error.where), None)
-        where = located(lost[0].tree, lost[0].path.encode())
-        why = f"{first.where}: {first.what}" if first is not None and first.where != where else lost[0].why
-        more = f"; {len(lost) - 1:,} more files are lost" if len(lost) > 1 else ""
+        where = f"{lost[0].tree}/{lost[0].path}" if lost[0].path else lost[0].tree
+        why = next((error.what for error in found if error.where == where), lost[0].why)
+        more = f" (and {len(lost) - 1:,} more)" if len(lost) > 1 else ""
         return VerificationFailed(f"{why}{more}", where, LOST_MEND)
     if found:
         return VerificationFailed(f"{found[0].what}; {SAVED}", found[0].where, "verify it again")
