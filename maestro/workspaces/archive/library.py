@@ -109,7 +109,7 @@ class Archive:
         Raises `VerificationFailed` where nothing of it is left.
         """
         with self._layout.shared():
-            return restoring.lost(self._layout, snapshot, name)
+            return restoring.left_of(self._layout, snapshot, name).lost
 
     def damaged(self) -> dict[str, Lacking]:
         """The snapshots that lack something, by id, as far as damage is known."""
@@ -144,12 +144,13 @@ class Archive:
         return scrubbing.age(self._layout, time.time())
 
     def diff(self, snapshot: str | Export, name: str, path: str | Path) -> Diff:
-        """What a restore of this tree, of a snapshot or an open export, would change in the folder at `path`."""
+        """What a restore of this tree, of a snapshot or an open export, would change in the folder at `path`; where it
+        is damaged, what is left of it would."""
         source = os.path.realpath(path)
         if isinstance(snapshot, Export):
             return differing.diff(snapshot.entries(name), source, statcache.load(self._layout, source))
         with self._layout.shared():
-            entries = restoring.entries_of(self._layout, snapshot, name)
+            entries = restoring.left_of(self._layout, snapshot, name).entries
             return differing.diff(entries, source, statcache.load(self._layout, source))
 
     def remember(self, snapshot: str, name: str, path: str | Path) -> None:

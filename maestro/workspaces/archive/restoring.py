@@ -68,12 +68,12 @@ def look_through(layout: Layout, snapshot: str, name: str) -> Tree:
     return tree
 
 
-def lost(layout: Layout, snapshot: str, name: str) -> list[Lost]:
-    """What `restore_left` would leave out, as far as damage is known. Raises as it does."""
+def left_of(layout: Layout, snapshot: str, name: str) -> Left:
+    """What `restore_left` would put back and leave out, as far as damage is known. Raises as it does."""
     tree = manifests.read(layout, snapshot)[0].tree(name)
     contents = Contents(layout, indexes.load(layout))
     try:
-        return worth_it(left(contents, tree), name).lost
+        return worth_it(left(contents, tree), name)
     finally:
         contents.close()
 
