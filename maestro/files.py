@@ -10,8 +10,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 _KINDS = {
@@ -49,7 +49,7 @@ def _check(mode: int, path: str | bytes | Path) -> None:
         raise NoFile(errno.EINVAL, f"it is {kind}, and no regular file", os.fspath(path))
 
 
-def opened(path: str | bytes | Path, *, follow: bool = False) -> BinaryIO:
+def opened(path: str | bytes | Path, *, follow: bool = False) -> BufferedReader:
     """A regular file to read. See `handle`."""
     return os.fdopen(handle(path, follow=follow), "rb")
 

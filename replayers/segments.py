@@ -14,9 +14,10 @@ import hashlib
 import io
 import os
 from collections.abc import Iterable, Iterator
+from io import BufferedReader
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import Annotated
 
 import msgspec
 import zstandard
@@ -217,7 +218,7 @@ def damaged(path: Path, what: str) -> VerificationFailed:
     return VerificationFailed(f"the segment is damaged: {what}", str(path), MEND)
 
 
-def _opened(path: Path) -> BinaryIO:
+def _opened(path: Path) -> BufferedReader:
     try:
         file = files.opened(path)
     except FileNotFoundError:
@@ -230,7 +231,7 @@ def _opened(path: Path) -> BinaryIO:
     return file
 
 
-def _header(file: BinaryIO, path: Path) -> Header:
+def _header(file: BufferedReader, path: Path) -> Header:
     try:
         if file.read(len(MAGIC)) != MAGIC:
             raise ValueError("it does not begin as one")
