@@ -20,6 +20,7 @@ from typing import Literal
 
 import msgspec
 
+from maestro import files
 from maestro.model.errors import Invalid, NotFound, Refused, VerificationFailed
 from maestro.model.events import Event
 from maestro.store.blobs import compress, frame_size, opened
@@ -34,7 +35,7 @@ from replayers import ranges, segments
 from replayers.placing import linked, placed, refusing
 from replayers.ranges import between, entry_at, spans, whole
 from replayers.rebuild import digests as stored_digests
-from replayers.registry import Registry, parsed, registry_of, written
+from replayers.registry import LIMITS, Registry, check_apart, parsed, registry_of, written
 from replayers.rewind import folded
 from replayers.sealed import Segments, sealed_of
 
@@ -42,6 +43,7 @@ FORMAT = 1
 JSON = "checkpoint.json"
 REGISTRY = "registry.yaml"
 JSON_BYTES_MAX = 1 << 23
+REGISTRY_BYTES_MAX = LIMITS.bytes_max
 BLOB_BYTES_MAX = 1 << 27
 
 
@@ -106,7 +108,10 @@ def _written(store: Store, folder: Path, end: Entry) -> Checkpoint:
         before = header.chain
     missing = [name for name in sorted(named) if not _blob(store, folder, name, sealed)]
     digests, registry = _views_at(store, end.seq)
-    (folder / REGISTRY).write_bytes(written(registry))
+    text = written(registry)
+    if len(text) > REGISTRY_BYTES_MAX:
+        raise Refused(f"the registry has {len(text):,} bytes, more than can be read again", str(folder / REGISTRY))
+    (folder / REGISTRY).write_bytes(text)
     counts = (len(named) - len(missing), end.seq)
     found = Checkpoint(end.seq, end.chain, end.at, digests, FOLDS, *counts, store.namespace, pieces, missing)
     (folder / JSON).write_bytes(encoded(found))
@@ -168,12 +173,15 @@ def look(folder: Path) -> Checkpoint:
     """What a checkpoint says of itself. Raises NotFound, VerificationFailed, Invalid for one of another format."""
     path = folder / JSON
     try:
-        with path.open("rb") as file:
-            data = file.read(JSON_BYTES_MAX)
+        files.check_plain(folder)
+        data = files.content(path, JSON_BYTES_MAX)
         found = msgspec.json.decode(data, type=_File).checkpoint
     except FileNotFoundError:
         raise NotFound("there is no checkpoint of a log here", str(folder)) from None
-    except (OSError, ValueError, msgspec.DecodeError) as error:
+    except OSError as error:
+        where = str(error.filename or path)
+        raise VerificationFailed(f"cannot be read: {error.strerror}", where, "do not trust this archive") from None
+    except (ValueError, msgspec.DecodeError) as error:
         raise VerificationFailed(f"cannot be read: {error}", str(path)) from None
     if found.format != FORMAT:
         raise Invalid(f"is of format {found.format}", str(path), "use the version of Maestro that made it")
@@ -245,16 +253,18 @@ def _compare(folder: Path, found: Checkpoint, fold: Fold) -> None:
         if found.digests.get(view) != digest:
             what = f"the view {view} that its events fold to is not the one that was taken"
             raise VerificationFailed(what, str(folder))
-    if written(registry_of(fold.rows_of(agents.NAME))) != (folder / REGISTRY).read_bytes():
+    if written(registry_of(fold.rows_of(agents.NAME))) != _registry(folder):
         raise VerificationFailed("is not the registry that its events fold to", str(folder / REGISTRY))
 
 
 def _content(folder: Path, name: str) -> bytes:
     path = _blob_path(folder, name)
     try:
-        frame = path.read_bytes()
+        frame = files.content(path, BLOB_BYTES_MAX)
     except FileNotFoundError:
         raise VerificationFailed("the blob is missing", str(path)) from None
+    except OSError as error:
+        raise VerificationFailed(f"the blob cannot be read: {error.strerror}", str(path)) from None
     if frame_size(frame) > BLOB_BYTES_MAX:
         raise VerificationFailed("the blob is too large", str(path))
     return opened(name, frame)
@@ -262,9 +272,15 @@ def _content(folder: Path, name: str) -> bytes:
 
 def registry(folder: Path) -> Registry:
     """The types and agents that there were. Raises VerificationFailed, Invalid."""
+    found = parsed(_registry(folder), str(folder / REGISTRY))
+    check_apart(((agent.id, agent.node, agent.workspace) for agent in found.agents), REGISTRY)
+    return found
+
+
+def _registry(folder: Path) -> bytes:
     path = folder / REGISTRY
     try:
-        return parsed(path.read_bytes(), str(path))
+        return files.content(path, REGISTRY_BYTES_MAX)
     except OSError as error:
         raise VerificationFailed(f"cannot be read: {error.strerror}", str(path)) from None
 

@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from maestro import files
 from maestro.model.errors import Refused
 
 PART = ".part"
@@ -57,12 +58,13 @@ def placed(path: Path, durable: bool = True) -> Iterator[BinaryIO]:
 
 def linked(source: Path, path: Path) -> None:
     """The file at `source` at `path` too: as a link, or as a copy where that lies on another disk."""
+    os.close(files.handle(source))  # neither a link nor anything else that is no file
     try:
-        os.link(source, path)
+        os.link(source, path, follow_symlinks=False)
     except OSError as error:
         if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP):
             raise
-        with source.open("rb") as file, placed(path, durable=False) as copy:
+        with files.opened(source) as file, placed(path, durable=False) as copy:
             while data := file.read(1 << 20):
                 copy.write(data)
 

@@ -5,6 +5,7 @@ It is a copy for reading. What a restore puts back comes from the events.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -13,7 +14,8 @@ import yaml
 
 from maestro.agents.documents import Limits, Node, read, truth
 from maestro.model.agent import Agent, AgentType
-from maestro.model.errors import Invalid
+from maestro.model.errors import Invalid, VerificationFailed
+from maestro.model.ids import shown
 
 LIMITS = Limits(bytes_max=1 << 24, depth_max=64, nodes_max=300_000)
 
@@ -86,6 +88,21 @@ def parsed(text: bytes, where: str) -> Registry:
         return msgspec.convert(_plain(document.root), Registry)
     except msgspec.ValidationError as error:
         raise Invalid(str(error), where) from None
+
+
+def check_apart(places: Iterable[tuple[str, str | None, str | None]], where: str) -> None:
+    """No two agents have one workspace: each is written by one only. places: (agent, node, workspace) of each.
+
+    Raises VerificationFailed naming them. A log may say so where two were assigned at once by an early build.
+    """
+    holders: dict[tuple[str | None, str], str] = {}
+    for agent, node, workspace in places:
+        if workspace is None:
+            continue
+        other = holders.setdefault((node, os.path.normpath(workspace)), agent)
+        if other != agent:
+            what = f"the agents {shown(other)} and {shown(agent)} have the same workspace {shown(workspace)}"
+            raise VerificationFailed(what, where, "restore one of them with --workspace, or use another snapshot")
 
 
 def _plain(node: Node) -> Any:

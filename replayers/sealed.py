@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from threading import Lock
 
+from maestro import files
 from maestro.folders import private_folder
 from maestro.model.errors import VerificationFailed
 from maestro.store.blobs import compress, opened
@@ -26,6 +27,7 @@ from replayers.placing import placed, refusing, sweep
 from replayers.segments import Header, Segment
 
 BLOCKS_KEPT = 64
+BLOB_BYTES_MAX = 1 << 27
 SETTING = "MAESTRO_SEGMENTS_DIR"
 MEND = f"put it back, or set {SETTING} to the folder that all nodes of this namespace share"
 
@@ -75,7 +77,7 @@ class Segments:
     def blob(self, sha256: str) -> bytes | None:
         """The content of a blob; None when there is none."""
         try:
-            frame = self.blob_path(sha256).read_bytes()
+            frame = files.content(self.blob_path(sha256), BLOB_BYTES_MAX)
         except FileNotFoundError:
             return None
         except OSError as error:

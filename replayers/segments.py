@@ -22,6 +22,7 @@ from typing import Annotated, Any
 import msgspec
 import zstandard
 
+from maestro import files
 from maestro.model.errors import Refused, VerificationFailed
 from maestro.store.codec import chain_of
 from maestro.store.contract import Entry
@@ -35,6 +36,9 @@ BLOCK_ENTRIES = 200
 BLOCK_BYTES = 1 << 18
 BLOCK_BYTES_MAX = 1 << 25
 HEADER_BYTES_MAX = 1 << 22
+FILE_BYTES_MAX = 1 << 32
+RATIO_MAX = 2000
+"""How many times smaller than its entries a segment can be: a file that says more is not read on for ever."""
 MEND = "put it back from a snapshot or a copy"
 
 _Texts = Annotated[list[bytes], msgspec.Meta(max_length=BLOCK_ENTRIES)]
@@ -84,6 +88,8 @@ def write(path: Path, namespace: str, entries: Iterable[Entry], before_chain: st
     for entry in entries:
         packer.add(entry)
     body = packer.end()
+    if packer.bytes > RATIO_MAX * len(body) + BLOCK_BYTES_MAX or len(body) > FILE_BYTES_MAX - HEADER_BYTES_MAX:
+        raise Refused("its events are too large, or too much alike, for a segment", "log")  # nobody could read it
     span = (packer.first, packer.last, before_chain, packer.chain)
     header = Header(namespace, *span, packer.starts, sorted(packer.blobs), len(body))
     head = zstandard.ZstdCompressor(LEVEL, write_checksum=True).compress(
@@ -109,6 +115,7 @@ class _Packer:
         self._packed: list[bytes] = []
         self._block: list[Entry] = []
         self._bytes = 0
+        self.bytes = 0
 
     def add(self, entry: Entry) -> None:
         if self.first and entry.seq != self.last + 1:
@@ -139,6 +146,7 @@ class _Packer:
             bytes.fromhex("".join(entry.chain for entry in block)),
         ]
         packed = msgspec.msgpack.encode(columns)
+        self.bytes += len(packed)
         if len(packed) > BLOCK_BYTES_MAX:
             raise Refused(f"event {self.last} is too large for a segment", "log")
         self._packed.append(self._compressor.compress(len(packed).to_bytes(4, "little") + packed))
@@ -168,8 +176,12 @@ def blocks(path: Path, first: int = 0) -> Iterator[tuple[int, list[Entry]]]:
         ends = [*head.starts[1:], head.last + 1]
         reader = zstandard.ZstdDecompressor().stream_reader(file)
         try:
+            left = RATIO_MAX * head.size + BLOCK_BYTES_MAX
             for number, (start, end) in enumerate(zip(head.starts, ends, strict=True)):
                 data = _block(reader)
+                left -= len(data)
+                if left < 0:
+                    raise ValueError(f"it is packed more than {RATIO_MAX} times, as no segment is")
                 if end > first:
                     yield number, _entries(data, start, end - start)
             if reader.read(1):
@@ -208,11 +220,15 @@ def damaged(path: Path, what: str) -> VerificationFailed:
 
 def _opened(path: Path) -> BufferedReader:
     try:
-        return path.open("rb")
+        file = files.opened(path)
     except FileNotFoundError:
         raise VerificationFailed("the segment is missing", str(path), MEND) from None
     except OSError as error:
         raise VerificationFailed(f"the segment cannot be read: {error.strerror}", str(path), MEND) from None
+    if os.fstat(file.fileno()).st_size > FILE_BYTES_MAX:
+        file.close()
+        raise damaged(path, f"it is larger than {FILE_BYTES_MAX:,} bytes")
+    return file
 
 
 def _header(file: BufferedReader, path: Path) -> Header:

@@ -20,6 +20,7 @@ from maestro.runtime.amounts import size
 
 END_S_MAX = 30.0
 AGAIN_S = 0.1
+DAMAGED_MAX = 100
 NAMED_MAX = 10
 """Names that a person is shown of each kind; --format json has them all."""
 
@@ -32,7 +33,12 @@ SourceArgument = Annotated[
     ),
 ]
 SkipFailedOption = Annotated[
-    bool, typer.Option("--skip-failed", help="Go on past workspaces that cannot be put back; they stay as they are.")
+    bool,
+    typer.Option(
+        "--skip-failed",
+        help="Go on past workspaces that cannot be put back, which stay as they are, and past files that are damaged,"
+        " which are not put back; all are listed. Exit code 6 where anything is damaged.",
+    ),
 ]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would change, and change nothing.")]
 AtOption = Annotated[
@@ -75,6 +81,11 @@ WORKSPACES = (
     Column("unchanged", "UNCHANGED", lambda value: _files(value)),
     Column("change", "AGENT THEN"),
     Column("why_not", "CANNOT BE PUT BACK", wraps=True),
+)
+DAMAGED = (
+    Column("agent", "AGENT"),
+    Column("path", "FILE NOT PUT BACK", wraps=True),
+    Column("why", "WHY", wraps=True),
 )
 DONE = (
     Column("agent", "AGENT"),
@@ -200,7 +211,7 @@ def _carry_out(command: p.StateRestore, format: str | None) -> int:
     if config.load().autostart:  # what goes on needs a daemon
         code = answer.carry_out(p.Up(), lambda _: None).exit_code
     answer.show_one(end.data["restore"], format, _show_done, hint.give)
-    return code
+    return end.exit_code or code
 
 
 def _into_empty(command: p.StateRestore, source: str) -> p.Done | p.Failed:
@@ -235,6 +246,7 @@ def _show_preview(row: Row) -> None:
     if row["log_loaded"]:
         printing.write_line("the log is empty here: it is loaded first")
     printing.write_table(WORKSPACES, row["agents"], "no agents, and no workspaces")
+    _show_damaged(row.get("damaged", []))
     for agent in row["agents"]:
         if agent.get("recorded_workspace"):
             printing.write_line(f"{agent['agent']}: {agent['recorded_workspace']} becomes {agent['workspace']}")
@@ -259,6 +271,13 @@ def _show_preview(row: Row) -> None:
     printing.write_line(f"disk needed: about {size(row['disk_needed_bytes'])}{of}")
 
 
+def _show_damaged(damaged: list[Row]) -> None:
+    if damaged:
+        printing.write_table(DAMAGED, damaged[:DAMAGED_MAX], "")
+    if len(damaged) > DAMAGED_MAX:
+        printing.write_line(f"and {len(damaged) - DAMAGED_MAX} more; --format json has them all")
+
+
 def _show_names(what: str, count: int, names: list[str]) -> None:
     if count:
         more = f" and {count - NAMED_MAX} more" if count > NAMED_MAX else ""
@@ -268,6 +287,7 @@ def _show_names(what: str, count: int, names: list[str]) -> None:
 def _show_done(row: Row) -> None:
     printing.write_line(f"restored from {row['source']}: position {row['position']}, {printing.moment(row['at'])}")
     printing.write_table(DONE, [*row["workspaces"], *row["skipped"]], "no workspaces")
+    _show_damaged(row.get("damaged", []))
     for what in ("cancelled", "resumed"):
         _show_names(f"tasks {what}", len(row[what]), row[what])
 

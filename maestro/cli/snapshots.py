@@ -9,6 +9,7 @@ import typer
 from maestro.cli import answer, completion, printing
 from maestro.cli.options import FormatOption, absolute, examples
 from maestro.cli.printing import Column
+from maestro.model.errors import Invalid
 from maestro.runtime import protocol as p
 from maestro.runtime.amounts import size
 
@@ -28,6 +29,7 @@ SNAPSHOTS = (
     Column("expires_at", "EXPIRES", printing.moment),
     Column("pinned", "PINNED"),
     Column("state", "STATE"),
+    Column("damaged", "DAMAGED", lambda found: found["why"], wraps=True),
 )
 
 
@@ -43,7 +45,10 @@ def add(app: typer.Typer) -> None:
     )(snapshot)
     app.command("snapshots", epilog=examples("maestro state snapshots", "maestro state snapshots --all"))(snapshots)
     app.command(
-        "verify", epilog=examples("maestro state verify latest", "maestro state verify /backups/pr-123.tar.gz")
+        "verify",
+        epilog=examples(
+            "maestro state verify latest", "maestro state verify /backups/pr-123.tar.gz", "maestro state verify --all"
+        ),
     )(verify)
     app.command("pin", epilog=examples("maestro state pin s-20260501T120000Z-1a2b"))(pin)
     app.command("unpin", epilog=examples("maestro state unpin s-20260501T120000Z-1a2b"))(unpin)
@@ -103,18 +108,25 @@ def snapshots(
 
 def verify(
     source: Annotated[
-        str,
+        str | None,
         typer.Argument(
             help="Id of a snapshot, `latest`, or the path of an export.", autocompletion=completion.snapshots
         ),
-    ],
+    ] = None,
+    all: Annotated[
+        bool,
+        typer.Option("--all", help="Instead of one, all that the snapshot store holds: what the scrub does in days."),
+    ] = False,
     format: FormatOption = None,
 ) -> int:
     """Check a snapshot to the last byte without restoring it.
 
-    The log in it is folded again too. Exit code 6 where something is damaged; it says what.
+    The log in it is folded again too. Exit code 6 where something is damaged; it says what. What is damaged is set
+    aside, so that the next snapshot keeps it anew from the workspace; what was put back from a copy counts again.
     """
-    return answer.one(p.StateVerify(source=source), format)
+    if all == (source is not None):
+        raise Invalid("name a snapshot, or --all" if not all else "--all goes without a snapshot", "state verify")
+    return answer.one(p.StateVerify(source=source or "", all=all), format)
 
 
 def pin(id: SnapshotArgument, format: FormatOption = None) -> int:

@@ -6,7 +6,7 @@ The bytes are in the archive (DESIGN.md 6). Going back to one is `restore.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import msgspec
 
@@ -111,9 +111,26 @@ def _is_asked(row: Snapshot) -> bool:
     return row.complete and not row.automatic and not row.path
 
 
-def outlived(rows: Iterable[Snapshot], now: int, retention_ms: int) -> list[Snapshot]:
-    """Those that retention deletes at `now`, server time in ms: complete, old enough, and kept by nobody."""
-    return [row for row in rows if row.complete and not row.kept and now - row.taken_at > retention_ms]
+def outlived(rows: Iterable[Snapshot], now: int, retention_ms: int, damaged: Collection[str] = ()) -> list[Snapshot]:
+    """Those that retention deletes at `now`, server time in ms: complete, old enough, and kept by nobody.
+
+    damaged: ids of those that are known to lack something. A whole one is not deleted while only damaged ones would be
+    left of one of its workspaces.
+    """
+    there = [row for row in rows if row.complete]
+    going = {row.id: row for row in there if not row.kept and now - row.taken_at > retention_ms}
+    staying = [row for row in there if row.id not in going]
+    whole = {agent for row in staying if row.id not in damaged for agent in _agents(row)}
+    hurt = {agent for row in staying if row.id in damaged for agent in _agents(row)}
+    for row in sorted(going.values(), key=lambda row: row.position, reverse=True):
+        if row.id not in damaged and _agents(row) & hurt - whole:
+            whole |= _agents(row)
+            del going[row.id]
+    return list(going.values())
+
+
+def _agents(row: Snapshot) -> set[str]:
+    return {held.agent for held in row.workspaces}
 
 
 def decide_missing(lacking: Sequence[SnapshotMissing], allowed: bool) -> tuple[SnapshotMissing, ...]:

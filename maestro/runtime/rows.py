@@ -17,6 +17,7 @@ from maestro.model.outcome import exit_code_of
 from maestro.model.snapshot import Snapshot
 from maestro.model.state import StateKey
 from maestro.model.task import Run, Slot, Task
+from maestro.workspaces.archive.judging import Lost
 
 Row = dict[str, Any]
 DAY_MS = 86_400_000
@@ -140,6 +141,11 @@ def _rounded(number: float) -> float:
     return round(number, 9)
 
 
+def damaged_row(agent: str, workspace: str, lost: Lost) -> Row:
+    """A file that is not put back. path: below the workspace, "" where names are lost themselves."""
+    return {"agent": agent, "workspace": workspace, "path": lost.path, "why": lost.why}
+
+
 def state_row(row: StateKey, value: str) -> Row:
     """A key of the shared state; value: its text, fetched."""
     return {
@@ -172,8 +178,9 @@ def _seconds(duration_ms: int) -> float:
     return round(duration_ms / 1000, 3)
 
 
-def snapshot_row(row: Snapshot, retention_days: int, is_latest: bool = False) -> Row:
-    """A snapshot. expires_at: when retention may delete it, None where it is kept."""
+def snapshot_row(row: Snapshot, retention_days: int, is_latest: bool = False, damaged: Row | None = None) -> Row:
+    """A snapshot. expires_at: when retention may delete it, None where it is kept; damaged: what it lacks {files, why,
+    lost: [{tree, path, why}]}, as far as that is known, None where nothing is."""
     expires = row.complete and not row.kept
     return {
         "id": row.id,
@@ -196,4 +203,5 @@ def snapshot_row(row: Snapshot, retention_days: int, is_latest: bool = False) ->
         "manifest": row.manifest or None,
         "expires_at": when(row.taken_at + retention_days * DAY_MS) if expires else None,
         "why": row.why or None,
+        "damaged": damaged,
     }

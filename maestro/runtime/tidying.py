@@ -1,4 +1,5 @@
-"""The daemon's housekeeping: state keys, run folders and snapshots that have outlived their time, unnamed blobs."""
+"""The daemon's housekeeping: state keys, run folders and snapshots that have outlived their time, unnamed blobs; and
+the scrub of the snapshot store."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from maestro.runtime.context import Context
 from maestro.runtime.follower import Follower
 from maestro.runtime.logs import log, seldom
 from maestro.runtime.scheduling import Scheduler
-from maestro.runtime.snapshots import deleting, retention
+from maestro.runtime.snapshots import deleting, retention, scrubbing
 from maestro.runtime.snapshots.cleanup import clean_runs, tidying_call
 from replayers.blobs import named
 from replayers.sealed import sealed_of
@@ -32,6 +33,7 @@ async def tidy(context: Context, follower: Follower, scheduler: Scheduler) -> No
             if trio.current_time() - cleaned_at >= DAY_S:
                 cleaned_at = trio.current_time()
                 await _clean(context, follower, scheduler.leading)
+            await scrubbing.go_on(context, SWEEP_EVERY_S)
         except (MaestroError, OSError) as error:
             seldom.warn("housekeeping", str(error))
         await trio.sleep(SWEEP_EVERY_S)

@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from maestro import files
 from maestro.folders import private_folder
 from maestro.model.errors import MaestroError, Refused, VerificationFailed
 from maestro.model.restore import broken_off
@@ -30,6 +31,7 @@ from maestro.workspaces.cleaning import remove_tree
 from maestro.workspaces.mounts import check_no_mounts, is_mount
 from maestro.workspaces.pairs import Pair, boot_id, identity, put, why_lost
 
+_JOURNAL_BYTES_MAX = 1 << 28
 STAGE_PREFIX = ".maestro-stage-"
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -140,9 +142,12 @@ class Exchange:
     def _recover(self) -> None:
         """End what was begun."""
         try:
-            content = self._path.read_bytes()
+            content = files.content(self._path, _JOURNAL_BYTES_MAX)
         except FileNotFoundError:
             return
+        except OSError as error:
+            mend = "look at what lies there, then remove it"
+            raise VerificationFailed(f"the journal cannot be read: {error.strerror}", str(self._path), mend) from None
         try:
             self._journal = msgspec.json.decode(content, type=Journal)
         except msgspec.MsgspecError as error:

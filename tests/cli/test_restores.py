@@ -111,6 +111,17 @@ def test_what_was_done_and_what_was_left_is_a_table(maestro: CommandLine, daemon
     assert lines[4] == "tasks cancelled: T9"
 
 
+def test_files_that_are_damaged_are_listed_and_the_code_says_so(maestro: CommandLine, daemon: Scripted) -> None:
+    lost = [{"agent": "ann", "workspace": "/a", "path": f"f{number}", "why": "damaged"} for number in range(150)]
+    daemon.script = lambda command: [
+        p.Done({"log": "there"}) if isinstance(command, p.RestoreLoad) else p.Done({**DONE, "damaged": lost}, 6)
+    ]
+    result = maestro.here("state", "restore", "latest", "--skip-failed", "--format", "table")
+    assert result.code == 6 and "FILE NOT PUT BACK" in result.out
+    assert "f99" in result.out and "f100" not in result.out and "and 50 more" in result.out
+    assert len(json.loads(maestro.here("state", "restore", "latest", "--skip-failed").out)["damaged"]) == 150
+
+
 def test_the_dry_run_is_a_table_with_what_would_be_lost(maestro: CommandLine, daemon: Scripted) -> None:
     daemon.answers(p.Done(PREVIEW, 6))
     result = maestro.here("state", "restore", "latest", "--dry-run", "--format", "table")

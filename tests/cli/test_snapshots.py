@@ -40,7 +40,11 @@ def test_a_snapshot_is_asked_for_with_an_absolute_output(maestro: CommandLine, d
 
 
 def test_snapshots_are_a_table_with_sizes_and_how_long_they_stay(maestro: CommandLine, daemon: Scripted) -> None:
-    daemon.answers(p.Item(ROW), p.Item({**ROW, "expires_at": None, "pinned": True}), p.Done())
+    daemon.answers(
+        p.Item(ROW),
+        p.Item({**ROW, "expires_at": None, "pinned": True, "damaged": {"files": 3, "why": "3 files", "lost": []}}),
+        p.Done(),
+    )
     shown = maestro.here("state", "snapshots", "--format", "table").out.splitlines()
     assert shown[0].split() == [
         "SNAPSHOT",
@@ -53,12 +57,21 @@ def test_snapshots_are_a_table_with_sizes_and_how_long_they_stay(maestro: Comman
         "EXPIRES",
         "PINNED",
         "STATE",
+        "DAMAGED",
     ]
-    assert shown[1].split()[5:] == ["ben", "687", "MB", "7.9", "kB", "2026-11-29T11:01:02Z", "no", "complete"]
-    assert shown[2].split()[-3:] == ["-", "yes", "complete"]
+    assert shown[1].split()[5:] == ["ben", "687", "MB", "7.9", "kB", "2026-11-29T11:01:02Z", "no", "complete", "-"]
+    assert shown[2].split()[-4:] == ["yes", "complete", "3", "files"]
     assert maestro.here("state", "snapshots").out.count("\n") == 4, "JSON has a line each"
     assert maestro.here("state", "snapshots", "--all", "--limit", "3").code == 0
     assert daemon.commands[-1] == p.StateSnapshots(all=True, limit=3)
+
+
+def test_all_of_the_snapshot_store_is_verified_without_a_name(maestro: CommandLine, daemon: Scripted) -> None:
+    daemon.answers(p.Done({"ok": False, "damaged": []}, 6))
+    assert maestro.here("state", "verify", "--all").code == 6
+    assert daemon.commands == [p.StateVerify(all=True)]
+    result = maestro.here("state", "verify", "latest", "--all")
+    assert (result.code, result.err.count("\n")) == (2, 1)
 
 
 def test_verify_and_pins_name_one_snapshot(maestro: CommandLine, daemon: Scripted) -> None:

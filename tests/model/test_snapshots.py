@@ -103,6 +103,20 @@ def test_retention_deletes_automatic_ones_and_those_that_only_became_a_file() ->
     assert decide_expired(automatic, 0)[0].expected == automatic.version
 
 
+def test_retention_leaves_the_last_whole_one_where_only_damaged_ones_would_be_left() -> None:
+    old, older = complete(2, "old", "reset"), complete(1, "older", "reset")
+    young, other = complete(9, "young", "clean"), complete(9, "other")
+    for row in (old, older, young, other):
+        agent = "ben" if row is other else "ann"
+        row.workspaces = (e.SnapshotWorkspace(agent, f"/w/{agent}", f"workspaces/{agent}", row.position),)
+    rows = [older, old, young, other]
+    assert [row.id for row in outlived(rows, 10 * DAY, 7 * DAY)] == ["older", "old"]
+    assert [row.id for row in outlived(rows, 10 * DAY, 7 * DAY, {"young"})] == ["older"]
+    assert [row.id for row in outlived(rows, 10 * DAY, 7 * DAY, {"young", "old"})] == ["old"]
+    assert [row.id for row in outlived(rows, 10 * DAY, 7 * DAY, {"other"})] == ["older", "old"], "ben's, not ann's"
+    assert [row.id for row in outlived([older, old], 10 * DAY, 7 * DAY, {"old"})] == ["older", "old"]
+
+
 def test_latest_is_the_newest_complete_one_that_was_asked_for_and_stayed_here() -> None:
     rows = [complete(1, "one"), complete(3, "two"), complete(5, "auto", "reset"), complete(7, "file", path="/x")]
     newest = latest(rows)

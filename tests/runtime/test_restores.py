@@ -299,8 +299,11 @@ def test_a_flipped_byte_is_found_before_anything_is_done(node: Node, tmp_path: P
     assert (node.folder / "ann/mine").read_text() == "changed"
     assert len(node.events("restore.failed")) == len(node.events("restore.started")) > 0
     assert not node.events("restore.done") and did(node, "ann", "true")
-    row = restore(node, taken["id"], "--skip-failed")
-    assert [each["agent"] for each in row["skipped"]] == ["ann"] and row["workspaces"][0]["agent"] == "ben"
+    done = node.run("state", "restore", taken["id"], "--skip-failed")
+    row = json.loads(done.stdout)
+    assert done.returncode == 6 and row["skipped"] == []
+    assert [(each["agent"], each["path"]) for each in row["damaged"]] == [("ann", "large")]
+    assert (node.folder / "ann/mine").read_text() == "of ann" and not (node.folder / "ann/large").exists()
 
 
 def test_a_second_restore_is_refused_while_one_is_under_way(node: Node) -> None:

@@ -34,7 +34,10 @@ class RestorePreview(Command, frozen=True, tag_field="kind", tag="state restore,
 
 
 class StateRestore(Command, frozen=True, tag_field="kind", tag="state restore"):
-    """Data: {restore, source, position, workspaces, skipped, cancelled, resumed, before, undo, standing, ...}.
+    """Data: {restore, source, position, workspaces, skipped, damaged, cancelled, resumed, before, undo, standing, ...}.
+
+    damaged: with skip_failed, the files that cannot be had whole and are not put back: [{agent, workspace, path, why}];
+    exit code 6 where there are any, or a workspace was skipped because it is damaged.
 
     source: an id, `latest`, or the absolute path of an export; at: a position or a time, for which each workspace comes
     from its newest archive; workspace: put back this one only (path, or id of its agent); rollback: under that name;

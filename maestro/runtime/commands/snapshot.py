@@ -23,7 +23,8 @@ class StateSnapshot(Command, frozen=True, tag_field="kind", tag="state snapshot"
 
 class StateSnapshots(Command, frozen=True, tag_field="kind", tag="state snapshots"):
     """Items: snapshot rows, newest first {id, taken_at, position, state, reason, automatic, pinned, latest, workspaces,
-    bytes, added_bytes, expires_at|null, ...}. all: those too that failed, have expired or are being taken.
+    bytes, added_bytes, expires_at|null, damaged: {files, why, lost}|null, ...}. all: those too that failed, have
+    expired or are being taken.
     """
 
     all: bool = False
@@ -31,9 +32,14 @@ class StateSnapshots(Command, frozen=True, tag_field="kind", tag="state snapshot
 
 
 class StateVerify(Command, frozen=True, tag_field="kind", tag="state verify"):
-    """Data: {ok, snapshot, file, position, manifest, entries, bytes, views, ...}. source: an id, `latest` or a path."""
+    """Data: {ok, snapshot, file, position, manifest, entries, bytes, views, ...}. source: an id, `latest` or a path.
 
-    source: str
+    all: every byte of the snapshot store instead. Data: {ok, packs, bytes, quarantined, released, damaged: [{snapshot,
+    files, why}]}; exit code 6 where there are any.
+    """
+
+    source: str = ""
+    all: bool = False
 
 
 class StatePin(Command, frozen=True, tag_field="kind", tag="state pin"):

@@ -20,6 +20,8 @@ from maestro.runtime.context import Call
 from maestro.runtime.handlers.registering import bind, caller_settings
 from maestro.runtime.rows import Row
 from maestro.runtime.server import Handler
+from maestro.runtime.snapshots import scrubbing
+from maestro.runtime.snapshots.shelf import Shelf
 from maestro.runtime.witness import LINEAGE, Known, Witness
 from maestro.store import ballast, choice, safety, server
 from maestro.store.contract import Head
@@ -44,6 +46,7 @@ async def doctor(call: Call, command: p.Doctor) -> p.Done:
     is_here = call.context.daemon is not None
     rows += await trio.to_thread.run_sync(lambda: [*_host(settings, is_here), *_agents(call, settings)])
     rows += await trio.to_thread.run_sync(lambda: [_row(*told) for told in containment.report()])
+    rows.append(await trio.to_thread.run_sync(_snapshots, settings))
     for row in rows:
         await call.item(row)
     return p.Done(exit_code=code or max(WORST[row["status"]] for row in rows))
@@ -170,6 +173,15 @@ def _host(settings: Settings, is_here: bool) -> Iterator[Row]:
     warning = cleaning.disk_warning(settings.workspace_root, settings.max_concurrent)
     if warning:
         yield _row("disk", "warning", warning, "free some, or lower MAESTRO_MAX_CONCURRENT")
+
+
+def _snapshots(settings: Settings) -> Row:
+    """Whether all that is kept is whole, as far as is known, and how long ago it was read."""
+    try:
+        return _row("snapshots", *scrubbing.standing(Shelf(settings.home)))
+    except (MaestroError, OSError) as error:
+        mend = error.mend if isinstance(error, MaestroError) else ""
+        return _row("snapshots", "failed", str(error), mend or "mend the folder that it names")
 
 
 def _agents(call: Call, settings: Settings) -> Iterator[Row]:

@@ -16,6 +16,7 @@ from maestro.runtime.restoring.placing import How
 from maestro.runtime.restoring.planning import Planned, Wish, plan
 from maestro.runtime.restoring.previews import preview
 from maestro.runtime.restoring.rights import restoring
+from maestro.runtime.rows import Row
 from maestro.runtime.server import Handler
 
 FAILED = 6
@@ -25,7 +26,7 @@ async def load(call: Call, command: p.RestoreLoad) -> p.Done:
     """Restore into an empty log, if it is one."""
     wish = Wish(command.source, skip_failed=command.skip_failed, replace_foreign=command.replace_foreign)
     log, row = await load_and_carry_out(call, wish, _how(command))
-    return p.Done({"log": log, "restore": row})
+    return p.Done({"log": log, "restore": row}, _exit_code(row) if row is not None else 0)
 
 
 async def dry_run(call: Call, command: p.RestorePreview) -> p.Done:
@@ -33,10 +34,11 @@ async def dry_run(call: Call, command: p.RestorePreview) -> p.Done:
     wish = Wish(command.source, command.at, command.workspace, command.skip_failed, command.replace_foreign)
     with Origins(call.context) as origins:
         planned = await _planned(call, wish, origins)
-        await prove(call, planned, origins, command.skip_verify, go_on=False)
+        await prove(call, planned, origins, command.skip_verify, go_on=command.skip_failed)
         row = await preview(call.context, planned, origins)
     failing = planned.failing and not (command.skip_failed and planned.to is not None)
-    return p.Done(row, FAILED if failing else 0)
+    is_damaged = bool(row["damaged"]) or any(each.damaged for each in planned.failing)
+    return p.Done(row, FAILED if failing or is_damaged else 0)
 
 
 async def _planned(call: Call, wish: Wish, origins: Origins) -> Planned:
@@ -46,14 +48,20 @@ async def _planned(call: Call, wish: Wish, origins: Origins) -> Planned:
         return await plan(call, wish, origins)
     origin = await origins.named(wish.source)
     journal = Journal(context.settings.home)
-    async with restoring(journal), loading.held_log(origin, journal) as folder:
+    async with restoring(journal), loading.held_log(origin, journal, wish.skip_failed) as folder:
         return await plan(call, wish, origins, await trio.to_thread.run_sync(look_into, folder))
 
 
 async def restore(call: Call, command: p.StateRestore) -> p.Done:
     """Put workspaces and state back."""
     wish = Wish(command.source, command.at, command.workspace, command.skip_failed, command.replace_foreign)
-    return p.Done(await carry_out(call, wish, _how(command)))
+    row = await carry_out(call, wish, _how(command))
+    return p.Done(row, _exit_code(row))
+
+
+def _exit_code(row: Row) -> int:
+    """Of a restore that is done: whether all that was damaged is missing in it."""
+    return FAILED if row["damaged"] or any(each["damaged"] for each in row["skipped"]) else 0
 
 
 def _how(command: p.RestoreLoad | p.StateRestore) -> How:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import msgspec
 import trio
 
-from maestro.model.errors import Invalid, NotFound
+from maestro.model.errors import Invalid, MaestroError, NotFound, VerificationFailed
 from maestro.model.events import NewEvent
 from maestro.model.ids import shown
-from maestro.model.snapshot import decide_pin, latest
+from maestro.model.snapshot import Snapshot, decide_pin, latest
 from maestro.runtime import protocol as p
 from maestro.runtime.context import Call
-from maestro.runtime.rows import snapshot_row
+from maestro.runtime.rows import Row, snapshot_row
 from maestro.runtime.server import Handler
-from maestro.runtime.snapshots import proving
+from maestro.runtime.snapshots import proving, scrubbing
+from maestro.runtime.snapshots.shelf import Shelf
 from maestro.runtime.snapshots.taking import Wanted, take
 
 
@@ -70,14 +72,35 @@ async def list_snapshots(call: Call, command: p.StateSnapshots) -> p.Done:
     which = "all" if command.all else "complete"
     rows = await context.rows(context.views.snapshots, which, limit=command.limit)
     newest = latest(await context.rows(context.views.snapshots))
+    damaged = await _damaged(call, rows)
     for row in rows:
         is_latest = newest is not None and row.id == newest.id
-        await call.item(snapshot_row(row, context.settings.snapshot_retention_days, is_latest))
+        told = snapshot_row(row, context.settings.snapshot_retention_days, is_latest, damaged.get(row.id))
+        await call.item(told)
     return p.Done()
 
 
+async def _damaged(call: Call, rows: list[Snapshot]) -> dict[str, Row]:
+    """What the snapshots of this node lack, as far as that is known."""
+    context = call.context
+    shelf = Shelf(context.settings.home)
+    try:
+        found = await trio.to_thread.run_sync(shelf.damaged)
+    except MaestroError as error:
+        await call.note(f"whether snapshots are damaged cannot be said: {error.line()}", "warn")
+        return {}
+    lacking: dict[str, Row] = {name: msgspec.to_builtins(one) for name, one in found.items()}
+    for row in rows:
+        if row.complete and row.node == context.node and not row.path and not shelf.has(row.id):
+            lacking[row.id] = {"files": 0, "why": "it is not in the snapshot store any more", "lost": []}
+    return lacking
+
+
 async def verify(call: Call, command: p.StateVerify) -> p.Done:
-    """Read and check all of a snapshot, wherever it lies."""
+    """Read and check all of a snapshot, wherever it lies; or all of the snapshot store."""
+    if command.all:
+        row = await scrubbing.read_all(call)
+        return p.Done(row, 0 if row["ok"] else VerificationFailed.exit_code)
     return p.Done(await proving.prove(call, command.source))
 
 

@@ -12,18 +12,20 @@ from maestro.runtime.restoring.standing import Standing
 from maestro.runtime.rows import Row, when
 
 Placed = Sequence[tuple[Placement, Archived]]
+Lacking = tuple[Sequence[Placement], Sequence[Row]]
+"""Workspaces that were left as they are, and files that are not put back, as they cannot be had whole."""
 
 
 class Answer:
     """Of a restore that is done. standing: processes that stand in what was there before."""
 
     def __init__(
-        self, begun: Begun, planned: Planned, placed: Placed, skipped: Sequence[Placement], standing: Sequence[Standing]
+        self, begun: Begun, planned: Planned, placed: Placed, lacking: Lacking, standing: Sequence[Standing]
     ) -> None:
         self._begun = begun
         self._planned = planned
         self._placed = placed
-        self._skipped = skipped
+        self._skipped, self._damaged = lacking
         self._standing = standing
 
     def row(self) -> Row:
@@ -39,8 +41,10 @@ class Answer:
             "state_restored": begun.to is not None,
             "workspaces": [self._told(*each) for each in self._placed if each[0].workspace in put],
             "skipped": [
-                {"agent": each.agent, "workspace": each.workspace, "why": each.why_not} for each in self._skipped
+                {"agent": each.agent, "workspace": each.workspace, "why": each.why_not, "damaged": each.damaged}
+                for each in self._skipped
             ],
+            "damaged": self._damaged,
             "cancelled": [] if begun.resume else open_then,
             "resumed": open_then if begun.resume else [],
             "before": begun.before,

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from maestro import files
 from maestro.folders import private_folder
 from maestro.model.errors import Refused, VerificationFailed
 from maestro.model.events import AgentAssigned
@@ -20,6 +21,7 @@ from maestro.workspaces.exchange import Exchange
 from maestro.workspaces.pairs import Identity, boot_id, fate, identity, why_lost
 
 FOLDER, BEGUN, EXCHANGE = "restore", "begun", "exchange"
+BYTES_MAX = 1 << 28
 
 
 class Target(msgspec.Struct):
@@ -111,10 +113,10 @@ class Journal:
     def read(self) -> Begun | None:
         """What was begun and is not ended. Raises `VerificationFailed` where it cannot be read."""
         try:
-            return msgspec.json.decode(self._path.read_bytes(), type=Begun)
+            return msgspec.json.decode(files.content(self._path, BYTES_MAX), type=Begun)
         except FileNotFoundError:
             return None
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, OSError) as error:
             mend = f"look at what it names; `rm {self._path}` gives it up"
             raise VerificationFailed(
                 f"the journal of a restore cannot be read: {error}", str(self._path), mend

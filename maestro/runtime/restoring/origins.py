@@ -17,6 +17,7 @@ from maestro.model.events import SnapshotWorkspace
 from maestro.model.ids import is_id, shown
 from maestro.workspaces.archive.differing import Diff
 from maestro.workspaces.archive.exports import Export, open_export
+from maestro.workspaces.archive.judging import Lost
 from maestro.workspaces.archive.library import Archive
 
 FORMAT = 1
@@ -67,10 +68,14 @@ class Origin(Protocol):
     def diff(self, tree: str, path: str) -> Diff:
         """What putting the tree at `path` would change there."""
 
-    def put(self, stages: Sequence[Stage]) -> dict[str, MaestroError]:
+    def lost(self, tree: str) -> list[Lost]:
+        """The files of a tree that are known to be damaged. Raises `VerificationFailed` where none is whole."""
+
+    def put(self, stages: Sequence[Stage], lost: dict[str, list[Lost]] | None = None) -> dict[str, MaestroError]:
         """Fill stages; every byte is checked. Why trees could not be put there, where the others could all the same.
 
-        Raises `VerificationFailed`, `Refused` (no room, no rights) where none could.
+        lost: where it is given, files that are damaged are left out, and entered there by tree. Raises
+        `VerificationFailed`, `Refused` (no room, no rights) where none could.
         """
 
     def close(self) -> None:
@@ -106,14 +111,23 @@ class Stored:
         """See Origin."""
         return self._archive.diff(self.name, tree, path)
 
-    def put(self, stages: Sequence[Stage]) -> dict[str, MaestroError]:
+    def lost(self, tree: str) -> list[Lost]:
+        """See Origin."""
+        return self._archive.lost(self.name, tree)
+
+    def put(self, stages: Sequence[Stage], lost: dict[str, list[Lost]] | None = None) -> dict[str, MaestroError]:
         """See Origin."""
         failed: dict[str, MaestroError] = {}
         for stage in stages:
             try:
-                self._archive.restore(self.name, stage.tree, stage.path, reuse=stage.instead_of)
+                put = self._archive.restore(
+                    self.name, stage.tree, stage.path, reuse=stage.instead_of, skip_lost=lost is not None
+                )
             except MaestroError as error:
                 failed[stage.tree] = error
+            else:
+                if lost is not None and put.lost:
+                    lost[stage.tree] = put.lost
         return failed
 
     def close(self) -> None:
@@ -149,7 +163,15 @@ class Exported:
         """See Origin."""
         return self._archive.diff(self._export, tree, path)
 
-    def put(self, stages: Sequence[Stage]) -> dict[str, MaestroError]:
+    def lost(self, tree: str) -> list[Lost]:  # noqa: ARG002
+        """See Origin; what is damaged in a file from elsewhere makes all of it untrustworthy."""
+        return []
+
+    def put(
+        self,
+        stages: Sequence[Stage],
+        lost: dict[str, list[Lost]] | None = None,  # noqa: ARG002
+    ) -> dict[str, MaestroError]:
         """One pass over the file: what is damaged is trusted in nothing."""
         self._export.restore({stage.tree: stage.path for stage in stages})
         return {}

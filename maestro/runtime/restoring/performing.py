@@ -18,7 +18,7 @@ from maestro.runtime.restoring.concluding import LEASE, unload
 from maestro.runtime.restoring.journal import Begun, Journal, Loaded, UnderWay
 from maestro.runtime.restoring.opening import Origins
 from maestro.runtime.restoring.past import look_into
-from maestro.runtime.restoring.placing import How, Restore
+from maestro.runtime.restoring.placing import ANOTHER, How, Restore
 from maestro.runtime.restoring.planning import Planned, Wish, plan
 from maestro.runtime.restoring.recovery import end_begun, no_daemon
 from maestro.runtime.restoring.rights import leased, restoring
@@ -56,14 +56,22 @@ async def prove(call: Call, planned: Planned, origins: Origins, skip: bool, go_o
     if skip:
         return
     for name in dict.fromkeys(archived.snapshot for _, archived in planned.restorable):
-        origin = await origins.snapshot(name)
+        try:
+            origin = await origins.snapshot(name)
+        except VerificationFailed as error:
+            if not go_on:
+                raise
+            for placement, archived in planned.restorable:
+                if archived.snapshot == name:
+                    placement.why_not, placement.damaged = error.line(), True
+            continue
         await call.note(f"verifying {origin.path or name}", "progress")
         try:
             await trio.to_thread.run_sync(origin.verify)
         except VerificationFailed as error:
             if not go_on:
                 raise
-            await call.note(error.line(), "warn")
+            await call.note(f"{error.where}: {error.what}" if error.where else error.what, "warn")
 
 
 def check(planned: Planned, skip_failed: bool) -> None:
@@ -76,7 +84,8 @@ def check(planned: Planned, skip_failed: bool) -> None:
             mend=f"mend that, {planned.naming}or leave them with --skip-failed",
         )
     if failing and planned.to is None:
-        raise Refused(f"{failing[0].workspace} cannot be put back: {failing[0].why_not}")
+        what = f"{failing[0].workspace} cannot be put back: {failing[0].why_not}"
+        raise VerificationFailed(what, mend=ANOTHER) if failing[0].damaged else Refused(what)
 
 
 async def load_and_carry_out(call: Call, wish: Wish, how: How) -> tuple[str, Row | None]:
@@ -109,7 +118,7 @@ async def load_and_carry_out(call: Call, wish: Wish, how: How) -> tuple[str, Row
 async def _checked(call: Call, wish: Wish, origins: Origins, journal: Journal) -> Planned:
     """What the restore would be, read from the log in the snapshot. Raises whatever would refuse it."""
     assert wish.source is not None
-    async with loading.held_log(await origins.named(wish.source), journal) as folder:
+    async with loading.held_log(await origins.named(wish.source), journal, wish.skip_failed) as folder:
         planned = await plan(call, wish, origins, await trio.to_thread.run_sync(look_into, folder))
     check(planned, wish.skip_failed)
     return planned
@@ -119,7 +128,7 @@ async def _load(call: Call, wish: Wish, how: How, origins: Origins, right: tuple
     context, journal = call.context, right[0]
     assert wish.source is not None
     origin = await origins.named(wish.source)
-    async with loading.held_log(origin, journal) as folder:
+    async with loading.held_log(origin, journal, wish.skip_failed) as folder:
         planned = await plan(call, wish, origins, await trio.to_thread.run_sync(look_into, folder))
         await prove(call, planned, origins, how.skip_verify, wish.skip_failed)
         check(planned, wish.skip_failed)

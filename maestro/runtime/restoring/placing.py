@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 import trio
 
-from maestro.model.errors import MaestroError
+from maestro.model.errors import MaestroError, VerificationFailed
 from maestro.model.events import NewEvent, RestoreStarted
 from maestro.model.restore import Archived
 from maestro.runtime.context import Call
@@ -29,14 +29,16 @@ from maestro.runtime.restoring.opening import Origins
 from maestro.runtime.restoring.origins import Stage
 from maestro.runtime.restoring.planning import Placement, Planned, Wish
 from maestro.runtime.restoring.standing import Standing, look, moved_from
-from maestro.runtime.rows import Row
+from maestro.runtime.rows import Row, damaged_row
 from maestro.runtime.snapshots.shelf import Shelf
 from maestro.runtime.snapshots.sources import Source
 from maestro.runtime.snapshots.taking import Wanted, take_in_turn, turn
+from maestro.workspaces.archive.judging import Lost
 from maestro.workspaces.folders import is_folder
 
 SEEN_S_MAX = 5.0
 """How long the end of a restore waits until this daemon has seen it: one that ends meanwhile sees nothing any more."""
+ANOTHER = "use another snapshot: `maestro state snapshots` lists all"
 
 
 class How(msgspec.Struct, frozen=True):
@@ -60,6 +62,7 @@ class Restore:
         self._skipped = list(planned.failing)
         self._skips = False
         self._standing: list[Standing] = []
+        self._lost: list[Row] = []
 
     async def run(self, wish: Wish, how: How) -> Row:
         context, planned, begun = self._context, self._planned, self._begun
@@ -146,14 +149,20 @@ class Restore:
             origin = await self._origins.snapshot(name)
             await self._call.note(f"putting {len(held)} workspaces back from {origin.path or name}", "progress")
             stages = await trio.to_thread.run_sync(self._stages, held)
-            failed = await trio.to_thread.run_sync(origin.put, stages)
+            lost: dict[str, list[Lost]] | None = {} if self._skips else None
+            failed = await trio.to_thread.run_sync(origin.put, stages, lost)
             for stage, (placement, archived) in zip(stages, held, strict=True):
                 if stage.tree in failed:
                     await self._leave_out(stage, placement, failed[stage.tree])
                     continue
+                for one in (lost or {}).get(stage.tree, []):
+                    self._lost.append(damaged_row(placement.agent, placement.workspace, one))
                 target = Target(placement.workspace, archived.snapshot, archived.held.tree, agent=placement.agent)
                 target.record(stage.path)
                 self._begun.targets.append(target)
+
+        if self._begun.to is None and not self._begun.targets:
+            raise VerificationFailed(f"nothing can be put back: {self._skipped[-1].why_not}", mend=ANOTHER)
 
     def _stages(self, held: Sequence[tuple[Placement, Archived]]) -> list[Stage]:
         stages = []
@@ -166,7 +175,7 @@ class Restore:
     async def _leave_out(self, stage: Stage, placement: Placement, error: MaestroError) -> None:
         if not self._skips:
             raise error
-        placement.why_not = error.line()
+        placement.why_not, placement.damaged = error.line(), isinstance(error, VerificationFailed)
         self._skipped.append(placement)
         await trio.to_thread.run_sync(self._exchange.forget, stage.path)
 
@@ -221,7 +230,7 @@ class Restore:
                 again = f"maestro state restore {begun.before} --workspace {place} --replace-foreign {place}"
                 await self._call.note(f"to bring back what was in {each.workspace}: {again}")
         standing = await trio.to_thread.run_sync(moved_from, self._standing)
-        return Answer(begun, planned, self._placements, self._skipped, standing).row()
+        return Answer(begun, planned, self._placements, (self._skipped, self._lost), standing).row()
 
     async def _remember(self) -> None:
         """The next snapshot need not read these again."""

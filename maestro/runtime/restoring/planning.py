@@ -29,6 +29,7 @@ from maestro.runtime.restoring.places import check_places
 from projections.lineage import Line, find_cuts
 from replayers import positions
 from replayers.checkpoint import same_history
+from replayers.registry import check_apart
 
 
 class Wish(msgspec.Struct, frozen=True):
@@ -49,8 +50,8 @@ class Wish(msgspec.Struct, frozen=True):
 class Placement(msgspec.Struct, kw_only=True):
     """A workspace and where it comes from. root: the agent's root of workspaces; recorded: the path that it had.
 
-    why_not: it cannot be put back, or "". is_foreign: nobody here works in what would be replaced. is_barred: it may
-    not be this agent's workspace here, unless a user says so.
+    why_not: it cannot be put back, or ""; damaged: because what was kept of it is. is_foreign: nobody here works in
+    what would be replaced. is_barred: it may not be this agent's workspace here, unless a user says so.
     """
 
     agent: str
@@ -61,6 +62,7 @@ class Placement(msgspec.Struct, kw_only=True):
     why_not: str = ""
     is_foreign: bool = False
     is_barred: bool = False
+    damaged: bool = False
 
 
 class Planned(msgspec.Struct, kw_only=True):
@@ -136,6 +138,7 @@ async def plan(call: Call, wish: Wish, origins: Origins, held: Past | None = Non
     )
     if wish.workspace is not None:
         return await _plan_workspace(call, wish, archives, planned)
+    check_apart(((agent.id, agent.node, agent.workspace) for agent in past.agents.values()), planned.source)
     spans = await context.call(lambda: Line(find_cuts(context.store.log, head.floor), head.seq).ranges)
     if held is None:
         planned.undone, planned.regained = missing(spans, past.spans), missing(past.spans, spans)

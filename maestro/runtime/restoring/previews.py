@@ -10,14 +10,14 @@ from pathlib import Path
 
 import trio
 
-from maestro.model.errors import MaestroError
+from maestro.model.errors import MaestroError, VerificationFailed
 from maestro.model.events import Event
 from maestro.model.restore import Archived, Fate, Span
 from maestro.runtime.context import Context
 from maestro.runtime.restoring.opening import Origins
 from maestro.runtime.restoring.origins import Origin
 from maestro.runtime.restoring.planning import Placement, Planned
-from maestro.runtime.rows import Row, when
+from maestro.runtime.rows import Row, damaged_row, when
 from maestro.workspaces import untracked
 from maestro.workspaces.archive.differing import Change, Diff
 from maestro.workspaces.archive.entries import FOLDER
@@ -35,8 +35,10 @@ async def preview(context: Context, planned: Planned, origins: Origins) -> Row:
     """The dry run's answer."""
     fates = {fate.agent: fate for fate in planned.fates}
     agents = []
+    damaged: list[Row] = []
     for placement in planned.placements:
         row = await _workspace(context, planned, placement, origins)
+        damaged += row.pop("damaged", [])
         agents.append(row | _fate(fates.pop(placement.agent, None)))
     for fate in fates.values():
         agents.append({"agent": fate.agent, "workspace": None} | _fate(fate))
@@ -54,6 +56,7 @@ async def preview(context: Context, planned: Planned, origins: Origins) -> Row:
         "restarted": [fate.agent for fate in planned.fates if fate.restarted],
         "undone": await _events(context, planned.undone),
         "regained": await _events(context, planned.regained),
+        "damaged": damaged,
         "open_tasks": [task.id for task in planned.past.tasks] if planned.to is not None else [],
         "disk_needed_bytes": needed,
         "disk_free_bytes": free,
@@ -78,11 +81,12 @@ async def _workspace(context: Context, planned: Planned, placement: Placement, o
         return row
     origin = await origins.snapshot(placement.archived.snapshot)
     try:
+        lost = await trio.to_thread.run_sync(origin.lost, placement.archived.held.tree)
         changes = await trio.to_thread.run_sync(_changes, origin, placement.archived.held.tree, placement.workspace)
     except MaestroError as error:
-        placement.why_not = error.line()
+        placement.why_not, placement.damaged = error.line(), isinstance(error, VerificationFailed)
         return row | {"why_not": placement.why_not}
-    return row | changes
+    return row | changes | {"damaged": [damaged_row(placement.agent, placement.workspace, one) for one in lost]}
 
 
 async def _apart(context: Context, planned: Planned, archived: Archived) -> Row:

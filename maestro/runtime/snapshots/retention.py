@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 import trio
 
-from maestro.model.errors import MaestroError, Refused
+from maestro.model.errors import MaestroError, Refused, VerificationFailed
 from maestro.model.events import NewEvent, SnapshotFailed, SnapshotMissing, SnapshotTaken, SnapshotWorkspace
 from maestro.model.snapshot import Snapshot, decide_end, decide_expired, latest, outlived
 from maestro.runtime.context import Context
@@ -21,6 +21,7 @@ from maestro.workspaces.archive.entries import located
 DAY_MS = 86_400_000
 ENDED = "the daemon ended before it was complete"
 GONE = {"failed", "expired"}
+GIVE_UP = "put a copy of what is damaged back, or remove the manifest of that snapshot to give it up"
 
 
 async def sweep(context: Context) -> None:
@@ -85,12 +86,13 @@ def _whole(shelf: Shelf, row: Snapshot) -> SnapshotTaken | None:
 async def expire(context: Context, now: int) -> None:
     """Delete what has outlived MAESTRO_SNAPSHOT_RETENTION at `now`, and what failed; give back the room."""
     shelf = Shelf(context.settings.home)
-    if not (shelf.root / "manifests").is_dir():
+    if not shelf.is_there:
         return
     days = context.settings.snapshot_retention_days
     rows = await context.rows(context.views.snapshots)
     floor = await context.floor()
-    for row in outlived(rows, now, days * DAY_MS):
+    damaged = await trio.to_thread.run_sync(shelf.damaged)
+    for row in outlived(rows, now, days * DAY_MS, damaged.keys()):
         if row.node in {"", context.node} and await _append(context, decide_expired(row, floor), row):
             log.info("snapshot %s is older than %d days: deleted", row.id, days)
     await _collect(context, shelf)
@@ -101,7 +103,7 @@ async def _collect(context: Context, shelf: Shelf) -> None:
 
     def work() -> None:
         archive = shelf.archive()
-        there = [snapshot.snapshot for snapshot in archive.snapshots() if not snapshot.damage]
+        there = [snapshot.snapshot for snapshot in archive.snapshots()]
         keep = [snapshot for snapshot in there if rows.get(snapshot) not in GONE]
         if len(keep) == len(there) and not any(state == "failed" for state in rows.values()):
             return
@@ -113,6 +115,8 @@ async def _collect(context: Context, shelf: Shelf) -> None:
         await trio.to_thread.run_sync(work)
     except Refused as refused:  # a snapshot is being taken or restored: there is another day
         log.info("snapshots are not collected now: %s", refused.line())
+    except VerificationFailed as error:  # what it needs is not known, so that nothing can be given back
+        log.warning("snapshots are not collected: %s; %s", error.line(), GIVE_UP)
 
 
 async def _append(context: Context, events: list[NewEvent], row: Snapshot) -> bool:

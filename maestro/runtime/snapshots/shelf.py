@@ -18,14 +18,17 @@ from pathlib import Path
 
 import trio
 
+from maestro import files
 from maestro.folders import private_folder
 from maestro.model.errors import MaestroError
 from maestro.model.snapshot import Snapshot
+from maestro.workspaces.archive.damage import Lacking
 from maestro.workspaces.archive.library import Archive
 from maestro.workspaces.cleaning import remove_tree
 
 TURN_POLL_S = 0.1
 LOCK = "lock"
+PATH_BYTES_MAX = 1 << 16
 
 
 class Shelf:
@@ -44,6 +47,15 @@ class Shelf:
         """Whether it lies here, whole."""
         return (self.root / "manifests" / snapshot).is_file()
 
+    def damaged(self) -> dict[str, Lacking]:
+        """The snapshots here that are known to lack something, by id. Raises as `Archive`, and `Refused`."""
+        return self.archive().damaged() if self.is_there else {}
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is an archive."""
+        return (self.root / "manifests").is_dir()
+
     def folder(self, name: str) -> Path:
         """An empty folder for a part of the snapshot under way."""
         path = private_folder(self.taking, "MAESTRO_HOME", tighten=True) / name
@@ -58,7 +70,7 @@ class Shelf:
     def sweep(self) -> None:
         """Remove what a snapshot has left that was ended, or has just been finished. Only in one's turn."""
         with suppress(OSError):
-            Archive.sweep_export(os.fsdecode((self.taking / "output").read_bytes()))
+            Archive.sweep_export(os.fsdecode(files.content(self.taking / "output", PATH_BYTES_MAX)))
         with suppress(OSError):
             for path in self.taking.iterdir():
                 if path.is_dir() and not path.is_symlink():

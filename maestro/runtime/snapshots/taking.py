@@ -32,6 +32,7 @@ from maestro.runtime.failures import told
 from maestro.runtime.logs import log
 from maestro.runtime.snapshots import sources
 from maestro.runtime.snapshots.meter import Meter
+from maestro.runtime.snapshots.scrubbing import known_damage, tell_healed
 from maestro.runtime.snapshots.shelf import Shelf
 from maestro.runtime.snapshots.sources import Source
 from maestro.store import ballast
@@ -95,7 +96,10 @@ def turn(call: Call, shelf: Shelf) -> AbstractAsyncContextManager[None]:
 async def take_in_turn(call: Call, wanted: Wanted, shelf: Shelf, quiet: Quiet | None = None) -> Taken:
     """As `take`, by who has the turn. quiet: has the agents stopped between the cut and the reading, given the id."""
     try:
-        return await _Taking(call, wanted, shelf, quiet).run()
+        damaged = await known_damage(shelf)
+        taken = await _Taking(call, wanted, shelf, quiet).run()
+        await tell_healed(call, shelf, damaged)
+        return taken
     finally:
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(shelf.sweep)

@@ -11,16 +11,18 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import msgspec
 
+from maestro import files
 from maestro.model.errors import VerificationFailed
-from maestro.workspaces.archive import listing
+from maestro.workspaces.archive import listing, quarantine
 from maestro.workspaces.archive.entries import FILE, Entry, Tree, located
 from maestro.workspaces.archive.index import Index
 from maestro.workspaces.archive.layout import Layout
-from maestro.workspaces.archive.packs import Block, damaged, read_block
+from maestro.workspaces.archive.packs import Block, damaged, proved_block, read_block
 
 _HANDLES_MAX = 64
 _BLOCKS_KEPT = 8
@@ -28,28 +30,53 @@ _ZEROS = bytes(1 << 20)
 
 
 class Contents:
-    """Reads blocks and chunks; for all threads. Close it. Raises `VerificationFailed` naming the damaged pack."""
+    """Reads blocks and chunks; for all threads. Close it. Raises `VerificationFailed` naming the damaged pack.
+
+    What is damaged comes into quarantine, whoever meets it: see `quarantine`.
+    """
 
     def __init__(self, layout: Layout, index: Index) -> None:
         self.index = index
         self._layout = layout
         self._lock = threading.Lock()
         self._handles: OrderedDict[str, int] = OrderedDict()
+        self._barred: dict[tuple[str, int], VerificationFailed] = {}
+        self.met: list[VerificationFailed] = []
+        """What was found to be damaged, also where a second block had it."""
 
     def block(self, block: Block) -> bytes:
         """The content of a block, checked as a whole; a chunk in it is checked by who takes it."""
         path = self._layout.packs / f"{block.pack}.pack"
         with self._lock:
+            if known := self._barred.get((block.pack, block.offset)):
+                raise known  # it is not read again and again
             handle = self._handles.pop(block.pack, -1)
         if handle < 0:
             try:
-                handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+                handle = files.handle(path)
             except OSError as error:
                 raise damaged(path, f"cannot be read: {error.strerror}") from None
         try:
             return read_block(handle, block, path)
+        except VerificationFailed:
+            return self._look_again(handle, block, path)
         finally:
             self._give_back(block.pack, handle)
+
+    def _look_again(self, handle: int, block: Block, path: Path) -> bytes:
+        """What is damaged in memory only may be whole on the disk; else it comes into quarantine."""
+        try:
+            return proved_block(handle, block, path)
+        except VerificationFailed as error:
+            self._bar(block, error)
+            raise
+
+    def _bar(self, block: Block, error: VerificationFailed) -> None:
+        with self._lock:
+            self._barred[block.pack, block.offset] = error
+            self.met.append(error)
+            self.index.bar(block)
+        quarantine.bar_block(self._layout, block, error.what)
 
     def fetch(self, digests: Sequence[bytes]) -> dict[bytes, bytes]:
         """These chunks, checked; each block that holds one is read once."""
@@ -59,8 +86,23 @@ class Contents:
             wanted.setdefault((block.pack, block.offset), (block, set()))[1].add(digest)
         found: dict[bytes, bytes] = {}
         for block, of_block in wanted.values():
-            found |= self.pick(block, self.block(block), of_block)
+            try:
+                found |= self.pick(block, self.block(block), of_block)
+            except VerificationFailed:
+                if not of_block <= self.index.blocks.keys():
+                    raise
+                found |= self.fetch(sorted(of_block))  # a second block has them
         return found
+
+    def check_spares(self, digests: Sequence[bytes]) -> None:
+        """What there is twice of these chunks is whole both times; else it is among `met`."""
+        wanted: dict[tuple[str, int], tuple[Block, set[bytes]]] = {}
+        for digest in digests:
+            if (block := self.index.spares.get(digest)) is not None:
+                wanted.setdefault((block.pack, block.offset), (block, set()))[1].add(digest)
+        for block, of_block in wanted.values():
+            with suppress(VerificationFailed):
+                self.pick(block, self.block(block), of_block)
 
     def pick(self, block: Block, content: bytes, wanted: set[bytes]) -> dict[bytes, bytes]:
         """The wanted chunks of a block that was read, checked."""
@@ -70,7 +112,9 @@ class Contents:
                 chunk = content[offset : offset + length] if len(block.lengths) > 1 else content
                 if hashlib.sha256(chunk).digest() != digest:
                     path = self._layout.packs / f"{block.pack}.pack"
-                    raise damaged(path, f"holds a chunk at byte {block.offset} that is not what it was")
+                    error = damaged(path, f"holds a chunk at byte {block.offset} that is not what it was")
+                    self._bar(block, error)
+                    raise error
                 found[digest] = chunk
         return found
 
@@ -79,7 +123,8 @@ class Contents:
         try:
             return listing.read(tree.root, tree.depth, self.fetch)
         except VerificationFailed as error:
-            raise VerificationFailed(f"its listing: {error.line()}", where=tree.name, mend=error.mend) from None
+            what = f"{error.where}: {error.what}" if error.where else error.what
+            raise VerificationFailed(f"its listing: {what}", where=tree.name, mend=error.mend) from None
 
     def _give_back(self, pack: str, handle: int) -> None:
         with self._lock:
@@ -182,4 +227,5 @@ def naming(tree: str, entry: Entry) -> Iterator[None]:
     try:
         yield
     except VerificationFailed as error:
-        raise VerificationFailed(error.line(), where=located(tree, entry.path)) from None
+        what = f"{error.where}: {error.what}" if error.where else error.what
+        raise VerificationFailed(what, located(tree, entry.path), error.mend) from None

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from maestro import files
 from maestro.model.errors import Invalid, Refused, VerificationFailed
 from maestro.workspaces.archive import index as indexes
 from maestro.workspaces.archive import manifests, outline
@@ -210,7 +211,7 @@ def _parts(name: str, source: Source) -> Iterator[bytes]:
         yield source
         return
     try:
-        with source.open("rb") as file:
+        with files.opened(source) as file:
             while part := file.read(_COPY_BYTES):
                 yield part
     except OSError as error:

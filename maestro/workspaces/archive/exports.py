@@ -16,7 +16,8 @@ from typing import BinaryIO
 
 import msgspec
 
-from maestro.model.errors import NotFound, Refused, VerificationFailed
+from maestro import files
+from maestro.model.errors import Invalid, NotFound, Refused, VerificationFailed
 from maestro.workspaces.archive import gzipped, outline
 from maestro.workspaces.archive.descent import Descent
 from maestro.workspaces.archive.entries import FILE, LONG_PATHS_BYTES_MAX, Entry, Piece, located
@@ -273,8 +274,11 @@ def open_export(path: str | Path, limits: Limits | None = None) -> Export:
 
 def _opened(path: Path) -> BinaryIO:
     try:
-        return path.open("rb")
+        return files.opened(path, follow=True)
     except FileNotFoundError:
         raise NotFound(f"there is no file {str(path)!r}") from None
+    except files.NoFile as error:
+        mend = "name the tar.gz that `state snapshot --output` wrote"
+        raise Invalid(f"{str(path)!r} is no export: {error.strerror}", mend=mend) from None
     except OSError as error:
         raise Refused(f"{str(path)!r} cannot be read: {error.strerror}") from None

@@ -124,7 +124,7 @@ def _split(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
     before = bytes(32)
     left = os.fstat(file.fileno()).st_size - file.tell()
     while True:
-        head = file.read(_HEAD.size)
+        head = file.read(_HEAD.size) if left >= _HEAD.size else b""
         if len(head) < _HEAD.size:
             raise _wrong("the archive ends early")
         magic, time, flags, system, extra, one, two, length, size, raw_size, proof = _HEAD.unpack(head)

@@ -4,6 +4,8 @@
           /lock                 held shared by who saves or reads, alone by who collects
           /packs/<id>.pack      bytes, by content
           /manifests/<id>       a snapshot each
+          /quarantine/          an entry for each place in a pack that is damaged, see `quarantine`
+          /scrub                when each pack was last read to the end, see `scrubbing`
           /caches/              index and stat caches: may be deleted at any time
           /fresh/               files being written; what no process holds is a leftover and is swept
 
@@ -21,10 +23,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from maestro import files
 from maestro.folders import private_folder
 from maestro.model.errors import Invalid, Refused
 
 _FORMAT = b"maestro archive 1\n"
+_FORMAT_BYTES_MAX = 4096
 _WAIT_S = 120.0
 _STEP_S = 0.05
 
@@ -34,22 +38,24 @@ class Layout:
 
     def __init__(self, root: Path) -> None:
         self.root = private_folder(root, "snapshot store", tighten=True)
-        self.packs, self.manifests, self.caches, self.fresh = (
+        self.packs, self.manifests, self.caches, self.fresh, self.quarantine = (
             private_folder(root / name, "snapshot store", tighten=True)
-            for name in ("packs", "manifests", "caches", "fresh")
+            for name in ("packs", "manifests", "caches", "fresh", "quarantine")
         )
         self._check_format()
 
     def _check_format(self) -> None:
         path = self.root / "format"
         try:
-            found = path.read_bytes()
+            found = files.content(path, _FORMAT_BYTES_MAX)
         except FileNotFoundError:
             if any(self.packs.iterdir()):
                 mend = "restore the file `format` with the line `maestro archive 1` if it was one"
                 raise Invalid("its `format` is missing, so its content is unknown", str(self.root), mend) from None
             put(self, path, _FORMAT)
             return
+        except OSError as error:
+            raise Invalid(f"its `format` cannot be read: {error.strerror}", str(self.root), "mend that file") from None
         if found != _FORMAT:
             what = f"is an archive of another format ({found[:40]!r})"
             raise Invalid(what, str(self.root), "use the version of Maestro that made it")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,22 +13,27 @@ import msgspec
 from maestro.model.errors import MaestroError, Refused
 from maestro.workspaces.archive import (
     collecting,
+    damage,
     differing,
     exporting,
     manifests,
     restoring,
     saving,
+    scrubbing,
     statcache,
     verifying,
 )
 from maestro.workspaces.archive.collecting import Collected
+from maestro.workspaces.archive.damage import Lacking
 from maestro.workspaces.archive.differing import Diff
 from maestro.workspaces.archive.entries import Manifest
 from maestro.workspaces.archive.exporting import Exported
 from maestro.workspaces.archive.exports import Export
+from maestro.workspaces.archive.judging import Lost
 from maestro.workspaces.archive.layout import Layout
 from maestro.workspaces.archive.restoring import Restored
 from maestro.workspaces.archive.saving import Progress, Saved, Source
+from maestro.workspaces.archive.scrubbing import Age, Scrubbed
 from maestro.workspaces.archive.verifying import Verified
 from maestro.workspaces.purge import Listing
 
@@ -107,24 +113,68 @@ class Archive:
             left_out = manifests.read(self._layout, snapshot)[0].tree(name).left_out
             return Listing(restoring.entries_of(self._layout, snapshot, name), left_out)
 
-    def restore(self, snapshot: str, name: str, stage_dir: str | Path, *, reuse: str | None = None) -> Restored:
+    def restore(
+        self, snapshot: str, name: str, stage_dir: str | Path, *, reuse: str | None = None, skip_lost: bool = False
+    ) -> Restored:
         """Put a tree of a snapshot into `stage_dir`, a folder that must not be there yet. Every byte is checked.
 
         reuse: the tree as it is now, on the same file system; files that are still the same are hardlinked, so it must
-        be thrown away once the stage has taken its place. Raises `VerificationFailed`, `Refused` (no room, no rights),
-        `NotFound`; then there is no stage.
+        be thrown away once the stage has taken its place. skip_lost: files that cannot be had whole are left out, and
+        told. Raises `VerificationFailed`, `Refused` (no room, no rights), `NotFound`; then there is no stage.
         """
+        put = restoring.restore_left if skip_lost else restoring.restore
         with self._layout.shared():
             source = None if reuse is None else os.path.realpath(reuse)
-            return restoring.restore(self._layout, snapshot, name, Path(stage_dir), source)
+            return put(self._layout, snapshot, name, Path(stage_dir), source)
+
+    def lost(self, snapshot: str, name: str) -> list[Lost]:
+        """What a restore of this tree that goes on past damage would leave out, as far as damage is known.
+
+        Raises `VerificationFailed` where nothing of it is left.
+        """
+        with self._layout.shared():
+            return restoring.left_of(self._layout, snapshot, name).lost
+
+    def damaged(self) -> dict[str, Lacking]:
+        """The snapshots that lack something, by id, as far as damage is known."""
+        with self._layout.shared():
+            return damage.found(self._layout)
+
+    def look_for_damage(self) -> dict[str, Lacking]:
+        """As `damaged`, with a look into the listings of all snapshots."""
+        with self._layout.shared():
+            return damage.look(self._layout)
+
+    def scrub(self, bytes_max: int | None = None, pause: Callable[[int], None] | None = None) -> Scrubbed:
+        """Read packs that have not been read for the longest time, about so many bytes of them; None: all of them now.
+
+        pause: called with the bytes of each block that was read; what it raises ends it. Raises that, and `Refused`
+        while somebody collects.
+        """
+        with self._layout.shared():
+            names = scrubbing.in_turn(self._layout, bytes_max, time.time())
+            return scrubbing.scrub(self._layout, names, pause)
+
+    def scrub_due(self) -> bool:
+        """Whether there are packs that are to be read now."""
+        return bool(scrubbing.due(self._layout, time.time()))
+
+    def scrub_rate(self) -> float:
+        """How many bytes a second are to be scrubbed, so that all are in time."""
+        return scrubbing.rate(self._layout)
+
+    def scrub_age(self) -> Age:
+        """How far the scrub is."""
+        return scrubbing.age(self._layout, time.time())
 
     def diff(self, snapshot: str | Export, name: str, path: str | Path) -> Diff:
-        """What a restore of this tree, of a snapshot or an open export, would change in the folder at `path`."""
+        """What a restore of this tree, of a snapshot or an open export, would change in the folder at `path`; where it
+        is damaged, what is left of it would."""
         source = os.path.realpath(path)
         if isinstance(snapshot, Export):
             return differing.diff(snapshot.entries(name), source, statcache.load(self._layout, source))
         with self._layout.shared():
-            entries = restoring.entries_of(self._layout, snapshot, name)
+            entries = restoring.left_of(self._layout, snapshot, name).entries
             return differing.diff(entries, source, statcache.load(self._layout, source))
 
     def remember(self, snapshot: str, name: str, path: str | Path) -> None:

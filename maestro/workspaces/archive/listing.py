@@ -72,6 +72,30 @@ def read(root: bytes, depth: int, fetch: Fetch) -> tuple[list[Entry], list[bytes
     return entries, seen
 
 
+def read_left(root: bytes, depth: int, fetch: Fetch) -> list[Entry]:
+    """The entries below a root as far as their list is left. fetch: as in `read`, without what is damaged."""
+    if not 0 < depth <= _DEPTH_MAX:
+        return []
+    level = [root]
+    for _ in range(depth - 1):
+        found = fetch(level)
+        contents = [found[digest] for digest in level if digest in found]
+        level = [
+            content[at : at + DIGEST_BYTES]
+            for content in contents
+            for at in range(0, len(content) - DIGEST_BYTES + 1, DIGEST_BYTES)
+        ]
+    found = fetch(level)
+    entries: list[Entry] = []
+    for digest in level:
+        if digest in found:
+            try:
+                entries.extend(_entry_decoder.decode(found[digest]))
+            except msgspec.MsgspecError:
+                continue
+    return entries
+
+
 def _lists(digests: Sequence[bytes]) -> list[list[bytes]]:
     """Two or more to a list, so that each level is shorter than the one below it."""
     parts: list[list[bytes]] = []

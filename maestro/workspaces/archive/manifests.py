@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import zstandard
 
+from maestro import files
 from maestro.model.errors import Invalid, NotFound, VerificationFailed
 from maestro.workspaces.archive.entries import FORMAT, NAME, Manifest, are_tree_names
 from maestro.workspaces.archive.layout import Layout, put
@@ -39,9 +40,11 @@ def read(layout: Layout, snapshot: str) -> tuple[Manifest, str]:
     """A manifest and its id. Raises `NotFound`, or `VerificationFailed` where a byte of it is not as written."""
     path = path_of(layout, snapshot)
     try:
-        found = path.read_bytes()
+        found = files.content(path, _BYTES_MAX)
     except FileNotFoundError:
         raise NotFound(f"there is no snapshot {snapshot!r}", where=str(layout.root)) from None
+    except OSError as error:
+        raise VerificationFailed(f"it cannot be read: {error.strerror}", f"manifest {snapshot}", _MEND) from None
     where = f"manifest {snapshot}"
     content, digest = found[:-32], found[-32:]
     if not content.startswith(_HEAD) or hashlib.sha256(content).digest() != digest:

@@ -10,6 +10,7 @@ once and never changed: collection writes another and removes it.
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import struct
 import threading
@@ -22,6 +23,7 @@ from pathlib import Path
 import msgspec
 import zstandard
 
+from maestro import files
 from maestro.model.errors import VerificationFailed
 from maestro.workspaces.archive.layout import Fresh, Layout
 
@@ -29,11 +31,15 @@ PACK_BYTES = 64 << 20
 FINISHING_MAX = 4
 """How many full packs may be on their way to the disk: more would only wait there."""
 BLOCK_BYTES_MAX = 16 << 20
+_PART_BYTES = 4 << 10
 _HEAD = b"MAESTROP"
 _TAIL = b"PORTSEAM"
 _FOOTER = struct.Struct("<Q32s8s")
 _DIRECTORY_BYTES_MAX = 256 << 20
-_DAMAGED = "restore this pack from a copy, or take a new snapshot after removing it"
+_DAMAGED = (
+    "the next snapshot keeps anew what of it is still in a workspace, --skip-failed restores the rest,"
+    " and `maestro state verify --all` proves a copy of the pack that was put back"
+)
 
 
 class Block(msgspec.Struct, array_like=True, gc=False):
@@ -148,7 +154,7 @@ class _OpenPack:
 def read_directory(path: Path) -> list[Block]:
     """The blocks of a pack, each byte of the directory checked. Raises `VerificationFailed` naming the pack."""
     try:
-        with path.open("rb") as pack:
+        with files.opened(path) as pack:
             size = os.fstat(pack.fileno()).st_size
             head = pack.read(len(_HEAD))
             pack.seek(max(0, size - _FOOTER.size))
@@ -187,7 +193,10 @@ def _check_tiling(path: Path, blocks: list[Block], end: int) -> None:
 
 def read_block(handle: int, block: Block, path: Path) -> bytes:
     """The content of a block, checked as stored and as unpacked; its chunks' digests are the caller's to check."""
-    stored = os.pread(handle, block.stored, block.offset)
+    try:
+        stored = os.pread(handle, block.stored, block.offset)
+    except OSError as error:
+        raise damaged(path, f"cannot be read at byte {block.offset}: {error.strerror}") from None
     if len(stored) != block.stored or zlib.crc32(stored) != block.crc:
         raise damaged(path, f"is damaged at byte {block.offset}")
     try:
@@ -197,6 +206,40 @@ def read_block(handle: int, block: Block, path: Path) -> bytes:
     if len(content) != block.size:
         raise damaged(path, f"is damaged at byte {block.offset}: its size is wrong")
     return content
+
+
+def proved_block(handle: int, block: Block, path: Path) -> bytes:
+    """The content of a block as it is on the disk, and not in memory since; its chunks are checked too."""
+    _forget(handle, block)
+    content = read_block(handle, block, path)
+    for digest, offset, length in block.chunks():
+        if hashlib.sha256(memoryview(content)[offset : offset + length]).digest() != digest:
+            raise damaged(path, f"holds a chunk at byte {block.offset} that is not what it was")
+    _forget(handle, block)
+    return content
+
+
+def _forget(handle: int, block: Block) -> None:
+    if hasattr(os, "posix_fadvise"):  # not on macOS
+        os.posix_fadvise(handle, block.offset, block.stored, os.POSIX_FADV_DONTNEED)
+
+
+def salvaged(handle: int, block: Block) -> list[tuple[bytes, bytes]]:
+    """Digest and content of each chunk of a damaged block that is what it was all the same."""
+    content = bytearray()
+    try:
+        stored = os.pread(handle, block.stored, block.offset)
+        with zstandard.ZstdDecompressor().stream_reader(io.BytesIO(stored)) as reader:
+            while len(content) < block.size and (part := reader.read(min(_PART_BYTES, block.size - len(content)))):
+                content += part
+    except (OSError, zstandard.ZstdError):
+        pass  # what came before is looked at
+    found = []
+    for digest, offset, length in block.chunks():
+        chunk = bytes(content[offset : offset + length])
+        if len(chunk) == length and hashlib.sha256(chunk).digest() == digest:
+            found.append((digest, chunk))
+    return found
 
 
 _of_thread = threading.local()

@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import starmap
 from pathlib import Path
 
 import msgspec
 
+from maestro.model.errors import VerificationFailed
 from maestro.workspaces.archive import index as indexes
 from maestro.workspaces.archive import manifests, statcache
 from maestro.workspaces.archive.contents import Contents, Plan, long_file, planned
 from maestro.workspaces.archive.crew import Crew
 from maestro.workspaces.archive.descent import FOLDER_FLAGS, Descent
-from maestro.workspaces.archive.entries import FILE, HARDLINK, Entry
+from maestro.workspaces.archive.entries import FILE, HARDLINK, Entry, Tree
+from maestro.workspaces.archive.judging import Left, Lost, left, survey
 from maestro.workspaces.archive.layout import Layout
 from maestro.workspaces.archive.sharing import Part, Parts, Sharing
 from maestro.workspaces.archive.stage import Stage, write_all, write_block
@@ -30,27 +32,73 @@ from maestro.workspaces.archive.verifying import checked_entries
 
 
 class Restored(msgspec.Struct, frozen=True):
-    """A tree in its stage. bytes: of all files; reused: files that are the ones that were there already."""
+    """A tree in its stage. bytes: of all files; reused: files that are the ones that were there already; lost: what
+    could not be had whole, and is left out."""
 
     name: str
     entries: int
     bytes: int
     reused: int
+    lost: list[Lost] = []
 
 
 def restore(layout: Layout, snapshot: str, name: str, stage_dir: Path, reuse: str | None = None) -> Restored:
     """Put a tree into `stage_dir`, which must not be there. Hold `layout.shared()`. See `library.Archive.restore`."""
-    manifest, _ = manifests.read(layout, snapshot)
-    tree = manifest.tree(name)
+    tree = manifests.read(layout, snapshot)[0].tree(name)
+    return _staged(layout, tree, stage_dir, reuse, lambda contents: Left(checked_entries(contents, tree), []))
+
+
+def restore_left(layout: Layout, snapshot: str, name: str, stage_dir: Path, reuse: str | None = None) -> Restored:
+    """As `restore`, but what is damaged is left out, and told. Raises `VerificationFailed` where nothing is left."""
+    try:
+        return restore(layout, snapshot, name, stage_dir, reuse)
+    except VerificationFailed:
+        tree = look_through(layout, snapshot, name)
+    return _staged(layout, tree, stage_dir, reuse, lambda contents: worth_it(left(contents, tree), name))
+
+
+def look_through(layout: Layout, snapshot: str, name: str) -> Tree:
+    """Read all of a tree, so that all that is damaged is in quarantine, and what of it can be saved is saved."""
+    tree = manifests.read(layout, snapshot)[0].tree(name)
+    contents = Contents(layout, indexes.load(layout))
+    try:
+        survey(contents, tree, left(contents, tree).entries, lambda _: None)
+    finally:
+        contents.close()
+    return tree
+
+
+def left_of(layout: Layout, snapshot: str, name: str) -> Left:
+    """What `restore_left` would put back and leave out, as far as damage is known. Raises as it does."""
+    tree = manifests.read(layout, snapshot)[0].tree(name)
+    contents = Contents(layout, indexes.load(layout))
+    try:
+        return worth_it(left(contents, tree), name)
+    finally:
+        contents.close()
+
+
+def worth_it(found: Left, name: str) -> Left:
+    """It, unless no file of it is whole: an empty folder is not put in the place of what there is now."""
+    if not found.is_worth_it:
+        raise VerificationFailed(
+            "none of its files is whole", name, "use another snapshot: `state snapshots` lists all"
+        )
+    return found
+
+
+def _staged(
+    layout: Layout, tree: Tree, stage_dir: Path, reuse: str | None, wanted: Callable[[Contents], Left]
+) -> Restored:
     contents = Contents(layout, indexes.load(layout))
     was_enabled = gc.isenabled()
     gc.disable()
     try:
-        entries = checked_entries(contents, tree)
-        stage = Stage(stage_dir, name)
+        found = wanted(contents)
+        stage = Stage(stage_dir, tree.name)
         try:
             cache = statcache.load(layout, reuse) if reuse is not None else {}
-            reused = _fill(layout, stage, contents, (entries, reuse, cache))
+            reused = _fill(layout, stage, contents, (found.entries, reuse, cache))
         except BaseException:
             stage.drop()
             raise
@@ -60,7 +108,8 @@ def restore(layout: Layout, snapshot: str, name: str, stage_dir: Path, reuse: st
         contents.close()
         if was_enabled:
             gc.enable()
-    return Restored(name, len(entries), tree.size, reused)
+    size = sum(entry.size for entry in found.entries)
+    return Restored(tree.name, len(found.entries), size, reused, found.lost)
 
 
 def entries_of(layout: Layout, snapshot: str, name: str) -> list[Entry]:

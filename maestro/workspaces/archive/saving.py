@@ -7,6 +7,7 @@ renamed into its place. Before that there is no snapshot, and what was written i
 from __future__ import annotations
 
 import gc
+import hashlib
 import os
 import sys
 import time
@@ -17,7 +18,7 @@ import msgspec
 
 from maestro.model.errors import Conflict, Invalid, Refused
 from maestro.workspaces.archive import index as indexes
-from maestro.workspaces.archive import listing, manifests, statcache
+from maestro.workspaces.archive import listing, manifests, quarantine, statcache
 from maestro.workspaces.archive.crew import Crew
 from maestro.workspaces.archive.entries import (
     BYTES_MAX,
@@ -32,10 +33,11 @@ from maestro.workspaces.archive.entries import (
 from maestro.workspaces.archive.index import Index
 from maestro.workspaces.archive.keeping import Chunks, Hand
 from maestro.workspaces.archive.layout import Layout
-from maestro.workspaces.archive.packs import PackWriter
+from maestro.workspaces.archive.packs import PackWriter, compressed
 from maestro.workspaces.archive.readers import Readers
 from maestro.workspaces.archive.scan import Hands, Scan
 
+_SPARES = 1000
 _SWITCH_S = 0.0005
 _TELL_S = 0.02
 
@@ -154,13 +156,17 @@ def _save(
             raise Torn(torn)
         _check_amount(scans)
         readers.finish()
-        listed = [_listed(name, scan, hand) for name, scan in scans]
+        hand.flush()  # lists lie apart from files: what damages these does not take their names away
+        lists: dict[bytes, bytes] = {}
+        listed = [_listed(name, scan, hand, lists) for name, scan in scans]
         hand.flush()
+        _put_spares(writer, [content for digest, content in lists.items() if digest not in index.blocks])
         writer.finish()
         for kept in readers.kept():
             writer.blocks += kept.blocks
             writer.bytes += kept.bytes
     meta |= {"not_held": not_held} if not_held else {}
+    _check_sound(layout, index, [scan for _, scan in scans], lists)
     digest, manifest_bytes = manifests.write(layout, Manifest(FORMAT, snapshot, taken_at, meta, listed))
     for _, scan in scans:
         statcache.save(layout, scan.place, scan.known)
@@ -189,10 +195,34 @@ def _check_amount(scans: Sequence[tuple[str, Scan]]) -> None:
             raise Refused(f"it would hold {found:,} {what}, more than {most:,}", "snapshot", mend)
 
 
-def _listed(name: str, scan: Scan, hand: Hand) -> Tree:
-    root, depth = listing.write(scan.entries, hand.put)
+def _listed(name: str, scan: Scan, hand: Hand, lists: dict[bytes, bytes]) -> Tree:
+    def put(content: bytes) -> bytes:
+        digest = hand.put(content)
+        lists[digest] = content
+        return digest
+
+    root, depth = listing.write(scan.entries, put)
     size = sum(entry.size for entry in scan.entries if entry.kind == FILE)
     return Tree(name, os.fsencode(scan.place), root, depth, len(scan.entries), size, scan.left_out, scan.torn)
+
+
+def _put_spares(writer: PackWriter, lists: list[bytes]) -> None:
+    """Keep these chunks of lists a second time, in blocks of their own: without them files have no names."""
+    for at in range(0, len(lists), _SPARES):
+        some = lists[at : at + _SPARES]
+        digests = [hashlib.sha256(content).digest() for content in some]
+        writer.add(compressed(b"".join(some)), digests, [len(content) for content in some])
+
+
+def _check_sound(layout: Layout, index: Index, scans: list[Scan], lists: Iterable[bytes]) -> None:
+    """Nothing that it shares with earlier snapshots came into quarantine since it began. Raises `Refused`."""
+    if quarantine.listed(layout) <= set(index.barred):
+        return
+    kept = indexes.load(layout).blocks
+    needed = {piece.digest for scan in scans for entry in scan.entries for piece in entry.parts() if piece.digest}
+    if not needed.union(lists) <= kept.keys():
+        what = "what it shares with earlier snapshots was found damaged while it was taken"
+        raise Refused(what, "snapshot store", "take it again: that is read anew then")
 
 
 def _scan(

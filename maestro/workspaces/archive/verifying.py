@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+import threading
+from collections.abc import Callable
+from contextlib import suppress
 
 import msgspec
 
 from maestro.model.errors import VerificationFailed
 from maestro.workspaces.archive import index as indexes
-from maestro.workspaces.archive import manifests
-from maestro.workspaces.archive.contents import Contents, Plan, long_file, planned, small_files
-from maestro.workspaces.archive.crew import Crew
-from maestro.workspaces.archive.entries import FILE, Entry, Tree, check
+from maestro.workspaces.archive import manifests, quarantine
+from maestro.workspaces.archive.contents import Contents
+from maestro.workspaces.archive.entries import FILE, Entry, Manifest, Tree, check
+from maestro.workspaces.archive.judging import Lost, left, survey
 from maestro.workspaces.archive.layout import Layout
-from maestro.workspaces.archive.packs import Block
 from maestro.workspaces.purge import Listing
+
+SAVED = "all that was there has been saved to another pack"
+LOST_MEND = "`restore --skip-failed` brings back what is whole; a new snapshot keeps anew what is still in a workspace"
 
 
 class Verified(msgspec.Struct, frozen=True):
@@ -35,30 +38,38 @@ def verify(layout: Layout, snapshot: str, expected: str = "", progress: Progress
     """Check a snapshot from the packs alone. Hold `layout.shared()`.
 
     expected: the manifest's id as it was recorded, "" where it is not known. progress: called now and then with the
-    bytes done, and all. Raises `VerificationFailed` naming the first member that is damaged, `NotFound`, and what
-    progress raises.
+    bytes done, and all. Raises `VerificationFailed` naming the first member that is damaged, when all has been read and
+    what is damaged is in quarantine; `NotFound`, and what progress raises.
     """
     manifest, digest = manifests.read(layout, snapshot)
     if expected and digest != expected:
         what = f"it is not the one that was recorded ({expected[:16]}…)"
         raise VerificationFailed(what, where=f"manifest {snapshot}")
-    contents = Contents(layout, indexes.load_from_packs(layout))
+    quarantine.look_again(layout)
+    index = indexes.load_from_packs(layout)
+    contents = Contents(layout, index)
     entries = files = size = 0
-    total, done = sum(tree.size for tree in manifest.trees), _Done()
-
-    def tick() -> None:
-        if progress is not None:
-            progress(min(done.bytes, total), total)
-
+    done = _Done(sum(tree.size for tree in manifest.trees), progress)
+    found: list[VerificationFailed] = []
     try:
         for tree in manifest.trees:
-            listed = checked_entries(contents, tree)
-            _read_all(contents, tree.name, planned(tree.name, listed, contents.index), (done, tick))
+            try:
+                listed = checked_entries(contents, tree)
+                contents.check_spares(contents.entries(tree)[1])
+                found += survey(contents, tree, listed, done.count)
+            except VerificationFailed as error:
+                found.append(error)
+                with suppress(VerificationFailed):  # the rest of it is read all the same, so that all is known
+                    found += survey(contents, tree, left(contents, tree).entries, done.count)
+                continue
             entries += len(listed)
             files += sum(entry.kind == FILE for entry in listed)
             size += tree.size
     finally:
         contents.close()
+    found += [error for error in contents.met if not any(error.where in each.what for each in found)]
+    if found or index.mended:
+        raise _failure(layout, manifest, found, index.mended)
     return Verified(snapshot, digest, entries, files, size)
 
 
@@ -71,10 +82,37 @@ def prove(layout: Layout, snapshot: str, name: str) -> Listing:
     contents = Contents(layout, indexes.load(layout))
     try:
         entries = checked_entries(contents, tree)
-        _read_all(contents, name, planned(name, entries, contents.index), (_Done(), lambda: None))
+        found = survey(contents, tree, entries, lambda _: None)
     finally:
         contents.close()
+    if found:
+        raise found[0]
     return Listing(entries, tree.left_out)
+
+
+def _failure(
+    layout: Layout, manifest: Manifest, found: list[VerificationFailed], mended: set[str]
+) -> VerificationFailed:
+    """What was found, with how much is lost for it now that all that could be saved is saved."""
+    contents = Contents(layout, indexes.load(layout))
+    lost: list[Lost] = []
+    try:
+        for tree in manifest.trees:
+            try:
+                lost += left(contents, tree).lost
+            except VerificationFailed as error:
+                lost.append(Lost(tree.name, "", error.what))
+    finally:
+        contents.close()
+    if lost:
+        quarantine.miss(layout)
+        where = f"{lost[0].tree}/{lost[0].path}" if lost[0].path else lost[0].tree
+        why = next((error.what for error in found if error.where == where), lost[0].why)
+        more = f" (and {len(lost) - 1:,} more)" if len(lost) > 1 else ""
+        return VerificationFailed(f"{why}{more}", where, LOST_MEND)
+    if found:
+        return VerificationFailed(f"{found[0].what}; {SAVED}", found[0].where, "verify it again")
+    return VerificationFailed(f"its directory was damaged; {SAVED}", f"pack {min(mended)}.pack", "verify it again")
 
 
 def checked_entries(contents: Contents, tree: Tree) -> list[Entry]:
@@ -90,33 +128,13 @@ def checked_entries(contents: Contents, tree: Tree) -> list[Entry]:
 class _Done:
     """How much of it has been read, counted by all threads: about right is enough."""
 
-    def __init__(self) -> None:
-        self.bytes = 0
+    def __init__(self, total: int, progress: Progress | None) -> None:
+        self._total, self._progress = total, progress
+        self._bytes = 0
+        self._thread = threading.get_ident()
 
-
-def _read_all(contents: Contents, tree: str, plan: Plan, watched: tuple[_Done, Callable[[], None]]) -> None:
-    done, tick = watched
-    with Crew[None](lambda: None, tick=tick) as crew:
-
-        def count(data: bytes) -> None:
-            done.bytes += len(data)
-            crew.go_on()
-
-        for entry in plan.long:
-            crew.submit(partial(_check_long, contents, tree, entry, count))
-            tick()
-        for block, entries in plan.blocks:
-            crew.submit(partial(_check_block, contents, tree, (block, entries), count))
-            tick()
-        crew.wait()
-
-
-def _check_long(contents: Contents, tree: str, entry: Entry, count: Callable[[bytes], None], _: None) -> None:
-    long_file(contents, tree, entry, count)
-
-
-def _check_block(
-    contents: Contents, tree: str, part: tuple[Block, Sequence[Entry]], count: Callable[[bytes], None], _: None
-) -> None:
-    for _entry, content in small_files(contents, tree, *part):
-        count(content)
+    def count(self, size: int) -> None:
+        """So much more; told to who watches by the thread that waits."""
+        self._bytes += size
+        if self._progress is not None and threading.get_ident() == self._thread:
+            self._progress(min(self._bytes, self._total), self._total)

@@ -15,9 +15,10 @@ import psutil
 import pytest
 
 from maestro.model.errors import Refused, VerificationFailed
-from maestro.workspaces.archive import beside, keeping
+from maestro.workspaces.archive import beside, keeping, manifests
 from maestro.workspaces.archive import index as indexes
 from maestro.workspaces.archive.beside import Beside
+from maestro.workspaces.archive.contents import Contents
 from maestro.workspaces.archive.layout import Layout
 from maestro.workspaces.archive.library import Archive
 from maestro.workspaces.archive.reading import read_files
@@ -57,8 +58,18 @@ def mine() -> list[psutil.Process]:
 
 
 def chunks(root: Path) -> Counter[bytes]:
-    blocks = indexes.load_from_packs(Layout(root)).packs.values()
-    return Counter(digest for pack in blocks for block in pack for digest, _, _ in block.chunks())
+    """How often each content of a file is kept; listings are kept twice."""
+    layout = Layout(root)
+    index = indexes.load_from_packs(layout)
+    contents = Contents(layout, index)
+    listing: set[bytes] = set()
+    for snapshot in manifests.listed(layout):
+        for tree in manifests.read(layout, snapshot)[0].trees:
+            listing.update(contents.entries(tree)[1])
+    contents.close()
+    found = Counter(digest for pack in index.packs.values() for block in pack for digest, _, _ in block.chunks())
+    assert {found.pop(digest) for digest in listing} == {2}
+    return found
 
 
 def test_every_file_comes_back_and_each_content_is_kept_once(source: Path, tmp_path: Path, many_cores: int) -> None:
@@ -269,3 +280,5 @@ def test_what_is_damaged_is_named_whoever_meets_it(
             archive.restore("one", "ws", tmp_path / "stage")
         assert not (tmp_path / "stage").exists()
         assert not mine()
+        for entry in (tmp_path / "store/quarantine").iterdir():
+            entry.unlink()
