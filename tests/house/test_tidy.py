@@ -136,10 +136,13 @@ def lines(node: Function) -> int:
 
 
 def parameters(node: Function) -> int:
-    """The parameters of a function. The options of a command (`Annotated[…]`) are its user's, not its caller's."""
+    """The parameters of a function. The options of a command (`Annotated[…]`, or a name for one) are its user's."""
     args = node.args
     named = [arg for arg in [*args.posonlyargs, *args.args, *args.kwonlyargs] if arg.arg not in {"self", "cls"}]
-    return len([arg for arg in named if not ast.unparse(arg.annotation or ast.Constant(0)).startswith("Annotated[")])
+    told = [ast.unparse(arg.annotation or ast.Constant("")) for arg in named]
+    return len(
+        [text for text in told if not text.startswith("Annotated[") and not text.endswith(("Option", "Argument"))]
+    )
 
 
 def words(name: str) -> set[str]:

@@ -17,8 +17,9 @@ from maestro.runtime.context import Call
 from maestro.runtime.rows import Row, snapshot_row
 from maestro.runtime.server import Handler
 from maestro.runtime.snapshots import proving, scrubbing
+from maestro.runtime.snapshots.request import Wanted
 from maestro.runtime.snapshots.shelf import Shelf
-from maestro.runtime.snapshots.taking import Wanted, take
+from maestro.runtime.snapshots.taking import take
 
 
 async def snapshot(call: Call, command: p.StateSnapshot) -> p.Done:

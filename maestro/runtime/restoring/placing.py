@@ -30,9 +30,10 @@ from maestro.runtime.restoring.origins import Stage
 from maestro.runtime.restoring.planning import Placement, Planned, Wish
 from maestro.runtime.restoring.standing import Standing, look, moved_from
 from maestro.runtime.rows import Row, damaged_row
+from maestro.runtime.snapshots.request import Wanted
 from maestro.runtime.snapshots.shelf import Shelf
 from maestro.runtime.snapshots.sources import Source
-from maestro.runtime.snapshots.taking import Wanted, take_in_turn, turn
+from maestro.runtime.snapshots.taking import take_in_turn, turn
 from maestro.workspaces.archive.judging import Lost
 from maestro.workspaces.folders import is_folder
 

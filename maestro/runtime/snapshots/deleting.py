@@ -20,9 +20,10 @@ from maestro.model.agent import Agent, decide_clear
 from maestro.model.errors import MaestroError, Refused
 from maestro.runtime.context import Call, Context
 from maestro.runtime.logs import log
+from maestro.runtime.snapshots.request import Taken, Wanted
 from maestro.runtime.snapshots.shelf import Shelf
 from maestro.runtime.snapshots.sources import Source
-from maestro.runtime.snapshots.taking import Taken, Wanted, take_in_turn, turn
+from maestro.runtime.snapshots.taking import take_in_turn, turn
 from maestro.workspaces import deletion, guards
 from maestro.workspaces.deletion import Deletion, Doomed
 from maestro.workspaces.mounts import check_no_mounts

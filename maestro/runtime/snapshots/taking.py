@@ -32,6 +32,7 @@ from maestro.runtime.failures import told
 from maestro.runtime.logs import log
 from maestro.runtime.snapshots import sources
 from maestro.runtime.snapshots.meter import Meter
+from maestro.runtime.snapshots.request import ASKED, Taken, Wanted
 from maestro.runtime.snapshots.scrubbing import known_damage, tell_healed
 from maestro.runtime.snapshots.shelf import Shelf
 from maestro.runtime.snapshots.sources import Source
@@ -42,34 +43,9 @@ from maestro.workspaces.archive.saving import Source as Tree
 from replayers import checkpoint
 
 FORMAT = 1
+Quiet = Callable[[str], Awaitable[None]]
 FAIL_S_MAX = 5.0
 """How long the end of a snapshot that failed may wait for the store; the next start of the daemon says it too."""
-ASKED = "asked"
-Quiet = Callable[[str], Awaitable[None]]
-
-
-class Wanted(msgspec.Struct, frozen=True):
-    """What to take. reason: as in `SnapshotStarted`; all but `asked` expire.
-
-    agents: whose workspaces, None for all, the runs of this node being held still then. folders: read besides, nobody
-    works there. allow_missing: what cannot be read is named in it. output: a file to export to, absolute, "" for none.
-    """
-
-    reason: str = ASKED
-    agents: tuple[str, ...] | None = None
-    folders: tuple[Source, ...] = ()
-    include_logs: bool = False
-    allow_torn: bool = False
-    allow_missing: bool = False
-    rolling: bool = False
-    output: str = ""
-
-
-class Taken(msgspec.Struct, frozen=True):
-    """A snapshot that is complete. exported: the file with it, if one was wanted."""
-
-    row: Snapshot
-    exported: Exported | None = None
 
 
 async def take(call: Call, wanted: Wanted) -> Taken:
