@@ -34,6 +34,7 @@ from maestro.workspaces.archive.layout import Layout
 from maestro.workspaces.archive.packs import PackWriter
 from maestro.workspaces.archive.readers import Readers
 from maestro.workspaces.archive.scan import Hands, Scan
+from maestro.workspaces.mappings import Mappings
 
 _SWITCH_S = 0.0005
 _TELL_S = 0.02
@@ -199,7 +200,7 @@ def _scan(
 
     with Crew(lambda: Hand(chunks), Hand.flush, tell) as crew:
         chunks.crew = crew
-        hands = Hands(lambda job: crew.submit(lambda hand: job(hand.keep)), readers)
+        hands = Hands(lambda job: crew.submit(lambda hand: job(hand.keep)), readers, Mappings())
         for name, source in trees:
             scan = Scan(source, statcache.load(layout, source), chunks.is_kept, hands)
             scans.append((name, scan))
