@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -138,3 +139,28 @@ def test_what_is_mapped_elsewhere_or_privately_is_none_of_it(tmp_path: Path) -> 
         assert found.paths == frozenset()
         assert Archive(tmp_path / "store").save([("ws", str(tree))], "one", {}).torn == []
         assert found.has(b"elsewhere", (tmp_path / "elsewhere").stat().st_ino)
+
+
+@pytest.mark.usefixtures("told")
+def test_who_has_a_file_mapped_does_not_write_into_what_is_restored(tmp_path: Path) -> None:
+    tree = tree_in(tmp_path)
+    path = tree / "inner/mapped\nfile"
+    path.write_bytes(b"\1" * SIZE)
+    archive = Archive(tmp_path / "store")
+    archive.save([("ws", str(tree))], "one", {})
+    with writer(path, "asked") as process:
+        os.kill(process.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+        os.utime(path, ns=(0, archive_mtime(archive, tmp_path)))
+        time.sleep(0.2)  # else the file is too young to be trusted
+        archive.remember("one", "ws", tree)
+        archive.restore("one", "ws", tmp_path / "stage", reuse=str(tree))
+        process.send_signal(signal.SIGCONT)
+        another_pass(process)
+        assert set((tmp_path / "stage/inner/mapped\nfile").read_bytes()) == {1}
+
+
+def archive_mtime(archive: Archive, place: Path) -> int:
+    """The date that a snapshot has of the file."""
+    archive.restore("one", "ws", place / "looked at")
+    return (place / "looked at/inner/mapped\nfile").stat().st_mtime_ns
