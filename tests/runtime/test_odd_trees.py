@@ -7,11 +7,13 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from maestro.workspaces.cleaning import remove_tree
 from tests.installation import Installation
 from tests.workspaces.mounted import in_namespace
 
@@ -72,10 +74,18 @@ def locked(tree: Path) -> None:
     (tree / "closed").chmod(0o500)
 
 
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A folder that goes whatever is in it: pytest cannot remove a tree that is deep."""
+    folder = Path(tempfile.mkdtemp())
+    yield folder
+    remove_tree(folder)
+
+
 @pytest.mark.parametrize("make", [long_link, loops, no_text, no_files, deep, dated, locked])
-def test_every_command_goes_on(make: Callable[[Path], None], tmp_path: Path) -> None:
-    odd, plain = tmp_path / "odd", tmp_path / "plain"
-    with Installation(tmp_path / "m") as maestro:
+def test_every_command_goes_on(make: Callable[[Path], None], place: Path) -> None:
+    odd, plain = place / "odd", place / "plain"
+    with Installation(place / "m") as maestro:
         maestro.agent_type("code")
         for folder in (odd, plain):
             maestro.json("agent", "assign", "code", "--name", folder.name, "--to-workspace", str(folder))
@@ -99,6 +109,7 @@ def test_every_command_goes_on(make: Callable[[Path], None], tmp_path: Path) -> 
 
 
 UNREADABLE = """
+from maestro.workspaces.cleaning import remove_tree
 from tests.installation import Installation
 odd, plain = place / "odd", place / "plain"
 with Installation(place / "m") as maestro:

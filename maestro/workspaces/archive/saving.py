@@ -36,6 +36,7 @@ from maestro.workspaces.archive.layout import Layout
 from maestro.workspaces.archive.packs import PackWriter, compressed
 from maestro.workspaces.archive.readers import Readers
 from maestro.workspaces.archive.scan import Hands, Scan
+from maestro.workspaces.mappings import Mappings
 
 _SPARES = 1000
 _SWITCH_S = 0.0005
@@ -243,7 +244,7 @@ def _scan(
 
     with Crew(lambda: Hand(chunks), Hand.flush, tell) as crew:
         chunks.crew = crew
-        hands = Hands(lambda job: crew.submit(lambda hand: job(hand.keep)), readers)
+        hands = Hands(lambda job: crew.submit(lambda hand: job(hand.keep)), readers, Mappings())
         for name, source, place in trees:
             scan = Scan(source, statcache.load(layout, place), chunks.is_kept, hands)
             scan.place = place

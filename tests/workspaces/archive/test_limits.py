@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -96,11 +96,19 @@ def test_what_is_kept_comes_back_and_what_is_not_is_named(odd: dict[str, object]
             assert told(back) == told(place / "ws")
 
 
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A folder that goes whatever is in it: pytest cannot remove a tree that is deep."""
+    folder = Path(tempfile.mkdtemp())
+    yield folder
+    remove_tree(folder)
+
+
 @pytest.mark.parametrize("name", ["d", "level"])
-def test_ten_thousand_levels_come_back(name: str, tmp_path: Path) -> None:
+def test_ten_thousand_levels_come_back(name: str, place: Path) -> None:
     levels = 10_000 if name == "d" else 5_000
-    (tmp_path / "ws").mkdir()
-    at = os.open(tmp_path / "ws", os.O_RDONLY)
+    (place / "ws").mkdir()
+    at = os.open(place / "ws", os.O_RDONLY)
     for level in range(levels):
         os.mkdir(name, dir_fd=at)
         if level % 1000 == 0:
@@ -111,16 +119,16 @@ def test_ten_thousand_levels_come_back(name: str, tmp_path: Path) -> None:
     os.close(os.open("leaf", os.O_CREAT | os.O_WRONLY, dir_fd=at))
     os.link("leaf", "another leaf", src_dir_fd=at, dst_dir_fd=at)
     os.close(at)
-    archive = Archive(tmp_path / "store")
-    saved = archive.save([("ws", str(tmp_path / "ws"))], "one", {})
+    archive = Archive(place / "store")
+    saved = archive.save([("ws", str(place / "ws"))], "one", {})
     assert saved.entries == levels + 3 + -(-levels // 1000)
-    for back in come_back(tmp_path, "one", archive):
+    for back in come_back(place, "one", archive):
         archive.save([("ws", str(back))], back.name, {})
     found = [archive.read(one).content for one in ("one", "restored", "exported")]
     assert len({content.trees[0].root for content in found if content}) == 1, "the same entries, to the last bit"
     for tree in ("ws", "restored", "exported"):
-        remove_tree(tmp_path / tree)
-        assert not (tmp_path / tree).exists()
+        remove_tree(place / tree)
+        assert not (place / tree).exists()
 
 
 def sparse(tree: Path) -> str:
@@ -142,23 +150,23 @@ def deep(tree: Path) -> str:
 
 @pytest.mark.parametrize("make", [sparse, deep])
 def test_what_no_archive_keeps_is_named_and_all_else_kept_where_that_is_allowed(
-    make: Callable[[Path], str], tmp_path: Path
+    make: Callable[[Path], str], place: Path
 ) -> None:
-    tree = tmp_path / "ws"
+    tree = place / "ws"
     (tree / "inner").mkdir(parents=True)
     (tree / "inner/file").write_text("kept")
     try:
         odd = make(tree)
     except OSError:  # a file system without files of that size
         return
-    archive = Archive(tmp_path / "store")
+    archive = Archive(place / "store")
     with pytest.raises(Unread) as refused:
         archive.save([("ws", str(tree))], "one", {})
     assert list(refused.value.files) == [f"ws/{odd}"]
     assert archive.snapshots() == []
     saved = archive.save([("ws", str(tree))], "one", {}, allow_unread=True)
     assert saved.not_held == [f"ws/{odd}"]
-    for back in come_back(tmp_path, "one", archive):
+    for back in come_back(place, "one", archive):
         assert (back / "inner/file").read_text() == "kept"
         assert not (back / "inner/odd").exists()
         remove_tree(back)
