@@ -19,7 +19,7 @@ from maestro.model.health import WORKSPACE, Check, decide_checked, heartbeat_che
 from maestro.model.node import Node
 from maestro.runtime.checks import local_checks
 from maestro.runtime.context import Call, Context
-from maestro.workspaces.addresses import Mounts
+from maestro.workspaces.addresses import current
 
 ANSWER_S_MAX = 2.0
 THREADS_MAX = 16
@@ -33,7 +33,7 @@ async def examine(
     statuses: psutil's of the first processes of runs that are on, by agent; None where nobody has looked.
     """
     found: dict[str, list[Check]] = {}
-    limiter, mounts = trio.CapacityLimiter(THREADS_MAX), Mounts()
+    limiter, mounts = trio.CapacityLimiter(THREADS_MAX), current()
 
     async def one(agent: Agent) -> None:
         row = msgspec.structs.replace(agent)  # as it is now: the plan changes its own

@@ -18,7 +18,7 @@ from maestro.runtime.context import Context
 from maestro.runtime.known_workspaces import KnownWorkspaces, look
 from maestro.runtime.logs import log
 from maestro.workspaces import guards, templates
-from maestro.workspaces.addresses import Mounts
+from maestro.workspaces.addresses import current
 
 
 async def claims_on(context: Context, host: str) -> tuple[list[guards.Claim], set[str]]:
@@ -45,7 +45,7 @@ async def settle(context: Context, agent: Agent) -> None:
     memory = KnownWorkspaces(context.settings.home)
 
     def is_settled() -> bool:
-        seen, known = look(workspace, Mounts()), memory.get(workspace)
+        seen, known = look(workspace, current()), memory.get(workspace)
         check = workspace_check(row, seen, known)
         if not check.ok:
             raise Refused(check.detail, where="workspace", mend=way_out(row, [check.name]))
@@ -62,7 +62,7 @@ async def settle(context: Context, agent: Agent) -> None:
             raise Refused(f"{workspace!r} is a link", where="workspace", mend=f"assign {row.id} to {real}")
         if templates.fill(workspace, str(row.definition.get("workspace_template", ""))):
             log.info("made the workspace %s of agent %s", workspace, row.id)
-        memory.remember(row, look(workspace, Mounts()))
+        memory.remember(row, look(workspace, current()))
 
     await trio.to_thread.run_sync(make)
 
@@ -74,7 +74,7 @@ async def remember(context: Context, agent: Agent) -> None:
         return
 
     def note() -> None:
-        KnownWorkspaces(context.settings.home).remember(row, look(workspace, Mounts()))
+        KnownWorkspaces(context.settings.home).remember(row, look(workspace, current()))
 
     await trio.to_thread.run_sync(note)
 

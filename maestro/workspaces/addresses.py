@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import os
 import re
+import select
+import threading
 from pathlib import Path
 from typing import NamedTuple
 
@@ -73,6 +75,36 @@ class Mounts:
     def below(self, real: str) -> list[Address]:
         """What the mounts inside a folder show."""
         return [shown for point, shown, _ in self._mounts.values() if point.startswith(real.rstrip("/") + "/")]
+
+
+class _Watch:
+    """The mounts now, read again only when the kernel says that one has come or gone."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._poll: select.poll | None = None
+        self._mounts: Mounts | None = None
+
+    def mounts(self) -> Mounts:
+        with self._lock:
+            if self._mounts is None or self._has_changed():
+                self._mounts = Mounts()
+            return self._mounts
+
+    def _has_changed(self) -> bool:
+        if self._poll is None:
+            try:
+                handle = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
+            except OSError:
+                return True
+            self._poll = select.poll()
+            self._poll.register(handle, select.POLLPRI)
+            return True  # who watches from now on does not know what was before
+        return bool(self._poll.poll(0))
+
+
+current = _Watch().mounts
+"""The mounts as they are now."""
 
 
 def _mount_id(path: str) -> bytes:

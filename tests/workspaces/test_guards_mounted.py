@@ -44,12 +44,29 @@ print("up", "|", told("theirs", "whole"))
 print("inner", "|", told("part", "mine"))
 """
 
+WATCHING = """
+import subprocess, sys
+from pathlib import Path
+from maestro.runtime.known_workspaces import look
+from maestro.workspaces.addresses import current
+
+place = Path(sys.argv[1])
+workspace = place / "ws"
+workspace.mkdir()
+before = look(str(workspace), current())
+assert look(str(workspace), current()) == before and current() is current()
+for command in (["mount", "-t", "tmpfs", "none", workspace], ["umount", workspace]):
+    subprocess.run(command, check=True)
+    print(look(str(workspace), current()).shown == before.shown)
+"""
+
 THEIRS = "the workspace of agent other (/theirs)"
 
 
-def test_what_a_mount_shows_is_refused_as_what_it_is(tmp_path: Path) -> None:
+def said(script: str, place: Path) -> list[str]:
+    """The lines that a script prints which may mount what it likes: nobody else sees that."""
     done = subprocess.run(
-        [*UNSHARE, sys.executable, "-c", SCRIPT, str(tmp_path)],
+        [*UNSHARE, sys.executable, "-c", script, str(place)],
         capture_output=True,
         text=True,
         timeout=60,
@@ -57,7 +74,15 @@ def test_what_a_mount_shows_is_refused_as_what_it_is(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": "."},
     )
     assert done.returncode == 0, done.stderr
-    assert dict(line.split(" | ") for line in done.stdout.splitlines()) == {
+    return done.stdout.splitlines()
+
+
+def test_a_mount_over_a_workspace_and_its_end_are_seen_at_once(tmp_path: Path) -> None:
+    assert said(WATCHING, tmp_path) == ["False", "True"]
+
+
+def test_what_a_mount_shows_is_refused_as_what_it_is(tmp_path: Path) -> None:
+    assert dict(line.split(" | ") for line in said(SCRIPT, tmp_path)) == {
         "whole": f"is {THEIRS}",
         "whole/new": f"lies inside {THEIRS}",
         "part": f"lies inside {THEIRS}",
