@@ -24,7 +24,11 @@ def up(format: FormatOption = None) -> int:
 
 @app.command("worker", epilog=examples("exec maestro worker   # in a container, or a systemd unit"))
 def worker() -> int:
-    """Run this node's daemon in the foreground, until SIGTERM or `maestro shutdown`."""
+    """Run this node's daemon in the foreground, until SIGTERM or `maestro shutdown`.
+
+    SIGTERM stops its runs after their grace; they count as nothing, and run again at the next start. `shutdown`
+    cancels them. README has a unit for systemd.
+    """
     settings = config.load()
     config.open_home(settings)
     from maestro.runtime import daemon

@@ -194,7 +194,10 @@ def logs(
     agent: AgentFilter = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as it grows.")] = False,
 ) -> int:
-    """The output of a task's agents."""
+    """The output of a task's agents: of a run that printed more than 64 MiB, its beginning and its end.
+
+    With --follow a task that is queued is waited for, and all its attempts are shown until it has ended.
+    """
     return answer.text(p.TaskLogs(id, agent, follow))
 
 

@@ -95,6 +95,10 @@ class DaemonLock:
             raise Refused("this node's daemon is running already", str(home))
         return cls(home, descriptor)
 
+    def release(self) -> None:
+        """Let another have it."""
+        os.close(self._descriptor)
+
     def hand_on(self) -> dict[str, str]:
         """Let the program that this process becomes have it; what that must find in its environment."""
         os.set_inheritable(self._descriptor, True)

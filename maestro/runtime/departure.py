@@ -6,6 +6,7 @@ nobody has released to it what nobody would have started.
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -80,9 +81,18 @@ async def end_runs(daemon: NodeDaemon) -> None:
                 await worker.empty()
         if away():
             nursery.cancel_scope.cancel()
+    if worker.departing and _is_service():
+        daemon.context.stop_store = True
     if away():
         log.warning("the store is away: %d runs are ended at the next start", len(worker.runs))
         gateway.give_up()
+
+
+def _is_service() -> bool:
+    """Whether all that we have started is killed when we end: we are what a service manager has started, or all of a
+    container. The embedded store is then to end in order before.
+    """
+    return os.getpid() == 1 or os.environ.get("SYSTEMD_EXEC_PID") == str(os.getpid())
 
 
 async def _hold(daemon: NodeDaemon) -> None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,16 @@ def running(node: Node, task: str, mark: str, attempt: int) -> list[int]:
     """Wait until the attempt runs; its processes."""
     until(lambda: len(node.task(task)["runs"]) == attempt and node.task(task)["runs"][-1]["status"] == "running")
     return list(until(lambda: marked(mark)))
+
+
+def of_runs(home: Path) -> list[int]:
+    """All processes of its runs."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        with suppress(OSError):
+            if folder.name.isdigit() and f"MAESTRO_RUN_HOME={home}".encode() in (folder / "environ").read_bytes():
+                found.append(int(folder.name))
+    return found
 
 
 def restart(node: Node, number: int = signal.SIGTERM) -> None:
@@ -88,15 +99,30 @@ def test_a_signal_to_all_processes_of_a_service_is_an_orderly_restart_too(node: 
     mark, go = f"restart-{os.urandom(4).hex()}", tmp_path / "go"
     task = str(node.dispatch(long_task(mark, go), "--to", "shell")["id"])
     for attempt in range(1, LOSSES_MAX + 3):
-        agent = running(node, task, mark, attempt)
+        running(node, task, mark, attempt)
         pid = node.pid
-        for each in (pid, *agent):
-            os.kill(each, signal.SIGTERM)
+        for each in (pid, *of_runs(node.home)):
+            with suppress(ProcessLookupError):
+                os.kill(each, signal.SIGTERM)
         until(lambda pid=pid: ended(pid))
         node.up()
     go.touch()
     assert node.run("task", "wait", task).returncode == 0
     assert node.task(task)["status"] == "completed"
+
+
+def test_a_service_ends_its_embedded_store_in_order(tmp_path: Path) -> None:
+    with Node(tmp_path / "node") as node:
+        script = 'export SYSTEMD_EXEC_PID=$$; exec "$0" -m maestro worker'
+        daemon = subprocess.Popen(["sh", "-c", script, sys.executable], env=node.env, stderr=subprocess.DEVNULL)
+        until((node.home / "daemon.sock").exists)
+        node.dispatch("true", "--to", "shell", "--sync")
+        store = int((node.home / "store" / "server.pid").read_text())
+        daemon.send_signal(signal.SIGTERM)
+        assert daemon.wait(PATIENCE_S) == 0
+        assert ended(store)
+        node.up()
+        assert not (node.home / "store" / "incidents").exists()
 
 
 def test_a_task_that_is_being_cancelled_stays_cancelled_through_a_restart(node: Node, tmp_path: Path) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import trio
 
 from maestro.model.agent import Agent
 from maestro.model.errors import Refused, StoreUnsafe
 from maestro.model.events import NewEvent, NodeHeld, NodeResumed, TaskCancelRequested
 from maestro.model.node import decide_resume
-from maestro.runtime import daemon_lock
+from maestro.runtime import janitor
 from maestro.runtime import protocol as p
 from maestro.runtime.context import Call, Context
+from maestro.runtime.daemon_lock import DaemonLock, holder
 from maestro.runtime.rows import node_row
 from maestro.runtime.server import Handler
 from maestro.runtime.snapshots.cleanup import clean_runs
@@ -72,8 +75,8 @@ async def shutdown(call: Call, command: p.Shutdown) -> p.Done:
 
 async def _shut_down(call: Call, command: p.Shutdown) -> p.Done:
     context = call.context
-    if context.daemon is None and (other := daemon_lock.holder(context.settings.home)):
-        raise Refused(f"the daemon of this node ({other.name}) lives, and is not this one", mend=other.remedy)
+    if context.daemon is None:
+        await trio.to_thread.run_sync(_end_left_behind, context.settings.home)
     cancelled: list[str] = []
     cleaned: list[str] = []
     try:
@@ -95,6 +98,18 @@ async def _shut_down(call: Call, command: p.Shutdown) -> p.Done:
     return p.Done(
         {"node": context.node, "cancelled": cancelled, "cleaned": cleaned, "daemon": context.daemon is not None}
     )
+
+
+def _end_left_behind(home: Path) -> None:
+    """What a daemon that was killed has left running. Raises Refused where it lives, and only its socket is gone."""
+    other = holder(home)
+    if other is not None:
+        raise Refused(f"the daemon of this node ({other.name}) lives, and is not this one", mend=other.remedy)
+    lock = DaemonLock.take(home)
+    try:
+        janitor.sweep(home)
+    finally:
+        lock.release()
 
 
 async def _cancel_here(call: Call, grace_s: float) -> list[str]:
