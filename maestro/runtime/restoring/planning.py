@@ -291,7 +291,7 @@ async def _plan_workspace(call: Call, wish: Wish, archives: _Archives, planned: 
     )
     if placement.archived is None:
         placement.why_not = planned.lacking
-    elif had is not None and had.node not in (None, context.node):
+    elif had is not None and had.node not in (None, context.node, *planned.away):
         placement.why_not = f"it is on node {had.node}; run this there"
     holders = [each for each in planned.now.values() if each.workspace == path]
     planned.placements = [placement]
