@@ -16,6 +16,7 @@ def project() -> dict[str, Any]:
 
 def test_package_and_project_tell_one_version_and_the_changelog_heads_with_it() -> None:
     heads = re.findall(r"^## (\S+)", (sources.ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    heads = [head for head in heads if head != "Unreleased"]
     assert project()["project"]["version"] == maestro.__version__ == heads[0]
 
 
