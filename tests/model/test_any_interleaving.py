@@ -6,12 +6,15 @@ from contextlib import suppress
 from random import Random
 
 import hypothesis.strategies as st
+import msgspec
 from hypothesis import HealthCheck, given, settings
 
 from maestro.model import events as e
 from maestro.model.agent import Assignment, decide_assign, decide_health, decide_restart, decide_stop
 from maestro.model.dispatch import Known, decide_cancel, decide_dispatch, decide_retry
 from maestro.model.errors import MaestroError
+from maestro.model.health import decide_nodes, still_lost
+from maestro.model.node import decide_lost
 from maestro.model.schedule import decide
 from tests.model.cluster import Cluster, Host
 
@@ -105,7 +108,9 @@ class Parties:
     def restart(self, random: Random) -> None:
         """It takes work again."""
         agent = random.choice(list(AGENTS))
-        self.cluster.commit(decide_restart(agent, self.cluster.plan.agents.get(agent), self.cluster.log.floor))
+        row = self.cluster.plan.agents.get(agent)
+        restarted = decide_restart(agent, row, self.cluster.log.floor)
+        self.cluster.commit([*restarted, *still_lost(agent, self.cluster.plan.nodes.get((row and row.node) or ""))])
 
     def assign(self, random: Random) -> None:
         """An agent gets another priority, or moves; where its node is lost its run there is given up."""
@@ -121,10 +126,12 @@ class Parties:
             priority=random.randint(1, 5),
             node=random.choice(list(NODES)) if moved else None,
         )
-        row = self.cluster.plan.agents.get(agent)
-        self.cluster.commit(
-            decide_assign(wanted, row, self.cluster.stranded(row) if moved else None, self.cluster.log.floor)
-        )
+        plan = self.cluster.plan
+        row, lost = plan.agents.get(agent), [node.id for node in plan.nodes.values() if node.status == "lost"]
+        stranded = self.cluster.stranded(row) if moved else None
+        assigned = decide_assign(wanted, row, stranded, self.cluster.log.floor, lost)
+        node = wanted.node or (row.node if row else None)
+        self.cluster.commit([*assigned, *still_lost(agent, plan.nodes.get(node or ""))])
 
     # ---- the scheduler ----
 
@@ -199,8 +206,17 @@ class Parties:
     def lose(self, random: Random) -> None:
         """A lease runs out: the node is down, or cut off and still at work."""
         host = self.host(random)
-        if self.cluster.plan.nodes[host.name].status == "up":
-            self.cluster.put(e.NodeLost(host.name, "lease"))
+        plan = self.cluster.plan
+        events = decide_lost(plan.nodes[host.name], "lease")
+        if events:
+            lost = msgspec.structs.replace(plan.nodes[host.name], status="lost")
+            agents = [agent for agent in plan.agents.values() if agent.node == host.name]
+            self.cluster.commit([*events, *decide_nodes(agents, {host.name: lost}, plan.floor)])
+
+    def watch(self, random: Random) -> None:
+        """The leader tells what the nodes mean for their agents."""
+        plan = self.cluster.plan
+        self.cluster.commit(decide_nodes(plan.agents.values(), plan.nodes, plan.floor))
 
     def hold(self, random: Random) -> None:
         """A node is shut down."""
@@ -216,7 +232,7 @@ class Parties:
 
 
 OFTEN = ("dispatch", "schedule", "take", "end") * 4
-NOW_AND_THEN = ("cancel", "retry", "clock", "assign", "compare", "join", "resume", "health", "restart") * 2
+NOW_AND_THEN = ("cancel", "retry", "clock", "assign", "compare", "join", "resume", "health", "restart", "watch") * 2
 SELDOM = ("new_scheduler", "hints", "crash", "lose", "hold", "stop")
 STEPS = st.tuples(st.sampled_from(OFTEN + NOW_AND_THEN + SELDOM), st.integers(0, 2**32))
 STEPS_WITH_RESTORES = st.tuples(st.sampled_from((*OFTEN, *NOW_AND_THEN, *SELDOM, "restore")), st.integers(0, 2**32))
@@ -234,6 +250,24 @@ def test_no_interleaving_loses_doubles_or_strands_anything(steps: list[tuple[str
 @PATIENT
 def test_nor_does_one_with_restores(steps: list[tuple[str, int]]) -> None:
     play(steps)
+
+
+@given(st.lists(STEPS, min_size=20, max_size=80))
+@PATIENT
+def test_a_cancel_ends_every_task_though_all_its_nodes_are_lost_for_good(steps: list[tuple[str, int]]) -> None:
+    parties = Parties()
+    for what, number in steps:
+        parties.step(what, number)
+    cluster = parties.cluster
+    for name in NODES:
+        cluster.put(e.NodeLost(name, "lease"))
+    for name, row in cluster.log.fold().tasks.items():
+        if row.open and row.cancel is None:
+            cluster.commit(decide_cancel(name, row, "enough", cluster.log.floor))
+    while cluster.schedule():
+        pass
+    assert not cluster.plan.tasks
+    assert not any(row.open for row in cluster.log.fold().tasks.values())
 
 
 def play(steps: list[tuple[str, int]]) -> Cluster:
