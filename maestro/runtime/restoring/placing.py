@@ -153,7 +153,7 @@ class Restore:
                     await self._leave_out(stage, placement, failed[stage.tree])
                     continue
                 target = Target(placement.workspace, archived.snapshot, archived.held.tree, agent=placement.agent)
-                target.record(stage.path)
+                target.record(stage.path, self._exchange.mark(stage.path))
                 self._begun.targets.append(target)
 
     def _stages(self, held: Sequence[tuple[Placement, Archived]]) -> list[Stage]:
