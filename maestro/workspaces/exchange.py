@@ -3,6 +3,7 @@
 A journal says first which stages there are (so that they can be swept), then that they take their places (so that it
 is done to the end). What has been done is known by the inodes, not by the journal's memory: doing it again is
 harmless. Where the system cannot exchange two folders, the old one is moved aside first, and the journal mends that.
+One that cannot be exchanged as a whole is replaced entry by entry, and done to the end (`entrywise`).
 A journal that cannot be carried out forward is carried out backward; where neither can be (a folder is gone, another
 one has come in its place), it is carried out forward as far as it goes, and what is lost is named. It always ends.
 One exchange at a time for a journal: the lock is a flock, which ends with the process.
@@ -27,6 +28,7 @@ from maestro import files
 from maestro.folders import private_folder
 from maestro.model.errors import MaestroError, Refused, VerificationFailed
 from maestro.model.restore import broken_off
+from maestro.workspaces import entrywise
 from maestro.workspaces.cleaning import remove_tree
 from maestro.workspaces.mounts import check_no_mounts, is_mount
 from maestro.workspaces.pairs import Pair, boot_id, identity, put, why_lost
@@ -77,15 +79,25 @@ class Exchange:
             raise
 
     def stage(self, target: str | Path) -> str:
-        """Where to make the stage for `target`: beside it, recorded, and not there yet."""
+        """Where to make the stage for `target`: beside it, or in it; recorded, and not there yet."""
         above = os.path.realpath(Path(target).parent)
         place = f"{above}/{Path(target).name}"
-        self._add(Pair(f"{above}/{STAGE_PREFIX}{secrets.token_hex(6)}", place))
+        name = f"{STAGE_PREFIX}{secrets.token_hex(6)}"
+        if entrywise.is_bound(place):
+            times = (os.lstat(place).st_mtime_ns, 0)
+            self._add(Pair(f"{place}/{name}", place, inside=True, times=times))
+        else:
+            self._add(Pair(f"{above}/{name}", place))
         return self._journal.pairs[-1].stage
 
     def adopt(self, stage: str | Path, target: str | Path) -> None:
         """Use a stage that lies beside its target already."""
         self._add(Pair(os.path.abspath(stage), os.path.abspath(target)))  # noqa: PTH100 - links are not followed
+
+    def mark(self, stage: str) -> str:
+        """The file that says afterwards what became of an exchange entry by entry; "" for another one."""
+        inside = {pair.stage for pair in self._journal.pairs if pair.inside}
+        return str(self._folder / Path(stage).name) if stage in inside else ""
 
     def forget(self, stage: str | Path) -> None:
         """Leave a stage out: its target stays as it is. What is left of the stage is removed."""
@@ -181,6 +193,9 @@ class Exchange:
         why = ""
         for pair in self._journal.pairs:
             try:
+                if pair.inside:
+                    entrywise.put_entries(pair, forward, self._save)
+                    continue
                 put(pair, forward)
                 _sync(str(Path(pair.target).parent))
             except OSError as error:
@@ -192,6 +207,11 @@ class Exchange:
     def _discard(self) -> None:
         """Remove what lies in the stages, but for an old folder whose place no new one has taken."""
         for pair in self._journal.pairs:
+            if pair.inside:
+                if self._journal.state != "staging":
+                    self._tell(pair)
+                self.left += entrywise.sweep(pair)
+                continue
             if pair.holds_old:
                 self.left.append(pair.stage)
                 continue
@@ -203,8 +223,20 @@ class Exchange:
         self._path.unlink(missing_ok=True)
         _sync(str(self._folder))
 
+    def _tell(self, pair: Pair) -> None:
+        """Have it on the disk what became of a pair whose folders do not say it."""
+        mark = self._folder / Path(pair.stage).name
+        with mark.open("w") as file:
+            file.write(pair.fate)
+            file.flush()
+            os.fsync(file.fileno())
+        _sync(str(self._folder))
+
     def _write(self, state: str) -> None:
         self._journal.state = state
+        self._save()
+
+    def _save(self) -> None:
         fresh = self._folder / "journal.fresh"
         with fresh.open("wb") as file:
             file.write(msgspec.json.encode(self._journal))
@@ -231,6 +263,10 @@ def check_place(target: str | Path) -> None:
 
 
 def _check_place(target: Path) -> None:
+    if entrywise.is_bound(target):
+        entrywise.check_enterable(target)
+        check_no_mounts(target, "moved")
+        return
     above = next(folder for folder in target.parents if os.path.lexists(folder))
     if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
         raise Refused(f"{str(above)!r} cannot be written", where="restore", mend="change its mode or owner")
@@ -238,9 +274,6 @@ def _check_place(target: Path) -> None:
         return
     if not stat.S_ISDIR(target.lstat().st_mode):
         raise Refused(f"{str(target)!r} is no folder", where="restore", mend="remove it, or name another workspace")
-    if is_mount(target):
-        what = f"{str(target)!r} is a mount point, so no folder can take its place"
-        raise Refused(what, where="restore", mend="use a folder below it as the workspace")
     check_no_mounts(target, "moved")
 
 
@@ -255,6 +288,10 @@ def _identify(pair: Pair) -> None:
     if pair.new is None:
         raise Refused(f"the stage {pair.stage!r} is not there", where="restore")
     above = Path(pair.target).parent
+    if pair.inside:
+        entrywise.check_enterable(pair.target)
+        check_no_mounts(pair.target, "moved")
+        return
     if Path(pair.stage).parent != above:
         raise Refused(f"the stage {pair.stage!r} does not lie beside {pair.target!r}", where="restore")
     if pair.old is not None and not stat.S_ISDIR(os.lstat(pair.target).st_mode):
@@ -271,7 +308,7 @@ def _carried_off(pairs: Sequence[Pair]) -> str:
     """What was mounted in a folder after it was checked, and has gone with it; in words, "" for nothing."""
     try:
         for pair in pairs:
-            check_no_mounts(pair.stage, "moved")
+            check_no_mounts(pair.aside if pair.inside else pair.stage, "moved")
     except Refused as refused:
         return refused.what
     return ""

@@ -26,10 +26,15 @@ Identity = tuple[int, int]
 """(device, inode) of a folder."""
 
 
+OLD, LEAVING, ENTERING, NEW = "old", "leaving", "entering", "new"
+FATES: dict[str, Fate] = {OLD: "old", NEW: "new"}
+
+
 class Pair(msgspec.Struct):
     """A stage and the folder whose place it takes. new, old: the identity of each; None where it is absent.
 
-    boot: of the machine, as they were recorded in it.
+    boot: of the machine, as they were recorded in it. inside: the target cannot be exchanged as a whole, so the stage
+    lies in it (`entrywise`); phase: how far that has come; names: what is to enter; times: of the target, old and new.
     """
 
     stage: str
@@ -37,10 +42,21 @@ class Pair(msgspec.Struct):
     new: Identity | None = None
     old: Identity | None = None
     boot: str = ""
+    inside: bool = False
+    phase: str = OLD
+    names: list[bytes] = []
+    times: tuple[int, int] = (0, 0)
+
+    @property
+    def aside(self) -> str:
+        """Where what was there before lies meanwhile."""
+        return f"{self.stage}-old"
 
     @property
     def fate(self) -> Fate:
         """What lies at the target now: the new folder, what was there before (or still nothing), or neither."""
+        if self.inside:
+            return FATES.get(self.phase, "lost")
         return fate(identity(self.target), self.new, self.old, self.boot)
 
     @property

@@ -17,7 +17,7 @@ from maestro.folders import private_folder
 from maestro.model.errors import Refused, VerificationFailed
 from maestro.model.events import AgentAssigned
 from maestro.model.restore import BrokenOff, PlaceFate, broken_off
-from maestro.workspaces.exchange import Exchange
+from maestro.workspaces.exchange import STAGE_PREFIX, Exchange
 from maestro.workspaces.pairs import Identity, boot_id, fate, identity, why_lost
 
 FOLDER, BEGUN, EXCHANGE = "restore", "begun", "exchange"
@@ -28,6 +28,7 @@ class Target(msgspec.Struct):
     """A workspace that is put back from a tree of a snapshot, for an agent.
 
     new: the identity of its stage, when that is whole; old: of what was there before; boot: when they were recorded.
+    mark: the file that says what became of it, where its identity does not (`Exchange.mark`).
     """
 
     workspace: str
@@ -37,10 +38,13 @@ class Target(msgspec.Struct):
     old: Identity | None = None
     boot: str = ""
     agent: str = ""
+    mark: str = ""
 
     @property
     def fate(self) -> PlaceFate:
         """What lies in its place now."""
+        if self.mark:
+            return _marked(self.mark)
         return fate(identity(self.workspace), self.new, self.old, self.boot)
 
     @property
@@ -48,9 +52,18 @@ class Target(msgspec.Struct):
         """Why it is not what it was to be."""
         return why_lost(self.workspace, self.fate)
 
-    def record(self, stage: str) -> None:
+    def record(self, stage: str, mark: str = "") -> None:
         """Remember what is there, and what is to take its place."""
+        self.mark = mark
         self.new, self.old, self.boot = identity(stage), identity(self.workspace), boot_id()
+
+
+def _marked(mark: str) -> PlaceFate:
+    try:
+        told = Path(mark).read_text()
+    except FileNotFoundError:
+        return "old"
+    return "new" if told == "new" else "old" if told == "old" else "lost"
 
 
 class Loaded(msgspec.Struct):
@@ -139,6 +152,8 @@ class Journal:
         """It is ended, one way or the other."""
         self._path.unlink(missing_ok=True)
         self._sync()
+        for mark in (self.folder / EXCHANGE).glob(f"{STAGE_PREFIX}*"):
+            mark.unlink(missing_ok=True)
 
     def _sync(self) -> None:
         handle = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

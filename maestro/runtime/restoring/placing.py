@@ -159,7 +159,7 @@ class Restore:
                 for one in (lost or {}).get(stage.tree, []):
                     self._lost.append(damaged_row(placement.agent, placement.workspace, one))
                 target = Target(placement.workspace, archived.snapshot, archived.held.tree, agent=placement.agent)
-                target.record(stage.path)
+                target.record(stage.path, self._exchange.mark(stage.path))
                 self._begun.targets.append(target)
 
         if self._begun.to is None and not self._begun.targets:
