@@ -153,7 +153,10 @@ class WorkStore(Protocol):
 
 
 class ViewStore(Protocol):
-    """Rows, indexes and checkpoints of the views, by generation. A generation is a name such as `3.1`."""
+    """Rows, indexes and checkpoints of the views, by generation. A generation is a name such as `3.1`.
+
+    Each proves that it is whole: what is read or written over raises ViewDamaged where it is not what was saved.
+    """
 
     def current(self) -> str | None:
         """The generation that readers use, None when there is none yet."""
@@ -175,6 +178,9 @@ class ViewStore(Protocol):
 
     def indexes(self, generation: str, view: str) -> dict[str, dict[str, int]]:
         """All indexes of a view: name -> row -> score (verification)."""
+
+    def leaving(self, generation: str) -> bool:
+        """Whether it was replaced by another one, and goes soon."""
 
     def switch(self, old: str | None, new: str) -> bool:
         """Point readers at `new` if they use `old` still; the old generation expires soon after."""
