@@ -85,6 +85,7 @@ def verify(store: Store, progress: Progress | None = None) -> Verified:
         log = ChainCheck(store.log)
         damaged = _check_log(log, fold, checkpoint.seq, progress)
         log.check_segments(sealed_of(store))
+        log.check_versions()
         if damaged or log.seq < checkpoint.seq:
             return Verified(log.seq, checkpoint, generation.name, {}, log.found[:FOUND_MAX])
         comparison = Comparison(store, generation.name, fold)

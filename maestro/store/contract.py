@@ -62,7 +62,10 @@ class LogStore(Protocol):
     sealed: Sealed | None
 
     def head(self) -> Head:
-        """The end of the log."""
+        """The end of the log. Raises LineageBroken where it is not the one that was known, or a part of it is gone."""
+
+    def end(self) -> Head:
+        """The same, without its floor, whatever is gone: for who looks what is wrong with a log."""
 
     def known(self) -> Head:
         """The newest head that this object has appended or read; no call to the server. All zero when none was."""
@@ -107,15 +110,17 @@ class LogStore(Protocol):
         entries are no unbroken log; then nothing was done.
         """
 
-    def mend(self) -> bool:
-        """Make a log whole that has entries without versions, or versions without entries; whether it was not.
+    def mend(self) -> str:
+        """Make the log whole of what is left of it; what was wrong, in words, "" where nothing was (`healing.py`).
 
-        What holds then is what the entries say, with those that were sealed. Raises Conflict where it grows meanwhile,
-        VerificationFailed where a sealed part is missing.
+        Raises Conflict where it grows meanwhile, VerificationFailed where a sealed part is missing.
         """
 
     def version(self, subject: str) -> int:
         """The subject's version (its last event's seq, the floor if unseen since a restore, 0 if unknown)."""
+
+    def versions(self) -> dict[str, int]:
+        """The versions of all subjects seen since the last restore, and under "" the floor (verification)."""
 
 
 class WorkStore(Protocol):
