@@ -13,18 +13,25 @@ from typing import NamedTuple
 
 from projections.folding import VIEWS
 
-EDITION = sum(view.VERSION for view in VIEWS.values())
-"""Grows with each change of a fold, as versions only grow and views only come: it orders builds."""
+LAYOUT = 1
+"""How a store keeps a generation: 1, since each proves that it is whole; 0 before that. Only grows."""
 
 _versions = " ".join(f"{name}:{view.VERSION}" for name, view in sorted(VIEWS.items()))
-FOLDS = f"{EDITION}-{hashlib.sha256(_versions.encode()).hexdigest()[:8]}"
-"""Identifies the fold versions of this build."""
+_folds = sum(view.VERSION for view in VIEWS.values())
+FOLDS = f"{_folds}-{hashlib.sha256(_versions.encode()).hexdigest()[:8]}"
+"""Identifies the fold versions of this build: the same ones make the same rows."""
+
+EDITION = _folds + LAYOUT
+"""Grows with each change of a fold and of the layout, as versions only grow and views only come: it orders builds."""
+
+MADE = f"{EDITION}-{hashlib.sha256(f'{_versions} layout:{LAYOUT}'.encode()).hexdigest()[:8]}"
+"""Identifies what this build makes: the fold versions, and how they are kept."""
 
 _NAME = re.compile(r"(\d+)-([0-9a-f]{8})\.(\d+)\.(\d+)")
 
 
 class Generation(NamedTuple):
-    """edition, digest: the fold versions. cut: seq of the last `restore.done` on its line, 0 for none."""
+    """edition, digest: what made it, as in MADE. cut: seq of the last `restore.done` on its line, 0 for none."""
 
     edition: int
     digest: str
@@ -37,14 +44,14 @@ class Generation(NamedTuple):
         return f"{self.edition}-{self.digest}.{self.cut}.{self.number}"
 
     @property
-    def folds(self) -> str:
-        """The fold versions, as in FOLDS."""
+    def made(self) -> str:
+        """What made it, as in MADE."""
         return f"{self.edition}-{self.digest}"
 
     @property
     def newer(self) -> bool:
         """Whether a later build made it: it is read, but never built back."""
-        return (self.edition, self.digest) > (EDITION, FOLDS.partition("-")[2])
+        return (self.edition, self.digest) > (EDITION, MADE.partition("-")[2])
 
 
 def parse(name: str | None) -> Generation | None:
@@ -55,5 +62,5 @@ def parse(name: str | None) -> Generation | None:
 
 def after(live: Generation | None, cut: int) -> Generation:
     """The generation that this build makes in place of the live one; the same for all who see the same live one."""
-    edition, _, digest = FOLDS.partition("-")
+    edition, _, digest = MADE.partition("-")
     return Generation(int(edition), digest, cut, live.number + 1 if live else 1)

@@ -2,24 +2,27 @@
 
 Any process may do it at any time, and each event is folded exactly once: rows, indexes and checkpoint are saved
 together if the checkpoint is still the one that was read. Who loses that comparison has lost nothing but work: it
-goes on from where the winner got to. Another fold version, a restore and a rebuild fill a generation beside the live
-one and switch; several processes that do so fill the same one together.
+goes on from where the winner got to. Another fold version, a restore, a rebuild and the mending of a damage fill a
+generation beside the live one and switch; several processes that do so fill the same one together.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 import msgspec
 
-from maestro.model.errors import LineageBroken, Refused
+from maestro.model.errors import LineageBroken, Refused, StoreUnsafe, ViewDamaged
 from maestro.model.events import Event, RestoreDone, Unrecognised
 from maestro.store.contract import Checkpoint, Head, Store
 from projections import generations
 from projections.folding import reason
-from projections.generations import FOLDS, Generation
+from projections.generations import FOLDS, MADE, Generation
 from projections.hot import HotRows
 from projections.lineage import Line, find_cuts
 from projections.passing import passing
@@ -32,6 +35,11 @@ ROWS_MAX = 1000
 EVENTS_A_SAVE = 1000
 
 NEWER = "the views were made by a newer build of Maestro; update this node"
+
+MENDS_MAX, MENDS_S = 3, 60.0
+"""Views that are damaged again within so many seconds are not built anew more often than this."""
+
+log = logging.getLogger("maestro")
 
 Progress = Callable[[int, int], None]
 """Told now and then how far a new generation is: (position, end of the log)."""
@@ -63,12 +71,13 @@ class Projector:
         self._lock = threading.Lock()
         self._hot: HotRows | None = None
         self._hot_at: tuple[str, Checkpoint] | None = None
+        self._mended: deque[float] = deque(maxlen=MENDS_MAX)
 
     def catch_up(self) -> Checkpoint:
         """Fold what the log holds behind the checkpoint; where the views of `generation` are then.
 
         `stopped` in the answer says why they are stale: an event, or a generation, of a later build. Raises
-        StoreAway, and LineageBroken where the views are of another log.
+        StoreAway, LineageBroken where the views are of another log, and what `mend` raises.
         """
         with self._lock:
             cut = 0
@@ -79,26 +88,60 @@ class Projector:
                     cut = restored.cut
                 except Overtaken:
                     continue
+                except ViewDamaged as damaged:
+                    self._mend(damaged)
                 else:
                     if checkpoint is not None:
                         return checkpoint
 
+    def mend(self, damaged: ViewDamaged) -> None:
+        """Build the views anew in place of a generation that was found damaged, unless somebody has done so.
+
+        Raises StoreUnsafe where that does not last, Refused where a later build made them.
+        """
+        with self._lock:
+            self._mend(damaged)
+
+    def _mend(self, damaged: ViewDamaged) -> None:
+        current = self._views.current()
+        live = generations.parse(current)
+        if live and live.newer:
+            raise Refused(f"{damaged.line()}: {NEWER}") from damaged
+        now = time.monotonic()
+        if len(self._mended) == MENDS_MAX and now - self._mended[0] < MENDS_S:
+            what = f"views are damaged again and again, lately: {damaged.what}"
+            mend = "see with `maestro doctor` that keys are not evicted, and that nobody else writes to this namespace"
+            raise StoreUnsafe(what, damaged.where, mend) from damaged
+        self._mended.append(now)
+        self._hot = None
+        if damaged.generation != current:
+            with suppress(Refused):  # Somebody has switched to it just now.
+                self._views.drop(damaged.generation)
+            return
+        log.warning("%s: %s: the views are built anew from the log", damaged.where, damaged.what)
+        self._anew(current)
+        with suppress(Refused):  # Not by its pointer: what is left of it knows not all of its keys.
+            self._views.drop(damaged.generation)
+
     def rebuild(self) -> Checkpoint:
         """Build all views anew from the start of the log; readers use the old ones until the switch."""
         with self._lock:
-            current = self._views.current()
-            live = generations.parse(current)
-            cut = self._cut()
-            with suppress(Refused):  # Another rebuild switched to it just now.
-                self._views.drop(generations.after(live, cut).name)
-            while self._views.current() == current:
-                try:
-                    self._replace(current, generations.after(live, cut))
-                except Restored as restored:
-                    cut = restored.cut
-                except Overtaken:
-                    continue
+            self._anew(self._views.current())
         return self.catch_up()
+
+    def _anew(self, current: str | None) -> None:
+        """Build a new generation from the start of the log in place of the current one."""
+        live = generations.parse(current)
+        cut = self._cut()
+        with suppress(Refused):  # Another rebuild switched to it just now.
+            self._views.drop(generations.after(live, cut).name)
+        while self._views.current() == current:
+            try:
+                self._replace(current, generations.after(live, cut))
+            except Restored as restored:
+                cut = restored.cut
+            except Overtaken:
+                continue
 
     def _advance(self, cut: int) -> Checkpoint | None:
         """Follow the live generation to the end, or replace it where it cannot go there. None: look again."""
@@ -107,16 +150,23 @@ class Projector:
         if live and live.newer:
             self.generation = live.name
             return msgspec.structs.replace(self._views.checkpoint(live.name), stopped=NEWER)
-        if live and live.folds == FOLDS and live.cut >= cut:
+        if live and live.made == MADE and live.cut >= cut:
             checkpoint = self._follow(live, building=False)
             self.generation = live.name
             return checkpoint
-        new = self._replace(current, generations.after(live, max(cut, self._cut())))
+        new = self._replace(current, self._next(live, max(cut, self._cut())))
         if live and not new:
             # Stopped by an event before the point that the live ones stand at: stale, but more than nothing.
             self.generation = live.name
             return msgspec.structs.replace(self._views.checkpoint(live.name), stopped=NEWER)
         return None
+
+    def _next(self, live: Generation | None, cut: int) -> Generation:
+        """The generation to be made in place of the live one; where the pointer was lost, none that is about to go."""
+        found = generations.after(live, cut)
+        while live is None and self._views.leaving(found.name):
+            found = generations.after(found, cut)
+        return found
 
     def _replace(self, current: str | None, new: Generation) -> bool:
         """Fill a new generation and switch to it, unless it had to stop before the live one; whether it did not."""

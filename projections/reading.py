@@ -6,11 +6,13 @@ filtered by two things has an index of both.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from maestro.model.agent import Agent, AgentType
+from maestro.model.errors import ViewDamaged
 from maestro.model.node import Node
 from maestro.model.snapshot import Snapshot
 from maestro.model.state import StateKey
@@ -18,7 +20,7 @@ from maestro.model.task import Task
 from maestro.store.contract import Checkpoint, Page, PageQuery, Store
 from projections import agents, nodes, queue, snapshots, state, tasks
 from projections.folding import VIEWS
-from projections.projector import Progress, Projector
+from projections.projector import NEWER, Progress, Projector
 
 ALL = 2**31 - 1
 """A limit that no index reaches."""
@@ -154,21 +156,50 @@ class Views:
     # ---- one call each ----
 
     def _list(self, view: str, query: PageQuery) -> Listed[Any]:
-        while True:
-            known = self.projector.catch_up()
-            page: Page = self._views.page(self.projector.generation, query)
-            if page.checkpoint.seq >= known.seq:
-                decode = VIEWS[view].decode
-                rows = [decode(row_id, data) for row_id, data in page.rows]
-                return Listed(rows, _marked(page.checkpoint, known), page.total)
+        def read(generation: str, known: Checkpoint) -> Listed[Any]:
+            page: Page = self._views.page(generation, query)
+            decode = VIEWS[view].decode
+            rows = [decode(row_id, data) for row_id, data in page.rows]
+            if known.stopped != NEWER and not _in_order(query, [row_id for row_id, _ in page.rows], rows):
+                raise ViewDamaged(generation, f"the index {query.index!r} of {view} is damaged")
+            return Listed(rows, _marked(page.checkpoint, known), page.total)
+
+        found: Listed[Any] = self._read(read)
+        return found
 
     def _find(self, view: str, row_id: str) -> Found[Any]:
+        def read(generation: str, known: Checkpoint) -> Found[Any]:
+            checkpoint, (data,) = self._views.load(generation, [(view, row_id)])
+            row = None if data is None else VIEWS[view].decode(row_id, data)
+            return Found(row, _marked(checkpoint, known))
+
+        found: Found[Any] = self._read(read)
+        return found
+
+    def _read(self, read: Callable[[str, Checkpoint], Any]) -> Any:
+        """What a read of the live generation answers, of no earlier checkpoint than the log's end now.
+
+        A damage is mended first.
+        """
         while True:
             known = self.projector.catch_up()
-            checkpoint, (data,) = self._views.load(self.projector.generation, [(view, row_id)])
-            if checkpoint.seq >= known.seq:
-                row = None if data is None else VIEWS[view].decode(row_id, data)
-                return Found(row, _marked(checkpoint, known))
+            try:
+                found = read(self.projector.generation, known)
+            except ViewDamaged as damaged:
+                self.projector.mend(damaged)
+                continue
+            if found.checkpoint.seq >= known.seq:
+                return found
+
+
+def _in_order(query: PageQuery, row_ids: list[str], rows: list[Any]) -> bool:
+    """Whether the rows of a page belong there, in the order that it shows them in."""
+    index, indexes = query.index, VIEWS[query.view].indexes
+    scores = [indexes(row).get(index) for row in rows]
+    if None in scores:
+        return False
+    order: list[tuple[Any, bytes]] = [(score, row_id.encode()) for score, row_id in zip(scores, row_ids, strict=True)]
+    return order == sorted(order, reverse=query.newest)
 
 
 def _named(kind: str, name: str | None) -> str:

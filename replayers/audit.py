@@ -17,8 +17,10 @@ from maestro.model.errors import NotFound
 from maestro.model.events import Event
 from maestro.model.ids import shown
 from maestro.model.task import Task
-from maestro.store.contract import LogStore, Store
+from maestro.store.codec import event_of
+from maestro.store.contract import Store
 from projections.reading import Views
+from replayers.chain import Reading
 from replayers.positions import rfc3339
 
 CHUNK = 1000
@@ -47,23 +49,26 @@ def further(query: Query, after: int) -> Query:
     return msgspec.structs.replace(query, since=after + 1)
 
 
-def page(store: Store, query: Query) -> tuple[list[Line], int]:
+def page(store: Store, query: Query, log: Reading | None = None) -> tuple[list[Line], int]:
     """The next lines, and the position up to which the log was looked at. No lines: there are none up to its end.
+
+    log: reads that of the store; it knows afterwards whether what was read is what was written.
 
     Raises NotFound for a subject that nothing was ever said about.
     """
+    log = log or Reading(store.log)
     head = store.log.head().seq
     subject = None if query.subject is None else find_subject(store, query.subject)
     task = _task(store, subject)
     if task is not None and query.since <= task.position:
-        return _lines(store.log, _linked(store, task), query), head
+        return _lines(log, _linked(store, task, log), query), head
     concerns = _concerns(subject)
     after, lines = max(query.since, 1) - 1, list[Line]()
     while after < head and not lines:
-        events = store.log.read(after, min(CHUNK, head - after))
+        events = [event_of(entry) for entry in log.entries(after, min(CHUNK, head - after))]
         if not events:
             break
-        lines = _lines(store.log, filter(concerns, events), query)
+        lines = _lines(log, filter(concerns, events), query)
         after = events[-1].seq
     return lines, after
 
@@ -133,9 +138,9 @@ def _task(store: Store, subject: str | None) -> Task | None:
     return found.row
 
 
-def _linked(store: Store, task: Task) -> list[Event]:
+def _linked(store: Store, task: Task, log: Reading) -> list[Event]:
     """The story of a task, by links from the versions in its row."""
-    views, log = Views(store), store.log
+    views = Views(store)
     found: dict[int, Event] = {}
     ends = [task.version, *(run.version for slot in task.slots for run in slot.runs)]
     result = views.state(f"task:{task.id}:result", EXPIRED_TOO).row
@@ -176,7 +181,7 @@ def _concerns(subject: str | None) -> Callable[[Event], bool]:
     return {"task": of_task, "agent": of_agent}.get(kind, lambda event: event.subject == subject)
 
 
-def _lines(log: LogStore, events: Iterable[Event], query: Query) -> list[Line]:
+def _lines(log: Reading, events: Iterable[Event], query: Query) -> list[Line]:
     wanted = query.type
     lines = []
     for event in events:

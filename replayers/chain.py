@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 import msgspec
@@ -11,6 +11,7 @@ from maestro.model.errors import LineageBroken, VerificationFailed
 from maestro.model.events import Event, LogSealed, RestoreDone
 from maestro.store.codec import chain_of, event_of
 from maestro.store.contract import Entry, LogStore
+from maestro.store.keys import FLOOR
 from replayers.sealed import Segments
 from replayers.sealing import check
 
@@ -24,11 +25,66 @@ class Difference(msgspec.Struct, frozen=True):
     what: str
 
 
+class Reading:
+    """Reads entries and checks the chain of each, at the price of a digest: for whoever shows events.
+
+    found: the first that is not what was written, or does not continue the one before it.
+    """
+
+    def __init__(self, log: LogStore) -> None:
+        self.found: Difference | None = None
+        self._log = log
+        self._last: Entry | None = None
+
+    def entries(self, after: int, count: int) -> list[Entry]:
+        """As `LogStore.entries`. The one before them is read, too, unless it was the last one that was."""
+        last = self._last if self._last and self._last.seq == after else None
+        if last or after < 1:
+            found = self._log.entries(after, count)
+        else:
+            found = self._log.entries(after - 1, count + 1)
+            if found and found[0].seq == after:
+                last = found.pop(0)
+            else:
+                del found[count:]
+        self._check(last, found, after)
+        self._last = found[-1] if found else last
+        return found
+
+    def event(self, seq: int) -> Event | None:
+        """One event; None where there is none."""
+        found = self.entries(seq - 1, 1) if seq > 0 else []
+        return event_of(found[0]) if found and found[0].seq == seq else None
+
+    def _check(self, before: Entry | None, entries: Iterable[Entry], after: int) -> None:
+        chain = before.chain if before else "" if after < 1 else None
+        for entry in entries:
+            if self.found is not None:
+                return
+            if entry.seq != after + 1:
+                self.found = Difference(after + 1, f"events {after + 1} to {entry.seq - 1} are missing")
+            elif chain is not None and chain_of(chain, entry) != entry.chain:
+                self.found = Difference(entry.seq, f"event {entry.seq}, or the chain before it, was altered")
+            after, chain = entry.seq, entry.chain
+
+    def warning(self) -> str:
+        """What was found, in a line for who was shown the events."""
+        what = self.found.what if self.found else "nothing is wrong"
+        return f"log: {what}; what is shown is what the store holds, `maestro replay verify` tells all that is wrong"
+
+
+def newest(log: LogStore, count: int) -> Difference | None:
+    """What is wrong with the newest `count` entries, None where nothing is."""
+    reading = Reading(log)
+    reading.entries(max(0, log.head().seq - count), count)
+    return reading.found
+
+
 class ChainCheck:
     """One pass over the log. seq: how far it came; found: what was wrong up to there; sealed: what it says is."""
 
     def __init__(self, log: LogStore) -> None:
-        self.head = log.head()
+        self.head = log.end()
         self.seq = 0
         self.found: list[Difference] = []
         self.sealed: list[LogSealed] = []
@@ -93,6 +149,27 @@ class ChainCheck:
             self._restoring = entry
         elif isinstance(event.fact, LogSealed):
             self.sealed.append(event.fact)
+
+    def check_versions(self) -> None:
+        """What the store takes for the last event of each subject must be that: new events are held against it."""
+        if self.seq < self.head.seq or not self.seq:
+            return
+        try:
+            held = self._log.versions()
+        except LineageBroken as broken:
+            self._tell(self.seq, broken.what)
+            return
+        if self._restoring:  # its append was the last one
+            self._floor, self._versions = self.seq, {}
+        wanted = {FLOOR: self._floor} | {
+            subject.decode("utf-8", "replace"): at for subject, at in self._versions.items()
+        }
+        for subject in wanted.keys() | held.keys():
+            known, found = wanted.get(subject), held.get(subject)
+            is_newer = (found is not None and found > self.seq) or held.get(FLOOR, 0) > self.seq
+            if known != found and not is_newer:
+                name = f"the version of {subject!r}" if subject else "the floor of all versions"
+                self._tell(known or self.seq, f"{name} is {found} in the store, not {known}")
 
     def check_segments(self, sealed: Segments | None) -> None:
         """Each segment that the log tells of, as far as it can be read, must be the file that was sealed."""

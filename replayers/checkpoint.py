@@ -21,7 +21,7 @@ from typing import Literal
 import msgspec
 
 from maestro import files
-from maestro.model.errors import Invalid, NotFound, Refused, VerificationFailed
+from maestro.model.errors import Invalid, NotFound, Refused, VerificationFailed, ViewDamaged
 from maestro.model.events import Event
 from maestro.store.blobs import compress, frame_size, opened
 from maestro.store.codec import event_of
@@ -160,11 +160,12 @@ def _views_at(store: Store, position: int) -> tuple[dict[str, str], Registry]:
     projector = Projector(store)
     if projector.catch_up().seq == position:
         generation = projector.generation
-        digests = stored_digests(store, generation, list(VIEWS))
-        rows = {row: agents.decode(row, data) for row, data in store.views.dump(generation, agents.NAME)}
-        checkpoint = store.views.checkpoint(generation)
-        if (checkpoint.seq, checkpoint.stopped, store.views.current()) == (position, "", generation):
-            return digests, registry_of(rows)
+        with suppress(ViewDamaged):  # who reads them next builds them anew
+            digests = stored_digests(store, generation, list(VIEWS))
+            rows = {row: agents.decode(row, data) for row, data in store.views.dump(generation, agents.NAME)}
+            checkpoint = store.views.checkpoint(generation)
+            if (checkpoint.seq, checkpoint.stopped, store.views.current()) == (position, "", generation):
+                return digests, registry_of(rows)
     fold = folded(store, position)
     return fold.digests(), registry_of(fold.rows_of(agents.NAME))
 

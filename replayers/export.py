@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from maestro.store.contract import Entry, Store
+from replayers.chain import Reading
 from replayers.positions import rfc3339
 
 CHUNK = 1000
@@ -22,13 +23,19 @@ TYPE = "maestro."
 _encode = msgspec.json.Encoder().encode
 
 
-def export(store: Store, first: int = 1, last: int | None = None, cloudevents: bool = False) -> Iterator[str]:
-    """The events first..last (default: all that there are now), a line of JSON without its newline for each."""
+def export(
+    store: Store, first: int = 1, last: int | None = None, cloudevents: bool = False, log: Reading | None = None
+) -> Iterator[str]:
+    """The events first..last (default: all that there are now), a line of JSON without its newline for each.
+
+    log: reads them, and knows afterwards whether what was read is what was written.
+    """
+    log = log or Reading(store.log)
     write: Callable[[Entry], dict[str, Any]] = (lambda entry: cloud(entry, store.namespace)) if cloudevents else plain
-    end = store.log.head().seq if last is None else last
+    end = store.log.end().seq if last is None else last
     after = max(first, 1) - 1
     while after < end:
-        entries = store.log.entries(after, min(CHUNK, end - after))
+        entries = log.entries(after, min(CHUNK, end - after))
         if not entries:
             return
         for entry in entries:

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from maestro.model.errors import LineageBroken, MaestroError, Refused, VerificationFailed
+from maestro.model.errors import LineageBroken, MaestroError, Refused, VerificationFailed, ViewDamaged
 from maestro.store.contract import Checkpoint, Store
 from projections import generations
 from projections.folding import VIEWS, Fold, Stopped, encode, indexes_of
@@ -85,6 +85,7 @@ def verify(store: Store, progress: Progress | None = None) -> Verified:
         log = ChainCheck(store.log)
         damaged = _check_log(log, fold, checkpoint.seq, progress)
         log.check_segments(sealed_of(store))
+        log.check_versions()
         if damaged or log.seq < checkpoint.seq:
             return Verified(log.seq, checkpoint, generation.name, {}, log.found[:FOUND_MAX])
         comparison = Comparison(store, generation.name, fold)
@@ -133,8 +134,12 @@ class Comparison:
     def run(self) -> bool:
         """Compare all views. False: another generation took their place meanwhile."""
         for view in VIEWS:
-            if not self._view(view):
-                return False
+            try:
+                if not self._view(view):
+                    return False
+            except ViewDamaged as damaged:
+                self.found = [Difference(self._fold.seq, damaged.what)]
+                return True
         self.digests = self._fold.digests()
         if self._wrong:
             positions = self._last_touches(set(self._wrong))

@@ -79,8 +79,10 @@ def _consume(command: p.EventsTail, format: str | None) -> int:
             listed.add(row)
 
     progress, limit = answer.Progress(), command.limit
+    code = 0
     while True:
         end = answer.carry_out(command, take, progress)
+        code = end.exit_code or code
         if not isinstance(end, p.Done) or end.data["end"]:
             break
         printing.flush()
@@ -88,7 +90,7 @@ def _consume(command: p.EventsTail, format: str | None) -> int:
         command = msgspec.structs.replace(command, taken=end.data["position"], limit=left)
     if isinstance(end, p.Done) and as_json and not command.follow:
         listed.end()
-    return end.exit_code
+    return code
 
 
 @app.command("export", epilog=examples("maestro events export > log.jsonl", "maestro events export --cloudevents"))

@@ -94,6 +94,16 @@ class VerificationFailed(MaestroError):
     code = "verification_failed"
 
 
+class ViewDamaged(VerificationFailed):
+    """A view is not what was saved: keys or rows of it are gone or altered. generation: whose; it is built anew."""
+
+    code = "view_damaged"
+
+    def __init__(self, generation: str, what: str) -> None:
+        super().__init__(what, f"views {generation}", "`maestro replay rebuild` builds them anew from the log")
+        self.generation = generation
+
+
 class TimedOut(MaestroError):
     """The time that the caller gave has passed."""
 

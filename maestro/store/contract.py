@@ -62,7 +62,13 @@ class LogStore(Protocol):
     sealed: Sealed | None
 
     def head(self) -> Head:
-        """The end of the log."""
+        """The end of the log. Raises LineageBroken where it is not the one that was known, or a part of it is gone."""
+
+    def look(self) -> Head:
+        """As `head`, and whether the next event can be appended behind it. Raises LineageBroken."""
+
+    def end(self) -> Head:
+        """As `head`, without its floor, whatever is gone: for who looks what is wrong with a log."""
 
     def known(self) -> Head:
         """The newest head that this object has appended or read; no call to the server. All zero when none was."""
@@ -107,15 +113,17 @@ class LogStore(Protocol):
         entries are no unbroken log; then nothing was done.
         """
 
-    def mend(self) -> bool:
-        """Make a log whole that has entries without versions, or versions without entries; whether it was not.
+    def mend(self) -> str:
+        """Make the log whole of what is left of it; what was wrong, in words, "" where nothing was (`healing.py`).
 
-        What holds then is what the entries say, with those that were sealed. Raises Conflict where it grows meanwhile,
-        VerificationFailed where a sealed part is missing.
+        Raises Conflict where it grows meanwhile, VerificationFailed where a sealed part is missing.
         """
 
     def version(self, subject: str) -> int:
         """The subject's version (its last event's seq, the floor if unseen since a restore, 0 if unknown)."""
+
+    def versions(self) -> dict[str, int]:
+        """The versions of all subjects seen since the last restore, and under "" the floor (verification)."""
 
 
 class WorkStore(Protocol):
@@ -153,7 +161,10 @@ class WorkStore(Protocol):
 
 
 class ViewStore(Protocol):
-    """Rows, indexes and checkpoints of the views, by generation. A generation is a name such as `3.1`."""
+    """Rows, indexes and checkpoints of the views, by generation. A generation is a name such as `3.1`.
+
+    Each proves that it is whole: what is read or written over raises ViewDamaged where it is not what was saved.
+    """
 
     def current(self) -> str | None:
         """The generation that readers use, None when there is none yet."""
@@ -175,6 +186,9 @@ class ViewStore(Protocol):
 
     def indexes(self, generation: str, view: str) -> dict[str, dict[str, int]]:
         """All indexes of a view: name -> row -> score (verification)."""
+
+    def leaving(self, generation: str) -> bool:
+        """Whether it was replaced by another one, and goes soon."""
 
     def switch(self, old: str | None, new: str) -> bool:
         """Point readers at `new` if they use `old` still; the old generation expires soon after."""

@@ -51,16 +51,20 @@ class Keys:
         return self.prefix + sample
 
     def view(self, generation: str) -> str:
-        """The prefix of all keys of a generation."""
-        return f"{self.prefix}view:{generation}:"
+        """The prefix of all keys of a generation. A name with bytes that are no text, of another hand, has none."""
+        return f"{self.prefix}view:{generation.encode('utf-8', 'replace').decode()}:"
 
     def checkpoint(self, generation: str) -> str:
         """How far the generation is."""
         return self.view(generation) + "checkpoint"
 
     def members(self, generation: str) -> str:
-        """The set of all keys that a generation consists of, so that it can be dropped without a scan."""
+        """The set of all keys of a generation that builds up to 1.2.0 made; later ones stand in the checkpoint."""
         return self.view(generation) + "keys"
+
+    def all_of(self, generation: str) -> str:
+        """The pattern of all keys of a generation."""
+        return "".join(f"\\{char}" if char in "{}[]*?\\" else char for char in self.view(generation)) + "*"
 
     def rows(self, generation: str, view: str) -> str:
         """The hash of a view's rows."""

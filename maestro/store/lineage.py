@@ -6,16 +6,20 @@ it is made, at each commit, and where a read does not continue what was read bef
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from threading import Lock
 from typing import Any
 
-from maestro.model.errors import LineageBroken
+from maestro.model.errors import LineageBroken, VerificationFailed
+from maestro.model.events import Event, LogSealed
 from maestro.store.codec import chain_of, entry_of
 from maestro.store.contract import Entry, Head
 from maestro.store.keys import FLOOR, Keys
-from maestro.store.link import Link, checked
+from maestro.store.link import Command, Link, WrongType, checked
 
+SEGMENTS = "log:segments"
+"""The subject of `log.sealed`."""
 MEND = "stop, find out what the store lost, then `maestro doctor --accept-loss`"
 
 
@@ -49,43 +53,47 @@ class Lineage:
             self._prove(link)
 
     def check(self, link: Link) -> Head:
-        """The head of the log at this link. Raise `LineageBroken` unless the known entry is in it, and its versions are
-        there.
+        """The head of the log at this link. Raise `LineageBroken` unless the known entry is in it, no entry is missing
+        between its first and its last one, and its versions are there.
         """
-        head, is_parted = self._prove(link)
-        if is_parted and self.is_parted(link):
-            what = "the entries of the log are gone" if not head.seq else "the versions of the log's subjects are gone"
-            raise LineageBroken(what, self._keys.log if not head.seq else self._keys.versions, MEND)
+        head, is_odd = self._prove(link)
+        if is_odd:
+            self._look(link)
         return head
 
-    def is_parted(self, link: Link) -> bool:
-        """Whether there are entries without versions, or the other way round: then nothing can be appended."""
+    def _look(self, link: Link) -> None:
+        """As `check`, of what is there in one instant. Raise `LineageBroken` where something is missing."""
         keys = self._keys
-        replies = link.many([("MULTI",), ("EXISTS", keys.log), ("HGET", keys.versions, FLOOR), ("EXEC",)])
-        entries, floor = (checked(reply) for reply in checked(replies[-1]))
-        return bool(entries) != (floor is not None)
+        commands: list[Command] = [("MULTI",), *_outline(keys), ("EXEC",)]
+        first, last, count, floor = (checked(reply) for reply in checked(link.many(commands)[-1]))
+        if not last and floor is not None:
+            raise LineageBroken("the entries of the log are gone", keys.log, MEND)
+        if last and floor is None:
+            raise LineageBroken("the versions of the log's subjects are gone", keys.versions, MEND)
+        missing = _missing(first, last, count, keys.log)
+        if missing:
+            raise LineageBroken(f"{missing} events between its first and its last one are gone", keys.log, MEND)
 
     def _prove(self, link: Link) -> tuple[Head, bool]:
-        """The head, and whether it looks as if either entries or versions were gone: others may append meanwhile."""
-        known = self._known
-        tail, floor, found = link.many(
-            [
-                ("XREVRANGE", self._keys.log, "+", "-", "COUNT", 1),
-                ("HGET", self._keys.versions, FLOOR),
-                ("XRANGE", self._keys.log, f"{known.seq}-0", "+", "COUNT", 1),
-            ]
-        )
-        last = stored(tail[0], self._keys.log) if checked(tail) else None
-        head = Head(last.seq, last.chain, last.at, int(checked(floor) or 0)) if last else Head()
+        """The head, and whether it looks as if entries or versions were gone: others may append or trim meanwhile."""
+        keys, known = self._keys, self._known
+        around: Command = ("XRANGE", keys.log, f"{known.seq}-0", "+", "COUNT", 1)
+        try:
+            first, tail, count, floor, found = map(checked, link.many([*_outline(keys), around]))
+        except WrongType as wrong:
+            what = "the log, or the versions of its subjects, were overwritten by something else"
+            raise LineageBroken(what, keys.prefix, MEND) from wrong
+        last = stored(tail[0], keys.log) if tail else None
+        head = Head(last.seq, last.chain, last.at, number(floor, keys.versions)) if last else Head()
         if head.seq < known.seq:
-            raise LineageBroken(f"the log ends at {head.seq}, but {known.seq} was known", self._keys.log, MEND)
-        for raw in checked(found) if known.seq else ():
-            entry = stored(raw, self._keys.log)
+            raise LineageBroken(f"the log ends at {head.seq}, but {known.seq} was known", keys.log, MEND)
+        for raw in found if known.seq else ():
+            entry = stored(raw, keys.log)
             # Behind it: it was trimmed, which happens to what is sealed.
             if entry.seq == known.seq and entry.chain != known.chain:
-                raise LineageBroken(f"position {known.seq} holds another event", self._keys.log, MEND)
+                raise LineageBroken(f"position {known.seq} holds another event", keys.log, MEND)
         self.saw(head)
-        return head, bool(last) != (checked(floor) is not None)
+        return head, bool(last) != (floor is not None) or _missing(first, tail, count, keys.log) > 0
 
     def continues(self, raws: Sequence[Any]) -> None:
         """What was read behind the known entry: raise `LineageBroken` unless its first entry links to it.
@@ -104,6 +112,48 @@ class Lineage:
                 raise LineageBroken(f"position {entry.seq} does not continue the log", self._keys.log, MEND)
         last = stored(raws[-1], self._keys.log)
         self.saw(Head(last.seq, last.chain, last.at))
+
+
+@contextmanager
+def past(following: int, newest: Callable[[], Event | None], log: str) -> Iterator[None]:
+    """A read of what was sealed before the first event that is held.
+
+    newest: finds the last `log.sealed`. Raises VerificationFailed where a file is missing or damaged, and LineageBroken
+    where no file can be, as the log says that the events were never sealed.
+    """
+    try:
+        yield
+    except VerificationFailed:
+        event = newest()
+        last = event.fact.last if event and isinstance(event.fact, LogSealed) else 0
+        if last >= following - 1:
+            raise
+        what = f"the events {last + 1} to {following - 1} are gone, and were not sealed"
+        raise LineageBroken(what, log, MEND) from None
+
+
+def number(version: bytes | None, where: str) -> int:
+    """A version as it is stored, 0 for none. Raises `LineageBroken` where it is none."""
+    if version is not None and not version.isdigit():
+        raise LineageBroken("the versions of the log's subjects were altered", where, MEND)
+    return int(version or 0)
+
+
+def _outline(keys: Keys) -> list[Command]:
+    """What asks for the first and the last entry, how many there are, and the floor. In an order in which others may
+    append or trim in between, and nothing seems to be missing.
+    """
+    return [
+        ("XRANGE", keys.log, "-", "+", "COUNT", 1),
+        ("XREVRANGE", keys.log, "+", "-", "COUNT", 1),
+        ("XLEN", keys.log),
+        ("HGET", keys.versions, FLOOR),
+    ]
+
+
+def _missing(first: Sequence[Any], last: Sequence[Any], count: int, log: str) -> int:
+    """How many events are gone between the first and the last one, as positions have no gaps."""
+    return stored(last[0], log).seq - stored(first[0], log).seq + 1 - count if first and last else 0
 
 
 def stored(raw: Sequence[Any], log: str) -> Entry:

@@ -49,6 +49,10 @@ class Moved(StoreAway):
         self.address = address
 
 
+class WrongType(StoreUnsafe):
+    """A key holds something else than what it is for: another hand put it there."""
+
+
 class NoScript(Exception):
     """The server does not know the script (it was restarted or flushed): send its text."""
 
@@ -84,7 +88,7 @@ def fault(error: Exception) -> Exception:
         case "NOAUTH" | "WRONGPASS" | "NOPERM":
             return StoreUnsafe(f"the store refuses this user: {text}", mend="check user and password in the URL")
         case "WRONGTYPE":
-            return StoreUnsafe(f"a key is not what it must be: {rest}", mend="use a namespace of its own")
+            return WrongType(f"a key is not what it must be: {rest}", mend="use a namespace of its own")
         case _:
             return StoreUnsafe(f"the store answered: {text}")
 

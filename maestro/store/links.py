@@ -175,6 +175,17 @@ class Links:
         replies: list[Any] = self.many([("MULTI",), *commands, ("EXEC",)])[-1]
         return [checked(reply) for reply in replies]
 
+    def scan(self, beside: str, pattern: str, count: int) -> Iterator[list[bytes]]:
+        """The keys that match a pattern, some at a time. beside: a key of the same node, as SCAN names none."""
+        self.call("EXISTS", beside)
+        cursor = b"0"
+        while True:
+            cursor, found = self.call("SCAN", cursor, "MATCH", pattern, "COUNT", count)
+            if found:
+                yield found
+            if cursor == b"0":
+                return
+
     def script(self, script: Script, keys: Sequence[str], args: Sequence[Word]) -> Any:
         """A script that may be repeated."""
         return self.run(lambda link: script.run(link, keys, args))

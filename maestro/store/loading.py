@@ -1,5 +1,4 @@
-"""Filling an empty log with the entries of another one, as they are: positions, times, chain and all; and the versions
-of a log that has lost them with what its entries say.
+"""Filling an empty log with the entries of another one, as they are: positions, times, chain and all.
 
 They go to keys of their own, which are renamed to the log's when they are whole. So a load that was killed left no
 log behind; its keys expire. Two loads at once cannot both succeed.
@@ -7,11 +6,11 @@ log behind; its keys expire. Two loads at once cannot both succeed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from secrets import token_hex
 
-from maestro.model.errors import Conflict, Refused, VerificationFailed
+from maestro.model.errors import Refused, VerificationFailed
 from maestro.model.events import NAMES, RestoreDone
 from maestro.store.codec import FIELDS, chain_of
 from maestro.store.contract import Entry, Head
@@ -20,7 +19,6 @@ from maestro.store.link import Link, checked
 from maestro.store.links import Script
 
 LOAD = Script("load.lua")
-VERSIONS = Script("versions.lua")
 EXPIRE_MS = 600_000
 VERSIONS_A_CALL = 1000
 RESTORE_DONE = NAMES[RestoreDone].encode()
@@ -41,11 +39,22 @@ class Succession:
             raise VerificationFailed(f"event {entry.seq} does not continue the log behind {head.seq}", "log")
         self.follow(entry)
 
-    def follow(self, entry: Entry) -> None:
-        """Take the next one, whatever it continues."""
+    def start(self, first: Entry, versions: Mapping[bytes, int]) -> None:
+        """Begin before this entry, by the versions that there were then."""
+        floor = versions.get(b"", 0)
+        self.head = Head(first.seq - 1, "", first.at, floor if floor < first.seq else 0)
+        self.versions = {subject: seq for subject, seq in versions.items() if subject and seq < first.seq}
+
+    def before(self, entry: Entry) -> int:
+        """The version of its subject that the next one follows."""
         restoring = self._restoring
         if restoring and (entry.at, entry.actor, entry.cause) != (restoring.at, restoring.actor, restoring.cause):
             self._floor()
+        return self.versions.get(entry.subject, self.head.floor)
+
+    def follow(self, entry: Entry) -> None:
+        """Take the next one, whatever it continues."""
+        self.before(entry)
         if entry.type == RESTORE_DONE:
             self._restoring = entry
         self.versions[entry.subject] = entry.seq
@@ -73,35 +82,18 @@ def load(link: Link, keys: Keys, parts: Iterable[Sequence[Entry]]) -> Head:
     for entries in parts:
         for entry in entries:
             succession.add(entry)
-        for reply in link.many([*(_added(log, entry) for entry in entries), ("PEXPIRE", log, EXPIRE_MS)]):
+        for reply in link.many([*(added(log, entry) for entry in entries), ("PEXPIRE", log, EXPIRE_MS)]):
             checked(reply)
     head = succession.end()
     if not head.seq:
         return head
-    _fill(link, versions, succession)
+    fill(link, versions, succession)
     if not LOAD.run(link, [log, versions, keys.log, keys.versions], [f"{head.seq}-0"]):
         raise taken()
     return head
 
 
-def rebuild(link: Link, keys: Keys, parts: Iterable[Sequence[Entry]]) -> None:
-    """Give the log at this link the versions that its entries lead to. parts: all of them, in order.
-
-    Raises Conflict where the log has grown meanwhile.
-    """
-    succession = Succession()
-    for entries in parts:
-        for entry in entries:
-            succession.follow(entry)
-    head = succession.end()
-    versions = keys.loading(token_hex(8), "versions")
-    if head.seq:
-        _fill(link, versions, succession)
-    if not VERSIONS.run(link, [versions, keys.log, keys.versions], [f"{head.seq}-0" if head.seq else ""]):
-        raise Conflict("the log grew while its versions were rebuilt", keys.log, "try again")
-
-
-def _fill(link: Link, versions: str, succession: Succession) -> None:
+def fill(link: Link, versions: str, succession: Succession) -> None:
     """Put what entries lead to into a key that expires."""
     found = iter([(FLOOR.encode(), succession.head.floor), *succession.versions.items()])
     while some := list(islice(found, VERSIONS_A_CALL)):
@@ -109,7 +101,7 @@ def _fill(link: Link, versions: str, succession: Succession) -> None:
         link.call("PEXPIRE", versions, EXPIRE_MS)
 
 
-def _added(log: str, entry: Entry) -> tuple[bytes | str | int, ...]:
+def added(log: str, entry: Entry) -> tuple[bytes | str | int, ...]:
     values: tuple[bytes | str | int, ...] = (
         *(entry.type, entry.subject, entry.at, entry.actor, entry.cause),
         *(entry.prev, entry.v, entry.data, entry.chain),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 from maestro.model.errors import LineageBroken, StoreAway, StoreUnsafe, Unknown
@@ -15,11 +16,12 @@ from maestro.model.events import Event
 from maestro.store.codec import event_of, events_of
 from maestro.store.contract import Append, AppendResult, Entry, Head
 from maestro.store.grouping import Group, parted
+from maestro.store.healing import heal, stands_at
 from maestro.store.keys import FLOOR, Keys
-from maestro.store.lineage import MEND, Lineage, stored
+from maestro.store.lineage import MEND, SEGMENTS, Lineage, number, past, stored
 from maestro.store.link import Link, Lost, checked, packed
 from maestro.store.links import Links, Script
-from maestro.store.loading import load, rebuild
+from maestro.store.loading import load
 from maestro.store.sealed import Sealed
 
 APPEND = Script("append.lua")
@@ -54,6 +56,26 @@ class RedisLog:
     def head(self) -> Head:
         """The end of the log."""
         return self._links.run(self._lineage.check)
+
+    def look(self) -> Head:
+        """As `head`, and that nothing has stood behind it, as the next event would have no place then."""
+        head = self.head()
+        last = self._links.run(lambda link: stands_at(link, self._keys.log)) if head.seq else ""
+        if last and int(last.partition("-")[0]) > self.end().seq:
+            what = f"something stood behind its end up to {last}, and is gone, so that nothing can be appended"
+            raise LineageBroken(what, self._keys.log, MEND)
+        return head
+
+    def end(self) -> Head:
+        """Where the last entry that is one of ours stands."""
+        links, last = self._links, "+"
+        while raws := links.call("XREVRANGE", self._keys.log, last, "-", "COUNT", PART_READ):
+            for raw in raws:
+                with suppress(LineageBroken):
+                    entry = stored(raw, self._keys.log)
+                    return Head(entry.seq, entry.chain, entry.at)
+            last = f"({raws[-1][0].decode()}"
+        return Head()
 
     def known(self) -> Head:
         """The newest head that this object has seen; no call to the server."""
@@ -113,7 +135,28 @@ class RedisLog:
         if self.sealed is None or not raws or after < 0 or raws[0][0] == b"%d-0" % (after + 1):
             return []
         following = stored(raws[0], self._keys.log)
-        return [] if following.seq > self.first() else self.sealed.before(following, after, count)
+        if following.seq > self.first():
+            return []
+        with self._past(following):
+            return self.sealed.before(following, after, count)
+
+    def _past(self, following: Entry) -> AbstractContextManager[None]:
+        """A read of what was sealed before an entry."""
+
+        def newest() -> Event | None:
+            floor, version = self._links.call("HMGET", self._keys.versions, FLOOR, SEGMENTS)
+            if number(version, self._keys.versions) >= following.seq:
+                return self.event(number(version, self._keys.versions))
+            if not number(floor, self._keys.versions):
+                return None
+            # A restore has cut the links between the events of a subject.
+            after, found = following.seq - 1, None
+            while events := self._events(self._range(after, PART_READ)):
+                found = next((event for event in reversed(events) if event.subject == SEGMENTS), found)
+                after = events[-1].seq
+            return found
+
+        return past(following.seq, newest, self._keys.log)
 
     def first(self) -> int:
         """The first position that the server holds."""
@@ -130,19 +173,12 @@ class RedisLog:
         self._lineage.saw(head)
         return head
 
-    def mend(self) -> bool:
-        """Rebuild the versions where they, or all entries, are gone."""
-        if not self._links.run(self._lineage.is_parted):
-            return False
-
-        def all_entries() -> Iterator[list[Entry]]:
-            after = 0
-            while some := self.entries(after, PART_READ):
-                yield some
-                after = some[-1].seq
-
-        self._links.run(lambda link: rebuild(link, self._keys, all_entries()))
-        return True
+    def mend(self) -> str:
+        """Make the log whole, of what is left of it."""
+        done = self._links.run(lambda link: heal(link, self._keys, self.sealed), repeat=False)
+        if done:
+            self._lineage.forget()
+        return done
 
     def _events(self, raws: list[Any]) -> list[Event]:
         self._lineage.continues(raws)
@@ -167,8 +203,9 @@ class RedisLog:
             following = stored(raws[0], self._keys.log) if raws else None
             if following is not None and following.seq > after + 1:
                 last = min(upto, following.seq - 1)
-                for entries in self.sealed.scan(following, after, last, chunk):
-                    yield list(map(event_of, entries))
+                with self._past(following):
+                    for entries in self.sealed.scan(following, after, last, chunk):
+                        yield list(map(event_of, entries))
                 after = last
         if after >= upto:
             return
@@ -217,4 +254,15 @@ class RedisLog:
     def version(self, subject: str) -> int:
         """The subject's version."""
         floor, version = self._links.call("HMGET", self._keys.versions, FLOOR, subject.encode())
-        return max(int(version or 0), int(floor or 0))
+        return max(number(version, self._keys.versions), number(floor, self._keys.versions))
+
+    def versions(self) -> dict[str, int]:
+        """All versions, and the floor."""
+        found: dict[str, int] = {}
+        cursor = b"0"
+        while True:
+            cursor, flat = self._links.call("HSCAN", self._keys.versions, cursor, "COUNT", PART_READ)
+            for subject, version in zip(flat[::2], flat[1::2], strict=True):
+                found[subject.decode("utf-8", "replace")] = number(version, self._keys.versions)
+            if cursor == b"0":
+                return found

@@ -12,6 +12,8 @@ from maestro.model.errors import LineageBroken
 from maestro.model.events import Event
 from maestro.store.codec import Encoded, chain_of, encode_append, event_of
 from maestro.store.contract import Append, AppendResult, Committed, Entry, Fence, Head, Hint, Rejected
+from maestro.store.keys import FLOOR
+from maestro.store.lineage import SEGMENTS, past
 from maestro.store.loading import Succession, taken
 from maestro.store.memory_work import MemoryWork
 from maestro.store.sealed import Sealed
@@ -33,6 +35,14 @@ class MemoryLog:
         self._floor = 0
         self._woken = 0
         self._cursors: dict[str, int] = {}
+
+    def look(self) -> Head:
+        """The end of the log."""
+        return self.head()
+
+    def end(self) -> Head:
+        """The end of the log."""
+        return self.head()
 
     def head(self) -> Head:
         """The end of the log."""
@@ -167,7 +177,12 @@ class MemoryLog:
             following = self._entries[0] if self._entries and 0 <= after < self._gone else None
         if following is None or self.sealed is None:
             return found
-        return [*self.sealed.before(following, after, count), *found][:count]
+        with past(following.seq, lambda: self._sealed_last(following.seq), "log"):
+            return [*self.sealed.before(following, after, count), *found][:count]
+
+    def _sealed_last(self, held: int) -> Event | None:
+        version = self.version(SEGMENTS)
+        return self.event(version) if version >= held else None
 
     def first(self) -> int:
         """The first position that is held."""
@@ -196,9 +211,9 @@ class MemoryLog:
             self._changed.notify_all()
         return head
 
-    def mend(self) -> bool:
-        """Entries and versions are not lost apart here."""
-        return False
+    def mend(self) -> str:
+        """Nothing is lost here."""
+        return ""
 
     def read(self, after: int, count: int) -> list[Event]:
         """Events behind `after`."""
@@ -250,6 +265,11 @@ class MemoryLog:
         """The subject's version."""
         with self._changed:
             return self._versions.get(subject, self._floor)
+
+    def versions(self) -> dict[str, int]:
+        """All versions, and the floor."""
+        with self._changed:
+            return {FLOOR: self._floor, **self._versions} if self._entries else {}
 
     def memory_bytes(self) -> int:
         """About."""

@@ -6,30 +6,56 @@ from collections.abc import Callable, Sequence
 from hashlib import sha256
 from threading import Condition
 
-from maestro.model.errors import Refused
+from maestro.model.errors import Refused, ViewDamaged
 from maestro.store.blobs import compress, opened
 from maestro.store.contract import Checkpoint, Page, PageQuery, RowChange
 from maestro.store.sealed import Sealed
+from maestro.store.wholeness import check_size, sealed, unsealed
 
 
 class _Generation:
-    """Rows by view, scores by view and index."""
+    """Rows by view, scores by view and index; sizes: how many entries each of them was given."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self.name = name
         self.checkpoint = Checkpoint()
         self.rows: dict[str, dict[str, bytes]] = {}
         self.indexes: dict[tuple[str, str], dict[str, int]] = {}
+        self.sizes: dict[str, int] = {}
+
+    def check(self, name: str) -> None:
+        """Raise ViewDamaged unless there are as many rows, or entries of an index, as were saved."""
+        kind, _, rest = name.partition(":")
+        view, _, index = rest.partition(":")
+        held = self.rows.get(view, {}) if kind == "rows" else self.indexes.get((view, index), {})
+        check_size(self.name, name, self.sizes.get(name), len(held))
+
+    def row(self, view: str, row: str) -> bytes | None:
+        """A row as it was saved."""
+        data = self.rows.get(view, {}).get(row)
+        return None if data is None else unsealed(self.name, view, row, data)
 
     def write(self, change: RowChange) -> None:
+        """Carry out a change."""
         rows = self.rows.setdefault(change.view, {})
         if change.data is None:
             rows.pop(change.row, None)
         else:
-            rows[change.row] = change.data
-        for index in change.remove:
-            self.indexes.get((change.view, index), {}).pop(change.row, None)
-        for index, score in change.add.items():
-            self.indexes.setdefault((change.view, index), {})[change.row] = score
+            rows[change.row] = sealed(change.view, change.row, change.data)
+        self.sizes[f"rows:{change.view}"] = len(rows)
+        for index in (*change.remove, *change.add):
+            scores = self.indexes.setdefault((change.view, index), {})
+            if index in change.add:
+                scores[change.row] = change.add[index]
+            else:
+                scores.pop(change.row, None)
+            self.sizes[f"index:{change.view}:{index}"] = len(scores)
+
+
+def _written(changes: Sequence[RowChange]) -> set[str]:
+    """The names of what changes write to."""
+    names = {f"rows:{change.view}" for change in changes}
+    return names | {f"index:{change.view}:{index}" for change in changes for index in (*change.remove, *change.add)}
 
 
 class MemoryViews:
@@ -41,7 +67,7 @@ class MemoryViews:
         self._current: str | None = None
 
     def _of(self, generation: str) -> _Generation:
-        return self._generations.get(generation) or _Generation()
+        return self._generations.get(generation) or _Generation(generation)
 
     def current(self) -> str | None:
         """The generation that readers use."""
@@ -56,7 +82,9 @@ class MemoryViews:
         """Rows by (view, row), and the checkpoint."""
         with self._changed:
             held = self._of(generation)
-            return held.checkpoint, [held.rows.get(view, {}).get(row) for view, row in wanted]
+            for view in {view for view, _ in wanted}:
+                held.check(f"rows:{view}")
+            return held.checkpoint, [held.row(view, row) for view, row in wanted]
 
     def save(self, generation: str, before: Checkpoint, after: Checkpoint, changes: Sequence[RowChange]) -> bool:
         """Write everything, or nothing where the checkpoint is not `before` any more."""
@@ -65,6 +93,8 @@ class MemoryViews:
             now = held.checkpoint
             if (now.seq, now.chain, now.stopped) != (before.seq, before.chain, before.stopped):
                 return False
+            for name in _written(changes):
+                held.check(name)
             self._generations[generation] = held
             for change in changes:
                 held.write(change)
@@ -75,6 +105,8 @@ class MemoryViews:
         """A page of an index."""
         with self._changed:
             held = self._of(generation)
+            held.check(f"index:{query.view}:{query.index}")
+            held.check(f"rows:{query.view}")
             low = float("-inf") if query.min_score is None else query.min_score
             high = float("inf") if query.max_score is None else query.max_score
             scores = held.indexes.get((query.view, query.index), {})
@@ -82,21 +114,36 @@ class MemoryViews:
             order = sorted((score, row.encode()) for score, row in held_rows if low <= score <= high)
             if query.newest:
                 order.reverse()
-            rows = held.rows.get(query.view, {})
             end = None if query.limit < 0 else query.offset + query.limit
-            ids = [row.decode() for _, row in order[query.offset : end]]
-            return Page([(row, rows[row]) for row in ids if row in rows], held.checkpoint, len(order))
+            rows = [(row.decode(), held.row(query.view, row.decode())) for _, row in order[query.offset : end]]
+            found = [(row, data) for row, data in rows if data is not None]
+            if len(found) < len(rows):
+                what = f"the index {query.index!r} of {query.view} names a row that is not there"
+                raise ViewDamaged(generation, what)
+            return Page(found, held.checkpoint, len(order))
 
     def dump(self, generation: str, view: str) -> list[tuple[str, bytes]]:
         """All rows in row order."""
         with self._changed:
-            return sorted(self._of(generation).rows.get(view, {}).items())
+            held = self._of(generation)
+            held.check(f"rows:{view}")
+            return [
+                (row, unsealed(generation, view, row, data)) for row, data in sorted(held.rows.get(view, {}).items())
+            ]
 
     def indexes(self, generation: str, view: str) -> dict[str, dict[str, int]]:
         """All indexes of a view that hold something."""
         with self._changed:
-            found = self._of(generation).indexes.items()
-            return {index: dict(scores) for (of, index), scores in sorted(found) if of == view and scores}
+            held = self._of(generation)
+            for name in held.sizes:
+                if name.startswith(f"index:{view}:"):
+                    held.check(name)
+            found = sorted(held.indexes.items())
+            return {index: dict(scores) for (of, index), scores in found if of == view and scores}
+
+    def leaving(self, generation: str) -> bool:
+        """Whether it was replaced and is still there: here it goes at once, and so does the last reader of it."""
+        return generation != self._current and self._current is not None and generation in self._generations
 
     def switch(self, old: str | None, new: str) -> bool:
         """Point readers at `new` if they use `old` still."""
@@ -118,7 +165,7 @@ class MemoryViews:
     def erase(self) -> int:
         """Forget everything; how many keys a server would have had."""
         held = self._generations.values()
-        keys = sum(2 + len(one.rows) + len(one.indexes) for one in held) + (self._current is not None)
+        keys = sum(1 + len(one.rows) + len(one.indexes) for one in held) + (self._current is not None)
         self._generations.clear()
         self._current = None
         return keys

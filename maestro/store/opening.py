@@ -140,16 +140,11 @@ class RedisStore:
 
     def erase(self) -> int:
         """DANGER: delete every key of this namespace; how many."""
-        erased, cursor = 0, b"0"
-        # A command with a key leads to the node of a cluster that has them all; SCAN has none.
-        self._links.call("EXISTS", self._keys.log)
-        while True:
-            cursor, found = self._links.call("SCAN", cursor, "MATCH", self._keys.everything, "COUNT", 1000)
-            if found:
-                erased += self._links.call("UNLINK", *found)
-            if cursor == b"0":
-                self._lineage.forget()
-                return erased
+        erased = 0
+        for found in self._links.scan(self._keys.log, self._keys.everything, 1000):
+            erased += self._links.call("UNLINK", *found)
+        self._lineage.forget()
+        return erased
 
     def memory_bytes(self) -> int:
         """Memory the server uses."""

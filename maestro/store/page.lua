@@ -1,7 +1,7 @@
 -- The rows of a page of an index, with the checkpoint that they are of.
 -- KEYS: checkpoint, index, rows. ARGV: min, max, offset, limit, '1' for the highest score first, the prefix of the
--- row ids or ''.
--- Returns the checkpoint's fields, how many the range holds, the row ids, the rows.
+-- row ids or '', then the names of the checkpoint's fields, the sizes of index and rows the last of them.
+-- Returns these fields, how many entries index and rows have, how many the range holds, the row ids, the rows.
 local call = redis.call
 local low, high, by, count = ARGV[1], ARGV[2], 'BYSCORE', 'ZCOUNT'
 if ARGV[6] ~= '' then
@@ -20,4 +20,10 @@ for i = 1, #ids, 1000 do
     rows[#rows + 1] = row
   end
 end
-return { call('HGETALL', KEYS[1]), call(count, KEYS[2], low, high), ids, rows }
+local held = { call('ZCARD', KEYS[2]), call('HLEN', KEYS[3]) }
+if by == 'BYLEX' and held[1] > 0 then
+  -- Only among equal scores are names in order: an entry with another one counts as none.
+  local score = call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')[2]
+  held[1] = call('ZCOUNT', KEYS[2], score, score)
+end
+return { call('HMGET', KEYS[1], unpack(ARGV, 7)), held, call(count, KEYS[2], low, high), ids, rows }

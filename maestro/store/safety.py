@@ -28,9 +28,9 @@ COMMANDS = (
     *("auth", "hello", "select", "ping", "time", "info", "config|get", "client|unblock", "cluster|info", "scan"),
     *("multi", "exec", "eval", "evalsha", "wait", "exists", "type", "del", "unlink", "rename", "persist"),
     *("pexpire", "pttl"),
-    *("get", "set", "hget", "hmget", "hgetall", "hscan", "hset", "hdel", "sadd", "smembers"),
-    *("zadd", "zrem", "zrange", "zscan", "zscore", "zcount", "zcard"),
-    *("xadd", "xdel", "xtrim", "xlen", "xrange", "xrevrange", "xread"),
+    *("get", "set", "hget", "hmget", "hgetall", "hkeys", "hlen", "hscan", "hset", "hdel", "sadd", "smembers"),
+    *("zadd", "zrem", "zrange", "zscan", "zscore", "zcount", "zlexcount", "zcard"),
+    *("xadd", "xdel", "xtrim", "xlen", "xrange", "xrevrange", "xread", "xinfo|stream"),
     *("xgroup|create", "xreadgroup", "xack", "xpending"),
 )
 
@@ -207,8 +207,17 @@ return ''
 """
 _TRIED = (
     *("XADD KEY * f v", "XRANGE KEY - +", "XREADGROUP GROUP g c STREAMS KEY >", "XREAD STREAMS KEY 0", "XACK KEY g 0"),
-    *("XDEL KEY 0", "XPENDING KEY g", "XGROUP CREATE KEY g 0", "HSET KEY f v", "HGETALL KEY", "HSCAN KEY 0"),
-    *("ZADD KEY 1 m", "ZRANGE KEY 0 1", "ZREM KEY m", "SADD KEY m", "SET KEY v", "GET KEY", "PEXPIRE KEY 1"),
+    *(
+        "XDEL KEY 0",
+        "XPENDING KEY g",
+        "XGROUP CREATE KEY g 0",
+        "HSET KEY f v",
+        "HGETALL KEY",
+        "HSCAN KEY 0",
+        "HLEN KEY",
+        "HKEYS KEY",
+    ),
+    *("ZADD KEY 1 m", "ZRANGE KEY 0 1", "ZREM KEY m", "ZCARD KEY", "SET KEY v", "GET KEY", "PEXPIRE KEY 1"),
     *("DEL KEY", "UNLINK KEY", "TIME", "EVALSHA x 1 KEY", "MULTI", "EXEC", "SCAN 0", "CLIENT UNBLOCK 1"),
 )
 

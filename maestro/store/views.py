@@ -1,19 +1,21 @@
 """The rows, indexes and checkpoints of the views on a server, by generation.
 
-A generation is a set of keys of its own: a hash of rows a view, a sorted set an index, a checkpoint. Readers follow
-one pointer, so that a rebuilt generation replaces the old one at once.
+A generation is a set of keys of its own: a hash of rows a view, a sorted set an index, a checkpoint, in which stands
+how many entries each of the others has (`wholeness.py`). Readers follow one pointer, so that a rebuilt generation
+replaces the old one at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
-from maestro.model.errors import Refused
+from maestro.model.errors import Refused, ViewDamaged
 from maestro.store.contract import Checkpoint, Page, PageQuery, RowChange
 from maestro.store.keys import Keys
-from maestro.store.link import Command
+from maestro.store.link import Command, WrongType
 from maestro.store.links import Links, Script
+from maestro.store.wholeness import FIELDS, SIZE, check_size, checkpoint_of, fields_of, sealed, unsealed
 
 SAVE = Script("save.lua")
 PAGE = Script("page.lua")
@@ -23,20 +25,18 @@ LINGER_MS = 60_000
 """How long a generation stays after readers were pointed elsewhere: a reader may be between two calls."""
 
 
-def _checkpoint(fields: Mapping[bytes, bytes]) -> Checkpoint:
-    text = {name.decode(): value.decode() for name, value in fields.items()}
-    return Checkpoint(
-        int(text.get("seq", 0)),
-        text.get("chain", ""),
-        int(text.get("at", 0)),
-        int(text.get("floor", 0)),
-        text.get("stopped", ""),
-    )
-
-
 def _pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
     """A hash as a script returns it."""
     return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+@contextmanager
+def _of(generation: str) -> Iterator[None]:
+    """What another hand put in the place of a key is a damage of the generation. Raises ViewDamaged."""
+    try:
+        yield
+    except WrongType as wrong:
+        raise ViewDamaged(generation, "a key of it is not of its type") from wrong
 
 
 class _Writes:
@@ -46,7 +46,8 @@ class _Writes:
         rows: dict[str, dict[str, bytes | None]] = {}
         entries: dict[tuple[str, str], dict[str, int | None]] = {}
         for change in changes:
-            rows.setdefault(change.view, {})[change.row] = change.data
+            data = None if change.data is None else sealed(change.view, change.row, change.data)
+            rows.setdefault(change.view, {})[change.row] = data
             for index in change.remove:
                 entries.setdefault((change.view, index), {})[change.row] = None
             for index, score in change.add.items():
@@ -65,7 +66,7 @@ class _Writes:
     def _command(self, name: str, items: Sequence[tuple[bytes | str | int | None, ...]]) -> None:
         for start in range(0, len(items), CHUNK):
             flat = [part for item in items[start : start + CHUNK] for part in item if part is not None]
-            self.args += (name, len(self.keys) + 2, len(flat), *flat)
+            self.args += (name, len(self.keys) + 1, len(flat), *flat)
 
 
 class RedisViews:
@@ -77,37 +78,50 @@ class RedisViews:
 
     def current(self) -> str | None:
         """The generation that readers use."""
-        name: bytes | None = self._links.call("GET", self._keys.views)
-        return None if name is None else name.decode()
+        try:
+            name: bytes | None = self._links.call("GET", self._keys.views)
+        except WrongType:  # `switch` puts a pointer in its place
+            return None
+        return None if name is None else name.decode("utf-8", "surrogateescape")
 
     def checkpoint(self, generation: str) -> Checkpoint:
         """How far it is."""
-        return _checkpoint(self._links.call("HGETALL", self._keys.checkpoint(generation)))
+        with _of(generation):
+            values = self._links.call("HMGET", self._keys.checkpoint(generation), *FIELDS)
+        return checkpoint_of(generation, dict(zip(FIELDS, values, strict=True)))
 
     def load(self, generation: str, wanted: Sequence[tuple[str, str]]) -> tuple[Checkpoint, list[bytes | None]]:
         """Rows by (view, row), and the checkpoint."""
         by_view: dict[str, list[str]] = {}
         for view, row in wanted:
             by_view.setdefault(view, []).append(row)
-        commands: list[Command] = [("HGETALL", self._keys.checkpoint(generation))]
+        sizes = [f"{SIZE}rows:{view}" for view in by_view]
+        commands: list[Command] = [("HMGET", self._keys.checkpoint(generation), *FIELDS, *sizes)]
+        commands += [("HLEN", self._keys.rows(generation, view)) for view in by_view]
         commands += [("HMGET", self._keys.rows(generation, view), *rows) for view, rows in by_view.items()]
-        fields, *replies = self._links.together(commands)
-        rows = {view: iter(reply) for view, reply in zip(by_view, replies, strict=True)}
-        return _checkpoint(fields), [next(rows[view]) for view, _ in wanted]
+        with _of(generation):
+            values, *replies = self._links.together(commands)
+        stored = dict(zip((*FIELDS, *sizes), values, strict=True))
+        checkpoint = checkpoint_of(generation, stored)
+        for view, size, found in zip(by_view, sizes, replies, strict=False):
+            check_size(generation, f"rows:{view}", stored[size], found)
+        rows = {view: iter(reply) for view, reply in zip(by_view, replies[len(by_view) :], strict=True)}
+        found = [(view, row, next(rows[view])) for view, row in wanted]
+        return checkpoint, [data and unsealed(generation, view, row, data) for view, row, data in found]
 
     def save(self, generation: str, before: Checkpoint, after: Checkpoint, changes: Sequence[RowChange]) -> bool:
         """Write everything, or nothing where the checkpoint is not `before` any more."""
         writes = _Writes(self._keys, generation, changes)
-        checkpoint = self._keys.checkpoint(generation)
-        fields: tuple[str | int, ...] = ("seq", after.seq, "chain", after.chain, "at", after.at, "floor", after.floor)
-        fields += ("stopped", after.stopped)
-        return bool(
-            self._links.script(
+        fields = fields_of(after)
+        with _of(generation):
+            saved = self._links.script(
                 SAVE,
-                [checkpoint, self._keys.members(generation), *writes.keys],
+                [self._keys.checkpoint(generation), *writes.keys],
                 [before.seq, before.chain, before.stopped, len(fields), *fields, *writes.args],
             )
-        )
+        if isinstance(saved, list):
+            check_size(generation, saved[0].decode("utf-8", "replace"), *saved[1:])
+        return bool(saved)
 
     def page(self, generation: str, query: PageQuery) -> Page:
         """A page of an index, its rows and its checkpoint in one call."""
@@ -118,55 +132,85 @@ class RedisViews:
             self._keys.index(generation, query.view, query.index),
             self._keys.rows(generation, query.view),
         ]
-        newest = "1" if query.newest else ""
-        args: list[bytes | str | int] = [low, high, query.offset, query.limit, newest, query.prefix]
-        fields, total, ids, rows = self._links.script(PAGE, keys, args)
-        found = [(row.decode(), data) for row, data in zip(ids, rows, strict=True) if data is not None]
-        return Page(found, _checkpoint(_pairs(fields)), total)
+        names = (f"index:{query.view}:{query.index}", f"rows:{query.view}")
+        fields = (*FIELDS, *(SIZE + name for name in names))
+        args: list[bytes | str | int] = [low, high, query.offset, query.limit, "1" if query.newest else ""]
+        with _of(generation):
+            values, held, total, ids, rows = self._links.script(PAGE, keys, [*args, query.prefix, *fields])
+        stored = dict(zip(fields, values, strict=True))
+        checkpoint = checkpoint_of(generation, stored)
+        for name, found in zip(names, held, strict=True):
+            check_size(generation, name, stored[SIZE + name], found)
+        if None in rows:
+            raise ViewDamaged(generation, f"the index {query.index!r} of {query.view} names a row that is not there")
+        named = [(row.decode("utf-8", "replace"), data) for row, data in zip(ids, rows, strict=True)]
+        return Page([(row, unsealed(generation, query.view, row, data)) for row, data in named], checkpoint, total)
 
     def dump(self, generation: str, view: str) -> list[tuple[str, bytes]]:
         """All rows in row order. Rows that change meanwhile may be of either state: compare the checkpoints."""
         rows: dict[bytes, bytes] = {}
         cursor = b"0"
         while True:
-            cursor, flat = self._links.call("HSCAN", self._keys.rows(generation, view), cursor, "COUNT", CHUNK)
+            with _of(generation):
+                cursor, flat = self._links.call("HSCAN", self._keys.rows(generation, view), cursor, "COUNT", CHUNK)
             rows.update(_pairs(flat))
             if cursor == b"0":
-                return [(row.decode(), data) for row, data in sorted(rows.items())]
+                break
+        self._check_sizes(generation, [f"rows:{view}"])
+        named = [(row.decode("utf-8", "replace"), data) for row, data in sorted(rows.items())]
+        return [(row, unsealed(generation, view, row, data)) for row, data in named]
 
     def indexes(self, generation: str, view: str) -> dict[str, dict[str, int]]:
         """All indexes of a view that hold something."""
-        prefix = self._keys.index(generation, view, "")
-        found: dict[str, dict[str, int]] = {}
-        for key in sorted(self._links.call("SMEMBERS", self._keys.members(generation))):
-            name = key.decode()
-            if name.startswith(prefix):
-                scores = self._scores(name)
-                if scores:
-                    found[name.removeprefix(prefix)] = scores
-        return found
+        with _of(generation):
+            fields = self._links.call("HKEYS", self._keys.checkpoint(generation))
+        prefix = f"index:{view}:"
+        names = sorted(field.decode("utf-8", "replace").removeprefix(SIZE) for field in fields)
+        names = [name for name in names if name.startswith(prefix)]
+        found = {name.removeprefix(prefix): self._scores(generation, name) for name in names}
+        self._check_sizes(generation, names)
+        return {name: scores for name, scores in found.items() if scores}
 
-    def _scores(self, key: str) -> dict[str, int]:
+    def _check_sizes(self, generation: str, names: Sequence[str]) -> None:
+        """Raise ViewDamaged unless these keys hold as many entries as were saved."""
+        for start in range(0, len(names), CHUNK):
+            some = names[start : start + CHUNK]
+            sizes: Command = ("HMGET", self._keys.checkpoint(generation), *(SIZE + name for name in some))
+            held: list[Command] = [
+                ("HLEN" if name.startswith("rows:") else "ZCARD", self._keys.view(generation) + name) for name in some
+            ]
+            with _of(generation):
+                known, *found = self._links.together([sizes, *held])
+            for name, size, count in zip(some, known, found, strict=True):
+                check_size(generation, name, size, count)
+
+    def _scores(self, generation: str, name: str) -> dict[str, int]:
         scores: dict[str, int] = {}
-        start = 0
+        key, start = self._keys.view(generation) + name, 0
         while True:
-            found = self._links.call("ZRANGE", key, start, start + CHUNK - 1, "WITHSCORES")
-            scores.update((row.decode(), int(score)) for row, score in found)
+            with _of(generation):
+                found = self._links.call("ZRANGE", key, start, start + CHUNK - 1, "WITHSCORES")
+            scores.update((row.decode("utf-8", "replace"), int(score)) for row, score in found)
             if len(found) < CHUNK:
                 return scores
             start += CHUNK
 
+    def leaving(self, generation: str) -> bool:
+        """Whether it was replaced, and expires soon."""
+        return bool(self._links.call("PTTL", self._keys.checkpoint(generation)) >= 0)
+
     def switch(self, old: str | None, new: str) -> bool:
         """Point readers at `new` if they use `old` still."""
-        members = self._keys.members(old or new)
-        args: list[bytes | str | int] = [old or "", new, LINGER_MS]
-        return bool(self._links.script(SWITCH, [self._keys.views, members], args))
+        keys = [self._keys.views, self._keys.checkpoint(old or new), self._keys.members(old or new)]
+        keys.append(self._keys.checkpoint(new))
+        return bool(self._links.script(SWITCH, keys, [(old or "").encode("utf-8", "surrogateescape"), new, LINGER_MS]))
 
     def drop(self, generation: str) -> None:
-        """Delete a generation. Raises `Refused` for the one that readers use."""
+        """Delete a generation. Raises `Refused` for the one that readers use.
+
+        Its keys are looked for by their names, as a damaged one does not know all of its own.
+        """
         if self.current() == generation:
             raise Refused(f"generation {generation} is in use", "views", "switch to another one first")
-        members: Any = self._links.call("SMEMBERS", self._keys.members(generation))
-        for start in range(0, len(members), CHUNK):
-            self._links.call("UNLINK", *list(members)[start : start + CHUNK])
-        self._links.call("UNLINK", self._keys.checkpoint(generation), self._keys.members(generation))
+        for some in self._links.scan(self._keys.log, self._keys.all_of(generation), CHUNK):
+            self._links.call("UNLINK", *some)

@@ -92,10 +92,10 @@ def test_a_log_that_lost_a_part_of_itself_is_made_whole_from_its_entries(
     other = open_at(server.url)  # type: ignore[attr-defined]
     with pytest.raises(LineageBroken, match="entries of the log are gone" if lost == "log" else "versions of the log"):
         other.log.head()
-    assert other.log.mend() is True
+    assert other.log.mend() != ""
     assert sorted(other._links.call("HGETALL", keys.versions).items()) == had
     assert other._links.call("PTTL", keys.versions) in (-1, -2)
-    assert other.log.mend() is False
+    assert other.log.mend() == ""
     floor = 0 if lost == "log" else 6
     assert other.log.head().floor == floor
     assert isinstance(commit(other, an_append("c", "1", floor)), Committed)

@@ -57,7 +57,7 @@ def test_a_new_log_holds_nothing_and_a_full_one_all(store: Store, an_append: App
 
 
 def test_a_log_that_lost_nothing_has_nothing_to_mend(trimmed: Store) -> None:
-    assert trimmed.log.mend() is False
+    assert trimmed.log.mend() == ""
     assert trimmed.log.version("state:k0") == 21
 
 
@@ -67,7 +67,7 @@ def test_a_trimmed_log_that_lost_its_versions_has_them_from_what_is_sealed(writt
     store.attach(Past(written))
     store.log.trim(24)
     store._links.call("DEL", store._keys.versions)
-    assert store.log.mend() is True
+    assert store.log.mend() != ""
     assert [store.log.version(f"state:k{n}") for n in range(5)] == [21, 22, 23, 24, 25]
 
 

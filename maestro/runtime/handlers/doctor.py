@@ -12,7 +12,7 @@ import trio
 from maestro import __version__, config
 from maestro.agents import definitions
 from maestro.config import Settings
-from maestro.model.errors import Invalid, MaestroError, StoreAway, StoreUnsafe
+from maestro.model.errors import Invalid, MaestroError, StoreAway, StoreUnsafe, VerificationFailed
 from maestro.model.events import LogForked, NewEvent
 from maestro.runtime import containment, daemon_lock
 from maestro.runtime import protocol as p
@@ -23,15 +23,18 @@ from maestro.runtime.rows import Row
 from maestro.runtime.server import Handler
 from maestro.runtime.snapshots import scrubbing
 from maestro.runtime.snapshots.shelf import Shelf
-from maestro.runtime.witness import LINEAGE, Known, Witness
+from maestro.runtime.witness import LINEAGE, MEND, Known, Witness
 from maestro.store import ballast, choice, safety, server
 from maestro.store.contract import Head
 from maestro.store.opening import open_redis
 from maestro.workspaces import cleaning
+from projections.projector import Projector
+from replayers import chain
 from replayers.sealed import sealed_of
 
 START = "see that it runs and answers, then try again"
-REBUILT = "; the versions of its subjects were rebuilt from its entries"
+CHECKED = 1000
+"""Of so many events, the newest, `doctor` checks the chain."""
 WORST = {"ok": 0, "warning": 0, "failed": 4}
 
 
@@ -103,12 +106,16 @@ async def _lineage(call: Call) -> Row:
     """Whether the log still is the one that this node has seen."""
     context = call.context
     try:
-        head: Head = await context.call(context.store.log.head)
+        head: Head = await context.call(context.store.log.look)
         await context.call(Witness(context.settings).check, context.store)
         await context.call(context.views.checkpoint)
+        found = await context.call(chain.newest, context.store.log, CHECKED)
     except MaestroError as error:
         return _row("log", "failed", error.what, error.mend)
-    return _row("log", "ok", f"{head.seq} events, chain {head.chain[:12] or '-'}")
+    looked = f"the chain of the last {min(CHECKED, head.seq)} was checked; `maestro replay verify` checks all"
+    if found:
+        return _row("log", "failed", found.what, "`maestro replay verify` tells all; " + MEND)
+    return _row("log", "ok", f"{head.seq} events, chain {head.chain[:12] or '-'}; {looked}")
 
 
 async def _sealed(call: Call) -> list[Row]:
@@ -141,24 +148,30 @@ async def _restores(call: Call) -> list[Row]:
 
 
 async def _accept_loss(call: Call) -> None:
-    """Append `log.forked`: an operator knows that acknowledged events were lost, and goes on."""
+    """Make the log whole of what is left of it and append `log.forked`: an operator knows that acknowledged events were
+    lost, and goes on.
+    """
     context = call.context
     if context.storeless:
         raise context.storeless
     witness = Witness(context.settings)
+    is_whole = True
+    known = max(witness.known(), Known.of(context.gateway.known), Known.of(await context.call(context.store.log.end)))
     try:
         await context.call(witness.check, context.store)
-        await context.call(context.store.log.head)
+        await context.call(context.store.log.look)
         await context.call(context.views.checkpoint)
-    except StoreUnsafe:
-        known = max(witness.known(), Known.of(context.gateway.known))
-        rebuilt = await context.call(context.store.log.mend)
-        reason = f"accepted by doctor --accept-loss{REBUILT if rebuilt else ''}"
-        forked = LogForked(known.seq, known.chain, reason)
-        await context.append([NewEvent(LINEAGE, forked)], call.caller.actor, call.cause)
-        witness.forget()
-        return
-    raise Invalid("the log is whole: there is no loss to accept", "--accept-loss")
+    except (StoreUnsafe, VerificationFailed):
+        is_whole = False
+    mended = await context.call(context.store.log.mend)
+    if is_whole and not mended:
+        raise Invalid("the log is whole: there is no loss to accept", "--accept-loss")
+    reason = f"accepted by doctor --accept-loss{'; ' if mended else ''}{mended}"
+    forked = LogForked(known.seq, known.chain, reason)
+    await context.append([NewEvent(LINEAGE, forked)], call.caller.actor, call.cause)
+    witness.forget()
+    await context.call(Projector(context.store).rebuild)
+    await call.note(f"the loss was accepted{': ' if mended else ''}{mended}", "warn")
 
 
 def _daemon(settings: Settings, is_here: bool) -> Row:

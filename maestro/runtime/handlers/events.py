@@ -16,6 +16,7 @@ from maestro.runtime.server import Handler
 from maestro.store.contract import Entry
 from replayers import export as exports
 from replayers import positions
+from replayers.chain import Reading
 from replayers.groups import Group
 
 CHUNK = 1000
@@ -58,10 +59,9 @@ async def tail(call: Call, command: p.EventsTail) -> p.Done:
         raise Invalid(f"there is no position {command.from_position}", mend=f"the log goes from 1 to {head}")
     else:
         after, left = max(0, command.from_position - 1), command.limit
-    while left != 0 and (command.follow or after < head):
-        entries = await context.call(
-            context.store.log.entries, after, CHUNK if command.follow else min(CHUNK, head - after)
-        )
+    log = Reading(context.store.log)
+    while left != 0 and (command.follow or after < head) and log.found is None:
+        entries = await context.call(log.entries, after, CHUNK if command.follow else min(CHUNK, head - after))
         for entry in entries:
             after = entry.seq
             if _matches(entry, command.type) and left != 0:
@@ -71,7 +71,14 @@ async def tail(call: Call, command: p.EventsTail) -> p.Done:
             break
         if not entries:
             await context.changed(after)
-    return p.Done()
+    return await _end(call, log)
+
+
+async def _end(call: Call, log: Reading, data: Any = None) -> p.Done:
+    """The end of an answer that showed events: exit 6 where one of them is not what was written."""
+    if log.found is not None:
+        await call.note(log.warning(), "warn")
+    return p.Done(data, 6 if log.found else 0)
 
 
 async def _newest(context: Context, kind: str | None, count: int, head: int) -> int:
@@ -97,8 +104,9 @@ async def _batch(call: Call, command: p.EventsTail, name: str) -> p.Done:
     if command.taken is not None and command.taken > group.position:
         await context.call(group.taken, command.taken)
     after, left = group.position, command.limit
+    log = Reading(context.store.log)
     while left != 0:
-        entries = await context.call(context.store.log.entries, after, CHUNK)
+        entries = await context.call(log.entries, after, CHUNK)
         if not entries and not command.follow:
             break
         if not entries:
@@ -111,15 +119,14 @@ async def _batch(call: Call, command: p.EventsTail, name: str) -> p.Done:
             if _matches(entry, command.type):
                 await call.item(ready(exports.plain(entry)))
                 left = None if left is None else left - 1
-        return p.Done({"position": after, "end": False})
+        return await _end(call, log, {"position": after, "end": False})
     return p.Done({"position": after, "end": True})
 
 
 async def export(call: Call, command: p.EventsExport) -> p.Done:
     """All events of a range, as stored, or as CloudEvents."""
     context = call.context
-    log = context.store.log
-    head = await context.call(log.head)
+    head = await context.call(context.store.log.head)
     last = head.seq if command.to_position is None else min(head.seq, command.to_position)
     if command.from_position < 0 or (command.to_position is not None and command.to_position < command.from_position):
         raise Invalid("the range of positions is empty", mend=f"the log goes from 1 to {head.seq}")
@@ -127,6 +134,7 @@ async def export(call: Call, command: p.EventsExport) -> p.Done:
     if command.cloudevents:
         write = lambda entry: exports.cloud(entry, context.store.namespace)  # noqa: E731
     after = max(0, command.from_position - 1)
+    log = Reading(context.store.log)
     while after < last:
         entries = await context.call(log.entries, after, min(CHUNK, last - after))
         if not entries:
@@ -134,7 +142,7 @@ async def export(call: Call, command: p.EventsExport) -> p.Done:
         for entry in entries:
             await call.item(ready(write(entry)))
         after = entries[-1].seq
-    return p.Done()
+    return await _end(call, log)
 
 
 async def audit(call: Call, command: p.Audit) -> p.Done:
@@ -147,15 +155,16 @@ async def audit(call: Call, command: p.Audit) -> p.Done:
     if command.since is not None:
         since = await context.call(positions.since, context.store, command.since)
     query = audits.Query(command.subject, since, command.type)
+    log = Reading(context.store.log)
     while True:
-        lines, after = await context.call(audits.page, context.store, query)
+        lines, after = await context.call(audits.page, context.store, query, log)
         for line in lines:
             await call.item(ready(audits.plain(line)))
         query = audits.further(query, after)
         if lines:
             continue
-        if not command.follow:
-            return p.Done()
+        if not command.follow or log.found:
+            return await _end(call, log)
         await context.changed(after)
 
 
