@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from maestro.model.errors import Refused
-from maestro.workspaces.folders import MARK
+from maestro.workspaces.folders import MARK, is_folder
 from maestro.workspaces.mounts import check_no_mounts, is_mount, mounted
 from maestro.workspaces.removal import empty, open_folder, remove
 
@@ -128,7 +128,7 @@ def disk_warning(root: str | Path, agents: int) -> str | None:
 
 def _folders(above: Path) -> list[Path]:
     try:
-        return [entry for entry in above.iterdir() if entry.is_dir() and not entry.is_symlink()]
+        return [entry for entry in above.iterdir() if is_folder(entry)]
     except OSError:
         return []  # gone meanwhile, or not ours
 

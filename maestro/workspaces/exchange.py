@@ -251,7 +251,13 @@ def exchange(journal: str | Path, pairs: Sequence[tuple[str | Path, str | Path]]
 
 def check_place(target: str | Path) -> None:
     """A stage can be made for `target` and take its place, as far as can be told now. Raises `Refused`."""
-    target = Path(target)
+    try:
+        _check_place(Path(target))
+    except OSError as error:
+        raise Refused(f"{str(target)!r} cannot be reached: {error.strerror}", where="restore") from None
+
+
+def _check_place(target: Path) -> None:
     if entrywise.is_bound(target):
         entrywise.check_enterable(target)
         check_no_mounts(target, "moved")

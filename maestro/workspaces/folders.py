@@ -115,7 +115,7 @@ def create(folder: RunFolder, prompt: bytes) -> None:
 
     Raises `Refused` for a link or another user's folder on the way, or where the disk refuses.
     """
-    if not _is_folder(folder.root):
+    if not is_folder(folder.root):
         private_folder(Path(folder.root), "MAESTRO_WORKSPACE_ROOT")
     try:
         with opened(folder.root) as top, _agent_folder(top, folder) as agent:
@@ -126,7 +126,8 @@ def create(folder: RunFolder, prompt: bytes) -> None:
         raise _refusal(error, folder.path) from None
 
 
-def _is_folder(path: str) -> bool:
+def is_folder(path: str | Path) -> bool:
+    """Whether a folder lies at this path, and no link to one; False for whatever cannot be looked at."""
     try:
         return stat.S_ISDIR(os.lstat(path).st_mode)
     except OSError:

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from maestro.model.errors import Invalid, Refused
-from maestro.workspaces.folders import MARK
+from maestro.workspaces.folders import MARK, is_folder
 
 _LEVELS_MAX = 200
 _ANOTHER = "name another folder"
@@ -112,7 +112,7 @@ def check_unchanged(workspace: str) -> None:
     """A workspace, as recorded by its real path, is still that folder and can be used. Raises `Refused`."""
     if os.path.realpath(workspace) != workspace:
         raise Refused(f"{workspace!r} is now a link to elsewhere", where="workspace", mend="assign the agent again")
-    if not Path(workspace).is_dir():
+    if not is_folder(workspace):
         raise Refused(f"{workspace!r} is not there", where="workspace", mend="create it, or assign the agent again")
     if not os.access(workspace, os.R_OK | os.W_OK | os.X_OK):
         raise Refused(f"{workspace!r} cannot be written", where="workspace", mend="change its mode or owner")
@@ -159,7 +159,7 @@ def _check_homes(place: _Place) -> None:
     if place.real == "/" or place.identity == _identity("/"):
         raise _refused(place, "is the root of the file system")
     homes = {os.environ.get("HOME", ""), *(user.pw_dir for user in pwd.getpwall())}
-    for home in sorted(home for home in homes if home.startswith("/") and home != "/" and Path(home).is_dir()):
+    for home in sorted(home for home in homes if home.startswith("/") and home != "/" and os.path.lexists(home)):
         if _Place(home).is_in(place):
             raise _refused(place, f"is or contains a home directory ({home})")
 

@@ -64,10 +64,19 @@ def _by_repository(workspace: Path, paths: Iterable[str]) -> dict[Path | None, l
     known: dict[Path, Path | None] = {}
 
     def repository(folder: Path) -> Path | None:
-        if folder not in known:
-            here = os.path.lexists(workspace / folder / ".git")
-            known[folder] = folder if here else None if folder == Path() else repository(folder.parent)
-        return known[folder]
+        on_the_way: list[Path] = []
+        place: Path | None = folder
+        while place is not None and place not in known:
+            on_the_way.append(place)
+            is_end = place == Path() or os.path.lexists(workspace / place / ".git")
+            place = None if is_end else place.parent
+        if place is not None:
+            found = known[place]
+        else:
+            last = on_the_way[-1]
+            found = last if os.path.lexists(workspace / last / ".git") else None
+        known.update(dict.fromkeys(on_the_way, found))
+        return found
 
     found: dict[Path | None, list[Path]] = {}
     for text in paths:

@@ -1,4 +1,4 @@
-"""The daemon is killed at any instant of the restore of a mount point: the next start ends it before anything runs there.
+"""The daemon is killed at any instant of the restore of a mount point: the next start ends it before anything runs.
 
 KILLS=300 kills it that often; SEED repeats a run. In a mount namespace of its own, all of it.
 """

@@ -56,6 +56,12 @@ async def _agents(call: Call, named: list[str]) -> tuple[str, ...]:
 def _check_output(output: str) -> None:
     """What is sure to fail at the end is refused at the beginning."""
     path = Path(output)
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise Invalid(f"{output!r} cannot be written: {error.strerror}", "--output", "name another") from None
     if path.is_dir():
         raise Invalid(f"{output!r} is a folder", "--output", "name a file in it")
     if not path.parent.is_dir():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import trio
 
 from maestro.runtime import protocol as p
@@ -13,6 +11,7 @@ from maestro.runtime.interim import stopped_meanwhile
 from maestro.runtime.server import Handler
 from maestro.runtime.snapshots.deleting import clear
 from maestro.runtime.workplaces import check_clearable, check_unmounted
+from maestro.workspaces.folders import is_folder
 from maestro.workspaces.usage import size_of
 
 
@@ -23,7 +22,7 @@ async def list_workspaces(call: Call, command: p.WorkspaceList) -> p.Done:
         if agent.workspace is None:
             continue
         here = agent.node == context.node
-        exists = Path(agent.workspace).is_dir() if here else None
+        exists = is_folder(agent.workspace) if here else None
         files, size = await trio.to_thread.run_sync(size_of, agent.workspace) if exists else (None, None)
         await call.item(
             {

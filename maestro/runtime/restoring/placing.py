@@ -33,6 +33,7 @@ from maestro.runtime.rows import Row
 from maestro.runtime.snapshots.shelf import Shelf
 from maestro.runtime.snapshots.sources import Source
 from maestro.runtime.snapshots.taking import Wanted, take_in_turn, turn
+from maestro.workspaces.folders import is_folder
 
 SEEN_S_MAX = 5.0
 """How long the end of a restore waits until this daemon has seen it: one that ends meanwhile sees nothing any more."""
@@ -123,9 +124,7 @@ class Restore:
         held = {row.workspace for row in self._planned.now.values() if row.node in here}
         places = [placement for placement, _ in self._placements if placement.workspace not in held]
         return [
-            Source(f"replaced/{each.agent}", each.workspace, each.agent)
-            for each in places
-            if Path(each.workspace).is_dir()
+            Source(f"replaced/{each.agent}", each.workspace, each.agent) for each in places if is_folder(each.workspace)
         ]
 
     async def _start(self) -> None:

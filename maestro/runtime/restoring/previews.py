@@ -180,7 +180,7 @@ def _least_free(workspaces: Sequence[str]) -> int | None:
     """The room below the workspace that has the least."""
     free = []
     for workspace in workspaces:
-        above = next(folder for folder in Path(workspace).parents if folder.exists())
+        above = next(folder for folder in Path(workspace).parents if os.path.lexists(folder))
         found = os.statvfs(above)
         free.append(found.f_bavail * found.f_frsize)
     return min(free, default=None)

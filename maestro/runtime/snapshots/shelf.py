@@ -12,7 +12,6 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
-import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
@@ -20,8 +19,10 @@ from pathlib import Path
 import trio
 
 from maestro.folders import private_folder
+from maestro.model.errors import MaestroError
 from maestro.model.snapshot import Snapshot
 from maestro.workspaces.archive.library import Archive
+from maestro.workspaces.cleaning import remove_tree
 
 TURN_POLL_S = 0.1
 LOCK = "lock"
@@ -46,7 +47,7 @@ class Shelf:
     def folder(self, name: str) -> Path:
         """An empty folder for a part of the snapshot under way."""
         path = private_folder(self.taking, "MAESTRO_HOME", tighten=True) / name
-        shutil.rmtree(path, ignore_errors=True)
+        _removed(path)
         path.mkdir(mode=0o700)
         return path
 
@@ -61,7 +62,7 @@ class Shelf:
         with suppress(OSError):
             for path in self.taking.iterdir():
                 if path.is_dir() and not path.is_symlink():
-                    shutil.rmtree(path, ignore_errors=True)
+                    _removed(path)
                 elif path.name != LOCK:
                     path.unlink()
 
@@ -84,14 +85,14 @@ class Shelf:
         for path in above.iterdir():
             with suppress(OSError), _held(path) as is_free:
                 if is_free:
-                    shutil.rmtree(path, ignore_errors=True)
+                    _removed(path)
         path = above / secrets.token_hex(8)
         path.mkdir(mode=0o700)
         with _held(path):
             try:
                 yield path
             finally:
-                shutil.rmtree(path, ignore_errors=True)
+                _removed(path)
 
     @asynccontextmanager
     async def turn(self, wait: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
@@ -127,6 +128,12 @@ def _held(folder: Path) -> Iterator[bool]:
         yield _locks(handle)
     finally:
         os.close(handle)
+
+
+def _removed(path: Path) -> None:
+    """Remove a folder as far as that can be done."""
+    with suppress(MaestroError):
+        remove_tree(path)
 
 
 def _locks(handle: int) -> bool:

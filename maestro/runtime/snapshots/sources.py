@@ -118,7 +118,7 @@ def gather_logs(root: str, agent: str, into: Path) -> bool:
 
 def _folders(above: Path) -> Iterator[Path]:
     try:
-        yield from (entry for entry in sorted(above.iterdir()) if entry.is_dir() and not entry.is_symlink())
+        yield from (entry for entry in sorted(above.iterdir()) if is_folder(entry))
     except OSError:
         return
 

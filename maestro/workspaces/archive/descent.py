@@ -91,8 +91,8 @@ class Descent:
             self._close_deep()
             while len(self._handles) > count:
                 os.close(self._handles.pop())
+        self._path = self._path.rsplit(b"/", len(self._names) - count)[0] if count else b""
         del self._names[count:]
-        self._path = b"/".join(self._names)
 
     def _climb_to(self, count: int) -> None:
         """Go up by `..`; where that is closed, or leads elsewhere, down again from the last that was kept open."""

@@ -12,6 +12,7 @@ from maestro.workspaces.archive.entries import FILE, FOLDER, Entry
 from maestro.workspaces.archive.readers import Readers
 from maestro.workspaces.archive.scan import Hands, Job, Scan
 from maestro.workspaces.archive.statcache import StatCache
+from maestro.workspaces.mappings import Mappings
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -61,7 +62,7 @@ def _entries(source: str, cache: StatCache) -> list[Entry]:
             crew.submit(lambda _: job(_forget))
 
         readers = Readers(None, _forget)
-        scan = Scan(source, cache, lambda _: True, Hands(submit, readers))
+        scan = Scan(source, cache, lambda _: True, Hands(submit, readers, Mappings()))
         scan.walk(crew.go_on)
         scan.gather(readers.wait(crew.go_on))
     scan.finish()

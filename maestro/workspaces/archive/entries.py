@@ -22,11 +22,12 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 DIGEST_BYTES = 32
 NAME_BYTES_MAX = 255
 TARGET_BYTES_MAX = 4095
-DEPTH_MAX = 10_000
 XATTR_BYTES_MAX = 65_536
 _SIZE_MAX = 1 << 62
-_TIME_MAX = 1 << 62
-_ID_MAX = 1 << 32
+TIME_MIN, TIME_MAX = -(1 << 63), (1 << 64) - 1  # 1677 to 2554 in ns, which 64 bits can say
+ID_MAX = (1 << 32) - 2  # the last number means nobody
+ENTRIES_MAX, BYTES_MAX = 5_000_000, 1 << 44  # of all trees of a snapshot
+LONG_PATHS_BYTES_MAX = 1 << 28  # of a tree's paths above 1 KiB, together: see `limits`
 
 
 class Piece(msgspec.Struct, array_like=True, gc=False, frozen=True):
@@ -115,6 +116,15 @@ def are_tree_names(names: Sequence[str]) -> bool:
     return apart and all(len(name) <= 255 and all(map(NAME.fullmatch, name.split("/"))) for name in names)
 
 
+def impossible(entry: Entry) -> str:
+    """What of an entry's owner or date cannot be written down; "" where all can."""
+    if not TIME_MIN <= entry.mtime <= TIME_MAX:
+        return "its date is before 1677 or after 2554"
+    if not (0 <= entry.uid <= ID_MAX and 0 <= entry.gid <= ID_MAX):
+        return "its owner is nobody's number"
+    return ""
+
+
 def check(tree: str, entries: Iterable[Entry]) -> None:
     """Everything about these entries can be put into one folder and nowhere else. Raises `VerificationFailed`.
 
@@ -148,8 +158,6 @@ def _check_path(tree: str, entry: Entry, kinds: dict[bytes, str]) -> None:
     above, _, name = entry.path.rpartition(b"/")
     if name in (b"", b".", b"..") or b"\0" in name or len(name) > NAME_BYTES_MAX:
         raise _refused(tree, entry, "has a name that no file can have here")
-    if entry.path.count(b"/") >= DEPTH_MAX:
-        raise _refused(tree, entry, "lies too deep")
     if kinds.get(above) != FOLDER:
         raise _refused(tree, entry, "lies in something that is no folder of this tree")
 
@@ -159,8 +167,8 @@ def _check_values(tree: str, entry: Entry) -> None:
         raise _refused(tree, entry, f"is of the unknown kind {entry.kind!r}")
     if not 0 <= entry.mode <= 0o7777:
         raise _refused(tree, entry, f"has the impossible mode {entry.mode:o}")
-    if not (0 <= entry.uid < _ID_MAX and 0 <= entry.gid < _ID_MAX and -_TIME_MAX < entry.mtime < _TIME_MAX):
-        raise _refused(tree, entry, "has an impossible owner or time")
+    if why := impossible(entry):
+        raise _refused(tree, entry, f"cannot be: {why}")
     for name, value in (entry.xattrs or {}).items():
         if not 0 < len(name) <= NAME_BYTES_MAX or b"\0" in name or len(value) > XATTR_BYTES_MAX:
             raise _refused(tree, entry, "has an impossible extended attribute")

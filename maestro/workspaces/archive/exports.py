@@ -19,13 +19,14 @@ import msgspec
 from maestro.model.errors import NotFound, Refused, VerificationFailed
 from maestro.workspaces.archive import gzipped, outline
 from maestro.workspaces.archive.descent import Descent
-from maestro.workspaces.archive.entries import FILE, Entry, Piece, located
+from maestro.workspaces.archive.entries import FILE, LONG_PATHS_BYTES_MAX, Entry, Piece, located
 from maestro.workspaces.archive.outline import Limits
 from maestro.workspaces.archive.stage import Stage, write_all
 from maestro.workspaces.archive.tarring import BLOCK, Member, header, padding
 
 _MANIFEST_BYTES = 8 << 20
 _MANIFEST_RATIO = 16
+_LONG_PATHS_RATIO = gzipped.RATIO_MAX
 _HOLES_RATIO = 1100  # deflate cannot pack more than 1032 to one
 
 Progress = Callable[[int, int], None]
@@ -155,7 +156,8 @@ class Export:
             raise VerificationFailed("the first member is not the manifest") from None
         if header(Member(outline.MANIFEST.encode(), mtime=mtime * 1_000_000_000, size=size)) != first:
             raise VerificationFailed("the first member is not the manifest")
-        if size > _MANIFEST_BYTES + _MANIFEST_RATIO * self._size:
+        long_paths = min(_LONG_PATHS_RATIO * self._size, 3 * LONG_PATHS_BYTES_MAX)  # a byte is quoted by three
+        if size > _MANIFEST_BYTES + _MANIFEST_RATIO * self._size + long_paths:
             raise VerificationFailed(f"the manifest says that it has {size:,} bytes, too many for this archive")
         content = stream.read(size)
         stream.expect(padding(size))

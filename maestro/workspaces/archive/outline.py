@@ -16,7 +16,17 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 import msgspec
 
 from maestro.model.errors import Invalid, VerificationFailed
-from maestro.workspaces.archive.entries import FILE, FORMAT, HARDLINK, Entry, Piece, are_tree_names, check
+from maestro.workspaces.archive.entries import (
+    BYTES_MAX,
+    ENTRIES_MAX,
+    FILE,
+    FORMAT,
+    HARDLINK,
+    Entry,
+    Piece,
+    are_tree_names,
+    check,
+)
 from maestro.workspaces.archive.tarring import Member
 
 MANIFEST = "maestro-manifest.jsonl"
@@ -29,8 +39,8 @@ _PLAIN = re.compile(rb"[ -$&-~]*")
 class Limits(msgspec.Struct, frozen=True):
     """What an archive from elsewhere may ask for. bytes: of all files, holes too; entries: of all trees."""
 
-    bytes: int = 1 << 44
-    entries: int = 5_000_000
+    bytes: int = BYTES_MAX
+    entries: int = ENTRIES_MAX
 
 
 class Extra(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

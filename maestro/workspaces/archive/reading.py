@@ -272,6 +272,21 @@ def _extents(handle: int, size: int) -> list[tuple[int, int, bool]]:
     return extents
 
 
+def holes_of(folder: int, name: bytes) -> int:
+    """Bytes of a file that are no data; 0 where that cannot be told."""
+    try:
+        handle = open_within(name, _FLAGS, folder)
+    except OSError:
+        return 0
+    try:
+        size = os.fstat(handle).st_size
+        return sum(end - start for start, end, is_hole in _extents(handle, size) if is_hole)
+    except OSError:
+        return 0
+    finally:
+        os.close(handle)
+
+
 def _fill(entry: Entry, digest: bytes, size: int, pieces: list[Piece] | None) -> None:
     entry.digest, entry.size, entry.pieces = digest, size, pieces
 

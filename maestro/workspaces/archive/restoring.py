@@ -27,6 +27,7 @@ from maestro.workspaces.archive.sharing import Part, Parts, Sharing
 from maestro.workspaces.archive.stage import Stage, write_all, write_block
 from maestro.workspaces.archive.statcache import StatCache
 from maestro.workspaces.archive.verifying import checked_entries
+from maestro.workspaces.mappings import Mappings
 
 
 class Restored(msgspec.Struct, frozen=True):
@@ -133,9 +134,12 @@ def _reused(stage: Stage, entries: Sequence[Entry], source: str, cache: StatCach
     except OSError:
         return list(entries)
     try:
+        mapped = Mappings().before(os.fsencode(source), os.fstat(top).st_dev)
         with Descent(top) as there, Descent(stage.handle) as here:
             for entry in entries:
                 known = cache.get(entry.path) if entry.kind == FILE and entry.path not in linked else None
+                if known is not None and mapped.has(entry.path, known.inode):
+                    known = None  # who has it mapped would go on writing into what is restored
                 if known is None or not _reuse(entry, known, there, here, stage.is_root):
                     missing.append(entry)
     finally:

@@ -10,7 +10,7 @@ import gc
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -19,13 +19,23 @@ from maestro.model.errors import Conflict, Invalid, Refused
 from maestro.workspaces.archive import index as indexes
 from maestro.workspaces.archive import listing, manifests, statcache
 from maestro.workspaces.archive.crew import Crew
-from maestro.workspaces.archive.entries import FILE, FORMAT, Manifest, Tree, are_tree_names, located
+from maestro.workspaces.archive.entries import (
+    BYTES_MAX,
+    ENTRIES_MAX,
+    FILE,
+    FORMAT,
+    Manifest,
+    Tree,
+    are_tree_names,
+    located,
+)
 from maestro.workspaces.archive.index import Index
 from maestro.workspaces.archive.keeping import Chunks, Hand
 from maestro.workspaces.archive.layout import Layout
 from maestro.workspaces.archive.packs import PackWriter
 from maestro.workspaces.archive.readers import Readers
 from maestro.workspaces.archive.scan import Hands, Scan
+from maestro.workspaces.mappings import Mappings
 
 _SWITCH_S = 0.0005
 _TELL_S = 0.02
@@ -143,6 +153,7 @@ def _save(
         not_held += unread
         if torn and not allowed.torn:
             raise Torn(torn)
+        _check_amount(scans)
         readers.finish()
         listed = [_listed(name, scan, hand) for name, scan in scans]
         hand.flush()
@@ -169,6 +180,16 @@ def _save(
     )
 
 
+def _check_amount(scans: Sequence[tuple[str, Scan]]) -> None:
+    """All of it together can be read again. Raises `Refused`."""
+    entries = sum(len(scan.entries) for _, scan in scans)
+    size = sum(entry.size for _, scan in scans for entry in scan.entries if entry.kind == FILE)
+    for found, most, what in ((entries, ENTRIES_MAX, "entries"), (size, BYTES_MAX, "bytes")):
+        if found > most:
+            mend = "take it of fewer workspaces at a time, with --workspace"
+            raise Refused(f"it would hold {found:,} {what}, more than {most:,}", "snapshot", mend)
+
+
 def _listed(name: str, scan: Scan, hand: Hand) -> Tree:
     root, depth = listing.write(scan.entries, hand.put)
     size = sum(entry.size for entry in scan.entries if entry.kind == FILE)
@@ -193,7 +214,7 @@ def _scan(
 
     with Crew(lambda: Hand(chunks), Hand.flush, tell) as crew:
         chunks.crew = crew
-        hands = Hands(lambda job: crew.submit(lambda hand: job(hand.keep)), readers)
+        hands = Hands(lambda job: crew.submit(lambda hand: job(hand.keep)), readers, Mappings())
         for name, source, place in trees:
             scan = Scan(source, statcache.load(layout, place), chunks.is_kept, hands)
             scan.place = place

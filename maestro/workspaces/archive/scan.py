@@ -21,9 +21,11 @@ from maestro.model.errors import Refused
 from maestro.workspaces.archive.chunking import WHOLE_BYTES_MAX
 from maestro.workspaces.archive.descent import FOLDER_FLAGS, Descent
 from maestro.workspaces.archive.entries import FILE, FOLDER, GONE, HARDLINK, MOUNT, SYMLINK, UNREAD, Entry
+from maestro.workspaces.archive.limits import HOLES_BYTES_MAX, keepable
 from maestro.workspaces.archive.readers import Readers
-from maestro.workspaces.archive.reading import Keep, read_file, settled, xattrs
+from maestro.workspaces.archive.reading import Keep, holes_of, read_file, settled, xattrs
 from maestro.workspaces.archive.statcache import Seen, StatCache, is_racy, seen
+from maestro.workspaces.mappings import Mappings
 from maestro.workspaces.mounts import mounts_below
 
 _PATH_BYTES = 4000
@@ -34,10 +36,11 @@ Job = Callable[[Keep], None]
 
 
 class Hands(NamedTuple):
-    """Who reads. submit: has a large file read in a thread; readers: read the small ones."""
+    """Who reads. submit: has a large file read in a thread; readers: read the small ones; mappings: seen meanwhile."""
 
     submit: Callable[[Job], None]
     readers: Readers
+    mappings: Mappings
 
 
 class Scan:
@@ -59,9 +62,11 @@ class Scan:
         self.unread: dict[bytes, str] = {}
         self.files_read = 0
         self.wanted_bytes = 0
-        self._asked = 0
+        self._asked = self._holes = 0
         self._cache, self._has, self._hands = cache, has, hands
         self._started = time.time_ns()
+        self._device = _device_of(source)
+        self._mapped = hands.mappings.before(os.fsencode(source), self._device)
         self._is_root = os.geteuid() == 0
         self._links: dict[tuple[int, int], list[Entry]] = {}
         self._mounts = frozenset(os.fsencode(os.path.relpath(place, source)) for place in mounts_below(source))
@@ -97,15 +102,19 @@ class Scan:
 
     def finish(self) -> None:
         """Put together what was read, after all of it was."""
+        mapped = self._hands.mappings.after(os.fsencode(self.source), self._device)
         for one in self._read:
+            path, inode = one.entry.path, one.inode
             if one.entry.kind == MOUNT:
-                self.not_held.append(one.entry.path)
+                self.not_held.append(path)
             elif one.entry.kind == UNREAD:
-                self.unread[one.entry.path] = one.entry.target.decode()
-            elif not one.ctime:
-                self.torn.append(one.entry.path)
+                self.unread[path] = one.entry.target.decode()
+            elif not one.ctime or self._mapped.is_live(path, inode) or mapped.is_live(path, inode):
+                self.torn.append(path)
+            elif self._mapped.has(path, inode) or mapped.has(path, inode):
+                continue  # it may change without a time stamp, so it is read again the next time
             elif not is_racy(one.ctime, self._started):
-                self.known[one.entry.path] = one
+                self.known[path] = one
         self.files_read = len(self._read)
         self._check_folders()
         linked = {group[0].path: group for group in self._links.values() if len(group) > 1}
@@ -113,6 +122,8 @@ class Scan:
             self._join(entry, linked[entry.path])
         self.entries = [entry for entry in self.entries if entry.kind not in (GONE, MOUNT, UNREAD)]
         self.entries.sort(key=attrgetter("path"))
+        self.entries, beyond = keepable(self.entries)
+        self.unread |= beyond
         self.torn = sorted(set(self.torn))
         self.not_held.sort()
 
@@ -167,7 +178,7 @@ class Scan:
             self.not_held.append(path)
             return
         known = self._cache.get(path)
-        if known is not None and not (known.is_still(found) and self._still_has(known.entry)):
+        if known is not None and not self._is_as_known(path, found, known):
             known = None
         if known is not None and found.st_nlink == 1:
             self.known[path] = known
@@ -178,6 +189,10 @@ class Scan:
             self._look_at_symlink(folder, name, path, found)
         else:
             self.left_out.append(path)
+
+    def _is_as_known(self, path: bytes, found: os.stat_result, known: Seen) -> bool:
+        is_mapped = self._mapped.has(path, found.st_ino)
+        return not is_mapped and known.is_still(found) and self._still_has(known.entry)
 
     def _still_has(self, entry: Entry) -> bool:
         if entry.pieces:
@@ -214,6 +229,13 @@ class Scan:
         self.entries.append(entry)
 
     def _have_read(self, folder: int, name: bytes, entry: Entry) -> None:
+        if entry.size > HOLES_BYTES_MAX // 256:
+            self._holes += holes_of(folder, name)
+            if self._holes > HOLES_BYTES_MAX:
+                self.unread[entry.path] = (
+                    f"the sparse files up to it have more than {HOLES_BYTES_MAX >> 30} GiB of holes"
+                )
+                return
         self.wanted_bytes += entry.size
         if entry.size > WHOLE_BYTES_MAX:
             self.entries.append(entry)
@@ -272,3 +294,10 @@ class Scan:
                 link.target = paths[0]
                 self.entries.append(link)
         content.path = paths[0]
+
+
+def _device_of(folder: str) -> int:
+    try:
+        return os.stat(folder).st_dev  # noqa: PTH116 - a number is wanted
+    except OSError:
+        return 0  # what is wrong with it is told by the walk

@@ -97,7 +97,7 @@ def values(lines: list[dict[str, object]]) -> Iterator[tuple[str, bytes]]:
     edits: list[dict[str, object]] = [{"kind": kind} for kind in ("b", "c", "p", "s", "", "F", "dd", "L", "D", "x")]
     edits += [{"mode": mode} for mode in (-1, 0o10000, 1 << 31, 1 << 70, "644", None, 1.5)]
     edits += [{"uid": value} for value in (-1, 1 << 32, "root")] + [{"gid": value} for value in (-2, 1 << 40)]
-    edits += [{"mtime": value} for value in (1 << 62, -(1 << 62), 1 << 80, "now")]
+    edits += [{"mtime": value} for value in (1 << 64, -(1 << 63) - 1, 1 << 80, "now")]
     edits += [{"size": value} for value in (-1, 0, 6, 8, 1 << 40, 1 << 62, 1 << 63, 10**30, "7")]
     edits += [{"sha256": value} for value in ("", "0" * 64, "zz", "00", "0" * 66, hashlib.sha256(b"x").hexdigest())]
     edits += [{"target": "file"}, {"path": 7}, {"extra": 1}, {"path": None}]
