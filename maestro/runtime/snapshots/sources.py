@@ -17,7 +17,7 @@ from maestro.model.events import SnapshotMissing
 from maestro.runtime.context import Call, Context
 from maestro.runtime.snapshots.shelf import Shelf
 from maestro.workspaces import guards
-from maestro.workspaces.folders import MARK
+from maestro.workspaces.folders import MARK, is_folder
 from maestro.workspaces.usage import size_of
 
 KNOWN_FROM = 3
