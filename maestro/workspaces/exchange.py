@@ -16,7 +16,6 @@ import fcntl
 import os
 import secrets
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
@@ -26,8 +25,9 @@ import msgspec
 from maestro.folders import private_folder
 from maestro.model.errors import MaestroError, Refused, VerificationFailed
 from maestro.model.restore import broken_off
-from maestro.workspaces import entrywise
+from maestro.workspaces import entrywise, leftovers
 from maestro.workspaces.cleaning import remove_tree
+from maestro.workspaces.leftovers import Leftover
 from maestro.workspaces.pairs import Pair, put, why_lost
 from maestro.workspaces.places import carried_off, check_apart, identify
 
@@ -199,20 +199,21 @@ class Exchange:
         return why
 
     def _discard(self) -> None:
-        """Remove what lies in the stages, but for an old folder whose place no new one has taken."""
+        """Remove what lies in the stages, but for an old folder whose place no new one has taken.
+
+        What cannot be removed is left and put on record; it is not what was asked for.
+        """
+        records = self._folder / leftovers.FOLDER
         for pair in self._journal.pairs:
             if pair.inside:
                 if self._journal.state != "staging":
                     self._tell(pair)
-                self.left += entrywise.sweep(pair)
-                continue
-            if pair.holds_old:
-                self.left.append(pair.stage)
-                continue
-            with suppress(MaestroError):  # what cannot be removed is left; it is not what was asked for
-                remove_tree(pair.stage)
-            if os.path.lexists(pair.stage):
-                self.left.append(pair.stage)
+                self.left += entrywise.sweep(pair, records)
+            elif pair.holds_old:
+                why = "it is what was there before, and what was to take its place is gone"
+                self.left.append(leftovers.note(records, Leftover(pair.stage, pair.target, why, keeps=True)).path)
+            elif found := leftovers.remove(records, pair.stage, pair.target):
+                self.left.append(found.path)
         self._journal = Journal("staging", [])
         self._path.unlink(missing_ok=True)
         _sync(str(self._folder))
