@@ -17,6 +17,7 @@ WORKSPACES = (
     Column("node", "NODE"),
     Column("exists", "EXISTS"),
     Column("bytes", "BYTES"),
+    Column("left", "LEFT OVER", wraps=True),
 )
 
 

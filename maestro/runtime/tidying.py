@@ -10,9 +10,11 @@ from maestro.model.events import NewEvent, StateDeleted
 from maestro.runtime.context import Context
 from maestro.runtime.follower import Follower
 from maestro.runtime.logs import log, seldom
+from maestro.runtime.restoring.journal import left_of
 from maestro.runtime.scheduling import Scheduler
 from maestro.runtime.snapshots import deleting, retention, scrubbing
 from maestro.runtime.snapshots.cleanup import clean_runs, tidying_call
+from maestro.workspaces import leftovers
 from replayers.blobs import named
 from replayers.sealed import sealed_of
 
@@ -53,6 +55,9 @@ async def _clean(context: Context, follower: Follower, leading: bool) -> None:
     removed = await clean_runs(tidying_call(context), frozenset(follower.plan.tasks))
     if removed:
         log.info("removed %d run folders older than %d days", len(removed), context.settings.snapshot_retention_days)
+    gone = await trio.to_thread.run_sync(leftovers.try_again, left_of(context.settings.home))
+    if gone:
+        log.info("removed at last what restores have left: %s", ", ".join(gone))
     await retention.expire(context, await context.now())
     if leading:
         keep = await trio.to_thread.run_sync(named, context.store, sealed_of(context.store) is not None)

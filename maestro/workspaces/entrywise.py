@@ -15,7 +15,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from maestro.model.errors import Refused
-from maestro.workspaces.cleaning import remove_tree
+from maestro.workspaces import leftovers
+from maestro.workspaces.leftovers import Leftover
 from maestro.workspaces.mounts import is_mount
 from maestro.workspaces.moves import FOLDER_FLAGS, liken, move, move_entries
 from maestro.workspaces.pairs import ENTERING, LEAVING, NEW, OLD, Pair
@@ -59,16 +60,20 @@ def put_entries(pair: Pair, forward: bool, save: Callable[[], None]) -> None:
         os.close(top)
 
 
-def sweep(pair: Pair) -> list[str]:
-    """Remove the stage, and what was there before where it was replaced; what of these cannot be removed."""
+def sweep(pair: Pair, records: Path) -> list[str]:
+    """Remove the stage, and what was there before where it was replaced; what is left of these is put on record."""
     if pair.phase in (OLD, NEW):
         with suppress(OSError), _writable(pair.target):
             for place in (pair.stage, pair.aside):
-                with suppress(Refused):
-                    remove_tree(place)
+                leftovers.remove(records, place, pair.target)
             at = pair.times[pair.phase == NEW]
             os.utime(pair.target, ns=(at, at), follow_symlinks=False)
-    return [place for place in (pair.stage, pair.aside) if os.path.lexists(place)]
+    left = [place for place in (pair.stage, pair.aside) if os.path.lexists(place)]
+    if pair.phase not in (OLD, NEW):
+        for place in left:
+            why = "a restore could neither be done nor be taken back: part of the workspace is in it"
+            leftovers.note(records, Leftover(place, pair.target, why, keeps=True))
+    return left
 
 
 def _begin(pair: Pair, top: int, save: Callable[[], None]) -> None:

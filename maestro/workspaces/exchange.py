@@ -15,9 +15,7 @@ import ctypes
 import fcntl
 import os
 import secrets
-import stat
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
@@ -28,10 +26,11 @@ from maestro import files
 from maestro.folders import private_folder
 from maestro.model.errors import MaestroError, Refused, VerificationFailed
 from maestro.model.restore import broken_off
-from maestro.workspaces import entrywise
+from maestro.workspaces import entrywise, leftovers
 from maestro.workspaces.cleaning import remove_tree
-from maestro.workspaces.mounts import check_no_mounts, is_mount
-from maestro.workspaces.pairs import Pair, boot_id, identity, put, why_lost
+from maestro.workspaces.leftovers import Leftover
+from maestro.workspaces.pairs import Pair, put, why_lost
+from maestro.workspaces.places import carried_off, check_apart, identify
 
 _JOURNAL_BYTES_MAX = 1 << 28
 STAGE_PREFIX = ".maestro-stage-"
@@ -113,8 +112,8 @@ class Exchange:
         """
         pairs = self._journal.pairs
         for pair in pairs:
-            _identify(pair)
-        _check_apart(pairs)
+            identify(pair)
+        check_apart(pairs)
         for pair in pairs:
             _sync_file_system(pair.stage)
         self._write("exchanging")
@@ -177,7 +176,7 @@ class Exchange:
         other = "undoing" if state == "exchanging" else "exchanging"
         why = self._place()
         if state == "exchanging" and not why:
-            why = _carried_off(self._journal.pairs)
+            why = carried_off(self._journal.pairs)
         for turned in (other, state) if why else ():
             self._write(turned)
             if not self._place():
@@ -205,20 +204,21 @@ class Exchange:
         return why
 
     def _discard(self) -> None:
-        """Remove what lies in the stages, but for an old folder whose place no new one has taken."""
+        """Remove what lies in the stages, but for an old folder whose place no new one has taken.
+
+        What cannot be removed is left and put on record; it is not what was asked for.
+        """
+        records = self._folder / leftovers.FOLDER
         for pair in self._journal.pairs:
             if pair.inside:
                 if self._journal.state != "staging":
                     self._tell(pair)
-                self.left += entrywise.sweep(pair)
-                continue
-            if pair.holds_old:
-                self.left.append(pair.stage)
-                continue
-            with suppress(MaestroError):  # what cannot be removed is left; it is not what was asked for
-                remove_tree(pair.stage)
-            if os.path.lexists(pair.stage):
-                self.left.append(pair.stage)
+                self.left += entrywise.sweep(pair, records)
+            elif pair.holds_old:
+                why = "it is what was there before, and what was to take its place is gone"
+                self.left.append(leftovers.note(records, Leftover(pair.stage, pair.target, why, keeps=True)).path)
+            elif found := leftovers.remove(records, pair.stage, pair.target):
+                self.left.append(found.path)
         self._journal = Journal("staging", [])
         self._path.unlink(missing_ok=True)
         _sync(str(self._folder))
@@ -254,77 +254,10 @@ def exchange(journal: str | Path, pairs: Sequence[tuple[str | Path, str | Path]]
         one.commit()
 
 
-def check_place(target: str | Path) -> None:
-    """A stage can be made for `target` and take its place, as far as can be told now. Raises `Refused`."""
-    try:
-        _check_place(Path(target))
-    except OSError as error:
-        raise Refused(f"{str(target)!r} cannot be reached: {error.strerror}", where="restore") from None
-
-
-def _check_place(target: Path) -> None:
-    if entrywise.is_bound(target):
-        entrywise.check_enterable(target)
-        check_no_mounts(target, "moved")
-        return
-    above = next(folder for folder in target.parents if os.path.lexists(folder))
-    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
-        raise Refused(f"{str(above)!r} cannot be written", where="restore", mend="change its mode or owner")
-    if not os.path.lexists(target):
-        return
-    if not stat.S_ISDIR(target.lstat().st_mode):
-        raise Refused(f"{str(target)!r} is no folder", where="restore", mend="remove it, or name another workspace")
-    check_no_mounts(target, "moved")
-
-
 def roll_forward(journal: str | Path) -> list[str]:
     """Complete the exchange that a process which is gone had begun, and sweep its stages; the targets that are new."""
     with Exchange(journal) as one:
         return one.completed
-
-
-def _identify(pair: Pair) -> None:
-    pair.new, pair.old, pair.boot = identity(pair.stage), identity(pair.target), boot_id()
-    if pair.new is None:
-        raise Refused(f"the stage {pair.stage!r} is not there", where="restore")
-    above = Path(pair.target).parent
-    if pair.inside:
-        entrywise.check_enterable(pair.target)
-        check_no_mounts(pair.target, "moved")
-        return
-    if Path(pair.stage).parent != above:
-        raise Refused(f"the stage {pair.stage!r} does not lie beside {pair.target!r}", where="restore")
-    if pair.old is not None and not stat.S_ISDIR(os.lstat(pair.target).st_mode):
-        raise Refused(f"{pair.target!r} is no folder", where="restore", mend="remove it, or name another workspace")
-    if pair.old is not None and (pair.old[0] != pair.new[0] or is_mount(pair.target)):
-        what = f"{pair.target!r} is a mount point, so no folder can take its place"
-        raise Refused(what, where="restore", mend="use a folder below it as the workspace")
-    if not os.access(above, os.W_OK | os.X_OK):
-        raise Refused(f"{str(above)!r} cannot be written", where="restore", mend="change its mode or owner")
-    check_no_mounts(pair.target, "moved")
-
-
-def _carried_off(pairs: Sequence[Pair]) -> str:
-    """What was mounted in a folder after it was checked, and has gone with it; in words, "" for nothing."""
-    try:
-        for pair in pairs:
-            check_no_mounts(pair.aside if pair.inside else pair.stage, "moved")
-    except Refused as refused:
-        return refused.what
-    return ""
-
-
-def _check_apart(pairs: Sequence[Pair]) -> None:
-    """No two stages take one place, nor a place inside another's. Raises `Refused`."""
-    taken: dict[object, str] = {}
-    for pair in pairs:
-        for place in (pair.target, *([pair.old] if pair.old else [])):
-            if place in taken:
-                raise Refused(f"two folders would take the place {pair.target!r}", where="restore")
-            taken[place] = pair.target
-    for pair in pairs:
-        if inside := next((str(above) for above in Path(pair.target).parents if str(above) in taken), None):
-            raise Refused(f"{pair.target!r} lies in {inside!r}, which is replaced too", where="restore")
 
 
 def _sync(path: str) -> None:

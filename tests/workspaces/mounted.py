@@ -30,13 +30,13 @@ def is_whole():
 """
 
 
-def in_namespace(script: str, place: Path) -> str:
+def in_namespace(script: str, place: Path, longest_s: int = LONGEST_S) -> str:
     """What a script prints that was given `place` and may mount there."""
     done = subprocess.run(
         [*UNSHARE, sys.executable, "-c", PRELUDE + script, str(place)],
         capture_output=True,
         text=True,
-        timeout=LONGEST_S,
+        timeout=longest_s,
         cwd=Path(__file__).parents[2],
         env={**os.environ, "PYTHONPATH": "."},
     )

@@ -163,7 +163,8 @@ def test_what_came_meanwhile_makes_way_and_is_not_lost(
 @pytest.mark.parametrize("mount", ["bind(place / 'below', ws)", "tmpfs(ws)"])
 def test_a_mount_point_is_restored_in_place(mount: str, tmp_path: Path) -> None:
     script = f"""
-from maestro.workspaces.exchange import Exchange, check_place
+from maestro.workspaces.exchange import Exchange
+from maestro.workspaces.places import check_place
 from tests.workspaces.test_entrywise import staged, told
 ws = place / "ws"
 (place / "below").mkdir(); ws.mkdir()
@@ -184,7 +185,8 @@ def test_below_a_folder_that_is_not_to_be_written_it_is_restored_in_place(tmp_pa
     script = """
 import os, sys
 from pathlib import Path
-from maestro.workspaces.exchange import Exchange, check_place
+from maestro.workspaces.exchange import Exchange
+from maestro.workspaces.places import check_place
 from tests.workspaces.test_entrywise import staged, told
 place = Path(sys.argv[1])
 ws = place / "above/ws"

@@ -160,7 +160,7 @@ def ended_exchanging(journal: Path, targets: list[Path], done: int = 0) -> Excha
     for target in targets:
         staged(one, target)
     for pair in one._journal.pairs:
-        exchange._identify(pair)
+        exchange.identify(pair)
     one._write("exchanging")
     for pair in one._journal.pairs[:done]:
         pairs.put(pair, True)

@@ -58,17 +58,17 @@ def test_an_exchange_carries_no_mount_off(mounting: str, late: bool, can_exchang
     """late: it is mounted at the last moment, after all checks."""
     script = f"""
 from maestro.model.errors import Refused
-from maestro.workspaces import exchange, mounts
+from maestro.workspaces import exchange, mounts, pairs, places
 out = outside()
 other, ws = place / "other", place / "ws"
 for folder in (other, ws / "data"): folder.mkdir(parents=True)
 (ws / "one").write_text("old"); (other / "one").write_text("old")
-real = exchange._exchanged
+real = pairs.exchanged
 def exchanged(stage, target):
     if {late} and target == str(ws) and not mounts.mounts_below(ws) and not mounts.mounts_below(stage):
         {mounting}
     return {can_exchange} and real(stage, target)
-exchange._exchanged = exchanged
+pairs.exchanged = exchanged
 if not {late}: {mounting}
 with exchange.Exchange(place / "journal") as one:
     for target in (other, ws):
@@ -80,7 +80,7 @@ with exchange.Exchange(place / "journal") as one:
 print([Path(found).relative_to(ws).name for found in mounts.mounts_below(ws)], is_whole())
 print(sorted(path.name for path in place.iterdir()), (other / "one").read_text(), len(os.listdir(ws)))
 try:
-    exchange.check_place(ws)
+    places.check_place(ws)
 except Refused as error:
     print("is a mount point and would be moved" in error.line())
 """

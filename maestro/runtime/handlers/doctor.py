@@ -18,6 +18,7 @@ from maestro.runtime import containment, daemon_lock
 from maestro.runtime import protocol as p
 from maestro.runtime.context import Call
 from maestro.runtime.handlers.registering import bind, caller_settings
+from maestro.runtime.remains import remains, remedy
 from maestro.runtime.restoring.recovery import findings
 from maestro.runtime.rows import Row
 from maestro.runtime.server import Handler
@@ -195,6 +196,8 @@ def _host(settings: Settings, is_here: bool) -> Iterator[Row]:
             yield _row(name, "ok", str(opener(settings)))
         except MaestroError as error:
             yield _row(name, "failed", error.what, error.mend)
+    for each in remains(settings.home):
+        yield _row("left over", "warning", f"{each.path}: {each.why}", remedy(each))
     warning = cleaning.disk_warning(settings.workspace_root, settings.max_concurrent)
     if warning:
         yield _row("disk", "warning", warning, "free some, or lower MAESTRO_MAX_CONCURRENT")

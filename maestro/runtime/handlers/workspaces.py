@@ -8,6 +8,7 @@ from maestro.runtime import protocol as p
 from maestro.runtime.context import Call
 from maestro.runtime.handlers.agents import find, stop_agent
 from maestro.runtime.interim import stopped_meanwhile
+from maestro.runtime.remains import remains
 from maestro.runtime.server import Handler
 from maestro.runtime.snapshots.deleting import clear
 from maestro.runtime.workplaces import check_clearable, check_unmounted
@@ -18,6 +19,7 @@ from maestro.workspaces.usage import size_of
 async def list_workspaces(call: Call, command: p.WorkspaceList) -> p.Done:
     """The assigned workspaces, with their size where they are on this node."""
     context = call.context
+    left = await trio.to_thread.run_sync(remains, context.settings.home)
     for agent in await context.rows(context.views.agents):
         if agent.workspace is None:
             continue
@@ -32,6 +34,7 @@ async def list_workspaces(call: Call, command: p.WorkspaceList) -> p.Done:
                 "exists": exists,
                 "files": files,
                 "bytes": size,
+                "left": [each.path for each in left if each.target == agent.workspace] if here else [],
             }
         )
     return p.Done()

@@ -17,11 +17,17 @@ from maestro.folders import private_folder
 from maestro.model.errors import Refused, VerificationFailed
 from maestro.model.events import AgentAssigned
 from maestro.model.restore import BrokenOff, PlaceFate, broken_off
+from maestro.workspaces import leftovers
 from maestro.workspaces.exchange import STAGE_PREFIX, Exchange
 from maestro.workspaces.pairs import Identity, boot_id, fate, identity, why_lost
 
 FOLDER, BEGUN, EXCHANGE = "restore", "begun", "exchange"
 BYTES_MAX = 1 << 28
+
+
+def left_of(home: Path) -> Path:
+    """Where it is on record what the restores of a home could not remove."""
+    return home / FOLDER / EXCHANGE / leftovers.FOLDER
 
 
 class Target(msgspec.Struct):

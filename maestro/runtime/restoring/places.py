@@ -19,7 +19,7 @@ from maestro.model.restore import may_replace
 from maestro.runtime.context import Call
 from maestro.runtime.handlers.registering import caller_settings
 from maestro.workspaces import guards
-from maestro.workspaces.exchange import check_place
+from maestro.workspaces.places import check_place
 
 if TYPE_CHECKING:
     from maestro.runtime.restoring.planning import Placement, Planned, Wish

@@ -232,7 +232,9 @@ class Restore:
                 again = f"maestro state restore {begun.before} --workspace {place} --replace-foreign {place}"
                 await self._call.note(f"to bring back what was in {each.workspace}: {again}")
         standing = await trio.to_thread.run_sync(moved_from, self._standing)
-        return Answer(begun, planned, self._placements, (self._skipped, self._lost), standing).row()
+        lacking = (self._skipped, self._lost)
+        answer = Answer(begun, planned, self._placements, lacking, standing)
+        return answer.row() | {"left": list(self._exchange.left)}
 
     async def _remember(self) -> None:
         """The next snapshot need not read these again."""

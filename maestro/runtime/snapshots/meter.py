@@ -7,7 +7,10 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
+from maestro.model.errors import Refused
 from maestro.runtime.amounts import size
+from maestro.runtime.context import Context
+from maestro.store import ballast
 
 EVERY_S = 0.2
 RATE_AFTER_S = 0.5
@@ -55,3 +58,13 @@ class Meter:
         rate = f", {size(done / spent)}/s" if spent > RATE_AFTER_S else ""
         left = f", about {spent / share - spent:.0f} s left" if spent > RATE_AFTER_S and 0 < share < 1 else ""
         trio.from_thread.run(self._tell, f"{self._what}: {text}{rate}{left}", "progress")
+
+
+def mind_room(context: Context) -> None:
+    """Give up while the embedded store, which may be on the same disk, can still write. Raises Refused."""
+    if context.revive is None:
+        return
+    disk = ballast.disk_state(context.settings.home)
+    if disk.free_bytes < disk.low_water_bytes // 2:
+        what = f"only {disk.free_bytes >> 20} MiB are free, which the store needs"
+        raise Refused(what, str(context.settings.home), "make room, then try again")

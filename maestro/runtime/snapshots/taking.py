@@ -12,12 +12,13 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 
 import msgspec
 import trio
 
 from maestro.model.agent import Agent
-from maestro.model.errors import Conflict, MaestroError, Refused
+from maestro.model.errors import Conflict, MaestroError
 from maestro.model.events import (
     NewEvent,
     SnapshotFailed,
@@ -31,12 +32,11 @@ from maestro.runtime.context import Call
 from maestro.runtime.failures import told
 from maestro.runtime.logs import log
 from maestro.runtime.snapshots import sources
-from maestro.runtime.snapshots.meter import Meter
+from maestro.runtime.snapshots.meter import Meter, mind_room
 from maestro.runtime.snapshots.request import ASKED, Taken, Wanted
 from maestro.runtime.snapshots.scrubbing import known_damage, tell_healed
 from maestro.runtime.snapshots.shelf import Shelf
 from maestro.runtime.snapshots.sources import Source
-from maestro.store import ballast
 from maestro.workspaces.archive.exporting import Exported
 from maestro.workspaces.archive.saving import Saved
 from maestro.workspaces.archive.saving import Source as Tree
@@ -114,7 +114,7 @@ class _Taking:
         self._sources = [*there, *wanted.folders]
         self._agents = await context.rows(context.views.agents)
         amount = await sources.amount(context, self._shelf, self._sources)
-        meter = Meter(self._call.note, "reading", *amount, mind=self._mind_room)
+        meter = Meter(self._call.note, "reading", *amount, mind=partial(mind_room, context))
         try:
             saved = await trio.to_thread.run_sync(self._save, meter)
             exported = await self._export() if wanted.output else None
@@ -124,15 +124,6 @@ class _Taking:
             raise
         finally:
             self._let_go()
-
-    def _mind_room(self) -> None:
-        """Give up while the embedded store, which may be on the same disk, can still write."""
-        if self._context.revive is None:
-            return
-        disk = ballast.disk_state(self._context.settings.home)
-        if disk.free_bytes < disk.low_water_bytes // 2:
-            what = f"only {disk.free_bytes >> 20} MiB are free, which the store needs"
-            raise Refused(what, str(self._context.settings.home), "make room, then try again")
 
     # ---- the cut ----
 
@@ -237,7 +228,7 @@ class _Taking:
 
     async def _export(self) -> Exported:
         out = self._wanted.output
-        meter = Meter(self._call.note, f"writing {out}", mind=self._mind_room)
+        meter = Meter(self._call.note, f"writing {out}", mind=partial(mind_room, self._context))
 
         def work() -> Exported:
             self._shelf.note_output(out)
