@@ -108,8 +108,8 @@ class Context:
         self.revive: Callable[[], object] | None = None
         self.placing = trio.Lock()
         """Assignments of this process take turns: each is checked against all others."""
-        self.looking: set[str] = set()
-        """Agents that a thread is looking at."""
+        self.looking: dict[str, float] = {}
+        """Agents that a thread is looking at, and since when."""
         self.home_stands: Callable[[], bool] = lambda: True
         self._told_stale = ""
 

@@ -7,6 +7,7 @@ at in a thread of its own: a workspace on a file system that hangs makes its own
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
@@ -22,6 +23,8 @@ from maestro.runtime.context import Call, Context
 from maestro.workspaces.addresses import current
 
 ANSWER_S_MAX = 2.0
+SILENT_S_MAX = 30.0
+"""A busy machine is slow; a file system that hangs does not come back."""
 THREADS_MAX = 16
 
 
@@ -50,20 +53,24 @@ async def examine(
 async def _looked_at(
     context: Context, agent: Agent, look: Callable[[], list[Check]], limiter: trio.CapacityLimiter
 ) -> list[Check]:
-    slow = [Check(WORKSPACE, False, f"{agent.workspace or agent.workspace_root} does not answer")]
-    if agent.id in context.looking:  # an earlier look has not come back
-        return slow
+    """The checks; none where they take long, so that what was found before stands; an illness where they never come."""
+    since = context.looking.get(agent.id)
+    waited_s = 0.0 if since is None else time.monotonic() - since
+    if waited_s > ANSWER_S_MAX:  # an earlier look has not come back: no other thread is to hang there
+        where = agent.workspace or agent.workspace_root
+        silent = Check(WORKSPACE, False, f"{where} does not answer for {SILENT_S_MAX:.0f} s")
+        return [silent] if waited_s > SILENT_S_MAX else []
 
     def work() -> list[Check]:
+        context.looking[agent.id] = time.monotonic()
         try:
             return look()
         finally:
-            context.looking.discard(agent.id)
+            context.looking.pop(agent.id, None)
 
-    context.looking.add(agent.id)
     with trio.move_on_after(ANSWER_S_MAX):
         return await trio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=limiter)
-    return slow
+    return []
 
 
 async def examine_all(

@@ -5,6 +5,7 @@ Also where nobody of this node has asked for it: an assignment may come from ano
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 
 import msgspec
@@ -80,6 +81,6 @@ async def remember(context: Context, agent: Agent) -> None:
 
 
 def _same_host(nodes: Mapping[str, Node], node: str) -> set[str]:
-    """The nodes of one host: they share its folders."""
-    host = nodes[node].host if node in nodes else None
+    """The nodes of one host: they share its folders. One that has not joined yet is this one."""
+    host = nodes[node].host if node in nodes else socket.gethostname()
     return {node, *(each.id for each in nodes.values() if each.host == host)}

@@ -96,8 +96,10 @@ def check_workspace(
     for one in dict.fromkeys(claim.home for claim in claims if claim.home):
         if relation := place.overlaps(_Place(one, mounts)):
             raise _refused(place, f"{relation} MAESTRO_HOME ({one})")
-    if _Place(root, mounts).is_in(place):
-        raise _refused(place, f"is or contains MAESTRO_WORKSPACE_ROOT ({root})", "name a folder below it, or elsewhere")
+    for one in dict.fromkeys((str(root), *(claim.workspace_root for claim in claims if claim.workspace_root))):
+        if _Place(one, mounts).is_in(place):
+            mend = "name a folder below it, or elsewhere"
+            raise _refused(place, f"is or contains MAESTRO_WORKSPACE_ROOT ({one})", mend)
     for claim in claims:
         if claim.agent == agent or claim.workspace is None:
             continue

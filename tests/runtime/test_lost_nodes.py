@@ -113,7 +113,7 @@ def test_its_work_goes_on_where_its_user_moves_it(pair: Pair, agent: str, force:
     workspace = f"{pair.a.folder}/{agent}"
     words = ("--name", agent, "--to-workspace", workspace, "--node", pair.a.id, *force)
     row = pair.a.json("agent", "assign", "worker", *words)
-    assert (row["node"], row["healthy"]) == (pair.a.id, True)
+    assert (row["node"], row["healthy"], row["reason"]) == (pair.a.id, True, None)
     until(lambda: len(runs(pair.a, pair.tasks[agent])) == 2)
     assert runs(pair.a, pair.tasks[agent])[0] == (pair.b.id, "lost")
     if agent == "moved":

@@ -65,6 +65,12 @@ def test_the_root_and_what_contains_it_is_refused(place: Place) -> None:
         check_workspace("me", str(place.folder), root=place.root, home="/nonexistent/home")
 
 
+def test_the_root_of_another_agent_is_no_better(place: Place) -> None:
+    claims = [Claim("far", str(place.folder / "far/root"))]
+    with pytest.raises(Refused, match="is or contains MAESTRO_WORKSPACE_ROOT"):
+        check_workspace("me", str(place.folder / "far"), root=place.root, home=place.home, claims=claims)
+
+
 def test_folders_of_runs_are_refused_by_agent_or_by_their_mark(place: Place) -> None:
     for name in ("other", "third/t1/workspace", "me", "me/t1"):
         assert "the folder of the runs of agent" in place.refusal(place.root / name)

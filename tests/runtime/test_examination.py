@@ -1,0 +1,54 @@
+"""Looks at agents: one whose folder hangs makes nobody wait for long, and is ill only when it hangs for long."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+import trio
+
+from maestro.model.agent import Agent
+from maestro.runtime import examination
+from maestro.runtime.context import Context
+from maestro.runtime.examination import examine
+
+
+def agent(name: str, folder: Path) -> Agent:
+    return Agent(name, 1, "shell", {"executable": "/bin/sh"}, str(folder), workspace=str(folder), node="n")
+
+
+def test_a_folder_that_hangs_hinders_no_other_and_is_told_when_it_does_not_come_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released, looked = threading.Event(), examination.local_checks
+
+    def look(row: Agent, *rest: Any) -> Any:
+        if row.id == "hanging":
+            released.wait()
+        return looked(row, *rest)
+
+    monkeypatch.setattr(examination, "local_checks", look)
+    monkeypatch.setattr(examination, "ANSWER_S_MAX", 0.3)
+    context = cast(Context, SimpleNamespace(looking={}, settings=SimpleNamespace(home=tmp_path / "home"), node="n"))
+
+    async def story() -> None:
+        both = [agent("hanging", tmp_path), agent("fine", tmp_path)]
+        found = await examine(context, both)
+        assert found["hanging"] == [] and {check.name for check in found["fine"]} >= {"workspace", "disk"}
+        await trio.sleep(0.4)
+        threads = threading.active_count()
+        assert (await examine(context, both))["hanging"] == []
+        assert threading.active_count() <= threads + 1, "no other thread hangs there"
+        context.looking["hanging"] = time.monotonic() - examination.SILENT_S_MAX - 1
+        (check,) = (await examine(context, both))["hanging"]
+        assert not check.ok and "does not answer" in check.detail
+        released.set()
+        while "hanging" in context.looking:
+            await trio.sleep(0.01)
+        assert all(check.ok for check in (await examine(context, both))["hanging"])
+
+    trio.run(story)
