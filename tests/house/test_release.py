@@ -16,7 +16,8 @@ def project() -> dict[str, Any]:
 
 def test_package_and_project_tell_one_version_and_the_changelog_heads_with_it() -> None:
     heads = re.findall(r"^## (\S+)", (sources.ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
-    assert project()["project"]["version"] == maestro.__version__ == heads[0]
+    released = [head for head in heads if head != "Unreleased"]
+    assert project()["project"]["version"] == maestro.__version__ == released[0]
 
 
 def test_the_version_is_at_least_the_one_that_the_command_line_promises() -> None:
