@@ -255,7 +255,7 @@ def _line_start(path: str, size: int, lines: int, last: bool) -> tuple[int | Non
 
 
 def _part(path: str, begin: int, size: int) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         return os.pread(descriptor, size, begin)
     finally:

@@ -31,11 +31,11 @@ END_S_MAX = 30.0
 """How long the end of the daemon waits for the ends of its runs, or longer by the grace of one of them."""
 HOLD_S_MAX = 5.0
 AFTER_GRACE_S = 5.0
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 async def listen_signals(daemon: NodeDaemon) -> None:
-    """SIGTERM and SIGINT end the daemon in order."""
+    """SIGTERM, SIGINT and a terminal that is closed end the daemon in order."""
     with trio.open_signal_receiver(*SIGNALS) as received, _noted_at_once(daemon.worker):
         async for number in received:
             log.info("signal %d: stopping", number)

@@ -17,6 +17,9 @@ ACK_WAIT_S = 0.3
 LOG_BYTES_MAX = 64 * 1024 * 1024
 """How much of all that it prints is kept in its log: the beginning and the end."""
 
+SENT_BYTES_MAX = 2 * LOG_BYTES_MAX + 64 * 1024
+"""How much of a log is read by who does not follow it: of a run and of what verifies it, even while they flood it."""
+
 TAIL_BYTES = 256 * 1024
 """How much of the end of stdout is kept for judging the outcome."""
 

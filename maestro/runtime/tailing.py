@@ -13,6 +13,7 @@ from maestro.model.ids import shown
 from maestro.model.task import Run, Task
 from maestro.runtime.capped_log import Reader
 from maestro.runtime.context import Call, Context
+from maestro.runtime.spec import SENT_BYTES_MAX
 
 CHUNK_BYTES = 64 * 1024
 POLL_S = 0.1
@@ -110,8 +111,10 @@ async def _tail(call: Call, run_id: str, follow: bool, lines: int | None) -> Non
     decoder, plainly = codecs.getincrementaldecoder("utf-8")("replace"), Plainly()
     if lines is not None:
         await trio.to_thread.run_sync(reader.to_last, lines)
-    while True:
+    left = SENT_BYTES_MAX
+    while follow or left > 0:
         chunk = await trio.to_thread.run_sync(reader.read, CHUNK_BYTES)
+        left -= len(chunk)
         if chunk:
             await call.output(plainly.feed(decoder.decode(chunk)))
         elif not follow or run.status == "ended":

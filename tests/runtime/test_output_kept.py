@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -130,6 +131,10 @@ def test_of_a_flood_the_beginning_and_the_end_are_kept_followed_and_told(node: N
     task = str(node.dispatch(prompt, "--to", "w1")["id"])
     until(lambda: node.task(task)["runs"] and list(Path(node.task(task)["runs"][0]["log"]).parent.glob("agent.log.*")))
     assert node.run("task", "logs", task).stdout.startswith("the beginning\n")
+    node.json("state", "snapshot", "--output", str(node.folder / "logs.tar.gz"), "--include-logs")
+    with tarfile.open(node.folder / "logs.tar.gz") as archive:
+        (kept,) = [entry for entry in archive if entry.name.endswith(f"{task}/1/agent.log")]
+        assert kept.size > LOG_BYTES_MAX // 2
     following = Following(node, task)
     go.touch()
     followed = following.end()

@@ -14,8 +14,10 @@ import trio
 from maestro.model.agent import Agent
 from maestro.model.errors import MaestroError
 from maestro.model.events import SnapshotMissing
+from maestro.runtime.capped_log import CHUNK_BYTES, Reader, pieces
 from maestro.runtime.context import Call, Context
 from maestro.runtime.snapshots.shelf import Shelf
+from maestro.runtime.spec import SENT_BYTES_MAX
 from maestro.workspaces import guards
 from maestro.workspaces.folders import MARK, is_folder
 from maestro.workspaces.usage import size_of
@@ -135,8 +137,13 @@ def _copy(log: Path, to: Path) -> bool:
             return False
         to.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with to.open("xb") as copy:
-            shutil.copyfileobj(source, copy)
-            copy.truncate(status.st_size)
+            if pieces(str(log)):  # above its cap, and not one file yet
+                reader, left = Reader(str(log)), SENT_BYTES_MAX
+                while left > 0 and (chunk := reader.read(CHUNK_BYTES)):
+                    left -= copy.write(chunk)
+            else:
+                shutil.copyfileobj(source, copy)
+                copy.truncate(status.st_size)
         to.chmod(0o600)
         os.utime(to, ns=(status.st_atime_ns, status.st_mtime_ns))
     return True
