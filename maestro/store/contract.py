@@ -64,8 +64,11 @@ class LogStore(Protocol):
     def head(self) -> Head:
         """The end of the log. Raises LineageBroken where it is not the one that was known, or a part of it is gone."""
 
+    def look(self) -> Head:
+        """As `head`, and whether the next event can be appended behind it. Raises LineageBroken."""
+
     def end(self) -> Head:
-        """The same, without its floor, whatever is gone: for who looks what is wrong with a log."""
+        """As `head`, without its floor, whatever is gone: for who looks what is wrong with a log."""
 
     def known(self) -> Head:
         """The newest head that this object has appended or read; no call to the server. All zero when none was."""

@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from maestro.model.errors import Conflict, VerificationFailed
+from maestro.model.errors import Conflict, StoreUnsafe, VerificationFailed
 from maestro.model.events import NAMES, VERSIONS, LogForked, LogSealed
 from maestro.store.codec import chain_of, entry_of, event_of
 from maestro.store.contract import Entry
@@ -47,6 +47,8 @@ def heal(link: Link, keys: Keys, sealed: Sealed | None) -> str:
     for _ in whole.entries():
         pass
     said = whole.told()
+    if found.stands_at not in ("", found.last) and not said:
+        said.append(f"what stood behind its end, up to {found.stands_at}, is gone")
     is_copied = bool(said)
     if found.versions != whole.versions():
         said.append("the versions of its subjects were rebuilt from its entries")
@@ -65,7 +67,11 @@ def heal(link: Link, keys: Keys, sealed: Sealed | None) -> str:
 
 
 class _Patient:
-    """What a log and its versions hold, whatever it is. last: the id of its last entry; versions: None for none."""
+    """What a log and its versions hold, whatever it is.
+
+    last: the id of its last entry; stands_at: the last one that it ever had, "" where that is not told; versions: None
+    for none.
+    """
 
     def __init__(self, link: Link, keys: Keys, sealed: Sealed | None) -> None:
         self._link = link
@@ -77,6 +83,7 @@ class _Patient:
             newest = link.call("XREVRANGE", keys.log, "+", "-", "COUNT", 1)
             self.last = newest[0][0].decode() if newest else ""
             self.count = link.call("XLEN", keys.log)
+        self.stands_at = stands_at(link, keys.log) if self.count else ""
         self.versions = self._versions(keys.versions)
 
     def _versions(self, key: str) -> dict[bytes, int] | None:
@@ -229,6 +236,15 @@ class Healing:
             entry = msgspec.structs.replace(entry, chain=chain_of(self.succession.head.chain, entry))
         self.succession.follow(entry)
         return entry
+
+
+def stands_at(link: Link, log: str) -> str:
+    """The last id that a stream ever had, which the next one must exceed; "" where this user may not ask."""
+    try:
+        about = link.call("XINFO", "STREAM", log)
+    except StoreUnsafe:
+        return ""
+    return str(about[b"last-generated-id"].decode())
 
 
 def _lost(seq: int, at: int) -> Entry:

@@ -16,7 +16,7 @@ from maestro.model.events import Event
 from maestro.store.codec import event_of, events_of
 from maestro.store.contract import Append, AppendResult, Entry, Head
 from maestro.store.grouping import Group, parted
-from maestro.store.healing import heal
+from maestro.store.healing import heal, stands_at
 from maestro.store.keys import FLOOR, Keys
 from maestro.store.lineage import MEND, SEGMENTS, Lineage, number, past, stored
 from maestro.store.link import Link, Lost, checked, packed
@@ -56,6 +56,15 @@ class RedisLog:
     def head(self) -> Head:
         """The end of the log."""
         return self._links.run(self._lineage.check)
+
+    def look(self) -> Head:
+        """As `head`, and that nothing has stood behind it, as the next event would have no place then."""
+        head = self.head()
+        last = self._links.run(lambda link: stands_at(link, self._keys.log)) if head.seq else ""
+        if last and int(last.partition("-")[0]) > self.end().seq:
+            what = f"something stood behind its end up to {last}, and is gone, so that nothing can be appended"
+            raise LineageBroken(what, self._keys.log, MEND)
+        return head
 
     def end(self) -> Head:
         """Where the last entry that is one of ours stands."""
@@ -135,8 +144,17 @@ class RedisLog:
         """A read of what was sealed before an entry."""
 
         def newest() -> Event | None:
-            version = number(self._links.call("HGET", self._keys.versions, SEGMENTS), self._keys.versions)
-            return self.event(version) if version >= following.seq else None
+            floor, version = self._links.call("HMGET", self._keys.versions, FLOOR, SEGMENTS)
+            if number(version, self._keys.versions) >= following.seq:
+                return self.event(number(version, self._keys.versions))
+            if not number(floor, self._keys.versions):
+                return None
+            # A restore has cut the links between the events of a subject.
+            after, found = following.seq - 1, None
+            while events := self._events(self._range(after, PART_READ)):
+                found = next((event for event in reversed(events) if event.subject == SEGMENTS), found)
+                after = events[-1].seq
+            return found
 
         return past(following.seq, newest, self._keys.log)
 

@@ -36,6 +36,10 @@ class MemoryLog:
         self._woken = 0
         self._cursors: dict[str, int] = {}
 
+    def look(self) -> Head:
+        """The end of the log."""
+        return self.head()
+
     def end(self) -> Head:
         """The end of the log."""
         return self.head()

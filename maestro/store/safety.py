@@ -30,7 +30,7 @@ COMMANDS = (
     *("pexpire", "pttl"),
     *("get", "set", "hget", "hmget", "hgetall", "hkeys", "hlen", "hscan", "hset", "hdel", "sadd", "smembers"),
     *("zadd", "zrem", "zrange", "zscan", "zscore", "zcount", "zlexcount", "zcard"),
-    *("xadd", "xdel", "xtrim", "xlen", "xrange", "xrevrange", "xread"),
+    *("xadd", "xdel", "xtrim", "xlen", "xrange", "xrevrange", "xread", "xinfo|stream"),
     *("xgroup|create", "xreadgroup", "xack", "xpending"),
 )
 

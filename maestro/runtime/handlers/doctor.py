@@ -99,7 +99,7 @@ async def _lineage(call: Call) -> Row:
     """Whether the log still is the one that this node has seen."""
     context = call.context
     try:
-        head: Head = await context.call(context.store.log.head)
+        head: Head = await context.call(context.store.log.look)
         await context.call(Witness(context.settings).check, context.store)
         await context.call(context.views.checkpoint)
         found = await context.call(chain.newest, context.store.log, CHECKED)
@@ -142,7 +142,7 @@ async def _accept_loss(call: Call) -> None:
     known = max(witness.known(), Known.of(context.gateway.known), Known.of(await context.call(context.store.log.end)))
     try:
         await context.call(witness.check, context.store)
-        await context.call(context.store.log.head)
+        await context.call(context.store.log.look)
         await context.call(context.views.checkpoint)
     except (StoreUnsafe, VerificationFailed):
         is_whole = False

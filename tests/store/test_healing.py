@@ -1,0 +1,277 @@
+"""A damaged log is refused by who reads it next, and made one whole log again of what is left by an operator's word."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from maestro.model.errors import Conflict, LineageBroken, VerificationFailed
+from maestro.model.events import LogForked, NewEvent, StateSet
+from maestro.store.contract import Append, Committed, Entry
+from maestro.store.keys import Keys
+from maestro.store.link import Link
+from maestro.store.opening import RedisStore
+from projections.projector import Projector
+from replayers import checkpoint, ranges
+from replayers.sealed import Segments
+from replayers.verify import verify
+from tests.conftest import StoreServer
+from tests.projections.histories import grow
+from tests.replayers.test_sealing import seal
+
+Hand = Callable[[Link, Keys, int], object]
+
+
+def put_by_another_hand(hand: Link, keys: Keys, _: int) -> object:
+    return hand.call("XADD", keys.log, "*", "hello", "there")
+
+
+def put_in_our_own_layout(hand: Link, keys: Keys, end: int) -> object:
+    ((_, fields),) = hand.call("XRANGE", keys.log, f"{end}-0", f"{end}-0")
+    return hand.call("XADD", keys.log, "*", *fields)
+
+
+def put_at_the_next_position(hand: Link, keys: Keys, end: int) -> object:
+    ((_, fields),) = hand.call("XRANGE", keys.log, f"{end}-0", f"{end}-0")
+    return hand.call("XADD", keys.log, f"{end + 1}-0", *fields)
+
+
+def put_and_removed(hand: Link, keys: Keys, _: int) -> object:
+    return hand.call("XDEL", keys.log, hand.call("XADD", keys.log, "*", "hello", "there"))
+
+
+def without_its_last(hand: Link, keys: Keys, end: int) -> object:
+    return hand.call("XDEL", keys.log, f"{end}-0")
+
+
+def without_some(hand: Link, keys: Keys, end: int) -> object:
+    return hand.call("XDEL", keys.log, f"{end - 20}-0", f"{end - 19}-0", f"{end - 7}-0")
+
+
+def without_some_and_with_others(hand: Link, keys: Keys, end: int) -> object:
+    without_some(hand, keys, end)
+    return put_by_another_hand(hand, keys, end)
+
+
+def without_its_beginning(hand: Link, keys: Keys, end: int) -> object:
+    ((first, _),) = hand.call("XRANGE", keys.log, "-", "+", "COUNT", 1)
+    return hand.call("XTRIM", keys.log, "MINID", f"{int(first[:-2]) + 3}-0")
+
+
+def with_a_flipped_bit(hand: Link, keys: Keys, end: int) -> object:
+    entries = hand.call("XRANGE", keys.log, "-", "+")
+    hand.call("DEL", keys.log)
+    entries[-9][1][7] = b"another actor"
+    return [hand.call("XADD", keys.log, identity, *fields) for identity, fields in entries]
+
+
+def without_a_version(hand: Link, keys: Keys, _: int) -> object:
+    subjects = [subject for subject in hand.call("HKEYS", keys.versions) if subject]
+    return hand.call("HDEL", keys.versions, sorted(subjects)[0])
+
+
+def with_another_version(hand: Link, keys: Keys, _: int) -> object:
+    subjects = [subject for subject in hand.call("HKEYS", keys.versions) if subject]
+    return hand.call("HSET", keys.versions, sorted(subjects)[0], "garbage")
+
+
+def without_versions(hand: Link, keys: Keys, _: int) -> object:
+    return hand.call("DEL", keys.versions)
+
+
+def with_a_list_for_versions(hand: Link, keys: Keys, _: int) -> object:
+    hand.call("DEL", keys.versions)
+    return hand.call("RPUSH", keys.versions, "x")
+
+
+HANDS: tuple[Hand, ...] = (
+    *(put_by_another_hand, put_in_our_own_layout, put_at_the_next_position, put_and_removed, without_its_last),
+    *(without_some, without_some_and_with_others, without_its_beginning, with_a_flipped_bit),
+    *(without_a_version, with_another_version, without_versions, with_a_list_for_versions),
+)
+
+
+@pytest.fixture
+def server(shared_server: Callable[[str], StoreServer], server_kind: str) -> StoreServer:
+    return shared_server(server_kind)
+
+
+@pytest.fixture
+def hand(open_at: Callable[..., RedisStore], server: StoreServer) -> Link:
+    """Somebody else who writes to the same server."""
+    link = open_at(server.url)._links.fresh()
+    return link
+
+
+@pytest.fixture
+def sealed(tmp_path: Path, namespace: str) -> Segments:
+    return Segments(tmp_path / "sealed", namespace)
+
+
+def opened(open_at: Callable[..., RedisStore], server: StoreServer, sealed: Segments) -> RedisStore:
+    """As a process opens it that knows nothing of what was."""
+    store = open_at(server.url)
+    store.attach(sealed)
+    return store
+
+
+def works(store: RedisStore, folder: Path) -> None:
+    """The log is one that proves itself, takes events, can be sealed and be kept in a checkpoint."""
+    Projector(store).rebuild()
+    found = verify(store)
+    assert found.ok, found.differences
+    version = store.log.version("state:new")
+    event = NewEvent("state:new", StateSet("new", "1"), version)
+    (result,) = store.log.commit([Append((event,), "tester", "cmd:new")], None)
+    assert isinstance(result, Committed)
+    for _ in grow(store, Random(8), 5, restores=True):
+        pass
+    store.log.look()
+    assert verify(store).ok
+    checkpoint.write(store, folder, store.log.head().seq)
+    assert checkpoint.verify(folder).position == store.log.head().seq
+    assert store.log.mend() == ""
+
+
+@pytest.mark.parametrize("is_sealed", [False, True])
+@pytest.mark.parametrize("damage", HANDS)
+def test_what_is_left_of_a_damaged_log_is_made_one_whole_log(
+    open_at: Callable[..., RedisStore],
+    server: StoreServer,
+    hand: Link,
+    sealed: Segments,
+    tmp_path: Path,
+    namespace: str,
+    damage: Hand,
+    is_sealed: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ranges, "LARGE", 40)
+    monkeypatch.setattr(ranges, "SMALL", 10)
+    store, keys = opened(open_at, server, sealed), Keys(namespace)
+    for _ in grow(store, Random(4), 60, restores=True):
+        pass
+    Projector(store).catch_up()
+    if is_sealed:
+        assert seal(store, sealed) > 0
+        Projector(store).catch_up()
+    end = store.log.head().seq
+    was = store.log.entries(0, end)
+
+    damage(hand, keys, end)
+    other = opened(open_at, server, sealed)
+    with pytest.raises((LineageBroken, VerificationFailed)):
+        shown(other)
+    assert not verify(other).ok or damage is put_and_removed
+    said = other.log.mend()
+    assert said != ""
+    left = other.log.entries(0, 10 * end)
+    assert [entry.seq for entry in left] == list(range(1, len(left) + 1))
+    gone = kept(was, left)
+    assert bool(gone) == damage.__name__.startswith(("without_some", "without_its")), said
+    works(other, tmp_path / "checkpoint")
+
+
+def shown(store: RedisStore) -> None:
+    """All that `doctor` looks at, and then the proof."""
+    store.log.look()
+    Projector(store).catch_up()
+    store.log.entries(0, 5)
+    (first,) = verify(store).differences[:1] or [None]
+    if first is not None:
+        raise VerificationFailed(first.what)
+
+
+def kept(was: list[Entry], left: list[Entry]) -> list[int]:
+    """The positions of events that are gone, having made sure that all others still say what they said."""
+    gone = []
+    for before, now in zip(was, left, strict=False):
+        if (before.type, before.subject, before.data, before.at) != (now.type, now.subject, now.data, now.at):
+            assert now.type == b"log.forked"
+            assert b"was lost" in now.data
+            gone.append(now.seq)
+    return gone + [entry.seq for entry in was[len(left) :]]
+
+
+@pytest.mark.parametrize("kind", ["list", "nothing"])
+def test_a_log_that_is_gone_begins_anew(
+    open_at: Callable[..., RedisStore], server: StoreServer, hand: Link, sealed: Segments, tmp_path: Path, kind: str
+) -> None:
+    store = opened(open_at, server, sealed)
+    keys = Keys(store.namespace)
+    for _ in grow(store, Random(4), 20):
+        pass
+    hand.call("DEL", keys.log)
+    if kind == "list":
+        hand.call("RPUSH", keys.log, "x")
+    other = opened(open_at, server, sealed)
+    with pytest.raises(LineageBroken, match="--accept-loss"):
+        other.log.head()
+    assert other.log.mend() != ""
+    assert other.log.head().seq == 0
+    works(other, tmp_path / "checkpoint")
+
+
+def test_a_sealed_file_that_is_missing_is_to_be_put_back_and_nothing_is_made_up_for_it(
+    open_at: Callable[..., RedisStore], server: StoreServer, sealed: Segments, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ranges, "LARGE", 40)
+    store = opened(open_at, server, sealed)
+    for _ in grow(store, Random(4), 60):
+        pass
+    Projector(store).catch_up()
+    assert seal(store, sealed) > 0
+    newest = max(sealed.folder.glob("*.seg"))
+    aside = newest.with_suffix(".aside")
+    newest.rename(aside)
+    other = opened(open_at, server, Segments(sealed.folder.parent, store.namespace))
+    with pytest.raises(VerificationFailed, match="put it back"):
+        other.log.mend()
+    aside.rename(newest)
+    assert other.log.mend() == ""
+
+
+def test_a_log_that_grows_meanwhile_is_not_replaced(
+    open_at: Callable[..., RedisStore],
+    server: StoreServer,
+    hand: Link,
+    sealed: Segments,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from maestro.store import healing
+
+    store = opened(open_at, server, sealed)
+    for _ in grow(store, Random(4), 20):
+        pass
+    without_some(hand, Keys(store.namespace), store.log.head().seq)
+    copy = healing._copy
+
+    def grows(*args: Any) -> None:
+        copy(*args)
+        hand.call("XADD", Keys(store.namespace).log, "*", "x", "y")
+
+    monkeypatch.setattr(healing, "_copy", grows)
+    with pytest.raises(Conflict, match="try again"):
+        opened(open_at, server, sealed).log.mend()
+    monkeypatch.undo()
+    assert opened(open_at, server, sealed).log.mend() != ""
+
+
+def test_the_place_of_a_lost_event_says_so(
+    open_at: Callable[..., RedisStore], server: StoreServer, hand: Link, sealed: Segments
+) -> None:
+    store = opened(open_at, server, sealed)
+    for _ in grow(store, Random(4), 30):
+        pass
+    end = store.log.head().seq
+    hand.call("XDEL", Keys(store.namespace).log, f"{end - 5}-0")
+    other = opened(open_at, server, sealed)
+    assert other.log.mend().startswith(f"1 events are gone: {end - 5}")
+    event = other.log.event(end - 5)
+    assert event is not None
+    assert isinstance(event.fact, LogForked)
+    assert event.fact.reason == f"event {end - 5} was lost"
