@@ -21,6 +21,7 @@ from maestro.runtime.ids import new_id
 from maestro.runtime.logs import log, seldom
 from maestro.store.contract import Append, Committed, Fence, Head, Hint, Rejected, Store
 from maestro.store.gateway import Gateway
+from maestro.store.lineage import check_version
 from projections.reading import Found, Listed, Views
 
 if TYPE_CHECKING:
@@ -222,6 +223,7 @@ class Context:
             result = await append(events, call.caller.actor, call.cause)
             if isinstance(result, Committed):
                 return result
+        await self.call(check_version, self.store.log, result)
         raise Conflict("others keep changing the same subject", mend="try again")
 
     async def changed(self, after: int) -> None:
