@@ -74,10 +74,18 @@ class Reading:
 
 
 def newest(log: LogStore, count: int) -> Difference | None:
-    """What is wrong with the newest `count` entries, None where nothing is."""
+    """What is wrong with the newest `count` entries, or with the versions of their subjects; None where nothing is."""
     reading = Reading(log)
-    reading.entries(max(0, log.head().seq - count), count)
-    return reading.found
+    entries = reading.entries(max(0, log.head().seq - count), count)
+    if reading.found or not entries:
+        return reading.found
+    last = {entry.subject.decode("utf-8", "replace"): entry.seq for entry in entries}
+    held = log.versions(list(last))
+    floor = held.get(FLOOR, 0)
+    for subject, seq in last.items():
+        if held.get(subject, floor) < max(seq, floor):
+            return Difference(seq, f"the version of {subject!r} is {held.get(subject)} in the store, not {seq}")
+    return None
 
 
 class ChainCheck:

@@ -23,6 +23,7 @@ from maestro.runtime.ids import new_id
 from maestro.runtime.logs import log, seldom
 from maestro.store.contract import Append, Committed, Fence, Head, Hint, Rejected, Store
 from maestro.store.gateway import Gateway
+from maestro.store.lineage import check_version
 from projections.reading import Found, Listed, Views
 
 if TYPE_CHECKING:
@@ -229,6 +230,8 @@ class Context:
             result = await append(events, call.caller.actor, call.cause)
             if isinstance(result, Committed):
                 return result
+            if result.actual < result.expected:
+                await self.call(check_version, self.store.log, result)
             await race.lost()
 
     async def changed(self, after: int) -> None:

@@ -70,7 +70,7 @@ class Peer:
         return piece
 
 
-ANY_LOG: tuple[type[p.Command], ...] = (p.Doctor, p.RedisFlush, p.Shutdown)
+ANY_LOG: tuple[type[p.Command], ...] = (p.Doctor, p.RedisFlush, p.Shutdown, p.ReplayVerify)
 """Commands that are carried out though the log is not the one that this installation knew."""
 STATE_ONLY: tuple[type[p.Command], ...] = (p.StateSet, p.StateGet, p.StateList, p.StateDelete)
 

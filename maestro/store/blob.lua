@@ -1,9 +1,11 @@
 -- Store a blob and note when it was last put, in the server's time; or delete those put before a time.
 -- KEYS: put times, then blobs. ARGV: the blob's name and content, or 'collect', age in ms, and the names of KEYS[2...].
--- Returns how many were stored or deleted.
+-- Returns how many were stored or deleted. What another hand put in the place of the put times is set aside.
 local call = redis.call
 local time = call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local kind = call('TYPE', KEYS[1]).ok
+if kind ~= 'zset' and kind ~= 'none' then call('RENAME', KEYS[1], KEYS[1] .. ':aside') end
 if ARGV[1] ~= 'collect' then
   call('SET', KEYS[2], ARGV[2])
   call('ZADD', KEYS[1], string.format('%.0f', now), ARGV[1])

@@ -9,6 +9,7 @@ import zstandard
 
 from maestro.model.errors import VerificationFailed
 from maestro.store.keys import Keys
+from maestro.store.link import WrongType
 from maestro.store.links import Links, Script
 from maestro.store.sealed import Sealed
 
@@ -58,14 +59,18 @@ class RedisBlobs:
 
     def get(self, sha256: str) -> bytes | None:
         """The content, None when there is none. Raises `VerificationFailed` for a damaged one."""
-        frame: bytes | None = self._links.call("GET", self._keys.blob(sha256))
+        try:
+            frame: bytes | None = self._links.call("GET", self._keys.blob(sha256))
+        except WrongType:
+            frame = None
         if frame is None:
             return None if self.sealed is None else self.sealed.blob(sha256)
         return opened(sha256, frame)
 
     def collect(self, keep: frozenset[str], older_than_ms: int) -> int:
         """Delete blobs not in `keep` that were last put longer ago."""
-        names: Any = self._links.call("ZRANGE", self._keys.blobs, 0, -1)
+        times, call = self._keys.blobs, self._links.call
+        names: Any = self._links.in_place([times], b"zset", lambda: call("ZRANGE", times, 0, -1))
         dead = [name for name in (raw.decode() for raw in names) if name not in keep]
         deleted = 0
         for start in range(0, len(dead), CHUNK):

@@ -122,8 +122,8 @@ class LogStore(Protocol):
     def version(self, subject: str) -> int:
         """The subject's version (its last event's seq, the floor if unseen since a restore, 0 if unknown)."""
 
-    def versions(self) -> dict[str, int]:
-        """The versions of all subjects seen since the last restore, and under "" the floor (verification)."""
+    def versions(self, subjects: Sequence[str] | None = None) -> dict[str, int]:
+        """The versions of subjects seen since the last restore, all or some, and under "" the floor (verification)."""
 
 
 class WorkStore(Protocol):

@@ -35,7 +35,7 @@ class Group:
             self.keys += map(keys.lease, self._lease_at)
             self.keys += map(keys.work, self._stream_at)
         self.bad: dict[int, Rejected] = {}
-        self.args: list[bytes | str | int] = [known.seq or "", known.chain, len(self._lease_at)]
+        self.args: list[bytes | str | int] = [known.seq or "", known.chain]
         for position, append in enumerate(group):
             encoded = encode_append(append)
             if isinstance(encoded, Rejected):

@@ -14,7 +14,7 @@ from typing import Any
 from maestro.model.errors import LineageBroken, VerificationFailed
 from maestro.model.events import Event, LogSealed
 from maestro.store.codec import chain_of, entry_of
-from maestro.store.contract import Entry, Head
+from maestro.store.contract import Entry, Head, LogStore, Rejected
 from maestro.store.keys import FLOOR, Keys
 from maestro.store.link import Command, Link, WrongType, checked
 
@@ -82,7 +82,7 @@ class Lineage:
             first, tail, count, floor, found = map(checked, link.many([*_outline(keys), around]))
         except WrongType as wrong:
             what = "the log, or the versions of its subjects, were overwritten by something else"
-            raise LineageBroken(what, keys.prefix, MEND) from wrong
+            raise LineageBroken(what, keys.log, MEND) from wrong
         last = stored(tail[0], keys.log) if tail else None
         head = Head(last.seq, last.chain, last.at, number(floor, keys.versions)) if last else Head()
         if head.seq < known.seq:
@@ -130,6 +130,14 @@ def past(following: int, newest: Callable[[], Event | None], log: str) -> Iterat
             raise
         what = f"the events {last + 1} to {following - 1} are gone, and were not sealed"
         raise LineageBroken(what, log, MEND) from None
+
+
+def check_version(log: LogStore, rejected: Rejected) -> None:
+    """Raise `LineageBroken` where an append was rejected for a version that its subject cannot have, by the log."""
+    last = log.event(max(rejected.expected, rejected.actual)) if rejected.reason == "version" else None
+    if last is not None and rejected.actual < rejected.expected and last.subject == rejected.subject:
+        what = f"the version of {rejected.subject!r} is {rejected.actual} in the store, not {last.seq}"
+        raise LineageBroken(what, "log", MEND)
 
 
 def number(version: bytes | None, where: str) -> int:

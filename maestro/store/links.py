@@ -6,19 +6,22 @@ second time on a new connection. Appends are not: `log.py` sends those once, by 
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha1
 from pathlib import Path
+from secrets import token_hex
 from threading import Lock
 from typing import Any, TypeVar
 
 from maestro.model.errors import StoreAway
 from maestro.store import carrying
-from maestro.store.link import Command, Link, Lost, Moved, NoScript, Waiting, Word, checked, packed
+from maestro.store.link import Command, Link, Lost, Moved, NoScript, Waiting, Word, WrongType, checked, packed
 
 T = TypeVar("T")
+log = logging.getLogger("maestro")
 PATIENCE_S = 10.0
 WAKE_S = 2.0
 
@@ -185,6 +188,19 @@ class Links:
                 yield found
             if cursor == b"0":
                 return
+
+    def in_place(self, keys: Sequence[str], kind: bytes, work: Callable[[], T]) -> T:
+        """Do something with keys that may be lost; what another hand put in their place is set aside, not deleted."""
+        try:
+            return work()
+        except WrongType:
+            for key in keys:
+                found = self.call("TYPE", key)
+                if found not in (kind, b"none"):
+                    aside = f"{key}:aside:{token_hex(4)}"
+                    self.call("RENAME", key, aside)
+                    log.warning("%s was a %s, which lies at %s now", key, found.decode(), aside)
+            return work()
 
     def script(self, script: Script, keys: Sequence[str], args: Sequence[Word]) -> Any:
         """A script that may be repeated."""

@@ -19,7 +19,7 @@ from maestro.store.grouping import Group, parted
 from maestro.store.healing import heal, stands_at
 from maestro.store.keys import FLOOR, Keys
 from maestro.store.lineage import MEND, SEGMENTS, Lineage, number, past, stored
-from maestro.store.link import Link, Lost, checked, packed
+from maestro.store.link import Link, Lost, WrongType, checked, packed
 from maestro.store.links import Links, Script
 from maestro.store.loading import load
 from maestro.store.sealed import Sealed
@@ -69,12 +69,13 @@ class RedisLog:
     def end(self) -> Head:
         """Where the last entry that is one of ours stands."""
         links, last = self._links, "+"
-        while raws := links.call("XREVRANGE", self._keys.log, last, "-", "COUNT", PART_READ):
-            for raw in raws:
-                with suppress(LineageBroken):
-                    entry = stored(raw, self._keys.log)
-                    return Head(entry.seq, entry.chain, entry.at)
-            last = f"({raws[-1][0].decode()}"
+        with suppress(WrongType):
+            while raws := links.call("XREVRANGE", self._keys.log, last, "-", "COUNT", PART_READ):
+                for raw in raws:
+                    with suppress(LineageBroken):
+                        entry = stored(raw, self._keys.log)
+                        return Head(entry.seq, entry.chain, entry.at)
+                last = f"({raws[-1][0].decode()}"
         return Head()
 
     def known(self) -> Head:
@@ -88,6 +89,9 @@ class RedisLog:
             answered = self._links.send_once(lambda link: self._exchange(link, group, known))
         except Lost as lost:
             raise Unknown(f"{lost.what}; the append may or may not be in the log", self._keys.log) from lost
+        except WrongType:
+            self.head()  # says what became of the log
+            raise
         results: list[AppendResult] = []
         for part, (seq, chain, at, floor, answers) in answered:
             results += part.results(at, answers)
@@ -240,12 +244,15 @@ class RedisLog:
 
     def cursor_get(self, group: str) -> int | None:
         """The group's position, None for a new one."""
-        position: bytes | None = self._links.call("HGET", self._keys.cursors, group)
-        return None if position is None else int(position)
+        cursors, call = self._keys.cursors, self._links.call
+        position: bytes | None = self._links.in_place([cursors], b"hash", lambda: call("HGET", cursors, group))
+        # A position that is none is lost: the group sees everything again, at least once.
+        return int(position) if position is not None and position.isdigit() else None
 
     def cursor_set(self, group: str, seq: int) -> None:
         """Move the group."""
-        self._links.call("HSET", self._keys.cursors, group, seq)
+        cursors, call = self._keys.cursors, self._links.call
+        self._links.in_place([cursors], b"hash", lambda: call("HSET", cursors, group, seq))
 
     def wake(self) -> None:
         """End all blocking calls of this store object soon."""
@@ -256,13 +263,19 @@ class RedisLog:
         floor, version = self._links.call("HMGET", self._keys.versions, FLOOR, subject.encode())
         return max(number(version, self._keys.versions), number(floor, self._keys.versions))
 
-    def versions(self) -> dict[str, int]:
-        """All versions, and the floor."""
-        found: dict[str, int] = {}
+    def versions(self, subjects: Sequence[str] | None = None) -> dict[str, int]:
+        """The versions that are held, and the floor: all, or those of some subjects."""
+        versions = self._keys.versions
+        if subjects is not None:
+            names = (FLOOR, *subjects)
+            found = self._links.call("HMGET", versions, *(name.encode() for name in names))
+            held = zip(names, found, strict=True)
+            return {name: number(version, versions) for name, version in held if version is not None}
+        told: dict[str, int] = {}
         cursor = b"0"
         while True:
-            cursor, flat = self._links.call("HSCAN", self._keys.versions, cursor, "COUNT", PART_READ)
+            cursor, flat = self._links.call("HSCAN", versions, cursor, "COUNT", PART_READ)
             for subject, version in zip(flat[::2], flat[1::2], strict=True):
-                found[subject.decode("utf-8", "replace")] = number(version, self._keys.versions)
+                told[subject.decode("utf-8", "replace")] = number(version, versions)
             if cursor == b"0":
-                return found
+                return told

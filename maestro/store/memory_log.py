@@ -266,10 +266,11 @@ class MemoryLog:
         with self._changed:
             return self._versions.get(subject, self._floor)
 
-    def versions(self) -> dict[str, int]:
-        """All versions, and the floor."""
+    def versions(self, subjects: Sequence[str] | None = None) -> dict[str, int]:
+        """The versions that are held, and the floor."""
         with self._changed:
-            return {FLOOR: self._floor, **self._versions} if self._entries else {}
+            held = {FLOOR: self._floor, **self._versions} if self._entries else {}
+            return held if subjects is None else {name: held[name] for name in (FLOOR, *subjects) if name in held}
 
     def memory_bytes(self) -> int:
         """About."""

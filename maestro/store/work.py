@@ -13,12 +13,13 @@ from typing import Any
 
 from maestro.store.contract import Hint, WorkEntry
 from maestro.store.keys import WORKERS, Keys
-from maestro.store.link import Command, Lost, NoGroup, checked
+from maestro.store.link import Command, Lost, NoGroup, WrongType, checked
 from maestro.store.links import Links, Script
 
 LEASE = Script("lease.lua")
 SAMPLE = Script("sample.lua")
 ENTRIES_MAX = 100_000
+STREAM = b"stream"
 
 
 class RedisWork:
@@ -34,7 +35,9 @@ class RedisWork:
     def put(self, hints: Sequence[Hint]) -> None:
         """Put hints, each with its token."""
         if hints:
-            self._links.many([self._add(hint.stream, hint.run, hint.token) for hint in hints])
+            names = [self._keys.work(stream) for stream in {hint.stream for hint in hints}]
+            commands = [self._add(hint.stream, hint.run, hint.token) for hint in hints]
+            self._links.in_place(names, STREAM, lambda: self._links.many(commands))
 
     def _add(self, stream: str, run: str, token: int) -> Command:
         return ("XADD", self._keys.work(stream), "MAXLEN", "~", ENTRIES_MAX, "*", "run", run, "token", token)
@@ -80,10 +83,12 @@ class RedisWork:
         )
         while True:
             try:
-                found: dict[bytes, Any] = self._links.block(command, block_ms, repeat=False) or {}
+                found: dict[bytes, Any] = self._links.in_place(
+                    names, STREAM, lambda: self._links.block(command, block_ms, repeat=False) or {}
+                )
                 break
             except NoGroup:
-                self._make_groups(names)
+                self._links.in_place(names, STREAM, lambda: self._make_groups(names))
         entries, strange = [], []
         for stream, name in zip(streams, names, strict=True):
             for identity, fields in found.get(name.encode(), ()):
@@ -134,7 +139,7 @@ class RedisWork:
     def pending(self, stream: str) -> list[tuple[str, str, int]]:
         """All hints on a stream: (run, node that claimed it or "", token)."""
         name = self._keys.work(stream)
-        entries: list[Any] = self._links.call("XRANGE", name, "-", "+")
+        entries: list[Any] = self._links.in_place([name], STREAM, lambda: self._links.call("XRANGE", name, "-", "+"))
         try:
             claimed = self._links.call("XPENDING", name, WORKERS, "-", "+", ENTRIES_MAX)
         except NoGroup:
@@ -153,8 +158,11 @@ class RedisWork:
 
     def lease_holder(self, lease: str) -> str | None:
         """Who holds it now."""
-        holder: bytes | None = self._links.call("GET", self._keys.lease(lease))
-        return None if holder is None else holder.decode()
+        try:
+            holder: bytes | None = self._links.call("GET", self._keys.lease(lease))
+        except WrongType:  # no lease; who takes it puts one in its place
+            return None
+        return None if holder is None else holder.decode("utf-8", "replace")
 
     def sample_put(self, key: str, value: Mapping[str, str], ttl_ms: int) -> None:
         """Replace a heartbeat; its field `at` is the server's time in ms."""
@@ -165,8 +173,16 @@ class RedisWork:
         """Heartbeats by key."""
         if not keys:
             return []
-        replies: list[dict[bytes, bytes]] = self._links.many([("HGETALL", self._keys.sample(key)) for key in keys])
-        return [{k.decode(): v.decode() for k, v in reply.items()} or None for reply in replies]
+        commands: list[Command] = [("HGETALL", self._keys.sample(key)) for key in keys]
+        return [_sample(reply) for reply in self._links.run(lambda link: link.many(commands))]
+
+
+def _sample(reply: Any) -> dict[str, str] | None:
+    """A heartbeat; None where there is none, or something else."""
+    try:
+        return {name.decode(): value.decode() for name, value in checked(reply).items()} or None
+    except (WrongType, UnicodeDecodeError):
+        return None
 
 
 def _hint(fields: list[bytes] | None) -> tuple[str, int] | None:

@@ -11,6 +11,7 @@ import pytest
 
 from maestro.model.errors import Conflict, LineageBroken, VerificationFailed
 from maestro.model.events import LogForked, NewEvent, StateSet
+from maestro.store import healing
 from maestro.store.contract import Append, Committed, Entry
 from maestro.store.keys import Keys
 from maestro.store.link import Link
@@ -95,28 +96,39 @@ HANDS: tuple[Hand, ...] = (
 )
 
 
-@pytest.fixture
-def server(shared_server: Callable[[str], StoreServer], server_kind: str) -> StoreServer:
-    return shared_server(server_kind)
+class Place:
+    """A namespace on a server, opened as by processes that know nothing of what was, and another hand."""
+
+    def __init__(self, open_one: Callable[[], RedisStore], namespace: str, folder: Path) -> None:
+        self.keys = Keys(namespace)
+        self.sealed = Segments(folder / "sealed", namespace)
+        self.folder = folder / "checkpoint"
+        self._open_one = open_one
+        self.hand = open_one()._links.fresh()
+
+    def opened(self) -> RedisStore:
+        store = self._open_one()
+        store.attach(Segments(self.sealed.folder.parent, store.namespace))
+        return store
+
+    def lived(self, appends: int, restores: bool = False) -> RedisStore:
+        store = self.opened()
+        for _ in grow(store, Random(4), appends, restores):
+            pass
+        Projector(store).catch_up()
+        return store
 
 
 @pytest.fixture
-def hand(open_at: Callable[..., RedisStore], server: StoreServer) -> Link:
-    """Somebody else who writes to the same server."""
-    link = open_at(server.url)._links.fresh()
-    return link
-
-
-@pytest.fixture
-def sealed(tmp_path: Path, namespace: str) -> Segments:
-    return Segments(tmp_path / "sealed", namespace)
-
-
-def opened(open_at: Callable[..., RedisStore], server: StoreServer, sealed: Segments) -> RedisStore:
-    """As a process opens it that knows nothing of what was."""
-    store = open_at(server.url)
-    store.attach(sealed)
-    return store
+def place(
+    shared_server: Callable[[str], StoreServer],
+    server_kind: str,
+    open_at: Callable[..., RedisStore],
+    namespace: str,
+    tmp_path: Path,
+) -> Place:
+    url = shared_server(server_kind).url
+    return Place(lambda: open_at(url), namespace, tmp_path)
 
 
 def works(store: RedisStore, folder: Path) -> None:
@@ -140,30 +152,19 @@ def works(store: RedisStore, folder: Path) -> None:
 @pytest.mark.parametrize("is_sealed", [False, True])
 @pytest.mark.parametrize("damage", HANDS)
 def test_what_is_left_of_a_damaged_log_is_made_one_whole_log(
-    open_at: Callable[..., RedisStore],
-    server: StoreServer,
-    hand: Link,
-    sealed: Segments,
-    tmp_path: Path,
-    namespace: str,
-    damage: Hand,
-    is_sealed: bool,
-    monkeypatch: pytest.MonkeyPatch,
+    place: Place, damage: Hand, is_sealed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ranges, "LARGE", 40)
     monkeypatch.setattr(ranges, "SMALL", 10)
-    store, keys = opened(open_at, server, sealed), Keys(namespace)
-    for _ in grow(store, Random(4), 60, restores=True):
-        pass
-    Projector(store).catch_up()
+    store = place.lived(60, restores=True)
     if is_sealed:
-        assert seal(store, sealed) > 0
+        assert seal(store, place.sealed) > 0
         Projector(store).catch_up()
     end = store.log.head().seq
     was = store.log.entries(0, end)
 
-    damage(hand, keys, end)
-    other = opened(open_at, server, sealed)
+    damage(place.hand, place.keys, end)
+    other = place.opened()
     with pytest.raises((LineageBroken, VerificationFailed)):
         shown(other)
     assert not verify(other).ok or damage is put_and_removed
@@ -173,7 +174,7 @@ def test_what_is_left_of_a_damaged_log_is_made_one_whole_log(
     assert [entry.seq for entry in left] == list(range(1, len(left) + 1))
     gone = kept(was, left)
     assert bool(gone) == damage.__name__.startswith(("without_some", "without_its")), said
-    works(other, tmp_path / "checkpoint")
+    works(other, place.folder)
 
 
 def shown(store: RedisStore) -> None:
@@ -198,78 +199,52 @@ def kept(was: list[Entry], left: list[Entry]) -> list[int]:
 
 
 @pytest.mark.parametrize("kind", ["list", "nothing"])
-def test_a_log_that_is_gone_begins_anew(
-    open_at: Callable[..., RedisStore], server: StoreServer, hand: Link, sealed: Segments, tmp_path: Path, kind: str
-) -> None:
-    store = opened(open_at, server, sealed)
-    keys = Keys(store.namespace)
-    for _ in grow(store, Random(4), 20):
-        pass
-    hand.call("DEL", keys.log)
+def test_a_log_that_is_gone_begins_anew(place: Place, kind: str) -> None:
+    place.lived(20)
+    place.hand.call("DEL", place.keys.log)
     if kind == "list":
-        hand.call("RPUSH", keys.log, "x")
-    other = opened(open_at, server, sealed)
+        place.hand.call("RPUSH", place.keys.log, "x")
+    other = place.opened()
     with pytest.raises(LineageBroken, match="--accept-loss"):
         other.log.head()
     assert other.log.mend() != ""
     assert other.log.head().seq == 0
-    works(other, tmp_path / "checkpoint")
+    works(other, place.folder)
 
 
 def test_a_sealed_file_that_is_missing_is_to_be_put_back_and_nothing_is_made_up_for_it(
-    open_at: Callable[..., RedisStore], server: StoreServer, sealed: Segments, monkeypatch: pytest.MonkeyPatch
+    place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ranges, "LARGE", 40)
-    store = opened(open_at, server, sealed)
-    for _ in grow(store, Random(4), 60):
-        pass
-    Projector(store).catch_up()
-    assert seal(store, sealed) > 0
-    newest = max(sealed.folder.glob("*.seg"))
+    assert seal(place.lived(60), place.sealed) > 0
+    newest = max(place.sealed.folder.glob("*.seg"))
     aside = newest.with_suffix(".aside")
     newest.rename(aside)
-    other = opened(open_at, server, Segments(sealed.folder.parent, store.namespace))
     with pytest.raises(VerificationFailed, match="put it back"):
-        other.log.mend()
+        place.opened().log.mend()
     aside.rename(newest)
-    assert other.log.mend() == ""
+    assert place.opened().log.mend() == ""
 
 
-def test_a_log_that_grows_meanwhile_is_not_replaced(
-    open_at: Callable[..., RedisStore],
-    server: StoreServer,
-    hand: Link,
-    sealed: Segments,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    from maestro.store import healing
-
-    store = opened(open_at, server, sealed)
-    for _ in grow(store, Random(4), 20):
-        pass
-    without_some(hand, Keys(store.namespace), store.log.head().seq)
+def test_a_log_that_grows_meanwhile_is_not_replaced(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_some(place.hand, place.keys, place.lived(20).log.head().seq)
     copy = healing._copy
 
     def grows(*args: Any) -> None:
         copy(*args)
-        hand.call("XADD", Keys(store.namespace).log, "*", "x", "y")
+        place.hand.call("XADD", place.keys.log, "*", "x", "y")
 
     monkeypatch.setattr(healing, "_copy", grows)
     with pytest.raises(Conflict, match="try again"):
-        opened(open_at, server, sealed).log.mend()
+        place.opened().log.mend()
     monkeypatch.undo()
-    assert opened(open_at, server, sealed).log.mend() != ""
+    assert place.opened().log.mend() != ""
 
 
-def test_the_place_of_a_lost_event_says_so(
-    open_at: Callable[..., RedisStore], server: StoreServer, hand: Link, sealed: Segments
-) -> None:
-    store = opened(open_at, server, sealed)
-    for _ in grow(store, Random(4), 30):
-        pass
-    end = store.log.head().seq
-    hand.call("XDEL", Keys(store.namespace).log, f"{end - 5}-0")
-    other = opened(open_at, server, sealed)
+def test_the_place_of_a_lost_event_says_so(place: Place) -> None:
+    end = place.lived(30).log.head().seq
+    place.hand.call("XDEL", place.keys.log, f"{end - 5}-0")
+    other = place.opened()
     assert other.log.mend().startswith(f"1 events are gone: {end - 5}")
     event = other.log.event(end - 5)
     assert event is not None
