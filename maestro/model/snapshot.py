@@ -142,6 +142,25 @@ def decide_missing(lacking: Sequence[SnapshotMissing], allowed: bool) -> tuple[S
     return tuple(lacking)
 
 
+def covered(agent: str, since: int, found: SnapshotWorkspace, rows: Iterable[Snapshot]) -> str:
+    """Why a workspace is not the one that was kept last, in words; "" where nothing says so.
+
+    A file system was mounted over it, or is not mounted: what is there now is another folder. since: when the agent was
+    assigned there, ms; found: as it is now; rows: the snapshots that there are.
+    """
+    known = [
+        (row.position, held.mounted)
+        for row in rows
+        if row.complete and row.taken_at >= since
+        for held in row.workspaces
+        if (held.agent, held.workspace) == (agent, found.workspace) and held.mounted is not None
+    ]
+    if not known or max(known)[1] == found.mounted:
+        return ""
+    now = "is now a mount point, and was none" if found.mounted else "is no mount point any more, and was one"
+    return f"{now} when it was kept last (assign the agent again if that is meant)"
+
+
 def decide_start(fact: SnapshotStarted, row: Snapshot | None, floor: int) -> list[NewEvent]:
     """The cut. Raises Conflict where there is a snapshot of that id."""
     check_id(fact.snapshot, "snapshot")

@@ -43,7 +43,7 @@ with Node(place / "m", PYTHONPATH=str(place / "hook")) as node:
     node.json("state", "restore", "latest")  # from now on each start looks for what was begun
     struck = news = 0
     for trial in range(int(os.environ["KILLS"])):
-        at = chance.randint(100, 700)
+        at = chance.randint(100, 1300)
         pid = begun(node, at)
         (ws / "now").write_text(str(trial)); (ws / f"top-{trial % 10}").unlink(); (ws / "folder-1/more").write_text("x")
         changed, done = contents(), len(node.events("restore.done"))
@@ -59,6 +59,7 @@ with Node(place / "m", PYTHONPATH=str(place / "hook")) as node:
             assert there in (kept, changed), (trial, at, sorted(there))
             assert len(node.events("restore.done")) - done == int(there == kept), (trial, at)
             news += there == kept
+            print("trial", trial, "at", at, "new" if there == kept else "old", file=sys.stderr)
             assert os.listdir(node.home / "restore/exchange") == ["lock"], (trial, at)
             assert not list(ws.glob(".maestro-*")) and not (node.home / "restore/begun").exists(), (trial, at)
             assert node.json("agent", "list")[0]["state"] == "idle"

@@ -9,6 +9,7 @@ from maestro.model.errors import Conflict, NotFound, Refused
 from maestro.model.events import AnyFact, Event
 from maestro.model.snapshot import (
     Snapshot,
+    covered,
     decide_end,
     decide_expired,
     decide_missing,
@@ -143,3 +144,22 @@ def test_one_that_neither_holds_nor_names_what_was_asked_for_is_not_complete() -
     assert decide_end(named, row, 0)[0].fact == named
     done = told(started(), named)
     assert done is not None and done.complete and done.missing == (lost("a"),)
+
+
+def held(mounted: bool | None, place: str = "/w/a") -> e.SnapshotWorkspace:
+    return e.SnapshotWorkspace("a", place, "workspaces/a", 10, mounted)
+
+
+def kept(mounted: bool | None, seq: int) -> Snapshot:
+    row = told(started(), e.SnapshotTaken("s", seq, workspaces=(held(mounted),)), seq=seq)
+    assert row is not None
+    return row
+
+
+def test_a_workspace_that_a_mount_covers_or_uncovers_is_not_the_one_that_was_kept() -> None:
+    rows = [kept(True, 1), kept(False, 3), kept(None, 5)]
+    assert "is now a mount point, and was none" in covered("a", 0, held(True), rows)
+    assert "is no mount point any more" in covered("a", 0, held(False), rows[:1])
+    assert covered("a", 0, held(False), rows) == covered("a", 0, held(True), [kept(None, 1)]) == ""
+    assert covered("a", 4 * DAY, held(True), rows) == "", "it was assigned anew since"
+    assert covered("a", 0, held(True, "/w/b"), rows) == covered("b", 0, held(True), rows) == ""

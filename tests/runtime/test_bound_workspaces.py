@@ -51,3 +51,28 @@ def test_what_cannot_be_moved_is_kept_brought_back_and_cleared(mount: str, tmp_p
     assert (told["undone"], told["reset"], told["back"]) == ([0, True], [0, []], [0, True])
     assert (told["clean"], told["runs"]) == ([0, []], ["completed", ["made"]])
     assert told["verified"] and told["journal"] == ["lock"]
+
+
+COVERED = """
+from tests.runtime.acting import Node
+ws = place / "ws"
+with Node(place / "m") as maestro:
+    maestro.json("agent", "assign", "shell", "--name", "a", "--to-workspace", str(ws))
+    (ws / "mine").write_text("x")
+    maestro.json("state", "snapshot")
+    tmpfs(ws)
+    done = maestro.run("state", "snapshot")
+    told = {"covered": (done.returncode, "is now a mount point, and was none" in done.stderr)}
+    maestro.json("agent", "assign", "shell", "--name", "a", "--to-workspace", str(ws))
+    told["meant"] = maestro.run("state", "snapshot").returncode
+    subprocess.run(["umount", str(ws)], check=True)
+    done = maestro.run("state", "snapshot")
+    told["uncovered"] = (done.returncode, "is no mount point any more" in done.stderr)
+    told["allowed"] = maestro.json("state", "snapshot", "--allow-missing")["missing"][0]["agent"]
+print(json.dumps(told))
+"""
+
+
+def test_a_mount_that_covers_or_is_missing_is_no_complete_snapshot(tmp_path: Path) -> None:
+    told = json.loads(in_namespace(COVERED, tmp_path))
+    assert told == {"covered": [4, True], "meant": 0, "uncovered": [4, True], "allowed": "a"}

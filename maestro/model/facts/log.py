@@ -8,12 +8,16 @@ from maestro.model.facts import Fact
 
 
 class SnapshotWorkspace(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A workspace in a snapshot. tree: its name there; position: where the log was when it was read."""
+    """A workspace in a snapshot. tree: its name there; position: where the log was when it was read.
+
+    mounted: it was a mount point, None where that is not known.
+    """
 
     agent: str
     workspace: str
     tree: str
     position: int
+    mounted: bool | None = None
 
 
 class SnapshotMissing(msgspec.Struct, frozen=True):

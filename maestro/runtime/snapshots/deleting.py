@@ -79,6 +79,8 @@ async def clear(call: Call, agent: Agent, reason: str) -> Deleted | None:
     context = call.context
     workspace = agent.workspace or ""
     if not await trio.to_thread.run_sync(_is_filled, workspace):
+        if not os.path.lexists(workspace):
+            await call.note(f"{workspace} is not there: there is nothing to keep", "warn")
         return None
     async with closed_to(context, [agent.id]):
         row = await context.row(context.views.agent, agent.id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -13,13 +13,15 @@ import trio
 
 from maestro.model.agent import Agent
 from maestro.model.errors import MaestroError
-from maestro.model.events import SnapshotMissing
+from maestro.model.events import SnapshotMissing, SnapshotWorkspace
+from maestro.model.snapshot import covered
 from maestro.runtime.capped_log import CHUNK_BYTES, Reader, pieces
 from maestro.runtime.context import Call, Context
 from maestro.runtime.snapshots.shelf import Shelf
 from maestro.runtime.spec import SENT_BYTES_MAX
 from maestro.workspaces import guards
 from maestro.workspaces.folders import MARK, is_folder
+from maestro.workspaces.mounts import is_mount
 from maestro.workspaces.usage import size_of
 
 KNOWN_FROM = 3
@@ -29,13 +31,14 @@ KNOWN_FROM = 3
 class Source(msgspec.Struct, frozen=True):
     """A folder to read. tree: its name in the snapshot; agent: who works in it.
 
-    moved_from: where it lay, and is put back by a restore, "" where it lies there still.
+    moved_from: where it lay, and is put back by a restore, "" where it lies there still. mounted: it is a mount point.
     """
 
     tree: str
     path: str
     agent: str
     moved_from: str = ""
+    mounted: bool | None = None
 
     @property
     def place(self) -> str:
@@ -48,22 +51,26 @@ async def workspaces(call: Call, agents: Collection[str] | None) -> tuple[list[S
     context = call.context
     rows = [row for row in await context.rows(context.views.agents) if agents is None or row.id in agents]
     found = [Source(f"workspaces/{row.id}", row.workspace, row.id) for row in rows if row.workspace is not None]
-    nodes = {row.id: row.node for row in rows if row.node not in (None, context.node)}
-    return await trio.to_thread.run_sync(_told_apart, found, nodes)
+    agents_by_id = {row.id: row for row in rows}
+    before = await context.rows(context.views.snapshots, "complete")
 
+    def work() -> tuple[list[Source], list[SnapshotMissing]]:
+        there, lacking = [], []
+        for source in found:
+            row = agents_by_id[source.agent]
+            if row.node not in (None, context.node):
+                why = f"is on node {row.node}, and cannot be read from here"
+            elif not (why := guards.unreadable(source.path)):
+                source = msgspec.structs.replace(source, mounted=is_mount(source.path))
+                held = SnapshotWorkspace(source.agent, source.path, source.tree, 0, source.mounted)
+                why = covered(source.agent, row.assigned_at, held, before)
+            if why:
+                lacking.append(SnapshotMissing(source.agent, source.path, why))
+            else:
+                there.append(source)
+        return there, lacking
 
-def _told_apart(
-    sources: Iterable[Source], nodes: Mapping[str, str | None]
-) -> tuple[list[Source], list[SnapshotMissing]]:
-    there, lacking = [], []
-    for source in sources:
-        node = nodes.get(source.agent)
-        why = f"is on node {node}, and cannot be read from here" if node else guards.unreadable(source.path)
-        if why:
-            lacking.append(SnapshotMissing(source.agent, source.path, why))
-        else:
-            there.append(source)
-    return there, lacking
+    return await trio.to_thread.run_sync(work)
 
 
 async def amount(context: Context, shelf: Shelf, sources: Collection[Source]) -> tuple[int, int]:

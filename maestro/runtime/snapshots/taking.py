@@ -155,7 +155,7 @@ class _Taking:
 
     @staticmethod
     def _placed(source: Source, position: int) -> SnapshotWorkspace:
-        return SnapshotWorkspace(source.agent, source.place, source.tree, position)
+        return SnapshotWorkspace(source.agent, source.place, source.tree, position, source.mounted)
 
     # ---- in the thread that reads ----
 
