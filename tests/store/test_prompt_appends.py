@@ -67,11 +67,11 @@ def test_what_the_store_refuses_is_dropped_and_what_is_not_a_commands_waits(
             nursery.start_soon(gateway.append, an_append("waits", "1"))
             for prompt in ("first", "second"):
                 with pytest.raises(StoreAway, match="nothing was done") as away:
-                    await gateway.append(an_append(prompt, "1"), prompt=True)
+                    await gateway.append(an_append(prompt, "1"), 30, prompt=True)
                 assert said in away.value.line()
                 assert not isinstance(away.value, Unknown)
             hand.call(*allow)
-            await gateway.append(an_append("last", "1"), prompt=True)
+            await gateway.append(an_append("last", "1"), 30, prompt=True)
 
     trio.run(bounded, main)
     assert subjects(store) == ["state:a", "state:waits", "state:last"]
@@ -84,11 +84,13 @@ def test_where_the_store_is_away_it_is_dropped_too(server: Any, open_at: Opening
         async with Gateway(store) as gateway:
             await gateway.append(an_append("a", "1", 0))
             server.stop()
+            with pytest.raises(StoreAway):
+                await gateway.call(store.log.head)  # its connections are known to be gone
             with pytest.raises(StoreAway, match="nothing was done") as away:
-                await gateway.append(an_append("b", "1"), prompt=True)
+                await gateway.append(an_append("b", "1"), 30, prompt=True)
             assert not isinstance(away.value, Unknown)
             await trio.to_thread.run_sync(server.start)
-            await gateway.append(an_append("c", "1"), prompt=True)
+            await gateway.append(an_append("c", "1"), 30, prompt=True)
 
     trio.run(bounded, main)
     assert subjects(store) == ["state:a", "state:c"]
@@ -101,10 +103,12 @@ def test_a_restart_of_the_store_is_waited_out(server: Any, open_at: Opening, an_
         async with Gateway(store) as gateway:
             await gateway.append(an_append("a", "1", 0))
             server.stop()
+            with pytest.raises(StoreAway):
+                await gateway.call(store.log.head)  # its connections are known to be gone
             with trio.CancelScope() as scope:
                 scope.cancel()
                 await gateway.call(server.start)
-            await gateway.append(an_append("b", "1", 0), prompt=True)
+            await gateway.append(an_append("b", "1", 0), 30, prompt=True)
 
     trio.run(bounded, main)
     assert subjects(store) == ["state:a", "state:b"]
@@ -127,7 +131,7 @@ def test_one_whose_reply_was_lost_is_unknown_and_there_once(
                 await gateway.append(an_append("c", "1"), 0.2, prompt=True)
             assert not isinstance(away.value, Unknown)
             proxy.lose_replies = 0
-            await gateway.append(an_append("d", "1"), prompt=True)
+            await gateway.append(an_append("d", "1"), 30, prompt=True)
 
     trio.run(bounded, main)
     assert subjects(store) == ["state:a", "state:b", "state:d"]
