@@ -112,6 +112,8 @@ def dispatch(
     format: FormatOption = None,
 ) -> int:
     """Give a prompt to agents; prints the task, or its id on a terminal."""
+    from maestro.runtime.ids import made_key
+
     if sync and async_:
         raise Invalid("both --sync and --async", "task dispatch", "give one of them")
     if timeout is not None and not timeout > 0:
@@ -124,7 +126,8 @@ def dispatch(
         depends_on=comma_separated(depends_on, "--depends-on"),
         priority=priority,
         retries=retries,
-        key=key,
+        key=key or made_key(),
+        first=not key,
         trace=trace,
         force=force,
         cancel_on_interrupt=cancel_on_interrupt,

@@ -57,7 +57,7 @@ def execute(command: p.Command, settings: Settings, show: Show) -> p.Done | p.Fa
                 show(p.Note(notice, "warn"))
             server = _Process(link.sock) if isinstance(command, p.Shutdown) and link.server is None else None
             try:
-                end = _converse(link, message, show)
+                end = _converse(link, command, message, show)
             except StoreAway:
                 if server is None:
                     raise
@@ -90,7 +90,7 @@ def ask_daemon(command: p.Command, settings: Settings) -> list[p.Item] | None:
         return None
     rows: list[p.Item] = []
     with greeted as link:
-        _converse(link, wire.frame(command), lambda row: rows.append(row) if isinstance(row, p.Item) else None)
+        _converse(link, command, wire.frame(command), lambda row: rows.append(row) if isinstance(row, p.Item) else None)
     return rows
 
 
@@ -111,7 +111,7 @@ class _Process:
             os.close(self._descriptor)
 
 
-def _converse(link: Link, message: bytes, show: Show) -> p.Done | p.Failed | p.Again:
+def _converse(link: Link, command: p.Command, message: bytes, show: Show) -> p.Done | p.Failed | p.Again:
     with Interrupts(link.sock) as interrupts:
         with suppress(ConnectionResetError, BrokenPipeError):  # it may have said why before it went
             link.sock.sendall(message)
@@ -125,14 +125,17 @@ def _converse(link: Link, message: bytes, show: Show) -> p.Done | p.Failed | p.A
                     show(answer)
         if interrupts.count:
             return p.Failed("interrupted", 130, "interrupted")
-    raise _ended_early(link)
+    raise _ended_early(link, command)
 
 
-def _ended_early(link: Link) -> Exception:
+def _ended_early(link: Link, command: p.Command) -> Exception:
     if link.server is not None:
         link.server.join()
         return link.server.error or MaestroError("the command ended without an answer")
-    return StoreAway("the daemon of this node ended before it answered", mend="see its log, daemon.log, and try again")
+    from maestro.runtime.repeating import how_to_repeat
+
+    mend = f"see its log, daemon.log; {how_to_repeat(command)}"
+    return StoreAway("the daemon of this node ended before it answered", mend=mend)
 
 
 def _connect(command: p.Command, settings: Settings, show: Show) -> Link | p.Failed:

@@ -43,8 +43,10 @@ LIMITS: Final = {
     "failsafe_mode": "failsafe_mode",
 }
 """Settings that are the daemon's for all its callers: variable, as in `Settings.sources`, and field."""
+ANSWER_S_MAX = 4.5
+"""How long a command waits for its append to be confirmed before it says that its outcome is unknown."""
 APPEND_S_MAX = 60.0
-"""How long a command waits for a store that is away before it says that its outcome is unknown."""
+"""As long as that for what has begun, or what nobody waits for."""
 
 
 class Daemon(Protocol):
@@ -207,9 +209,15 @@ class Context:
     async def append(
         self, events: Sequence[NewEvent], actor: str, cause: str, hints: Sequence[Hint] = (), fence: Fence | None = None
     ) -> Committed | Rejected:
-        """Append, and say what became of it."""
+        """Append, and say what became of it; an outage of the store is waited out."""
         append = Append(tuple(events), actor, cause, tuple(hints), fence)
         return await self.gateway.append(append, APPEND_S_MAX)
+
+    async def submit(self, events: Sequence[NewEvent], actor: str, cause: str) -> Committed | Rejected:
+        """Append for a command whose user waits. Raises StoreAway at once where the store does not take it: nothing
+        was done then, nor will be; Unknown where its answer is lost.
+        """
+        return await self.gateway.append(Append(tuple(events), actor, cause), ANSWER_S_MAX, prompt=True)
 
     async def decide(
         self,
@@ -221,7 +229,7 @@ class Context:
 
         `decision` reads anew on each call. Raises what it raises, and Conflict where others were first for too long.
         """
-        append = append or self.append
+        append = append or (self.append if call.patient else self.submit)
         race = Race()
         while True:
             events = await decision()
@@ -271,6 +279,8 @@ class Call:
         self.caller = caller
         self.cause = f"cmd:{new_id()}"
         self.interrupted = False
+        self.patient = False
+        """Whether it has begun what is not to be left half done: then its appends wait out an outage of the store."""
         self.again: p.AnyCommand | None = None
         """What the client may ask the next daemon where this one starts anew before it has answered."""
         self.afterwards: list[Callable[[], None]] = []

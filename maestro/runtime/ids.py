@@ -7,6 +7,7 @@ import os
 import time
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_MADE = "once-"
 _last = 0
 
 
@@ -26,7 +27,15 @@ def new_id() -> str:
     return _base32(_last, 26)
 
 
+def made_key() -> str:
+    """A key for a dispatch without one, so that it can be repeated where its outcome is unknown."""
+    return f"{_MADE}{new_id()}"
+
+
 def id_of_key(namespace: str, key: str) -> str:
-    """The task id that `--key` stands for: the same key gives the same id on every machine."""
+    """The task id that `--key` stands for: the same key gives the same id on every machine. A made key contains it."""
+    made = key.removeprefix(_MADE)
+    if made != key and len(made) == 26 and set(made) <= set(_ALPHABET):
+        return made
     digest = hashlib.sha256(f"{namespace}\0{key}".encode()).digest()
     return "K" + _base32(int.from_bytes(digest[:16], "big") >> 3, 25)

@@ -45,7 +45,7 @@ class Membership:
         if earlier is not None:
             await self._drop(LEASE, f"{earlier.id}:{earlier.incarnation}")
         await self._renew()
-        await self._append(self._joined())
+        await self._append(self._joined(), prompt=True)  # who waits for this daemon is told at once why it cannot be
 
     async def keep(self) -> None:
         """Renew the lease for ever, on time whatever else there is to do; an outage of the store is waited out."""
@@ -89,11 +89,11 @@ class Membership:
             str(settings.home),
         )
 
-    async def _append(self, fact: AnyFact, deadline_s: float = math.inf) -> None:
+    async def _append(self, fact: AnyFact, deadline_s: float = math.inf, prompt: bool = False) -> None:
         append = Append(
             (NewEvent(self._lease, fact),), f"node:{self._context.node}", f"incarnation:{self._incarnation}"
         )
-        await self._context.gateway.append(append, deadline_s)
+        await self._context.gateway.append(append, deadline_s, prompt)
 
     async def _renew(self) -> None:
         work = self._context.store.work

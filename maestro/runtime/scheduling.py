@@ -16,7 +16,7 @@ from maestro.model.events import NewEvent, RunReleased, RunStarted, TaskDispatch
 from maestro.model.foresight import after_dispatch
 from maestro.model.schedule import Decision, decide, next_due
 from maestro.runtime.clock import Clock
-from maestro.runtime.context import APPEND_S_MAX
+from maestro.runtime.context import ANSWER_S_MAX
 from maestro.runtime.follower import Follower
 from maestro.runtime.logs import log, seldom
 from maestro.runtime.node_watch import NodeWatch
@@ -136,12 +136,12 @@ class Scheduler:
             return None
         asked = _Asked(Append(tuple(events), actor, cause, fence=self.fence))
         self._nursery.start_soon(self._dispatch, asked)  # what has begun is carried out, even if nobody waits for it
-        with trio.move_on_after(APPEND_S_MAX):
+        with trio.move_on_after(ANSWER_S_MAX):
             await asked.answered.wait()
             if asked.error is not None:
                 raise asked.error
             return asked.done
-        raise unconfirmed(APPEND_S_MAX)
+        raise unconfirmed(ANSWER_S_MAX)
 
     async def _dispatch(self, asked: _Asked) -> None:
         try:
@@ -176,7 +176,7 @@ class Scheduler:
         done = False
         try:
             result = await self._gateway.append(
-                msgspec.structs.replace(append, events=events, hints=hints, follows=follows)
+                msgspec.structs.replace(append, events=events, hints=hints, follows=follows), prompt=bool(before)
             )
             if isinstance(result, Committed) and reserved is not None:
                 reserved.begin(result.first + before)

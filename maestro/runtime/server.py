@@ -14,11 +14,12 @@ import msgspec
 import trio
 
 from maestro import __version__
-from maestro.model.errors import MaestroError, Refused
+from maestro.model.errors import MaestroError, Refused, Unknown
 from maestro.runtime import protocol as p
 from maestro.runtime.context import Call, Context
 from maestro.runtime.failures import placed, told
 from maestro.runtime.logs import log
+from maestro.runtime.repeating import how_to_repeat
 from maestro.runtime.wire import frame
 from maestro.runtime.witness import Witness
 
@@ -130,7 +131,7 @@ async def _carry_out(context: Context, peer: Peer, call: Call, command: p.AnyCom
                     await context.call(Witness(context.settings).check, context.store)
                 answer = await context.handler(type(command))(call, command)
             except Exception as error:  # noqa: BLE001 - one command's defect must not end the daemon
-                answer = None if _is_gone(error) else _failed(context, error)
+                answer = None if _is_gone(error) else _failed(context, error, command)
             nursery.cancel_scope.cancel()
         ended = True
     finally:
@@ -170,11 +171,13 @@ async def _try_send(peer: Peer, message: p.ServerFrame) -> None:
         return
 
 
-def _failed(context: Context, error: Exception) -> p.Failed:
+def _failed(context: Context, error: Exception, command: p.Command | None = None) -> p.Failed:
     known = told(error)
     if known is None:
         log.error("a command ended by a defect", exc_info=error)
         trace = "".join(traceback.format_exception(error))
         return p.Failed("defect", 1, f"defect in maestro: {error!r}", traceback=trace)
     known = placed(known, (context.settings.home, context.settings.workspace_root))
+    if isinstance(known, Unknown) and command is not None:
+        known.mend = how_to_repeat(command)
     return p.Failed(known.code, known.exit_code, known.what, known.where, known.mend)

@@ -2,8 +2,9 @@
 
 One task takes all appends that wait and commits them as one group; while that group is under way the next one
 gathers. So one batch of a process is in flight at any time, and one whose outcome is unknown is sent again, in order,
-before anything newer. While the store is away appends wait. A log that is not the one this process knows ends
-everything, for good.
+before anything newer. While the store is away appends wait. Not so those of a command (`prompt`), whose caller is told
+at once what is certain: where the store takes no writes, or stays away for PROMPT_S, and no try of it can have got
+through, it is dropped. A log that is not the one this process knows ends everything, for good.
 """
 
 from __future__ import annotations
@@ -25,22 +26,36 @@ import trio
 from maestro.model.errors import MaestroError, StoreAway, StoreUnsafe, Unknown
 from maestro.store.carrying import Wanted, carry
 from maestro.store.contract import Append, AppendResult, Head, Store
+from maestro.store.link import Denied
 
 T = TypeVar("T")
 GROUP_MAX = 500
 BACKOFF_S = (0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0)
 THREADS_MAX = 64
+PROMPT_S = 2.0
+"""How long an append of a command is tried again where the store is away."""
 
 
 class _Waiting:
-    """An append and the task that waits for its result."""
+    """An append and the task that waits for its result. unsure: a try of it is under way, or may have got through.
 
-    __slots__ = ("append", "gone", "task")
+    until: when (trio's clock) it is dropped where the store is away; infinite for what is sent again for ever.
+    """
 
-    def __init__(self, append: Append, task: trio.lowlevel.Task) -> None:
+    __slots__ = ("append", "gone", "task", "unsure", "until")
+
+    def __init__(self, append: Append, task: trio.lowlevel.Task, until: float) -> None:
         self.append = append
         self.task = task
+        self.until = until
         self.gone = False
+        self.unsure = False
+
+    def is_dropped(self, denied: bool) -> bool:
+        """Whether it is not to be tried again. denied: the store has just said that it takes no writes."""
+        if self.unsure or self.until == math.inf:
+            return False
+        return self.gone or denied or trio.current_time() >= self.until
 
 
 _Result = outcome.Outcome[AppendResult]
@@ -56,7 +71,7 @@ class Gateway:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.away_since: float | None = None
-        self.away: MaestroError | None = None
+        self.away: StoreAway | None = None
         self.broken: MaestroError | None = None
         self._waiting: deque[_Waiting] = deque()
         self._news = trio.lowlevel.ParkingLot()
@@ -90,13 +105,15 @@ class Gateway:
         """The newest head that this process knows."""
         return self.store.log.known()
 
-    async def append(self, append: Append, deadline_s: float = math.inf) -> AppendResult:
+    async def append(self, append: Append, deadline_s: float = math.inf, prompt: bool = False) -> AppendResult:
         """Append; waits while the store is away. Not cancellable: an append that was asked for is settled.
 
-        deadline_s: seconds after which `Unknown` is raised though it is still being tried. Raises what `broken` holds
-        once the log is not ours any more, `StoreAway` or `Unknown` when the gateway gives up.
+        deadline_s: seconds after which `Unknown` is raised though it is still being tried. prompt: it is dropped, and
+        `StoreAway` raised, where the store takes no writes or stays away. Raises what `broken` holds once the log is
+        not ours any more, `StoreAway` or `Unknown` when the gateway gives up.
         """
-        waiting = _Waiting(append, trio.lowlevel.current_task())
+        until = trio.current_time() + PROMPT_S if prompt else math.inf
+        waiting = _Waiting(append, trio.lowlevel.current_task(), until)
 
         def abort(_: Callable[[], Never]) -> trio.lowlevel.Abort:
             waiting.gone = True
@@ -109,6 +126,8 @@ class Gateway:
             self._news.unpark_all()
             result: AppendResult = await trio.lowlevel.wait_task_rescheduled(abort)
             return result
+        if prompt and not waiting.unsure:
+            raise _undone(self.away)
         raise unconfirmed(deadline_s)
 
     async def call(self, call: Callable[..., T], *args: object) -> T:
@@ -201,37 +220,65 @@ class Gateway:
         self._settle(rest, _failed(rest, error))
 
     async def _commit(self, group: list[_Waiting]) -> list[_Result]:
-        """The group's results, however long it takes."""
-        appends = [waiting.append for waiting in group]
+        """The group's results, however long it takes. What is dropped meanwhile is told so, and leaves the group."""
         tries = 0
         unknown = False
         while True:
             if self.broken:
                 return _failed(group, self.broken)
+            if not self._drop(group):
+                return []
             known = self.store.log.known()
             try:
                 if not known.seq:
                     known = await self.ask(self.store.log.head)
-                results = await self.ask(self.store.log.commit, appends, known)
+                results = await self._send(group, known)
                 self.away = self.away_since = None
                 return [outcome.Value(result) for result in results]
             except Unknown as error:
-                if not unknown:
-                    appends = [_again(append, known.seq) for append in appends]
                 unknown = True
+                for waiting in group:
+                    waiting.append = _again(waiting.append, known.seq)
                 self._is_away(error)
+                self._drop(group)
             except StoreAway as error:
                 self._is_away(error)
+                self._drop(group, isinstance(error, Denied))
             except StoreUnsafe as error:
                 self.broken = error
                 continue
             except Exception as error:  # noqa: BLE001 - a caller's mistake must not end the task of all
                 return await self._one_by_one(group, error, known)
+            if not group:
+                return []
             if self._closing.is_set() and tries:
                 return _failed(group, self._last_error(unknown))
             with trio.move_on_after(BACKOFF_S[min(tries, len(BACKOFF_S) - 1)]):
                 await self._closing.wait()
             tries += 1
+
+    async def _send(self, group: list[_Waiting], known: Head) -> list[AppendResult]:
+        """One try. Those of which no earlier one is unknown are unsure for as long as it takes, or for good."""
+        sure = [waiting for waiting in group if not waiting.append.resend]
+        for waiting in group:
+            waiting.unsure = True
+        try:
+            return await self.ask(self.store.log.commit, [waiting.append for waiting in group], known)
+        except Unknown:
+            raise
+        except StoreAway:
+            for waiting in sure:
+                waiting.unsure = False
+            raise
+
+    def _drop(self, group: list[_Waiting], denied: bool = False) -> list[_Waiting]:
+        """Tell those that are not tried again, of the group and behind it; the group without them, the same list."""
+        dropped = [waiting for waiting in (*group, *self._waiting) if waiting.is_dropped(denied)]
+        if dropped:
+            group[:] = [waiting for waiting in group if waiting not in dropped]
+            self._waiting = deque(waiting for waiting in self._waiting if waiting not in dropped)
+            self._settle(dropped, [outcome.Error(_undone(self.away)) for _ in dropped])
+        return group
 
     def _is_away(self, error: StoreAway) -> None:
         self.away = error
@@ -258,10 +305,17 @@ class Gateway:
                 trio.lowlevel.reschedule(waiting.task, result)
 
 
+def _undone(error: StoreAway | None) -> StoreAway:
+    """The error for an append that was dropped: certain that it is not in the log, and never will be."""
+    if error is None or isinstance(error, Unknown):
+        return StoreAway("the store has not confirmed what was sent before; nothing was done", mend="try again")
+    return StoreAway(f"{error.what}; nothing was done", error.where, error.mend)
+
+
 def unconfirmed(seconds: float) -> Unknown:
     """The error for an append that has not been settled for so long."""
     what = f"the append was not confirmed within {seconds:g} s"
-    return Unknown(what, mend="it goes on being tried; look whether it took effect")
+    return Unknown(what, mend="see whether it took effect before you repeat it: maestro audit")
 
 
 def _failed(group: list[_Waiting], error: MaestroError) -> list[_Result]:

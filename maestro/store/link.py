@@ -23,6 +23,7 @@ from maestro.store import carrying
 RECEIVE_BYTES = 1 << 18
 FRESH_S = 0.2
 """A connection that was used this short a time ago is not looked at before it is used again."""
+NOT_REDIS = "what answers there does not speak Redis's protocol"
 _MORE = object()
 # Its stub says tuple[x] for tuple[x, ...].
 _pack: Callable[[Sequence[Word]], bytes] = cast(Any, hiredis.pack_command)
@@ -37,8 +38,16 @@ class Lost(StoreAway):
     code = "unknown"
 
 
+class Silent(Lost):
+    """The server did not answer in time. Asking it the same again at once is of no use."""
+
+
 class Waiting(StoreAway):
     """The server is there but busy (loading, a long script): nothing was done, ask again soon."""
+
+
+class Denied(StoreAway):
+    """The server is there and takes no writes: nothing was done, and it stays so until somebody mends it."""
 
 
 class Moved(StoreAway):
@@ -78,14 +87,19 @@ def fault(error: Exception) -> Exception:
         case "LOADING" | "BUSY" | "TRYAGAIN" | "ASK" | "MASTERDOWN" | "CLUSTERDOWN":
             return Waiting(f"the store is not ready: {text}", mend="wait for it, or look into its log")
         case "OOM":
-            return StoreAway(f"the store is out of memory: {rest}", mend="give it memory (maxmemory), then it goes on")
+            return Denied("the store is out of memory (maxmemory)", mend="give it memory, then it goes on")
         case "MISCONF" | "NOREPLICAS":
-            return StoreAway(f"the store refuses writes: {rest}", mend="look at its disk and its replicas")
+            return Denied(f"the store refuses writes: {rest}", mend="look at its disk and its replicas")
         case "READONLY":
-            return StoreAway("the server is a replica and takes no writes", mend="set MAESTRO_REDIS_URL to the primary")
+            return Denied("the server is a replica and takes no writes", mend="set MAESTRO_REDIS_URL to the primary")
         case "MOVED":
             return Moved(text, rest.rpartition(" ")[2])
-        case "NOAUTH" | "WRONGPASS" | "NOPERM":
+        case "NOPERM":
+            from maestro.store.safety import acl_rule  # it is for who has not got in
+
+            rights = " ".join(acl_rule("USER", "NAMESPACE", "PASSWORD"))
+            return StoreUnsafe(f"the store refuses this user: {text}", mend=f"as its administrator: {rights}")
+        case "NOAUTH" | "WRONGPASS":
             return StoreUnsafe(f"the store refuses this user: {text}", mend="check user and password in the URL")
         case "WRONGTYPE":
             return WrongType(f"a key is not what it must be: {rest}", mend="use a namespace of its own")
@@ -130,15 +144,19 @@ class Link:
         self.replicas = 0
         self.wait_after = 0.0
 
-    def greet(self, user: str | None, password: str | None, database: int) -> None:
-        """Shake hands: protocol 3, credentials, database."""
+    def greet(self, user: str | None, password: str | None, database: int, within_s: float) -> None:
+        """Shake hands: protocol 3, credentials, database. within_s: how long each reply may take."""
+        self._wait_at_most(min(within_s, self._timeout_s))
         login = ("AUTH", user or "default", password) if password else ()
-        hello: dict[bytes, Any] = self.call("HELLO", "3", *login, "SETNAME", "maestro")
+        hello = self.call("HELLO", "3", *login, "SETNAME", "maestro")
+        if not isinstance(hello, dict) or b"id" not in hello:
+            raise Lost(NOT_REDIS)
         self.client_id = hello[b"id"]
         if database:
             self.call("SELECT", database)
         found = re.search(rb"connected_slaves:(\d+)", self.call("INFO", "replication"))
         self.replicas = int(found[1]) if found else 0
+        self._wait_at_most(self._timeout_s)
 
     def call(self, *command: Word) -> Any:
         """One command, its reply."""
@@ -207,7 +225,11 @@ class Link:
         """The next reply; an error reply as a value."""
         gets: Callable[[], Any] = self._reader.gets
         while True:
-            reply = gets()
+            try:
+                reply = gets()
+            except hiredis.HiredisError as error:
+                self.close()
+                raise Lost(NOT_REDIS) from error
             if reply is not _MORE:
                 self._used = time.monotonic()
                 return reply
@@ -215,7 +237,8 @@ class Link:
                 size = self._read()
             except (BlockingIOError, TimeoutError, ssl.SSLWantReadError) as error:
                 self.close()
-                raise Lost("the store did not answer in time") from error
+                what = f"the store did not answer within {self._patience_s:g} s"
+                raise Silent(what, mend="see whether it, or its host, stands still") from error
             except OSError as error:
                 self.close()
                 raise Lost(f"the connection to the store broke: {error}") from error

@@ -18,11 +18,11 @@ from typing import Any, TypeVar
 
 from maestro.model.errors import StoreAway
 from maestro.store import carrying
-from maestro.store.link import Command, Link, Lost, Moved, NoScript, Waiting, Word, WrongType, checked, packed
+from maestro.store.link import Command, Link, Lost, Moved, NoScript, Silent, Waiting, Word, WrongType, checked, packed
 
 T = TypeVar("T")
 log = logging.getLogger("maestro")
-PATIENCE_S = 10.0
+PATIENCE_S = 4.0
 WAKE_S = 2.0
 
 
@@ -75,7 +75,7 @@ class Links:
         self._node = ""
 
     def fresh(self) -> Link:
-        """A new connection, checked."""
+        """A new connection, checked. What it was wanted for has not been sent where this fails: never `Lost`."""
         if self._closed:
             raise StoreAway("the store was closed")
         node, self._node = self._node, ""
@@ -83,6 +83,9 @@ class Links:
         self._node = node
         try:
             self._check(link)
+        except Lost as lost:
+            link.close()
+            raise StoreAway(lost.what, mend=lost.mend) from lost
         except BaseException:
             link.close()
             raise
@@ -156,8 +159,8 @@ class Links:
         while True:
             try:
                 return self.send_once(work)
-            except Lost:
-                if lost or stop():
+            except Lost as error:
+                if lost or stop() or isinstance(error, Silent):
                     raise
                 lost = True
             except Waiting:

@@ -14,22 +14,25 @@ from redis.backoff import NoBackoff
 from redis.connection import ConnectionPool
 from redis.exceptions import RedisError
 from redis.retry import Retry
-from redis.sentinel import Sentinel
+from redis.sentinel import MasterNotFoundError, Sentinel
 
 from maestro.model.errors import Invalid, StoreAway
 from maestro.store import safety
 from maestro.store.blobs import RedisBlobs
 from maestro.store.keys import Keys
 from maestro.store.lineage import Lineage
-from maestro.store.link import Link
+from maestro.store.link import Link, Lost
 from maestro.store.links import Links
 from maestro.store.log import RedisLog
 from maestro.store.sealed import Sealed
 from maestro.store.views import RedisViews
 from maestro.store.work import RedisWork
 
-TIMEOUT_S = 10.0
-CONNECT_S = 3.0
+TIMEOUT_S = 4.0
+"""How long a reply may take: a command whose store has gone silent is told so within 5 s."""
+GREET_S = 2.5
+"""How long a new connection may take, and each reply while it is greeted."""
+AWAY_MEND = "start it, or correct MAESTRO_REDIS_URL"
 MEND = "use redis://, rediss://, unix:// or redis+sentinel://"
 
 
@@ -41,8 +44,8 @@ class Dialler:
         # Nothing is repeated behind our back: redis-py made three copies of an entry when replies were dropped.
         options: dict[str, Any] = {
             "retry": Retry(NoBackoff(), 0),
-            "socket_timeout": timeout_s,
-            "socket_connect_timeout": min(CONNECT_S, timeout_s),
+            "socket_timeout": min(GREET_S, timeout_s),
+            "socket_connect_timeout": min(GREET_S, timeout_s),
             "redis_connect_func": lambda _: None,
         }
         try:
@@ -67,6 +70,8 @@ class Dialler:
         query = dict(parse_qsl(parts.query))
         known_as = {name: query[f"sentinel_{name}"] for name in ("username", "password") if f"sentinel_{name}" in query}
         plain = {key: value for key, value in options.items() if key != "redis_connect_func"}
+        for limit in ("socket_timeout", "socket_connect_timeout"):  # one after the other is asked
+            plain[limit] = max(0.5, plain[limit] / len(sentinels))
         watchers: Any = Sentinel(sentinels, sentinel_kwargs={**plain, **known_as})  # type: ignore[no-untyped-call]
         return watchers.master_for(
             service,
@@ -86,17 +91,24 @@ class Dialler:
             # Not by the pool's own `make_connection`, which gives out a hundred in its life, whatever became of them.
             dialled = pool.connection_class(**{**pool.connection_kwargs, **there})
             dialled.connect()
+        except MasterNotFoundError as error:  # its text is a dump of objects
+            raise self._away("no sentinel that answers knows this service") from error
         except (RedisError, OSError) as error:
-            raise StoreAway(
-                f"the store cannot be reached: {error}", self.place, "start it, or correct MAESTRO_REDIS_URL"
-            ) from error
+            raise self._away(str(error)) from error
         link = Link(dialled, self._timeout_s)
         try:
-            link.greet(self._login["username"], self._login["password"], int(self._login["db"] or 0))
+            link.greet(self._login["username"], self._login["password"], int(self._login["db"] or 0), GREET_S)
+        except Lost as lost:  # nothing but the greeting was sent
+            link.close()
+            raise self._away(lost.what) from lost
         except BaseException:
             link.close()
             raise
         return link
+
+    def _away(self, why: str) -> StoreAway:
+        said = " ".join(why.replace("the store", "it", 1).split()).rstrip(".")
+        return StoreAway(f"the store cannot be reached: {said or 'no answer'}", self.place, AWAY_MEND)
 
 
 def _place(url: str) -> str:

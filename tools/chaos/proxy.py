@@ -18,6 +18,8 @@ class Proxy:
         self.dropped = 0
         self._target = target
         self._losing = False
+        self._to = b""
+        self._asked: set[socket.socket] = set()
         self._pairs: set[tuple[socket.socket, socket.socket]] = set()
         self._lock = threading.Lock()
         self._listening = socket.socket(socket.AF_UNIX)
@@ -25,9 +27,9 @@ class Proxy:
         self._listening.listen(128)
         threading.Thread(target=self._accept, name="proxy", daemon=True).start()
 
-    def lose_replies(self, losing: bool) -> None:
-        """While losing, each reply is thrown away and its connection closed."""
-        self._losing = losing
+    def lose_replies(self, losing: bool, to: bytes = b"") -> None:
+        """While losing, each reply is thrown away and its connection closed. to: what a request must have in it."""
+        self._losing, self._to = losing, to
 
     def turn_to(self, target: Path) -> None:
         """End all connections; new ones go to another server."""
@@ -62,13 +64,16 @@ class Proxy:
     def _pump(self, source: socket.socket, sink: socket.socket, replies: bool) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(CHUNK):
-                if replies and self._losing:
+                if not replies and self._to and self._to in data:
+                    self._asked.add(sink)
+                if replies and self._losing and (not self._to or source in self._asked):
                     self.dropped += 1
                     break
                 sink.sendall(data)
         _end(source, sink)
         with self._lock:
             self._pairs -= {(source, sink), (sink, source)}
+            self._asked -= {source, sink}
 
 
 def _end(*ends: socket.socket) -> None:

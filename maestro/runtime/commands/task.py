@@ -9,7 +9,7 @@ from maestro.runtime.commands import Command
 
 class TaskDispatch(Command, frozen=True, tag_field="kind", tag="task dispatch"):
     """Data: task row {id, status, outcome, exit_code, title, targets, priority, runs: [...], dispatched_at, ...}; notes
-    of level `progress` while `sync` waits.
+    of level `progress` while `sync` waits. first: the key was made for this very command, so no task has it yet.
     """
 
     prompt: str
@@ -26,6 +26,7 @@ class TaskDispatch(Command, frozen=True, tag_field="kind", tag="task dispatch"):
     verify: str = ""
     budget_tokens: int | None = None
     budget_cost: float | None = None
+    first: bool = False
 
 
 class TaskStatus(Command, frozen=True, tag_field="kind", tag="task status"):

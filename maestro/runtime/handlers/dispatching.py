@@ -12,7 +12,7 @@ import msgspec
 
 from maestro.model.agent import Agent, provisional
 from maestro.model.dispatch import Known, decide_cancel, decide_dispatch
-from maestro.model.errors import Invalid, MaestroError
+from maestro.model.errors import Invalid, MaestroError, StoreAway
 from maestro.model.events import AgentAssigned, AgentRegistered, NewEvent, TaskDispatched, Text
 from maestro.model.placement import decide_claim
 from maestro.model.target import is_pool, targets_of
@@ -23,6 +23,7 @@ from maestro.runtime.examination import refresh
 from maestro.runtime.handlers.registering import resolve_type
 from maestro.runtime.handlers.tasks import exit_code, find, finished
 from maestro.runtime.ids import id_of_key, new_id
+from maestro.runtime.repeating import how_to_repeat
 from maestro.runtime.results import told_task
 from maestro.runtime.server import Handler
 from maestro.runtime.workplaces import check_place
@@ -46,13 +47,14 @@ async def dispatch(call: Call, command: p.TaskDispatch) -> p.Done:
         priority=command.priority,
         timeout_s=command.timeout_s,
         retries=command.retries,
-        key=command.key,
+        key=None if command.first else command.key,
         trace=command.trace,
         forced=command.force,
         verify=command.verify,
         budget_tokens=command.budget_tokens,
         budget_cost=command.budget_cost,
     )
+    call.when_interrupted(lambda: _unconfirmed(command))
     await _append(call, wanted, await context.keep(text))
     if not command.sync:
         return p.Done(await told_task(call.context, await _row(call, task_id)))
@@ -122,6 +124,8 @@ async def _append(call: Call, wanted: TaskDispatched, prompt: Text) -> None:
             fresh = True
             try:
                 return await decision(fresh=False)
+            except StoreAway:
+                raise
             except MaestroError:
                 pass
         return await decision(fresh=True)
@@ -131,7 +135,7 @@ async def _append(call: Call, wanted: TaskDispatched, prompt: Text) -> None:
 
     async def append(events: Sequence[NewEvent], actor: str, cause: str) -> Committed | Rejected:
         at_once = await daemon.dispatch(events, actor, cause) if daemon else None
-        return at_once or await context.append(events, actor, cause)
+        return at_once or await context.submit(events, actor, cause)
 
     committed = await context.decide(call, attempt, append)
     if committed is not None and daemon:
@@ -154,7 +158,7 @@ async def _known(call: Call, wanted: TaskDispatched, fresh: bool) -> tuple[Known
     """What the decision must know, and the events that register targets used for the first time."""
     context = call.context
     existing: Task | None = None
-    if wanted.key is not None:
+    if wanted.key is not None or fresh:
         existing = await context.row(context.views.task, wanted.task)
     plan = None if context.daemon is None or fresh else context.daemon.plan()
     if plan is not None:
@@ -194,6 +198,10 @@ async def _row(call: Call, task: str) -> Task:
     daemon = call.context.daemon
     known = (daemon.plan().tasks.get(task) or daemon.finished(task)) if daemon else None
     return known or await find(call.context, task)
+
+
+async def _unconfirmed(command: p.TaskDispatch) -> str:
+    return f"interrupted before it was confirmed; {how_to_repeat(command)}"
 
 
 async def _interrupted(call: Call, cancels: bool, task_id: str) -> str:

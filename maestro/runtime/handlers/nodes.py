@@ -31,7 +31,7 @@ async def resume(call: Call, agents: list[Agent], reason: str) -> None:
     if not agents and here is not None and here.held:
         events = [NewEvent(f"node:{here.id}", NodeResumed(here.id, reason))]
     if events:
-        await context.append(events, call.caller.actor, call.cause)
+        await context.submit(events, call.caller.actor, call.cause)
 
 
 async def up(call: Call, command: p.Up) -> p.Done:
@@ -84,7 +84,7 @@ async def _shut_down(call: Call, command: p.Shutdown) -> p.Done:
             await context.call(Witness(context.settings).check, context.store)
             await context.call(context.store.log.head)
         held = NewEvent(f"node:{context.node}", NodeHeld(context.node, "shutdown"))
-        await context.append([held], call.caller.actor, call.cause)
+        await context.submit([held], call.caller.actor, call.cause)
         cancelled = await _cancel_here(call, command.grace_s)
         if not command.keep:
             busy = frozenset(task.id for task in await context.rows(context.views.open_tasks))

@@ -38,6 +38,7 @@ async def carry_out(call: Call, wish: Wish, how: How) -> Row:
     journal = Journal(context.settings.home)
     async with restoring(journal) as exchange:
         await end_begun(context, journal)
+        call.patient = True
         begun = Begun(restore=new_id(), cause=call.cause, actor=call.caller.actor)
         with Origins(context) as origins:
             return await _perform(call, wish, how, origins, UnderWay(journal, exchange, begun))
@@ -135,6 +136,7 @@ async def _load(call: Call, wish: Wish, how: How, origins: Origins, right: tuple
         check(planned, wish.skip_failed)
         await call.note(f"verifying the log of {origin.path or origin.name}", "progress")
         found = await trio.to_thread.run_sync(checkpoint.verify, folder)
+        call.patient = True
         begun = Begun(restore=new_id(), cause=call.cause, actor=call.caller.actor, source=planned.source)
         begun.to, begun.loads = found.position, Loaded(found.position, found.chain)
         await trio.to_thread.run_sync(journal.write, begun)

@@ -149,6 +149,7 @@ class _Taking:
 
         committed = await context.decide(self._call, decision)
         assert committed is not None
+        self._call.patient = True
         self._position = committed.last
         if not wanted.rolling:
             self._workspaces = [self._placed(source, self._position) for source in self._sources]
