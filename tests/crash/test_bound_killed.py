@@ -32,6 +32,17 @@ def begun(node, die_at):
     until(lambda: ended(pid))
     node.json("up", DIE_AT=str(die_at))
     return node.pid
+def measured(node):
+    read, write = os.pipe()
+    os.set_inheritable(write, True)
+    node.run("shutdown", "--keep", "--grace-period", "1")
+    argv, env = [sys.executable, "-m", "maestro", "worker"], {**node.env, "DIE_AT": str(-write)}
+    daemon = subprocess.Popen(argv, env=env, pass_fds=[write], stderr=subprocess.DEVNULL)
+    until(lambda: node.run("node", "list").returncode == 0 and (node.home / "daemon.sock").exists())
+    node.json("state", "restore", "latest")
+    daemon.terminate()
+    daemon.wait(30)
+    return int(os.read(read, 20))
 with Node(place / "m", PYTHONPATH=str(place / "hook")) as node:
     node.json("agent", "assign", "shell", "--name", "a", "--to-workspace", str(ws))
     for number in range(10):
@@ -41,9 +52,10 @@ with Node(place / "m", PYTHONPATH=str(place / "hook")) as node:
     kept = contents()
     node.json("state", "snapshot")
     node.json("state", "restore", "latest")  # from now on each start looks for what was begun
+    instants = measured(node)
     struck = news = 0
     for trial in range(int(os.environ["KILLS"])):
-        at = chance.randint(100, 1300)
+        at = chance.randint(2 if trial % 2 else instants * 3 // 4, instants)  # the folders are changed at the end
         pid = begun(node, at)
         (ws / "now").write_text(str(trial)); (ws / f"top-{trial % 10}").unlink(); (ws / "folder-1/more").write_text("x")
         changed, done = contents(), len(node.events("restore.done"))
@@ -59,7 +71,7 @@ with Node(place / "m", PYTHONPATH=str(place / "hook")) as node:
             assert there in (kept, changed), (trial, at, sorted(there))
             assert len(node.events("restore.done")) - done == int(there == kept), (trial, at)
             news += there == kept
-            print("trial", trial, "at", at, "new" if there == kept else "old", file=sys.stderr)
+            print(f"trial {trial} at {at} of {instants}:", "new" if there == kept else "old", file=sys.stderr)
             assert os.listdir(node.home / "restore/exchange") == ["lock"], (trial, at)
             assert not list(ws.glob(".maestro-*")) and not (node.home / "restore/begun").exists(), (trial, at)
             assert node.json("agent", "list")[0]["state"] == "idle"
