@@ -21,7 +21,8 @@ from maestro.runtime.follower import Follower
 from maestro.runtime.logs import log, seldom
 from maestro.runtime.node_watch import NodeWatch
 from maestro.store.contract import Append, AppendResult, Committed, Fence, Head, Hint, Store
-from maestro.store.gateway import Gateway, unconfirmed
+from maestro.store.gateway import Gateway
+from maestro.store.waiting import unconfirmed
 
 LEASE = "scheduler"
 LEASE_TTL_MS = 6000

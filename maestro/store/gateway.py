@@ -19,7 +19,6 @@ from threading import Event as Flag
 from types import TracebackType
 from typing import Any, Never, TypeVar
 
-import msgspec
 import outcome
 import trio
 
@@ -27,36 +26,12 @@ from maestro.model.errors import MaestroError, StoreAway, StoreUnsafe, Unknown
 from maestro.store.carrying import Wanted, carry
 from maestro.store.contract import Append, AppendResult, Head, Store
 from maestro.store.link import Denied
+from maestro.store.waiting import PROMPT_S, Waiting, again, unconfirmed, undone
 
 T = TypeVar("T")
 GROUP_MAX = 500
 BACKOFF_S = (0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0)
 THREADS_MAX = 64
-PROMPT_S = 2.0
-"""How long an append of a command is tried again where the store is away."""
-
-
-class _Waiting:
-    """An append and the task that waits for its result. unsure: a try of it is under way, or may have got through.
-
-    until: when (trio's clock) it is dropped where the store is away; infinite for what is sent again for ever.
-    """
-
-    __slots__ = ("append", "gone", "task", "unsure", "until")
-
-    def __init__(self, append: Append, task: trio.lowlevel.Task, until: float) -> None:
-        self.append = append
-        self.task = task
-        self.until = until
-        self.gone = False
-        self.unsure = False
-
-    def is_dropped(self, denied: bool) -> bool:
-        """Whether it is not to be tried again. denied: the store has just said that it takes no writes."""
-        if self.unsure or self.until == math.inf:
-            return False
-        return self.gone or denied or trio.current_time() >= self.until
-
 
 _Result = outcome.Outcome[AppendResult]
 
@@ -73,7 +48,7 @@ class Gateway:
         self.away_since: float | None = None
         self.away: StoreAway | None = None
         self.broken: MaestroError | None = None
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting: deque[Waiting] = deque()
         self._news = trio.lowlevel.ParkingLot()
         self._closing = trio.Event()
         self._ended = trio.Event()
@@ -113,7 +88,7 @@ class Gateway:
         not ours any more, `StoreAway` or `Unknown` when the gateway gives up.
         """
         until = trio.current_time() + PROMPT_S if prompt else math.inf
-        waiting = _Waiting(append, trio.lowlevel.current_task(), until)
+        waiting = Waiting(append, trio.lowlevel.current_task(), until)
 
         def abort(_: Callable[[], Never]) -> trio.lowlevel.Abort:
             waiting.gone = True
@@ -127,7 +102,7 @@ class Gateway:
             result: AppendResult = await trio.lowlevel.wait_task_rescheduled(abort)
             return result
         if prompt and not waiting.unsure:
-            raise _undone(self.away)
+            raise undone(self.away)
         raise unconfirmed(deadline_s)
 
     async def call(self, call: Callable[..., T], *args: object) -> T:
@@ -219,7 +194,7 @@ class Gateway:
         self._waiting.clear()
         self._settle(rest, _failed(rest, error))
 
-    async def _commit(self, group: list[_Waiting]) -> list[_Result]:
+    async def _commit(self, group: list[Waiting]) -> list[_Result]:
         """The group's results, however long it takes. What is dropped meanwhile is told so, and leaves the group."""
         tries = 0
         unknown = False
@@ -238,7 +213,7 @@ class Gateway:
             except Unknown as error:
                 unknown = True
                 for waiting in group:
-                    waiting.append = _again(waiting.append, known.seq)
+                    waiting.append = again(waiting.append, known.seq)
                 self._is_away(error)
                 self._drop(group)
             except StoreAway as error:
@@ -257,7 +232,7 @@ class Gateway:
                 await self._closing.wait()
             tries += 1
 
-    async def _send(self, group: list[_Waiting], known: Head) -> list[AppendResult]:
+    async def _send(self, group: list[Waiting], known: Head) -> list[AppendResult]:
         """One try. Those of which no earlier one is unknown are unsure for as long as it takes, or for good."""
         sure = [waiting for waiting in group if not waiting.append.resend]
         for waiting in group:
@@ -271,13 +246,13 @@ class Gateway:
                 waiting.unsure = False
             raise
 
-    def _drop(self, group: list[_Waiting], denied: bool = False) -> list[_Waiting]:
+    def _drop(self, group: list[Waiting], denied: bool = False) -> list[Waiting]:
         """Tell those that are not tried again, of the group and behind it; the group without them, the same list."""
         dropped = [waiting for waiting in (*group, *self._waiting) if waiting.is_dropped(denied)]
         if dropped:
             group[:] = [waiting for waiting in group if waiting not in dropped]
             self._waiting = deque(waiting for waiting in self._waiting if waiting not in dropped)
-            self._settle(dropped, [outcome.Error(_undone(self.away)) for _ in dropped])
+            self._settle(dropped, [outcome.Error(undone(self.away)) for _ in dropped])
         return group
 
     def _is_away(self, error: StoreAway) -> None:
@@ -289,42 +264,22 @@ class Gateway:
         what = self.away.what if self.away else "the store is away"
         return Unknown(f"{what}; the append may or may not be in the log") if unknown else StoreAway(what)
 
-    async def _one_by_one(self, group: list[_Waiting], error: Exception, known: Head) -> list[_Result]:
+    async def _one_by_one(self, group: list[Waiting], error: Exception, known: Head) -> list[_Result]:
         """One append of the group cannot be handled: the others must not suffer."""
         if len(group) == 1:
             return [outcome.Error(error)]
         results: list[_Result] = []
         for waiting in group:
-            waiting.append = _again(waiting.append, known.seq)
+            waiting.append = again(waiting.append, known.seq)
             results += await self._commit([waiting])
         return results
 
-    def _settle(self, group: list[_Waiting], results: list[_Result]) -> None:
+    def _settle(self, group: list[Waiting], results: list[_Result]) -> None:
         for waiting, result in zip(group, results, strict=True):
             if not waiting.gone:
                 trio.lowlevel.reschedule(waiting.task, result)
 
 
-def _undone(error: StoreAway | None) -> StoreAway:
-    """The error for an append that was dropped: certain that it is not in the log, and never will be."""
-    if error is None or isinstance(error, Unknown):
-        return StoreAway("the store has not confirmed what was sent before; nothing was done", mend="try again")
-    return StoreAway(f"{error.what}; nothing was done", error.where, error.mend)
-
-
-def unconfirmed(seconds: float) -> Unknown:
-    """The error for an append that has not been settled for so long."""
-    what = f"the append was not confirmed within {seconds:g} s"
-    return Unknown(what, mend="see whether it took effect before you repeat it: maestro audit")
-
-
-def _failed(group: list[_Waiting], error: MaestroError) -> list[_Result]:
+def _failed(group: list[Waiting], error: MaestroError) -> list[_Result]:
     """The same error for each, as an object of its own: tasks hang their tracebacks on it."""
     return [outcome.Error(copy(error)) for _ in group]
-
-
-def _again(append: Append, since: int) -> Append:
-    """The same append, to be recognised where an earlier try behind `since` got through."""
-    if append.resend:
-        return append
-    return msgspec.structs.replace(append, resend=True, since=since)
