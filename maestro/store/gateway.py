@@ -26,14 +26,14 @@ from maestro.model.errors import MaestroError, StoreAway, StoreUnsafe, Unknown
 from maestro.store.carrying import Wanted, carry
 from maestro.store.contract import Append, AppendResult, Head, Store
 from maestro.store.link import Denied
-from maestro.store.waiting import Result, WaitingAppend, again, failed, unconfirmed, undone
+from maestro.store.waiting import PROMPT_S, Waiting, again, unconfirmed, undone
 
 T = TypeVar("T")
 GROUP_MAX = 500
 BACKOFF_S = (0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0)
 THREADS_MAX = 64
-PROMPT_S = 2.0
-"""How long an append of a command is tried again where the store is away."""
+
+_Result = outcome.Outcome[AppendResult]
 
 
 class Gateway:
@@ -48,7 +48,7 @@ class Gateway:
         self.away_since: float | None = None
         self.away: StoreAway | None = None
         self.broken: MaestroError | None = None
-        self._waiting: deque[WaitingAppend] = deque()
+        self._waiting: deque[Waiting] = deque()
         self._news = trio.lowlevel.ParkingLot()
         self._closing = trio.Event()
         self._ended = trio.Event()
@@ -88,7 +88,7 @@ class Gateway:
         not ours any more, `StoreAway` or `Unknown` when the gateway gives up.
         """
         until = trio.current_time() + PROMPT_S if prompt else math.inf
-        waiting = WaitingAppend(append, trio.lowlevel.current_task(), until)
+        waiting = Waiting(append, trio.lowlevel.current_task(), until)
 
         def abort(_: Callable[[], Never]) -> trio.lowlevel.Abort:
             waiting.gone = True
@@ -192,15 +192,15 @@ class Gateway:
         error = self.broken or StoreAway("the store's gateway was closed before the append was sent")
         rest = list(self._waiting)
         self._waiting.clear()
-        self._settle(rest, failed(rest, error))
+        self._settle(rest, _failed(rest, error))
 
-    async def _commit(self, group: list[WaitingAppend]) -> list[Result]:
+    async def _commit(self, group: list[Waiting]) -> list[_Result]:
         """The group's results, however long it takes. What is dropped meanwhile is told so, and leaves the group."""
         tries = 0
         unknown = False
         while True:
             if self.broken:
-                return failed(group, self.broken)
+                return _failed(group, self.broken)
             if not self._drop(group):
                 return []
             known = self.store.log.known()
@@ -227,12 +227,12 @@ class Gateway:
             if not group:
                 return []
             if self._closing.is_set() and tries:
-                return failed(group, self._last_error(unknown))
+                return _failed(group, self._last_error(unknown))
             with trio.move_on_after(BACKOFF_S[min(tries, len(BACKOFF_S) - 1)]):
                 await self._closing.wait()
             tries += 1
 
-    async def _send(self, group: list[WaitingAppend], known: Head) -> list[AppendResult]:
+    async def _send(self, group: list[Waiting], known: Head) -> list[AppendResult]:
         """One try. Those of which no earlier one is unknown are unsure for as long as it takes, or for good."""
         sure = [waiting for waiting in group if not waiting.append.resend]
         for waiting in group:
@@ -246,7 +246,7 @@ class Gateway:
                 waiting.unsure = False
             raise
 
-    def _drop(self, group: list[WaitingAppend], denied: bool = False) -> list[WaitingAppend]:
+    def _drop(self, group: list[Waiting], denied: bool = False) -> list[Waiting]:
         """Tell those that are not tried again, of the group and behind it; the group without them, the same list."""
         dropped = [waiting for waiting in (*group, *self._waiting) if waiting.is_dropped(denied)]
         if dropped:
@@ -264,17 +264,22 @@ class Gateway:
         what = self.away.what if self.away else "the store is away"
         return Unknown(f"{what}; the append may or may not be in the log") if unknown else StoreAway(what)
 
-    async def _one_by_one(self, group: list[WaitingAppend], error: Exception, known: Head) -> list[Result]:
+    async def _one_by_one(self, group: list[Waiting], error: Exception, known: Head) -> list[_Result]:
         """One append of the group cannot be handled: the others must not suffer."""
         if len(group) == 1:
             return [outcome.Error(error)]
-        results: list[Result] = []
+        results: list[_Result] = []
         for waiting in group:
             waiting.append = again(waiting.append, known.seq)
             results += await self._commit([waiting])
         return results
 
-    def _settle(self, group: list[WaitingAppend], results: list[Result]) -> None:
+    def _settle(self, group: list[Waiting], results: list[_Result]) -> None:
         for waiting, result in zip(group, results, strict=True):
             if not waiting.gone:
                 trio.lowlevel.reschedule(waiting.task, result)
+
+
+def _failed(group: list[Waiting], error: MaestroError) -> list[_Result]:
+    """The same error for each, as an object of its own: tasks hang their tracebacks on it."""
+    return [outcome.Error(copy(error)) for _ in group]

@@ -1,22 +1,20 @@
-"""An append that waits for the store, and what its caller is told where it does not come about."""
+"""An append that waits for the store: who waits for it, how sure its fate is, and what is said where it ends badly."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from copy import copy
 
 import msgspec
-import outcome
 import trio
 
-from maestro.model.errors import MaestroError, StoreAway, Unknown
-from maestro.store.contract import Append, AppendResult
+from maestro.model.errors import StoreAway, Unknown
+from maestro.store.contract import Append
 
-Result = outcome.Outcome[AppendResult]
+PROMPT_S = 2.0
+"""How long an append of a command is tried again where the store is away."""
 
 
-class WaitingAppend:
+class Waiting:
     """An append and the task that waits for its result. unsure: a try of it is under way, or may have got through.
 
     until: when (trio's clock) it is dropped where the store is away; infinite for what is sent again for ever.
@@ -49,11 +47,6 @@ def unconfirmed(seconds: float) -> Unknown:
     """The error for an append that has not been settled for so long."""
     what = f"the append was not confirmed within {seconds:g} s"
     return Unknown(what, mend="see whether it took effect before you repeat it: maestro audit")
-
-
-def failed(group: Sequence[WaitingAppend], error: MaestroError) -> list[Result]:
-    """The same error for each, as an object of its own: tasks hang their tracebacks on it."""
-    return [outcome.Error(copy(error)) for _ in group]
 
 
 def again(append: Append, since: int) -> Append:

@@ -96,24 +96,6 @@ def test_where_the_store_is_away_it_is_dropped_too(server: Any, open_at: Opening
     assert subjects(store) == ["state:a", "state:c"]
 
 
-def test_a_restart_of_the_store_is_waited_out(server: Any, open_at: Opening, an_append: Appending) -> None:
-    store = open_at(server.url)
-
-    async def main() -> None:
-        async with Gateway(store) as gateway:
-            await gateway.append(an_append("a", "1", 0))
-            server.stop()
-            with pytest.raises(StoreAway):
-                await gateway.call(store.log.head)  # its connections are known to be gone
-            with trio.CancelScope() as scope:
-                scope.cancel()
-                await gateway.call(server.start)
-            await gateway.append(an_append("b", "1", 0), 30, prompt=True)
-
-    trio.run(bounded, main)
-    assert subjects(store) == ["state:a", "state:b"]
-
-
 def test_one_whose_reply_was_lost_is_unknown_and_there_once(
     server: Any, start_proxy: Callable[..., Any], open_at: Opening, an_append: Appending
 ) -> None:
