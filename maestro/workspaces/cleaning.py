@@ -14,7 +14,7 @@ import msgspec
 
 from maestro.model.errors import Refused
 from maestro.workspaces.folders import MARK, is_folder
-from maestro.workspaces.mounts import check_no_mounts, is_mount, mounted
+from maestro.workspaces.mounts import check_no_mounts, is_mount, mounted, open_above
 from maestro.workspaces.removal import empty, open_folder, remove
 
 DISK_BYTES_PER_AGENT = 10 * 1000**3
@@ -101,7 +101,7 @@ def remove_tree(path: str | Path) -> None:
             path.unlink()
             return
         check_no_mounts(path, "removed")
-        above = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        above = open_above(path)
         try:
             remove(path.name, above)
         finally:

@@ -26,6 +26,8 @@ _OPENAT2 = 437
 _RESOLVE_NO_XDEV = 0x01
 _ESCAPE = re.compile(rb"\\([0-7]{3})")
 _NAMED_MAX = 3
+_LOOK = getattr(os, "O_PATH", os.O_RDONLY | os.O_NONBLOCK) | os.O_CLOEXEC
+_HANDLE = _LOOK | os.O_NOFOLLOW
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -52,13 +54,18 @@ def open_within(name: str | bytes, flags: int, above: int) -> int:
     return descriptor
 
 
+def open_above(path: str | Path) -> int:
+    """A descriptor of the folder that `path` lies in, which need not be readable. For use as `above`."""
+    return os.open(Path(path).parent, _LOOK | os.O_DIRECTORY)
+
+
 def is_mount(path: str | Path) -> bool:
     """Whether a mount begins at this path, which is no link. False where nothing can be looked at there."""
     place = Path(os.path.realpath(Path(path).parent), Path(path).name)
     if place == place.parent:
         return True
     try:
-        above = os.open(place.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        above = open_above(place)
     except OSError:
         return False
     try:
@@ -70,23 +77,24 @@ def is_mount(path: str | Path) -> bool:
     return False
 
 
-def mounts_below(path: str | Path) -> list[str]:
+def mounts_below(path: str | Path, *, is_walked: bool = True) -> list[str]:
     """The mount points inside the folder at `path`, of folders and of files, as absolute paths in order.
 
     The folder itself may be one; it is not named. Of mounts inside mounts the outermost is named. Empty where the
-    folder is absent.
+    folder is absent. is_walked: where the kernel lists no mounts, every name in the folder is tried.
     """
     top = os.fsencode(os.path.realpath(path))
     try:
-        handle = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        handle = os.open(top, _LOOK | os.O_DIRECTORY)
     except OSError:
         return []
     try:
         inside = top.rstrip(b"/") + b"/"
         places = _listed(inside)
         if places is None:
-            return sorted(os.fsdecode(inside) + inner for inner in _walked(handle))
-        return [os.fsdecode(place) for place in _outermost(places) if _is_crossed(handle, place[len(inside) :])]
+            return sorted(os.fsdecode(inside) + inner for inner in _walked(handle)) if is_walked else []
+        found = [place for place in _outermost(places) if _is_crossed(handle, place[len(inside) :], if_unknown=True)]
+        return [os.fsdecode(place) for place in found]
     finally:
         os.close(handle)
 
@@ -103,9 +111,6 @@ def mounted(places: list[str], what: str) -> Refused:
     more = f" and {len(places) - _NAMED_MAX} more" if len(places) > _NAMED_MAX else ""
     verb = "is a mount point" if len(places) == 1 else "are mount points"
     return Refused(f"{named}{more} {verb} and would be {what}", "workspace", "unmount it (umount), then try again")
-
-
-_HANDLE = getattr(os, "O_PATH", os.O_RDONLY | os.O_NONBLOCK) | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @functools.cache
@@ -147,10 +152,10 @@ def _mount_of(descriptor: int) -> int:
 def _listed(inside: bytes) -> list[bytes] | None:
     """The mount points that the kernel lists below `inside`, which ends with /; None where it lists none at all."""
     try:
-        lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
+        lines = Path("/proc/self/mountinfo").read_bytes().split(b"\n")
     except OSError:
         return None
-    places = {_ESCAPE.sub(lambda found: bytes([int(found[1], 8)]), line.split(b" ")[4]) for line in lines}
+    places = {_ESCAPE.sub(lambda found: bytes([int(found[1], 8)]), line.split(b" ")[4]) for line in lines if line}
     return [place for place in places if place.startswith(inside)]
 
 
@@ -163,12 +168,17 @@ def _outermost(places: Iterable[bytes]) -> list[bytes]:
     return sorted(found)
 
 
-def _is_crossed(top: int, inner: bytes) -> bool:
-    """Whether a mount is met on the way to a place below an open folder: not where another mount hides it."""
+def _is_crossed(top: int, inner: bytes, *, if_unknown: bool) -> bool:
+    """Whether a mount is met on the way to a place below an open folder: not where another mount hides it.
+
+    if_unknown: the answer where that cannot be looked at.
+    """
     try:
+        if not hasattr(os, "O_PATH"):  # what is only looked at is not opened
+            return os.stat(inner, dir_fd=top, follow_symlinks=False).st_dev != os.fstat(top).st_dev
         os.close(open_within(inner, _HANDLE, top))
     except OSError as error:
-        return error.errno not in (errno.ENOENT, errno.ENOTDIR)
+        return error.errno == errno.EXDEV or (if_unknown and error.errno not in (errno.ENOENT, errno.ENOTDIR))
     return False
 
 
@@ -184,12 +194,9 @@ def _walked(top: int) -> Iterator[str]:
                     names = [entry.name for entry in entries]
                 for name in names:
                     place = f"{inner}/{name}" if inner else name
-                    try:
-                        os.close(open_within(name, _HANDLE, handle))
-                    except OSError as error:
-                        if error.errno == errno.EXDEV:
-                            yield place
-                        continue
-                    waiting.append(place)
+                    if _is_crossed(handle, os.fsencode(name), if_unknown=False):
+                        yield place
+                    else:
+                        waiting.append(place)
             finally:
                 os.close(handle)

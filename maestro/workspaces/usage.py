@@ -51,13 +51,14 @@ def _statuses(path: str) -> Iterator[os.stat_result]:
     except OSError:
         return
     try:
-        device = os.fstat(top).st_dev
         waiting = [b""]
         with Descent(top) as descent:
             while waiting:
                 inner = waiting.pop()
                 with suppress(OSError):
-                    listed = _listed(descent.folder(inner))
+                    folder = descent.folder(inner)
+                    device = os.fstat(folder).st_dev
+                    listed = _listed(folder)
                     prefix = inner + b"/" if inner else b""
                     waiting += [prefix + name for name, found in listed if stat.S_ISDIR(found.st_mode)]
                     yield from (found for _, found in listed if found.st_dev == device)

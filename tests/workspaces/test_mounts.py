@@ -25,9 +25,9 @@ def test_mounts_are_named_wherever_they_lie(door: str, tmp_path: Path) -> None:
     script = """
 out = outside()
 ws = place / "ws"
-for folder in ("b", "sub folder/a\\nb", "other", "covered/inner"): (ws / folder).mkdir(parents=True)
+for folder in ("b", "sub folder/a\\n\\rb", "other", "covered/inner"): (ws / folder).mkdir(parents=True)
 (ws / "one").touch()
-bind(out, ws / "b"); bind(out / "file", ws / "one"); bind(out, ws / "sub folder/a\\nb"); tmpfs(ws / "other")
+bind(out, ws / "b"); bind(out / "file", ws / "one"); bind(out, ws / "sub folder/a\\n\\rb"); tmpfs(ws / "other")
 bind(out, ws / "covered/inner"); tmpfs(ws / "covered")
 print([str(Path(found).relative_to(ws)) for found in mounts.mounts_below(ws)])
 real, mounts._listed = mounts._listed, lambda inside: None
@@ -35,7 +35,7 @@ print([str(Path(found).relative_to(ws)) for found in mounts.mounts_below(ws)])
 print(mounts.mounts_below(place / "absent"), mounts.mounts_below(ws / "b"))
 print(mounts.is_mount(ws), mounts.is_mount(ws / "one"))
 """
-    named = str(["b", "covered", "one", "other", "sub folder/a\nb"])
+    named = str(["b", "covered", "one", "other", "sub folder/a\n\rb"])
     assert in_namespace(door + script, tmp_path).splitlines() == [named, named, "[] []", "False True"]
 
 

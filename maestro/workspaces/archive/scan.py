@@ -69,7 +69,9 @@ class Scan:
         self._mapped = hands.mappings.before(os.fsencode(source), self._device)
         self._is_root = os.geteuid() == 0
         self._links: dict[tuple[int, int], list[Entry]] = {}
-        self._mounts = frozenset(os.fsencode(os.path.relpath(place, source)) for place in mounts_below(source))
+        self._mounts = frozenset(
+            os.fsencode(os.path.relpath(place, source)) for place in mounts_below(source, is_walked=False)
+        )
         self._folders: list[tuple[bytes, int]] = []
         self._read: list[Seen] = []
         self._stack = [b""]
