@@ -102,7 +102,7 @@ def test_a_segment_that_unpacks_without_end_is_not_read_on(folder: Path) -> None
     raw = zstandard.ZstdCompressor(write_checksum=True).compress(segments.msgspec.json.encode(forged))
     segment.write_bytes(b"".join((segments.MAGIC, len(raw).to_bytes(4, "little"), raw, packed)))
     read = 0
-    with pytest.raises(VerificationFailed, match=r"packed more than|does not hold|does not match|Expected"):
+    with pytest.raises(VerificationFailed, match="packed more than"):
         for _ in segments.blocks(segment, first=starts[-1]):
             read += 1
     assert read == 0
