@@ -68,6 +68,10 @@ class StoreAway(MaestroError):
     code = "store_away"
 
 
+class Declined(StoreAway):
+    """The server is there and said no: it is full, or a replica. Nothing was done, and waiting alone mends nothing."""
+
+
 class Unknown(StoreAway):
     """An append was sent and its answer never came. It may or may not be in the log."""
 

@@ -43,7 +43,9 @@ LIMITS: Final = {
 }
 """Settings that are the daemon's for all its callers: variable, as in `Settings.sources`, and field."""
 APPEND_S_MAX = 60.0
-"""How long a command waits for a store that is away before it says that its outcome is unknown."""
+"""How long the work of a node, and a command on an embedded store that is being started again, waits for the store."""
+COMMAND_S_MAX = 4.0
+"""How long a command waits for a store that is away. What it then says did not happen does not happen later."""
 
 
 class Daemon(Protocol):
@@ -205,6 +207,16 @@ class Context:
         append = Append(tuple(events), actor, cause, tuple(hints), fence)
         return await self.gateway.append(append, APPEND_S_MAX)
 
+    @property
+    def command_s_max(self) -> float:
+        """How long a command waits for the store."""
+        return COMMAND_S_MAX if self.revive is None else APPEND_S_MAX
+
+    async def append_promptly(self, events: Sequence[NewEvent], actor: str, cause: str) -> Committed | Rejected:
+        """As `append`, for somebody who waits at a command line: told soon, and at once where the store says no."""
+        append = Append(tuple(events), actor, cause)
+        return await self.gateway.append(append, self.command_s_max, prompt=True)
+
     async def decide(
         self,
         call: Call,
@@ -215,13 +227,14 @@ class Context:
 
         `decision` reads anew on each call. Raises what it raises, and Conflict after TRIES_MAX lost races.
         """
-        append = append or self.append
+        append = append or (self.append_promptly if call.is_prompt else self.append)
         for _ in range(TRIES_MAX):
             events = await decision()
             if not events:
                 return None
             result = await append(events, call.caller.actor, call.cause)
             if isinstance(result, Committed):
+                call.is_prompt = False
                 return result
         await self.call(check_version, self.store.log, result)
         raise Conflict("others keep changing the same subject", mend="try again")
@@ -256,13 +269,17 @@ class Context:
 
 
 class Call:
-    """One command being carried out: who asked, how to answer, and under which cause its events stand."""
+    """One command being carried out: who asked, how to answer, and under which cause its events stand.
+
+    is_prompt: it is told soon where the store is away; not once it has begun, as it must be brought to its end then.
+    """
 
     def __init__(self, context: Context, caller: p.Caller, send: Callable[[p.ServerFrame], Awaitable[None]]) -> None:
         self.context = context
         self.caller = caller
         self.cause = f"cmd:{new_id()}"
         self.interrupted = False
+        self.is_prompt = True
         self.again: p.AnyCommand | None = None
         """What the client may ask the next daemon where this one starts anew before it has answered."""
         self.afterwards: list[Callable[[], None]] = []

@@ -105,7 +105,9 @@ class NodeDaemon:
 
     async def dispatch(self, events: Sequence[NewEvent], actor: str, cause: str) -> Committed | None:
         """Append a dispatch with what follows from it at once, if that can be foreseen here."""
-        return None if self.scheduler is None else await self.scheduler.dispatch(events, actor, cause)
+        if self.scheduler is None:
+            return None
+        return await self.scheduler.dispatch(events, actor, cause, self.context.command_s_max)
 
     async def news(self, task: str) -> None:
         """Return after the next event of an open task."""

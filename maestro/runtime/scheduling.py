@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -17,7 +18,6 @@ from maestro.model.foresight import after_dispatch
 from maestro.model.node import Node, decide_lost
 from maestro.model.schedule import Decision, decide, next_due
 from maestro.runtime.clock import Clock
-from maestro.runtime.context import APPEND_S_MAX
 from maestro.runtime.follower import Follower
 from maestro.runtime.logs import log, seldom
 from maestro.store.contract import Append, AppendResult, Committed, Fence, Head, Hint, Store
@@ -27,6 +27,7 @@ LEASE = "scheduler"
 LEASE_TTL_MS = 6000
 RENEW_EVERY_S = 1.5
 IDLE_S_MAX = 5.0
+GRACE_S = 0.2
 HINTS_EVERY_S = 5.0
 NODES_EVERY_S = 2.0
 PATIENCE_S = 6.0
@@ -52,10 +53,12 @@ class Reserved(Protocol):
 
 
 class _Asked:
-    """A dispatch that somebody waits for."""
+    """A dispatch that somebody waits for, so long at most. is_given_up: nobody does any more."""
 
-    def __init__(self, append: Append) -> None:
+    def __init__(self, append: Append, seconds: float) -> None:
         self.append = append
+        self.until = trio.current_time() + seconds
+        self.has_begun = self.is_given_up = False
         self.answered = trio.Event()
         self.done: Committed | None = None
         self.error: MaestroError | None = None
@@ -131,40 +134,60 @@ class Scheduler:
             if not decisions:
                 await self._idle(seen, now)
 
-    async def dispatch(self, events: Sequence[NewEvent], actor: str, cause: str) -> Committed | None:
+    async def dispatch(self, events: Sequence[NewEvent], actor: str, cause: str, seconds: float) -> Committed | None:
         """Append a dispatch with all that follows from it at once: release and start. None where that cannot be
-        foreseen, or the log knows better: then it is to be appended by itself. Raises as `Gateway.append`.
+        foreseen, or the log knows better: then it is to be appended by itself.
+
+        seconds: how long somebody waits for it. Raises as a prompt `Gateway.append`.
         """
         if self._nursery is None or self._follower.stopped or self._turn.locked() or len(events) > 1:
             return None
-        asked = _Asked(Append(tuple(events), actor, cause, fence=self.fence))
+        asked = _Asked(Append(tuple(events), actor, cause, fence=self.fence), seconds)
         self._nursery.start_soon(self._dispatch, asked)  # what has begun is carried out, even if nobody waits for it
-        with trio.move_on_after(APPEND_S_MAX):
+        with trio.move_on_at(asked.until):
             await asked.answered.wait()
-            if asked.error is not None:
-                raise asked.error
-            return asked.done
-        raise unconfirmed(APPEND_S_MAX)
+        if not asked.answered.is_set() and asked.has_begun:
+            # It has the same deadline: it was sent, and is settled, as the start of its run depends on it.
+            with trio.move_on_after(GRACE_S):
+                await asked.answered.wait()
+            if not asked.answered.is_set():
+                raise unconfirmed(seconds)
+        if not asked.answered.is_set():
+            asked.is_given_up = True
+            away = self._gateway.away
+            if away is not None:
+                raise StoreAway(f"nothing was done: {away.what}", away.where, away.mend)
+            return None
+        if asked.error is not None:
+            raise asked.error
+        return asked.done
 
     async def _dispatch(self, asked: _Asked) -> None:
         try:
             async with self._turn:
+                if asked.is_given_up:
+                    return
+                asked.has_begun = True
                 fact = asked.append.events[0].fact
                 plan = self._follower.plan
                 decision = after_dispatch(plan, fact, self._clock.now()) if isinstance(fact, TaskDispatched) else None
                 if decision is None:
                     return
-                result = await self._release(decision, asked.append)
+                result = await self._release(decision, asked.append, max(0.0, asked.until - trio.current_time()))
                 if isinstance(result, Committed):
                     asked.done = result
+                    asked.answered.set()
                     await self._follower.changed(result.last - 1)
         except MaestroError as error:
             asked.error = None if asked.done else error
         finally:
             asked.answered.set()
 
-    async def _release(self, decision: Decision, append: Append) -> AppendResult:
-        """Append a release behind what it follows from. Where this node has room for the run it begins at once."""
+    async def _release(self, decision: Decision, append: Append, seconds: float = math.inf) -> AppendResult:
+        """Append a release behind what it follows from. Where this node has room for the run it begins at once.
+
+        seconds: how long somebody waits for it.
+        """
         before = len(append.events)
         fact = decision.events[0].fact
         first = append.events[0].fact if before else None
@@ -178,9 +201,9 @@ class Scheduler:
             follows += (reserved.actor,)
         done = False
         try:
-            result = await self._gateway.append(
-                msgspec.structs.replace(append, events=events, hints=hints, follows=follows)
-            )
+            whole = msgspec.structs.replace(append, events=events, hints=hints, follows=follows)
+            is_awaited = math.isfinite(seconds)
+            result = await self._gateway.append(whole, seconds, prompt=is_awaited, settled=is_awaited)
             if isinstance(result, Committed) and reserved is not None:
                 reserved.begin(result.first + before)
                 done = True

@@ -2,8 +2,8 @@
 
 One task takes all appends that wait and commits them as one group; while that group is under way the next one
 gathers. So one batch of a process is in flight at any time, and one whose outcome is unknown is sent again, in order,
-before anything newer. While the store is away appends wait. A log that is not the one this process knows ends
-everything, for good.
+before anything newer. While the store is away appends wait; what a caller has given up is not sent again. A log that is
+not the one this process knows ends everything, for good.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import msgspec
 import outcome
 import trio
 
-from maestro.model.errors import MaestroError, StoreAway, StoreUnsafe, Unknown
+from maestro.model.errors import Declined, MaestroError, StoreAway, StoreUnsafe, Unknown
 from maestro.store.carrying import Wanted, carry
 from maestro.store.contract import Append, AppendResult, Head, Store
 
@@ -30,17 +30,24 @@ T = TypeVar("T")
 GROUP_MAX = 500
 BACKOFF_S = (0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0)
 THREADS_MAX = 64
+LOOK = "look whether it took effect, then repeat it"
 
 
 class _Waiting:
-    """An append and the task that waits for its result."""
+    """An append and the task that waits for its result.
 
-    __slots__ = ("append", "gone", "task")
+    gone: it waits no longer; is_sent: the append may be in the log, as a try of it is under way or has an unknown
+    outcome; prompt: it wants to hear at once that the server said no.
+    """
 
-    def __init__(self, append: Append, task: trio.lowlevel.Task) -> None:
+    __slots__ = ("append", "gone", "is_sent", "prompt", "task")
+
+    def __init__(self, append: Append, task: trio.lowlevel.Task, prompt: bool) -> None:
         self.append = append
         self.task = task
         self.gone = False
+        self.is_sent = False
+        self.prompt = prompt
 
 
 _Result = outcome.Outcome[AppendResult]
@@ -90,15 +97,21 @@ class Gateway:
         """The newest head that this process knows."""
         return self.store.log.known()
 
-    async def append(self, append: Append, deadline_s: float = math.inf) -> AppendResult:
+    async def append(
+        self, append: Append, deadline_s: float = math.inf, prompt: bool = False, settled: bool = False
+    ) -> AppendResult:
         """Append; waits while the store is away. Not cancellable: an append that was asked for is settled.
 
-        deadline_s: seconds after which `Unknown` is raised though it is still being tried. Raises what `broken` holds
-        once the log is not ours any more, `StoreAway` or `Unknown` when the gateway gives up.
+        deadline_s: seconds after which it is given up: `StoreAway` says that nothing was done, `Unknown` that it may
+        be in the log. prompt: also where the server says no (`Declined`), at once. settled: what was sent is not given
+        up, as something depends on it: then it takes as long as it takes. Raises what `broken` holds once the
+        log is not ours any more, `StoreAway` or `Unknown` when the gateway gives up.
         """
-        waiting = _Waiting(append, trio.lowlevel.current_task())
+        waiting = _Waiting(append, trio.lowlevel.current_task(), prompt)
 
         def abort(_: Callable[[], Never]) -> trio.lowlevel.Abort:
+            if settled and waiting.is_sent:
+                return trio.lowlevel.Abort.FAILED
             waiting.gone = True
             return trio.lowlevel.Abort.SUCCEEDED
 
@@ -109,7 +122,17 @@ class Gateway:
             self._news.unpark_all()
             result: AppendResult = await trio.lowlevel.wait_task_rescheduled(abort)
             return result
-        raise unconfirmed(deadline_s)
+        raise self._given_up(waiting, deadline_s)
+
+    def _given_up(self, waiting: _Waiting, seconds: float) -> MaestroError:
+        """The error for an append that is not sent again."""
+        if waiting.is_sent:
+            return unconfirmed(seconds)
+        if self.away is None:
+            return StoreAway(f"nothing was done: the store was busy for {seconds:g} s", mend="try again")
+        error = StoreAway(f"nothing was done: {self.away.what}", self.away.where, self.away.mend)
+        error.__cause__ = self.away
+        return error
 
     async def call(self, call: Callable[..., T], *args: object) -> T:
         """A short call of the store, in a thread. Not abandoned when cancelled: it ends by its own timeout."""
@@ -187,7 +210,7 @@ class Gateway:
                 if not self._waiting:
                     break
                 group = [self._waiting.popleft() for _ in range(min(GROUP_MAX, len(self._waiting)))]
-                self._settle(group, await self._commit(group))
+                await self._commit(group)
                 if self._closing.is_set():
                     break
         finally:
@@ -200,38 +223,50 @@ class Gateway:
         self._waiting.clear()
         self._settle(rest, _failed(rest, error))
 
-    async def _commit(self, group: list[_Waiting]) -> list[_Result]:
-        """The group's results, however long it takes."""
-        appends = [waiting.append for waiting in group]
+    async def _commit(self, group: list[_Waiting]) -> None:
+        """Settle the group, however long it takes; what those wanted who have gone meanwhile is not sent again."""
+        since: int | None = None  # the head before the first try whose outcome is unknown
         tries = 0
-        unknown = False
         while True:
             if self.broken:
-                return _failed(group, self.broken)
+                return self._settle(group, _failed(group, self.broken))
+            group = [waiting for waiting in group if not waiting.gone]
+            if not group:
+                return None
+            appends = [waiting.append if since is None else _again(waiting.append, since) for waiting in group]
             known = self.store.log.known()
             try:
                 if not known.seq:
                     known = await self.ask(self.store.log.head)
+                _mark(group, True)
                 results = await self.ask(self.store.log.commit, appends, known)
                 self.away = self.away_since = None
-                return [outcome.Value(result) for result in results]
+                return self._settle(group, [outcome.Value(result) for result in results])
             except Unknown as error:
-                if not unknown:
-                    appends = [_again(append, known.seq) for append in appends]
-                unknown = True
+                since = known.seq if since is None else since
                 self._is_away(error)
             except StoreAway as error:
+                _mark(group, since is not None)
                 self._is_away(error)
+                if isinstance(error, Declined) and since is None:
+                    group = self._decline(group, error)
             except StoreUnsafe as error:
                 self.broken = error
                 continue
             except Exception as error:  # noqa: BLE001 - a caller's mistake must not end the task of all
                 return await self._one_by_one(group, error, known)
             if self._closing.is_set() and tries:
-                return _failed(group, self._last_error(unknown))
+                return self._settle(group, _failed(group, self._last_error(since is not None)))
             with trio.move_on_after(BACKOFF_S[min(tries, len(BACKOFF_S) - 1)]):
                 await self._closing.wait()
             tries += 1
+
+    def _decline(self, group: list[_Waiting], error: Declined) -> list[_Waiting]:
+        """Tell those who want to hear it that the server said no, and send theirs no more; who is left."""
+        told = [waiting for waiting in group if waiting.prompt]
+        answer = Declined(f"nothing was done: {error.what}", error.where, error.mend)
+        self._settle(told, _failed(told, answer))
+        return [waiting for waiting in group if not waiting.prompt]
 
     def _is_away(self, error: StoreAway) -> None:
         self.away = error
@@ -242,15 +277,14 @@ class Gateway:
         what = self.away.what if self.away else "the store is away"
         return Unknown(f"{what}; the append may or may not be in the log") if unknown else StoreAway(what)
 
-    async def _one_by_one(self, group: list[_Waiting], error: Exception, known: Head) -> list[_Result]:
+    async def _one_by_one(self, group: list[_Waiting], error: Exception, known: Head) -> None:
         """One append of the group cannot be handled: the others must not suffer."""
         if len(group) == 1:
-            return [outcome.Error(error)]
-        results: list[_Result] = []
+            return self._settle(group, [outcome.Error(error)])
         for waiting in group:
             waiting.append = _again(waiting.append, known.seq)
-            results += await self._commit([waiting])
-        return results
+            await self._commit([waiting])
+        return None
 
     def _settle(self, group: list[_Waiting], results: list[_Result]) -> None:
         for waiting, result in zip(group, results, strict=True):
@@ -259,9 +293,14 @@ class Gateway:
 
 
 def unconfirmed(seconds: float) -> Unknown:
-    """The error for an append that has not been settled for so long."""
-    what = f"the append was not confirmed within {seconds:g} s"
-    return Unknown(what, mend="it goes on being tried; look whether it took effect")
+    """The error for an append that was sent, and given up without an answer."""
+    what = f"not confirmed within {seconds:g} s: it may or may not take effect"
+    return Unknown(what, mend=LOOK)
+
+
+def _mark(group: list[_Waiting], is_sent: bool) -> None:
+    for waiting in group:
+        waiting.is_sent = is_sent
 
 
 def _failed(group: list[_Waiting], error: MaestroError) -> list[_Result]:

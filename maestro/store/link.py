@@ -17,10 +17,11 @@ from typing import Any, cast
 
 import hiredis
 
-from maestro.model.errors import LineageBroken, StoreAway, StoreUnsafe
+from maestro.model.errors import Declined, LineageBroken, StoreAway, StoreUnsafe
 from maestro.store import carrying
 
 RECEIVE_BYTES = 1 << 18
+GREET_S = 3.0
 FRESH_S = 0.2
 """A connection that was used this short a time ago is not looked at before it is used again."""
 _MORE = object()
@@ -37,6 +38,10 @@ class Lost(StoreAway):
     code = "unknown"
 
 
+class Silent(Lost):
+    """The server did not answer in time. It is not asked a second time: that would only take as long again."""
+
+
 class Waiting(StoreAway):
     """The server is there but busy (loading, a long script): nothing was done, ask again soon."""
 
@@ -47,6 +52,10 @@ class Moved(StoreAway):
     def __init__(self, what: str, address: str) -> None:
         super().__init__(what)
         self.address = address
+
+
+class NoPermission(StoreUnsafe):
+    """The user of the URL may not do what the store needs."""
 
 
 class WrongType(StoreUnsafe):
@@ -78,17 +87,21 @@ def fault(error: Exception) -> Exception:
         case "LOADING" | "BUSY" | "TRYAGAIN" | "ASK" | "MASTERDOWN" | "CLUSTERDOWN":
             return Waiting(f"the store is not ready: {text}", mend="wait for it, or look into its log")
         case "OOM":
-            return StoreAway(f"the store is out of memory: {rest}", mend="give it memory (maxmemory), then it goes on")
+            return Declined("the store is out of memory (maxmemory)", mend="give it memory, then try again")
         case "MISCONF" | "NOREPLICAS":
-            return StoreAway(f"the store refuses writes: {rest}", mend="look at its disk and its replicas")
+            return Declined(f"the store refuses writes: {rest}", mend="look at its disk and its replicas")
         case "READONLY":
-            return StoreAway("the server is a replica and takes no writes", mend="set MAESTRO_REDIS_URL to the primary")
+            return Declined("the server is a replica and takes no writes", mend="set MAESTRO_REDIS_URL to the primary")
         case "MOVED":
             return Moved(text, rest.rpartition(" ")[2])
-        case "NOAUTH" | "WRONGPASS" | "NOPERM":
+        case "NOAUTH" | "WRONGPASS":
             return StoreUnsafe(f"the store refuses this user: {text}", mend="check user and password in the URL")
+        case "NOPERM":
+            return NoPermission(
+                f"the store refuses this user: {text}", mend="`maestro doctor` says which rights it needs"
+            )
         case "WRONGTYPE":
-            return WrongType(f"a key is not what it must be: {rest}", mend="use a namespace of its own")
+            return WrongType(f"a key is not what it must be: {rest}", mend="move away what another program put there")
         case _:
             return StoreUnsafe(f"the store answered: {text}")
 
@@ -120,7 +133,6 @@ class Link:
         self._patience_s = timeout_s
         self._is_plain = not isinstance(self._sock, ssl.SSLSocket)
         self._sock.settimeout(None)
-        self._wait_at_most(timeout_s)
         self._reader: Any = hiredis.Reader(notEnoughData=_MORE)
         self._buffer = memoryview(bytearray(RECEIVE_BYTES))
         self._poll = select.poll()
@@ -131,7 +143,8 @@ class Link:
         self.wait_after = 0.0
 
     def greet(self, user: str | None, password: str | None, database: int) -> None:
-        """Shake hands: protocol 3, credentials, database."""
+        """Shake hands: protocol 3, credentials, database. Who is no Redis server may say nothing at all."""
+        self._wait_at_most(min(GREET_S, self._timeout_s))
         login = ("AUTH", user or "default", password) if password else ()
         hello: dict[bytes, Any] = self.call("HELLO", "3", *login, "SETNAME", "maestro")
         self.client_id = hello[b"id"]
@@ -139,6 +152,7 @@ class Link:
             self.call("SELECT", database)
         found = re.search(rb"connected_slaves:(\d+)", self.call("INFO", "replication"))
         self.replicas = int(found[1]) if found else 0
+        self._wait_at_most(self._timeout_s)
 
     def call(self, *command: Word) -> Any:
         """One command, its reply."""
@@ -207,7 +221,11 @@ class Link:
         """The next reply; an error reply as a value."""
         gets: Callable[[], Any] = self._reader.gets
         while True:
-            reply = gets()
+            try:
+                reply = gets()
+            except hiredis.ProtocolError as error:
+                self.close()
+                raise Lost("what answers is no Redis or Valkey server", mend="correct MAESTRO_REDIS_URL") from error
             if reply is not _MORE:
                 self._used = time.monotonic()
                 return reply
@@ -215,7 +233,9 @@ class Link:
                 size = self._read()
             except (BlockingIOError, TimeoutError, ssl.SSLWantReadError) as error:
                 self.close()
-                raise Lost("the store did not answer in time") from error
+                raise Silent(
+                    "the store did not answer in time", mend="see whether it is stopped or overloaded"
+                ) from error
             except OSError as error:
                 self.close()
                 raise Lost(f"the connection to the store broke: {error}") from error

@@ -18,11 +18,11 @@ from typing import Any, TypeVar
 
 from maestro.model.errors import StoreAway
 from maestro.store import carrying
-from maestro.store.link import Command, Link, Lost, Moved, NoScript, Waiting, Word, WrongType, checked, packed
+from maestro.store.link import Command, Link, Lost, Moved, NoScript, Silent, Waiting, Word, WrongType, checked, packed
 
 T = TypeVar("T")
 log = logging.getLogger("maestro")
-PATIENCE_S = 10.0
+PATIENCE_S = 3.0
 WAKE_S = 2.0
 
 
@@ -156,8 +156,8 @@ class Links:
         while True:
             try:
                 return self.send_once(work)
-            except Lost:
-                if lost or stop():
+            except Lost as error:
+                if lost or stop() or isinstance(error, Silent):
                     raise
                 lost = True
             except Waiting:

@@ -7,6 +7,8 @@ them, and its MOVED says which.
 
 from __future__ import annotations
 
+import socket
+from threading import Thread
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -16,20 +18,21 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
-from maestro.model.errors import Invalid, StoreAway
+from maestro.model.errors import Invalid, MaestroError, StoreAway
 from maestro.store import safety
 from maestro.store.blobs import RedisBlobs
 from maestro.store.keys import Keys
 from maestro.store.lineage import Lineage
-from maestro.store.link import Link
+from maestro.store.link import Link, Lost
 from maestro.store.links import Links
 from maestro.store.log import RedisLog
 from maestro.store.sealed import Sealed
 from maestro.store.views import RedisViews
 from maestro.store.work import RedisWork
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 4.0
 CONNECT_S = 3.0
+MEND_AWAY = "start it, or correct MAESTRO_REDIS_URL"
 MEND = "use redis://, rediss://, unix:// or redis+sentinel://"
 
 
@@ -82,21 +85,49 @@ class Dialler:
         pool = self._pool
         try:
             host, _, port = node.rpartition(":")
+            _resolve(host or pool.connection_kwargs.get("host", ""))
             there = {"host": host, "port": int(port)} if node else {}
             # Not by the pool's own `make_connection`, which gives out a hundred in its life, whatever became of them.
             dialled = pool.connection_class(**{**pool.connection_kwargs, **there})
             dialled.connect()
         except (RedisError, OSError) as error:
-            raise StoreAway(
-                f"the store cannot be reached: {error}", self.place, "start it, or correct MAESTRO_REDIS_URL"
-            ) from error
+            raise StoreAway(f"the store cannot be reached: {error}", self.place, MEND_AWAY) from error
         link = Link(dialled, self._timeout_s)
         try:
             link.greet(self._login["username"], self._login["password"], int(self._login["db"] or 0))
+        except Lost as lost:
+            raise StoreAway(f"the store cannot be used: {lost.what}", self.place, lost.mend or MEND_AWAY) from lost
+        except MaestroError as error:
+            link.close()
+            error.where = error.where or self.place
+            raise
         except BaseException:
             link.close()
             raise
         return link
+
+
+def _resolve(host: str) -> None:
+    """Look a name up, for as long as a connection may take: the system itself may take several times that.
+
+    Raises OSError.
+    """
+    if not isinstance(host, str) or not host or host == "localhost" or ":" in host or host.replace(".", "").isdigit():
+        return
+    found: list[OSError | None] = []
+
+    def look() -> None:
+        try:
+            socket.getaddrinfo(host, None)
+            found.append(None)
+        except OSError as error:
+            found.append(error)
+
+    looking = Thread(target=look, daemon=True)
+    looking.start()
+    looking.join(CONNECT_S)
+    if not found or found[0] is not None:
+        raise OSError(f"{host} is not known ({found[0] if found else 'no answer'})")
 
 
 def _place(url: str) -> str:

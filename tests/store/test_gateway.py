@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import trio
 
-from maestro.model.errors import LineageBroken, MaestroError, StoreAway, Unknown
+from maestro.model.errors import Declined, LineageBroken, MaestroError, StoreAway, Unknown
 from maestro.store.contract import Append, Committed, Head, Rejected, Store
 from maestro.store.gateway import Gateway
 from maestro.store.keys import Keys
@@ -168,7 +168,7 @@ def test_appends_wait_while_the_store_is_away(server: Any, open_at: Opening, an_
         async with Gateway(store) as gateway:
             await gateway.append(an_append("a", "1", 0))
             server.kill()
-            with pytest.raises(Unknown):
+            with pytest.raises(StoreAway):
                 await gateway.append(an_append("a", "2", 1), deadline_s=0.2)
             assert gateway.away is not None
             assert gateway.away_since is not None
@@ -178,7 +178,68 @@ def test_appends_wait_while_the_store_is_away(server: Any, open_at: Opening, an_
             assert gateway.away is gateway.away_since is None
 
     trio.run(main)
-    assert [e.subject for e in store.log.read(0, 10)] == ["state:a", "state:a", "state:b"]
+    assert [e.subject for e in store.log.read(0, 10)] == ["state:a", "state:b"], "what was given up came later"
+
+
+def test_what_the_server_declines_is_told_at_once_and_never_happens(
+    server: Any, open_at: Opening, an_append: Appending
+) -> None:
+    store, hand = open_at(server.url), open_at(server.url)._links.fresh()
+
+    async def main() -> None:
+        async with Gateway(store) as gateway, trio.open_nursery() as nursery:
+            await gateway.append(an_append("a", "1", 0))
+            hand.call("CONFIG", "SET", "maxmemory", 1)
+            nursery.start_soon(gateway.append, an_append("patient", "1", 0))
+            with pytest.raises(Declined, match="nothing was done: the store is out of memory") as declined:
+                await gateway.append(an_append("b", "1", 0), prompt=True)
+            assert not isinstance(declined.value, Unknown)
+            hand.call("CONFIG", "SET", "maxmemory", 0)
+
+    trio.run(main)
+    assert [e.subject for e in store.log.read(0, 10)] == ["state:a", "state:patient"]
+
+
+def test_what_was_sent_and_given_up_is_called_unknown_and_not_sent_again(
+    server: Any, open_at: Opening, an_append: Appending
+) -> None:
+    store = open_at(server.url, 0.2)
+
+    async def main() -> None:
+        async with Gateway(store) as gateway:
+            await gateway.append(an_append("a", "1", 0))
+            server.signal(signal.SIGSTOP)
+            with pytest.raises(Unknown, match="may or may not take effect"):
+                await gateway.append(an_append("b", "1", 0), deadline_s=0.1)
+            with pytest.raises(StoreAway, match="nothing was done") as away:
+                await gateway.append(an_append("c", "1", 0), deadline_s=0.05)
+            assert not isinstance(away.value, Unknown)
+            server.signal(signal.SIGCONT)
+            await gateway.append(an_append("d", "1", 0))
+
+    trio.run(main)
+    found = [e.subject for e in store.log.read(0, 10)]
+    assert found in (["state:a", "state:b", "state:d"], ["state:a", "state:d"])
+
+
+def test_what_others_depend_on_is_settled_once_it_was_sent(server: Any, open_at: Opening, an_append: Appending) -> None:
+    store = open_at(server.url, 0.2)
+
+    async def main() -> None:
+        async with Gateway(store) as gateway, trio.open_nursery() as nursery:
+            await gateway.append(an_append("a", "1", 0))
+            server.signal(signal.SIGSTOP)
+
+            async def wake() -> None:
+                await trio.sleep(0.5)
+                server.signal(signal.SIGCONT)
+
+            nursery.start_soon(wake)
+            result = await gateway.append(an_append("b", "1", 0), deadline_s=0.1, settled=True)
+            assert isinstance(result, Committed)
+
+    trio.run(main)
+    assert [e.subject for e in store.log.read(0, 10)] == ["state:a", "state:b"]
 
 
 def test_a_server_that_stood_still_has_each_append_once(server: Any, open_at: Opening, an_append: Appending) -> None:

@@ -27,7 +27,7 @@ async def resume(call: Call, agents: list[Agent], reason: str) -> None:
     if not agents and here is not None and here.held:
         events = [NewEvent(f"node:{here.id}", NodeResumed(here.id, reason))]
     if events:
-        await context.append(events, call.caller.actor, call.cause)
+        await context.append_promptly(events, call.caller.actor, call.cause)
 
 
 async def up(call: Call, command: p.Up) -> p.Done:
@@ -69,7 +69,7 @@ async def shutdown(call: Call, command: p.Shutdown) -> p.Done:
             await context.call(Witness(context.settings).check, context.store)
             await context.call(context.store.log.head)
         held = NewEvent(f"node:{context.node}", NodeHeld(context.node, "shutdown"))
-        await context.append([held], call.caller.actor, call.cause)
+        await context.append_promptly([held], call.caller.actor, call.cause)
         cancelled = await _cancel_here(call, command.grace_s)
         if not command.keep:
             busy = frozenset(task.id for task in await context.rows(context.views.open_tasks))
@@ -93,7 +93,7 @@ async def _cancel_here(call: Call, grace_s: float) -> list[str]:
     tasks = context.daemon.tasks_here()
     for task in tasks:
         event = NewEvent(f"task:{task}", TaskCancelRequested(task, "shutdown"))
-        await context.append([event], call.caller.actor, call.cause)
+        await context.append_promptly([event], call.caller.actor, call.cause)
     context.daemon.stop_runs("shutdown", grace_s)
     with trio.move_on_after(grace_s + KILL_S):
         await context.daemon.run_gone("")
