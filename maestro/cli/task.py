@@ -18,8 +18,9 @@ from maestro.cli.options import (
 )
 from maestro.cli.printing import Column, Row
 from maestro.cli.reading import read_prompt
-from maestro.model.errors import Invalid
+from maestro.model.errors import Invalid, Unknown
 from maestro.runtime import protocol as p
+from maestro.runtime.ids import new_id, same_call
 
 app = typer.Typer(name="task", help="Tasks: one prompt, dispatched to one or more agents.")
 
@@ -131,10 +132,19 @@ def dispatch(
         verify=verify,
         budget_tokens=budget_tokens,
         budget_cost=budget_cost,
+        id=None if key else new_id(),
     )
+    try:
+        return _dispatched(command, quiet, format)
+    except Unknown as unknown:  # its server ended before it answered
+        raise Unknown(unknown.what, unknown.where, same_call(key or command.id or "")) from unknown
+
+
+def _dispatched(command: p.TaskDispatch, quiet: bool, format: str | None) -> int:
+    """Have it carried out, and print what came of it; the exit code."""
     if quiet:
         return answer.one(command, "table", _show_id)
-    return answer.one(command, format, _show_task if sync else _show_id)
+    return answer.one(command, format, _show_task if command.sync else _show_id)
 
 
 @app.command("status", epilog=examples("maestro task status 01J9…", "maestro task status --last code-reviewer"))

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from maestro import __version__
 from maestro.config import Settings, open_home, socket_path
-from maestro.model.errors import MaestroError, Refused, StoreAway
+from maestro.model.errors import MaestroError, Refused, StoreAway, Unknown
 from maestro.runtime import protocol as p
 from maestro.runtime import wire
 from maestro.runtime.interrupts import Interrupts
@@ -130,7 +130,8 @@ def _ended_early(link: Link) -> Exception:
     if link.server is not None:
         link.server.join()
         return link.server.error or MaestroError("the command ended without an answer")
-    return StoreAway("the daemon of this node ended before it answered", mend="see its log, daemon.log, and try again")
+    what = "the daemon of this node ended before it answered: what was asked for may or may not have taken effect"
+    return Unknown(what, mend="see its log, daemon.log, look whether it did, and try again")
 
 
 def _connect(command: p.Command, settings: Settings, show: Show) -> Link | p.Failed:

@@ -14,13 +14,14 @@ import msgspec
 import trio
 
 from maestro import __version__
-from maestro.model.errors import MaestroError, Refused
+from maestro.model.errors import MaestroError, Refused, Unknown
 from maestro.runtime import protocol as p
 from maestro.runtime.context import Call, Context
 from maestro.runtime.failures import told
 from maestro.runtime.logs import log
 from maestro.runtime.wire import frame
 from maestro.runtime.witness import Witness
+from maestro.store.gateway import LOOK
 
 Handler = Callable[[Call, Any], Awaitable[p.Done]]
 
@@ -72,6 +73,11 @@ class Peer:
 
 ANY_LOG: tuple[type[p.Command], ...] = (p.Doctor, p.RedisFlush, p.Shutdown, p.ReplayVerify)
 """Commands that are carried out though the log is not the one that this installation knew."""
+HARMLESS: tuple[type[p.Command], ...] = (
+    *(p.StateSet, p.StateDelete, p.StatePin, p.TaskCancel, p.Up, p.Shutdown),
+    *(p.AgentRegister, p.AgentAssign, p.AgentStop, p.AgentRestart),
+)
+"""Commands that may be repeated where nobody knows whether they took effect."""
 STATE_ONLY: tuple[type[p.Command], ...] = (p.StateSet, p.StateGet, p.StateList, p.StateDelete)
 
 
@@ -130,7 +136,7 @@ async def _carry_out(context: Context, peer: Peer, call: Call, command: p.AnyCom
                     await context.call(Witness(context.settings).check, context.store)
                 answer = await context.handler(type(command))(call, command)
             except Exception as error:  # noqa: BLE001 - one command's defect must not end the daemon
-                answer = None if _is_gone(error) else _failed(error)
+                answer = None if _is_gone(error) else _failed(error, command)
             nursery.cancel_scope.cancel()
         ended = True
     finally:
@@ -170,8 +176,10 @@ async def _try_send(peer: Peer, message: p.ServerFrame) -> None:
         return
 
 
-def _failed(error: Exception) -> p.Failed:
+def _failed(error: Exception, command: p.AnyCommand | None = None) -> p.Failed:
     known = told(error)
+    if isinstance(known, Unknown) and known.mend == LOOK and isinstance(command, HARMLESS):
+        known.mend = "repeat it: done twice, it is as done once"
     if known is None:
         log.error("a command ended by a defect", exc_info=error)
         trace = "".join(traceback.format_exception(error))

@@ -10,6 +10,8 @@ from maestro.runtime.commands import Command
 class TaskDispatch(Command, frozen=True, tag_field="kind", tag="task dispatch"):
     """Data: task row {id, status, outcome, exit_code, title, targets, priority, runs: [...], dispatched_at, ...}; notes
     of level `progress` while `sync` waits.
+
+    id: what the task is to be called where no key is given; the same again, as `key`, is the same task.
     """
 
     prompt: str
@@ -26,6 +28,7 @@ class TaskDispatch(Command, frozen=True, tag_field="kind", tag="task dispatch"):
     verify: str = ""
     budget_tokens: int | None = None
     budget_cost: float | None = None
+    id: str | None = None
 
 
 class TaskStatus(Command, frozen=True, tag_field="kind", tag="task status"):

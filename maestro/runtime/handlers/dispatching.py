@@ -12,7 +12,7 @@ import msgspec
 
 from maestro.model.agent import Agent, provisional
 from maestro.model.dispatch import Known, decide_cancel, decide_dispatch
-from maestro.model.errors import Invalid, MaestroError
+from maestro.model.errors import Invalid, MaestroError, Unknown
 from maestro.model.events import AgentAssigned, AgentRegistered, NewEvent, TaskDispatched, Text
 from maestro.model.target import is_pool
 from maestro.model.task import Task
@@ -20,7 +20,7 @@ from maestro.runtime import protocol as p
 from maestro.runtime.context import Call
 from maestro.runtime.handlers.registering import resolve_type
 from maestro.runtime.handlers.tasks import exit_code, find, finished
-from maestro.runtime.ids import id_of_key, new_id
+from maestro.runtime.ids import id_of_key, is_made, new_id, same_call
 from maestro.runtime.rows import task_row
 from maestro.runtime.server import Handler
 from maestro.runtime.workplaces import check_runs_place
@@ -34,7 +34,7 @@ async def dispatch(call: Call, command: p.TaskDispatch) -> p.Done:
     """Queue the task; with `sync` wait for its end, and exit as it did."""
     context = call.context
     text = _checked(command.prompt)
-    task_id = id_of_key(context.settings.namespace, command.key) if command.key else new_id()
+    task_id = await _task_id(call, command)
     wanted = TaskDispatched(
         task=task_id,
         prompt="",
@@ -51,7 +51,10 @@ async def dispatch(call: Call, command: p.TaskDispatch) -> p.Done:
         budget_tokens=command.budget_tokens,
         budget_cost=command.budget_cost,
     )
-    await _append(call, wanted, await context.keep(text))
+    try:
+        await _append(call, wanted, await context.keep(text))
+    except Unknown as unknown:
+        raise Unknown(unknown.what, unknown.where, same_call(command.key or task_id)) from unknown
     if not command.sync:
         return p.Done(task_row(await _row(call, task_id)))
     cancels = command.cancel_on_interrupt
@@ -59,6 +62,16 @@ async def dispatch(call: Call, command: p.TaskDispatch) -> p.Done:
     call.again = p.TaskWait(ids=[task_id], one=True)
     task = await finished(context, task_id, _Progress(call).tell if call.caller.terminal else None)
     return p.Done(task_row(task), exit_code(task))
+
+
+async def _task_id(call: Call, command: p.TaskDispatch) -> str:
+    """The id of the task: chosen by the client, or the one that its key stands for."""
+    if command.key is None:
+        return command.id or new_id()
+    by_name = id_of_key(call.context.settings.namespace, command.key)
+    if is_made(command.key) and await call.context.row(call.context.views.task, by_name) is None:
+        return command.key  # a dispatch without a key, repeated
+    return by_name
 
 
 class _Progress:
@@ -128,7 +141,7 @@ async def _append(call: Call, wanted: TaskDispatched, prompt: Text) -> None:
 
     async def append(events: Sequence[NewEvent], actor: str, cause: str) -> Committed | Rejected:
         at_once = await daemon.dispatch(events, actor, cause) if daemon else None
-        return at_once or await context.append(events, actor, cause)
+        return at_once or await context.append_promptly(events, actor, cause)
 
     committed = await context.decide(call, attempt, append)
     if committed is not None and daemon:
