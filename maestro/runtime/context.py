@@ -215,8 +215,11 @@ class Context:
 
     async def submit(self, events: Sequence[NewEvent], actor: str, cause: str) -> Committed | Rejected:
         """Append for a command whose user waits. Raises StoreAway at once where the store does not take it: nothing
-        was done then, nor will be; Unknown where its answer is lost.
+        was done then, nor will be; Unknown where its answer is lost. An embedded store that this process starts again
+        is waited for.
         """
+        if self.revive is not None:
+            return await self.append(events, actor, cause)
         return await self.gateway.append(Append(tuple(events), actor, cause), ANSWER_S_MAX, prompt=True)
 
     async def decide(

@@ -169,7 +169,7 @@ async def _accept_loss(call: Call) -> None:
         raise Invalid("the log is whole: there is no loss to accept", "--accept-loss")
     reason = f"accepted by doctor --accept-loss{'; ' if mended else ''}{mended}"
     forked = LogForked(known.seq, known.chain, reason)
-    await context.append([NewEvent(LINEAGE, forked)], call.caller.actor, call.cause)
+    await context.submit([NewEvent(LINEAGE, forked)], call.caller.actor, call.cause)
     witness.forget()
     await context.call(Projector(context.store).rebuild)
     await call.note(f"the loss was accepted{': ' if mended else ''}{mended}", "warn")

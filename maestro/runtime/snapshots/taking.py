@@ -162,8 +162,15 @@ class _Taking:
 
     def _save(self, meter: Meter) -> Saved:
         archive = self._shelf.archive()
-        torn = self._wanted.allow_torn
-        return archive.save(self._trees(), self._id, self._meta, allow_torn=torn, progress=meter.scanned)
+        wanted = self._wanted
+        return archive.save(
+            self._trees(),
+            self._id,
+            self._meta,
+            allow_torn=wanted.allow_torn,
+            allow_unread=wanted.allow_missing and wanted.reason == ASKED,  # what replaces a tree must have all of it
+            progress=meter.scanned,
+        )
 
     def _trees(self) -> Iterator[Tree]:
         """Each tree when its turn has come: one is read completely before the next is asked for.
