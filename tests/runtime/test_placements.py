@@ -100,3 +100,26 @@ def test_a_folder_that_another_home_keeps_busy_is_told_as_the_reason(host: Host)
     assert "another MAESTRO_HOME" in host.alone.task(str(row["id"]))["runs"][0]["evidence"]
     host.a.json("task", "cancel", task)
     assert host.alone.run("task", "wait", str(row["id"])).returncode == 0
+
+
+def test_what_another_home_writes_is_neither_emptied_nor_replaced(host: Host) -> None:
+    folder, node = host.folder / "both", host.alone
+    for each in (host.a, node):
+        each.json("agent", "assign", "worker", "--name", "both", "--to-workspace", str(folder))
+    (folder / "work").write_text("kept")
+    before = str(node.json("state", "snapshot", "--workspace", "both")["id"])
+    task = str(host.a.dispatch("run: sleep 600", "--to", "both")["id"])
+    until(lambda: host.a.task(task)["status"] == "running")
+    (folder / "work").write_text("changed")
+    for words in (
+        ("agent", "reset", "both"),
+        ("workspace", "clean", "both"),
+        ("state", "restore", before, "--workspace", "both"),
+    ):
+        refused = node.run(*words)
+        assert refused.returncode == 4, (words, refused.stderr)
+        assert "another MAESTRO_HOME" in refused.stderr
+        assert (folder / "work").read_text() == "changed"
+    host.a.json("task", "cancel", task)
+    node.json("state", "restore", before, "--workspace", "both")
+    assert (folder / "work").read_text() == "kept"

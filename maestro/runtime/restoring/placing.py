@@ -19,6 +19,7 @@ from maestro.model.errors import MaestroError, VerificationFailed
 from maestro.model.events import NewEvent, RestoreStarted
 from maestro.model.restore import Archived
 from maestro.runtime.context import Call
+from maestro.runtime.exclusion import Exclusion
 from maestro.runtime.handlers.nodes import resume
 from maestro.runtime.logs import log
 from maestro.runtime.restoring.answers import Answer, undo
@@ -186,10 +187,16 @@ class Restore:
         begun = self._begun
         failing = {each.agent for each in self._skipped}
         begun.assigned = [each for each in begun.assigned if each.workspace is None or each.agent not in failing]
-        self._standing = look([target.workspace for target in begun.targets])
-        begun.placing = True
-        self._journal.write(begun)
-        self._exchange.commit()
+        places = [target.workspace for target in begun.targets]
+        self._standing = look(places)
+        others = Exclusion(places)
+        others.take()
+        try:
+            begun.placing = True
+            self._journal.write(begun)
+            self._exchange.commit()
+        finally:
+            others.release()
 
     async def _give_up(self, error: BaseException) -> None:
         """All is as it was; where the log cannot be told now, it is told as soon as it can be."""

@@ -19,6 +19,7 @@ import trio
 from maestro.model.agent import Agent, decide_clear
 from maestro.model.errors import MaestroError, Refused
 from maestro.runtime.context import Call, Context
+from maestro.runtime.exclusion import Exclusion
 from maestro.runtime.logs import log
 from maestro.runtime.snapshots.request import Taken, Wanted
 from maestro.runtime.snapshots.shelf import Shelf
@@ -53,7 +54,9 @@ async def delete(call: Call, reason: str, trees: Sequence[Doomed], agents: Seque
         for doomed in trees:
             await trio.to_thread.run_sync(_check, doomed.place)
         under_way = await trio.to_thread.run_sync(Deletion, home, partial(_listing, home))
+        others = Exclusion(doomed.place for doomed in trees)
         try:
+            await trio.to_thread.run_sync(others.take)
             paths = await trio.to_thread.run_sync(under_way.move_aside, trees)
             sources = [
                 Source(doomed.tree, path, agent, moved_from=doomed.place)
@@ -66,6 +69,7 @@ async def delete(call: Call, reason: str, trees: Sequence[Doomed], agents: Seque
         finally:
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(under_way.close)
+                others.release()
     assert deleted is not None
     return deleted
 
