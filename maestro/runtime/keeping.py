@@ -56,7 +56,7 @@ class Kept:
         if identity(folder) == (0, 0):
             with contextlib.suppress(OSError):
                 make_folder(folder)
-                for mark in self._spec.marks:
+                for mark in self._spec.marks or ():
                     os.close(os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
         if self._log is not None:
             self._log.mend()

@@ -92,7 +92,7 @@ class Spec(NamedTuple):
     cleanup: list[str] | None = None
     pause: list[str] | None = None
     resume: list[str] | None = None
-    marks: Sequence[str] = ()
+    marks: list[str] | None = None
 
     def encode(self) -> bytes:
         return encode(self._asdict())

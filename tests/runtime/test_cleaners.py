@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from maestro.config import socket_path
+from maestro.runtime import containment
 from maestro.runtime.daemon_lock import LOCK, holder
 from tests.installation import left_behind
 from tests.runtime.acting import PATIENCE_S, Node, ended, marked, until
@@ -30,11 +31,13 @@ def store_pid(node: Node) -> int:
     return int((node.home / "store" / "server.pid").read_text())
 
 
-def long_run(node: Node, name: str, prompt: str = "") -> tuple[str, str, Path]:
+def long_run(node: Node, name: str, prompt: str = "", agent: str = "shell") -> tuple[str, str, Path]:
     """A task that runs until a file is there: its id, the mark of its processes, the file."""
     mark, go = f"cleaned-{os.urandom(4).hex()}", node.folder / f"go-{name}"
+    if agent != "shell":
+        go = node.folder / agent / "go"
     prompt = f"export MARK={mark}; until test -e {go}; do sleep 0.05; done; {prompt or 'echo all is well'}"
-    task = str(node.dispatch(prompt, "--to", "shell")["id"])
+    task = str(node.dispatch(prompt, "--to", agent)["id"])
     until(lambda: marked(mark))
     return task, mark, go
 
@@ -120,6 +123,21 @@ def test_an_agent_whose_socket_is_removed_under_it_still_has_the_state(node: Nod
     until(lambda: list(node.home.glob("run-*.sock")))
     go.touch()
     assert node.run("task", "wait", task).returncode == 0
+    assert node.json("state", "get", "k")["value"] == "v"
+
+
+def test_an_agent_in_a_sandbox_keeps_the_socket_that_it_has_mounted(node: Node) -> None:
+    node.agent_type("box", adapter="shell", isolate_with="bubblewrap")
+    assigned = node.run("agent", "assign", "box", "--to-workspace", f"{node.folder}/box")
+    if containment.bubblewrap().fault:
+        assert assigned.returncode == 4  # what cannot be held is refused
+        return
+    task, _, go = long_run(node, "box", "maestro state set k v", "box")
+    for path in node.home.glob("run-*.sock"):
+        path.unlink()
+    until(lambda: list(node.home.glob("run-*.sock")))
+    go.touch()
+    assert node.run("task", "wait", task).returncode == 0, node.run("task", "logs", task).stdout
     assert node.json("state", "get", "k")["value"] == "v"
 
 

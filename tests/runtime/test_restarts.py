@@ -67,6 +67,19 @@ def test_a_long_task_outlives_any_number_of_orderly_restarts(node: Node, tmp_pat
     assert set(node.ends().values()) == {1}
 
 
+def test_what_verifies_a_run_is_run_again_too_and_that_counts_for_nothing(node: Node, tmp_path: Path) -> None:
+    mark, go = f"restart-{os.urandom(4).hex()}", tmp_path / "go"
+    task = str(node.dispatch("echo done", "--to", "shell", "--verify", long_task(mark, go))["id"])
+    for attempt in range(1, LOSSES_MAX + 3):
+        running(node, task, mark, attempt)
+        restart(node)
+        node.up()
+    go.touch()
+    assert node.run("task", "wait", task).returncode == 0
+    runs = node.task(task)["runs"]
+    assert [run["restart"] for run in runs] == [True] * (LOSSES_MAX + 2) + [False]
+
+
 def test_between_the_signal_and_the_next_start_nothing_is_released(node: Node, tmp_path: Path) -> None:
     mark, go = f"restart-{os.urandom(4).hex()}", tmp_path / "go"
     prompt = f"trap '' TERM; {long_task(mark, go)}"
