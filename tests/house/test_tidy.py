@@ -136,10 +136,15 @@ def lines(node: Function) -> int:
 
 
 def parameters(node: Function) -> int:
-    """The parameters of a function. The options of a command (`Annotated[…]`) are its user's, not its caller's."""
+    """The parameters of a function. The options of a command (`Annotated[…]`, or a name for it that ends in `Option` or
+    `Argument`) are its user's, not its caller's.
+    """
     args = node.args
     named = [arg for arg in [*args.posonlyargs, *args.args, *args.kwonlyargs] if arg.arg not in {"self", "cls"}]
-    return len([arg for arg in named if not ast.unparse(arg.annotation or ast.Constant(0)).startswith("Annotated[")])
+    kinds = [ast.unparse(arg.annotation or ast.Constant(0)) for arg in named]
+    return len(
+        [kind for kind in kinds if not kind.startswith("Annotated[") and not kind.endswith(("Option", "Argument"))]
+    )
 
 
 def words(name: str) -> set[str]:

@@ -207,35 +207,6 @@ def test_one_workspace_is_put_back_and_the_state_stays(node: Node) -> None:
     node.json("task", "cancel", running)
 
 
-def test_what_a_restore_replaces_is_kept_though_it_is_nobodys_workspace_any_more(node: Node) -> None:
-    """It is replaced where it is named, and only there, as it lies outside the root and has something in it."""
-    node.json("state", "snapshot")
-    node.json("agent", "assign", "shell", "--name", "ann", "--to-workspace", str(node.folder / "elsewhere"))
-    (node.folder / "ann/mine").write_text("precious")
-    named = ("--replace-foreign", str(node.folder / "ann"))
-    planned = node.run("state", "restore", "latest", "--dry-run")
-    (ann,) = [each for each in json.loads(planned.stdout)["agents"] if each["agent"] == "ann"]
-    assert planned.returncode == 6 and ann["foreign"] and " ".join(named) in ann["why_not"]
-    before = len(node.events())
-    refused = node.run("state", "restore", "latest")
-    assert refused.returncode == 4 and " ".join(named) in refused.stderr
-    assert node.run("state", "restore", "latest", "--replace-foreign", str(node.folder)).returncode == 2
-    assert (node.folder / "ann/mine").read_text() == "precious" and len(node.events()) == before
-    planned = node.json("state", "restore", "latest", "--dry-run", *named)
-    assert [each["agent"] for each in planned["agents"] if each.get("foreign")] == ["ann"]
-
-    done = node.run("state", "restore", "latest", *named)
-    row = json.loads(done.stdout)
-    assert (node.folder / "ann/mine").read_text() == "of ann"
-    assert node.json("agent", "list")[0]["workspace"] == str(node.folder / "ann")
-    (back,) = [line for line in done.stderr.splitlines() if "bring back what was in" in line]
-    node.json(*back.split("maestro ")[-1].split())
-    assert (node.folder / "ann/mine").read_text() == "precious"
-    node.json(*row["undo"].split()[1:])
-    workspaces = {agent["id"]: agent["workspace"] for agent in node.json("agent", "list")}
-    assert workspaces["ann"] == str(node.folder / "elsewhere")
-
-
 def test_any_position_can_be_gone_back_to_with_the_newest_archives_before_it(node: Node) -> None:
     did(node, "ann", "echo one > made")
     first = node.json("state", "snapshot")

@@ -18,6 +18,7 @@ from maestro.runtime import protocol as p
 from maestro.runtime.context import Call
 from maestro.runtime.handlers.registering import bind, caller_settings
 from maestro.runtime.remains import remains, remedy
+from maestro.runtime.restoring.recovery import findings
 from maestro.runtime.rows import Row
 from maestro.runtime.server import Handler
 from maestro.runtime.witness import LINEAGE, Known, Witness
@@ -43,6 +44,7 @@ async def doctor(call: Call, command: p.Doctor) -> p.Done:
         code = 5
     rows += await trio.to_thread.run_sync(lambda: [*_host(settings), *_agents(call, settings)])
     rows += await trio.to_thread.run_sync(lambda: [_row(*told) for told in containment.report()])
+    rows += await _restores(call)
     for row in rows:
         await call.item(row)
     return p.Done(exit_code=code or max(WORST[row["status"]] for row in rows))
@@ -122,6 +124,16 @@ async def _sealed(call: Call) -> list[Row]:
     except MaestroError as error:
         return [_row("segments", "failed", f"{error.where}: {error.what}", error.mend)]
     return [found] if found else []
+
+
+async def _restores(call: Call) -> list[Row]:
+    """What a restore has left that somebody has to end."""
+    if call.context.storeless:
+        return []
+    try:
+        return [_row(check, "failed", detail, remedy) for check, detail, remedy in await findings(call.context)]
+    except MaestroError as error:  # the log is a finding of its own
+        return [_row("restore", "warning", error.line(), error.mend)]
 
 
 async def _accept_loss(call: Call) -> None:

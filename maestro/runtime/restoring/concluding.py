@@ -10,13 +10,14 @@ from collections.abc import Mapping
 
 import trio
 
-from maestro.model.agent import Agent, decide_restart
+from maestro.model.agent import decide_restart
 from maestro.model.errors import Conflict
 from maestro.model.events import AgentStopped, NewEvent, RestoreDone, RestoreFailed, RestorePlaced
-from maestro.model.restore import STOP_REASON, decide_lives, decide_restore_end
+from maestro.model.restore import decide_lives, decide_restore_end
 from maestro.runtime.context import APPEND_S_MAX, TRIES_MAX, Context
 from maestro.runtime.restoring.journal import Begun, Loaded, Target
 from maestro.runtime.restoring.past import Past, look_back
+from maestro.runtime.restoring.stops import stop_reason, why_stopped
 from maestro.runtime.witness import Witness
 from maestro.store.contract import Append, Committed
 from projections.lineage import find_cuts
@@ -113,7 +114,9 @@ async def restart(context: Context, begun: Begun, left: Mapping[str, str]) -> No
     for name in dict.fromkeys([*begun.stopped, *begun.waiting, *left]):
         for _ in range(TRIES_MAX):
             row = await context.row(context.views.agent, name)
-            if row is None or not _is_ours(begun, row) or row.reason == left.get(name):
+            why = await why_stopped(context, row) if row is not None else ""
+            is_ours = why == stop_reason(begun.restore) or name in begun.waiting
+            if row is None or not row.stopped or not is_ours or why == left.get(name):
                 break
             events = decide_restart(name, row, await context.floor())
             if name in left:
@@ -121,16 +124,6 @@ async def restart(context: Context, begun: Begun, left: Mapping[str, str]) -> No
                 events = [NewEvent(f"agent:{name}", stopped, max(row.version, await context.floor()))]
             if isinstance(await context.append(events, begun.actor, begun.cause), Committed):
                 break
-
-
-def _is_ours(begun: Begun, row: Agent) -> bool:
-    """Whether it is stopped for this restore, or waits since an earlier one for what this one has brought back."""
-    return row.stopped and (row.reason == stop_reason(begun.restore) or row.id in begun.waiting)
-
-
-def stop_reason(restore: str) -> str:
-    """Why an agent is stopped meanwhile."""
-    return f"{STOP_REASON} {restore}"
 
 
 def _told(begun: Begun, target: Target, snapshot: str = "") -> str:

@@ -8,8 +8,8 @@ from maestro.model.agent import decide_stop
 from maestro.model.errors import Refused
 from maestro.model.events import NewEvent
 from maestro.runtime.context import Call
-from maestro.runtime.restoring.concluding import stop_reason
 from maestro.runtime.restoring.journal import Begun
+from maestro.runtime.restoring.stops import stop_reason
 
 STOP_S_MAX = 60.0
 LOOK_EVERY_S = 0.5

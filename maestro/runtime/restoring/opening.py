@@ -35,6 +35,8 @@ class Origins:
         """The snapshot of an id, `latest`, or the absolute path of an export. Raises NotFound, VerificationFailed."""
         if text.startswith("/"):
             source: Origin = await trio.to_thread.run_sync(Exported, await self.archive(), Path(text))
+            if source.name in self._open:
+                source.close()
             return self._open.setdefault(source.name, source)
         if text == LATEST:
             text = await self._latest()

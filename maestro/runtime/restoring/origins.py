@@ -6,7 +6,7 @@ Both say the same of themselves (`Meta`), can be proved, compared with a folder,
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -22,6 +22,9 @@ from maestro.workspaces.archive.library import Archive
 FORMAT = 1
 CHECKPOINT = "checkpoint"
 """The tree that holds the log."""
+
+
+Progress = Callable[[int, int], None]
 
 
 class Meta(msgspec.Struct, frozen=True):
@@ -61,14 +64,17 @@ class Origin(Protocol):
     def size(self, tree: str) -> int:
         """Bytes of all files of a tree."""
 
-    def verify(self) -> None:
-        """Read and check every byte. Raises `VerificationFailed` naming what is damaged."""
+    def verify(self, progress: Progress | None = None) -> None:
+        """Read and check every byte. Raises `VerificationFailed` naming what is damaged, and what `progress` raises,
+        which is called now and then with the bytes that are done, and all.
+        """
 
     def diff(self, tree: str, path: str) -> Diff:
         """What putting the tree at `path` would change there."""
 
-    def put(self, stages: Sequence[Stage]) -> dict[str, MaestroError]:
+    def put(self, stages: Sequence[Stage], progress: Progress | None = None) -> dict[str, MaestroError]:
         """Fill stages; every byte is checked. Why trees could not be put there, where the others could all the same.
+        progress: as in `verify`.
 
         Raises `VerificationFailed`, `Refused` (no room, no rights) where none could.
         """
@@ -98,18 +104,22 @@ class Stored:
         """See Origin."""
         return self._sizes[tree]
 
-    def verify(self) -> None:
+    def verify(self, progress: Progress | None = None) -> None:
         """See Origin."""
-        self._archive.verify(self.name, self._manifest)
+        self._archive.verify(self.name, self._manifest, progress)
 
     def diff(self, tree: str, path: str) -> Diff:
         """See Origin."""
         return self._archive.diff(self.name, tree, path)
 
-    def put(self, stages: Sequence[Stage]) -> dict[str, MaestroError]:
+    def put(self, stages: Sequence[Stage], progress: Progress | None = None) -> dict[str, MaestroError]:
         """See Origin."""
         failed: dict[str, MaestroError] = {}
+        done, total = 0, sum(self._sizes[stage.tree] for stage in stages)
         for stage in stages:
+            if progress is not None:
+                progress(done, total)
+            done += self._sizes[stage.tree]
             try:
                 self._archive.restore(self.name, stage.tree, stage.path, reuse=stage.instead_of)
             except MaestroError as error:
@@ -141,17 +151,17 @@ class Exported:
         """See Origin."""
         return self._sizes[tree]
 
-    def verify(self) -> None:
+    def verify(self, progress: Progress | None = None) -> None:
         """See Origin."""
-        self._export.verify()
+        self._export.verify(progress)
 
     def diff(self, tree: str, path: str) -> Diff:
         """See Origin."""
         return self._archive.diff(self._export, tree, path)
 
-    def put(self, stages: Sequence[Stage]) -> dict[str, MaestroError]:
+    def put(self, stages: Sequence[Stage], progress: Progress | None = None) -> dict[str, MaestroError]:
         """One pass over the file: what is damaged is trusted in nothing."""
-        self._export.restore({stage.tree: stage.path for stage in stages})
+        self._export.restore({stage.tree: stage.path for stage in stages}, progress)
         return {}
 
     def close(self) -> None:

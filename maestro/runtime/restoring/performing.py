@@ -24,6 +24,7 @@ from maestro.runtime.restoring.recovery import end_begun, no_daemon
 from maestro.runtime.restoring.rights import leased, restoring
 from maestro.runtime.rows import Row
 from maestro.runtime.scheduling import LEASE as SCHEDULER
+from maestro.runtime.snapshots.meter import Meter
 from maestro.runtime.witness import Witness
 from maestro.workspaces.exchange import Exchange
 from replayers import checkpoint
@@ -57,9 +58,9 @@ async def prove(call: Call, planned: Planned, origins: Origins, skip: bool, go_o
         return
     for name in dict.fromkeys(archived.snapshot for _, archived in planned.restorable):
         origin = await origins.snapshot(name)
-        await call.note(f"verifying {origin.path or name}", "progress")
         try:
-            await trio.to_thread.run_sync(origin.verify)
+            meter = Meter(call.note, f"verifying {origin.path or name}")
+            await trio.to_thread.run_sync(origin.verify, meter.written)
         except VerificationFailed as error:
             if not go_on:
                 raise

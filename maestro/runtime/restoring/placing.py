@@ -30,6 +30,7 @@ from maestro.runtime.restoring.origins import Stage
 from maestro.runtime.restoring.planning import Placement, Planned, Wish
 from maestro.runtime.restoring.standing import Standing, look, moved_from
 from maestro.runtime.rows import Row
+from maestro.runtime.snapshots.meter import Meter
 from maestro.runtime.snapshots.shelf import Shelf
 from maestro.runtime.snapshots.sources import Source
 from maestro.runtime.snapshots.taking import Wanted, take_in_turn, turn
@@ -144,9 +145,9 @@ class Restore:
             by_origin.setdefault(archived.snapshot, []).append((placement, archived))
         for name, held in by_origin.items():
             origin = await self._origins.snapshot(name)
-            await self._call.note(f"putting {len(held)} workspaces back from {origin.path or name}", "progress")
+            meter = Meter(self._call.note, f"putting {len(held)} workspaces back from {origin.path or name}")
             stages = await trio.to_thread.run_sync(self._stages, held)
-            failed = await trio.to_thread.run_sync(origin.put, stages)
+            failed = await trio.to_thread.run_sync(origin.put, stages, meter.written)
             for stage, (placement, archived) in zip(stages, held, strict=True):
                 if stage.tree in failed:
                     await self._leave_out(stage, placement, failed[stage.tree])

@@ -19,13 +19,14 @@ from maestro.model.agent import Agent
 from maestro.model.errors import Invalid, MaestroError, NotFound, Refused
 from maestro.model.events import AgentAssigned, SnapshotWorkspace
 from maestro.model.ids import shown
-from maestro.model.restore import STOP_REASON, Archived, Fate, Span, fates, mapped, missing, newest
+from maestro.model.restore import Archived, Fate, Span, fates, mapped, missing, newest
 from maestro.runtime.context import Call, Context
 from maestro.runtime.handlers.registering import caller_settings, resolve_type
 from maestro.runtime.restoring.opening import Origins
 from maestro.runtime.restoring.origins import Origin
 from maestro.runtime.restoring.past import Past, look_back
 from maestro.runtime.restoring.places import check_places
+from maestro.runtime.restoring.stops import is_left_by_restore
 from projections.lineage import Line, find_cuts
 from replayers import positions
 from replayers.checkpoint import same_history
@@ -288,11 +289,11 @@ async def _plan_workspace(call: Call, wish: Wish, archives: _Archives, planned: 
     )
     if placement.archived is None:
         placement.why_not = planned.lacking
-    elif had is not None and had.node not in (None, context.node):
+    elif had is not None and had.node not in (None, context.node, *planned.away):
         placement.why_not = f"it is on node {had.node}; run this there"
     holders = [each for each in planned.now.values() if each.workspace == path]
     planned.placements = [placement]
     await check_places(call, wish, planned)
     planned.fates = [Fate(each.id, "stays", not each.stopped, not each.stopped, each.task) for each in holders]
-    planned.waiting = [each.id for each in holders if each.stopped and each.reason.startswith(f"{STOP_REASON} ")]
+    planned.waiting = [each.id for each in holders if await is_left_by_restore(context, each)]
     return planned

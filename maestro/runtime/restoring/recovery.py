@@ -20,6 +20,7 @@ from maestro.runtime.logs import log, seldom
 from maestro.runtime.restoring.concluding import LEASE, end
 from maestro.runtime.restoring.journal import Journal
 from maestro.runtime.restoring.rights import restoring
+from maestro.runtime.restoring.stops import is_left_by_restore
 from maestro.runtime.scheduling import LEASE as SCHEDULER
 from maestro.runtime.snapshots import deleting
 from maestro.runtime.starting import LOCK
@@ -89,3 +90,28 @@ async def end_begun(context: Context, journal: Journal) -> None:
     for lease in (LEASE, SCHEDULER) if begun.loads else (LEASE,):
         with suppress(MaestroError):
             await context.call(context.store.work.lease_drop, lease, context.node)
+
+
+async def findings(context: Context) -> list[tuple[str, str, str]]:
+    """For `doctor`: what was begun and is not ended, and agents that a restore has left stopped: (check, detail,
+    remedy).
+    """
+    found = []
+    journal = Journal(context.settings.home)
+    if journal.is_open:
+        try:
+            async with restoring(journal):
+                begun = await trio.to_thread.run_sync(journal.read)
+            if begun is not None:
+                what = f"restore {begun.restore} of {begun.source} was begun and is not ended"
+                found.append(("restore", what, "it ends with the next start: maestro up"))
+        except Refused:  # one is under way
+            return []
+        except MaestroError as error:
+            found.append(("restore", error.line(), error.mend))
+    for row in await context.rows(context.views.agents):
+        if why := await is_left_by_restore(context, row):
+            found.append(
+                (f"agent {row.id}", why, why.split("`")[1] if "`" in why else f"maestro agent restart {row.id}")
+            )
+    return found
