@@ -21,7 +21,7 @@ from maestro.model.errors import Declined, LineageBroken, StoreAway, StoreUnsafe
 from maestro.store import carrying
 
 RECEIVE_BYTES = 1 << 18
-GREET_S = 3.0
+GREET_S = 2.5
 FRESH_S = 0.2
 """A connection that was used this short a time ago is not looked at before it is used again."""
 _MORE = object()

@@ -31,7 +31,7 @@ from maestro.store.views import RedisViews
 from maestro.store.work import RedisWork
 
 TIMEOUT_S = 4.0
-CONNECT_S = 3.0
+CONNECT_S = 2.5
 MEND_AWAY = "start it, or correct MAESTRO_REDIS_URL"
 MEND = "use redis://, rediss://, unix:// or redis+sentinel://"
 

@@ -192,8 +192,12 @@ def _rights(facts: Mapping[str, str]) -> Check:
     if not problem:
         return Check("access", True, "refuse", "this user may do all that the store needs")
     detail = f"this user may not do all that the store needs: {problem}"
-    rights = " ".join(acl_rule("USER", "NAMESPACE", "PASSWORD"))
-    return Check("access", False, "refuse", detail, f"as its administrator: {rights}")
+    return Check("access", False, "refuse", detail, rights_remedy())
+
+
+def rights_remedy() -> str:
+    """What gives a user the rights that the store needs."""
+    return f"as its administrator: {' '.join(acl_rule('USER', 'NAMESPACE', 'PASSWORD'))}"
 
 
 _TRY = """

@@ -22,6 +22,7 @@ from maestro.runtime.server import Handler
 from maestro.runtime.witness import LINEAGE, MEND, Known, Witness
 from maestro.store import ballast, choice, safety, server
 from maestro.store.contract import Head
+from maestro.store.link import NoPermission
 from maestro.store.opening import open_redis
 from maestro.workspaces import cleaning
 from projections.projector import Projector
@@ -62,7 +63,8 @@ async def _store(call: Call, settings: Settings) -> list[Row]:
     try:
         facts = await context.call(_facts, call, settings)
     except MaestroError as error:
-        return [_row("store", "failed", f"{named}: {error.what}", error.mend or START), *_embedded(chosen, settings)]
+        remedy = safety.rights_remedy() if isinstance(error, NoPermission) else error.mend or START
+        return [_row("store", "failed", f"{named}: {error.what}", remedy), *_embedded(chosen, settings)]
     rows = [_row("store", "ok", named)]
     for check in safety.checks(facts, chosen.kind):
         status = "ok" if check.ok else "failed" if check.level == "refuse" else "warning"
