@@ -83,3 +83,31 @@ def test_a_restore_brings_back_what_is_gone_and_says_what_undoing_it_cannot(node
     assert (node.folder / "ann" / "work").read_text() == "hours of work"
     row = next(row for row in node.json("state", "snapshots") if row["reason"] == "restore")
     assert [each["agent"] for each in row["missing"]] == ["ann"]
+
+
+def test_what_a_snapshot_lacks_is_told_where_its_assignments_are_put_back(tmp_path: Path) -> None:
+    """And `latest` is one and the same for all commands, also where all were written to a file."""
+    out = str(tmp_path / "x.tar.gz")
+    with Node(tmp_path / "here") as here:
+        for name in ("ann", "ben"):
+            here.json("agent", "assign", "shell", "--name", name, "--to-workspace", str(here.folder / name))
+            (here.folder / name / "work").write_text("hours of work")
+        shutil.rmtree(here.folder / "ann")
+        none = here.run("state", "verify", "latest")
+        assert none.returncode == 3 and "maestro state snapshots" in none.stderr
+        assert here.run("state", "restore", "latest").stderr.endswith(none.stderr)
+        taken = here.json("state", "snapshot", "--allow-missing", "--output", out)["id"]
+        assert here.json("state", "verify", "latest")["snapshot"] == taken
+        assert here.json("state", "restore", "latest", "--skip-failed")["source"] == taken
+        shutil.rmtree(here.folder / "ben")
+        done = here.run("agent", "assign", "--from-snapshot", out)
+        assert done.returncode == 0 and (here.folder / "ben/work").read_text() == "hours of work"
+        assert (
+            f"the workspace of ann is not in the snapshot: nothing of it is put back in {here.folder / 'ann'}"
+            in done.stderr
+        )
+        assert "workspace of ben" not in done.stderr
+    with Node(tmp_path / "there") as there:
+        refused = there.run("state", "restore", out)
+        assert refused.returncode == 4 and "--skip-failed" in refused.stderr
+        assert "--at" not in refused.stderr, "there is nothing earlier where the log is empty"

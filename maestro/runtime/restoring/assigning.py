@@ -148,11 +148,15 @@ async def _decision(call: Call, wanted: Assignment) -> list[NewEvent]:
 
 
 async def _fill(call: Call, origin: Origin, wanted: list[_Wanted]) -> None:
-    """Fill the workspaces that are absent or empty, all or none."""
+    """Fill the workspaces that are absent or empty, all or none; those that the snapshot does not hold are named."""
     here = [each for each in wanted if each.assignment.workspace is not None]
-    empty = [each for each in here if each.held is not None and _is_empty(str(each.assignment.workspace))]
-    if empty:
-        await trio.to_thread.run_sync(_put, call.context.settings.home, origin, empty)
+    empty = [each for each in here if _is_empty(str(each.assignment.workspace))]
+    if held := [each for each in empty if each.held is not None]:
+        await trio.to_thread.run_sync(_put, call.context.settings.home, origin, held)
+    for each in empty:
+        if each.held is None:
+            what = f"the workspace of {each.assignment.agent} is not in the snapshot: nothing of it is put back"
+            await call.note(f"{what} in {each.assignment.workspace}", "warn")
     for each in here:
         try:
             definition = Definition.from_dict(each.assignment.definition)

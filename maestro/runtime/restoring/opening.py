@@ -8,13 +8,11 @@ import trio
 
 from maestro.model.errors import NotFound, Refused
 from maestro.model.ids import is_id, shown
-from maestro.model.snapshot import Snapshot, latest
 from maestro.runtime.context import Context
 from maestro.runtime.restoring.origins import Exported, Origin, Stored
+from maestro.runtime.snapshots.proving import LATEST, newest
 from maestro.runtime.snapshots.shelf import Shelf
 from maestro.workspaces.archive.library import Archive
-
-LATEST = "latest"
 
 
 class Origins:
@@ -39,7 +37,7 @@ class Origins:
                 source.close()
             return self._open.setdefault(source.name, source)
         if text == LATEST:
-            text = await self._latest()
+            text = await newest(self._context)
         elif not is_id(text):
             raise NotFound(f"{shown(text)} is no snapshot and no file", mend="state snapshots lists all")
         return await self.snapshot(text)
@@ -59,17 +57,6 @@ class Origins:
                     raise
                 self._open[name] = await trio.to_thread.run_sync(Exported, archive, Path(row.path))
         return self._open[name]
-
-    async def _latest(self) -> str:
-        """The newest complete one that was asked for; where the log is empty, by what the snapshot store says."""
-        rows: list[Snapshot] = await self._context.rows(self._context.views.snapshots)
-        if found := latest(rows):
-            return found.id
-        archive = await self.archive()
-        for each in reversed(await trio.to_thread.run_sync(archive.snapshots)):
-            if each.content is not None and not each.content.meta.get("automatic"):
-                return each.snapshot
-        raise NotFound("there is no snapshot yet", mend="state snapshot takes one")
 
     def close(self) -> None:
         """Let go of all of them."""

@@ -94,7 +94,8 @@ class Planned(msgspec.Struct, kw_only=True):
         """Why a workspace is not to be had."""
         if self.by_time:
             return f"there is no archive of it at or before position {self.past.position}"
-        return f"it is not in {self.source}; with --at {self.past.position} it comes from an earlier one"
+        earlier = f"; with --at {self.past.position} it comes from an earlier one, where there is one"
+        return f"it is not in {self.source}{'' if self.loads else earlier}"
 
     @property
     def restorable(self) -> list[tuple[Placement, Archived]]:

@@ -11,7 +11,7 @@ import trio
 from maestro.model.errors import NotFound, Refused, VerificationFailed
 from maestro.model.ids import shown
 from maestro.model.snapshot import Snapshot, existing, latest
-from maestro.runtime.context import Call
+from maestro.runtime.context import Call, Context
 from maestro.runtime.snapshots.meter import Meter
 from maestro.runtime.snapshots.shelf import Shelf
 from maestro.workspaces.archive.exports import open_export
@@ -28,12 +28,23 @@ def is_path(source: str) -> bool:
 
 async def named(call: Call, name: str) -> str:
     """The id that is meant: itself, or that of the `latest`. Raises NotFound."""
-    if name != LATEST:
-        return name
-    newest = latest(await call.context.rows(call.context.views.snapshots))
-    if newest is None:
-        raise NotFound("no snapshot has been taken yet", mend="take one with `maestro state snapshot`")
-    return newest.id
+    return await newest(call.context) if name == LATEST else name
+
+
+async def newest(context: Context) -> str:
+    """The `latest`: the newest complete one that was asked for; else by what the snapshot store says.
+
+    Raises NotFound.
+    """
+    rows: list[Snapshot] = await context.rows(context.views.snapshots)
+    if found := latest(rows):
+        return found.id
+    archive = Shelf(context.settings.home).archive()
+    for each in reversed(await trio.to_thread.run_sync(archive.snapshots)):
+        if each.content is not None and not each.content.meta.get("automatic"):
+            return each.snapshot
+    mend = "take one with `maestro state snapshot`, or name one that `maestro state snapshots` lists"
+    raise NotFound("there is no snapshot here that was asked for", mend=mend)
 
 
 async def prove(call: Call, source: str) -> dict[str, Any]:
