@@ -20,7 +20,7 @@ import redis
 from maestro.model.events import NewEvent, SnapshotFailed, SnapshotStarted
 from maestro.store.contract import Append
 from tests.conftest import StoreServer
-from tests.house.remedies import remedies
+from tests.house.remedies import ELSEWHERE, UNTRIED, remedies
 from tests.runtime.acting import Node, marked, until
 
 TOP = Path(__file__).parents[2]
@@ -77,16 +77,6 @@ def a_session_that_was_never_told(node: Node) -> None:
     task = node.dispatch("true", "--to", "w1", "--sync")["id"]
     line = refused(node, "task retry {} starts anew", "task", "retry", task, "--continue", code=4)
     node.json(*line.rpartition("; ")[2].split()[:3])
-
-
-def an_agent_to_be_moved_while_it_runs(node: Node) -> None:
-    task = node.dispatch("run:sleep 600", "--to", "w3")["id"]
-    until(lambda: node.task(task)["status"] == "running")
-    words = ("agent", "assign", "worker", "--name", "w3", "--to-workspace", f"{node.folder}/w3-elsewhere")
-    line = refused(node, "stop it first: agent stop {}", *words, code=4)
-    node.json(*line.partition("stop it first: ")[2].split()[:3])
-    node.json(*words)
-    node.json("agent", "restart", "w3")
 
 
 def no_task_yet(node: Node) -> None:
@@ -227,7 +217,7 @@ def beside(node: Node, **env: str) -> Node:
 
 WALKS: dict[str, Walk] = {
     "agent list shows all": listed(
-        "agent list shows all", "agent stop {}", "agent list", "agent logs {} --format json"
+        "agent list shows all", "task list --agent {}", "agent list", "task list --agent {}"
     ),
     "task list shows all": listed("task list shows all", "task status {}", "task list", "task status {}"),
     "state list shows all": listed("state list shows all", "state get {}", "state list", "state get {}"),
@@ -236,7 +226,6 @@ WALKS: dict[str, Walk] = {
     "agent restart {}": a_stopped_agent,
     "task cancel {} ends it": a_task_that_runs,
     "task retry {} starts anew": a_session_that_was_never_told,
-    "stop it first: agent stop {}": an_agent_to_be_moved_while_it_runs,
     "task dispatch makes one": no_task_yet,
     "task dispatch <prompt> --to {}": no_run_yet,
     "see `maestro agent assign --help`": an_argument_that_is_missing,
@@ -254,46 +243,6 @@ WALKS: dict[str, Walk] = {
     "`maestro replay verify` tells all; ": an_event_that_was_altered,
     "the chain of the last {} was checked; `maestro replay verify` checks all": an_event_that_was_altered,
     "`maestro replay rebuild` builds them anew from the log": a_view_that_is_damaged,
-}
-
-ELSEWHERE = {
-    "find out what the store lost, then `maestro doctor --accept-loss`": (
-        "tests/runtime/test_losses.py::test_a_store_without_its_tail_stops_the_daemon_until_the_loss_is_accepted"
-    ),
-    "stop, find out what the store lost, then `maestro doctor --accept-loss`": (
-        "tests/store/test_healing.py::test_what_is_left_of_a_damaged_log_is_made_one_whole_log"
-    ),
-    "a process inside a run may use `maestro state` only": (
-        "tests/cli/test_exit_codes.py::test_inside_a_run_only_state_is_offered"
-    ),
-    "a process inside a run may use `maestro state set|get|list|delete` only": (
-        "tests/runtime/test_containment_bubblewrap.py::test_state_works_from_inside_and_the_other_commands_do_not"
-    ),
-    "`maestro doctor` says which rights it needs": (
-        "tests/runtime/test_store_trouble.py::test_who_is_not_let_in_is_told_in_one_line"
-    ),
-    "see with `maestro doctor` that keys are not evicted, and that nobody else writes to this namespace": (
-        "tests/runtime/test_doctor.py::test_a_store_that_is_unsafe_is_told_with_what_is_right_about_it"
-    ),
-}
-
-UNTRIED = {
-    "maestro agent register {}": "a definition is resolved before it gets there; the error guards against a defect",
-    "maestro shutdown, then again": "needs a daemon that does not end for a minute",
-    "its node may be away: node list": "needs a node that is away for as long as a stop is waited for",
-    "see its log; end it, and run `maestro up`": "needs a daemon that stands still",
-    "agent health {}; --force overrides": "needs an agent whose checks fail",
-    "agent list shows why; --force overrides health": "needs an agent whose checks fail",
-    "stop it: agent stop {} --force": "needs a run that cannot be frozen",
-    "agent stop <id> --force": "needs a run that outlives a restore",
-    "interrupted; task {} goes on: maestro task wait {}, or maestro task cancel {}": "a note, no refusal",
-    "maestro state restore {}{}": "the undo of a restore: the restores' tests run it",
-    "maestro state restore {} --workspace {}": "the undo of a reset: the snapshots' tests run it",
-    "node list shows all": "a node that is there is this one, to which an assignment needs no --node",
-    "workspace list shows all": "a list of what `state snapshot --workspace` takes",
-    "events schema lists them": "a schema, no list of names to try again with",
-    "That was Maestro. Next: `maestro agent assign --help` and `maestro task dispatch --help`": "an invitation",
-    "sleep 1; echo 'an API on port 8080' | tee plan.md; {} state set api_port 8080 --ttl 1h >/dev/null": "a demo's",
 }
 
 
