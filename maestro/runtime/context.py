@@ -210,13 +210,12 @@ class Context:
         self, events: Sequence[NewEvent], actor: str, cause: str, hints: Sequence[Hint] = (), fence: Fence | None = None
     ) -> Committed | Rejected:
         """Append, and say what became of it; an outage of the store is waited out."""
-        append = Append(tuple(events), actor, cause, tuple(hints), fence)
-        return await self.gateway.append(append, APPEND_S_MAX)
+        return await self.gateway.append(Append(tuple(events), actor, cause, tuple(hints), fence), APPEND_S_MAX)
 
     async def submit(self, events: Sequence[NewEvent], actor: str, cause: str) -> Committed | Rejected:
-        """Append for a command whose user waits. Raises StoreAway at once where the store does not take it: nothing
-        was done then, nor will be; Unknown where its answer is lost. An embedded store that this process starts again
-        is waited for.
+        """Append for a command whose user waits; an embedded store that this process starts again is waited for.
+
+        Raises StoreAway where the store does not take it: nothing was done, nor will be; Unknown where its answer is lost.
         """
         if self.revive is not None:
             return await self.append(events, actor, cause)
