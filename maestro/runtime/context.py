@@ -215,7 +215,7 @@ class Context:
     async def submit(self, events: Sequence[NewEvent], actor: str, cause: str) -> Committed | Rejected:
         """Append for a command whose user waits; an embedded store that this process starts again is waited for.
 
-        Raises StoreAway where the store does not take it: nothing was done, nor will be; Unknown where its answer is lost.
+        Raises StoreAway where the store refuses it: nothing was done, nor will be; Unknown where its answer is lost.
         """
         if self.revive is not None:
             return await self.append(events, actor, cause)
