@@ -84,11 +84,47 @@ ELSEWHERE = {
     "a process inside a run may use `maestro state set|get|list|delete` only": (
         "tests/runtime/test_containment_bubblewrap.py::test_state_works_from_inside_and_the_other_commands_do_not"
     ),
-    "`maestro doctor` says which rights it needs": (
-        "tests/runtime/test_store_trouble.py::test_who_is_not_let_in_is_told_in_one_line"
-    ),
     "see with `maestro doctor` that keys are not evicted, and that nobody else writes to this namespace": (
         "tests/runtime/test_doctor.py::test_a_store_that_is_unsafe_is_told_with_what_is_right_about_it"
+    ),
+    "start its daemon there (maestro up), or name another": (
+        "tests/runtime/test_lost_nodes.py::test_a_node_that_is_back_has_its_agents_healthy_and_no_run_has_ended_twice"
+    ),
+    "agent assign {} --name {} --to-workspace": (
+        "tests/runtime/test_vanished_workspaces.py::test_assigning_it_again_makes_it_anew"
+    ),
+    "start the daemon of its node (maestro up), or move the agent: {} <folder> --node <node>": (
+        "tests/runtime/test_lost_nodes.py::test_its_work_goes_on_where_its_user_moves_it"
+    ),
+    "{} {} takes or makes it anew, state restore <snapshot> --workspace {} brings it back": (
+        "tests/runtime/test_vanished_workspaces.py::test_a_restore_brings_it_back"
+    ),
+    "stop that run there (agent stop), then run this again": (
+        "tests/runtime/test_placements.py::test_what_another_home_writes_is_neither_emptied_nor_replaced"
+    ),
+    "maestro agent assign {} --name {} --to-workspace {}": (
+        "tests/runtime/test_restores_foreign.py::test_assignments_that_are_put_back_take_nobodys_folder"
+    ),
+    "maestro state restore {} --workspace {} --replace-foreign {}": (
+        "tests/runtime/test_restores_foreign.py::test_a_forged_export_replaces_a_folder_only_where_a_user_names_it_exactly"  # noqa: E501
+    ),
+    "it ends with the next start: maestro up": (
+        "tests/runtime/test_restores_broken_off.py::test_where_one_workspace_is_new_the_restore_is_done_and_the_lost_one_is_named"  # noqa: E501
+    ),
+    "maestro agent restart {}": (
+        "tests/runtime/test_restores_broken_off.py::test_one_workspace_alone_that_is_lost_is_brought_back_by_the_command_that_its_agent_names"  # noqa: E501
+    ),
+    "take a snapshot: it keeps anew what is still in the workspaces; put a copy of the pack back and run `maestro state verify --all`; `maestro state restore ID --skip-failed` brings back what is whole; to give a snapshot up, remove its file in {manifests}": (  # noqa: E501
+        "tests/runtime/test_damaged_snapshots.py::test_it_is_found_by_the_scrub_told_and_mended_by_the_next_snapshot"
+    ),
+    "maestro state verify --all reads all of it now; a daemon that runs does so by itself": (
+        "tests/runtime/test_damaged_snapshots.py::test_all_of_it_is_verified_at_once_where_that_is_asked_for"
+    ),
+    "the next snapshot keeps anew what of it is still in a workspace, --skip-failed restores the rest, and `maestro state verify --all` proves a copy of the pack that was put back": (  # noqa: E501
+        "tests/runtime/test_damaged_snapshots.py::test_what_is_whole_comes_back_and_the_rest_is_listed"
+    ),
+    "node list shows its node: start the daemon there (maestro up), or wait until it is taken for lost": (
+        "tests/runtime/test_lost_nodes.py::test_a_cancel_ends_what_ran_there"
     ),
 }
 
@@ -97,7 +133,6 @@ ELSEWHERE = {
 UNTRIED = {
     "maestro agent register {}": "a definition is resolved before it gets there; the error guards against a defect",
     "maestro shutdown, then again": "needs a daemon that does not end for a minute",
-    "its node may be away: node list": "needs a node that is away for as long as a stop is waited for",
     "see its log; end it, and run `maestro up`": "needs a daemon that stands still",
     "stop it first: agent stop {}": "a reset stops it first: the error is for who starts it in between",
     "agent health {}; --force overrides": "needs an agent whose checks fail",
@@ -112,5 +147,17 @@ UNTRIED = {
     "events schema lists them": "a schema, no list of names to try again with",
     "That was Maestro. Next: `maestro agent assign --help` and `maestro task dispatch --help`": "an invitation",
     "sleep 1; echo 'an API on port 8080' | tee plan.md; {} state set api_port 8080 --ttl 1h >/dev/null": "a demo's",
+    "{}; task wait {} waits for it": ("a wait for as long as a node is away"),
+    "use another snapshot: `maestro state snapshots` lists all": ("a list"),
+    "use another snapshot: `state snapshots` lists all": ("a list"),
+    "name the tar.gz that `state snapshot --output` wrote": ("names a file, no command to run now"),
+    "see whether it took effect before you repeat it: maestro audit": ("shows what became of an append"),
+    "maestro task status": ("shows whether a command took effect that was not confirmed"),
+    "maestro agent list": ("shows whether a command took effect that was not confirmed"),
+    "maestro workspace list": ("shows whether a command took effect that was not confirmed"),
+    "maestro state snapshots": ("shows whether a command took effect that was not confirmed"),
+    "maestro audit": ("shows whether a command took effect that was not confirmed"),
+    "maestro doctor": ("shows whether a command took effect that was not confirmed"),
+    "maestro task list": ("shows whether a command took effect that was not confirmed"),
 }
 """Remedies that no test walks, and why."""

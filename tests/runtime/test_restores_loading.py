@@ -67,7 +67,7 @@ def test_what_is_refused_loads_nothing(other: Node, export: Path, with_daemon: b
     [
         "replayers.checkpoint:load:1",
         "maestro.workspaces.exchange:Exchange.stage:1",
-        "maestro.workspaces.exchange:_identify:1",
+        "maestro.workspaces.exchange:identify:1",
     ],
 )
 def test_what_fails_behind_the_load_is_unloaded_again(other: Node, export: Path, fail: str) -> None:

@@ -119,7 +119,7 @@ def a_snapshot_that_failed(node: Node) -> None:
 def no_snapshot_yet(node: Node) -> None:
     with beside(node) as fresh:
         refused(fresh, "take one with `maestro state snapshot`", "state", "verify", "latest")
-        refused(fresh, "state snapshot takes one", "state", "restore", "latest")
+        refused(fresh, "take one with `maestro state snapshot`", "state", "restore", "latest")
         fresh.json("state", "snapshot")
         fresh.json("state", "verify", "latest")
         fresh.json("state", "restore", "latest")
@@ -230,8 +230,7 @@ WALKS: dict[str, Walk] = {
     "task dispatch <prompt> --to {}": no_run_yet,
     "see `maestro agent assign --help`": an_argument_that_is_missing,
     "state snapshots lists those that are complete": a_snapshot_that_failed,
-    "take one with `maestro state snapshot`": no_snapshot_yet,
-    "state snapshot takes one": no_snapshot_yet,
+    "take one with `maestro state snapshot`, or name one that `maestro state snapshots` lists": no_snapshot_yet,
     "restore it with a MAESTRO_NAMESPACE of its own, or after `maestro redis flush`": a_snapshot_of_another_history,
     "start it with `maestro up`": no_daemon,
     "no nodes; start one with `maestro up`": no_nodes,
