@@ -106,13 +106,13 @@ ELSEWHERE = {
         "tests/runtime/test_restores_foreign.py::test_assignments_that_are_put_back_take_nobodys_folder"
     ),
     "maestro state restore {} --workspace {} --replace-foreign {}": (
-        "tests/runtime/test_restores_foreign.py::test_a_forged_export_replaces_a_folder_only_where_a_user_names_it_exactly"  # noqa: E501
+        "tests/runtime/test_restores_foreign.py::test_a_forged_export_replaces_a_folder_only_where_a_user_names_it_exactly"
     ),
     "it ends with the next start: maestro up": (
-        "tests/runtime/test_restores_broken_off.py::test_where_one_workspace_is_new_the_restore_is_done_and_the_lost_one_is_named"  # noqa: E501
+        "tests/runtime/test_restores_broken_off.py::test_where_one_workspace_is_new_the_restore_is_done_and_the_lost_one_is_named"
     ),
     "maestro agent restart {}": (
-        "tests/runtime/test_restores_broken_off.py::test_one_workspace_alone_that_is_lost_is_brought_back_by_the_command_that_its_agent_names"  # noqa: E501
+        "tests/runtime/test_restores_broken_off.py::test_one_workspace_alone_that_is_lost_is_brought_back_by_the_command_that_its_agent_names"
     ),
     "take a snapshot: it keeps anew what is still in the workspaces; put a copy of the pack back and run `maestro state verify --all`; `maestro state restore ID --skip-failed` brings back what is whole; to give a snapshot up, remove its file in {manifests}": (  # noqa: E501
         "tests/runtime/test_damaged_snapshots.py::test_it_is_found_by_the_scrub_told_and_mended_by_the_next_snapshot"
