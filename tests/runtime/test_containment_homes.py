@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from maestro.runtime import cgroups, containment, quota
+from maestro.runtime import cgroups, containment
+from maestro.workspaces import usage
 from maestro.workspaces.archive.exports import open_export
 from tests.installation import Installation
 
@@ -91,7 +92,7 @@ def test_what_is_used_counts_hard_links_once_and_follows_no_link(tmp_path: Path)
     (tmp_path / "c").symlink_to("/usr")
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "e").write_bytes(b"x" * 500_000)
-    assert 1_500_000 <= quota.used((str(tmp_path), str(tmp_path / "none"))) < 1_600_000
+    assert 1_500_000 <= usage.disk_bytes((str(tmp_path), str(tmp_path / "none"))) < 1_600_000
 
 
 def test_docker_without_an_engine_is_known_not_to_work() -> None:
