@@ -80,7 +80,7 @@ def test_what_fails_behind_the_load_is_unloaded_again(other: Node, export: Path,
     "die",
     [
         "replayers.checkpoint:load:1",
-        "maestro.runtime.restoring.concluding:stop_reason:1",
+        "maestro.runtime.restoring.halt:stop_reason:1",
         "maestro.workspaces.exchange:Exchange.stage:1",
         "maestro.workspaces.exchange:_sync_file_system:1",
     ],
