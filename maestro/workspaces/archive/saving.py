@@ -38,7 +38,7 @@ from maestro.workspaces.archive.readers import Readers
 from maestro.workspaces.archive.scan import Hands, Scan
 from maestro.workspaces.mappings import Mappings
 
-_SPARES = 1000
+_SPARES, _SPARE_BYTES = 1000, 1 << 20
 _SWITCH_S = 0.0005
 _TELL_S = 0.02
 
@@ -209,10 +209,13 @@ def _listed(name: str, scan: Scan, hand: Hand, lists: dict[bytes, bytes]) -> Tre
 
 def _put_spares(writer: PackWriter, lists: list[bytes]) -> None:
     """Keep these chunks of lists a second time, in blocks of their own: without them files have no names."""
-    for at in range(0, len(lists), _SPARES):
-        some = lists[at : at + _SPARES]
-        digests = [hashlib.sha256(content).digest() for content in some]
-        writer.add(compressed(b"".join(some)), digests, [len(content) for content in some])
+    some: list[bytes] = []
+    for number, content in enumerate(lists, 1):
+        some.append(content)
+        if number == len(lists) or len(some) == _SPARES or sum(map(len, some)) >= _SPARE_BYTES:  # paths may be long
+            digests = [hashlib.sha256(each).digest() for each in some]
+            writer.add(compressed(b"".join(some)), digests, [len(each) for each in some])
+            some = []
 
 
 def _check_sound(layout: Layout, index: Index, scans: list[Scan], lists: Iterable[bytes]) -> None:
