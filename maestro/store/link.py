@@ -6,6 +6,7 @@ and it repeats commands by itself. So the socket is taken over once it is connec
 
 from __future__ import annotations
 
+import math
 import re
 import select
 import socket
@@ -132,6 +133,7 @@ class Link:
         self._sock: socket.socket = dialled._sock
         self._timeout_s = timeout_s
         self._patience_s = timeout_s
+        self._is_greeting = False
         self._is_plain = not isinstance(self._sock, ssl.SSLSocket)
         self._sock.settimeout(None)
         self._wait_at_most(timeout_s)
@@ -145,8 +147,11 @@ class Link:
         self.wait_after = 0.0
 
     def greet(self, user: str | None, password: str | None, database: int, within_s: float) -> None:
-        """Shake hands: protocol 3, credentials, database. within_s: how long each reply may take."""
+        """Shake hands: protocol 3, credentials, database. within_s: how long each reply may take, whole: who is no
+        Redis may send a byte now and then for ever.
+        """
         self._wait_at_most(min(within_s, self._timeout_s))
+        self._is_greeting = True
         login = ("AUTH", user or "default", password) if password else ()
         hello = self.call("HELLO", "3", *login, "SETNAME", "maestro")
         if not isinstance(hello, dict) or b"id" not in hello:
@@ -156,6 +161,7 @@ class Link:
             self.call("SELECT", database)
         found = re.search(rb"connected_slaves:(\d+)", self.call("INFO", "replication"))
         self.replicas = int(found[1]) if found else 0
+        self._is_greeting = False
         self._wait_at_most(self._timeout_s)
 
     def call(self, *command: Word) -> Any:
@@ -224,6 +230,7 @@ class Link:
     def receive(self) -> Any:
         """The next reply; an error reply as a value."""
         gets: Callable[[], Any] = self._reader.gets
+        until = time.monotonic() + self._patience_s if self._is_greeting else math.inf
         while True:
             try:
                 reply = gets()
@@ -234,6 +241,8 @@ class Link:
                 self._used = time.monotonic()
                 return reply
             try:
+                if until < time.monotonic():
+                    raise TimeoutError
                 size = self._read()
             except (BlockingIOError, TimeoutError, ssl.SSLWantReadError) as error:
                 self.close()

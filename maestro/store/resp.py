@@ -7,10 +7,14 @@ redis-py (log.py). RESP 2, one connection, no retries.
 from __future__ import annotations
 
 import socket
+import time
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
 Reply = bytes | int | None | list["Reply"]
+REPLY_BYTES_MAX = 1 << 26
+DEPTH_MAX = 8
+"""No server nests replies to what is asked here any deeper."""
 
 
 class ErrorReply(Exception):
@@ -26,7 +30,9 @@ class Wire:
 
     def __init__(self, connected: socket.socket) -> None:
         self._socket = connected
-        self._reader = connected.makefile("rb")
+        self._patience_s = connected.gettimeout() or 60.0
+        self._until = 0.0
+        self._unread = bytearray()
 
     def __enter__(self) -> Wire:
         return self
@@ -35,20 +41,39 @@ class Wire:
         self.close()
 
     def call(self, *words: str | bytes | int) -> Reply:
-        """Send one command, return its reply. Raises `ErrorReply`."""
+        """Send one command, return its reply. Raises `ErrorReply`; TimeoutError where it is not whole in time."""
+        self._until = time.monotonic() + self._patience_s
+        self._socket.settimeout(self._patience_s)
         parts = [word if isinstance(word, bytes) else str(word).encode() for word in words]
         frame = b"".join(b"$%d\r\n%b\r\n" % (len(part), part) for part in parts)
         self._socket.sendall(b"*%d\r\n" % len(parts) + frame)
         return self._reply()
 
     def close(self) -> None:
-        self._reader.close()
         self._socket.close()
 
-    def _reply(self) -> Reply:
-        line = self._reader.readline()
-        if not line.endswith(b"\r\n"):
+    def _more(self) -> None:
+        """Read what has come, or wait for it; a peer that sends a byte now and then has no more time than another."""
+        left_s = self._until - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError("timed out")
+        self._socket.settimeout(left_s)
+        came = self._socket.recv(65536)
+        if not came:
             raise ConnectionResetError("the server closed the connection")
+        self._unread += came
+        if len(self._unread) > REPLY_BYTES_MAX:
+            raise ConnectionError("the other side sends too much")
+
+    def _taken(self, size: int) -> bytes:
+        data = bytes(self._unread[:size])
+        del self._unread[:size]
+        return data
+
+    def _reply(self, depth: int = 0) -> Reply:
+        while (end := self._unread.find(b"\r\n")) < 0:
+            self._more()
+        line = self._taken(end + 2)
         kind, rest = line[:1], line[1:-2]
         if kind == b"+":
             return rest
@@ -62,15 +87,14 @@ class Wire:
             return size
         if kind == b"$":
             return None if size < 0 else self._bulk(size)
-        if kind == b"*":
-            return None if size < 0 else [self._reply() for _ in range(size)]
+        if kind == b"*" and depth < DEPTH_MAX:
+            return None if size < 0 else [self._reply(depth + 1) for _ in range(size)]
         raise ConnectionError("the other side does not speak RESP")
 
     def _bulk(self, size: int) -> bytes:
-        data = self._reader.read(size + 2)
-        if len(data) != size + 2:
-            raise ConnectionResetError("the server closed the connection")
-        return data[:-2]
+        while len(self._unread) < size + 2:
+            self._more()
+        return self._taken(size + 2)[:-2]
 
 
 def dial_unix(path: Path, timeout_s: float) -> Wire:

@@ -1,9 +1,10 @@
-"""Peers that are not the store that a command hopes for: silent, hasty, or of another protocol. On loopback."""
+"""Peers that are not the store that a command hopes for: silent, hasty, endless, of another protocol. On loopback."""
 
 from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -36,6 +37,28 @@ def agreeable(client: socket.socket) -> None:
     """Says OK to everything, in Redis's protocol."""
     while client.recv(4096):
         client.sendall(b"+OK\r\n")
+
+
+def dripping(client: socket.socket) -> None:
+    """Begins a reply and adds a byte to it now and then, for ever."""
+    client.sendall(b"$9")
+    while True:
+        client.sendall(b"9")
+        time.sleep(0.2)
+
+
+def flooding(client: socket.socket) -> None:
+    """Promises half a gigabyte, and sends it slowly."""
+    client.sendall(b"$536870912\r\n")
+    while True:
+        client.sendall(b"x" * 65536)
+        time.sleep(0.2)
+
+
+def nesting(client: socket.socket) -> None:
+    """Answers by lists in lists in lists."""
+    client.sendall(b"*1\r\n" * 100_000)
+    client.recv(4096)
 
 
 class Face:

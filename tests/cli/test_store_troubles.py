@@ -12,7 +12,7 @@ import pytest
 
 from maestro.store.resp import dial
 from tests.cli.conftest import CommandLine
-from tests.cli.faces import Behaviour, Face, agreeable, hasty, http, mail, silent
+from tests.cli.faces import Behaviour, Face, agreeable, dripping, flooding, hasty, http, mail, nesting, silent
 from tests.installation import Installation
 from tests.store.serving import BINARIES, Servers
 from tools.chaos.proxy import Proxy
@@ -46,6 +46,9 @@ def told(maestro: CommandLine, url: str, *words: str) -> str:
         (http, NOT_REDIS),
         (mail, NOT_REDIS),
         (agreeable, NOT_REDIS),
+        (nesting, NOT_REDIS),
+        (dripping, "it did not answer within"),
+        (flooding, "it did not answer within"),
     ],
 )
 @pytest.mark.parametrize("scheme", ["redis", "rediss"])

@@ -18,6 +18,7 @@ from maestro.config import Settings
 from maestro.model.errors import Invalid, Refused
 from maestro.store import choice, server
 from maestro.store.resp import dial
+from tests.cli.faces import Behaviour, Face, dripping, flooding, nesting
 from tests.store.serving import BINARIES, Servers, answers
 
 Serve = Callable[..., str]
@@ -99,6 +100,15 @@ def test_what_is_no_redis_is_passed_over(settings: Settings) -> None:
         threading.Thread(target=greet, daemon=True).start()
         chosen = choice.choose(settings, f"redis://127.0.0.1:{listener.getsockname()[1]}")
     assert chosen.kind == "embedded"
+
+
+@pytest.mark.parametrize("behaviour", [dripping, flooding, nesting])
+def test_what_never_ends_a_reply_is_passed_over(settings: Settings, behaviour: Behaviour) -> None:
+    face = Face(behaviour)
+    chosen = choice.choose(settings, f"redis://{face.place}")
+    face.close()
+    assert chosen.kind == "embedded"
+    assert "no answer" in chosen.why
 
 
 def test_a_safe_server_that_still_loads_its_data_is_waited_for(settings: Settings, servers: Servers) -> None:
