@@ -76,6 +76,22 @@ def test_a_link_in_its_place_is_not_followed(here: Node) -> None:
     here.dispatch("run: cat work", "--to", "linked", "--sync")
 
 
+def test_the_restore_that_a_refusal_names_finds_a_workspace_that_is_a_link_by_now(here: Node) -> None:
+    workspace = assigned(here, "relinked")
+    snapshot = here.json("state", "snapshot", "--workspace", "relinked")["id"]
+    shutil.rmtree(workspace)
+    (here.folder / "elsewhere").mkdir()
+    workspace.symlink_to(here.folder / "elsewhere")
+    assert f"state restore <snapshot> --workspace {workspace}" in refused(
+        here, "task", "dispatch", "run: true", "--to", "relinked"
+    )
+    assert "is no folder; remove it" in refused(here, "state", "restore", snapshot, "--workspace", str(workspace))
+    workspace.unlink()
+    here.json("state", "restore", snapshot, "--workspace", str(workspace))
+    assert (workspace / "work").read_text() == "of days"
+    assert not list((here.folder / "elsewhere").iterdir())
+
+
 def test_a_pool_leaves_it_out(here: Node) -> None:
     for name in ("pool-1", "pool-2"):
         assigned(here, name, "--role", "swimmer")

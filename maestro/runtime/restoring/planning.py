@@ -208,13 +208,20 @@ class _Archives:
             return newest(agent, workspace, self._held, self._past.position, self._is_on_line)
         return next((each for each in self._held if _is_of(each, agent, workspace)), None)
 
-    def named(self, name: str, path: str) -> SnapshotWorkspace | None:
-        """The workspace that a user means by an agent's id, or by its path, also where it is nobody's."""
-        agents = (agent for agent in self._past.agents.values() if agent.workspace is not None)
-        for agent in agents:
-            if name == agent.id or path == agent.workspace:
-                return SnapshotWorkspace(agent.id, str(agent.workspace), "", 0)
-        return next((each.held for each in self._held if name == each.held.agent or path == each.held.workspace), None)
+    def named(self, name: str, cwd: str) -> SnapshotWorkspace | None:
+        """The workspace that a user means by an agent's id, or by its path, also where it is nobody's.
+
+        A path is taken as it is written first: a workspace may be a link by now.
+        """
+        path = Path(cwd, name)
+        for meant in (os.path.normpath(path), os.path.realpath(path)):
+            for agent in self._past.agents.values():
+                if agent.workspace is not None and (name == agent.id or meant == agent.workspace):
+                    return SnapshotWorkspace(agent.id, agent.workspace, "", 0)
+            for each in self._held:
+                if name == each.held.agent or meant == each.held.workspace:
+                    return each.held
+        return None
 
     def _is_on_line(self, position: int) -> bool:
         return any(first <= position <= last for first, last in self._past.spans)
@@ -282,7 +289,7 @@ async def bound(call: Call, kind: str, recorded: dict[str, object]) -> dict[str,
 async def _plan_workspace(call: Call, wish: Wish, archives: _Archives, planned: Planned) -> Planned:
     """One workspace: from the archive, whoever had it then; whoever has it now is stopped meanwhile."""
     context, workspace = call.context, str(wish.workspace)
-    found = archives.named(workspace, os.path.realpath(Path(call.caller.cwd, workspace)))
+    found = archives.named(workspace, call.caller.cwd)
     if found is None:
         what = f"{shown(workspace)} was no workspace of an agent at position {planned.past.position}"
         raise NotFound(what, "--workspace", "restore --dry-run shows all")
