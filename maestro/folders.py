@@ -48,6 +48,34 @@ def private_folder(path: Path, name: str, *, tighten: bool = False) -> Path:
     return path
 
 
+class HeldFolder:
+    """A folder as it is now, held open: as long as it is, no folder made later can have its inode.
+
+    A file system gives the inode of a folder that was removed to the next one that is made.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            self._descriptor = -1
+
+    @property
+    def stands(self) -> bool:
+        """Whether it still is what its path leads to."""
+        try:
+            return os.path.samestat(os.lstat(self._path), os.fstat(self._descriptor))
+        except OSError:
+            return False
+
+    def close(self) -> None:
+        """Hold it no longer."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
 def socket_path(home: Path, name: str) -> Path:
     """Where the socket `name` (such as `daemon.sock`, `store/store.sock`) of this home lies, in a folder of its own.
 

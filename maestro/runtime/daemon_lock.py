@@ -14,6 +14,7 @@ from typing import Literal
 
 import msgspec
 
+from maestro.folders import HeldFolder
 from maestro.model.errors import MaestroError, Refused
 from maestro.runtime import processes
 from maestro.runtime.failures import surroundings
@@ -75,9 +76,8 @@ class DaemonLock:
 
     def __init__(self, home: Path, descriptor: int) -> None:
         self._path = home / LOCK
-        self._home = home
+        self._home = HeldFolder(home)
         self._descriptor = descriptor
-        self._home_identity = _identity(home)
         self.state: State = ""
 
     @classmethod
@@ -97,6 +97,7 @@ class DaemonLock:
 
     def release(self) -> None:
         """Let another have it."""
+        self._home.close()
         os.close(self._descriptor)
 
     def hand_on(self) -> dict[str, str]:
@@ -118,7 +119,7 @@ class DaemonLock:
     @property
     def home_stands(self) -> bool:
         """Whether MAESTRO_HOME is the folder that it was."""
-        return _identity(self._home) == self._home_identity
+        return self._home.stands
 
     def renew(self) -> bool:
         """Have the file back that somebody removed. False where another daemon was faster. Raises OSError."""

@@ -10,12 +10,13 @@ import trio
 
 from maestro import config
 from maestro.config import Settings
+from maestro.folders import HeldFolder
 from maestro.model.errors import MaestroError, StoreAway, StoreUnsafe
 from maestro.runtime.context import Context
 from maestro.runtime.handlers import HANDLERS
 from maestro.runtime.logs import seldom
 from maestro.runtime.node import node_id
-from maestro.runtime.storekeeping import keep_alive
+from maestro.runtime.storekeeping import keep_alive, watch_files
 from maestro.runtime.witness import Witness
 from maestro.store import choice, safety, server
 from maestro.store.contract import Store
@@ -71,6 +72,7 @@ async def open_context(settings: Settings, checked: bool = True) -> AsyncIterato
                 if storeless is None and choice.choose(settings).kind == "embedded":
                     context.revive = functools.partial(server.ensure, settings.home, settings.embedded_fsync)
                     nursery.start_soon(_or_give_up, gateway, keep_alive, context)
+                    nursery.start_soon(_or_give_up, gateway, watch_files, context)
                 yield context
                 nursery.cancel_scope.cancel()
     finally:
@@ -89,15 +91,19 @@ async def _or_give_up(gateway: Gateway, task: Callable[..., Awaitable[None]], *a
 
 async def _keep(witness: Witness, store: Store) -> None:
     """Have the witness know what this process knows, also at its end."""
+    home = HeldFolder(witness.home)
     try:
         while True:
             await trio.sleep(WITNESS_EVERY_S)
-            _note(witness, store)
+            _note(witness, home, store)
     finally:
-        _note(witness, store)
+        _note(witness, home, store)
+        home.close()
 
 
-def _note(witness: Witness, store: Store) -> None:
+def _note(witness: Witness, home: HeldFolder, store: Store) -> None:
+    if not home.stands:  # another home may be there by now, and begin a log of its own
+        return
     try:
         witness.note(store.log.known())
     except OSError as error:  # a full disk: what it knew stands, and is true

@@ -12,14 +12,21 @@ import trio
 
 from maestro.model.errors import StoreAway
 from maestro.runtime.context import Context
-from maestro.runtime.logs import log
+from maestro.runtime.logs import log, seldom
+from maestro.store import ballast, data_files
 
 if TYPE_CHECKING:
     from maestro.runtime.worker import Worker
-from maestro.store import ballast
 
 EVERY_S = 0.25
 DISK_EVERY_S = 2.0
+FILES_EVERY_S = 1.0
+REWRITE_S_MAX = 30.0
+FILES_MEND = (
+    "what it holds is in its memory only: maestro state snapshot --output FILE, then maestro shutdown, "
+    "maestro redis flush, maestro state restore FILE"
+)
+"""For where the folder itself is gone, which no rewrite makes anew."""
 
 
 async def keep_alive(context: Context) -> None:
@@ -36,6 +43,27 @@ async def keep_alive(context: Context) -> None:
         except StoreAway as error:
             log.error("the embedded store does not come back: %s", error.line())
             await trio.sleep(1.0)
+
+
+async def watch_files(context: Context) -> None:
+    """Have the embedded store write its data again where somebody has removed the files of it under it."""
+    home = context.settings.home
+    data = home / "store" / "data"
+    while context.revive is not None:
+        await trio.sleep(FILES_EVERY_S)
+        if context.gateway.away_since is not None:
+            continue
+        gone = await trio.to_thread.run_sync(data_files.missing, data)
+        if not gone:
+            continue
+        if gone == data.name:
+            seldom.warn("store files", f"{data} was removed under the embedded store; {FILES_MEND}")
+            continue
+        log.warning("%s was removed under the embedded store, which writes all of its data again", gone)
+        await trio.to_thread.run_sync(data_files.write_again, home)
+        with trio.move_on_after(REWRITE_S_MAX):
+            while await trio.to_thread.run_sync(data_files.missing, data):
+                await trio.sleep(EVERY_S)
 
 
 async def watch_disk(context: Context, worker: Worker) -> None:

@@ -40,6 +40,7 @@ class Witness:
 
     def __init__(self, settings: Settings) -> None:
         name = f"{choice.choose(settings).url}\n{settings.namespace}"
+        self.home = settings.home
         folder = private_folder(settings.home / "known", "MAESTRO_HOME", tighten=True)
         self.path: Path = folder / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.json"
 

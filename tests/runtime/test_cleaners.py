@@ -17,6 +17,7 @@ import pytest
 from maestro.config import socket_path
 from maestro.runtime import containment
 from maestro.runtime.daemon_lock import LOCK, holder
+from maestro.store import data_files
 from tests.installation import left_behind
 from tests.runtime.acting import PATIENCE_S, Node, ended, marked, until
 
@@ -182,6 +183,37 @@ def test_an_embedded_store_whose_socket_is_removed_is_started_anew_and_loses_not
     assert node.json("state", "get", "k")["value"] == "kept"
 
 
+@pytest.mark.parametrize("what", ["appendonlydir", "appendonlydir/*.base.*", "appendonlydir/*.incr.*"])
+def test_an_embedded_store_whose_files_are_removed_writes_them_again(node: Node, what: str) -> None:
+    data = node.home / "store" / "data"
+    node.json("state", "set", "k", "kept")
+    for path in data.glob(what):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    until(lambda: "writes all of its data again" in node.log() and not data_files.missing(data))
+    node.json("state", "set", "l", "kept")
+    node.json("shutdown")
+    assert [node.json("state", "get", key)["value"] for key in "kl"] == ["kept", "kept"]
+
+
+def test_an_embedded_store_whose_folder_is_removed_says_so_and_the_way_out_leads_out(node: Node) -> None:
+    node.json("state", "set", "k", "kept")
+    shutil.rmtree(node.home / "store" / "data")
+    looked = node.run("doctor", "--format", "json")
+    assert looked.returncode == 5
+    assert "data was removed under the store" in looked.stdout
+    way_out = (
+        ("state", "snapshot", "--output", str(export := node.folder / "kept.tar.gz")),
+        ("shutdown",),
+        ("redis", "flush", "--confirm", node.namespace),
+        ("state", "restore", str(export)),
+    )
+    for words in way_out:
+        assert " ".join(words[:2]) in looked.stdout
+        node.json(*words)
+    assert node.json("state", "get", "k")["value"] == "kept"
+    assert "store files" not in node.run("doctor", "--format", "json").stdout
+
+
 def test_shutdown_stops_an_embedded_store_whose_socket_is_gone(node: Node) -> None:
     store = store_pid(node)
     (node.home / "store" / "store.sock").unlink()
@@ -192,29 +224,42 @@ def test_shutdown_stops_an_embedded_store_whose_socket_is_gone(node: Node) -> No
 # ---- the home ----
 
 
-@pytest.mark.parametrize("replaced", [False, True])
-def test_a_daemon_whose_home_is_removed_ends_with_all_that_it_started(tmp_path: Path, replaced: bool) -> None:
+def removed(folder: Path) -> None:
+    """As by who removes it until it is gone, though a process puts files back meanwhile."""
+    while folder.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.mark.parametrize("instead", ["nothing", "another", "one made anew"])
+def test_a_daemon_whose_home_is_removed_ends_with_all_that_it_started(tmp_path: Path, instead: str) -> None:
     with Node(tmp_path / "node") as node:
         errors = (tmp_path / "errors").open("wb")
         daemon = subprocess.Popen([sys.executable, "-m", "maestro", "worker"], env=node.env, stderr=errors)
         until(lambda: (node.home / "daemon.sock").exists())
         _, mark, _ = long_run(node, "home")
         store = store_pid(node)
-        if replaced:
+        if instead == "another":
             aside = node.home.with_name(f"{node.home.name}-aside")
             node.home.rename(aside)
             node.home.mkdir()
         else:
-            shutil.rmtree(node.home)
+            removed(node.home)
+        if instead == "one made anew":  # on many file systems with the inode that the old one had
+            node.home.mkdir(0o700)
+        if instead != "nothing":
+            (node.home / "known").mkdir(0o700)
         assert daemon.wait(PATIENCE_S) == 4
         errors.close()
         (last,) = (tmp_path / "errors").read_text().splitlines()[-1:]
         assert "MAESTRO_HOME was removed or replaced" in last
         assert "Traceback" not in (tmp_path / "errors").read_text()
         assert not marked(mark) and ended(store)
-        assert not left_behind(node.home)
+        if instead == "nothing":
+            assert not left_behind(node.home)
+        else:
+            assert os.listdir(node.home) == ["known"] and not os.listdir(node.home / "known")
         node.up()
-        if replaced:
+        if instead == "another":
             shutil.rmtree(aside)
 
 

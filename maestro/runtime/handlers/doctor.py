@@ -24,8 +24,9 @@ from maestro.runtime.rows import Row
 from maestro.runtime.server import Handler
 from maestro.runtime.snapshots import scrubbing
 from maestro.runtime.snapshots.shelf import Shelf
+from maestro.runtime.storekeeping import FILES_MEND
 from maestro.runtime.witness import LINEAGE, MEND, Known, Witness
-from maestro.store import ballast, choice, safety, server
+from maestro.store import ballast, choice, data_files, safety, server
 from maestro.store.contract import Head
 from maestro.store.opening import open_redis
 from maestro.workspaces import cleaning
@@ -75,7 +76,7 @@ async def _store(call: Call, settings: Settings) -> list[Row]:
     for check in safety.checks(facts, chosen.kind):
         status = "ok" if check.ok else "failed" if check.level == "refuse" else "warning"
         rows.append(_row(f"store {check.name}", status, check.detail, "" if check.ok else check.remedy))
-    rows += _embedded(chosen, settings)
+    rows += [*_embedded(chosen, settings), *_files(chosen, settings)]
     return rows if context.storeless else [*rows, await _lineage(call), *await _sealed(call)]
 
 
@@ -101,6 +102,15 @@ def _embedded(chosen: choice.Choice, settings: Settings) -> list[Row]:
         rows.append(_row("store disk", status, f"{disk.free_bytes // 2**20} MiB free", "make room" if disk.low else ""))
         rows += [_row("store incident", "warning", line) for line in server.incidents(settings.home)[-3:]]
     return rows
+
+
+def _files(chosen: choice.Choice, settings: Settings) -> Iterator[Row]:
+    """Whether the embedded store, which answers, still has the files that it writes."""
+    data = server.place(settings.home).data
+    gone = data_files.missing(data) if chosen.kind == "embedded" else ""
+    if gone:
+        mend = FILES_MEND if gone == data.name else "maestro up: the daemon has all of it written again"
+        yield _row("store files", "failed", f"{gone} was removed under the store, below {data.parent}", mend)
 
 
 async def _lineage(call: Call) -> Row:
