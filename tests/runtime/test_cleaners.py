@@ -154,6 +154,7 @@ def test_the_short_folder_of_the_sockets_is_made_again(tmp_path: Path) -> None:
         shutil.rmtree(folder)
         node.json("up")  # needs the daemon, and the store beneath it
         assert folder.stat().st_mode & 0o777 == 0o700
+        until(lambda: list(folder.glob("run-*.sock")))
         go.touch()
         assert node.run("task", "wait", task).returncode == 0
     shutil.rmtree(home.parent)
