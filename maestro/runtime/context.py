@@ -113,7 +113,7 @@ class Context:
         """Assignments of this process take turns: each is checked against all others."""
         self.looking: dict[str, float] = {}
         """Agents that a thread is looking at, and since when."""
-        self.home_stands: Callable[[], bool] = lambda: True
+        self.may_listen: Callable[[], bool] = lambda: True
         self._told_stale = ""
 
     @functools.cached_property

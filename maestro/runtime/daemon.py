@@ -212,7 +212,7 @@ async def _main(settings: Settings, residence: Residence) -> bool:
 
 async def _serve(context: Context, residence: Residence) -> bool:
     settings = context.settings
-    context.home_stands = lambda: residence.stands
+    context.may_listen = lambda: residence.may_listen
     if context.revive is not None:
         context.revive = residence.guarded(context.revive)
     clock = Clock()

@@ -121,6 +121,11 @@ class DaemonLock:
         """Whether MAESTRO_HOME is the folder that it was."""
         return self._home.stands
 
+    @property
+    def is_displaced(self) -> bool:
+        """Whether another file than ours lies in its place: another daemon may have this home by now (`renew`)."""
+        return _identity(self._path) not in ((0, 0), _identity_of(os.fstat(self._descriptor)))
+
     def renew(self) -> bool:
         """Have the file back that somebody removed. False where another daemon was faster. Raises OSError."""
         if _identity(self._path) == _identity_of(os.fstat(self._descriptor)):

@@ -56,6 +56,11 @@ class Residence:
         """Whether the home is still the folder that it was."""
         return self.lock.home_stands
 
+    @property
+    def may_listen(self) -> bool:
+        """Whether sockets may be bound in the home: not in another's, and not before it is known to be still ours."""
+        return self.stands and not self.lock.is_displaced
+
     def error(self, what: str = GONE) -> Refused:
         """Why the daemon ends."""
         return Refused(what, str(self.home), "see what removes it; the next command starts anew")

@@ -36,9 +36,9 @@ async def listen_admin(context: Context, task_status: trio.TaskStatus[None] = tr
 
 
 def _place(context: Context, name: str) -> Path:
-    """Where a socket of this home lies. Raises Refused where the home is gone: nothing is to be made in another's."""
-    if not context.home_stands():
-        raise Refused("MAESTRO_HOME is not the folder that it was", str(context.settings.home))
+    """Where a socket of this home lies. Raises Refused where it is gone, or another daemon's: that has the name now."""
+    if not context.may_listen():
+        raise Refused("MAESTRO_HOME is not this daemon's any more", str(context.settings.home))
     return socket_path(context.settings.home, name)
 
 
