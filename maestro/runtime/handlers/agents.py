@@ -38,7 +38,6 @@ from maestro.runtime.workplaces import (
 
 STATES = ("all", "active", "idle", "failed", "stopped")
 STOP_WAIT_S = 60.0
-MOVED = "assigned elsewhere"
 
 
 async def find(context: Context, agent: str) -> Agent:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
@@ -20,9 +20,13 @@ from maestro.runtime.examination import refresh
 from maestro.runtime.handlers.agents import answer, find, stop_agent
 from maestro.runtime.handlers.nodes import resume
 from maestro.runtime.handlers.registering import resolve_type
+from maestro.runtime.interim import stopped_meanwhile
 from maestro.runtime.server import Handler
 from maestro.runtime.settlement import remember
 from maestro.runtime.workplaces import Place, check_place, make_workspace, warn_of_disk
+
+MOVED = "assigned elsewhere"
+"""Why an agent is stopped for a move by force."""
 
 
 async def assign(call: Call, command: p.AgentAssign) -> p.Done:
@@ -53,14 +57,22 @@ async def assign(call: Call, command: p.AgentAssign) -> p.Done:
     planned = _assigned(await decision(stopped=command.force))  # what is refused makes no folder, and stops no run
     if planned.workspace is not None and command.to_workspace is not None and wanted.node == context.node:
         await make_workspace(planned.workspace, definition)
-    if command.force:
-        await _stop_before_move(call, planned)
-    async with context.placing:
-        await context.decide(call, decision)
+    row = await context.row(context.views.agent, agent)
+    if command.force and row is not None:
+        async with stopped_meanwhile(call, row, MOVED):
+            await _stop_before_move(call, planned)
+            await _append(call, decision)
+    else:
+        await _append(call, decision)
     assigned = await find(context, agent)
     await remember(context, assigned)
     await resume(call, [assigned], f"agent {agent} was assigned")
     return await answer(call, agent)
+
+
+async def _append(call: Call, decision: Callable[[], Awaitable[list[NewEvent]]]) -> None:
+    async with call.context.placing:
+        await call.context.decide(call, decision)
 
 
 async def decide(call: Call, wanted: Assignment, place: Place, stopped: bool = False) -> list[NewEvent]:
@@ -114,7 +126,7 @@ async def _stop_before_move(call: Call, planned: AgentAssigned) -> None:
         return
     lost = {node.id for node in await context.rows(context.views.nodes) if node.status == "lost"}
     if await _stranded(call, row, lost, 0) is None:
-        await stop_agent(call, row.id, force=True, reason="assigned elsewhere")
+        await stop_agent(call, row.id, force=True, reason=MOVED)
 
 
 HANDLERS: dict[type[p.Command], Handler] = {p.AgentAssign: assign}
