@@ -49,7 +49,7 @@ class Kept:
         """Now and then, or now: have those files back that somebody removed while they were written, and their folder
         as one of runs, so that the next run may be put there.
         """
-        if not now and time.monotonic() - self._mended_at < MEND_EVERY_S:
+        if self._log is None or (not now and time.monotonic() - self._mended_at < MEND_EVERY_S):
             return
         self._mended_at = time.monotonic()
         folder = Path(self._spec.log).parent
@@ -58,8 +58,7 @@ class Kept:
                 make_folder(folder)
                 for mark in self._spec.marks or ():
                     os.close(os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
-        if self._log is not None:
-            self._log.mend()
+        self._log.mend()
         if self._copy is not None:
             self._copy.mend()
 

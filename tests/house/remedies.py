@@ -126,6 +126,12 @@ ELSEWHERE = {
     "node list shows its node: start the daemon there (maestro up), or wait until it is taken for lost": (
         "tests/runtime/test_lost_nodes.py::test_a_cancel_ends_what_ran_there"
     ),
+    "maestro up: the daemon has all of it written again": (
+        "tests/runtime/test_cleaners.py::test_an_embedded_store_whose_files_are_removed_writes_them_again"
+    ),
+    "what it holds is in its memory only: maestro state snapshot --output FILE, then maestro shutdown, maestro redis flush, maestro state restore FILE": (  # noqa: E501
+        "tests/runtime/test_cleaners.py::test_an_embedded_store_whose_folder_is_removed_says_so_and_the_way_out_leads_out"
+    ),
 }
 
 """Remedies that another test walks."""

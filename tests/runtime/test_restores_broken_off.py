@@ -134,8 +134,9 @@ def test_a_journal_that_cannot_be_read_hinders_no_start_and_is_named(node: Node)
     killed(node, "maestro.workspaces.exchange:Exchange.stage:1")
     (node.home / "restore/exchange/journal").write_text('{"state": "exch')
     node.up()
-    said = node.run("doctor", "--format", "json").stdout
-    remove, path = said.split("`")[1].split()
+    rows = json.loads(node.run("doctor", "--format", "json").stdout)
+    remedies = [row["remedy"] for row in rows if "`rm " in str(row["remedy"])]
+    remove, path = remedies[0].split("`")[1].split()
     assert remove == "rm"
     Path(path).unlink()
     until(lambda: set(agents(node).values()) == {"idle"})

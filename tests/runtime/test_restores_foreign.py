@@ -85,7 +85,7 @@ def test_homes_and_what_maestro_keeps_are_refused_though_they_are_named(node: No
 
 def test_two_agents_with_one_workspace_or_one_in_the_other_are_refused(node: Node, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "one")
-    places = {"ann": str(tmp_path / "one"), "ben": str(tmp_path / "one"), "cy": str(tmp_path / "one/deep")}
+    places = {"ann": str(tmp_path / "one"), "ben": str(tmp_path / "link"), "cy": str(tmp_path / "one/deep")}
     export = str(forged(tmp_path, node.namespace, places))
     assert all("workspace of agent" in str(why) for why in why_not(node, export).values())
     assert node.run("state", "restore", export).returncode == 4

@@ -15,6 +15,7 @@ import trio
 
 from maestro.runtime import cgroups
 from maestro.runtime.launching import Launcher, RunProcess
+from maestro.runtime.record import read_record
 from maestro.runtime.spec import HOME_MARK, LAUNCHER_MARK, End, Spec, Started
 
 PATIENCE_S = 10.0
@@ -70,6 +71,13 @@ class Rig:
 
     def log(self, run: str) -> str:
         return (self.folder(run) / "agent.log").read_text(errors="replace")
+
+    async def recorded(self, run: str) -> End:
+        """Wait until the record of its end is written, which is told before; the record."""
+        with trio.fail_after(PATIENCE_S):
+            while (end := read_record(self.folder(run))) is None:
+                await trio.sleep(0.005)
+        return end
 
     async def said(self, run: str, text: str) -> str:
         """Wait until the log holds the text; the log."""
