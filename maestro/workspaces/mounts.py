@@ -114,6 +114,17 @@ def mounted(places: list[str], what: str) -> Refused:
 
 
 @functools.cache
+def file_system_of(descriptor: int) -> str:
+    """The kind of file system that an open file lies on, such as `xfs`; "" where the system does not tell."""
+    try:
+        mount = str(_mount_of(descriptor)).encode()
+        lines = Path("/proc/self/mountinfo").read_bytes().split(b"\n")
+    except OSError:
+        return ""
+    kinds = (line.partition(b" - ")[2].split()[0] for line in lines if line.split()[:1] == [mount])
+    return next(kinds, b"").decode(errors="replace")
+
+
 def _has_openat2() -> bool:
     """Whether the kernel has it, and no filter of system calls refuses it."""
     if not sys.platform.startswith("linux"):

@@ -63,7 +63,7 @@ def read_file(
             entry.mode, entry.uid, entry.gid = stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid
             entry.mtime = found.st_mtime_ns
             entry.xattrs = xattrs(handle)
-            _read(handle, found, entry, keep, _by_place(before))
+            read_content(handle, found, entry, keep, by_place(before))
             if is_calm and entry.size == found.st_size and _is_untouched(folder, name, found):
                 return found
         except OSError as error:
@@ -143,7 +143,7 @@ def _is_untouched(folder: int, name: bytes, before: os.stat_result) -> bool:
     )
 
 
-def _by_place(pieces: Sequence[Piece] | None) -> dict[int, Piece]:
+def by_place(pieces: Sequence[Piece] | None) -> dict[int, Piece]:
     """Pieces by where they begin, holes left out."""
     found, at = {}, 0
     for piece in pieces or ():
@@ -153,7 +153,10 @@ def _by_place(pieces: Sequence[Piece] | None) -> dict[int, Piece]:
     return found
 
 
-def _read(handle: int, found: os.stat_result, entry: Entry, keep: Keep, before: dict[int, Piece]) -> None:
+def read_content(handle: int, found: os.stat_result, entry: Entry, keep: Keep, before: dict[int, Piece]) -> None:
+    """Read an open file from its beginning, and fill in the size, digest and pieces of its entry. found: how it is;
+    before: as `by_place` gives them.
+    """
     is_sparse = found.st_blocks * 512 < found.st_size
     if found.st_size <= WHOLE_BYTES_MAX and not is_sparse:
         content = os.read(handle, found.st_size + 1)

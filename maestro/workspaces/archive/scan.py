@@ -24,8 +24,9 @@ from maestro.workspaces.archive.entries import FILE, FOLDER, GONE, HARDLINK, MOU
 from maestro.workspaces.archive.limits import HOLES_BYTES_MAX, keepable
 from maestro.workspaces.archive.readers import Readers
 from maestro.workspaces.archive.reading import Keep, holes_of, read_file, settled, xattrs
+from maestro.workspaces.archive.reflink import read_reflink
 from maestro.workspaces.archive.statcache import Seen, StatCache, is_racy, seen
-from maestro.workspaces.mappings import Mappings
+from maestro.workspaces.mappings import Mapped, Mappings
 from maestro.workspaces.mounts import mounts_below
 
 _PATH_BYTES = 4000
@@ -74,6 +75,7 @@ class Scan:
         )
         self._folders: list[tuple[bytes, int]] = []
         self._read: list[Seen] = []
+        self._reflinked: set[bytes] = set()
         self._stack = [b""]
 
     def walk(self, tick: Callable[[], None]) -> None:
@@ -111,7 +113,7 @@ class Scan:
                 self.not_held.append(path)
             elif one.entry.kind == UNREAD:
                 self.unread[path] = one.entry.target.decode()
-            elif not one.ctime or self._mapped.is_live(path, inode) or mapped.is_live(path, inode):
+            elif not one.ctime or (path not in self._reflinked and self._is_live(mapped, path, inode)):
                 self.torn.append(path)
             elif self._mapped.has(path, inode) or mapped.has(path, inode):
                 continue  # it may change without a time stamp, so it is read again the next time
@@ -128,6 +130,9 @@ class Scan:
         self.unread |= beyond
         self.torn = sorted(set(self.torn))
         self.not_held.sort()
+
+    def _is_live(self, after: Mapped, path: bytes, inode: int) -> bool:
+        return self._mapped.is_live(path, inode) or after.is_live(path, inode)
 
     def _enter(self, descent: Descent, path: bytes) -> None:
         try:
@@ -211,7 +216,7 @@ class Scan:
             if len(group) > 1:
                 return
         if known is None:
-            self._have_read(folder, name, entry)
+            self._have_read(folder, name, entry, self._mapped.is_live(path, found.st_ino))
             return
         entry.digest, entry.pieces, entry.xattrs = known.entry.digest, known.entry.pieces, known.entry.xattrs
         self.known[path] = known
@@ -230,7 +235,7 @@ class Scan:
             self.known[path] = seen(entry, found)
         self.entries.append(entry)
 
-    def _have_read(self, folder: int, name: bytes, entry: Entry) -> None:
+    def _have_read(self, folder: int, name: bytes, entry: Entry, is_live: bool) -> None:
         if entry.size > HOLES_BYTES_MAX // 256:
             self._holes += holes_of(folder, name)
             if self._holes > HOLES_BYTES_MAX:
@@ -239,21 +244,24 @@ class Scan:
                 )
                 return
         self.wanted_bytes += entry.size
-        if entry.size > WHOLE_BYTES_MAX:
+        if is_live or entry.size > WHOLE_BYTES_MAX:
             self.entries.append(entry)
-            self._submit(folder, name, entry)
+            self._submit(folder, name, entry, is_live)
         else:
             self._asked += 1
             self._hands.readers.read(os.fsencode(self.source), entry.path[: -len(name) - 1], name, entry.size)
 
-    def _submit(self, folder: int, name: bytes, entry: Entry) -> None:
+    def _submit(self, folder: int, name: bytes, entry: Entry, is_live: bool) -> None:
         handle = os.dup(folder)
         known = self._cache.get(entry.path)
         before = known.entry.pieces if known is not None else None
 
         def read(keep: Keep) -> None:
             try:
-                self._read.append(seen(entry, read_file(handle, name, entry, keep, before)))
+                found = read_reflink(handle, name, entry, keep, before) if is_live else None
+                if found is not None:
+                    self._reflinked.add(entry.path)
+                self._read.append(seen(entry, found or read_file(handle, name, entry, keep, before)))
             finally:
                 os.close(handle)
 
