@@ -11,7 +11,7 @@ import hashlib
 import re
 from typing import NamedTuple
 
-from projections.folding import VIEWS
+from projections.fold import VIEWS
 
 LAYOUT = 1
 """How a store keeps a generation: 1, since each proves that it is whole; 0 before that. Only grows."""

@@ -21,11 +21,11 @@ from maestro.model.errors import LineageBroken, Refused, StoreUnsafe, ViewDamage
 from maestro.model.events import Event, RestoreDone, Unrecognised
 from maestro.store.contract import Checkpoint, Head, Store
 from projections import generations
-from projections.folding import reason
+from projections.fold import reason
 from projections.generations import FOLDS, MADE, Generation
-from projections.hot import HotRows
 from projections.lineage import Line, find_cuts
-from projections.passing import passing
+from projections.log_scan import passing
+from projections.row_cache import HotRows
 
 __all__ = ["FOLDS", "Projector"]
 

@@ -19,7 +19,7 @@ from maestro.model.ids import shown
 from maestro.model.task import Task
 from maestro.store.codec import event_of
 from maestro.store.contract import Store
-from projections.reading import Views
+from projections.view_reader import Views
 from replayers.chain import Reading
 from replayers.positions import rfc3339
 

@@ -13,7 +13,7 @@ from maestro.store.codec import chain_of, event_of
 from maestro.store.contract import Entry, LogStore
 from maestro.store.keys import FLOOR
 from replayers.sealed import Segments
-from replayers.sealing import check
+from replayers.sealer import check
 
 CHUNK = 1000
 

@@ -23,21 +23,21 @@ import msgspec
 from maestro import files
 from maestro.model.errors import Invalid, NotFound, Refused, VerificationFailed, ViewDamaged
 from maestro.model.events import Event
-from maestro.store.blobs import compress, frame_size, opened
 from maestro.store.codec import event_of
 from maestro.store.contract import Entry, Store
+from maestro.store.redis.blobs import compress, frame_size, opened
 from projections import agents
-from projections.folding import VIEWS, Fold, Stopped
+from projections.fold import VIEWS, Fold, Stopped
 from projections.generations import FOLDS
 from projections.lineage import Line, cuts_of
 from projections.projector import Projector
 from replayers import ranges, segments
-from replayers.placing import linked, placed, refusing
 from replayers.ranges import between, entry_at, spans, whole
 from replayers.rebuild import digests as stored_digests
 from replayers.registry import LIMITS, Registry, check_apart, parsed, registry_of, written
 from replayers.rewind import folded
 from replayers.sealed import Segments, sealed_of
+from replayers.whole_file import linked, placed, refusing
 
 FORMAT = 1
 JSON = "checkpoint.json"

@@ -10,7 +10,7 @@ import msgspec
 
 from maestro.model.errors import Invalid
 from maestro.store.contract import Checkpoint, Store
-from projections.folding import VIEWS, digest
+from projections.fold import VIEWS, digest
 from projections.projector import Progress, Projector
 
 

@@ -15,10 +15,10 @@ from maestro.model.errors import Invalid
 from maestro.model.state import StateKey
 from maestro.store.contract import Store
 from projections import queue
-from projections.folding import VIEWS, Fold, encode
+from projections.fold import VIEWS, Fold, encode
 from projections.lineage import Line, find_cuts
+from replayers.log_reader import history
 from replayers.positions import time_of
-from replayers.reading import history
 
 
 class Rewound(msgspec.Struct, frozen=True):

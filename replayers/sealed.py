@@ -19,12 +19,12 @@ from threading import Lock
 from maestro import files
 from maestro.folders import private_folder
 from maestro.model.errors import VerificationFailed
-from maestro.store.blobs import compress, opened
 from maestro.store.codec import chain_of
 from maestro.store.contract import Entry, Store
+from maestro.store.redis.blobs import compress, opened
 from replayers import segments
-from replayers.placing import placed, refusing, sweep
 from replayers.segments import Header, Segment
+from replayers.whole_file import placed, refusing, sweep
 
 BLOCKS_KEPT = 64
 BLOB_BYTES_MAX = 1 << 27

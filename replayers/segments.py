@@ -27,7 +27,7 @@ from maestro.model.errors import Refused, VerificationFailed
 from maestro.store.codec import chain_of
 from maestro.store.contract import Entry
 from replayers.blobs import NAME, named_by
-from replayers.placing import placed
+from replayers.whole_file import placed
 
 MAGIC = b"maestro segment 1\n"
 SUFFIX = ".seg"

@@ -16,12 +16,12 @@ import msgspec
 from maestro.model.errors import LineageBroken, MaestroError, Refused, VerificationFailed, ViewDamaged
 from maestro.store.contract import Checkpoint, Store
 from projections import generations
-from projections.folding import VIEWS, Fold, Stopped, encode, indexes_of
-from projections.hot import Key, touched
+from projections.fold import VIEWS, Fold, Stopped, encode, indexes_of
 from projections.lineage import Line, find_cuts
 from projections.projector import NEWER, Projector
+from projections.row_cache import Key, touched
 from replayers.chain import ChainCheck, Difference
-from replayers.reading import history
+from replayers.log_reader import history
 from replayers.sealed import sealed_of
 
 ROUNDS_MAX = 20

@@ -22,10 +22,10 @@ from uuid import uuid4
 import pytest
 
 from maestro.model.errors import StoreAway
-from maestro.store.binary import VERSION_MIN, in_wheel, version_of
 from maestro.store.contract import Store
-from maestro.store.memory import MemoryStore
-from maestro.store.opening import RedisStore, open_redis
+from maestro.store.embedded.binary import VERSION_MIN, in_wheel, version_of
+from maestro.store.memory.memory_store import MemoryStore
+from maestro.store.redis.redis_store import RedisStore, open_redis
 
 PR_SET_CHILD_SUBREAPER = 36
 

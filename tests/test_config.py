@@ -315,6 +315,7 @@ def test_a_relative_path_from_a_folder_that_is_gone_is_told(env: dict[str, str],
 
 
 def test_settings_cost_a_command_neither_redis_nor_trio() -> None:
-    code = "import sys, maestro.config, maestro.store.choice; print([m for m in sys.modules if m in ('redis', 'trio')])"
+    imported = "import sys, maestro.config, maestro.store.embedded.choice"
+    code = f"{imported}; print([m for m in sys.modules if m in ('redis', 'trio')])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

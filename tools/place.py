@@ -166,6 +166,6 @@ class Server:
 
 def server_binary() -> str:
     """The server that the embedded store uses."""
-    from maestro.store.binary import find_binary
+    from maestro.store.embedded.binary import find_binary
 
     return str(find_binary())

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from maestro.agents.checks import check_keys
+from maestro.agents.conversion import fit
 from maestro.agents.documents import read
-from maestro.agents.fitting import fit
 from maestro.agents.schema import AdapterDocument
 
 WHOLE = frozenset({"match", "after", "text", "usage", "final_event", "fail_event", "refused_event", "resume", "verify"})

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from maestro.agents.conversion import suggestion
 from maestro.agents.documents import Document, Path
-from maestro.agents.fitting import suggestion
-from maestro.agents.printable import shown
+from maestro.agents.printable_text import shown
 from maestro.agents.rules import check_pattern, check_rules
 
 PLACEHOLDERS = frozenset({"bin", "mode", "prompt", "prompt_file", "workspace", "home", "tmp", "session"})

@@ -17,9 +17,9 @@ import msgspec
 from maestro.agents import adapters
 from maestro.agents.adapters import over, overridden
 from maestro.agents.checks import ID, check_id, check_keys, resources
+from maestro.agents.conversion import fit, suggestion
 from maestro.agents.documents import LIMITS, Document, read
-from maestro.agents.fitting import fit, suggestion
-from maestro.agents.printable import shown
+from maestro.agents.printable_text import shown
 from maestro.agents.rules import check_form
 from maestro.agents.schema import Definition as Definition
 from maestro.agents.schema import TypeDocument

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 import yaml
 
-from maestro.agents.printable import shown
+from maestro.agents.printable_text import shown
 from maestro.model.errors import Invalid
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

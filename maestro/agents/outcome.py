@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from maestro.agents.printable import plain, shown
+from maestro.agents.printable_text import plain, shown
 from maestro.agents.schema import Definition
 from maestro.agents.transcript import Told
 

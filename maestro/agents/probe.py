@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 
 from maestro.agents.parts import ModeList
-from maestro.agents.printable import plain
+from maestro.agents.printable_text import plain
 from maestro.agents.schema import Definition
 
 TIMEOUT_S = 20.0

@@ -1,7 +1,7 @@
 """Registration: a definition bound to this machine's program, mode and resources, or refused with the reason.
 
 What comes out is what an assignment records: absolute paths and the form for the version that is there, so that a run
-needs nothing else. What contains a run is checked beside it, by `maestro.runtime.containment`.
+needs nothing else. What contains a run is checked beside it, by `maestro.runtime.provision.containment`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import msgspec
 
 from maestro.agents import probe
 from maestro.agents.checks import ID
-from maestro.agents.fitting import suggestion
+from maestro.agents.conversion import suggestion
 from maestro.agents.machine import check_resources
 from maestro.agents.parts import ModeList
-from maestro.agents.printable import shown
+from maestro.agents.printable_text import shown
 from maestro.agents.schema import Definition
 from maestro.model.errors import Invalid, Refused
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from maestro.agents.documents import Document, Path
-from maestro.agents.picking import PATH, patterns
-from maestro.agents.printable import shown
+from maestro.agents.event_paths import PATH, patterns
+from maestro.agents.printable_text import shown
 from maestro.agents.schema import Definition
 
 _EVENTS = ("final_event", "fail_event", "refused_event")

@@ -13,9 +13,9 @@ from typing import Any
 
 import msgspec
 
+from maestro.agents.event_paths import Matcher, Place, scalar
 from maestro.agents.parts import TextRule
-from maestro.agents.picking import Matcher, Place, scalar
-from maestro.agents.printable import plain, shown
+from maestro.agents.printable_text import plain, shown
 from maestro.agents.schema import Definition
 from maestro.agents.usage import NOTHING, Meter, Usage
 

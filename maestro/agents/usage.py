@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
+from maestro.agents.event_paths import Matcher, Place
 from maestro.agents.parts import UsageRule
-from maestro.agents.picking import Matcher, Place
 
 
 def _places(names: str) -> tuple[Place, ...]:

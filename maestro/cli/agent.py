@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from maestro.cli import answer, completion, printing
+from maestro.cli import answer, completion, printer
 from maestro.cli.options import AgentArgument, FormatOption, absolute, examples
-from maestro.cli.printing import Column, Row
-from maestro.cli.reading import read_text
+from maestro.cli.printer import Column, Row
 from maestro.cli.restores import named
+from maestro.cli.text_input import read_text
 from maestro.model.errors import Invalid
-from maestro.runtime import protocol as p
+from maestro.runtime.protocol import messages as p
 
 app = typer.Typer(name="agent", help="Agents: their types, workspaces, health and output.")
 
@@ -26,7 +26,7 @@ AGENTS = (
     Column("workspace", "WORKSPACE", wraps=True),
     Column("node", "NODE"),
     Column("task", "TASK"),
-    Column("heartbeat_age_s", "HEARTBEAT", printing.seconds),
+    Column("heartbeat_age_s", "HEARTBEAT", printer.seconds),
 )
 USAGE = (
     Column("id", "AGENT"),
@@ -35,7 +35,7 @@ USAGE = (
     Column("usage", "INPUT", lambda usage: str(usage["input_tokens"])),
     Column("usage", "OUTPUT", lambda usage: str(usage["output_tokens"])),
     Column("usage", "CACHED", lambda usage: str(usage["cached_tokens"])),
-    Column("usage", "COST", printing.cost),
+    Column("usage", "COST", printer.cost),
 )
 REGISTERED = (
     Column("slug", "TYPE"),
@@ -214,23 +214,23 @@ def types(
     if schema:
         from maestro.agents.schema import json_schema
 
-        printing.write_json(json_schema())
+        printer.write_json(json_schema())
         return 0
     return answer.rows(p.AgentTypes(check), TYPES, format, "no definitions; see MAESTRO_AGENTS_DIR")
 
 
 def _show_agent(agent: Row) -> None:
-    printing.write_object(agent, ("definition", "version"))
+    printer.write_object(agent, ("definition", "version"))
 
 
 def _show_health(report: Row) -> None:
-    printing.write_line(f"status: {report.get('status', 'unhealthy')}")
+    printer.write_line(f"status: {report.get('status', 'unhealthy')}")
     for check in report.get("checks", ()):
         said = f"{'ok' if check.get('ok') else 'failed'}: {check.get('name', '')}"
-        printing.write_line(f"{said}: {check['detail']}" if check.get("detail") else said)
+        printer.write_line(f"{said}: {check['detail']}" if check.get("detail") else said)
     more = {key: value for key, value in report.items() if key not in ("id", "status", "checks", "log")}
-    printing.write_object(more)
+    printer.write_object(more)
     log = report.get("log")
     if log:
-        printing.write_line("log:")
-        printing.write_text("".join(f"{line}\n" for line in ([log] if isinstance(log, str) else log)))
+        printer.write_line("log:")
+        printer.write_text("".join(f"{line}\n" for line in ([log] if isinstance(log, str) else log)))

@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from maestro import config
-from maestro.cli import printing
+from maestro.cli import printer
 from maestro.cli.escape import escaped
-from maestro.cli.printing import Column, JsonRows, Row
-from maestro.runtime import client
-from maestro.runtime import protocol as p
+from maestro.cli.printer import Column, JsonRows, Row
+from maestro.runtime.client import client
+from maestro.runtime.protocol import messages as p
 
 Take = Callable[[Any], None]
 
@@ -33,7 +33,7 @@ class Progress:
         self._warned.add(note.text)
         if note.level != "progress":
             self.stop()
-            printing.tell(note.text)
+            printer.tell(note.text)
         elif sys.stderr is not None and sys.stderr.isatty():
             self._show(escaped(note.text))
 
@@ -77,7 +77,7 @@ def carry_out(command: p.Command, take: Take, progress: Progress | None = None) 
         if isinstance(message, p.Item):
             take(message.data)
         else:
-            printing.write_text(message.text)
+            printer.write_text(message.text)
 
     settings = config.load()
     try:
@@ -87,15 +87,15 @@ def carry_out(command: p.Command, take: Take, progress: Progress | None = None) 
     if isinstance(end, p.Failed):
         if settings.log_level == "DEBUG" and end.traceback and sys.stderr is not None:
             print(end.traceback, file=sys.stderr)
-        printing.flush()
+        printer.flush()
         line = f"{end.where}: {end.what}" if end.where else end.what
-        printing.tell(f"{line}; {end.mend}" if end.mend else line)
+        printer.tell(f"{line}; {end.mend}" if end.mend else line)
     return end
 
 
 def rows(command: p.Command, columns: Sequence[Column], chosen: str | None, empty: str = "nothing to show") -> int:
     """Print the rows of an answer as a list; the exit code."""
-    if printing.wants_json(chosen):
+    if printer.wants_json(chosen):
         listed = JsonRows()
         end = carry_out(command, listed.add)
         if isinstance(end, p.Done):
@@ -104,14 +104,14 @@ def rows(command: p.Command, columns: Sequence[Column], chosen: str | None, empt
     kept: list[Row] = []
     end = carry_out(command, kept.append)
     if isinstance(end, p.Done):
-        printing.write_table(columns, kept, empty)
+        printer.write_table(columns, kept, empty)
     return end.exit_code
 
 
 def one(
     command: p.Command,
     chosen: str | None,
-    show: Callable[[Row], None] = printing.write_object,
+    show: Callable[[Row], None] = printer.write_object,
     also: Callable[[Row], None] | None = None,
 ) -> int:
     """Print an answer that is one object; the exit code. show: how it looks on a terminal; also: what stderr says."""
@@ -127,8 +127,8 @@ def show_one(
     data: Row, chosen: str | None, show: Callable[[Row], None], also: Callable[[Row], None] | None = None
 ) -> None:
     """Print an object; see `one`."""
-    if printing.wants_json(chosen):
-        printing.write_json(data)
+    if printer.wants_json(chosen):
+        printer.write_json(data)
     else:
         show(data)
     if also is not None:
@@ -137,14 +137,14 @@ def show_one(
 
 def stream(command: p.Command, columns: Sequence[Column], chosen: str | None) -> int:
     """Print rows as they come, without an end: JSON Lines, or lines of columns; the exit code."""
-    as_json = printing.wants_json(chosen)
+    as_json = printer.wants_json(chosen)
 
     def take(row: Any) -> None:
         if as_json:
-            printing.write_json(row)
+            printer.write_json(row)
         else:
-            printing.write_line("  ".join(printing.cell(column, row) for column in columns))
-            printing.flush()
+            printer.write_line("  ".join(printer.cell(column, row) for column in columns))
+            printer.flush()
 
     return carry_out(command, take).exit_code
 

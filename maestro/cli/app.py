@@ -20,9 +20,9 @@ from typer.main import get_command_from_info
 from typer.utils import get_params_from_function
 
 from maestro import __version__
-from maestro.cli import printing
+from maestro.cli import printer
 from maestro.model.errors import MaestroError, Refused
-from maestro.runtime.failures import told
+from maestro.runtime.node.failures import told
 
 GROUPS = {
     "agent": "maestro.cli.agent",
@@ -86,7 +86,7 @@ def _printed(option: click.Option | None) -> click.Option | None:
 
 def _show_help(ctx: click.Context, param: click.Parameter, value: bool) -> None:  # noqa: ARG001 - as click has it
     if value and not ctx.resilient_parsing:
-        printing.write(f"{ctx.get_help()}\n".encode("utf-8", "backslashreplace"))
+        printer.write(f"{ctx.get_help()}\n".encode("utf-8", "backslashreplace"))
         ctx.exit()
 
 
@@ -147,7 +147,7 @@ def _build(info: typer.models.CommandInfo) -> click.Command:
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        printing.write_line(__version__)
+        printer.write_line(__version__)
         raise typer.Exit
 
 
@@ -181,13 +181,13 @@ def run(argv: list[str]) -> int:
     """Carry out one command line; its exit code. Prints all that goes wrong as one line on stderr."""
     try:
         code = _invoke(argv)
-        printing.flush()
+        printer.flush()
         return code
     except BrokenPipeError:
-        printing.forget()
+        printer.forget()
         return EXIT_PIPE
     except MaestroError as error:  # the last of the answer could not be written
-        return printing.fail(error.line(), error.exit_code)
+        return printer.fail(error.line(), error.exit_code)
 
 
 def _invoke(argv: list[str]) -> int:
@@ -203,16 +203,16 @@ def _invoke(argv: list[str]) -> int:
     except click.exceptions.Exit as end:
         return end.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
-        printing.write_line(error.format_message())
+        printer.write_line(error.format_message())
         return 0
     except click.ClickException as error:
-        return printing.fail(_usage_line(error), error.exit_code)
+        return printer.fail(_usage_line(error), error.exit_code)
     except MaestroError as error:
         if os.environ.get("MAESTRO_LOG_LEVEL", "").upper() == "DEBUG":
             traceback.print_exc()
-        return printing.fail(error.line(), error.exit_code)
+        return printer.fail(error.line(), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        return printing.fail("interrupted", EXIT_INTERRUPTED)
+        return printer.fail("interrupted", EXIT_INTERRUPTED)
     except BrokenPipeError:
         raise
     except Exception as error:  # noqa: BLE001 - a defect is told in one line too
@@ -225,8 +225,8 @@ def _fail_unforeseen(error: Exception) -> int:
         traceback.print_exc()
     known = told(error)
     if known is not None:
-        return printing.fail(known.line(), known.exit_code)
-    return printing.fail(f"defect in maestro: {error!r}; MAESTRO_LOG_LEVEL=DEBUG shows where", 1)
+        return printer.fail(known.line(), known.exit_code)
+    return printer.fail(f"defect in maestro: {error!r}; MAESTRO_LOG_LEVEL=DEBUG shows where", 1)
 
 
 def _usage_line(error: click.ClickException) -> str:

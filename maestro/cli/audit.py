@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
-from maestro.cli import answer, printing
+from maestro.cli import answer, printer
 from maestro.cli.options import FormatOption, SinceOption, TypeOption, examples
-from maestro.cli.printing import Column
-from maestro.runtime import protocol as p
+from maestro.cli.printer import Column
+from maestro.runtime.protocol import messages as p
 
 app = typer.Typer()
 
@@ -34,7 +34,7 @@ def _actor(actor: str) -> str:
 
 AUDIT = (
     Column("seq", "SEQ"),
-    Column("time", "TIME", printing.moment),
+    Column("time", "TIME", printer.moment),
     Column("type", "EVENT"),
     Column("subject", "SUBJECT"),
     Column("actor", "BY", _actor),

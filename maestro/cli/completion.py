@@ -9,8 +9,8 @@ from typing import Any
 
 from maestro import config
 from maestro.model.errors import MaestroError
-from maestro.runtime import client
-from maestro.runtime import protocol as p
+from maestro.runtime.client import client
+from maestro.runtime.protocol import messages as p
 
 
 def agents(incomplete: str) -> list[tuple[str, str]]:
@@ -47,7 +47,7 @@ def snapshots(incomplete: str) -> list[tuple[str, str]]:
 
 def views(incomplete: str) -> list[str]:
     """Names of views."""
-    from projections.folding import VIEWS
+    from projections.fold import VIEWS
 
     return [name for name in VIEWS if name.startswith(incomplete)]
 

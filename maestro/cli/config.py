@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from maestro import config
-from maestro.cli import printing
+from maestro.cli import printer
 from maestro.cli.options import FormatOption, examples
-from maestro.cli.printing import Column, JsonRows
+from maestro.cli.printer import Column, JsonRows
 from maestro.model.errors import Invalid
 
 app = typer.Typer(name="config", help="The settings of this installation.")
@@ -21,13 +21,13 @@ SETTINGS = (Column("name", "NAME"), Column("value", "VALUE", wraps=True), Column
 def show(format: FormatOption = None) -> int:
     """The effective settings, and where each came from."""
     rows = config.show(config.load())
-    if printing.wants_json(format):
+    if printer.wants_json(format):
         listed = JsonRows()
         for row in rows:
             listed.add(row)
         listed.end()
     else:
-        printing.write_table(SETTINGS, rows)
+        printer.write_table(SETTINGS, rows)
     return 0
 
 
@@ -41,10 +41,10 @@ def reset(
         raise Invalid("nothing is reset without --to-default", "config reset", "give it if you mean it")
     backup = config.put_aside(config.config_path())  # not `load`: a file that cannot be read is why one resets
     if backup is None:
-        printing.tell("there is no config file; all settings are the defaults or the environment's")
+        printer.tell("there is no config file; all settings are the defaults or the environment's")
     data = {"reset": backup is not None, "backup": None if backup is None else str(backup)}
-    if printing.wants_json(format):
-        printing.write_json(data)
+    if printer.wants_json(format):
+        printer.write_json(data)
     else:
-        printing.write_object(data)
+        printer.write_object(data)
     return 0

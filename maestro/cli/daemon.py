@@ -11,7 +11,7 @@ from maestro import config
 from maestro.cli import answer
 from maestro.cli.options import FormatOption, examples
 from maestro.model.errors import Invalid
-from maestro.runtime import protocol as p
+from maestro.runtime.protocol import messages as p
 
 app = typer.Typer()
 
@@ -31,7 +31,7 @@ def worker() -> int:
     """
     settings = config.load()
     config.open_home(settings)
-    from maestro.runtime import daemon
+    from maestro.runtime.daemon import daemon
 
     return daemon.main(settings)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import typer
 
-from maestro.cli import printing
+from maestro.cli import printer
 from maestro.cli.options import examples
 from maestro.model.errors import MaestroError
 
@@ -44,20 +44,20 @@ class Story:
 
     def say(self, line: str) -> None:
         """A sentence of the story."""
-        printing.write(f"\n# {line}\n".encode())
-        printing.flush()
+        printer.write(f"\n# {line}\n".encode())
+        printer.flush()
 
     def run(self, *args: str) -> str:
         """Carry out a command; what it printed is shown, and returned. Raises MaestroError where it fails."""
         shown = shlex.join(args)
-        printing.write(f"$ maestro {shown}\n".encode())
-        printing.flush()
+        printer.write(f"$ maestro {shown}\n".encode())
+        printer.flush()
         self.up = True
         done = subprocess.run(
             [sys.executable, "-m", "maestro", *args], env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
         )
-        printing.write(done.stdout)
-        printing.flush()
+        printer.write(done.stdout)
+        printer.flush()
         if done.returncode:
             raise MaestroError(f"`maestro {shown}` ended with exit code {done.returncode}", "demo")
         return done.stdout.decode("utf-8", "replace")

@@ -7,17 +7,17 @@ from typing import Annotated
 import msgspec
 import typer
 
-from maestro.cli import answer, printing
+from maestro.cli import answer, printer
 from maestro.cli.options import FormatOption, TypeOption, examples
-from maestro.cli.printing import Column, Row
+from maestro.cli.printer import Column, Row
 from maestro.model.errors import Invalid
-from maestro.runtime import protocol as p
+from maestro.runtime.protocol import messages as p
 
 app = typer.Typer(name="events", help="The log as a stream for others.")
 
 EVENTS = (
     Column("seq", "SEQ"),
-    Column("time", "TIME", printing.moment),
+    Column("time", "TIME", printer.moment),
     Column("type", "EVENT"),
     Column("subject", "SUBJECT"),
     Column("actor", "ACTOR"),
@@ -65,16 +65,16 @@ def _consume(command: p.EventsTail, format: str | None) -> int:
 
     So a reader that dies, or whose pipe does, sees again what it was shown last: at least once, never skipped.
     """
-    listed, as_json = printing.JsonRows(), printing.wants_json(format)
+    listed, as_json = printer.JsonRows(), printer.wants_json(format)
     count = 0
 
     def take(row: Row) -> None:
         nonlocal count
         count += 1
         if not as_json:
-            printing.write_line("  ".join(printing.cell(column, row) for column in EVENTS))
+            printer.write_line("  ".join(printer.cell(column, row) for column in EVENTS))
         elif command.follow:
-            printing.write_json(row)
+            printer.write_json(row)
         else:
             listed.add(row)
 
@@ -85,7 +85,7 @@ def _consume(command: p.EventsTail, format: str | None) -> int:
         code = end.exit_code or code
         if not isinstance(end, p.Done) or end.data["end"]:
             break
-        printing.flush()
+        printer.flush()
         left = None if limit is None else limit - count
         command = msgspec.structs.replace(command, taken=end.data["position"], limit=left)
     if isinstance(end, p.Done) and as_json and not command.follow:
@@ -101,7 +101,7 @@ def export(
 ) -> int:
     """All events as JSON Lines on standard output."""
     command = p.EventsExport(cloudevents, from_, to)
-    return answer.carry_out(command, lambda row: printing.write(printing.json_of(row) + b"\n")).exit_code
+    return answer.carry_out(command, lambda row: printer.write(printer.json_of(row) + b"\n")).exit_code
 
 
 @app.command("schema", epilog=examples("maestro events schema > events.schema.json"))
@@ -109,5 +109,5 @@ def schema() -> int:
     """The JSON Schema of all events."""
     from replayers.schema import schema as published
 
-    printing.write_json(published())
+    printer.write_json(published())
     return 0

@@ -14,7 +14,7 @@ from maestro.cli.options import FormatOption, absolute, examples
 from maestro.config import Settings, open_home
 from maestro.folders import private_folder
 from maestro.model.errors import Invalid, Refused
-from maestro.runtime import protocol as p
+from maestro.runtime.protocol import messages as p
 
 app = typer.Typer(name="redis", help="The store itself.")
 

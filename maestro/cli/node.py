@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import typer
 
-from maestro.cli import answer, printing
+from maestro.cli import answer, printer
 from maestro.cli.options import FormatOption, examples
-from maestro.cli.printing import Column
-from maestro.runtime import protocol as p
+from maestro.cli.printer import Column
+from maestro.runtime.protocol import messages as p
 
 app = typer.Typer(name="node", help="The hosts that run a daemon.")
 
@@ -19,7 +19,7 @@ NODES = (
     Column("running", "RUNS"),
     Column("max_concurrent", "MAX"),
     Column("build", "BUILD"),
-    Column("joined_at", "JOINED", printing.moment),
+    Column("joined_at", "JOINED", printer.moment),
 )
 
 

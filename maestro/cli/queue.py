@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from maestro.cli import answer, completion, printing
+from maestro.cli import answer, completion, printer
 from maestro.cli.options import AgentFilter, FormatOption, examples
-from maestro.cli.printing import Column
+from maestro.cli.printer import Column
 from maestro.model.errors import Invalid
-from maestro.runtime import protocol as p
+from maestro.runtime.protocol import messages as p
 
 app = typer.Typer(name="queue", help="The queue of tasks.")
 
@@ -21,7 +21,7 @@ QUEUE = (
     Column("agent", "AGENT"),
     Column("priority", "PRIORITY"),
     Column("waiting_for", "WAITS FOR", wraps=True),
-    Column("dispatched_at", "DISPATCHED", printing.moment),
+    Column("dispatched_at", "DISPATCHED", printer.moment),
     Column("title", "PROMPT", wraps=True),
 )
 

@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from maestro.cli import answer, completion, printing
+from maestro.cli import answer, completion, printer
 from maestro.cli.options import FormatOption, examples
-from maestro.cli.printing import Column, Row
-from maestro.runtime import protocol as p
+from maestro.cli.printer import Column, Row
+from maestro.runtime.protocol import messages as p
 
 app = typer.Typer(name="replay", help="Fold the log again: verify, rebuild, look back.")
 
@@ -52,12 +52,12 @@ def at(
 ) -> int:
     """A view as it was."""
     command = p.ReplayAt(position, view)
-    if printing.wants_json(format):
+    if printer.wants_json(format):
         return answer.rows(command, ROWS, format)
     kept: list[Row] = []
     end = answer.carry_out(command, lambda row: kept.append({"row": row.pop("row"), "data": row}))
     if isinstance(end, p.Done):
-        printing.write_table(ROWS, kept, "no rows")
+        printer.write_table(ROWS, kept, "no rows")
     return end.exit_code
 
 
@@ -70,7 +70,7 @@ def diff(a: PositionArgument, b: PositionArgument, format: FormatOption = None) 
 def _show_report(report: Row) -> None:
     views = report.get("views")
     listed = isinstance(views, list) and all(isinstance(view, dict) for view in views)
-    printing.write_object(report, ("views",) if listed else ())
+    printer.write_object(report, ("views",) if listed else ())
     if listed and views:
-        printing.write(b"\n")
-        printing.write_table(VIEWS, views)
+        printer.write(b"\n")
+        printer.write_table(VIEWS, views)

@@ -10,13 +10,13 @@ from typing import Annotated, Any
 import typer
 
 from maestro import config
-from maestro.cli import answer, completion, printing
+from maestro.cli import answer, completion, printer
 from maestro.cli.options import FormatOption, absolute, examples
-from maestro.cli.printing import Column, Row
+from maestro.cli.printer import Column, Row
 from maestro.cli.whereabouts import Hint
 from maestro.model.errors import Invalid, TimedOut
-from maestro.runtime import protocol as p
-from maestro.runtime.amounts import size
+from maestro.runtime.protocol import messages as p
+from maestro.runtime.snapshots.amounts import size
 
 END_S_MAX = 30.0
 AGAIN_S = 0.1
@@ -219,7 +219,7 @@ def _into_empty(command: p.StateRestore, source: str) -> p.Done | p.Failed:
 
     A daemon that began with the empty log ends for it, and is waited for.
     """
-    from maestro.runtime import starting
+    from maestro.runtime.client import daemon_start
 
     asked = p.RestoreLoad(
         source=source,
@@ -235,30 +235,32 @@ def _into_empty(command: p.StateRestore, source: str) -> p.Done | p.Failed:
         if isinstance(end, p.Failed) or end.data["log"] != "again":
             return end
         time.sleep(AGAIN_S)
-        while starting.answers(config.socket_path(config.load().home, "daemon.sock")) and time.monotonic() < deadline:
+        while (
+            daemon_start.answers(config.socket_path(config.load().home, "daemon.sock")) and time.monotonic() < deadline
+        ):
             time.sleep(0.05)
     raise TimedOut(f"the daemon of this node did not end within {END_S_MAX:.0f} s", mend="maestro shutdown, then again")
 
 
 def _show_preview(row: Row) -> None:
     state = "the state as of it" if row["state_restored"] else "files only, the state stays"
-    printing.write_line(f"{row['source']}: position {row['position']}, {printing.moment(row['at'])}; {state}")
+    printer.write_line(f"{row['source']}: position {row['position']}, {printer.moment(row['at'])}; {state}")
     if row["log_loaded"]:
-        printing.write_line("the log is empty here: it is loaded first")
-    printing.write_table(WORKSPACES, row["agents"], "no agents, and no workspaces")
+        printer.write_line("the log is empty here: it is loaded first")
+    printer.write_table(WORKSPACES, row["agents"], "no agents, and no workspaces")
     _show_damaged(row.get("damaged", []))
     for agent in row["agents"]:
         if agent.get("recorded_workspace"):
-            printing.write_line(f"{agent['agent']}: {agent['recorded_workspace']} becomes {agent['workspace']}")
+            printer.write_line(f"{agent['agent']}: {agent['recorded_workspace']} becomes {agent['workspace']}")
         if agent.get("foreign") and not agent.get("why_not"):
-            printing.write_line(f"{agent['agent']}: {agent['workspace']} is no agent's folder here, and is replaced")
+            printer.write_line(f"{agent['agent']}: {agent['workspace']} is no agent's folder here, and is replaced")
         for kind, listed in agent.get("lost", {}).items():
             _show_names(f"{agent['agent']}: {kind.replace('_', ' ')}, would be lost", listed["files"], listed["paths"])
     for what in ("undone", "regained"):
         events = row[what]
         if events["events"]:
             kinds = ", ".join(f"{count} {kind}" for kind, count in events["types"].items())
-            printing.write_line(f"events {what}: {events['events']} ({kinds})")
+            printer.write_line(f"events {what}: {events['events']} ({kinds})")
             _show_names(f"tasks {what}", len(events["tasks"]), events["tasks"])
     for what, names in (
         ("agents stopped", row["stopped"]),
@@ -268,25 +270,25 @@ def _show_preview(row: Row) -> None:
         _show_names(what, len(names), names)
     free = row["disk_free_bytes"]
     of = f" of {size(free)} free" if free is not None else ""
-    printing.write_line(f"disk needed: about {size(row['disk_needed_bytes'])}{of}")
+    printer.write_line(f"disk needed: about {size(row['disk_needed_bytes'])}{of}")
 
 
 def _show_damaged(damaged: list[Row]) -> None:
     if damaged:
-        printing.write_table(DAMAGED, damaged[:DAMAGED_MAX], "")
+        printer.write_table(DAMAGED, damaged[:DAMAGED_MAX], "")
     if len(damaged) > DAMAGED_MAX:
-        printing.write_line(f"and {len(damaged) - DAMAGED_MAX} more; --format json has them all")
+        printer.write_line(f"and {len(damaged) - DAMAGED_MAX} more; --format json has them all")
 
 
 def _show_names(what: str, count: int, names: list[str]) -> None:
     if count:
         more = f" and {count - NAMED_MAX} more" if count > NAMED_MAX else ""
-        printing.write_line(f"{what}: {', '.join(names[:NAMED_MAX])}{more}")
+        printer.write_line(f"{what}: {', '.join(names[:NAMED_MAX])}{more}")
 
 
 def _show_done(row: Row) -> None:
-    printing.write_line(f"restored from {row['source']}: position {row['position']}, {printing.moment(row['at'])}")
-    printing.write_table(DONE, [*row["workspaces"], *row["skipped"]], "no workspaces")
+    printer.write_line(f"restored from {row['source']}: position {row['position']}, {printer.moment(row['at'])}")
+    printer.write_table(DONE, [*row["workspaces"], *row["skipped"]], "no workspaces")
     _show_damaged(row.get("damaged", []))
     for what in ("cancelled", "resumed"):
         _show_names(f"tasks {what}", len(row[what]), row[what])

@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from maestro.cli import answer, completion, printing
+from maestro.cli import answer, completion, printer
 from maestro.cli.options import FormatOption, absolute, examples
-from maestro.cli.printing import Column
+from maestro.cli.printer import Column
 from maestro.model.errors import Invalid
-from maestro.runtime import protocol as p
-from maestro.runtime.amounts import size
+from maestro.runtime.protocol import messages as p
+from maestro.runtime.snapshots.amounts import size
 
 SnapshotArgument = Annotated[
     str, typer.Argument(help="Id of a snapshot, or `latest`.", autocompletion=completion.snapshots)
@@ -20,13 +20,13 @@ SnapshotArgument = Annotated[
 
 SNAPSHOTS = (
     Column("id", "SNAPSHOT"),
-    Column("taken_at", "TAKEN", printing.moment),
+    Column("taken_at", "TAKEN", printer.moment),
     Column("position", "POSITION"),
     Column("reason", "REASON"),
     Column("agents", "AGENTS", wraps=True),
     Column("bytes", "SIZE", size),
     Column("added_bytes", "ADDED", size),
-    Column("expires_at", "EXPIRES", printing.moment),
+    Column("expires_at", "EXPIRES", printer.moment),
     Column("pinned", "PINNED"),
     Column("state", "STATE"),
     Column("damaged", "DAMAGED", lambda found: found["why"], wraps=True),

@@ -6,19 +6,19 @@ from typing import Annotated
 
 import typer
 
-from maestro.cli import answer, completion, printing, restores, snapshots
+from maestro.cli import answer, completion, printer, restores, snapshots
 from maestro.cli.options import FormatOption, examples
-from maestro.cli.printing import Column, Row
-from maestro.cli.reading import PROMPT_BYTES_MAX, read_text
-from maestro.runtime import protocol as p
+from maestro.cli.printer import Column, Row
+from maestro.cli.text_input import PROMPT_BYTES_MAX, read_text
+from maestro.runtime.protocol import messages as p
 
 app = typer.Typer(name="state", help="State shared between agents and workflows, and its snapshots.")
 
 KEYS = (
     Column("key", "KEY"),
     Column("value", "VALUE", wraps=True),
-    Column("set_at", "SET", printing.moment),
-    Column("expires_at", "EXPIRES", printing.moment),
+    Column("set_at", "SET", printer.moment),
+    Column("expires_at", "EXPIRES", printer.moment),
 )
 KeyArgument = Annotated[str, typer.Argument(help="The key, e.g. api_port.", autocompletion=completion.keys)]
 
@@ -67,4 +67,4 @@ restores.add(app)
 
 def _show_value(row: Row) -> None:
     value = str(row.get("value", ""))
-    printing.write_text(value if value.endswith("\n") else f"{value}\n")
+    printer.write_text(value if value.endswith("\n") else f"{value}\n")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from maestro.cli import answer, completion, printing
+from maestro.cli import answer, completion, printer
 from maestro.cli.options import (
     AgentFilter,
     FormatOption,
@@ -16,10 +16,10 @@ from maestro.cli.options import (
     comma_separated,
     examples,
 )
-from maestro.cli.printing import Column, Row
-from maestro.cli.reading import read_prompt
+from maestro.cli.printer import Column, Row
+from maestro.cli.text_input import read_prompt
 from maestro.model.errors import Invalid
-from maestro.runtime import protocol as p
+from maestro.runtime.protocol import messages as p
 
 app = typer.Typer(name="task", help="Tasks: one prompt, dispatched to one or more agents.")
 
@@ -28,7 +28,7 @@ TASKS = (
     Column("status", "STATUS"),
     Column("outcome", "OUTCOME"),
     Column("targets", "TO", wraps=True),
-    Column("dispatched_at", "DISPATCHED", printing.moment),
+    Column("dispatched_at", "DISPATCHED", printer.moment),
     Column("title", "PROMPT", wraps=True),
 )
 RUNS = (
@@ -39,8 +39,8 @@ RUNS = (
     Column("exit_code", "EXIT"),
     Column("node", "NODE"),
     Column("duration_s", "SECONDS"),
-    Column("usage", "TOKENS", printing.tokens),
-    Column("usage", "COST", printing.cost),
+    Column("usage", "TOKENS", printer.tokens),
+    Column("usage", "COST", printer.cost),
     Column("log", "LOG", wraps=True),
 )
 TIMEOUT_S_MAX = 31_536_000
@@ -112,7 +112,7 @@ def dispatch(
     format: FormatOption = None,
 ) -> int:
     """Give a prompt to agents; prints the task, or its id on a terminal."""
-    from maestro.runtime.ids import made_key
+    from maestro.runtime.node.ids import made_key
 
     if sync and async_:
         raise Invalid("both --sync and --async", "task dispatch", "give one of them")
@@ -227,11 +227,11 @@ def retry(
 
 
 def _show_id(task: Row) -> None:
-    printing.write_line(str(task.get("id", "")))
+    printer.write_line(str(task.get("id", "")))
 
 
 def _show_task(task: Row) -> None:
-    printing.write_object(task, ("runs", "slots", "results", "version"))
+    printer.write_object(task, ("runs", "slots", "results", "version"))
     if task.get("runs"):
-        printing.write(b"\n")
-        printing.write_table(RUNS, task["runs"])
+        printer.write(b"\n")
+        printer.write_table(RUNS, task["runs"])

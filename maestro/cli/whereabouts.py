@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from maestro.cli import printing
+from maestro.cli import printer
 
 PARENTS_MAX = 64
 
@@ -28,7 +28,7 @@ class Hint:
             self._tell_shell(row["workspaces"])
         for each in row.get("standing", ()):
             if each["pid"] not in mine:
-                printing.tell(
+                printer.tell(
                     f"{each['command']} (pid {each['pid']}) still stands in what {each['workspace']} was before:"
                     " in a shell `cd .` takes it to what is there now"
                 )
@@ -38,7 +38,7 @@ class Hint:
             return  # it is the same folder still
         where = next(each["workspace"] for each in workspaces if _is_in(self._here, each["workspace"]))
         go = "cd ." if Path(self._here).is_dir() else f"cd {shlex.quote(where)}"
-        printing.tell(f"you stand in the folder that was here before, and that is empty now: `{go}`")
+        printer.tell(f"you stand in the folder that was here before, and that is empty now: `{go}`")
 
 
 def _logical_cwd() -> str:

@@ -6,8 +6,8 @@ import typer
 
 from maestro.cli import answer
 from maestro.cli.options import AgentArgument, FormatOption, examples
-from maestro.cli.printing import Column
-from maestro.runtime import protocol as p
+from maestro.cli.printer import Column
+from maestro.runtime.protocol import messages as p
 
 app = typer.Typer(name="workspace", help="The folders that agents work in.")
 

@@ -23,10 +23,10 @@ import outcome
 import trio
 
 from maestro.model.errors import MaestroError, StoreAway, StoreUnsafe, Unknown
-from maestro.store.carrying import Wanted, carry
 from maestro.store.contract import Append, AppendResult, Head, Store
-from maestro.store.link import Denied
-from maestro.store.waiting import PROMPT_S, Waiting, again, unconfirmed, undone
+from maestro.store.cooperative import Wanted, carry
+from maestro.store.redis.connection import Denied
+from maestro.store.waiting_append import PROMPT_S, Waiting, again, unconfirmed, undone
 
 T = TypeVar("T")
 GROUP_MAX = 500

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
-from maestro.store.contract import Entry
+from maestro.store.values import Entry
 
 
 class Sealed(Protocol):

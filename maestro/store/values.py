@@ -36,6 +36,11 @@ class Fence(msgspec.Struct, frozen=True):
     lease: str
     holder: str
 
+    @property
+    def actor(self) -> str:
+        """Who appends what the holder of the lease decides, as events name their actor."""
+        return f"{self.lease}:{self.holder}"
+
 
 class Append(msgspec.Struct, frozen=True):
     """Events that enter the log together or not at all.

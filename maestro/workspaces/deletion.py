@@ -20,8 +20,8 @@ import msgspec
 
 from maestro.folders import private_folder
 from maestro.model.errors import MaestroError, Refused, VerificationFailed
+from maestro.workspaces.archive.read.purge import Left, Listing, remove_listed
 from maestro.workspaces.moves import FOLDER_FLAGS, UNMOVABLE, liken, move_entries, sync_folder
-from maestro.workspaces.purge import Left, Listing, remove_listed
 
 FOLDER = "deletions"
 ASIDE_PREFIX = ".maestro-aside-"

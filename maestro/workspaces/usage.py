@@ -10,7 +10,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import suppress
 
-from maestro.workspaces.archive.descent import FOLDER_FLAGS, Descent
+from maestro.workspaces.descent import FOLDER_FLAGS, Descent
 
 _BLOCK = 512
 

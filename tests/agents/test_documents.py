@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maestro.agents.documents import Limits, read
-from maestro.agents.printable import plain, shown
+from maestro.agents.printable_text import plain, shown
 from maestro.model.errors import Invalid
 
 BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(

@@ -7,7 +7,7 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maestro.agents.printable import Plainly, plain
+from maestro.agents.printable_text import Plainly, plain
 
 PIECES = [
     "a",

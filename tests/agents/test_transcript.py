@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maestro.agents.definitions import Definition, parse
-from maestro.agents.picking import Matcher, Place
+from maestro.agents.event_paths import Matcher, Place
 from maestro.agents.transcript import LINE_BYTES_MAX, Told, Transcript
 from maestro.agents.usage import Usage
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import msgspec
 
 from maestro import __version__
-from maestro.runtime import protocol as p
-from maestro.runtime import wire
+from maestro.runtime.protocol import frames
+from maestro.runtime.protocol import messages as p
 
 Script = Callable[[p.Command], Iterable[msgspec.Struct]]
 _client_frames = msgspec.msgpack.Decoder(p.ClientFrame)
@@ -61,7 +61,7 @@ class Scripted:
                     continue
 
     def _serve(self, sock: socket.socket) -> None:
-        bodies = wire.bodies(sock)
+        bodies = frames.bodies(sock)
         first = next(bodies, None)
         if first is None:
             return
@@ -71,7 +71,7 @@ class Scripted:
         greeting = self.greetings.pop(0) if self.greetings else self.greeting
         if greeting is None:
             return
-        wire.send(sock, greeting)
+        frames.send(sock, greeting)
         if not isinstance(greeting, p.Welcome):
             return
         body = next(bodies, None)
@@ -82,9 +82,9 @@ class Scripted:
         self.commands.append(command)
         self.asked.set()
         for answer in self.script(command):
-            wire.send(sock, answer)
+            frames.send(sock, answer)
         if self.until_interrupt is not None:
             assert isinstance(_client_frames.decode(next(bodies)), p.Interrupt)
             self.interrupted.set()
             for answer in self.until_interrupt:
-                wire.send(sock, answer)
+                frames.send(sock, answer)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from maestro.cli.app import GROUPS
-from maestro.runtime import protocol as p
+from maestro.runtime.protocol import messages as p
 from tests.cli.conftest import CommandLine
 from tests.cli.scripted import Scripted
 

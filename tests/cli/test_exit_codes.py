@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from maestro.config import Settings
-from maestro.runtime import protocol as p
-from maestro.runtime import starting
+from maestro.runtime.client import daemon_start
+from maestro.runtime.protocol import messages as p
 from tests.cli.conftest import CommandLine, Result
 from tests.cli.scripted import Scripted
 
@@ -170,7 +170,7 @@ def test_a_daemon_that_ends_at_each_greeting_is_not_started_for_ever(
 ) -> None:
     daemon.greeting = None
     started: list[Settings] = []
-    monkeypatch.setattr(starting, "start_daemon", lambda settings: started.append(settings) or 1)
+    monkeypatch.setattr(daemon_start, "start_daemon", lambda settings: started.append(settings) or 1)
     result = maestro.here("task", "cancel", "t")
     assert result.code == 5
     assert result.err.splitlines()[-1].startswith("maestro: ") and "as soon as it is asked" in result.err

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from maestro.runtime import protocol as p
+from maestro.runtime.protocol import messages as p
 from tests.cli.conftest import CommandLine
 from tests.cli.scripted import Scripted
 

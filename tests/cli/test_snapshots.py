@@ -8,8 +8,8 @@ import os
 import pytest
 
 from maestro.cli import completion
-from maestro.runtime import protocol as p
-from maestro.runtime.amounts import size
+from maestro.runtime.protocol import messages as p
+from maestro.runtime.snapshots.amounts import size
 from tests.cli.conftest import CommandLine
 from tests.cli.scripted import Scripted
 

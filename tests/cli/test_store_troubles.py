@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from maestro.store.resp import dial
+from maestro.store.redis.resp import dial
 from tests.cli.conftest import CommandLine
 from tests.cli.faces import Behaviour, Face, agreeable, dripping, flooding, hasty, http, mail, nesting, silent
 from tests.installation import Installation

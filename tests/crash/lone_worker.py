@@ -13,8 +13,8 @@ from typing import Any
 
 import trio
 
-from maestro.runtime.launching import Launcher
-from maestro.runtime.spec import Spec
+from maestro.runtime.supervision.spec import Spec
+from maestro.runtime.worker.launcher_client import Launcher
 
 
 def tell(run: str, kind: str, fields: dict[str, Any]) -> None:

@@ -19,9 +19,10 @@ import psutil
 import pytest
 import trio
 
-from maestro.runtime import cgroups, janitor
-from maestro.runtime.record import read_record
-from maestro.runtime.spec import HOME_MARK, LAUNCHER_MARK, Spec
+from maestro.runtime.supervision import cgroup_root
+from maestro.runtime.supervision.exit_record import read_record
+from maestro.runtime.supervision.spec import HOME_MARK, LAUNCHER_MARK, Spec
+from maestro.runtime.worker import janitor
 from tests.runtime.wardens import PATIENCE_S, Rig, alive, gone, play, python
 
 HIDDEN = (
@@ -94,7 +95,7 @@ def worker(tmp_path: Path, **fields: Any) -> Iterator[tuple[Rig, Worker, dict[st
         process.end()
         for left in alive(rig.home):
             left.kill()
-        cgroups.sweep(rig.home)
+        cgroup_root.sweep(rig.home)
 
 
 def kill(*pids: int) -> None:

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from maestro.workspaces.exchange import STAGE_PREFIX
+from maestro.workspaces.exchanges.exchange import STAGE_PREFIX
 from tests.runtime.acting import Node, ended, until
 from tests.workspaces.archive.trees import Told, told
 

@@ -59,6 +59,12 @@ def imports(path: Path) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.module
 
 
+def module_name(path: Path) -> str:
+    """The dotted name by which a module is imported."""
+    parts = path.with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
 def docstrings(path: Path) -> list[ast.Constant]:
     """The docstrings of a module: its own, its classes' and its functions'."""
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)

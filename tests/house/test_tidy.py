@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ FILE_LINES_MAX = 320
 TEST_LINES_MAX = 500
 FUNCTION_LINES_MAX = 60
 PARAMETERS_MAX = 7
+MODULES_MAX = 20
 LINE_LENGTH_MAX = 120
 NOT_NAMES = {"base", "common", "helper", "helpers", "manager", "util", "utils"}
 TOP = {
@@ -69,6 +71,12 @@ def test_files_are_short_enough_to_read_at_once() -> None:
     assert not {str(path): lines for path, lines in lengths.items() if lines > limits[path]}
     lengths = {path: sources.code_lines(path) for path in sources.modules()}
     assert not {str(path): lines for path, lines in lengths.items() if lines > CODE_LINES_MAX}
+
+
+def test_folders_are_small_enough_to_look_over() -> None:
+    """The command line has a file for each group of commands, and may have more."""
+    folders = Counter(path.parent for path in sources.modules(*sources.PACKAGES) if path.name != "__init__.py")
+    assert not {str(path): count for path, count in folders.items() if count > MODULES_MAX and path.name != "cli"}
 
 
 def test_functions_are_short_enough_to_read_at_once() -> None:

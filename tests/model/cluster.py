@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 
 from maestro.model import events as e
 from maestro.model.agent import Agent
-from maestro.model.ending import decide_stranded
 from maestro.model.events import NewEvent
-from maestro.model.foresight import after_dispatch, after_end
 from maestro.model.restore import decide_restore_end
-from maestro.model.schedule import Decision, Plan, decide, next_due, why_waiting
+from maestro.model.scheduling.endings import decide_stranded
+from maestro.model.scheduling.foresight import after_dispatch, after_end
+from maestro.model.scheduling.schedule import Decision, Plan, decide, next_due, why_waiting
 from tests.model.history import Log, new
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from maestro.model import events as e
 from maestro.model.agent import Agent
-from maestro.model.plan import Plan
-from maestro.model.schedule import decide
+from maestro.model.scheduling.plan import Plan
+from maestro.model.scheduling.schedule import decide
 from maestro.model.task import Slot, Task
 from tests.model.history import Log, facts_of, new
 

@@ -10,8 +10,8 @@ from maestro.model import events as e
 from maestro.model.agent import Agent
 from maestro.model.events import Event, NewEvent
 from maestro.model.node import Node
-from maestro.model.plan import Plan
 from maestro.model.restore import line
+from maestro.model.scheduling.plan import Plan
 from maestro.model.task import Task
 
 Row = TypeVar("Row")

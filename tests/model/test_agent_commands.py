@@ -19,10 +19,10 @@ from maestro.model.agent import (
     evolve_type,
     provisional,
 )
-from maestro.model.ending import decide_stranded
 from maestro.model.errors import Invalid, NotFound, Refused
 from maestro.model.events import Event, NewEvent
 from maestro.model.node import decide_hold, decide_lost, decide_resume
+from maestro.model.scheduling.endings import decide_stranded
 from tests.model.facts import World, agent, node, task
 
 WANTED = Assignment("a", "code", {}, "/r", "/w/a", node="n")

@@ -15,7 +15,7 @@ from maestro.model.dispatch import Known, decide_cancel, decide_dispatch, decide
 from maestro.model.errors import MaestroError
 from maestro.model.health import decide_nodes, still_lost
 from maestro.model.node import decide_lost
-from maestro.model.schedule import decide
+from maestro.model.scheduling.schedule import decide
 from tests.model.cluster import Cluster, Host
 
 NODES = {"north": 2, "south": 1}

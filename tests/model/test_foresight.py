@@ -7,8 +7,8 @@ from copy import deepcopy
 import pytest
 
 from maestro.model import events as e
-from maestro.model.foresight import after_dispatch, after_end
-from maestro.model.schedule import decide
+from maestro.model.scheduling.foresight import after_dispatch, after_end
+from maestro.model.scheduling.schedule import decide
 from tests.model.facts import World, agent, node, task
 
 

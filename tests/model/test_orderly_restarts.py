@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from maestro.model import events as e
-from maestro.model.lanes import failed_it
 from maestro.model.node import decide_hold
 from maestro.model.outcome import LOSSES_MAX, RESTART
+from maestro.model.scheduling.lanes import failed_it
 from tests.model.facts import World, agent, node, task
 
 

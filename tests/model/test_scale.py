@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from maestro.model import events as e
-from maestro.model.schedule import decide
+from maestro.model.scheduling.schedule import decide
 from tests.model.facts import World, agent, node, task
 
 CHAIN = 10_000

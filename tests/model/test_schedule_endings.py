@@ -9,7 +9,7 @@ import pytest
 
 from maestro.model import events as e
 from maestro.model.outcome import SEVERITY, status_of, worst
-from maestro.model.schedule import decide, why_waiting
+from maestro.model.scheduling.schedule import decide, why_waiting
 from tests.model.facts import World, agent, node, task
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 
 from maestro.model import events as e
-from maestro.model.schedule import decide, next_due, why_waiting
+from maestro.model.scheduling.schedule import decide, next_due, why_waiting
 from maestro.model.task import LEVEL_MS
 from tests.model.facts import World, agent, node, task
 

@@ -8,7 +8,7 @@ from random import Random
 from maestro.model import events as e
 from maestro.model.events import Event, NewEvent
 from maestro.store.contract import Append, Committed, Store
-from projections.folding import Fold, digest
+from projections.fold import Fold, digest
 from projections.lineage import Line, cuts_of
 
 AGENTS = ("reviewer", "tester", "builder")

@@ -11,11 +11,11 @@ import redis
 
 from maestro.model.errors import StoreUnsafe, ViewDamaged
 from maestro.store.contract import Store
-from maestro.store.memory import MemoryStore
+from maestro.store.memory.memory_store import MemoryStore
 from projections import projector as projecting
-from projections.folding import encode
+from projections.fold import encode
 from projections.projector import Projector
-from projections.reading import QUEUE_PARTS, Views
+from projections.view_reader import QUEUE_PARTS, Views
 from replayers import checkpoint as checkpoints
 from replayers.verify import verify
 from tests.conftest import StoreServer

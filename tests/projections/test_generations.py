@@ -14,10 +14,10 @@ from maestro.model.errors import LineageBroken
 from maestro.model.events import NewEvent
 from maestro.store import codec
 from maestro.store.contract import Checkpoint, RowChange, Store
-from maestro.store.memory import MemoryStore
+from maestro.store.memory.memory_store import MemoryStore
 from projections import generations
 from projections.projector import NEWER, Projector
-from projections.reading import Views
+from projections.view_reader import Views
 from tests.projections.histories import commit, everything, fresh, grow, restore, stored
 
 
@@ -101,15 +101,15 @@ def test_a_build_that_knows_the_event_takes_the_views_on(
     monkeypatch.setitem(e.FACTS, later_build, Starred)  # type: ignore[arg-type]
     monkeypatch.setattr(codec, "_decoders", {})
     known = {**_touches(), Starred: ()}
-    monkeypatch.setattr("projections.hot._all", known)
+    monkeypatch.setattr("projections.row_cache._all", known)
     checkpoint = Projector(store).catch_up()
     assert (checkpoint.seq, checkpoint.stopped) == (3, "")
 
 
 def _touches() -> dict[object, object]:
-    from projections import hot
+    from projections import row_cache
 
-    return dict(hot._all)
+    return dict(row_cache._all)
 
 
 def test_a_restore_builds_the_line_that_it_names(store: Store) -> None:

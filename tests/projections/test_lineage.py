@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from maestro.model import events as e
 from maestro.model.events import NewEvent
 from maestro.store.contract import Store
-from maestro.store.memory import MemoryStore
+from maestro.store.memory.memory_store import MemoryStore
 from projections.lineage import Cut, Line, cuts_of, find_cuts, ranges
 from tests.projections.histories import commit, everything, grow, restore
 

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from maestro.model import events as e
 from maestro.model.events import NewEvent
 from maestro.store.contract import Append, Store
-from maestro.store.memory import MemoryStore
+from maestro.store.memory.memory_store import MemoryStore
 from projections.projector import Projector
-from projections.reading import Views
+from projections.view_reader import Views
 from tests.projections.histories import commit, everything, fresh, grow, restore, stored
 
 
@@ -100,7 +100,7 @@ def test_any_number_of_threads_fold_each_event_once(opened: Callable[[], Store])
 
 FOLLOWER = """
 import sys
-from maestro.store.opening import open_redis
+from maestro.store.redis.redis_store import open_redis
 from projections.projector import Projector
 projector = Projector(open_redis(sys.argv[1], sys.argv[2]))
 print("ready", flush=True)

@@ -11,7 +11,7 @@ from maestro.model import events as e
 from maestro.model.events import NewEvent
 from maestro.model.task import Task
 from maestro.store.contract import Page, PageQuery, Store
-from projections.reading import Views
+from projections.view_reader import Views
 from tests.projections.histories import KEYS, commit, everything, fresh, grow, restore
 
 

@@ -12,8 +12,8 @@ import pytest
 from maestro.model import events as e
 from maestro.model.events import NewEvent
 from maestro.store.contract import Store
-from maestro.store.memory import MemoryStore
-from maestro.store.opening import open_redis
+from maestro.store.memory.memory_store import MemoryStore
+from maestro.store.redis.redis_store import open_redis
 from projections.projector import Projector
 from replayers import ranges
 from replayers.sealed import Segments

@@ -19,7 +19,7 @@ from maestro.model import events as e
 from maestro.model.events import NewEvent
 from maestro.store.codec import chain_of, event_of
 from maestro.store.contract import Entry
-from projections.folding import Fold
+from projections.fold import Fold
 from projections.generations import FOLDS
 from projections.lineage import Line, cuts_of
 from replayers.export import plain

@@ -14,8 +14,8 @@ from maestro.model import events as e
 from maestro.model.errors import Invalid, MaestroError, NotFound, Refused, VerificationFailed
 from maestro.model.events import NewEvent
 from maestro.store.contract import Store
-from maestro.store.memory import MemoryStore
-from projections.folding import VIEWS
+from maestro.store.memory.memory_store import MemoryStore
+from projections.fold import VIEWS
 from replayers import checkpoint, rewind
 from replayers.rebuild import rebuild
 from replayers.sealed import Segments

@@ -14,7 +14,7 @@ from maestro.model import events as e
 from maestro.model.errors import VerificationFailed
 from maestro.model.events import NewEvent
 from maestro.store.contract import Store
-from maestro.store.memory import MemoryStore
+from maestro.store.memory.memory_store import MemoryStore
 from replayers import checkpoint, registry, segments
 from replayers.sealed import Segments
 from tests.projections.histories import commit

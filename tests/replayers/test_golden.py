@@ -10,10 +10,10 @@ import pytest
 from maestro import __version__
 from maestro.model.events import FACTS, Unrecognised
 from maestro.store.codec import chain_of, event_of
-from projections.folding import Fold, digest, indexes_of
+from projections.fold import Fold, digest, indexes_of
 from projections.generations import FOLDS
-from projections.hot import HotRows
 from projections.lineage import Line, cuts_of
+from projections.row_cache import HotRows
 from tests.replayers.golden_log import FOLDER, fold, made, read
 
 LOGS = sorted(FOLDER.glob("*.jsonl"))

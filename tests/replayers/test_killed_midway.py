@@ -17,13 +17,13 @@ from typing import Any
 import pytest
 
 from maestro.store.contract import Entry, Head, Store
-from maestro.store.memory import MemoryStore
-from maestro.store.opening import open_redis
+from maestro.store.memory.memory_store import MemoryStore
+from maestro.store.redis.redis_store import open_redis
 from projections.projector import Projector
 from replayers import checkpoint
-from replayers.placing import PART
 from replayers.sealed import Segments
 from replayers.verify import verify
+from replayers.whole_file import PART
 from tests.projections.histories import grow
 from tests.replayers.test_sealing import seal
 from tests.store.test_server_disk_full import DISKS_MIB, UNSHARE
@@ -108,7 +108,7 @@ import json, os, sys
 from pathlib import Path
 from random import Random
 from maestro.model.errors import Refused
-from maestro.store.memory import MemoryStore
+from maestro.store.memory.memory_store import MemoryStore
 from projections.projector import Projector
 from replayers import checkpoint, ranges
 from replayers.sealed import Segments

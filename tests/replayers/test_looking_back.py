@@ -10,9 +10,9 @@ from maestro.model import events as e
 from maestro.model.errors import Invalid
 from maestro.model.events import NewEvent
 from maestro.store.contract import Store
-from maestro.store.memory import MemoryStore
-from projections.folding import VIEWS
-from projections.reading import Views
+from maestro.store.memory.memory_store import MemoryStore
+from projections.fold import VIEWS
+from projections.view_reader import Views
 from replayers import positions, rewind
 from replayers.rebuild import rebuild
 from tests.projections.histories import commit, everything, fresh, grow, restore

@@ -19,26 +19,26 @@ from maestro.model.node import Node
 from maestro.store.codec import event_of
 from maestro.store.contract import Entry, Store
 from maestro.store.keys import Keys
-from maestro.store.memory import MemoryStore
+from maestro.store.memory.memory_store import MemoryStore
 from projections.lineage import find_cuts
 from projections.projector import Projector
-from replayers import audit, blobs, checkpoint, export, positions, ranges, rewind, sealing, segments
+from replayers import audit, blobs, checkpoint, export, positions, ranges, rewind, sealer, segments
 from replayers.groups import Group
 from replayers.rebuild import rebuild
 from replayers.sealed import Segments
 from replayers.verify import verify
 from tests.projections.histories import commit, everything, grow
 
-GONE = sealing.GONE_MS
+GONE = sealer.GONE_MS
 
 
 def seal(store: Store, sealed: Segments, events_max: int = 0) -> int:
     """Do what the daemon that leads does; how many ranges were sealed."""
-    spans = sealing.due(store, events_max)
+    spans = sealer.due(store, events_max)
     for span in spans:
-        fact = sealing.seal(store, sealed, span)
-        if not sealing.recorded(store, fact):
-            commit(store, NewEvent(sealing.SUBJECT, fact, store.log.version(sealing.SUBJECT)))
+        fact = sealer.seal(store, sealed, span)
+        if not sealer.recorded(store, fact):
+            commit(store, NewEvent(sealer.SUBJECT, fact, store.log.version(sealer.SUBJECT)))
         store.log.trim(fact.last + 1)
     return len(spans)
 
@@ -150,8 +150,8 @@ def test_sealing_goes_on_where_it_stopped_and_restores_do_not_disturb_it(trimmed
 def test_nothing_is_due_before_the_store_holds_too_much_and_then_half_is_left(past: Store, sealed: Segments) -> None:
     past.attach(sealed)
     head = past.log.head().seq
-    assert sealing.due(past, head) == []
-    spans = sealing.due(past, head - 1)
+    assert sealer.due(past, head) == []
+    spans = sealer.due(past, head - 1)
     assert spans and spans[0][0] == 1
     assert head - spans[-1][1] >= (head - 1) // 2 > head - spans[-1][1] - ranges.LARGE
 
@@ -159,11 +159,11 @@ def test_nothing_is_due_before_the_store_holds_too_much_and_then_half_is_left(pa
 def test_nothing_is_sealed_that_the_views_have_still_to_be_folded_from(store: Store, short_ranges: None) -> None:
     for number in range(45):
         commit(store, NewEvent("state:a", e.StateSet("a", str(number))))
-    assert sealing.due(store, 1) == []
+    assert sealer.due(store, 1) == []
     Projector(store).catch_up()
     for number in range(60):
         commit(store, NewEvent("state:b", e.StateSet("b", str(number))))
-    assert sealing.due(store, 1) == [(1, 40)]
+    assert sealer.due(store, 1) == [(1, 40)]
 
 
 def test_the_memory_of_the_store_stays_bounded_however_long_the_log_grows(
@@ -194,13 +194,13 @@ def test_the_memory_of_the_store_stays_bounded_however_long_the_log_grows(
 
 def test_sealing_again_gives_the_same_file_and_tells_it_once(past: Store, sealed: Segments) -> None:
     past.attach(sealed)
-    fact = sealing.seal(past, sealed, (1, 40))
-    assert not sealing.recorded(past, fact)
-    commit(past, NewEvent(sealing.SUBJECT, fact))
-    again = sealing.seal(past, Segments(sealed.folder.parent, sealed.namespace), (1, 40))
-    assert again == fact and sealing.recorded(past, again)
-    second = sealing.seal(past, sealed, (41, 80))
-    assert not sealing.recorded(past, second)
+    fact = sealer.seal(past, sealed, (1, 40))
+    assert not sealer.recorded(past, fact)
+    commit(past, NewEvent(sealer.SUBJECT, fact))
+    again = sealer.seal(past, Segments(sealed.folder.parent, sealed.namespace), (1, 40))
+    assert again == fact and sealer.recorded(past, again)
+    second = sealer.seal(past, sealed, (41, 80))
+    assert not sealer.recorded(past, second)
 
 
 def test_a_damaged_log_is_not_sealed(past: Store, sealed: Segments) -> None:
@@ -320,17 +320,17 @@ def a_node(name: str, status: str = "up", incarnation: str = "i1", changed_at: i
 
 def test_nothing_is_trimmed_while_a_node_has_not_shown_that_it_reaches_the_segments(sealed: Segments) -> None:
     north, south = a_node("north"), a_node("south")
-    assert sealing.out_of_reach(sealed, [north, south], 0) == ["north", "south"]
-    sealing.note_reach(sealed, "north", "i1")
-    assert sealing.out_of_reach(sealed, [north, south], 0) == ["south"]
-    sealing.note_reach(sealed, "south", "i0")
-    assert sealing.out_of_reach(sealed, [north, south], 0) == ["south"]  # that was before it was started anew
-    sealing.note_reach(sealed, "south", "i1")
-    assert sealing.out_of_reach(sealed, [north, south], 0) == []
+    assert sealer.out_of_reach(sealed, [north, south], 0) == ["north", "south"]
+    sealer.note_reach(sealed, "north", "i1")
+    assert sealer.out_of_reach(sealed, [north, south], 0) == ["south"]
+    sealer.note_reach(sealed, "south", "i0")
+    assert sealer.out_of_reach(sealed, [north, south], 0) == ["south"]  # that was before it was started anew
+    sealer.note_reach(sealed, "south", "i1")
+    assert sealer.out_of_reach(sealed, [north, south], 0) == []
 
 
 def test_a_node_that_went_away_is_waited_for_a_week_unless_it_reached_them(sealed: Segments) -> None:
     lost, left = a_node("lost", "lost", changed_at=1000), a_node("left", "left", changed_at=1000)
-    sealing.note_reach(sealed, "left", "any")
-    assert sealing.out_of_reach(sealed, [lost, left], 1000 + GONE - 1) == ["lost"]
-    assert sealing.out_of_reach(sealed, [lost, left], 1000 + GONE) == []
+    sealer.note_reach(sealed, "left", "any")
+    assert sealer.out_of_reach(sealed, [lost, left], 1000 + GONE - 1) == ["lost"]
+    assert sealer.out_of_reach(sealed, [lost, left], 1000 + GONE) == []

@@ -15,8 +15,8 @@ from maestro.model.errors import VerificationFailed
 from maestro.model.events import NewEvent
 from maestro.store.codec import event_of
 from maestro.store.contract import Entry
-from maestro.store.memory import MemoryStore
-from projections.folding import Fold
+from maestro.store.memory.memory_store import MemoryStore
+from projections.fold import Fold
 from projections.generations import FOLDS
 from projections.lineage import Line, cuts_of
 from replayers import segments

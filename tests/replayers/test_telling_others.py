@@ -12,7 +12,7 @@ from maestro.model import events as e
 from maestro.model.errors import Invalid, NotFound
 from maestro.model.events import FACTS, NewEvent
 from maestro.store.contract import Store
-from maestro.store.memory import MemoryStore
+from maestro.store.memory.memory_store import MemoryStore
 from replayers import audit
 from replayers.audit import Line, Query
 from replayers.export import export

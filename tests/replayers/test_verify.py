@@ -17,7 +17,7 @@ from maestro.model.errors import Refused
 from maestro.model.events import NewEvent
 from maestro.store.contract import Checkpoint, RowChange, Store
 from maestro.store.keys import Keys
-from maestro.store.memory import MemoryStore
+from maestro.store.memory.memory_store import MemoryStore
 from projections.projector import Projector
 from replayers.verify import Verified, plain, verify
 from tests.projections.histories import commit, everything, fresh, grow

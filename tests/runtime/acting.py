@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from maestro.model.events import Event
-from maestro.store.opening import RedisStore, open_redis
+from maestro.store.redis.redis_store import RedisStore, open_redis
 from tests.installation import Installation
 
 PATIENCE_S = 60.0

@@ -9,7 +9,7 @@ import msgspec
 from maestro.agents import definitions
 from maestro.model import events as e
 from maestro.model.events import NewEvent, SnapshotWorkspace
-from maestro.store.memory import MemoryStore
+from maestro.store.memory.memory_store import MemoryStore
 from maestro.workspaces.archive.library import Archive
 from replayers import checkpoint
 from tests.projections.histories import commit

@@ -13,9 +13,10 @@ from pathlib import Path
 import trio
 
 from maestro import config
-from maestro.runtime import daemon, server
-from maestro.runtime import protocol as p
-from maestro.runtime.context import Call, Context
+from maestro.runtime.daemon import daemon
+from maestro.runtime.node.context import Call, Context
+from maestro.runtime.protocol import messages as p
+from maestro.runtime.server import connection
 
 ORDERS = Path(os.environ["LEAVE_AT"])
 
@@ -34,16 +35,16 @@ class Steps(trio.abc.Instrument):
                 self._scope.cancel()
 
 
-carried_out, watched = server._carry_out, server._watch_client
+carried_out, watched = connection._carry_out, connection._watch_client
 commands: dict[int, str] = {}
 
 
-async def carry_out(context: Context, peer: server.Peer, call: Call, command: p.AnyCommand) -> None:
+async def carry_out(context: Context, peer: connection.Peer, call: Call, command: p.AnyCommand) -> None:
     commands[id(call)] = type(command).__name__
     await carried_out(context, peer, call, command)
 
 
-async def watch(peer: server.Peer, call: Call, scope: trio.CancelScope) -> None:
+async def watch(peer: connection.Peer, call: Call, scope: trio.CancelScope) -> None:
     name = commands.pop(id(call))
     wanted, at = ORDERS.read_text().split()
     nursery = trio.lowlevel.current_task().parent_nursery
@@ -58,5 +59,5 @@ async def watch(peer: server.Peer, call: Call, scope: trio.CancelScope) -> None:
 
 
 if __name__ == "__main__":
-    server._carry_out, server._watch_client = carry_out, watch
+    connection._carry_out, connection._watch_client = carry_out, watch
     sys.exit(daemon.main(config.load()))

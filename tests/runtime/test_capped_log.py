@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maestro.runtime import capped_log
-from maestro.runtime.capped_log import Log, Reader, settle
+from maestro.runtime.supervision import capped_log
+from maestro.runtime.supervision.capped_log import Log, Reader, settle
 
 CAP = 40
 MARKED = re.compile(rb"\n\[maestro: (\d+) bytes are left out here[^\n]*\]\n")

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from maestro.config import socket_path
-from maestro.runtime import containment
-from maestro.runtime.daemon_lock import LOCK, holder
-from maestro.store import data_files
+from maestro.runtime.node.daemon_lock import LOCK, holder
+from maestro.runtime.provision import containment
+from maestro.store.embedded import data_files
 from tests.installation import left_behind
 from tests.runtime.acting import PATIENCE_S, Node, ended, marked, until
 

@@ -13,15 +13,16 @@ from typing import Any
 import pytest
 import trio
 
-from maestro.runtime import cage, cgroups, janitor
-from maestro.runtime.cgroups import Place
-from maestro.runtime.processes import descendants
-from maestro.runtime.spec import End, Limits
+from maestro.runtime.supervision import cgroup_root, run_cgroup
+from maestro.runtime.supervision.cgroup_root import Place
+from maestro.runtime.supervision.processes import descendants
+from maestro.runtime.supervision.spec import End, Limits
+from maestro.runtime.worker import janitor
 from tests.crash.test_processes import Worker, kill
 from tests.runtime.wardens import PATIENCE_S, Rig, alive, gone, play, python
 
 MIB = 1024 * 1024
-HELD = cgroups.enforceable()
+HELD = cgroup_root.enforceable()
 UNMARKED = (
     "import os, signal, sys, time\n"
     "if os.fork() == 0:\n"
@@ -48,7 +49,7 @@ async def held(rig: Rig, limit: str, end: End) -> bool:
 
 def groups(rig: Rig) -> list[str]:
     """The folders that this process's daemon has in the groups of this machine."""
-    return [folder for folder in cgroups._recorded(rig.home) if Path(folder).exists()]
+    return [folder for folder in cgroup_root._recorded(rig.home) if Path(folder).exists()]
 
 
 def test_an_agent_that_allocates_without_end_is_ended_by_its_limit_and_its_end_says_oom(tmp_path: Path) -> None:
@@ -198,7 +199,7 @@ class hidden:
             os.kill(self._pid, signal.SIGKILL)
         for left in alive(self._rig.home):
             left.kill()
-        cgroups.sweep(self._rig.home)
+        cgroup_root.sweep(self._rig.home)
 
 
 def command(pid: int) -> bytes:
@@ -227,7 +228,7 @@ V2 = Place("/sys/fs/cgroup/maestro-1", 2, ("cpu", "memory", "pids"))
 
 
 def test_in_version_2_one_group_has_all_limits_and_ends_as_a_whole() -> None:
-    (group,) = cgroups.plan([V2], "t-0.1", Limits(512 * MIB, 1.5, 100))
+    (group,) = cgroup_root.plan([V2], "t-0.1", Limits(512 * MIB, 1.5, 100))
     assert group.path == "/sys/fs/cgroup/maestro-1/run.t-0.1"
     assert group.limits == {
         "memory.max": str(512 * MIB),
@@ -240,20 +241,20 @@ def test_in_version_2_one_group_has_all_limits_and_ends_as_a_whole() -> None:
 
 def test_in_version_1_only_controllers_with_a_limit_get_a_group() -> None:
     places = [Place(f"/cg/{name}/m", 1, (name,)) for name in ("cpu", "memory", "pids")]
-    assert cgroups.plan(places, "r", Limits()) == []
-    (memory,) = cgroups.plan(places, "r", Limits(memory=MIB))
-    assert memory == cage.Group(
+    assert cgroup_root.plan(places, "r", Limits()) == []
+    (memory,) = cgroup_root.plan(places, "r", Limits(memory=MIB))
+    assert memory == run_cgroup.Group(
         "/cg/memory/m/run.r", {"memory.limit_in_bytes": str(MIB), "memory.memsw.limit_in_bytes": str(MIB)}
     )
-    assert cgroups.covered(places) == {"cpu", "memory", "pids"}
+    assert cgroup_root.covered(places) == {"cpu", "memory", "pids"}
 
 
 def test_a_run_without_limits_still_has_a_group_to_be_killed_by() -> None:
-    assert [group.path for group in cgroups.plan([Place("/u/m", 2, ())], "r", Limits())] == ["/u/m/run.w"]
+    assert [group.path for group in cgroup_root.plan([Place("/u/m", 2, ())], "r", Limits())] == ["/u/m/run.w"]
 
 
 def test_a_limit_that_cannot_be_written_ends_the_start_and_leaves_no_group(tmp_path: Path) -> None:
-    caged = cage.Cage([cage.Group(str(tmp_path / "run.r"), {"memory.max": "1"})])
+    caged = run_cgroup.Cage([run_cgroup.Group(str(tmp_path / "run.r"), {"memory.max": "1"})])
     with pytest.raises(FileNotFoundError), caged.entered():
         raise AssertionError("the program must not start")
     assert not (tmp_path / "run.r").exists()
@@ -263,10 +264,10 @@ def test_strikes_are_counted_from_the_kernel_s_files(tmp_path: Path) -> None:
     group = tmp_path / "run.r"
     group.mkdir()
     (group / "cgroup.procs").touch()
-    (tmp_path / cage.WARDENS).mkdir()
-    (tmp_path / cage.WARDENS / "cgroup.procs").touch()
-    caged = cage.Cage([[str(group), {}]])
+    (tmp_path / run_cgroup.WARDENS).mkdir()
+    (tmp_path / run_cgroup.WARDENS / "cgroup.procs").touch()
+    caged = run_cgroup.Cage([[str(group), {}]])
     with caged.entered():
         (group / "memory.events").write_text("low 0\nhigh 0\nmax 12\noom 2\noom_kill 2\noom_group_kill 1\n")
         (group / "pids.events").write_text("max 7\n")
-    assert caged.strikes() == cage.Strikes(oom=2, pids=7)
+    assert caged.strikes() == run_cgroup.Strikes(oom=2, pids=7)

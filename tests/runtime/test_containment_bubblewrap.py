@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 import pytest
 
-from maestro.runtime import containment
+from maestro.runtime.provision import containment
 from tests.installation import Installation
 
 FAULT = containment.bubblewrap().fault

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from maestro.runtime import cgroups, containment
+from maestro.runtime.provision import containment
+from maestro.runtime.supervision import cgroup_root
 from maestro.workspaces import usage
-from maestro.workspaces.archive.exports import open_export
+from maestro.workspaces.archive.export.export_reader import open_export
 from tests.installation import Installation
 
 DOCKER = r"""#!/bin/sh
@@ -71,7 +72,7 @@ def test_a_login_that_was_renewed_outside_is_copied_again_and_a_link_in_its_plac
 def test_limits_of_a_type_hold_in_its_runs(maestro: Installation) -> None:
     maestro.agent_type("small", adapter="shell", resource_limits={"memory": "64M", "pids": 30})
     done = maestro.run("agent", "assign", "small")
-    if missing := {"memory", "pids"} - cgroups.enforceable():
+    if missing := {"memory", "pids"} - cgroup_root.enforceable():
         warnings.warn(f"no control groups for {missing} here: checked that the type is refused", stacklevel=1)
         assert done.returncode != 0 and "cannot be enforced here" in done.stderr
         return
@@ -170,7 +171,7 @@ def test_the_doctor_tells_what_can_contain_an_agent_here(maestro: Installation) 
 
 def test_processes_that_were_refused_are_told_of_in_the_evidence(maestro: Installation) -> None:
     maestro.agent_type("few", adapter="shell", resource_limits={"pids": 5})
-    if "pids" not in cgroups.enforceable():
+    if "pids" not in cgroup_root.enforceable():
         warnings.warn("no control group for pids here: checked that the type is refused", stacklevel=1)
         assert maestro.run("agent", "assign", "few").returncode != 0
         return

@@ -10,8 +10,8 @@ import trio
 
 from maestro.model.errors import Conflict
 from maestro.model.events import NewEvent, StateSet
-from maestro.runtime.contention import Race
-from maestro.runtime.context import Call, Context
+from maestro.runtime.node.contention import Race
+from maestro.runtime.node.context import Call, Context
 from maestro.store.contract import Committed, Rejected
 
 EVENT = NewEvent("state:k", StateSet("k", "v", None), 1)

@@ -13,8 +13,8 @@ import pytest
 import trio
 
 from maestro import config
-from maestro.runtime.opening import open_context
-from maestro.runtime.snapshots import scrubbing
+from maestro.runtime.daemon.bootstrap import open_context
+from maestro.runtime.snapshots import scrub
 from tests.runtime.acting import Node
 from tests.workspaces.archive.rotting import flip, flip_largest
 
@@ -43,12 +43,12 @@ def row_of(node: Node, check: str) -> dict[str, Any]:
     return found
 
 
-def scrub(node: Node) -> None:
+def scrubbed(node: Node) -> None:
     """A minute of the housekeeping of this node."""
 
     async def work() -> None:
         async with open_context(config.load(node.env, node.folder)) as context:
-            await scrubbing.go_on(context, 60.0)
+            await scrub.go_on(context, 60.0)
 
     trio.run(work)
 
@@ -59,7 +59,7 @@ def test_it_is_found_by_the_scrub_told_and_mended_by_the_next_snapshot(node: Nod
     second = node.json("state", "snapshot")["id"]
     assert damaged(node) == {}, "nobody has read it"
     assert "never read since they were written" in row_of(node, "snapshots")["detail"]
-    scrub(node)
+    scrubbed(node)
     assert damaged(node) == dict.fromkeys((first, second), "workspaces/ann/large cannot be read whole")
     told = row_of(node, "snapshots")
     assert told["status"] == "warning" and first in told["detail"] and "state verify --all" in told["remedy"]

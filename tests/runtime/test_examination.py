@@ -12,9 +12,9 @@ import pytest
 import trio
 
 from maestro.model.agent import Agent
-from maestro.runtime import examination
-from maestro.runtime.context import Context
-from maestro.runtime.examination import examine
+from maestro.runtime.monitor import examination
+from maestro.runtime.monitor.examination import examine
+from maestro.runtime.node.context import Context
 
 
 def agent(name: str, folder: Path) -> Agent:

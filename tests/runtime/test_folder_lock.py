@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from maestro.runtime.folder_lock import FolderLock
+from maestro.runtime.supervision.folder_lock import FolderLock
 from tests.runtime.acting import marked, until
 from tests.runtime.wardens import Rig, play
 
@@ -73,7 +73,7 @@ def test_a_folder_that_was_exchanged_meanwhile_is_not_taken_for_the_one_that_was
 
 def test_the_lock_ends_with_its_holder_and_a_program_does_not_inherit_it(folder: Path) -> None:
     script = (
-        "import subprocess, sys; from maestro.runtime.folder_lock import FolderLock\n"
+        "import subprocess, sys; from maestro.runtime.supervision.folder_lock import FolderLock\n"
         "lock = FolderLock(sys.argv[1]); assert lock.take()\n"
         "child = subprocess.Popen(['sleep', '600'], close_fds=False); print(child.pid, flush=True); sys.stdin.read()"
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from maestro.model.events import AgentAssigned, NewEvent
-from maestro.workspaces.archive.exports import open_export
+from maestro.workspaces.archive.export.export_reader import open_export
 from maestro.workspaces.archive.library import Archive
 from replayers import checkpoint
 from tests.projections.histories import commit

@@ -16,9 +16,9 @@ from maestro.agents.parts import Budget
 from maestro.agents.usage import Usage
 from maestro.model.events import AnyFact, RunSessionOpened, RunUsageReported
 from maestro.model.task import Run, Slot, Task
-from maestro.runtime.budgets import exceeded
-from maestro.runtime.hearing import Hearing, session_of
-from maestro.runtime.spec import End
+from maestro.runtime.supervision.spec import End
+from maestro.runtime.worker.budget import exceeded
+from maestro.runtime.worker.run_observer import Hearing, session_of
 from maestro.workspaces.folders import RunFolder, create
 from tests.agents.kilos import program
 from tests.runtime.acting import Node, until

@@ -10,10 +10,10 @@ from pathlib import Path
 import psutil
 import trio
 
-from maestro.runtime import janitor
-from maestro.runtime.claim import Holder, Identity, end_tree
-from maestro.runtime.processes import boot_id, start_time
-from maestro.runtime.spec import HOME_MARK, RUN_MARK
+from maestro.runtime.supervision.processes import boot_id, start_time
+from maestro.runtime.supervision.spec import HOME_MARK, RUN_MARK
+from maestro.runtime.supervision.workspace_lock import Holder, Identity, end_tree
+from maestro.runtime.worker import janitor
 from tests.runtime.wardens import SLEEP, Rig, alive, play
 
 

@@ -12,8 +12,9 @@ import psutil
 import pytest
 import trio
 
-from maestro.runtime import processes, trees
-from maestro.runtime.spec import LAUNCHER_MARK, End, Spec, Started, decode_message, encode_message
+from maestro.runtime.supervision import processes
+from maestro.runtime.supervision.spec import LAUNCHER_MARK, End, Spec, Started, decode_message, encode_message
+from maestro.runtime.worker import process_usage
 from tests.crash.test_processes import Worker
 from tests.runtime.wardens import PATIENCE_S, Rig, alive, gone, play, python
 
@@ -22,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 
 def test_the_launcher_imports_nothing_but_itself_and_the_standard_library() -> None:
     script = (
-        f"import sys; sys.path.append({str(ROOT)!r}); import maestro.runtime.launcher; "
+        f"import sys; sys.path.append({str(ROOT)!r}); import maestro.runtime.supervision.launcher; "
         "print([m.__file__ for m in sys.modules.values() if getattr(m, '__file__', None)])"
     )
     files = eval(subprocess.run(python(script), capture_output=True, text=True, check=True).stdout)
@@ -146,9 +147,9 @@ def test_a_sample_counts_the_whole_tree_and_nothing_else(tmp_path: Path) -> None
         other = await rig.started("r2", "sleep 1000")
         await rig.said("r1", "ready")
         pids = {"r1": run.pid, "r2": other.pid, "r3": 0}
-        trees.sample(pids)
+        process_usage.sample(pids)
         await trio.sleep(0.5)
-        samples = await trio.to_thread.run_sync(trees.sample, pids)
+        samples = await trio.to_thread.run_sync(process_usage.sample, pids)
         assert set(samples) == {"r1", "r2"}
         assert samples["r1"].processes == 2 and samples["r1"].memory_bytes > 50_000_000
         assert samples["r1"].cpu_percent > 20 > samples["r2"].cpu_percent

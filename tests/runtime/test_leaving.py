@@ -18,8 +18,8 @@ import psutil
 import pytest
 
 from maestro.model.errors import Refused
-from maestro.runtime.snapshots.shelf import Shelf
-from maestro.workspaces.exchange import STAGE_PREFIX, Exchange
+from maestro.runtime.snapshots.folders import Shelf
+from maestro.workspaces.exchanges.exchange import STAGE_PREFIX, Exchange
 from tests.runtime.acting import Node, ended, marked, until
 
 CANCELS = int(os.environ.get("CANCELS", "4"))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from maestro.store import server as server_of_home
+from maestro.store.embedded import embedded_server as server_of_home
 from tests.conftest import StoreServer
 from tests.runtime.acting import Node, ended, marked, until
 

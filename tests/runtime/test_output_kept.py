@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from maestro.runtime.spec import LOG_BYTES_MAX
+from maestro.runtime.supervision.spec import LOG_BYTES_MAX
 from tests.runtime.acting import PATIENCE_S, Node, marked, until
 
 FLOOD = "head -c {size} /dev/zero | tr '\\0' '{letter}'; echo"

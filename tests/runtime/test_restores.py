@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from maestro.model.events import RestoreDone
-from maestro.workspaces.exchange import STAGE_PREFIX, Exchange
+from maestro.workspaces.exchanges.exchange import STAGE_PREFIX, Exchange
 from tests.runtime.acting import Node, marked, until
 from tests.workspaces.archive.trees import told
 

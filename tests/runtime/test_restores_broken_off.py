@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from maestro.workspaces.exchange import STAGE_PREFIX
+from maestro.workspaces.exchanges.exchange import STAGE_PREFIX
 from tests.runtime.acting import Node, until
 
 ROOT = Path(__file__).parents[2]
@@ -74,7 +74,9 @@ def check_whole(node: Node) -> None:
     assert node.json("replay", "verify")["ok"]
 
 
-@pytest.mark.parametrize("die", ["maestro.workspaces.exchange:put:1", "maestro.workspaces.exchange:put:2"])
+@pytest.mark.parametrize(
+    "die", ["maestro.workspaces.exchanges.exchange:put:1", "maestro.workspaces.exchanges.exchange:put:2"]
+)
 def test_where_one_workspace_is_new_the_restore_is_done_and_the_lost_one_is_named(node: Node, die: str) -> None:
     """The folder that the workspace lay in is gone, as /tmp is after a restart of the machine."""
     killed(node, die)
@@ -89,7 +91,7 @@ def test_where_one_workspace_is_new_the_restore_is_done_and_the_lost_one_is_name
 
 
 def test_where_both_folders_of_all_are_gone_nothing_was_restored_and_what_was_there_comes_back(node: Node) -> None:
-    killed(node, "maestro.workspaces.exchange:put:1")
+    killed(node, "maestro.workspaces.exchanges.exchange:put:1")
     for agent in ("ann", "ben"):
         shutil.rmtree(place(node, agent).parent)
     node.up()
@@ -103,7 +105,7 @@ def test_where_both_folders_of_all_are_gone_nothing_was_restored_and_what_was_th
 
 
 def test_the_command_that_was_interrupted_leaves_it_too(node: Node) -> None:
-    killed(node, "maestro.workspaces.exchange:put:1")
+    killed(node, "maestro.workspaces.exchanges.exchange:put:1")
     for agent in ("ann", "ben"):
         shutil.rmtree(place(node, agent).parent)
     node.json("state", "restore", "latest")
@@ -112,7 +114,7 @@ def test_the_command_that_was_interrupted_leaves_it_too(node: Node) -> None:
 
 
 def test_a_stage_that_a_cleaner_took_leaves_all_old(node: Node) -> None:
-    killed(node, "maestro.workspaces.exchange:put:1")
+    killed(node, "maestro.workspaces.exchanges.exchange:put:1")
     (stage,) = place(node, "ben").parent.glob(f"{STAGE_PREFIX}*")
     shutil.rmtree(stage)
     assert node.json("node", "list")  # by a command without a daemon
@@ -122,7 +124,7 @@ def test_a_stage_that_a_cleaner_took_leaves_all_old(node: Node) -> None:
 
 
 def test_one_workspace_alone_that_is_lost_is_brought_back_by_the_command_that_its_agent_names(node: Node) -> None:
-    killed(node, "maestro.workspaces.exchange:put:1", "--workspace", "ann")
+    killed(node, "maestro.workspaces.exchanges.exchange:put:1", "--workspace", "ann")
     shutil.rmtree(place(node, "ann").parent)
     node.up()
     node.json(*way_out(node, "ann"))
@@ -131,7 +133,7 @@ def test_one_workspace_alone_that_is_lost_is_brought_back_by_the_command_that_it
 
 
 def test_a_journal_that_cannot_be_read_hinders_no_start_and_is_named(node: Node) -> None:
-    killed(node, "maestro.workspaces.exchange:Exchange.stage:1")
+    killed(node, "maestro.workspaces.exchanges.exchange:Exchange.stage:1")
     (node.home / "restore/exchange/journal").write_text('{"state": "exch')
     node.up()
     rows = json.loads(node.run("doctor", "--format", "json").stdout)

@@ -66,8 +66,8 @@ def test_what_is_refused_loads_nothing(other: Node, export: Path, with_daemon: b
     "fail",
     [
         "replayers.checkpoint:load:1",
-        "maestro.workspaces.exchange:Exchange.stage:1",
-        "maestro.workspaces.exchange:identify:1",
+        "maestro.workspaces.exchanges.exchange:Exchange.stage:1",
+        "maestro.workspaces.exchanges.exchange:identify:1",
     ],
 )
 def test_what_fails_behind_the_load_is_unloaded_again(other: Node, export: Path, fail: str) -> None:
@@ -80,9 +80,9 @@ def test_what_fails_behind_the_load_is_unloaded_again(other: Node, export: Path,
     "die",
     [
         "replayers.checkpoint:load:1",
-        "maestro.runtime.restoring.halt:stop_reason:1",
-        "maestro.workspaces.exchange:Exchange.stage:1",
-        "maestro.workspaces.exchange:_sync_file_system:1",
+        "maestro.runtime.restores.halt:stop_reason:1",
+        "maestro.workspaces.exchanges.exchange:Exchange.stage:1",
+        "maestro.workspaces.exchanges.exchange:_sync_file_system:1",
     ],
 )
 @pytest.mark.parametrize("by_daemon", [False, True])
@@ -94,7 +94,9 @@ def test_killed_between_the_load_and_the_exchange_the_log_is_empty_again(
     quiet(other, export.parent)
 
 
-@pytest.mark.parametrize("die", ["maestro.workspaces.exchange:put:1", "maestro.workspaces.exchange:Exchange.commit:1"])
+@pytest.mark.parametrize(
+    "die", ["maestro.workspaces.exchanges.exchange:put:1", "maestro.workspaces.exchanges.exchange:Exchange.commit:1"]
+)
 @pytest.mark.parametrize("by_daemon", [False, True])
 def test_killed_behind_the_exchange_it_is_done_before_anything_is_released(
     other: Node, export: Path, die: str, by_daemon: bool

@@ -13,8 +13,8 @@ import msgspec
 import pytest
 
 from maestro import __version__
-from maestro.runtime import protocol as p
-from maestro.runtime import wire
+from maestro.runtime.protocol import frames
+from maestro.runtime.protocol import messages as p
 from tests.runtime.acting import Node, until
 
 
@@ -31,8 +31,8 @@ def say_hello(node: Node, protocol: int, build: str, folds: str = "") -> p.Serve
     """The first frame that the daemon answers."""
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(node.home / "daemon.sock"))
-        wire.send(client, p.Hello(protocol, build, folds, p.Caller("test", "/")))
-        frame: p.ServerFrame = msgspec.msgpack.decode(next(wire.bodies(client)), type=p.ServerFrame)
+        frames.send(client, p.Hello(protocol, build, folds, p.Caller("test", "/")))
+        frame: p.ServerFrame = msgspec.msgpack.decode(next(frames.bodies(client)), type=p.ServerFrame)
         return frame
 
 
@@ -108,7 +108,7 @@ def test_what_is_no_message_of_any_protocol_ends_that_connection_only(node: Node
 def test_an_agent_cannot_make_its_node_start_anew(node: Node) -> None:
     script = (
         "import os, socket; from maestro.runtime import protocol as p, wire; s = socket.socket(socket.AF_UNIX);"
-        "s.connect(os.environ['MAESTRO_RUN_SOCKET']); wire.send(s, p.Hello(99, 'x', '', p.Caller('a', '/')));"
+        "s.connect(os.environ['MAESTRO_RUN_SOCKET']); frames.send(s, p.Hello(99, 'x', '', p.Caller('a', '/')));"
         "print(type(s.recv(100)).__name__)"
     )
     node.up()

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from maestro.model.events import RunEnded, RunStarted
-from maestro.runtime.processes import children, state
+from maestro.runtime.supervision.processes import children, state
 from maestro.workspaces.archive.library import Archive
 from tests.runtime.acting import Node, marked, until
 

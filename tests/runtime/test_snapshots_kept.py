@@ -13,7 +13,7 @@ import trio
 
 from maestro import config
 from maestro.model.events import AgentReset
-from maestro.runtime.opening import open_context
+from maestro.runtime.daemon.bootstrap import open_context
 from maestro.runtime.snapshots import retention
 from maestro.workspaces.archive.library import Archive
 from tests.runtime.acting import Node

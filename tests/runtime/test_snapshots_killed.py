@@ -15,7 +15,7 @@ from random import Random
 
 import pytest
 
-from maestro.runtime.processes import state
+from maestro.runtime.supervision.processes import state
 from tests.runtime.acting import Node, marked, until
 from tests.runtime.small_disk import on_small_disk
 from tests.store.test_server_disk_full import DISKS_MIB

@@ -17,10 +17,10 @@ import trio
 from maestro import config
 from maestro.model.errors import MaestroError
 from maestro.model.events import NewEvent, StateSet
-from maestro.runtime.daemon_lock import LOCK
-from maestro.runtime.failures import told
-from maestro.runtime.opening import open_context
-from maestro.runtime.starting import SPAWNS_MAX
+from maestro.runtime.client.daemon_start import SPAWNS_MAX
+from maestro.runtime.daemon.bootstrap import open_context
+from maestro.runtime.node.daemon_lock import LOCK
+from maestro.runtime.node.failures import told
 from tests.runtime.acting import PATIENCE_S, Node, until
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from maestro.model.errors import Refused
-from maestro.runtime.failures import placed, surroundings, told
+from maestro.runtime.node.failures import placed, surroundings, told
 from tests.runtime.acting import Node
 from tests.runtime.small_disk import on_small_disk
 

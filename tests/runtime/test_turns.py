@@ -10,10 +10,10 @@ import pytest
 import trio
 
 from maestro.model.events import Event, NewEvent, RunReleased, RunStarted
-from maestro.runtime.run_log import RunLog
+from maestro.runtime.worker.run_log import RunLog
 from maestro.store.contract import Append, Committed
 from maestro.store.gateway import Gateway
-from maestro.store.memory import MemoryStore
+from maestro.store.memory.memory_store import MemoryStore
 from tests.runtime.acting import Node, until
 
 

@@ -12,8 +12,8 @@ import psutil
 import pytest
 import trio
 
-from maestro.runtime.record import read_record
-from maestro.runtime.spec import HOME_MARK, TAIL_BYTES, Frozen, Started, Thawed
+from maestro.runtime.supervision.exit_record import read_record
+from maestro.runtime.supervision.spec import HOME_MARK, TAIL_BYTES, Frozen, Started, Thawed
 from tests.runtime.wardens import Rig, alive, gone, play, python
 
 DETACHED = "import os, time\nif os.fork() == 0:\n os.setsid()\n if os.fork() == 0:\n  time.sleep(1000)\n os._exit(0)\n"

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maestro.runtime.output import Copy, Ends, Redactor, Tail, Tracer
-from maestro.runtime.timing import Timing
+from maestro.runtime.supervision.deadlines import Timing
+from maestro.runtime.supervision.output import Copy, Ends, Redactor, Tail, Tracer
 
 SECRET = "abab-c"
 

@@ -9,9 +9,9 @@ import pytest
 from maestro.config import Settings, load, open_home
 from maestro.model.errors import LineageBroken
 from maestro.model.events import LogForked, NewEvent, StateSet
-from maestro.runtime.witness import LINEAGE, Witness
+from maestro.runtime.node.known_head import LINEAGE, Witness
 from maestro.store.contract import Append, Store
-from maestro.store.memory import MemoryStore
+from maestro.store.memory.memory_store import MemoryStore
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ from typing import Any
 import psutil
 import trio
 
-from maestro.runtime import cgroups
-from maestro.runtime.launching import Launcher, RunProcess
-from maestro.runtime.record import read_record
-from maestro.runtime.spec import HOME_MARK, LAUNCHER_MARK, End, Spec, Started
+from maestro.runtime.supervision import cgroup_root
+from maestro.runtime.supervision.exit_record import read_record
+from maestro.runtime.supervision.spec import HOME_MARK, LAUNCHER_MARK, End, Spec, Started
+from maestro.runtime.worker.launcher_client import Launcher, RunProcess
 
 PATIENCE_S = 10.0
 
@@ -109,7 +109,7 @@ def play(folder: Path, story: Callable[[Rig], Awaitable[None]]) -> None:
     finally:
         for process in alive(folder / "home"):
             process.kill()
-        cgroups.sweep(folder / "home")
+        cgroup_root.sweep(folder / "home")
 
 
 def alive(home: Path, mark: str = "") -> list[psutil.Process]:

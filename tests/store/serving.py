@@ -9,8 +9,8 @@ import time
 import warnings
 from pathlib import Path
 
-from maestro.store.binary import in_wheel
-from maestro.store.resp import ErrorReply, dial
+from maestro.store.embedded.binary import in_wheel
+from maestro.store.redis.resp import ErrorReply, dial
 
 BINARIES: list[Path] = [path for path in (in_wheel(), Path("/usr/bin/redis-server")) if path and path.exists()]
 if len(BINARIES) < 2:

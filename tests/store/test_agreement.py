@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 
 from maestro.model.events import NewEvent, StateSet
 from maestro.store.contract import Append, Committed, Fence, Hint, Store
-from maestro.store.memory import MemoryStore
-from maestro.store.opening import open_redis
+from maestro.store.memory.memory_store import MemoryStore
+from maestro.store.redis.redis_store import open_redis
 
 VERSIONS = st.none() | st.integers(0, 8)
 EVENTS = st.builds(

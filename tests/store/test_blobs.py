@@ -12,7 +12,7 @@ import pytest
 from maestro.model.errors import VerificationFailed
 from maestro.store.contract import Store
 from maestro.store.keys import Keys
-from maestro.store.opening import Dialler, RedisStore
+from maestro.store.redis.redis_store import Dialler, RedisStore
 
 
 @pytest.mark.parametrize("data", [b"", b"x", "é\0\r\n".encode(), bytes(range(256)) * 100])

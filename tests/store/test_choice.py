@@ -16,8 +16,8 @@ import pytest
 from maestro import config
 from maestro.config import Settings
 from maestro.model.errors import Invalid, Refused
-from maestro.store import choice, server
-from maestro.store.resp import dial
+from maestro.store.embedded import choice, embedded_server
+from maestro.store.redis.resp import dial
 from tests.cli.faces import Behaviour, Face, dripping, flooding, nesting
 from tests.store.serving import BINARIES, Servers, answers
 
@@ -58,11 +58,11 @@ def test_a_set_url_is_used_exactly_and_not_recorded(folder: Path) -> None:
 def test_without_a_server_the_embedded_one_is_chosen_and_started_on_demand(settings: Settings, folder: Path) -> None:
     chosen = choice.choose(settings, f"unix://{folder}/nobody.sock")
     assert chosen.kind == "embedded" and "no answer" in chosen.why
-    assert not server.answers(settings.home)
+    assert not embedded_server.answers(settings.home)
     try:
         assert answers(choice.ensure(settings, chosen))
     finally:
-        server.stop(settings.home)
+        embedded_server.stop(settings.home)
 
 
 def test_a_safe_server_that_runs_is_chosen(settings: Settings, serve: Serve) -> None:
@@ -134,8 +134,8 @@ def test_a_recorded_server_that_is_away_is_not_replaced(settings: Settings, serv
 
 
 def test_data_of_an_embedded_server_is_found_again_when_the_record_is_lost(settings: Settings, serve: Serve) -> None:
-    server.ensure(settings.home)
-    server.stop(settings.home)
+    embedded_server.ensure(settings.home)
+    embedded_server.stop(settings.home)
     chosen = choice.choose(settings, serve("--appendonly", "yes"))
     assert chosen.kind == "embedded" and chosen.why == "its data is there"
 
@@ -144,7 +144,7 @@ def test_a_moved_home_finds_its_embedded_server_by_its_new_place(settings: Setti
     choice.choose(settings, f"unix://{folder}/nobody.sock")
     settings.home.rename(folder / "moved")
     moved = config.load({"HOME": str(folder), "MAESTRO_HOME": str(folder / "moved")})
-    assert choice.choose(moved).url == server.url(folder / "moved")
+    assert choice.choose(moved).url == embedded_server.url(folder / "moved")
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"kind":"other"}', '{"kind":"embedded","more":1}', "[]"])

@@ -13,8 +13,8 @@ import pytest
 from maestro.model.errors import Invalid, StoreAway, StoreUnsafe, Unknown
 from maestro.store.contract import Append, Committed, Hint
 from maestro.store.keys import Keys
-from maestro.store.link import Link
-from maestro.store.opening import Dialler, RedisStore, open_redis
+from maestro.store.redis.connection import Link
+from maestro.store.redis.redis_store import Dialler, RedisStore, open_redis
 
 Appending = Callable[..., Append]
 Opening = Callable[..., RedisStore]
@@ -212,7 +212,7 @@ def test_least_rights_are_enough(
     server: Any, hand: Link, namespace: str, open_at: Opening, an_append: Appending
 ) -> None:
     from maestro.store.contract import Checkpoint, PageQuery, RowChange
-    from maestro.store.safety import acl_rule
+    from maestro.store.redis.safety import acl_rule
 
     hand.call(*acl_rule("mae", namespace, "pass/word"))
     store = open_at(f"unix://mae:pass%2Fword@{server.socket}")

@@ -14,7 +14,7 @@ from maestro.model.errors import LineageBroken, MaestroError, StoreAway, Unknown
 from maestro.store.contract import Append, Committed, Head, Rejected, Store
 from maestro.store.gateway import Gateway
 from maestro.store.keys import Keys
-from maestro.store.opening import Dialler, RedisStore
+from maestro.store.redis.redis_store import Dialler, RedisStore
 
 Appending = Callable[..., Append]
 Opening = Callable[..., RedisStore]

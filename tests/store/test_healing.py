@@ -11,11 +11,11 @@ import pytest
 
 from maestro.model.errors import Conflict, LineageBroken, VerificationFailed
 from maestro.model.events import LogForked, NewEvent, StateSet
-from maestro.store import healing
 from maestro.store.contract import Append, Committed, Entry
 from maestro.store.keys import Keys
-from maestro.store.link import Link
-from maestro.store.opening import RedisStore
+from maestro.store.redis import healing
+from maestro.store.redis.connection import Link
+from maestro.store.redis.redis_store import RedisStore
 from projections.projector import Projector
 from replayers import checkpoint, ranges
 from replayers.sealed import Segments

@@ -13,8 +13,8 @@ from maestro.model.errors import LineageBroken, StoreAway, Unknown
 from maestro.model.events import NewEvent, RestoreDone
 from maestro.store.contract import Append, Committed, Hint
 from maestro.store.keys import Keys
-from maestro.store.link import Link
-from maestro.store.opening import Dialler, RedisStore
+from maestro.store.redis.connection import Link
+from maestro.store.redis.redis_store import Dialler, RedisStore
 
 Appending = Callable[..., Append]
 

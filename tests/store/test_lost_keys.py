@@ -9,8 +9,8 @@ import pytest
 from maestro.model.errors import VerificationFailed
 from maestro.store.contract import Append, Committed, Fence, Hint, Rejected
 from maestro.store.keys import Keys
-from maestro.store.link import Link
-from maestro.store.opening import RedisStore
+from maestro.store.redis.connection import Link
+from maestro.store.redis.redis_store import RedisStore
 from tests.conftest import StoreServer
 
 Appending = Callable[..., Append]

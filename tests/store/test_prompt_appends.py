@@ -12,7 +12,7 @@ import trio
 from maestro.model.errors import StoreAway, Unknown
 from maestro.store.contract import Append
 from maestro.store.gateway import Gateway
-from maestro.store.opening import Dialler, RedisStore
+from maestro.store.redis.redis_store import Dialler, RedisStore
 
 Appending = Callable[..., Append]
 Opening = Callable[..., RedisStore]

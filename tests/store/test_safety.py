@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from maestro.model.errors import StoreUnsafe
-from maestro.store.resp import ErrorReply, Wire, dial
-from maestro.store.safety import COMMANDS, Check, Kind, acl_rule, checks, gather, refuse_unsafe
+from maestro.store.redis.resp import ErrorReply, Wire, dial
+from maestro.store.redis.safety import COMMANDS, Check, Kind, acl_rule, checks, gather, refuse_unsafe
 from tests.store.serving import BINARIES, Servers
 
 Serve = Callable[..., str]

@@ -10,11 +10,11 @@ import pytest
 
 from maestro.model.errors import StoreUnsafe
 from maestro.model.events import NewEvent, StateSet
-from maestro.store import safety
 from maestro.store.contract import Append, Checkpoint, Committed, Fence, Hint, PageQuery, RowChange
-from maestro.store.opening import RedisStore, open_redis
-from maestro.store.resp import dial
-from maestro.store.safety import COMMANDS, acl_rule, checks
+from maestro.store.redis import safety
+from maestro.store.redis.redis_store import RedisStore, open_redis
+from maestro.store.redis.resp import dial
+from maestro.store.redis.safety import COMMANDS, acl_rule, checks
 from tests.store.serving import BINARIES, Servers
 
 

@@ -18,10 +18,10 @@ from pathlib import Path
 import pytest
 
 from maestro.model.errors import StoreAway, StoreUnsafe
-from maestro.store import server
-from maestro.store.ballast import BALLAST_BYTES, disk_state, free_ballast, restore_ballast
-from maestro.store.binary import find_binary, version_of
-from maestro.store.resp import dial
+from maestro.store.embedded import embedded_server
+from maestro.store.embedded.ballast import BALLAST_BYTES, disk_state, free_ballast, restore_ballast
+from maestro.store.embedded.binary import find_binary, version_of
+from maestro.store.redis.resp import dial
 from tests.store.serving import BINARIES
 
 
@@ -42,7 +42,7 @@ def binary(request: pytest.FixtureRequest) -> Path:
 
 def end(home: Path) -> None:
     """Kill the server of a home if its data is still open; it is ours, as the home is."""
-    pid, lock = home / "store/server.pid", home / "store/data.lock"
+    pid, lock = home / "store/embedded_server.pid", home / "store/data.lock"
     if lock.exists() and pid.exists() and is_held(lock):
         os.kill(int(pid.read_text()), signal.SIGKILL)
         wait_until(lambda: not is_held(lock))
@@ -91,8 +91,8 @@ def kill(home: Path, url: str) -> None:
 
 
 def test_it_starts_on_a_private_socket_with_the_settings_that_keep_events(home: Path, binary: Path) -> None:
-    url = server.ensure(home, binary=binary)
-    assert url == server.url(home)
+    url = embedded_server.ensure(home, binary=binary)
+    assert url == embedded_server.url(home)
     assert ask(url, "CONFIG", "GET", "appendonly") == [b"appendonly", b"yes"]
     assert ask(url, "CONFIG", "GET", "appendfsync") == [b"appendfsync", b"always"]
     assert ask(url, "CONFIG", "GET", "save") == [b"save", b""]
@@ -104,16 +104,16 @@ def test_it_starts_on_a_private_socket_with_the_settings_that_keep_events(home: 
 
 
 def test_a_running_server_is_used_and_not_started_again(home: Path, binary: Path) -> None:
-    first = pid_of(server.ensure(home, binary=binary))
-    assert pid_of(server.ensure(home, binary=binary)) == first
-    assert server.answers(home)
+    first = pid_of(embedded_server.ensure(home, binary=binary))
+    assert pid_of(embedded_server.ensure(home, binary=binary)) == first
+    assert embedded_server.answers(home)
 
 
 def test_it_lives_in_a_session_of_its_own_and_outlives_its_starter(home: Path) -> None:
-    code = f"from pathlib import Path; from maestro.store import server; server.ensure(Path({str(home)!r}))"
+    code = f"from pathlib import Path; from maestro.store import server; embedded_server.ensure(Path({str(home)!r}))"
     subprocess.run([sys.executable, "-c", code], check=True)
-    assert server.answers(home)
-    assert os.getsid(pid_of(server.url(home))) != os.getsid(0)
+    assert embedded_server.answers(home)
+    assert os.getsid(pid_of(embedded_server.url(home))) != os.getsid(0)
 
 
 def test_many_starters_at_once_give_one_server(home: Path) -> None:
@@ -121,10 +121,10 @@ def test_many_starters_at_once_give_one_server(home: Path) -> None:
 import sys, time
 from pathlib import Path
 from maestro.store import server
-from maestro.store.resp import dial
+from maestro.store.redis.resp import dial
 from tests.store.serving import BINARIES
 sys.stdin.read()
-url = server.ensure(Path({str(home)!r}))
+url = embedded_server.ensure(Path({str(home)!r}))
 with dial(url, 30) as wire:
     print([line for line in wire.call("INFO", "server").split(b"\\r\\n") if line.startswith(b"process_id")])
 """
@@ -141,88 +141,88 @@ with dial(url, 30) as wire:
 
 
 def test_stop_ends_the_process_and_is_harmless_twice(home: Path, binary: Path) -> None:
-    url = server.ensure(home, binary=binary)
+    url = embedded_server.ensure(home, binary=binary)
     pid = pid_of(url)
-    assert server.stop(home)
+    assert embedded_server.stop(home)
     assert is_gone(pid)
-    assert not server.stop(home)
-    assert not server.answers(home)
+    assert not embedded_server.stop(home)
+    assert not embedded_server.answers(home)
 
 
 def test_what_was_acknowledged_is_there_after_a_stop_and_after_a_kill(home: Path, binary: Path) -> None:
-    url = server.ensure(home, binary=binary)
+    url = embedded_server.ensure(home, binary=binary)
     ask(url, "SET", "stopped", "1")
-    server.stop(home)
-    ask(server.ensure(home, binary=binary), "SET", "killed", "1")
+    embedded_server.stop(home)
+    ask(embedded_server.ensure(home, binary=binary), "SET", "killed", "1")
     kill(home, url)
-    assert ask(server.ensure(home, binary=binary), "MGET", "stopped", "killed") == [b"1", b"1"]
-    assert any("without a shutdown" in line for line in server.incidents(home))
+    assert ask(embedded_server.ensure(home, binary=binary), "MGET", "stopped", "killed") == [b"1", b"1"]
+    assert any("without a shutdown" in line for line in embedded_server.incidents(home))
 
 
 def test_a_stale_socket_file_is_no_obstacle(home: Path, binary: Path) -> None:
-    url = server.ensure(home, binary=binary)
+    url = embedded_server.ensure(home, binary=binary)
     kill(home, url)
     assert (home / "store/store.sock").exists()
-    assert ask(server.ensure(home, binary=binary), "PING") == b"PONG"
+    assert ask(embedded_server.ensure(home, binary=binary), "PING") == b"PONG"
 
 
 def test_a_log_cut_short_by_a_crash_is_loaded_up_to_there(home: Path, binary: Path) -> None:
-    url = server.ensure(home, binary=binary)
+    url = embedded_server.ensure(home, binary=binary)
     ask(url, "SET", "whole", "1")
     ask(url, "SET", "torn", "1")
     kill(home, url)
     (log,) = (home / "store/data").rglob("*.incr.aof")
     os.truncate(log, log.stat().st_size - 3)
-    assert ask(server.ensure(home, binary=binary), "MGET", "whole", "torn") == [b"1", None]
+    assert ask(embedded_server.ensure(home, binary=binary), "MGET", "whole", "torn") == [b"1", None]
 
 
 def test_a_damaged_log_is_refused_with_the_reason_and_a_remedy(home: Path, binary: Path) -> None:
-    url = server.ensure(home, binary=binary)
+    url = embedded_server.ensure(home, binary=binary)
     ask(url, "SET", "first", "1")
     ask(url, "SET", "second", "1")
-    server.stop(home)
+    embedded_server.stop(home)
     (log,) = (home / "store/data").rglob("*.incr.aof")
     content = log.read_bytes()
     log.write_bytes(content.replace(b"*3", b"!3", 1))
     with pytest.raises(StoreUnsafe) as refused:
-        server.ensure(home, binary=binary)
+        embedded_server.ensure(home, binary=binary)
     assert "cannot load its data" in refused.value.line() and refused.value.mend
     assert "\n" not in refused.value.line()
     log.write_bytes(content)
-    assert ask(server.ensure(home, binary=binary), "GET", "second") == b"1"
+    assert ask(embedded_server.ensure(home, binary=binary), "GET", "second") == b"1"
 
 
 def test_it_waits_for_a_server_that_is_still_loading(home: Path, binary: Path) -> None:
-    url = server.ensure(home, binary=binary)
-    server.stop(home)
+    url = embedded_server.ensure(home, binary=binary)
+    embedded_server.stop(home)
     (log,) = (home / "store/data").rglob("*.incr.aof")
     count = 300_000
     with log.open("ab") as file:
         file.writelines(b"*3\r\n$3\r\nSET\r\n$6\r\n%06d\r\n$1\r\n1\r\n" % number for number in range(count))
-    assert ask(server.ensure(home, binary=binary), "DBSIZE") == count
-    assert url == server.url(home)
+    assert ask(embedded_server.ensure(home, binary=binary), "DBSIZE") == count
+    assert url == embedded_server.url(home)
 
 
 def test_a_stopped_process_is_reported_and_used_again_when_it_goes_on(home: Path, binary: Path) -> None:
-    url = server.ensure(home, binary=binary)
+    url = embedded_server.ensure(home, binary=binary)
     pid = pid_of(url)
     os.kill(pid, signal.SIGSTOP)
     try:
         with pytest.raises(StoreAway) as away:
-            server.ensure(home, wait_s=0.3, binary=binary)
+            embedded_server.ensure(home, wait_s=0.3, binary=binary)
         assert str(pid) in away.value.line()
         assert away.value.exit_code == 5
     finally:
         os.kill(pid, signal.SIGCONT)
-    assert pid_of(server.ensure(home, binary=binary)) == pid
+    assert pid_of(embedded_server.ensure(home, binary=binary)) == pid
 
 
 def test_a_stopped_process_cannot_be_shut_down_but_ends_when_it_goes_on(home: Path, binary: Path) -> None:
-    pid = pid_of(server.ensure(home, binary=binary))
+    pid = pid_of(embedded_server.ensure(home, binary=binary))
     os.kill(pid, signal.SIGSTOP)
     try:
         with pytest.raises(StoreAway, match=str(pid)):
-            server.stop(home, wait_s=0.3)
+            embedded_server.stop(home, wait_s=0.3)
     finally:
         os.kill(pid, signal.SIGCONT)
     wait_until(lambda: is_gone(pid))
@@ -230,20 +230,20 @@ def test_a_stopped_process_cannot_be_shut_down_but_ends_when_it_goes_on(home: Pa
 
 def test_data_that_somebody_has_open_is_never_opened_twice(home: Path) -> None:
     """As while a killed server's child still rewrites the AOF: the lock is held, the socket is dead."""
-    at = server.place(home)
+    at = embedded_server.place(home)
     descriptor = os.open(at.data_lock, os.O_RDWR | os.O_CREAT)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     with pytest.raises(StoreAway):
-        server.ensure(home, wait_s=0.3)
+        embedded_server.ensure(home, wait_s=0.3)
     assert not at.data.exists()
     threading.Timer(0.2, os.close, (descriptor,)).start()
-    assert ask(server.ensure(home), "PING") == b"PONG"
+    assert ask(embedded_server.ensure(home), "PING") == b"PONG"
 
 
 def test_kills_at_random_points_lose_nothing_that_was_acknowledged(home: Path, binary: Path) -> None:
     acknowledged = 0
     for _ in range(5):
-        url = server.ensure(home, binary=binary)
+        url = embedded_server.ensure(home, binary=binary)
         pid = pid_of(url)
         threading.Timer(0.03, os.kill, (pid, signal.SIGKILL)).start()
         try:
@@ -252,26 +252,29 @@ def test_kills_at_random_points_lose_nothing_that_was_acknowledged(home: Path, b
                     acknowledged = int(str(wire.call("INCR", "count")))
         except OSError:
             continue
-    assert int(str(ask(server.ensure(home, binary=binary), "INCR", "count"))) - 1 in (acknowledged, acknowledged + 1)
+    assert int(str(ask(embedded_server.ensure(home, binary=binary), "INCR", "count"))) - 1 in (
+        acknowledged,
+        acknowledged + 1,
+    )
 
 
 def test_a_home_too_long_for_a_socket_works_the_same(tmp_path: Path) -> None:
     home = tmp_path / ("long-" * 25)
     try:
-        url = server.ensure(home)
+        url = embedded_server.ensure(home)
         assert ask(url, "PING") == b"PONG"
         assert "long" not in url
     finally:
-        server.stop(home)
-        server.place(home).socket.parent.rmdir()
+        embedded_server.stop(home)
+        embedded_server.place(home).socket.parent.rmdir()
 
 
 def test_a_home_with_odd_characters_works_the_same(home: Path) -> None:
     odd = home.parent / 'a b%2F#?"é'
     try:
-        assert ask(server.ensure(odd), "PING") == b"PONG"
+        assert ask(embedded_server.ensure(odd), "PING") == b"PONG"
     finally:
-        assert server.stop(odd)
+        assert embedded_server.stop(odd)
 
 
 def test_a_stop_right_behind_the_start_stops_it(home: Path) -> None:
@@ -279,52 +282,55 @@ def test_a_stop_right_behind_the_start_stops_it(home: Path) -> None:
     starter = threading.Thread(target=lambda: quietly(home))
     starter.start()
     wait_until(lambda: (home / "store/data.lock").exists() and is_held(home / "store/data.lock"))
-    assert server.stop(home)
+    assert embedded_server.stop(home)
     starter.join()
-    server.stop(home)
+    embedded_server.stop(home)
 
 
 def quietly(home: Path) -> None:
     try:
-        server.ensure(home)
+        embedded_server.ensure(home)
     except StoreAway:
         return  # it was stopped before it answered
 
 
 def test_none_of_the_callers_secrets_stay_with_the_server(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_API_KEY", "hunter2")
-    pid = pid_of(server.ensure(home))
+    pid = pid_of(embedded_server.ensure(home))
     assert b"hunter2" not in Path(f"/proc/{pid}/environ").read_bytes()
 
 
 def test_a_lock_that_cannot_be_made_is_one_line(home: Path) -> None:
-    server.place(home).start_lock.symlink_to("/elsewhere")
+    embedded_server.place(home).start_lock.symlink_to("/elsewhere")
     with pytest.raises(StoreAway, match="cannot be locked"):
-        server.ensure(home)
+        embedded_server.ensure(home)
 
 
 def test_everysec_is_there_for_benchmarks(home: Path) -> None:
-    assert ask(server.ensure(home, "everysec"), "CONFIG", "GET", "appendfsync") == [b"appendfsync", b"everysec"]
+    assert ask(embedded_server.ensure(home, "everysec"), "CONFIG", "GET", "appendfsync") == [
+        b"appendfsync",
+        b"everysec",
+    ]
 
 
 def test_the_log_of_the_server_does_not_grow_for_ever(home: Path) -> None:
-    at = server.place(home)
-    at.log.write_bytes(b"x" * (server.LOG_BYTES_MAX + 1))
-    server.ensure(home)
-    assert at.log.stat().st_size < server.LOG_BYTES_MAX
+    at = embedded_server.place(home)
+    at.log.write_bytes(b"x" * (embedded_server.LOG_BYTES_MAX + 1))
+    embedded_server.ensure(home)
+    assert at.log.stat().st_size < embedded_server.LOG_BYTES_MAX
 
 
 def test_a_server_that_cannot_be_run_is_one_line(home: Path, tmp_path: Path) -> None:
     broken = tmp_path / "valkey-server"
     broken.write_text("no program")
     with pytest.raises(StoreAway) as away:
-        server.ensure(home, binary=broken)
+        embedded_server.ensure(home, binary=broken)
     assert "\n" not in away.value.line()
     script = tmp_path / "failing"
     script.write_text("#!/bin/sh\necho 'Bad directive'\nexit 1\n")
     script.chmod(0o755)
     with pytest.raises(StoreAway, match="Bad directive"):
-        server.ensure(home, binary=script)
+        embedded_server.ensure(home, binary=script)
 
 
 def test_the_binary_is_of_version_7_or_newer(tmp_path: Path) -> None:
@@ -337,7 +343,7 @@ def test_the_binary_is_of_version_7_or_newer(tmp_path: Path) -> None:
 
 
 def test_the_ballast_is_kept_freed_and_put_back(home: Path) -> None:
-    server.ensure(home)
+    embedded_server.ensure(home)
     ballast = home / "store/ballast"
     assert ballast.stat().st_blocks * 512 >= BALLAST_BYTES
     assert disk_state(home).ballast

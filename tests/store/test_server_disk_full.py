@@ -17,8 +17,8 @@ SCRIPT = """
 import json, os, sys
 from pathlib import Path
 from maestro.store import server
-from maestro.store.ballast import disk_state
-from maestro.store.resp import dial
+from maestro.store.embedded.ballast import disk_state
+from maestro.store.redis.resp import dial
 
 home = Path(sys.argv[1]) / "home"
 acknowledged = []

@@ -13,12 +13,12 @@ import pytest
 import trio
 
 from maestro.model.errors import Invalid, StoreAway
-from maestro.store import log
 from maestro.store.contract import Append, Checkpoint, Committed, Hint, RowChange
 from maestro.store.gateway import Gateway
 from maestro.store.keys import Keys
-from maestro.store.link import Link
-from maestro.store.opening import Dialler, RedisStore, open_redis
+from maestro.store.redis import log
+from maestro.store.redis.connection import Link
+from maestro.store.redis.redis_store import Dialler, RedisStore, open_redis
 
 Appending = Callable[..., Append]
 Opening = Callable[..., RedisStore]

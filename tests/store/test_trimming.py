@@ -10,7 +10,7 @@ from maestro.model.errors import LineageBroken, Refused, VerificationFailed
 from maestro.model.events import NewEvent, RestoreDone, StateSet
 from maestro.store.codec import event_of
 from maestro.store.contract import Append, Committed, Entry, Head, Rejected, Store
-from maestro.store.opening import RedisStore
+from maestro.store.redis.redis_store import RedisStore
 
 Appending = Callable[..., Append]
 COUNT = 25
@@ -153,7 +153,7 @@ def test_a_blob_that_only_the_past_names_is_read_from_there(store: Store) -> Non
 @pytest.fixture
 def other(an_append: Appending) -> list[Entry]:
     """The log of another store, restored once, with events in the append of the restore."""
-    from maestro.store.memory import MemoryStore
+    from maestro.store.memory.memory_store import MemoryStore
 
     store = MemoryStore("other")
     store.log.commit([an_append(f"k{n % 5}", str(n)) for n in range(9)], None)

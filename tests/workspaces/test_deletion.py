@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from maestro.model.errors import NotFound, Refused, VerificationFailed
-from maestro.workspaces import deletion, moves, purge
+from maestro.workspaces import deletion, moves
 from maestro.workspaces.archive.library import Archive
-from maestro.workspaces.archive.saving import Source
+from maestro.workspaces.archive.read import purge
+from maestro.workspaces.archive.read.purge import Listing
+from maestro.workspaces.archive.write.snapshot_writer import Source
 from maestro.workspaces.deletion import Deletion, Doomed, begun, check_whole, end_begun
-from maestro.workspaces.purge import Listing
 from tests.workspaces.archive.trees import Told, fill, told
 from tests.workspaces.mounted import in_namespace
 

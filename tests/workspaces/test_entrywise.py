@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from maestro.model.errors import Refused
-from maestro.workspaces import entrywise, exchange, moves
-from maestro.workspaces.exchange import Exchange
+from maestro.workspaces import moves
+from maestro.workspaces.exchanges import entrywise, exchange
+from maestro.workspaces.exchanges.exchange import Exchange
 from tests.workspaces.archive.trees import Told, told
 from tests.workspaces.mounted import in_namespace
 
@@ -163,8 +164,8 @@ def test_what_came_meanwhile_makes_way_and_is_not_lost(
 @pytest.mark.parametrize("mount", ["bind(place / 'below', ws)", "tmpfs(ws)"])
 def test_a_mount_point_is_restored_in_place(mount: str, tmp_path: Path) -> None:
     script = f"""
-from maestro.workspaces.exchange import Exchange
-from maestro.workspaces.places import check_place
+from maestro.workspaces.exchanges.exchange import Exchange
+from maestro.workspaces.exchanges.places import check_place
 from tests.workspaces.test_entrywise import staged, told
 ws = place / "ws"
 (place / "below").mkdir(); ws.mkdir()
@@ -185,8 +186,8 @@ def test_below_a_folder_that_is_not_to_be_written_it_is_restored_in_place(tmp_pa
     script = """
 import os, sys
 from pathlib import Path
-from maestro.workspaces.exchange import Exchange
-from maestro.workspaces.places import check_place
+from maestro.workspaces.exchanges.exchange import Exchange
+from maestro.workspaces.exchanges.places import check_place
 from tests.workspaces.test_entrywise import staged, told
 place = Path(sys.argv[1])
 ws = place / "above/ws"

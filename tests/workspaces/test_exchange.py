@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from maestro.model.errors import Refused, VerificationFailed
-from maestro.workspaces import exchange, pairs
-from maestro.workspaces.exchange import Exchange, roll_forward
+from maestro.workspaces.exchanges import exchange, pairs
+from maestro.workspaces.exchanges.exchange import Exchange, roll_forward
 
 
 def folder(path: Path, content: str) -> Path:

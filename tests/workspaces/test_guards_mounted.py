@@ -47,7 +47,7 @@ print("inner", "|", told("part", "mine"))
 WATCHING = """
 import subprocess, sys
 from pathlib import Path
-from maestro.runtime.known_workspaces import look
+from maestro.runtime.provision.known_workspaces import look
 from maestro.workspaces.addresses import current
 
 place = Path(sys.argv[1])

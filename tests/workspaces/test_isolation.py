@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import pairwise
 from pathlib import Path
 
-from maestro.workspaces import engine, isolation, reach
-from maestro.workspaces.isolation import Box, bubblewrap
+from maestro.workspaces.sandbox import engine, isolation, reach
+from maestro.workspaces.sandbox.isolation import Box, bubblewrap
 
 BOX = Box(
     write=("/h/agents/a/home", "/r/a/t/tmp", "/w"),

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from maestro.workspaces.archive.library import Archive
-from maestro.workspaces.exchange import Exchange
+from maestro.workspaces.exchanges.exchange import Exchange
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ import redis
 
 from maestro.model.events import NewEvent, StateSet
 from maestro.store.contract import Append, Committed, Store
-from maestro.store.opening import open_redis
+from maestro.store.redis.redis_store import open_redis
 from tools.bench.measure import Case, timed
 from tools.place import Place, Server
 

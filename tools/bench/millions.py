@@ -10,9 +10,9 @@ import sys
 from collections.abc import Iterator
 from functools import partial
 
-from maestro.runtime.opening import open_store
+from maestro.runtime.daemon.bootstrap import open_store
 from projections.projector import Projector
-from replayers import sealing
+from replayers import sealer
 from replayers.sealed import sealed_of
 from tools.bench.history import EVENTS_PER_TASK
 from tools.bench.measure import Case, measure, spawned, table, timed, typical
@@ -77,13 +77,13 @@ def sealed(home: Home) -> Iterator[str]:
     store = open_store(home.settings)
     try:
         past = sealed_of(store)
-        spans = sealing.due(store, home.settings.log_events_max)
+        spans = sealer.due(store, home.settings.log_events_max)
         if past is None or not spans:
             return
         before = store.memory_bytes()
         took = 0.0
         for span in spans:
-            took += timed(partial(sealing.seal, store, past, span))
+            took += timed(partial(sealer.seal, store, past, span))
             store.log.trim(span[1] + 1)
         count, size = spans[-1][1], sum(path.stat().st_size for path in past.folder.glob("*.seg"))
         yield f"{count:,} events sealed, read back and trimmed in {took:.1f} s ({count / took:,.0f} events/s)"

@@ -10,9 +10,9 @@ import msgspec
 import redis
 
 from maestro.store.contract import Append, Committed, Store
-from maestro.store.opening import RedisStore, open_redis
-from projections.folding import Fold
-from replayers.reading import history
+from maestro.store.redis.redis_store import RedisStore, open_redis
+from projections.fold import Fold
+from replayers.log_reader import history
 from tools.bench.history import EVENTS_PER_TASK, agents, finished_tasks
 from tools.bench.measure import Case, timed
 from tools.place import Place, Server

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from maestro.config import Settings
-from maestro.runtime import client
-from maestro.runtime import protocol as p
+from maestro.runtime.client import client
+from maestro.runtime.protocol import messages as p
 from tools.bench.measure import Case, spawned, timed, typical
 from tools.place import Home, Place
 

@@ -14,8 +14,8 @@ from statistics import median
 
 import trio
 
-from maestro.runtime.launching import Launcher
-from maestro.runtime.spec import Spec
+from maestro.runtime.supervision.spec import Spec
+from maestro.runtime.worker.launcher_client import Launcher
 from tools.bench.measure import Case, measure, spawned, table, timed, typical
 from tools.place import Place
 

@@ -13,7 +13,7 @@ import redis
 
 from maestro.model.events import Event, LogForked, StateSet, TaskDispatched
 from maestro.store.contract import Store
-from maestro.store.opening import open_redis
+from maestro.store.redis.redis_store import open_redis
 from tools.chaos.installation import Installation
 from tools.chaos.proxy import Proxy
 from tools.place import MAESTRO, Place, Server

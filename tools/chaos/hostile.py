@@ -25,10 +25,12 @@ from typing import Any
 import msgspec
 import trio
 
-from maestro.runtime import cgroups, containment, janitor
-from maestro.runtime.launching import Launcher
-from maestro.runtime.spec import HOME_MARK, LAUNCHER_MARK, Spec
-from maestro.workspaces.isolation import Box, bubblewrap
+from maestro.runtime.provision import containment
+from maestro.runtime.supervision import cgroup_root
+from maestro.runtime.supervision.spec import HOME_MARK, LAUNCHER_MARK, Spec
+from maestro.runtime.worker import janitor
+from maestro.runtime.worker.launcher_client import Launcher
+from maestro.workspaces.sandbox.isolation import Box, bubblewrap
 from tools.chaos import enclosure
 from tools.chaos.flood import flood
 from tools.place import Place
@@ -74,7 +76,7 @@ def plan(seed: int) -> Trial:
 
 def missing() -> str:
     """Why trials here are contained less than their names say; "" where all there is can be had."""
-    lacks = [*sorted({"memory", "pids"} - cgroups.enforceable()), *filter(None, [containment.bubblewrap().fault])]
+    lacks = [*sorted({"memory", "pids"} - cgroup_root.enforceable()), *filter(None, [containment.bubblewrap().fault])]
     return ", ".join(lacks)
 
 
@@ -82,7 +84,7 @@ def run(seed: int, folder: Path, dead_s_max: float = DEAD_S_MAX) -> Trial:
     """Run one trial in an empty folder, enclosed. dead_s_max: how long after the kill something may live."""
     line = [sys.executable, "-m", "tools.chaos.hostile", "--trial", str(seed), str(folder), str(dead_s_max)]
     code = enclosure.run(line, TRIAL_S_MAX)
-    cgroups.sweep(folder / "home")
+    cgroup_root.sweep(folder / "home")
     told = folder / TOLD
     if told.exists():
         return msgspec.json.decode(told.read_bytes(), type=Trial)
@@ -107,7 +109,7 @@ def _try(seed: int, folder: Path, dead_s_max: float) -> None:
             for pid in [*_tokened(token), *_marked(home)]:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-            cgroups.sweep(home)
+            cgroup_root.sweep(home)
     (folder / TOLD).write_bytes(msgspec.json.encode(trial))
 
 
@@ -155,7 +157,7 @@ def _spec(trial: Trial, home: Path, token: str) -> Spec:
     if boxed and not tool.fault:
         box = Box(write=(str(home / "workspace"),), read=(sys.base_prefix, str(_AGENT)))
         argv = bubblewrap(box, tuple(argv), str(home / "workspace"), tool.path, can_seal=tool.version >= (0, 8))
-    held = cgroups.enforceable() if trial.contained in ("cgroup", "both") else set()
+    held = cgroup_root.enforceable() if trial.contained in ("cgroup", "both") else set()
     return Spec(
         run=f"r{trial.seed}",
         argv=argv,
@@ -197,7 +199,7 @@ def _state(pid: int) -> str:
 async def _work(home: Path, spec: Spec, grouped: bool) -> None:
     """A worker: the launcher's side of one run, told about in one line."""
     if not grouped:
-        setattr(cgroups, "prepare", lambda _: [])  # noqa: B010 - as if nobody could make groups here
+        setattr(cgroup_root, "prepare", lambda _: [])  # noqa: B010 - as if nobody could make groups here
     launcher = Launcher(home)
     await launcher.start()
     async with trio.open_nursery() as nursery:

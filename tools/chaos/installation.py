@@ -13,16 +13,16 @@ from typing import TypeVar
 import psutil
 
 from maestro.model.events import Event
-from maestro.store import server
 from maestro.store.contract import Store
-from maestro.store.opening import open_redis
+from maestro.store.embedded import embedded_server
+from maestro.store.redis.redis_store import open_redis
 from tools.place import Home, Place, Server
 
 MAX_CONCURRENT = 3
 APPEAR_S_MAX = 30.0
 LEAVE_S_MAX = 15.0
 POLL_S = 0.05
-LAUNCHER = "maestro.runtime.launcher"
+LAUNCHER = "maestro.runtime.supervision.launcher"
 AGENT = "chaos/agent.py"
 
 T = TypeVar("T")
@@ -41,7 +41,7 @@ class Installation:
         self.place = place
         self.servers = servers
         self.home = Home(place, MAESTRO_AUTOSTART="false", MAESTRO_MAX_CONCURRENT=concurrent, **named)
-        self.url = url or server.url(self.home.path)
+        self.url = url or embedded_server.url(self.home.path)
         self.exits: list[int] = []
         self.lost_tail = False
         self.lost: set[str] = set()
@@ -126,7 +126,9 @@ class Installation:
 
     def embedded_server(self) -> psutil.Process:
         """The embedded server, by the pid file that it writes."""
-        return appear("embedded server", lambda: psutil.Process(int(server.place(self.home.path).pid.read_text())))
+        return appear(
+            "embedded server", lambda: psutil.Process(int(embedded_server.place(self.home.path).pid.read_text()))
+        )
 
     def _running(self) -> psutil.Process | None:
         daemon = self._daemon

@@ -10,8 +10,8 @@ from random import Random
 from typing import Any
 
 from maestro.model.errors import MaestroError
-from maestro.runtime import client
-from maestro.runtime import protocol as p
+from maestro.runtime.client import client
+from maestro.runtime.protocol import messages as p
 from tools.chaos.installation import Installation
 
 AGENTS = 3

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from maestro.runtime import protocol as p
 from maestro.runtime.handlers import (
     agents,
     assignments,
-    dispatching,
+    dispatch,
     doctor,
     events,
+    flush,
     health,
     nodes,
     queues,
@@ -16,17 +16,17 @@ from maestro.runtime.handlers import (
     restores,
     snapshots,
     states,
-    stores,
     tasks,
     types,
     workspaces,
 )
-from maestro.runtime.server import Handler
+from maestro.runtime.node.context import Handler
+from maestro.runtime.protocol import messages as p
 
 HANDLERS: dict[type[p.Command], Handler] = {
     **agents.HANDLERS,
     **assignments.HANDLERS,
-    **dispatching.HANDLERS,
+    **dispatch.HANDLERS,
     **doctor.HANDLERS,
     **events.HANDLERS,
     **health.HANDLERS,
@@ -36,7 +36,7 @@ HANDLERS: dict[type[p.Command], Handler] = {
     **restores.HANDLERS,
     **snapshots.HANDLERS,
     **states.HANDLERS,
-    **stores.HANDLERS,
+    **flush.HANDLERS,
     **tasks.HANDLERS,
     **types.HANDLERS,
     **workspaces.HANDLERS,

@@ -17,24 +17,20 @@ from maestro.model.errors import Invalid, NotFound, Refused
 from maestro.model.events import AgentRegistered, NewEvent
 from maestro.model.health import still_lost
 from maestro.model.ids import shown
+from maestro.model.scheduling.waiting import why_not_over
 from maestro.model.task import Task
-from maestro.model.waiting import why_not_over
-from maestro.runtime import protocol as p
-from maestro.runtime.context import Call, Context
-from maestro.runtime.examination import examine_all, judged
 from maestro.runtime.handlers import tasks
-from maestro.runtime.handlers.nodes import resume
-from maestro.runtime.handlers.registering import bind, caller_settings
-from maestro.runtime.interim import stopped_meanwhile
-from maestro.runtime.rows import Row, agent_row
-from maestro.runtime.server import Handler
-from maestro.runtime.snapshots.deleting import clear
-from maestro.runtime.tailing import tail_runs
-from maestro.runtime.telling import NODE_AWAY, telling
-from maestro.runtime.workplaces import (
-    check_unmounted,
-    refill_workspace,
-)
+from maestro.runtime.handlers.run_output import tail_runs
+from maestro.runtime.handlers.wait_notice import NODE_AWAY, telling
+from maestro.runtime.monitor.examination import examine_all, judged
+from maestro.runtime.node.context import Call, Context, Handler
+from maestro.runtime.node.interim_stop import stopped_meanwhile
+from maestro.runtime.node.resume import resume
+from maestro.runtime.protocol import messages as p
+from maestro.runtime.provision.type_binding import bind, caller_settings
+from maestro.runtime.provision.workspace_setup import check_unmounted, refill_workspace
+from maestro.runtime.server.rows import Row, agent_row
+from maestro.runtime.snapshots.deletion import clear
 
 STATES = ("all", "active", "idle", "failed", "stopped")
 STOP_WAIT_S = 60.0

@@ -14,21 +14,21 @@ from maestro.agents import definitions
 from maestro.config import Settings
 from maestro.model.errors import Invalid, MaestroError, StoreAway, StoreUnsafe, VerificationFailed
 from maestro.model.events import LogForked, NewEvent
-from maestro.runtime import containment, daemon_lock
-from maestro.runtime import protocol as p
-from maestro.runtime.context import Call
-from maestro.runtime.handlers.registering import bind, caller_settings
-from maestro.runtime.remains import remains, remedy
-from maestro.runtime.restoring.recovery import findings
-from maestro.runtime.rows import Row
-from maestro.runtime.server import Handler
-from maestro.runtime.snapshots import scrubbing
-from maestro.runtime.snapshots.shelf import Shelf
-from maestro.runtime.storekeeping import FILES_MEND
-from maestro.runtime.witness import LINEAGE, MEND, Known, Witness
-from maestro.store import ballast, choice, data_files, safety, server
+from maestro.runtime.node import daemon_lock
+from maestro.runtime.node.context import Call, Handler
+from maestro.runtime.node.known_head import LINEAGE, MEND, Known, Witness
+from maestro.runtime.protocol import messages as p
+from maestro.runtime.provision import containment
+from maestro.runtime.provision.type_binding import bind, caller_settings
+from maestro.runtime.restores.crash_recovery import findings
+from maestro.runtime.restores.remains import remains, remedy
+from maestro.runtime.server.rows import Row
+from maestro.runtime.snapshots import scrub
+from maestro.runtime.snapshots.folders import Shelf
 from maestro.store.contract import Head
-from maestro.store.opening import open_redis
+from maestro.store.embedded import ballast, choice, data_files, embedded_server
+from maestro.store.redis import safety
+from maestro.store.redis.redis_store import open_redis
 from maestro.workspaces import cleaning
 from projections.projector import Projector
 from replayers import chain
@@ -100,16 +100,16 @@ def _embedded(chosen: choice.Choice, settings: Settings) -> list[Row]:
         disk = ballast.disk_state(settings.home)
         status = "warning" if disk.low else "ok"
         rows.append(_row("store disk", status, f"{disk.free_bytes // 2**20} MiB free", "make room" if disk.low else ""))
-        rows += [_row("store incident", "warning", line) for line in server.incidents(settings.home)[-3:]]
+        rows += [_row("store incident", "warning", line) for line in embedded_server.incidents(settings.home)[-3:]]
     return rows
 
 
 def _files(chosen: choice.Choice, settings: Settings) -> Iterator[Row]:
     """Whether the embedded store, which answers, still has the files that it writes."""
-    data = server.place(settings.home).data
+    data = embedded_server.place(settings.home).data
     gone = data_files.missing(data) if chosen.kind == "embedded" else ""
     if gone:
-        mend = FILES_MEND if gone == data.name else "maestro up: the daemon has all of it written again"
+        mend = data_files.MEND if gone == data.name else "maestro up: the daemon has all of it written again"
         yield _row("store files", "failed", f"{gone} was removed under the store, below {data.parent}", mend)
 
 
@@ -216,7 +216,7 @@ def _host(settings: Settings, is_here: bool) -> Iterator[Row]:
 def _snapshots(settings: Settings) -> Row:
     """Whether all that is kept is whole, as far as is known, and how long ago it was read."""
     try:
-        return _row("snapshots", *scrubbing.standing(Shelf(settings.home)))
+        return _row("snapshots", *scrub.standing(Shelf(settings.home)))
     except (MaestroError, OSError) as error:
         mend = error.mend if isinstance(error, MaestroError) else ""
         return _row("snapshots", "failed", str(error), mend or "mend the folder that it names")

@@ -10,9 +10,8 @@ import msgspec
 from maestro.model.errors import Invalid
 from maestro.model.events import FACTS
 from maestro.model.ids import shown
-from maestro.runtime import protocol as p
-from maestro.runtime.context import Call, Context
-from maestro.runtime.server import Handler
+from maestro.runtime.node.context import Call, Context, Handler
+from maestro.runtime.protocol import messages as p
 from maestro.store.contract import Entry
 from replayers import export as exports
 from replayers import positions

@@ -7,14 +7,13 @@ from pathlib import Path
 import trio
 
 from maestro.model.health import Check, is_fit, way_out
-from maestro.runtime import protocol as p
-from maestro.runtime.context import Call
-from maestro.runtime.examination import examine_all, record
 from maestro.runtime.handlers import tasks
 from maestro.runtime.handlers.agents import find
-from maestro.runtime.rows import Row, when
-from maestro.runtime.server import Handler
-from maestro.runtime.tailing import last_lines
+from maestro.runtime.handlers.run_output import last_lines
+from maestro.runtime.monitor.examination import examine_all, record
+from maestro.runtime.node.context import Call, Handler
+from maestro.runtime.protocol import messages as p
+from maestro.runtime.server.rows import Row, when
 
 
 async def health(call: Call, command: p.AgentHealth) -> p.Done:

@@ -6,32 +6,18 @@ from pathlib import Path
 
 import trio
 
-from maestro.model.agent import Agent
 from maestro.model.errors import Refused, StoreUnsafe
-from maestro.model.events import NewEvent, NodeHeld, NodeResumed, TaskCancelRequested
-from maestro.model.node import decide_resume
-from maestro.runtime import janitor
-from maestro.runtime import protocol as p
-from maestro.runtime.context import Call, Context
-from maestro.runtime.daemon_lock import DaemonLock, holder
-from maestro.runtime.rows import node_row
-from maestro.runtime.server import Handler
-from maestro.runtime.snapshots.cleanup import clean_runs
-from maestro.runtime.witness import Witness
+from maestro.model.events import NewEvent, NodeHeld, TaskCancelRequested
+from maestro.runtime.node.context import Call, Context, Handler
+from maestro.runtime.node.daemon_lock import DaemonLock, holder
+from maestro.runtime.node.known_head import Witness
+from maestro.runtime.node.resume import resume
+from maestro.runtime.protocol import messages as p
+from maestro.runtime.server.rows import node_row
+from maestro.runtime.snapshots.run_folders import clean_runs
+from maestro.runtime.worker import janitor
 
 KILL_S = 5.0
-
-
-async def resume(call: Call, agents: list[Agent], reason: str) -> None:
-    """Let the nodes of these agents (this one where there are none) take work again after a shutdown."""
-    context = call.context
-    nodes = {node.id: node for node in await context.rows(context.views.nodes)}
-    here = nodes.get(context.node)
-    events = decide_resume(nodes, agents, context.node, reason)
-    if not agents and here is not None and here.held:
-        events = [NewEvent(f"node:{here.id}", NodeResumed(here.id, reason))]
-    if events:
-        await context.submit(events, call.caller.actor, call.cause)
 
 
 async def up(call: Call, command: p.Up) -> p.Done:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from maestro.model.agent import Agent
 from maestro.model.errors import Invalid
-from maestro.model.plan import Plan
+from maestro.model.scheduling.plan import Plan
+from maestro.model.scheduling.waiting import why_waiting
 from maestro.model.task import PRIORITY_DEFAULT, Slot, Task
-from maestro.model.waiting import why_waiting
-from maestro.runtime import protocol as p
-from maestro.runtime.context import Call, Context
 from maestro.runtime.handlers.tasks import LIMIT_MAX, check_agent, find
-from maestro.runtime.loading import supply
-from maestro.runtime.rows import Row, when
-from maestro.runtime.server import Handler
+from maestro.runtime.node.context import Call, Context, Handler
+from maestro.runtime.node.plan_loader import supply
+from maestro.runtime.protocol import messages as p
+from maestro.runtime.server.rows import Row, when
 
 WHICH = ("open", "waiting", "processing", "completed")
 WAITS = ("waiting", "released")

@@ -8,10 +8,9 @@ import msgspec
 import trio
 
 from maestro.model.agent import Agent
-from maestro.runtime import protocol as p
-from maestro.runtime.context import Call
-from maestro.runtime.rows import when
-from maestro.runtime.server import Handler
+from maestro.runtime.node.context import Call, Handler
+from maestro.runtime.protocol import messages as p
+from maestro.runtime.server.rows import when
 from replayers import positions, rewind
 from replayers import rebuild as rebuilds
 from replayers import verify as verifies

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import trio
 
-from maestro.runtime import protocol as p
-from maestro.runtime.context import Call
 from maestro.runtime.handlers.agents import shown_agents
-from maestro.runtime.restoring import assigning, loading
-from maestro.runtime.restoring.journal import Journal
-from maestro.runtime.restoring.opening import Origins
-from maestro.runtime.restoring.past import look_into
-from maestro.runtime.restoring.performing import carry_out, load_and_carry_out, prove
-from maestro.runtime.restoring.placing import How
-from maestro.runtime.restoring.planning import Planned, Wish, plan
-from maestro.runtime.restoring.previews import preview
-from maestro.runtime.restoring.rights import restoring
-from maestro.runtime.rows import Row
-from maestro.runtime.server import Handler
+from maestro.runtime.node.context import Call, Handler
+from maestro.runtime.protocol import messages as p
+from maestro.runtime.restores import assignments, log_loader
+from maestro.runtime.restores.dry_run import preview
+from maestro.runtime.restores.journal import Journal
+from maestro.runtime.restores.origins import Origins
+from maestro.runtime.restores.past import look_into
+from maestro.runtime.restores.plan import Planned, Wish
+from maestro.runtime.restores.planner import plan
+from maestro.runtime.restores.procedure import How
+from maestro.runtime.restores.restore import carry_out, load_and_carry_out, prove
+from maestro.runtime.restores.rights import restoring
+from maestro.runtime.server.rows import Row
 
 FAILED = 6
 
@@ -44,11 +44,11 @@ async def dry_run(call: Call, command: p.RestorePreview) -> p.Done:
 async def _planned(call: Call, wish: Wish, origins: Origins) -> Planned:
     context = call.context
     whole = wish.source is not None and wish.at is None and wish.workspace is None
-    if wish.source is None or not whole or not await loading.is_empty(context):
+    if wish.source is None or not whole or not await log_loader.is_empty(context):
         return await plan(call, wish, origins)
     origin = await origins.named(wish.source)
     journal = Journal(context.settings.home)
-    async with restoring(journal), loading.held_log(origin, journal, wish.skip_failed) as folder:
+    async with restoring(journal), log_loader.held_log(origin, journal, wish.skip_failed) as folder:
         return await plan(call, wish, origins, await trio.to_thread.run_sync(look_into, folder))
 
 
@@ -70,7 +70,7 @@ def _how(command: p.RestoreLoad | p.StateRestore) -> How:
 
 async def put_back(call: Call, command: p.AgentsPutBack) -> p.Done:
     """Put back every assignment of a snapshot."""
-    names = await assigning.put_back(call, command.source)
+    names = await assignments.put_back(call, command.source)
     agents = [row for row in await call.context.rows(call.context.views.agents) if row.id in names]
     for row in await shown_agents(call.context, agents):
         await call.item(row)

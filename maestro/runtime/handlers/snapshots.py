@@ -12,14 +12,13 @@ from maestro.model.errors import Invalid, MaestroError, NotFound, VerificationFa
 from maestro.model.events import NewEvent
 from maestro.model.ids import shown
 from maestro.model.snapshot import Snapshot, decide_pin, latest
-from maestro.runtime import protocol as p
-from maestro.runtime.context import Call
-from maestro.runtime.rows import Row, snapshot_row
-from maestro.runtime.server import Handler
-from maestro.runtime.snapshots import proving, scrubbing
+from maestro.runtime.node.context import Call, Handler
+from maestro.runtime.protocol import messages as p
+from maestro.runtime.server.rows import Row, snapshot_row
+from maestro.runtime.snapshots import proof, scrub
+from maestro.runtime.snapshots.folders import Shelf
+from maestro.runtime.snapshots.procedure import take
 from maestro.runtime.snapshots.request import Wanted
-from maestro.runtime.snapshots.shelf import Shelf
-from maestro.runtime.snapshots.taking import take
 
 
 async def snapshot(call: Call, command: p.StateSnapshot) -> p.Done:
@@ -106,15 +105,15 @@ async def _damaged(call: Call, rows: list[Snapshot]) -> dict[str, Row]:
 async def verify(call: Call, command: p.StateVerify) -> p.Done:
     """Read and check all of a snapshot, wherever it lies; or all of the snapshot store."""
     if command.all:
-        row = await scrubbing.read_all(call)
+        row = await scrub.read_all(call)
         return p.Done(row, 0 if row["ok"] else VerificationFailed.exit_code)
-    return p.Done(await proving.prove(call, command.source))
+    return p.Done(await proof.prove(call, command.source))
 
 
 async def pin(call: Call, command: p.StatePin) -> p.Done:
     """Keep it for ever, or no longer."""
     context = call.context
-    name = await proving.named(call, command.id)
+    name = await proof.named(call, command.id)
 
     async def decision() -> list[NewEvent]:
         row = await context.row(context.views.snapshot, name)

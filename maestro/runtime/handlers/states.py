@@ -6,11 +6,10 @@ from maestro.model.errors import NotFound
 from maestro.model.events import NewEvent
 from maestro.model.ids import shown
 from maestro.model.state import check_key, decide_delete, decide_set
-from maestro.runtime import protocol as p
-from maestro.runtime.context import Call
-from maestro.runtime.results import told_value
-from maestro.runtime.rows import Row, state_row
-from maestro.runtime.server import Handler
+from maestro.runtime.node.context import Call, Handler
+from maestro.runtime.protocol import messages as p
+from maestro.runtime.server.results import told_value
+from maestro.runtime.server.rows import Row, state_row
 
 
 async def set_key(call: Call, command: p.StateSet) -> p.Done:

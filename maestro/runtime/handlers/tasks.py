@@ -11,14 +11,13 @@ from maestro.model.errors import Invalid, NotFound, TimedOut
 from maestro.model.events import NewEvent
 from maestro.model.ids import shown
 from maestro.model.outcome import exit_code_of
+from maestro.model.scheduling.waiting import why_not_over
 from maestro.model.task import Task
-from maestro.model.waiting import why_not_over
-from maestro.runtime import protocol as p
-from maestro.runtime.context import Call, Context
-from maestro.runtime.results import told_task
-from maestro.runtime.server import Handler
-from maestro.runtime.tailing import follow_task, tail_runs
-from maestro.runtime.telling import NODE_AWAY, telling
+from maestro.runtime.handlers.run_output import follow_task, tail_runs
+from maestro.runtime.handlers.wait_notice import NODE_AWAY, telling
+from maestro.runtime.node.context import Call, Context, Handler
+from maestro.runtime.protocol import messages as p
+from maestro.runtime.server.results import told_task
 from replayers import positions
 
 STATUSES = ("queued", "running", "completed", "failed", "cancelled", "timed_out", "skipped")

@@ -9,12 +9,11 @@ from maestro.agents import definitions, registration
 from maestro.agents.definitions import Definition, TypeInfo
 from maestro.config import Settings
 from maestro.model.errors import MaestroError
-from maestro.runtime import containment
-from maestro.runtime import protocol as p
-from maestro.runtime.context import Call
-from maestro.runtime.handlers.registering import bind, caller_env, caller_settings
-from maestro.runtime.rows import Row
-from maestro.runtime.server import Handler
+from maestro.runtime.node.context import Call, Handler
+from maestro.runtime.protocol import messages as p
+from maestro.runtime.provision import containment
+from maestro.runtime.provision.type_binding import bind, caller_env, caller_settings
+from maestro.runtime.server.rows import Row
 
 PROBES_MAX = 4
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import trio
 
-from maestro.runtime import protocol as p
-from maestro.runtime.context import Call
 from maestro.runtime.handlers.agents import find, stop_agent
-from maestro.runtime.interim import stopped_meanwhile
-from maestro.runtime.remains import remains
-from maestro.runtime.server import Handler
-from maestro.runtime.snapshots.deleting import clear
-from maestro.runtime.workplaces import check_clearable, check_unmounted
+from maestro.runtime.node.context import Call, Handler
+from maestro.runtime.node.interim_stop import stopped_meanwhile
+from maestro.runtime.protocol import messages as p
+from maestro.runtime.provision.workspace_setup import check_clearable, check_unmounted
+from maestro.runtime.restores.remains import remains
+from maestro.runtime.snapshots.deletion import clear
 from maestro.workspaces.folders import is_folder
 from maestro.workspaces.usage import size_of
 

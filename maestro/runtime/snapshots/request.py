@@ -6,7 +6,7 @@ import msgspec
 
 from maestro.model.snapshot import Snapshot
 from maestro.runtime.snapshots.sources import Source
-from maestro.workspaces.archive.exporting import Exported
+from maestro.workspaces.archive.export.export_writer import Exported
 
 ASKED = "asked"
 

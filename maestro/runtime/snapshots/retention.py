@@ -12,11 +12,11 @@ import trio
 from maestro.model.errors import MaestroError, Refused, VerificationFailed
 from maestro.model.events import NewEvent, SnapshotFailed, SnapshotMissing, SnapshotTaken, SnapshotWorkspace
 from maestro.model.snapshot import Snapshot, decide_end, decide_expired, latest, outlived
-from maestro.runtime.context import Context
-from maestro.runtime.logs import log
-from maestro.runtime.snapshots.shelf import Shelf
+from maestro.runtime.node.context import Context
+from maestro.runtime.node.daemon_log import log
+from maestro.runtime.snapshots.folders import Shelf
 from maestro.store.contract import Committed
-from maestro.workspaces.archive.entries import located
+from maestro.workspaces.archive.format.entries import located
 
 DAY_MS = 86_400_000
 ENDED = "the daemon ended before it was complete"

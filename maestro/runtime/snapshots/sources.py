@@ -15,10 +15,10 @@ from maestro.model.agent import Agent
 from maestro.model.errors import MaestroError
 from maestro.model.events import SnapshotMissing, SnapshotWorkspace
 from maestro.model.snapshot import covered
-from maestro.runtime.capped_log import CHUNK_BYTES, Reader, pieces
-from maestro.runtime.context import Call, Context
-from maestro.runtime.snapshots.shelf import Shelf
-from maestro.runtime.spec import SENT_BYTES_MAX
+from maestro.runtime.node.context import Call, Context
+from maestro.runtime.snapshots.folders import Shelf
+from maestro.runtime.supervision.capped_log import CHUNK_BYTES, Reader, pieces
+from maestro.runtime.supervision.spec import SENT_BYTES_MAX
 from maestro.workspaces import guards
 from maestro.workspaces.folders import MARK, is_folder
 from maestro.workspaces.mounts import is_mount

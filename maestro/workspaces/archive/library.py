@@ -11,31 +11,23 @@ from pathlib import Path
 import msgspec
 
 from maestro.model.errors import MaestroError, Refused
-from maestro.workspaces.archive import (
-    collecting,
-    damage,
-    differing,
-    exporting,
-    manifests,
-    restoring,
-    saving,
-    scrubbing,
-    statcache,
-    verifying,
-)
-from maestro.workspaces.archive.collecting import Collected
-from maestro.workspaces.archive.damage import Lacking
-from maestro.workspaces.archive.differing import Diff
-from maestro.workspaces.archive.entries import Manifest
-from maestro.workspaces.archive.exporting import Exported
-from maestro.workspaces.archive.exports import Export
-from maestro.workspaces.archive.judging import Lost
-from maestro.workspaces.archive.layout import Layout
-from maestro.workspaces.archive.restoring import Restored
-from maestro.workspaces.archive.saving import Progress, Saved, Source
-from maestro.workspaces.archive.scrubbing import Age, Scrubbed
-from maestro.workspaces.archive.verifying import Verified
-from maestro.workspaces.purge import Listing
+from maestro.workspaces.archive.export import export_writer
+from maestro.workspaces.archive.export.export_reader import Export
+from maestro.workspaces.archive.export.export_writer import Exported
+from maestro.workspaces.archive.format import manifests, stat_cache
+from maestro.workspaces.archive.format.entries import Manifest
+from maestro.workspaces.archive.format.layout import Layout
+from maestro.workspaces.archive.read import damage, restoration, scrub, verification
+from maestro.workspaces.archive.read.assessment import Lost
+from maestro.workspaces.archive.read.damage import Lacking
+from maestro.workspaces.archive.read.purge import Listing
+from maestro.workspaces.archive.read.restoration import Restored
+from maestro.workspaces.archive.read.scrub import Age, Scrubbed
+from maestro.workspaces.archive.read.verification import Verified
+from maestro.workspaces.archive.write import collection, diff, snapshot_writer
+from maestro.workspaces.archive.write.collection import Collected
+from maestro.workspaces.archive.write.diff import Diff
+from maestro.workspaces.archive.write.snapshot_writer import Progress, Saved, Source
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -74,24 +66,24 @@ class Archive:
         """Take a snapshot of folders. trees: (name, absolute path), each asked for when all of the one before is read,
         so that an iterator can let go of that; meta: JSON values that come back with it, as they are at the end.
 
-        progress: called now and then, see `saving.Progress`. Raises `Torn`, `Unread` (unless allowed), what `trees` and
-        `progress` raise, `Conflict` where there is a snapshot of that id, `Refused` where something cannot be read or
-        the disk is full: then there is no snapshot, and those that there were are as they were.
+        progress: called now and then, see `snapshot_writer.Progress`. Raises `Torn`, `Unread` (unless allowed), what
+        `trees` and `progress` raise, `Conflict` where there is a snapshot of that id, `Refused` where something cannot
+        be read or the disk is full: then there is no snapshot, and those that there were are as they were.
         """
         with self._layout.shared():
-            sources = (saving.resolved(*tree) for tree in trees)
-            return saving.save(
-                self._layout, sources, snapshot, meta, saving.Allowed(allow_torn, allow_unread), progress
+            sources = (snapshot_writer.resolved(*tree) for tree in trees)
+            return snapshot_writer.save(
+                self._layout, sources, snapshot, meta, snapshot_writer.Allowed(allow_torn, allow_unread), progress
             )
 
-    def verify(self, snapshot: str, manifest: str = "", progress: verifying.Progress | None = None) -> Verified:
+    def verify(self, snapshot: str, manifest: str = "", progress: verification.Progress | None = None) -> Verified:
         """Read and check every byte of a snapshot. manifest: its id, as it was recorded, if it is known.
 
         progress: called now and then with the bytes done, and all. Raises what it raises, `VerificationFailed` naming
         the first member that is damaged, `NotFound`.
         """
         with self._layout.shared():
-            return verifying.verify(self._layout, snapshot, manifest, progress)
+            return verification.verify(self._layout, snapshot, manifest, progress)
 
     def prove(self, snapshot: str, trees: Mapping[str, tuple[str, str]]) -> dict[str, Listing]:
         """Read trees of a snapshot to the last byte, as a restore does, and compare them with the folders that they are
@@ -102,16 +94,16 @@ class Archive:
         listings = {}
         with self._layout.shared():
             for name, (path, place) in trees.items():
-                listings[name] = verifying.prove(self._layout, snapshot, name)
-                known = statcache.load(self._layout, os.path.realpath(place))
-                _check_same(differing.diff(listings[name].entries, path, known), path)
+                listings[name] = verification.prove(self._layout, snapshot, name)
+                known = stat_cache.load(self._layout, os.path.realpath(place))
+                _check_same(diff.diff(listings[name].entries, path, known), path)
         return listings
 
     def listing(self, snapshot: str, name: str) -> Listing:
         """What a snapshot holds of a tree. Raises `NotFound`, `VerificationFailed`."""
         with self._layout.shared():
             left_out = manifests.read(self._layout, snapshot)[0].tree(name).left_out
-            return Listing(restoring.entries_of(self._layout, snapshot, name), left_out)
+            return Listing(restoration.entries_of(self._layout, snapshot, name), left_out)
 
     def restore(
         self, snapshot: str, name: str, stage_dir: str | Path, *, reuse: str | None = None, skip_lost: bool = False
@@ -122,7 +114,7 @@ class Archive:
         be thrown away once the stage has taken its place. skip_lost: files that cannot be had whole are left out, and
         told. Raises `VerificationFailed`, `Refused` (no room, no rights), `NotFound`; then there is no stage.
         """
-        put = restoring.restore_left if skip_lost else restoring.restore
+        put = restoration.restore_left if skip_lost else restoration.restore
         with self._layout.shared():
             source = None if reuse is None else os.path.realpath(reuse)
             return put(self._layout, snapshot, name, Path(stage_dir), source)
@@ -133,7 +125,7 @@ class Archive:
         Raises `VerificationFailed` where nothing of it is left.
         """
         with self._layout.shared():
-            return restoring.left_of(self._layout, snapshot, name).lost
+            return restoration.left_of(self._layout, snapshot, name).lost
 
     def damaged(self) -> dict[str, Lacking]:
         """The snapshots that lack something, by id, as far as damage is known."""
@@ -152,37 +144,37 @@ class Archive:
         while somebody collects.
         """
         with self._layout.shared():
-            names = scrubbing.in_turn(self._layout, bytes_max, time.time())
-            return scrubbing.scrub(self._layout, names, pause)
+            names = scrub.in_turn(self._layout, bytes_max, time.time())
+            return scrub.scrub(self._layout, names, pause)
 
     def scrub_due(self) -> bool:
         """Whether there are packs that are to be read now."""
-        return bool(scrubbing.due(self._layout, time.time()))
+        return bool(scrub.due(self._layout, time.time()))
 
     def scrub_rate(self) -> float:
         """How many bytes a second are to be scrubbed, so that all are in time."""
-        return scrubbing.rate(self._layout)
+        return scrub.rate(self._layout)
 
     def scrub_age(self) -> Age:
         """How far the scrub is."""
-        return scrubbing.age(self._layout, time.time())
+        return scrub.age(self._layout, time.time())
 
     def diff(self, snapshot: str | Export, name: str, path: str | Path) -> Diff:
         """What a restore of this tree, of a snapshot or an open export, would change in the folder at `path`; where it
         is damaged, what is left of it would."""
         source = os.path.realpath(path)
         if isinstance(snapshot, Export):
-            return differing.diff(snapshot.entries(name), source, statcache.load(self._layout, source))
+            return diff.diff(snapshot.entries(name), source, stat_cache.load(self._layout, source))
         with self._layout.shared():
-            entries = restoring.left_of(self._layout, snapshot, name).entries
-            return differing.diff(entries, source, statcache.load(self._layout, source))
+            entries = restoration.left_of(self._layout, snapshot, name).entries
+            return diff.diff(entries, source, stat_cache.load(self._layout, source))
 
     def remember(self, snapshot: str, name: str, path: str | Path) -> None:
         """The folder at `path` is this tree, as it was restored just now: the next snapshot need not read it again."""
         source = os.path.realpath(path)
         with self._layout.shared():
-            entries = restoring.entries_of(self._layout, snapshot, name)
-            statcache.save(self._layout, source, statcache.known_of(source, entries))
+            entries = restoration.entries_of(self._layout, snapshot, name)
+            stat_cache.save(self._layout, source, stat_cache.known_of(source, entries))
 
     def collect(self, keep: Iterable[str]) -> Collected:
         """Remove every snapshot but these, and give back the room. Needs about one pack (64 MiB) of room at the most.
@@ -191,14 +183,14 @@ class Archive:
         `Refused` while others use the archive, or where the disk is full.
         """
         with self._layout.alone():
-            return collecting.collect(self._layout, keep)
+            return collection.collect(self._layout, keep)
 
     def export(
         self,
         snapshot: str,
         out: str | Path,
-        extras: Sequence[tuple[str, exporting.Source]] = (),
-        progress: exporting.Progress | None = None,
+        extras: Sequence[tuple[str, export_writer.Source]] = (),
+        progress: export_writer.Progress | None = None,
     ) -> Exported:
         """Write a snapshot to one tar.gz, 0600, there when it is whole. extras: (name, bytes or a file) to put into it.
 
@@ -206,13 +198,13 @@ class Archive:
         `VerificationFailed`, `NotFound`, `Invalid` for impossible names, `Refused` where the disk is full.
         """
         with self._layout.shared():
-            return exporting.export(self._layout, snapshot, Path(out), extras, progress)
+            return export_writer.export(self._layout, snapshot, Path(out), extras, progress)
 
     @staticmethod
     def sweep_export(out: str | Path) -> None:
         """Remove what exports to `out` that were ended have left beside it."""
         with suppress(OSError):
-            exporting.sweep(Path(out))
+            export_writer.sweep(Path(out))
 
     def read(self, snapshot: str) -> Snapshot:
         """What a snapshot says. Raises `NotFound`, `VerificationFailed`."""

@@ -16,11 +16,11 @@ from collections.abc import Iterator
 
 import msgspec
 
-from maestro.workspaces.archive import outline
-from maestro.workspaces.archive.entries import FILE, FOLDER, HARDLINK, SYMLINK
-from maestro.workspaces.archive.gzipped import END_OF_TAR, member, stored
-from maestro.workspaces.archive.outline import Branch, Head
-from maestro.workspaces.archive.tarring import header, padded
+from maestro.workspaces.archive.export import outline
+from maestro.workspaces.archive.export.gzip_members import END_OF_TAR, member, stored
+from maestro.workspaces.archive.export.outline import Branch, Head
+from maestro.workspaces.archive.export.tar_headers import header, padded
+from maestro.workspaces.archive.format.entries import FILE, FOLDER, HARDLINK, SYMLINK
 from tests.workspaces.archive.forging import (
     TAKEN_AT,
     contents,

@@ -12,9 +12,9 @@ import sys
 from itertools import count
 from pathlib import Path
 
-from maestro.workspaces.archive import beside
 from maestro.workspaces.archive.library import Archive
-from maestro.workspaces.exchange import Exchange
+from maestro.workspaces.archive.parallel import child_process
+from maestro.workspaces.exchanges.exchange import Exchange
 
 ASKS = {"open", "fcntl.flock", "fcntl.ioctl"}
 
@@ -41,8 +41,8 @@ def main() -> None:
     act, place, at = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
     numbers = count(1)
     seen = [0]
-    beside.FROM_FILES = 2
-    beside.cores = lambda: 2
+    child_process.FROM_FILES = 2
+    child_process.cores = lambda: 2
 
     def hook(event: str, _: object) -> None:
         if event in ASKS or event.startswith("os."):

@@ -9,11 +9,11 @@ import struct
 
 import msgspec
 
-from maestro.workspaces.archive import outline
-from maestro.workspaces.archive.entries import FILE, FOLDER, HARDLINK, SYMLINK, Entry
-from maestro.workspaces.archive.gzipped import GzipWriter
-from maestro.workspaces.archive.outline import Branch, Head
-from maestro.workspaces.archive.tarring import Member, header, padded
+from maestro.workspaces.archive.export import outline
+from maestro.workspaces.archive.export.gzip_members import GzipWriter
+from maestro.workspaces.archive.export.outline import Branch, Head
+from maestro.workspaces.archive.export.tar_headers import Member, header, padded
+from maestro.workspaces.archive.format.entries import FILE, FOLDER, HARDLINK, SYMLINK, Entry
 
 TAKEN_AT = 1_700_000_000 * 10**9
 

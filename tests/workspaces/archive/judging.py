@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from maestro.model.errors import MaestroError
-from maestro.workspaces.archive.exports import open_export
+from maestro.workspaces.archive.export.export_reader import open_export
 
 
 def judge(path: Path, stage: Path) -> dict[str, object]:

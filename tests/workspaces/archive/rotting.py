@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from maestro.workspaces.archive.packs import Block, read_directory
+from maestro.workspaces.archive.format.packs import Block, read_directory
 
 
 def flip(path: Path, at: int, bit: int = 64) -> None:

@@ -15,13 +15,15 @@ import psutil
 import pytest
 
 from maestro.model.errors import Refused, VerificationFailed
-from maestro.workspaces.archive import beside, keeping, manifests
-from maestro.workspaces.archive import index as indexes
-from maestro.workspaces.archive.beside import Beside
-from maestro.workspaces.archive.contents import Contents
-from maestro.workspaces.archive.layout import Layout
+from maestro.workspaces.archive.format import index as indexes
+from maestro.workspaces.archive.format import manifests
+from maestro.workspaces.archive.format.layout import Layout
 from maestro.workspaces.archive.library import Archive
-from maestro.workspaces.archive.reading import read_files
+from maestro.workspaces.archive.parallel import child_process
+from maestro.workspaces.archive.parallel.child_process import Beside
+from maestro.workspaces.archive.read.contents import Contents
+from maestro.workspaces.archive.write import chunk_writer
+from maestro.workspaces.archive.write.file_reader import read_files
 from tests.workspaces.archive.trees import told
 
 FILES = 2000
@@ -40,8 +42,8 @@ def source(tmp_path: Path) -> Path:
 
 @pytest.fixture(params=[2, 8])
 def many_cores(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setattr(beside, "cores", lambda: request.param)
-    monkeypatch.setattr(beside, "FROM_FILES", FILES // 2)
+    monkeypatch.setattr(child_process, "cores", lambda: request.param)
+    monkeypatch.setattr(child_process, "FROM_FILES", FILES // 2)
     return request.param  # type: ignore[no-any-return]
 
 
@@ -189,7 +191,7 @@ def test_where_no_process_can_be_had_this_one_does_it_all(
                 raise BlockingIOError(11, "Resource temporarily unavailable")
             super().__init__(module, *args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(beside, "Beside", NoMore)
+    monkeypatch.setattr(child_process, "Beside", NoMore)
     archive = Archive(tmp_path / "store")
     assert archive.save([("ws", str(source))], "one", {}).files_read == FILES
     tried.clear()
@@ -215,7 +217,7 @@ class Watched(Beside):
 
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch) -> type[Watched]:
-    monkeypatch.setattr(beside, "Beside", Watched)
+    monkeypatch.setattr(child_process, "Beside", Watched)
     monkeypatch.setattr(Watched, "sent", 0)
     monkeypatch.setattr(Watched, "dies_at", 0)
     return Watched
@@ -225,7 +227,7 @@ def saved(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Arch
     """An archive that this process has filled alone."""
     archive = Archive(tmp_path / "store")
     with monkeypatch.context() as alone:
-        alone.setattr(beside, "cores", lambda: 1)
+        alone.setattr(child_process, "cores", lambda: 1)
         archive.save([("ws", str(source))], "one", {})
     return archive
 
@@ -233,7 +235,7 @@ def saved(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Arch
 @pytest.fixture
 def blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small blocks, so that there are enough of them to share."""
-    monkeypatch.setattr(keeping, "_GROUP_BYTES", 8 << 10)
+    monkeypatch.setattr(chunk_writer, "_GROUP_BYTES", 8 << 10)
 
 
 @pytest.mark.usefixtures("blocks")

@@ -10,7 +10,7 @@ import pytest
 
 from maestro.model.errors import NotFound, Refused, VerificationFailed
 from maestro.workspaces.archive.library import Archive
-from maestro.workspaces.archive.saving import Torn
+from maestro.workspaces.archive.write.snapshot_writer import Torn
 from tests.workspaces.archive import trees
 from tests.workspaces.archive.trees import told
 

@@ -18,9 +18,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from maestro.workspaces.archive.exports import open_export
+from maestro.workspaces.archive.export.export_reader import open_export
 from maestro.workspaces.archive.library import Archive
-from maestro.workspaces.exchange import roll_forward
+from maestro.workspaces.exchanges.exchange import roll_forward
 from tests.runtime.acting import until
 from tests.workspaces.archive.trees import Told, told
 

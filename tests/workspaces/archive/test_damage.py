@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from maestro.model.errors import Invalid, MaestroError, VerificationFailed
-from maestro.workspaces.archive import layout, manifests
+from maestro.workspaces.archive.format import layout, manifests
+from maestro.workspaces.archive.format.packs import read_directory
 from maestro.workspaces.archive.library import Archive
-from maestro.workspaces.archive.packs import read_directory
 
 
 @pytest.fixture

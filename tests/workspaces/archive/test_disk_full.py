@@ -19,7 +19,7 @@ from pathlib import Path
 from maestro.model.errors import Refused
 from maestro.workspaces.archive import beside
 from maestro.workspaces.archive.library import Archive
-from maestro.workspaces.exchange import Exchange
+from maestro.workspaces.exchanges.exchange import Exchange
 
 disk, elsewhere = Path(sys.argv[1]), Path(sys.argv[2])
 told = {}

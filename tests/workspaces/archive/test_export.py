@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from maestro.model.errors import Invalid, NotFound, Refused, VerificationFailed
-from maestro.workspaces.archive.exports import open_export
+from maestro.workspaces.archive.export.export_reader import open_export
 from maestro.workspaces.archive.library import Archive
 from tests.workspaces.archive import trees
 from tests.workspaces.archive.trees import told

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from maestro.workspaces.archive.exports import open_export
+from maestro.workspaces.archive.export.export_reader import open_export
 from tests.workspaces.archive import corpus, forging
 from tests.workspaces.archive.trees import told
 

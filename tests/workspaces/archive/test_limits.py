@@ -12,11 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from maestro.workspaces.archive import limits
-from maestro.workspaces.archive.entries import FILE, FOLDER, HARDLINK, TIME_MAX, TIME_MIN, Entry, check
-from maestro.workspaces.archive.exports import open_export
+from maestro.workspaces.archive.export.export_reader import open_export
+from maestro.workspaces.archive.format import limits
+from maestro.workspaces.archive.format.entries import FILE, FOLDER, HARDLINK, TIME_MAX, TIME_MIN, Entry, check
 from maestro.workspaces.archive.library import Archive
-from maestro.workspaces.archive.saving import Unread
+from maestro.workspaces.archive.write.snapshot_writer import Unread
 from maestro.workspaces.cleaning import remove_tree
 from tests.workspaces.archive import trees
 from tests.workspaces.archive.trees import told

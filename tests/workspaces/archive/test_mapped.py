@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from maestro.workspaces import mappings
-from maestro.workspaces.archive import beside
 from maestro.workspaces.archive.library import Archive
-from maestro.workspaces.archive.saving import Torn
+from maestro.workspaces.archive.parallel import child_process
+from maestro.workspaces.archive.write.snapshot_writer import Torn
 from maestro.workspaces.mappings import Mappings
 
 SIZE = 3_000_000
@@ -74,7 +74,7 @@ def tree_in(place: Path, size: int = SIZE) -> Path:
 @pytest.mark.parametrize("size", [300_000, SIZE])
 @pytest.mark.parametrize("readers", [1, 1000])
 def test_a_mapped_file_is_torn(size: int, readers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(beside, "FROM_FILES", readers)
+    monkeypatch.setattr(child_process, "FROM_FILES", readers)
     tree = tree_in(tmp_path, size)
     archive = Archive(tmp_path / "store")
     with writer(tree / "inner/mapped\nfile", "on and on"):

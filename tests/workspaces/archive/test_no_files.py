@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from maestro.model.errors import MaestroError
-from maestro.workspaces.archive.exports import open_export
+from maestro.workspaces.archive.export.export_reader import open_export
 from maestro.workspaces.archive.library import Archive
 
 TRY = """
 import sys
 from maestro.model.errors import MaestroError
-from maestro.workspaces.archive.exports import open_export
+from maestro.workspaces.archive.export.export_reader import open_export
 from maestro.workspaces.archive.library import Archive
 try:
     what, path, stage = sys.argv[1:]

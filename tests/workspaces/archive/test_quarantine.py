@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from maestro.model.errors import Refused, VerificationFailed
-from maestro.workspaces.archive import quarantine, scrubbing
-from maestro.workspaces.archive.layout import Layout
+from maestro.workspaces.archive.format import quarantine
+from maestro.workspaces.archive.format.layout import Layout
+from maestro.workspaces.archive.format.packs import read_directory
 from maestro.workspaces.archive.library import Archive
-from maestro.workspaces.archive.packs import read_directory
+from maestro.workspaces.archive.read import scrub
 from tests.workspaces.archive.rotting import flip, flip_largest, largest
 
 SMALL = 60
@@ -251,22 +252,22 @@ def test_the_scrub_reads_a_little_at_a_time_and_knows_where_it_was(store: Path, 
     assert archive.scrub(1 << 30).packs == 1
     assert (archive.scrub_age().never, archive.scrub_due()) == (0, False)
     layout, now = Layout(store), time.time()
-    assert scrubbing.due(layout, now + scrubbing.DUE_S - 60) == []
-    assert len(scrubbing.due(layout, now + scrubbing.DUE_S + 60)) == 4
-    assert scrubbing.age(layout, now + 86_400).oldest_s == pytest.approx(86_400, abs=60)
+    assert scrub.due(layout, now + scrub.DUE_S - 60) == []
+    assert len(scrub.due(layout, now + scrub.DUE_S + 60)) == 4
+    assert scrub.age(layout, now + 86_400).oldest_s == pytest.approx(86_400, abs=60)
     pack, _ = largest(store)
     os.utime(pack, (1, 1))
-    assert scrubbing.due(layout, now) == [pack.stem], "one that somebody has written to comes first"
+    assert scrub.due(layout, now) == [pack.stem], "one that somebody has written to comes first"
 
 
 def test_the_scrub_goes_through_all_of_it_within_its_time(store: Path, source: Path) -> None:
     archive = Archive(store)
     archive.save([("ws", str(source))], "one", {})
-    assert scrubbing.rate(Layout(store)) == scrubbing.RATE_MIN
+    assert scrub.rate(Layout(store)) == scrub.RATE_MIN
     with (store / "packs" / f"{'0' * 64}.pack").open("wb") as file:
         file.truncate(1 << 40)
-    needed = (1 << 40) / scrubbing.rate(Layout(store))
-    assert scrubbing.DUE_S + needed < scrubbing.AGE_S_MAX
+    needed = (1 << 40) / scrub.rate(Layout(store))
+    assert scrub.DUE_S + needed < scrub.AGE_S_MAX
 
 
 def test_a_scrub_that_is_broken_off_begins_that_pack_anew(archive: Archive, store: Path) -> None:

@@ -19,9 +19,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from maestro.model.errors import Conflict, Invalid, NotFound, Refused
-from maestro.workspaces.archive import beside
 from maestro.workspaces.archive.library import Archive
-from maestro.workspaces.archive.saving import Saved, Torn
+from maestro.workspaces.archive.parallel import child_process
+from maestro.workspaces.archive.write.snapshot_writer import Saved, Torn
 from tests.workspaces.archive import trees
 from tests.workspaces.archive.trees import told
 
@@ -32,8 +32,8 @@ pytestmark = pytest.mark.usefixtures("reading")
 def reading(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Small files are read by this process, or by readers, however few they are."""
     if request.param == "beside":
-        monkeypatch.setattr(beside, "FROM_FILES", 1)
-        monkeypatch.setattr(beside, "cores", lambda: 4)
+        monkeypatch.setattr(child_process, "FROM_FILES", 1)
+        monkeypatch.setattr(child_process, "cores", lambda: 4)
 
 
 def archive_of(tmp_path: Path) -> Archive:

@@ -1,0 +1,202 @@
+"""What happens next: `decide(plan, now)` ends what has ended and releases what may run, in order.
+
+It is pure: all it knows is in the plan and in `now`, and both are in the events it makes, so that a replay never
+decides again. It calls nothing by itself. The shell appends each decision on its own terms and follows the log until
+the plan has folded them before it decides again; what the log refused (somebody else was first) is looked at once more.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from heapq import heappop, heappush
+
+from maestro.model.agent import Agent
+from maestro.model.events import NewEvent, RunReleased, run_id
+from maestro.model.scheduling.crew import Place, place_of, stream_of
+from maestro.model.scheduling.endings import Decision, Endings
+from maestro.model.scheduling.lanes import OFFERED, SHARED, Entry, Lane
+from maestro.model.scheduling.plan import Plan
+from maestro.model.scheduling.waiting import why_waiting
+from maestro.model.task import Task
+
+__all__ = ["Decision", "Plan", "decide", "next_due", "why_waiting"]
+
+
+def decide(plan: Plan, now: int) -> list[Decision]:
+    """All that can be decided at `now` (server ms), in order. Costs O(what changed), never O(what is open)."""
+    if plan.behind:
+        return []
+    plan.wake(now)
+    plan.look_again()
+    endings = Endings(plan)
+    found = endings.decide()
+    return found + Releases(plan, endings.ready, now).decide()
+
+
+def next_due(plan: Plan, now: int) -> int | None:
+    """When `decide` must be called though nothing happens: the next retry time, never before `now`."""
+    due = plan.lanes.due
+    while due:
+        time, name, index = due[0]
+        row = plan.tasks.get(name)
+        slot = row.slots[index] if row is not None else None
+        if slot is not None and slot.status == "waiting" and slot.retry_at == time:
+            return max(time, now)
+        heappop(due)
+    return None
+
+
+class Releases:
+    """One pass over the slots that may have become startable, the most urgent first, while there is room.
+
+    ready: tasks that this pass's endings made ready; they are not in their lanes before the log has that.
+    """
+
+    def __init__(self, plan: Plan, ready: Iterable[str], now: int) -> None:
+        self._plan = plan
+        self._now = now
+        self._ready = set(ready)
+        self._offers: list[Entry] = plan.lanes.take_offers()
+        for name in self._ready:
+            row = plan.tasks[name]
+            for index in range(len(row.slots)):
+                heappush(self._offers, plan.entry(row, index))
+        self._taken: Counter[str] = Counter()
+        self._agents: set[str] = set()
+        self._places: set[Place] = set()
+        self._slots: set[tuple[str, int]] = set()
+        self._room = plan.crew.free_slots()
+
+    def decide(self) -> list[Decision]:
+        """The releases."""
+        for node in list(self._plan.lanes.blocked):
+            for _ in range(self._room.get(node, 0)):
+                self._refill(node)
+        found = []
+        while self._offers:
+            entry = heappop(self._offers)
+            placed = False
+            if (entry.task, entry.slot) in self._slots:
+                pass
+            elif not self._holds(entry):
+                self._offer_next(entry)
+            else:
+                agent = self._choose(entry)
+                placed = agent is not None
+                if agent is not None:
+                    found.append(self._release(entry, self._plan.tasks[entry.task], agent))
+            if not placed and entry.origin != OFFERED:
+                self._refill(entry.origin)
+        return found
+
+    def foresee(self, row: Task) -> Decision | None:
+        """The release of the one slot of a task that is not in the plan yet, if an agent can take it at once."""
+        entry = self._plan.entry(row, 0)
+        agent = self._best(self._willing(entry.lane), entry.lane)
+        return None if agent is None else self._release(entry, row, agent)
+
+    def _holds(self, entry: Entry) -> bool:
+        if entry.task not in self._ready:
+            return self._plan.is_true(entry)
+        return self._plan.tasks[entry.task].slots[entry.slot].status == "waiting"
+
+    def _refill(self, node: str) -> None:
+        """Something that waits for room on the node may be next."""
+        if self._room.get(node, 0):
+            entry = self._plan.lanes.unblock(node)
+            if entry is not None:
+                heappush(self._offers, entry)
+
+    def _choose(self, entry: Entry) -> Agent | None:
+        """The agent that takes it; None where none can now: then the event that frees one offers it again."""
+        plan, lane = self._plan, entry.lane
+        able = self._willing(lane)
+        best = self._best(able, lane)
+        if best is not None:
+            return best
+        for node in dict.fromkeys(stream_of(agent) for agent in able):
+            plan.lanes.block(node, entry)
+        return None
+
+    def _best(self, able: list[Agent], lane: Lane) -> Agent | None:
+        """The least loaded of them whose node has room."""
+        with_room = [agent for agent in able if self._room.get(stream_of(agent), 0)]
+        return min(with_room, key=lambda agent: self._load(agent, lane.avoid), default=None)
+
+    def _willing(self, lane: Lane) -> list[Agent]:
+        """The agents that could take what waits in the lane, had their nodes room."""
+        plan = self._plan
+        return [
+            agent
+            for name in plan.crew.members.get(lane.target, ())
+            if not (lane.strict and name in lane.avoid) and self._able(agent := plan.agents[name], lane.forced)
+        ]
+
+    def _able(self, agent: Agent, forced: bool) -> bool:
+        if agent.run or agent.id in self._agents or agent.stopped or not (agent.healthy or forced):
+            return False
+        place = place_of(agent)
+        return place is None or (place not in self._plan.crew.writers and place not in self._places)
+
+    def _load(self, agent: Agent, avoid: tuple[str, ...]) -> tuple[bool, bool, bool, int, int, str]:
+        """The least loaded of a pool is healthy, did not fail the slot, is wanted by nobody, and rested longest."""
+        room = self._room.get(stream_of(agent), 0)
+        wanted = self._plan.lanes.wanted(agent.id)
+        return (not agent.healthy, agent.id in avoid, wanted, -room, agent.last_run_at, agent.id)
+
+    def _release(self, entry: Entry, row: Task, agent: Agent) -> Decision:
+        plan = self._plan
+        slot, stream = row.slots[entry.slot], stream_of(agent)
+        attempt = len(slot.runs) + 1
+        fact = RunReleased(
+            run=run_id(row.id, entry.slot, attempt),
+            task=row.id,
+            slot=entry.slot,
+            attempt=attempt,
+            agent=agent.id,
+            node=agent.node,
+            timeout_s=_timeout_s(plan, row, agent),
+            decided_at=self._now,
+            shared=stream == SHARED,
+            reason=_reason(row, entry, agent),
+        )
+        self._take(entry, agent, stream)
+        cause = max(plan.because.get(row.id, 0), plan.because.get(f"agent:{agent.id}", 0))
+        event = NewEvent(f"run:{fact.run}", fact, plan.floor)
+        return Decision((event,), ((stream, fact.run, 0),), str(cause))
+
+    def _take(self, entry: Entry, agent: Agent, stream: str) -> None:
+        self._slots.add((entry.task, entry.slot))
+        self._agents.add(agent.id)
+        place = place_of(agent)
+        self._plan.released.append((entry, agent.id, place))
+        if place is not None:
+            self._places.add(place)
+        self._taken[stream] += 1
+        self._room = self._plan.crew.free_slots(self._taken)
+        if entry.lane.target != agent.id:
+            self._offer_next(entry)
+
+    def _offer_next(self, entry: Entry) -> None:
+        """The one behind it in its lane may be startable as well."""
+        following = self._plan.lanes.first(entry.lane, but=self._slots)
+        if following is not None:
+            heappush(self._offers, following)
+
+
+def _timeout_s(plan: Plan, row: Task, agent: Agent) -> float:
+    """The task's own time, else the type's, else the plan's."""
+    if row.timeout_s is not None:
+        return row.timeout_s
+    limits = agent.definition.get("limits")
+    own = limits.get("timeout_s") if isinstance(limits, dict) else None
+    return float(own) if isinstance(own, (int, float)) and own > 0 else plan.timeout_s
+
+
+def _reason(row: Task, entry: Entry, agent: Agent) -> str:
+    slot = row.slots[entry.slot]
+    why = "its agent is free" if entry.lane.target == agent.id else f"{agent.id} is the least loaded of {slot.target}"
+    if slot.tries:
+        why += f", again after {slot.tries[-1].outcome}"
+    return why

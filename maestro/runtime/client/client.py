@@ -1,0 +1,268 @@
+"""The client's side of the one protocol: finds a server for a command, sends it, hands on what comes back.
+
+The server is this node's daemon where it answers; it is started for the commands that need a node. All other commands
+run in this process where there is no daemon: the same server code in a thread, at the other end of a socketpair.
+Inside a run only the run's own socket is used.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from maestro import __version__
+from maestro.config import Settings, open_home, socket_path
+from maestro.model.errors import MaestroError, Refused, StoreAway
+from maestro.runtime.client.connection import ANSWER_S_MAX, Link, dial, greet, serve_here, server_frames
+from maestro.runtime.client.interrupts import Interrupts
+from maestro.runtime.protocol import frames
+from maestro.runtime.protocol import messages as p
+
+Show = Callable[[p.Note | p.Item | p.Output], None]
+
+SKEW_POLL_S = 0.3
+SKEW_S_MAX = 20.0
+"""How long a daemon of another build without runs may take to become one of ours."""
+AGAIN_POLL_S = 0.05
+END_S_MAX = 60.0
+LISTEN_S_MAX = 4.0
+"""How long a daemon whose socket was removed may take to listen again."""
+STARTS_MAX = 2
+SEE_LOG = "see its log, daemon.log in MAESTRO_HOME"
+INSIDE_RUN: tuple[type[p.Command], ...] = (p.StateSet, p.StateGet, p.StateList, p.StateDelete)
+RUN_MARKS = (b"MAESTRO_RUN_ID=", b"MAESTRO_LAUNCHER_HOME=")
+ONE_SERVER: tuple[type[p.Command], ...] = (*p.NEEDS_NODE, p.Shutdown, p.RedisFlush)
+"""Commands that wait for a daemon of another build to give way, rather than act beside it."""
+
+
+def execute(command: p.Command, settings: Settings, show: Show) -> p.Done | p.Failed:
+    """Have a command carried out; `show` gets everything but the end, in order.
+
+    Ctrl-C stops the command, not its task; a second one gives up at once (KeyboardInterrupt). Raises Refused where no
+    server may be used, Invalid for a command that cannot be sent, StoreAway where the server ends before its answer.
+    """
+    while True:
+        message = frames.frame(command)
+        connected = _connect(command, settings, show)
+        if isinstance(connected, p.Failed):
+            return connected
+        with connected as link:
+            for notice in link.welcome.notices:
+                show(p.Note(notice, "warn"))
+            server = _Process(link.sock) if isinstance(command, p.Shutdown) and link.server is None else None
+            try:
+                end = _converse(link, command, message, show)
+            except StoreAway:
+                if server is None:
+                    raise
+                server.wait()  # it has ended by itself, as its log is broken: what is left is ended from here
+                continue
+        if not isinstance(end, p.Again):
+            break
+        command = end.command
+        _await_next(settings)
+    if server is not None and isinstance(end, p.Done):
+        server.wait()
+    return end
+
+
+def _await_next(settings: Settings) -> None:
+    """The daemon starts anew: give it the time to listen again. Should it not, `_connect` starts another."""
+    deadline = time.monotonic() + ANSWER_S_MAX
+    while time.monotonic() < deadline:
+        sock = dial(str(socket_path(settings.home, "daemon.sock")))
+        if sock is not None:
+            sock.close()
+            return
+        time.sleep(AGAIN_POLL_S)
+
+
+def ask_daemon(command: p.Command, settings: Settings) -> list[p.Item] | None:
+    """The rows that a command answers, if a daemon of this build runs here; None without one. For completion."""
+    greeted = greet(dial(str(socket_path(settings.home, "daemon.sock"))))
+    if not isinstance(greeted, Link):
+        return None
+    rows: list[p.Item] = []
+    with greeted as link:
+        _converse(
+            link, command, frames.frame(command), lambda row: rows.append(row) if isinstance(row, p.Item) else None
+        )
+    return rows
+
+
+class _Process:
+    """The process at the other end of a socket, known by a descriptor and not by a number that may be given again."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._descriptor: int | None = None
+        if sys.platform == "linux":
+            credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+            with suppress(OSError):
+                self._descriptor = os.pidfd_open(int.from_bytes(credentials[:4], sys.byteorder))
+
+    def wait(self) -> None:
+        """Until it has ended, END_S_MAX at most: after `shutdown` nothing of the daemon or its store is left."""
+        if self._descriptor is not None:
+            select.select([self._descriptor], [], [], END_S_MAX)
+            os.close(self._descriptor)
+
+
+def _converse(link: Link, command: p.Command, message: bytes, show: Show) -> p.Done | p.Failed | p.Again:
+    with Interrupts(link.sock) as interrupts:
+        with suppress(ConnectionResetError, BrokenPipeError):  # it may have said why before it went
+            link.sock.sendall(message)
+        interrupts.sent = True
+        with suppress(ConnectionResetError):
+            for body in link.bodies:
+                answer = server_frames.decode(body)
+                if isinstance(answer, (p.Done, p.Failed, p.Again)):
+                    return answer
+                if isinstance(answer, (p.Note, p.Item, p.Output)):
+                    show(answer)
+        if interrupts.count:
+            return p.Failed("interrupted", 130, "interrupted")
+    raise _ended_early(link, command)
+
+
+def _ended_early(link: Link, command: p.Command) -> Exception:
+    if link.server is not None:
+        link.server.join()
+        return link.server.error or MaestroError("the command ended without an answer")
+    from maestro.runtime.protocol.repetition import how_to_repeat
+
+    mend = f"see its log, daemon.log; {how_to_repeat(command)}"
+    return StoreAway("the daemon of this node ended before it answered", mend=mend)
+
+
+def _connect(command: p.Command, settings: Settings, show: Show) -> Link | p.Failed:
+    inside = os.environ.get("MAESTRO_RUN_SOCKET")
+    if inside:
+        return _connect_run(inside, command)
+    path = str(socket_path(settings.home, "daemon.sock"))
+    if _is_inside_run():  # it has lost its environment, or thrown it away
+        return _connect_run(path, command)
+    told = False
+    starts = 0
+    busy_at = began_at = time.monotonic()
+    while True:
+        greeted = _greeted(path, settings)
+        if isinstance(greeted, Link) and (other := _other(greeted.welcome, settings)):
+            greeted.sock.close()
+            if isinstance(command, (*p.NEEDS_NODE, p.Shutdown)):
+                raise Refused(other, mend="give each its own MAESTRO_HOME")
+            return serve_here(settings)
+        if isinstance(greeted, (Link, p.Failed)):
+            return greeted
+        if isinstance(greeted, p.Skew) and isinstance(command, ONE_SERVER):
+            if not told:
+                show(p.Note(_skew_note(greeted), "warn"))
+            told = True
+            busy_at = time.monotonic() if greeted.running else busy_at
+            _wait_out(greeted, busy_at)
+        elif greeted is None and isinstance(command, ONE_SERVER) and _is_to_come(command, path, settings, began_at):
+            time.sleep(AGAIN_POLL_S)
+        elif greeted is None and isinstance(command, p.NEEDS_NODE):
+            if starts == STARTS_MAX:
+                raise StoreAway("the daemon of this node ends as soon as it is asked", path, SEE_LOG)
+            starts += 1
+            _start_daemon(command, settings, show)
+        else:
+            return serve_here(settings)
+
+
+def _greeted(path: str, settings: Settings) -> Link | p.Skew | p.Failed | None:
+    """As `greet`; of a daemon that does not answer it is said which process that is."""
+    try:
+        return greet(dial(path))
+    except StoreAway:
+        from maestro.runtime.node import daemon_lock
+
+        holder = daemon_lock.holder(settings.home)
+        if holder is None or not holder.pid:
+            raise
+        what = f"the daemon of this node ({holder.name}) does not answer"
+        raise StoreAway(what, path, f"it may be stopped: {holder.remedy}") from None
+
+
+def _is_to_come(command: p.Command, path: str, settings: Settings, began_at: float) -> bool:
+    """Nobody listens: whether a daemon lives all the same and is to be waited for, as its lock says.
+
+    One whose socket was removed listens again by itself. For what starts a daemon, one that starts or ends is waited
+    for there. Raises StoreAway when it has taken too long.
+    """
+    from maestro.runtime.node import daemon_lock
+
+    holder = daemon_lock.holder(settings.home)
+    if holder is None or (holder.state != "listening" and isinstance(command, p.NEEDS_NODE)):
+        return False
+    if time.monotonic() - began_at > (LISTEN_S_MAX if holder.state == "listening" else END_S_MAX):
+        doing = f"is {holder.state}" if holder.state in ("starting", "ending") else "does not listen at its socket"
+        raise StoreAway(f"the daemon of this node ({holder.name}) lives, but {doing}", path, holder.remedy)
+    return True
+
+
+def _wait_out(skew: p.Skew, since: float) -> None:
+    """A moment for a daemon of another build, without runs since then. Raises Refused where it stays."""
+    if time.monotonic() - since > SKEW_S_MAX:
+        what = f"the daemon of this node stays at build {skew.build}, this is {__version__}"
+        raise Refused(what, mend="use one installation of Maestro for this MAESTRO_HOME")
+    time.sleep(SKEW_POLL_S)
+
+
+def _other(welcome: p.Welcome, settings: Settings) -> str:
+    """Why this daemon is not the one for these settings: it serves another namespace or store; "" if it is."""
+    if welcome.namespace not in ("", settings.namespace):
+        return f"the daemon of this node serves the namespace {welcome.namespace!r}, not {settings.namespace!r}"
+    if welcome.namespace and welcome.store != (settings.redis_url or ""):
+        return "the daemon of this node serves another store than this MAESTRO_REDIS_URL"
+    return ""
+
+
+def _connect_run(path: str, command: p.Command) -> Link | p.Failed:
+    if not isinstance(command, INSIDE_RUN):
+        what = "a process inside a run may use `maestro state set|get|list|delete` only"
+        raise Refused(what, mend="run this outside of the agent")
+    greeted = greet(dial(path))
+    if isinstance(greeted, (Link, p.Failed)):
+        return greeted
+    raise StoreAway("the socket of this run does not answer", path, "the run may have ended, or its daemon is away")
+
+
+def _is_inside_run() -> bool:
+    """Whether a process above this one is of a run, or guards one. Where the system does not tell, only the
+    environment does.
+    """
+    pid = os.getppid()
+    while pid > 1:
+        environment = b""
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_bytes()
+            with suppress(PermissionError):  # another user's
+                environment = b"\0" + Path(f"/proc/{pid}/environ").read_bytes()
+        except OSError:
+            return False
+        if any(b"\0" + mark in environment for mark in RUN_MARKS):
+            return True
+        pid = int(stat.rpartition(b")")[2].split()[1])
+    return False
+
+
+def _start_daemon(command: p.Command, settings: Settings, show: Show) -> None:
+    if not settings.autostart and not isinstance(command, p.Up):
+        raise Refused("no daemon runs on this node, and MAESTRO_AUTOSTART is off", mend="start it with `maestro up`")
+    from maestro.runtime.client import daemon_start
+
+    home = open_home(settings)
+    pid = daemon_start.start_daemon(settings)
+    show(p.Note(f"started the daemon of this node (pid {pid}, log {home / 'daemon.log'})"))
+
+
+def _skew_note(skew: p.Skew) -> str:
+    runs = f"{skew.running} run{'' if skew.running == 1 else 's'}"
+    return f"the daemon of this node is of build {skew.build}; waiting until it has finished {runs} and starts anew"

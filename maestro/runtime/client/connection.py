@@ -1,0 +1,170 @@
+"""A connection between a command and the server that carries it out: made, greeted, ended.
+
+The server listens on a socket of this user's, or is a thread of this process, at the other end of a socketpair.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+import msgspec
+
+from maestro import __version__
+from maestro.config import Settings
+from maestro.model.errors import MaestroError, Refused, StoreAway
+from maestro.runtime.protocol import frames
+from maestro.runtime.protocol import messages as p
+
+ANSWER_S_MAX = 10.0
+"""How long a daemon may take to greet; one that is stopped or stuck is not waited for longer."""
+
+server_frames = msgspec.msgpack.Decoder(p.ServerFrame)
+
+
+class Link:
+    """A greeted connection. server: the one in this process, where that is what answers."""
+
+    def __init__(self, sock: socket.socket, bodies: Iterator[bytes], welcome: p.Welcome) -> None:
+        self.sock = sock
+        self.bodies = bodies
+        self.welcome = welcome
+        self.server: InProcess | None = None
+
+    def __enter__(self) -> Link:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.sock.close()
+        if self.server is not None:
+            self.server.join()
+
+
+class InProcess:
+    """The server in a thread of this process, for one command."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.ours, self._theirs = socket.socketpair()
+        self._settings = settings
+        self.error: Exception | None = None
+        self._thread = threading.Thread(target=self._serve, name="maestro-server", daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        try:
+            from maestro.runtime.daemon import inprocess
+
+            inprocess.serve(self._settings, self._theirs)
+        except Exception as error:  # noqa: BLE001 - handed to the thread that waits for the answer
+            self.error = error
+        finally:
+            self._theirs.close()
+
+    def join(self) -> None:
+        """Wait until the server has let go of its store."""
+        self._thread.join(ANSWER_S_MAX)
+
+
+def serve_here(settings: Settings) -> Link | p.Failed:
+    """A greeted connection to a server in this process. Raises what ended it, should it not answer."""
+    server = InProcess(settings)
+    greeted = greet(server.ours)
+    if isinstance(greeted, Link):
+        greeted.server = server
+        return greeted
+    server.join()
+    if isinstance(greeted, p.Failed):
+        return greeted
+    raise server.error or MaestroError("the server inside this command did not answer")
+
+
+def dial(path: str) -> socket.socket | None:
+    """A connection to a socket that this user owns; None when nobody listens. Raises Refused for one of others."""
+    try:
+        if os.lstat(path).st_uid != os.geteuid():
+            raise Refused("the daemon's socket belongs to another user", path, "set MAESTRO_HOME to a folder of yours")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock.settimeout(ANSWER_S_MAX)
+    deadline = time.monotonic() + ANSWER_S_MAX
+    while True:
+        try:
+            sock.connect(path)
+            return sock
+        except (ConnectionRefusedError, FileNotFoundError):
+            sock.close()
+            return None
+        except BlockingIOError:  # its backlog is full: many commands at once
+            if time.monotonic() > deadline:
+                sock.close()
+                raise _silent(path) from None
+            time.sleep(0.02)
+
+
+def greet(sock: socket.socket | None) -> Link | p.Skew | p.Failed | None:
+    """Shake hands. None where nobody is there, or who was there has just gone."""
+    if sock is None:
+        return None
+    kept = False
+    try:
+        frames.send(sock, p.Hello(p.PROTOCOL, __version__, "", _caller()))
+        bodies = frames.bodies(sock)
+        first = next(bodies, None)
+        answer = None if first is None else server_frames.decode(first)
+        if isinstance(answer, p.Welcome):
+            sock.settimeout(None)
+            kept = True
+            return Link(sock, bodies, answer)
+        return answer if isinstance(answer, (p.Skew, p.Failed)) else None
+    except TimeoutError:
+        raise _silent("") from None
+    except (ConnectionResetError, BrokenPipeError):
+        return None
+    finally:
+        if not kept:
+            sock.close()
+
+
+def _silent(path: str) -> MaestroError:
+    return StoreAway("the daemon of this node does not answer", path, "see its log; end it, and run `maestro up`")
+
+
+def _caller() -> p.Caller:
+    wanted = {"PATH", "HOME", "LANG", "XDG_CONFIG_HOME", "XDG_STATE_HOME"}
+    env = {
+        name: value
+        for name, value in os.environ.items()
+        if (name in wanted or name.startswith("MAESTRO_")) and _is_text(name + value)
+    }
+    try:
+        cwd = str(Path.cwd())
+    except OSError:  # the folder that we stand in is gone; absolute paths still work
+        cwd = "/"
+    token = env.pop("MAESTRO_RUN_TOKEN", "")
+    return p.Caller(
+        f"cli:{_user()}", cwd if _is_text(cwd) else "/", env, sys.stdout is not None and sys.stdout.isatty(), token
+    )
+
+
+def _user() -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

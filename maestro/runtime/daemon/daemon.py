@@ -1,0 +1,210 @@
+"""The daemon of a node: follower, scheduler, worker, health and the socket, under one nursery.
+
+One a MAESTRO_HOME, held by a lock. It ends by `shutdown`, a signal, or an error that makes going on unsafe; it
+starts anew, in place, when a client of another build asks for it and the last run has ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import os
+import sys
+
+import trio
+
+from maestro.config import Settings, open_home
+from maestro.folders import private_folder
+from maestro.model.errors import MaestroError, StoreUnsafe
+from maestro.runtime.daemon.bootstrap import open_context
+from maestro.runtime.daemon.departure import end_runs, listen_signals
+from maestro.runtime.daemon.housekeeping import tidy
+from maestro.runtime.daemon.log_sealer import keep_sealed
+from maestro.runtime.daemon.log_unloader import unload_begun
+from maestro.runtime.daemon.node_daemon import NodeDaemon
+from maestro.runtime.daemon.residence import Residence
+from maestro.runtime.daemon.start_report import StartReport
+from maestro.runtime.daemon.store_guard import watch_disk
+from maestro.runtime.monitor.heartbeat import Health
+from maestro.runtime.node.clock import Clock
+from maestro.runtime.node.context import Context
+from maestro.runtime.node.daemon_lock import DaemonLock
+from maestro.runtime.node.daemon_log import log, seldom, start_logging
+from maestro.runtime.node.failures import placed, told
+from maestro.runtime.node.follower import Follower
+from maestro.runtime.node.ids import new_id
+from maestro.runtime.restores.crash_recovery import keep_settled, settle
+from maestro.runtime.scheduler.membership import Membership
+from maestro.runtime.scheduler.scheduler import Scheduler
+from maestro.runtime.server.sockets import listen_admin, sweep_run_sockets
+from maestro.runtime.snapshots import deletion, retention
+from maestro.runtime.worker import janitor
+from maestro.runtime.worker.launcher_client import Launcher
+from maestro.runtime.worker.run_recovery import recover
+from maestro.runtime.worker.worker import Worker
+from maestro.store.embedded import embedded_server
+from projections.projector import Projector
+
+WARM_EVERY_S = 0.25
+LINEAGE_EVERY_S = 0.1
+COLLECT_EVERY_OBJECTS = 5000
+LARGE_BYTES = 1024 * 1024
+M_MMAP_THRESHOLD = -3  # of <malloc.h>
+
+
+def main(settings: Settings) -> int:
+    """Run this node's daemon in the foreground; its exit code."""
+    report = StartReport()
+    start_logging(settings.log_level)
+    _keep_small()
+    try:
+        lock = DaemonLock.take(open_home(settings))
+        lock.say("starting")
+        residence = Residence(settings.home, lock, report)
+        private_folder(settings.home / "locks", "MAESTRO_HOME")
+        start_anew = _reside(settings, residence)
+    except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001 - whatever it is, it is told in one line
+        return _ended(error, settings, report)
+    if start_anew:
+        environment = {**os.environ, **lock.hand_on()}
+        os.execve(sys.executable, [sys.executable, "-m", "maestro", "worker"], environment)
+    return 0
+
+
+def _ended(error: BaseException, settings: Settings, report: StartReport) -> int:
+    """Say why the daemon ends, in its log and to who waits for its start; its exit code."""
+    known = told(error)
+    if known is None:
+        log.error("the daemon ends by a defect", exc_info=error)
+        report.fail(f"it ends by a defect: {error!r}")
+        return 1
+    line = placed(known, (settings.home, settings.workspace_root)).line()
+    log.error(line)
+    report.fail(line)
+    return known.exit_code
+
+
+def _reside(settings: Settings, residence: Residence) -> bool:
+    """Live there to the end; whether another daemon is to follow at once. Raises Refused where the home was lost."""
+    try:
+        return trio.run(_main, settings, residence)
+    except BaseException:
+        if not residence.stands:  # whatever else went wrong then
+            raise residence.error() from None
+        raise
+    finally:
+        if not residence.stands:
+            residence.end_store()
+
+
+def _keep_small() -> None:
+    """A command puts the collector off to start fast; this process lives long, so it collects, but not what it has
+    loaded by now. And it gives the memory of large messages back to the system, where the C library can be told so.
+    """
+    gc.set_threshold(COLLECT_EVERY_OBJECTS)
+    gc.freeze()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)
+
+
+async def _main(settings: Settings, residence: Residence) -> bool:
+    stop_store = False
+    await unload_begun(settings)
+    try:
+        async with open_context(settings) as context:
+            try:
+                return await _serve(context, residence)
+            finally:
+                stop_store = context.stop_store
+    finally:
+        if stop_store:  # also where the log is broken, which ends everything else
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(embedded_server.stop, settings.home)
+
+
+async def _serve(context: Context, residence: Residence) -> bool:
+    settings = context.settings
+    context.may_listen = lambda: residence.may_listen
+    if context.revive is not None:
+        context.revive = residence.guarded(context.revive)
+    clock = Clock()
+    await context.gateway.call(clock.measure, context.store.now)
+    follower = Follower(context.gateway, context.views, settings.agent_timeout_s)
+    launcher = Launcher(settings.home)
+    await launcher.start()
+    worker = Worker(context, follower, launcher, clock)
+    daemon = NodeDaemon(context, worker, follower)
+    context.daemon = daemon
+    await follower.load()
+    await trio.to_thread.run_sync(janitor.sweep, settings.home, launcher.pid)
+    sweep_run_sockets(settings.home)
+    membership = Membership(context, follower, new_id())
+    await membership.join()
+    await recover(context, follower)
+    await deletion.settle(context)
+    await settle(context)
+    await retention.sweep(context)
+    try:
+        await _live(daemon, launcher, membership, residence)
+    finally:
+        with trio.CancelScope(shield=True):
+            await launcher.stop()
+            if not daemon.taken:  # the other one is this node now
+                await membership.leave()
+    if daemon.evicted is not None:
+        raise daemon.evicted
+    return daemon.start_anew
+
+
+async def _live(daemon: NodeDaemon, launcher: Launcher, membership: Membership, residence: Residence) -> None:
+    context, follower, clock = daemon.context, daemon.follower, daemon.worker.clock
+    scheduler = Scheduler(context.store, context.gateway, follower, clock, membership.holder)
+    daemon.scheduler = scheduler
+    daemon.worker.fence = lambda: scheduler.fence if scheduler.leading else None
+    scheduler.reserve = daemon.worker.reserve
+    health = Health(context, daemon.worker, follower, scheduler, clock)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(launcher.watch)
+        nursery.start_soon(follower.run)
+        nursery.start_soon(membership.keep)
+        nursery.start_soon(scheduler.run)
+        nursery.start_soon(daemon.worker.run)
+        nursery.start_soon(health.run)
+        nursery.start_soon(watch_disk, context, daemon.worker)
+        nursery.start_soon(tidy, context, follower, scheduler)
+        nursery.start_soon(keep_sealed, context, follower, scheduler)
+        nursery.start_soon(keep_settled, context)
+        nursery.start_soon(_keep_warm, context)
+        nursery.start_soon(_watch_lineage, context)
+        nursery.start_soon(listen_signals, daemon)
+        nursery.start_soon(daemon.end_when_drained)
+        await nursery.start(listen_admin, context)
+        nursery.start_soon(residence.watch, daemon)
+        residence.settled()
+        log.info("node %s is up, namespace %s", context.node, context.settings.namespace)
+        await daemon.ending.wait()
+        residence.lock.say("ending")
+        await end_runs(daemon)
+        context.store.log.wake()
+        nursery.cancel_scope.cancel()
+
+
+async def _keep_warm(context: Context) -> None:
+    """Advance the views now and then, so that the first reader finds little to do."""
+    projector = Projector(context.store)
+    while True:
+        try:
+            await context.call(projector.catch_up)
+        except StoreUnsafe:
+            raise
+        except MaestroError as error:
+            seldom.warn("views", error.line())
+        await trio.sleep(WARM_EVERY_S)
+
+
+async def _watch_lineage(context: Context) -> None:
+    """A log that is not the one we know ends the daemon: going on would fork history."""
+    while context.gateway.broken is None:
+        await trio.sleep(LINEAGE_EVERY_S)
+    raise context.gateway.broken

@@ -1,0 +1,104 @@
+"""A daemon's departure: a signal that asks for it, no more work for this node, its runs ended, their ends in the log.
+
+The runs are `lost (restart)`, which counts for nothing, and the node is held until its next daemon joins: by then
+nobody has released to it what nobody would have started.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from types import FrameType
+
+import trio
+
+from maestro.model.errors import MaestroError
+from maestro.model.node import decide_hold
+from maestro.model.outcome import RESTART
+from maestro.runtime.daemon.node_daemon import NodeDaemon
+from maestro.runtime.node.daemon_log import log
+from maestro.runtime.worker.run_end import DAEMON_STOPPED
+from maestro.runtime.worker.worker import Worker
+from maestro.store.contract import Append
+
+END_S_MAX = 30.0
+"""How long the end of the daemon waits for the ends of its runs, or longer by the grace of one of them."""
+HOLD_S_MAX = 5.0
+AFTER_GRACE_S = 5.0
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+async def listen_signals(daemon: NodeDaemon) -> None:
+    """SIGTERM, SIGINT and a terminal that is closed end the daemon in order."""
+    with trio.open_signal_receiver(*SIGNALS) as received, _noted_at_once(daemon.worker):
+        async for number in received:
+            log.info("signal %d: stopping", number)
+            daemon.stop()
+
+
+@contextmanager
+def _noted_at_once(worker: Worker) -> Iterator[None]:
+    """A service manager may signal the agents right after us, and what we hear first must not be how these ended: the
+    worker knows from within the signal's handler, before any task goes on.
+    """
+
+    def note(wake: Callable[[int, FrameType | None], object], number: int, frame: FrameType | None) -> None:
+        worker.departing = True
+        wake(number, frame)
+
+    for number in SIGNALS:
+        wake = signal.getsignal(number)
+        assert callable(wake)
+        signal.signal(number, partial(note, wake))
+    yield  # trio puts back what was there before its own
+
+
+async def end_runs(daemon: NodeDaemon) -> None:
+    """Stop all runs, and wait until their ends are in the log. While the store is away they cannot be: then they lie
+    in the folders of the runs, for this node's next start.
+    """
+    worker, gateway = daemon.worker, daemon.context.gateway
+
+    def away() -> bool:
+        return daemon.follower.away or gateway.away_since is not None
+
+    worker.draining = True
+    async with trio.open_nursery() as nursery:
+        if worker.departing and daemon.evicted is None:
+            nursery.start_soon(_hold, daemon)
+        gone = daemon.evicted is not None
+        worker.stop_all(daemon.evicted.what if daemon.evicted else DAEMON_STOPPED, force=gone, lost=True)
+        grace_s = max((run.grace_s for run in worker.runs.values()), default=0.0)
+        deadline = trio.current_time() + max(END_S_MAX, grace_s + AFTER_GRACE_S)
+        while trio.current_time() < deadline and any(not (run.over and away()) for run in worker.runs.values()):
+            with trio.move_on_after(0.5):
+                await worker.empty()
+        if away():
+            nursery.cancel_scope.cancel()
+    if worker.departing and _is_service():
+        daemon.context.stop_store = True
+    if away():
+        log.warning("the store is away: %d runs are ended at the next start", len(worker.runs))
+        gateway.give_up()
+
+
+def _is_service() -> bool:
+    """Whether all that we have started is killed when we end: we are what a service manager has started, or all of a
+    container. The embedded store is then to end in order before.
+    """
+    return os.getpid() == 1 or os.environ.get("SYSTEMD_EXEC_PID") == str(os.getpid())
+
+
+async def _hold(daemon: NodeDaemon) -> None:
+    """Before the first of the runs has ended, so that whoever schedules releases none of them to this node again."""
+    context = daemon.context
+    node = daemon.follower.plan.nodes.get(context.node)
+    events = decide_hold(node, RESTART) if node is not None else []
+    try:
+        if events:
+            await context.gateway.append(Append(tuple(events), f"node:{context.node}", "signal"), HOLD_S_MAX)
+    except MaestroError as error:
+        log.warning("holding this node: %s", error.line())

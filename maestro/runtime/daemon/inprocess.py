@@ -1,0 +1,42 @@
+"""The server inside a command's own process, for commands that need no daemon and find none running."""
+
+from __future__ import annotations
+
+import socket
+
+import trio
+
+from maestro.config import Settings
+from maestro.runtime.daemon.bootstrap import open_context
+from maestro.runtime.node.failures import told
+from maestro.runtime.restores import journal
+from maestro.runtime.server.connection import serve_connection
+from maestro.store.embedded import embedded_server
+from maestro.workspaces import deletion
+
+
+def serve(settings: Settings, sock: socket.socket) -> None:
+    """Serve the one client at the other end of `sock`, then return. Runs in a thread of the client.
+
+    Raises MaestroError where the store cannot be opened.
+    """
+    try:
+        stop_store = trio.run(_serve, settings, sock)
+    except BaseExceptionGroup as group:
+        raise told(group) or group from None
+    if stop_store:
+        embedded_server.stop(settings.home)
+
+
+async def _serve(settings: Settings, sock: socket.socket) -> bool:
+    is_open = journal.Journal(settings.home).is_open or deletion.is_open(settings.home)
+    if is_open:
+        from maestro.runtime.daemon import log_unloader
+        from maestro.runtime.restores import crash_recovery
+
+        await log_unloader.unload_alone(settings)
+    async with open_context(settings, checked=False) as context:
+        if is_open and context.storeless is None:
+            await crash_recovery.settle_alone(context)
+        await serve_connection(context, trio.SocketStream(trio.socket.from_stdlib_socket(sock)))
+        return context.stop_store

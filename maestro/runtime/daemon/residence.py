@@ -1,0 +1,152 @@
+"""A daemon's residence: MAESTRO_HOME as it was when the daemon moved in, watched for as long as it lives there.
+
+Who tidies a disk removes what looks old. A lock or a log that is removed is put back. A home that is gone, or is
+another folder now, cannot be: then the daemon ends, and nothing that it started goes on, the embedded store included,
+as what they write would reach nobody and the next daemon at this path would know nothing of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import trio
+
+from maestro.config import socket_path
+from maestro.model.errors import MaestroError, Refused, StoreAway
+from maestro.runtime.daemon.node_daemon import NodeDaemon
+from maestro.runtime.daemon.start_report import StartReport
+from maestro.runtime.node.daemon_lock import DaemonLock
+from maestro.runtime.node.daemon_log import log, seldom
+
+WATCH_EVERY_S = 0.5
+STORE_END_S_MAX = 10.0
+DIAL_S_MAX = 0.5
+GONE = "MAESTRO_HOME was removed or replaced under its daemon, which ends with all that it started"
+TAKEN = "daemon.lock was removed and another daemon has taken this home, so that this one ends"
+LOG = "daemon.log"
+
+
+class Residence:
+    """Of one daemon. lock: what makes the home its own."""
+
+    def __init__(self, home: Path, lock: DaemonLock, report: StartReport) -> None:
+        self.home = home
+        self.lock = lock
+        self._report = report
+        self._store: int | None = None
+        self._store_known: tuple[int, int] = (0, 0)
+
+    def settled(self) -> None:
+        """The daemon answers whoever asks."""
+        self.lock.say("listening")
+        self._report.done()
+
+    @property
+    def stands(self) -> bool:
+        """Whether the home is still the folder that it was."""
+        return self.lock.home_stands
+
+    @property
+    def may_listen(self) -> bool:
+        """Whether sockets may be bound in the home: not in another's, and not before it is known to be still ours."""
+        return self.stands and not self.lock.is_displaced
+
+    def error(self, what: str = GONE) -> Refused:
+        """Why the daemon ends."""
+        return Refused(what, str(self.home), "see what removes it; the next command starts anew")
+
+    def guarded(self, revive: Callable[[], object]) -> Callable[[], object]:
+        """What starts the embedded store again, but not in a home that is not the one it was."""
+
+        def revive_here() -> object:
+            if not self.stands:
+                raise StoreAway(GONE, str(self.home))
+            return revive()
+
+        return revive_here
+
+    async def watch(self, daemon: NodeDaemon) -> None:
+        """Look after the home for as long as it is one; then have the daemon end."""
+        embedded = daemon.context.revive is not None
+        while True:
+            why = self._look()
+            if why:
+                daemon.evict(self.error(why), taken=why == TAKEN)
+                return
+            if embedded:
+                await trio.to_thread.run_sync(self._know_store)
+            await trio.sleep(WATCH_EVERY_S)
+
+    def _look(self) -> str:
+        """Why the daemon cannot stay, "" where it can."""
+        if not self.stands:
+            return GONE
+        try:
+            if not self.lock.renew():
+                return TAKEN
+            self._reopen_log()
+        except (OSError, MaestroError) as error:
+            seldom.warn("home", str(error))
+        return ""
+
+    def _reopen_log(self) -> None:
+        """What logs into a file that was removed tells nobody anything."""
+        found = os.fstat(2)
+        if stat.S_ISREG(found.st_mode) and not found.st_nlink:
+            fresh = os.open(self.home / LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+            os.dup2(fresh, 2)
+            os.close(fresh)
+            log.warning("daemon.log was removed: it goes on here")
+
+    # ---- the embedded store ----
+
+    def _know_store(self) -> None:
+        """Have a descriptor of the store's process, to be ended by it should its socket be gone with the home."""
+        try:
+            found = (self.home / "store" / "server.pid").stat()
+        except OSError:
+            return
+        known = (found.st_ino, found.st_mtime_ns)
+        if known == self._store_known:
+            return
+        descriptor = _server(socket_path(self.home, "store/store.sock"))
+        if descriptor is not None:
+            self._forget_store()
+            self._store, self._store_known = descriptor, known
+
+    def _forget_store(self) -> None:
+        if self._store is not None:
+            os.close(self._store)
+            self._store = None
+
+    def end_store(self) -> None:
+        """End the embedded store whose home is gone: in order, else at once; returns when it is gone."""
+        if self._store is None:
+            return
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(OSError):
+                signal.pidfd_send_signal(self._store, number)
+            if select.select([self._store], [], [], STORE_END_S_MAX)[0]:
+                break
+        self._forget_store()
+
+
+def _server(path: Path) -> int | None:
+    """A descriptor of the process that listens there; None where nobody answers, or the system has no such thing."""
+    if not (hasattr(os, "pidfd_open") and hasattr(socket, "SO_PEERCRED")):
+        return None
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(DIAL_S_MAX)
+        try:
+            probe.connect(str(path))
+            credentials = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+            return os.pidfd_open(int.from_bytes(credentials[:4], "little"))
+        except OSError:
+            return None

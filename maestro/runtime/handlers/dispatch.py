@@ -1,0 +1,220 @@
+"""`task dispatch`: from a prompt and its targets to a queued task, and with `--sync` to its end.
+
+The decision is taken on the daemon's plan where there is one, which costs no reading of the store; only when the plan
+says no is it brought to the end of the log and asked again, so that a write of a moment ago is always seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from maestro.model.agent import Agent, provisional
+from maestro.model.dispatch import Known, decide_cancel, decide_dispatch
+from maestro.model.errors import Invalid, MaestroError, StoreAway
+from maestro.model.events import AgentAssigned, AgentRegistered, NewEvent, TaskDispatched, Text
+from maestro.model.placement import decide_claim
+from maestro.model.target import is_pool, targets_of
+from maestro.model.task import Task
+from maestro.runtime.handlers.tasks import exit_code, find, finished
+from maestro.runtime.monitor.examination import refresh
+from maestro.runtime.node.context import Call, Context, Handler
+from maestro.runtime.node.ids import id_of_key, new_id
+from maestro.runtime.protocol import messages as p
+from maestro.runtime.protocol.repetition import how_to_repeat
+from maestro.runtime.provision.type_binding import resolve_type
+from maestro.runtime.provision.workspace_setup import check_place
+from maestro.runtime.server.results import told_task
+from maestro.store.contract import Committed, Rejected
+
+PROMPT_BYTES_MAX = 64 * 1024 * 1024
+TITLE_CHARS_MAX = 120
+
+
+async def dispatch(call: Call, command: p.TaskDispatch) -> p.Done:
+    """Queue the task; with `sync` wait for its end, and exit as it did."""
+    context = call.context
+    text = _checked(command.prompt)
+    task_id = id_of_key(context.settings.namespace, command.key) if command.key else new_id()
+    wanted = TaskDispatched(
+        task=task_id,
+        prompt="",
+        title=_title(text),
+        targets=tuple(command.to),
+        depends_on=tuple(command.depends_on),
+        priority=command.priority,
+        timeout_s=command.timeout_s,
+        retries=command.retries,
+        key=None if command.first else command.key,
+        trace=command.trace,
+        forced=command.force,
+        verify=command.verify,
+        budget_tokens=command.budget_tokens,
+        budget_cost=command.budget_cost,
+    )
+    call.when_interrupted(lambda: _unconfirmed(command))
+    await _append(call, wanted, await context.keep(text))
+    if not command.sync:
+        return p.Done(await told_task(call.context, await _row(call, task_id)))
+    cancels = command.cancel_on_interrupt
+    call.when_interrupted(lambda: _interrupted(call, cancels, task_id))
+    call.again = p.TaskWait(ids=[task_id], one=True)
+    task = await finished(context, task_id, _Progress(call).tell if call.caller.terminal else None)
+    return p.Done(await told_task(call.context, task), exit_code(task))
+
+
+class _Progress:
+    """Tells a terminal what has become of a task, when that has changed."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._said = ""
+
+    async def tell(self, task: Task) -> None:
+        parts = []
+        for slot in task.slots:
+            run = slot.runs[-1] if slot.runs else None
+            where = run.agent if run and slot.status != "waiting" else slot.target
+            attempt = f", attempt {len(slot.runs)}" if len(slot.runs) > 1 else ""
+            parts.append(f"{where} {slot.outcome or slot.status}{attempt}")
+        text = f"task {task.id}: {'; '.join(parts)}"
+        if text != self._said:
+            self._said = text
+            await self._call.note(text, "progress")
+
+
+def _checked(prompt: str) -> str:
+    """A prompt may be large: it is looked at without a copy."""
+    if not prompt or prompt.isspace():
+        raise Invalid("the prompt is empty", mend="say what the agent should do")
+    size = len(prompt) if prompt.isascii() else len(prompt.encode("utf-8", "surrogateescape"))
+    if size > PROMPT_BYTES_MAX:
+        raise Invalid(f"the prompt has {size} bytes, more than {PROMPT_BYTES_MAX}", mend="put it into a file to read")
+    return prompt
+
+
+def _title(prompt: str) -> str:
+    """Its first line, shortened."""
+    begin = next(index for index, char in enumerate(prompt) if not char.isspace())
+    line = prompt[begin : begin + 2 * TITLE_CHARS_MAX].splitlines()[0].strip()
+    line = "".join(c if c.isprintable() else " " for c in line)
+    return line if len(line) <= TITLE_CHARS_MAX else line[: TITLE_CHARS_MAX - 1] + "…"
+
+
+async def _append(call: Call, wanted: TaskDispatched, prompt: Text) -> None:
+    """Decide and append. Raises what the decision raises on the newest state."""
+
+    async def decision(fresh: bool) -> list[NewEvent]:
+        known, first = await _known(call, wanted, fresh)
+        events = decide_dispatch(wanted, known)
+        return first + [
+            msgspec.structs.replace(event, fact=msgspec.structs.replace(event.fact, prompt=prompt))
+            if isinstance(event.fact, TaskDispatched)
+            else event
+            for event in events
+        ]
+
+    fresh = False
+
+    async def attempt() -> list[NewEvent]:
+        nonlocal fresh
+        if not fresh:
+            fresh = True
+            try:
+                return await decision(fresh=False)
+            except StoreAway:
+                raise
+            except MaestroError:
+                pass
+        return await decision(fresh=True)
+
+    context, daemon = call.context, call.context.daemon
+    await refresh(call, await _targets_here(context, wanted))
+
+    async def append(events: Sequence[NewEvent], actor: str, cause: str) -> Committed | Rejected:
+        at_once = await daemon.dispatch(events, actor, cause) if daemon else None
+        return at_once or await context.submit(events, actor, cause)
+
+    committed = await context.decide(call, attempt, append)
+    if committed is not None and daemon:
+        await daemon.changed(committed.last - 1)  # the plan then has it, and no view need be asked
+
+
+async def _targets_here(context: Context, wanted: TaskDispatched) -> list[Agent]:
+    """The agents of this node that the task may go to, as known now."""
+    if context.daemon is not None:
+        plan = context.daemon.plan()
+        names = dict.fromkeys(name for target in wanted.targets for name in plan.crew.members.get(target, ()))
+        found = [plan.agents[name] for name in names]
+    else:
+        agents = await context.rows(context.views.agents)
+        found = [agent for agent in agents if not set(wanted.targets).isdisjoint(targets_of(agent))]
+    return [agent for agent in found if agent.node == context.node]
+
+
+async def _known(call: Call, wanted: TaskDispatched, fresh: bool) -> tuple[Known, list[NewEvent]]:
+    """What the decision must know, and the events that register targets used for the first time."""
+    context = call.context
+    existing: Task | None = None
+    if wanted.key is not None or fresh:
+        existing = await context.row(context.views.task, wanted.task)
+    plan = None if context.daemon is None or fresh else context.daemon.plan()
+    if plan is not None:
+        agents, nodes, floor = dict(plan.agents), plan.nodes, plan.floor
+    else:
+        agents = {agent.id: agent for agent in await context.rows(context.views.agents)}
+        nodes = {node.id: node for node in await context.rows(context.views.nodes)}
+        floor = await context.floor()
+    tasks = []
+    for dependency in wanted.depends_on:
+        open_here = plan is not None and dependency in plan.tasks
+        if open_here or await context.row(context.views.task, dependency) is not None:
+            tasks.append(dependency)
+    first = await _first_use(call, wanted, agents, floor)
+    return Known(list(agents.values()), tasks, existing, nodes, context.node, floor), first
+
+
+async def _first_use(call: Call, wanted: TaskDispatched, agents: dict[str, Agent], floor: int) -> list[NewEvent]:
+    """A type without an agent registers itself on first use; adds to `agents` what the events will make."""
+    events: list[NewEvent] = []
+    claims: list[NewEvent] = []
+    for target in wanted.targets:
+        slug = target.removeprefix("type:")
+        if slug in agents or (is_pool(target) and (slug == target or any(a.type == slug for a in agents.values()))):
+            continue
+        definition, settings = await resolve_type(call, slug)
+        place = await check_place(call, slug, None, None)
+        fact = AgentAssigned(slug, slug, definition.to_dict(), str(settings.workspace_root))
+        events.append(NewEvent(f"type:{slug}", AgentRegistered(slug, fact.definition, definition.source)))
+        events.append(NewEvent(f"agent:{slug}", fact, floor))
+        claims += decide_claim(fact, None, None if claims else place.version)  # the first one's version is that of all
+        agents[slug] = provisional(fact)
+    return events + claims
+
+
+async def _row(call: Call, task: str) -> Task:
+    daemon = call.context.daemon
+    known = (daemon.plan().tasks.get(task) or daemon.finished(task)) if daemon else None
+    return known or await find(call.context, task)
+
+
+async def _unconfirmed(command: p.TaskDispatch) -> str:
+    return f"interrupted before it was confirmed; {how_to_repeat(command)}"
+
+
+async def _interrupted(call: Call, cancels: bool, task_id: str) -> str:
+    if not cancels:
+        return f"interrupted; task {task_id} goes on: maestro task wait {task_id}, or maestro task cancel {task_id}"
+    context = call.context
+
+    async def decision() -> list[NewEvent]:
+        row = await context.row(context.views.task, task_id)
+        return decide_cancel(task_id, row, "interrupted", await context.floor())
+
+    await context.decide(call, decision)
+    await finished(context, task_id)
+    return f"interrupted; task {task_id} was cancelled"
+
+
+HANDLERS: dict[type[p.Command], Handler] = {p.TaskDispatch: dispatch}

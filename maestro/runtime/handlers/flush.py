@@ -1,0 +1,53 @@
+"""`redis flush`: deletes this namespace, after an export of its log."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from maestro.model.errors import Invalid, Refused
+from maestro.runtime.node.context import Call, Handler
+from maestro.runtime.node.known_head import Witness
+from maestro.runtime.protocol import messages as p
+from replayers.export import export
+
+
+async def flush(call: Call, command: p.RedisFlush) -> p.Done:
+    """Delete every key of the namespace. Raises Refused while runs are on, Invalid for another name."""
+    context = call.context
+    namespace = context.store.namespace
+    if command.confirm != namespace:
+        raise Invalid(f"the namespace is {namespace!r}, not {command.confirm!r}", "--confirm", "give its exact name")
+    if context.running():
+        raise Refused(f"{context.running()} runs are on", mend="maestro shutdown first")
+    events = 0
+    if command.backup is not None:
+        events = await context.call(_back_up, call, Path(command.backup))
+        await call.note(f"{events} events are in {command.backup}")
+    deleted = await context.call(context.store.erase)
+    Witness(context.settings).forget()
+    if context.daemon:
+        call.then(context.daemon.stop)
+        await call.note("the daemon stops, as the log that it knew is gone; the next command starts it anew")
+    return p.Done({"namespace": namespace, "deleted": deleted, "backup": command.backup, "events": events})
+
+
+def _back_up(call: Call, path: Path) -> int:
+    """Write the log as JSON Lines, whole or not at all. Raises Invalid where the file cannot be made."""
+    part = path.with_name(path.name + ".part")
+    count = 0
+    try:
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            for line in export(call.context.store):
+                file.write(line + "\n")
+                count += 1
+            file.flush()
+            os.fsync(descriptor)
+        part.rename(path)
+    except OSError as error:
+        raise Invalid(f"cannot write the backup: {error.strerror}", str(path), "name another file") from None
+    return count
+
+
+HANDLERS: dict[type[p.Command], Handler] = {p.RedisFlush: flush}

@@ -1,0 +1,135 @@
+"""The output of runs, from their log files on this node, whole or as it comes, without what a terminal would act on."""
+
+from __future__ import annotations
+
+import codecs
+from pathlib import Path
+
+import trio
+
+from maestro.agents.printable_text import Plainly, plain
+from maestro.model.errors import NotFound, Refused
+from maestro.model.ids import shown
+from maestro.model.task import Run, Task
+from maestro.runtime.node.context import Call, Context
+from maestro.runtime.supervision.capped_log import Reader
+from maestro.runtime.supervision.spec import SENT_BYTES_MAX
+
+CHUNK_BYTES = 64 * 1024
+POLL_S = 0.1
+
+
+async def tail_runs(call: Call, runs: list[str], follow: bool, lines: int | None = None) -> None:
+    """Send the logs of these runs one after the other; with `follow`, until each has ended."""
+    if not runs:
+        await call.note("nothing has run yet")
+    for run in runs:
+        await _tail(call, run, follow, lines)
+
+
+async def follow_task(call: Call, id: str, agent: str | None) -> None:
+    """Send the logs of a task's runs (of one agent) as they come, from the last attempt on, until the task has ended.
+
+    Attempts before that are not sent. Raises NotFound.
+    """
+    context = call.context
+    task, position = await _latest(context, id)
+    passed = {run.id for slot in task.slots for run in slot.runs[:-1]}
+    sent = False
+    told = False
+    while True:
+        runs = [run for slot in task.slots for run in slot.runs if agent in (None, run.agent)]
+        fresh = next(((run.id, run.agent, run.attempt) for run in runs if run.id not in passed), None)
+        if fresh is not None:
+            name, whose, attempt = fresh
+            if sent:
+                await call.note(f"attempt {attempt} of {whose}")
+            passed.add(name)
+            sent = True
+            await _tail(call, name, True, None)
+        elif not task.open:
+            break
+        elif not sent and not told:
+            told = True
+            await call.note(f"task {id} has not started yet: waiting for it")
+        else:
+            await _news(context, id, position)
+        task, position = await _latest(context, id)
+    if not sent:
+        why = f": {task.reason}" if task.reason else ""
+        await call.note(f"task {id} is {task.status} and never ran{why}")
+
+
+async def _latest(context: Context, id: str) -> tuple[Task, int | None]:
+    """The task, and the position that it is of, None where it is as the daemon's plan has it. Raises NotFound."""
+    if context.daemon is not None:
+        known = context.daemon.plan().tasks.get(id) or context.daemon.finished(id)
+        if known is not None:
+            return known, None
+    found = await context.call(context.views.task, id)
+    if found.row is None:
+        raise NotFound(f"there is no task {shown(id)}", mend="task list shows all")
+    return found.row, found.checkpoint.seq
+
+
+async def _news(context: Context, id: str, position: int | None) -> None:
+    """Return when there may be something new. Nothing is awaited between `_latest` and this, so nothing is missed."""
+    if position is None and context.daemon is not None:
+        await context.daemon.news(id)
+    else:
+        await context.changed(position or 0)
+
+
+async def _task(context: Context, task: str) -> Task:
+    found = await context.row(context.views.task, task)
+    if found is None:
+        raise Refused(f"task {task} is not known any more")
+    return found
+
+
+async def _find(call: Call, run: str) -> Run:
+    """The run as the views have it now."""
+    task = await _task(call.context, run.rpartition("-")[0])
+    for slot in task.slots:
+        for found in slot.runs:
+            if found.id == run:
+                return found
+    raise Refused(f"run {run} is not known any more")
+
+
+async def _tail(call: Call, run_id: str, follow: bool, lines: int | None) -> None:
+    run = await _find(call, run_id)
+    while follow and run.status == "released":
+        await trio.sleep(POLL_S)
+        run = await _find(call, run_id)
+    if not run.folder:
+        await call.note(f"run {run.id} has not started")
+        return
+    if run.node != call.context.node:
+        raise Refused(f"the log of run {run.id} lies on node {run.node}", mend="ask for it there")
+    reader = Reader(f"{run.folder}/agent.log")
+    decoder, plainly = codecs.getincrementaldecoder("utf-8")("replace"), Plainly()
+    if lines is not None:
+        await trio.to_thread.run_sync(reader.to_last, lines)
+    left = SENT_BYTES_MAX
+    while follow or left > 0:
+        chunk = await trio.to_thread.run_sync(reader.read, CHUNK_BYTES)
+        left -= len(chunk)
+        if chunk:
+            await call.output(plainly.feed(decoder.decode(chunk)))
+        elif not follow or run.status == "ended":
+            break
+        else:
+            await trio.sleep(POLL_S)
+            run = await _find(call, run_id)
+    await call.output(plainly.feed(decoder.decode(b"", final=True), final=True))
+
+
+def last_lines(path: Path, lines: int) -> list[str]:
+    """The last lines of a log, for `agent health`."""
+    reader = Reader(str(path))
+    reader.to_last(lines)
+    text = b""
+    while len(text) < CHUNK_BYTES and (chunk := reader.read(CHUNK_BYTES - len(text))):
+        text += chunk
+    return plain(text.decode("utf-8", "replace")).splitlines()[-lines:]

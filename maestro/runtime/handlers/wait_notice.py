@@ -1,0 +1,35 @@
+"""Commands that wait: what they wait for is told after a moment, and whenever that changes."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+import trio
+
+from maestro.runtime.node.context import Call
+
+SILENT_S = 2.0
+AGAIN_S = 1.0
+NODE_AWAY: Final = "node list shows its node: start the daemon there (maestro up), or wait until it is taken for lost"
+
+
+@asynccontextmanager
+async def telling(call: Call, why: Callable[[], Awaitable[str]]) -> AsyncIterator[None]:
+    """While the body waits for longer than a moment, note what `why` says, each time that it says something new."""
+
+    async def tell() -> None:
+        said = ""
+        await trio.sleep(SILENT_S)
+        while True:
+            words = await why()
+            if words != said:
+                said = words
+                await call.note(f"waiting for {words}")
+            await trio.sleep(AGAIN_S)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(tell)
+        yield
+        nursery.cancel_scope.cancel()

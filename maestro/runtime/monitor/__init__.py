@@ -1,0 +1,1 @@
+"""The monitor: the heartbeat that samples runs, and the checks that say whether an agent is healthy."""

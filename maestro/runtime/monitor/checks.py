@@ -1,0 +1,76 @@
+"""The checks of an agent that only its node can make: what lies on its disks, and the process of its run.
+
+`model/health.py` says what they mean.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from maestro.model.agent import Agent
+from maestro.model.health import WORKSPACE, Check, workspace_check
+from maestro.runtime.provision.known_workspaces import KnownWorkspaces, look
+from maestro.workspaces.addresses import Mounts
+
+DISK_BYTES_MIN = 64 * 1024 * 1024
+PROCESS = "process"
+
+
+def local_checks(agent: Agent, home: Path, mounts: Mounts, process_status: str | None) -> list[Check]:
+    """What can be seen on this node. home: MAESTRO_HOME. Blocks.
+
+    process_status: psutil's of the run's first process, "" where none runs, None where nobody has looked.
+    """
+    found = [_looked(name, check, agent) for name, check in _CHECKS.items()]
+    try:
+        found.insert(1, _workspace(agent, home, mounts))
+    except OSError as error:
+        found.insert(1, Check(WORKSPACE, False, str(error)))
+    if process_status is None and agent.running:
+        return found
+    bad = agent.running and process_status in ("stopped", "zombie", "dead")
+    return [
+        *found,
+        Check(PROCESS, not bad, f"run {agent.run} is {process_status}" if agent.running else "no run is on"),
+    ]
+
+
+def _looked(name: str, check: Callable[[Agent], tuple[bool, str]], agent: Agent) -> Check:
+    try:
+        return Check(name, *check(agent))
+    except OSError as error:  # a folder on the way may not be entered, or its disk has gone
+        return Check(name, False, str(error))
+
+
+def _binary(agent: Agent) -> tuple[bool, str]:
+    path = str(agent.definition.get("executable", ""))
+    ok = bool(path) and os.access(path, os.X_OK) and Path(path).is_file()
+    return ok, f"{path} can be run" if ok else f"{path or 'the binary'} is not an executable file"
+
+
+def _workspace(agent: Agent, home: Path, mounts: Mounts) -> Check:
+    if agent.workspace is not None:
+        return workspace_check(agent, look(agent.workspace, mounts), KnownWorkspaces(home).get(agent.workspace))
+    path = _nearest(agent)
+    ok = path.is_dir() and os.access(path, os.R_OK | os.W_OK | os.X_OK)
+    return Check(WORKSPACE, ok, f"{path} can be used" if ok else f"{path} is not a folder that can be written")
+
+
+def _disk(agent: Agent) -> tuple[bool, str]:
+    path = _nearest(agent)
+    free = shutil.disk_usage(path).free
+    return free >= DISK_BYTES_MIN, f"{free // (1024 * 1024)} MiB free below {path}"
+
+
+def _nearest(agent: Agent) -> Path:
+    """Where it works, or the folder in which that will be made."""
+    path = Path(agent.workspace or agent.workspace_root)
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return path
+
+
+_CHECKS = {"binary": _binary, "disk": _disk}

@@ -1,0 +1,126 @@
+"""The examination of agents: every check that can be made from here, now, and what it changes in the log.
+
+Lists, health, dispatches and the heartbeat all ask this, and `model/health.py` says what it means. Each agent is looked
+at in a thread of its own: a workspace on a file system that hangs makes its own agent wait, and no other.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+import msgspec
+import trio
+
+from maestro.model.agent import Agent
+from maestro.model.errors import NotFound
+from maestro.model.events import NewEvent
+from maestro.model.health import WORKSPACE, Check, decide_checked, heartbeat_check, node_check, verdict
+from maestro.model.node import Node
+from maestro.runtime.monitor.checks import local_checks
+from maestro.runtime.node.context import Call, Context
+from maestro.workspaces.addresses import current
+
+ANSWER_S_MAX = 2.0
+SILENT_S_MAX = 30.0
+"""A busy machine is slow; a file system that hangs does not come back."""
+THREADS_MAX = 16
+
+
+async def examine(
+    context: Context, agents: Iterable[Agent], statuses: Mapping[str, str] | None = None
+) -> dict[str, list[Check]]:
+    """The checks that only their node can make, by agent; all of these are this node's.
+
+    statuses: psutil's of the first processes of runs that are on, by agent; None where nobody has looked.
+    """
+    found: dict[str, list[Check]] = {}
+    limiter, mounts = trio.CapacityLimiter(THREADS_MAX), current()
+
+    async def one(agent: Agent) -> None:
+        row = msgspec.structs.replace(agent)  # as it is now: the plan changes its own
+        status = None if statuses is None else statuses.get(agent.id, "")
+        look = functools.partial(local_checks, row, context.settings.home, mounts, status)
+        found[agent.id] = await _looked_at(context, row, look, limiter)
+
+    async with trio.open_nursery() as nursery:
+        for agent in agents:
+            nursery.start_soon(one, agent)
+    return found
+
+
+async def _looked_at(
+    context: Context, agent: Agent, look: Callable[[], list[Check]], limiter: trio.CapacityLimiter
+) -> list[Check]:
+    """The checks; none where they take long, so that what was found before stands; an illness where they never come."""
+    since = context.looking.get(agent.id)
+    waited_s = 0.0 if since is None else time.monotonic() - since
+    if waited_s > ANSWER_S_MAX:  # an earlier look has not come back: no other thread is to hang there
+        where = agent.workspace or agent.workspace_root
+        silent = Check(WORKSPACE, False, f"{where} does not answer for {SILENT_S_MAX:.0f} s")
+        return [silent] if waited_s > SILENT_S_MAX else []
+
+    def work() -> list[Check]:
+        context.looking[agent.id] = time.monotonic()
+        try:
+            return look()
+        finally:
+            context.looking.pop(agent.id, None)
+
+    with trio.move_on_after(ANSWER_S_MAX):
+        return await trio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=limiter)
+    return []
+
+
+async def examine_all(
+    context: Context, agents: list[Agent]
+) -> tuple[dict[str, list[Check]], list[dict[str, str] | None]]:
+    """Every check of these agents that can be made from here, by agent; and their last heartbeats, in order."""
+    nodes = {node.id: node for node in await context.rows(context.views.nodes)}
+    keys = [f"agent:{agent.id}:last_heartbeat" for agent in agents]
+    samples = await context.call(context.store.work.samples, keys) if keys else []
+    now = await context.now()
+    made = await examine(context, [agent for agent in agents if _is_ours(context, agent, nodes)])
+    for agent, sample in zip(agents, samples, strict=True):
+        age_s = None if sample is None or "at" not in sample else max(0, now - int(sample["at"])) / 1000
+        checks = made.setdefault(agent.id, [])
+        checks += [node_check(agent, nodes), heartbeat_check(agent, nodes, age_s, now)]
+    return made, samples
+
+
+def _is_ours(context: Context, agent: Agent, nodes: Mapping[str, Node]) -> bool:
+    """Whether this node is the one to look: two that see different things would contradict each other."""
+    if agent.node is not None:
+        return agent.node == context.node
+    return not agent.run and all(node.status != "up" for node in nodes.values() if node.id != context.node)
+
+
+def judged(agent: Agent, checks: list[Check]) -> Agent:
+    """The agent as these checks find it."""
+    found = verdict(agent, checks)
+    return msgspec.structs.replace(agent, healthy=found.healthy, failed_checks=list(found.failed), reason=found.reason)
+
+
+async def refresh(call: Call, agents: Iterable[Agent]) -> None:
+    """Look at those agents that are this node's, and put into the log what has changed. `agents`: as known now."""
+    here = [agent for agent in agents if agent.node == call.context.node]
+    for name, checks in (await examine(call.context, here)).items():
+        row = next(agent for agent in here if agent.id == name)
+        if decide_checked(row, checks):
+            await record(call, name, checks)
+
+
+async def record(call: Call, agent: str, checks: list[Check]) -> None:
+    """Put into the log what these checks change about an agent."""
+    context = call.context
+
+    async def decision() -> list[NewEvent]:
+        row = await context.row(context.views.agent, agent)
+        if row is None:
+            raise NotFound(f"there is no agent {agent}")
+        return decide_checked(row, checks, await context.floor())
+
+    committed = await context.decide(call, decision)
+    if committed is not None and context.daemon is not None:
+        await context.daemon.changed(committed.last - 1)

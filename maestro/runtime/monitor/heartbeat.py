@@ -1,0 +1,128 @@
+"""The heart of a node's agents: each 5 s, and at once after an assignment, runs are sampled and agents checked.
+
+A heartbeat is a sample with a time to live, not an event; a change of an agent's health is an event.
+"""
+
+from __future__ import annotations
+
+import trio
+
+from maestro.model.agent import Agent
+from maestro.model.errors import MaestroError, StoreAway
+from maestro.model.events import AgentAssigned, Event, RunEnded
+from maestro.model.health import HEARTBEAT, WORKSPACE, Check, decide_checked, node_check
+from maestro.runtime.monitor.examination import examine
+from maestro.runtime.node.clock import Clock
+from maestro.runtime.node.context import Context
+from maestro.runtime.node.daemon_log import log, seldom
+from maestro.runtime.node.follower import Follower
+from maestro.runtime.provision.settlement import settle
+from maestro.runtime.scheduler.scheduler import Scheduler
+from maestro.runtime.worker import process_usage
+from maestro.runtime.worker.worker import Worker
+
+EVERY_S = 5.0
+SAMPLE_TTL_MS = 120_000
+
+
+class Health:
+    """Runs in every daemon, for the agents of its node or on it; where it schedules, for free ones too."""
+
+    def __init__(
+        self, context: Context, worker: Worker, follower: Follower, scheduler: Scheduler, clock: Clock
+    ) -> None:
+        self._context = context
+        self._worker = worker
+        self._follower = follower
+        self._scheduler = scheduler
+        self._clock = clock
+        self._thread = trio.CapacityLimiter(1)
+        self._settled_at: dict[str, int] = {}  # agent -> the assignment whose workspace is there
+        self._news = trio.Event()
+        follower.listen(self._hear)
+
+    def _hear(self, event: Event) -> None:
+        """What is assigned here is looked at at once, as is an unhealthy agent whose run is over."""
+        match event.fact:
+            case AgentAssigned(node=node) if node == self._context.node:
+                self._news.set()
+            case RunEnded(agent=agent) if (row := self._follower.plan.agents.get(agent)) and not row.healthy:
+                self._news.set()
+            case _:
+                pass
+
+    async def run(self) -> None:
+        """Beat for ever; an outage of the store is waited out."""
+        while True:
+            self._news = trio.Event()
+            try:
+                await self._beat()
+            except StoreAway as error:
+                seldom.warn("heartbeat", error.line())
+            with trio.move_on_after(EVERY_S):
+                await self._news.wait()
+
+    async def _beat(self) -> None:
+        pids = {run.entry.run: run.pid for run in self._worker.runs.values()}
+        held = self._held()
+        samples = await trio.to_thread.run_sync(process_usage.sample, pids, limiter=self._thread)
+        held |= self._held()  # Maestro itself has stopped them: that is no illness
+        mine = self._mine()
+        statuses = {}
+        for agent in mine:
+            tree = samples.get(agent.run)
+            statuses[agent.id] = tree.status if tree and agent.id not in held else ""
+            await self._put_sample(agent, tree)
+        found = await examine(self._context, mine, statuses)
+        for agent in mine:
+            await self._tell_change(agent, await self._settled(agent, found[agent.id]))
+
+    async def _settled(self, agent: Agent, checks: list[Check]) -> list[Check]:
+        """The checks, once a workspace that is new here has been made, or found to be there."""
+        if agent.workspace is None or agent.node != self._context.node or any(not check.ok for check in checks):
+            return checks
+        assigned_at = agent.assigned_at
+        if self._settled_at.get(agent.id) == assigned_at:
+            return checks
+        try:
+            await settle(self._context, agent)
+            self._settled_at[agent.id] = assigned_at
+        except MaestroError as error:
+            log.warning("workspace of agent %s: %s", agent.id, error.line())
+            return [check for check in checks if check.name != WORKSPACE] + [Check(WORKSPACE, False, error.line())]
+        return checks
+
+    def _held(self) -> set[str]:
+        runs = self._worker.runs.values()
+        return {run.agent_id for run in runs if self._worker.holds.held(run.agent_id)}
+
+    def _mine(self) -> list[Agent]:
+        """Each agent is looked at by one node only, else two that see different things would contradict each other."""
+        here = {run.agent_id for run in self._worker.runs.values()}
+        return [agent for agent in self._follower.plan.agents.values() if self._is_mine(agent, agent.id in here)]
+
+    def _is_mine(self, agent: Agent, runs_here: bool) -> bool:
+        if agent.node is not None or agent.run:
+            return runs_here or agent.node == self._context.node
+        return self._scheduler.leading
+
+    async def _put_sample(self, agent: Agent, tree: process_usage.Sample | None) -> None:
+        value = {"node": self._context.node, "run": agent.run}
+        if tree is not None:
+            value["memory_bytes"] = str(tree.memory_bytes)
+            value["cpu_percent"] = f"{tree.cpu_percent:.1f}"
+            value["processes"] = str(tree.processes)
+            value["status"] = tree.status
+        key = f"agent:{agent.id}:last_heartbeat"
+        await self._context.gateway.ask(self._context.store.work.sample_put, key, value, SAMPLE_TTL_MS)
+
+    async def _tell_change(self, agent: Agent, checks: list[Check]) -> None:
+        """Put into the log what is new. This node sees all there is to see of it, and has just spoken of it."""
+        plan = self._follower.plan
+        checks = [*checks, node_check(agent, plan.nodes), Check(HEARTBEAT, True, "now")]
+        events = decide_checked(agent, checks, plan.floor)
+        if not events:
+            return
+        bad = [check.detail for check in checks if not check.ok]
+        log.info("agent %s is %s %s", agent.id, "unhealthy:" if bad else "healthy", "; ".join(bad))
+        await self._context.append(events, f"health:{self._context.node}", f"check:{self._clock.now()}")

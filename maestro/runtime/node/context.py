@@ -1,0 +1,321 @@
+"""What a handler works with: the store behind its gateway, the views, and the daemon where there is one."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final, Protocol, TypeVar
+
+import trio
+
+from maestro import config
+from maestro.config import Settings
+from maestro.model.errors import MaestroError, NotFound, StoreAway
+from maestro.model.events import BlobRef, NewEvent, Text
+from maestro.model.scheduling.plan import Plan
+from maestro.model.task import Task
+from maestro.runtime.node.contention import Race
+from maestro.runtime.node.daemon_log import log, seldom
+from maestro.runtime.node.ids import new_id
+from maestro.runtime.node.pause import Stillness
+from maestro.runtime.protocol import messages as p
+from maestro.store.contract import Append, Committed, Fence, Head, Hint, Rejected, Store
+from maestro.store.gateway import Gateway
+from maestro.store.redis.lineage import check_version
+from projections.view_reader import Found, Listed, Views
+
+T = TypeVar("T")
+Answer = TypeVar("Answer", bound=Found[Any] | Listed[Any])
+
+INLINE_BYTES_MAX = 16 * 1024
+RESULT_INLINE_BYTES_MAX = 1024
+AWAY_RETRY_S = 0.5
+LIMITS: Final = {
+    "max_concurrent": "max_concurrent",
+    "agent_timeout": "agent_timeout_s",
+    "snapshot_retention": "snapshot_retention_days",
+    "failsafe_mode": "failsafe_mode",
+}
+"""Settings that are the daemon's for all its callers: variable, as in `Settings.sources`, and field."""
+ANSWER_S_MAX = 4.5
+"""How long a command waits for its append to be confirmed before it says that its outcome is unknown."""
+APPEND_S_MAX = 60.0
+"""As long as that for what has begun, or what nobody waits for."""
+
+
+class Daemon(Protocol):
+    """What handlers ask of this node's daemon."""
+
+    def running(self) -> int:
+        """How many runs are on here."""
+
+    def drain(self, reason: str) -> None:
+        """Claim nothing more; start anew when the last run has ended."""
+
+    def starts_anew(self) -> bool:
+        """Whether another daemon follows at once when this one ends."""
+
+    def stop(self) -> None:
+        """End the daemon in order."""
+
+    def tasks_here(self) -> list[str]:
+        """Ids of the tasks that run here."""
+
+    def stop_runs(self, reason: str, grace_s: float) -> None:
+        """Stop every run that is on here: SIGTERM, and SIGKILL after the grace."""
+
+    async def changed(self, after: int) -> None:
+        """Return when the log has grown behind `after`."""
+
+    async def dispatch(self, events: Sequence[NewEvent], actor: str, cause: str) -> Committed | None:
+        """Append a dispatch with what follows from it at once; None where nothing does, or it is not for us to say."""
+
+    def plan(self) -> Plan:
+        """What the scheduler knows: open tasks, agents, nodes. To be read only."""
+
+    async def news(self, task: str) -> None:
+        """Return after the next event of an open task; at once where it is not open here."""
+
+    def finished(self, task: str) -> Task | None:
+        """The task, if it is one of those that ended last."""
+
+    async def run_gone(self, agent: str) -> None:
+        """Return when no run of that agent ("": of any) is on here."""
+
+    def stillness(self) -> Stillness:
+        """A way to hold the runs here still."""
+
+
+class Context:
+    """One per server: the daemon's, or that of a command which runs without one.
+
+    storeless: why there is no store (an empty one stands in its place); nothing but `doctor` is carried out then.
+    """
+
+    def __init__(self, settings: Settings, node: str, store: Store, gateway: Gateway) -> None:
+        self.settings = settings
+        self.node = node
+        self.store = store
+        self.gateway = gateway
+        self.views = Views(store)
+        self.daemon: Daemon | None = None
+        self.handlers: dict[type[p.Command], Handler] = {}
+        self.stop_store = False
+        self.storeless: MaestroError | None = None
+        self.revive: Callable[[], object] | None = None
+        self.placing = trio.Lock()
+        """Assignments of this process take turns: each is checked against all others."""
+        self.looking: dict[str, float] = {}
+        """Agents that a thread is looking at, and since when."""
+        self.may_listen: Callable[[], bool] = lambda: True
+        self._told_stale = ""
+
+    @functools.cached_property
+    def environment(self) -> dict[str, str]:
+        """This process's own, read once: a run takes a part of it."""
+        return dict(os.environ)
+
+    @property
+    def folds(self) -> str:
+        """Identifies the fold versions of this build, for the handshake."""
+        from projections.projector import FOLDS
+
+        return FOLDS
+
+    def handler(self, command: type[Any]) -> Handler:
+        """The one handler of a command."""
+        return self.handlers[command]
+
+    def running(self) -> int:
+        """Runs on at this node's daemon, 0 without one."""
+        return self.daemon.running() if self.daemon else 0
+
+    def drain(self, reason: str) -> None:
+        """See Daemon.drain."""
+        if self.daemon:
+            self.daemon.drain(reason)
+
+    def notices(self, caller: p.Caller) -> list[str]:
+        """What the caller should know: limits that it has set, and that differ from those of this daemon."""
+        if self.daemon is None or not config.may_set(caller.env, LIMITS):
+            return []
+        try:
+            theirs = config.load(caller.env, Path(caller.cwd))
+        except MaestroError:  # its command says so, where it matters
+            return []
+        found = []
+        for name, field in LIMITS.items():
+            here, counts = str(getattr(theirs, field)).lower(), str(getattr(self.settings, field)).lower()
+            if theirs.sources[name] != "default" and here != counts:
+                variable = f"MAESTRO_{name.upper()}"
+                found.append(
+                    f"{variable} is {here} here, but this node's daemon was started with {counts}, which counts"
+                )
+        return found
+
+    async def call(self, call: Callable[..., T], *args: object) -> T:
+        """A short call of the store in a thread. An embedded store that has died is started, and asked once more."""
+        try:
+            return await self.gateway.call(call, *args)
+        except StoreAway:
+            if self.revive is None:
+                raise
+            await trio.to_thread.run_sync(self.revive)
+            return await self.gateway.call(call, *args)
+
+    async def insist(self, action: Callable[[], Awaitable[T]]) -> T:
+        """Do it, again after each outage of the store: for what belongs to a run that has begun."""
+        while True:
+            try:
+                return await action()
+            except StoreAway as error:
+                if self.gateway.closing:
+                    raise
+                seldom.warn("waiting for the store", error.line())
+                await trio.sleep(AWAY_RETRY_S)
+
+    async def row(self, query: Callable[..., Found[T]], *args: Any) -> T | None:
+        """One row of a view, None where there is none; a stale view is told once in the log."""
+        found = await self.call(lambda: query(*args))
+        return self._fresh(found).row
+
+    async def rows(self, query: Callable[..., Listed[T]], *args: Any, **named: Any) -> list[T]:
+        """The rows of a view's page."""
+        found = await self.call(lambda: query(*args, **named))
+        return self._fresh(found).rows
+
+    async def floor(self) -> int:
+        """The version that all subjects unseen since the last restore have."""
+        head: Head = await self.call(self.store.log.head)
+        return head.floor
+
+    async def now(self) -> int:
+        """Server time, ms."""
+        return int(await self.call(self.store.now))
+
+    def _fresh(self, answer: Answer) -> Answer:
+        stopped = answer.checkpoint.stopped
+        if stopped and stopped != self._told_stale:
+            log.warning("views are stale: %s", stopped)
+            self._told_stale = stopped
+        return answer
+
+    async def append(
+        self, events: Sequence[NewEvent], actor: str, cause: str, hints: Sequence[Hint] = (), fence: Fence | None = None
+    ) -> Committed | Rejected:
+        """Append, and say what became of it; an outage of the store is waited out."""
+        return await self.gateway.append(Append(tuple(events), actor, cause, tuple(hints), fence), APPEND_S_MAX)
+
+    async def submit(self, events: Sequence[NewEvent], actor: str, cause: str) -> Committed | Rejected:
+        """Append for a command whose user waits; an embedded store that this process starts again is waited for.
+
+        Raises StoreAway where the store refuses it: nothing was done, nor will be; Unknown where its answer is lost.
+        """
+        if self.revive is not None:
+            return await self.append(events, actor, cause)
+        return await self.gateway.append(Append(tuple(events), actor, cause), ANSWER_S_MAX, prompt=True)
+
+    async def decide(
+        self,
+        call: Call,
+        decision: Callable[[], Awaitable[Sequence[NewEvent]]],
+        append: Callable[[Sequence[NewEvent], str, str], Awaitable[Committed | Rejected]] | None = None,
+    ) -> Committed | None:
+        """Read, decide, append; again where somebody else was first. None when there was nothing to append.
+
+        `decision` reads anew on each call. Raises what it raises, and Conflict where others were first for too long.
+        """
+        append = append or (self.append if call.patient else self.submit)
+        race = Race()
+        while True:
+            events = await decision()
+            if not events:
+                return None
+            result = await append(events, call.caller.actor, call.cause)
+            if isinstance(result, Committed):
+                return result
+            if result.actual < result.expected:
+                await self.call(check_version, self.store.log, result)
+            await race.lost()
+
+    async def changed(self, after: int) -> None:
+        """Wait until the log has grown behind `after`."""
+        if self.daemon:
+            await self.daemon.changed(after)
+            return
+        while not await self.call(lambda: self.store.log.follow(after, 1, 500)):
+            await trio.lowlevel.checkpoint()
+
+    async def text(self, value: Text) -> str:
+        """The content of a text, fetched where it is a blob. Raises NotFound when the blob is gone."""
+        return value if isinstance(value, str) else (await self.content(value)).decode("utf-8", "replace")
+
+    async def content(self, value: Text) -> bytes:
+        """As `text`, in UTF-8: a large one is not copied."""
+        if isinstance(value, str):
+            return value.encode("utf-8", "surrogateescape")
+        data: bytes | None = await self.call(self.store.blobs.get, value.blob)
+        if data is None:
+            raise NotFound(f"the blob {value.blob} is not in the store")
+        return data
+
+    async def keep(self, value: str, inline_bytes_max: int = INLINE_BYTES_MAX) -> Text:
+        """A text as an event carries it: inline, or put into the blobs first."""
+        data = value.encode("utf-8", "surrogateescape")
+        if len(data) <= inline_bytes_max:
+            return value
+        return BlobRef(await self.call(self.store.blobs.put, data), len(data))
+
+
+class Call:
+    """One command being carried out: who asked, how to answer, and under which cause its events stand."""
+
+    def __init__(self, context: Context, caller: p.Caller, send: Callable[[p.ServerFrame], Awaitable[None]]) -> None:
+        self.context = context
+        self.caller = caller
+        self.cause = f"cmd:{new_id()}"
+        self.interrupted = False
+        self.patient = False
+        """Whether it has begun what is not to be left half done: then its appends wait out an outage of the store."""
+        self.again: p.AnyCommand | None = None
+        """What the client may ask the next daemon where this one starts anew before it has answered."""
+        self.afterwards: list[Callable[[], None]] = []
+        self._send = send
+        self._interrupt: Callable[[], Awaitable[str]] | None = None
+
+    async def note(self, text: str, level: str = "info") -> None:
+        """A line for stderr. Where nobody listens any more it is lost: what has begun is not broken off by that."""
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            await self._send(p.Note(text, level))
+
+    async def item(self, row: Any) -> None:
+        """A row of the answer."""
+        await self._send(p.Item(row))
+
+    async def output(self, text: str) -> None:
+        """Raw text for stdout."""
+        await self._send(p.Output(text))
+
+    def when_interrupted(self, action: Callable[[], Awaitable[str]]) -> None:
+        """What to do on Ctrl-C; it returns the line that the user sees."""
+        self._interrupt = action
+
+    def then(self, action: Callable[[], None]) -> None:
+        """Do this once the answer is sent."""
+        self.afterwards.append(action)
+
+    async def on_interrupt(self) -> str:
+        """Carry out what `when_interrupted` left."""
+        if self._interrupt is None:
+            return "interrupted"
+        try:
+            return await self._interrupt()
+        except MaestroError as error:
+            return error.line()
+
+
+Handler = Callable[[Call, Any], Awaitable[p.Done]]
+"""Carries out one command: reads, decides, appends, answers."""

@@ -1,0 +1,140 @@
+"""The daemon's tail of the log: it keeps the plan current and wakes whoever waits for news.
+
+Scheduler, worker and waiting commands all hear of an event here, once, in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+
+from maestro.model.errors import MaestroError, StoreAway
+from maestro.model.events import Event, RestoreDone, TaskDispatched, TaskFinished, TaskRetried, Unrecognised
+from maestro.model.scheduling.plan import Plan
+from maestro.model.task import Task
+from maestro.runtime.node.daemon_log import log, seldom
+from maestro.runtime.node.plan_loader import load_plan, look_up
+from maestro.store.gateway import Gateway
+from projections.view_reader import Views
+
+EVENTS_A_READ = 1000
+BLOCK_MS = 2000
+AWAY_RETRY_S = 0.2
+FINISHED_MAX = 1000
+DISPATCHED_MAX = 256
+"""At most 16 KiB each: a longer prompt is a blob."""
+NEWS_S_MAX = 5.0
+"""Who waits for news of a task looks again after so long: a restore may have taken the task away."""
+
+
+class Follower:
+    """Reads the log behind the views' checkpoint and folds it into the plan.
+
+    stopped: why it can go no further (an event of a later build), or "". finished: the tasks that ended last, so that
+    whoever waits for one need not ask the views. away: the store was not there when it was read last.
+    """
+
+    def __init__(self, gateway: Gateway, views: Views, timeout_s: float) -> None:
+        self.plan = Plan()
+        self._timeout_s = timeout_s
+        self.stopped = ""
+        self.away = False
+        self.finished: dict[str, Task] = {}
+        self._gateway = gateway
+        self._store = gateway.store
+        self._views = views
+        self._heard = 0  # the last event that the listeners heard; a plan loaded anew may be ahead of it
+        self._waiting = trio.lowlevel.ParkingLot()
+        self._listeners: list[Callable[[Event], None]] = []
+        self._dispatched: dict[str, TaskDispatched] = {}
+        self._about: dict[str, trio.lowlevel.ParkingLot] = {}
+
+    def listen(self, listener: Callable[[Event], None]) -> None:
+        """Call `listener` with each event after it is in the plan. It must not block."""
+        self._listeners.append(listener)
+
+    @property
+    def seq(self) -> int:
+        """The last event that is in the plan."""
+        return self.plan.seq
+
+    async def load(self) -> None:
+        """Load the plan from the views: cost O(open tasks), not O(history)."""
+        self.plan = await self._gateway.call(load_plan, self._views, self._timeout_s)
+        self._heard = self._heard or self.plan.seq
+
+    async def run(self) -> None:
+        """Follow for ever. Store outages are waited out; raises what tells that the log is not ours any more."""
+        while not self.stopped:
+            try:
+                events = await self._gateway.wait(self._store.log.follow, self._heard, EVENTS_A_READ, BLOCK_MS)
+                await self._take(events)
+                self.away = False
+            except StoreAway as error:
+                self.away = True
+                seldom.warn("following", error.line())
+                await trio.sleep(AWAY_RETRY_S)
+        self._waiting.unpark_all()
+
+    async def _take(self, events: list[Event]) -> None:
+        """Fold the events and tell the listeners, each once, in order. StoreAway: the rest is read again later."""
+        for event in events:
+            if isinstance(event.fact, Unrecognised):
+                self.stopped = f"event {event.seq} is of the unknown type {event.fact.name}: update this node"
+                log.error(self.stopped)
+                return
+            if isinstance(event.fact, RestoreDone):
+                await self.load()
+                self.finished.clear()
+            elif event.seq > self.seq:
+                self._apply(event)
+            self._heard = event.seq
+            for listener in self._listeners:
+                listener(event)
+        if self.plan.missing:
+            # Looked up in a thread, put into the plan here: nobody else may be reading it then.
+            supplies = await self._gateway.call(look_up, list(self.plan.missing), self._views)
+            for rows, as_of in supplies:
+                self.plan.supply(rows, as_of)
+        elif not events:
+            return
+        self._waiting.unpark_all()
+
+    def _apply(self, event: Event) -> None:
+        fact = event.fact
+        row = self.plan.tasks.get(fact.task) if isinstance(fact, TaskFinished) else None
+        self.plan.apply(event)
+        if isinstance(fact, TaskDispatched):
+            self._dispatched[fact.task] = fact
+            if len(self._dispatched) > DISPATCHED_MAX:
+                del self._dispatched[next(iter(self._dispatched))]
+        self._tell(getattr(fact, "task", ""))
+        if isinstance(fact, TaskRetried):
+            self.finished.pop(fact.task, None)
+        if row is not None:
+            self.finished[row.id] = row
+            if len(self.finished) > FINISHED_MAX:
+                del self.finished[next(iter(self.finished))]
+
+    def _tell(self, task: str) -> None:
+        lot = self._about.pop(task, None)
+        if lot is not None:
+            lot.unpark_all()
+
+    def dispatched(self, task: str) -> TaskDispatched | None:
+        """How a task was dispatched, if that was lately: its prompt is not in the plan."""
+        return self._dispatched.get(task)
+
+    async def news(self, task: str) -> None:
+        """Return after the next event of an open task; at once where it is not open here."""
+        if task in self.plan.tasks and not self.stopped:
+            with trio.move_on_after(NEWS_S_MAX):
+                await self._about.setdefault(task, trio.lowlevel.ParkingLot()).park()
+
+    async def changed(self, after: int) -> None:
+        """Return when the plan is behind no event up to `after` + 1."""
+        while self.seq <= after:
+            if self.stopped:
+                raise MaestroError(self.stopped)
+            await self._waiting.park()

@@ -1,0 +1,85 @@
+"""The witness: what this installation knew of its log, kept in MAESTRO_HOME beyond the life of any process.
+
+A process notices by itself when the log loses a tail or becomes another one. One that starts afterwards could not: it
+asks the witness. The file is written often but not synced; what matters is that it outlives a daemon.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import msgspec
+
+from maestro.config import Settings
+from maestro.folders import private_folder
+from maestro.model.errors import LineageBroken
+from maestro.model.events import LogForked
+from maestro.store.contract import Head, Store
+from maestro.store.embedded import choice
+
+LINEAGE = "log:lineage"
+MEND = "find out what the store lost, then `maestro doctor --accept-loss`"
+
+
+class Known(msgspec.Struct, frozen=True, order=True):
+    """The newest entry that was known."""
+
+    seq: int = 0
+    chain: str = ""
+
+    @classmethod
+    def of(cls, head: Head) -> Known:
+        """The entry that a head stands on."""
+        return cls(head.seq, head.chain)
+
+
+class Witness:
+    """The newest known entry of one namespace at one store."""
+
+    def __init__(self, settings: Settings) -> None:
+        name = f"{choice.choose(settings).url}\n{settings.namespace}"
+        self.home = settings.home
+        folder = private_folder(settings.home / "known", "MAESTRO_HOME", tighten=True)
+        self.path: Path = folder / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.json"
+
+    def known(self) -> Known:
+        """What was known; all zero where nothing was. A file that cannot be read counts as nothing."""
+        try:
+            return msgspec.json.decode(self.path.read_bytes(), type=Known)
+        except (OSError, msgspec.DecodeError):
+            return Known()
+
+    def note(self, head: Head) -> None:
+        """The log reaches this far. Never goes back: see `forget`."""
+        if head.seq <= self.known().seq:
+            return
+        part = self.path.with_suffix(f".{os.getpid()}.part")
+        part.write_bytes(msgspec.json.encode(Known.of(head)))
+        part.rename(self.path)
+
+    def forget(self) -> None:
+        """The log was erased on purpose, or its loss accepted."""
+        self.path.unlink(missing_ok=True)
+
+    def check(self, store: Store) -> None:
+        """Raise LineageBroken unless the known entry is in the log, or an operator accepted its loss since."""
+        known = self.known()
+        if not known.seq:
+            return
+        head = store.log.head()
+        found = store.log.entries(known.seq - 1, 1)
+        # An entry behind it: it was trimmed, which happens to what is sealed.
+        whole = head.seq >= known.seq and not (found and found[0].seq == known.seq and found[0].chain != known.chain)
+        if whole:
+            return
+        if self._is_accepted(store, known):
+            self.forget()
+            return
+        what = f"position {known.seq} holds another event" if head.seq >= known.seq else f"the log ends at {head.seq}"
+        raise LineageBroken(f"{what}, but {known.seq} was known to this installation", str(self.path), MEND)
+
+    def _is_accepted(self, store: Store, known: Known) -> bool:
+        forked = store.log.event(version) if (version := store.log.version(LINEAGE)) else None
+        return forked is not None and isinstance(forked.fact, LogForked) and forked.fact.known_seq >= known.seq

@@ -1,0 +1,192 @@
+"""Holding the runs of this node still: nothing new starts, what is on is frozen, what has ended is in the log.
+
+That is how the workspaces of agents at work are read as of one position (DESIGN.md 6). Timeouts do not run meanwhile:
+the wardens see to that. A daemon that is killed takes its runs with it, so nothing stays frozen.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+import trio
+
+from maestro.model.errors import Refused
+from maestro.runtime.node.daemon_log import log
+
+START_S_MAX = 120.0
+"""How long a start that is under way is waited for: it may be copying a template."""
+FREEZE_S_MAX = 15.0
+FLUSH_S_MAX = 10.0
+POLL_S = 0.005
+
+
+class Rest(Protocol):
+    """How a process came to rest. complete: every process of its tree stands still."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether all of them do."""
+
+
+class Freezable(Protocol):
+    """The process tree of a run, as a pause needs it. frozen: None while it goes on; end: None while it lives."""
+
+    @property
+    def frozen(self) -> Rest | None:
+        """How it came to rest."""
+
+    @property
+    def end(self) -> object | None:
+        """How it ended."""
+
+    def freeze(self) -> None:
+        """Ask it to stand still."""
+
+    async def comes_to_rest(self) -> None:
+        """Return when it stands still, or has ended."""
+
+    def thaw(self) -> None:
+        """Let it go on."""
+
+
+class Pausable(Protocol):
+    """A run, as a pause needs it: whose it is, its process where it has one, and whether that is over."""
+
+    @property
+    def agent_id(self) -> str:
+        """The agent that it is a run of."""
+
+    @property
+    def process(self) -> Freezable | None:
+        """What is to be frozen."""
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing of it is alive; its end may not be in the log yet."""
+
+
+class Holds:
+    """Which agents are held, and the door that every start goes through. ALL stands for whoever comes."""
+
+    ALL = ""
+
+    def __init__(self) -> None:
+        self._held: Counter[str] = Counter()
+        self._inside: Counter[str] = Counter()
+        self._waiting: set[object] = set()
+        self._lot = trio.lowlevel.ParkingLot()
+
+    def held(self, agent: str) -> bool:
+        """Whether nothing of that agent may start."""
+        return self._held[agent] > 0 or self._held[self.ALL] > 0
+
+    def waits(self, who: object) -> bool:
+        """Whether it stands before the door."""
+        return who in self._waiting
+
+    def inside(self, agents: Iterable[str] | None) -> bool:
+        """Whether a start of one of these agents (None: of any) is under way."""
+        return any(self._inside.values()) if agents is None else any(self._inside[agent] for agent in agents)
+
+    @asynccontextmanager
+    async def passing(self, agent: str, who: object) -> AsyncIterator[None]:
+        """Around whatever changes a workspace or starts a process in it: waits while the agent is held."""
+        try:
+            while self.held(agent):
+                self._waiting.add(who)
+                await self._lot.park()
+        finally:
+            self._waiting.discard(who)
+        self.enter(agent)
+        try:
+            yield
+        finally:
+            self.leave(agent)
+
+    def enter(self, agent: str) -> None:
+        """As `passing` where the agent is not held; then `leave`."""
+        self._inside[agent] += 1
+
+    def leave(self, agent: str) -> None:
+        """The start is done, or given up."""
+        self._inside[agent] -= 1
+
+    def hold(self, agents: Iterable[str] | None) -> None:
+        """Close the door to these agents, to all where it is None."""
+        self._held.update([self.ALL] if agents is None else agents)
+
+    def release(self, agents: Iterable[str] | None) -> None:
+        """Open it again, once for each `hold`."""
+        self._held.subtract([self.ALL] if agents is None else agents)
+        self._lot.unpark_all()
+
+
+class Stillness:
+    """The runs of some agents standing still: `begin`, read, `end`. runs: those that are on here now."""
+
+    def __init__(self, holds: Holds, runs: Callable[[], Iterable[Pausable]]) -> None:
+        self._holds = holds
+        self._runs = runs
+        self._agents: list[str] | None = []
+        self._began = False
+        self._frozen: list[Freezable] = []
+
+    async def begin(self, agents: Iterable[str] | None, freeze: bool = True) -> list[str]:
+        """Let nothing of these agents (None: of any) go on; warnings for the user. Without `freeze` what runs already
+        goes on, and nothing starts.
+
+        Raises Refused where a run does not come to rest; call `end` all the same.
+        """
+        self._agents = None if agents is None else list(agents)
+        self._began = True
+        self._holds.hold(self._agents)
+        with trio.move_on_after(START_S_MAX):
+            while self._holds.inside(self._agents):
+                await trio.sleep(POLL_S)
+        if self._holds.inside(self._agents):
+            raise Refused("a run has been in preparation for too long", mend="try again when it has started")
+        if not freeze:
+            return []
+        warnings = await self._freeze()
+        await self._flush()
+        return warnings
+
+    def end(self) -> None:
+        """Let all go on. Does nothing where that is so."""
+        for process in self._frozen:
+            if process.end is None:
+                process.thaw()
+        self._frozen = []
+        if self._began:
+            self._began = False
+            self._holds.release(self._agents)
+
+    def _mine(self) -> list[Pausable]:
+        return [run for run in self._runs() if self._agents is None or run.agent_id in self._agents]
+
+    async def _freeze(self) -> list[str]:
+        runs = [(run.agent_id, run.process) for run in self._mine() if run.process is not None and not run.over]
+        for _, process in runs:
+            process.freeze()
+            self._frozen.append(process)
+        deadline = trio.current_time() + FREEZE_S_MAX
+        warnings = []
+        for agent, process in runs:
+            with trio.move_on_at(deadline):
+                await process.comes_to_rest()
+            if process.frozen is None and process.end is None:
+                raise Refused(f"agent {agent} cannot be paused", mend=f"stop it: agent stop {agent} --force")
+            if process.frozen is not None and not process.frozen.complete:
+                warnings.append(f"a process of agent {agent} did not stand still: it is in a call of the system")
+        return warnings
+
+    async def _flush(self) -> None:
+        """What had ended by itself is in the log before the cut, so that it counts as done."""
+        with trio.move_on_after(FLUSH_S_MAX) as scope:
+            while any(run.process is not None and run.over and not self._holds.waits(run) for run in self._mine()):
+                await trio.sleep(POLL_S)
+        if scope.cancelled_caught:
+            log.warning("the end of a run does not get into the log: the cut is made without it")

@@ -1,0 +1,49 @@
+"""Loading the plan from the views, and giving it the rows that it lacks: cost O(open tasks), not O(history)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from maestro.model.errors import Conflict
+from maestro.model.scheduling.plan import Plan
+from maestro.model.task import Task
+from projections.view_reader import Views
+
+TRIES_MAX = 200
+ROUNDS_MAX = 100
+
+
+def load_plan(views: Views, timeout_s: float) -> Plan:
+    """The plan at the end of the log. timeout_s: of runs whose task and type say nothing.
+
+    Its pages must be of one checkpoint; where others advance the views in between, they are read again.
+    """
+    for _ in range(TRIES_MAX):
+        agents = views.agents()
+        nodes = views.nodes()
+        tasks = views.open_tasks()
+        at = tasks.checkpoint
+        if agents.checkpoint.seq == at.seq and nodes.checkpoint.seq == at.seq:
+            plan = Plan.load(tasks.rows, agents.rows, nodes.rows, at.seq, at.floor)
+            plan.timeout_s = timeout_s
+            supply(plan, views)
+            return plan
+    raise Conflict("the views move too fast to be read as one", mend="try again")
+
+
+def supply(plan: Plan, views: Views) -> None:
+    """Give the plan the rows of finished tasks that open ones depend on, or that were queued again.
+
+    A row may name others in its turn; what is missing still after so many rounds, the follower looks up later.
+    """
+    for _ in range(ROUNDS_MAX):
+        if not plan.missing:
+            break
+        for rows, as_of in look_up(list(plan.missing), views):
+            plan.supply(rows, as_of)
+
+
+def look_up(tasks: Sequence[str], views: Views) -> list[tuple[dict[str, Task | None], int]]:
+    """The rows of tasks as `Plan.supply` takes them."""
+    found = [(task, views.task(task)) for task in tasks]
+    return [({task: each.row}, each.checkpoint.seq) for task, each in found]

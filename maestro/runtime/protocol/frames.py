@@ -1,0 +1,64 @@
+"""Frames on a socket: 4 bytes of length, big-endian, then msgpack. Without I/O of its own but for `send`.
+
+The command line uses it on a blocking socket, the server on a trio stream; both share the framing.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import msgspec
+
+from maestro.model.errors import Invalid
+from maestro.runtime.protocol.messages import FRAME_BYTES_MAX as MAX_FRAME
+
+_HEADER_BYTES = 4
+_encoder = msgspec.msgpack.Encoder()
+
+
+def frame(message: msgspec.Struct) -> bytes:
+    """A message with its length before it.
+
+    Raises Invalid for a text that is not UTF-8 (an argument of odd bytes), and for one above the limit.
+    """
+    try:
+        body = _encoder.encode(message)
+    except UnicodeEncodeError as error:
+        shown = error.object[:80].encode("utf-8", "backslashreplace").decode()
+        raise Invalid(f"not valid UTF-8: {shown!r}", mend="give text in UTF-8") from None
+    if len(body) > MAX_FRAME:
+        raise Invalid(f"a message of {len(body)} bytes is above the limit of {MAX_FRAME}", mend="give less at a time")
+    return len(body).to_bytes(_HEADER_BYTES, "big") + body
+
+
+def send(sock: socket.socket, message: msgspec.Struct) -> None:
+    """Send one message. Raises as `frame`, and OSError where the other end is gone."""
+    sock.sendall(frame(message))
+
+
+class Unframer:
+    """Puts received bytes together into the bodies of frames."""
+
+    def __init__(self) -> None:
+        self._pending = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """The bodies that are complete with `data`. Raises Invalid for a frame above the limit."""
+        self._pending += data
+        while len(self._pending) >= _HEADER_BYTES:
+            size = int.from_bytes(self._pending[:_HEADER_BYTES], "big")
+            if size > MAX_FRAME:
+                raise Invalid(f"a message of {size} bytes is above the limit of {MAX_FRAME}")
+            if len(self._pending) < _HEADER_BYTES + size:
+                return
+            body = bytes(self._pending[_HEADER_BYTES : _HEADER_BYTES + size])
+            del self._pending[: _HEADER_BYTES + size]
+            yield body
+
+
+def bodies(sock: socket.socket) -> Iterator[bytes]:
+    """The bodies of the frames that arrive, until the other end closes. Raises as `Unframer.feed`, and OSError."""
+    unframer = Unframer()
+    while data := sock.recv(256 * 1024):
+        yield from unframer.feed(data)

@@ -1,0 +1,288 @@
+"""The one protocol between a command and the server that carries it out (DESIGN.md 8).
+
+Frames are msgpack with a 4-byte big-endian length before them, at most `FRAME_BYTES_MAX`. The client sends `Hello`,
+then one command; the server answers `Welcome` or `Skew`, then any number of `Note`, `Item` and `Output`, then one
+`Done` or `Failed`. While a command runs the client may send `Interrupt`. The same server code runs in the daemon and,
+where there is none, in the client's own process over a socketpair.
+
+Stdlib and msgspec only: every command line pays for what this imports.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from maestro.runtime.protocol.commands import Command
+from maestro.runtime.protocol.commands.agent import (
+    AgentAssign,
+    AgentHealth,
+    AgentList,
+    AgentLogs,
+    AgentRegister,
+    AgentReset,
+    AgentRestart,
+    AgentStop,
+    AgentTypes,
+)
+from maestro.runtime.protocol.commands.node import (
+    Doctor,
+    NodeList,
+    RedisFlush,
+    Shutdown,
+    Up,
+    WorkspaceClean,
+    WorkspaceList,
+)
+from maestro.runtime.protocol.commands.record import (
+    Audit,
+    EventsExport,
+    EventsTail,
+    ReplayAt,
+    ReplayDiff,
+    ReplayRebuild,
+    ReplayVerify,
+    StateDelete,
+    StateGet,
+    StateList,
+    StateSet,
+)
+from maestro.runtime.protocol.commands.restore import AgentsPutBack, RestoreLoad, RestorePreview, StateRestore
+from maestro.runtime.protocol.commands.snapshot import StatePin, StateSnapshot, StateSnapshots, StateVerify
+from maestro.runtime.protocol.commands.task import (
+    QueueStatus,
+    TaskCancel,
+    TaskDispatch,
+    TaskList,
+    TaskLogs,
+    TaskRetry,
+    TaskStatus,
+    TaskWait,
+)
+
+__all__ = [
+    "FRAME_BYTES_MAX",
+    "NEEDS_NODE",
+    "PROTOCOL",
+    "Again",
+    "AgentAssign",
+    "AgentHealth",
+    "AgentList",
+    "AgentLogs",
+    "AgentRegister",
+    "AgentReset",
+    "AgentRestart",
+    "AgentStop",
+    "AgentTypes",
+    "AgentsPutBack",
+    "AnyCommand",
+    "Audit",
+    "Caller",
+    "ClientFrame",
+    "Command",
+    "Doctor",
+    "Done",
+    "EventsExport",
+    "EventsTail",
+    "Failed",
+    "Hello",
+    "Interrupt",
+    "Item",
+    "NodeList",
+    "Note",
+    "Output",
+    "QueueStatus",
+    "RedisFlush",
+    "ReplayAt",
+    "ReplayDiff",
+    "ReplayRebuild",
+    "ReplayVerify",
+    "RestoreLoad",
+    "RestorePreview",
+    "ServerFrame",
+    "Shutdown",
+    "Skew",
+    "StateDelete",
+    "StateGet",
+    "StateList",
+    "StatePin",
+    "StateRestore",
+    "StateSet",
+    "StateSnapshot",
+    "StateSnapshots",
+    "StateVerify",
+    "TaskCancel",
+    "TaskDispatch",
+    "TaskList",
+    "TaskLogs",
+    "TaskRetry",
+    "TaskStatus",
+    "TaskWait",
+    "Up",
+    "Welcome",
+    "WorkspaceClean",
+    "WorkspaceList",
+]
+
+PROTOCOL = 1
+FRAME_BYTES_MAX = 256 * 1024 * 1024
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """Who asks. env: its MAESTRO_* variables, PATH, HOME, LANG and XDG folders; terminal: stdout is one."""
+
+    actor: str
+    cwd: str
+    env: dict[str, str] = {}
+    terminal: bool = False
+    run_token: str = ""
+
+
+class Hello(msgspec.Struct, frozen=True, tag_field="kind", tag="hello"):
+    """The first frame. build: version of the code; folds: digest of all fold versions.
+
+    folds is "" where the client folds nothing itself: importing the folds would cost a command line more than the rest
+    of it. Only `protocol`, `build` and a `folds` that is not "" are compared.
+    """
+
+    protocol: int
+    build: str
+    folds: str
+    caller: Caller
+
+
+class Welcome(msgspec.Struct, frozen=True, tag_field="kind", tag="welcome"):
+    """The server takes the command that follows. notices: lines for stderr (limits that differ, a low disk).
+
+    namespace, store: what the server serves, so that a client of another one (by its environment) does not write into
+    the wrong one; store is the URL that was set, "" for none. Both are "" on the socket of a run.
+    """
+
+    build: str
+    node: str
+    notices: list[str] = []
+    namespace: str = ""
+    store: str = ""
+
+
+class Skew(msgspec.Struct, frozen=True, tag_field="kind", tag="skew"):
+    """Other protocol, build or folds: the server drains, without killing runs, and will be started anew."""
+
+    build: str
+    protocol: int
+    running: int
+
+
+class Note(msgspec.Struct, frozen=True, tag_field="kind", tag="note"):
+    """A line for stderr: progress, warnings, hints. level: info, warn or progress."""
+
+    text: str
+    level: str = "info"
+
+
+class Item(msgspec.Struct, frozen=True, tag_field="kind", tag="item"):
+    """One row of the answer, as JSON-ready data."""
+
+    data: Any
+
+
+class Output(msgspec.Struct, frozen=True, tag_field="kind", tag="output"):
+    """Raw text for stdout (logs). Already redacted; the client strips control sequences for a terminal."""
+
+    text: str
+
+
+class Done(msgspec.Struct, frozen=True, tag_field="kind", tag="done"):
+    """The end. data: the answer where it is one object; exit_code: of the command line."""
+
+    data: Any = None
+    exit_code: int = 0
+
+
+class Failed(msgspec.Struct, frozen=True, tag_field="kind", tag="failed"):
+    """The end, with one line for the user: what, where, how to mend it."""
+
+    code: str
+    exit_code: int
+    what: str
+    where: str = ""
+    mend: str = ""
+    traceback: str = ""
+
+
+class Interrupt(msgspec.Struct, frozen=True, tag_field="kind", tag="interrupt"):
+    """From the client: Ctrl-C. The server stops the command (not its task) and answers `Done` or `Failed`."""
+
+
+AnyCommand = (
+    AgentRegister
+    | AgentAssign
+    | AgentList
+    | AgentHealth
+    | AgentStop
+    | AgentRestart
+    | AgentReset
+    | AgentLogs
+    | AgentTypes
+    | TaskDispatch
+    | TaskStatus
+    | TaskList
+    | TaskWait
+    | TaskLogs
+    | TaskCancel
+    | TaskRetry
+    | StateSet
+    | StateGet
+    | StateList
+    | StateDelete
+    | StateSnapshot
+    | StateSnapshots
+    | StateVerify
+    | StatePin
+    | RestoreLoad
+    | RestorePreview
+    | StateRestore
+    | AgentsPutBack
+    | QueueStatus
+    | Audit
+    | EventsTail
+    | EventsExport
+    | ReplayVerify
+    | ReplayRebuild
+    | ReplayAt
+    | ReplayDiff
+    | Up
+    | Shutdown
+    | WorkspaceList
+    | WorkspaceClean
+    | NodeList
+    | Doctor
+    | RedisFlush
+)
+
+
+class Again(msgspec.Struct, frozen=True, tag_field="kind", tag="again"):
+    """The server starts anew before it has the answer: ask the next one, with this command."""
+
+    command: AnyCommand
+
+
+ServerFrame = Welcome | Skew | Note | Item | Output | Done | Failed | Again
+ClientFrame = Hello | Interrupt | AnyCommand
+
+NEEDS_NODE: tuple[type[Command], ...] = (
+    AgentHealth,
+    AgentStop,
+    AgentRestart,
+    AgentReset,
+    StateRestore,
+    StateSnapshot,
+    TaskDispatch,
+    TaskCancel,
+    TaskRetry,
+    TaskWait,
+    Up,
+    WorkspaceClean,
+)
+"""Commands that need this node's daemon; the client starts it where MAESTRO_AUTOSTART allows."""

@@ -1,0 +1,51 @@
+"""The exclusion of all other writers from folders that are replaced or removed: no run of another home is in them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from maestro.model.errors import Refused
+from maestro.runtime.supervision.folder_lock import FolderLock
+
+PATIENCE_S = 3.0
+"""How long a run that has just ended may take to let go."""
+_PAUSE_S = 0.05
+
+
+class Exclusion:
+    """Of these folders, from `take` to `release`. folders: absolute paths without links; an absent one is fine.
+
+    The runs of this home are to be stopped before: their wardens hold the same locks.
+    """
+
+    def __init__(self, folders: Iterable[str]) -> None:
+        self._locks = {folder: FolderLock(folder) for folder in folders}
+
+    def take(self) -> None:
+        """Blocks for a moment. Raises Refused naming a folder that somebody writes: then none is held."""
+        deadline = time.monotonic() + PATIENCE_S
+        try:
+            for folder, lock in self._locks.items():
+                while not _is_taken(lock):
+                    if time.monotonic() > deadline:
+                        what = (
+                            f"{folder!r}, or a folder above or inside it, is written by a run of another MAESTRO_HOME"
+                        )
+                        raise Refused(what, "workspace", "stop that run there (agent stop), then run this again")
+                    time.sleep(_PAUSE_S)
+        except BaseException:
+            self.release()
+            raise
+
+    def release(self) -> None:
+        """Let others in."""
+        for lock in self._locks.values():
+            lock.release()
+
+
+def _is_taken(lock: FolderLock) -> bool:
+    try:
+        return lock.take()
+    except OSError:  # there is no such folder, so nobody writes it
+        return True

@@ -1,0 +1,94 @@
+"""Workspaces of agents on this node: checked under the guards, made, cleared, listed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import trio
+
+from maestro.agents.definitions import Definition
+from maestro.config import Settings, open_workspace_root
+from maestro.model.agent import Agent
+from maestro.model.errors import Invalid, Refused
+from maestro.model.placement import PLACES
+from maestro.runtime.node.context import Call, Context
+from maestro.runtime.provision.settlement import claims_on
+from maestro.runtime.provision.type_binding import caller_settings
+from maestro.workspaces import cleaning, guards, mounts, templates
+
+
+class Place(NamedTuple):
+    """Where an agent may work. workspace: its real path, None for its run folders; version: of all places (`PLACES`),
+    read before the agents that it was checked against.
+    """
+
+    workspace: str | None
+    version: int
+
+
+async def check_place(call: Call, agent: str, workspace: str | None, node: str | None) -> Place:
+    """A place that the agent may have, on this node or the named one; nothing is made but the root of runs.
+
+    Raises Invalid, Refused as `guards.check_workspace`; NotFound for a node that never joined.
+    """
+    context = call.context
+    version = await context.call(context.store.log.version, PLACES)
+    claims, near = await claims_on(context, node or context.node)
+    return Place(await trio.to_thread.run_sync(_checked, call, agent, workspace, claims, near), version)
+
+
+def _checked(call: Call, agent: str, workspace: str | None, claims: list[guards.Claim], near: set[str]) -> str | None:
+    settings, here = caller_settings(call), call.context.node
+    if workspace is not None and not workspace.startswith("/"):
+        raise Invalid(f"{workspace!r} is no absolute path", "--to-workspace", "write it from / on")
+    if workspace is not None and here not in near:
+        return guards.check_elsewhere(agent, workspace, claims)
+    root = _root(settings, agent, claims)
+    return workspace and guards.check_workspace(agent, workspace, root=root, home=settings.home, claims=claims)
+
+
+async def warn_of_disk(call: Call) -> None:
+    """Tell the caller where the disk below its root has little room."""
+    root = caller_settings(call).workspace_root
+    warning = cleaning.disk_warning(root, call.context.settings.max_concurrent)
+    if warning:
+        await call.note(warning, "warn")
+
+
+def _root(settings: Settings, agent: str, claims: list[guards.Claim]) -> Path:
+    """The root of runs, made if absent, below which that agent may have its folder."""
+    root = open_workspace_root(settings)
+    guards.check_root(root, settings.home)
+    guards.check_agent_id(agent, root=root, claims=claims)
+    return root
+
+
+async def make_workspace(workspace: str, definition: Definition) -> None:
+    """Make a checked workspace of this node from the template, where it is absent or empty. Raises Refused."""
+
+    def work() -> None:
+        templates.fill(workspace, definition.workspace_template)
+        guards.check_unchanged(workspace)
+
+    await trio.to_thread.run_sync(work)
+
+
+def check_clearable(context: Context, agent: Agent) -> str:
+    """The workspace that is to be emptied. Raises Refused where it is on another node, or the agent has none."""
+    if agent.workspace is None:
+        raise Refused(f"agent {agent.id} has no workspace of its own", mend="assign it one with --to-workspace")
+    if agent.node != context.node:
+        raise Refused(f"the workspace of {agent.id} is on node {agent.node}", mend="run this there")
+    return agent.workspace
+
+
+async def refill_workspace(context: Context, agent: Agent) -> None:
+    """Make the workspace of an agent, which was emptied or is gone, from its template. Raises Refused."""
+    workspace = check_clearable(context, agent)
+    await trio.to_thread.run_sync(templates.fill, workspace, str(agent.definition.get("workspace_template", "")))
+
+
+async def check_unmounted(context: Context, agent: Agent) -> None:
+    """Nothing is mounted in the workspace that is to be emptied. Raises Refused naming it, or as `check_clearable`."""
+    await trio.to_thread.run_sync(mounts.check_no_mounts, check_clearable(context, agent), "emptied")

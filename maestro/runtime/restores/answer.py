@@ -1,0 +1,72 @@
+"""The answer of a restore: what was put back from where, what was left, and the command that undoes it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from maestro.model.restore import Archived
+from maestro.runtime.restores.bystanders import Standing
+from maestro.runtime.restores.journal import Begun
+from maestro.runtime.restores.plan import Placement, Planned
+from maestro.runtime.server.rows import Row, when
+
+Placed = Sequence[tuple[Placement, Archived]]
+Lacking = tuple[Sequence[Placement], Sequence[Row]]
+"""Workspaces that were left as they are, and files that are not put back, as they cannot be had whole."""
+
+
+class Answer:
+    """Of a restore that is done. standing: processes that stand in what was there before."""
+
+    def __init__(
+        self, begun: Begun, planned: Planned, placed: Placed, lacking: Lacking, standing: Sequence[Standing]
+    ) -> None:
+        self._begun = begun
+        self._planned = planned
+        self._placed = placed
+        self._skipped, self._damaged = lacking
+        self._standing = standing
+
+    def row(self) -> Row:
+        """As it is sent to the client."""
+        begun, past = self._begun, self._planned.past
+        put = {target.workspace for target in begun.targets}
+        open_then = [task.id for task in past.tasks] if begun.to is not None else []
+        return {
+            "restore": begun.restore,
+            "source": begun.source,
+            "position": past.position,
+            "at": when(past.at),
+            "state_restored": begun.to is not None,
+            "workspaces": [self._told(*each) for each in self._placed if each[0].workspace in put],
+            "skipped": [
+                {"agent": each.agent, "workspace": each.workspace, "why": each.why_not, "damaged": each.damaged}
+                for each in self._skipped
+            ],
+            "damaged": self._damaged,
+            "cancelled": [] if begun.resume else open_then,
+            "resumed": open_then if begun.resume else [],
+            "before": begun.before,
+            "undo": undo(begun),
+            "standing": [
+                {"pid": each.pid, "command": each.command, "workspace": each.workspace} for each in self._standing
+            ],
+        }
+
+    def _told(self, placement: Placement, archived: Archived) -> Row:
+        return {
+            "agent": placement.agent,
+            "workspace": placement.workspace,
+            "snapshot": archived.snapshot,
+            "archived_position": archived.position,
+            "events_apart": self._planned.past.position - archived.position,
+        }
+
+
+def undo(begun: Begun) -> str:
+    """The command that puts back what was there before."""
+    only = (
+        "" if begun.to is not None else "".join(f" --workspace {shlex.quote(each.workspace)}" for each in begun.targets)
+    )
+    return f"maestro state restore {begun.before}{only}"

@@ -1,0 +1,185 @@
+"""`agent assign --from-snapshot`: every assignment that a snapshot holds, put back as it was.
+
+A workspace that is absent or empty is filled from the snapshot; one in which there is something stays as it is.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+
+import msgspec
+import trio
+
+from maestro.agents.definitions import Definition
+from maestro.model.agent import Assignment
+from maestro.model.errors import MaestroError, Refused
+from maestro.model.events import NewEvent, SnapshotWorkspace
+from maestro.model.ids import check_id
+from maestro.model.restore import mapped
+from maestro.runtime.node.context import Call, Context
+from maestro.runtime.node.resume import resume
+from maestro.runtime.provision.assignment import decide_assignment
+from maestro.runtime.provision.settlement import remember
+from maestro.runtime.provision.type_binding import caller_settings
+from maestro.runtime.provision.workspace_setup import check_place, make_workspace
+from maestro.runtime.restores.journal import Journal
+from maestro.runtime.restores.log_loader import held_log
+from maestro.runtime.restores.origin import Origin, Stage
+from maestro.runtime.restores.origins import Origins
+from maestro.runtime.restores.places import Check
+from maestro.runtime.restores.planner import bound
+from maestro.runtime.restores.rights import restoring
+from maestro.workspaces import guards
+from replayers import checkpoint
+from replayers.registry import RegisteredAgent, Registry
+
+
+class _Wanted(msgspec.Struct):
+    """An assignment that is put back. held: its workspace in the snapshot, None where it is not there."""
+
+    assignment: Assignment
+    held: SnapshotWorkspace | None
+
+
+async def put_back(call: Call, source: str) -> list[str]:
+    """Assign every agent of a snapshot; their ids. Raises Refused, Invalid where one cannot be: then none is."""
+    context = call.context
+    journal = Journal(context.settings.home)
+    with Origins(context) as origins:
+        origin = await origins.named(source)
+        async with restoring(journal), held_log(origin, journal) as folder:
+            registry = await trio.to_thread.run_sync(checkpoint.registry, folder)
+        wanted = await _wanted(call, origin, registry)
+        await trio.to_thread.run_sync(_check_places, Check(call, await _held(context)), wanted, context.settings.home)
+        for each in wanted:  # what is refused makes no folder
+            await _decision(call, each.assignment)
+        with trio.CancelScope(shield=True):  # all of them, whoever still listens
+            names = await _assign(call, origin, wanted)
+    return names
+
+
+async def _assign(call: Call, origin: Origin, wanted: list[_Wanted]) -> list[str]:
+    context = call.context
+    await _fill(call, origin, wanted)
+    for each in wanted:
+
+        async def decision(assignment: Assignment = each.assignment) -> list[NewEvent]:
+            return await _decision(call, assignment)
+
+        async with context.placing:
+            await context.decide(call, decision)
+    names = [each.assignment.agent for each in wanted]
+    agents = [row for row in await context.rows(context.views.agents) if row.id in names]
+    for agent in agents:
+        await remember(context, agent)
+    await resume(call, agents, "agents were assigned from a snapshot")
+    return names
+
+
+async def _held(context: Context) -> set[str]:
+    """The folders that agents of this node have."""
+    rows = await context.rows(context.views.agents)
+    return {row.workspace for row in rows if row.workspace is not None and row.node in (None, context.node)}
+
+
+def _check_places(check: Check, wanted: list[_Wanted], home: Path) -> None:
+    """No two of them have one folder, and none gets what is somebody else's. Blocks. Raises Refused."""
+    there = [each.assignment for each in wanted if each.assignment.workspace is not None]
+    claims = [guards.Claim(each.agent, each.workspace_root, each.workspace) for each in there]
+    for each in there:
+        place = str(each.workspace)
+        guards.check_workspace(each.agent, place, root=each.workspace_root, home=home, claims=claims)
+        if check.is_foreign(place):
+            what = f"{place} is no agent's folder here, lies outside MAESTRO_WORKSPACE_ROOT and is not empty"
+            command = f"maestro agent assign {each.type} --name {each.agent} --to-workspace {shlex.quote(place)}"
+            mend = f"`{command}`, then again"
+            raise Refused(f"agent {each.agent}: {what}", mend=mend)
+
+
+async def _wanted(call: Call, origin: Origin, registry: Registry) -> list[_Wanted]:
+    context = call.context
+    settings = caller_settings(call)
+    recorded = {kind.slug: kind.definition for kind in registry.types}
+    held = {each.agent: each for each in origin.meta.workspaces}
+    definitions: dict[str, dict[str, object]] = {}
+    found = []
+    for agent in registry.agents:
+        check_id(agent.id, "agent")
+        if agent.type not in definitions:
+            definitions[agent.type] = await bound(call, agent.type, recorded.get(agent.type, {}))
+        workspace, root = await _place(call, agent, str(settings.workspace_root))
+        assignment = Assignment(
+            agent.id,
+            agent.type,
+            definitions[agent.type],
+            root,
+            workspace,
+            agent.role,
+            agent.priority,
+            context.node if workspace else None,
+        )
+        found.append(_Wanted(assignment, held.get(agent.id)))
+    return found
+
+
+async def _place(call: Call, agent: RegisteredAgent, root: str) -> tuple[str | None, str]:
+    """The workspace and the root that it gets here: below the caller's root where that was set, or it was elsewhere.
+
+    Raises Invalid, Refused.
+    """
+    context = call.context
+    elsewhere = agent.node not in (None, context.node)
+    if elsewhere and await context.call(context.store.work.lease_holder, f"node:{agent.node}") is not None:
+        raise Refused(f"agent {agent.id} belongs to node {agent.node}, which is up", mend="run this there")
+    is_set = caller_settings(call).sources["workspace_root"] != "default"
+    root = root if elsewhere or is_set else agent.workspace_root
+    if agent.workspace is None:
+        await check_place(call, agent.id, None, None)
+        return None, root
+    workspace = mapped(agent.workspace, agent.workspace_root, root)
+    return (await check_place(call, agent.id, workspace, None)).workspace, root
+
+
+async def _decision(call: Call, wanted: Assignment) -> list[NewEvent]:
+    place = await check_place(call, wanted.agent, wanted.workspace, wanted.node)
+    return await decide_assignment(call, wanted, place)
+
+
+async def _fill(call: Call, origin: Origin, wanted: list[_Wanted]) -> None:
+    """Fill the workspaces that are absent or empty, all or none; those that the snapshot does not hold are named."""
+    here = [each for each in wanted if each.assignment.workspace is not None]
+    empty = [each for each in here if _is_empty(str(each.assignment.workspace))]
+    if held := [each for each in empty if each.held is not None]:
+        await trio.to_thread.run_sync(_put, call.context.settings.home, origin, held)
+    for each in empty:
+        if each.held is None:
+            what = f"the workspace of {each.assignment.agent} is not in the snapshot: nothing of it is put back"
+            await call.note(f"{what} in {each.assignment.workspace}", "warn")
+    for each in here:
+        try:
+            definition = Definition.from_dict(each.assignment.definition)
+            await make_workspace(str(each.assignment.workspace), definition)
+        except MaestroError as error:
+            await call.note(error.line(), "warn")
+
+
+def _put(home: Path, origin: Origin, wanted: list[_Wanted]) -> None:
+    with Journal(home).exchange() as exchange:
+        stages = []
+        for each in wanted:
+            assert each.held is not None and each.assignment.workspace is not None
+            Path(each.assignment.workspace).parent.mkdir(parents=True, exist_ok=True)
+            stages.append(Stage(each.held.tree, exchange.stage(each.assignment.workspace)))
+        for error in origin.put(stages).values():
+            raise error
+        exchange.commit()
+
+
+def _is_empty(path: str) -> bool:
+    try:
+        with os.scandir(path) as entries:
+            return next(entries, None) is None
+    except FileNotFoundError:
+        return True

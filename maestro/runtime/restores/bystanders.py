@@ -1,0 +1,57 @@
+"""Processes that stand in a workspace: when another folder takes its place they stay in the old one, which is empty.
+
+What /proc hides (other users' processes, other systems) is not told.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from maestro.workspaces.exchanges.exchange import STAGE_PREFIX
+
+_PROC = Path("/proc")
+_DELETED = " (deleted)"
+TOLD_MAX = 50
+
+
+class Standing(NamedTuple):
+    """A process in a workspace."""
+
+    pid: int
+    command: str
+    workspace: str
+
+
+def look(workspaces: Sequence[str]) -> list[Standing]:
+    """Who stands in them now. Blocks."""
+    found: list[Standing] = []
+    try:
+        pids = [int(entry.name) for entry in os.scandir(_PROC) if entry.name.isdigit()]
+    except OSError:
+        return found
+    for pid in pids:
+        try:
+            cwd = str((_PROC / str(pid) / "cwd").readlink())
+            command = (_PROC / str(pid) / "comm").read_text(errors="replace").strip()
+        except OSError:
+            continue
+        for workspace in workspaces:
+            if cwd == workspace or cwd.startswith(workspace + "/"):
+                found.append(Standing(pid, command, workspace))
+    return found
+
+
+def moved_from(standing: Sequence[Standing]) -> list[Standing]:
+    """Those of them that stand in a folder that is not in its place any more. Blocks."""
+    found = []
+    for each in standing:
+        try:
+            now = str((_PROC / str(each.pid) / "cwd").readlink())
+        except OSError:
+            continue
+        if now.endswith(_DELETED) or STAGE_PREFIX in now:
+            found.append(each)
+    return found[:TOLD_MAX]

@@ -1,0 +1,157 @@
+"""The end of a restore in the log: `restore.done`, once the workspaces are what it says, or `restore.failed`.
+
+By whoever began it, or by whoever finds its journal after a crash. Doing it again changes nothing.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+
+import trio
+
+from maestro.model.agent import decide_restart
+from maestro.model.events import AgentStopped, NewEvent, RestoreDone, RestoreFailed, RestorePlaced
+from maestro.model.restore import decide_lives, decide_restore_end
+from maestro.runtime.node.contention import Race
+from maestro.runtime.node.context import APPEND_S_MAX, Context
+from maestro.runtime.node.known_head import Witness
+from maestro.runtime.restores.journal import Begun, Loaded, Target
+from maestro.runtime.restores.past import Past, look_back
+from maestro.runtime.restores.stop_reason import stop_reason, why_stopped
+from maestro.store.contract import Append, Committed
+from projections.lineage import find_cuts
+from replayers.checkpoint import same_history
+from replayers.log_reader import history
+
+LEASE = "restore"
+"""Held by the node that restores, so that no other one does."""
+
+
+async def end(context: Context, begun: Begun, reason: str) -> bool:
+    """End what was begun, as the folders say: done, or never happened; whether it is done. reason: why it was not.
+
+    Raises Conflict, StoreAway: then it is to be ended later.
+    """
+    if begun.broken_off.is_done:
+        await conclude(context, begun)
+        return True
+    if begun.loads is None or not await unload(context, begun.loads, begun.cause):
+        await abandon(context, begun, reason)
+    return False
+
+
+async def conclude(context: Context, begun: Begun, past: Past | None = None) -> None:
+    """The workspaces are put back: say so, and cut the line where that was asked for. Raises Conflict, StoreAway."""
+    left = {target.agent: _told(begun, target) for target in begun.targets if target.workspace in begun.broken_off.left}
+    if begun.to is None:
+        await _tell_placed(context, begun, left)
+        await restart(context, begun, left)
+        return
+    if past is None:
+        past = await trio.to_thread.run_sync(look_back, context.store, begun.to)
+    race = Race("tasks keep changing while they are restored")
+    while True:
+        if await context.call(_is_done, context, begun.restore):
+            return
+        events = await _end(context, begun, past, left)
+        append = Append(tuple(events), begun.actor, begun.cause, floors=True)
+        if isinstance(await context.gateway.append(append, APPEND_S_MAX), Committed):
+            return
+        await race.lost()
+
+
+async def _end(context: Context, begun: Begun, past: Past, left: Mapping[str, str]) -> list[NewEvent]:
+    assert begun.to is not None
+    open_now = await context.rows(context.views.open_tasks)
+    more = decide_lives(past.keys, past.at)
+    for fact in begun.assigned:
+        more.append(NewEvent(f"agent:{fact.agent}", fact))
+        if past.agents[fact.agent].stopped:
+            more.append(NewEvent(f"agent:{fact.agent}", AgentStopped(fact.agent, past.agents[fact.agent].reason)))
+    more += [NewEvent(f"agent:{agent}", AgentStopped(agent, why)) for agent, why in left.items()]
+    done = RestoreDone(begun.restore, begun.to, begun.source, begun.before)
+    return decide_restore_end(done, open_now, past.tasks, await context.floor(), begun.resume, more)
+
+
+def _is_done(context: Context, restore: str) -> bool:
+    log = context.store.log
+    for cut in reversed(find_cuts(log, log.head().floor)):
+        event = log.event(cut.at)
+        if event is not None and event.subject == f"restore:{restore}":
+            return True
+    return False
+
+
+async def _tell_placed(context: Context, begun: Begun, left: Mapping[str, str]) -> None:
+    subject = f"restore:{begun.restore}"
+    version = await context.call(context.store.log.version, subject)
+    event = await context.call(context.store.log.event, version) if version else None
+    if event is None or event.subject != subject:
+        workspaces = tuple(target.workspace for target in begun.targets if target.agent not in left)
+        fact = RestorePlaced(begun.restore, begun.source, workspaces, begun.before)
+        await context.append([NewEvent(subject, fact)], begun.actor, begun.cause)
+
+
+async def abandon(context: Context, begun: Begun, reason: str) -> None:
+    """Nothing was changed: say so, and let the agents go on, but for those whose workspaces are lost."""
+    lost = [target for target in begun.targets if target.workspace in begun.broken_off.left]
+    if begun.to is not None:
+        said = "; ".join([reason, *(f"{target.workspace}: {target.why_lost}" for target in lost)])
+        failed = NewEvent(f"restore:{begun.restore}", RestoreFailed(begun.restore, said))
+        await context.append([failed], begun.actor, begun.cause)
+    places = {target.workspace: _told(begun, target, begun.before) for target in lost}
+    now = await context.rows(context.views.agents)
+    left = {row.id: places[row.workspace] for row in now if row.workspace in places}
+    begun.waiting = []
+    await restart(context, begun, left)
+
+
+async def restart(context: Context, begun: Begun, left: Mapping[str, str]) -> None:
+    """The agents that were stopped for it take work again, unless somebody stopped them anew.
+
+    left: those whose workspaces are lost: they stay stopped, and it is said why.
+    """
+    for name in dict.fromkeys([*begun.stopped, *begun.waiting, *left]):
+        race = Race(f"agent {name} keeps changing")
+        while True:
+            row = await context.row(context.views.agent, name)
+            why = await why_stopped(context, row) if row is not None else ""
+            is_ours = why == stop_reason(begun.restore) or name in begun.waiting
+            if row is None or not row.stopped or not is_ours or why == left.get(name):
+                break
+            events = decide_restart(name, row, await context.floor())
+            if name in left:
+                stopped = AgentStopped(name, left[name])
+                events = [NewEvent(f"agent:{name}", stopped, max(row.version, await context.floor()))]
+            if isinstance(await context.append(events, begun.actor, begun.cause), Committed):
+                break
+            await race.lost()
+
+
+def _told(begun: Begun, target: Target, snapshot: str = "") -> str:
+    """Why an agent stays stopped, and the command that brings its workspace back."""
+    source = snapshot or (begun.source if begun.source.startswith("/") else target.snapshot)
+    place = shlex.quote(target.workspace)
+    command = f"maestro state restore {shlex.quote(source)} --workspace {place}"
+    return f"{stop_reason(begun.restore)}: {target.workspace}: {target.why_lost}; `{command}` brings it back"
+
+
+async def unload(context: Context, loaded: Loaded, cause: str) -> bool:
+    """The log that was loaded for a restore which was not done goes again; whether it is gone.
+
+    It stays where somebody else has done anything in it. cause: of what the restore itself has appended.
+    """
+
+    def work() -> bool:
+        store = context.store
+        found = same_history(store, loaded.position, loaded.chain)
+        if found == "same":
+            for events in history(store, loaded.position, store.log.head().seq):
+                if any(event.cause != cause and not event.type.startswith("node.") for event in events):
+                    return False
+            store.erase()
+            Witness(context.settings).forget()
+        return found != "other"
+
+    return await context.call(work)

@@ -1,0 +1,190 @@
+"""What a restore would change, in figures: files of each workspace, events, agents, room on the disk."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import trio
+
+from maestro.model.errors import MaestroError, VerificationFailed
+from maestro.model.events import Event
+from maestro.model.restore import Archived, Fate, Span
+from maestro.runtime.node.context import Context
+from maestro.runtime.restores.origin import Origin
+from maestro.runtime.restores.origins import Origins
+from maestro.runtime.restores.plan import Placement, Planned
+from maestro.runtime.server.rows import Row, damaged_row, when
+from maestro.workspaces import untracked
+from maestro.workspaces.archive.format.entries import FOLDER
+from maestro.workspaces.archive.write.diff import Change, Diff
+from replayers import positions
+from replayers.log_reader import history
+
+LISTED_MAX = 1000
+"""Names and events that are listed, of each kind; all are counted."""
+ENTRY_BYTES = 1024
+OFF_LINE = ("node.", "snapshot.", "restore.", "log.", "alert.")
+"""Events that a restore does not undo."""
+
+
+async def preview(context: Context, planned: Planned, origins: Origins) -> Row:
+    """The dry run's answer."""
+    fates = {fate.agent: fate for fate in planned.fates}
+    agents = []
+    damaged: list[Row] = []
+    for placement in planned.placements:
+        row = await _workspace(context, planned, placement, origins)
+        damaged += row.pop("damaged", [])
+        agents.append(row | _fate(fates.pop(placement.agent, None)))
+    for fate in fates.values():
+        agents.append({"agent": fate.agent, "workspace": None} | _fate(fate))
+    needed = sum(row.get("disk_needed_bytes", 0) for row in agents)
+    free = await trio.to_thread.run_sync(_least_free, [each.workspace for each, _ in planned.restorable])
+    return {
+        "restore": "dry run",
+        "source": planned.source,
+        "position": planned.past.position,
+        "at": when(planned.past.at),
+        "state_restored": planned.to is not None,
+        "log_loaded": planned.loads,
+        "agents": agents,
+        "stopped": [fate.agent for fate in planned.fates if fate.stopped],
+        "restarted": [fate.agent for fate in planned.fates if fate.restarted],
+        "undone": await _events(context, planned.undone),
+        "regained": await _events(context, planned.regained),
+        "damaged": damaged,
+        "open_tasks": [task.id for task in planned.past.tasks] if planned.to is not None else [],
+        "disk_needed_bytes": needed,
+        "disk_free_bytes": free,
+        "failing": [
+            {"agent": each.agent, "workspace": each.workspace, "why": each.why_not} for each in planned.failing
+        ],
+    }
+
+
+async def _workspace(context: Context, planned: Planned, placement: Placement, origins: Origins) -> Row:
+    row: Row = {"agent": placement.agent, "workspace": placement.workspace, "why_not": placement.why_not or None}
+    if placement.is_foreign:
+        row["foreign"] = True
+    if placement.recorded != placement.workspace:
+        row["recorded_workspace"] = placement.recorded
+    if placement.archived is None:
+        return row
+    if placement.is_foreign and placement.why_not:
+        row["why_not"] = f"{placement.why_not}: --replace-foreign {shlex.quote(placement.workspace)} replaces it"
+    row |= await _apart(context, planned, placement.archived)
+    if placement.why_not:
+        return row
+    origin = await origins.snapshot(placement.archived.snapshot)
+    try:
+        lost = await trio.to_thread.run_sync(origin.lost, placement.archived.held.tree)
+        changes = await trio.to_thread.run_sync(_changes, origin, placement.archived.held.tree, placement.workspace)
+    except MaestroError as error:
+        placement.why_not, placement.damaged = error.line(), isinstance(error, VerificationFailed)
+        return row | {"why_not": placement.why_not}
+    return row | changes | {"damaged": [damaged_row(placement.agent, placement.workspace, one) for one in lost]}
+
+
+async def _apart(context: Context, planned: Planned, archived: Archived) -> Row:
+    """Which archive it is, and how far it is from the position that the state goes back to."""
+    taken = planned.past.at
+    if archived.position != planned.past.position:
+        taken = await context.call(positions.time_of, context.store.log, archived.position)
+    return {
+        "snapshot": archived.snapshot,
+        "archived_position": archived.position,
+        "archived_at": when(taken),
+        "events_apart": planned.past.position - archived.position,
+        "seconds_apart": round((planned.past.at - taken) / 1000, 3),
+    }
+
+
+def _changes(origin: Origin, tree: str, workspace: str) -> Row:
+    diff = origin.diff(tree, workspace)
+    going = [change.path for change in (*diff.deleted, *diff.changed) if change.kind != FOLDER]
+    lost = untracked.lost(workspace, going)
+    written = sum(change.bytes for change in (*diff.added, *diff.changed))
+    if not origin.reuses:
+        written = origin.size(tree)
+    return {
+        "added": _told(diff.added),
+        "changed": _told(diff.changed),
+        "deleted": _told(diff.deleted),
+        "unchanged": {"files": diff.unchanged, "bytes": diff.unchanged_bytes},
+        "lost": {
+            "untracked": _listed(lost.untracked),
+            "ignored": _listed(lost.ignored),
+            "not_in_git": _listed(lost.unknown),
+        },
+        "disk_needed_bytes": written + ENTRY_BYTES * _entries(diff),
+    }
+
+
+def _told(changes: Sequence[Change]) -> Row:
+    files = [change for change in changes if change.kind != FOLDER]
+    return {
+        "files": len(files),
+        "bytes": sum(change.bytes for change in files),
+        **_names([each.path for each in files]),
+    }
+
+
+def _listed(paths: Sequence[str]) -> Row:
+    return {"files": len(paths), **_names(paths)}
+
+
+def _names(paths: Sequence[str]) -> Row:
+    return {"paths": [path.encode("utf-8", "replace").decode() for path in sorted(paths)[:LISTED_MAX]]}
+
+
+def _entries(diff: Diff) -> int:
+    return len(diff.added) + len(diff.changed) + diff.unchanged
+
+
+def _fate(fate: Fate | None) -> Row:
+    if fate is None:
+        return {"change": "stays", "stopped": False, "restarted": False, "running_task": None}
+    return {
+        "change": fate.change,
+        "stopped": fate.stopped,
+        "restarted": fate.restarted,
+        "running_task": fate.task or None,
+    }
+
+
+async def _events(context: Context, spans: Sequence[Span]) -> Row:
+    return await trio.to_thread.run_sync(_counted, context, spans)
+
+
+def _counted(context: Context, spans: Sequence[Span]) -> Row:
+    """The events of these positions that views of the line are made of. Blocks; cost: O(events)."""
+    kinds: Counter[str] = Counter()
+    listed: list[Row] = []
+    tasks: dict[str, None] = {}
+    for first, last in spans:
+        for events in history(context.store, first - 1, last):
+            for event in _on_line(events):
+                kinds[event.type] += 1
+                if task := getattr(event.fact, "task", ""):
+                    tasks[task] = None
+                listed.append({"seq": event.seq, "at": when(event.at), "type": event.type, "subject": event.subject})
+            del listed[:-LISTED_MAX]
+    return {"events": kinds.total(), "types": dict(sorted(kinds.items())), "tasks": list(tasks), "newest": listed[::-1]}
+
+
+def _on_line(events: Iterable[Event]) -> Iterable[Event]:
+    return (event for event in events if not event.type.startswith(OFF_LINE))
+
+
+def _least_free(workspaces: Sequence[str]) -> int | None:
+    """The room below the workspace that has the least."""
+    free = []
+    for workspace in workspaces:
+        above = next(folder for folder in Path(workspace).parents if os.path.lexists(folder))
+        found = os.statvfs(above)
+        free.append(found.f_bavail * found.f_frsize)
+    return min(free, default=None)

@@ -1,0 +1,64 @@
+"""The halt of a restore: its agents are stopped, their runs are gone, and nothing of theirs starts until its end."""
+
+from __future__ import annotations
+
+import trio
+
+from maestro.model.agent import decide_stop
+from maestro.model.errors import Refused
+from maestro.model.events import NewEvent
+from maestro.runtime.node.context import Call
+from maestro.runtime.restores.journal import Begun
+from maestro.runtime.restores.stop_reason import stop_reason
+
+STOP_S_MAX = 60.0
+LOOK_EVERY_S = 0.5
+
+
+class Halt:
+    """From `begin` to `end` nothing of these agents runs here. away: nodes that end no run, as they are gone."""
+
+    def __init__(self, call: Call, begun: Begun, away: frozenset[str]) -> None:
+        self._call = call
+        self._context = call.context
+        self._begun = begun
+        self._away = away
+        self._still = call.context.daemon.stillness() if call.context.daemon else None
+
+    async def begin(self) -> None:
+        """Stop them, here and elsewhere, wait until their runs are gone, and close the door. Raises Refused."""
+        begun, context = self._begun, self._context
+        for name in begun.stopped:
+
+            async def decision(name: str = name) -> list[NewEvent]:
+                row = await context.row(context.views.agent, name)
+                return decide_stop(name, row, stop_reason(begun.restore), False, await context.floor()) if row else []
+
+            await context.decide(self._call, decision)
+        await self._call.note("stopping the agents", "progress")
+        head = await context.call(context.store.log.head)
+        await context.changed(head.seq - 1)
+        with trio.move_on_after(STOP_S_MAX) as scope:
+            while running := self._running():
+                await trio.sleep(LOOK_EVERY_S if len(running) > 1 else 0.05)
+        if scope.cancelled_caught:
+            which = ", ".join(self._running())
+            raise Refused(
+                f"these agents did not stop within {STOP_S_MAX:.0f} s: {which}", mend="agent stop <id> --force"
+            )
+        if self._still is not None:
+            await self._still.begin(None if begun.to is not None else begun.stopped)
+
+    def end(self) -> None:
+        """Open the door. Does nothing where it is open."""
+        if self._still is not None:
+            self._still.end()
+
+    def _running(self) -> list[str]:
+        """The agents with a run that somebody still has to end. Who has gone away ends none."""
+        daemon = self._context.daemon
+        if daemon is None:
+            return []
+        runs = daemon.plan().crew.live.values()
+        mine = [run for run in runs if self._begun.to is not None or run.agent in self._begun.stopped]
+        return [run.agent for run in mine if run.node not in self._away]

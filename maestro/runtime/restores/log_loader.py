@@ -1,0 +1,60 @@
+"""The log that a snapshot holds: looked into before it is loaded into an empty store, with its ids.
+
+A log in which nodes came and went, and nothing else ever happened, counts as empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import trio
+
+from maestro.model.errors import Refused
+from maestro.runtime.node.context import Context
+from maestro.runtime.restores.journal import Journal
+from maestro.runtime.restores.origin import CHECKPOINT, Origin, Stage
+from maestro.workspaces.cleaning import remove_tree
+
+NODE_EVENTS_MAX = 500
+
+
+async def is_empty(context: Context) -> bool:
+    """Whether nothing has happened but that nodes came and went."""
+    head = await context.call(context.store.log.head)
+    if head.seq > NODE_EVENTS_MAX:
+        return False
+    events = await context.call(context.store.log.read, 0, NODE_EVENTS_MAX)
+    return all(event.type.startswith("node.") for event in events)
+
+
+async def check_alone(context: Context) -> None:
+    """No other node is up on this log. Raises Refused."""
+    for node in await context.rows(context.views.nodes):
+        held = await context.call(context.store.work.lease_holder, f"node:{node.id}")
+        if held is not None and node.id != context.node:
+            what = f"node {node.id} uses this empty log already"
+            raise Refused(what, mend="shut it down there, then restore here")
+
+
+@asynccontextmanager
+async def held_log(origin: Origin, journal: Journal, skip_failed: bool = False) -> AsyncIterator[Path]:
+    """A folder with the log that a snapshot holds, all of the snapshot proved; for as long as the block takes, by who
+    has the right to restore on this node. skip_failed: it is enough that the log is whole.
+    """
+    folder = journal.folder / CHECKPOINT
+
+    def put() -> None:
+        remove_tree(folder)
+        if not (origin.path or skip_failed):
+            origin.verify()
+        for error in origin.put([Stage(CHECKPOINT, str(folder))]).values():
+            raise error
+
+    try:
+        await trio.to_thread.run_sync(put)
+        yield folder
+    finally:
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(remove_tree, folder)

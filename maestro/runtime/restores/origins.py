@@ -1,0 +1,70 @@
+"""From what a user names to the snapshot that it is: an id, `latest`, or the path of an export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import trio
+
+from maestro.model.errors import NotFound, Refused
+from maestro.model.ids import is_id, shown
+from maestro.runtime.node.context import Context
+from maestro.runtime.restores.origin import Exported, Origin, Stored
+from maestro.runtime.snapshots.folders import Shelf
+from maestro.runtime.snapshots.proof import LATEST, newest
+from maestro.workspaces.archive.library import Archive
+
+
+class Origins:
+    """The snapshots that a command works with; a context that closes them."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._archive: Archive | None = None
+        self._open: dict[str, Origin] = {}
+
+    async def archive(self) -> Archive:
+        """The snapshot store of this node."""
+        if self._archive is None:
+            self._archive = await trio.to_thread.run_sync(Shelf(self._context.settings.home).archive)
+        return self._archive
+
+    async def named(self, text: str) -> Origin:
+        """The snapshot of an id, `latest`, or the absolute path of an export. Raises NotFound, VerificationFailed."""
+        if text.startswith("/"):
+            source: Origin = await trio.to_thread.run_sync(Exported, await self.archive(), Path(text))
+            if source.name in self._open:
+                source.close()
+            return self._open.setdefault(source.name, source)
+        if text == LATEST:
+            text = await newest(self._context)
+        elif not is_id(text):
+            raise NotFound(f"{shown(text)} is no snapshot and no file", mend="state snapshots lists all")
+        return await self.snapshot(text)
+
+    async def snapshot(self, name: str) -> Origin:
+        """A snapshot by id, as this command has it open, or from the snapshot store. Raises NotFound, Refused."""
+        if name not in self._open:
+            row = await self._context.row(self._context.views.snapshot, name)
+            if row is not None and row.state != "complete":
+                raise Refused(f"snapshot {name} is {row.state}", mend="state snapshots lists those that are complete")
+            archive = await self.archive()
+            try:
+                manifest = row.manifest if row is not None else ""
+                self._open[name] = await trio.to_thread.run_sync(Stored, archive, name, manifest)
+            except NotFound:
+                if row is None or not row.path:
+                    raise
+                self._open[name] = await trio.to_thread.run_sync(Exported, archive, Path(row.path))
+        return self._open[name]
+
+    def close(self) -> None:
+        """Let go of all of them."""
+        for source in self._open.values():
+            source.close()
+
+    def __enter__(self) -> Origins:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

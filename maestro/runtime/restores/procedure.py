@@ -1,0 +1,255 @@
+"""One restore under way: stop, snapshot what is there, stage, exchange, say so in the log, let go on.
+
+Until the stages take their places everything can be taken back, and is, whatever goes wrong; from then on everything is
+done, if need be by the next process (`recovery`). What is there is read when the agents have been stopped, and nothing
+of theirs runs from then on until the exchange: all that they wrote is in the snapshot that undoes the restore. That is
+as of a position before they were stopped, so that undoing finds them as they were.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import trio
+
+from maestro.model.errors import MaestroError, VerificationFailed
+from maestro.model.events import NewEvent, RestoreStarted
+from maestro.model.restore import Archived
+from maestro.runtime.node.context import Call
+from maestro.runtime.node.daemon_log import log
+from maestro.runtime.node.resume import resume
+from maestro.runtime.provision.exclusion import Exclusion
+from maestro.runtime.restores.answer import Answer, undo
+from maestro.runtime.restores.bystanders import Standing, look, moved_from
+from maestro.runtime.restores.conclusion import conclude, end
+from maestro.runtime.restores.halt import Halt
+from maestro.runtime.restores.journal import Target, UnderWay
+from maestro.runtime.restores.origin import Stage
+from maestro.runtime.restores.origins import Origins
+from maestro.runtime.restores.plan import Placement, Planned, Wish
+from maestro.runtime.server.rows import Row, damaged_row
+from maestro.runtime.snapshots.folders import Shelf
+from maestro.runtime.snapshots.procedure import take_in_turn, turn
+from maestro.runtime.snapshots.progress import Meter
+from maestro.runtime.snapshots.request import Wanted
+from maestro.runtime.snapshots.sources import Source
+from maestro.workspaces.archive.read.assessment import Lost
+from maestro.workspaces.folders import is_folder
+
+SEEN_S_MAX = 5.0
+"""How long the end of a restore waits until this daemon has seen it: one that ends meanwhile sees nothing any more."""
+ANOTHER = "use another snapshot: `maestro state snapshots` lists all"
+
+
+class How(msgspec.Struct, frozen=True):
+    """How a restore is done. reason: `restore`, or `rollback`, its incident name."""
+
+    reason: str = "restore"
+    skip_verify: bool = False
+    resume: bool = False
+
+
+class Restore:
+    """One under way, with the right to it."""
+
+    def __init__(self, call: Call, planned: Planned, origins: Origins, under_way: UnderWay) -> None:
+        self._call = call
+        self._context = call.context
+        self._planned = planned
+        self._origins = origins
+        self._journal, self._exchange, self._begun = under_way
+        self._placements = planned.restorable
+        self._skipped = list(planned.failing)
+        self._skips = False
+        self._standing: list[Standing] = []
+        self._lost: list[Row] = []
+
+    async def run(self, wish: Wish, how: How) -> Row:
+        context, planned, begun = self._context, self._planned, self._begun
+        self._skips = wish.skip_failed
+        begun.to, begun.source, begun.resume = planned.to, planned.source, how.resume
+        begun.stopped = [fate.agent for fate in planned.fates if fate.stopped]
+        begun.waiting = planned.waiting
+        begun.assigned = planned.assigned
+        self._call.when_interrupted(self._interrupted)
+        shelf = Shelf(context.settings.home)
+        async with turn(self._call, shelf):  # nobody sees one half of it
+            try:
+                await self._prepare(wish, how, shelf)
+            except BaseException as error:
+                with trio.CancelScope(shield=True):
+                    await self._give_up(error)
+                raise
+            with trio.CancelScope(shield=True):
+                row = await self._finish()
+        return row
+
+    # ---- what can be taken back ----
+
+    async def _prepare(self, wish: Wish, how: How, shelf: Shelf) -> None:
+        """To the point from which on it is done: the stages have their places."""
+        halt = Halt(self._call, self._begun, self._planned.away)
+        try:
+            await self._keep(wish, how, shelf, halt)
+            await self._stage()
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(self._place)
+        finally:
+            halt.end()
+
+    async def _keep(self, wish: Wish, how: How, shelf: Shelf, halt: Halt) -> None:
+        """Stop the agents, and keep what is there now, so that the restore can be undone. What lies on a node that is
+        gone cannot be read.
+        """
+        planned, here = self._planned, self._context.node
+        agents = None
+        if planned.to is None:
+            agents = tuple(fate.agent for fate in planned.fates)
+        elif wish.skip_failed or any(row.node in planned.away for row in planned.now.values()):
+            left_out = planned.away if not wish.skip_failed else {row.node for row in planned.now.values()} - {here}
+            agents = tuple(row.id for row in planned.now.values() if row.node is None or row.node not in left_out)
+
+        async def quiet(snapshot: str) -> None:
+            self._begun.before = snapshot
+            await trio.to_thread.run_sync(self._journal.write, self._begun)
+            if self._begun.to is not None:
+                await self._start()
+            await halt.begin()
+            await self._call.note("taking a snapshot of what is there now", "progress")
+
+        folders = tuple(await trio.to_thread.run_sync(self._replaced))
+        wanted = Wanted(how.reason, agents, folders, allow_torn=True, allow_missing=True)
+        await take_in_turn(self._call, wanted, shelf, quiet)
+
+    def _replaced(self) -> list[Source]:
+        """Folders that are nobody's workspace now, and would be replaced."""
+        here = (None, self._context.node)
+        held = {row.workspace for row in self._planned.now.values() if row.node in here}
+        places = [placement for placement, _ in self._placements if placement.workspace not in held]
+        return [
+            Source(f"replaced/{each.agent}", each.workspace, each.agent) for each in places if is_folder(each.workspace)
+        ]
+
+    async def _start(self) -> None:
+        context, begun = self._context, self._begun
+        assert begun.to is not None
+        fact = RestoreStarted(begun.restore, begun.to, begun.source, begun.before)
+
+        async def decision() -> list[NewEvent]:
+            return [NewEvent(f"restore:{begun.restore}", fact, await context.floor())]
+
+        await context.decide(self._call, decision)
+
+    async def _stage(self) -> None:
+        """Fill a stage beside each workspace. What fails is left out where that was asked for."""
+        by_origin: dict[str, list[tuple[Placement, Archived]]] = {}
+        for placement, archived in self._placements:
+            by_origin.setdefault(archived.snapshot, []).append((placement, archived))
+        for name, held in by_origin.items():
+            origin = await self._origins.snapshot(name)
+            meter = Meter(self._call.note, f"putting {len(held)} workspaces back from {origin.path or name}")
+            stages = await trio.to_thread.run_sync(self._stages, held)
+            lost: dict[str, list[Lost]] | None = {} if self._skips else None
+            failed = await trio.to_thread.run_sync(origin.put, stages, meter.written, lost)
+            for stage, (placement, archived) in zip(stages, held, strict=True):
+                if stage.tree in failed:
+                    await self._leave_out(stage, placement, failed[stage.tree])
+                    continue
+                for one in (lost or {}).get(stage.tree, []):
+                    self._lost.append(damaged_row(placement.agent, placement.workspace, one))
+                target = Target(placement.workspace, archived.snapshot, archived.held.tree, agent=placement.agent)
+                target.record(stage.path, self._exchange.mark(stage.path))
+                self._begun.targets.append(target)
+
+        if self._begun.to is None and not self._begun.targets:
+            raise VerificationFailed(f"nothing can be put back: {self._skipped[-1].why_not}", mend=ANOTHER)
+
+    def _stages(self, held: Sequence[tuple[Placement, Archived]]) -> list[Stage]:
+        stages = []
+        for placement, archived in held:
+            Path(placement.workspace).parent.mkdir(parents=True, exist_ok=True)
+            path = self._exchange.stage(placement.workspace)
+            stages.append(Stage(archived.held.tree, path, placement.workspace))
+        return stages
+
+    async def _leave_out(self, stage: Stage, placement: Placement, error: MaestroError) -> None:
+        if not self._skips:
+            raise error
+        placement.why_not, placement.damaged = error.line(), isinstance(error, VerificationFailed)
+        self._skipped.append(placement)
+        await trio.to_thread.run_sync(self._exchange.forget, stage.path)
+
+    def _place(self) -> None:
+        """Blocks. Raises Refused: then all are old, or what is not is named."""
+        begun = self._begun
+        failing = {each.agent for each in self._skipped}
+        begun.assigned = [each for each in begun.assigned if each.workspace is None or each.agent not in failing]
+        places = [target.workspace for target in begun.targets]
+        self._standing = look(places)
+        others = Exclusion(places)
+        others.take()
+        try:
+            begun.placing = True
+            self._journal.write(begun)
+            self._exchange.commit()
+        finally:
+            others.release()
+
+    async def _give_up(self, error: BaseException) -> None:
+        """All is as it was; where the log cannot be told now, it is told as soon as it can be."""
+        reason = error.line() if isinstance(error, MaestroError) else "it was interrupted"
+        restore = self._begun.restore
+        try:
+            if not await trio.to_thread.run_sync(self._exchange.drop):
+                log.error("restore %s was broken off while folders took their places: %s", restore, reason)
+                return
+            if await trio.to_thread.run_sync(self._journal.read) is not None:
+                await end(self._context, self._begun, reason)
+                await trio.to_thread.run_sync(self._journal.end)
+        except (MaestroError, OSError) as failure:
+            said = failure.line() if isinstance(failure, MaestroError) else failure
+            log.error("restore %s was given up, and the log does not know yet: %s", restore, said)
+
+    async def _interrupted(self) -> str:
+        if self._begun.placing:
+            return f"the restore is complete; to undo it: {undo(self._begun)}"
+        return "interrupted; nothing was changed"
+
+    # ---- what is done in any case ----
+
+    async def _finish(self) -> Row:
+        context, planned, begun = self._context, self._planned, self._begun
+        await conclude(context, begun, planned.past if begun.to is not None else None)
+        await trio.to_thread.run_sync(self._journal.end)
+        head = await context.call(context.store.log.head)
+        with trio.move_on_after(SEEN_S_MAX):
+            await context.changed(head.seq - 1)
+        if begun.to is not None:
+            await resume(self._call, [], "restored")
+        await self._remember()
+        for left in self._exchange.left:
+            await self._call.note(f"what was there before cannot be removed, and is left in {left}", "warn")
+        await self._call.note(f"to undo it: {undo(begun)}")
+        for each, _ in self._placements:
+            if each.is_foreign:
+                place = shlex.quote(each.workspace)
+                again = f"maestro state restore {begun.before} --workspace {place} --replace-foreign {place}"
+                await self._call.note(f"to bring back what was in {each.workspace}: {again}")
+        standing = await trio.to_thread.run_sync(moved_from, self._standing)
+        lacking = (self._skipped, self._lost)
+        answer = Answer(begun, planned, self._placements, lacking, standing)
+        return answer.row() | {"left": list(self._exchange.left)}
+
+    async def _remember(self) -> None:
+        """The next snapshot need not read these again."""
+        archive = await self._origins.archive()
+        for target in self._begun.targets:
+            origin = await self._origins.snapshot(target.snapshot)
+            try:
+                if not origin.path:
+                    await trio.to_thread.run_sync(archive.remember, target.snapshot, target.tree, target.workspace)
+            except (MaestroError, OSError) as error:
+                log.info("what was restored is not remembered: %s", error)

@@ -1,0 +1,165 @@
+"""Carrying out a restore: the right to it, what it would do, the proof of what it comes from, and then the deed.
+
+Into an empty store the log is loaded from the snapshot in between, with its ids, when all has been checked that can be;
+by a command without a daemon, as a daemon knows the log that it began with, and none starts before the restore is done:
+so nothing that was queued in the log begins. What fails unloads it again.
+"""
+
+from __future__ import annotations
+
+import msgspec
+import trio
+
+from maestro.model.errors import Refused, VerificationFailed
+from maestro.runtime.node.context import Call
+from maestro.runtime.node.ids import new_id
+from maestro.runtime.node.known_head import Witness
+from maestro.runtime.restores import log_loader
+from maestro.runtime.restores.conclusion import LEASE, unload
+from maestro.runtime.restores.crash_recovery import end_begun, no_daemon
+from maestro.runtime.restores.journal import Begun, Journal, Loaded, UnderWay
+from maestro.runtime.restores.origins import Origins
+from maestro.runtime.restores.past import look_into
+from maestro.runtime.restores.plan import Planned, Wish
+from maestro.runtime.restores.planner import plan
+from maestro.runtime.restores.procedure import ANOTHER, How, Restore
+from maestro.runtime.restores.rights import leased, restoring
+from maestro.runtime.scheduler.scheduler import LEASE as SCHEDULER
+from maestro.runtime.server.rows import Row
+from maestro.runtime.snapshots.progress import Meter
+from maestro.workspaces.exchanges.exchange import Exchange
+from replayers import checkpoint
+
+
+async def carry_out(call: Call, wish: Wish, how: How) -> Row:
+    """Restore. Raises as `plan`; Refused where another restore is under way, or a workspace cannot be put back;
+    VerificationFailed. Then nothing is changed.
+    """
+    context = call.context
+    journal = Journal(context.settings.home)
+    async with restoring(journal) as exchange:
+        await end_begun(context, journal)
+        call.patient = True
+        begun = Begun(restore=new_id(), cause=call.cause, actor=call.caller.actor)
+        with Origins(context) as origins:
+            return await _perform(call, wish, how, origins, UnderWay(journal, exchange, begun))
+
+
+async def _perform(call: Call, wish: Wish, how: How, origins: Origins, under_way: UnderWay) -> Row:
+    loads = under_way.begun.loads is not None
+    async with leased(call.context, (LEASE, SCHEDULER) if loads else (LEASE,)):  # so nobody releases what was loaded
+        planned = await plan(call, wish, origins)
+        await prove(call, planned, origins, how.skip_verify or loads, wish.skip_failed)
+        check(planned, wish.skip_failed)
+        return await Restore(call, planned, origins, under_way).run(wish, how)
+
+
+async def prove(call: Call, planned: Planned, origins: Origins, skip: bool, go_on: bool) -> None:
+    """Read and check every byte that is to be restored. go_on: what is damaged is left to be found in its stage."""
+    if skip:
+        return
+    for name in dict.fromkeys(archived.snapshot for _, archived in planned.restorable):
+        try:
+            origin = await origins.snapshot(name)
+        except VerificationFailed as error:
+            if not go_on:
+                raise
+            for placement, archived in planned.restorable:
+                if archived.snapshot == name:
+                    placement.why_not, placement.damaged = error.line(), True
+            continue
+        try:
+            meter = Meter(call.note, f"verifying {origin.path or name}")
+            await trio.to_thread.run_sync(origin.verify, meter.written)
+        except VerificationFailed as error:
+            if not go_on:
+                raise
+            await call.note(f"{error.where}: {error.what}" if error.where else error.what, "warn")
+
+
+def check(planned: Planned, skip_failed: bool) -> None:
+    """All that is to be put back can be, as far as can be told now. Raises Refused."""
+    failing = planned.failing
+    if failing and not skip_failed:
+        which = "; ".join(f"{each.agent} ({each.workspace}): {each.why_not}" for each in failing)
+        raise Refused(
+            f"not every workspace can be put back: {which}",
+            mend=f"mend that, {planned.naming}or leave them with --skip-failed",
+        )
+    if failing and planned.to is None:
+        what = f"{failing[0].workspace} cannot be put back: {failing[0].why_not}"
+        raise VerificationFailed(what, mend=ANOTHER) if failing[0].damaged else Refused(what)
+
+
+async def load_and_carry_out(call: Call, wish: Wish, how: How) -> tuple[str, Row | None]:
+    """Where the log is empty, load it and restore; else nothing. `there`, `done` with the answer of the restore, or
+    `again` where this daemon had to end for it first. Raises as `carry_out`, Refused while other nodes use the log:
+    then the log is empty as before.
+    """
+    context = call.context
+    if not await log_loader.is_empty(context):
+        return "there", None
+    await log_loader.check_alone(context)
+    journal = Journal(context.settings.home)
+    if context.daemon is not None:
+        async with restoring(journal):
+            with Origins(context) as origins:  # it does not end for what is refused
+                await _checked(call, wish, origins, journal)
+        call.then(context.daemon.stop)
+        return "again", None
+    with no_daemon(context.settings.home) as is_free:
+        if not is_free:
+            return "again", None
+        async with restoring(journal) as exchange:
+            await end_begun(context, journal)
+            if not await log_loader.is_empty(context):
+                return "there", None
+            with Origins(context) as origins:
+                return "done", await _load(call, wish, how, origins, (journal, exchange))
+
+
+async def _checked(call: Call, wish: Wish, origins: Origins, journal: Journal) -> Planned:
+    """What the restore would be, read from the log in the snapshot. Raises whatever would refuse it."""
+    assert wish.source is not None
+    async with log_loader.held_log(await origins.named(wish.source), journal, wish.skip_failed) as folder:
+        planned = await plan(call, wish, origins, await trio.to_thread.run_sync(look_into, folder))
+    check(planned, wish.skip_failed)
+    return planned
+
+
+async def _load(call: Call, wish: Wish, how: How, origins: Origins, right: tuple[Journal, Exchange]) -> Row:
+    context, journal = call.context, right[0]
+    assert wish.source is not None
+    origin = await origins.named(wish.source)
+    async with log_loader.held_log(origin, journal, wish.skip_failed) as folder:
+        planned = await plan(call, wish, origins, await trio.to_thread.run_sync(look_into, folder))
+        await prove(call, planned, origins, how.skip_verify, wish.skip_failed)
+        check(planned, wish.skip_failed)
+        await call.note(f"verifying the log of {origin.path or origin.name}", "progress")
+        found = await trio.to_thread.run_sync(checkpoint.verify, folder)
+        call.patient = True
+        begun = Begun(restore=new_id(), cause=call.cause, actor=call.caller.actor, source=planned.source)
+        begun.to, begun.loads = found.position, Loaded(found.position, found.chain)
+        await trio.to_thread.run_sync(journal.write, begun)
+        try:
+            if not await log_loader.is_empty(context):
+                raise Refused("the log is not empty any more", mend="try again")
+            await context.call(context.store.erase)
+            Witness(context.settings).forget()
+            await trio.to_thread.run_sync(checkpoint.load, context.store, folder)
+            await call.note(f"loaded the log up to position {found.position}")
+            loaded = msgspec.structs.replace(wish, loaded=True)
+            return await _perform(call, loaded, how, origins, UnderWay(*right, begun))
+        except BaseException:
+            with trio.CancelScope(shield=True):
+                await _unload(call, journal)
+            raise
+
+
+async def _unload(call: Call, journal: Journal) -> None:
+    """What failed before the restore itself was begun leaves the log empty, as it was."""
+    begun = await trio.to_thread.run_sync(journal.read)
+    if begun is None or begun.loads is None or begun.broken_off.is_done:
+        return
+    if await unload(call.context, begun.loads, begun.cause):
+        await trio.to_thread.run_sync(journal.end)

@@ -1,0 +1,64 @@
+"""The rights that a restore needs: of this node, one at a time for its journal, and of the namespace, the lease.
+
+Both are given back on every way out, also where the command was cancelled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+
+import trio
+
+from maestro.model.errors import MaestroError, Refused
+from maestro.runtime.node.context import Context
+from maestro.runtime.node.daemon_log import log
+from maestro.runtime.restores.journal import Journal
+from maestro.workspaces.exchanges.exchange import Exchange
+
+LEASE_TTL_MS = 30_000
+RENEW_EVERY_S = 2.0
+DROP_S_MAX = 5.0
+
+
+@asynccontextmanager
+async def restoring(journal: Journal) -> AsyncIterator[Exchange]:
+    """The right to restore on this node. Raises as `Journal.exchange`."""
+    exchange = await trio.to_thread.run_sync(journal.exchange)
+    try:
+        yield exchange
+    finally:
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(exchange.close)
+
+
+@asynccontextmanager
+async def leased(context: Context, names: Sequence[str]) -> AsyncIterator[None]:
+    """These leases of the namespace, held by this node. Raises Refused where another one has one of them."""
+    work, holder = context.store.work, context.node
+    held: list[str] = []
+
+    async def renew() -> None:
+        while True:
+            await trio.sleep(RENEW_EVERY_S)
+            for name in names:
+                try:
+                    await context.call(work.lease_take, name, holder, LEASE_TTL_MS)
+                except MaestroError as error:
+                    log.warning("renewing the lease of a restore: %s", error.line())
+
+    try:
+        for name in names:
+            if not await context.call(work.lease_take, name, holder, LEASE_TTL_MS):
+                raise Refused("another restore is under way on another node", mend="wait for its end")
+            held.append(name)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(renew)
+            try:
+                yield
+            finally:
+                nursery.cancel_scope.cancel()
+    finally:
+        with trio.CancelScope(shield=True), trio.move_on_after(DROP_S_MAX), suppress(MaestroError):
+            for name in held:
+                await context.call(work.lease_drop, name, holder)

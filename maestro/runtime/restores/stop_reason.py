@@ -1,0 +1,40 @@
+"""Why an agent is stopped, where a restore has done it: by its log, as a row tells only what was found last."""
+
+from __future__ import annotations
+
+from maestro.model.agent import Agent
+from maestro.model.events import AgentHealthChanged, AgentStopped
+from maestro.model.restore import STOP_REASON
+from maestro.runtime.node.context import Context
+
+LOOKS_MAX = 100
+
+
+def stop_reason(restore: str) -> str:
+    """Why an agent is stopped meanwhile."""
+    return f"{STOP_REASON} {restore}"
+
+
+async def why_stopped(context: Context, row: Agent) -> str:
+    """The reason of its last stop, whatever its health has been since; "" where it is not stopped."""
+
+    def look() -> str:
+        seq = row.version
+        for _ in range(LOOKS_MAX):
+            event = context.store.log.event(seq) if seq else None
+            if event is None or event.subject != f"agent:{row.id}":
+                return ""
+            if isinstance(event.fact, AgentStopped):
+                return event.fact.reason
+            if not isinstance(event.fact, AgentHealthChanged):
+                return ""
+            seq = event.prev
+        return ""
+
+    return await context.call(look) if row.stopped else ""
+
+
+async def is_left_by_restore(context: Context, row: Agent) -> str:
+    """Why a restore has left it stopped, "" where none has."""
+    why = await why_stopped(context, row)
+    return why if why.startswith(f"{STOP_REASON} ") else ""

@@ -1,0 +1,1 @@
+"""The scheduler: one node of a namespace leads, decides what runs next, and watches the other nodes."""

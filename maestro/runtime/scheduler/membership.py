@@ -1,0 +1,103 @@
+"""This daemon's place among the nodes: it joins, keeps its lease, joins again where it was taken for lost, leaves.
+
+A node whose lease ran out (cut off, stopped, too busy) is declared lost by the scheduler and gets no work. When it is
+back it says so; what became of its runs meanwhile stands in the log, and the worker obeys that.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import socket
+
+import trio
+
+from maestro import __version__
+from maestro.model.errors import MaestroError, StoreAway
+from maestro.model.events import AnyFact, Event, NewEvent, NodeJoined, NodeLeft, NodeLost
+from maestro.runtime.node.context import Context
+from maestro.runtime.node.daemon_log import log, seldom
+from maestro.runtime.node.follower import Follower
+from maestro.runtime.scheduler.scheduler import LEASE
+from maestro.store.contract import Append
+
+RENEW_EVERY_S = 2.5
+LEASE_TTL_MS = 10_000
+LEAVE_S_MAX = 5.0
+
+
+class Membership:
+    """Of one daemon. holder: its name as the holder of leases, another one at each start."""
+
+    def __init__(self, context: Context, follower: Follower, incarnation: str) -> None:
+        self.holder = f"{context.node}:{incarnation}"
+        self._context = context
+        self._follower = follower
+        self._incarnation = incarnation
+        self._lost = False
+        self._lease = f"node:{context.node}"
+        follower.listen(self._hear)
+
+    async def join(self) -> None:
+        """Become a member, and take over what this node's earlier daemon (dead: we hold its lock) still held."""
+        context = self._context
+        earlier = self._follower.plan.nodes.get(context.node)
+        if earlier is not None:
+            await self._drop(LEASE, f"{earlier.id}:{earlier.incarnation}")
+        await self._renew()
+        await self._append(self._joined(), prompt=True)  # who waits for this daemon is told at once why it cannot be
+
+    async def keep(self) -> None:
+        """Renew the lease for ever, on time whatever else there is to do; an outage of the store is waited out."""
+        while True:
+            try:
+                await self._renew()
+                if self._lost:
+                    self._lost = False
+                    log.warning("this node was taken for lost: joining again")
+                    await self._append(self._joined())
+            except StoreAway as error:
+                seldom.warn("node lease", error.line())
+            await trio.sleep(RENEW_EVERY_S)
+
+    async def leave(self) -> None:
+        """Leave in order. With runs that could not be ended it does not: it will be lost, and they with it."""
+        context = self._context
+        try:
+            if any(live.started and live.node == context.node for live in self._follower.plan.crew.live.values()):
+                log.warning("runs of this node are still open: it goes without leaving")
+            else:
+                await self._append(NodeLeft(context.node, "stopped"), LEAVE_S_MAX)
+            await self._drop(LEASE, self.holder)
+            await self._drop(self._lease, context.node)
+        except MaestroError as error:
+            log.warning("leaving: %s", error.line())
+
+    def _hear(self, event: Event) -> None:
+        if isinstance(event.fact, NodeLost) and event.fact.node == self._context.node:
+            self._lost = True
+
+    def _joined(self) -> NodeJoined:
+        settings = self._context.settings
+        return NodeJoined(
+            self._context.node,
+            socket.gethostname(),
+            self._incarnation,
+            os.getpid(),
+            settings.max_concurrent,
+            __version__,
+            str(settings.home),
+        )
+
+    async def _append(self, fact: AnyFact, deadline_s: float = math.inf, prompt: bool = False) -> None:
+        append = Append(
+            (NewEvent(self._lease, fact),), f"node:{self._context.node}", f"incarnation:{self._incarnation}"
+        )
+        await self._context.gateway.append(append, deadline_s, prompt)
+
+    async def _renew(self) -> None:
+        work = self._context.store.work
+        await self._context.gateway.ask(work.lease_take, self._lease, self._context.node, LEASE_TTL_MS)
+
+    async def _drop(self, lease: str, holder: str) -> None:
+        await self._context.gateway.ask(self._context.store.work.lease_drop, lease, holder)

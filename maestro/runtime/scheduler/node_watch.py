@@ -1,0 +1,96 @@
+"""The leader's watch over the nodes: a node whose lease has run out is lost, and what belongs to it with it.
+
+`model/node.py` and `model/health.py` decide; this is the shell that looks at the leases.
+"""
+
+from __future__ import annotations
+
+import msgspec
+import trio
+
+from maestro.model.errors import StoreAway
+from maestro.model.events import NewEvent
+from maestro.model.health import decide_checked, decide_nodes, heartbeat_check
+from maestro.model.node import Node, decide_lost
+from maestro.runtime.node.daemon_log import log, seldom
+from maestro.runtime.node.follower import Follower
+from maestro.store.contract import Append, Fence
+from maestro.store.gateway import Gateway
+
+EVERY_S = 2.0
+HEARTBEATS_EVERY_S = 10.0
+PATIENCE_S = 6.0
+"""How long a node's lease may be missing: more than twice the time in which nodes renew theirs."""
+
+
+class NodeWatch:
+    """Runs in the daemon that leads, under its fence. actor: who appends."""
+
+    def __init__(self, gateway: Gateway, follower: Follower, actor: str, fence: Fence) -> None:
+        self._gateway = gateway
+        self._follower = follower
+        self._actor = actor
+        self._fence = fence
+
+    async def run(self) -> None:
+        """Lose the nodes whose leases have run out, and are not taken again while the store can be asked.
+
+        A store that was paused or away has let all leases run out: their nodes get the time to renew them.
+        """
+        missing_since: dict[str, float] = {}
+        listened_at = trio.current_time()
+        while not self._follower.stopped:
+            await trio.sleep(EVERY_S)
+            try:
+                for node in list(self._follower.plan.nodes.values()):
+                    if node.status != "up" or await self._has_lease(node):
+                        missing_since.pop(node.id, None)
+                    elif trio.current_time() - missing_since.setdefault(node.id, trio.current_time()) > PATIENCE_S:
+                        await self._lose(node)
+                await self._tell_agents()
+                if trio.current_time() > listened_at + HEARTBEATS_EVERY_S:
+                    listened_at = trio.current_time()
+                    await self._listen()
+            except StoreAway as error:
+                missing_since.clear()
+                seldom.warn("node leases", error.line())
+
+    async def _has_lease(self, node: Node) -> bool:
+        return await self._gateway.ask(self._gateway.store.work.lease_holder, f"node:{node.id}") is not None
+
+    async def _lose(self, node: Node) -> None:
+        """The node is lost, and in the same append its agents are unhealthy: nobody sees the one without the other."""
+        plan = self._follower.plan
+        lost = msgspec.structs.replace(node, status="lost")
+        agents = [agent for agent in plan.agents.values() if agent.node == node.id]
+        events = [*decide_lost(node, "its lease ran out"), *decide_nodes(agents, {node.id: lost}, plan.floor)]
+        log.warning("node %s is lost: its lease ran out", node.id)
+        await self._append(events, f"lease:{node.incarnation}")
+
+    async def _tell_agents(self) -> None:
+        """Agents whose recorded health contradicts what their node is now: after a restore, or a node that is back."""
+        plan = self._follower.plan
+        await self._append(decide_nodes(list(plan.agents.values()), plan.nodes, plan.floor), f"nodes:{plan.seq}")
+
+    async def _listen(self) -> None:
+        """Agents of which a node that is up has said nothing for too long: it may hang on one of their folders."""
+        plan, store = self._follower.plan, self._gateway.store
+        agents = [agent for agent in plan.agents.values() if agent.node is not None]
+        samples = await self._gateway.ask(store.work.samples, [f"agent:{agent.id}:last_heartbeat" for agent in agents])
+        now = await self._gateway.ask(store.now)
+        events: list[NewEvent] = []
+        for agent, sample in zip(agents, samples, strict=True):
+            age_s = None if sample is None or "at" not in sample else max(0, now - int(sample["at"])) / 1000
+            check = heartbeat_check(agent, plan.nodes, age_s, now)
+            if not check.ok:  # that it is heard again is told by its node itself, with all that it sees
+                events += decide_checked(agent, [check], plan.floor)
+        await self._append(events, f"heartbeats:{plan.seq}")
+
+    async def _append(self, events: list[NewEvent], cause: str) -> None:
+        """Append and wait until the plan has it; what somebody else was faster with is looked at again next time."""
+        if not events:
+            return
+        result = await self._gateway.append(Append(tuple(events), self._actor, cause, (), self._fence))
+        last = getattr(result, "last", None)
+        if last is not None:
+            await self._follower.changed(last - 1)

@@ -1,0 +1,254 @@
+"""The scheduler loop: one daemon of a namespace holds the lease, decides, and appends under its fence.
+
+`model/schedule.py` decides; this is the shell that gives it the time and carries its decisions to the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import msgspec
+import trio
+
+from maestro.model.errors import MaestroError, StoreAway
+from maestro.model.events import NewEvent, RunReleased, RunStarted, TaskDispatched
+from maestro.model.scheduling.foresight import after_dispatch
+from maestro.model.scheduling.schedule import Decision, decide, next_due
+from maestro.runtime.node.clock import Clock
+from maestro.runtime.node.context import ANSWER_S_MAX
+from maestro.runtime.node.daemon_log import log, seldom
+from maestro.runtime.node.follower import Follower
+from maestro.runtime.scheduler.node_watch import NodeWatch
+from maestro.store.contract import Append, AppendResult, Committed, Fence, Head, Hint, Store
+from maestro.store.gateway import Gateway
+from maestro.store.waiting_append import unconfirmed
+
+LEASE = "scheduler"
+LEASE_TTL_MS = 6000
+RENEW_EVERY_S = 1.5
+IDLE_S_MAX = 5.0
+HINTS_EVERY_S = 5.0
+
+
+class Reserved(Protocol):
+    """Room on this node for a run that is being released: it begins here without a hint. Use `begin` or `cancel`."""
+
+    started: RunStarted
+    actor: str
+
+    def begin(self, token: int) -> None:
+        """The log has its release, at this position, and its start behind it."""
+
+    def cancel(self) -> None:
+        """It has not."""
+
+
+class _Asked:
+    """A dispatch that somebody waits for."""
+
+    def __init__(self, append: Append) -> None:
+        self.append = append
+        self.answered = trio.Event()
+        self.done: Committed | None = None
+        self.error: MaestroError | None = None
+
+
+class Scheduler:
+    """Runs in every daemon; decides only in the one that holds the lease.
+
+    reserve: makes room on this node, if there is any for what is released to it (with its dispatch, where that is not
+    in the log yet).
+    """
+
+    def __init__(self, store: Store, gateway: Gateway, follower: Follower, clock: Clock, holder: str) -> None:
+        self.leading = False
+        self.reserve: Callable[[RunReleased, TaskDispatched | None], Reserved | None] = lambda *_: None
+        self._turn = trio.Lock()
+        self._nursery: trio.Nursery | None = None  # while it leads, and knows what was decided before it did
+        self._store = store
+        self._gateway = gateway
+        self._follower = follower
+        self._clock = clock
+        self._holder = holder
+        self._actor = self.fence.actor
+
+    @property
+    def fence(self) -> Fence:
+        """What is appended under it holds only while this daemon leads."""
+        return Fence(LEASE, self._holder)
+
+    async def run(self) -> None:
+        """Take the lease, lead while it is ours, try again when it is not."""
+        while True:
+            if await self._take_lease():
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._renew, nursery.cancel_scope)
+                    self.leading = True
+                    nursery.start_soon(self._lead, nursery)
+                    nursery.start_soon(self._keep_hints)
+                    nursery.start_soon(NodeWatch(self._gateway, self._follower, self._actor, self.fence).run)
+                self.leading, self._nursery = False, None
+            await trio.sleep(RENEW_EVERY_S)
+
+    async def _take_lease(self) -> bool:
+        try:
+            held = await self._gateway.ask(self._store.work.lease_take, LEASE, self._holder, LEASE_TTL_MS)
+            if held:
+                await self._gateway.call(self._clock.measure, self._store.now)
+        except StoreAway as error:
+            seldom.warn("scheduler lease", error.line())
+            return False
+        return bool(held)
+
+    async def _renew(self, scope: trio.CancelScope) -> None:
+        while True:
+            await trio.sleep(RENEW_EVERY_S)
+            if not await self._take_lease():
+                log.warning("the scheduler lease is another daemon's, or the store is away: not deciding")
+                scope.cancel()
+
+    async def _lead(self, nursery: trio.Nursery) -> None:
+        """Decide whatever is to be decided, once all that the leader before us has appended is in the plan."""
+        head = await self._head()
+        await self._follower.changed(head.seq - 1)
+        log.info("this node schedules")
+        self._nursery = nursery
+        while not self._follower.stopped:
+            async with self._turn:
+                now = self._clock.now()
+                seen = self._follower.seq
+                decisions = decide(self._follower.plan, now)
+                if decisions:
+                    await self._append(decisions)
+            if not decisions:
+                await self._idle(seen, now)
+
+    async def dispatch(self, events: Sequence[NewEvent], actor: str, cause: str) -> Committed | None:
+        """Append a dispatch with all that follows from it at once: release and start. None where that cannot be
+        foreseen, or the log knows better: then it is to be appended by itself. Raises as `Gateway.append`.
+        """
+        if self._nursery is None or self._follower.stopped or self._turn.locked() or len(events) > 1:
+            return None
+        asked = _Asked(Append(tuple(events), actor, cause, fence=self.fence))
+        self._nursery.start_soon(self._dispatch, asked)  # what has begun is carried out, even if nobody waits for it
+        with trio.move_on_after(ANSWER_S_MAX):
+            await asked.answered.wait()
+            if asked.error is not None:
+                raise asked.error
+            return asked.done
+        raise unconfirmed(ANSWER_S_MAX)
+
+    async def _dispatch(self, asked: _Asked) -> None:
+        try:
+            async with self._turn:
+                fact = asked.append.events[0].fact
+                plan = self._follower.plan
+                decision = after_dispatch(plan, fact, self._clock.now()) if isinstance(fact, TaskDispatched) else None
+                if decision is None:
+                    return
+                result = await self._release(decision, asked.append)
+                if isinstance(result, Committed):
+                    asked.done = result
+                    await self._follower.changed(result.last - 1)
+        except MaestroError as error:
+            asked.error = None if asked.done else error
+        finally:
+            asked.answered.set()
+
+    async def _release(self, decision: Decision, append: Append) -> AppendResult:
+        """Append a release behind what it follows from. Where this node has room for the run it begins at once."""
+        before = len(append.events)
+        fact = decision.events[0].fact
+        first = append.events[0].fact if before else None
+        dispatched = first if isinstance(first, TaskDispatched) else None
+        reserved = self.reserve(fact, dispatched) if isinstance(fact, RunReleased) else None
+        events = (*append.events, *decision.events)
+        follows: tuple[str, ...] = (self._actor,) if before else ()
+        hints = tuple(Hint(stream, run, before + event) for stream, run, event in decision.hints)
+        if reserved is not None:
+            events, hints = (*events, NewEvent(decision.events[0].subject, reserved.started)), ()
+            follows += (reserved.actor,)
+        done = False
+        try:
+            result = await self._gateway.append(
+                msgspec.structs.replace(append, events=events, hints=hints, follows=follows), prompt=bool(before)
+            )
+            if isinstance(result, Committed) and reserved is not None:
+                reserved.begin(result.first + before)
+                done = True
+            return result
+        finally:
+            if reserved is not None and not done:
+                reserved.cancel()
+
+    async def _head(self) -> Head:
+        while True:
+            try:
+                return await self._gateway.ask(self._store.log.head)
+            except StoreAway as error:
+                seldom.warn("scheduler", error.line())
+                await trio.sleep(RENEW_EVERY_S)
+
+    async def _idle(self, seen: int, now: int) -> None:
+        due = next_due(self._follower.plan, now)
+        wait_s = IDLE_S_MAX if due is None else min(IDLE_S_MAX, max(0.001, (due - now) / 1000))
+        with trio.move_on_after(wait_s):
+            await self._follower.changed(seen)
+
+    async def _append(self, decisions: list[Decision]) -> None:
+        """Append all, each on its own terms, and wait until the plan has folded them (or what beat them)."""
+        seen = self._follower.seq
+        results: list[int] = []
+
+        async def one(decision: Decision) -> None:
+            append = Append((), self._actor, decision.cause, fence=self.fence)
+            try:
+                result = await self._release(decision, append)
+            except StoreAway as error:  # the daemon ends; whoever leads next decides anew
+                log.warning("decision on %s: %s", decision.events[0].subject, error.line())
+                return
+            if isinstance(result, Committed):
+                results.append(result.last)
+            else:
+                log.debug("decision on %s: %s", decision.events[0].subject, result)
+
+        if len(decisions) == 1:
+            await one(decisions[0])
+        else:
+            async with trio.open_nursery() as nursery:
+                for decision in decisions:
+                    nursery.start_soon(one, decision)
+        if results:
+            await self._follower.changed(max(results) - 1)
+        else:
+            with trio.move_on_after(0.2):
+                await self._follower.changed(seen)
+
+    async def _keep_hints(self) -> None:
+        """Hints are not truth: after a change of leader, a restore, a lost stream or a lost node they are put anew."""
+        while not self._follower.stopped:
+            try:
+                await self._put_missing_hints()
+            except StoreAway as error:
+                seldom.warn("work hints", error.line())
+            await trio.sleep(HINTS_EVERY_S)
+
+    async def _put_missing_hints(self) -> None:
+        wanted = self._follower.plan.released_unstarted()
+        if not wanted:
+            return
+        streams = sorted({stream for stream, _, _ in wanted})
+        there: set[tuple[str, int]] = set()
+        for stream in streams:
+            pending = await self._gateway.ask(self._store.work.pending, stream)
+            there.update((run, token) for run, owner, token in pending if self._may_start(owner))
+        again = [Hint(stream, run, -1, token) for stream, run, token in wanted if (run, token) not in there]
+        if again:
+            log.info("putting %d work hints again", len(again))
+            await self._gateway.ask(self._store.work.put, again)
+
+    def _may_start(self, owner: str) -> bool:
+        """Whether a hint in these hands ("": in nobody's) may still come to something."""
+        node = self._follower.plan.nodes.get(owner)
+        return not owner or (node is not None and node.status == "up")

@@ -1,0 +1,57 @@
+"""Results as clients are told of them: always texts, and whole, though a large one lies apart from its event.
+
+The final text of a run has at most `RESULT_BYTES_MAX` (agents/outcome.py) bytes, so that there is no need to tell of a
+part of it, or of where it lies instead of what it is.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from maestro.model.errors import NotFound
+from maestro.model.events import BlobRef, Text
+from maestro.model.state import StateKey
+from maestro.model.task import Task
+from maestro.runtime.node.context import Context
+from maestro.runtime.server.rows import Row, task_row
+
+OURS = ("scheduler:", "worker:")
+"""Who sets the result of a task. Whoever else sets such a key is taken at his word."""
+
+
+async def told_task(context: Context, task: Task) -> Row:
+    """A task with its runs and the whole text of each result."""
+    texts: dict[str, str] = {}
+    for slot in task.slots:
+        for run in slot.runs:
+            if isinstance(run.result, BlobRef):
+                texts[run.id] = await _text(context, run.result)
+    return task_row(task, texts)
+
+
+async def told_value(context: Context, row: StateKey) -> str:
+    """The value of a key. The result of a task for several agents is a JSON object of texts by agent."""
+    value = await context.text(row.value)
+    task = _task_of(row)
+    if not task or '{"blob":' not in value:
+        return value
+    found = await context.row(context.views.task, task)
+    if found is None or len(found.slots) < 2:
+        return value
+    results = msgspec.json.decode(value, type=dict[str, Text])
+    texts = {name: await _text(context, text) for name, text in results.items()}
+    return msgspec.json.encode(texts, order="deterministic").decode()
+
+
+def _task_of(row: StateKey) -> str:
+    """The task whose result it is, "" for any other key."""
+    kind, _, rest = row.key.partition(":")
+    task, _, name = rest.rpartition(":")
+    return task if (kind, name) == ("task", "result") and row.actor.startswith(OURS) else ""
+
+
+async def _text(context: Context, text: Text) -> str:
+    try:
+        return await context.text(text)
+    except NotFound as gone:
+        return f"[maestro: {gone.what}]"

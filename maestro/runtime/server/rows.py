@@ -1,0 +1,207 @@
+"""Rows as every client shows them: JSON-ready, times in RFC 3339 UTC, durations in seconds."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+
+from maestro.model.agent import Agent
+from maestro.model.events import BlobRef
+from maestro.model.health import is_fit
+from maestro.model.node import Node
+from maestro.model.outcome import exit_code_of
+from maestro.model.snapshot import Snapshot
+from maestro.model.state import StateKey
+from maestro.model.task import Run, Slot, Task
+from maestro.workspaces.archive.read.assessment import Lost
+
+Row = dict[str, Any]
+DAY_MS = 86_400_000
+
+
+def when(at_ms: int) -> str | None:
+    """RFC 3339 with milliseconds, None for 0."""
+    if not at_ms:
+        return None
+    moment = datetime.datetime.fromtimestamp(at_ms / 1000, datetime.UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def agent_row(agent: Agent, sample: dict[str, str] | None = None, now: int = 0) -> Row:
+    """An agent. sample: its last heartbeat, None where there is none any more."""
+    row: Row = {
+        "id": agent.id,
+        "type": agent.type,
+        "state": agent.state,
+        "role": agent.role or None,
+        "priority": agent.priority,
+        "workspace": agent.workspace,
+        "node": agent.node,
+        "task": agent.task or None,
+        "run": agent.run or None,
+        "healthy": is_fit(agent),
+        "reason": agent.reason or None,
+        "last_task": agent.last_task or None,
+        "runs": agent.runs,
+        "usage": _usage(agent),
+        "heartbeat_age_s": None,
+        "memory_bytes": None,
+        "cpu_percent": None,
+        "assigned_at": when(agent.assigned_at),
+    }
+    if sample and "at" in sample:
+        row["heartbeat_age_s"] = round(max(0, now - int(sample["at"])) / 1000, 1)
+        row["memory_bytes"] = int(sample.get("memory_bytes", 0))
+        row["cpu_percent"] = float(sample.get("cpu_percent", 0))
+    return row
+
+
+def task_row(task: Task, texts: Mapping[str, str] = MappingProxyType({})) -> Row:
+    """A task with its runs. texts: by run, the results that are too large for their events."""
+    runs = [_run_row(slot, run, texts.get(run.id, "")) for slot in task.slots for run in slot.runs]
+    return {
+        "id": task.id,
+        "status": task.status,
+        "outcome": task.outcome or None,
+        "exit_code": None if task.open else exit_code_of(task.status, task.exit_code),
+        "source": task.source or None,
+        "reason": task.reason or None,
+        "title": task.title,
+        "targets": [slot.target for slot in task.slots],
+        "agents": sorted({run["agent"] for run in runs}),
+        "priority": task.priority,
+        "depends_on": task.depends_on,
+        "retries": task.retries,
+        "timeout_s": task.timeout_s,
+        "key": task.key,
+        "cancel_requested": task.cancel,
+        "actor": task.actor,
+        "dispatched_at": when(task.dispatched_at),
+        "started_at": when(task.started_at),
+        "finished_at": when(task.finished_at),
+        "duration_s": _seconds(task.finished_at - task.started_at) if task.finished_at and task.started_at else None,
+        "verify": task.verify or None,
+        "budget": _budget(task),
+        "usage": {name: _rounded(sum(run["usage"][name] for run in runs)) for name in _USAGE},
+        "runs": runs,
+    }
+
+
+def _run_row(slot: Slot, run: Run, text: str) -> Row:
+    """result: always a text, "" for none; result_bytes: its size; result_blob: where it lies, for who reads events."""
+    apart = run.result if isinstance(run.result, BlobRef) else None
+    result = run.result if isinstance(run.result, str) else text
+    return {
+        "id": run.id,
+        "target": slot.target,
+        "agent": run.agent,
+        "node": run.node,
+        "attempt": run.attempt,
+        "status": run.status,
+        "outcome": run.outcome or None,
+        "restart": run.restart,
+        "exit_code": run.exit_code,
+        "signal": run.signal,
+        "source": run.source or None,
+        "evidence": run.evidence or None,
+        "result": result,
+        "result_bytes": apart.size if apart else len(result.encode("utf-8", "replace")),
+        "result_blob": apart.blob if apart else None,
+        "session": run.session or None,
+        "released_at": when(run.released_at),
+        "started_at": when(run.started_at),
+        "ended_at": when(run.ended_at),
+        "duration_s": _seconds(run.duration_ms) if run.ended_at else None,
+        "workspace": run.workspace or None,
+        "log": f"{run.folder}/agent.log" if run.folder else None,
+        "usage": _usage(run),
+    }
+
+
+_USAGE = ("input_tokens", "output_tokens", "cached_tokens", "cost")
+
+
+def _usage(row: Agent | Run) -> Row:
+    """Tokens and cost, as told by agents."""
+    return {name: _rounded(getattr(row, name)) for name in _USAGE}
+
+
+def _budget(task: Task) -> Row | None:
+    if task.budget_tokens is None and task.budget_cost is None:
+        return None
+    return {"tokens": task.budget_tokens, "cost": task.budget_cost}
+
+
+def _rounded(number: float) -> float:
+    """A sum of costs without the noise of their last digits; a whole number as it is."""
+    return round(number, 9)
+
+
+def damaged_row(agent: str, workspace: str, lost: Lost) -> Row:
+    """A file that is not put back. path: below the workspace, "" where names are lost themselves."""
+    return {"agent": agent, "workspace": workspace, "path": lost.path, "why": lost.why}
+
+
+def state_row(row: StateKey, value: str) -> Row:
+    """A key of the shared state; value: its text, fetched."""
+    return {
+        "key": row.key,
+        "value": value,
+        "set_at": when(row.set_at),
+        "expires_at": when(row.expires_at),
+        "actor": row.actor,
+    }
+
+
+def node_row(node: Node, alive: bool, running: int) -> Row:
+    """A node. alive: it holds its lease now; running: runs that the views place there."""
+    return {
+        "id": node.id,
+        "host": node.host,
+        "status": node.status if alive or node.status != "up" else "away",
+        "held": node.held,
+        "running": running,
+        "max_concurrent": node.max_concurrent,
+        "pid": node.pid,
+        "build": node.build,
+        "joined_at": when(node.joined_at),
+        "changed_at": when(node.changed_at),
+        "reason": node.reason or None,
+    }
+
+
+def _seconds(duration_ms: int) -> float:
+    return round(duration_ms / 1000, 3)
+
+
+def snapshot_row(row: Snapshot, retention_days: int, is_latest: bool = False, damaged: Row | None = None) -> Row:
+    """A snapshot. expires_at: when retention may delete it, None where it is kept; damaged: what it lacks {files, why,
+    lost: [{tree, path, why}]}, as far as that is known, None where nothing is."""
+    expires = row.complete and not row.kept
+    return {
+        "id": row.id,
+        "taken_at": when(row.taken_at),
+        "position": row.position,
+        "state": row.state,
+        "reason": row.reason or None,
+        "automatic": row.automatic,
+        "pinned": row.pinned,
+        "latest": is_latest,
+        "agents": [workspace.agent for workspace in row.workspaces] or list(row.agents),
+        "workspaces": [msgspec.structs.asdict(workspace) for workspace in row.workspaces],
+        "bytes": row.bytes,
+        "added_bytes": row.added_bytes,
+        "torn": list(row.torn),
+        "missing": [msgspec.structs.asdict(each) for each in row.missing],
+        "not_held": list(row.not_held),
+        "path": row.path or None,
+        "node": row.node or None,
+        "manifest": row.manifest or None,
+        "expires_at": when(row.taken_at + retention_days * DAY_MS) if expires else None,
+        "why": row.why or None,
+        "damaged": damaged,
+    }

@@ -1,0 +1,302 @@
+"""Taking a snapshot (DESIGN.md 6): hold the agents still, append the cut, read, let them go on, write it down.
+
+The cut is an event: its seq is the snapshot's position. The agents stand still from just before it until their
+workspaces are read, and go on on every way out of here; what the log says up to the cut is written after that, as it
+cannot change any more. With `rolling` one agent at a time stands still, each workspace has a position of its own, and
+the cut comes when all are read.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+
+import msgspec
+import trio
+
+from maestro.model.agent import Agent
+from maestro.model.errors import Conflict, MaestroError
+from maestro.model.events import (
+    NewEvent,
+    SnapshotFailed,
+    SnapshotMissing,
+    SnapshotStarted,
+    SnapshotTaken,
+    SnapshotWorkspace,
+)
+from maestro.model.snapshot import Snapshot, decide_end, decide_missing, decide_start, latest
+from maestro.runtime.node.context import Call
+from maestro.runtime.node.daemon_log import log
+from maestro.runtime.node.failures import told
+from maestro.runtime.snapshots import sources
+from maestro.runtime.snapshots.folders import Shelf
+from maestro.runtime.snapshots.progress import Meter, mind_room
+from maestro.runtime.snapshots.request import ASKED, Taken, Wanted
+from maestro.runtime.snapshots.scrub import known_damage, tell_healed
+from maestro.runtime.snapshots.sources import Source
+from maestro.workspaces.archive.export.export_writer import Exported
+from maestro.workspaces.archive.write.snapshot_writer import Saved
+from maestro.workspaces.archive.write.snapshot_writer import Source as Tree
+from replayers import checkpoint
+
+FORMAT = 1
+Quiet = Callable[[str], Awaitable[None]]
+FAIL_S_MAX = 5.0
+"""How long the end of a snapshot that failed may wait for the store; the next start of the daemon says it too."""
+
+
+async def take(call: Call, wanted: Wanted) -> Taken:
+    """Take a snapshot of this node's workspaces and of the log. A second one waits for the first.
+
+    Raises Torn where files changed while they were read (unless allowed), Refused where an agent cannot be paused, a
+    workspace is not there to be read (unless allowed), or a disk is full; then there is no snapshot, what there was is
+    as it was, and all agents go on.
+    """
+    shelf = Shelf(call.context.settings.home)
+    async with turn(call, shelf):
+        return await take_in_turn(call, wanted, shelf)
+
+
+def turn(call: Call, shelf: Shelf) -> AbstractAsyncContextManager[None]:
+    """The right to take a snapshot; who waits for it is told."""
+
+    async def wait() -> None:
+        await call.note("waiting until the snapshot that is being taken is complete")
+
+    return shelf.turn(wait)
+
+
+async def take_in_turn(call: Call, wanted: Wanted, shelf: Shelf, quiet: Quiet | None = None) -> Taken:
+    """As `take`, by who has the turn. quiet: has the agents stopped between the cut and the reading, given the id."""
+    try:
+        damaged = await known_damage(shelf)
+        taken = await _Taking(call, wanted, shelf, quiet).run()
+        await tell_healed(call, shelf, damaged)
+        return taken
+    finally:
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(shelf.sweep)
+
+
+def new_name() -> str:
+    """An id that says when it was, and sorts by it."""
+    return f"s-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{secrets.token_hex(2)}"
+
+
+class _Taking:
+    """One snapshot under way. meta: what its manifest says besides; filled while it is taken."""
+
+    def __init__(self, call: Call, wanted: Wanted, shelf: Shelf, quiet: Quiet | None = None) -> None:
+        self._call = call
+        self._quiet = quiet
+        self._context = call.context
+        self._wanted = wanted
+        self._shelf = shelf
+        self._id = new_name()
+        self._position = 0
+        self._agents: list[Agent] = []
+        self._sources: list[Source] = []
+        self._workspaces: list[SnapshotWorkspace] = []
+        self._missing: tuple[SnapshotMissing, ...] = ()
+        self._meta: dict[str, object] = {}
+        daemon = call.context.daemon
+        self._still = daemon.stillness() if daemon else None
+
+    async def run(self) -> Taken:
+        wanted, context = self._wanted, self._context
+        there, lacking = await sources.workspaces(self._call, wanted.agents)
+        self._missing = decide_missing(lacking, wanted.allow_missing)
+        for each in self._missing:
+            await self._call.note(f"the workspace of {each.agent} is left out: {each.workspace} {each.why}", "warn")
+        self._sources = [*there, *wanted.folders]
+        self._agents = await context.rows(context.views.agents)
+        amount = await sources.amount(context, self._shelf, self._sources)
+        meter = Meter(self._call.note, "reading", *amount, mind=partial(mind_room, context))
+        try:
+            saved = await trio.to_thread.run_sync(self._save, meter)
+            exported = await self._export() if wanted.output else None
+            return Taken(await self._end(saved), exported)
+        except BaseException as error:
+            await self._fail(error)
+            raise
+        finally:
+            self._let_go()
+
+    # ---- the cut ----
+
+    async def _rest(self, agents: tuple[str, ...] | None) -> None:
+        if self._still is not None:
+            for warning in await self._still.begin(agents):
+                await self._call.note(warning, "warn")
+
+    def _let_go(self) -> None:
+        if self._still is not None:
+            self._still.end()
+
+    async def _cut(self) -> None:
+        """Append `snapshot.started`: what is read is as of its seq."""
+        context, wanted = self._context, self._wanted
+        asked = [source.agent for source in self._sources if source.tree.startswith("workspaces/")]
+        agents = (*asked, *(each.agent for each in self._missing))
+        fact = SnapshotStarted(self._id, wanted.reason, wanted.reason != ASKED, agents, context.node)
+
+        async def decision() -> list[NewEvent]:
+            row = await context.row(context.views.snapshot, self._id)
+            return decide_start(fact, row, await context.floor())
+
+        committed = await context.decide(self._call, decision)
+        assert committed is not None
+        self._call.patient = True
+        self._position = committed.last
+        if not wanted.rolling:
+            self._workspaces = [self._placed(source, self._position) for source in self._sources]
+
+    @staticmethod
+    def _placed(source: Source, position: int) -> SnapshotWorkspace:
+        return SnapshotWorkspace(source.agent, source.place, source.tree, position, source.mounted)
+
+    # ---- in the thread that reads ----
+
+    def _save(self, meter: Meter) -> Saved:
+        archive = self._shelf.archive()
+        wanted = self._wanted
+        return archive.save(
+            self._trees(),
+            self._id,
+            self._meta,
+            allow_torn=wanted.allow_torn,
+            allow_unread=wanted.allow_missing and wanted.reason == ASKED,  # what replaces a tree must have all of it
+            progress=meter.scanned,
+        )
+
+    def _trees(self) -> Iterator[Tree]:
+        """Each tree when its turn has come: one is read completely before the next is asked for.
+
+        The archive is ready when it asks for the first: nobody stands still longer than the reading takes.
+        """
+        if not self._wanted.rolling:
+            trio.from_thread.run(self._rest, self._wanted.agents)
+            trio.from_thread.run(self._cut)
+        if self._quiet is not None:
+            trio.from_thread.run_sync(self._let_go)  # who stands still cannot be stopped
+            trio.from_thread.run(self._quiet, self._id)
+        for source in self._sources:
+            if self._wanted.rolling:
+                trio.from_thread.run(self._rest, (source.agent,))
+                head = trio.from_thread.run(self._context.call, self._context.store.log.head)
+                self._workspaces.append(self._placed(source, head.seq))
+            yield Tree(source.tree, source.path, source.place)
+            if self._wanted.rolling:
+                trio.from_thread.run_sync(self._let_go)
+        if self._wanted.rolling:
+            trio.from_thread.run(self._cut)
+        else:
+            trio.from_thread.run_sync(self._let_go)
+        checkpoint_folder = self._write_checkpoint()
+        yield Tree("checkpoint", checkpoint_folder, checkpoint_folder)
+        if self._wanted.include_logs:
+            yield from self._logs()
+
+    def _write_checkpoint(self) -> str:
+        context = self._context
+        folder = self._shelf.folder("checkpoint")
+        written = checkpoint.write(context.store, folder, self._position)
+        self._meta |= {
+            "format": FORMAT,
+            "namespace": context.settings.namespace,
+            "node": context.node,
+            "position": self._position,
+            "chain": written.chain,
+            "digests": written.digests,
+            "folds": written.folds,
+            "workspace_root": str(context.settings.workspace_root),
+            "reason": self._wanted.reason,
+            "automatic": self._wanted.reason != ASKED,
+            "taken_at": time.time_ns() // 1_000_000,
+            "rolling": self._wanted.rolling,
+            "workspaces": [msgspec.structs.asdict(workspace) for workspace in self._workspaces],
+            "missing": [msgspec.structs.asdict(each) for each in self._missing],
+            "containers": sources.containers(self._agents),
+        }
+        return str(folder)
+
+    def _logs(self) -> Iterator[Tree]:
+        agents = self._wanted.agents
+        root = str(self._context.settings.workspace_root)
+        for row in self._agents:
+            if (agents is None or row.id in agents) and row.node in (None, self._context.node):
+                folder = self._shelf.folder(f"logs-{row.id}")
+                if sources.gather_logs(row.workspace_root or root, row.id, folder):
+                    yield Tree(f"logs/{row.id}", str(folder), str(folder))
+
+    # ---- the end ----
+
+    async def _export(self) -> Exported:
+        out = self._wanted.output
+        meter = Meter(self._call.note, f"writing {out}", mind=partial(mind_room, self._context))
+
+        def work() -> Exported:
+            self._shelf.note_output(out)
+            return self._shelf.archive().export(self._id, out, progress=meter.written)
+
+        return await trio.to_thread.run_sync(work)
+
+    async def _end(self, saved: Saved) -> Snapshot:
+        taken = SnapshotTaken(
+            self._id,
+            self._position,
+            self._wanted.reason != ASKED,
+            self._wanted.output,
+            self._wanted.reason,
+            saved.manifest,
+            tuple(self._workspaces),
+            saved.bytes,
+            saved.added_bytes,
+            tuple(saved.torn),
+            self._context.node,
+            tuple(saved.not_held),
+            self._missing,
+        )
+        await self._append(taken)
+        context = self._context
+        rows = await context.rows(context.views.snapshots)
+        await trio.to_thread.run_sync(self._shelf.point, latest(rows))
+        await self._warn(saved)
+        found = next((row for row in rows if row.id == self._id), None)
+        if found is None:
+            raise Conflict(f"snapshot {self._id} was given up by another process", mend="take it again")
+        return found
+
+    async def _warn(self, saved: Saved) -> None:
+        told = (
+            ("changed while it was read", saved.torn),
+            ("is left out: no file", saved.left_out),
+            ("is not held: a mount point, or unreadable", saved.not_held),
+        )
+        for what, paths in told:
+            if paths:
+                more = f", and {len(paths) - 1} more" if len(paths) > 1 else ""
+                await self._call.note(f"{paths[0]} {what}{more}", "warn")
+
+    async def _append(self, fact: SnapshotTaken | SnapshotFailed) -> None:
+        context = self._context
+
+        async def decision() -> list[NewEvent]:
+            row = await context.row(context.views.snapshot, self._id)
+            return decide_end(fact, row, await context.floor())
+
+        await context.decide(self._call, decision)
+
+    async def _fail(self, error: BaseException) -> None:
+        """Say in the log that there is nothing, if it says that there would be. Else the next start does."""
+        known = told(error) if isinstance(error, Exception) else None
+        reason = known.line() if known else "interrupted" if isinstance(error, trio.Cancelled) else repr(error)
+        self._let_go()
+        with trio.CancelScope(shield=True), trio.move_on_after(FAIL_S_MAX):
+            try:
+                await self._append(SnapshotFailed(self._id, reason))
+            except MaestroError as failure:
+                log.warning("snapshot %s: %s; and before that: %s", self._id, failure.line(), reason)

@@ -1,0 +1,78 @@
+"""Removing the folders of runs that have outlived retention: a workspace in one is archived first (SPEC.md 4)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import trio
+
+from maestro.model.errors import MaestroError, Refused
+from maestro.runtime.node.context import Call, Context
+from maestro.runtime.node.daemon_log import log
+from maestro.runtime.protocol import messages as p
+from maestro.runtime.snapshots.deletion import closed_to, delete
+from maestro.workspaces import cleaning
+from maestro.workspaces.cleaning import ExpiredRun
+from maestro.workspaces.deletion import Doomed
+
+
+def tidying_call(context: Context) -> Call:
+    """What the node does of its own accord, as a command that nobody listens to."""
+
+    async def send(_: object) -> None:
+        return
+
+    return Call(context, p.Caller(f"tidy:{context.node}", "/"), send)
+
+
+async def clean_runs(call: Call, busy: frozenset[str]) -> list[str]:
+    """Remove the expired run folders of this node but those of the tasks in `busy`; their paths.
+
+    Where the workspace in one cannot be archived, that folder stays.
+    """
+    settings = call.context.settings
+    root, days = settings.workspace_root, settings.snapshot_retention_days
+    removed = await trio.to_thread.run_sync(cleaning.clean_expired, root, days, busy)
+    expired = await trio.to_thread.run_sync(cleaning.expired_runs, root, days)
+    filled = [run for run in expired if run.filled and run.task not in busy]
+    if not filled:
+        return removed
+    async with closed_to(call.context, sorted({run.agent for run in filled})):
+        opened = {task.id for task in await call.context.rows(call.context.views.open_tasks)}
+        filled = [run for run in filled if run.task not in opened]  # one may have been retried meanwhile
+        return removed + await _archive_and_remove(call, filled)
+
+
+async def _archive_and_remove(call: Call, runs: list[ExpiredRun]) -> list[str]:
+    """All with one snapshot; where that fails, each for itself, so that one hinders no other."""
+    try:
+        return await _delete(call, runs)
+    except MaestroError as error:
+        if len(runs) == 1:
+            log.warning("%s is kept: %s", runs[0].path, error.line())
+            return []
+    return [path for run in runs for path in await _archive_and_remove(call, [run])]
+
+
+async def _delete(call: Call, runs: list[ExpiredRun]) -> list[str]:
+    real = [run for run in runs if not os.path.islink(f"{run.path}/workspace")]  # noqa: PTH114 - False where it fails
+    trees = [Doomed(f"{run.path}/workspace", f"runs/{run.agent}/{run.task}", stays=False) for run in real]
+    if trees:
+        deleted = await delete(call, "cleanup", trees, [run.agent for run in real])
+        for place, left in deleted.left.items():
+            log.warning("%s is kept: %s in it: %s", place, left[0].path, left[0].why)
+        runs = [run for run in runs if f"{run.path}/workspace" not in deleted.left]
+    return await trio.to_thread.run_sync(_remove, call.context.settings.workspace_root, runs)
+
+
+def _remove(root: Path, runs: list[ExpiredRun]) -> list[str]:
+    removed = []
+    for run in runs:
+        try:
+            cleaning.remove_run(root, run.agent, run.task)
+        except Refused as error:
+            log.warning("%s", error.line())
+            continue
+        removed.append(run.path)
+    return removed

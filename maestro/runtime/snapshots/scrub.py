@@ -1,0 +1,159 @@
+"""The scrub of the snapshot store: in the daemon's housekeeping at a limited rate, or all of it at once when asked.
+
+A daemon reads on where the one before it ended, and leaves the disk to snapshots and restores while there are any.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import trio
+
+from maestro.model.errors import MaestroError, Refused
+from maestro.runtime.node.context import Call, Context
+from maestro.runtime.node.daemon_log import log
+from maestro.runtime.server.rows import Row
+from maestro.runtime.snapshots.amounts import size
+from maestro.runtime.snapshots.folders import Shelf
+from maestro.runtime.snapshots.progress import Meter
+from maestro.workspaces.archive.library import Archive
+from maestro.workspaces.archive.read.damage import Lacking
+from maestro.workspaces.archive.read.scrub import AGE_S_MAX
+
+BURST = 8
+"""How many times faster than it must be it reads while it does."""
+LOOK_EVERY_S = 1.0
+NAMED_MAX = 3
+REMEDY = (
+    "take a snapshot: it keeps anew what is still in the workspaces; put a copy of the pack back and run `maestro state"
+    " verify --all`; `maestro state restore ID --skip-failed` brings back what is whole; to give a snapshot up, remove"
+    " its file in {manifests}"
+)
+
+
+class _Yielded(Exception):
+    """Somebody else needs the disk now."""
+
+
+async def go_on(context: Context, seconds: float) -> None:
+    """Read as much as is due for so many seconds. Raises as `Archive`."""
+    shelf = Shelf(context.settings.home)
+
+    def work() -> None:
+        if not shelf.is_there:
+            return
+        archive = shelf.archive()
+        rate = archive.scrub_rate()
+        try:
+            done = archive.scrub(int(rate * seconds), _paced(rate * BURST, shelf))
+        except (_Yielded, Refused):
+            return
+        if done.packs and not archive.scrub_due():
+            archive.look_for_damage()
+        if done.damaged:
+            log.warning("the snapshot store is damaged in %d places: %s", done.damaged, _told(archive.damaged()))
+
+    await trio.to_thread.run_sync(work)
+
+
+def _paced(rate: float, shelf: Shelf) -> Callable[[int], None]:
+    """What keeps it to so many bytes a second. Raises `_Yielded` while a snapshot or a restore is under way."""
+    began = looked_at = time.monotonic()
+    total = 0
+
+    def pause(count: int) -> None:
+        nonlocal total, looked_at
+        trio.from_thread.check_cancelled()
+        total += count
+        time.sleep(min(1.0, max(0.0, began + total / rate - time.monotonic())))
+        if time.monotonic() - looked_at >= LOOK_EVERY_S:
+            looked_at = time.monotonic()
+            if not shelf.is_free():
+                raise _Yielded
+
+    return pause
+
+
+async def read_all(call: Call) -> Row:
+    """All of it at once: {ok, packs, bytes, quarantined, released, damaged}. Raises as `Archive`, `Refused`."""
+    shelf = Shelf(call.context.settings.home)
+    meter = Meter(call.note, "verifying")
+
+    def work() -> dict[str, Any]:
+        archive = shelf.archive()
+        total, read = archive.scrub_age().bytes, 0
+
+        def count(some: int) -> None:
+            nonlocal read
+            read += some
+            meter.written(min(read, total), total)
+
+        done = archive.scrub(None, count)
+        damaged = archive.look_for_damage() | archive.damaged()
+        told = [{"snapshot": name, "files": one.files, "why": one.why} for name, one in sorted(damaged.items())]
+        return {
+            "ok": not told,
+            "packs": done.packs,
+            "bytes": done.bytes,
+            "quarantined": done.damaged,
+            "released": done.released,
+            "damaged": told,
+        }
+
+    return await trio.to_thread.run_sync(work)
+
+
+async def known_damage(shelf: Shelf) -> dict[str, Lacking]:
+    """The snapshots that are known to lack something; none where that cannot be said."""
+    try:
+        return await trio.to_thread.run_sync(shelf.damaged)
+    except MaestroError as error:
+        log.warning("whether snapshots are damaged cannot be said: %s", error.line())
+        return {}
+
+
+async def tell_healed(call: Call, shelf: Shelf, before: dict[str, Lacking]) -> None:
+    """Say which of the snapshots that were damaged are whole again, as what they lacked has been kept anew."""
+    if not before:
+        return
+    after = await known_damage(shelf)
+    for name in sorted(before.keys() - after.keys()):
+        await call.note(f"snapshot {name} was damaged, and is whole again: what it lacked has been kept anew")
+    for name in sorted(after):
+        await call.note(f"snapshot {name} is damaged still: {after[name].why}", "warn")
+
+
+def standing(shelf: Shelf) -> tuple[str, str, str]:
+    """How the snapshot store stands: status, detail and remedy, for `doctor`. Blocks. Raises as `Archive`."""
+    if not shelf.is_there:
+        return "ok", "none have been taken yet", ""
+    archive = shelf.archive()
+    age, damaged = archive.scrub_age(), archive.damaged()
+    read = f"{age.packs} packs with {size(age.bytes)}, {_age(age.oldest_s, age.never, age.packs)}"
+    if damaged:
+        remedy = REMEDY.format(manifests=shelf.root / "manifests")
+        return "warning", f"{len(damaged)} of {_count(archive)} are damaged: {_told(damaged)}; {read}", remedy
+    if age.oldest_s > AGE_S_MAX:
+        return "warning", read, "maestro state verify --all reads all of it now; a daemon that runs does so by itself"
+    return "ok", read, ""
+
+
+def _count(archive: Archive) -> int:
+    return len(archive.snapshots())
+
+
+def _age(oldest_s: float, never: int, packs: int) -> str:
+    hours = oldest_s / 3600
+    ago = f"{hours / 24:.0f} days" if hours >= 48 else f"{hours:.0f} hours" if hours >= 1 else "less than an hour"
+    if packs and never == packs:
+        return f"never read since they were written (the oldest {ago} ago)"
+    new = f", {never} of them never since they were written" if never else ""
+    return f"each read or written within the last {ago}{new}"
+
+
+def _told(damaged: dict[str, Lacking]) -> str:
+    named = [f"{name} ({one.why})" for name, one in sorted(damaged.items())[:NAMED_MAX]]
+    more = f", and {len(damaged) - NAMED_MAX} more" if len(damaged) > NAMED_MAX else ""
+    return ", ".join(named) + more if named else "no snapshot needs what is lost"

@@ -1,0 +1,31 @@
+"""Budgets: what a run, and the tries of its task together, may use in tokens and cost."""
+
+from __future__ import annotations
+
+from maestro.agents.parts import Budget
+from maestro.agents.usage import Usage
+from maestro.model.task import Task
+from maestro.runtime.worker.run_observer import usage_of
+
+
+def exceeded(budget: Budget, task: Task | None, run: str, used: Usage) -> str | None:
+    """Which budget a run with this usage has exceeded, in words; None while there is room.
+
+    budget: the type's, for each run. task: its budget is for all its tries, of which the others' usage is in the row.
+    """
+    found = _over("the type's budget of one run", budget.tokens, budget.cost, used)
+    if found is None and task is not None and (task.budget_tokens is not None or task.budget_cost is not None):
+        for slot in task.slots:
+            for other in slot.tries:
+                if other.id != run:
+                    used = used.plus(usage_of(other))
+        found = _over("the task's budget", task.budget_tokens, task.budget_cost, used)
+    return found
+
+
+def _over(whose: str, tokens: int | None, cost: float | None, used: Usage) -> str | None:
+    if tokens is not None and used.tokens > tokens:
+        return f"{whose} is {tokens} tokens, {used.tokens} were used"
+    if cost is not None and used.cost > cost:
+        return f"{whose} is a cost of {cost:g}, {used.cost:g} was used"
+    return None

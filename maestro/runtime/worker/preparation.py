@@ -1,0 +1,217 @@
+"""From a released run to the spec that its warden gets: folder, prompt, workspace, environment, lock."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+import trio
+
+from maestro.agents import registration, secrets
+from maestro.agents.definitions import Definition
+from maestro.agents.launch import Launch, Target, compose
+from maestro.config import Settings
+from maestro.model.agent import Agent
+from maestro.model.events import RunReleased, RunStarted, TaskDispatched
+from maestro.model.task import Run, Task
+from maestro.runtime.node.context import Context
+from maestro.runtime.provision import containment
+from maestro.runtime.provision.settlement import settle
+from maestro.runtime.supervision.spec import Spec
+from maestro.runtime.worker.run_observer import Hearing, is_heard
+from maestro.workspaces import deletion, folders, templates
+from maestro.workspaces.folders import RunFolder
+
+
+class Job(NamedTuple):
+    """What a run is about, as the plan had it when it was taken. session: of the agent's own, to go on with; furnished:
+    its folder is there already.
+    """
+
+    task: Task
+    run: Run
+    agent: Agent
+    folder: RunFolder
+    definition: Definition
+    hearing: Hearing
+    session: str
+    furnished: bool
+
+
+def place(settings: Settings, agent: Agent, task: str, attempt: int) -> RunFolder:
+    """Where the attempt's files lie on this node."""
+    root = agent.workspace_root or str(settings.workspace_root)
+    return folders.place(root, agent.id, task, attempt)
+
+
+def workspace_of(agent: Agent, folder: RunFolder) -> str:
+    """Where the run works: the assigned workspace, else one in the run's folder."""
+    return agent.workspace or folder.workspace
+
+
+def start_of(node: str, run: Run | RunReleased, task: str, agent: Agent, folder: RunFolder) -> RunStarted:
+    """The event that says that a run is taken here."""
+    name = run.run if isinstance(run, RunReleased) else run.id
+    return RunStarted(name, task, agent.id, node, folder.attempt_path, workspace_of(agent, folder))
+
+
+def lock_path(home: Path, workspace: str) -> Path:
+    """The file whose flock is the right to write a workspace, whatever name it goes by."""
+    real = os.path.realpath(workspace)
+    return home / "locks" / f"{hashlib.sha256(real.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}.lock"
+
+
+def verification_of(folder: RunFolder) -> list[str]:
+    """The command that a run was to be verified by, as `Prepared` wrote it down."""
+    try:
+        return msgspec.json.decode(Path(folder.verification, "command.json").read_bytes(), type=list[str])
+    except (OSError, msgspec.DecodeError):
+        return []
+
+
+def _argument(prompt: bytes, definition: Definition) -> str:
+    """As much of the prompt as `compose` must see to know whether it can be an argument."""
+    return prompt[: definition.prompt.max_bytes + 1].decode("utf-8", "replace")
+
+
+def _user_home() -> str:
+    return os.path.realpath(os.environ.get("HOME") or Path("~").expanduser())
+
+
+class Prepared:
+    """A run with everything in place for its start. Raises as `compose`, `folders.create`, `templates.fill`.
+
+    socket: of the run. verification: the spec of the command that must succeed after a good end, None where there is
+    none.
+    """
+
+    def __init__(self, context: Context, job: Job, dispatched: TaskDispatched, socket: str) -> None:
+        self._context = context
+        self._agent = job.agent
+        self._run = job.run
+        self._folder = job.folder
+        self._dispatched = dispatched
+        self._session = job.session
+        self._is_furnished = job.furnished
+        self._socket = socket
+        self.definition = job.definition
+        self.verification: Spec | None = None
+
+    async def wrong_mode(self) -> str:
+        """Why its program must not be started: it has not the mode (any more). "" where it has."""
+        if "{mode}" not in self.definition.argv:
+            return ""
+        return await trio.to_thread.run_sync(registration.wrong_mode, self.definition, self._context.environment)
+
+    async def spec(self) -> Spec:
+        """Put folder, prompt, workspace and files there; the spec to launch."""
+        data = await self._context.insist(lambda: self._context.content(self._dispatched.prompt))
+        folder, workspace = self._folder, workspace_of(self._agent, self._folder)
+        if not self._is_furnished:
+            folders.create(folder, data)
+        deletion.check_whole(self._context.settings.home, workspace)
+        if self._agent.workspace is not None:
+            await settle(self._context, self._agent)
+        await self._fill(workspace)
+        if self.definition.private_home:
+            home = containment.home_of(self._context.settings.home, self._run.agent)
+            await trio.to_thread.run_sync(containment.furnish, self.definition, home, _user_home())
+        launch = compose(self.definition, self._target(_argument(data, self.definition), workspace))
+        self._place_files(launch, workspace)
+        if launch.verify:
+            self.verification = self._verification(launch, workspace)
+        return self._spec(launch, workspace)
+
+    def _place_files(self, launch: Launch, workspace: str) -> None:
+        """The files of the type. Only the user's own home may be, or be behind, a link."""
+        home = launch.env.get("HOME", "/")
+        for file in launch.files:
+            base = next(b for b in (workspace, self._folder.tmp, home) if file.path.startswith(b.rstrip("/") + "/"))
+            inside = file.path[len(base) :].lstrip("/")
+            real = os.path.realpath(base) if base == home else base
+            folders.put_file(real, inside, file.content.encode(), file.mode)
+
+    async def _fill(self, workspace: str) -> None:
+        """Make the workspace where it is absent or empty; a template is copied in a thread."""
+        template = self.definition.workspace_template
+        if template:
+            await trio.to_thread.run_sync(templates.fill, workspace, template)
+        else:
+            templates.fill(workspace)
+
+    def _target(self, prompt: str, workspace: str) -> Target:
+        environment = self._context.environment
+        run = self._run
+        return Target(
+            run=run.id,
+            task=run.id.rpartition("-")[0],
+            agent=run.agent,
+            token=str(run.token),
+            prompt=prompt,
+            prompt_file=self._folder.prompt_file,
+            workspace=workspace,
+            tmp=self._folder.tmp,
+            socket=self._socket,
+            home=containment.home_of(self._context.settings.home, run.agent),
+            session=self._session,
+            verify=self._dispatched.verify,
+            environment=environment,
+            secrets=secrets.resolve(self.definition, environment),
+        )
+
+    def _spec(self, launch: Launch, workspace: str) -> Spec:
+        """The agent finds `maestro` on its PATH, last, so that it can use `state`."""
+        home = self._context.settings.home
+        run = self._run
+        spec = Spec(
+            run=run.id,
+            argv=list(launch.argv),
+            env={**launch.env, "PATH": f"{launch.env.get('PATH', os.defpath)}:{Path(sys.executable).parent}"},
+            cwd=launch.cwd,
+            log=self._folder.log,
+            record=self._folder.record,
+            home=str(home),
+            token=run.token,
+            stdin=launch.stdin,
+            tail=self._folder.tail,
+            lock=str(lock_path(home, workspace)),
+            folder=self._agent.workspace,
+            timeout_s=run.timeout_s,
+            grace_s=launch.grace_s,
+            stop_signal=int(signal.Signals[f"SIG{launch.stop_signal}"]),
+            trace=run.id.rpartition("-")[0] if self._dispatched.trace else None,
+            redact=list(launch.redact),
+            stdout=self._folder.stdout if is_heard(self.definition) else None,
+            errors=self._folder.errors,
+            silent_s=self.definition.limits.silent_s,
+            marks=[f"{self._folder.root}/{self._folder.agent}/{folders.MARK}"],
+        )
+        target = containment.Place(
+            agent=run.agent,
+            workspace=workspace,
+            home=launch.env.get("HOME", "/"),
+            tmp=self._folder.tmp,
+            prompt_file=self._folder.prompt_file,
+            socket=launch.env["MAESTRO_RUN_SOCKET"],
+        )
+        return containment.contain(spec, self.definition, target, _user_home())
+
+    def _verification(self, launch: Launch, workspace: str) -> Spec:
+        """The same run with another program: its place, environment and limits, but files of its own beside the log."""
+        command = msgspec.structs.replace(launch, argv=launch.verify, stdin=None, cwd=workspace)
+        folder = self._folder.verification
+        words = msgspec.json.encode(launch.verify)
+        folders.put_file(self._folder.attempt_path, "verify/command.json", words, 0o600)
+        return self._spec(command, workspace)._replace(
+            record=f"{folder}/exit.json",
+            tail=f"{folder}/tail",
+            errors=f"{folder}/errors",
+            stdout=None,
+            silent_s=None,
+            timeout_s=self.definition.limits.verify_s,
+        )

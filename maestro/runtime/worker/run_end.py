@@ -1,0 +1,144 @@
+"""From the end that a warden saw to `run.ended`: judged by the agent's rules, its final text kept."""
+
+from __future__ import annotations
+
+import random
+
+import msgspec
+
+from maestro.agents import outcome
+from maestro.agents.transcript import Told
+from maestro.model.events import RunEnded
+from maestro.model.scheduling.crew import slot_of
+from maestro.model.task import Run, Task, may_go_on
+from maestro.runtime.node.context import RESULT_INLINE_BYTES_MAX, Context
+from maestro.runtime.supervision import capped_log
+from maestro.runtime.supervision.spec import LOG_BYTES_MAX, End
+from maestro.runtime.worker.run_observer import read_ends
+from maestro.workspaces.folders import RunFolder
+
+LOG_END_BYTES = 64 * 1024
+BACKOFF_MS = 1000
+BACKOFF_MS_MAX = 300_000
+LOST_BACKOFF_MS = 100
+DAEMON_STOPPED = "the daemon stopped"
+"""Why a daemon that ends in order stops its runs. In the records of runs, so that the next daemon knows."""
+
+
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """What the worker knows of an end besides the warden's record.
+
+    lost: why the infrastructure lost it; wrong_mode: why it was not started; budget: what it used up; told: its
+    transcript, where there is one.
+    """
+
+    lost: str | None = None
+    wrong_mode: str | None = None
+    budget: str | None = None
+    told: Told | None = None
+
+
+def facts(end: End, folder: RunFolder, timeout_s: float, seen: Seen) -> outcome.End:
+    """What the judge needs, out of the warden's record and the run's files."""
+    if end.lost:  # nobody closed its log
+        capped_log.settle(folder.log)
+    oom = None
+    if end.oom:
+        oom = f"{max(1, end.oom_kills)} of its processes killed at the run's limit of memory"
+    return outcome.End(
+        exit_code=end.exit_code,
+        signal=end.signal,
+        timed_out=end.timed_out,
+        stopped=end.stopped,
+        spawn_error=end.spawn_error,
+        errno=end.errno,
+        lost=seen.lost or _loss(end),
+        timeout_s=timeout_s,
+        wrong_mode=seen.wrong_mode,
+        oom=oom,
+        stalled=end.stalled,
+        budget=seen.budget,
+        told=seen.told,
+        stderr=read_ends(folder.errors) if end.output_bytes else b"",
+        stdout=read_ends(folder.tail) if end.output_bytes else b"",
+        log=read_ends(folder.log, LOG_END_BYTES) if end.output_bytes else b"",
+        output_bytes=end.output_bytes,
+    )
+
+
+def may_be_signalled(end: End) -> bool:
+    """Whether the signal that its daemon has got may be what ended it: it ended badly, and nobody here had asked."""
+    by_rule = end.stopped is not None or end.timed_out or end.stalled or end.oom or end.spawn_error is not None
+    return not by_rule and not end.lost and (end.signal is not None or bool(end.exit_code))
+
+
+def check_of(end: End, command: list[str], folder: RunFolder, lost: str | None = None) -> outcome.Check:
+    """How the command of `verify` ended."""
+    output = read_ends(f"{folder.verification}/tail") + read_ends(f"{folder.verification}/errors")
+    return outcome.Check(
+        command=tuple(command),
+        exit_code=end.exit_code,
+        timed_out=end.timed_out,
+        stopped=end.stopped,
+        lost=lost or _loss(end),
+        spawn_error=end.spawn_error,
+        output=output,
+    )
+
+
+def _loss(end: End) -> str | None:
+    if end.worker_gone:
+        return "its worker was gone"
+    return "its warden was killed" if end.lost else None
+
+
+async def ended(context: Context, task: Task, run: Run, verdict: outcome.Verdict, end: End) -> RunEnded:
+    """The event. Backoff with jitter says when the next attempt may start, where there may be one."""
+    evidence = verdict.evidence
+    restart = verdict.loss == DAEMON_STOPPED
+    if restart:
+        evidence = evidence.replace("lost", "lost (restart)", 1)
+    if end.leftovers:
+        evidence += f"; {end.leftovers} processes that it left behind were killed"
+    if end.oom_kills and verdict.outcome != "oom":
+        evidence += f"; {end.oom_kills} of its processes were killed at its limit of memory"
+    if end.forks_refused:
+        evidence += f"; it was refused {end.forks_refused} processes at its limit of them"
+    if end.left_out:
+        evidence += (
+            f"; {end.left_out} bytes of the middle of its log were left out, above the cap of {LOG_BYTES_MAX >> 20} MiB"
+        )
+    if end.log_error:
+        evidence += f"; the rest of its log could not be written: {end.log_error}"
+    if end.cwd_gone:
+        evidence += f"; the folder that it worked in, {run.workspace}, was removed or replaced while it ran"
+    kind = "lost" if verdict.transient or (end.retriable and end.spawn_error) else verdict.outcome
+    return RunEnded(
+        run=run.id,
+        task=run.id.rpartition("-")[0],
+        agent=run.agent,
+        outcome=kind,
+        exit_code=verdict.exit_code,
+        signal=verdict.signal,
+        source=verdict.source,
+        evidence=evidence,
+        result=await context.keep(verdict.result, RESULT_INLINE_BYTES_MAX),
+        duration_ms=end.duration_ms,
+        output_bytes=end.output_bytes,
+        retry_at=None if restart else await _retry_at(context, task, run, kind),
+        restart=restart,
+    )
+
+
+async def _retry_at(context: Context, task: Task, run: Run, kind: str) -> int | None:
+    if not may_go_on(task, run.id, kind):
+        return None
+    counted = len(task.slots[slot_of(run.id)].counted)
+    return await context.now() + backoff_ms(kind, counted)
+
+
+def backoff_ms(kind: str, attempt: int) -> int:
+    """How long to wait after an attempt, from 1, before the next: doubled each time, half of it by chance."""
+    base = LOST_BACKOFF_MS if kind == "lost" else BACKOFF_MS
+    whole = min(BACKOFF_MS_MAX, base * 2 ** min(attempt - 1, 20))
+    return int(whole * (0.5 + random.random() / 2))

@@ -1,0 +1,140 @@
+"""What is heard of a run while it goes on: its transcript, out of the copy of its stdout, and what the log has of it.
+
+The warden writes that copy up to a cap and keeps the tail of all; what lies between the two is lost, and the transcript
+is told that there is a gap. The rest is read at the end, also by a later daemon.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import trio
+
+from maestro.agents.schema import Definition
+from maestro.agents.transcript import Told, Transcript, session_in, session_patterns
+from maestro.agents.usage import NOTHING, Usage
+from maestro.model.events import AnyFact, RunSessionOpened, RunUsageReported
+from maestro.model.task import Run, Slot, Task
+from maestro.runtime.supervision.spec import End
+from maestro.workspaces.folders import RunFolder
+
+CHUNK_BYTES = 64 * 1024
+ADVANCE_BYTES = 1024 * 1024
+"""How much is read before others get their turn."""
+
+
+def is_heard(definition: Definition) -> bool:
+    """Whether there is anything to be read in its stdout."""
+    return definition.output.format != "text" or bool(definition.output.session)
+
+
+def usage_of(run: Run) -> Usage:
+    """What the log has of a run's usage."""
+    return Usage(run.input_tokens, run.output_tokens, run.cached_tokens, run.cost)
+
+
+def session_of(slot: Slot, task: Task, run: Run) -> tuple[str, Usage]:
+    """The session that a run goes on with, and what earlier runs used in it; "" for one that begins anew."""
+    before = slot.resumable if task.resumes else None
+    if before is None or before.agent != run.agent:
+        return "", NOTHING
+    used = NOTHING
+    for earlier in slot.runs:
+        if earlier.session == before.session and earlier.id != run.id:
+            used = used.plus(usage_of(earlier))
+    return before.session, used
+
+
+class Hearing:
+    """One run's. Starts from what the log has of it, so that nothing is told twice."""
+
+    def __init__(self, definition: Definition, run: Run, folder: RunFolder, before: Usage = NOTHING) -> None:
+        self._definition = definition
+        self._run = run
+        self._folder = folder
+        self._transcript = Transcript(definition, before)
+        self._position = 0
+        self._session = ""
+        self._session_told, self._usage_told = run.session, usage_of(run)
+
+    @property
+    def told(self) -> Told:
+        """What the agent has told so far."""
+        return self._transcript.told
+
+    async def advance(self) -> bool:
+        """Read what has come, up to `ADVANCE_BYTES`, in a thread; whether there was anything."""
+        try:
+            if Path(self._folder.stdout).stat().st_size <= self._position:
+                return False
+        except OSError:
+            return False
+        return await trio.to_thread.run_sync(self._read, ADVANCE_BYTES)
+
+    async def complete(self, end: End) -> None:
+        """Read the rest, the tail included. The run is over."""
+        while await self.advance():
+            continue
+        await trio.to_thread.run_sync(self._read_tail, end.stdout_bytes)
+
+    def news(self) -> list[AnyFact]:
+        """The facts about session and usage that are not in the log yet."""
+        told, run = self.told, self._run
+        task = run.id.rpartition("-")[0]
+        found: list[AnyFact] = []
+        session = told.session or self._session
+        if session and session != self._session_told:
+            found.append(RunSessionOpened(run.id, task, run.agent, session))
+        if told.usage != self._usage_told:
+            more = told.usage.minus(self._usage_told)
+            tokens = (more.input_tokens, more.output_tokens, more.cost, more.cached_tokens)
+            found.append(RunUsageReported(run.id, task, run.agent, *tokens))
+        return found
+
+    def note(self, facts: list[AnyFact]) -> None:
+        """These of `news` are in the log now."""
+        for fact in facts:
+            if isinstance(fact, RunSessionOpened):
+                self._session_told = fact.session
+            elif isinstance(fact, RunUsageReported):
+                more = Usage(fact.input_tokens, fact.output_tokens, fact.cached_tokens, fact.cost)
+                self._usage_told = self._usage_told.plus(more)
+
+    def forget(self) -> None:
+        """The end is in the log: the copy is not needed any more."""
+        with contextlib.suppress(OSError):
+            Path(self._folder.stdout).unlink()
+
+    def _read(self, count: int) -> bool:
+        with contextlib.suppress(OSError), Path(self._folder.stdout).open("rb") as file:
+            file.seek(self._position)
+            while count > 0 and (chunk := file.read(CHUNK_BYTES)):
+                self._transcript.feed(chunk)
+                self._position += len(chunk)
+                count -= len(chunk)
+            return True
+        return False
+
+    def _read_tail(self, stdout_bytes: int) -> None:
+        """What the copy has no room for. stdout_bytes: of all of it, 0 where nobody knows."""
+        tail = read_ends(self._folder.tail) if stdout_bytes > self._position else b""
+        begin = stdout_bytes - len(tail)
+        if begin > self._position:
+            self._transcript.gap()
+        self._transcript.feed(tail[max(0, self._position - begin) :])
+        self._transcript.end()
+        if not self.told.session and (patterns := session_patterns(self._definition)):
+            text = read_ends(self._folder.errors).decode("utf-8", "replace")
+            self._session = next((name for line in text.splitlines() if (name := session_in(line, patterns))), "")
+
+
+def read_ends(path: str, bytes_max: int = 512 * 1024) -> bytes:
+    """The end of a small file of a run, b"" where there is none."""
+    try:
+        with Path(path).open("rb") as file:
+            size = file.seek(0, 2)
+            file.seek(max(0, size - bytes_max))
+            return file.read(bytes_max)
+    except OSError:
+        return b""

@@ -1,0 +1,140 @@
+"""One run as its worker sees it: trio's side of the warden's socket."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import trio
+
+from maestro.runtime.supervision.spec import End, Frozen, Message, Spec, Started, Thawed, decode_message, encode
+
+
+class RunProcess:
+    """One run. Iterate `events`: `Started` if its program ran, `Frozen` and `Thawed` as asked for, last its `End`.
+
+    The commands never wait: each is a line in a socket. Closing it ends the run at once, as the worker's death does.
+    """
+
+    def __init__(
+        self,
+        spec: Spec,
+        warden: trio.socket.SocketType,
+        swept: Callable[[RunProcess], Awaitable[bool]],
+        forget: Callable[[RunProcess], None],
+    ) -> None:
+        """swept: wait until nothing is left of a run whose warden was killed, False when nobody had taken it.
+
+        forget: it is over for the launcher.
+        """
+        self.spec = spec
+        self.started: Started | None = None
+        self.end: End | None = None
+        self.frozen: Frozen | None = None
+        self.launched_at = trio.current_time()
+        self._socket = warden
+        self._swept = swept
+        self._forget = forget
+        self._inbox = b""
+        self._withdrawn: End | None = None
+        self._rest = trio.lowlevel.ParkingLot()
+
+    @property
+    def pid(self) -> int:
+        """The agent's; 0 while its program does not run yet."""
+        return 0 if self.started is None else self.started.pid
+
+    @property
+    def events(self) -> AsyncIterator[Message]:
+        return self
+
+    def __aiter__(self) -> AsyncIterator[Message]:
+        return self
+
+    async def __anext__(self) -> Message:
+        """The next message; safe to cancel. Where the warden was killed: `End(lost=True)`, and nothing is alive."""
+        if self.end is not None:
+            raise StopAsyncIteration
+        while b"\n" not in self._inbox:
+            try:
+                chunk = await self._socket.recv(65536)
+            except (OSError, trio.ClosedResourceError):
+                chunk = b""
+            if not chunk:
+                return self._note(await self._lost())
+            self._inbox += chunk
+        line, _, self._inbox = self._inbox.partition(b"\n")
+        return self._note(decode_message(line))
+
+    async def wait(self) -> End:
+        """Pass over all messages to the end."""
+        async for _ in self:
+            continue
+        assert self.end is not None
+        return self.end
+
+    def stop(self, reason: str, force: bool = False, grace_s: float | None = None) -> None:
+        """End the run: the stop signal, and SIGKILL after the grace (None: the spec's) or, with force, at once."""
+        self._send({"do": "stop", "reason": reason, "force": force, "grace_s": grace_s})
+
+    def ack(self) -> None:
+        """The end is in the log, so its record need not outlive the machine. Forgets the run."""
+        self._send({"do": "ack"})
+        self.close()
+
+    def freeze(self) -> None:
+        """Stop every process of the run, and its timeout; `Frozen` answers."""
+        self.frozen = None
+        self._send({"do": "freeze"})
+
+    async def comes_to_rest(self) -> None:
+        """Return when it is frozen, or has ended; somebody else iterates the events."""
+        while self.frozen is None and self.end is None:
+            await self._rest.park()
+
+    def thaw(self) -> None:
+        """Let it go on; `Thawed` answers."""
+        self._send({"do": "thaw"})
+
+    def ping(self) -> None:
+        """The worker is there: what keeps a fenced run alive."""
+        self._send({"do": "ping"})
+
+    def close(self) -> None:
+        """Forget the run; kills what there still is of it."""
+        self._socket.close()
+        self._forget(self)
+
+    def withdraw(self, end: End) -> None:
+        """It cannot start now, and shall not start later: whoever takes it finds the socket closed."""
+        self._withdrawn = end
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+    async def _lost(self) -> End:
+        if self._withdrawn is not None:
+            return self._withdrawn
+        if await self._swept(self):
+            return End(run=self.spec.run, token=self.spec.token, lost=True)
+        return End(self.spec.run, self.spec.token, spawn_error="no warden could take the run", retriable=True)
+
+    def _note(self, message: Message) -> Message:
+        if isinstance(message, Started):
+            self.started = message
+        elif isinstance(message, End):
+            self.end = message
+            self._rest.unpark_all()
+        elif isinstance(message, Frozen):
+            self.frozen = message
+            self._rest.unpark_all()
+        elif isinstance(message, Thawed):
+            self.frozen = None
+        return message
+
+    def _send(self, command: dict[str, Any]) -> None:
+        """A warden that is gone needs no command; the end of its messages says so."""
+        with contextlib.suppress(OSError):
+            os.write(self._socket.fileno(), encode(command))

@@ -1,0 +1,172 @@
+"""What a store object remembers of the log: its newest known entry, and the proof that a server still has it.
+
+A server that lost a tail, was flushed, or holds another history under the same name is noticed when a connection to
+it is made, at each commit, and where a read does not continue what was read before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from threading import Lock
+from typing import Any
+
+from maestro.model.errors import LineageBroken, VerificationFailed
+from maestro.model.events import Event, LogSealed
+from maestro.store.codec import chain_of, entry_of
+from maestro.store.contract import Entry, Head, LogStore, Rejected
+from maestro.store.keys import FLOOR, Keys
+from maestro.store.redis.connection import Command, Link, WrongType, checked
+
+SEGMENTS = "log:segments"
+"""The subject of `log.sealed`."""
+MEND = "stop, find out what the store lost, then `maestro doctor --accept-loss`"
+
+
+class Lineage:
+    """The newest (seq, chain) that this store object has appended or read."""
+
+    def __init__(self, keys: Keys) -> None:
+        self._keys = keys
+        self._lock = Lock()
+        self._known = Head()
+
+    @property
+    def known(self) -> Head:
+        """The newest head seen; all zero when none was."""
+        return self._known
+
+    def saw(self, head: Head) -> None:
+        """The log reaches this far."""
+        with self._lock:
+            if head.seq > self._known.seq:
+                self._known = head
+
+    def forget(self) -> None:
+        """The namespace was erased on purpose."""
+        with self._lock:
+            self._known = Head()
+
+    def greet(self, link: Link) -> None:
+        """A new connection: raise `LineageBroken` unless what is known is at its other end."""
+        if self._known.seq:
+            self._prove(link)
+
+    def check(self, link: Link) -> Head:
+        """The head of the log at this link. Raise `LineageBroken` unless the known entry is in it, no entry is missing
+        between its first and its last one, and its versions are there.
+        """
+        head, is_odd = self._prove(link)
+        if is_odd:
+            self._look(link)
+        return head
+
+    def _look(self, link: Link) -> None:
+        """As `check`, of what is there in one instant. Raise `LineageBroken` where something is missing."""
+        keys = self._keys
+        commands: list[Command] = [("MULTI",), *_outline(keys), ("EXEC",)]
+        first, last, count, floor = (checked(reply) for reply in checked(link.many(commands)[-1]))
+        if not last and floor is not None:
+            raise LineageBroken("the entries of the log are gone", keys.log, MEND)
+        if last and floor is None:
+            raise LineageBroken("the versions of the log's subjects are gone", keys.versions, MEND)
+        missing = _missing(first, last, count, keys.log)
+        if missing:
+            raise LineageBroken(f"{missing} events between its first and its last one are gone", keys.log, MEND)
+
+    def _prove(self, link: Link) -> tuple[Head, bool]:
+        """The head, and whether it looks as if entries or versions were gone: others may append or trim meanwhile."""
+        keys, known = self._keys, self._known
+        around: Command = ("XRANGE", keys.log, f"{known.seq}-0", "+", "COUNT", 1)
+        try:
+            first, tail, count, floor, found = map(checked, link.many([*_outline(keys), around]))
+        except WrongType as wrong:
+            what = "the log, or the versions of its subjects, were overwritten by something else"
+            raise LineageBroken(what, keys.log, MEND) from wrong
+        last = stored(tail[0], keys.log) if tail else None
+        head = Head(last.seq, last.chain, last.at, number(floor, keys.versions)) if last else Head()
+        if head.seq < known.seq:
+            raise LineageBroken(f"the log ends at {head.seq}, but {known.seq} was known", keys.log, MEND)
+        for raw in found if known.seq else ():
+            entry = stored(raw, keys.log)
+            # Behind it: it was trimmed, which happens to what is sealed.
+            if entry.seq == known.seq and entry.chain != known.chain:
+                raise LineageBroken(f"position {known.seq} holds another event", keys.log, MEND)
+        self.saw(head)
+        return head, bool(last) != (floor is not None) or _missing(first, tail, count, keys.log) > 0
+
+    def continues(self, raws: Sequence[Any]) -> None:
+        """What was read behind the known entry: raise `LineageBroken` unless its first entry links to it.
+
+        One entry a read is enough to notice another history; `replay verify` checks them all.
+        """
+        if not raws:
+            return
+        known = self._known
+        if int(raws[-1][0][:-2]) <= known.seq:
+            return
+        following = known.seq + 1 - int(raws[0][0][:-2])
+        if 0 <= following < len(raws):
+            entry = stored(raws[following], self._keys.log)
+            if entry.seq != known.seq + 1 or chain_of(known.chain, entry) != entry.chain:
+                raise LineageBroken(f"position {entry.seq} does not continue the log", self._keys.log, MEND)
+        last = stored(raws[-1], self._keys.log)
+        self.saw(Head(last.seq, last.chain, last.at))
+
+
+@contextmanager
+def past(following: int, newest: Callable[[], Event | None], log: str) -> Iterator[None]:
+    """A read of what was sealed before the first event that is held.
+
+    newest: finds the last `log.sealed`. Raises VerificationFailed where a file is missing or damaged, and LineageBroken
+    where no file can be, as the log says that the events were never sealed.
+    """
+    try:
+        yield
+    except VerificationFailed:
+        event = newest()
+        last = event.fact.last if event and isinstance(event.fact, LogSealed) else 0
+        if last >= following - 1:
+            raise
+        what = f"the events {last + 1} to {following - 1} are gone, and were not sealed"
+        raise LineageBroken(what, log, MEND) from None
+
+
+def check_version(log: LogStore, rejected: Rejected) -> None:
+    """Raise `LineageBroken` where an append was rejected for a version that its subject cannot have, by the log."""
+    last = log.event(max(rejected.expected, rejected.actual)) if rejected.reason == "version" else None
+    if last is not None and rejected.actual < rejected.expected and last.subject == rejected.subject:
+        what = f"the version of {rejected.subject!r} is {rejected.actual} in the store, not {last.seq}"
+        raise LineageBroken(what, "log", MEND)
+
+
+def number(version: bytes | None, where: str) -> int:
+    """A version as it is stored, 0 for none. Raises `LineageBroken` where it is none."""
+    if version is not None and not version.isdigit():
+        raise LineageBroken("the versions of the log's subjects were altered", where, MEND)
+    return int(version or 0)
+
+
+def _outline(keys: Keys) -> list[Command]:
+    """What asks for the first and the last entry, how many there are, and the floor. In an order in which others may
+    append or trim in between, and nothing seems to be missing.
+    """
+    return [
+        ("XRANGE", keys.log, "-", "+", "COUNT", 1),
+        ("XREVRANGE", keys.log, "+", "-", "COUNT", 1),
+        ("XLEN", keys.log),
+        ("HGET", keys.versions, FLOOR),
+    ]
+
+
+def _missing(first: Sequence[Any], last: Sequence[Any], count: int, log: str) -> int:
+    """How many events are gone between the first and the last one, as positions have no gaps."""
+    return stored(last[0], log).seq - stored(first[0], log).seq + 1 - count if first and last else 0
+
+
+def stored(raw: Sequence[Any], log: str) -> Entry:
+    """An entry as stored. Raises `LineageBroken` where it is not one of ours."""
+    try:
+        return entry_of(raw)
+    except (ValueError, TypeError) as error:
+        raise LineageBroken(f"the log was altered: {error}", log, MEND) from error

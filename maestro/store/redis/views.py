@@ -1,0 +1,216 @@
+"""The rows, indexes and checkpoints of the views on a server, by generation.
+
+A generation is a set of keys of its own: a hash of rows a view, a sorted set an index, a checkpoint, in which stands
+how many entries each of the others has (`wholeness.py`). Readers follow one pointer, so that a rebuilt generation
+replaces the old one at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from maestro.model.errors import Refused, ViewDamaged
+from maestro.store.contract import Checkpoint, Page, PageQuery, RowChange
+from maestro.store.keys import Keys
+from maestro.store.redis.connection import Command, WrongType
+from maestro.store.redis.pool import Links, Script
+from maestro.store.wholeness import FIELDS, SIZE, check_size, checkpoint_of, fields_of, sealed, unsealed
+
+SAVE = Script("save.lua")
+PAGE = Script("page.lua")
+SWITCH = Script("switch.lua")
+CHUNK = 1000
+LINGER_MS = 60_000
+"""How long a generation stays after readers were pointed elsewhere: a reader may be between two calls."""
+
+
+def _pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
+    """A hash as a script returns it."""
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+@contextmanager
+def _of(generation: str) -> Iterator[None]:
+    """What another hand put in the place of a key is a damage of the generation. Raises ViewDamaged."""
+    try:
+        yield
+    except WrongType as wrong:
+        raise ViewDamaged(generation, "a key of it is not of its type") from wrong
+
+
+class _Writes:
+    """The changes of one save, gathered by key: the last word on each row and index entry wins."""
+
+    def __init__(self, keys: Keys, generation: str, changes: Sequence[RowChange]) -> None:
+        rows: dict[str, dict[str, bytes | None]] = {}
+        entries: dict[tuple[str, str], dict[str, int | None]] = {}
+        for change in changes:
+            data = None if change.data is None else sealed(change.view, change.row, change.data)
+            rows.setdefault(change.view, {})[change.row] = data
+            for index in change.remove:
+                entries.setdefault((change.view, index), {})[change.row] = None
+            for index, score in change.add.items():
+                entries.setdefault((change.view, index), {})[change.row] = score
+        self.keys: list[str] = []
+        self.args: list[bytes | str | int] = []
+        for view, cells in rows.items():
+            self.keys.append(keys.rows(generation, view))
+            self._command("HSET", [(row, data) for row, data in cells.items() if data is not None])
+            self._command("HDEL", [(row,) for row, data in cells.items() if data is None])
+        for (view, index), scores in entries.items():
+            self.keys.append(keys.index(generation, view, index))
+            self._command("ZADD", [(score, row) for row, score in scores.items() if score is not None])
+            self._command("ZREM", [(row,) for row, score in scores.items() if score is None])
+
+    def _command(self, name: str, items: Sequence[tuple[bytes | str | int | None, ...]]) -> None:
+        for start in range(0, len(items), CHUNK):
+            flat = [part for item in items[start : start + CHUNK] for part in item if part is not None]
+            self.args += (name, len(self.keys) + 1, len(flat), *flat)
+
+
+class RedisViews:
+    """`ViewStore` on a server."""
+
+    def __init__(self, keys: Keys, links: Links) -> None:
+        self._keys = keys
+        self._links = links
+
+    def current(self) -> str | None:
+        """The generation that readers use."""
+        try:
+            name: bytes | None = self._links.call("GET", self._keys.views)
+        except WrongType:  # `switch` puts a pointer in its place
+            return None
+        return None if name is None else name.decode("utf-8", "surrogateescape")
+
+    def checkpoint(self, generation: str) -> Checkpoint:
+        """How far it is."""
+        with _of(generation):
+            values = self._links.call("HMGET", self._keys.checkpoint(generation), *FIELDS)
+        return checkpoint_of(generation, dict(zip(FIELDS, values, strict=True)))
+
+    def load(self, generation: str, wanted: Sequence[tuple[str, str]]) -> tuple[Checkpoint, list[bytes | None]]:
+        """Rows by (view, row), and the checkpoint."""
+        by_view: dict[str, list[str]] = {}
+        for view, row in wanted:
+            by_view.setdefault(view, []).append(row)
+        sizes = [f"{SIZE}rows:{view}" for view in by_view]
+        commands: list[Command] = [("HMGET", self._keys.checkpoint(generation), *FIELDS, *sizes)]
+        commands += [("HLEN", self._keys.rows(generation, view)) for view in by_view]
+        commands += [("HMGET", self._keys.rows(generation, view), *rows) for view, rows in by_view.items()]
+        with _of(generation):
+            values, *replies = self._links.together(commands)
+        stored = dict(zip((*FIELDS, *sizes), values, strict=True))
+        checkpoint = checkpoint_of(generation, stored)
+        for view, size, found in zip(by_view, sizes, replies, strict=False):
+            check_size(generation, f"rows:{view}", stored[size], found)
+        rows = {view: iter(reply) for view, reply in zip(by_view, replies[len(by_view) :], strict=True)}
+        found = [(view, row, next(rows[view])) for view, row in wanted]
+        return checkpoint, [data and unsealed(generation, view, row, data) for view, row, data in found]
+
+    def save(self, generation: str, before: Checkpoint, after: Checkpoint, changes: Sequence[RowChange]) -> bool:
+        """Write everything, or nothing where the checkpoint is not `before` any more."""
+        writes = _Writes(self._keys, generation, changes)
+        fields = fields_of(after)
+        with _of(generation):
+            saved = self._links.script(
+                SAVE,
+                [self._keys.checkpoint(generation), *writes.keys],
+                [before.seq, before.chain, before.stopped, len(fields), *fields, *writes.args],
+            )
+        if isinstance(saved, list):
+            check_size(generation, saved[0].decode("utf-8", "replace"), *saved[1:])
+        return bool(saved)
+
+    def page(self, generation: str, query: PageQuery) -> Page:
+        """A page of an index, its rows and its checkpoint in one call."""
+        low = "-inf" if query.min_score is None else query.min_score
+        high = "+inf" if query.max_score is None else query.max_score
+        keys = [
+            self._keys.checkpoint(generation),
+            self._keys.index(generation, query.view, query.index),
+            self._keys.rows(generation, query.view),
+        ]
+        names = (f"index:{query.view}:{query.index}", f"rows:{query.view}")
+        fields = (*FIELDS, *(SIZE + name for name in names))
+        args: list[bytes | str | int] = [low, high, query.offset, query.limit, "1" if query.newest else ""]
+        with _of(generation):
+            values, held, total, ids, rows = self._links.script(PAGE, keys, [*args, query.prefix, *fields])
+        stored = dict(zip(fields, values, strict=True))
+        checkpoint = checkpoint_of(generation, stored)
+        for name, found in zip(names, held, strict=True):
+            check_size(generation, name, stored[SIZE + name], found)
+        if None in rows:
+            raise ViewDamaged(generation, f"the index {query.index!r} of {query.view} names a row that is not there")
+        named = [(row.decode("utf-8", "replace"), data) for row, data in zip(ids, rows, strict=True)]
+        return Page([(row, unsealed(generation, query.view, row, data)) for row, data in named], checkpoint, total)
+
+    def dump(self, generation: str, view: str) -> list[tuple[str, bytes]]:
+        """All rows in row order. Rows that change meanwhile may be of either state: compare the checkpoints."""
+        rows: dict[bytes, bytes] = {}
+        cursor = b"0"
+        while True:
+            with _of(generation):
+                cursor, flat = self._links.call("HSCAN", self._keys.rows(generation, view), cursor, "COUNT", CHUNK)
+            rows.update(_pairs(flat))
+            if cursor == b"0":
+                break
+        self._check_sizes(generation, [f"rows:{view}"])
+        named = [(row.decode("utf-8", "replace"), data) for row, data in sorted(rows.items())]
+        return [(row, unsealed(generation, view, row, data)) for row, data in named]
+
+    def indexes(self, generation: str, view: str) -> dict[str, dict[str, int]]:
+        """All indexes of a view that hold something."""
+        with _of(generation):
+            fields = self._links.call("HKEYS", self._keys.checkpoint(generation))
+        prefix = f"index:{view}:"
+        names = sorted(field.decode("utf-8", "replace").removeprefix(SIZE) for field in fields)
+        names = [name for name in names if name.startswith(prefix)]
+        found = {name.removeprefix(prefix): self._scores(generation, name) for name in names}
+        self._check_sizes(generation, names)
+        return {name: scores for name, scores in found.items() if scores}
+
+    def _check_sizes(self, generation: str, names: Sequence[str]) -> None:
+        """Raise ViewDamaged unless these keys hold as many entries as were saved."""
+        for start in range(0, len(names), CHUNK):
+            some = names[start : start + CHUNK]
+            sizes: Command = ("HMGET", self._keys.checkpoint(generation), *(SIZE + name for name in some))
+            held: list[Command] = [
+                ("HLEN" if name.startswith("rows:") else "ZCARD", self._keys.view(generation) + name) for name in some
+            ]
+            with _of(generation):
+                known, *found = self._links.together([sizes, *held])
+            for name, size, count in zip(some, known, found, strict=True):
+                check_size(generation, name, size, count)
+
+    def _scores(self, generation: str, name: str) -> dict[str, int]:
+        scores: dict[str, int] = {}
+        key, start = self._keys.view(generation) + name, 0
+        while True:
+            with _of(generation):
+                found = self._links.call("ZRANGE", key, start, start + CHUNK - 1, "WITHSCORES")
+            scores.update((row.decode("utf-8", "replace"), int(score)) for row, score in found)
+            if len(found) < CHUNK:
+                return scores
+            start += CHUNK
+
+    def leaving(self, generation: str) -> bool:
+        """Whether it was replaced, and expires soon."""
+        return bool(self._links.call("PTTL", self._keys.checkpoint(generation)) >= 0)
+
+    def switch(self, old: str | None, new: str) -> bool:
+        """Point readers at `new` if they use `old` still."""
+        keys = [self._keys.views, self._keys.checkpoint(old or new), self._keys.members(old or new)]
+        keys.append(self._keys.checkpoint(new))
+        return bool(self._links.script(SWITCH, keys, [(old or "").encode("utf-8", "surrogateescape"), new, LINGER_MS]))
+
+    def drop(self, generation: str) -> None:
+        """Delete a generation. Raises `Refused` for the one that readers use.
+
+        Its keys are looked for by their names, as a damaged one does not know all of its own.
+        """
+        if self.current() == generation:
+            raise Refused(f"generation {generation} is in use", "views", "switch to another one first")
+        for some in self._links.scan(self._keys.log, self._keys.all_of(generation), CHUNK):
+            self._links.call("UNLINK", *some)

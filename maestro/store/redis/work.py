@@ -1,0 +1,194 @@
+"""Hints, leases and samples on a server.
+
+A work entry only wakes a worker up; whether a run may start is decided by the log. So everything here may be lost,
+doubled or repeated: a stream or group that is gone is made again from its beginning, an entry that was claimed but
+whose delivery got lost is claimed again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from threading import Lock
+from typing import Any
+
+from maestro.store.contract import Hint, WorkEntry
+from maestro.store.keys import WORKERS, Keys
+from maestro.store.redis.connection import Command, Lost, NoGroup, WrongType, checked
+from maestro.store.redis.pool import Links, Script
+
+LEASE = Script("lease.lua")
+SAMPLE = Script("sample.lua")
+ENTRIES_MAX = 100_000
+STREAM = b"stream"
+
+
+class RedisWork:
+    """`WorkStore` on a server."""
+
+    def __init__(self, keys: Keys, links: Links) -> None:
+        self._keys = keys
+        self._links = links
+        self._lock = Lock()
+        self._resumed: set[str] = set()
+        self._handed: set[tuple[str, str]] = set()
+
+    def put(self, hints: Sequence[Hint]) -> None:
+        """Put hints, each with its token."""
+        if hints:
+            names = [self._keys.work(stream) for stream in {hint.stream for hint in hints}]
+            commands = [self._add(hint.stream, hint.run, hint.token) for hint in hints]
+            self._links.in_place(names, STREAM, lambda: self._links.many(commands))
+
+    def _add(self, stream: str, run: str, token: int) -> Command:
+        return ("XADD", self._keys.work(stream), "MAXLEN", "~", ENTRIES_MAX, "*", "run", run, "token", token)
+
+    def claim(self, node: str, count: int, block_ms: int, shared: bool = True) -> list[WorkEntry]:
+        """Own pending entries first, then new ones; at most `count`. Waits up to block_ms; `wake` ends it."""
+        streams = [node, ""] if shared else [node]
+        try:
+            return self._claim(node, streams, count, block_ms)
+        except Lost:
+            # A delivery may have got lost on its way: it is pending now.
+            with self._lock:
+                self._resumed.discard(node)
+            return self._claim(node, streams, count, block_ms)
+
+    def _claim(self, node: str, streams: list[str], count: int, block_ms: int) -> list[WorkEntry]:
+        with self._lock:
+            resumed = node in self._resumed
+        if not resumed:
+            pending = self._take(node, streams, count, 0, "0")
+            if pending:
+                return pending
+            with self._lock:
+                self._resumed.add(node)
+        return self._take(node, streams, count, block_ms, ">")
+
+    def _take(self, node: str, streams: list[str], count: int, block_ms: int, after: str) -> list[WorkEntry]:
+        wait = ("BLOCK", block_ms) if block_ms > 0 and after == ">" else ()
+        names = [self._keys.work(stream) for stream in streams]
+        # Entries that are in work are pending too, so look past them.
+        ask = count if after == ">" else count + len(self._handed)
+        command = (
+            "XREADGROUP",
+            "GROUP",
+            WORKERS,
+            node,
+            "COUNT",
+            ask,
+            *wait,
+            "STREAMS",
+            *names,
+            *([after] * len(names)),
+        )
+        while True:
+            try:
+                found: dict[bytes, Any] = self._links.in_place(
+                    names, STREAM, lambda: self._links.block(command, block_ms, repeat=False) or {}
+                )
+                break
+            except NoGroup:
+                self._links.in_place(names, STREAM, lambda: self._make_groups(names))
+        entries, strange = [], []
+        for stream, name in zip(streams, names, strict=True):
+            for identity, fields in found.get(name.encode(), ()):
+                hint = _hint(fields)
+                entries += [WorkEntry(stream, identity.decode(), *hint)] if hint else []
+                strange += [] if hint else [WorkEntry(stream, identity.decode(), "", 0)]
+        self.done(strange)
+        with self._lock:
+            if after != ">":
+                entries = [entry for entry in entries if (entry.stream, entry.entry) not in self._handed]
+            taken, left = entries[:count], entries[count:]
+            self._handed.update((entry.stream, entry.entry) for entry in taken)
+        if after == ">" and left:
+            self.put_back(left)  # both streams had entries at once, together more than there are free slots
+        return taken
+
+    def _make_groups(self, names: list[str]) -> None:
+        # From 0, never from `$`: what was put before the group was lost must not be lost with it.
+        with self._links.lent() as link:
+            for reply in link.many([("XGROUP", "CREATE", name, WORKERS, "0", "MKSTREAM") for name in names]):
+                if not (isinstance(reply, Exception) and str(reply).startswith("BUSYGROUP")):
+                    checked(reply)
+
+    def put_back(self, entries: Sequence[WorkEntry]) -> None:
+        """Acknowledge, and put the same hints again in one step."""
+        commands: list[Command] = []
+        for entry in entries:
+            commands.append(self._add(entry.stream, entry.run, entry.token))
+            commands += self._finish(entry)
+        self._links.together(commands)
+        self._forget(entries)
+
+    def done(self, entries: Sequence[WorkEntry]) -> None:
+        """Acknowledge and delete."""
+        if not entries:
+            return
+        self._links.together([command for entry in entries for command in self._finish(entry)])
+        self._forget(entries)
+
+    def _forget(self, entries: Sequence[WorkEntry]) -> None:
+        with self._lock:
+            self._handed.difference_update((entry.stream, entry.entry) for entry in entries)
+
+    def _finish(self, entry: WorkEntry) -> list[Command]:
+        name = self._keys.work(entry.stream)
+        return [("XACK", name, WORKERS, entry.entry), ("XDEL", name, entry.entry)]
+
+    def pending(self, stream: str) -> list[tuple[str, str, int]]:
+        """All hints on a stream: (run, node that claimed it or "", token)."""
+        name = self._keys.work(stream)
+        entries: list[Any] = self._links.in_place([name], STREAM, lambda: self._links.call("XRANGE", name, "-", "+"))
+        try:
+            claimed = self._links.call("XPENDING", name, WORKERS, "-", "+", ENTRIES_MAX)
+        except NoGroup:
+            claimed = []
+        owners = {identity: consumer.decode() for identity, consumer, *_ in claimed}
+        hints = [(identity, _hint(fields)) for identity, fields in entries]
+        return [(hint[0], owners.get(identity, ""), hint[1]) for identity, hint in hints if hint]
+
+    def lease_take(self, lease: str, holder: str, ttl_ms: int) -> bool:
+        """Take or renew a lease."""
+        return bool(self._links.script(LEASE, [self._keys.lease(lease)], [holder, max(1, ttl_ms)]))
+
+    def lease_drop(self, lease: str, holder: str) -> None:
+        """Give it up, if held."""
+        self._links.script(LEASE, [self._keys.lease(lease)], [holder, 0])
+
+    def lease_holder(self, lease: str) -> str | None:
+        """Who holds it now."""
+        try:
+            holder: bytes | None = self._links.call("GET", self._keys.lease(lease))
+        except WrongType:  # no lease; who takes it puts one in its place
+            return None
+        return None if holder is None else holder.decode("utf-8", "replace")
+
+    def sample_put(self, key: str, value: Mapping[str, str], ttl_ms: int) -> None:
+        """Replace a heartbeat; its field `at` is the server's time in ms."""
+        fields = [part for name, text in value.items() if name != "at" for part in (name, text)]
+        self._links.script(SAMPLE, [self._keys.sample(key)], [ttl_ms, *fields])
+
+    def samples(self, keys: Sequence[str]) -> list[dict[str, str] | None]:
+        """Heartbeats by key."""
+        if not keys:
+            return []
+        commands: list[Command] = [("HGETALL", self._keys.sample(key)) for key in keys]
+        return [_sample(reply) for reply in self._links.run(lambda link: link.many(commands))]
+
+
+def _sample(reply: Any) -> dict[str, str] | None:
+    """A heartbeat; None where there is none, or something else."""
+    try:
+        return {name.decode(): value.decode() for name, value in checked(reply).items()} or None
+    except (WrongType, UnicodeDecodeError):
+        return None
+
+
+def _hint(fields: list[bytes] | None) -> tuple[str, int] | None:
+    """Run and token of an entry; None for one that another hand put there, or that was deleted while it was claimed."""
+    try:
+        named = dict(zip(fields[::2], fields[1::2], strict=True)) if fields else {}
+        return named[b"run"].decode(), int(named[b"token"])
+    except (KeyError, ValueError):
+        return None

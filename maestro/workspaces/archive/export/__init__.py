@@ -1,0 +1,1 @@
+"""Exports: one snapshot as one tar.gz that can be verified by itself, written and read."""

@@ -1,0 +1,284 @@
+"""Reading an export, from whoever it is: proved from its first byte to its last while it is read, and never trusted.
+
+There is no tar reader here. The manifest, which comes first and is checked first, says what every byte of every header
+after it must be; anything else is refused by the name of the member at which it was found.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+import msgspec
+
+from maestro import files
+from maestro.model.errors import Invalid, NotFound, Refused, VerificationFailed
+from maestro.workspaces.archive.export import gzip_members, outline
+from maestro.workspaces.archive.export.outline import Limits
+from maestro.workspaces.archive.export.tar_headers import BLOCK, Member, header, padding
+from maestro.workspaces.archive.format.entries import FILE, LONG_PATHS_BYTES_MAX, Entry, Piece, located
+from maestro.workspaces.archive.read.stage import Stage, write_all
+from maestro.workspaces.descent import Descent
+
+_MANIFEST_BYTES = 8 << 20
+_MANIFEST_RATIO = 16
+_LONG_PATHS_RATIO = gzip_members.RATIO_MAX
+_HOLES_RATIO = 1100  # deflate cannot pack more than 1032 to one
+
+Progress = Callable[[int, int], None]
+
+
+class Proved(msgspec.Struct, frozen=True):
+    """An export read to its end. manifest: SHA-256 of its first member, which stands for all of it."""
+
+    snapshot: str
+    manifest: str
+    entries: int
+    bytes: int
+
+
+class Export:
+    """An open export; a context. `head` says what is in it, as checked; nothing after the manifest has been read yet.
+
+    Raises `VerificationFailed` naming the member, `Invalid` for another version, `NotFound`.
+    """
+
+    def __init__(self, path: str | Path, limits: Limits) -> None:
+        self.path = Path(path)
+        self._limits = limits
+        self._progress: Progress | None = None
+        self._file = _opened(self.path)
+        try:
+            self._size = os.fstat(self._file.fileno()).st_size
+            with self._naming(str(self.path), outline.MANIFEST):
+                content = self._manifest(self._stream())
+                self.head, self._trees = outline.decode(content, limits)
+                total = sum(branch.size for branch in self.head.trees)
+                if total > _HOLES_RATIO * self._size:
+                    raise VerificationFailed(f"it cannot hold the {total:,} bytes that it names")
+            self.manifest = hashlib.sha256(content).hexdigest()
+            self._expected = outline.sums(self.head, self._trees, content)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def entries(self, tree: str) -> list[Entry]:
+        """The entries of a tree. Raises `NotFound`."""
+        for branch, entries in zip(self.head.trees, self._trees, strict=True):
+            if branch.name == tree:
+                return entries
+        raise NotFound(f"it holds no tree {tree!r}", where=str(self.path))
+
+    def verify(self, progress: Progress | None = None) -> Proved:
+        """Read all of it. Raises `VerificationFailed` naming the first member that is not what it must be."""
+        return self.restore({}, progress)
+
+    def read(self, name: str, bytes_max: int = 64 << 20) -> bytes:
+        """One of the extra files, checked. Raises `NotFound`, `VerificationFailed`, `Refused` where it is larger."""
+        found = {extra.name: extra.size for extra in self.head.extras}
+        if name not in found:
+            raise NotFound(f"it holds no file {name!r}", where=str(self.path))
+        if found[name] > bytes_max:
+            raise Refused(f"it has {found[name]:,} bytes", where=name)
+        parts: list[bytes] = []
+        self._front(self._begun(), {name: parts.append})
+        return b"".join(parts)
+
+    def restore(self, stages: Mapping[str, str | Path], progress: Progress | None = None) -> Proved:
+        """Put trees into stages, folders that must not be there yet; all else is read and proved in the same pass.
+
+        progress: called now and then with the bytes of the file that are done, and its size. Raises what it raises,
+        and as `Archive.restore`; then there are no stages.
+        """
+        self._progress = progress
+        unknown = set(stages) - {branch.name for branch in self.head.trees}
+        if unknown:
+            raise NotFound(f"it holds no tree {min(unknown)!r}", where=str(self.path))
+        made: list[Stage] = []
+        with ExitStack() as opened:
+            try:
+                stream = self._begun()
+                self._front(stream, {})
+                for branch, entries in zip(self.head.trees, self._trees, strict=True):
+                    stage = None
+                    if branch.name in stages:
+                        stage = Stage(Path(stages[branch.name]), branch.name)
+                        opened.callback(stage.close)
+                        made.append(stage)
+                        stage.check_room(entries)
+                        stage.make_folders(entries)
+                    self._tree(stream, branch.name, entries, stage)
+                    if stage is not None:
+                        stage.finish(entries)
+                with self._naming(outline.MANIFEST, "the end of the archive"):
+                    stream.end()
+            except BaseException:
+                for stage in made:
+                    stage.drop()
+                raise
+        count = sum(branch.entries for branch in self.head.trees)
+        size = sum(branch.size for branch in self.head.trees)
+        return Proved(self.head.snapshot, self.manifest, count, size)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> Export:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _stream(self) -> _Stream:
+        self._file.seek(0)
+        return _Stream(gzip_members.members(self._file))
+
+    def _begun(self) -> _Stream:
+        """A stream after the manifest, which must be the one that was decided by."""
+        stream = self._stream()
+        with self._naming(str(self.path), outline.MANIFEST):
+            if hashlib.sha256(self._manifest(stream)).hexdigest() != self.manifest:
+                raise VerificationFailed("it was changed while it was read")
+        return stream
+
+    def _manifest(self, stream: _Stream) -> bytes | bytearray:
+        first = stream.read(BLOCK)
+        try:
+            size, mtime = int(first[124:135], 8), int(first[136:147], 8)
+        except ValueError:
+            raise VerificationFailed("the first member is not the manifest") from None
+        if header(Member(outline.MANIFEST.encode(), mtime=mtime * 1_000_000_000, size=size)) != first:
+            raise VerificationFailed("the first member is not the manifest")
+        long_paths = min(_LONG_PATHS_RATIO * self._size, 3 * LONG_PATHS_BYTES_MAX)  # a byte is quoted by three
+        if size > _MANIFEST_BYTES + _MANIFEST_RATIO * self._size + long_paths:
+            raise VerificationFailed(f"the manifest says that it has {size:,} bytes, too many for this archive")
+        content = stream.read(size)
+        stream.expect(padding(size))
+        return content
+
+    def _front(self, stream: _Stream, wanted: Mapping[str, Callable[[bytes], None]]) -> None:
+        """SHA256SUMS and the extra files."""
+        mtime = self.head.taken_at // 1_000_000_000 * 1_000_000_000
+        with self._naming(outline.SUMS):
+            stream.expect(header(Member(outline.SUMS.encode(), mtime=mtime, size=len(self._expected))))
+            stream.expect(self._expected)
+            stream.expect(padding(len(self._expected)))
+        for extra in self.head.extras:
+            with self._naming(extra.name):
+                stream.expect(header(Member(extra.name.encode(), mtime=mtime, size=extra.size)))
+                digest = hashlib.sha256()
+                for part in stream.parts(extra.size):
+                    digest.update(part)
+                    if extra.name in wanted:
+                        wanted[extra.name](bytes(part))
+                if digest.hexdigest() != extra.sha256:
+                    raise VerificationFailed("the member is not what its digest says")
+                stream.expect(padding(extra.size))
+
+    def _tree(self, stream: _Stream, tree: str, entries: Sequence[Entry], stage: Stage | None) -> None:
+        with Descent(stage.handle if stage is not None else -1) as descent:
+            for entry in entries:
+                with self._naming(located(tree, entry.path)):
+                    stream.expect(header(outline.member(tree, entry)))
+                    if entry.kind != FILE:
+                        continue
+                    if stage is None:
+                        self._content(stream, entry, None)
+                    else:
+                        with stage.file(entry, descent) as handle:
+                            self._content(stream, entry, handle)
+                    stream.expect(padding(entry.size))
+                if self._progress is not None:
+                    self._progress(self._file.tell(), self._size)
+
+    def _content(self, stream: _Stream, entry: Entry, handle: int | None) -> None:
+        digest = hashlib.sha256()
+        for piece in entry.pieces if entry.pieces is not None else [Piece(b"\0", entry.size)]:
+            for part in stream.parts(piece.length):
+                digest.update(part)
+                if not piece.digest and bytes(part).count(0) != len(part):
+                    raise VerificationFailed("the member has data where it says that there is none")
+                if handle is not None and piece.digest:
+                    write_all(handle, part)
+            if handle is not None and not piece.digest:
+                os.lseek(handle, piece.length, os.SEEK_CUR)
+        if digest.digest() != entry.digest:
+            raise VerificationFailed("the member is not what its digest says")
+        if handle is not None:
+            os.ftruncate(handle, entry.size)
+
+    @contextmanager
+    def _naming(self, member: str, also: str = "") -> Iterator[None]:
+        try:
+            yield
+        except VerificationFailed as error:
+            if error.where:
+                raise
+            what = f"{also}: {error.what}" if also else error.what
+            raise VerificationFailed(what, member, "do not trust this archive; fetch it again") from None
+
+
+class _Stream:
+    """The bytes of the tar, of which any number can be asked for."""
+
+    def __init__(self, members: Iterator[bytes]) -> None:
+        self._members = members
+        self._data = memoryview(b"")
+
+    def parts(self, size: int) -> Iterator[memoryview]:
+        """The next `size` bytes in parts. Raises `VerificationFailed` where they are not there, or damaged."""
+        while size:
+            if not self._data:
+                self._data = memoryview(self._more())
+            part = self._data[:size]
+            self._data = self._data[len(part) :]
+            size -= len(part)
+            yield part
+
+    def read(self, size: int) -> bytes | bytearray:
+        """The next `size` bytes at once."""
+        content = bytearray()
+        for part in self.parts(size):
+            content += part
+        return bytes(content) if size < 1 << 20 else content  # a large one is not held twice
+
+    def expect(self, content: bytes) -> None:
+        """The next bytes are these."""
+        if content and self.read(len(content)) != content:
+            raise VerificationFailed("the member is not as the manifest says")
+
+    def end(self) -> None:
+        """Nothing comes but the end of the tar."""
+        if self._data or next(self._members, b"") != gzip_members.END_OF_TAR or next(self._members, None) is not None:
+            raise VerificationFailed("the archive goes on after its last member")
+
+    def _more(self) -> bytes:
+        member = next(self._members, None)
+        if member is None:
+            raise VerificationFailed("the archive ends early")
+        return member
+
+
+def open_export(path: str | Path, limits: Limits | None = None) -> Export:
+    """Open an export and check its manifest; a context. See `Export` for what is raised."""
+    return Export(path, limits or Limits())
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return files.opened(path, follow=True)
+    except FileNotFoundError:
+        raise NotFound(f"there is no file {str(path)!r}") from None
+    except files.NoFile as error:
+        mend = "name the tar.gz that `state snapshot --output` wrote"
+        raise Invalid(f"{str(path)!r} is no export: {error.strerror}", mend=mend) from None
+    except OSError as error:
+        raise Refused(f"{str(path)!r} cannot be read: {error.strerror}") from None

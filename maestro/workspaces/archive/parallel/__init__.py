@@ -1,0 +1,1 @@
+"""Work in parallel: threads, and helper processes around the interpreter's lock."""

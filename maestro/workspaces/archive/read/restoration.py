@@ -1,0 +1,213 @@
+"""Putting a tree of a snapshot into a stage: folders, files by block on all threads, then links, then what folders are
+like. Every byte is checked as it is written; a failure leaves no stage.
+
+`reuse` names the tree as it is now: a file there that is still exactly what the snapshot says (by the stat cache) gets
+a second name in the stage instead of a copy, so that going back by a few files costs a few files.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import starmap
+from pathlib import Path
+
+import msgspec
+
+from maestro.model.errors import VerificationFailed
+from maestro.workspaces.archive.format import index as indexes
+from maestro.workspaces.archive.format import manifests, stat_cache
+from maestro.workspaces.archive.format.entries import FILE, HARDLINK, Entry, Tree
+from maestro.workspaces.archive.format.layout import Layout
+from maestro.workspaces.archive.format.stat_cache import StatCache
+from maestro.workspaces.archive.parallel.block_queue import Part, Parts, Sharing
+from maestro.workspaces.archive.parallel.thread_pool import Crew
+from maestro.workspaces.archive.read.assessment import Left, Lost, left, survey
+from maestro.workspaces.archive.read.contents import Contents, Plan, long_file, planned
+from maestro.workspaces.archive.read.stage import Stage, write_all, write_block
+from maestro.workspaces.archive.read.verification import checked_entries
+from maestro.workspaces.descent import FOLDER_FLAGS, Descent
+from maestro.workspaces.mappings import Mappings
+
+
+class Restored(msgspec.Struct, frozen=True):
+    """A tree in its stage. bytes: of all files; reused: files that are the ones that were there already; lost: what
+    could not be had whole, and is left out."""
+
+    name: str
+    entries: int
+    bytes: int
+    reused: int
+    lost: list[Lost] = []
+
+
+def restore(layout: Layout, snapshot: str, name: str, stage_dir: Path, reuse: str | None = None) -> Restored:
+    """Put a tree into `stage_dir`, which must not be there. Hold `layout.shared()`. See `library.Archive.restore`."""
+    tree = manifests.read(layout, snapshot)[0].tree(name)
+    return _staged(layout, tree, stage_dir, reuse, lambda contents: Left(checked_entries(contents, tree), []))
+
+
+def restore_left(layout: Layout, snapshot: str, name: str, stage_dir: Path, reuse: str | None = None) -> Restored:
+    """As `restore`, but what is damaged is left out, and told. Raises `VerificationFailed` where nothing is left."""
+    try:
+        return restore(layout, snapshot, name, stage_dir, reuse)
+    except VerificationFailed:
+        tree = look_through(layout, snapshot, name)
+    return _staged(layout, tree, stage_dir, reuse, lambda contents: worth_it(left(contents, tree), name))
+
+
+def look_through(layout: Layout, snapshot: str, name: str) -> Tree:
+    """Read all of a tree, so that all that is damaged is in quarantine, and what of it can be saved is saved."""
+    tree = manifests.read(layout, snapshot)[0].tree(name)
+    contents = Contents(layout, indexes.load(layout))
+    try:
+        survey(contents, tree, left(contents, tree).entries, lambda _: None)
+    finally:
+        contents.close()
+    return tree
+
+
+def left_of(layout: Layout, snapshot: str, name: str) -> Left:
+    """What `restore_left` would put back and leave out, as far as damage is known. Raises as it does."""
+    tree = manifests.read(layout, snapshot)[0].tree(name)
+    contents = Contents(layout, indexes.load(layout))
+    try:
+        return worth_it(left(contents, tree), name)
+    finally:
+        contents.close()
+
+
+def worth_it(found: Left, name: str) -> Left:
+    """It, unless no file of it is whole: an empty folder is not put in the place of what there is now."""
+    if not found.is_worth_it:
+        raise VerificationFailed(
+            "none of its files is whole", name, "use another snapshot: `state snapshots` lists all"
+        )
+    return found
+
+
+def _staged(
+    layout: Layout, tree: Tree, stage_dir: Path, reuse: str | None, wanted: Callable[[Contents], Left]
+) -> Restored:
+    contents = Contents(layout, indexes.load(layout))
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        found = wanted(contents)
+        stage = Stage(stage_dir, tree.name)
+        try:
+            cache = stat_cache.load(layout, reuse) if reuse is not None else {}
+            reused = _fill(layout, stage, contents, (found.entries, reuse, cache))
+        except BaseException:
+            stage.drop()
+            raise
+        finally:
+            stage.close()
+    finally:
+        contents.close()
+        if was_enabled:
+            gc.enable()
+    size = sum(entry.size for entry in found.entries)
+    return Restored(tree.name, len(found.entries), size, reused, found.lost)
+
+
+def entries_of(layout: Layout, snapshot: str, name: str) -> list[Entry]:
+    """The entries of a tree, checked. Raises `NotFound`, `VerificationFailed`."""
+    contents = Contents(layout, indexes.load(layout))
+    try:
+        return checked_entries(contents, manifests.read(layout, snapshot)[0].tree(name))
+    finally:
+        contents.close()
+
+
+def _fill(layout: Layout, stage: Stage, contents: Contents, wanted: tuple[list[Entry], str | None, StatCache]) -> int:
+    entries, reuse, cache = wanted
+    stage.make_folders(entries)
+    missing: Sequence[Entry] = entries
+    if reuse is not None and cache:
+        missing = _reused(stage, entries, reuse, cache)
+    stage.check_room(missing)
+    _write(layout.root, stage, contents, planned(stage.name, missing, contents.index))
+    stage.finish(entries)
+    return len(entries) - len(missing)
+
+
+def _write(root: Path, stage: Stage, contents: Contents, plan: Plan) -> None:
+    parts = Parts(starmap(Part, plan.blocks))
+    beside = Sharing("maestro.workspaces.archive.read.writer_process", root, (str(stage.path), stage.name), parts)
+    with beside, Crew(lambda: Descent(stage.handle), Descent.close) as crew:
+        for entry in plan.long:
+            crew.submit(partial(_write_long, stage, contents, entry))
+        while parts:
+            crew.submit(partial(_write_next, stage, contents, parts))
+        crew.submit(partial(_write_empty, stage, plan.empty))
+
+
+def _write_next(stage: Stage, contents: Contents, parts: Parts, descent: Descent) -> None:
+    try:
+        part = parts.popleft()
+    except IndexError:
+        return  # a process beside this one has taken it
+    write_block(stage, contents, (part.block, part.entries), descent)
+
+
+def _write_empty(stage: Stage, entries: Sequence[Entry], descent: Descent) -> None:
+    for entry in entries:
+        with stage.file(entry, descent):
+            continue
+
+
+def _write_long(stage: Stage, contents: Contents, entry: Entry, descent: Descent) -> None:
+    pieces = iter(entry.parts())
+    with stage.file(entry, descent) as handle:
+
+        def write(data: bytes) -> None:
+            piece = next(pieces)
+            if data:
+                write_all(handle, data)
+            else:
+                os.lseek(handle, piece.length, os.SEEK_CUR)
+
+        long_file(contents, stage.name, entry, write)
+        os.ftruncate(handle, entry.size)
+
+
+def _reused(stage: Stage, entries: Sequence[Entry], source: str, cache: StatCache) -> list[Entry]:
+    """Give the files of `source` that are what they must be a name in the stage; the entries that are still missing."""
+    linked = {entry.target for entry in entries if entry.kind == HARDLINK}
+    missing = []
+    try:
+        top = os.open(source, FOLDER_FLAGS)
+    except OSError:
+        return list(entries)
+    try:
+        mapped = Mappings().before(os.fsencode(source), os.fstat(top).st_dev)
+        with Descent(top) as there, Descent(stage.handle) as here:
+            for entry in entries:
+                known = cache.get(entry.path) if entry.kind == FILE and entry.path not in linked else None
+                if known is not None and mapped.has(entry.path, known.inode):
+                    known = None  # who has it mapped would go on writing into what is restored
+                if known is None or not _reuse(entry, known, there, here, stage.is_root):
+                    missing.append(entry)
+    finally:
+        os.close(top)
+    return missing
+
+
+def _reuse(entry: Entry, known: stat_cache.Seen, there: Descent, here: Descent, is_root: bool) -> bool:
+    if known.entry.digest != entry.digest or known.entry.xattrs != entry.xattrs:
+        return False
+    above, _, name = entry.path.rpartition(b"/")
+    try:
+        folder = there.folder(above)
+        found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        like = found.st_mode & 0o7777 == entry.mode and found.st_mtime_ns == entry.mtime and found.st_nlink == 1
+        owned = not is_root or (found.st_uid == entry.uid and found.st_gid == entry.gid)
+        if not (known.is_still(found) and like and owned):
+            return False
+        os.link(name, name, src_dir_fd=folder, dst_dir_fd=here.folder(above), follow_symlinks=False)
+    except OSError:
+        return False  # it is written then; what is wrong with the stage shows there
+    return True

@@ -1,0 +1,181 @@
+"""A stage: the 0700 folder into which a tree is put before it takes the place of another, and nothing but it.
+
+Everything is made through descriptors of folders that the stage itself has made, without following a link, and never
+over something that is there. Links come last, so that nothing can be written through one. What may be put here was
+checked before (`entries.check`); this holds even where it was not.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from maestro.model.errors import MaestroError, Refused, VerificationFailed
+from maestro.workspaces.archive.format.entries import FILE, FOLDER, HARDLINK, SYMLINK, Entry, located
+from maestro.workspaces.archive.format.layout import disk_refusal
+from maestro.workspaces.archive.format.packs import Block
+from maestro.workspaces.archive.read.contents import Contents, small_files
+from maestro.workspaces.cleaning import remove_tree
+from maestro.workspaces.descent import FOLDER_FLAGS, Descent
+
+_FILE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_PER_ENTRY_BYTES = 1024
+_HOSTILE = (errno.EEXIST, errno.ELOOP, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EINVAL, errno.EISDIR, errno.EILSEQ)
+
+
+class Stage:
+    """A fresh folder at `path`, for the tree called `name`; one that there is already, where another process has made
+    it. Raises `Refused` where it cannot be made."""
+
+    def __init__(self, path: Path, name: str, *, is_new: bool = True) -> None:
+        self.path, self.name = path, name
+        self.is_root = os.geteuid() == 0
+        try:
+            if is_new:
+                path.mkdir(mode=0o700)
+            self.handle = os.open(path, FOLDER_FLAGS)
+        except OSError as error:
+            raise Refused(f"the stage {str(path)!r} cannot be made: {error.strerror}", where=name) from None
+
+    def check_room(self, entries: Sequence[Entry]) -> None:
+        """There is room for these. Raises `Refused`."""
+        needed = sum(_disk_bytes(entry) for entry in entries)
+        found = os.statvfs(self.path)
+        free = found.f_bavail * found.f_frsize
+        if needed > free:
+            what = f"{needed:,} bytes are needed and {free:,} are free"
+            raise Refused(what, where=str(self.path.parent), mend="make room, then try again")
+
+    def make_folders(self, entries: Sequence[Entry]) -> None:
+        """Every folder of the tree, 0700 for now."""
+        with Descent(self.handle) as descent:
+            for entry in entries:
+                if entry.kind == FOLDER and entry.path:
+                    above, _, name = entry.path.rpartition(b"/")
+                    with self.naming(entry):
+                        os.mkdir(name, 0o700, dir_fd=descent.folder(above))
+
+    def finish(self, entries: Sequence[Entry]) -> None:
+        """After all files: hardlinks, then symlinks, then what the folders are like, the deepest first."""
+        with Descent(self.handle) as descent, Descent(self.handle) as other:
+            for entry in entries:
+                if entry.kind == HARDLINK:
+                    with self.naming(entry):
+                        self._link(entry, descent, other)
+            for entry in entries:
+                if entry.kind == SYMLINK:
+                    with self.naming(entry):
+                        self._symlink(entry, descent)
+            for entry in reversed(entries):
+                if entry.kind == FOLDER:
+                    with self.naming(entry):
+                        self.dress(descent.folder(entry.path), entry)
+
+    @contextmanager
+    def file(self, entry: Entry, descent: Descent) -> Iterator[int]:
+        """A descriptor of the file, new and to be filled; what it is like is set at the end."""
+        above, _, name = entry.path.rpartition(b"/")
+        with self.naming(entry):
+            handle = os.open(name, _FILE_FLAGS, 0o600, dir_fd=descent.folder(above))
+            try:
+                yield handle
+                self.dress(handle, entry)
+            finally:
+                os.close(handle)
+
+    def dress(self, handle: int, entry: Entry) -> None:
+        """Owner (as root), attributes, mode, times: in this order, as each takes away from the ones after it."""
+        if self.is_root:
+            with _unmapped_ids():
+                os.fchown(handle, entry.uid, entry.gid)
+        for name, value in (entry.xattrs or {}).items():
+            _set_xattr(handle, name, value)
+        os.fchmod(handle, entry.mode)
+        os.utime(handle, ns=(entry.mtime, entry.mtime))
+
+    def _link(self, entry: Entry, descent: Descent, other: Descent) -> None:
+        above, _, name = entry.path.rpartition(b"/")
+        above_target, _, target = entry.target.rpartition(b"/")
+        source = other.folder(above_target)
+        if not stat.S_ISREG(os.stat(target, dir_fd=source, follow_symlinks=False).st_mode):
+            raise VerificationFailed("it is a hardlink to no file", where=located(self.name, entry.path))
+        os.link(target, name, src_dir_fd=source, dst_dir_fd=descent.folder(above), follow_symlinks=False)
+
+    def _symlink(self, entry: Entry, descent: Descent) -> None:
+        above, _, name = entry.path.rpartition(b"/")
+        folder = descent.folder(above)
+        os.symlink(entry.target, name, dir_fd=folder)
+        if self.is_root:
+            with _unmapped_ids():
+                os.chown(name, entry.uid, entry.gid, dir_fd=folder, follow_symlinks=False)
+        for attribute, value in (entry.xattrs or {}).items():
+            place = f"/proc/self/fd/{folder}/{os.fsdecode(name)}"
+            _set_xattr(place, attribute, value, follow=False)
+        os.utime(name, ns=(entry.mtime, entry.mtime), dir_fd=folder, follow_symlinks=False)
+
+    @contextmanager
+    def naming(self, entry: Entry) -> Iterator[None]:
+        """What the system refuses is told with the name of the member."""
+        try:
+            yield
+        except OSError as error:
+            where = located(self.name, entry.path)
+            if error.errno in _HOSTILE:
+                what = f"the member cannot be put into its tree: {error.strerror}"
+                raise VerificationFailed(what, where, "do not trust this archive") from None
+            refusal = disk_refusal(error, self.path)
+            raise Refused(f"{refusal.where} {refusal.what}", where, refusal.mend) from None
+
+    def close(self) -> None:
+        """Close the folder; it stays."""
+        os.close(self.handle)
+
+    def drop(self) -> None:
+        """Remove the folder with all in it."""
+        with suppress(MaestroError):
+            remove_tree(self.path)
+
+
+@contextmanager
+def _unmapped_ids() -> Iterator[None]:
+    """The root of a container has not every id; what it cannot give away stays its own."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EPERM):
+            raise
+
+
+def write_block(stage: Stage, contents: Contents, part: tuple[Block, Sequence[Entry]], descent: Descent) -> None:
+    """The files of one piece that lie in a block."""
+    for entry, content in small_files(contents, stage.name, *part):
+        with stage.file(entry, descent) as handle:
+            write_all(handle, content)
+
+
+def write_all(handle: int, data: bytes | memoryview) -> None:
+    """All of it, where the file is."""
+    written = os.write(handle, data)
+    while written < len(data):
+        written += os.write(handle, memoryview(data)[written:])
+
+
+def _disk_bytes(entry: Entry) -> int:
+    if entry.kind != FILE:
+        return _PER_ENTRY_BYTES
+    return _PER_ENTRY_BYTES + sum(piece.length for piece in entry.parts() if piece.digest)
+
+
+def _set_xattr(place: int | str, name: bytes, value: bytes, *, follow: bool = True) -> None:
+    """An attribute that this user or file system cannot have is left out, but for the user's own where both can."""
+    if not hasattr(os, "setxattr"):
+        return
+    try:
+        os.setxattr(place, name, value, follow_symlinks=follow)
+    except OSError as error:
+        if error.errno not in (errno.ENOTSUP, errno.EPERM, errno.EACCES):
+            raise

@@ -1,0 +1,140 @@
+"""Proving a snapshot: every byte that it needs is read, unpacked and compared with what was written."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+
+import msgspec
+
+from maestro.model.errors import VerificationFailed
+from maestro.workspaces.archive.format import index as indexes
+from maestro.workspaces.archive.format import manifests, quarantine
+from maestro.workspaces.archive.format.entries import FILE, Entry, Manifest, Tree, check
+from maestro.workspaces.archive.format.layout import Layout
+from maestro.workspaces.archive.read.assessment import Lost, left, survey
+from maestro.workspaces.archive.read.contents import Contents
+from maestro.workspaces.archive.read.purge import Listing
+
+SAVED = "all that was there has been saved to another pack"
+LOST_MEND = "`restore --skip-failed` brings back what is whole; a new snapshot keeps anew what is still in a workspace"
+
+
+class Verified(msgspec.Struct, frozen=True):
+    """What was proved: manifest is its SHA-256, bytes those of all files."""
+
+    snapshot: str
+    manifest: str
+    entries: int
+    files: int
+    bytes: int
+
+
+Progress = Callable[[int, int], None]
+
+
+def verify(layout: Layout, snapshot: str, expected: str = "", progress: Progress | None = None) -> Verified:
+    """Check a snapshot from the packs alone. Hold `layout.shared()`.
+
+    expected: the manifest's id as it was recorded, "" where it is not known. progress: called now and then with the
+    bytes done, and all. Raises `VerificationFailed` naming the first member that is damaged, when all has been read and
+    what is damaged is in quarantine; `NotFound`, and what progress raises.
+    """
+    manifest, digest = manifests.read(layout, snapshot)
+    if expected and digest != expected:
+        what = f"it is not the one that was recorded ({expected[:16]}…)"
+        raise VerificationFailed(what, where=f"manifest {snapshot}")
+    quarantine.look_again(layout)
+    index = indexes.load_from_packs(layout)
+    contents = Contents(layout, index)
+    entries = files = size = 0
+    done = _Done(sum(tree.size for tree in manifest.trees), progress)
+    found: list[VerificationFailed] = []
+    try:
+        for tree in manifest.trees:
+            try:
+                listed = checked_entries(contents, tree)
+                contents.check_spares(contents.entries(tree)[1])
+                found += survey(contents, tree, listed, done.count)
+            except VerificationFailed as error:
+                found.append(error)
+                with suppress(VerificationFailed):  # the rest of it is read all the same, so that all is known
+                    found += survey(contents, tree, left(contents, tree).entries, done.count)
+                continue
+            entries += len(listed)
+            files += sum(entry.kind == FILE for entry in listed)
+            size += tree.size
+    finally:
+        contents.close()
+    found += [error for error in contents.met if not any(error.where in each.what for each in found)]
+    if found or index.mended:
+        raise _failure(layout, manifest, found, index.mended)
+    return Verified(snapshot, digest, entries, files, size)
+
+
+def prove(layout: Layout, snapshot: str, name: str) -> Listing:
+    """Read a tree to the last byte, by the same way that a restore takes; what it holds. Hold `layout.shared()`.
+
+    Raises `VerificationFailed` naming what a restore would stumble over, `NotFound`.
+    """
+    tree = manifests.read(layout, snapshot)[0].tree(name)
+    contents = Contents(layout, indexes.load(layout))
+    try:
+        entries = checked_entries(contents, tree)
+        found = survey(contents, tree, entries, lambda _: None)
+    finally:
+        contents.close()
+    if found:
+        raise found[0]
+    return Listing(entries, tree.left_out)
+
+
+def _failure(
+    layout: Layout, manifest: Manifest, found: list[VerificationFailed], mended: set[str]
+) -> VerificationFailed:
+    """What was found, with how much is lost for it now that all that could be saved is saved."""
+    contents = Contents(layout, indexes.load(layout))
+    lost: list[Lost] = []
+    try:
+        for tree in manifest.trees:
+            try:
+                lost += left(contents, tree).lost
+            except VerificationFailed as error:
+                lost.append(Lost(tree.name, "", error.what))
+    finally:
+        contents.close()
+    if lost:
+        quarantine.miss(layout)
+        where = f"{lost[0].tree}/{lost[0].path}" if lost[0].path else lost[0].tree
+        why = next((error.what for error in found if error.where == where), lost[0].why)
+        more = f" (and {len(lost) - 1:,} more)" if len(lost) > 1 else ""
+        return VerificationFailed(f"{why}{more}", where, LOST_MEND)
+    if found:
+        return VerificationFailed(f"{found[0].what}; {SAVED}", found[0].where, "verify it again")
+    return VerificationFailed(f"its directory was damaged; {SAVED}", f"pack {min(mended)}.pack", "verify it again")
+
+
+def checked_entries(contents: Contents, tree: Tree) -> list[Entry]:
+    """The entries of a tree, which are safe to restore and add up to what its manifest says."""
+    entries, _ = contents.entries(tree)
+    check(tree.name, entries)
+    size = sum(entry.size for entry in entries if entry.kind == FILE)
+    if len(entries) != tree.entries or size != tree.size:
+        raise VerificationFailed("its listing does not add up to what the manifest says", where=tree.name)
+    return entries
+
+
+class _Done:
+    """How much of it has been read, counted by all threads: about right is enough."""
+
+    def __init__(self, total: int, progress: Progress | None) -> None:
+        self._total, self._progress = total, progress
+        self._bytes = 0
+        self._thread = threading.get_ident()
+
+    def count(self, size: int) -> None:
+        """So much more; told to who watches by the thread that waits."""
+        self._bytes += size
+        if self._progress is not None and threading.get_ident() == self._thread:
+            self._progress(min(self._bytes, self._total), self._total)

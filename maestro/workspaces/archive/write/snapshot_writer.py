@@ -1,0 +1,262 @@
+"""Taking a snapshot: walk, read what changed, keep each chunk once, then say so.
+
+The order makes it safe against a crash at any instant: packs are on the disk before the manifest that names them is
+renamed into its place. Before that there is no snapshot, and what was written is swept or collected.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from maestro.model.errors import Conflict, Invalid, Refused
+from maestro.workspaces.archive.format import index as indexes
+from maestro.workspaces.archive.format import listing, manifests, quarantine, stat_cache
+from maestro.workspaces.archive.format.entries import (
+    BYTES_MAX,
+    ENTRIES_MAX,
+    FILE,
+    FORMAT,
+    Manifest,
+    Tree,
+    are_tree_names,
+    located,
+)
+from maestro.workspaces.archive.format.index import Index
+from maestro.workspaces.archive.format.layout import Layout
+from maestro.workspaces.archive.format.packs import PackWriter, compressed
+from maestro.workspaces.archive.parallel.thread_pool import Crew
+from maestro.workspaces.archive.write.chunk_writer import Chunks, Hand
+from maestro.workspaces.archive.write.readers import Readers
+from maestro.workspaces.archive.write.scan import Hands, Scan
+from maestro.workspaces.mappings import Mappings
+
+_SPARES, _SPARE_BYTES = 1000, 1 << 20
+_SWITCH_S = 0.0005
+_TELL_S = 0.02
+
+
+class Saved(msgspec.Struct, frozen=True):
+    """A snapshot taken. manifest: SHA-256 of its manifest, which is its proof; bytes: of all files; added_bytes: what
+    the archive grew by; files_read: those that had changed since the last time.
+
+    torn: files that changed while they were read; left_out: sockets, pipes, devices; not_held: mount points, which are
+    never entered, and what could not be read, where that was allowed; all as tree/path.
+    """
+
+    snapshot: str
+    manifest: str
+    entries: int
+    bytes: int
+    added_bytes: int
+    files_read: int
+    torn: list[str]
+    left_out: list[str]
+    not_held: list[str]
+
+
+class Source(NamedTuple):
+    """A folder to read. name: of its tree; place: where it belongs, which is another path where it was moved aside."""
+
+    name: str
+    path: str
+    place: str
+
+
+def resolved(name: str, path: str, place: str = "") -> Source:
+    """The source by its real paths."""
+    return Source(name, os.path.realpath(path), os.path.realpath(place or path))
+
+
+class Allowed(msgspec.Struct, frozen=True):
+    """What a snapshot may lack and be taken all the same. torn, unread: files as in `Saved`."""
+
+    torn: bool = False
+    unread: bool = False
+
+
+class Unread(Refused):
+    """Something in a workspace could not be read, or kept. files: as tree/path."""
+
+    def __init__(self, files: dict[str, str]) -> None:
+        more = f", and {len(files) - 3} more" if len(files) > 3 else ""
+        named = ", ".join(f"{name} ({why})" for name, why in list(files.items())[:3])
+        mend = "mend or remove it, or leave its workspace out with --workspace"
+        super().__init__(f"cannot be read and kept: {named}{more}", "snapshot", mend)
+        self.files = files
+
+
+class Torn(Refused):
+    """Files changed each time they were read, and a torn snapshot was not asked for. files: as tree/path."""
+
+    code = "torn"
+
+    def __init__(self, files: list[str]) -> None:
+        more = f" and {len(files) - 3} more" if len(files) > 3 else ""
+        what = f"changed while they were read: {', '.join(files[:3])}{more}"
+        super().__init__(what, "snapshot", "stop what writes them, or allow torn files")
+        self.files = files
+
+
+Progress = Callable[[int, int, int], None]
+"""Entries found, bytes read, bytes to read: the last one grows until all folders have been looked at."""
+
+
+def save(
+    layout: Layout,
+    trees: Iterable[Source],
+    snapshot: str,
+    meta: dict[str, object],
+    allowed: Allowed | None = None,
+    progress: Progress | None = None,
+) -> Saved:
+    """Take a snapshot of these folders. Hold `layout.shared()`. See `library.Archive.save`."""
+    if manifests.path_of(layout, snapshot).exists():
+        raise Conflict(f"there is a snapshot {snapshot!r} already", where=str(layout.root))
+    index = indexes.load(layout)
+    writer = PackWriter(layout)
+    was_enabled, switch_s = gc.isenabled(), sys.getswitchinterval()
+    gc.disable()  # a hundred thousand live entries would be looked through again and again
+    sys.setswitchinterval(min(switch_s, _SWITCH_S))  # who has hashed a chunk does not wait long for the walk
+    try:
+        return _save(layout, trees, (snapshot, meta, allowed or Allowed(), progress), index, writer)
+    finally:
+        writer.drop()
+        sys.setswitchinterval(switch_s)
+        if was_enabled:
+            gc.enable()
+
+
+def _save(
+    layout: Layout,
+    trees: Iterable[Source],
+    wanted: tuple[str, dict[str, object], Allowed, Progress | None],
+    index: Index,
+    writer: PackWriter,
+) -> Saved:
+    snapshot, meta, allowed, progress = wanted
+    taken_at = time.time_ns()
+    chunks = Chunks(index, writer)
+    hand = Hand(chunks)
+    with Readers(layout.root, hand.keep) as readers:
+        scans = _scan(layout, trees, chunks, readers, progress)
+        torn = [located(name, path) for name, scan in scans for path in scan.torn]
+        not_held = [located(name, path) for name, scan in scans for path in scan.not_held]
+        unread = {located(name, path): why for name, scan in scans for path, why in sorted(scan.unread.items())}
+        if unread and not allowed.unread:
+            raise Unread(unread)
+        not_held += unread
+        if torn and not allowed.torn:
+            raise Torn(torn)
+        _check_amount(scans)
+        readers.finish()
+        hand.flush()  # lists lie apart from files: what damages these does not take their names away
+        lists: dict[bytes, bytes] = {}
+        listed = [_listed(name, scan, hand, lists) for name, scan in scans]
+        hand.flush()
+        _put_spares(writer, [content for digest, content in lists.items() if digest not in index.blocks])
+        writer.finish()
+        for kept in readers.kept():
+            writer.blocks += kept.blocks
+            writer.bytes += kept.bytes
+    meta |= {"not_held": not_held} if not_held else {}
+    _check_sound(layout, index, [scan for _, scan in scans], lists)
+    digest, manifest_bytes = manifests.write(layout, Manifest(FORMAT, snapshot, taken_at, meta, listed))
+    for _, scan in scans:
+        stat_cache.save(layout, scan.place, scan.known)
+    if writer.blocks:
+        indexes.save(layout, index, writer.blocks)
+    return Saved(
+        snapshot,
+        digest,
+        entries=sum(tree.entries for tree in listed),
+        bytes=sum(tree.size for tree in listed),
+        added_bytes=writer.bytes + manifest_bytes,
+        files_read=sum(scan.files_read for _, scan in scans),
+        torn=torn,
+        left_out=[located(name, path) for name, scan in scans for path in scan.left_out],
+        not_held=not_held,
+    )
+
+
+def _check_amount(scans: Sequence[tuple[str, Scan]]) -> None:
+    """All of it together can be read again. Raises `Refused`."""
+    entries = sum(len(scan.entries) for _, scan in scans)
+    size = sum(entry.size for _, scan in scans for entry in scan.entries if entry.kind == FILE)
+    for found, most, what in ((entries, ENTRIES_MAX, "entries"), (size, BYTES_MAX, "bytes")):
+        if found > most:
+            mend = "take it of fewer workspaces at a time, with --workspace"
+            raise Refused(f"it would hold {found:,} {what}, more than {most:,}", "snapshot", mend)
+
+
+def _listed(name: str, scan: Scan, hand: Hand, lists: dict[bytes, bytes]) -> Tree:
+    def put(content: bytes) -> bytes:
+        digest = hand.put(content)
+        lists[digest] = content
+        return digest
+
+    root, depth = listing.write(scan.entries, put)
+    size = sum(entry.size for entry in scan.entries if entry.kind == FILE)
+    return Tree(name, os.fsencode(scan.place), root, depth, len(scan.entries), size, scan.left_out, scan.torn)
+
+
+def _put_spares(writer: PackWriter, lists: list[bytes]) -> None:
+    """Keep these chunks of lists a second time, in blocks of their own: without them files have no names."""
+    some: list[bytes] = []
+    for number, content in enumerate(lists, 1):
+        some.append(content)
+        if number == len(lists) or len(some) == _SPARES or sum(map(len, some)) >= _SPARE_BYTES:  # paths may be long
+            digests = [hashlib.sha256(each).digest() for each in some]
+            writer.add(compressed(b"".join(some)), digests, [len(each) for each in some])
+            some = []
+
+
+def _check_sound(layout: Layout, index: Index, scans: list[Scan], lists: Iterable[bytes]) -> None:
+    """Nothing that it shares with earlier snapshots came into quarantine since it began. Raises `Refused`."""
+    if quarantine.listed(layout) <= set(index.barred):
+        return
+    kept = indexes.load(layout).blocks
+    needed = {piece.digest for scan in scans for entry in scan.entries for piece in entry.parts() if piece.digest}
+    if not needed.union(lists) <= kept.keys():
+        what = "what it shares with earlier snapshots was found damaged while it was taken"
+        raise Refused(what, "snapshot store", "take it again: that is read anew then")
+
+
+def _scan(
+    layout: Layout, trees: Iterable[Source], chunks: Chunks, readers: Readers, progress: Progress | None
+) -> list[tuple[str, Scan]]:
+    """Read the trees one after the other: all of one is read, and looked at again, before the next is asked for."""
+    scans: list[tuple[str, Scan]] = []
+    told_at = 0.0
+
+    def tell() -> None:
+        nonlocal told_at
+        crew.go_on()
+        if progress is None or (now := time.monotonic()) - told_at < _TELL_S:
+            return
+        told_at = now
+        done = chunks.read_bytes + readers.read_bytes
+        progress(sum(scan.found for _, scan in scans), done, sum(scan.wanted_bytes for _, scan in scans))
+
+    with Crew(lambda: Hand(chunks), Hand.flush, tell) as crew:
+        chunks.crew = crew
+        hands = Hands(lambda job: crew.submit(lambda hand: job(hand.keep)), readers, Mappings())
+        for name, source, place in trees:
+            scan = Scan(source, stat_cache.load(layout, place), chunks.is_kept, hands)
+            scan.place = place
+            scans.append((name, scan))
+            if not are_tree_names([name for name, _ in scans]):
+                raise Invalid(f"these names of trees cannot be: {[name for name, _ in scans]}")
+            scan.walk(tell)
+            scan.gather(readers.wait(tell))
+            crew.wait()
+            scan.finish()
+    chunks.crew = None
+    return scans

@@ -1,0 +1,213 @@
+"""Reading the views: catch up, then a typed answer from rows and indexes of one checkpoint. Cost: O(answer).
+
+A command that reads sees what it wrote itself, with or without a daemon. Lists are pages of one index; what is
+filtered by two things has an index of both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from maestro.model.agent import Agent, AgentType
+from maestro.model.errors import ViewDamaged
+from maestro.model.node import Node
+from maestro.model.snapshot import Snapshot
+from maestro.model.state import StateKey
+from maestro.model.task import Task
+from maestro.store.contract import Checkpoint, Page, PageQuery, Store
+from projections import agents, nodes, queue, snapshots, state, tasks
+from projections.fold import VIEWS
+from projections.projector import NEWER, Progress, Projector
+
+ALL = 2**31 - 1
+"""A limit that no index reaches."""
+
+Row = TypeVar("Row")
+QUEUE_PARTS = ("open", "waiting", "processing", "completed")
+
+
+class Listed(msgspec.Struct, Generic[Row], frozen=True):
+    """Rows in order, the checkpoint that they are of (`stopped`: why they are stale), how many there are in all."""
+
+    rows: list[Row]
+    checkpoint: Checkpoint
+    total: int
+
+
+class Found(msgspec.Struct, Generic[Row], frozen=True):
+    """One row, or None where there is none, and the checkpoint that this is true of."""
+
+    row: Row | None
+    checkpoint: Checkpoint
+
+
+class Views:
+    """Typed queries. Thread-safe. Raises StoreAway, and what Projector.catch_up raises."""
+
+    def __init__(self, store: Store, progress: Progress | None = None) -> None:
+        self.projector = Projector(store, progress)
+        self._views = store.views
+
+    def checkpoint(self) -> Checkpoint:
+        """Bring the views to the end of the log; where they are then."""
+        return self.projector.catch_up()
+
+    # ---- agents and nodes ----
+
+    def agents(self, state: str | None = None) -> Listed[Agent]:
+        """All agents, or those of a state (active, idle, failed, stopped), oldest assignment first."""
+        return self._list(agents.NAME, PageQuery(agents.NAME, _named("state", state) or "agents", 0, ALL, newest=False))
+
+    def agent(self, agent: str) -> Found[Agent]:
+        """One agent by id."""
+        return self._find(agents.NAME, f"agent:{agent}")
+
+    def types(self) -> Listed[AgentType]:
+        """All registered types, oldest first."""
+        return self._list(agents.NAME, PageQuery(agents.NAME, "types", 0, ALL, newest=False))
+
+    def type(self, slug: str) -> Found[AgentType]:
+        """One registered type by slug."""
+        return self._find(agents.NAME, f"type:{slug}")
+
+    def nodes(self) -> Listed[Node]:
+        """All nodes, oldest first."""
+        return self._list(nodes.NAME, PageQuery(nodes.NAME, "all", 0, ALL, newest=False))
+
+    def node(self, node: str) -> Found[Node]:
+        """One node by id."""
+        return self._find(nodes.NAME, node)
+
+    # ---- tasks and the queue ----
+
+    def task(self, task: str) -> Found[Task]:
+        """One task by id, open or finished."""
+        return self._find(tasks.NAME, task)
+
+    def tasks(
+        self,
+        agent: str | None = None,
+        status: str | None = None,
+        since: int = 0,
+        before: int | None = None,
+        limit: int = 100,
+        newest: bool = True,
+    ) -> Listed[Task]:
+        """A page of tasks by their dispatch, newest first; total counts the index, not the range.
+
+        agent: an agent id, or a target as named (`role:x`). since, before: positions; dispatched at or after `since`,
+        and before `before` (the `position` of the last row, for the next page).
+        """
+        index = ":".join(part for part in (_named("status", status), _named("agent", agent)) if part) or "all"
+        last = None if before is None else before - 1
+        return self._list(tasks.NAME, PageQuery(tasks.NAME, index, 0, limit, newest, since or None, last))
+
+    def last_task(self, agent: str | None = None) -> Found[Task]:
+        """The task dispatched last, to anybody or to one agent."""
+        found = self.tasks(agent, limit=1)
+        return Found(found.rows[0] if found.rows else None, found.checkpoint)
+
+    def open_tasks(self) -> Listed[Task]:
+        """All queued and running tasks, as they are served, of one checkpoint."""
+        return self.queue("open", limit=ALL)
+
+    def queue(self, which: str = "open", agent: str | None = None, limit: int = 100) -> Listed[Task]:
+        """A page of the queue, as it is served; `completed`: of what ended, newest end first.
+
+        which: one of QUEUE_PARTS. agent: as for `tasks`.
+        """
+        concerns = _named("agent", agent)
+        if which == "completed":
+            index = f"finished:{concerns}" if concerns else "finished"
+            return self._list(tasks.NAME, PageQuery(tasks.NAME, index, 0, limit))
+        index = concerns if concerns and which == "open" else f"{which}:{concerns}" if concerns else which
+        return self._list(queue.NAME, PageQuery(queue.NAME, index, 0, limit, newest=False))
+
+    # ---- state ----
+
+    def state(self, key: str, now: int) -> Found[StateKey]:
+        """A key that is there at `now` (server time, ms): one that has outlived its time is not."""
+        found: Found[StateKey] = self._find(state.NAME, key)
+        return Found(None, found.checkpoint) if found.row and found.row.expired(now) else found
+
+    def state_list(self, prefix: str, now: int, limit: int = ALL) -> Listed[StateKey]:
+        """The keys that begin with `prefix` and are there at `now`, by name. Keys of all prefixes: `""`."""
+        query = PageQuery(state.NAME, "name", 0, limit, newest=False, prefix=prefix)
+        found: Listed[StateKey] = self._list(state.NAME, query)
+        return Listed([row for row in found.rows if not row.expired(now)], found.checkpoint, found.total)
+
+    def state_expired(self, now: int, limit: int) -> Listed[StateKey]:
+        """Keys that have outlived their time at `now` and still are rows, the longest dead first."""
+        return self._list(state.NAME, PageQuery(state.NAME, "expires", 0, limit, newest=False, max_score=now))
+
+    # ---- snapshots ----
+
+    def snapshots(self, which: str = "complete", limit: int = ALL, upto: int | None = None) -> Listed[Snapshot]:
+        """Snapshots by position, newest first. which: `complete`, `taking` or `all`; upto: at or before a position."""
+        return self._list(snapshots.NAME, PageQuery(snapshots.NAME, which, 0, limit, max_score=upto))
+
+    def snapshot(self, snapshot: str) -> Found[Snapshot]:
+        """One snapshot by id."""
+        return self._find(snapshots.NAME, snapshot)
+
+    # ---- one call each ----
+
+    def _list(self, view: str, query: PageQuery) -> Listed[Any]:
+        def read(generation: str, known: Checkpoint) -> Listed[Any]:
+            page: Page = self._views.page(generation, query)
+            decode = VIEWS[view].decode
+            rows = [decode(row_id, data) for row_id, data in page.rows]
+            if known.stopped != NEWER and not _in_order(query, [row_id for row_id, _ in page.rows], rows):
+                raise ViewDamaged(generation, f"the index {query.index!r} of {view} is damaged")
+            return Listed(rows, _marked(page.checkpoint, known), page.total)
+
+        found: Listed[Any] = self._read(read)
+        return found
+
+    def _find(self, view: str, row_id: str) -> Found[Any]:
+        def read(generation: str, known: Checkpoint) -> Found[Any]:
+            checkpoint, (data,) = self._views.load(generation, [(view, row_id)])
+            row = None if data is None else VIEWS[view].decode(row_id, data)
+            return Found(row, _marked(checkpoint, known))
+
+        found: Found[Any] = self._read(read)
+        return found
+
+    def _read(self, read: Callable[[str, Checkpoint], Any]) -> Any:
+        """What a read of the live generation answers, of no earlier checkpoint than the log's end now.
+
+        A damage is mended first.
+        """
+        while True:
+            known = self.projector.catch_up()
+            try:
+                found = read(self.projector.generation, known)
+            except ViewDamaged as damaged:
+                self.projector.mend(damaged)
+                continue
+            if found.checkpoint.seq >= known.seq:
+                return found
+
+
+def _in_order(query: PageQuery, row_ids: list[str], rows: list[Any]) -> bool:
+    """Whether the rows of a page belong there, in the order that it shows them in."""
+    index, indexes = query.index, VIEWS[query.view].indexes
+    scores = [indexes(row).get(index) for row in rows]
+    if None in scores:
+        return False
+    order: list[tuple[Any, bytes]] = [(score, row_id.encode()) for score, row_id in zip(scores, row_ids, strict=True)]
+    return order == sorted(order, reverse=query.newest)
+
+
+def _named(kind: str, name: str | None) -> str:
+    return "" if name is None else f"{kind}:{name}"
+
+
+def _marked(checkpoint: Checkpoint, known: Checkpoint) -> Checkpoint:
+    """The checkpoint of an answer, stale where the catch-up before it found that it is."""
+    if known.stopped and not checkpoint.stopped:
+        return msgspec.structs.replace(checkpoint, stopped=known.stopped)
+    return checkpoint

@@ -1,0 +1,113 @@
+"""Sealing: the oldest events move from the store into files, so that its memory is bounded while history is not.
+
+A range is written to a segment, with the blobs that it names, and read back; then the log says so (`log.sealed`); then
+the store lets go of it. Each step can be repeated, so that it does not matter where one who does it is killed: what is
+trimmed has been read back from the disk, and what is not trimmed is in the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+
+from maestro.model.errors import MaestroError, VerificationFailed
+from maestro.model.events import LogSealed
+from maestro.model.node import Node
+from maestro.store.contract import Store
+from replayers import ranges, segments
+from replayers.ranges import entry_at, whole
+from replayers.sealed import Segments
+from replayers.whole_file import placed
+
+SUBJECT = "log:segments"
+NODES = "nodes"
+GONE_MS = 7 * 86_400_000
+"""A node that went away so long ago, and never reached the segments, is not waited for."""
+
+
+def due(store: Store, events_max: int) -> list[tuple[int, int]]:
+    """The ranges to be sealed and trimmed, oldest first: none while the store holds no more than `events_max` events.
+
+    Then as many as leave it half of that, but none that the views have still to be folded from.
+    """
+    first, head = store.log.first(), store.log.head().seq
+    current = store.views.current()
+    if head - first < events_max or current is None or (first - 1) % ranges.LARGE:
+        return []
+    upto = min(head - events_max // 2, store.views.checkpoint(current).seq)
+    return [(start, start + ranges.LARGE - 1) for start in range(first, upto - ranges.LARGE + 2, ranges.LARGE)]
+
+
+def seal(store: Store, sealed: Segments, span: tuple[int, int]) -> LogSealed:
+    """Have a range, and the blobs that it names, on the disk, read back: what the log shall say of it.
+
+    Raises VerificationFailed where the log is damaged there, Refused where the disk is full.
+    """
+    first, last = span
+    before = entry_at(store, first - 1)
+    if first > 1 and before is None:
+        raise VerificationFailed(f"event {first - 1} is missing", "log")
+    segment = whole(store, sealed, (first, last, before.chain if before else ""))
+    for _ in segments.read(segment.path):
+        pass
+    header = segments.header(segment.path)
+    end = entry_at(store, last)
+    if end is None or (header.first, header.last, header.chain) != (first, last, end.chain):
+        raise segments.damaged(segment.path, "it is not what the store holds")
+    for name in header.blobs:
+        _seal_blob(store, sealed, name)
+    return LogSealed(first, last, segments.digest(segment.path), header.chain, segment.path.name)
+
+
+def _seal_blob(store: Store, sealed: Segments, name: str) -> None:
+    """Keep a blob with the segments. One that the store has lost is lost there, too."""
+    with suppress(MaestroError):
+        if sealed.blob(name) is not None:
+            return
+    data = store.blobs.get(name)
+    if data is not None:
+        sealed.put_blob(name, data)
+        sealed.blob(name)
+
+
+def recorded(store: Store, fact: LogSealed) -> bool:
+    """Whether the log says this already, since the last restore."""
+    seq = store.log.version(SUBJECT)
+    while seq > 0 and (event := store.log.event(seq)) is not None and isinstance(event.fact, LogSealed):
+        if event.fact.last <= fact.last:
+            return event.fact == fact
+        seq = event.prev
+    return False
+
+
+def check(sealed: Segments, fact: LogSealed) -> str:
+    """What is wrong with a segment that the log tells of, or ""."""
+    path = sealed.folder / segments.name_of(fact.first, fact.last, fact.chain)
+    try:
+        if segments.digest(path) != fact.sha256:
+            return f"{path}: the segment was altered: its SHA-256 differs"
+    except VerificationFailed as failed:
+        return failed.line()
+    return ""
+
+
+def note_reach(sealed: Segments, node: str, incarnation: str) -> None:
+    """This node reaches the segments: it leaves its mark with them. Raises Refused, Invalid where it does not."""
+    mark = sealed.folder / NODES / node
+    if mark.is_file() and mark.read_text() == incarnation:
+        return
+    (sealed.open() / NODES).mkdir(mode=0o700, exist_ok=True)
+    with placed(mark, durable=False) as file:
+        file.write(incarnation.encode())
+
+
+def out_of_reach(sealed: Segments, nodes: Iterable[Node], now: int) -> list[str]:
+    """The nodes that have not shown, since they started, that they reach the segments: they could not read them."""
+    missing = []
+    for node in nodes:
+        mark = sealed.folder / NODES / node.id
+        shown = mark.read_text() if mark.is_file() else ""
+        reaches = shown == node.incarnation if node.status == "up" else bool(shown)
+        if not reaches and (node.status == "up" or now - node.changed_at < GONE_MS):
+            missing.append(node.id)
+    return missing
