@@ -8,9 +8,8 @@ from typing import Annotated
 import typer
 
 from maestro.cli import answer, completion, printer
-from maestro.cli.options import AgentArgument, FormatOption, absolute, examples
+from maestro.cli.options import AgentArgument, FormatOption, absolute, examples, snapshot_named
 from maestro.cli.printer import Column, Row
-from maestro.cli.restores import named
 from maestro.cli.text_input import read_text
 from maestro.model.errors import Invalid
 from maestro.runtime.protocol import messages as p
@@ -134,7 +133,9 @@ def assign(
     if from_snapshot is not None:
         if any(each is not None for each in (type, to_workspace, role, priority, name, node)):
             raise Invalid("--from-snapshot puts back all assignments as they were", mend="name nothing else with it")
-        return answer.rows(p.AgentsPutBack(source=named(from_snapshot)), AGENTS, format, "the snapshot holds no agents")
+        return answer.rows(
+            p.AgentsPutBack(source=snapshot_named(from_snapshot)), AGENTS, format, "the snapshot holds no agents"
+        )
     if type is None:
         raise Invalid("missing argument 'TYPE'", mend="see `maestro agent assign --help`")
     workspace = None if to_workspace is None else absolute(to_workspace, "--to-workspace")

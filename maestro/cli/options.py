@@ -60,3 +60,9 @@ def absolute(path: str, option: str) -> str:
         return os.path.normpath(Path(path).expanduser().absolute())
     except (OSError, RuntimeError) as error:
         raise Invalid(f"{path!r}: {error}", option, "name an absolute path") from None
+
+
+def snapshot_named(source: str) -> str:
+    """A snapshot as the server takes it: the absolute path of a file, or an id. Raises Invalid."""
+    is_path = "/" in source or source.endswith((".gz", ".tgz")) or os.path.isfile(source)  # noqa: PTH113 - False for any text
+    return absolute(source, "the snapshot") if is_path else source

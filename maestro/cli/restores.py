@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -11,7 +10,7 @@ import typer
 
 from maestro import config
 from maestro.cli import answer, completion, printer
-from maestro.cli.options import FormatOption, absolute, examples
+from maestro.cli.options import FormatOption, absolute, examples, snapshot_named
 from maestro.cli.printer import Column, Row
 from maestro.cli.whereabouts import Hint
 from maestro.model.errors import Invalid, TimedOut
@@ -166,16 +165,10 @@ def rollback(
     return _preview(command, format) if dry_run else _carry_out(command, format)
 
 
-def named(source: str) -> str:
-    """A snapshot as the server takes it: the absolute path of a file, or an id. Raises Invalid."""
-    is_path = "/" in source or source.endswith((".gz", ".tgz")) or os.path.isfile(source)  # noqa: PTH113 - False for any text
-    return absolute(source, "the snapshot") if is_path else source
-
-
 def _source(source: str | None, at: str | None) -> str | None:
     if source is None and at is None:
         raise Invalid("missing argument 'PATH|ID'", mend="name a file, an id or `latest`, or a time with --at")
-    return None if source is None else named(source)
+    return None if source is None else snapshot_named(source)
 
 
 def _workspace(workspace: str | None) -> str | None:

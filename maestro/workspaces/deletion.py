@@ -11,7 +11,7 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -22,11 +22,10 @@ from maestro.folders import private_folder
 from maestro.model.errors import MaestroError, Refused, VerificationFailed
 from maestro.workspaces.archive.read.purge import Left, Listing, remove_listed
 from maestro.workspaces.moves import FOLDER_FLAGS, UNMOVABLE, liken, move_entries, sync_folder
+from maestro.workspaces.open_records import DELETIONS, FRESH, LOCK, deletions
 
-FOLDER = "deletions"
 ASIDE_PREFIX = ".maestro-aside-"
 KEEPING, DELETING = "keeping", "deleting"
-_LOCK, _FRESH = "lock", ".fresh"
 
 Listed = Callable[[str, str], Listing]
 """What a snapshot (its id) holds of a tree (its name there). Raises `MaestroError` where that cannot be read."""
@@ -60,7 +59,7 @@ class Deletion:
     """
 
     def __init__(self, home: Path, listed: Listed) -> None:
-        self._folder = private_folder(home / FOLDER, "deletions", tighten=True)
+        self._folder = private_folder(home / DELETIONS, "deletions", tighten=True)
         self._listed = listed
         self._path = self._folder / secrets.token_hex(8)
         self._record = Record([])
@@ -135,7 +134,7 @@ class Deletion:
 
 def end_begun(home: Path, listed: Listed) -> list[str]:
     """End what processes that are gone have begun, unless one is at it now; why some could not be, a line each."""
-    folder = home / FOLDER
+    folder = home / DELETIONS
     if not folder.is_dir():
         return []
     lock = _locked(folder)
@@ -143,7 +142,7 @@ def end_begun(home: Path, listed: Listed) -> list[str]:
         return []
     failed = []
     try:
-        for path in _records(folder):
+        for path in deletions(folder):
             try:
                 _end(path, _read(path), listed)
             except MaestroError as error:
@@ -153,14 +152,9 @@ def end_begun(home: Path, listed: Listed) -> list[str]:
     return failed
 
 
-def is_open(home: Path) -> bool:
-    """Whether something was begun, and is not ended."""
-    return any(_records(home / FOLDER))
-
-
 def begun(home: Path) -> list[Doomed]:
     """The trees of deletions that are under way, or could not be ended. Raises `VerificationFailed`."""
-    return [doomed for path in _records(home / FOLDER) for doomed in _read(path).trees]
+    return [doomed for path in deletions(home / DELETIONS) for doomed in _read(path).trees]
 
 
 def check_whole(home: Path, place: str) -> None:
@@ -269,13 +263,6 @@ def _known(record: Record, doomed: Doomed, listed: Listed) -> Listing | None:
         return None
 
 
-def _records(folder: Path) -> Iterable[Path]:
-    try:
-        return sorted(path for path in folder.iterdir() if path.name != _LOCK and path.suffix != _FRESH)
-    except FileNotFoundError:
-        return []
-
-
 def _read(path: Path) -> Record:
     try:
         return msgspec.json.decode(path.read_bytes(), type=Record)
@@ -287,7 +274,7 @@ def _read(path: Path) -> Record:
 
 
 def _write(path: Path, record: Record) -> None:
-    fresh = path.with_suffix(_FRESH)
+    fresh = path.with_suffix(FRESH)
     with fresh.open("wb") as file:
         file.write(msgspec.json.encode(record))
         file.flush()
@@ -303,7 +290,7 @@ def _drop(path: Path) -> None:
 
 def _locked(folder: Path) -> int:
     """The lock of a home's deletions, which ends with the process; -1 where another one has it."""
-    handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

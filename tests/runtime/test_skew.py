@@ -107,7 +107,8 @@ def test_what_is_no_message_of_any_protocol_ends_that_connection_only(node: Node
 
 def test_an_agent_cannot_make_its_node_start_anew(node: Node) -> None:
     script = (
-        "import os, socket; from maestro.runtime import protocol as p, wire; s = socket.socket(socket.AF_UNIX);"
+        "import os, socket; from maestro.runtime.protocol import frames, messages as p;"
+        "s = socket.socket(socket.AF_UNIX);"
         "s.connect(os.environ['MAESTRO_RUN_SOCKET']); frames.send(s, p.Hello(99, 'x', '', p.Caller('a', '/')));"
         "print(type(s.recv(100)).__name__)"
     )

@@ -12,7 +12,8 @@ import pytest
 from maestro.model.errors import VerificationFailed
 from maestro.store.contract import Store
 from maestro.store.keys import Keys
-from maestro.store.redis.redis_store import Dialler, RedisStore
+from maestro.store.redis.dialler import Dialler
+from maestro.store.redis.redis_store import RedisStore
 
 
 @pytest.mark.parametrize("data", [b"", b"x", "é\0\r\n".encode(), bytes(range(256)) * 100])

@@ -171,7 +171,7 @@ def test_first_users_at_once_agree(settings: Settings, serve: Serve, folder: Pat
     code = """
 import sys
 from maestro import config
-from maestro.store import choice
+from maestro.store.embedded import choice
 print(choice.choose(config.load(), sys.argv[1]).url)
 """
     env = os.environ | {"HOME": str(folder), "MAESTRO_HOME": str(settings.home), "MAESTRO_REDIS_URL": ""}

@@ -14,7 +14,8 @@ from maestro.model.errors import Invalid, StoreAway, StoreUnsafe, Unknown
 from maestro.store.contract import Append, Committed, Hint
 from maestro.store.keys import Keys
 from maestro.store.redis.connection import Link
-from maestro.store.redis.redis_store import Dialler, RedisStore, open_redis
+from maestro.store.redis.dialler import Dialler
+from maestro.store.redis.redis_store import RedisStore, open_redis
 
 Appending = Callable[..., Append]
 Opening = Callable[..., RedisStore]

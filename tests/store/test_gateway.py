@@ -14,7 +14,8 @@ from maestro.model.errors import LineageBroken, MaestroError, StoreAway, Unknown
 from maestro.store.contract import Append, Committed, Head, Rejected, Store
 from maestro.store.gateway import Gateway
 from maestro.store.keys import Keys
-from maestro.store.redis.redis_store import Dialler, RedisStore
+from maestro.store.redis.dialler import Dialler
+from maestro.store.redis.redis_store import RedisStore
 
 Appending = Callable[..., Append]
 Opening = Callable[..., RedisStore]

@@ -14,7 +14,8 @@ from maestro.model.events import NewEvent, RestoreDone
 from maestro.store.contract import Append, Committed, Hint
 from maestro.store.keys import Keys
 from maestro.store.redis.connection import Link
-from maestro.store.redis.redis_store import Dialler, RedisStore
+from maestro.store.redis.dialler import Dialler
+from maestro.store.redis.redis_store import RedisStore
 
 Appending = Callable[..., Append]
 

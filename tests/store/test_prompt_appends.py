@@ -12,7 +12,8 @@ import trio
 from maestro.model.errors import StoreAway, Unknown
 from maestro.store.contract import Append
 from maestro.store.gateway import Gateway
-from maestro.store.redis.redis_store import Dialler, RedisStore
+from maestro.store.redis.dialler import Dialler
+from maestro.store.redis.redis_store import RedisStore
 
 Appending = Callable[..., Append]
 Opening = Callable[..., RedisStore]

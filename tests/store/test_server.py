@@ -110,7 +110,8 @@ def test_a_running_server_is_used_and_not_started_again(home: Path, binary: Path
 
 
 def test_it_lives_in_a_session_of_its_own_and_outlives_its_starter(home: Path) -> None:
-    code = f"from pathlib import Path; from maestro.store import server; embedded_server.ensure(Path({str(home)!r}))"
+    imports = "from pathlib import Path; from maestro.store.embedded import embedded_server"
+    code = f"{imports}; embedded_server.ensure(Path({str(home)!r}))"
     subprocess.run([sys.executable, "-c", code], check=True)
     assert embedded_server.answers(home)
     assert os.getsid(pid_of(embedded_server.url(home))) != os.getsid(0)
@@ -120,7 +121,7 @@ def test_many_starters_at_once_give_one_server(home: Path) -> None:
     code = f"""
 import sys, time
 from pathlib import Path
-from maestro.store import server
+from maestro.store.embedded import embedded_server
 from maestro.store.redis.resp import dial
 from tests.store.serving import BINARIES
 sys.stdin.read()

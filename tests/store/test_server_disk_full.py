@@ -16,7 +16,7 @@ import pytest
 SCRIPT = """
 import json, os, sys
 from pathlib import Path
-from maestro.store import server
+from maestro.store.embedded import embedded_server
 from maestro.store.embedded.ballast import disk_state
 from maestro.store.redis.resp import dial
 
@@ -36,20 +36,20 @@ def fill(url):
         return True
 
 def report(**more):
-    with dial(server.url(home), 30) as wire:
+    with dial(embedded_server.url(home), 30) as wire:
         kept = sum(wire.call("STRLEN", key) == 1 << 20 for key in acknowledged)
     return {"acknowledged": len(acknowledged), "kept": kept, "ballast": disk_state(home).ballast, **more}
 
 told = []
 try:
-    url = server.ensure(home)
+    url = embedded_server.ensure(home)
     told.append(report())
     for _ in range(2):
         exited = fill(url)
-        server.ensure(home)
-        told.append(report(exited=exited, low_seen=low_seen, incident=server.incidents(home)[-1]))
+        embedded_server.ensure(home)
+        told.append(report(exited=exited, low_seen=low_seen, incident=embedded_server.incidents(home)[-1]))
 finally:
-    server.stop(home)
+    embedded_server.stop(home)
 print(json.dumps(told))
 """
 UNSHARE = ["unshare", "--user", "--map-root-user", "--mount", "--propagation", "private"]

@@ -18,7 +18,8 @@ from maestro.store.gateway import Gateway
 from maestro.store.keys import Keys
 from maestro.store.redis import log
 from maestro.store.redis.connection import Link
-from maestro.store.redis.redis_store import Dialler, RedisStore, open_redis
+from maestro.store.redis.dialler import Dialler
+from maestro.store.redis.redis_store import RedisStore, open_redis
 
 Appending = Callable[..., Append]
 Opening = Callable[..., RedisStore]

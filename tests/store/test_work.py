@@ -9,7 +9,8 @@ from typing import Any
 
 from maestro.store.contract import Hint, Store
 from maestro.store.keys import Keys
-from maestro.store.redis.redis_store import Dialler, RedisStore
+from maestro.store.redis.dialler import Dialler
+from maestro.store.redis.redis_store import RedisStore
 
 
 def hints(stream: str, *runs: str) -> list[Hint]:

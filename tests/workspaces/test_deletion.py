@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from maestro.model.errors import NotFound, Refused, VerificationFailed
-from maestro.workspaces import deletion, moves
+from maestro.workspaces import deletion, moves, open_records
 from maestro.workspaces.archive.library import Archive
 from maestro.workspaces.archive.read import purge
 from maestro.workspaces.archive.read.purge import Listing
@@ -213,7 +213,7 @@ def test_a_snapshot_that_is_gone_by_then_deletes_nothing_more(kept: Kept, tmp_pa
 
     with pytest.raises(Ended):
         kept.delete(Doomed(str(place), TREE), meanwhile=end)
-    (record,) = deletion._records(kept.home / deletion.FOLDER)
+    (record,) = open_records.deletions(kept.home / open_records.DELETIONS)
     deletion._write(record, deletion.Record(deletion._read(record).trees, deletion.DELETING, "s"))
 
     def gone(snapshot: str, tree: str) -> Listing:

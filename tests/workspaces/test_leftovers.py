@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.workspaces.mounted import in_namespace
 
 SCRIPT = """
-from maestro.workspaces import exchange, leftovers
+from maestro.workspaces.exchanges import exchange, leftovers
 from maestro.workspaces.exchanges.exchange import Exchange
 ws, records = place / "ws", place / "journal/left"
 (ws / "data").mkdir(parents=True); (ws / "old").write_text("old")

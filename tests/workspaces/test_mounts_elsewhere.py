@@ -9,9 +9,9 @@ import pytest
 from tests.workspaces.mounted import in_namespace
 
 SAVE = """
-from maestro.workspaces.archive import beside
+from maestro.workspaces.archive.parallel import child_process
 from maestro.workspaces.archive.library import Archive
-beside.FROM_FILES = {readers}
+child_process.FROM_FILES = {readers}
 out = outside()
 ws = place / "ws"
 for folder in ("data", "inner/deep/er", "tmp"): (ws / folder).mkdir(parents=True)
@@ -28,7 +28,7 @@ bind(out, ws / "data"); bind(out / "file", ws / "one"); tmpfs(ws / "tmp"); bind(
 @pytest.mark.parametrize("is_told", [True, False])
 def test_a_snapshot_names_mounts_and_holds_nothing_of_them(readers: int, is_told: bool, tmp_path: Path) -> None:
     script = """
-from maestro.workspaces.archive import scan
+from maestro.workspaces.archive.write import scan
 if not {is_told}: scan.mounts_below = lambda *_, **__: []
 for turn in ("first", "second"):
     saved = archive.save([("ws", str(ws))], turn, {{}})
@@ -58,7 +58,8 @@ def test_an_exchange_carries_no_mount_off(mounting: str, late: bool, can_exchang
     """late: it is mounted at the last moment, after all checks."""
     script = f"""
 from maestro.model.errors import Refused
-from maestro.workspaces import exchange, mounts, pairs, places
+from maestro.workspaces import mounts
+from maestro.workspaces.exchanges import exchange, pairs, places
 out = outside()
 other, ws = place / "other", place / "ws"
 for folder in (other, ws / "data"): folder.mkdir(parents=True)

@@ -26,6 +26,7 @@ from maestro.runtime.daemon.node_daemon import NodeDaemon
 from maestro.runtime.daemon.residence import Residence
 from maestro.runtime.daemon.start_report import StartReport
 from maestro.runtime.daemon.store_guard import watch_disk
+from maestro.runtime.handlers import HANDLERS
 from maestro.runtime.monitor.heartbeat import Health
 from maestro.runtime.node.clock import Clock
 from maestro.runtime.node.context import Context
@@ -57,6 +58,7 @@ def main(settings: Settings) -> int:
     """Run this node's daemon in the foreground; its exit code."""
     report = StartReport()
     start_logging(settings.log_level)
+    HANDLERS.load()
     _keep_small()
     try:
         lock = DaemonLock.take(open_home(settings))

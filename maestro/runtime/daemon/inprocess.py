@@ -9,10 +9,9 @@ import trio
 from maestro.config import Settings
 from maestro.runtime.daemon.bootstrap import open_context
 from maestro.runtime.node.failures import told
-from maestro.runtime.restores import journal
 from maestro.runtime.server.connection import serve_connection
 from maestro.store.embedded import embedded_server
-from maestro.workspaces import deletion
+from maestro.workspaces import open_records
 
 
 def serve(settings: Settings, sock: socket.socket) -> None:
@@ -29,7 +28,7 @@ def serve(settings: Settings, sock: socket.socket) -> None:
 
 
 async def _serve(settings: Settings, sock: socket.socket) -> bool:
-    is_open = journal.Journal(settings.home).is_open or deletion.is_open(settings.home)
+    is_open = open_records.is_any(settings.home)
     if is_open:
         from maestro.runtime.daemon import log_unloader
         from maestro.runtime.restores import crash_recovery

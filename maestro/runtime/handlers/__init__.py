@@ -1,43 +1,47 @@
-"""One handler for each command, found by the command's struct."""
+"""The handlers of commands: one function for each, found by the command's struct."""
 
 from __future__ import annotations
 
-from maestro.runtime.handlers import (
-    agents,
-    assignments,
-    dispatch,
-    doctor,
-    events,
-    flush,
-    health,
-    nodes,
-    queues,
-    replays,
-    restores,
-    snapshots,
-    states,
-    tasks,
-    types,
-    workspaces,
-)
+from importlib import import_module
+
 from maestro.runtime.node.context import Handler
 from maestro.runtime.protocol import messages as p
 
-HANDLERS: dict[type[p.Command], Handler] = {
-    **agents.HANDLERS,
-    **assignments.HANDLERS,
-    **dispatch.HANDLERS,
-    **doctor.HANDLERS,
-    **events.HANDLERS,
-    **health.HANDLERS,
-    **nodes.HANDLERS,
-    **queues.HANDLERS,
-    **replays.HANDLERS,
-    **restores.HANDLERS,
-    **snapshots.HANDLERS,
-    **states.HANDLERS,
-    **flush.HANDLERS,
-    **tasks.HANDLERS,
-    **types.HANDLERS,
-    **workspaces.HANDLERS,
+_MODULES: dict[str, tuple[type[p.Command], ...]] = {
+    "agents": (p.AgentRegister, p.AgentStop, p.AgentRestart, p.AgentReset, p.AgentLogs),
+    "agent_list": (p.AgentList,),
+    "assignments": (p.AgentAssign,),
+    "dispatch": (p.TaskDispatch,),
+    "doctor": (p.Doctor,),
+    "events": (p.EventsTail, p.EventsExport, p.Audit),
+    "flush": (p.RedisFlush,),
+    "health": (p.AgentHealth,),
+    "nodes": (p.Up, p.NodeList, p.Shutdown),
+    "queues": (p.QueueStatus,),
+    "replays": (p.ReplayVerify, p.ReplayRebuild, p.ReplayAt, p.ReplayDiff),
+    "restores": (p.RestoreLoad, p.RestorePreview, p.StateRestore, p.AgentsPutBack),
+    "snapshots": (p.StateSnapshot, p.StateSnapshots, p.StateVerify, p.StatePin),
+    "states": (p.StateSet, p.StateGet, p.StateList, p.StateDelete),
+    "tasks": (p.TaskStatus, p.TaskList, p.TaskWait, p.TaskLogs, p.TaskCancel, p.TaskRetry),
+    "types": (p.AgentTypes,),
+    "workspaces": (p.WorkspaceList, p.WorkspaceClean),
 }
+_MODULE_OF = {command: module for module, commands in _MODULES.items() for command in commands}
+
+
+class Handlers(dict[type[p.Command], Handler]):
+    """The handler of each command. A module is imported with the first command of its own that is looked up, as a
+    command line carries out one only, and starts the sooner.
+    """
+
+    def __missing__(self, command: type[p.Command]) -> Handler:
+        self.update(import_module(f"{__name__}.{_MODULE_OF[command]}").HANDLERS)
+        return self[command]
+
+    def load(self) -> None:
+        """Import all, for a daemon: no client waits for it."""
+        for command in _MODULE_OF:
+            _ = self[command]
+
+
+HANDLERS = Handlers()

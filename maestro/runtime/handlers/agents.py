@@ -1,4 +1,4 @@
-"""`agent register|list|stop|restart|reset|logs`: agents, from their definitions to their workspaces."""
+"""`agent register|stop|restart|reset|logs`: agents, from their definitions to their workspaces."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import trio
 from maestro.agents import definitions, registration
 from maestro.agents.definitions import Definition
 from maestro.model.agent import (
-    Agent,
     decide_register,
     decide_reset,
     decide_restart,
@@ -16,47 +15,22 @@ from maestro.model.agent import (
 from maestro.model.errors import Invalid, NotFound, Refused
 from maestro.model.events import AgentRegistered, NewEvent
 from maestro.model.health import still_lost
-from maestro.model.ids import shown
 from maestro.model.scheduling.waiting import why_not_over
 from maestro.model.task import Task
 from maestro.runtime.handlers import tasks
+from maestro.runtime.handlers.agent_list import answer, find
 from maestro.runtime.handlers.run_output import tail_runs
 from maestro.runtime.handlers.wait_notice import NODE_AWAY, telling
-from maestro.runtime.monitor.examination import examine_all, judged
 from maestro.runtime.node.context import Call, Context, Handler
 from maestro.runtime.node.interim_stop import stopped_meanwhile
 from maestro.runtime.node.resume import resume
 from maestro.runtime.protocol import messages as p
 from maestro.runtime.provision.type_binding import bind, caller_settings
 from maestro.runtime.provision.workspace_setup import check_unmounted, refill_workspace
-from maestro.runtime.server.rows import Row, agent_row
+from maestro.runtime.server.rows import Row
 from maestro.runtime.snapshots.deletion import clear
 
-STATES = ("all", "active", "idle", "failed", "stopped")
 STOP_WAIT_S = 60.0
-
-
-async def find(context: Context, agent: str) -> Agent:
-    """One agent. Raises NotFound."""
-    row = await context.row(context.views.agent, agent)
-    if row is None:
-        raise NotFound(f"there is no agent {shown(agent)}", mend="agent list shows all, agent assign makes one")
-    return row
-
-
-async def shown_agents(context: Context, agents: list[Agent]) -> list[Row]:
-    """Rows of agents as they are found now, with their last heartbeats."""
-    checks, samples = await examine_all(context, agents)
-    now = await context.now()
-    return [
-        agent_row(judged(agent, checks[agent.id]), sample, now) for agent, sample in zip(agents, samples, strict=True)
-    ]
-
-
-async def answer(call: Call, agent: str) -> p.Done:
-    """One agent, as a command that changed it answers."""
-    row = await find(call.context, agent)
-    return p.Done((await shown_agents(call.context, [row]))[0])
 
 
 async def register(call: Call, command: p.AgentRegister) -> p.Done:
@@ -142,18 +116,6 @@ async def _why_on(context: Context, agent: str) -> str:
     return why_not_over(task, nodes, leased) or "its run has ended"
 
 
-async def list_agents(call: Call, command: p.AgentList) -> p.Done:
-    """All agents, or those of a state."""
-    context = call.context
-    if command.status not in STATES:
-        raise Invalid(f"status {shown(command.status)} is unknown", mend=f"use one of {', '.join(STATES)}")
-    state = None if command.status == "all" else command.status
-    for row in await shown_agents(context, await context.rows(context.views.agents)):
-        if state in (None, row["state"]):
-            await call.item(row)
-    return p.Done()
-
-
 async def stop(call: Call, command: p.AgentStop) -> p.Done:
     """Stop one agent without touching others; returns when its run has ended."""
     await stop_agent(call, command.id, command.force, "agent stop")
@@ -211,7 +173,6 @@ async def logs(call: Call, command: p.AgentLogs) -> p.Done:
 
 HANDLERS: dict[type[p.Command], Handler] = {
     p.AgentRegister: register,
-    p.AgentList: list_agents,
     p.AgentStop: stop,
     p.AgentRestart: restart,
     p.AgentReset: reset,

@@ -9,7 +9,8 @@ import msgspec
 from maestro.agents import registration
 from maestro.model.agent import Assignment
 from maestro.model.events import AgentAssigned, NewEvent
-from maestro.runtime.handlers.agents import answer, find, stop_agent
+from maestro.runtime.handlers.agent_list import answer, find
+from maestro.runtime.handlers.agents import stop_agent
 from maestro.runtime.monitor.examination import refresh
 from maestro.runtime.node.context import Call, Handler
 from maestro.runtime.node.interim_stop import stopped_meanwhile

@@ -8,7 +8,7 @@ import trio
 
 from maestro.model.health import Check, is_fit, way_out
 from maestro.runtime.handlers import tasks
-from maestro.runtime.handlers.agents import find
+from maestro.runtime.handlers.agent_list import find
 from maestro.runtime.handlers.run_output import last_lines
 from maestro.runtime.monitor.examination import examine_all, record
 from maestro.runtime.node.context import Call, Handler

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from maestro.runtime.handlers.agents import shown_agents
+from maestro.runtime.handlers.agent_list import shown_agents
 from maestro.runtime.node.context import Call, Handler
 from maestro.runtime.protocol import messages as p
 from maestro.runtime.restores import assignments, log_loader

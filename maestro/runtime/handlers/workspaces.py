@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import trio
 
-from maestro.runtime.handlers.agents import find, stop_agent
+from maestro.runtime.handlers.agent_list import find
+from maestro.runtime.handlers.agents import stop_agent
 from maestro.runtime.node.context import Call, Handler
 from maestro.runtime.node.interim_stop import stopped_meanwhile
 from maestro.runtime.protocol import messages as p

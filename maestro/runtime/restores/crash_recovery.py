@@ -24,6 +24,7 @@ from maestro.runtime.restores.stop_reason import is_left_by_restore
 from maestro.runtime.scheduler.scheduler import LEASE as SCHEDULER
 from maestro.runtime.snapshots import deletion
 from maestro.runtime.worker import janitor
+from maestro.workspaces.open_records import is_restoring
 
 ENDED = "the process that restored ended before it was done"
 AGAIN_S = 3.0
@@ -48,10 +49,9 @@ async def settle(context: Context) -> None:
 
 async def keep_settled(context: Context) -> None:
     """Runs in every daemon: what could not be ended (the store was away) is ended as soon as it can be."""
-    journal = Journal(context.settings.home)
     while True:
         await trio.sleep(AGAIN_S)
-        if journal.is_open:
+        if is_restoring(context.settings.home):
             await settle(context)
 
 
@@ -98,7 +98,7 @@ async def findings(context: Context) -> list[tuple[str, str, str]]:
     """
     found = []
     journal = Journal(context.settings.home)
-    if journal.is_open:
+    if is_restoring(context.settings.home):
         try:
             async with restoring(journal):
                 begun = await trio.to_thread.run_sync(journal.read)

@@ -20,14 +20,14 @@ from maestro.model.restore import BrokenOff, PlaceFate, broken_off
 from maestro.workspaces.exchanges import leftovers
 from maestro.workspaces.exchanges.exchange import STAGE_PREFIX, Exchange
 from maestro.workspaces.exchanges.pairs import Identity, boot_id, fate, identity, why_lost
+from maestro.workspaces.open_records import BEGUN, EXCHANGE, RESTORE
 
-FOLDER, BEGUN, EXCHANGE = "restore", "begun", "exchange"
 BYTES_MAX = 1 << 28
 
 
 def left_of(home: Path) -> Path:
     """Where it is on record what the restores of a home could not remove."""
-    return home / FOLDER / EXCHANGE / leftovers.FOLDER
+    return home / RESTORE / EXCHANGE / leftovers.FOLDER
 
 
 class Target(msgspec.Struct):
@@ -113,7 +113,7 @@ class Journal:
     """The one of a home. Blocks."""
 
     def __init__(self, home: Path) -> None:
-        self.folder = home / FOLDER
+        self.folder = home / RESTORE
         self._path = self.folder / BEGUN
 
     def exchange(self) -> Exchange:
@@ -123,11 +123,6 @@ class Journal:
         """
         private_folder(self.folder, "restore journal", tighten=True)
         return Exchange(self.folder / EXCHANGE)
-
-    @property
-    def is_open(self) -> bool:
-        """Whether something was begun and is not ended."""
-        return self._path.exists() or (self.folder / EXCHANGE / "journal").exists()
 
     def read(self) -> Begun | None:
         """What was begun and is not ended. Raises `VerificationFailed` where it cannot be read."""

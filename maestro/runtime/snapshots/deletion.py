@@ -25,7 +25,7 @@ from maestro.runtime.snapshots.folders import Shelf
 from maestro.runtime.snapshots.procedure import take_in_turn, turn
 from maestro.runtime.snapshots.request import Taken, Wanted
 from maestro.runtime.snapshots.sources import Source
-from maestro.workspaces import deletion, guards
+from maestro.workspaces import deletion, guards, open_records
 from maestro.workspaces.archive.read.purge import Left, Listing
 from maestro.workspaces.deletion import Deletion, Doomed
 from maestro.workspaces.mounts import check_no_mounts
@@ -103,7 +103,7 @@ async def clear(call: Call, agent: Agent, reason: str) -> Deleted | None:
 async def settle(context: Context) -> None:
     """End what processes that are gone have begun to delete. What cannot be ended is logged, and told by `doctor`."""
     home = context.settings.home
-    if not deletion.is_open(home):
+    if not any(open_records.deletions(home / open_records.DELETIONS)):
         return
     try:
         failed = await trio.to_thread.run_sync(deletion.end_begun, home, partial(_listing, home))

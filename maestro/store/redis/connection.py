@@ -1,7 +1,7 @@
-"""One connection to the server: redis-py dials it, hiredis reads it, errors come out in our own words.
+"""One connection to the server: `dialler` makes it, hiredis reads it, errors come out in our own words.
 
-redis-py knows URLs, TLS and Sentinel; its command layer would cost three times what a call to a local server takes,
-and it repeats commands by itself. So the socket is taken over once it is connected: what is sent here is sent once.
+redis-py knows TLS and Sentinel; its command layer would cost three times what a call to a local server takes, and it
+repeats commands by itself. So its socket is taken over once it is connected: what is sent here is sent once.
 """
 
 from __future__ import annotations
@@ -123,14 +123,13 @@ def checked(reply: Any) -> Any:
 class Link:
     """A connected socket that speaks RESP3 in bytes. For one thread at a time.
 
-    dialled: a connected redis-py connection, kept for as long as its socket is used. timeout_s: how long a reply may
-    take. replicas: how many the server had when greeted; wait_after: when (monotonic) to wait for one again. Raises
-    `StoreAway` before a command is sent, `Lost` after.
+    close: ends the connection. timeout_s: how long a reply may take. replicas: how many the server had when greeted;
+    wait_after: when (monotonic) to wait for one again. Raises `StoreAway` before a command is sent, `Lost` after.
     """
 
-    def __init__(self, dialled: Any, timeout_s: float) -> None:
-        self._dialled = dialled
-        self._sock: socket.socket = dialled._sock
+    def __init__(self, sock: socket.socket, close: Callable[[], object], timeout_s: float) -> None:
+        self._close = close
+        self._sock = sock
         self._timeout_s = timeout_s
         self._patience_s = timeout_s
         self._is_greeting = False
@@ -271,4 +270,4 @@ class Link:
 
     def close(self) -> None:
         """Close the socket."""
-        self._dialled.disconnect()
+        self._close()

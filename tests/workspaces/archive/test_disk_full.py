@@ -17,7 +17,7 @@ SCRIPT = """
 import json, os, sys
 from pathlib import Path
 from maestro.model.errors import Refused
-from maestro.workspaces.archive import beside
+from maestro.workspaces.archive.parallel import child_process
 from maestro.workspaces.archive.library import Archive
 from maestro.workspaces.exchanges.exchange import Exchange
 
@@ -45,7 +45,7 @@ archive.save([("ws", str(workspace))], "one", {})
 (workspace / "second").write_bytes(os.urandom(free() + (1 << 20)))
 told["save"] = refused(lambda: archive.save([("ws", str(workspace))], "two", {}))
 told["one"] = archive.verify("one").files
-beside.cores, beside.FROM_FILES = lambda: 2, 50
+child_process.cores, child_process.FROM_FILES = lambda: 2, 50
 many = elsewhere / "many"
 many.mkdir()
 for number in range(max(600, free() // 30_000 + 50)):

@@ -47,14 +47,15 @@ def many_cores(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     return request.param  # type: ignore[no-any-return]
 
 
+PROCESSES = ("write.reader_process", "read.writer_process")
+
+
 def mine() -> list[psutil.Process]:
     """The processes that this one has started for an archive."""
     found = []
     for child in psutil.Process().children():
         with suppress(psutil.Error):
-            if {f"maestro.workspaces.archive.{name}" for name in ("reader", "writer", "checker")} & set(
-                child.cmdline()
-            ):
+            if {f"maestro.workspaces.archive.{name}" for name in PROCESSES} & set(child.cmdline()):
                 found.append(child)
     return found
 

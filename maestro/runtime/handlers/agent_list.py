@@ -1,0 +1,53 @@
+"""`agent list`: the agents as they are found now, and one of them as commands that change it answer."""
+
+from __future__ import annotations
+
+from maestro.model.agent import (
+    Agent,
+)
+from maestro.model.errors import Invalid, NotFound
+from maestro.model.ids import shown
+from maestro.runtime.monitor.examination import examine_all, judged
+from maestro.runtime.node.context import Call, Context, Handler
+from maestro.runtime.protocol import messages as p
+from maestro.runtime.server.rows import Row, agent_row
+
+STATES = ("all", "active", "idle", "failed", "stopped")
+
+
+async def find(context: Context, agent: str) -> Agent:
+    """One agent. Raises NotFound."""
+    row = await context.row(context.views.agent, agent)
+    if row is None:
+        raise NotFound(f"there is no agent {shown(agent)}", mend="agent list shows all, agent assign makes one")
+    return row
+
+
+async def shown_agents(context: Context, agents: list[Agent]) -> list[Row]:
+    """Rows of agents as they are found now, with their last heartbeats."""
+    checks, samples = await examine_all(context, agents)
+    now = await context.now()
+    return [
+        agent_row(judged(agent, checks[agent.id]), sample, now) for agent, sample in zip(agents, samples, strict=True)
+    ]
+
+
+async def answer(call: Call, agent: str) -> p.Done:
+    """One agent, as a command that changed it answers."""
+    row = await find(call.context, agent)
+    return p.Done((await shown_agents(call.context, [row]))[0])
+
+
+async def list_agents(call: Call, command: p.AgentList) -> p.Done:
+    """All agents, or those of a state."""
+    context = call.context
+    if command.status not in STATES:
+        raise Invalid(f"status {shown(command.status)} is unknown", mend=f"use one of {', '.join(STATES)}")
+    state = None if command.status == "all" else command.status
+    for row in await shown_agents(context, await context.rows(context.views.agents)):
+        if state in (None, row["state"]):
+            await call.item(row)
+    return p.Done()
+
+
+HANDLERS: dict[type[p.Command], Handler] = {p.AgentList: list_agents}

@@ -1,0 +1,77 @@
+"""Dialling a server over a network by redis-py, which knows TLS, Sentinel and the nodes of a cluster.
+
+Imported only for such a URL: all of redis-py, `redis.asyncio` included, is loaded with its first module, and takes a
+command longer than its work does.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from redis.backoff import NoBackoff
+from redis.connection import ConnectionPool
+from redis.exceptions import RedisError
+from redis.retry import Retry
+from redis.sentinel import MasterNotFoundError, Sentinel
+
+from maestro.store.redis.dialler import Dialled, Login
+
+
+class Network:
+    """Connects to what a URL names. greet_s: how long a connection may take. Raises ValueError, TypeError (bad URL)."""
+
+    def __init__(self, url: str, greet_s: float) -> None:
+        # Nothing is repeated behind our back: redis-py made three copies of an entry when replies were dropped.
+        options: dict[str, Any] = {
+            "retry": Retry(NoBackoff(), 0),
+            "socket_timeout": greet_s,
+            "socket_connect_timeout": greet_s,
+            "redis_connect_func": lambda _: None,
+        }
+        if urlsplit(url).scheme in ("redis+sentinel", "rediss+sentinel"):
+            self._pool = self._sentinel(url, options)
+        else:
+            self._pool = ConnectionPool.from_url(url, **options)
+        login = {key: self._pool.connection_kwargs.pop(key, None) for key in ("username", "password", "db")}
+        self.login = Login(login["username"], login["password"], int(login["db"] or 0))
+
+    @staticmethod
+    def _sentinel(url: str, options: dict[str, Any]) -> Any:
+        parts = urlsplit(url)
+        service, _, database = parts.path.strip("/").partition("/")
+        if not service:
+            raise ValueError("it names no service (redis+sentinel://host:26379/<service>)")
+        hosts = parts.netloc.rpartition("@")[2].split(",")
+        sentinels = [(host, int(port or 26379)) for host, _, port in (item.rpartition(":") for item in hosts)]
+        query = dict(parse_qsl(parts.query))
+        known_as = {name: query[f"sentinel_{name}"] for name in ("username", "password") if f"sentinel_{name}" in query}
+        plain = {key: value for key, value in options.items() if key != "redis_connect_func"}
+        for limit in ("socket_timeout", "socket_connect_timeout"):  # one after the other is asked
+            plain[limit] = max(0.5, plain[limit] / len(sentinels))
+        watchers: Any = Sentinel(sentinels, sentinel_kwargs={**plain, **known_as})  # type: ignore[no-untyped-call]
+        return watchers.master_for(
+            service,
+            username=unquote(parts.username) if parts.username else None,
+            password=unquote(parts.password) if parts.password else None,
+            db=int(database or 0),
+            ssl=parts.scheme.startswith("rediss"),
+            **options,
+        ).connection_pool
+
+    def connect(self, node: str = "") -> Dialled:
+        """A connected socket, to a cluster's node (host:port) where one is named. Raises OSError saying why not."""
+        pool = self._pool
+        host, _, port = node.rpartition(":")
+        there = {"host": host, "port": int(port)} if node else {}
+        try:
+            # Not by the pool's own `make_connection`, which gives out a hundred in its life, whatever became of them.
+            dialled = pool.connection_class(**{**pool.connection_kwargs, **there})
+            dialled.connect()
+        except MasterNotFoundError as error:  # its text is a dump of objects
+            raise ConnectionError("no sentinel that answers knows this service") from error
+        except RedisError as error:
+            raise ConnectionError(str(error)) from error
+        sock: socket.socket = dialled._sock
+        return Dialled(sock, dialled.disconnect)
