@@ -76,5 +76,5 @@ def test_a_predecessor_is_ended_by_its_marks_and_its_identity_never_by_its_pid_a
         assert not alive(tmp_path) and bystander.poll() is None
         known = Identity(bystander.pid, start_time(bystander.pid))
         assert end_tree(Holder("r2", str(tmp_path), boot_id(), nobody, nobody, known))
-        assert bystander.wait() == -9
+        assert bystander.wait(60) in (-9, 0), "killed, or ended as what it waited for was killed first"
         assert len(alive(tmp_path / "other")) == 0

@@ -16,7 +16,7 @@ import trio
 from maestro.model.agent import Agent
 from maestro.model.errors import NotFound
 from maestro.model.events import NewEvent
-from maestro.model.health import WORKSPACE, Check, decide_checked, heartbeat_check, node_check, verdict
+from maestro.model.health import NODE, WORKSPACE, Check, decide_checked, heartbeat_check, node_check, verdict
 from maestro.model.node import Node
 from maestro.runtime.monitor.checks import local_checks
 from maestro.runtime.node.context import Call, Context
@@ -104,9 +104,15 @@ def judged(agent: Agent, checks: list[Check]) -> Agent:
 
 async def refresh(call: Call, agents: Iterable[Agent]) -> None:
     """Look at those agents that are this node's, and put into the log what has changed. `agents`: as known now."""
-    here = [agent for agent in agents if agent.node == call.context.node]
-    for name, checks in (await examine(call.context, here)).items():
+    context = call.context
+    here = [agent for agent in agents if agent.node == context.node]
+    # A node that was lost and is back serves at once, not only when the leader has said so of its agents.
+    was_lost = any(NODE in agent.failed_checks for agent in here)
+    nodes = {node.id: node for node in await context.rows(context.views.nodes)} if was_lost else {}
+    for name, checks in (await examine(context, here)).items():
         row = next(agent for agent in here if agent.id == name)
+        if NODE in row.failed_checks:
+            checks.append(node_check(row, nodes))
         if decide_checked(row, checks):
             await record(call, name, checks)
 

@@ -19,7 +19,9 @@ import psutil
 import pytest
 
 from maestro.workspaces.archive.export.export_reader import open_export
+from maestro.workspaces.archive.format.layout import Layout
 from maestro.workspaces.archive.library import Archive
+from maestro.workspaces.archive.write import collection
 from maestro.workspaces.exchanges.exchange import roll_forward
 from tests.runtime.acting import until
 from tests.workspaces.archive.trees import Told, told
@@ -117,6 +119,23 @@ def check_restore(place: Path, states: dict[str, dict[bytes, Told]]) -> None:
 
 
 CHECKS = {"save": check_save, "collect": check_collect, "export": check_export, "restore": check_restore}
+
+
+def test_a_collection_that_is_broken_off_behind_its_first_pack_has_none_count_as_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken_off(layout: Layout) -> None:
+        raise KeyboardInterrupt
+
+    prepare(tmp_path)
+    archive = Archive(tmp_path / "store")
+    before = len(list((tmp_path / "store/packs").iterdir()))
+    with monkeypatch.context() as broken, pytest.raises(KeyboardInterrupt):
+        broken.setattr(collection, "_release", broken_off)
+        archive.collect(["kept"])
+    assert len(list((tmp_path / "store/packs").iterdir())) < before
+    archive.verify("kept")
+    assert not list((tmp_path / "store/quarantine").iterdir())
 
 
 @pytest.mark.parametrize("act", list(CHECKS))

@@ -53,11 +53,13 @@ def collect(layout: Layout, keep: Iterable[str]) -> Collected:
     for snapshot in gone:
         (layout.manifests / snapshot).unlink()
     sync_folder(layout.manifests)
+    # Before the first pack goes: what the cache knows and nobody finds would count as lost, should this be broken off.
+    (layout.caches / "index").unlink(missing_ok=True)
+    sync_folder(layout.caches)
     moved = _sweep(layout, index, needed)
     for path in layout.caches.glob("stat-*"):
         if path not in {stat_cache.path_of(layout, source) for source in sources}:
             path.unlink()
-    (layout.caches / "index").unlink(missing_ok=True)
     indexes.load(layout)
     return Collected(gone, before - _disk_bytes(layout), moved)
 
