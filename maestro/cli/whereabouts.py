@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from maestro.cli import printer
+from maestro.runtime.supervision import processes
 
 PARENTS_MAX = 64
 
@@ -68,8 +69,5 @@ def _ancestors() -> set[int]:
     found, pid = {os.getpid()}, os.getppid()
     while pid > 1 and len(found) < PARENTS_MAX:
         found.add(pid)
-        try:
-            pid = int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[1])
-        except (OSError, ValueError):
-            break
+        pid = processes.parent(pid)
     return found

@@ -8,7 +8,6 @@ back to its place. A folder that cannot be moved as a whole keeps its place, and
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
 from collections.abc import Callable, Mapping, Sequence
@@ -18,11 +17,12 @@ from types import TracebackType
 
 import msgspec
 
+from maestro.durable import lock_file, replace, sync_folder
 from maestro.folders import private_folder
 from maestro.model.errors import MaestroError, Refused, VerificationFailed
 from maestro.workspaces.archive.read.purge import Left, Listing, remove_listed
-from maestro.workspaces.moves import FOLDER_FLAGS, UNMOVABLE, liken, move_entries, sync_folder
-from maestro.workspaces.open_records import DELETIONS, FRESH, LOCK, deletions
+from maestro.workspaces.moves import FOLDER_FLAGS, UNMOVABLE, liken, move_entries
+from maestro.workspaces.open_records import DELETIONS, LOCK, deletions
 
 ASIDE_PREFIX = ".maestro-aside-"
 KEEPING, DELETING = "keeping", "deleting"
@@ -81,7 +81,7 @@ class Deletion:
         """
         deleting = Record(self._record.trees, DELETING, snapshot)
         try:
-            _write(self._path, deleting)
+            replace(self._path, msgspec.json.encode(deleting))
         except OSError as error:
             what = f"it cannot be written: {error.strerror}"
             raise Refused(what, str(self._path), "make room there; nothing was deleted") from None
@@ -117,7 +117,7 @@ class Deletion:
         name = f"{ASIDE_PREFIX}{secrets.token_hex(6)}"
         try:
             doomed.aside, doomed.inside = f"{above}/{name}", False
-            _write(self._path, self._record)
+            replace(self._path, msgspec.json.encode(self._record))
             try:
                 os.rename(doomed.place, doomed.aside)  # noqa: PTH104 - no link in its last part is followed
                 sync_folder(str(above))
@@ -125,7 +125,7 @@ class Deletion:
                 if error.errno not in UNMOVABLE:
                     raise
                 doomed.aside, doomed.inside = f"{doomed.place}/{name}", True
-                _write(self._path, self._record)
+                replace(self._path, msgspec.json.encode(self._record))
                 _move_in(doomed)
         except OSError as error:
             what = f"{doomed.place!r} cannot be moved aside: {error.strerror} ({error.filename!r})"
@@ -273,16 +273,6 @@ def _read(path: Path) -> Record:
         raise VerificationFailed(f"the record of a deletion cannot be read: {error}", str(path), mend) from None
 
 
-def _write(path: Path, record: Record) -> None:
-    fresh = path.with_suffix(FRESH)
-    with fresh.open("wb") as file:
-        file.write(msgspec.json.encode(record))
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.rename(path)
-    sync_folder(str(path.parent))
-
-
 def _drop(path: Path) -> None:
     path.unlink(missing_ok=True)
     sync_folder(str(path.parent))
@@ -290,10 +280,5 @@ def _drop(path: Path) -> None:
 
 def _locked(folder: Path) -> int:
     """The lock of a home's deletions, which ends with the process; -1 where another one has it."""
-    handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        return -1
-    return handle
+    handle = lock_file(folder / LOCK)
+    return -1 if handle is None else handle

@@ -59,12 +59,3 @@ def liken(source: int, target: int) -> None:
                 with suppress(OSError):
                     os.setxattr(target, name, os.getxattr(source, name))
     os.fchmod(target, found.st_mode & 0o7777)
-
-
-def sync_folder(path: str) -> None:
-    """What was renamed in a folder is on the disk."""
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

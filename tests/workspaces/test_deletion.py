@@ -6,8 +6,10 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from maestro.durable import replace
 from maestro.model.errors import NotFound, Refused, VerificationFailed
 from maestro.workspaces import deletion, moves, open_records
 from maestro.workspaces.archive.library import Archive
@@ -214,7 +216,7 @@ def test_a_snapshot_that_is_gone_by_then_deletes_nothing_more(kept: Kept, tmp_pa
     with pytest.raises(Ended):
         kept.delete(Doomed(str(place), TREE), meanwhile=end)
     (record,) = open_records.deletions(kept.home / open_records.DELETIONS)
-    deletion._write(record, deletion.Record(deletion._read(record).trees, deletion.DELETING, "s"))
+    replace(record, msgspec.json.encode(deletion.Record(deletion._read(record).trees, deletion.DELETING, "s")))
 
     def gone(snapshot: str, tree: str) -> Listing:
         raise NotFound("there is no such snapshot")

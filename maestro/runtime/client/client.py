@@ -14,7 +14,6 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 
 from maestro import __version__
 from maestro.config import Settings, open_home, socket_path
@@ -23,6 +22,7 @@ from maestro.runtime.client.connection import ANSWER_S_MAX, Link, dial, greet, s
 from maestro.runtime.client.interrupts import Interrupts
 from maestro.runtime.protocol import frames
 from maestro.runtime.protocol import messages as p
+from maestro.runtime.supervision import processes
 
 Show = Callable[[p.Note | p.Item | p.Output], None]
 
@@ -36,7 +36,7 @@ LISTEN_S_MAX = 4.0
 STARTS_MAX = 2
 SEE_LOG = "see its log, daemon.log in MAESTRO_HOME"
 INSIDE_RUN: tuple[type[p.Command], ...] = (p.StateSet, p.StateGet, p.StateList, p.StateDelete)
-RUN_MARKS = (b"MAESTRO_RUN_ID=", b"MAESTRO_LAUNCHER_HOME=")
+RUN_MARKS = {"MAESTRO_RUN_ID", "MAESTRO_LAUNCHER_HOME"}
 ONE_SERVER: tuple[type[p.Command], ...] = (*p.NEEDS_NODE, p.Shutdown, p.RedisFlush)
 """Commands that wait for a daemon of another build to give way, rather than act beside it."""
 
@@ -240,16 +240,9 @@ def _is_inside_run() -> bool:
     """
     pid = os.getppid()
     while pid > 1:
-        environment = b""
-        try:
-            stat = Path(f"/proc/{pid}/stat").read_bytes()
-            with suppress(PermissionError):  # another user's
-                environment = b"\0" + Path(f"/proc/{pid}/environ").read_bytes()
-        except OSError:
-            return False
-        if any(b"\0" + mark in environment for mark in RUN_MARKS):
+        if RUN_MARKS & processes.marks(pid).keys():
             return True
-        pid = int(stat.rpartition(b")")[2].split()[1])
+        pid = processes.parent(pid)
     return False
 
 

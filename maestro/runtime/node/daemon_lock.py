@@ -6,7 +6,6 @@ socket. Whether it is held, only the kernel says; what the file says of its hold
 
 from __future__ import annotations
 
-import fcntl
 import os
 import stat
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Literal
 
 import msgspec
 
+from maestro.durable import lock_file, try_lock
 from maestro.folders import HeldFolder
 from maestro.model.errors import MaestroError, Refused
 from maestro.runtime.node.failures import surroundings
@@ -52,11 +52,7 @@ def holder(home: Path) -> Holder | None:
     except OSError:
         return None
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return _alive(os.pread(descriptor, 4096, 0))
-        return None
+        return None if try_lock(descriptor, shared=True) else _alive(os.pread(descriptor, 4096, 0))
     finally:
         os.close(descriptor)
 
@@ -142,17 +138,11 @@ class DaemonLock:
 def _locked(path: Path) -> int | None:
     """A descriptor of the file, locked; None where another has the lock. Raises MaestroError."""
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        return lock_file(path)
     except OSError as error:
         known = surroundings(error)
         mend = known.mend if known else "remove what lies there"
         raise MaestroError(f"cannot lock this home: {error.strerror}", str(path), mend) from None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    return descriptor
 
 
 def _identity(path: Path) -> tuple[int, int]:

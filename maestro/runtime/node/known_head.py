@@ -7,12 +7,12 @@ asks the witness. The file is written often but not synced; what matters is that
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 
 import msgspec
 
 from maestro.config import Settings
+from maestro.durable import replace
 from maestro.folders import private_folder
 from maestro.model.errors import LineageBroken
 from maestro.model.events import LogForked
@@ -55,9 +55,7 @@ class Witness:
         """The log reaches this far. Never goes back: see `forget`."""
         if head.seq <= self.known().seq:
             return
-        part = self.path.with_suffix(f".{os.getpid()}.part")
-        part.write_bytes(msgspec.json.encode(Known.of(head)))
-        part.rename(self.path)
+        replace(self.path, msgspec.json.encode(Known.of(head)), durable=False, shared=True)
 
     def forget(self) -> None:
         """The log was erased on purpose, or its loss accepted."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from maestro.durable import replace
 from maestro.folders import private_folder
 from maestro.model.agent import Agent
 from maestro.model.health import Known, Sight
@@ -37,9 +38,7 @@ class KnownWorkspaces:
             return
         private_folder(self._folder, "MAESTRO_HOME")
         file = self._file(known.workspace)
-        new = file.with_suffix(f".{os.getpid()}")
-        new.write_bytes(msgspec.json.encode(known))
-        new.replace(file)
+        replace(file, msgspec.json.encode(known), durable=False, shared=True)
 
     def _file(self, workspace: str) -> Path:
         name = hashlib.sha256(workspace.encode("utf-8", "surrogateescape")).hexdigest()[:32]

@@ -6,13 +6,13 @@ never happened.
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import trio
 
+from maestro.durable import try_lock
 from maestro.model.errors import MaestroError, Refused, StoreUnsafe
 from maestro.runtime.node.context import Context
 from maestro.runtime.node.daemon_lock import LOCK
@@ -59,12 +59,7 @@ async def keep_settled(context: Context) -> None:
 def no_daemon(home: Path) -> Iterator[bool]:
     """No daemon of this home starts as long as this takes; False where one runs, or is about to."""
     with (home / LOCK).open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
+        yield try_lock(lock.fileno())
 
 
 async def settle_alone(context: Context) -> None:

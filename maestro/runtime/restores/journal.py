@@ -6,13 +6,13 @@ identity of each stage and of what was there before. Afterwards the workspaces t
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
 from maestro import files
+from maestro.durable import replace, sync_folder
 from maestro.folders import private_folder
 from maestro.model.errors import Refused, VerificationFailed
 from maestro.model.events import AgentAssigned
@@ -138,30 +138,17 @@ class Journal:
 
     def write(self, begun: Begun) -> None:
         """Remember it, on the disk. Raises `Refused` where there is no room."""
-        fresh = self._path.with_name("begun.fresh")
         try:
-            with fresh.open("wb") as file:
-                file.write(msgspec.json.encode(begun))
-                file.flush()
-                os.fsync(file.fileno())
-            fresh.rename(self._path)
-            self._sync()
+            replace(self._path, msgspec.json.encode(begun))
         except OSError as error:
             raise Refused(f"it cannot be written: {error.strerror}", str(self._path), "make room there") from None
 
     def end(self) -> None:
         """It is ended, one way or the other."""
         self._path.unlink(missing_ok=True)
-        self._sync()
+        sync_folder(self.folder)
         for mark in (self.folder / EXCHANGE).glob(f"{STAGE_PREFIX}*"):
             mark.unlink(missing_ok=True)
-
-    def _sync(self) -> None:
-        handle = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 class UnderWay(NamedTuple):

@@ -16,6 +16,7 @@ from maestro.model.errors import Refused
 from maestro.runtime.node.context import Context
 from maestro.runtime.server.connection import serve_connection
 from maestro.runtime.server.socket_listener import Listener
+from maestro.runtime.supervision import processes
 
 ANCESTORS_MAX = 4096
 UNKNOWN_RUN = "?"
@@ -139,10 +140,8 @@ def _descends_from(pid: int, ancestor: int) -> bool:
             return False
         if pid == ancestor:
             return True
-        try:
-            with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:  # noqa: PTH123 - for each client and ancestor
-                stat = file.read(1024)
-        except OSError:
+        above = processes.parent(pid)
+        if above < 0:
             return True
-        pid = int(stat.rpartition(b")")[2].split(None, 2)[1])
+        pid = above
     return True

@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -19,6 +18,7 @@ from pathlib import Path
 import trio
 
 from maestro import files
+from maestro.durable import try_lock
 from maestro.folders import private_folder
 from maestro.model.errors import MaestroError
 from maestro.model.snapshot import Snapshot
@@ -113,7 +113,7 @@ class Shelf:
         handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             told = False
-            while not _locks(handle):
+            while not try_lock(handle):
                 if not told:
                     await wait()
                 told = True
@@ -127,7 +127,7 @@ class Shelf:
         folder = private_folder(self.taking, "MAESTRO_HOME", tighten=True)
         handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
-            return _locks(handle)
+            return try_lock(handle)
         finally:
             os.close(handle)
 
@@ -137,7 +137,7 @@ def _held(folder: Path) -> Iterator[bool]:
     """Lock a folder, if nobody has; whether nobody had."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
-        yield _locks(handle)
+        yield try_lock(handle)
     finally:
         os.close(handle)
 
@@ -146,11 +146,3 @@ def _removed(path: Path) -> None:
     """Remove a folder as far as that can be done."""
     with suppress(MaestroError):
         remove_tree(path)
-
-
-def _locks(handle: int) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -61,6 +61,14 @@ def start_time(pid: int) -> int:
     return int(fields[19]) if len(fields) > 19 else 0
 
 
+def parent(pid: int) -> int:
+    """The pid of the parent process, 0 where that is outside of this pid namespace; -1 where there is no such process,
+    or the system does not tell.
+    """
+    fields = _stat(pid)
+    return int(fields[1]) if len(fields) > 1 else -1
+
+
 def state(pid: int) -> str:
     """One letter: R, S, D, T (stopped), Z (zombie) …; "" where there is no such process."""
     fields = _stat(pid)

@@ -14,6 +14,7 @@ from typing import Literal
 import msgspec
 
 from maestro.config import Settings, open_home, redact
+from maestro.durable import sync_folder
 from maestro.model.errors import Invalid, StoreAway
 from maestro.store.embedded import embedded_server
 from maestro.store.redis.resp import ErrorReply, dial
@@ -114,8 +115,4 @@ def _record_first(path: Path, record: _Record) -> None:
         pass
     finally:
         part.unlink()
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)

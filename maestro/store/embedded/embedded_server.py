@@ -7,7 +7,6 @@ gone: held means somebody has the data open, free means nobody has. Processes ar
 
 from __future__ import annotations
 
-import fcntl
 import os
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from maestro.durable import lock_file
 from maestro.folders import private_folder, socket_path
 from maestro.model.errors import MaestroError, StoreAway, StoreUnsafe
 from maestro.store.embedded import stranded
@@ -253,18 +253,14 @@ def _stop(at: Place, deadline: float) -> bool:
 def _lock(path: Path) -> Iterator[int | None]:
     """The descriptor of a lock file that is ours while inside, or None when somebody else has it."""
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        descriptor = lock_file(path)
     except OSError as failure:
         raise StoreAway(f"the embedded store cannot be locked: {failure.strerror}", str(path)) from None
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield None
-            return
         yield descriptor
     finally:
-        os.close(descriptor)
+        if descriptor is not None:
+            os.close(descriptor)
 
 
 def _is_free(lock: Path) -> bool:

@@ -12,7 +12,6 @@ One exchange at a time for a journal: the lock is a flock, which ends with the p
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import os
 import secrets
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ from typing import NamedTuple
 import msgspec
 
 from maestro import files
+from maestro.durable import lock_file, replace, sync_folder
 from maestro.folders import private_folder
 from maestro.model.errors import MaestroError, Refused, VerificationFailed
 from maestro.model.restore import broken_off
@@ -66,13 +66,12 @@ class Exchange:
         self.completed: list[str] = []
         self.lost: list[Lost] = []
         self.left: list[str] = []
-        self._lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        lock = lock_file(self._folder / "lock")
+        if lock is None:
+            raise Refused("another restore is under way", str(self._folder), "wait for its end")
+        self._lock = lock
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._recover()
-        except BlockingIOError:
-            os.close(self._lock)
-            raise Refused("another restore is under way", str(self._folder), "wait for its end") from None
         except BaseException:
             os.close(self._lock)
             raise
@@ -196,7 +195,7 @@ class Exchange:
                     entrywise.put_entries(pair, forward, self._save)
                     continue
                 put(pair, forward)
-                _sync(str(Path(pair.target).parent))
+                sync_folder(str(Path(pair.target).parent))
             except OSError as error:
                 why = why or f"{error.filename or 'a stage'!r} cannot take its place: {error.strerror}"
             except MaestroError as error:
@@ -221,7 +220,7 @@ class Exchange:
                 self.left.append(found.path)
         self._journal = Journal("staging", [])
         self._path.unlink(missing_ok=True)
-        _sync(str(self._folder))
+        sync_folder(str(self._folder))
 
     def _tell(self, pair: Pair) -> None:
         """Have it on the disk what became of a pair whose folders do not say it."""
@@ -230,20 +229,14 @@ class Exchange:
             file.write(pair.fate)
             file.flush()
             os.fsync(file.fileno())
-        _sync(str(self._folder))
+        sync_folder(str(self._folder))
 
     def _write(self, state: str) -> None:
         self._journal.state = state
         self._save()
 
     def _save(self) -> None:
-        fresh = self._folder / "journal.fresh"
-        with fresh.open("wb") as file:
-            file.write(msgspec.json.encode(self._journal))
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.rename(self._path)
-        _sync(str(self._folder))
+        replace(self._path, msgspec.json.encode(self._journal))
 
 
 def exchange(journal: str | Path, pairs: Sequence[tuple[str | Path, str | Path]]) -> None:
@@ -258,14 +251,6 @@ def roll_forward(journal: str | Path) -> list[str]:
     """Complete the exchange that a process which is gone had begun, and sweep its stages; the targets that are new."""
     with Exchange(journal) as one:
         return one.completed
-
-
-def _sync(path: str) -> None:
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _sync_file_system(path: str) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from maestro.durable import replace
 from maestro.folders import private_folder
 from maestro.model.errors import MaestroError
 from maestro.workspaces.cleaning import remove_tree
@@ -47,9 +48,7 @@ def remove(folder: Path, path: str, target: str) -> Leftover | None:
 def note(folder: Path, leftover: Leftover) -> Leftover:
     """Put a leftover on record."""
     place = private_folder(folder, "restore journal", tighten=True) / _name(leftover)
-    fresh = place.with_suffix(".fresh")
-    fresh.write_bytes(msgspec.json.encode(leftover))
-    fresh.rename(place)
+    replace(place, msgspec.json.encode(leftover), durable=False)
     return leftover
 
 

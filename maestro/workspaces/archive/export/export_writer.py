@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import secrets
@@ -13,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from maestro import files
+from maestro.durable import sync_folder, try_lock
 from maestro.model.errors import Invalid, Refused, VerificationFailed
 from maestro.workspaces.archive.export import outline
 from maestro.workspaces.archive.export.gzip_members import GzipWriter
@@ -20,7 +20,7 @@ from maestro.workspaces.archive.export.tar_headers import Member, header, padded
 from maestro.workspaces.archive.format import index as indexes
 from maestro.workspaces.archive.format import manifests
 from maestro.workspaces.archive.format.entries import FILE, FORMAT, Entry, are_tree_names
-from maestro.workspaces.archive.format.layout import Layout, disk_refusal, sync_folder
+from maestro.workspaces.archive.format.layout import Layout, disk_refusal
 from maestro.workspaces.archive.read.contents import Contents, LastBlocks, naming
 from maestro.workspaces.archive.read.verification import checked_entries
 
@@ -135,8 +135,8 @@ def sweep(out: Path) -> None:
             with suppress(OSError):
                 handle = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
                 try:
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    path.unlink()
+                    if try_lock(handle):
+                        path.unlink()
                 finally:
                     os.close(handle)
 
@@ -158,7 +158,7 @@ class _Output:
             sweep(out)
             self._path = out.with_name(f"{_prefix(out)}{secrets.token_hex(6)}")
             self._handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self._handle, fcntl.LOCK_EX)
+            try_lock(self._handle)  # nobody else has it: it was made just now
         except OSError as error:
             raise Refused(f"{str(out)!r} cannot be written: {error.strerror}", where="--output") from None
 

@@ -15,7 +15,6 @@ Nobody has to unlock anything: all locks are flocks, which end with the process.
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import secrets
 import time
@@ -24,6 +23,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from maestro import files
+from maestro.durable import sync_folder, try_lock
 from maestro.folders import private_folder
 from maestro.model.errors import Invalid, Refused
 
@@ -63,21 +63,21 @@ class Layout:
     @contextmanager
     def shared(self) -> Iterator[None]:
         """Nothing is collected meanwhile. Raises `Refused` when a collection takes too long."""
-        with self._locked(fcntl.LOCK_SH, _WAIT_S):
+        with self._locked(_WAIT_S, shared=True):
             yield
 
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Nobody else saves or reads meanwhile. Raises `Refused` at once when somebody does."""
-        with self._locked(fcntl.LOCK_EX, 0.0):
+        with self._locked(0.0, shared=False):
             yield
 
     @contextmanager
-    def _locked(self, how: int, wait_s: float) -> Iterator[None]:
+    def _locked(self, wait_s: float, *, shared: bool) -> Iterator[None]:
         handle = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             until = time.monotonic() + wait_s
-            while not _locks(handle, how):
+            while not try_lock(handle, shared=shared):
                 if time.monotonic() >= until:
                     raise Refused("the snapshot store is in use", str(self.root), "try again when that has ended")
                 time.sleep(_STEP_S)
@@ -91,7 +91,7 @@ class Layout:
             with suppress(FileNotFoundError):
                 handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
                 try:
-                    if _locks(handle, fcntl.LOCK_EX):
+                    if try_lock(handle):
                         path.unlink()
                 finally:
                     os.close(handle)
@@ -105,7 +105,7 @@ class Fresh:
         while True:
             self.path = layout.fresh / secrets.token_hex(12)
             self.handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            if _locks(self.handle, fcntl.LOCK_EX) and self.path.exists():
+            if try_lock(self.handle) and self.path.exists():
                 return
             os.close(self.handle)  # a sweeper came between
 
@@ -151,25 +151,8 @@ def put(layout: Layout, path: Path, content: bytes, *, durable: bool = True) -> 
         fresh.drop()
 
 
-def sync_folder(path: Path) -> None:
-    """What was renamed in a folder is on the disk."""
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def disk_refusal(error: OSError, where: Path) -> Refused:
     """The one line for a disk that refuses."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     mend = "make room, then try again; what was there before is as it was" if full else "mend the disk, then try again"
     return Refused(f"cannot be written: {error.strerror}", str(where), mend)
-
-
-def _locks(handle: int, how: int) -> bool:
-    try:
-        fcntl.flock(handle, how | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -21,8 +21,9 @@ from pathlib import Path
 import msgspec
 
 from maestro import files
+from maestro.durable import sync_folder
 from maestro.model.errors import MaestroError, VerificationFailed
-from maestro.workspaces.archive.format.layout import Layout, put, sync_folder
+from maestro.workspaces.archive.format.layout import Layout, put
 from maestro.workspaces.archive.format.packs import (
     Block,
     PackWriter,

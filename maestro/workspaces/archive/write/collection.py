@@ -14,11 +14,12 @@ from pathlib import Path
 import msgspec
 
 from maestro import files
+from maestro.durable import sync_folder
 from maestro.model.errors import NotFound, VerificationFailed
 from maestro.workspaces.archive.format import index as indexes
 from maestro.workspaces.archive.format import manifests, quarantine, stat_cache
 from maestro.workspaces.archive.format.index import Index
-from maestro.workspaces.archive.format.layout import Layout, sync_folder
+from maestro.workspaces.archive.format.layout import Layout
 from maestro.workspaces.archive.format.packs import PACK_BYTES, Block, PackWriter, compressed, proved_block
 from maestro.workspaces.archive.read.contents import Contents
 
