@@ -41,6 +41,7 @@ GROUPS = {
     "config": "maestro.cli.config",
     "redis": "maestro.cli.flush",
     "demo": "maestro.cli.demo",
+    "help": "maestro.cli.help",
 }
 """Command or group -> the module whose `app` has it. A module named twice holds commands of the top level."""
 
@@ -126,7 +127,7 @@ class Root(TyperGroup):
         return _printed(super().get_help_option(ctx))
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - as click has it
-        """In the order of SPEC.md."""
+        """In the order of `GROUPS`."""
         return list(GROUPS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
@@ -168,7 +169,7 @@ def _command(argv: list[str]) -> click.Command:
         name="maestro",
         callback=_root,
         help="Coordinate AI agents over isolated workspaces. Every change is an event: audit, replay, restore.",
-        epilog="Start with `maestro demo`, or see `maestro agent assign --help` and `maestro task dispatch --help`.",
+        epilog="Start with `maestro demo`; `maestro help` lists the documents, `maestro COMMAND --help` tells of a command.",
         context_settings=CONTEXT,
         no_args_is_help=True,
         rich_markup_mode=None,
