@@ -169,7 +169,7 @@ def _command(argv: list[str]) -> click.Command:
         name="maestro",
         callback=_root,
         help="Coordinate AI agents over isolated workspaces. Every change is an event: audit, replay, restore.",
-        epilog="Start with `maestro demo`; `maestro help` lists the documents, `maestro COMMAND --help` tells of a command.",
+        epilog="Start with `maestro demo`. `maestro help` lists the documents, `maestro COMMAND --help` tells of one.",
         context_settings=CONTEXT,
         no_args_is_help=True,
         rich_markup_mode=None,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import io
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -27,9 +28,11 @@ app = typer.Typer()
 FOLDER = Path(__file__).parents[1] / "docs"
 WIDTH_MAX = 100
 """Columns of a rendered document: longer lines of prose are hard to read."""
+LINK = re.compile(r"\[[^\]]+\]\(([a-z-]+)\.md(?:#[a-z-]+)?\)")
+"""A link from one document to another, which a terminal cannot follow: rendered, it is the command to type."""
 PAGER = "less"
 LESS = "FRX"
-"""What `less` is told where the user has not said otherwise: show colours, and end at once where one screen is enough."""
+"""Options of `less` where the user has set none: colours, an end at once if one screen is enough, no clearing."""
 
 
 def topics() -> list[str]:
@@ -91,7 +94,7 @@ def _read(topic: str) -> str:
     names = topics()
     if topic in names:
         return (FOLDER / f"{topic}.md").read_text(encoding="utf-8")
-    near = difflib.get_close_matches(topic.lower(), names, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(topic.lower(), names, n=1, cutoff=0.6)
     starts = [name for name in names if topic and name.startswith(topic.lower())]
     nearest = (starts or near)[:1]
     mend = f"did you mean `maestro help {nearest[0]}`?" if nearest else "`maestro help` lists the topics"
@@ -102,12 +105,19 @@ def _rendered(text: str) -> str:
     """Markdown as a terminal shows it, in the terminal's width."""
     from rich.console import Console
     from rich.markdown import Markdown
+    from rich.theme import Theme
 
     drawn = io.StringIO()
-    plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
-    width = min(WIDTH_MAX, shutil.get_terminal_size().columns)
-    console = Console(file=drawn, force_terminal=True, color_system=None if plain else "standard", width=width)
-    console.print(Markdown(text, hyperlinks=False))
+    plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+    console = Console(
+        file=drawn,
+        force_terminal=True,
+        color_system=None if plain else "standard",
+        width=min(WIDTH_MAX, shutil.get_terminal_size().columns),
+        theme=Theme({"markdown.code": "bold cyan"}),  # rich's own has a black background
+    )
+    told = LINK.sub(r"`maestro help \1`", text)
+    console.print(Markdown(told, code_theme="ansi_dark", hyperlinks=False))
     return "".join(f"{line.rstrip()}\n" for line in drawn.getvalue().splitlines())
 
 
