@@ -1,6 +1,6 @@
 """The scheduler loop: one daemon of a namespace holds the lease, decides, and appends under its fence.
 
-`model/schedule.py` decides; this is the shell that gives it the time and carries its decisions to the log.
+`model/scheduling/schedule.py` decides; this is the shell that gives it the time and carries its decisions to the log.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Snapshots as a node takes, keeps and drops them (SPEC.md 6)."""
+"""Snapshots as a node takes, keeps and drops them (`maestro/docs/snapshots.md`)."""
