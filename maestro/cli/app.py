@@ -87,8 +87,12 @@ def _printed(option: click.Option | None) -> click.Option | None:
 
 def _show_help(ctx: click.Context, param: click.Parameter, value: bool) -> None:  # noqa: ARG001 - as click has it
     if value and not ctx.resilient_parsing:
-        printer.write(f"{ctx.get_help()}\n".encode("utf-8", "backslashreplace"))
+        _write_help(ctx.get_help())
         ctx.exit()
+
+
+def _write_help(text: str) -> None:
+    printer.write(f"{text}\n".encode("utf-8", "backslashreplace"))
 
 
 def _unhidden(value: Any) -> Any:
@@ -204,7 +208,7 @@ def _invoke(argv: list[str]) -> int:
     except click.exceptions.Exit as end:
         return end.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
-        printer.write_line(error.format_message())
+        _write_help(error.format_message())
         return 0
     except click.ClickException as error:
         return printer.fail(_usage_line(error), error.exit_code)

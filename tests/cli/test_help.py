@@ -137,6 +137,13 @@ def test_its_help_has_examples(maestro: CommandLine) -> None:
     assert "maestro help" in maestro.here("--help").out
 
 
+@pytest.mark.parametrize("group", [(), ("task",)])
+def test_a_group_without_a_command_prints_its_help_line_by_line(maestro: CommandLine, group: tuple[str, ...]) -> None:
+    code, out, _ = maestro.here(*group)
+    assert code == 0
+    assert out.splitlines() == maestro.here(*group, "--help").out.splitlines()
+
+
 def test_nothing_slow_is_imported(env: Env) -> None:
     code = (
         "import sys; from maestro.cli.app import run; code = run(['help', 'words']); "
