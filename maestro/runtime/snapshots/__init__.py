@@ -1,1 +1,1 @@
-"""Snapshots as a node takes, keeps and drops them (`maestro/docs/snapshots.md`)."""
+"""Snapshots of workspaces and log: how a node takes, proves, keeps and deletes them."""
