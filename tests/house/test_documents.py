@@ -86,6 +86,12 @@ def test_its_lines_fit_but_for_rows_of_tables_and_drawings(path: Path) -> None:
     assert not [line for line in lines if len(line) > LINE_LENGTH_MAX and not line.startswith(tables)]
 
 
+@every_document
+def test_no_command_or_name_is_broken_over_two_lines(path: Path) -> None:
+    """The other tests would not see it, nor could it be copied."""
+    assert not [line for line in documents.prose(path).splitlines() if line.count("`") % 2]
+
+
 def test_the_readme_is_read_in_some_minutes() -> None:
     assert len(sources.text(README).splitlines()) <= README_LINES_MAX
 
