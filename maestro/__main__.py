@@ -14,7 +14,7 @@ IMPORTS_OBJECTS_MAX = 100_000
 
 
 def main() -> int:
-    """Carry out the command line of this process, and end the process with its exit code (SPEC.md 2)."""
+    """Carry out the command line of this process, and end the process with its exit code."""
     gc.set_threshold(IMPORTS_OBJECTS_MAX)
     try:
         from maestro.cli.app import run

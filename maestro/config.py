@@ -1,4 +1,4 @@
-"""Settings: every variable of SPEC.md 3, read, checked and with its source.
+"""Settings: every variable of `maestro/docs/settings.md`, read, checked and with its source.
 
 The environment wins over `config.toml` in the user's config folder (`$XDG_CONFIG_HOME/maestro`), whose keys are the
 variables in lower case without their prefix (`max_concurrent = 8`). Stdlib and msgspec only: each command pays for it.
@@ -39,7 +39,7 @@ _WORDS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0":
 class Settings(msgspec.Struct, frozen=True):
     """What is in force. sources: variable, lower case, no prefix -> `default`, `environment` or the config file.
 
-    redis_url: None lets the first use of the store decide (store/choice.py). agents_dirs: the later one overrides.
+    redis_url: None lets the first use of the store decide (store/embedded/choice.py). agents_dirs: later ones override.
     kilocode_bin: an absolute path where one was found, else the name. embedded_fsync: `always`; `everysec` is for
     benchmarks and takes effect when the embedded server starts. log_events_max: more events than this are sealed into
     segments_dir, oldest first.

@@ -1,6 +1,6 @@
 """Folders and sockets of Maestro's own, checked on every open: this user's, no symlink, not for all to write.
 
-The control for a shared /tmp (FAULTS.md, Threats). Stdlib only, as config.py.
+On a shared /tmp another user may have made such a folder first. Stdlib only, as config.py.
 """
 
 from __future__ import annotations

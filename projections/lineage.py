@@ -1,4 +1,4 @@
-"""Which events hold: a restore cuts the line, not the log (DESIGN.md 2).
+"""Which events hold: a restore cuts the line, not the log (`maestro.model.restore.line`).
 
 `restore.done{to: P}` at seq r says that what holds from then on is 1…P and r…; P lies on the line that an earlier
 restore may have cut as well. A cut is the pair (r, P). All cuts are found without reading the log: after a restore

@@ -66,7 +66,7 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """A run's outcome (SPEC.md 2). source: `agent` where its own doing decided, else `maestro`.
+    """The outcome of a run, with its reasons. source: `agent` where the agent's own doing decided, else `maestro`.
 
     result: the final text. transient: the start failed for want of processes, files or memory, so that it may be
     tried again without spending the attempt. loss: of what is `lost`, why.

@@ -1,4 +1,4 @@
-"""The keys of a definition and of an adapter, as structs: SPEC.md 4 and ADAPTERS.md in types. Their parts: `parts.py`.
+"""The keys of a definition and of an adapter, as structs; `parts.py` has the mappings in them.
 
 `json_schema` gives the same to editors. What this build cannot carry out, `registration` refuses, so that nothing ever
 runs less isolated, or judged more kindly, than its file asks.
@@ -30,7 +30,7 @@ from maestro.model.errors import Invalid
 
 
 class AdapterKeys(Schema, frozen=True, kw_only=True):
-    """The keys of ADAPTERS.md, which an adapter sets and a definition may override.
+    """The keys that say how a program is driven: an adapter sets them, a definition may override them.
 
     bin: a path, a name on PATH, `${VARIABLE}`, or a list of them of which the first that is there is taken. args: more
     arguments, put before the prompt of `argv`: a model, say. verify: a command that must exit 0 in the workspace after

@@ -41,6 +41,7 @@ GROUPS = {
     "config": "maestro.cli.config",
     "redis": "maestro.cli.flush",
     "demo": "maestro.cli.demo",
+    "help": "maestro.cli.help",
 }
 """Command or group -> the module whose `app` has it. A module named twice holds commands of the top level."""
 
@@ -86,8 +87,12 @@ def _printed(option: click.Option | None) -> click.Option | None:
 
 def _show_help(ctx: click.Context, param: click.Parameter, value: bool) -> None:  # noqa: ARG001 - as click has it
     if value and not ctx.resilient_parsing:
-        printer.write(f"{ctx.get_help()}\n".encode("utf-8", "backslashreplace"))
+        _write_help(ctx.get_help())
         ctx.exit()
+
+
+def _write_help(text: str) -> None:
+    printer.write(f"{text}\n".encode("utf-8", "backslashreplace"))
 
 
 def _unhidden(value: Any) -> Any:
@@ -126,7 +131,7 @@ class Root(TyperGroup):
         return _printed(super().get_help_option(ctx))
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - as click has it
-        """In the order of SPEC.md."""
+        """In the order of `GROUPS`."""
         return list(GROUPS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
@@ -168,7 +173,7 @@ def _command(argv: list[str]) -> click.Command:
         name="maestro",
         callback=_root,
         help="Coordinate AI agents over isolated workspaces. Every change is an event: audit, replay, restore.",
-        epilog="Start with `maestro demo`, or see `maestro agent assign --help` and `maestro task dispatch --help`.",
+        epilog="Start with `maestro demo`. `maestro help` lists the documents, `maestro COMMAND --help` tells of one.",
         context_settings=CONTEXT,
         no_args_is_help=True,
         rich_markup_mode=None,
@@ -203,7 +208,7 @@ def _invoke(argv: list[str]) -> int:
     except click.exceptions.Exit as end:
         return end.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
-        printer.write_line(error.format_message())
+        _write_help(error.format_message())
         return 0
     except click.ClickException as error:
         return printer.fail(_usage_line(error), error.exit_code)

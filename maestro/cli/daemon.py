@@ -27,7 +27,7 @@ def worker() -> int:
     """Run this node's daemon in the foreground, until SIGTERM or `maestro shutdown`.
 
     SIGTERM stops its runs after their grace; they count as nothing, and run again at the next start. `shutdown`
-    cancels them. README has a unit for systemd.
+    cancels them. `maestro help operations` has a unit for systemd.
     """
     settings = config.load()
     config.open_home(settings)

@@ -69,7 +69,7 @@ class Agent(msgspec.Struct, omit_defaults=True):
 
     @property
     def state(self) -> str:
-        """SPEC.md 1: active (a run is on), stopped, failed (unhealthy) or idle."""
+        """`active` (a run is on), `stopped`, `failed` (unhealthy) or `idle`."""
         if self.running:
             return "active"
         if self.stopped:

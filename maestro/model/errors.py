@@ -1,6 +1,6 @@
 """Errors that a user can act on: one base, a class per meaning, fields and not text.
 
-Each class fixes the exit code of SPEC.md 2. The shell prints `line()`, never a traceback.
+Each class fixes the exit code of the command line. The shell prints `line()`, never a traceback.
 """
 
 from __future__ import annotations

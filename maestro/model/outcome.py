@@ -70,7 +70,7 @@ def status_of(outcome: str) -> str:
 
 
 def exit_code_of(status: str, code: int | None) -> int:
-    """The exit code of a finished task, and of the command that waited for it (SPEC.md 2).
+    """The exit code of a finished task, and of the command that waited for it.
 
     code: the first of its agents' that is not 0, where there is one.
     """

@@ -1,7 +1,7 @@
 """Snapshots: what the log says of each, and what may become of it.
 
-A snapshot is `taking` from the cut to its last byte, then `complete` or `failed`; a complete one may end `expired`.
-The bytes are in the archive (DESIGN.md 6). Going back to one is `restore.py`.
+A snapshot is `taking` from the cut to its last byte, then `complete` or `failed`; a complete one may end `expired`. Its
+bytes are in the archive, `maestro.workspaces.archive`. Restoring one is `restore.py`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What every store promises: the log, work streams, view rows, blobs, leases and samples of one namespace.
 
-Two implementations keep it: `memory.py` (the reference, a real store for one process) and `log.py`, `work.py`,
-`views.py`, `blobs.py` over Redis or Valkey. All methods are synchronous and thread-safe; `gateway.py` brings them
-to trio. The tests under tests/store hold both to the same vectors.
+Two implementations keep it: `memory/` (the reference, a real store for one process) and `redis/`, over Redis or Valkey.
+All methods are synchronous and thread-safe; `gateway.py` brings them to trio. The tests under tests/store
+hold both to the same vectors.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class LogStore(Protocol):
         """
 
     def mend(self) -> str:
-        """Make the log whole of what is left of it; what was wrong, in words, "" where nothing was (`healing.py`).
+        """Make the log whole of what is left of it; what was wrong, "" where nothing was (redis/healing.py).
 
         Raises Conflict where it grows meanwhile, VerificationFailed where a sealed part is missing.
         """
@@ -235,7 +235,7 @@ class Store(Protocol):
 
     @property
     def carried(self) -> bool:
-        """Whether its calls give way while they wait for the server, where they are carried (`carrying.py`)."""
+        """Whether its calls give way while they wait for the server, where they are carried (`cooperative.py`)."""
 
     def attach(self, sealed: Sealed) -> None:
         """Read from there what was trimmed from the log, and the blobs that only that names."""

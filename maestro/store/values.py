@@ -10,7 +10,7 @@ from maestro.model.events import NewEvent
 
 
 class Head(msgspec.Struct, frozen=True):
-    """Where the log ends. floor: the version that every subject unseen since the last restore has (DESIGN.md 2)."""
+    """Where the log ends. floor: the version that every subject unseen since the last restore has."""
 
     seq: int = 0
     chain: str = ""

@@ -1,4 +1,4 @@
-"""Which folders may be a workspace: the refusals of SPEC.md 4.
+"""Which folders may be a workspace: the refusals that `maestro/docs/workspaces.md` lists.
 
 Places are compared by their real path, by the identity (device, inode) of each folder on the way, and by their address
 in the file system, so that a link, a bind mount of the whole or of a part, or a file system that ignores case is no way

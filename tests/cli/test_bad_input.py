@@ -94,6 +94,7 @@ BAD: list[tuple[tuple[str, ...], str]] = [
     (("redis", "flush"), "nobody is there to confirm"),
     (("redis", "flush", "--backup", "x", "--no-backup"), "both --backup and --no-backup"),
     (("demo", "x"), "unexpected extra argument"),
+    (("help", "x", "y"), "unexpected extra argument"),
     (("agent", "stop", "a\udcff"), "not valid UTF-8"),
 ]
 

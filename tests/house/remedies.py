@@ -25,7 +25,7 @@ GROUPS = {
     "redis": "flush",
 }
 NAMED = "|".join(rf"{group} (?:{commands})" for group, commands in GROUPS.items())
-ALONE = "audit|config|demo|doctor|shutdown|state|up|worker"
+ALONE = "audit|config|demo|doctor|help|shutdown|state|up|worker"
 REMEDY = re.compile(rf"\b(?:maestro (?:{NAMED}|{ALONE})\b|(?:{NAMED})\b)")
 NO_REMEDY = {"examples", "Typer", "Argument", "Option", "command"}
 
@@ -126,6 +126,8 @@ ELSEWHERE = {
     "node list shows its node: start the daemon there (maestro up), or wait until it is taken for lost": (
         "tests/runtime/test_lost_nodes.py::test_a_cancel_ends_what_ran_there"
     ),
+    "did you mean `maestro help {}`?": "tests/cli/test_help.py::test_an_unknown_topic_is_told_with_the_nearest_one",
+    "`maestro help` lists the topics": "tests/cli/test_help.py::test_the_remedy_lists_the_topics",
     "maestro up: the daemon has all of it written again": (
         "tests/runtime/test_cleaners.py::test_an_embedded_store_whose_files_are_removed_writes_them_again"
     ),
@@ -164,6 +166,8 @@ UNTRIED = {
     "maestro state snapshots": ("shows whether a command took effect that was not confirmed"),
     "maestro audit": ("shows whether a command took effect that was not confirmed"),
     "maestro doctor": ("shows whether a command took effect that was not confirmed"),
+    "`maestro help \\1`": ("a link of a document, as a terminal shows it"),
+    "`maestro help TOPIC` shows one; `maestro --help` lists the commands.": ("the end of a list, no refusal"),
     "maestro task list": ("shows whether a command took effect that was not confirmed"),
 }
 """Remedies that no test walks, and why."""

@@ -1,4 +1,4 @@
-"""Any order of commands, deliveries, crashes and clock jumps keeps what FAULTS.md promises."""
+"""Any order of commands, deliveries, crashes and clock jumps keeps what is promised: one end a run, no loss."""
 
 from __future__ import annotations
 

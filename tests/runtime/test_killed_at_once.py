@@ -66,8 +66,8 @@ def test_shutdown_ends_it_too(tmp_path: Path) -> None:
         assert all(ended(pid) for pid in left)
 
 
-def test_the_readme_says_so_and_gives_a_unit_that_covers_a_service() -> None:
-    text = (sources.ROOT / "README.md").read_text()
+def test_the_documents_say_so_and_give_a_unit_that_covers_a_service() -> None:
+    text = (sources.ROOT / "maestro/docs/operations.md").read_text()
     (unit,) = re.findall(r"```ini\n(.*?)```", text, re.DOTALL)
     assert "maestro worker" in unit and "KillMode=mixed" in unit and "Restart=" in unit
     assert "KillMode=control-group" in text

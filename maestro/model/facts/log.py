@@ -101,7 +101,7 @@ class RestoreStarted(Fact, frozen=True):
 
 
 class RestoreDone(Fact, frozen=True):
-    """`restore:<id>`: from here on the line is events 1..to and this seq onwards (DESIGN.md 2).
+    """`restore:<id>`: from here on only the events 1..to and this seq onwards count for the state (`restore.line`).
 
     before: the snapshot that undoes it.
     """

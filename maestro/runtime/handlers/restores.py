@@ -1,4 +1,4 @@
-"""`state restore|rollback`, `agent assign --from-snapshot`: back to how things were (SPEC.md 6)."""
+"""The handlers of `state restore|rollback` and `agent assign --from-snapshot`, which bring back how things were."""
 
 from __future__ import annotations
 

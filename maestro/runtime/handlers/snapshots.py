@@ -1,4 +1,4 @@
-"""`state snapshot|snapshots|verify|pin|unpin`: rollback points of workspaces and log (SPEC.md 6)."""
+"""The handlers of `state snapshot|snapshots|verify|pin|unpin`: rollback points of workspaces and log."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Holding the runs of this node still: nothing new starts, what is on is frozen, what has ended is in the log.
 
-That is how the workspaces of agents at work are read as of one position (DESIGN.md 6). Timeouts do not run meanwhile:
-the wardens see to that. A daemon that is killed takes its runs with it, so nothing stays frozen.
+So the workspaces of agents at work are read as they were at one position of the log. Timeouts do not run meanwhile: the
+wardens see to that. A daemon that is killed takes its runs with it, so nothing stays frozen.
 """
 
 from __future__ import annotations

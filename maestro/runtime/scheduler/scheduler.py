@@ -1,6 +1,7 @@
 """The scheduler loop: one daemon of a namespace holds the lease, decides, and appends under its fence.
 
-`model/schedule.py` decides; this is the shell that gives it the time and carries its decisions to the log.
+`model/scheduling/schedule.py` decides; this module gives it the time and carries its decisions to the log, under the
+fence of the lease.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Taking a snapshot (DESIGN.md 6): hold the agents still, append the cut, read, let them go on, write it down.
+"""Taking a snapshot: pause the agents, append the cut, read their workspaces, let them go on, write the log.
 
 The cut is an event: its seq is the snapshot's position. The agents stand still from just before it until their
 workspaces are read, and go on on every way out of here; what the log says up to the cut is written after that, as it

@@ -1,4 +1,4 @@
-"""Removing the folders of runs that have outlived retention: a workspace in one is archived first (SPEC.md 4)."""
+"""Removal of run folders that have outlived retention: a workspace in one is archived first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The log in memory: the append script's rules in Python, statement for statement (append.lua)."""
+"""The log in memory: the append script's rules in Python, statement for statement (`redis/append.lua`)."""
 
 from __future__ import annotations
 

@@ -1,0 +1,151 @@
+"""`maestro help`: the documents of this installation, listed and shown.
+
+Each topic is a Markdown file in `maestro/docs/`, which is part of the package. Its first line is the title, and its
+first paragraph says in one sentence what the document tells.
+"""
+
+from __future__ import annotations
+
+import difflib
+import io
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from maestro.cli import printer
+from maestro.cli.options import examples
+from maestro.model.errors import NotFound
+
+app = typer.Typer()
+
+FOLDER = Path(__file__).parents[1] / "docs"
+WIDTH_MAX = 100
+"""Columns of a rendered document: longer lines of prose are hard to read."""
+LINK = re.compile(r"\[[^\]]+\]\(([a-z-]+)\.md(?:#[a-z-]+)?\)")
+"""A link from one document to another, which a terminal cannot follow: rendered, it is the command to type."""
+PAGER = "less"
+LESS = "FRX"
+"""Options of `less` where the user has set none: colours, an end at once if one screen is enough, no clearing."""
+
+
+def topics() -> list[str]:
+    """Names of all documents, in the order of the alphabet."""
+    return sorted(path.stem for path in FOLDER.glob("*.md"))
+
+
+def summary(topic: str) -> str:
+    """What a document tells, in one line: its first paragraph."""
+    _, first, *_ = (FOLDER / f"{topic}.md").read_text(encoding="utf-8").split("\n\n", 2)
+    return " ".join(first.split())
+
+
+def completed(incomplete: str) -> list[tuple[str, str]]:
+    """Topics that begin so, with what each document tells, for the completion of a shell."""
+    return [(topic, summary(topic)) for topic in topics() if topic.startswith(incomplete)]
+
+
+TopicArgument = Annotated[
+    str | None, typer.Argument(help="Name of a document; without one all are listed.", autocompletion=completed)
+]
+
+
+@app.command(
+    "help",
+    epilog=examples("maestro help", "maestro help snapshots", "maestro help agent-types > agent-types.md"),
+)
+def show_help(topic: TopicArgument = None) -> int:
+    """Show a document about Maestro, or list all of them.
+
+    On a terminal the document is rendered and shown by the pager that PAGER names (else `less`); elsewhere its
+    Markdown is printed as it is. NO_COLOR leaves out all colours and styles.
+    """
+    if topic is None:
+        printer.write(_listing().encode())
+        return 0
+    text = _read(topic)
+    if printer.is_terminal():
+        _page(_rendered(text))
+    else:
+        printer.write(text.encode())
+    return 0
+
+
+def _listing() -> str:
+    """All topics with a line each; on a terminal no line is wider than it."""
+    names = topics()
+    width = max(map(len, names)) + 2
+    wide = shutil.get_terminal_size().columns if printer.is_terminal() else 0
+    lines = []
+    for name in names:
+        line = f"{name:<{width}}{summary(name)}"
+        lines.append(f"{line[: wide - 1]}…" if 0 < wide < len(line) else line)
+    return "\n".join([*lines, "", "`maestro help TOPIC` shows one; `maestro --help` lists the commands.", ""])
+
+
+def _read(topic: str) -> str:
+    """The Markdown of a document. Raises NotFound, with the nearest topic."""
+    names = topics()
+    if topic in names:
+        return (FOLDER / f"{topic}.md").read_text(encoding="utf-8")
+    near = difflib.get_close_matches(topic.lower(), names, n=1, cutoff=0.6)
+    starts = [name for name in names if topic and name.startswith(topic.lower())]
+    nearest = (starts or near)[:1]
+    mend = f"did you mean `maestro help {nearest[0]}`?" if nearest else "`maestro help` lists the topics"
+    raise NotFound(f"there is no topic {topic!r}", "help", mend)
+
+
+def _rendered(text: str) -> str:
+    """Markdown as a terminal shows it, in the terminal's width."""
+    from rich.console import Console
+    from rich.markdown import Markdown
+    from rich.theme import Theme
+
+    drawn = io.StringIO()
+    plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+    console = Console(
+        file=drawn,
+        force_terminal=True,
+        color_system=None if plain else "standard",
+        width=min(WIDTH_MAX, shutil.get_terminal_size().columns),
+        theme=Theme({"markdown.code": "bold cyan"}),  # rich's own has a black background
+    )
+    told = LINK.sub(r"`maestro help \1`", text)
+    console.print(Markdown(told, code_theme="ansi_dark", hyperlinks=False))
+    return "".join(f"{line.rstrip()}\n" for line in drawn.getvalue().splitlines())
+
+
+def _page(text: str) -> None:
+    """Show a text by the user's pager; print it where there is none, or where the terminal cannot page."""
+    command = _pager()
+    if not command:
+        printer.write(text.encode())
+        return
+    printer.flush()
+    # Ctrl-C is for the pager, which may stop a search by it; a handler, unlike SIG_IGN, is not inherited.
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        subprocess.run(command, input=text.encode(), env={"LESS": LESS, **os.environ}, check=False)
+    except OSError:  # PAGER names no program
+        printer.write(text.encode())
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _pager() -> list[str]:
+    """The command line of the pager: of PAGER, or `less` where that is installed; empty where nothing is to page."""
+    if os.environ.get("TERM", "dumb") == "dumb":
+        return []
+    chosen = os.environ.get("PAGER")
+    if chosen is None:
+        return [PAGER] if shutil.which(PAGER) else []
+    try:
+        return shlex.split(chosen)
+    except ValueError:  # an unclosed quote
+        return []
