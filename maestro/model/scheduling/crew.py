@@ -124,8 +124,3 @@ def place_of(agent: Agent) -> Place | None:
 def stream_of(agent: Agent) -> str:
     """The work stream that the agent's runs go to: its node's, or the shared one for an agent that is on no node."""
     return agent.node or SHARED
-
-
-def slot_of(run: str) -> int:
-    """The slot in a run's id."""
-    return int(run.rpartition("-")[2].partition(".")[0])

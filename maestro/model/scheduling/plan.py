@@ -14,9 +14,10 @@ from maestro.model import events as e
 from maestro.model import node as nodes_
 from maestro.model import task as tasks_
 from maestro.model.agent import Agent
+from maestro.model.ids import slot_of_run
 from maestro.model.node import Node
 from maestro.model.outcome import LOSSES_MAX
-from maestro.model.scheduling.crew import Crew, Place, slot_of
+from maestro.model.scheduling.crew import Crew, Place
 from maestro.model.scheduling.dependencies import Dependencies
 from maestro.model.scheduling.lanes import Entry, Lanes, lane_of
 from maestro.model.task import PRIORITY_DEFAULT, Run, Task
@@ -263,7 +264,7 @@ class Plan:
             self._free(fact.agent)
 
     def _run_moved(self, row: Task, fact: RunFact) -> None:
-        index = slot_of(fact.run)
+        index = slot_of_run(fact.run)
         match fact:
             case e.RunReleased() | e.RunStarted():
                 self.dependencies.begin(row)

@@ -12,7 +12,8 @@ from collections.abc import Iterable
 from heapq import heappop, heappush
 
 from maestro.model.agent import Agent
-from maestro.model.events import NewEvent, RunReleased, run_id
+from maestro.model.events import NewEvent, RunReleased
+from maestro.model.ids import run_id
 from maestro.model.scheduling.crew import Place, place_of, stream_of
 from maestro.model.scheduling.endings import Decision, Endings
 from maestro.model.scheduling.lanes import OFFERED, SHARED, Entry, Lane

@@ -17,7 +17,7 @@ from maestro.runtime.handlers import HANDLERS
 from maestro.runtime.node.context import Context
 from maestro.runtime.node.daemon_log import seldom
 from maestro.runtime.node.identity import node_id
-from maestro.runtime.node.known_head import Witness
+from maestro.runtime.node.known_head import KnownHead
 from maestro.store.contract import Store
 from maestro.store.embedded import choice, embedded_server
 from maestro.store.gateway import Gateway
@@ -61,7 +61,7 @@ async def open_context(settings: Settings, checked: bool = True) -> AsyncIterato
             raise
         storeless, store = error, MemoryStore(settings.namespace)
     try:
-        witness = Witness(settings)
+        witness = KnownHead(settings)
         if checked:
             await trio.to_thread.run_sync(witness.check, store)
         async with Gateway(store) as gateway:
@@ -90,7 +90,7 @@ async def _or_give_up(gateway: Gateway, task: Callable[..., Awaitable[None]], *a
         raise
 
 
-async def _keep(witness: Witness, store: Store) -> None:
+async def _keep(witness: KnownHead, store: Store) -> None:
     """Have the witness know what this process knows, also at its end."""
     home = HeldFolder(witness.home)
     try:
@@ -102,7 +102,7 @@ async def _keep(witness: Witness, store: Store) -> None:
         home.close()
 
 
-def _note(witness: Witness, home: HeldFolder, store: Store) -> None:
+def _note(witness: KnownHead, home: HeldFolder, store: Store) -> None:
     if not home.stands:  # another home may be there by now, and begin a log of its own
         return
     try:

@@ -40,7 +40,7 @@ from maestro.runtime.scheduler.scheduler import Scheduler
 from maestro.runtime.server.sockets import listen_admin, sweep_run_sockets
 from maestro.runtime.snapshots import deletion, retention
 from maestro.runtime.worker import janitor
-from maestro.runtime.worker.launcher_client import Launcher
+from maestro.runtime.worker.launcher_client import LauncherClient
 from maestro.runtime.worker.run_recovery import recover
 from maestro.runtime.worker.worker import Worker
 from maestro.store.embedded import embedded_server
@@ -131,7 +131,7 @@ async def _serve(context: Context, residence: Residence) -> bool:
     clock = Clock()
     await context.gateway.call(clock.measure, context.store.now)
     follower = Follower(context.gateway, context.views, settings.agent_timeout_s)
-    launcher = Launcher(settings.home)
+    launcher = LauncherClient(settings.home)
     await launcher.start()
     worker = Worker(context, follower, launcher, clock)
     daemon = NodeDaemon(context, worker, follower)
@@ -157,7 +157,7 @@ async def _serve(context: Context, residence: Residence) -> bool:
     return daemon.start_anew
 
 
-async def _live(daemon: NodeDaemon, launcher: Launcher, membership: Membership, residence: Residence) -> None:
+async def _live(daemon: NodeDaemon, launcher: LauncherClient, membership: Membership, residence: Residence) -> None:
     context, follower, clock = daemon.context, daemon.follower, daemon.worker.clock
     scheduler = Scheduler(context.store, context.gateway, follower, clock, membership.holder)
     daemon.scheduler = scheduler

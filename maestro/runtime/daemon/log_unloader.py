@@ -10,7 +10,7 @@ from maestro.config import Settings
 from maestro.model.errors import MaestroError, Refused
 from maestro.runtime.daemon.bootstrap import open_context
 from maestro.runtime.node.daemon_log import log
-from maestro.runtime.node.known_head import Witness
+from maestro.runtime.node.known_head import KnownHead
 from maestro.runtime.restores.conclusion import end
 from maestro.runtime.restores.crash_recovery import ENDED, no_daemon
 from maestro.runtime.restores.journal import Begun, Journal
@@ -28,7 +28,7 @@ async def unload_begun(settings: Settings) -> None:
             begun = _loading(journal)
             if begun is None or begun.broken_off.is_done:
                 return
-            Witness(settings).forget()  # it may know the log that was there before the load
+            KnownHead(settings).forget()  # it may know the log that was there before the load
             async with open_context(settings) as context:
                 await end(context, begun, ENDED)
             await trio.to_thread.run_sync(journal.end)

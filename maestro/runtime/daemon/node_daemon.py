@@ -13,7 +13,7 @@ from maestro.model.task import Task
 from maestro.runtime.node.context import Context
 from maestro.runtime.node.daemon_log import log
 from maestro.runtime.node.follower import Follower
-from maestro.runtime.node.pause import Stillness
+from maestro.runtime.node.pause import Pause
 from maestro.runtime.scheduler.scheduler import Scheduler
 from maestro.runtime.worker.worker import Worker
 from maestro.store.contract import Committed
@@ -90,7 +90,7 @@ class NodeDaemon:
         """Return when no run of that agent ("": of any) is on here."""
         await self.worker.empty(agent)
 
-    def stillness(self) -> Stillness:
+    def stillness(self) -> Pause:
         """A way to hold the runs here still."""
         return self.worker.stillness()
 

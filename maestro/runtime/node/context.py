@@ -20,7 +20,7 @@ from maestro.model.task import Task
 from maestro.runtime.node.contention import Race
 from maestro.runtime.node.daemon_log import log, seldom
 from maestro.runtime.node.ids import new_id
-from maestro.runtime.node.pause import Stillness
+from maestro.runtime.node.pause import Pause
 from maestro.runtime.protocol import messages as p
 from maestro.store.contract import Append, Committed, Fence, Head, Hint, Rejected, Store
 from maestro.store.gateway import Gateway
@@ -85,7 +85,7 @@ class Daemon(Protocol):
     async def run_gone(self, agent: str) -> None:
         """Return when no run of that agent ("": of any) is on here."""
 
-    def stillness(self) -> Stillness:
+    def stillness(self) -> Pause:
         """A way to hold the runs here still."""
 
 

@@ -23,19 +23,19 @@ LINEAGE = "log:lineage"
 MEND = "find out what the store lost, then `maestro doctor --accept-loss`"
 
 
-class Known(msgspec.Struct, frozen=True, order=True):
+class KnownEntry(msgspec.Struct, frozen=True, order=True):
     """The newest entry that was known."""
 
     seq: int = 0
     chain: str = ""
 
     @classmethod
-    def of(cls, head: Head) -> Known:
+    def of(cls, head: Head) -> KnownEntry:
         """The entry that a head stands on."""
         return cls(head.seq, head.chain)
 
 
-class Witness:
+class KnownHead:
     """The newest known entry of one namespace at one store."""
 
     def __init__(self, settings: Settings) -> None:
@@ -44,19 +44,19 @@ class Witness:
         folder = private_folder(settings.home / "known", "MAESTRO_HOME", tighten=True)
         self.path: Path = folder / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.json"
 
-    def known(self) -> Known:
+    def known(self) -> KnownEntry:
         """What was known; all zero where nothing was. A file that cannot be read counts as nothing."""
         try:
-            return msgspec.json.decode(self.path.read_bytes(), type=Known)
+            return msgspec.json.decode(self.path.read_bytes(), type=KnownEntry)
         except (OSError, msgspec.DecodeError):
-            return Known()
+            return KnownEntry()
 
     def note(self, head: Head) -> None:
         """The log reaches this far. Never goes back: see `forget`."""
         if head.seq <= self.known().seq:
             return
         part = self.path.with_suffix(f".{os.getpid()}.part")
-        part.write_bytes(msgspec.json.encode(Known.of(head)))
+        part.write_bytes(msgspec.json.encode(KnownEntry.of(head)))
         part.rename(self.path)
 
     def forget(self) -> None:
@@ -80,6 +80,6 @@ class Witness:
         what = f"position {known.seq} holds another event" if head.seq >= known.seq else f"the log ends at {head.seq}"
         raise LineageBroken(f"{what}, but {known.seq} was known to this installation", str(self.path), MEND)
 
-    def _is_accepted(self, store: Store, known: Known) -> bool:
+    def _is_accepted(self, store: Store, known: KnownEntry) -> bool:
         forked = store.log.event(version) if (version := store.log.version(LINEAGE)) else None
         return forked is not None and isinstance(forked.fact, LogForked) and forked.fact.known_seq >= known.seq

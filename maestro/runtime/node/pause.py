@@ -68,7 +68,7 @@ class Pausable(Protocol):
         """Whether nothing of it is alive; its end may not be in the log yet."""
 
 
-class Holds:
+class StartGate:
     """Which agents are held, and the door that every start goes through. ALL stands for whoever comes."""
 
     ALL = ""
@@ -124,10 +124,10 @@ class Holds:
         self._lot.unpark_all()
 
 
-class Stillness:
+class Pause:
     """The runs of some agents standing still: `begin`, read, `end`. runs: those that are on here now."""
 
-    def __init__(self, holds: Holds, runs: Callable[[], Iterable[Pausable]]) -> None:
+    def __init__(self, holds: StartGate, runs: Callable[[], Iterable[Pausable]]) -> None:
         self._holds = holds
         self._runs = runs
         self._agents: list[str] | None = []

@@ -16,7 +16,7 @@ from maestro.model.errors import MaestroError, Refused, Unknown
 from maestro.runtime.node.context import Call, Context
 from maestro.runtime.node.daemon_log import log
 from maestro.runtime.node.failures import placed, told
-from maestro.runtime.node.known_head import Witness
+from maestro.runtime.node.known_head import KnownHead
 from maestro.runtime.protocol import messages as p
 from maestro.runtime.protocol.frames import frame
 from maestro.runtime.protocol.repetition import how_to_repeat
@@ -124,7 +124,7 @@ async def _carry_out(context: Context, peer: Peer, call: Call, command: p.AnyCom
                 if context.storeless and not isinstance(command, p.Doctor):
                     raise context.storeless
                 if context.daemon is None and not isinstance(command, ANY_LOG):  # a daemon has checked before it began
-                    await context.call(Witness(context.settings).check, context.store)
+                    await context.call(KnownHead(context.settings).check, context.store)
                 answer = await context.handler(type(command))(call, command)
             except Exception as error:  # noqa: BLE001 - one command's defect must not end the daemon
                 answer = None if _is_gone(error) else _failed(context, error, command)

@@ -33,7 +33,7 @@ class Piece(NamedTuple):
     size: int
 
 
-class Log:
+class CappedLog:
     """Of one run, being written; a full disk loses output, not the run. error: why the rest of it is lost."""
 
     def __init__(self, path: str, bytes_max: int) -> None:
@@ -152,7 +152,7 @@ def _all_pieces(path: str) -> list[Piece]:
     return found
 
 
-class Reader:
+class CappedLogReader:
     """A log from its beginning, also while it is written, and while its pieces become part of it.
 
     Positions: `_at` in agent.log, or where `_beyond` is set, in all of the output, behind a beginning of that size.

@@ -71,7 +71,7 @@ def covered(places: Sequence[Place]) -> set[str]:
 
 
 def plan(places: Sequence[Place], run: str, limits: Limits) -> list[Group]:
-    """The groups of a run, for its `Cage`. Pure. Version 1 controllers without a limit to hold are left out."""
+    """The groups of a run, for its `RunCgroup`. Pure. Version 1 controllers without a limit to hold are left out."""
     groups = []
     for place in places:
         held = sorted(limits.asked().intersection(place.controllers))

@@ -24,7 +24,7 @@ class LastWriter:
         found = os.fstat(folder)
         self._name = f"{found.st_dev:x}-{found.st_ino:x}"
 
-    def claim(self) -> str:
+    def lock_file(self) -> str:
         """The file of the claim under which the folder was written last; "" where nobody knows."""
         with contextlib.suppress(OSError):
             place = _place()

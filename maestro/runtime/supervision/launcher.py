@@ -25,8 +25,8 @@ from typing import NoReturn
 
 from maestro.runtime.supervision import cgroup_root, processes, run_cgroup
 from maestro.runtime.supervision.spec import LAUNCHER_MARK, Spec, encode
-from maestro.runtime.supervision.warden import Offer, Run, Site
-from maestro.runtime.supervision.workspace_lock import Identity
+from maestro.runtime.supervision.warden import GuardedRun, Offer, Site
+from maestro.runtime.supervision.workspace_lock import ProcessIdentity
 
 _RUNS_MAX = 500  # then a warden gives way to a fresh one
 _IDLE_S = 30  # an idle warden ends after this; the launcher keeps one
@@ -62,7 +62,7 @@ class Launcher:
     def __init__(self, control: socket.socket, offers: socket.socket) -> None:
         self._control = control
         self._offers = offers
-        self._worker = Identity(os.getppid(), processes.start_time(os.getppid()))
+        self._worker = ProcessIdentity(os.getppid(), processes.start_time(os.getppid()))
         self._home = Path(os.environ.get(LAUNCHER_MARK, "/"))
         self._boot_id = processes.boot_id()
         self._notes_r, self._notes_w = os.pipe()
@@ -122,7 +122,7 @@ class Launcher:
             os.close(self._notes_r)
             os.close(self._wake)
             processes.become_subreaper()
-            me = Identity(os.getpid(), processes.start_time(os.getpid()))
+            me = ProcessIdentity(os.getpid(), processes.start_time(os.getpid()))
             site = Site(self._boot_id, me, self._worker, wake_on_child())
             for _ in range(_RUNS_MAX):
                 if not serve(self._offers, site, self._notes_w) or os.getppid() != launcher:
@@ -189,7 +189,7 @@ def serve(offers: socket.socket, site: Site, notes: int) -> bool:
         return False
     with taken.worker:
         note(notes, os.fsencode(taken.spec.run))
-        Run(taken, site).conduct()
+        GuardedRun(taken, site).conduct()
     note(notes, b"")
     return True
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Protocol
 
-from maestro.runtime.supervision.capped_log import Log
+from maestro.runtime.supervision.capped_log import CappedLog
 from maestro.runtime.supervision.mended_file import OutFile
 
 CHUNK_BYTES = 64 * 1024
@@ -198,7 +198,7 @@ class Stream:
     """
 
     def __init__(
-        self, fd: int, log: Log, redact: Sequence[str], sinks: Sequence[Sink] = (), label: str | None = None
+        self, fd: int, log: CappedLog, redact: Sequence[str], sinks: Sequence[Sink] = (), label: str | None = None
     ) -> None:
         self.fd = fd
         self._log = log

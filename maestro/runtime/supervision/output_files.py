@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from maestro.runtime.supervision.capped_log import Log
+from maestro.runtime.supervision.capped_log import CappedLog
 from maestro.runtime.supervision.exit_record import write_file
 from maestro.runtime.supervision.mended_file import identity, make_folder
 from maestro.runtime.supervision.output import Copy, Ends, Sink, Stream, Tail
@@ -17,12 +17,12 @@ from maestro.runtime.supervision.spec import ERRORS_BYTES, TAIL_BYTES, Spec
 MEND_EVERY_S = 2.0
 
 
-class Kept:
+class OutputFiles:
     """The output of one run, by its spec: `open` before the start, `take` at it, `finish` and `close` at the end."""
 
     def __init__(self, spec: Spec) -> None:
         self._spec = spec
-        self._log: Log | None = None
+        self._log: CappedLog | None = None
         self._tail = Tail(TAIL_BYTES)
         self._errors = Ends(ERRORS_BYTES)
         self._copy = None if spec.stdout is None else Copy(spec.stdout, spec.stdout_bytes_max)
@@ -32,7 +32,7 @@ class Kept:
 
     def open(self) -> None:
         """Open the log. Raises OSError where that cannot be."""
-        self._log = Log(self._spec.log, self._spec.log_bytes_max)
+        self._log = CappedLog(self._spec.log, self._spec.log_bytes_max)
 
     def take(self, stdout: int, stderr: int) -> list[Stream]:
         """The two streams of the agent, to drain whenever there is something."""

@@ -54,8 +54,8 @@ class Strikes(NamedTuple):
     pids: int = 0
 
 
-class Cage:
-    """groups: as `cgroups.plan` made them, in JSON or not."""
+class RunCgroup:
+    """groups: as `cgroup_root.plan` made them, in JSON or not."""
 
     def __init__(self, groups: Sequence[Sequence[Any]]) -> None:
         self._groups = [Group(*group).of(os.getpid()) for group in groups]

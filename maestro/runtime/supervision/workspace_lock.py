@@ -31,7 +31,7 @@ _ABANDONED_S = 1.0
 """A warden whose worker is gone ends in a tenth of this; if it still holds the claim, it is stopped itself."""
 
 
-class Identity(NamedTuple):
+class ProcessIdentity(NamedTuple):
     """A process for as long as this boot lasts."""
 
     pid: int
@@ -44,19 +44,19 @@ class Identity(NamedTuple):
 class Holder(NamedTuple):
     """What the file says: whose run, the warden, the worker, the agent (pid 0 before it starts), all of one boot.
 
-    cages: the control groups of the run.
+    cgroups: the control groups of the run.
     """
 
     run: str
     home: str
     boot_id: str
-    warden: Identity
-    worker: Identity
-    agent: Identity = Identity(0, 0)
-    cages: Sequence[str] = ()
+    warden: ProcessIdentity
+    worker: ProcessIdentity
+    agent: ProcessIdentity = ProcessIdentity(0, 0)
+    cgroups: Sequence[str] = ()
 
 
-class Claim:
+class WorkspaceLock:
     """Taken in steps, so that the warden can hear its worker meanwhile: `take()` until it answers True."""
 
     def __init__(self, path: str, wait_s: float, folder: str | None = None) -> None:
@@ -107,7 +107,7 @@ class Claim:
 
     def _succeeds(self, last: LastWriter, boot_id: str) -> bool:
         """Whether nothing is left of the last writer, should that have been another home's; we are known as it now."""
-        claim = last.claim()
+        claim = last.lock_file()
         if claim == self._path:
             return True
         if claim and not end_other(claim, boot_id):
@@ -147,9 +147,9 @@ class Claim:
 def read_holder(fd: int) -> Holder | None:
     """The record in a lock file; None where it is blank."""
     try:
-        run, home, boot, *three, cages = json.loads(os.pread(fd, _RECORD_BYTES, 0))
-        warden, worker, agent = (Identity(*process) for process in three)
-        return Holder(run, home, boot, warden, worker, agent, cages)
+        run, home, boot, *three, cgroups = json.loads(os.pread(fd, _RECORD_BYTES, 0))
+        warden, worker, agent = (ProcessIdentity(*process) for process in three)
+        return Holder(run, home, boot, warden, worker, agent, cgroups)
     except (ValueError, TypeError):
         return None
 
@@ -176,26 +176,26 @@ def end_tree(holder: Holder) -> bool:
     while left := _left_of(holder):
         for process in left:
             processes.send_exactly(*process, signal.SIGKILL)
-        for group in holder.cages:
+        for group in holder.cgroups:
             run_cgroup.kill(group)
         if time.monotonic() > deadline:
             return False
         time.sleep(0.005)
-    for group in holder.cages:
+    for group in holder.cgroups:
         run_cgroup.remove(group)
     return True
 
 
-def _left_of(holder: Holder) -> list[Identity]:
+def _left_of(holder: Holder) -> list[ProcessIdentity]:
     """The recorded agent with all below it, what is in its groups, and what carries the marks of its run."""
     found: set[int] = set()
     if holder.agent.alive():
         found |= {holder.agent.pid, *processes.descendants(holder.agent.pid)}
-    for group in holder.cages:
+    for group in holder.cgroups:
         found.update(run_cgroup.inside(group))
     for pid in processes.pids():
         marks = processes.marks(pid)
         if marks.get(RUN_MARK) == holder.run and marks.get(HOME_MARK) == holder.home:
             found |= {pid, *processes.descendants(pid)}
-    identities = [Identity(pid, processes.start_time(pid)) for pid in found]
+    identities = [ProcessIdentity(pid, processes.start_time(pid)) for pid in found]
     return [process for process in identities if process.alive()]

@@ -15,7 +15,7 @@ import trio
 from maestro.agents import outcome
 from maestro.model.errors import MaestroError
 from maestro.model.events import RunUsageReported, TaskDispatched
-from maestro.model.scheduling.crew import slot_of
+from maestro.model.ids import slot_of_run, task_of_run
 from maestro.model.task import Task
 from maestro.runtime.node.daemon_log import log
 from maestro.runtime.node.failures import told
@@ -27,7 +27,7 @@ from maestro.runtime.worker.launcher_client import RunProcess
 from maestro.runtime.worker.preparation import Job, Prepared, place, start_of, verification_of, workspace_of
 from maestro.runtime.worker.run_end import DAEMON_STOPPED, Seen, check_of, ended, facts, may_be_signalled
 from maestro.runtime.worker.run_log import RunLog
-from maestro.runtime.worker.run_observer import Hearing, is_heard, session_of
+from maestro.runtime.worker.run_observer import RunObserver, is_heard, session_of
 from maestro.store.contract import WorkEntry
 
 if TYPE_CHECKING:
@@ -45,13 +45,13 @@ class Ready(NamedTuple):
     verification: Spec | None
 
 
-class Running:
+class Execution:
     """A claimed hint on its way to `run.ended`, or dropped. furnished: its folder is there, or about to be made."""
 
     def __init__(self, worker: Worker, entry: WorkEntry) -> None:
         self.worker = worker
         self.entry = entry
-        self.task_id = entry.run.rpartition("-")[0]
+        self.task_id = task_of_run(entry.run)
         self.agent_id = ""
         self.process: RunProcess | None = None
         self.pid = 0
@@ -114,8 +114,8 @@ class Running:
         self.agent_id = agent.id
         folder = place(self.worker.context.settings, agent, task.id, run.attempt)
         definition = self.worker.definition(agent)
-        session, before = session_of(task.slots[slot_of(run.id)], task, run)
-        hearing = Hearing(definition, run, folder, before)
+        session, before = session_of(task.slots[slot_of_run(run.id)], task, run)
+        hearing = RunObserver(definition, run, folder, before)
         job = Job(task, run, agent, folder, definition, hearing, session, self.furnished)
         self.furnished = True
         socket = await self.worker.sockets.lend(run.id)

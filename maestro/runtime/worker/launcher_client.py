@@ -1,8 +1,7 @@
-"""How the daemon starts runs: trio's side of the launcher.
+"""The daemon's client of its launcher process: gives runs to wardens, and replaces a launcher that dies.
 
-`Launcher` keeps one launcher process alive and gives it runs, each a `RunProcess`. A launcher that dies is replaced;
-the runs that it started go on, for each has its own warden and socket. What such a warden leaves when it is killed in
-turn comes to this process, which is a subreaper, and is killed here.
+The runs of a dead launcher go on, for each has its own warden and socket. What such a warden leaves when it is killed
+in turn becomes a child of this process, which is a subreaper, and is killed here.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from maestro.runtime.supervision import cgroup_root, launcher, processes, run_cg
 from maestro.runtime.supervision.spec import HOME_MARK, LAUNCHER_MARK, End, Limits, Spec
 from maestro.runtime.worker.run_process import RunProcess
 
-__all__ = ["Launcher", "RunProcess"]
+__all__ = ["LauncherClient", "RunProcess"]
 
 _SWEPT_WAIT_S = 2.0
 _RESTART_PAUSE_S = 0.1
@@ -33,7 +32,7 @@ _OFFERS = socket.SOCK_SEQPACKET if processes.LINUX else socket.SOCK_DGRAM
 _INHERITED = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 
 
-class Launcher:
+class LauncherClient:
     """The launcher process of one daemon. `watch` must run for as long as there are runs."""
 
     def __init__(self, home: Path) -> None:
@@ -77,7 +76,7 @@ class Launcher:
         """Give a run to a warden. The caller reads its messages to the `End`, then calls `ack` or `close`."""
         ours, theirs = socket.socketpair()
         limits = Limits(**(spec.limits or {}))
-        spec = spec._replace(cage=cgroup_root.plan(self._places, spec.run, limits))
+        spec = spec._replace(cgroups=cgroup_root.plan(self._places, spec.run, limits))
         with theirs:
             run = RunProcess(spec, trio.socket.from_stdlib_socket(ours), self.swept, self.forget)
             self._runs[run] = trio.Event()
@@ -241,7 +240,7 @@ class Launcher:
 def _groups(run: RunProcess) -> list[str]:
     """The control groups of a run, those of its warden's included."""
     warden = run.started.warden if run.started is not None else 0
-    return [group.of(warden).path for group in run.spec.cage or []]
+    return [group.of(warden).path for group in run.spec.cgroups or []]
 
 
 def _reaped(pid: int) -> bool:

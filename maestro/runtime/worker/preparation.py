@@ -18,12 +18,13 @@ from maestro.agents.launch import Launch, Target, compose
 from maestro.config import Settings
 from maestro.model.agent import Agent
 from maestro.model.events import RunReleased, RunStarted, TaskDispatched
+from maestro.model.ids import task_of_run
 from maestro.model.task import Run, Task
 from maestro.runtime.node.context import Context
 from maestro.runtime.provision import containment
 from maestro.runtime.provision.settlement import settle
 from maestro.runtime.supervision.spec import Spec
-from maestro.runtime.worker.run_observer import Hearing, is_heard
+from maestro.runtime.worker.run_observer import RunObserver, is_heard
 from maestro.workspaces import deletion, folders, templates
 from maestro.workspaces.folders import RunFolder
 
@@ -38,7 +39,7 @@ class Job(NamedTuple):
     agent: Agent
     folder: RunFolder
     definition: Definition
-    hearing: Hearing
+    hearing: RunObserver
     session: str
     furnished: bool
 
@@ -149,7 +150,7 @@ class Prepared:
         run = self._run
         return Target(
             run=run.id,
-            task=run.id.rpartition("-")[0],
+            task=task_of_run(run.id),
             agent=run.agent,
             token=str(run.token),
             prompt=prompt,
@@ -184,7 +185,7 @@ class Prepared:
             timeout_s=run.timeout_s,
             grace_s=launch.grace_s,
             stop_signal=int(signal.Signals[f"SIG{launch.stop_signal}"]),
-            trace=run.id.rpartition("-")[0] if self._dispatched.trace else None,
+            trace=task_of_run(run.id) if self._dispatched.trace else None,
             redact=list(launch.redact),
             stdout=self._folder.stdout if is_heard(self.definition) else None,
             errors=self._folder.errors,

@@ -10,7 +10,7 @@ import trio
 from maestro.model.agent import Agent
 from maestro.model.errors import MaestroError
 from maestro.model.events import RunReleased
-from maestro.runtime.worker.execution import Running
+from maestro.runtime.worker.execution import Execution
 from maestro.runtime.worker.preparation import place, start_of
 from maestro.store.contract import WorkEntry
 from maestro.workspaces import folders
@@ -29,7 +29,7 @@ class Reservation:
         self._nursery = nursery
         self.actor = worker.actor
         self._worker = worker
-        self._running = Running(worker, WorkEntry(node, "", fact.run, 0))
+        self._running = Execution(worker, WorkEntry(node, "", fact.run, 0))
         self._running.reserve(agent.id)
         worker.runs[fact.run] = self._running
 

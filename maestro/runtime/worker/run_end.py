@@ -9,7 +9,7 @@ import msgspec
 from maestro.agents import outcome
 from maestro.agents.transcript import Told
 from maestro.model.events import RunEnded
-from maestro.model.scheduling.crew import slot_of
+from maestro.model.ids import slot_of_run, task_of_run
 from maestro.model.task import Run, Task, may_go_on
 from maestro.runtime.node.context import RESULT_INLINE_BYTES_MAX, Context
 from maestro.runtime.supervision import capped_log
@@ -115,7 +115,7 @@ async def ended(context: Context, task: Task, run: Run, verdict: outcome.Verdict
     kind = "lost" if verdict.transient or (end.retriable and end.spawn_error) else verdict.outcome
     return RunEnded(
         run=run.id,
-        task=run.id.rpartition("-")[0],
+        task=task_of_run(run.id),
         agent=run.agent,
         outcome=kind,
         exit_code=verdict.exit_code,
@@ -133,7 +133,7 @@ async def ended(context: Context, task: Task, run: Run, verdict: outcome.Verdict
 async def _retry_at(context: Context, task: Task, run: Run, kind: str) -> int | None:
     if not may_go_on(task, run.id, kind):
         return None
-    counted = len(task.slots[slot_of(run.id)].counted)
+    counted = len(task.slots[slot_of_run(run.id)].counted)
     return await context.now() + backoff_ms(kind, counted)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from maestro.model.errors import MaestroError
 from maestro.model.events import AnyFact, NewEvent, RunEnded
+from maestro.model.ids import task_of_run
 from maestro.model.scheduling.foresight import after_end
 from maestro.store.contract import Append, Committed, Fence
 
@@ -53,7 +54,7 @@ class RunLog:
         """End it as lost, should it have been started and not ended: nobody else on this node will."""
         if self.ended or self.version == self.token:
             return
-        task = self._run.rpartition("-")[0]
+        task = task_of_run(self._run)
         with contextlib.suppress(MaestroError):
             await self.append(RunEnded(self._run, task, agent, "lost", source="maestro", evidence=why))
 

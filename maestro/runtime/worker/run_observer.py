@@ -15,6 +15,7 @@ from maestro.agents.schema import Definition
 from maestro.agents.transcript import Told, Transcript, session_in, session_patterns
 from maestro.agents.usage import NOTHING, Usage
 from maestro.model.events import AnyFact, RunSessionOpened, RunUsageReported
+from maestro.model.ids import task_of_run
 from maestro.model.task import Run, Slot, Task
 from maestro.runtime.supervision.spec import End
 from maestro.workspaces.folders import RunFolder
@@ -46,7 +47,7 @@ def session_of(slot: Slot, task: Task, run: Run) -> tuple[str, Usage]:
     return before.session, used
 
 
-class Hearing:
+class RunObserver:
     """One run's. Starts from what the log has of it, so that nothing is told twice."""
 
     def __init__(self, definition: Definition, run: Run, folder: RunFolder, before: Usage = NOTHING) -> None:
@@ -81,7 +82,7 @@ class Hearing:
     def news(self) -> list[AnyFact]:
         """The facts about session and usage that are not in the log yet."""
         told, run = self.told, self._run
-        task = run.id.rpartition("-")[0]
+        task = task_of_run(run.id)
         found: list[AnyFact] = []
         session = told.session or self._session
         if session and session != self._session_told:

@@ -99,10 +99,6 @@ class RunProcess:
         """Let it go on; `Thawed` answers."""
         self._send({"do": "thaw"})
 
-    def ping(self) -> None:
-        """The worker is there: what keeps a fenced run alive."""
-        self._send({"do": "ping"})
-
     def close(self) -> None:
         """Forget the run; kills what there still is of it."""
         self._socket.close()

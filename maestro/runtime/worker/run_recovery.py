@@ -13,7 +13,7 @@ import msgspec
 from maestro.agents import outcome
 from maestro.agents.definitions import Definition
 from maestro.model.events import NewEvent
-from maestro.model.scheduling.crew import slot_of
+from maestro.model.ids import slot_of_run
 from maestro.model.task import Run, Task
 from maestro.runtime.node.context import Context
 from maestro.runtime.node.daemon_log import log
@@ -23,7 +23,7 @@ from maestro.runtime.supervision.spec import End
 from maestro.runtime.worker.budget import exceeded
 from maestro.runtime.worker.preparation import verification_of
 from maestro.runtime.worker.run_end import DAEMON_STOPPED, Seen, check_of, ended, facts
-from maestro.runtime.worker.run_observer import Hearing, is_heard, session_of
+from maestro.runtime.worker.run_observer import RunObserver, is_heard, session_of
 from maestro.store.contract import Append, Committed
 from maestro.workspaces.folders import RunFolder, recorded
 
@@ -43,8 +43,8 @@ async def _end(context: Context, follower: Follower, task: Task, run: Run) -> No
     end = _record(folder.record, run)
     lost = _loss(end)
     end = end or End(run.id, run.token, lost=True)
-    _, before = session_of(task.slots[slot_of(run.id)], task, run)
-    hearing = Hearing(definition, run, folder, before)
+    _, before = session_of(task.slots[slot_of_run(run.id)], task, run)
+    hearing = RunObserver(definition, run, folder, before)
     seen = Seen(lost=lost)
     if is_heard(definition):
         await hearing.complete(end)

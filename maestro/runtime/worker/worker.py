@@ -30,10 +30,10 @@ from maestro.runtime.node.context import Context
 from maestro.runtime.node.daemon_log import log, seldom
 from maestro.runtime.node.failures import told
 from maestro.runtime.node.follower import Follower
-from maestro.runtime.node.pause import Holds, Stillness
+from maestro.runtime.node.pause import Pause, StartGate
 from maestro.runtime.server.sockets import RunSockets
-from maestro.runtime.worker.execution import Running
-from maestro.runtime.worker.launcher_client import Launcher
+from maestro.runtime.worker.execution import Execution
+from maestro.runtime.worker.launcher_client import LauncherClient
 from maestro.runtime.worker.reservation import Reservation
 from maestro.store.contract import Fence, WorkEntry
 
@@ -49,13 +49,13 @@ class Worker:
     signal has asked for the end of the daemon.
     """
 
-    def __init__(self, context: Context, follower: Follower, launcher: Launcher, clock: Clock) -> None:
+    def __init__(self, context: Context, follower: Follower, launcher: LauncherClient, clock: Clock) -> None:
         self.context = context
         self.follower = follower
         self.launcher = launcher
         self.clock = clock
-        self.runs: dict[str, Running] = {}
-        self.holds = Holds()
+        self.runs: dict[str, Execution] = {}
+        self.holds = StartGate()
         self.draining = self.departing = False
         self.low_disk = False
         self.actor = f"worker:{context.node}"
@@ -101,7 +101,7 @@ class Worker:
         if entry.run in self.runs:
             self._drop(entry)
             return
-        running = Running(self, entry)
+        running = Execution(self, entry)
         self.runs[entry.run] = running
         nursery.start_soon(self.execute, running)
 
@@ -121,7 +121,7 @@ class Worker:
             self._nursery.start_soon(reserved.furnish, dispatched.prompt)
         return reserved
 
-    def forget(self, running: Running) -> None:
+    def forget(self, running: Execution) -> None:
         """The run is not here, or not any more."""
         self.runs.pop(running.entry.run, None)
         self._freed.unpark_all()
@@ -136,7 +136,7 @@ class Worker:
             await trio.sleep(AWAY_RETRY_S)
             return []
 
-    async def execute(self, running: Running) -> None:
+    async def execute(self, running: Execution) -> None:
         """Carry out a run to its end, which gets into the log whatever happens here."""
         entry = running.entry
         try:
@@ -211,7 +211,7 @@ class Worker:
             case _:
                 pass
 
-    def _of(self, task: str = "", agent: str = "") -> list[Running]:
+    def _of(self, task: str = "", agent: str = "") -> list[Execution]:
         return [r for r in self.runs.values() if (r.task_id == task if task else r.agent_id == agent)]
 
     def stop_all(self, reason: str, force: bool, grace_s: float | None = None, lost: bool = False) -> None:
@@ -219,9 +219,9 @@ class Worker:
         for running in list(self.runs.values()):
             running.stop(reason, force, grace_s, lost)
 
-    def stillness(self) -> Stillness:
+    def stillness(self) -> Pause:
         """A way to hold the runs here still."""
-        return Stillness(self.holds, lambda: list(self.runs.values()))
+        return Pause(self.holds, lambda: list(self.runs.values()))
 
     async def empty(self, agent: str = "") -> None:
         """Return when no run (of that agent) is on here."""
