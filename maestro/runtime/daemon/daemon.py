@@ -11,6 +11,7 @@ import ctypes
 import gc
 import os
 import sys
+from dataclasses import dataclass
 
 import trio
 
@@ -22,7 +23,6 @@ from maestro.runtime.daemon.departure import end_runs, listen_signals
 from maestro.runtime.daemon.housekeeping import tidy
 from maestro.runtime.daemon.log_sealer import keep_sealed
 from maestro.runtime.daemon.log_unloader import unload_begun
-from maestro.runtime.daemon.node_daemon import NodeDaemon
 from maestro.runtime.daemon.residence import Residence
 from maestro.runtime.daemon.start_report import StartReport
 from maestro.runtime.daemon.store_guard import watch_disk
@@ -34,8 +34,10 @@ from maestro.runtime.node.daemon_log import log, seldom, start_logging
 from maestro.runtime.node.failures import placed, told
 from maestro.runtime.node.follower import Follower
 from maestro.runtime.node.ids import new_id
+from maestro.runtime.node.node_daemon import NodeDaemon
 from maestro.runtime.restores.crash_recovery import keep_settled, settle
 from maestro.runtime.scheduler.membership import Membership
+from maestro.runtime.scheduler.merged_appends import MergedAppends
 from maestro.runtime.scheduler.scheduler import Scheduler
 from maestro.runtime.server.sockets import listen_admin, sweep_run_sockets
 from maestro.runtime.snapshots import deletion, retention
@@ -51,6 +53,32 @@ LINEAGE_EVERY_S = 0.1
 COLLECT_EVERY_OBJECTS = 5000
 LARGE_BYTES = 1024 * 1024
 M_MMAP_THRESHOLD = -3  # of <malloc.h>
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of one daemon, put together and not running yet. daemon: what commands see of it."""
+
+    context: Context
+    residence: Residence
+    clock: Clock
+    follower: Follower
+    launcher: LauncherClient
+    membership: Membership
+    scheduler: Scheduler
+    worker: Worker
+    daemon: NodeDaemon
+
+
+def _put_together(context: Context, residence: Residence, clock: Clock) -> Parts:
+    follower = Follower(context.gateway, context.views, context.settings.agent_timeout_s)
+    launcher = LauncherClient(context.settings.home)
+    membership = Membership(context, follower, new_id())
+    merged = MergedAppends(follower, membership.holder)
+    worker = Worker(context, follower, launcher, merged)
+    scheduler = Scheduler(context.gateway, follower, clock, merged, worker)
+    daemon = context.daemon = NodeDaemon(follower, worker, scheduler)
+    return Parts(context, residence, clock, follower, launcher, membership, scheduler, worker, daemon)
 
 
 def main(settings: Settings) -> int:
@@ -130,26 +158,22 @@ async def _serve(context: Context, residence: Residence) -> bool:
         context.revive = residence.guarded(context.revive)
     clock = Clock()
     await context.gateway.call(clock.measure, context.store.now)
-    follower = Follower(context.gateway, context.views, settings.agent_timeout_s)
-    launcher = LauncherClient(settings.home)
-    await launcher.start()
-    worker = Worker(context, follower, launcher, clock)
-    daemon = NodeDaemon(context, worker, follower)
-    context.daemon = daemon
+    parts = _put_together(context, residence, clock)
+    daemon, follower, membership = parts.daemon, parts.follower, parts.membership
+    await parts.launcher.start()
     await follower.load()
-    await trio.to_thread.run_sync(janitor.sweep, settings.home, launcher.pid)
+    await trio.to_thread.run_sync(janitor.sweep, settings.home, parts.launcher.pid)
     sweep_run_sockets(settings.home)
-    membership = Membership(context, follower, new_id())
     await membership.join()
     await recover(context, follower)
     await deletion.settle(context)
     await settle(context)
     await retention.sweep(context)
     try:
-        await _live(daemon, launcher, membership, residence)
+        await _live(parts)
     finally:
         with trio.CancelScope(shield=True):
-            await launcher.stop()
+            await parts.launcher.stop()
             if not daemon.taken:  # the other one is this node now
                 await membership.leave()
     if daemon.evicted is not None:
@@ -157,35 +181,33 @@ async def _serve(context: Context, residence: Residence) -> bool:
     return daemon.start_anew
 
 
-async def _live(daemon: NodeDaemon, launcher: LauncherClient, membership: Membership, residence: Residence) -> None:
-    context, follower, clock = daemon.context, daemon.follower, daemon.worker.clock
-    scheduler = Scheduler(context.store, context.gateway, follower, clock, membership.holder)
-    daemon.scheduler = scheduler
-    daemon.worker.fence = lambda: scheduler.fence if scheduler.leading else None
-    scheduler.reserve = daemon.worker.reserve
-    health = Health(context, daemon.worker, follower, scheduler, clock)
+async def _live(parts: Parts) -> None:
+    """Run all parts until the daemon is to end, end its runs, then all parts."""
+    context, follower, scheduler = parts.context, parts.follower, parts.scheduler
+    daemon, worker, residence = parts.daemon, parts.worker, parts.residence
+    health = Health(context, worker, follower, scheduler, parts.clock)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(launcher.watch)
+        nursery.start_soon(parts.launcher.watch)
         nursery.start_soon(follower.run)
-        nursery.start_soon(membership.keep)
+        nursery.start_soon(parts.membership.keep)
         nursery.start_soon(scheduler.run)
-        nursery.start_soon(daemon.worker.run)
+        nursery.start_soon(worker.run)
         nursery.start_soon(health.run)
-        nursery.start_soon(watch_disk, context, daemon.worker)
+        nursery.start_soon(watch_disk, context, worker)
         nursery.start_soon(tidy, context, follower, scheduler)
         nursery.start_soon(keep_sealed, context, follower, scheduler)
         nursery.start_soon(keep_settled, context)
         nursery.start_soon(_keep_warm, context)
         nursery.start_soon(_watch_lineage, context)
-        nursery.start_soon(listen_signals, daemon)
+        nursery.start_soon(listen_signals, daemon, worker)
         nursery.start_soon(daemon.end_when_drained)
         await nursery.start(listen_admin, context)
-        nursery.start_soon(residence.watch, daemon)
+        nursery.start_soon(residence.watch, daemon, context.revive is not None)
         residence.settled()
         log.info("node %s is up, namespace %s", context.node, context.settings.namespace)
         await daemon.ending.wait()
         residence.lock.say("ending")
-        await end_runs(daemon)
+        await end_runs(context, daemon, worker)
         context.store.log.wake()
         nursery.cancel_scope.cancel()
 

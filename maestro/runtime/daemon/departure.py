@@ -18,8 +18,9 @@ import trio
 from maestro.model.errors import MaestroError
 from maestro.model.node import decide_hold
 from maestro.model.outcome import RESTART
-from maestro.runtime.daemon.node_daemon import NodeDaemon
+from maestro.runtime.node.context import Context
 from maestro.runtime.node.daemon_log import log
+from maestro.runtime.node.node_daemon import NodeDaemon
 from maestro.runtime.worker.run_end import DAEMON_STOPPED
 from maestro.runtime.worker.worker import Worker
 from maestro.store.contract import Append
@@ -31,9 +32,9 @@ AFTER_GRACE_S = 5.0
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-async def listen_signals(daemon: NodeDaemon) -> None:
+async def listen_signals(daemon: NodeDaemon, worker: Worker) -> None:
     """SIGTERM, SIGINT and a terminal that is closed end the daemon in order."""
-    with trio.open_signal_receiver(*SIGNALS) as received, _noted_at_once(daemon.worker):
+    with trio.open_signal_receiver(*SIGNALS) as received, _noted_at_once(worker):
         async for number in received:
             log.info("signal %d: stopping", number)
             daemon.stop()
@@ -56,22 +57,22 @@ def _noted_at_once(worker: Worker) -> Iterator[None]:
     yield  # trio puts back what was there before its own
 
 
-async def end_runs(daemon: NodeDaemon) -> None:
+async def end_runs(context: Context, daemon: NodeDaemon, worker: Worker) -> None:
     """Stop all runs, and wait until their ends are in the log. While the store is away they cannot be: then they lie
     in the folders of the runs, for this node's next start.
     """
-    worker, gateway = daemon.worker, daemon.context.gateway
+    gateway = context.gateway
 
     def away() -> bool:
         return daemon.follower.away or gateway.away_since is not None
 
-    worker.draining = True
+    worker.drain()
     async with trio.open_nursery() as nursery:
         if worker.departing and daemon.evicted is None:
-            nursery.start_soon(_hold, daemon)
+            nursery.start_soon(_hold, context, daemon)
         gone = daemon.evicted is not None
         worker.stop_all(daemon.evicted.what if daemon.evicted else DAEMON_STOPPED, force=gone, lost=True)
-        grace_s = max((run.grace_s for run in worker.runs.values()), default=0.0)
+        grace_s = max((run.programs.grace_s for run in worker.runs.values()), default=0.0)
         deadline = trio.current_time() + max(END_S_MAX, grace_s + AFTER_GRACE_S)
         while trio.current_time() < deadline and any(not (run.over and away()) for run in worker.runs.values()):
             with trio.move_on_after(0.5):
@@ -79,7 +80,7 @@ async def end_runs(daemon: NodeDaemon) -> None:
         if away():
             nursery.cancel_scope.cancel()
     if worker.departing and _is_service():
-        daemon.context.stop_store = True
+        context.stop_store = True
     if away():
         log.warning("the store is away: %d runs are ended at the next start", len(worker.runs))
         gateway.give_up()
@@ -92,9 +93,8 @@ def _is_service() -> bool:
     return os.getpid() == 1 or os.environ.get("SYSTEMD_EXEC_PID") == str(os.getpid())
 
 
-async def _hold(daemon: NodeDaemon) -> None:
+async def _hold(context: Context, daemon: NodeDaemon) -> None:
     """Before the first of the runs has ended, so that whoever schedules releases none of them to this node again."""
-    context = daemon.context
     node = daemon.follower.plan.nodes.get(context.node)
     events = decide_hold(node, RESTART) if node is not None else []
     try:

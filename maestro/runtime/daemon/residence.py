@@ -20,10 +20,10 @@ import trio
 
 from maestro.config import socket_path
 from maestro.model.errors import MaestroError, Refused, StoreAway
-from maestro.runtime.daemon.node_daemon import NodeDaemon
 from maestro.runtime.daemon.start_report import StartReport
 from maestro.runtime.node.daemon_lock import DaemonLock
 from maestro.runtime.node.daemon_log import log, seldom
+from maestro.runtime.node.node_daemon import NodeDaemon
 
 WATCH_EVERY_S = 0.5
 STORE_END_S_MAX = 10.0
@@ -72,9 +72,8 @@ class Residence:
 
         return revive_here
 
-    async def watch(self, daemon: NodeDaemon) -> None:
-        """Look after the home for as long as it is one; then have the daemon end."""
-        embedded = daemon.context.revive is not None
+    async def watch(self, daemon: NodeDaemon, embedded: bool) -> None:
+        """Look after the home for as long as it is one; then have the daemon end. embedded: with its store."""
         while True:
             why = self._look()
             if why:

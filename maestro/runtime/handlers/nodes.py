@@ -103,13 +103,13 @@ async def _cancel_here(call: Call, grace_s: float) -> list[str]:
     context = call.context
     if context.daemon is None:
         return []
-    tasks = context.daemon.tasks_here()
+    tasks = context.daemon.runs.tasks()
     for task in tasks:
         event = NewEvent(f"task:{task}", TaskCancelRequested(task, "shutdown"))
         await context.append([event], call.caller.actor, call.cause)
-    context.daemon.stop_runs("shutdown", grace_s)
+    context.daemon.runs.stop_all("shutdown", grace_s=grace_s)
     with trio.move_on_after(grace_s + KILL_S):
-        await context.daemon.run_gone("")
+        await context.daemon.runs.empty()
     return tasks
 
 

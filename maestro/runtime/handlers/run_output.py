@@ -63,7 +63,7 @@ async def follow_task(call: Call, id: str, agent: str | None) -> None:
 async def _latest(context: Context, id: str) -> tuple[Task, int | None]:
     """The task, and the position that it is of, None where it is as the daemon's plan has it. Raises NotFound."""
     if context.daemon is not None:
-        known = context.daemon.plan().tasks.get(id) or context.daemon.finished(id)
+        known = context.daemon.follower.known(id)
         if known is not None:
             return known, None
     found = await context.call(context.views.task, id)
@@ -75,7 +75,7 @@ async def _latest(context: Context, id: str) -> tuple[Task, int | None]:
 async def _news(context: Context, id: str, position: int | None) -> None:
     """Return when there may be something new. Nothing is awaited between `_latest` and this, so nothing is missed."""
     if position is None and context.daemon is not None:
-        await context.daemon.news(id)
+        await context.daemon.follower.news(id)
     else:
         await context.changed(position or 0)
 

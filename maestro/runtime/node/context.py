@@ -7,7 +7,7 @@ import os
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
 import trio
 
@@ -15,12 +15,10 @@ from maestro import config
 from maestro.config import Settings
 from maestro.model.errors import MaestroError, NotFound, StoreAway
 from maestro.model.events import BlobRef, NewEvent, Text
-from maestro.model.scheduling.plan import Plan
-from maestro.model.task import Task
 from maestro.runtime.node.contention import Race
 from maestro.runtime.node.daemon_log import log, seldom
 from maestro.runtime.node.ids import new_id
-from maestro.runtime.node.pause import Pause
+from maestro.runtime.node.node_daemon import NodeDaemon
 from maestro.runtime.protocol import messages as p
 from maestro.store.contract import Append, Committed, Fence, Head, Hint, Rejected, Store
 from maestro.store.gateway import Gateway
@@ -46,49 +44,6 @@ APPEND_S_MAX = 60.0
 """As long as that for what has begun, or what nobody waits for."""
 
 
-class Daemon(Protocol):
-    """What handlers ask of this node's daemon."""
-
-    def running(self) -> int:
-        """How many runs are on here."""
-
-    def drain(self, reason: str) -> None:
-        """Claim nothing more; start anew when the last run has ended."""
-
-    def starts_anew(self) -> bool:
-        """Whether another daemon follows at once when this one ends."""
-
-    def stop(self) -> None:
-        """End the daemon in order."""
-
-    def tasks_here(self) -> list[str]:
-        """Ids of the tasks that run here."""
-
-    def stop_runs(self, reason: str, grace_s: float) -> None:
-        """Stop every run that is on here: SIGTERM, and SIGKILL after the grace."""
-
-    async def changed(self, after: int) -> None:
-        """Return when the log has grown behind `after`."""
-
-    async def dispatch(self, events: Sequence[NewEvent], actor: str, cause: str) -> Committed | None:
-        """Append a dispatch with what follows from it at once; None where nothing does, or it is not for us to say."""
-
-    def plan(self) -> Plan:
-        """What the scheduler knows: open tasks, agents, nodes. To be read only."""
-
-    async def news(self, task: str) -> None:
-        """Return after the next event of an open task; at once where it is not open here."""
-
-    def finished(self, task: str) -> Task | None:
-        """The task, if it is one of those that ended last."""
-
-    async def run_gone(self, agent: str) -> None:
-        """Return when no run of that agent ("": of any) is on here."""
-
-    def stillness(self) -> Pause:
-        """A way to hold the runs here still."""
-
-
 class Context:
     """One per server: the daemon's, or that of a command which runs without one.
 
@@ -101,7 +56,7 @@ class Context:
         self.store = store
         self.gateway = gateway
         self.views = Views(store)
-        self.daemon: Daemon | None = None
+        self.daemon: NodeDaemon | None = None
         self.handlers: dict[type[p.Command], Handler] = {}
         self.stop_store = False
         self.storeless: MaestroError | None = None
@@ -130,11 +85,11 @@ class Context:
         return self.handlers[command]
 
     def running(self) -> int:
-        """Runs on at this node's daemon, 0 without one."""
-        return self.daemon.running() if self.daemon else 0
+        """How many runs are on at this node's daemon; 0 without a daemon."""
+        return self.daemon.runs.count() if self.daemon else 0
 
     def drain(self, reason: str) -> None:
-        """See Daemon.drain."""
+        """Have this node's daemon take no more runs, and start anew; nothing without a daemon."""
         if self.daemon:
             self.daemon.drain(reason)
 
@@ -244,7 +199,7 @@ class Context:
     async def changed(self, after: int) -> None:
         """Wait until the log has grown behind `after`."""
         if self.daemon:
-            await self.daemon.changed(after)
+            await self.daemon.follower.changed(after)
             return
         while not await self.call(lambda: self.store.log.follow(after, 1, 500)):
             await trio.lowlevel.checkpoint()

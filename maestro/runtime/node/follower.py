@@ -126,6 +126,10 @@ class Follower:
         """How a task was dispatched, if that was lately: its prompt is not in the plan."""
         return self._dispatched.get(task)
 
+    def known(self, task: str) -> Task | None:
+        """The task, where it is open or one of those that ended last; None where the views are to be asked."""
+        return self.plan.tasks.get(task) or self.finished.get(task)
+
     async def news(self, task: str) -> None:
         """Return after the next event of an open task; at once where it is not open here."""
         if task in self.plan.tasks and not self.stopped:

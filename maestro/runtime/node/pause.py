@@ -91,15 +91,19 @@ class StartGate:
         """Whether a start of one of these agents (None: of any) is under way."""
         return any(self._inside.values()) if agents is None else any(self._inside[agent] for agent in agents)
 
-    @asynccontextmanager
-    async def passing(self, agent: str, who: object) -> AsyncIterator[None]:
-        """Around whatever changes a workspace or starts a process in it: waits while the agent is held."""
+    async def opens(self, agent: str, who: object) -> None:
+        """Wait while the agent is held. who: the run that waits, for `waits`."""
         try:
             while self.held(agent):
                 self._waiting.add(who)
                 await self._lot.park()
         finally:
             self._waiting.discard(who)
+
+    @asynccontextmanager
+    async def passing(self, agent: str, who: object) -> AsyncIterator[None]:
+        """Around whatever changes a workspace or starts a process in it: waits while the agent is held."""
+        await self.opens(agent, who)
         self.enter(agent)
         try:
             yield

@@ -24,7 +24,7 @@ from maestro.runtime.restores.plan import Planned, Wish
 from maestro.runtime.restores.planner import plan
 from maestro.runtime.restores.procedure import ANOTHER, How, Restore
 from maestro.runtime.restores.rights import leased, restoring
-from maestro.runtime.scheduler.scheduler import LEASE as SCHEDULER
+from maestro.runtime.scheduler.merged_appends import LEASE as SCHEDULER
 from maestro.runtime.server.rows import Row
 from maestro.runtime.snapshots.progress import Meter
 from maestro.workspaces.exchanges.exchange import Exchange

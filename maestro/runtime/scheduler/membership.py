@@ -18,7 +18,7 @@ from maestro.model.events import AnyFact, Event, NewEvent, NodeJoined, NodeLeft,
 from maestro.runtime.node.context import Context
 from maestro.runtime.node.daemon_log import log, seldom
 from maestro.runtime.node.follower import Follower
-from maestro.runtime.scheduler.scheduler import LEASE
+from maestro.runtime.scheduler.merged_appends import LEASE
 from maestro.store.contract import Append
 
 RENEW_EVERY_S = 2.5

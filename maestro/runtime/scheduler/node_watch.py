@@ -26,10 +26,9 @@ PATIENCE_S = 6.0
 class NodeWatch:
     """Runs in the daemon that leads, under its fence. actor: who appends."""
 
-    def __init__(self, gateway: Gateway, follower: Follower, actor: str, fence: Fence) -> None:
+    def __init__(self, gateway: Gateway, follower: Follower, fence: Fence) -> None:
         self._gateway = gateway
         self._follower = follower
-        self._actor = actor
         self._fence = fence
 
     async def run(self) -> None:
@@ -90,7 +89,7 @@ class NodeWatch:
         """Append and wait until the plan has it; what somebody else was faster with is looked at again next time."""
         if not events:
             return
-        result = await self._gateway.append(Append(tuple(events), self._actor, cause, (), self._fence))
+        result = await self._gateway.append(Append(tuple(events), self._fence.actor, cause, (), self._fence))
         last = getattr(result, "last", None)
         if last is not None:
             await self._follower.changed(last - 1)

@@ -5,43 +5,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Sequence
 
-import msgspec
 import trio
 
 from maestro.model.errors import MaestroError, StoreAway
-from maestro.model.events import NewEvent, RunReleased, RunStarted, TaskDispatched
+from maestro.model.events import NewEvent, RunReleased, TaskDispatched
 from maestro.model.scheduling.foresight import after_dispatch
 from maestro.model.scheduling.schedule import Decision, decide, next_due
 from maestro.runtime.node.clock import Clock
 from maestro.runtime.node.context import ANSWER_S_MAX
 from maestro.runtime.node.daemon_log import log, seldom
 from maestro.runtime.node.follower import Follower
+from maestro.runtime.node.handover import Rooms
+from maestro.runtime.scheduler.merged_appends import LEASE, MergedAppends
 from maestro.runtime.scheduler.node_watch import NodeWatch
-from maestro.store.contract import Append, AppendResult, Committed, Fence, Head, Hint, Store
+from maestro.store.contract import Append, AppendResult, Committed, Fence, Head, Hint
 from maestro.store.gateway import Gateway
 from maestro.store.waiting_append import unconfirmed
 
-LEASE = "scheduler"
 LEASE_TTL_MS = 6000
 RENEW_EVERY_S = 1.5
 IDLE_S_MAX = 5.0
 HINTS_EVERY_S = 5.0
-
-
-class Reserved(Protocol):
-    """Room on this node for a run that is being released: it begins here without a hint. Use `begin` or `cancel`."""
-
-    started: RunStarted
-    actor: str
-
-    def begin(self, token: int) -> None:
-        """The log has its release, at this position, and its start behind it."""
-
-    def cancel(self) -> None:
-        """It has not."""
 
 
 class _Asked:
@@ -55,28 +41,31 @@ class _Asked:
 
 
 class Scheduler:
-    """Runs in every daemon; decides only in the one that holds the lease.
+    """The scheduler of one daemon: runs in every daemon, decides in the one that holds the lease.
 
-    reserve: makes room on this node, if there is any for what is released to it (with its dispatch, where that is not
-    in the log yet).
+    gateway: to the log. follower: its plan is decided on. clock: of the server. merged: makes the merged appends, and
+    knows whether this daemon leads. rooms: where a run that is released to this node may begin at once.
     """
 
-    def __init__(self, store: Store, gateway: Gateway, follower: Follower, clock: Clock, holder: str) -> None:
-        self.leading = False
-        self.reserve: Callable[[RunReleased, TaskDispatched | None], Reserved | None] = lambda *_: None
+    def __init__(self, gateway: Gateway, follower: Follower, clock: Clock, merged: MergedAppends, rooms: Rooms) -> None:
         self._turn = trio.Lock()
         self._nursery: trio.Nursery | None = None  # while it leads, and knows what was decided before it did
-        self._store = store
+        self._store = gateway.store
         self._gateway = gateway
         self._follower = follower
         self._clock = clock
-        self._holder = holder
-        self._actor = self.fence.actor
+        self._merged = merged
+        self._rooms = rooms
+
+    @property
+    def leading(self) -> bool:
+        """Whether this daemon holds the lease: it decides, and does what one daemon of a namespace does for all."""
+        return self._merged.leading
 
     @property
     def fence(self) -> Fence:
-        """What is appended under it holds only while this daemon leads."""
-        return Fence(LEASE, self._holder)
+        """The fence of this daemon's lease: what is appended under it is refused once another daemon leads."""
+        return self._merged.fence
 
     async def run(self) -> None:
         """Take the lease, lead while it is ours, try again when it is not."""
@@ -84,16 +73,16 @@ class Scheduler:
             if await self._take_lease():
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._renew, nursery.cancel_scope)
-                    self.leading = True
+                    self._merged.leading = True
                     nursery.start_soon(self._lead, nursery)
                     nursery.start_soon(self._keep_hints)
-                    nursery.start_soon(NodeWatch(self._gateway, self._follower, self._actor, self.fence).run)
-                self.leading, self._nursery = False, None
+                    nursery.start_soon(NodeWatch(self._gateway, self._follower, self.fence).run)
+                self._merged.leading, self._nursery = False, None
             await trio.sleep(RENEW_EVERY_S)
 
     async def _take_lease(self) -> bool:
         try:
-            held = await self._gateway.ask(self._store.work.lease_take, LEASE, self._holder, LEASE_TTL_MS)
+            held = await self._gateway.ask(self._store.work.lease_take, LEASE, self.fence.holder, LEASE_TTL_MS)
             if held:
                 await self._gateway.call(self._clock.measure, self._store.now)
         except StoreAway as error:
@@ -130,7 +119,7 @@ class Scheduler:
         """
         if self._nursery is None or self._follower.stopped or self._turn.locked() or len(events) > 1:
             return None
-        asked = _Asked(Append(tuple(events), actor, cause, fence=self.fence))
+        asked = _Asked(Append(tuple(events), actor, cause))
         self._nursery.start_soon(self._dispatch, asked)  # what has begun is carried out, even if nobody waits for it
         with trio.move_on_after(ANSWER_S_MAX):
             await asked.answered.wait()
@@ -157,29 +146,21 @@ class Scheduler:
             asked.answered.set()
 
     async def _release(self, decision: Decision, append: Append) -> AppendResult:
-        """Append a release behind what it follows from. Where this node has room for the run it begins at once."""
-        before = len(append.events)
+        """Append a decision behind what it follows from. A run that it releases begins at once where there is room."""
         fact = decision.events[0].fact
-        first = append.events[0].fact if before else None
+        first = append.events[0].fact if append.events else None
         dispatched = first if isinstance(first, TaskDispatched) else None
-        reserved = self.reserve(fact, dispatched) if isinstance(fact, RunReleased) else None
-        events = (*append.events, *decision.events)
-        follows: tuple[str, ...] = (self._actor,) if before else ()
-        hints = tuple(Hint(stream, run, before + event) for stream, run, event in decision.hints)
-        if reserved is not None:
-            events, hints = (*events, NewEvent(decision.events[0].subject, reserved.started)), ()
-            follows += (reserved.actor,)
-        done = False
+        reserved = self._rooms.reserve(fact, dispatched) if isinstance(fact, RunReleased) else None
+        merged = self._merged.with_decision(append, decision, reserved)
+        has_begun = False
         try:
-            result = await self._gateway.append(
-                msgspec.structs.replace(append, events=events, hints=hints, follows=follows), prompt=bool(before)
-            )
+            result = await self._gateway.append(merged, prompt=bool(append.events))
             if isinstance(result, Committed) and reserved is not None:
-                reserved.begin(result.first + before)
-                done = True
+                reserved.begin(result.first + len(append.events))
+                has_begun = True
             return result
         finally:
-            if reserved is not None and not done:
+            if reserved is not None and not has_begun:
                 reserved.cancel()
 
     async def _head(self) -> Head:
@@ -202,7 +183,7 @@ class Scheduler:
         results: list[int] = []
 
         async def one(decision: Decision) -> None:
-            append = Append((), self._actor, decision.cause, fence=self.fence)
+            append = Append((), self.fence.actor, decision.cause)
             try:
                 result = await self._release(decision, append)
             except StoreAway as error:  # the daemon ends; whoever leads next decides anew

@@ -131,7 +131,7 @@ async def _carry_out(context: Context, peer: Peer, call: Call, command: p.AnyCom
             nursery.cancel_scope.cancel()
         ended = True
     finally:
-        if not ended and call.again is not None and context.daemon and context.daemon.starts_anew():
+        if not ended and call.again is not None and context.daemon and context.daemon.start_anew:
             with trio.CancelScope(shield=True), trio.move_on_after(1):
                 await _try_send(peer, p.Again(call.again))
     if answer is None and call.interrupted:

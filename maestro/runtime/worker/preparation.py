@@ -39,7 +39,7 @@ class Job(NamedTuple):
     agent: Agent
     folder: RunFolder
     definition: Definition
-    hearing: RunObserver
+    observer: RunObserver
     session: str
     furnished: bool
 

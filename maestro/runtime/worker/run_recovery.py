@@ -44,22 +44,22 @@ async def _end(context: Context, follower: Follower, task: Task, run: Run) -> No
     lost = _loss(end)
     end = end or End(run.id, run.token, lost=True)
     _, before = session_of(task.slots[slot_of_run(run.id)], task, run)
-    hearing = RunObserver(definition, run, folder, before)
+    observer = RunObserver(definition, run, folder, before)
     seen = Seen(lost=lost)
     if is_heard(definition):
-        await hearing.complete(end)
-        budget = exceeded(definition.budget, task, run.id, hearing.told.usage)
-        seen = Seen(lost=lost, told=hearing.told, budget=budget)
+        await observer.complete(end)
+        budget = exceeded(definition.budget, task, run.id, observer.told.usage)
+        seen = Seen(lost=lost, told=observer.told, budget=budget)
     judged, seen_end = facts(end, folder, run.timeout_s, seen), end
     if Path(folder.verification).is_dir() and outcome.judge(definition, judged).outcome == "ok":
         judged = msgspec.structs.replace(judged, check=_verified(folder, run))
     verdict = outcome.judge(definition, judged)
     fact = await context.insist(lambda: ended(context, task, run, verdict, seen_end))
-    first, *others = [*hearing.news(), fact]
+    first, *others = [*observer.news(), fact]
     subject = f"run:{run.id}"
     events = (NewEvent(subject, first, run.version), *(NewEvent(subject, other) for other in others))
     result = await context.gateway.append(Append(events, f"worker:{context.node}", str(run.token)))
-    hearing.forget()
+    observer.forget()
     kept = isinstance(result, Committed)
     log.info("run %s of the earlier daemon: %s%s", run.id, fact.outcome, "" if kept else " (already ended)")
 
