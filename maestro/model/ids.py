@@ -15,7 +15,7 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 def is_id(value: str) -> bool:
-    """Whether it can be an id."""
+    """Whether a text can be an id."""
     return _ID.fullmatch(value) is not None
 
 

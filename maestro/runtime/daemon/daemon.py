@@ -101,7 +101,7 @@ def main(settings: Settings) -> int:
 
 
 def _ended(error: BaseException, settings: Settings, report: StartReport) -> int:
-    """Say why the daemon ends, in its log and to who waits for its start; its exit code."""
+    """Say why the daemon ends, in its log and to whoever waits for its start; its exit code."""
     known = told(error)
     if known is None:
         log.error("the daemon ends by a defect", exc_info=error)
@@ -114,7 +114,7 @@ def _ended(error: BaseException, settings: Settings, report: StartReport) -> int
 
 
 def _reside(settings: Settings, residence: Residence) -> bool:
-    """Live there to the end; whether another daemon is to follow at once. Raises Refused where the home was lost."""
+    """Run the daemon to its end; whether another is to follow at once. Raises Refused where the home was lost."""
     try:
         return trio.run(_main, settings, residence)
     except BaseException:
@@ -127,8 +127,9 @@ def _reside(settings: Settings, residence: Residence) -> bool:
 
 
 def _keep_small() -> None:
-    """A command puts the collector off to start fast; this process lives long, so it collects, but not what it has
-    loaded by now. And it gives the memory of large messages back to the system, where the C library can be told so.
+    """Collect garbage, but not what is loaded by now, and give the memory of large messages back to the system.
+
+    A command puts the collector off to start fast; the daemon lives long.
     """
     gc.set_threshold(COLLECT_EVERY_OBJECTS)
     gc.freeze()
@@ -226,7 +227,7 @@ async def _keep_warm(context: Context) -> None:
 
 
 async def _watch_lineage(context: Context) -> None:
-    """A log that is not the one we know ends the daemon: going on would fork history."""
+    """Raise where the log is not the one that this process knows: going on would fork its history."""
     while context.gateway.broken is None:
         await trio.sleep(LINEAGE_EVERY_S)
     raise context.gateway.broken

@@ -1,7 +1,7 @@
-"""A daemon's departure: a signal that asks for it, no more work for this node, its runs ended, their ends in the log.
+"""The departure of a daemon: at a signal the node takes no more work, and its runs are ended, also in the log.
 
-The runs are `lost (restart)`, which counts for nothing, and the node is held until its next daemon joins: by then
-nobody has released to it what nobody would have started.
+The runs are `lost (restart)`, which does not count as a try, and the node is held until its next daemon joins, so that
+no run is released meanwhile to a node that would not start it.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from maestro.runtime.worker.worker import Worker
 from maestro.store.contract import Append
 
 END_S_MAX = 30.0
-"""How long the end of the daemon waits for the ends of its runs, or longer by the grace of one of them."""
+"""How long a daemon that ends waits for the ends of its runs; longer where the grace of one of them is."""
 HOLD_S_MAX = 5.0
 AFTER_GRACE_S = 5.0
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 async def listen_signals(daemon: NodeDaemon, worker: Worker) -> None:
-    """SIGTERM, SIGINT and a terminal that is closed end the daemon in order."""
+    """End the daemon in order at SIGTERM, SIGINT, or when its terminal is closed."""
     with trio.open_signal_receiver(*SIGNALS) as received, _noted_at_once(worker):
         async for number in received:
             log.info("signal %d: stopping", number)
@@ -42,8 +42,10 @@ async def listen_signals(daemon: NodeDaemon, worker: Worker) -> None:
 
 @contextmanager
 def _noted_at_once(worker: Worker) -> Iterator[None]:
-    """A service manager may signal the agents right after us, and what we hear first must not be how these ended: the
-    worker knows from within the signal's handler, before any task goes on.
+    """Have the worker know of a signal from within the signal's handler, before any task goes on.
+
+    A service manager may signal the agents right behind the daemon, and then the worker must not hear first how these
+    ended.
     """
 
     def note(wake: Callable[[int, FrameType | None], object], number: int, frame: FrameType | None) -> None:
@@ -58,8 +60,9 @@ def _noted_at_once(worker: Worker) -> Iterator[None]:
 
 
 async def end_runs(context: Context, daemon: NodeDaemon, worker: Worker) -> None:
-    """Stop all runs, and wait until their ends are in the log. While the store is away they cannot be: then they lie
-    in the folders of the runs, for this node's next start.
+    """Stop all runs, and wait until their ends are in the log.
+
+    While the store is away the ends cannot get there: then they lie in the folders of the runs, for the next daemon.
     """
     gateway = context.gateway
 
@@ -87,14 +90,15 @@ async def end_runs(context: Context, daemon: NodeDaemon, worker: Worker) -> None
 
 
 def _is_service() -> bool:
-    """Whether all that we have started is killed when we end: we are what a service manager has started, or all of a
-    container. The embedded store is then to end in order before.
+    """Whether all that the daemon has started is killed when it ends, so that it must stop the embedded store first.
+
+    So it is where a service manager has started the daemon, or where the daemon is the first process of a container.
     """
     return os.getpid() == 1 or os.environ.get("SYSTEMD_EXEC_PID") == str(os.getpid())
 
 
 async def _hold(context: Context, daemon: NodeDaemon) -> None:
-    """Before the first of the runs has ended, so that whoever schedules releases none of them to this node again."""
+    """Hold this node, before the first of its runs has ended, so that none of them is released to it again."""
     node = daemon.follower.plan.nodes.get(context.node)
     events = decide_hold(node, RESTART) if node is not None else []
     try:

@@ -1,7 +1,8 @@
-"""The witness: what this installation knew of its log, kept in MAESTRO_HOME beyond the life of any process.
+"""The known head: the newest entry of the log that this installation knew, kept in MAESTRO_HOME.
 
-A process notices by itself when the log loses a tail or becomes another one. One that starts afterwards could not: it
-asks the witness. The file is written often but not synced; what matters is that it outlives a daemon.
+A process that runs notices by itself when the log loses its tail or becomes another one. A process that starts later
+compares the log with the known head. Its file is written often but not synced: it has to outlive a daemon, not the
+machine.
 """
 
 from __future__ import annotations
@@ -24,19 +25,19 @@ MEND = "find out what the store lost, then `maestro doctor --accept-loss`"
 
 
 class KnownEntry(msgspec.Struct, frozen=True, order=True):
-    """The newest entry that was known."""
+    """An entry of the log that was known: its position and its chain. The default stands for none."""
 
     seq: int = 0
     chain: str = ""
 
     @classmethod
     def of(cls, head: Head) -> KnownEntry:
-        """The entry that a head stands on."""
+        """The entry that a head of the log stands on."""
         return cls(head.seq, head.chain)
 
 
 class KnownHead:
-    """The newest known entry of one namespace at one store."""
+    """The known head of one namespace at one store. Raises as `private_folder` where MAESTRO_HOME cannot be written."""
 
     def __init__(self, settings: Settings) -> None:
         name = f"{choice.choose(settings).url}\n{settings.namespace}"
@@ -45,14 +46,14 @@ class KnownHead:
         self.path: Path = folder / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.json"
 
     def known(self) -> KnownEntry:
-        """What was known; all zero where nothing was. A file that cannot be read counts as nothing."""
+        """The newest known entry; the default where there is none, or its file cannot be read."""
         try:
             return msgspec.json.decode(self.path.read_bytes(), type=KnownEntry)
         except (OSError, msgspec.DecodeError):
             return KnownEntry()
 
     def note(self, head: Head) -> None:
-        """The log reaches this far. Never goes back: see `forget`."""
+        """Keep the entry of this head where it is newer than the known one. Raises OSError."""
         if head.seq <= self.known().seq:
             return
         part = self.path.with_suffix(f".{os.getpid()}.part")
@@ -60,7 +61,7 @@ class KnownHead:
         part.rename(self.path)
 
     def forget(self) -> None:
-        """The log was erased on purpose, or its loss accepted."""
+        """Know nothing any more: the log was erased on purpose, or its loss was accepted."""
         self.path.unlink(missing_ok=True)
 
     def check(self, store: Store) -> None:

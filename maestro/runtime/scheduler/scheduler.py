@@ -1,6 +1,7 @@
-"""The scheduler loop: one daemon of a namespace holds the lease, decides, and appends under its fence.
+"""The scheduler: the daemon that holds the lease of its namespace decides what runs next, and appends that.
 
-`model/schedule.py` decides; this is the shell that gives it the time and carries its decisions to the log.
+`model/scheduling/schedule.py` decides; this module gives it the time and carries its decisions to the log, under the
+fence of the lease.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ HINTS_EVERY_S = 5.0
 
 
 class _Asked:
-    """A dispatch that somebody waits for."""
+    """A dispatch that a command waits for. done, error: how it ended; neither where it is to be appended by itself."""
 
     def __init__(self, append: Append) -> None:
         self.append = append
@@ -68,7 +69,7 @@ class Scheduler:
         return self._merged.fence
 
     async def run(self) -> None:
-        """Take the lease, lead while it is ours, try again when it is not."""
+        """Take the lease, lead while this daemon holds it, and try again while another one does. For ever."""
         while True:
             if await self._take_lease():
                 async with trio.open_nursery() as nursery:
@@ -98,7 +99,7 @@ class Scheduler:
                 scope.cancel()
 
     async def _lead(self, nursery: trio.Nursery) -> None:
-        """Decide whatever is to be decided, once all that the leader before us has appended is in the plan."""
+        """Decide whatever is to be decided, once all that the leader before has appended is in the plan."""
         head = await self._head()
         await self._follower.changed(head.seq - 1)
         log.info("this node schedules")
@@ -114,9 +115,7 @@ class Scheduler:
                 await self._idle(seen, now)
 
     async def dispatch(self, events: Sequence[NewEvent], actor: str, cause: str) -> Committed | None:
-        """Append a dispatch with all that follows from it at once: release and start. None where that cannot be
-        foreseen, or the log knows better: then it is to be appended by itself. Raises as `Gateway.append`.
-        """
+        """See `Dispatcher.dispatch` of `node/node_daemon.py`."""
         if self._nursery is None or self._follower.stopped or self._turn.locked() or len(events) > 1:
             return None
         asked = _Asked(Append(tuple(events), actor, cause))
@@ -141,7 +140,10 @@ class Scheduler:
                     asked.done = result
                     await self._follower.changed(result.last - 1)
         except MaestroError as error:
-            asked.error = None if asked.done else error
+            if asked.done:  # it is in the log; that it cannot be followed is told by the follower
+                log.debug("a dispatch is not in the plan: %s", error.line())
+            else:
+                asked.error = error
         finally:
             asked.answered.set()
 
@@ -178,7 +180,7 @@ class Scheduler:
             await self._follower.changed(seen)
 
     async def _append(self, decisions: list[Decision]) -> None:
-        """Append all, each on its own terms, and wait until the plan has folded them (or what beat them)."""
+        """Append all decisions, each by itself, and wait until the plan has them, or what the log took instead."""
         seen = self._follower.seq
         results: list[int] = []
 
@@ -207,7 +209,7 @@ class Scheduler:
                 await self._follower.changed(seen)
 
     async def _keep_hints(self) -> None:
-        """Hints are not truth: after a change of leader, a restore, a lost stream or a lost node they are put anew."""
+        """Put hints that are missing: after a change of leader, a restore, the loss of a stream or of a node."""
         while not self._follower.stopped:
             try:
                 await self._put_missing_hints()
@@ -230,6 +232,6 @@ class Scheduler:
             await self._gateway.ask(self._store.work.put, again)
 
     def _may_start(self, owner: str) -> bool:
-        """Whether a hint in these hands ("": in nobody's) may still come to something."""
+        """Whether a hint that this node has claimed ("": none has) may still lead to a start."""
         node = self._follower.plan.nodes.get(owner)
         return not owner or (node is not None and node.status == "up")

@@ -8,7 +8,7 @@ two that meet at least one sees the other, and takes its lock back.
 
 The folders above get a lock of another kind, so that no writer works in a folder that another one works inside.
 Stdlib only. Where a system or a file system has no such locks, or the folders above cannot be opened, nothing is held
-there: the claim in MAESTRO_HOME then is the only one.
+there: the lock file in MAESTRO_HOME then is the only lock.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _PAUSE_S_MAX = 0.05
 
 
 class FolderLock:
-    """Of one writer. path: of the folder, without links."""
+    """The lock of one writer. path: of the folder, without links."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -39,7 +39,7 @@ class FolderLock:
         self._next_at = 0.0
 
     def take(self) -> bool:
-        """Whether the folder is ours now; ask again where it is not. Raises OSError where there is no such folder."""
+        """Whether the folder is locked now; call again where it is not. Raises OSError for no such folder."""
         if self._held or not hasattr(fcntl, "F_OFD_SETLK"):
             return True
         if time.monotonic() < self._next_at:
@@ -57,11 +57,11 @@ class FolderLock:
 
     @property
     def handle(self) -> int | None:
-        """Open on the folder while it is held."""
+        """A descriptor of the folder while it is locked, else None."""
         return self._held[0] if self._held else None
 
     def release(self) -> None:
-        """Let others in."""
+        """Give the lock back."""
         for handle in self._held:
             os.close(handle)
         self._held.clear()

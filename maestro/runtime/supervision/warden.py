@@ -1,10 +1,10 @@
-"""The warden: guards one run from its start until nothing of it is left, whatever becomes of the worker.
+"""The warden: a process that guards one run from its start until no process of it is left.
 
-It holds the workspace, starts the agent, drains its output, keeps its time, and tells the worker over one socket.
-When the worker's end of that socket closes, the run is over: the tree is killed at once and the record says so. A
-warden has its own session and is a subreaper: whatever its agent forks, however often, stays below it.
+The warden locks the workspace, starts the agent, drains its output, keeps its deadlines, and tells the worker over one
+socket. When the worker's end of that socket closes, the run is over: its processes are killed at once and the record
+says so. A warden has its own session and is a subreaper: whatever its agent forks, however often, stays below it.
 
-Stdlib only, single-threaded, one poll loop; all waiting is in `GuardedRun.conduct`.
+Standard library only, single-threaded, one poll loop; all waiting is in `GuardedRun.conduct`.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from maestro.runtime.supervision.spec import ACK_WAIT_S, End, Frozen, Message, S
 from maestro.runtime.supervision.workspace_lock import Holder, ProcessIdentity, WorkspaceLock
 
 _LOCK_RETRY_S = 0.01
-_TICK_S = 5.0  # orphans of the agent that have ended are reaped at least so often
+_TICK_S = 5.0  # ended orphans of the agent are reaped at least so often
 
 
 class Site(NamedTuple):
-    """Where a warden works: the boot, its own process, its worker's, and the pipe that SIGCHLD makes readable."""
+    """The surroundings of a warden: boot, own process, its worker's, and the pipe that SIGCHLD makes readable."""
 
     boot_id: str
     warden: ProcessIdentity
@@ -44,7 +44,7 @@ class Site(NamedTuple):
 
 
 class Offer(NamedTuple):
-    """A run that a worker has given to this warden. rest: what came over the socket after the spec."""
+    """A run that a worker offers to a warden. worker: the socket to it; rest: what came over that after the spec."""
 
     spec: Spec
     worker: socket.socket
@@ -52,7 +52,7 @@ class Offer(NamedTuple):
 
 
 class GuardedRun:
-    """One run, once its spec is known: the agent, its output, its time, its end."""
+    """One run as its warden guards it: `conduct` does all of it."""
 
     def __init__(self, offer: Offer, site: Site) -> None:
         self._spec = offer.spec
@@ -74,7 +74,7 @@ class GuardedRun:
         self._fields: dict[str, Any] = {}
 
     def conduct(self) -> None:
-        """From the spec to the record. Everything of the run is dead when this returns."""
+        """Lock, start, watch, end and record the run. None of its processes is alive when this returns."""
         self._watch(self._worker.fileno(), self._hear)
         self._watch(self._site.wake, self._reap)
         try:
@@ -120,7 +120,7 @@ class GuardedRun:
         self._take_workspace()
 
     def _take_workspace(self) -> None:
-        """Start the agent once the workspace is ours; called again and again until then."""
+        """Start the agent once the workspace is locked; called again and again until then."""
         if not self._deadlines.frozen and (self._lock is None or self._lock.take(self._site.boot_id)):
             self._waiting, self._owns = False, True
             self._start()
@@ -160,7 +160,7 @@ class GuardedRun:
             self._unwatch(fd)
 
     def _reap(self) -> None:
-        """Some child has ended: the agent, or an orphan that it left to us."""
+        """Reap the children that have ended: the agent, or orphans that it left to this process."""
         with contextlib.suppress(BlockingIOError):
             os.read(self._site.wake, 4096)
         with contextlib.suppress(ChildProcessError):
@@ -248,7 +248,7 @@ class GuardedRun:
     # ---- the end ----
 
     def _finish(self) -> None:
-        """Kill what is left, let the workspace go, then say and write how it ended."""
+        """Kill what is left, let the workspace go, then tell and write how the run ended."""
         leftovers = self._end_tree() if self._agent else 0
         self._output.finish()
         end = self._judge(leftovers)
@@ -263,7 +263,7 @@ class GuardedRun:
                 sync_record(self._spec.record)
 
     def _end_tree(self) -> int:
-        """Returns how many processes outlived an agent that ended by itself."""
+        """Kill the process tree; how many processes outlived an agent that ended by itself."""
         by_itself = self._status is not None
         before = processes.count(processes.descendants(os.getpid())) if by_itself else 0
         self._cgroup.kill()
@@ -298,7 +298,7 @@ class GuardedRun:
         )
 
     def _wait_for_ack(self) -> bool:
-        """Whether the worker says in time that the end is in the log."""
+        """Whether the worker says, within ACK_WAIT_S, that the end is in the log."""
         deadline = time.monotonic() + ACK_WAIT_S
         while not self._acked and not self._gone and (left := deadline - time.monotonic()) > 0:
             self._worker.settimeout(left)

@@ -1,7 +1,7 @@
-"""At a daemon's start: what became of the runs that this node's earlier daemon had on.
+"""The recovery of runs at a daemon's start: appends the ends of those that this node's earlier daemon was executing.
 
-That daemon is dead (we hold its lock) and its wardens have ended their trees; each run has left a record of how it
-ended, or none, and then it is lost.
+That daemon is dead, as this one holds its lock, and its wardens have killed the process trees. Each run has left an
+exit record, or none, and then it is lost.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from maestro.workspaces.folders import RunFolder, recorded
 
 
 async def recover(context: Context, follower: Follower) -> None:
-    """End every run that the plan has as running on this node."""
+    """Append the end of every run that the plan has as running on this node."""
     for task in list(follower.plan.tasks.values()):
         for slot in task.slots:
             if slot.runs and slot.runs[-1].status == "running" and slot.runs[-1].node == context.node:
@@ -65,13 +65,13 @@ async def _end(context: Context, follower: Follower, task: Task, run: Run) -> No
 
 
 def _verified(folder: RunFolder, run: Run) -> outcome.Check:
-    """How the run was verified; lost where that was not finished."""
+    """How the run was verified; lost where the verification has left no record."""
     end = _record(f"{folder.verification}/exit.json", run)
     return check_of(end or End(run.id, run.token, lost=True), verification_of(folder), folder, _loss(end))
 
 
 def _loss(end: End | None) -> str | None:
-    """Why the run is lost and not over; None where it came to an end of its own, or a user's."""
+    """Why the run is lost; None where it ended by itself, by a rule, or by a user's command."""
     if end is not None and end.stopped == DAEMON_STOPPED:
         return DAEMON_STOPPED
     if end is None or end.worker_gone or end.lost:
