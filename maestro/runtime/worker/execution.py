@@ -218,9 +218,10 @@ class Execution:
         check = ready.verification
         if check is not None and outcome.judge(job.definition, seen).outcome == "ok":
             self._move(RunEvent.VERIFY)
-            lost = self.programs.seen.lost
-            checked = check_of(await self._watch(check), verification_of(job.folder), job.folder, lost)
-            seen = msgspec.structs.replace(seen, check=checked)
+            checked = await self._watch(check)
+            lost = self.programs.seen.lost  # as known when it has ended
+            check_seen = check_of(checked, verification_of(job.folder), job.folder, lost)
+            seen = msgspec.structs.replace(seen, check=check_seen)
         return end, seen
 
     async def _watch(self, spec: Spec, observed: Job | None = None) -> End:
