@@ -183,8 +183,9 @@ class Execution:
         await self._finish(job, end, seen or facts(end, job.folder, job.run.timeout_s, self.programs.seen))
 
     async def _launched_and_ended(self, job: Job, ready: Ready) -> tuple[End, outcome.End | None]:
-        """The run's end, and what its judge sees. What was cancelled before `run.started` came into the log is never
-        launched.
+        """The end of the run as its warden tells it, and as its judge sees it, None for one that never was launched.
+
+        A run that was cancelled before `run.started` came into the log is not launched.
         """
         spec = ready.spec
         try:

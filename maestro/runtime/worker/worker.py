@@ -74,7 +74,7 @@ class Worker:
         follower.listen(self._hear)
 
     async def run(self) -> None:
-        """Claim and execute until the daemon ends."""
+        """Claim runs and execute them until the daemon ends."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._acknowledge)
             await nursery.start(self._sockets.serve)
@@ -170,7 +170,7 @@ class Worker:
             self._drop(entry)
 
     async def _is_known(self, entry: WorkEntry) -> bool:
-        """Whether the log has the event that the hint names; returns once it is in the plan."""
+        """Whether the log has the release that a hint names; returns once that is in the plan."""
         if not entry.entry:
             await self._follower.changed(entry.token)  # what began without a hint has begun right behind its release
             return True
@@ -203,7 +203,7 @@ class Worker:
                 log.debug("%d hints are not acknowledged: %s", len(entries), error.line())
 
     def _hear(self, event: Event) -> None:
-        """Stop the runs that a cancel, a stop, a restore, or an end by somebody else means."""
+        """Stop the runs that a cancel, a stop, a restore, or an end that was not appended here means."""
         match event.fact:
             case TaskCancelRequested(task=task, reason=reason):
                 self._stop(self._of(task=task), Stop(f"cancelled: {reason}" if reason else "cancelled"))
