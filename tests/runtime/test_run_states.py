@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from itertools import product
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from maestro.runtime.node.pause import StartGate
+from maestro.runtime.worker.execution import Execution
 from maestro.runtime.worker.run_states import AT_GATE, TRANSITIONS, LocalDefect, RunEvent, RunState, following
+from maestro.store.contract import WorkEntry
 
 STATES, EVENTS = list(RunState), list(RunEvent)
 LEGAL = [
@@ -68,3 +73,26 @@ def test_the_ways_of_a_run_are_the_same_from_a_hint_and_from_reserved_room(event
 
 def test_a_start_is_under_way_from_the_reservation_to_the_end_of_the_preparation() -> None:
     assert {RunState.RESERVED, RunState.BEGUN, RunState.PREPARING} == AT_GATE
+
+
+def test_the_gate_counts_a_run_in_reserved_room_until_it_is_given_up() -> None:
+    gate = StartGate()
+    run = Execution(cast(Any, SimpleNamespace(gate=gate)), WorkEntry("n", "", "t-0.1", 0), "ann")
+    assert gate.inside(["ann"]) and not gate.inside(["ben"])
+    run.begin(7)
+    assert gate.inside(["ann"]) and (run.entry.token, run.log.version) == (7, 8)
+    run.leave()
+    run.leave()
+    assert not gate.inside(None)
+    with pytest.raises(LocalDefect):
+        run.begin(9)
+
+
+def test_the_gate_does_not_count_a_claimed_run() -> None:
+    gate = StartGate()
+    run = Execution(cast(Any, SimpleNamespace(gate=gate)), WorkEntry("n", "1-0", "t-0.1", 7))
+    assert not gate.inside(None)
+    with pytest.raises(LocalDefect):
+        run.begin(7)
+    run.leave()
+    assert not gate.inside(None)

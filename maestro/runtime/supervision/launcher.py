@@ -31,7 +31,7 @@ from maestro.runtime.supervision.workspace_lock import ProcessIdentity
 _RUNS_MAX = 500  # then a warden gives way to a fresh one
 _IDLE_S = 30  # an idle warden ends after this; the launcher keeps one
 _FORK_AGAIN_S = 0.1
-_IGNORED = ("SIGINT", "SIGTERM", "SIGHUP")  # meant for the worker; we end when it does
+_IGNORED = ("SIGINT", "SIGTERM", "SIGHUP")  # meant for the worker; the launcher ends when it does
 
 
 def command(control: int, offers: int) -> list[str]:
@@ -95,7 +95,7 @@ class Launcher:
     def _worker_ended(self) -> bool:
         try:
             return not self._control.recv(4096)
-        except ConnectionResetError:  # it was killed before it had read what we told it last
+        except ConnectionResetError:  # it was killed before it had read what it was told last
             return True
 
     def _one_waits(self) -> bool:
@@ -169,7 +169,7 @@ class Launcher:
                     self._tell({"event": "swept", "run": run, "warden": pid})
 
     def _sweep(self) -> None:
-        """Kill what a dead warden left: every child of ours that is no warden, until there is none."""
+        """Kill what a dead warden left: every child of the launcher that is no warden, until there is none."""
         while orphans := [pid for pid in processes.children(os.getpid()) if pid not in self._wardens]:
             for pid in orphans:
                 processes.send(pid, signal.SIGKILL)

@@ -19,7 +19,7 @@ LINUX = sys.platform.startswith("linux")
 _PR_SET_CHILD_SUBREAPER = 36
 _libc = ctypes.CDLL(None, use_errno=True)  # loaded once, before any fork
 
-# A kernel built without CONFIG_PROC_CHILDREN makes us look at every process instead.
+# A kernel built without CONFIG_PROC_CHILDREN makes `children` look at every process instead.
 _CHILDREN_LISTED = os.access(f"/proc/self/task/{os.getpid()}/children", os.R_OK)
 
 
@@ -216,9 +216,9 @@ def signal_children(number: int, agent: int, spare_it: bool = False) -> None:
 def freeze_children(agent: int, patience_s: float = 3.0) -> tuple[set[int], bool]:
     """SIGSTOP everything below this process until all of it stands still, new processes too.
 
-    Returns whom we stopped (those that had stopped before stay out, so that thawing leaves them so), and whether all
+    Returns the stopped ones (without those that had stopped before, so that thawing leaves these so), and whether all
     stand still: a process in an uninterruptible call stops when that call is over. A parent in vfork is in such a call
-    until its child has run its program, so a child that we stopped too early gets a moment more.
+    until its child has run its program, so a child that was stopped too early gets a moment more.
     """
     if not LINUX:
         _signal_group(agent, signal.SIGSTOP)

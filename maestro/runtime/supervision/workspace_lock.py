@@ -166,7 +166,7 @@ def end_other(lock_file: str, boot_id: str) -> bool:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         holder = read_holder(fd)
         return holder is None or holder.boot_id != boot_id or end_tree(holder)
-    except BlockingIOError:  # a warden has it, and has ended what was before it; it waits for the folder as we do
+    except BlockingIOError:  # a warden has it, and has ended what was before it; it waits for the folder, too
         return True
     finally:
         os.close(fd)

@@ -38,21 +38,25 @@ class Ready(NamedTuple):
 
 
 class Execution:
-    """The execution of one run. Make it with the hint that was claimed, or `reserve` and `begin` it without one.
+    """The execution of one run: from a claimed hint, or in reserved room, where `begin` takes the place of the hint.
 
-    host: of the worker. entry: the hint; its `entry` is "" where there is none. furnished: the folder of the run is
-    there. log: the run's appends. programs: what was launched for it. agent_id: "" until the agent is known.
+    host: of the worker. entry: the hint; its `entry` is "" where there is none. reserved_for: the agent of a run in
+    reserved room, "" for one with a hint. agent_id: "" until the agent is known. furnished: the folder of the run is
+    there. log: the run's appends. programs: what was launched for it.
     """
 
-    def __init__(self, host: Host, entry: WorkEntry) -> None:
+    def __init__(self, host: Host, entry: WorkEntry, reserved_for: str = "") -> None:
         self.entry = entry
         self.task_id = task_of_run(entry.run)
-        self.agent_id = ""
+        self.agent_id = reserved_for
         self.log = RunLog(host, entry.run, entry.token)
         self.programs = Programs(host, self.log)
         self.furnished = False
         self._host = host
         self._state = RunState.CLAIMED
+        if reserved_for:  # it may start at any moment: whoever holds the agent waits
+            self._state = RunState.RESERVED
+            host.gate.enter(reserved_for)
 
     @property
     def process(self) -> RunProcess | None:
@@ -74,13 +78,8 @@ class Execution:
         elif before in AT_GATE and self._state not in AT_GATE:
             self._host.gate.leave(self.agent_id)
 
-    def reserve(self, agent: str) -> None:
-        """Count the run as one that may start at any moment: its release and start are about to be appended."""
-        self.agent_id, self._state = agent, RunState.RESERVED
-        self._host.gate.enter(agent)
-
     def begin(self, token: int) -> None:
-        """The log has taken the release of a reserved run, at position `token`, and its start right behind it."""
+        """Know that the log has the release of a run in reserved room, at position `token`, and its start behind it."""
         self._move(RunEvent.BEGIN)
         self.entry = msgspec.structs.replace(self.entry, token=token)
         self.log.has_begun(token)
@@ -126,7 +125,7 @@ class Execution:
 
         async def prepare() -> None:
             await trio.lowlevel.checkpoint()  # what is appended goes to the store first
-            prepared.append(await self._made_ready(job, socket))
+            prepared.append(await self._make_ready(job, socket))
 
         await self._host.gate.opens(self.agent_id, self)
         self._move(RunEvent.PREPARE)
@@ -145,12 +144,12 @@ class Execution:
         """Prepare a run whose start is in the log."""
         self._move(RunEvent.PREPARE)
         await trio.lowlevel.checkpoint()
-        ready = await self._made_ready(job, socket)
+        ready = await self._make_ready(job, socket)
         self._move(RunEvent.READY)
         return ready
 
-    async def _made_ready(self, job: Job, socket: str) -> Ready | End:
-        """What is to be launched, with all in place that it needs; the end of the run where that cannot be."""
+    async def _make_ready(self, job: Job, socket: str) -> Ready | End:
+        """Put all in place that the run needs; what is to be launched, or the end of the run where that cannot be."""
         context, run = self._host.context, job.run
         try:
             dispatched = self._host.follower.dispatched(job.task.id)
@@ -178,12 +177,12 @@ class Execution:
 
     async def _conduct(self, job: Job, ready: Ready | End) -> None:
         """Launch what is ready, watch it, and append how it ended."""
-        end, seen = (ready, None) if isinstance(ready, End) else await self._launched_and_ended(job, ready)
+        end, seen = (ready, None) if isinstance(ready, End) else await self._launch(job, ready)
         self._move(RunEvent.OVER)
         await self._finish(job, end, seen or facts(end, job.folder, job.run.timeout_s, self.programs.seen))
 
-    async def _launched_and_ended(self, job: Job, ready: Ready) -> tuple[End, outcome.End | None]:
-        """The end of the run as its warden tells it, and as its judge sees it, None for one that never was launched.
+    async def _launch(self, job: Job, ready: Ready) -> tuple[End, outcome.End | None]:
+        """Launch the run and watch it to its end: as its warden tells it, and as its judge sees it, None: not launched.
 
         A run that was cancelled before `run.started` came into the log is not launched.
         """
@@ -219,10 +218,10 @@ class Execution:
         check = ready.verification
         if check is not None and outcome.judge(job.definition, seen).outcome == "ok":
             self._move(RunEvent.VERIFY)
-            checked = await self._watch(check)
-            lost = self.programs.seen.lost  # as known when it has ended
-            check_seen = check_of(checked, verification_of(job.folder), job.folder, lost)
-            seen = msgspec.structs.replace(seen, check=check_seen)
+            check_end = await self._watch(check)
+            lost = self.programs.seen.lost  # read behind the end, as it may be known only then
+            checked = check_of(check_end, verification_of(job.folder), job.folder, lost)
+            seen = msgspec.structs.replace(seen, check=checked)
         return end, seen
 
     async def _watch(self, spec: Spec, observed: Job | None = None) -> End:

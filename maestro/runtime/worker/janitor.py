@@ -15,7 +15,6 @@ from pathlib import Path
 import psutil
 
 from maestro.runtime.supervision import cgroup_root
-from maestro.runtime.supervision.exit_record import read_record
 from maestro.runtime.supervision.spec import HOME_MARK, LAUNCHER_MARK
 from maestro.runtime.worker.process_usage import descendants
 
@@ -58,7 +57,7 @@ def leftovers(home: Path, spare: int = 0) -> list[psutil.Process]:
     marked: list[psutil.Process] = []
     for process in psutil.process_iter(["ppid"]):
         below.setdefault(process.info["ppid"], []).append(process)
-        with contextlib.suppress(psutil.Error):  # ended, or not ours to ask
+        with contextlib.suppress(psutil.Error):  # it has ended, or is another user's
             marks = process.environ()
             if str(home) in (marks.get(HOME_MARK), marks.get(LAUNCHER_MARK)):
                 marked.append(process)
@@ -87,6 +86,3 @@ def _kill(process: psutil.Process) -> None:
         process.kill()  # psutil looks at the start time first
     except psutil.Error:
         return
-
-
-__all__ = ["leftovers", "read_record", "sweep"]

@@ -79,7 +79,7 @@ def _sample(run: str, agent: int, tree: list[psutil.Process]) -> Sample:
                 alive += 1
                 if process.pid == agent:
                     status = process.status()
-        except psutil.Error:  # it ended while we looked
+        except psutil.Error:  # it has ended since the look began
             continue
     now = time.monotonic()
     at, used_s = _before.get((run, agent), (now, cpu_s))

@@ -37,8 +37,7 @@ class Reservation:
         self._forget = forget
         self.started = start_of(node, fact, fact.task, agent, self._folder)
         self.actor = host.actor
-        self.execution = Execution(host, WorkEntry(node, "", fact.run, 0))
-        self.execution.reserve(agent.id)
+        self.execution = Execution(host, WorkEntry(node, "", fact.run, 0), reserved_for=agent.id)
 
     def begin(self, token: int) -> None:
         """Execute the run: the log has its release, at position `token`, and its start right behind it."""
