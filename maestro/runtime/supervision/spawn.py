@@ -2,8 +2,8 @@
 
 posix_spawn shares the warden's memory until the program runs, so it costs what the program costs and not what the
 warden weighs; a fork took three times as long. It says at once why a program cannot run. It sets no parent-death
-signal: what a killed warden leaves is killed by the launcher, else by the worker, else by the janitor or the next holder
-of the workspace. Standard library only.
+signal: what a killed warden leaves is killed by the launcher, else by the worker, else by the janitor or the next
+holder of the workspace. Standard library only.
 """
 
 from __future__ import annotations
