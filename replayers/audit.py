@@ -15,7 +15,7 @@ import msgspec
 from maestro.model import events as e
 from maestro.model.errors import NotFound
 from maestro.model.events import Event
-from maestro.model.ids import shown
+from maestro.model.ids import shown, task_of_run
 from maestro.model.task import Task
 from maestro.store.codec import event_of
 from maestro.store.contract import Store
@@ -98,8 +98,8 @@ def find_subject(store: Store, text: str) -> str:
         if store.log.version(text) == 0:
             raise NotFound(f"nothing is known of {shown(text)}", mend="audit without a subject shows all")
         return text
-    run, dash, attempt = text.rpartition("-")
-    if dash and "." in attempt and views.task(run).row:
+    task = task_of_run(text)
+    if task and "." in text.removeprefix(task) and views.task(task).row:
         return f"run:{text}"
     finders: tuple[tuple[str, Callable[[str], Any]], ...] = (
         ("task", views.task),

@@ -102,7 +102,6 @@ __all__ = [
     "Text",
     "Unrecognised",
     "WorkspaceClaimed",
-    "run_id",
 ]
 
 
@@ -229,8 +228,3 @@ class NewEvent(msgspec.Struct, frozen=True):
     subject: str
     fact: AnyFact
     expected: int | None = None
-
-
-def run_id(task: str, slot: int, attempt: int) -> str:
-    """The id of a run: `<task>-<slot>.<attempt>`."""
-    return f"{task}-{slot}.{attempt}"

@@ -1,4 +1,7 @@
-"""Names that users choose and ids that subjects are made of: one rule for all, checked wherever a command decides."""
+"""Names that users choose, and ids: which strings can be one, and how the id of a run is made and read.
+
+A run is named `<task>-<slot>.<attempt>`. A task's id may contain `-` and `.` itself, so only the last `-` parts it.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 def is_id(value: str) -> bool:
-    """Whether it can be an id."""
+    """Whether a text can be an id."""
     return _ID.fullmatch(value) is not None
 
 
@@ -44,3 +47,18 @@ def shown(value: str) -> str:
     """The value as it can stand in a one-line message: quoted, escaped, shortened."""
     text = ascii(value)
     return text if len(text) <= ID_CHARS_MAX + 16 else f"{text[:ID_CHARS_MAX]}...'"
+
+
+def run_id(task: str, slot: int, attempt: int) -> str:
+    """The id of a run. slot: the number of the task's slot, from 0; attempt: of the slot's runs, from 1."""
+    return f"{task}-{slot}.{attempt}"
+
+
+def task_of_run(run: str) -> str:
+    """The id of the task that a run belongs to; "" for what is no id of a run."""
+    return run.rpartition("-")[0]
+
+
+def slot_of_run(run: str) -> int:
+    """The number of the slot, from 0, that a run belongs to. Raises ValueError for what is no id of a run."""
+    return int(run.rpartition("-")[2].partition(".")[0])

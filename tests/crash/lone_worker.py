@@ -14,14 +14,14 @@ from typing import Any
 import trio
 
 from maestro.runtime.supervision.spec import Spec
-from maestro.runtime.worker.launcher_client import Launcher
+from maestro.runtime.worker.launcher_client import LauncherClient
 
 
 def tell(run: str, kind: str, fields: dict[str, Any]) -> None:
     print(json.dumps([run, kind, fields]), flush=True)
 
 
-async def follow(launcher: Launcher, spec: Spec) -> None:
+async def follow(launcher: LauncherClient, spec: Spec) -> None:
     process = await launcher.launch(spec)
     async for message in process.events:
         tell(spec.run, type(message).__name__, message._asdict())
@@ -29,7 +29,7 @@ async def follow(launcher: Launcher, spec: Spec) -> None:
 
 
 async def main(home: Path, specs: list[Spec]) -> None:
-    launcher = Launcher(home)
+    launcher = LauncherClient(home)
     await launcher.start()
     tell("", "launcher", {"pid": launcher.pid})
     async with trio.open_nursery() as nursery:

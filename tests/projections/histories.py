@@ -7,6 +7,7 @@ from random import Random
 
 from maestro.model import events as e
 from maestro.model.events import Event, NewEvent
+from maestro.model.ids import run_id
 from maestro.store.contract import Append, Committed, Store
 from projections.fold import Fold, digest
 from projections.lineage import Line, cuts_of
@@ -101,10 +102,10 @@ class World:
         attempt = self.attempts.get((task, slot), 0)
         if self.random.random() < 0.3:
             attempt = self.attempts[task, slot] = attempt + 1
-            run = e.run_id(task, slot, attempt)
+            run = run_id(task, slot, attempt)
             released = e.RunReleased(run, task, slot, attempt, agent, None, 60.0, 1, shared=True, reason="ready")
             return NewEvent(f"run:{run}", released)
-        run = e.run_id(task, slot, attempt)
+        run = run_id(task, slot, attempt)
         facts: tuple[e.AnyFact, ...] = (
             e.RunStarted(run, task, agent, "north", f"/r/{run}", "/w"),
             e.RunSessionOpened(run, task, agent, "s-1"),

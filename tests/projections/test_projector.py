@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from maestro.model import events as e
 from maestro.model.events import NewEvent
+from maestro.model.ids import run_id
 from maestro.store.contract import Append, Store
 from maestro.store.memory.memory_store import MemoryStore
 from projections.projector import Projector
@@ -87,7 +88,7 @@ def test_any_number_of_threads_fold_each_event_once(opened: Callable[[], Store])
         thread.start()
     together.wait(20)
     for number in range(300):
-        run = e.run_id(f"t{number}", 0, 1)
+        run = run_id(f"t{number}", 0, 1)
         commit(store, NewEvent(f"run:{run}", e.RunUsageReported(run, f"t{number}", "a", 1, 2, 0.5)))
     for thread in threads:
         thread.join(60)

@@ -9,6 +9,7 @@ import pytest
 
 from maestro.model import events as e
 from maestro.model.events import NewEvent
+from maestro.model.ids import run_id
 from maestro.model.task import Task
 from maestro.store.contract import Page, PageQuery, Store
 from projections.view_reader import Views
@@ -20,7 +21,7 @@ def dispatch(store: Store, task: str, *targets: str, priority: int | None = None
 
 
 def start(store: Store, task: str, agent: str, slot: int = 0) -> str:
-    run = e.run_id(task, slot, 1)
+    run = run_id(task, slot, 1)
     released = e.RunReleased(run, task, slot, 1, agent, "n", 60.0, 1)
     commit(
         store, NewEvent(f"run:{run}", released), NewEvent(f"run:{run}", e.RunStarted(run, task, agent, "n", "/f", "/w"))

@@ -11,6 +11,7 @@ import pytest
 from maestro.model import events as e
 from maestro.model.errors import Invalid, NotFound
 from maestro.model.events import FACTS, NewEvent
+from maestro.model.ids import run_id
 from maestro.store.contract import Store
 from maestro.store.memory.memory_store import MemoryStore
 from replayers import audit
@@ -40,7 +41,7 @@ def dispatched(task: str, *needs: str) -> NewEvent:
 
 
 def run(task: str) -> Iterator[NewEvent]:
-    name = e.run_id(task, 0, 1)
+    name = run_id(task, 0, 1)
     yield NewEvent(f"run:{name}", e.RunReleased(name, task, 0, 1, "a", "n", 60.0, 1))
     yield NewEvent(f"run:{name}", e.RunStarted(name, task, "a", "n", "/f", "/w"))
     yield NewEvent(f"run:{name}", e.RunEnded(name, task, "a", "ok", 0))

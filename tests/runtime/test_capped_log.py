@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maestro.runtime.supervision import capped_log
-from maestro.runtime.supervision.capped_log import Log, Reader, settle
+from maestro.runtime.supervision.capped_log import CappedLog, CappedLogReader, settle
 
 CAP = 40
 MARKED = re.compile(rb"\n\[maestro: (\d+) bytes are left out here[^\n]*\]\n")
@@ -53,7 +53,7 @@ def check(got: bytes, whole: bytes) -> None:
     assert int(match[1]) == len(whole) - len(head) - len(tail)
 
 
-def rest(reader: Reader, size: int = 7) -> bytes:
+def rest(reader: CappedLogReader, size: int = 7) -> bytes:
     got = b""
     while chunk := reader.read(size):
         got += chunk
@@ -64,7 +64,7 @@ def rest(reader: Reader, size: int = 7) -> bytes:
 def test_the_beginning_and_the_end_are_kept_in_one_file(parts: list[int]) -> None:
     with folder() as at:
         path, chunks = at / "agent.log", output(parts)
-        log = Log(str(path), CAP)
+        log = CappedLog(str(path), CAP)
         for chunk in chunks:
             log.write(chunk)
             assert sum(file.stat().st_size for file in at.iterdir()) <= CAP
@@ -73,7 +73,7 @@ def test_the_beginning_and_the_end_are_kept_in_one_file(parts: list[int]) -> Non
         assert path.stat().st_mode & 0o777 == 0o600
         check(path.read_bytes(), b"".join(chunks))
         assert log.truncated == (sum(parts) > CAP) and log.error is None
-        check(rest(Reader(str(path))), b"".join(chunks))
+        check(rest(CappedLogReader(str(path))), b"".join(chunks))
 
 
 @given(PARTS, PARTS)
@@ -81,10 +81,10 @@ def test_a_second_program_goes_on_with_the_log_of_the_first(first: list[int], se
     with folder() as at:
         path, before = str(at / "agent.log"), b""
         for chunks in (output(first), output(second)):
-            log = Log(path, CAP)
+            log = CappedLog(path, CAP)
             for chunk in chunks:
                 log.write(chunk)
-            check(rest(Reader(path))[len(before) :], b"".join(chunks))
+            check(rest(CappedLogReader(path))[len(before) :], b"".join(chunks))
             log.close()
             whole = Path(path).read_bytes()
             assert whole.startswith(before)
@@ -96,10 +96,10 @@ def test_a_second_program_goes_on_with_the_log_of_the_first(first: list[int], se
 def test_what_a_killed_warden_has_written_is_there_and_becomes_one_file(parts: list[int], size: int) -> None:
     with folder() as at:
         path, chunks = str(at / "agent.log"), output(parts)
-        log = Log(path, CAP)
+        log = CappedLog(path, CAP)
         for chunk in chunks:
             log.write(chunk)
-        check(rest(Reader(path), size), b"".join(chunks))
+        check(rest(CappedLogReader(path), size), b"".join(chunks))
         for _ in range(2):
             settle(path)
             check(Path(path).read_bytes(), b"".join(chunks))
@@ -112,7 +112,7 @@ def test_whoever_follows_gets_every_byte_in_order_or_is_told_how_many_were_left_
 ) -> None:
     with folder() as at:
         path, chunks = str(at / "agent.log"), output(parts)
-        log, reader = Log(path, CAP), Reader(path)
+        log, reader = CappedLog(path, CAP), CappedLogReader(path)
         got = b""
         for chunk in chunks:
             log.write(chunk)
@@ -134,7 +134,7 @@ def test_whoever_follows_gets_every_byte_in_order_or_is_told_how_many_were_left_
 def test_a_crash_while_it_becomes_one_file_changes_nothing(parts: list[int], instant: str) -> None:
     with folder() as at:
         path, chunks = str(at / "agent.log"), output(parts)
-        log = Log(path, CAP)
+        log = CappedLog(path, CAP)
         for chunk in chunks:
             log.write(chunk)
         before = {file.name: file.read_bytes() for file in at.iterdir()}
@@ -148,7 +148,7 @@ def test_a_crash_while_it_becomes_one_file_changes_nothing(parts: list[int], ins
             left.popitem()
         for name, content in left.items():
             (at / name).write_bytes(content)
-        check(rest(Reader(path)), b"".join(chunks))
+        check(rest(CappedLogReader(path)), b"".join(chunks))
         settle(path)
         assert Path(path).read_bytes() == after
         if left:
@@ -160,7 +160,7 @@ def test_a_log_that_is_removed_with_its_folder_is_there_again(parts: list[int], 
     with folder() as at:
         path, chunks = at / "attempts" / "1" / "agent.log", output(parts)
         path.parent.mkdir(parents=True)
-        log = Log(str(path), 10_000)
+        log = CappedLog(str(path), 10_000)
         for chunk in chunks:
             log.write(chunk)
             if data.draw(st.booleans()):
@@ -176,20 +176,20 @@ def test_a_log_that_is_removed_with_its_folder_is_there_again(parts: list[int], 
 def test_the_last_lines_are_found_wherever_they_are(parts: list[str], lines: int, closed: bool) -> None:
     with folder() as at:
         path = str(at / "agent.log")
-        log = Log(path, CAP)
+        log = CappedLog(path, CAP)
         for part in parts:
             log.write(part.encode())
         if closed:
             log.close()
-        reader = Reader(path)
-        expected = b"".join(rest(Reader(path)).splitlines(keepends=True)[-lines:] if lines else [])
+        reader = CappedLogReader(path)
+        expected = b"".join(rest(CappedLogReader(path)).splitlines(keepends=True)[-lines:] if lines else [])
         reader.to_last(lines)
         if b"left out" not in expected:
             assert rest(reader) == expected
 
 
 def test_a_full_disk_costs_the_log_and_not_the_run_and_says_why() -> None:
-    log = Log("/dev/full", 10)
+    log = CappedLog("/dev/full", 10)
     log.write(b"x")
     log.write(b"y")
     log.close()
@@ -200,7 +200,7 @@ def test_where_the_disk_has_no_room_for_one_file_the_pieces_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = str(tmp_path / "agent.log")
-    log = Log(path, CAP)
+    log = CappedLog(path, CAP)
     log.write(bytes(100))
 
     def full(target: int, text: bytes) -> None:
@@ -211,4 +211,4 @@ def test_where_the_disk_has_no_room_for_one_file_the_pieces_stay(
     monkeypatch.undo()
     assert not (tmp_path / "agent.log.whole").exists()
     assert len(list(tmp_path.iterdir())) == 3
-    check(rest(Reader(path)), bytes(100))
+    check(rest(CappedLogReader(path)), bytes(100))

@@ -254,8 +254,8 @@ def test_a_run_without_limits_still_has_a_group_to_be_killed_by() -> None:
 
 
 def test_a_limit_that_cannot_be_written_ends_the_start_and_leaves_no_group(tmp_path: Path) -> None:
-    caged = run_cgroup.Cage([run_cgroup.Group(str(tmp_path / "run.r"), {"memory.max": "1"})])
-    with pytest.raises(FileNotFoundError), caged.entered():
+    cgroup = run_cgroup.RunCgroup([run_cgroup.Group(str(tmp_path / "run.r"), {"memory.max": "1"})])
+    with pytest.raises(FileNotFoundError), cgroup.entered():
         raise AssertionError("the program must not start")
     assert not (tmp_path / "run.r").exists()
 
@@ -266,8 +266,8 @@ def test_strikes_are_counted_from_the_kernel_s_files(tmp_path: Path) -> None:
     (group / "cgroup.procs").touch()
     (tmp_path / run_cgroup.WARDENS).mkdir()
     (tmp_path / run_cgroup.WARDENS / "cgroup.procs").touch()
-    caged = run_cgroup.Cage([[str(group), {}]])
-    with caged.entered():
+    cgroup = run_cgroup.RunCgroup([[str(group), {}]])
+    with cgroup.entered():
         (group / "memory.events").write_text("low 0\nhigh 0\nmax 12\noom 2\noom_kill 2\noom_group_kill 1\n")
         (group / "pids.events").write_text("max 7\n")
-    assert caged.strikes() == run_cgroup.Strikes(oom=2, pids=7)
+    assert cgroup.strikes() == run_cgroup.Strikes(oom=2, pids=7)

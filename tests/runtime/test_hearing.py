@@ -18,7 +18,7 @@ from maestro.model.events import AnyFact, RunSessionOpened, RunUsageReported
 from maestro.model.task import Run, Slot, Task
 from maestro.runtime.supervision.spec import End
 from maestro.runtime.worker.budget import exceeded
-from maestro.runtime.worker.run_observer import Hearing, session_of
+from maestro.runtime.worker.run_observer import RunObserver, session_of
 from maestro.workspaces.folders import RunFolder, create
 from tests.agents.kilos import program
 from tests.runtime.acting import Node, until
@@ -36,13 +36,13 @@ def run_of(number: int = 1, **fields: object) -> Run:
     return run
 
 
-def hear(folder: Path, copy: bytes, tail: bytes, count: int, run: Run | None = None) -> Hearing:
+def hear(folder: Path, copy: bytes, tail: bytes, count: int, run: Run | None = None) -> RunObserver:
     """What is heard in the end of a run with this copy, this tail, and so many bytes of stdout."""
     place = RunFolder(str(folder), "a", "t", 1)
     create(place, b"")
     Path(place.stdout).write_bytes(copy)
     Path(place.tail).write_bytes(tail)
-    hearing = Hearing(definition(), run or run_of(), place)
+    hearing = RunObserver(definition(), run or run_of(), place)
     trio.run(hearing.complete, End("t-0.1", stdout_bytes=count))
     return hearing
 

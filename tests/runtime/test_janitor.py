@@ -12,7 +12,7 @@ import trio
 
 from maestro.runtime.supervision.processes import boot_id, start_time
 from maestro.runtime.supervision.spec import HOME_MARK, RUN_MARK
-from maestro.runtime.supervision.workspace_lock import Holder, Identity, end_tree
+from maestro.runtime.supervision.workspace_lock import Holder, ProcessIdentity, end_tree
 from maestro.runtime.worker import janitor
 from tests.runtime.wardens import SLEEP, Rig, alive, play
 
@@ -66,15 +66,15 @@ def test_the_callers_own_launcher_is_spared_with_its_runs(tmp_path: Path) -> Non
 
 
 def test_a_predecessor_is_ended_by_its_marks_and_its_identity_never_by_its_pid_alone(tmp_path: Path) -> None:
-    nobody = Identity(0, 0)
+    nobody = ProcessIdentity(0, 0)
     with leftover(tmp_path, "r1") as agent, leftover(tmp_path / "other", "r1") as bystander:
-        reused = Identity(bystander.pid, start_time(bystander.pid) - 1)
+        reused = ProcessIdentity(bystander.pid, start_time(bystander.pid) - 1)
         assert end_tree(Holder("r2", str(tmp_path), boot_id(), nobody, nobody, reused))
         assert agent.poll() is None and bystander.poll() is None
         assert end_tree(Holder("r1", str(tmp_path), boot_id(), nobody, nobody, nobody))
         agent.wait()
         assert not alive(tmp_path) and bystander.poll() is None
-        known = Identity(bystander.pid, start_time(bystander.pid))
+        known = ProcessIdentity(bystander.pid, start_time(bystander.pid))
         assert end_tree(Holder("r2", str(tmp_path), boot_id(), nobody, nobody, known))
         assert bystander.wait(60) in (-9, 0), "killed, or ended as what it waited for was killed first"
         assert len(alive(tmp_path / "other")) == 0

@@ -60,7 +60,7 @@ def test_a_witness_that_cannot_be_written_ends_nothing(node: Node) -> None:
     known.write_text("no folder")
     for _ in range(3):
         assert node.dispatch("run: true", "--to", "worker", "--sync")["status"] == "completed"
-    until(lambda: "witness: " in node.log())
+    until(lambda: "known head: " in node.log())
     assert node.pid == pid
     known.unlink()
     (node.home / "known.before").rename(known)

@@ -109,3 +109,19 @@ def test_a_run_that_began_and_cannot_go_on_is_ended_as_lost() -> None:
     *_, started, lost = trio.run(play)
     assert (started.type, lost.type, lost.cause) == ("run.started", "run.ended", "1")
     assert (cast(Any, lost.fact).outcome, cast(Any, lost.fact).evidence) == ("lost", "no socket")
+
+
+def test_that_the_end_of_a_run_cannot_be_appended_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async def play() -> None:
+        store = MemoryStore("turns")
+        async with Gateway(store) as gateway:
+            host = SimpleNamespace(actor="worker:n", context=SimpleNamespace(gateway=gateway))
+            log = RunLog(cast(Any, host), "t-0.1", 0)
+            log.has_begun(1)
+            gateway.give_up()
+            await log.abandon("ann", "no socket")
+            assert not log.ended
+
+    trio.run(play)
+    [line] = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert line.startswith("the end of run t-0.1 is not in the log: the store")

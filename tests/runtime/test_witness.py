@@ -9,7 +9,7 @@ import pytest
 from maestro.config import Settings, load, open_home
 from maestro.model.errors import LineageBroken
 from maestro.model.events import LogForked, NewEvent, StateSet
-from maestro.runtime.node.known_head import LINEAGE, Witness
+from maestro.runtime.node.known_head import LINEAGE, KnownHead
 from maestro.store.contract import Append, Store
 from maestro.store.memory.memory_store import MemoryStore
 
@@ -34,62 +34,62 @@ def append(store: Store, event: NewEvent, cause: str) -> None:
 
 
 def test_a_witness_that_knows_nothing_accepts_any_log(settings: Settings) -> None:
-    Witness(settings).check(store_with("a"))
+    KnownHead(settings).check(store_with("a"))
 
 
 def test_the_log_that_was_known_is_accepted_when_it_has_grown(settings: Settings) -> None:
     store = store_with("a")
-    Witness(settings).note(store.log.head())
+    KnownHead(settings).note(store.log.head())
     append(store, NewEvent("state:k", StateSet("k", "b")), "cmd:more")
-    Witness(settings).check(store)
+    KnownHead(settings).check(store)
 
 
 def test_a_log_that_ends_earlier_is_refused(settings: Settings) -> None:
-    Witness(settings).note(store_with("a", "b").log.head())
+    KnownHead(settings).note(store_with("a", "b").log.head())
     with pytest.raises(LineageBroken, match="ends at 1, but 2 was known"):
-        Witness(settings).check(store_with("a"))
+        KnownHead(settings).check(store_with("a"))
 
 
 def test_another_history_of_the_same_length_is_refused(settings: Settings) -> None:
-    Witness(settings).note(store_with("a", "b").log.head())
+    KnownHead(settings).note(store_with("a", "b").log.head())
     with pytest.raises(LineageBroken, match="position 2 holds another event"):
-        Witness(settings).check(store_with("a", "other"))
+        KnownHead(settings).check(store_with("a", "other"))
 
 
 def test_what_an_operator_accepted_is_not_asked_again(settings: Settings) -> None:
     known = store_with("a", "b").log.head()
-    Witness(settings).note(known)
+    KnownHead(settings).note(known)
     store = store_with("a")
     append(store, NewEvent(LINEAGE, LogForked(known.seq, known.chain)), "cmd:accept")
-    Witness(settings).check(store)
-    assert Witness(settings).known().seq == 0
+    KnownHead(settings).check(store)
+    assert KnownHead(settings).known().seq == 0
 
 
 def test_an_acceptance_of_less_than_was_known_does_not_count(settings: Settings) -> None:
-    Witness(settings).note(store_with("a", "b", "c").log.head())
+    KnownHead(settings).note(store_with("a", "b", "c").log.head())
     store = store_with("a")
     append(store, NewEvent(LINEAGE, LogForked(2, "")), "cmd:accept")
     with pytest.raises(LineageBroken):
-        Witness(settings).check(store)
+        KnownHead(settings).check(store)
 
 
 def test_what_is_known_never_goes_back_but_can_be_forgotten(settings: Settings) -> None:
     store = store_with("a", "b")
-    Witness(settings).note(store.log.head())
-    Witness(settings).note(store_with("a").log.head())
-    assert Witness(settings).known().seq == 2
-    Witness(settings).forget()
-    Witness(settings).check(store_with())
+    KnownHead(settings).note(store.log.head())
+    KnownHead(settings).note(store_with("a").log.head())
+    assert KnownHead(settings).known().seq == 2
+    KnownHead(settings).forget()
+    KnownHead(settings).check(store_with())
 
 
 def test_each_store_and_namespace_is_known_by_itself(settings: Settings, tmp_path: Path) -> None:
-    Witness(settings).note(store_with("a", "b").log.head())
+    KnownHead(settings).note(store_with("a", "b").log.head())
     env = {"HOME": str(tmp_path), "MAESTRO_HOME": str(tmp_path / "home"), "MAESTRO_NAMESPACE": "other"}
-    Witness(load(env)).check(store_with("a"))
+    KnownHead(load(env)).check(store_with("a"))
 
 
 def test_a_damaged_file_counts_as_nothing_known(settings: Settings) -> None:
-    Witness(settings).note(store_with("a", "b").log.head())
+    KnownHead(settings).note(store_with("a", "b").log.head())
     (file,) = (settings.home / "known").iterdir()
     file.write_bytes(b"{")
-    Witness(settings).check(store_with("a"))
+    KnownHead(settings).check(store_with("a"))

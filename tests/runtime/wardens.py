@@ -16,7 +16,7 @@ import trio
 from maestro.runtime.supervision import cgroup_root
 from maestro.runtime.supervision.exit_record import read_record
 from maestro.runtime.supervision.spec import HOME_MARK, LAUNCHER_MARK, End, Spec, Started
-from maestro.runtime.worker.launcher_client import Launcher, RunProcess
+from maestro.runtime.worker.launcher_client import LauncherClient, RunProcess
 
 PATIENCE_S = 10.0
 
@@ -26,7 +26,7 @@ class Rig:
 
     def __init__(self, folder: Path) -> None:
         self.home = folder / "home"
-        self.launcher = Launcher(self.home)
+        self.launcher = LauncherClient(self.home)
         self._folder = folder
         for name in ("runs", "locks", "workspace"):
             (self.home / name).mkdir(parents=True, exist_ok=True)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from threading import current_thread
 
 import pytest
+import trio
 
 from maestro.model.errors import LineageBroken, Refused, VerificationFailed
 from maestro.model.events import NewEvent, RestoreDone, StateSet
 from maestro.store.codec import event_of
 from maestro.store.contract import Append, Committed, Entry, Head, Rejected, Store
+from maestro.store.gateway import Gateway
 from maestro.store.redis.redis_store import RedisStore
 
 Appending = Callable[..., Append]
@@ -48,6 +51,30 @@ def trimmed(store: Store, written: list[Entry]) -> Store:
     store.attach(Past(written))
     store.log.trim(21)
     return store
+
+
+def test_what_was_sealed_is_read_beside_the_thread_of_trio(store: Store, written: list[Entry]) -> None:
+    class Watched(Past):
+        def before(self, following: Entry, after: int, count: int) -> list[Entry]:
+            threads.append(current_thread())
+            return super().before(following, after, count)
+
+    async def play() -> tuple[list[int], int]:
+        async with Gateway(store) as gateway:
+            event = await gateway.ask(store.log.event, 3)
+            assert event is not None
+            read = await gateway.ask(store.log.read, 18, 4)
+            followed = await gateway.wait(store.log.follow, 5, 2, 100)
+            asked = len(threads)
+            held = await gateway.ask(store.log.event, 22)
+            assert held is not None and len(threads) == asked, "what the store holds is not looked for elsewhere"
+            return [event.seq, *(event.seq for event in (*read, *followed))], held.seq
+
+    threads: list[object] = []
+    store.attach(Watched(written))
+    store.log.trim(21)
+    assert trio.run(play) == ([3, 19, 20, 21, 22, 6, 7], 22)
+    assert len(threads) == 3 and current_thread() not in threads
 
 
 def test_a_new_log_holds_nothing_and_a_full_one_all(store: Store, an_append: Appending) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from maestro.model import events as e
+from maestro.model.ids import run_id
 from maestro.store.contract import Append
 
 AGENTS = 8
@@ -30,7 +31,7 @@ def finished_tasks(first: int, last: int) -> Iterator[Append]:
 def finished_task(number: int) -> Iterator[e.NewEvent]:
     """One task's whole life. Its id sorts as its number does."""
     task = f"{number:026d}"
-    run = e.run_id(task, 0, 1)
+    run = run_id(task, 0, 1)
     who = agent(number)
     prompt = f"Review change {number}: check for security issues, code style and missing tests, and say what you found."
     folder = f"{ROOT}/{who}/{task}/attempts/1"

@@ -15,7 +15,7 @@ from statistics import median
 import trio
 
 from maestro.runtime.supervision.spec import Spec
-from maestro.runtime.worker.launcher_client import Launcher
+from maestro.runtime.worker.launcher_client import LauncherClient
 from tools.bench.measure import Case, measure, spawned, table, timed, typical
 from tools.place import Place
 
@@ -54,7 +54,7 @@ async def one_by_one(folder: Path) -> float:
     """Median milliseconds of a run, from the launch to its end, its record written and acknowledged after."""
     took = []
     async with trio.open_nursery() as nursery:
-        launcher = Launcher(folder)
+        launcher = LauncherClient(folder)
         await launcher.start()
         nursery.start_soon(launcher.watch)
         for _ in range(RUNS):
@@ -68,7 +68,7 @@ async def one_by_one(folder: Path) -> float:
 async def at_once(folder: Path) -> float:
     """Runs per second, always four at once."""
     async with trio.open_nursery() as nursery:
-        launcher = Launcher(folder)
+        launcher = LauncherClient(folder)
         await launcher.start()
         nursery.start_soon(launcher.watch)
         await some(launcher, folder, 5, 0)
@@ -82,12 +82,12 @@ async def at_once(folder: Path) -> float:
     return RUNS / took
 
 
-async def some(launcher: Launcher, folder: Path, runs: int, agent: int) -> None:
+async def some(launcher: LauncherClient, folder: Path, runs: int, agent: int) -> None:
     for _ in range(runs):
         await run(launcher, folder, ["/bin/sh", "-c", ">file"], agent)
 
 
-async def run(launcher: Launcher, folder: Path, argv: list[str], agent: int = 0) -> float:
+async def run(launcher: LauncherClient, folder: Path, argv: list[str], agent: int = 0) -> float:
     """Seconds from the launch to the end of one run; agent: whose workspace it takes."""
     attempt = folder / str(next(_number))
     attempt.mkdir()

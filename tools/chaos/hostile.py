@@ -29,7 +29,7 @@ from maestro.runtime.provision import containment
 from maestro.runtime.supervision import cgroup_root
 from maestro.runtime.supervision.spec import HOME_MARK, LAUNCHER_MARK, Spec
 from maestro.runtime.worker import janitor
-from maestro.runtime.worker.launcher_client import Launcher
+from maestro.runtime.worker.launcher_client import LauncherClient
 from maestro.workspaces.sandbox.isolation import Box, bubblewrap
 from tools.chaos import enclosure
 from tools.chaos.flood import flood
@@ -200,7 +200,7 @@ async def _work(home: Path, spec: Spec, grouped: bool) -> None:
     """A worker: the launcher's side of one run, told about in one line."""
     if not grouped:
         setattr(cgroup_root, "prepare", lambda _: [])  # noqa: B010 - as if nobody could make groups here
-    launcher = Launcher(home)
+    launcher = LauncherClient(home)
     await launcher.start()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(launcher.watch)

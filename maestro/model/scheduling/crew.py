@@ -1,4 +1,4 @@
-"""Who is there to work, and what occupies them: agents and nodes, the runs they hold, the places those write to."""
+"""The crew: agents and nodes, and what occupies them: live runs, and the workspaces that these write to."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ Place = tuple[str, str]
 
 
 class Live(msgspec.Struct):
-    """A run that is released or running. node: where, SHARED until somebody starts it; token: its fencing token."""
+    """A run that is released or running. node: where, SHARED until a node starts it; token: position of its release.
+
+    started: whether it runs; shared: whether any node may start it; place: the workspace that it writes to.
+    """
 
     task: str
     slot: int
@@ -50,7 +53,7 @@ class Crew:
         self._at: dict[str, Place] = {}
 
     def place(self, row: Agent) -> None:
-        """The agent is new, or was assigned anew."""
+        """Take in an agent that is new, or was assigned anew."""
         for target in self._answers.get(row.id, ()):
             self.members[target].pop(row.id, None)
         before = self._at.pop(row.id, None)
@@ -70,7 +73,7 @@ class Crew:
         return self._answers.get(agent, [])
 
     def track(self, task: Task, index: int) -> list[str]:
-        """Note what the last run of a slot is now; the agents that share the place that it left, if it left one."""
+        """Take in what the last run of a slot is now; the agents of the workspace that it has left, if any."""
         slot = task.slots[index]
         if not slot.runs:
             return []
@@ -103,7 +106,7 @@ class Crew:
         return live.place
 
     def free_slots(self, extra: Mapping[str, int] | None = None) -> dict[str, int]:
-        """Room for more runs by node, SHARED for the shared stream. extra: runs to be added, by node.
+        """How many more runs each node has room for, and SHARED the shared stream. extra: runs to be added, by node.
 
         Hints on the shared stream may land on any node, so they count against the sum of all.
         """
@@ -124,8 +127,3 @@ def place_of(agent: Agent) -> Place | None:
 def stream_of(agent: Agent) -> str:
     """The work stream that the agent's runs go to: its node's, or the shared one for an agent that is on no node."""
     return agent.node or SHARED
-
-
-def slot_of(run: str) -> int:
-    """The slot in a run's id."""
-    return int(run.rpartition("-")[2].partition(".")[0])

@@ -1,4 +1,4 @@
-"""Which open task waits for which: the graph of dependencies, with how its settled ends ended.
+"""The dependencies of open tasks: which task waits for which, and how those that have ended did end.
 
 Tasks that nobody waits for are forgotten when they end, so a dependency named later may be unknown here: it is then
 `missing` until its row is supplied.
@@ -12,8 +12,11 @@ from maestro.model.task import Task
 
 
 class Dependencies:
-    """unmet: by open task, what it waits for; waiting: by dependency, the open tasks that named it; settled: the
-    status of ended dependencies; missing: unknown tasks, with the position that a row of theirs must have reached."""
+    """The graph of dependencies.
+
+    unmet: by open task, what it waits for; waiting: by dependency, the open tasks that named it; settled: the status of
+    ended dependencies; missing: unknown tasks, with the position that a row of theirs must have reached.
+    """
 
     def __init__(self) -> None:
         self.unmet: dict[str, set[str]] = {}
@@ -22,7 +25,7 @@ class Dependencies:
         self.missing: dict[str, int] = {}
 
     def add(self, row: Task, known: Container[str], seq: int) -> None:
-        """An open task. known: the open tasks; seq: now."""
+        """Take in an open task. known: the open tasks; seq: the position of the plan."""
         unmet = self.unmet[row.id] = set()
         for name in row.depends_on:
             self.waiting.setdefault(name, {})[row.id] = None
@@ -33,11 +36,11 @@ class Dependencies:
                 self.missing.setdefault(name, seq)
 
     def begin(self, row: Task) -> None:
-        """It has a run, so no dependency holds it any more."""
+        """Let no dependency hold a task any more: it has a run."""
         self.unmet[row.id].clear()
 
     def settle(self, name: str, status: str) -> list[str]:
-        """The task has ended so; those that waited for it, of which some may now have nothing left in `unmet`."""
+        """Take in how a task has ended; the tasks that waited for it, of which some may now have nothing in `unmet`."""
         waiting = list(self.waiting.get(name, ()))
         if waiting:
             self.settled[name] = status
@@ -47,7 +50,7 @@ class Dependencies:
         return waiting
 
     def reopen(self, name: str, tasks: Mapping[str, Task], seq: int) -> None:
-        """A finished task is open again: its row is missing, and who named it and has not begun waits again."""
+        """Take in that a finished task is open again: its row is missing, and dependents without a run wait again."""
         self.missing[name] = seq
         self.settled.pop(name, None)
         for other in self.waiting.get(name, ()):
@@ -55,7 +58,7 @@ class Dependencies:
                 self.unmet[other].add(name)
 
     def forget(self, row: Task) -> None:
-        """The task has ended: it waits for nothing any more."""
+        """Forget a task that has ended."""
         self.unmet.pop(row.id, None)
         for name in row.depends_on:
             waiting = self.waiting.get(name, {})
@@ -65,7 +68,7 @@ class Dependencies:
                 self.settled.pop(name, None)
 
     def failed(self, row: Task, finished: Mapping[str, str]) -> str:
-        """Why the task can never start, or "". finished: tasks that are about to end, with their status."""
+        """Why a task can never start, or "". finished: tasks that are about to end, with their status."""
         if not self.unmet[row.id] or row.begun:
             return ""
         for name in row.depends_on:

@@ -1,4 +1,4 @@
-"""What the scheduler ends: tasks whose slots have ended, tasks that cannot run any more, runs that nobody will end.
+"""The endings that the scheduler decides: of tasks that are over or can never run, and of runs that no worker will end.
 
 A decision that finishes a task settles its dependents in the same pass: they become ready, or end skipped, however
 long the chain is.
@@ -24,7 +24,7 @@ RESULT_TTL_MS: Final = 86_400_000
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """Events for one append. hints: (stream, run, index of its `run.released` in events); cause: the seq behind it."""
+    """Events for one append. hints: (stream, run, index of its `run.released` in events); cause: as of `Append`."""
 
     events: tuple[NewEvent, ...]
     hints: tuple[tuple[str, str, int], ...] = ()
@@ -32,7 +32,7 @@ class Decision(msgspec.Struct, frozen=True):
 
 
 class Endings:
-    """One pass over what changed. finished: tasks that it ends, with their status; ready: tasks that it makes ready."""
+    """One pass over what changed in a plan. finished: tasks it ends, with their status; ready: tasks it makes ready."""
 
     def __init__(self, plan: Plan) -> None:
         self.finished: dict[str, str] = {}
@@ -60,7 +60,7 @@ class Endings:
         return found
 
     def _settle(self, name: str) -> list[str]:
-        """The dependents that must end as well, now that the task has; the others may have become ready."""
+        """The dependents that must end as well, as the task has; the others may have become ready."""
         waiting = self._plan.dependencies.waiting.get(name, {})
         if self.finished[name] != "completed":
             return list(waiting)
@@ -196,7 +196,7 @@ def _why_parked(plan: Plan, row: Task, slot: Slot) -> str:
 
 
 def _exit_code(row: Task, status: str) -> tuple[int, str]:
-    """Its exit code, of which the first of its agents' that is not 0 counts, in target order; and whose it is."""
+    """The task's exit code, which is the first of its agents' that is not 0, in target order; and whose it is."""
     first = next((run for slot in row.slots for run in slot.tries[-1:] if run.exit_code), None)
     if status == "failed" and first is not None:
         return exit_code_of(status, first.exit_code), first.source
@@ -212,7 +212,7 @@ def _reason(row: Task, outcomes: Sequence[str], outcome: str) -> str:
 
 
 def _result(row: Task) -> Text:
-    """The final text of its one run, or a JSON object of them by agent."""
+    """The task's result: the final text of its one run, or a JSON object of final texts by agent."""
     if len(row.slots) == 1:
         return row.slots[0].runs[-1].result
     results: dict[str, Text] = {}

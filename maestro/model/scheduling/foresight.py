@@ -1,8 +1,8 @@
-"""What the scheduler will decide as soon as an event is in the log: for whoever may append both at once.
+"""The foresight of the scheduler: what it will decide as soon as an event is in the log, to be appended with the event.
 
-That saves a turn of the log where one follows from the other anyway. Each event stands under its subject's version and
-the append under the scheduler's fence, so it is refused where something has come between; then the event is appended
-by itself, and the scheduler decides as ever.
+That saves a turn of the log. Each event stands under its subject's version and the append under the scheduler's fence,
+so the log refuses it where another event has come between; then the event is appended by itself, and the scheduler
+decides when it reads it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from maestro.model.task import Task, dispatched, evolve
 
 
 def after_end(plan: Plan, fact: RunEnded) -> list[NewEvent]:
-    """The end of a task with that of its last run; nothing where more has to run, or to be looked at."""
+    """The events that end a task together with its last run; none where more has to run, or to be looked at."""
     row = plan.tasks.get(fact.task)
     if row is None or plan.behind or plan.dependencies.failed(row, {}):
         return []
@@ -29,8 +29,9 @@ def after_end(plan: Plan, fact: RunEnded) -> list[NewEvent]:
 
 
 def after_dispatch(plan: Plan, fact: TaskDispatched, now: int) -> Decision | None:
-    """The release of a task's only slot with its dispatch, if somebody can take it at once and nothing else is to be
-    decided before it.
+    """The release of a task's only slot, to be appended with its dispatch at `now` (server ms).
+
+    None where no agent can take it at once, or something else is to be decided before it.
     """
     if len(fact.targets) != 1 or fact.depends_on or fact.task in plan.tasks or not _is_quiet(plan, now):
         return None
@@ -45,7 +46,7 @@ def _is_quiet(plan: Plan, now: int) -> bool:
 
 
 def _copy(row: Task) -> Task:
-    """As deep as the end of a run reaches: to the last run of each slot."""
+    """A copy of a row as deep as the end of a run changes it: to the last run of each slot."""
     slots = [
         msgspec.structs.replace(slot, runs=[*slot.runs[:-1], *map(msgspec.structs.replace, slot.runs[-1:])])
         for slot in row.slots

@@ -1,7 +1,7 @@
-"""Where ready slots wait for their turn: a heap for each kind of slot that the same agents may take.
+"""The lanes in which ready slots wait for an agent: a heap for each kind of slot that the same agents may take.
 
-All heaps are cleaned lazily: an entry that says something no longer true is dropped when it comes to the top. So a
-change costs O(log n) and nothing ever looks through what waits.
+All heaps are cleaned lazily: an entry that is no longer true is dropped when it comes to the top. So a change costs
+O(log n), and what waits is never looked through.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ SHARED = ""
 """The name of the shared work stream, for runs that any node may take."""
 
 OFFERED = "-"
-"""The origin of an entry that is offered anew. No node is called so."""
+"""The origin of an entry that waited for no node's room. No node is called so."""
 
 
 class Lane(NamedTuple):
-    """What makes slots interchangeable for agents.
+    """A lane: slots that wait in the same one are interchangeable for agents. forced: sick agents may take it.
 
     avoid: agents that failed the slot before; strict: they may not have it again, else only if nobody else is free.
     """
@@ -46,7 +46,7 @@ class Entry(NamedTuple):
 
 
 class Lanes:
-    """The waiting room. is_true: whether an entry still says the truth.
+    """The lanes of a plan. is_true: whether an entry still says what the plan says.
 
     offers: entries that may have become startable since the last decision. blocked: by node, entries whose agent was
     free while the node had no room. due: slots that wait for a retry time.
@@ -61,7 +61,7 @@ class Lanes:
         self._by_target: dict[str, dict[Lane, None]] = {}
 
     def push(self, entry: Entry) -> None:
-        """A slot is ready. It is offered at once if it is the first of its lane."""
+        """Put a ready slot into its lane; it is offered at once where it is the first there."""
         heap = self._heaps.get(entry.lane)
         if heap is None:
             heap = self._heaps[entry.lane] = []
@@ -85,7 +85,7 @@ class Lanes:
         return None
 
     def offer(self, target: str) -> None:
-        """An agent behind the target may take work: offer the first of each of its lanes."""
+        """Offer the first of each lane of a target: an agent that answers to it may take work."""
         for lane in list(self._by_target.get(target, ())):
             self.offer_lane(lane)
 
@@ -96,11 +96,11 @@ class Lanes:
             heappush(self.offers, entry)
 
     def block(self, node: str, entry: Entry) -> None:
-        """Its agent is free, but the node has no room."""
+        """Have an entry wait for room on a node: an agent for it is free there."""
         heappush(self.blocked.setdefault(node, []), entry._replace(origin=node))
 
     def unblock(self, node: str) -> Entry | None:
-        """The first true entry that waits for room on the node. One that is not gives its place to its lane's next."""
+        """The first true entry that waits for room on a node. An untrue one gives its place to the next of its lane."""
         heap = self.blocked.get(node)
         while heap:
             entry = heappop(heap)
@@ -113,7 +113,7 @@ class Lanes:
         return None
 
     def sleep(self, until: int, task: str, slot: int) -> None:
-        """The slot has a time to wait for."""
+        """Have a slot wait until a time in ms."""
         heappush(self.due, (until, task, slot))
 
     def woken(self, now: int) -> Iterator[tuple[str, int]]:
@@ -152,5 +152,5 @@ def failed_it(slot: Slot) -> set[str]:
 
 
 def out_of_retries(task: Task, slot: Slot) -> bool:
-    """Whether only an agent that has not failed it yet may take it: what it has left is moving on, not retries."""
+    """Whether only an agent that has not failed the slot may take it: the slot has used up its retries."""
     return slot.failures > task.retries

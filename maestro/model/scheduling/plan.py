@@ -1,8 +1,8 @@
-"""The scheduler's picture of the namespace: what is open, who is free, who waits for whom.
+"""The plan of a namespace, on which the scheduler decides: open tasks, agents, nodes, and which waits for which.
 
 The plan is a fold like any view, kept in memory and made for one question: what can be decided now? Each event costs
-O(what it changes). It is loaded from the open rows of the views and then follows the log. What a decision needs
-and the plan does not hold (the status of a task that ended long ago) stands in `missing` until the shell supplies it.
+O(what it changes). A plan is loaded from the open rows of the views and then follows the log. What a decision needs and
+the plan does not hold (the status of a task that ended long ago) stands in `missing` until it is supplied.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from maestro.model import events as e
 from maestro.model import node as nodes_
 from maestro.model import task as tasks_
 from maestro.model.agent import Agent
+from maestro.model.ids import slot_of_run
 from maestro.model.node import Node
 from maestro.model.outcome import LOSSES_MAX
-from maestro.model.scheduling.crew import Crew, Place, slot_of
+from maestro.model.scheduling.crew import Crew, Place
 from maestro.model.scheduling.dependencies import Dependencies
 from maestro.model.scheduling.lanes import Entry, Lanes, lane_of
 from maestro.model.task import PRIORITY_DEFAULT, Run, Task
@@ -29,14 +30,14 @@ RunFact = e.RunReleased | e.RunStarted | e.RunSessionOpened | e.RunUsageReported
 
 
 class Plan:
-    """Open tasks, agents, nodes, and what follows from them. Read it freely; only `apply` and `supply` change it.
+    """The plan. It may be read freely; only `apply`, `supply`, `wake` and decisions change it.
 
-    seq: the last event folded; floor: Checkpoint.floor; timeout_s: for runs whose task and type say nothing.
+    seq: the last event folded; floor: as of the views' checkpoint; timeout_s: of runs whose task and type give none.
     """
 
     def __init__(self, floor: int = 0, seq: int = 0, timeout_s: float = TIMEOUT_S_DEFAULT) -> None:
         self.seq, self.floor, self.timeout_s = seq, floor, timeout_s
-        self.clock = 0  # the latest time that it has heard of, ms
+        self.clock = 0  # the latest time of an event or a decision, ms
         self.crew = Crew()
         self.agents, self.nodes = self.crew.agents, self.crew.nodes
         self.tasks: dict[str, Task] = {}
@@ -76,7 +77,7 @@ class Plan:
         return plan
 
     def supply(self, rows: Mapping[str, Task | None], as_of: int) -> None:
-        """Rows of the view `tasks` for what is `missing`, None where there is none, with their checkpoint's seq.
+        """Take in rows of the view `tasks` for what is `missing`, None for no such task, with their checkpoint's seq.
 
         Rows older than what `missing` asks for are left. Nothing is decided before the plan has reached `as_of`.
         """
@@ -94,16 +95,16 @@ class Plan:
 
     @property
     def missing(self) -> Mapping[str, int]:
-        """Tasks whose rows the shell must `supply`, with the position that the rows must have reached."""
+        """Tasks whose rows are to be supplied, with the position that the rows must have reached."""
         return self.dependencies.missing
 
     @property
     def behind(self) -> bool:
-        """Whether rows were supplied that know more than the plan has followed yet."""
+        """Whether rows were supplied that are of a later position than the plan."""
         return self.seq < self.supplied_at
 
     def run(self, run: str) -> tuple[Task, Run] | None:
-        """A released or running run with its task."""
+        """A run that is released or running, with its task; None for any other."""
         live = self.crew.live.get(run)
         if live is None:
             return None
@@ -116,7 +117,7 @@ class Plan:
         return [(live[name].node, name, live[name].token) for name in self.crew.unstarted]
 
     def apply(self, event: e.Event) -> None:
-        """Fold one event. After `restore.done` load a new plan instead: the line is another one."""
+        """Fold one event. Behind `restore.done` load a new plan instead: history has branched off."""
         if event.seq <= self.seq:
             return
         self.seq, self.clock = event.seq, max(self.clock, event.at)
@@ -178,7 +179,7 @@ class Plan:
         self.requeue(row)
 
     def _settle(self, name: str, status: str) -> None:
-        """The task has ended: forget it, but for those that depend on it."""
+        """Forget a task that has ended, but for its dependents."""
         self._ahead.pop(name, None)
         row = self.tasks.pop(name, None)
         if row is not None:
@@ -195,14 +196,14 @@ class Plan:
     # ---- what is ready ----
 
     def wake(self, now: int) -> None:
-        """It is `now`: put the slots whose time has come into their lanes."""
+        """Put the slots whose time has come at `now` (ms) into their lanes."""
         self.clock = max(self.clock, now)
         for name, index in self.lanes.woken(self.clock):
             if name in self.tasks:
                 self.requeue_slot(self.tasks[name], index)
 
     def look_again(self) -> None:
-        """Whatever the last decision meant to change and the log does not have is to be decided again."""
+        """Have what the last decision meant to change, and the log does not have, decided again."""
         self.changed.update((name, None) for name in self.ended if name in self.tasks)
         for entry, agent, place in self.released:
             if entry.task in self.tasks:
@@ -216,7 +217,7 @@ class Plan:
         self.released.clear()
 
     def requeue(self, row: Task) -> None:
-        """Put every slot that waits for nothing but its agent into its lane."""
+        """Put every slot of a task that waits for nothing but an agent into its lane."""
         for index in range(len(row.slots)):
             self.requeue_slot(row, index)
 
@@ -231,14 +232,14 @@ class Plan:
             self.lanes.push(self.entry(row, index))
 
     def entry(self, row: Task, index: int) -> Entry:
-        """A slot as it waits in its lane."""
+        """The entry of a slot in its lane."""
         slot = row.slots[index]
         agent = None if slot.pool else self.agents.get(slot.target)
         order = row.order_key(PRIORITY_DEFAULT if agent is None else agent.priority)
         return Entry(order, row.position, index, row.id, lane_of(row, slot))
 
     def is_true(self, entry: Entry) -> bool:
-        """Whether the slot still waits, ready, as the entry says."""
+        """Whether the slot of an entry still waits, ready, as the entry says."""
         row = self.tasks.get(entry.task)
         if row is None or row.position != entry.position or self.dependencies.unmet[row.id]:
             return False
@@ -263,7 +264,7 @@ class Plan:
             self._free(fact.agent)
 
     def _run_moved(self, row: Task, fact: RunFact) -> None:
-        index = slot_of(fact.run)
+        index = slot_of_run(fact.run)
         match fact:
             case e.RunReleased() | e.RunStarted():
                 self.dependencies.begin(row)
@@ -277,12 +278,12 @@ class Plan:
                 self.requeue_slot(row, index)
 
     def _track(self, row: Task, index: int) -> None:
-        """The last run of the slot has moved on; whoever shares the place that it leaves may have it."""
+        """Take in what the last run of a slot is now; agents that share the workspace that it leaves are free."""
         for agent in self.crew.track(row, index):
             self._free(agent)
 
     def _free(self, agent: str) -> None:
-        """The agent may be able to take work: offer it what waits for it."""
+        """Offer what waits for an agent that may be able to take work."""
         self.because[f"agent:{agent}"] = self.seq
         for target in self.crew.answers(agent):
             self.lanes.offer(target)

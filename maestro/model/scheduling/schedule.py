@@ -1,8 +1,8 @@
-"""What happens next: `decide(plan, now)` ends what has ended and releases what may run, in order.
+"""The schedule: `decide(plan, now)` ends what is over and releases what may run, in order.
 
-It is pure: all it knows is in the plan and in `now`, and both are in the events it makes, so that a replay never
-decides again. It calls nothing by itself. The shell appends each decision on its own terms and follows the log until
-the plan has folded them before it decides again; what the log refused (somebody else was first) is looked at once more.
+It is pure: all it knows is in the plan and in `now`, and both are in the events that it makes, so that a replay never
+decides again. The scheduler appends each decision by itself, and follows the log until the plan has folded them before
+it decides again; what the log refused, as another event came first, is then decided anew.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from collections.abc import Iterable
 from heapq import heappop, heappush
 
 from maestro.model.agent import Agent
-from maestro.model.events import NewEvent, RunReleased, run_id
+from maestro.model.events import NewEvent, RunReleased
+from maestro.model.ids import run_id
 from maestro.model.scheduling.crew import Place, place_of, stream_of
 from maestro.model.scheduling.endings import Decision, Endings
 from maestro.model.scheduling.lanes import OFFERED, SHARED, Entry, Lane
@@ -35,7 +36,7 @@ def decide(plan: Plan, now: int) -> list[Decision]:
 
 
 def next_due(plan: Plan, now: int) -> int | None:
-    """When `decide` must be called though nothing happens: the next retry time, never before `now`."""
+    """The time (ms) at which `decide` must be called though no event comes: the next retry, never before `now`."""
     due = plan.lanes.due
     while due:
         time, name, index = due[0]
@@ -69,7 +70,7 @@ class Releases:
         self._room = plan.crew.free_slots()
 
     def decide(self) -> list[Decision]:
-        """The releases."""
+        """The decisions that release runs."""
         for node in list(self._plan.lanes.blocked):
             for _ in range(self._room.get(node, 0)):
                 self._refill(node)
@@ -102,14 +103,14 @@ class Releases:
         return self._plan.tasks[entry.task].slots[entry.slot].status == "waiting"
 
     def _refill(self, node: str) -> None:
-        """Something that waits for room on the node may be next."""
+        """Offer the first entry that waits for room on a node."""
         if self._room.get(node, 0):
             entry = self._plan.lanes.unblock(node)
             if entry is not None:
                 heappush(self._offers, entry)
 
     def _choose(self, entry: Entry) -> Agent | None:
-        """The agent that takes it; None where none can now: then the event that frees one offers it again."""
+        """The agent that takes the slot of an entry; None where none can: the event that frees one offers it again."""
         plan, lane = self._plan, entry.lane
         able = self._willing(lane)
         best = self._best(able, lane)
@@ -120,12 +121,12 @@ class Releases:
         return None
 
     def _best(self, able: list[Agent], lane: Lane) -> Agent | None:
-        """The least loaded of them whose node has room."""
+        """The least loaded of these agents whose node has room."""
         with_room = [agent for agent in able if self._room.get(stream_of(agent), 0)]
         return min(with_room, key=lambda agent: self._load(agent, lane.avoid), default=None)
 
     def _willing(self, lane: Lane) -> list[Agent]:
-        """The agents that could take what waits in the lane, had their nodes room."""
+        """The agents that could take what waits in a lane if their nodes had room."""
         plan = self._plan
         return [
             agent
@@ -140,7 +141,7 @@ class Releases:
         return place is None or (place not in self._plan.crew.writers and place not in self._places)
 
     def _load(self, agent: Agent, avoid: tuple[str, ...]) -> tuple[bool, bool, bool, int, int, str]:
-        """The least loaded of a pool is healthy, did not fail the slot, is wanted by nobody, and rested longest."""
+        """The sort key of an agent: healthy first, not failed the slot, wanted by nobody, most room, longest rest."""
         room = self._room.get(stream_of(agent), 0)
         wanted = self._plan.lanes.wanted(agent.id)
         return (not agent.healthy, agent.id in avoid, wanted, -room, agent.last_run_at, agent.id)
@@ -179,14 +180,14 @@ class Releases:
             self._offer_next(entry)
 
     def _offer_next(self, entry: Entry) -> None:
-        """The one behind it in its lane may be startable as well."""
+        """Offer the entry behind this one in its lane, which may be startable as well."""
         following = self._plan.lanes.first(entry.lane, but=self._slots)
         if following is not None:
             heappush(self._offers, following)
 
 
 def _timeout_s(plan: Plan, row: Task, agent: Agent) -> float:
-    """The task's own time, else the type's, else the plan's."""
+    """The timeout of a run: its task's, else its type's, else the plan's."""
     if row.timeout_s is not None:
         return row.timeout_s
     limits = agent.definition.get("limits")

@@ -1,4 +1,4 @@
-"""What a slot waits for, in words, for `queue status`: always one reason, the first that would have to go."""
+"""The reason why a slot waits, in words, for `queue status`: always one, the first that would have to go."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _why_no_node(plan: Plan, name: str) -> str:
 
 
 def _why_no_room(plan: Plan, agent: Agent) -> str:
-    """Runs are counted from the agents, so that it holds for a plan without the running tasks."""
+    """Why no node has room for the agent; runs are counted from the agents, as running tasks may not be in the plan."""
     busy = Counter(stream_of(other) for other in plan.agents.values() if other.run)
     free = plan.crew.free_slots()
     able = [node for node in plan.nodes.values() if node.takes_work]

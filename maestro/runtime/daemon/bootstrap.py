@@ -1,4 +1,4 @@
-"""From settings to a context: the store that was chosen, found safe, behind a gateway."""
+"""The bootstrap of a context from settings: the store that they choose, found safe, behind a gateway."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from maestro.runtime.handlers import HANDLERS
 from maestro.runtime.node.context import Context
 from maestro.runtime.node.daemon_log import seldom
 from maestro.runtime.node.identity import node_id
-from maestro.runtime.node.known_head import Witness
+from maestro.runtime.node.known_head import KnownHead
 from maestro.store.contract import Store
 from maestro.store.embedded import choice, embedded_server
 from maestro.store.gateway import Gateway
@@ -26,11 +26,11 @@ from maestro.store.redis import safety
 from maestro.store.redis.redis_store import open_redis
 from replayers.sealed import Segments
 
-WITNESS_EVERY_S = 0.25
+KNOWN_HEAD_EVERY_S = 0.25
 
 
 def open_store(settings: Settings) -> Store:
-    """The store of these settings, started where it is the embedded one.
+    """Open the store of these settings; the embedded one is started.
 
     Raises StoreAway where it cannot be reached, StoreUnsafe where its settings would lose acknowledged events.
     """
@@ -47,10 +47,10 @@ def open_store(settings: Settings) -> Store:
 
 @asynccontextmanager
 async def open_context(settings: Settings, checked: bool = True) -> AsyncIterator[Context]:
-    """A context over the store; closed at the end.
+    """A context over the store of these settings, closed at the end of the block.
 
-    checked: there must be a store, and its log be the one that this installation knew, else StoreAway, StoreUnsafe;
-    False leaves that to the server, as there are commands for what is not so. See `Context.storeless`.
+    checked: raise StoreAway, StoreUnsafe where there is no store, or its log is not the one that this installation
+    knew. False leaves that to the server, as there are commands for such cases: see `Context.storeless`.
     """
     config.open_home(settings)
     storeless: MaestroError | None = None
@@ -61,15 +61,15 @@ async def open_context(settings: Settings, checked: bool = True) -> AsyncIterato
             raise
         storeless, store = error, MemoryStore(settings.namespace)
     try:
-        witness = Witness(settings)
+        known_head = KnownHead(settings)
         if checked:
-            await trio.to_thread.run_sync(witness.check, store)
+            await trio.to_thread.run_sync(known_head.check, store)
         async with Gateway(store) as gateway:
             context = Context(settings, node_id(settings.home), store, gateway)
             context.handlers = HANDLERS
             context.storeless = storeless
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_or_give_up, gateway, _keep, witness, store)
+                nursery.start_soon(_or_give_up, gateway, _keep, known_head, store)
                 if storeless is None and choice.choose(settings).kind == "embedded":
                     context.revive = functools.partial(embedded_server.ensure, settings.home, settings.embedded_fsync)
                     nursery.start_soon(_or_give_up, gateway, keep_alive, context)
@@ -82,7 +82,7 @@ async def open_context(settings: Settings, checked: bool = True) -> AsyncIterato
 
 
 async def _or_give_up(gateway: Gateway, task: Callable[..., Awaitable[None]], *args: object) -> None:
-    """A task whose error ends the context. An append that waits for the store would never end: nobody revives that."""
+    """Run a background task; if it fails, close the gateway, so that waiting appends fail instead of hanging."""
     try:
         await task(*args)
     except Exception:
@@ -90,22 +90,22 @@ async def _or_give_up(gateway: Gateway, task: Callable[..., Awaitable[None]], *a
         raise
 
 
-async def _keep(witness: Witness, store: Store) -> None:
-    """Have the witness know what this process knows, also at its end."""
-    home = HeldFolder(witness.home)
+async def _keep(known_head: KnownHead, store: Store) -> None:
+    """Keep the known head as new as what this process knows, also at its end."""
+    home = HeldFolder(known_head.home)
     try:
         while True:
-            await trio.sleep(WITNESS_EVERY_S)
-            _note(witness, home, store)
+            await trio.sleep(KNOWN_HEAD_EVERY_S)
+            _note(known_head, home, store)
     finally:
-        _note(witness, home, store)
+        _note(known_head, home, store)
         home.close()
 
 
-def _note(witness: Witness, home: HeldFolder, store: Store) -> None:
+def _note(known_head: KnownHead, home: HeldFolder, store: Store) -> None:
     if not home.stands:  # another home may be there by now, and begin a log of its own
         return
     try:
-        witness.note(store.log.known())
+        known_head.note(store.log.known())
     except OSError as error:  # a full disk: what it knew stands, and is true
-        seldom.warn("witness", f"{witness.path}: {error.strerror}; what is known of the log is not kept there for now")
+        seldom.warn("known head", f"{known_head.path}: {error.strerror}; it is not kept there for now")

@@ -11,6 +11,7 @@ import ctypes
 import gc
 import os
 import sys
+from dataclasses import dataclass
 
 import trio
 
@@ -22,7 +23,6 @@ from maestro.runtime.daemon.departure import end_runs, listen_signals
 from maestro.runtime.daemon.housekeeping import tidy
 from maestro.runtime.daemon.log_sealer import keep_sealed
 from maestro.runtime.daemon.log_unloader import unload_begun
-from maestro.runtime.daemon.node_daemon import NodeDaemon
 from maestro.runtime.daemon.residence import Residence
 from maestro.runtime.daemon.start_report import StartReport
 from maestro.runtime.daemon.store_guard import watch_disk
@@ -35,13 +35,15 @@ from maestro.runtime.node.daemon_log import log, seldom, start_logging
 from maestro.runtime.node.failures import placed, told
 from maestro.runtime.node.follower import Follower
 from maestro.runtime.node.ids import new_id
+from maestro.runtime.node.node_daemon import NodeDaemon
 from maestro.runtime.restores.crash_recovery import keep_settled, settle
 from maestro.runtime.scheduler.membership import Membership
+from maestro.runtime.scheduler.merged_appends import MergedAppends
 from maestro.runtime.scheduler.scheduler import Scheduler
 from maestro.runtime.server.sockets import listen_admin, sweep_run_sockets
 from maestro.runtime.snapshots import deletion, retention
 from maestro.runtime.worker import janitor
-from maestro.runtime.worker.launcher_client import Launcher
+from maestro.runtime.worker.launcher_client import LauncherClient
 from maestro.runtime.worker.run_recovery import recover
 from maestro.runtime.worker.worker import Worker
 from maestro.store.embedded import embedded_server
@@ -52,6 +54,32 @@ LINEAGE_EVERY_S = 0.1
 COLLECT_EVERY_OBJECTS = 5000
 LARGE_BYTES = 1024 * 1024
 M_MMAP_THRESHOLD = -3  # of <malloc.h>
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of one daemon, put together and not running yet. daemon: what commands see of it."""
+
+    context: Context
+    residence: Residence
+    clock: Clock
+    follower: Follower
+    launcher: LauncherClient
+    membership: Membership
+    scheduler: Scheduler
+    worker: Worker
+    daemon: NodeDaemon
+
+
+def _put_together(context: Context, residence: Residence, clock: Clock) -> Parts:
+    follower = Follower(context.gateway, context.views, context.settings.agent_timeout_s)
+    launcher = LauncherClient(context.settings.home)
+    membership = Membership(context, follower, new_id())
+    merged = MergedAppends(follower, membership.holder)
+    worker = Worker(context, follower, launcher, merged)
+    scheduler = Scheduler(context.gateway, follower, clock, merged, worker)
+    daemon = context.daemon = NodeDaemon(follower, worker, scheduler)
+    return Parts(context, residence, clock, follower, launcher, membership, scheduler, worker, daemon)
 
 
 def main(settings: Settings) -> int:
@@ -75,7 +103,7 @@ def main(settings: Settings) -> int:
 
 
 def _ended(error: BaseException, settings: Settings, report: StartReport) -> int:
-    """Say why the daemon ends, in its log and to who waits for its start; its exit code."""
+    """Say why the daemon ends, in its log and to whoever waits for its start; its exit code."""
     known = told(error)
     if known is None:
         log.error("the daemon ends by a defect", exc_info=error)
@@ -88,7 +116,7 @@ def _ended(error: BaseException, settings: Settings, report: StartReport) -> int
 
 
 def _reside(settings: Settings, residence: Residence) -> bool:
-    """Live there to the end; whether another daemon is to follow at once. Raises Refused where the home was lost."""
+    """Run the daemon to its end; whether another is to follow at once. Raises Refused where the home was lost."""
     try:
         return trio.run(_main, settings, residence)
     except BaseException:
@@ -101,8 +129,9 @@ def _reside(settings: Settings, residence: Residence) -> bool:
 
 
 def _keep_small() -> None:
-    """A command puts the collector off to start fast; this process lives long, so it collects, but not what it has
-    loaded by now. And it gives the memory of large messages back to the system, where the C library can be told so.
+    """Collect garbage, but not what is loaded by now, and give the memory of large messages back to the system.
+
+    A command puts the collector off to start fast; the daemon lives long.
     """
     gc.set_threshold(COLLECT_EVERY_OBJECTS)
     gc.freeze()
@@ -132,26 +161,22 @@ async def _serve(context: Context, residence: Residence) -> bool:
         context.revive = residence.guarded(context.revive)
     clock = Clock()
     await context.gateway.call(clock.measure, context.store.now)
-    follower = Follower(context.gateway, context.views, settings.agent_timeout_s)
-    launcher = Launcher(settings.home)
-    await launcher.start()
-    worker = Worker(context, follower, launcher, clock)
-    daemon = NodeDaemon(context, worker, follower)
-    context.daemon = daemon
+    parts = _put_together(context, residence, clock)
+    daemon, follower, membership = parts.daemon, parts.follower, parts.membership
+    await parts.launcher.start()
     await follower.load()
-    await trio.to_thread.run_sync(janitor.sweep, settings.home, launcher.pid)
+    await trio.to_thread.run_sync(janitor.sweep, settings.home, parts.launcher.pid)
     sweep_run_sockets(settings.home)
-    membership = Membership(context, follower, new_id())
     await membership.join()
     await recover(context, follower)
     await deletion.settle(context)
     await settle(context)
     await retention.sweep(context)
     try:
-        await _live(daemon, launcher, membership, residence)
+        await _live(parts)
     finally:
         with trio.CancelScope(shield=True):
-            await launcher.stop()
+            await parts.launcher.stop()
             if not daemon.taken:  # the other one is this node now
                 await membership.leave()
     if daemon.evicted is not None:
@@ -159,35 +184,33 @@ async def _serve(context: Context, residence: Residence) -> bool:
     return daemon.start_anew
 
 
-async def _live(daemon: NodeDaemon, launcher: Launcher, membership: Membership, residence: Residence) -> None:
-    context, follower, clock = daemon.context, daemon.follower, daemon.worker.clock
-    scheduler = Scheduler(context.store, context.gateway, follower, clock, membership.holder)
-    daemon.scheduler = scheduler
-    daemon.worker.fence = lambda: scheduler.fence if scheduler.leading else None
-    scheduler.reserve = daemon.worker.reserve
-    health = Health(context, daemon.worker, follower, scheduler, clock)
+async def _live(parts: Parts) -> None:
+    """Run all parts until the daemon is to end, end its runs, then all parts."""
+    context, follower, scheduler = parts.context, parts.follower, parts.scheduler
+    daemon, worker, residence = parts.daemon, parts.worker, parts.residence
+    health = Health(context, worker, follower, scheduler, parts.clock)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(launcher.watch)
+        nursery.start_soon(parts.launcher.watch)
         nursery.start_soon(follower.run)
-        nursery.start_soon(membership.keep)
+        nursery.start_soon(parts.membership.keep)
         nursery.start_soon(scheduler.run)
-        nursery.start_soon(daemon.worker.run)
+        nursery.start_soon(worker.run)
         nursery.start_soon(health.run)
-        nursery.start_soon(watch_disk, context, daemon.worker)
+        nursery.start_soon(watch_disk, context, worker)
         nursery.start_soon(tidy, context, follower, scheduler)
         nursery.start_soon(keep_sealed, context, follower, scheduler)
         nursery.start_soon(keep_settled, context)
         nursery.start_soon(_keep_warm, context)
         nursery.start_soon(_watch_lineage, context)
-        nursery.start_soon(listen_signals, daemon)
+        nursery.start_soon(listen_signals, daemon, worker)
         nursery.start_soon(daemon.end_when_drained)
         await nursery.start(listen_admin, context)
-        nursery.start_soon(residence.watch, daemon)
+        nursery.start_soon(residence.watch, daemon, context.revive is not None)
         residence.settled()
         log.info("node %s is up, namespace %s", context.node, context.settings.namespace)
         await daemon.ending.wait()
         residence.lock.say("ending")
-        await end_runs(daemon)
+        await end_runs(context, daemon, worker)
         context.store.log.wake()
         nursery.cancel_scope.cancel()
 
@@ -206,7 +229,7 @@ async def _keep_warm(context: Context) -> None:
 
 
 async def _watch_lineage(context: Context) -> None:
-    """A log that is not the one we know ends the daemon: going on would fork history."""
+    """Raise where the log is not the one that this process knows: going on would fork its history."""
     while context.gateway.broken is None:
         await trio.sleep(LINEAGE_EVERY_S)
     raise context.gateway.broken

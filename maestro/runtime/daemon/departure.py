@@ -1,7 +1,7 @@
-"""A daemon's departure: a signal that asks for it, no more work for this node, its runs ended, their ends in the log.
+"""The departure of a daemon: at a signal the node takes no more work, and its runs are ended, also in the log.
 
-The runs are `lost (restart)`, which counts for nothing, and the node is held until its next daemon joins: by then
-nobody has released to it what nobody would have started.
+The runs are `lost (restart)`, which does not count as a try, and the node is held until its next daemon joins, so that
+no run is released meanwhile to a node that would not start it.
 """
 
 from __future__ import annotations
@@ -18,22 +18,23 @@ import trio
 from maestro.model.errors import MaestroError
 from maestro.model.node import decide_hold
 from maestro.model.outcome import RESTART
-from maestro.runtime.daemon.node_daemon import NodeDaemon
+from maestro.runtime.node.context import Context
 from maestro.runtime.node.daemon_log import log
+from maestro.runtime.node.node_daemon import NodeDaemon
 from maestro.runtime.worker.run_end import DAEMON_STOPPED
 from maestro.runtime.worker.worker import Worker
 from maestro.store.contract import Append
 
 END_S_MAX = 30.0
-"""How long the end of the daemon waits for the ends of its runs, or longer by the grace of one of them."""
+"""How long a daemon that ends waits for the ends of its runs; longer where the grace of one of them is."""
 HOLD_S_MAX = 5.0
 AFTER_GRACE_S = 5.0
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-async def listen_signals(daemon: NodeDaemon) -> None:
-    """SIGTERM, SIGINT and a terminal that is closed end the daemon in order."""
-    with trio.open_signal_receiver(*SIGNALS) as received, _noted_at_once(daemon.worker):
+async def listen_signals(daemon: NodeDaemon, worker: Worker) -> None:
+    """End the daemon in order at SIGTERM, SIGINT, or when its terminal is closed."""
+    with trio.open_signal_receiver(*SIGNALS) as received, _noted_at_once(worker):
         async for number in received:
             log.info("signal %d: stopping", number)
             daemon.stop()
@@ -41,8 +42,10 @@ async def listen_signals(daemon: NodeDaemon) -> None:
 
 @contextmanager
 def _noted_at_once(worker: Worker) -> Iterator[None]:
-    """A service manager may signal the agents right after us, and what we hear first must not be how these ended: the
-    worker knows from within the signal's handler, before any task goes on.
+    """Have the worker know of a signal from within the signal's handler, before any task goes on.
+
+    A service manager may signal the agents right behind the daemon, and then the worker must not hear first how these
+    ended.
     """
 
     def note(wake: Callable[[int, FrameType | None], object], number: int, frame: FrameType | None) -> None:
@@ -56,22 +59,23 @@ def _noted_at_once(worker: Worker) -> Iterator[None]:
     yield  # trio puts back what was there before its own
 
 
-async def end_runs(daemon: NodeDaemon) -> None:
-    """Stop all runs, and wait until their ends are in the log. While the store is away they cannot be: then they lie
-    in the folders of the runs, for this node's next start.
+async def end_runs(context: Context, daemon: NodeDaemon, worker: Worker) -> None:
+    """Stop all runs, and wait until their ends are in the log.
+
+    While the store is away the ends cannot get there: then they lie in the folders of the runs, for the next daemon.
     """
-    worker, gateway = daemon.worker, daemon.context.gateway
+    gateway = context.gateway
 
     def away() -> bool:
         return daemon.follower.away or gateway.away_since is not None
 
-    worker.draining = True
+    worker.drain()
     async with trio.open_nursery() as nursery:
         if worker.departing and daemon.evicted is None:
-            nursery.start_soon(_hold, daemon)
+            nursery.start_soon(_hold, context, daemon)
         gone = daemon.evicted is not None
         worker.stop_all(daemon.evicted.what if daemon.evicted else DAEMON_STOPPED, force=gone, lost=True)
-        grace_s = max((run.grace_s for run in worker.runs.values()), default=0.0)
+        grace_s = max((run.programs.grace_s for run in worker.runs.values()), default=0.0)
         deadline = trio.current_time() + max(END_S_MAX, grace_s + AFTER_GRACE_S)
         while trio.current_time() < deadline and any(not (run.over and away()) for run in worker.runs.values()):
             with trio.move_on_after(0.5):
@@ -79,22 +83,22 @@ async def end_runs(daemon: NodeDaemon) -> None:
         if away():
             nursery.cancel_scope.cancel()
     if worker.departing and _is_service():
-        daemon.context.stop_store = True
+        context.stop_store = True
     if away():
         log.warning("the store is away: %d runs are ended at the next start", len(worker.runs))
         gateway.give_up()
 
 
 def _is_service() -> bool:
-    """Whether all that we have started is killed when we end: we are what a service manager has started, or all of a
-    container. The embedded store is then to end in order before.
+    """Whether all that the daemon has started is killed when it ends, so that it must stop the embedded store first.
+
+    So it is where a service manager has started the daemon, or where the daemon is the first process of a container.
     """
     return os.getpid() == 1 or os.environ.get("SYSTEMD_EXEC_PID") == str(os.getpid())
 
 
-async def _hold(daemon: NodeDaemon) -> None:
-    """Before the first of the runs has ended, so that whoever schedules releases none of them to this node again."""
-    context = daemon.context
+async def _hold(context: Context, daemon: NodeDaemon) -> None:
+    """Hold this node, before the first of its runs has ended, so that none of them is released to it again."""
     node = daemon.follower.plan.nodes.get(context.node)
     events = decide_hold(node, RESTART) if node is not None else []
     try:

@@ -1,5 +1,4 @@
-"""The daemon's housekeeping: state keys, run folders and snapshots that have outlived their time, unnamed blobs; and
-the scrub of the snapshot store."""
+"""The housekeeping of a daemon: removes expired state keys, old run folders, snapshots, blobs; scrubs snapshots."""
 
 from __future__ import annotations
 
@@ -25,7 +24,7 @@ SWEPT_MAX = 1000
 
 
 async def tidy(context: Context, follower: Follower, scheduler: Scheduler) -> None:
-    """Runs in every daemon: each cleans its own folders, the leader what all share."""
+    """Keep house for ever. Every daemon cleans its own folders, the leader cleans what all nodes share."""
     cleaned_at = -DAY_S
     while True:
         try:
@@ -42,7 +41,7 @@ async def tidy(context: Context, follower: Follower, scheduler: Scheduler) -> No
 
 
 async def _sweep_state(context: Context) -> None:
-    """Readers hide a key from the moment on that it expires; here its row goes too."""
+    """Delete expired state keys, which readers hide from the moment on that they expire."""
     now = await context.now()
     rows = await context.rows(context.views.state_expired, now, SWEPT_MAX)
     floor = await context.floor()

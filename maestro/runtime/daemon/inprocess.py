@@ -1,4 +1,4 @@
-"""The server inside a command's own process, for commands that need no daemon and find none running."""
+"""The in-process server: serves the command of its own process, which needs no daemon and finds none running."""
 
 from __future__ import annotations
 

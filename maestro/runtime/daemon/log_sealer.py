@@ -1,4 +1,4 @@
-"""The daemon's part in sealing: every node shows that it reaches the segments, the leader seals what is due."""
+"""The log sealer of a daemon: every node shows that it reaches the segments, the leader seals what is due."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LOOK_EVERY_S = 5.0
 
 
 async def keep_sealed(context: Context, follower: Follower, scheduler: Scheduler) -> None:
-    """Runs in every daemon. What keeps history from being sealed is told in its log; nothing is lost by it."""
+    """Seal for ever. What keeps history from being sealed is logged; no event is lost by it."""
     sealed = sealed_of(context.store)
     while sealed is not None:
         try:

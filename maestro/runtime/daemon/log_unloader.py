@@ -1,8 +1,6 @@
-"""The log that a restore loaded into an empty store, and was broken off: removed again before anybody works with it."""
+"""The log unloader: removes the log that a restore was loading into an empty store when it was broken off."""
 
 from __future__ import annotations
-
-from contextlib import suppress
 
 import trio
 
@@ -10,7 +8,7 @@ from maestro.config import Settings
 from maestro.model.errors import MaestroError, Refused
 from maestro.runtime.daemon.bootstrap import open_context
 from maestro.runtime.node.daemon_log import log
-from maestro.runtime.node.known_head import Witness
+from maestro.runtime.node.known_head import KnownHead
 from maestro.runtime.restores.conclusion import end
 from maestro.runtime.restores.crash_recovery import ENDED, no_daemon
 from maestro.runtime.restores.journal import Begun, Journal
@@ -18,7 +16,7 @@ from maestro.runtime.restores.rights import restoring
 
 
 async def unload_begun(settings: Settings) -> None:
-    """By a daemon before it looks at its log, and by a command without one. Raises as `open_context`."""
+    """Remove a log that was not loaded to its end. For a daemon, before it reads its log. Raises as `open_context`."""
     journal = Journal(settings.home)
     begun = _loading(journal)
     if begun is None:
@@ -28,7 +26,7 @@ async def unload_begun(settings: Settings) -> None:
             begun = _loading(journal)
             if begun is None or begun.broken_off.is_done:
                 return
-            Witness(settings).forget()  # it may know the log that was there before the load
+            KnownHead(settings).forget()  # it may know the log that was there before the load
             async with open_context(settings) as context:
                 await end(context, begun, ENDED)
             await trio.to_thread.run_sync(journal.end)
@@ -37,15 +35,19 @@ async def unload_begun(settings: Settings) -> None:
 
 
 async def unload_alone(settings: Settings) -> None:
-    """As `unload_begun`, in a command without a daemon, unless one is about to start."""
-    with no_daemon(settings.home) as is_free, suppress(MaestroError):
-        if is_free:
-            await unload_begun(settings)
+    """As `unload_begun`, for a command without a daemon; does nothing where a daemon is about to start."""
+    with no_daemon(settings.home) as is_free:
+        try:
+            if is_free:
+                await unload_begun(settings)
+        except MaestroError as error:  # the command goes on, and says itself what is wrong with its store
+            log.debug("a log that was being loaded is not removed: %s", error.line())
 
 
 def _loading(journal: Journal) -> Begun | None:
     try:
         begun = journal.read()
-    except MaestroError:  # `settle` says it
+    except MaestroError as error:  # `crash_recovery.settle` tells the user
+        log.debug("the journal of restores cannot be read: %s", error.line())
         return None
     return begun if begun is not None and begun.loads is not None else None

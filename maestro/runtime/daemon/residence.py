@@ -1,8 +1,8 @@
-"""A daemon's residence: MAESTRO_HOME as it was when the daemon moved in, watched for as long as it lives there.
+"""The residence of a daemon: MAESTRO_HOME as the daemon found it at its start, watched for as long as it runs.
 
-Who tidies a disk removes what looks old. A lock or a log that is removed is put back. A home that is gone, or is
-another folder now, cannot be: then the daemon ends, and nothing that it started goes on, the embedded store included,
-as what they write would reach nobody and the next daemon at this path would know nothing of them.
+People who tidy a disk remove what looks old. A lock or a log that was removed is put back. A home that is gone, or is
+another folder now, cannot be put back: then the daemon ends with all that it started, the embedded store included, as
+what these write would reach nobody, and the next daemon at this path would not know of them.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ import trio
 
 from maestro.config import socket_path
 from maestro.model.errors import MaestroError, Refused, StoreAway
-from maestro.runtime.daemon.node_daemon import NodeDaemon
 from maestro.runtime.daemon.start_report import StartReport
 from maestro.runtime.node.daemon_lock import DaemonLock
 from maestro.runtime.node.daemon_log import log, seldom
+from maestro.runtime.node.node_daemon import NodeDaemon
 
 WATCH_EVERY_S = 0.5
 STORE_END_S_MAX = 10.0
@@ -34,7 +34,7 @@ LOG = "daemon.log"
 
 
 class Residence:
-    """Of one daemon. lock: what makes the home its own."""
+    """The residence of one daemon. lock: the daemon lock of the home; report: of its start."""
 
     def __init__(self, home: Path, lock: DaemonLock, report: StartReport) -> None:
         self.home = home
@@ -44,26 +44,26 @@ class Residence:
         self._store_known: tuple[int, int] = (0, 0)
 
     def settled(self) -> None:
-        """The daemon answers whoever asks."""
+        """Say that the daemon listens, in its lock and to whoever waits for its start."""
         self.lock.say("listening")
         self._report.done()
 
     @property
     def stands(self) -> bool:
-        """Whether the home is still the folder that it was."""
+        """Whether the home is the folder that it was at the start."""
         return self.lock.home_stands
 
     @property
     def may_listen(self) -> bool:
-        """Whether sockets may be bound in the home: not in another's, and not before it is known to be still ours."""
+        """Whether sockets may be bound in the home: not where it may be another daemon's by now."""
         return self.stands and not self.lock.is_displaced
 
     def error(self, what: str = GONE) -> Refused:
-        """Why the daemon ends."""
+        """The error with which the daemon ends."""
         return Refused(what, str(self.home), "see what removes it; the next command starts anew")
 
     def guarded(self, revive: Callable[[], object]) -> Callable[[], object]:
-        """What starts the embedded store again, but not in a home that is not the one it was."""
+        """`revive`, which starts the embedded store again, but raising StoreAway in a home that is another one."""
 
         def revive_here() -> object:
             if not self.stands:
@@ -72,9 +72,8 @@ class Residence:
 
         return revive_here
 
-    async def watch(self, daemon: NodeDaemon) -> None:
-        """Look after the home for as long as it is one; then have the daemon end."""
-        embedded = daemon.context.revive is not None
+    async def watch(self, daemon: NodeDaemon, embedded: bool) -> None:
+        """Look after the home for as long as it is one; then have the daemon end. embedded: with its store."""
         while True:
             why = self._look()
             if why:
@@ -97,7 +96,7 @@ class Residence:
         return ""
 
     def _reopen_log(self) -> None:
-        """What logs into a file that was removed tells nobody anything."""
+        """Make the log file again where somebody removed it: what is written into the old one reaches nobody."""
         found = os.fstat(2)
         if stat.S_ISREG(found.st_mode) and not found.st_nlink:
             fresh = os.open(self.home / LOG, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
@@ -108,7 +107,7 @@ class Residence:
     # ---- the embedded store ----
 
     def _know_store(self) -> None:
-        """Have a descriptor of the store's process, to be ended by it should its socket be gone with the home."""
+        """Keep a descriptor of the store's process, by which to end it where its socket is gone with the home."""
         try:
             found = (self.home / "store" / "server.pid").stat()
         except OSError:
@@ -139,7 +138,7 @@ class Residence:
 
 
 def _server(path: Path) -> int | None:
-    """A descriptor of the process that listens there; None where nobody answers, or the system has no such thing."""
+    """A descriptor of the process that listens there; None where none answers, or systems lack such descriptors."""
     if not (hasattr(os, "pidfd_open") and hasattr(socket, "SO_PEERCRED")):
         return None
     with socket.socket(socket.AF_UNIX) as probe:

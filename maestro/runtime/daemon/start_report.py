@@ -1,4 +1,4 @@
-"""The report of a daemon's start to whoever starts it: a pipe, as its log may lie on the very disk that is full."""
+"""The start report of a daemon: a pipe to the command that starts it, as the daemon's log may lie on a full disk."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ BYTES_MAX = 65536
 
 
 class StartReport:
-    """The daemon's end: one line where it cannot begin, nothing where it can."""
+    """The daemon's end of the pipe. It says one line where the daemon cannot begin, nothing where it can."""
 
     def __init__(self) -> None:
-        """Takes the descriptor out of the environment, so that nothing that is started here has either."""
+        """Take the descriptor out of the environment, so that no program that is started here has it."""
         descriptor = os.environ.pop(VARIABLE, "")
         self._descriptor = int(descriptor) if descriptor.isdigit() else -1
         with suppress(OSError):
@@ -21,14 +21,14 @@ class StartReport:
                 os.set_inheritable(self._descriptor, False)
 
     def fail(self, line: str) -> None:
-        """Why it ends."""
+        """Say why the daemon ends, and close the pipe."""
         with suppress(OSError):
             if self._descriptor >= 0:
                 os.write(self._descriptor, line.encode("utf-8", "backslashreplace")[: BYTES_MAX // 2])
         self.done()
 
     def done(self) -> None:
-        """It has begun, and what it says from now on stands in its log."""
+        """Close the pipe: the daemon has begun, and logs from now on."""
         with suppress(OSError):
             if self._descriptor >= 0:
                 os.close(self._descriptor)
@@ -36,7 +36,7 @@ class StartReport:
 
 
 def read(descriptor: int) -> str:
-    """What a daemon that has ended had to say; "" for nothing. Never waits."""
+    """The line that a daemon has said through the pipe; "" for none. Never waits."""
     os.set_blocking(descriptor, False)
     try:
         return os.read(descriptor, BYTES_MAX).decode("utf-8", "replace").strip()

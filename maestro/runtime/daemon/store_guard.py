@@ -1,7 +1,7 @@
-"""Keeping the embedded store alive from its node's daemon: restarted when it died, work held back when its disk fills.
+"""The guard of the embedded store: restarts a store that died, and holds work back when its disk fills.
 
-With `appendfsync always` the server ends when it cannot write. The ballast is then freed by `server.ensure`, and no
-new work is claimed until there is room again.
+With `appendfsync always` the server ends when it cannot write. `embedded_server.ensure` then frees the ballast, and no
+new run is taken until there is room again.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ REWRITE_S_MAX = 30.0
 
 
 async def keep_alive(context: Context) -> None:
-    """Start the embedded store again while appends wait for it. Reads revive it themselves (`Context.call`).
+    """Start the embedded store again while appends wait for it; reads start it themselves (`Context.call`).
 
-    Raises StoreUnsafe where it cannot load its data any more: waiting would not mend that.
+    Raises StoreUnsafe where the store cannot load its data any more: waiting would not mend that.
     """
     while context.revive is not None:
         await trio.sleep(EVERY_S)
@@ -41,7 +41,7 @@ async def keep_alive(context: Context) -> None:
 
 
 async def watch_files(context: Context) -> None:
-    """Have the embedded store write its data again where somebody has removed the files of it under it."""
+    """Have the embedded store write its data files again where somebody removed them while it runs."""
     home = context.settings.home
     data = home / "store" / "data"
     while context.revive is not None:
@@ -62,7 +62,7 @@ async def watch_files(context: Context) -> None:
 
 
 async def watch_disk(context: Context, worker: Worker) -> None:
-    """Claim nothing while the disk of the embedded store is nearly full."""
+    """Have the worker take no runs while the disk of the embedded store is nearly full."""
     if context.revive is None:
         return
     home = context.settings.home

@@ -133,18 +133,18 @@ async def _append(call: Call, wanted: TaskDispatched, prompt: Text) -> None:
     await refresh(call, await _targets_here(context, wanted))
 
     async def append(events: Sequence[NewEvent], actor: str, cause: str) -> Committed | Rejected:
-        at_once = await daemon.dispatch(events, actor, cause) if daemon else None
+        at_once = await daemon.dispatcher.dispatch(events, actor, cause) if daemon else None
         return at_once or await context.submit(events, actor, cause)
 
     committed = await context.decide(call, attempt, append)
     if committed is not None and daemon:
-        await daemon.changed(committed.last - 1)  # the plan then has it, and no view need be asked
+        await daemon.follower.changed(committed.last - 1)  # the plan then has it, and no view need be asked
 
 
 async def _targets_here(context: Context, wanted: TaskDispatched) -> list[Agent]:
     """The agents of this node that the task may go to, as known now."""
     if context.daemon is not None:
-        plan = context.daemon.plan()
+        plan = context.daemon.follower.plan
         names = dict.fromkeys(name for target in wanted.targets for name in plan.crew.members.get(target, ()))
         found = [plan.agents[name] for name in names]
     else:
@@ -159,7 +159,7 @@ async def _known(call: Call, wanted: TaskDispatched, fresh: bool) -> tuple[Known
     existing: Task | None = None
     if wanted.key is not None or fresh:
         existing = await context.row(context.views.task, wanted.task)
-    plan = None if context.daemon is None or fresh else context.daemon.plan()
+    plan = None if context.daemon is None or fresh else context.daemon.follower.plan
     if plan is not None:
         agents, nodes, floor = dict(plan.agents), plan.nodes, plan.floor
     else:
@@ -195,7 +195,7 @@ async def _first_use(call: Call, wanted: TaskDispatched, agents: dict[str, Agent
 
 async def _row(call: Call, task: str) -> Task:
     daemon = call.context.daemon
-    known = (daemon.plan().tasks.get(task) or daemon.finished(task)) if daemon else None
+    known = daemon.follower.known(task) if daemon else None
     return known or await find(call.context, task)
 
 

@@ -16,7 +16,7 @@ from maestro.model.errors import Invalid, MaestroError, StoreAway, StoreUnsafe, 
 from maestro.model.events import LogForked, NewEvent
 from maestro.runtime.node import daemon_lock
 from maestro.runtime.node.context import Call, Handler
-from maestro.runtime.node.known_head import LINEAGE, MEND, Known, Witness
+from maestro.runtime.node.known_head import LINEAGE, MEND, KnownEntry, KnownHead
 from maestro.runtime.protocol import messages as p
 from maestro.runtime.provision import containment
 from maestro.runtime.provision.type_binding import bind, caller_settings
@@ -118,7 +118,7 @@ async def _lineage(call: Call) -> Row:
     context = call.context
     try:
         head: Head = await context.call(context.store.log.look)
-        await context.call(Witness(context.settings).check, context.store)
+        await context.call(KnownHead(context.settings).check, context.store)
         await context.call(context.views.checkpoint)
         found = await context.call(chain.newest, context.store.log, CHECKED)
     except MaestroError as error:
@@ -165,9 +165,10 @@ async def _accept_loss(call: Call) -> None:
     context = call.context
     if context.storeless:
         raise context.storeless
-    witness = Witness(context.settings)
+    witness = KnownHead(context.settings)
     is_whole = True
-    known = max(witness.known(), Known.of(context.gateway.known), Known.of(await context.call(context.store.log.end)))
+    end = await context.call(context.store.log.end)
+    known = max(witness.known(), KnownEntry.of(context.gateway.known), KnownEntry.of(end))
     try:
         await context.call(witness.check, context.store)
         await context.call(context.store.log.look)

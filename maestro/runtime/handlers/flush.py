@@ -7,7 +7,7 @@ from pathlib import Path
 
 from maestro.model.errors import Invalid, Refused
 from maestro.runtime.node.context import Call, Handler
-from maestro.runtime.node.known_head import Witness
+from maestro.runtime.node.known_head import KnownHead
 from maestro.runtime.protocol import messages as p
 from replayers.export import export
 
@@ -25,7 +25,7 @@ async def flush(call: Call, command: p.RedisFlush) -> p.Done:
         events = await context.call(_back_up, call, Path(command.backup))
         await call.note(f"{events} events are in {command.backup}")
     deleted = await context.call(context.store.erase)
-    Witness(context.settings).forget()
+    KnownHead(context.settings).forget()
     if context.daemon:
         call.then(context.daemon.stop)
         await call.note("the daemon stops, as the log that it knew is gone; the next command starts it anew")

@@ -10,7 +10,7 @@ from maestro.model.errors import Refused, StoreUnsafe
 from maestro.model.events import NewEvent, NodeHeld, TaskCancelRequested
 from maestro.runtime.node.context import Call, Context, Handler
 from maestro.runtime.node.daemon_lock import DaemonLock, holder
-from maestro.runtime.node.known_head import Witness
+from maestro.runtime.node.known_head import KnownHead
 from maestro.runtime.node.resume import resume
 from maestro.runtime.protocol import messages as p
 from maestro.runtime.server.rows import node_row
@@ -67,7 +67,7 @@ async def _shut_down(call: Call, command: p.Shutdown) -> p.Done:
     cleaned: list[str] = []
     try:
         if context.daemon is None:  # one that runs knows its log
-            await context.call(Witness(context.settings).check, context.store)
+            await context.call(KnownHead(context.settings).check, context.store)
             await context.call(context.store.log.head)
         held = NewEvent(f"node:{context.node}", NodeHeld(context.node, "shutdown"))
         await context.submit([held], call.caller.actor, call.cause)
@@ -103,13 +103,13 @@ async def _cancel_here(call: Call, grace_s: float) -> list[str]:
     context = call.context
     if context.daemon is None:
         return []
-    tasks = context.daemon.tasks_here()
+    tasks = context.daemon.runs.tasks()
     for task in tasks:
         event = NewEvent(f"task:{task}", TaskCancelRequested(task, "shutdown"))
         await context.append([event], call.caller.actor, call.cause)
-    context.daemon.stop_runs("shutdown", grace_s)
+    context.daemon.runs.stop_all("shutdown", grace_s=grace_s)
     with trio.move_on_after(grace_s + KILL_S):
-        await context.daemon.run_gone("")
+        await context.daemon.runs.empty()
     return tasks
 
 

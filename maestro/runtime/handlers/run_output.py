@@ -9,10 +9,10 @@ import trio
 
 from maestro.agents.printable_text import Plainly, plain
 from maestro.model.errors import NotFound, Refused
-from maestro.model.ids import shown
+from maestro.model.ids import shown, task_of_run
 from maestro.model.task import Run, Task
 from maestro.runtime.node.context import Call, Context
-from maestro.runtime.supervision.capped_log import Reader
+from maestro.runtime.supervision.capped_log import CappedLogReader
 from maestro.runtime.supervision.spec import SENT_BYTES_MAX
 
 CHUNK_BYTES = 64 * 1024
@@ -63,7 +63,7 @@ async def follow_task(call: Call, id: str, agent: str | None) -> None:
 async def _latest(context: Context, id: str) -> tuple[Task, int | None]:
     """The task, and the position that it is of, None where it is as the daemon's plan has it. Raises NotFound."""
     if context.daemon is not None:
-        known = context.daemon.plan().tasks.get(id) or context.daemon.finished(id)
+        known = context.daemon.follower.known(id)
         if known is not None:
             return known, None
     found = await context.call(context.views.task, id)
@@ -75,7 +75,7 @@ async def _latest(context: Context, id: str) -> tuple[Task, int | None]:
 async def _news(context: Context, id: str, position: int | None) -> None:
     """Return when there may be something new. Nothing is awaited between `_latest` and this, so nothing is missed."""
     if position is None and context.daemon is not None:
-        await context.daemon.news(id)
+        await context.daemon.follower.news(id)
     else:
         await context.changed(position or 0)
 
@@ -89,7 +89,7 @@ async def _task(context: Context, task: str) -> Task:
 
 async def _find(call: Call, run: str) -> Run:
     """The run as the views have it now."""
-    task = await _task(call.context, run.rpartition("-")[0])
+    task = await _task(call.context, task_of_run(run))
     for slot in task.slots:
         for found in slot.runs:
             if found.id == run:
@@ -107,7 +107,7 @@ async def _tail(call: Call, run_id: str, follow: bool, lines: int | None) -> Non
         return
     if run.node != call.context.node:
         raise Refused(f"the log of run {run.id} lies on node {run.node}", mend="ask for it there")
-    reader = Reader(f"{run.folder}/agent.log")
+    reader = CappedLogReader(f"{run.folder}/agent.log")
     decoder, plainly = codecs.getincrementaldecoder("utf-8")("replace"), Plainly()
     if lines is not None:
         await trio.to_thread.run_sync(reader.to_last, lines)
@@ -127,7 +127,7 @@ async def _tail(call: Call, run_id: str, follow: bool, lines: int | None) -> Non
 
 def last_lines(path: Path, lines: int) -> list[str]:
     """The last lines of a log, for `agent health`."""
-    reader = Reader(str(path))
+    reader = CappedLogReader(str(path))
     reader.to_last(lines)
     text = b""
     while len(text) < CHUNK_BYTES and (chunk := reader.read(CHUNK_BYTES - len(text))):

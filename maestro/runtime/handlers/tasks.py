@@ -77,14 +77,14 @@ async def list_tasks(call: Call, command: p.TaskList) -> p.Done:
 async def finished(context: Context, task: str, told: Callable[[Task], Awaitable[None]] | None = None) -> Task:
     """The task, once it has finished. told: hears of it now and after each change. Raises NotFound."""
     while True:
-        known = context.daemon.finished(task) if context.daemon else None
+        known = context.daemon.follower.finished.get(task) if context.daemon else None
         if known is not None:
             return known
-        open_here = context.daemon.plan().tasks.get(task) if context.daemon else None
+        open_here = context.daemon.follower.plan.tasks.get(task) if context.daemon else None
         if context.daemon and open_here is not None:
             if told:
                 await told(open_here)
-            await context.daemon.news(task)
+            await context.daemon.follower.news(task)
             continue
         found = await context.call(context.views.task, task)
         if found.row is None:
@@ -103,7 +103,7 @@ def exit_code(task: Task) -> int:
 
 def _is_known(context: Context, task: str) -> bool:
     """Whether the daemon has it at hand, so that no view need be asked."""
-    return context.daemon is not None and (task in context.daemon.plan().tasks or bool(context.daemon.finished(task)))
+    return context.daemon is not None and context.daemon.follower.known(task) is not None
 
 
 async def wait(call: Call, command: p.TaskWait) -> p.Done:

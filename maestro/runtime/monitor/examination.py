@@ -129,4 +129,4 @@ async def record(call: Call, agent: str, checks: list[Check]) -> None:
 
     committed = await context.decide(call, decision)
     if committed is not None and context.daemon is not None:
-        await context.daemon.changed(committed.last - 1)
+        await context.daemon.follower.changed(committed.last - 1)

@@ -63,7 +63,7 @@ class Health:
                 await self._news.wait()
 
     async def _beat(self) -> None:
-        pids = {run.entry.run: run.pid for run in self._worker.runs.values()}
+        pids = {run.entry.run: run.programs.pid for run in self._worker.runs.values()}
         held = self._held()
         samples = await trio.to_thread.run_sync(process_usage.sample, pids, limiter=self._thread)
         held |= self._held()  # Maestro itself has stopped them: that is no illness
@@ -94,7 +94,7 @@ class Health:
 
     def _held(self) -> set[str]:
         runs = self._worker.runs.values()
-        return {run.agent_id for run in runs if self._worker.holds.held(run.agent_id)}
+        return {run.agent_id for run in runs if self._worker.gate.held(run.agent_id)}
 
     def _mine(self) -> list[Agent]:
         """Each agent is looked at by one node only, else two that see different things would contradict each other."""

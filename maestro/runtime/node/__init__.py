@@ -1,1 +1,1 @@
-"""What everything on one node shares: the context of handlers, the follower of the log, clock, identity, locks."""
+"""The parts that everything on one node shares: context, follower of the log, clock, identity, daemon lock, pause."""

@@ -1,4 +1,4 @@
-"""Server time without asking the server each time: an offset to the monotonic clock, measured now and then."""
+"""The time of the store's server, without asking it each time: an offset to the monotonic clock, measured at times."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import Callable
 
 
 class Clock:
-    """Server time in ms. A local clock that jumps does not move it; `measure` corrects the drift."""
+    """The time of the store's server in ms. A local clock that jumps does not move it; `measure` corrects its drift."""
 
     def __init__(self) -> None:
         self._offset_ms = time.time_ns() // 1_000_000 - time.monotonic_ns() // 1_000_000
 
     def measure(self, server_now: Callable[[], int]) -> None:
-        """Ask the server; half the round trip is taken off."""
+        """Measure the offset. server_now: asks the server for its time in ms; half of the round trip is taken off."""
         before = time.monotonic_ns()
         server = server_now()
         middle = (before + time.monotonic_ns()) // 2
         self._offset_ms = server - middle // 1_000_000
 
     def now(self) -> int:
-        """Server time in ms, as far as known."""
+        """The server's time in ms, as of the last measurement; before the first one this machine's."""
         return time.monotonic_ns() // 1_000_000 + self._offset_ms

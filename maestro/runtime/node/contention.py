@@ -1,7 +1,7 @@
-"""A race for one subject of the log: who loses a turn reads and decides anew, after a moment of its own length.
+"""A race of commands for one subject of the log: after a lost turn a command pauses, reads and decides anew.
 
-Of those that start at once, one wins each turn; without the random pause they would all come back at once as well. To
-have lost some turns is no failure: only time ends it.
+One command wins each turn. The pauses are of random length, as the others would come back all at once as well. Lost
+turns are no failure: only time ends a race.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ PAUSE_S_MAX = 0.25
 
 
 class Race:
-    """Of one command. Call `lost` after each append that the log refused because somebody else was first."""
+    """The race as one command runs it: call `lost` after each append that was refused because somebody else was first.
+
+    what: the error's text when it is given up, after give_up_s seconds.
+    """
 
     def __init__(self, what: str = "others keep changing the same subject", give_up_s: float = GIVE_UP_S) -> None:
         self._what = what

@@ -1,4 +1,4 @@
-"""What a handler works with: the store behind its gateway, the views, and the daemon where there is one."""
+"""The context of handlers: the store behind its gateway, the views, this node's daemon where there is one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
 import trio
 
@@ -15,12 +15,10 @@ from maestro import config
 from maestro.config import Settings
 from maestro.model.errors import MaestroError, NotFound, StoreAway
 from maestro.model.events import BlobRef, NewEvent, Text
-from maestro.model.scheduling.plan import Plan
-from maestro.model.task import Task
 from maestro.runtime.node.contention import Race
 from maestro.runtime.node.daemon_log import log, seldom
 from maestro.runtime.node.ids import new_id
-from maestro.runtime.node.pause import Stillness
+from maestro.runtime.node.node_daemon import NodeDaemon
 from maestro.runtime.protocol import messages as p
 from maestro.store.contract import Append, Committed, Fence, Head, Hint, Rejected, Store
 from maestro.store.gateway import Gateway
@@ -43,54 +41,14 @@ LIMITS: Final = {
 ANSWER_S_MAX = 4.5
 """How long a command waits for its append to be confirmed before it says that its outcome is unknown."""
 APPEND_S_MAX = 60.0
-"""As long as that for what has begun, or what nobody waits for."""
-
-
-class Daemon(Protocol):
-    """What handlers ask of this node's daemon."""
-
-    def running(self) -> int:
-        """How many runs are on here."""
-
-    def drain(self, reason: str) -> None:
-        """Claim nothing more; start anew when the last run has ended."""
-
-    def starts_anew(self) -> bool:
-        """Whether another daemon follows at once when this one ends."""
-
-    def stop(self) -> None:
-        """End the daemon in order."""
-
-    def tasks_here(self) -> list[str]:
-        """Ids of the tasks that run here."""
-
-    def stop_runs(self, reason: str, grace_s: float) -> None:
-        """Stop every run that is on here: SIGTERM, and SIGKILL after the grace."""
-
-    async def changed(self, after: int) -> None:
-        """Return when the log has grown behind `after`."""
-
-    async def dispatch(self, events: Sequence[NewEvent], actor: str, cause: str) -> Committed | None:
-        """Append a dispatch with what follows from it at once; None where nothing does, or it is not for us to say."""
-
-    def plan(self) -> Plan:
-        """What the scheduler knows: open tasks, agents, nodes. To be read only."""
-
-    async def news(self, task: str) -> None:
-        """Return after the next event of an open task; at once where it is not open here."""
-
-    def finished(self, task: str) -> Task | None:
-        """The task, if it is one of those that ended last."""
-
-    async def run_gone(self, agent: str) -> None:
-        """Return when no run of that agent ("": of any) is on here."""
-
-    def stillness(self) -> Stillness:
-        """A way to hold the runs here still."""
+"""How long an append may take to be confirmed that belongs to what has begun, or that no command waits for."""
 
 
 class Context:
-    """One per server: the daemon's, or that of a command which runs without one.
+    """The context of one server: the daemon's, or that of a command which runs without a daemon.
+
+    node: the id of this node. daemon: None in a command without one. handlers: by type of command. stop_store: the
+    embedded store is to be stopped at the end. revive: starts the embedded store again; None for another store.
 
     storeless: why there is no store (an empty one stands in its place); nothing but `doctor` is carried out then.
     """
@@ -101,26 +59,26 @@ class Context:
         self.store = store
         self.gateway = gateway
         self.views = Views(store)
-        self.daemon: Daemon | None = None
+        self.daemon: NodeDaemon | None = None
         self.handlers: dict[type[p.Command], Handler] = {}
         self.stop_store = False
         self.storeless: MaestroError | None = None
         self.revive: Callable[[], object] | None = None
         self.placing = trio.Lock()
-        """Assignments of this process take turns: each is checked against all others."""
+        """Held by each assignment of this process: each is checked against all others."""
         self.looking: dict[str, float] = {}
-        """Agents that a thread is looking at, and since when."""
+        """Agent -> since when a thread is looking at its workspace, by `time.monotonic`."""
         self.may_listen: Callable[[], bool] = lambda: True
         self._told_stale = ""
 
     @functools.cached_property
     def environment(self) -> dict[str, str]:
-        """This process's own, read once: a run takes a part of it."""
+        """The environment of this process, read once: a run gets a part of it."""
         return dict(os.environ)
 
     @property
     def folds(self) -> str:
-        """Identifies the fold versions of this build, for the handshake."""
+        """The versions of this build's folds, for the handshake."""
         from projections.projector import FOLDS
 
         return FOLDS
@@ -130,21 +88,22 @@ class Context:
         return self.handlers[command]
 
     def running(self) -> int:
-        """Runs on at this node's daemon, 0 without one."""
-        return self.daemon.running() if self.daemon else 0
+        """How many runs are on at this node's daemon; 0 without a daemon."""
+        return self.daemon.runs.count() if self.daemon else 0
 
     def drain(self, reason: str) -> None:
-        """See Daemon.drain."""
+        """Have this node's daemon take no more runs, and start anew; nothing without a daemon."""
         if self.daemon:
             self.daemon.drain(reason)
 
     def notices(self, caller: p.Caller) -> list[str]:
-        """What the caller should know: limits that it has set, and that differ from those of this daemon."""
+        """Lines for the caller about limits that it has set, and that differ from those of this daemon, which count."""
         if self.daemon is None or not config.may_set(caller.env, LIMITS):
             return []
         try:
             theirs = config.load(caller.env, Path(caller.cwd))
-        except MaestroError:  # its command says so, where it matters
+        except MaestroError as error:  # the command says so where it needs the caller's settings
+            log.debug("the settings of a caller: %s", error.line())
             return []
         found = []
         for name, field in LIMITS.items():
@@ -157,7 +116,7 @@ class Context:
         return found
 
     async def call(self, call: Callable[..., T], *args: object) -> T:
-        """A short call of the store in a thread. An embedded store that has died is started, and asked once more."""
+        """Make a short call of the store in a thread. An embedded store that died is started, and asked once more."""
         try:
             return await self.gateway.call(call, *args)
         except StoreAway:
@@ -167,7 +126,7 @@ class Context:
             return await self.gateway.call(call, *args)
 
     async def insist(self, action: Callable[[], Awaitable[T]]) -> T:
-        """Do it, again after each outage of the store: for what belongs to a run that has begun."""
+        """Do the action, again after each outage of the store. Raises StoreAway when the gateway closes."""
         while True:
             try:
                 return await action()
@@ -178,7 +137,7 @@ class Context:
                 await trio.sleep(AWAY_RETRY_S)
 
     async def row(self, query: Callable[..., Found[T]], *args: Any) -> T | None:
-        """One row of a view, None where there is none; a stale view is told once in the log."""
+        """One row of a view, None where there is none; a stale view is logged once."""
         found = await self.call(lambda: query(*args))
         return self._fresh(found).row
 
@@ -188,12 +147,12 @@ class Context:
         return self._fresh(found).rows
 
     async def floor(self) -> int:
-        """The version that all subjects unseen since the last restore have."""
+        """The version of every subject that has had no event since the last restore."""
         head: Head = await self.call(self.store.log.head)
         return head.floor
 
     async def now(self) -> int:
-        """Server time, ms."""
+        """The time of the store's server in ms."""
         return int(await self.call(self.store.now))
 
     def _fresh(self, answer: Answer) -> Answer:
@@ -206,7 +165,7 @@ class Context:
     async def append(
         self, events: Sequence[NewEvent], actor: str, cause: str, hints: Sequence[Hint] = (), fence: Fence | None = None
     ) -> Committed | Rejected:
-        """Append, and say what became of it; an outage of the store is waited out."""
+        """Append, and return the log's answer; an outage of the store is waited out. Raises as `Gateway.append`."""
         return await self.gateway.append(Append(tuple(events), actor, cause, tuple(hints), fence), APPEND_S_MAX)
 
     async def submit(self, events: Sequence[NewEvent], actor: str, cause: str) -> Committed | Rejected:
@@ -242,9 +201,9 @@ class Context:
             await race.lost()
 
     async def changed(self, after: int) -> None:
-        """Wait until the log has grown behind `after`."""
+        """Wait until the log has an event behind position `after`."""
         if self.daemon:
-            await self.daemon.changed(after)
+            await self.daemon.follower.changed(after)
             return
         while not await self.call(lambda: self.store.log.follow(after, 1, 500)):
             await trio.lowlevel.checkpoint()
@@ -254,7 +213,7 @@ class Context:
         return value if isinstance(value, str) else (await self.content(value)).decode("utf-8", "replace")
 
     async def content(self, value: Text) -> bytes:
-        """As `text`, in UTF-8: a large one is not copied."""
+        """The content of a text as UTF-8; a blob is not copied. Raises NotFound when the blob is gone."""
         if isinstance(value, str):
             return value.encode("utf-8", "surrogateescape")
         data: bytes | None = await self.call(self.store.blobs.get, value.blob)
@@ -271,7 +230,7 @@ class Context:
 
 
 class Call:
-    """One command being carried out: who asked, how to answer, and under which cause its events stand."""
+    """One command under way: its caller, the way to answer, and the cause that its events name."""
 
     def __init__(self, context: Context, caller: p.Caller, send: Callable[[p.ServerFrame], Awaitable[None]]) -> None:
         self.context = context
@@ -279,36 +238,36 @@ class Call:
         self.cause = f"cmd:{new_id()}"
         self.interrupted = False
         self.patient = False
-        """Whether it has begun what is not to be left half done: then its appends wait out an outage of the store."""
+        """Whether the command has begun what must not stay half done: its appends then wait out a store's outage."""
         self.again: p.AnyCommand | None = None
-        """What the client may ask the next daemon where this one starts anew before it has answered."""
+        """The command to send to the next daemon where this one starts anew before it has answered; None for none."""
         self.afterwards: list[Callable[[], None]] = []
         self._send = send
         self._interrupt: Callable[[], Awaitable[str]] | None = None
 
     async def note(self, text: str, level: str = "info") -> None:
-        """A line for stderr. Where nobody listens any more it is lost: what has begun is not broken off by that."""
+        """Send a line for stderr. It is lost where the client is gone: what has begun is not broken off by that."""
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
             await self._send(p.Note(text, level))
 
     async def item(self, row: Any) -> None:
-        """A row of the answer."""
+        """Send a row of the answer."""
         await self._send(p.Item(row))
 
     async def output(self, text: str) -> None:
-        """Raw text for stdout."""
+        """Send raw text for stdout."""
         await self._send(p.Output(text))
 
     def when_interrupted(self, action: Callable[[], Awaitable[str]]) -> None:
-        """What to do on Ctrl-C; it returns the line that the user sees."""
+        """Do this on Ctrl-C; the action returns the line that the user sees."""
         self._interrupt = action
 
     def then(self, action: Callable[[], None]) -> None:
-        """Do this once the answer is sent."""
+        """Do this once the answer was sent."""
         self.afterwards.append(action)
 
     async def on_interrupt(self) -> str:
-        """Carry out what `when_interrupted` left."""
+        """Do what `when_interrupted` has set; the line that the user sees."""
         if self._interrupt is None:
             return "interrupted"
         try:
@@ -318,4 +277,4 @@ class Call:
 
 
 Handler = Callable[[Call, Any], Awaitable[p.Done]]
-"""Carries out one command: reads, decides, appends, answers."""
+"""A handler carries out one command: reads, decides, appends, answers."""

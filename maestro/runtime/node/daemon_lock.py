@@ -1,7 +1,8 @@
-"""The lock of a home's daemon: a file in MAESTRO_HOME, held for as long as the daemon lives, that says how far it is.
+"""The daemon lock: a locked file in MAESTRO_HOME that says which process is its daemon, and how far that is.
 
-Who cannot reach the daemon by its socket looks here: a lock that is held means that it lives, whatever became of the
-socket. Whether it is held, only the kernel says; what the file says of its holder is believed where that is alive.
+Where the daemon cannot be reached by its socket this file is read: a lock that is held means that the daemon lives,
+whatever became of the socket. The kernel says whether the lock is held; what the file says of its holder is believed
+where that process is alive.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ from maestro.runtime.node.failures import surroundings
 from maestro.runtime.supervision import processes
 
 LOCK = "daemon.lock"
-"""In MAESTRO_HOME."""
+"""The name of the file in MAESTRO_HOME."""
 HANDED_ON = "MAESTRO_DAEMON_LOCK"
+"""Variable with the descriptor of the lock, for the daemon that this process becomes."""
 State = Literal["", "starting", "listening", "ending"]
 
 
 class Holder(msgspec.Struct, frozen=True):
-    """Who has the lock. pid: 0 where that is not known; start_time: of the process; state: how far it is."""
+    """The holder of a daemon lock. pid: 0 where it is not known; start_time: of the process; state: how far it is."""
 
     pid: int = 0
     start_time: int = 0
@@ -34,19 +36,19 @@ class Holder(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """As a message calls it."""
+        """The holder as a message calls it."""
         return f"process {self.pid}" if self.pid else "a process"
 
     @property
     def remedy(self) -> str:
-        """How to be rid of it."""
+        """What a user can do to end the holder."""
         if not self.pid:
             return "see which process has daemon.lock open, end it, and try again"
         return f"end it with `kill {self.pid}`, or `kill -9 {self.pid}` where that does nothing, and try again"
 
 
 def holder(home: Path) -> Holder | None:
-    """Who has the lock of this home, None where nobody has. Makes nothing."""
+    """The holder of this home's daemon lock; None where nobody has it. Makes no file."""
     try:
         descriptor = os.open(home / LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
@@ -58,7 +60,7 @@ def holder(home: Path) -> Holder | None:
 
 
 def _alive(text: bytes) -> Holder:
-    """What the file says, if that process is alive; a lock is also held for a moment by who settles a restore."""
+    """The holder as the file says, unknown where that is not alive: a command may hold the lock for a moment."""
     try:
         said = msgspec.json.decode(text, type=Holder)
         alive = said.pid > 0 and processes.start_time(said.pid) == said.start_time
@@ -68,7 +70,7 @@ def _alive(text: bytes) -> Holder:
 
 
 class DaemonLock:
-    """The lock, held by this process."""
+    """The daemon lock of a home, held by this process."""
 
     def __init__(self, home: Path, descriptor: int) -> None:
         self._path = home / LOCK
@@ -78,9 +80,9 @@ class DaemonLock:
 
     @classmethod
     def take(cls, home: Path) -> DaemonLock:
-        """The right to be this home's daemon. One that starts anew has it all the time, so that no other comes between.
+        """Take the lock, or take it over from the daemon that this process was: then no other could come between.
 
-        Raises Refused where another has it, MaestroError where the file cannot be made.
+        Raises Refused where another process has it, MaestroError where the file cannot be made.
         """
         handed_on = os.environ.pop(HANDED_ON, "")
         if handed_on:
@@ -92,17 +94,17 @@ class DaemonLock:
         return cls(home, descriptor)
 
     def release(self) -> None:
-        """Let another have it."""
+        """Give the lock back."""
         self._home.close()
         os.close(self._descriptor)
 
     def hand_on(self) -> dict[str, str]:
-        """Let the program that this process becomes have it; what that must find in its environment."""
+        """Let the program that this process becomes keep the lock; the variables that it needs for that."""
         os.set_inheritable(self._descriptor, True)
         return {HANDED_ON: str(self._descriptor)}
 
     def say(self, state: State) -> None:
-        """How far this daemon is. A full disk keeps it from being told, and no more."""
+        """Write into the file how far this daemon is; on a full disk nothing is written."""
         self.state = state
         me = Holder(os.getpid(), processes.start_time(os.getpid()), state)
         text = msgspec.json.encode(me) + b"\n"
@@ -119,11 +121,11 @@ class DaemonLock:
 
     @property
     def is_displaced(self) -> bool:
-        """Whether another file than ours lies in its place: another daemon may have this home by now (`renew`)."""
+        """Whether another file lies in the place of ours: another daemon may have this home by now (see `renew`)."""
         return _identity(self._path) not in ((0, 0), _identity_of(os.fstat(self._descriptor)))
 
     def renew(self) -> bool:
-        """Have the file back that somebody removed. False where another daemon was faster. Raises OSError."""
+        """Make and lock the file again where somebody removed it. False: another daemon was faster. Raises OSError."""
         if _identity(self._path) == _identity_of(os.fstat(self._descriptor)):
             return True
         fresh = _locked(self._path)
@@ -136,7 +138,7 @@ class DaemonLock:
 
 
 def _locked(path: Path) -> int | None:
-    """A descriptor of the file, locked; None where another has the lock. Raises MaestroError."""
+    """A descriptor of the file, locked; None where another process has the lock. Raises MaestroError."""
     try:
         return lock_file(path)
     except OSError as error:

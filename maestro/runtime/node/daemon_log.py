@@ -1,4 +1,4 @@
-"""Logging of the daemon: to stderr, one JSON line each where stderr is no terminal."""
+"""The log of the daemon, on stderr: one line of JSON for each message where stderr is no terminal."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class _JsonLines(logging.Formatter):
 
 
 class Seldom:
-    """Warnings that would come again and again while something lasts: each kind at most once in REPEAT_S."""
+    """Warnings that would be repeated for as long as something lasts: each kind is logged at most once in REPEAT_S."""
 
     def __init__(self) -> None:
         self._told: dict[str, float] = {}
 
     def warn(self, kind: str, text: str) -> None:
-        """Log the text, unless this kind was told of lately."""
+        """Log the text, unless a warning of this kind was logged less than REPEAT_S ago."""
         now = time.monotonic()
         if now - self._told.get(kind, -REPEAT_S) >= REPEAT_S:
             self._told[kind] = now

@@ -1,4 +1,4 @@
-"""Errors for the user, out of the groups that nurseries wrap them in, and out of what the system says."""
+"""Errors for the user: found in the groups that nurseries wrap errors in, and made of what the system reports."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MENDS = {
     errno.ENFILE: "close files: the machine has no more of them",
     errno.ENOMEM: "free some memory",
 }
-"""What is nobody's defect, wherever it comes from."""
+"""Errors of the system that are never a defect of Maestro, with what the user can do."""
 _MENDS_NAMED = {
     errno.ENOENT: "put it back",
     errno.ENOTDIR: "put the folder back",
@@ -26,12 +26,12 @@ _MENDS_NAMED = {
     errno.EACCES: "mend its rights",
     errno.EPERM: "mend its rights",
 }
-"""What is none where the system names a path."""
+"""Errors of the system that are no defect where it names a path, with what the user can do."""
 _FULL_BYTES_MAX = 64 * 1024
 
 
 def told(error: BaseException) -> MaestroError | None:
-    """The first error within that the user can act on, None where there is none: then it is a defect."""
+    """The first error that the user can act on, also inside of groups; None where all is a defect."""
     parts = list(_parts(error))
     known = next((part for part in parts if isinstance(part, MaestroError)), None)
     if known is not None:
@@ -48,7 +48,7 @@ def _parts(error: BaseException) -> Iterable[BaseException]:
 
 
 def surroundings(error: OSError) -> MaestroError | None:
-    """What the system says as a line for the user: no room, no rights, a folder that is gone. None for a defect."""
+    """The system's error for the user: no room, no rights, a folder that is gone. None for a defect."""
     number = error.errno or 0
     mend = _MENDS.get(number) or (_MENDS_NAMED.get(number) if error.filename else None)
     if mend is None:
@@ -57,7 +57,7 @@ def surroundings(error: OSError) -> MaestroError | None:
 
 
 def placed(error: MaestroError, folders: Iterable[Path]) -> MaestroError:
-    """The error with its place, where the system told of a full disk and not of which: the folder that has no room."""
+    """The error of a full disk that names no place, with the first full folder of these."""
     if not error.where and error.mend in (_MENDS[errno.ENOSPC], _MENDS[errno.EDQUOT]):
         error.where = next((str(folder) for folder in folders if _is_full(folder)), "")
     return error

@@ -1,6 +1,6 @@
-"""The daemon's tail of the log: it keeps the plan current and wakes whoever waits for news.
+"""The follower of the log: reads every event once, in order, keeps the plan current, and tells its listeners.
 
-Scheduler, worker and waiting commands all hear of an event here, once, in order.
+Scheduler, worker, monitor and waiting commands of a daemon all hear of an event here.
 """
 
 from __future__ import annotations
@@ -23,16 +23,17 @@ BLOCK_MS = 2000
 AWAY_RETRY_S = 0.2
 FINISHED_MAX = 1000
 DISPATCHED_MAX = 256
-"""At most 16 KiB each: a longer prompt is a blob."""
+"""How many dispatches are kept; each has at most 16 KiB, as a longer prompt is a blob."""
 NEWS_S_MAX = 5.0
-"""Who waits for news of a task looks again after so long: a restore may have taken the task away."""
+"""How long a command waits for news of a task before it looks again: a restore may have taken the task away."""
 
 
 class Follower:
-    """Reads the log behind the views' checkpoint and folds it into the plan.
+    """The follower of one daemon: reads the log behind the views' checkpoint and folds it into the plan.
 
-    stopped: why it can go no further (an event of a later build), or "". finished: the tasks that ended last, so that
-    whoever waits for one need not ask the views. away: the store was not there when it was read last.
+    plan: of all open tasks; to be read only. stopped: why the follower can go no further (an event of a later build),
+    or "". finished: the tasks that ended last, so that whoever waits for one need not ask the views. away: whether the
+    store could not be reached at the last read.
     """
 
     def __init__(self, gateway: Gateway, views: Views, timeout_s: float) -> None:
@@ -51,12 +52,12 @@ class Follower:
         self._about: dict[str, trio.lowlevel.ParkingLot] = {}
 
     def listen(self, listener: Callable[[Event], None]) -> None:
-        """Call `listener` with each event after it is in the plan. It must not block."""
+        """Call `listener` with each event, after the event is in the plan. The listener must not block."""
         self._listeners.append(listener)
 
     @property
     def seq(self) -> int:
-        """The last event that is in the plan."""
+        """The position of the last event that is in the plan."""
         return self.plan.seq
 
     async def load(self) -> None:
@@ -65,7 +66,7 @@ class Follower:
         self._heard = self._heard or self.plan.seq
 
     async def run(self) -> None:
-        """Follow for ever. Store outages are waited out; raises what tells that the log is not ours any more."""
+        """Follow for ever. Outages of the store are waited out. Raises LineageBroken for a log that is another one."""
         while not self.stopped:
             try:
                 events = await self._gateway.wait(self._store.log.follow, self._heard, EVENTS_A_READ, BLOCK_MS)
@@ -123,17 +124,21 @@ class Follower:
             lot.unpark_all()
 
     def dispatched(self, task: str) -> TaskDispatched | None:
-        """How a task was dispatched, if that was lately: its prompt is not in the plan."""
+        """The event that dispatched a task, with its prompt, which is not in the plan; None where that was long ago."""
         return self._dispatched.get(task)
 
+    def known(self, task: str) -> Task | None:
+        """The task, where it is open or one of those that ended last; None where the views are to be asked."""
+        return self.plan.tasks.get(task) or self.finished.get(task)
+
     async def news(self, task: str) -> None:
-        """Return after the next event of an open task; at once where it is not open here."""
+        """Return after the next event of an open task, or after NEWS_S_MAX; at once where the task is not open here."""
         if task in self.plan.tasks and not self.stopped:
             with trio.move_on_after(NEWS_S_MAX):
                 await self._about.setdefault(task, trio.lowlevel.ParkingLot()).park()
 
     async def changed(self, after: int) -> None:
-        """Return when the plan is behind no event up to `after` + 1."""
+        """Return when event `after` + 1 is in the plan. Raises MaestroError where the follower can go no further."""
         while self.seq <= after:
             if self.stopped:
                 raise MaestroError(self.stopped)

@@ -1,4 +1,4 @@
-"""This node's identity: an id made once and kept in MAESTRO_HOME."""
+"""The identity of this node: an id that is made once and kept in `node.json` of MAESTRO_HOME."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Identity(msgspec.Struct, frozen=True):
 
 
 def node_id(home: Path) -> str:
-    """The id of the node that lives in `home`, made at the first call.
+    """The id of the node whose MAESTRO_HOME this is, made at the first call.
 
     Two first calls at once agree: the file is linked into place only if it is not there yet. Raises Invalid for a
-    file that is damaged.
+    damaged file.
     """
     path = home / "node.json"
     while True:

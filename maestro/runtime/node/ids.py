@@ -1,4 +1,4 @@
-"""Ids made by the shell: sortable by time for new things, deterministic for idempotency keys."""
+"""Ids of new tasks and commands, sortable by time, and the ids that idempotency keys stand for."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _base32(number: int, length: int) -> str:
 
 
 def new_id() -> str:
-    """A ULID: 48 bits of milliseconds, 80 of chance; within a process always greater than the one before."""
+    """A new ULID: 48 bits of milliseconds, 80 random bits; within a process always greater than the one before."""
     global _last
     number = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10), "big")
     _last = number if number > _last else _last + 1
@@ -28,12 +28,12 @@ def new_id() -> str:
 
 
 def made_key() -> str:
-    """A key for a dispatch without one, so that it can be repeated where its outcome is unknown."""
+    """A key for a dispatch without one, so that the dispatch can be repeated where its outcome is unknown."""
     return f"{_MADE}{new_id()}"
 
 
 def id_of_key(namespace: str, key: str) -> str:
-    """The task id that `--key` stands for: the same key gives the same id on every machine. A made key contains it."""
+    """The task id that an idempotency key stands for: the same on every machine. A key of `made_key` contains it."""
     made = key.removeprefix(_MADE)
     if made != key and len(made) == 26 and set(made) <= set(_ALPHABET):
         return made

@@ -1,13 +1,13 @@
-"""An interim stop: an agent that is stopped for what a command does with it takes work again if that is broken off.
+"""An interim stop of an agent: undone where the command that stopped the agent on its way is broken off.
 
-A stop that was asked for stays; this is for commands that stop an agent on their way (a reset, a clean, a forced move)
-and may be refused, fail, or lose their client before they are done.
+A reset, a clean, a forced move stop their agent first, and may then be refused, fail, or lose their client. A stop that
+a user asked for is never undone.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 import trio
 
@@ -15,19 +15,31 @@ from maestro.model.agent import Agent, decide_restart
 from maestro.model.errors import MaestroError
 from maestro.runtime.node.contention import Race
 from maestro.runtime.node.context import Call
+from maestro.runtime.node.daemon_log import log
 from maestro.store.contract import Committed
 
 
 @asynccontextmanager
 async def stopped_meanwhile(call: Call, agent: Agent, reason: str) -> AsyncIterator[None]:
-    """Around the stop of an agent, for this reason, and all that it is stopped for. agent: as it was before."""
+    """Let the agent take work again where the block, which stops it for this reason, raises or is cancelled.
+
+    agent: the row before the stop; an agent that was stopped by then stays stopped.
+    """
     try:
         yield
     except BaseException:
         if not agent.stopped:
-            with trio.CancelScope(shield=True), suppress(MaestroError):
-                await _go_on(call, agent.id, reason)
+            with trio.CancelScope(shield=True):
+                await _try_go_on(call, agent.id, reason)
         raise
+
+
+async def _try_go_on(call: Call, agent: str, reason: str) -> None:
+    """Start the agent again. The error that broke the command off counts for its user, so one of this is logged."""
+    try:
+        await _go_on(call, agent, reason)
+    except MaestroError as error:
+        log.warning("agent %s stays stopped (%s): %s", agent, reason, error.line())
 
 
 async def _go_on(call: Call, agent: str, reason: str) -> None:

@@ -1,7 +1,8 @@
-"""The witness: what this installation knew of its log, kept in MAESTRO_HOME beyond the life of any process.
+"""The known head: the newest entry of the log that this installation knew, kept in MAESTRO_HOME.
 
-A process notices by itself when the log loses a tail or becomes another one. One that starts afterwards could not: it
-asks the witness. The file is written often but not synced; what matters is that it outlives a daemon.
+A process that runs notices by itself when the log loses its tail or becomes another one. A process that starts later
+compares the log with the known head. Its file is written often but not synced: it has to outlive a daemon, not the
+machine.
 """
 
 from __future__ import annotations
@@ -23,20 +24,20 @@ LINEAGE = "log:lineage"
 MEND = "find out what the store lost, then `maestro doctor --accept-loss`"
 
 
-class Known(msgspec.Struct, frozen=True, order=True):
-    """The newest entry that was known."""
+class KnownEntry(msgspec.Struct, frozen=True, order=True):
+    """An entry of the log that was known: its position and its chain. The default stands for none."""
 
     seq: int = 0
     chain: str = ""
 
     @classmethod
-    def of(cls, head: Head) -> Known:
-        """The entry that a head stands on."""
+    def of(cls, head: Head) -> KnownEntry:
+        """The entry that a head of the log stands on."""
         return cls(head.seq, head.chain)
 
 
-class Witness:
-    """The newest known entry of one namespace at one store."""
+class KnownHead:
+    """The known head of one namespace at one store. Raises as `private_folder` where MAESTRO_HOME cannot be written."""
 
     def __init__(self, settings: Settings) -> None:
         name = f"{choice.choose(settings).url}\n{settings.namespace}"
@@ -44,21 +45,21 @@ class Witness:
         folder = private_folder(settings.home / "known", "MAESTRO_HOME", tighten=True)
         self.path: Path = folder / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.json"
 
-    def known(self) -> Known:
-        """What was known; all zero where nothing was. A file that cannot be read counts as nothing."""
+    def known(self) -> KnownEntry:
+        """The newest known entry; the default where there is none, or its file cannot be read."""
         try:
-            return msgspec.json.decode(self.path.read_bytes(), type=Known)
+            return msgspec.json.decode(self.path.read_bytes(), type=KnownEntry)
         except (OSError, msgspec.DecodeError):
-            return Known()
+            return KnownEntry()
 
     def note(self, head: Head) -> None:
-        """The log reaches this far. Never goes back: see `forget`."""
+        """Keep the entry of this head where it is newer than the known one. Raises OSError."""
         if head.seq <= self.known().seq:
             return
-        replace(self.path, msgspec.json.encode(Known.of(head)), durable=False, shared=True)
+        replace(self.path, msgspec.json.encode(KnownEntry.of(head)), durable=False, shared=True)
 
     def forget(self) -> None:
-        """The log was erased on purpose, or its loss accepted."""
+        """Know nothing any more: the log was erased on purpose, or its loss was accepted."""
         self.path.unlink(missing_ok=True)
 
     def check(self, store: Store) -> None:
@@ -78,6 +79,6 @@ class Witness:
         what = f"position {known.seq} holds another event" if head.seq >= known.seq else f"the log ends at {head.seq}"
         raise LineageBroken(f"{what}, but {known.seq} was known to this installation", str(self.path), MEND)
 
-    def _is_accepted(self, store: Store, known: Known) -> bool:
+    def _is_accepted(self, store: Store, known: KnownEntry) -> bool:
         forked = store.log.event(version) if (version := store.log.version(LINEAGE)) else None
         return forked is not None and isinstance(forked.fact, LogForked) and forked.fact.known_seq >= known.seq

@@ -1,4 +1,4 @@
-"""Holding the runs of this node still: nothing new starts, what is on is frozen, what has ended is in the log.
+"""The pause of runs on this node: no program starts, running ones are frozen, ends of others are in the log.
 
 So the workspaces of agents at work are read as they were at one position of the log. Timeouts do not run meanwhile: the
 wardens see to that. A daemon that is killed takes its runs with it, so nothing stays frozen.
@@ -17,59 +17,59 @@ from maestro.model.errors import Refused
 from maestro.runtime.node.daemon_log import log
 
 START_S_MAX = 120.0
-"""How long a start that is under way is waited for: it may be copying a template."""
+"""How long a pause waits for a start that is under way: it may be copying a template."""
 FREEZE_S_MAX = 15.0
 FLUSH_S_MAX = 10.0
 POLL_S = 0.005
 
 
 class Rest(Protocol):
-    """How a process came to rest. complete: every process of its tree stands still."""
+    """How the process tree of a run was frozen."""
 
     @property
     def complete(self) -> bool:
-        """Whether all of them do."""
+        """Whether every process of the tree stands still."""
 
 
 class Freezable(Protocol):
-    """The process tree of a run, as a pause needs it. frozen: None while it goes on; end: None while it lives."""
+    """The process tree of a run, as a pause needs it."""
 
     @property
     def frozen(self) -> Rest | None:
-        """How it came to rest."""
+        """How the tree was frozen; None while it runs."""
 
     @property
     def end(self) -> object | None:
-        """How it ended."""
+        """How the run ended; None while the tree lives."""
 
     def freeze(self) -> None:
-        """Ask it to stand still."""
+        """Have the tree stand still; does not wait."""
 
     async def comes_to_rest(self) -> None:
-        """Return when it stands still, or has ended."""
+        """Return when the tree stands still, or has ended."""
 
     def thaw(self) -> None:
-        """Let it go on."""
+        """Let the tree go on."""
 
 
 class Pausable(Protocol):
-    """A run, as a pause needs it: whose it is, its process where it has one, and whether that is over."""
+    """A run, as a pause needs it."""
 
     @property
     def agent_id(self) -> str:
-        """The agent that it is a run of."""
+        """The agent of the run; "" while it is not known."""
 
     @property
     def process(self) -> Freezable | None:
-        """What is to be frozen."""
+        """The process tree of the run; None before its launch."""
 
     @property
     def over(self) -> bool:
-        """Whether nothing of it is alive; its end may not be in the log yet."""
+        """Whether no process of the run is alive; its end may not be in the log yet."""
 
 
-class Holds:
-    """Which agents are held, and the door that every start goes through. ALL stands for whoever comes."""
+class StartGate:
+    """The gate that every start of a program goes through, closed to held agents. ALL stands for every agent."""
 
     ALL = ""
 
@@ -80,26 +80,30 @@ class Holds:
         self._lot = trio.lowlevel.ParkingLot()
 
     def held(self, agent: str) -> bool:
-        """Whether nothing of that agent may start."""
+        """Whether the gate is closed to this agent."""
         return self._held[agent] > 0 or self._held[self.ALL] > 0
 
     def waits(self, who: object) -> bool:
-        """Whether it stands before the door."""
+        """Whether this run waits before the gate."""
         return who in self._waiting
 
     def inside(self, agents: Iterable[str] | None) -> bool:
         """Whether a start of one of these agents (None: of any) is under way."""
         return any(self._inside.values()) if agents is None else any(self._inside[agent] for agent in agents)
 
-    @asynccontextmanager
-    async def passing(self, agent: str, who: object) -> AsyncIterator[None]:
-        """Around whatever changes a workspace or starts a process in it: waits while the agent is held."""
+    async def opens(self, agent: str, who: object) -> None:
+        """Wait while the agent is held. who: the run that waits, for `waits`."""
         try:
             while self.held(agent):
                 self._waiting.add(who)
                 await self._lot.park()
         finally:
             self._waiting.discard(who)
+
+    @asynccontextmanager
+    async def passing(self, agent: str, who: object) -> AsyncIterator[None]:
+        """Wait while the agent is held; its start is under way for the time of the block. who: the run, for `waits`."""
+        await self.opens(agent, who)
         self.enter(agent)
         try:
             yield
@@ -107,46 +111,46 @@ class Holds:
             self.leave(agent)
 
     def enter(self, agent: str) -> None:
-        """As `passing` where the agent is not held; then `leave`."""
+        """Count a start of this agent as under way until `leave`. The caller has seen that the agent is not held."""
         self._inside[agent] += 1
 
     def leave(self, agent: str) -> None:
-        """The start is done, or given up."""
+        """Count a start of this agent as over: it was made, or given up."""
         self._inside[agent] -= 1
 
     def hold(self, agents: Iterable[str] | None) -> None:
-        """Close the door to these agents, to all where it is None."""
+        """Close the gate to these agents, to all where it is None."""
         self._held.update([self.ALL] if agents is None else agents)
 
     def release(self, agents: Iterable[str] | None) -> None:
-        """Open it again, once for each `hold`."""
+        """Open the gate again, once for each `hold`."""
         self._held.subtract([self.ALL] if agents is None else agents)
         self._lot.unpark_all()
 
 
-class Stillness:
-    """The runs of some agents standing still: `begin`, read, `end`. runs: those that are on here now."""
+class Pause:
+    """A pause of the runs of some agents: `begin`, read their workspaces, `end`. runs: gives those that are on here."""
 
-    def __init__(self, holds: Holds, runs: Callable[[], Iterable[Pausable]]) -> None:
-        self._holds = holds
+    def __init__(self, gate: StartGate, runs: Callable[[], Iterable[Pausable]]) -> None:
+        self._gate = gate
         self._runs = runs
         self._agents: list[str] | None = []
         self._began = False
         self._frozen: list[Freezable] = []
 
     async def begin(self, agents: Iterable[str] | None, freeze: bool = True) -> list[str]:
-        """Let nothing of these agents (None: of any) go on; warnings for the user. Without `freeze` what runs already
-        goes on, and nothing starts.
+        """Close the gate to these agents (None: to all), and freeze their runs; returns warnings for the user.
 
-        Raises Refused where a run does not come to rest; call `end` all the same.
+        freeze: False lets go on what runs already. Raises Refused where a run does not come to rest; call `end` all the
+        same.
         """
         self._agents = None if agents is None else list(agents)
         self._began = True
-        self._holds.hold(self._agents)
+        self._gate.hold(self._agents)
         with trio.move_on_after(START_S_MAX):
-            while self._holds.inside(self._agents):
+            while self._gate.inside(self._agents):
                 await trio.sleep(POLL_S)
-        if self._holds.inside(self._agents):
+        if self._gate.inside(self._agents):
             raise Refused("a run has been in preparation for too long", mend="try again when it has started")
         if not freeze:
             return []
@@ -155,14 +159,14 @@ class Stillness:
         return warnings
 
     def end(self) -> None:
-        """Let all go on. Does nothing where that is so."""
+        """Let all go on, and open the gate. Does nothing where no pause has begun."""
         for process in self._frozen:
             if process.end is None:
                 process.thaw()
         self._frozen = []
         if self._began:
             self._began = False
-            self._holds.release(self._agents)
+            self._gate.release(self._agents)
 
     def _mine(self) -> list[Pausable]:
         return [run for run in self._runs() if self._agents is None or run.agent_id in self._agents]
@@ -184,9 +188,9 @@ class Stillness:
         return warnings
 
     async def _flush(self) -> None:
-        """What had ended by itself is in the log before the cut, so that it counts as done."""
+        """Wait until the end of each run that has ended by itself is in the log, so that it counts as done."""
         with trio.move_on_after(FLUSH_S_MAX) as scope:
-            while any(run.process is not None and run.over and not self._holds.waits(run) for run in self._mine()):
+            while any(run.process is not None and run.over and not self._gate.waits(run) for run in self._mine()):
                 await trio.sleep(POLL_S)
         if scope.cancelled_caught:
-            log.warning("the end of a run does not get into the log: the cut is made without it")
+            log.warning("the end of a run does not get into the log: the pause goes on without it")

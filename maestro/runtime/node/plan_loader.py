@@ -1,4 +1,4 @@
-"""Loading the plan from the views, and giving it the rows that it lacks: cost O(open tasks), not O(history)."""
+"""The loader of the plan: from the views, with the rows that the plan lacks; cost O(open tasks), not O(history)."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ ROUNDS_MAX = 100
 
 
 def load_plan(views: Views, timeout_s: float) -> Plan:
-    """The plan at the end of the log. timeout_s: of runs whose task and type say nothing.
+    """The plan at the end of the log. timeout_s: of runs whose task and type give none.
 
-    Its pages must be of one checkpoint; where others advance the views in between, they are read again.
+    The pages of the views must be of one checkpoint; where others advance the views in between, they are read again.
+    Raises Conflict where that goes on for TRIES_MAX reads.
     """
     for _ in range(TRIES_MAX):
         agents = views.agents()
@@ -34,7 +35,7 @@ def load_plan(views: Views, timeout_s: float) -> Plan:
 def supply(plan: Plan, views: Views) -> None:
     """Give the plan the rows of finished tasks that open ones depend on, or that were queued again.
 
-    A row may name others in its turn; what is missing still after so many rounds, the follower looks up later.
+    Each row may name other tasks; what is still missing after ROUNDS_MAX rounds, the follower looks up later.
     """
     for _ in range(ROUNDS_MAX):
         if not plan.missing:
@@ -44,6 +45,6 @@ def supply(plan: Plan, views: Views) -> None:
 
 
 def look_up(tasks: Sequence[str], views: Views) -> list[tuple[dict[str, Task | None], int]]:
-    """The rows of tasks as `Plan.supply` takes them."""
+    """The rows of tasks (None: there is no such task), each with the position of its view, for `Plan.supply`."""
     found = [(task, views.task(task)) for task in tasks]
     return [({task: each.row}, each.checkpoint.seq) for task, each in found]

@@ -1,4 +1,4 @@
-"""The end of a node's hold: after `shutdown` it takes no work until a command wants its agents again."""
+"""The end of a node's hold: after `shutdown` a node takes no work until a command wants its agents again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from maestro.runtime.node.context import Call
 
 
 async def resume(call: Call, agents: list[Agent], reason: str) -> None:
-    """Let the nodes of these agents (this one where there are none) take work again after a shutdown."""
+    """Let the nodes of these agents take work again after a shutdown; this node where no agent is given."""
     context = call.context
     nodes = {node.id: node for node in await context.rows(context.views.nodes)}
     here = nodes.get(context.node)

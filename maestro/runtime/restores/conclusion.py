@@ -15,7 +15,7 @@ from maestro.model.events import AgentStopped, NewEvent, RestoreDone, RestoreFai
 from maestro.model.restore import decide_lives, decide_restore_end
 from maestro.runtime.node.contention import Race
 from maestro.runtime.node.context import APPEND_S_MAX, Context
-from maestro.runtime.node.known_head import Witness
+from maestro.runtime.node.known_head import KnownHead
 from maestro.runtime.restores.journal import Begun, Loaded, Target
 from maestro.runtime.restores.past import Past, look_back
 from maestro.runtime.restores.stop_reason import stop_reason, why_stopped
@@ -151,7 +151,7 @@ async def unload(context: Context, loaded: Loaded, cause: str) -> bool:
                 if any(event.cause != cause and not event.type.startswith("node.") for event in events):
                     return False
             store.erase()
-            Witness(context.settings).forget()
+            KnownHead(context.settings).forget()
         return found != "other"
 
     return await context.call(work)

@@ -21,7 +21,7 @@ from maestro.runtime.restores.conclusion import LEASE, end
 from maestro.runtime.restores.journal import Journal
 from maestro.runtime.restores.rights import restoring
 from maestro.runtime.restores.stop_reason import is_left_by_restore
-from maestro.runtime.scheduler.scheduler import LEASE as SCHEDULER
+from maestro.runtime.scheduler.merged_appends import LEASE as SCHEDULER
 from maestro.runtime.snapshots import deletion
 from maestro.runtime.worker import janitor
 from maestro.workspaces.open_records import is_restoring

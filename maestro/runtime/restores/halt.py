@@ -23,7 +23,7 @@ class Halt:
         self._context = call.context
         self._begun = begun
         self._away = away
-        self._still = call.context.daemon.stillness() if call.context.daemon else None
+        self._still = call.context.daemon.runs.pause() if call.context.daemon else None
 
     async def begin(self) -> None:
         """Stop them, here and elsewhere, wait until their runs are gone, and close the door. Raises Refused."""
@@ -59,6 +59,6 @@ class Halt:
         daemon = self._context.daemon
         if daemon is None:
             return []
-        runs = daemon.plan().crew.live.values()
+        runs = daemon.follower.plan.crew.live.values()
         mine = [run for run in runs if self._begun.to is not None or run.agent in self._begun.stopped]
         return [run.agent for run in mine if run.node not in self._away]

@@ -13,7 +13,7 @@ import trio
 from maestro.model.errors import Refused, VerificationFailed
 from maestro.runtime.node.context import Call
 from maestro.runtime.node.ids import new_id
-from maestro.runtime.node.known_head import Witness
+from maestro.runtime.node.known_head import KnownHead
 from maestro.runtime.restores import log_loader
 from maestro.runtime.restores.conclusion import LEASE, unload
 from maestro.runtime.restores.crash_recovery import end_begun, no_daemon
@@ -24,7 +24,7 @@ from maestro.runtime.restores.plan import Planned, Wish
 from maestro.runtime.restores.planner import plan
 from maestro.runtime.restores.procedure import ANOTHER, How, Restore
 from maestro.runtime.restores.rights import leased, restoring
-from maestro.runtime.scheduler.scheduler import LEASE as SCHEDULER
+from maestro.runtime.scheduler.merged_appends import LEASE as SCHEDULER
 from maestro.runtime.server.rows import Row
 from maestro.runtime.snapshots.progress import Meter
 from maestro.workspaces.exchanges.exchange import Exchange
@@ -145,7 +145,7 @@ async def _load(call: Call, wish: Wish, how: How, origins: Origins, right: tuple
             if not await log_loader.is_empty(context):
                 raise Refused("the log is not empty any more", mend="try again")
             await context.call(context.store.erase)
-            Witness(context.settings).forget()
+            KnownHead(context.settings).forget()
             await trio.to_thread.run_sync(checkpoint.load, context.store, folder)
             await call.note(f"loaded the log up to position {found.position}")
             loaded = msgspec.structs.replace(wish, loaded=True)

@@ -1,1 +1,1 @@
-"""The scheduler: one node of a namespace leads, decides what runs next, and watches the other nodes."""
+"""The scheduler: the daemon of one node leads its namespace, decides what runs next, and watches the other nodes."""

@@ -1,7 +1,7 @@
-"""This daemon's place among the nodes: it joins, keeps its lease, joins again where it was taken for lost, leaves.
+"""The membership of a node: its daemon joins, keeps a lease, joins again where it was taken for lost, and leaves.
 
 A node whose lease ran out (cut off, stopped, too busy) is declared lost by the scheduler and gets no work. When it is
-back it says so; what became of its runs meanwhile stands in the log, and the worker obeys that.
+back it joins again; what became of its runs meanwhile stands in the log, and its worker obeys that.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from maestro.model.events import AnyFact, Event, NewEvent, NodeJoined, NodeLeft,
 from maestro.runtime.node.context import Context
 from maestro.runtime.node.daemon_log import log, seldom
 from maestro.runtime.node.follower import Follower
-from maestro.runtime.scheduler.scheduler import LEASE
+from maestro.runtime.scheduler.merged_appends import LEASE
 from maestro.store.contract import Append
 
 RENEW_EVERY_S = 2.5
@@ -27,7 +27,7 @@ LEAVE_S_MAX = 5.0
 
 
 class Membership:
-    """Of one daemon. holder: its name as the holder of leases, another one at each start."""
+    """The membership of one daemon. holder: its name as the holder of leases, another one at each start."""
 
     def __init__(self, context: Context, follower: Follower, incarnation: str) -> None:
         self.holder = f"{context.node}:{incarnation}"
@@ -39,7 +39,7 @@ class Membership:
         follower.listen(self._hear)
 
     async def join(self) -> None:
-        """Become a member, and take over what this node's earlier daemon (dead: we hold its lock) still held."""
+        """Join, and take over the lease of this node's earlier daemon, which is dead, as this one holds its lock."""
         context = self._context
         earlier = self._follower.plan.nodes.get(context.node)
         if earlier is not None:
@@ -48,7 +48,7 @@ class Membership:
         await self._append(self._joined(), prompt=True)  # who waits for this daemon is told at once why it cannot be
 
     async def keep(self) -> None:
-        """Renew the lease for ever, on time whatever else there is to do; an outage of the store is waited out."""
+        """Renew the lease for ever; an outage of the store is waited out."""
         while True:
             try:
                 await self._renew()
@@ -61,7 +61,7 @@ class Membership:
             await trio.sleep(RENEW_EVERY_S)
 
     async def leave(self) -> None:
-        """Leave in order. With runs that could not be ended it does not: it will be lost, and they with it."""
+        """Leave in order. A node with runs that could not be ended does not leave: it and they will be lost."""
         context = self._context
         try:
             if any(live.started and live.node == context.node for live in self._follower.plan.crew.live.values()):

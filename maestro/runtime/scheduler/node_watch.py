@@ -1,6 +1,6 @@
-"""The leader's watch over the nodes: a node whose lease has run out is lost, and what belongs to it with it.
+"""The node watch of the leader: a node whose lease has run out is lost, with its runs and its agents' health.
 
-`model/node.py` and `model/health.py` decide; this is the shell that looks at the leases.
+`model/node.py` and `model/health.py` decide; this module looks at the leases and appends what they decide.
 """
 
 from __future__ import annotations
@@ -20,16 +20,15 @@ from maestro.store.gateway import Gateway
 EVERY_S = 2.0
 HEARTBEATS_EVERY_S = 10.0
 PATIENCE_S = 6.0
-"""How long a node's lease may be missing: more than twice the time in which nodes renew theirs."""
+"""How long the lease of a node may be missing: more than twice the time in which nodes renew theirs."""
 
 
 class NodeWatch:
-    """Runs in the daemon that leads, under its fence. actor: who appends."""
+    """The node watch of the daemon that leads. fence: what it appends under, and by whom."""
 
-    def __init__(self, gateway: Gateway, follower: Follower, actor: str, fence: Fence) -> None:
+    def __init__(self, gateway: Gateway, follower: Follower, fence: Fence) -> None:
         self._gateway = gateway
         self._follower = follower
-        self._actor = actor
         self._fence = fence
 
     async def run(self) -> None:
@@ -59,7 +58,7 @@ class NodeWatch:
         return await self._gateway.ask(self._gateway.store.work.lease_holder, f"node:{node.id}") is not None
 
     async def _lose(self, node: Node) -> None:
-        """The node is lost, and in the same append its agents are unhealthy: nobody sees the one without the other."""
+        """Append that the node is lost and its agents unhealthy: in one append, so that nobody sees half of it."""
         plan = self._follower.plan
         lost = msgspec.structs.replace(node, status="lost")
         agents = [agent for agent in plan.agents.values() if agent.node == node.id]
@@ -68,12 +67,12 @@ class NodeWatch:
         await self._append(events, f"lease:{node.incarnation}")
 
     async def _tell_agents(self) -> None:
-        """Agents whose recorded health contradicts what their node is now: after a restore, or a node that is back."""
+        """Append the health of agents that contradicts their node: after a restore, or when the node is back."""
         plan = self._follower.plan
         await self._append(decide_nodes(list(plan.agents.values()), plan.nodes, plan.floor), f"nodes:{plan.seq}")
 
     async def _listen(self) -> None:
-        """Agents of which a node that is up has said nothing for too long: it may hang on one of their folders."""
+        """Append the illness of agents of which a node that is up has long said nothing: it may hang on a folder."""
         plan, store = self._follower.plan, self._gateway.store
         agents = [agent for agent in plan.agents.values() if agent.node is not None]
         samples = await self._gateway.ask(store.work.samples, [f"agent:{agent.id}:last_heartbeat" for agent in agents])
@@ -87,10 +86,10 @@ class NodeWatch:
         await self._append(events, f"heartbeats:{plan.seq}")
 
     async def _append(self, events: list[NewEvent], cause: str) -> None:
-        """Append and wait until the plan has it; what somebody else was faster with is looked at again next time."""
+        """Append and wait until the plan has the events; what another was faster with is looked at again next time."""
         if not events:
             return
-        result = await self._gateway.append(Append(tuple(events), self._actor, cause, (), self._fence))
+        result = await self._gateway.append(Append(tuple(events), self._fence.actor, cause, (), self._fence))
         last = getattr(result, "last", None)
         if last is not None:
             await self._follower.changed(last - 1)

@@ -1,4 +1,4 @@
-"""The scheduler loop: one daemon of a namespace holds the lease, decides, and appends under its fence.
+"""The scheduler: the daemon that holds the lease of its namespace decides what runs next, and appends that.
 
 `model/scheduling/schedule.py` decides; this module gives it the time and carries its decisions to the log, under the
 fence of the lease.
@@ -6,47 +6,33 @@ fence of the lease.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Sequence
 
-import msgspec
 import trio
 
 from maestro.model.errors import MaestroError, StoreAway
-from maestro.model.events import NewEvent, RunReleased, RunStarted, TaskDispatched
+from maestro.model.events import NewEvent, RunReleased, TaskDispatched
 from maestro.model.scheduling.foresight import after_dispatch
 from maestro.model.scheduling.schedule import Decision, decide, next_due
 from maestro.runtime.node.clock import Clock
 from maestro.runtime.node.context import ANSWER_S_MAX
 from maestro.runtime.node.daemon_log import log, seldom
 from maestro.runtime.node.follower import Follower
+from maestro.runtime.node.handover import Rooms
+from maestro.runtime.scheduler.merged_appends import LEASE, MergedAppends
 from maestro.runtime.scheduler.node_watch import NodeWatch
-from maestro.store.contract import Append, AppendResult, Committed, Fence, Head, Hint, Store
+from maestro.store.contract import Append, AppendResult, Committed, Fence, Head, Hint
 from maestro.store.gateway import Gateway
 from maestro.store.waiting_append import unconfirmed
 
-LEASE = "scheduler"
 LEASE_TTL_MS = 6000
 RENEW_EVERY_S = 1.5
 IDLE_S_MAX = 5.0
 HINTS_EVERY_S = 5.0
 
 
-class Reserved(Protocol):
-    """Room on this node for a run that is being released: it begins here without a hint. Use `begin` or `cancel`."""
-
-    started: RunStarted
-    actor: str
-
-    def begin(self, token: int) -> None:
-        """The log has its release, at this position, and its start behind it."""
-
-    def cancel(self) -> None:
-        """It has not."""
-
-
 class _Asked:
-    """A dispatch that somebody waits for."""
+    """A dispatch that a command waits for. done, error: how it ended; neither where it is to be appended by itself."""
 
     def __init__(self, append: Append) -> None:
         self.append = append
@@ -56,45 +42,48 @@ class _Asked:
 
 
 class Scheduler:
-    """Runs in every daemon; decides only in the one that holds the lease.
+    """The scheduler of one daemon: runs in every daemon, decides in the one that holds the lease.
 
-    reserve: makes room on this node, if there is any for what is released to it (with its dispatch, where that is not
-    in the log yet).
+    gateway: to the log. follower: its plan is decided on. clock: of the server. merged: makes the merged appends, and
+    knows whether this daemon leads. rooms: where a run that is released to this node may begin at once.
     """
 
-    def __init__(self, store: Store, gateway: Gateway, follower: Follower, clock: Clock, holder: str) -> None:
-        self.leading = False
-        self.reserve: Callable[[RunReleased, TaskDispatched | None], Reserved | None] = lambda *_: None
+    def __init__(self, gateway: Gateway, follower: Follower, clock: Clock, merged: MergedAppends, rooms: Rooms) -> None:
         self._turn = trio.Lock()
         self._nursery: trio.Nursery | None = None  # while it leads, and knows what was decided before it did
-        self._store = store
+        self._store = gateway.store
         self._gateway = gateway
         self._follower = follower
         self._clock = clock
-        self._holder = holder
-        self._actor = self.fence.actor
+        self._merged = merged
+        self._rooms = rooms
+
+    @property
+    def leading(self) -> bool:
+        """Whether this daemon holds the lease: it decides, and does what one daemon of a namespace does for all."""
+        return self._merged.leading
 
     @property
     def fence(self) -> Fence:
-        """What is appended under it holds only while this daemon leads."""
-        return Fence(LEASE, self._holder)
+        """The fence of this daemon's lease: what is appended under it is refused once another daemon leads."""
+        return self._merged.fence
 
     async def run(self) -> None:
-        """Take the lease, lead while it is ours, try again when it is not."""
+        """Take the lease, lead while this daemon holds it, and try again while another one does. For ever."""
         while True:
             if await self._take_lease():
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._renew, nursery.cancel_scope)
-                    self.leading = True
+                    self._merged.leading = True
                     nursery.start_soon(self._lead, nursery)
                     nursery.start_soon(self._keep_hints)
-                    nursery.start_soon(NodeWatch(self._gateway, self._follower, self._actor, self.fence).run)
-                self.leading, self._nursery = False, None
+                    nursery.start_soon(NodeWatch(self._gateway, self._follower, self.fence).run)
+                self._merged.leading, self._nursery = False, None
             await trio.sleep(RENEW_EVERY_S)
 
     async def _take_lease(self) -> bool:
         try:
-            held = await self._gateway.ask(self._store.work.lease_take, LEASE, self._holder, LEASE_TTL_MS)
+            held = await self._gateway.ask(self._store.work.lease_take, LEASE, self.fence.holder, LEASE_TTL_MS)
             if held:
                 await self._gateway.call(self._clock.measure, self._store.now)
         except StoreAway as error:
@@ -110,7 +99,7 @@ class Scheduler:
                 scope.cancel()
 
     async def _lead(self, nursery: trio.Nursery) -> None:
-        """Decide whatever is to be decided, once all that the leader before us has appended is in the plan."""
+        """Decide whatever is to be decided, once all that the leader before has appended is in the plan."""
         head = await self._head()
         await self._follower.changed(head.seq - 1)
         log.info("this node schedules")
@@ -126,12 +115,10 @@ class Scheduler:
                 await self._idle(seen, now)
 
     async def dispatch(self, events: Sequence[NewEvent], actor: str, cause: str) -> Committed | None:
-        """Append a dispatch with all that follows from it at once: release and start. None where that cannot be
-        foreseen, or the log knows better: then it is to be appended by itself. Raises as `Gateway.append`.
-        """
+        """See `Dispatcher.dispatch` of `node/node_daemon.py`."""
         if self._nursery is None or self._follower.stopped or self._turn.locked() or len(events) > 1:
             return None
-        asked = _Asked(Append(tuple(events), actor, cause, fence=self.fence))
+        asked = _Asked(Append(tuple(events), actor, cause))
         self._nursery.start_soon(self._dispatch, asked)  # what has begun is carried out, even if nobody waits for it
         with trio.move_on_after(ANSWER_S_MAX):
             await asked.answered.wait()
@@ -153,34 +140,29 @@ class Scheduler:
                     asked.done = result
                     await self._follower.changed(result.last - 1)
         except MaestroError as error:
-            asked.error = None if asked.done else error
+            if asked.done:  # it is in the log; that it cannot be followed is told by the follower
+                log.debug("a dispatch is not in the plan: %s", error.line())
+            else:
+                asked.error = error
         finally:
             asked.answered.set()
 
     async def _release(self, decision: Decision, append: Append) -> AppendResult:
-        """Append a release behind what it follows from. Where this node has room for the run it begins at once."""
-        before = len(append.events)
+        """Append a decision behind what it follows from. A run that it releases begins at once where there is room."""
         fact = decision.events[0].fact
-        first = append.events[0].fact if before else None
+        first = append.events[0].fact if append.events else None
         dispatched = first if isinstance(first, TaskDispatched) else None
-        reserved = self.reserve(fact, dispatched) if isinstance(fact, RunReleased) else None
-        events = (*append.events, *decision.events)
-        follows: tuple[str, ...] = (self._actor,) if before else ()
-        hints = tuple(Hint(stream, run, before + event) for stream, run, event in decision.hints)
-        if reserved is not None:
-            events, hints = (*events, NewEvent(decision.events[0].subject, reserved.started)), ()
-            follows += (reserved.actor,)
-        done = False
+        reserved = self._rooms.reserve(fact, dispatched) if isinstance(fact, RunReleased) else None
+        merged = self._merged.with_decision(append, decision, reserved)
+        has_begun = False
         try:
-            result = await self._gateway.append(
-                msgspec.structs.replace(append, events=events, hints=hints, follows=follows), prompt=bool(before)
-            )
+            result = await self._gateway.append(merged, prompt=bool(append.events))
             if isinstance(result, Committed) and reserved is not None:
-                reserved.begin(result.first + before)
-                done = True
+                reserved.begin(result.first + len(append.events))
+                has_begun = True
             return result
         finally:
-            if reserved is not None and not done:
+            if reserved is not None and not has_begun:
                 reserved.cancel()
 
     async def _head(self) -> Head:
@@ -198,12 +180,12 @@ class Scheduler:
             await self._follower.changed(seen)
 
     async def _append(self, decisions: list[Decision]) -> None:
-        """Append all, each on its own terms, and wait until the plan has folded them (or what beat them)."""
+        """Append all decisions, each by itself, and wait until the plan has them, or what the log took instead."""
         seen = self._follower.seq
         results: list[int] = []
 
         async def one(decision: Decision) -> None:
-            append = Append((), self._actor, decision.cause, fence=self.fence)
+            append = Append((), self.fence.actor, decision.cause)
             try:
                 result = await self._release(decision, append)
             except StoreAway as error:  # the daemon ends; whoever leads next decides anew
@@ -227,7 +209,7 @@ class Scheduler:
                 await self._follower.changed(seen)
 
     async def _keep_hints(self) -> None:
-        """Hints are not truth: after a change of leader, a restore, a lost stream or a lost node they are put anew."""
+        """Put hints that are missing: after a change of leader, a restore, the loss of a stream or of a node."""
         while not self._follower.stopped:
             try:
                 await self._put_missing_hints()
@@ -250,6 +232,6 @@ class Scheduler:
             await self._gateway.ask(self._store.work.put, again)
 
     def _may_start(self, owner: str) -> bool:
-        """Whether a hint in these hands ("": in nobody's) may still come to something."""
+        """Whether a hint that this node has claimed ("": none has) may still lead to a start."""
         node = self._follower.plan.nodes.get(owner)
         return not owner or (node is not None and node.status == "up")

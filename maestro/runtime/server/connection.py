@@ -1,7 +1,7 @@
-"""The server's side of the one protocol: a connection is a handshake, one command, its answer.
+"""The server's side of a connection: a handshake, one command, its answer.
 
-The daemon and the in-process server run this same code; a run's own socket runs it with `only` set, so that an agent
-can reach nothing but `state`.
+The daemon and the in-process server run this same code. A run's own socket runs it with `run` set, so that an agent can
+use nothing but `state`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from maestro.model.errors import MaestroError, Refused, Unknown
 from maestro.runtime.node.context import Call, Context
 from maestro.runtime.node.daemon_log import log
 from maestro.runtime.node.failures import placed, told
-from maestro.runtime.node.known_head import Witness
+from maestro.runtime.node.known_head import KnownHead
 from maestro.runtime.protocol import messages as p
 from maestro.runtime.protocol.frames import frame
 from maestro.runtime.protocol.repetition import how_to_repeat
@@ -27,7 +27,7 @@ _client_frames = msgspec.msgpack.Decoder(p.ClientFrame)
 
 
 class Peer:
-    """One connection, framed. Raises trio.BrokenResourceError where the client is gone."""
+    """The client at the other end of a connection. Its methods raise trio.BrokenResourceError where it is gone."""
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self.stream = stream
@@ -68,8 +68,9 @@ class Peer:
 
 
 ANY_LOG: tuple[type[p.Command], ...] = (p.Doctor, p.RedisFlush, p.Shutdown, p.ReplayVerify)
-"""Commands that are carried out though the log is not the one that this installation knew."""
+"""Commands that are carried out also where the log is not the one that this installation knew."""
 STATE_ONLY: tuple[type[p.Command], ...] = (p.StateSet, p.StateGet, p.StateList, p.StateDelete)
+"""Commands that a process inside a run may use."""
 
 
 async def serve_connection(context: Context, stream: trio.SocketStream, run: str = "") -> None:
@@ -124,14 +125,14 @@ async def _carry_out(context: Context, peer: Peer, call: Call, command: p.AnyCom
                 if context.storeless and not isinstance(command, p.Doctor):
                     raise context.storeless
                 if context.daemon is None and not isinstance(command, ANY_LOG):  # a daemon has checked before it began
-                    await context.call(Witness(context.settings).check, context.store)
+                    await context.call(KnownHead(context.settings).check, context.store)
                 answer = await context.handler(type(command))(call, command)
             except Exception as error:  # noqa: BLE001 - one command's defect must not end the daemon
                 answer = None if _is_gone(error) else _failed(context, error, command)
             nursery.cancel_scope.cancel()
         ended = True
     finally:
-        if not ended and call.again is not None and context.daemon and context.daemon.starts_anew():
+        if not ended and call.again is not None and context.daemon and context.daemon.start_anew:
             with trio.CancelScope(shield=True), trio.move_on_after(1):
                 await _try_send(peer, p.Again(call.again))
     if answer is None and call.interrupted:
@@ -144,7 +145,7 @@ async def _carry_out(context: Context, peer: Peer, call: Call, command: p.AnyCom
 
 
 async def _watch_client(peer: Peer, call: Call, scope: trio.CancelScope) -> None:
-    """An `Interrupt` or the client's end stops the command, never its task."""
+    """Cancel the command when the client interrupts it or is gone; a task that it has dispatched goes on."""
     try:
         message = await peer.receive()
     except (trio.BrokenResourceError, trio.ClosedResourceError, msgspec.DecodeError, MaestroError):
@@ -154,7 +155,7 @@ async def _watch_client(peer: Peer, call: Call, scope: trio.CancelScope) -> None
 
 
 def _is_gone(error: Exception) -> bool:
-    """Whether all that went wrong is that nobody listens any more."""
+    """Whether all that went wrong is that the client is gone."""
     if isinstance(error, ExceptionGroup):
         return all(_is_gone(part) for part in error.exceptions)
     return isinstance(error, (trio.BrokenResourceError, trio.ClosedResourceError))

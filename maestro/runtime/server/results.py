@@ -1,7 +1,7 @@
-"""Results as clients are told of them: always texts, and whole, though a large one lies apart from its event.
+"""The results of runs as clients get them: always whole texts, though a large one lies apart from its event.
 
-The final text of a run has at most `RESULT_BYTES_MAX` (agents/outcome.py) bytes, so that there is no need to tell of a
-part of it, or of where it lies instead of what it is.
+The final text of a run has at most `RESULT_BYTES_MAX` (agents/outcome.py) bytes, so that a client never needs to be
+given a part of it, or the name of the blob instead.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from maestro.runtime.node.context import Context
 from maestro.runtime.server.rows import Row, task_row
 
 OURS = ("scheduler:", "worker:")
-"""Who sets the result of a task. Whoever else sets such a key is taken at his word."""
+"""Actors that set the result of a task. A key of that form that another actor has set is given as it is."""
 
 
 async def told_task(context: Context, task: Task) -> Row:

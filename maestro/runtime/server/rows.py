@@ -1,4 +1,4 @@
-"""Rows as every client shows them: JSON-ready, times in RFC 3339 UTC, durations in seconds."""
+"""The rows that clients get: ready for JSON, times in RFC 3339 UTC, durations in seconds."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DAY_MS = 86_400_000
 
 
 def when(at_ms: int) -> str | None:
-    """RFC 3339 with milliseconds, None for 0."""
+    """A time in ms as RFC 3339 with milliseconds; None for 0."""
     if not at_ms:
         return None
     moment = datetime.datetime.fromtimestamp(at_ms / 1000, datetime.UTC)
@@ -32,7 +32,7 @@ def when(at_ms: int) -> str | None:
 
 
 def agent_row(agent: Agent, sample: dict[str, str] | None = None, now: int = 0) -> Row:
-    """An agent. sample: its last heartbeat, None where there is none any more."""
+    """The row of an agent. sample: its last heartbeat, None where there is none any more; now: server time in ms."""
     row: Row = {
         "id": agent.id,
         "type": agent.type,
@@ -61,7 +61,7 @@ def agent_row(agent: Agent, sample: dict[str, str] | None = None, now: int = 0) 
 
 
 def task_row(task: Task, texts: Mapping[str, str] = MappingProxyType({})) -> Row:
-    """A task with its runs. texts: by run, the results that are too large for their events."""
+    """The row of a task with its runs. texts: by run, the results that are too large for their events."""
     runs = [_run_row(slot, run, texts.get(run.id, "")) for slot in task.slots for run in slot.runs]
     return {
         "id": task.id,
@@ -92,7 +92,7 @@ def task_row(task: Task, texts: Mapping[str, str] = MappingProxyType({})) -> Row
 
 
 def _run_row(slot: Slot, run: Run, text: str) -> Row:
-    """result: always a text, "" for none; result_bytes: its size; result_blob: where it lies, for who reads events."""
+    """The row of a run. result: always a text, "" for none; result_bytes: its size; result_blob: its blob, if any."""
     apart = run.result if isinstance(run.result, BlobRef) else None
     result = run.result if isinstance(run.result, str) else text
     return {
@@ -126,7 +126,7 @@ _USAGE = ("input_tokens", "output_tokens", "cached_tokens", "cost")
 
 
 def _usage(row: Agent | Run) -> Row:
-    """Tokens and cost, as told by agents."""
+    """Tokens and cost of an agent or a run, as agents have told them."""
     return {name: _rounded(getattr(row, name)) for name in _USAGE}
 
 
@@ -142,12 +142,12 @@ def _rounded(number: float) -> float:
 
 
 def damaged_row(agent: str, workspace: str, lost: Lost) -> Row:
-    """A file that is not put back. path: below the workspace, "" where names are lost themselves."""
+    """The row of a file that cannot be restored. path: below the workspace, "" where its name is lost as well."""
     return {"agent": agent, "workspace": workspace, "path": lost.path, "why": lost.why}
 
 
 def state_row(row: StateKey, value: str) -> Row:
-    """A key of the shared state; value: its text, fetched."""
+    """The row of a key of the shared state. value: its text, fetched."""
     return {
         "key": row.key,
         "value": value,
@@ -158,7 +158,7 @@ def state_row(row: StateKey, value: str) -> Row:
 
 
 def node_row(node: Node, alive: bool, running: int) -> Row:
-    """A node. alive: it holds its lease now; running: runs that the views place there."""
+    """The row of a node. alive: whether it holds its lease now; running: how many runs the views place there."""
     return {
         "id": node.id,
         "host": node.host,
@@ -179,8 +179,10 @@ def _seconds(duration_ms: int) -> float:
 
 
 def snapshot_row(row: Snapshot, retention_days: int, is_latest: bool = False, damaged: Row | None = None) -> Row:
-    """A snapshot. expires_at: when retention may delete it, None where it is kept; damaged: what it lacks {files, why,
-    lost: [{tree, path, why}]}, as far as that is known, None where nothing is."""
+    """The row of a snapshot. expires_at: when retention may delete it, None where it is kept.
+
+    damaged: what it lacks, {files, why, lost: [{tree, path, why}]}, as far as that is known; None where it is whole.
+    """
     expires = row.complete and not row.kept
     return {
         "id": row.id,

@@ -1,7 +1,7 @@
-"""A listener: a unix socket at a path, bound again where somebody removes or replaces what lies there.
+"""The listener of a unix socket at a path, bound again where somebody removes or replaces what lies there.
 
-Who had opened the old socket goes on: a sandbox has it mounted, whatever becomes of its name. So a listener has one for
-each time that it was bound, the last few of them.
+Clients of the old socket go on: a sandbox has it mounted, whatever becomes of its name. So a listener keeps the last
+few of the sockets that it was bound to.
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ Serve = Callable[[trio.socket.SocketType], Awaitable[None]]
 
 
 class Listener:
-    """Serves whoever connects. place: gives the path, its folder made where it is gone; raises where it may not be."""
+    """The listener at one path. serve: gets each client.
+
+    place: gives the path, its folder made where it is gone; raises where no socket may be there.
+    """
 
     def __init__(self, place: Callable[[], Path], serve: Serve) -> None:
         self.path = place()
@@ -54,11 +57,11 @@ class Listener:
 
     @property
     def is_there(self) -> bool:
-        """Whether the path still leads here."""
+        """Whether the path leads to the socket that this listener is bound to."""
         return self._identity == _identity(self.path) != (0, 0)
 
     async def mend(self) -> None:
-        """Bind again where the path leads elsewhere, or nowhere."""
+        """Bind again where the path leads to another socket, or nowhere."""
         async with self._binding:
             if self.is_there:
                 return
@@ -104,7 +107,7 @@ class Listener:
 
 
 def _identity(path: Path) -> tuple[int, int]:
-    """Of a socket; all else at the path counts as nothing."""
+    """Device and inode of the socket at a path; (0, 0) where there is none."""
     try:
         found = os.lstat(path)
     except OSError:

@@ -1,4 +1,4 @@
-"""The sockets of a daemon: the admin's in MAESTRO_HOME, and those lent to runs, one each, that offer `state` only."""
+"""The sockets of a daemon: the one for commands in MAESTRO_HOME, and those lent to runs, which offer `state` only."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ UNKNOWN_RUN = "?"
 
 
 async def listen_admin(context: Context, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-    """Serve whoever connects to `daemon.sock`; a process inside a run gets no more than its own socket gives it.
+    """Serve whoever connects to `daemon.sock`; a process inside a run may use no more than on its own socket.
 
-    All that descends from this daemon is inside a run: it starts nothing else, and what leaves a dead launcher or
-    warden comes to it, as it is a subreaper.
+    Every process that descends from this daemon is inside a run: the daemon starts no others, and the orphans of dead
+    launchers and wardens become its children, as it is a subreaper.
     """
 
     async def serve(client: trio.socket.SocketType) -> None:
@@ -37,23 +37,23 @@ async def listen_admin(context: Context, task_status: trio.TaskStatus[None] = tr
 
 
 def _place(context: Context, name: str) -> Path:
-    """Where a socket of this home lies. Raises Refused where it is gone, or another daemon's: that has the name now."""
+    """The path of a socket in this home. Raises Refused where the home is gone, or another daemon's by now."""
     if not context.may_listen():
         raise Refused("MAESTRO_HOME is not this daemon's any more", str(context.settings.home))
     return socket_path(context.settings.home, name)
 
 
 def sweep_run_sockets(home: Path) -> None:
-    """Remove what the runs of an earlier daemon, killed, have left. The caller holds the daemon's lock."""
+    """Remove the run sockets that an earlier, killed daemon has left. The caller holds the daemon lock."""
     folder = socket_path(home, "run-*.sock")
     for path in folder.parent.glob(folder.name):
         path.unlink(missing_ok=True)
 
 
 class RunSocket:
-    """A socket for runs, one after the other: it speaks for the run that has it now, and for none in between.
+    """A socket that is lent to runs, one after the other; between two runs it serves nobody.
 
-    Making one takes longer than starting a shell, so that a run which has ended leaves its socket to the next.
+    Making one takes longer than starting a shell, so a run that has ended leaves its socket to the next.
     """
 
     def __init__(self, context: Context, name: str) -> None:
@@ -64,7 +64,7 @@ class RunSocket:
 
     @property
     def path(self) -> Path:
-        """Where it is."""
+        """The path of the socket."""
         return self.listener.path
 
     async def _serve(self, client: trio.socket.SocketType) -> None:
@@ -79,18 +79,18 @@ class RunSocket:
                 self._clients.discard(scope)
 
     def begin(self, run: str) -> None:
-        """From now on it is this run's."""
+        """Serve clients as processes of this run."""
         self._run = run
 
     def end(self) -> None:
-        """The run is over, and who still talks for it is cut off."""
+        """Cut off the clients that are connected, and serve none: the run is over."""
         self._run = ""
         for scope in self._clients:
             scope.cancel()
 
 
 class RunSockets:
-    """The sockets of the runs on this node, as many as there were runs at once. `serve` must run for as long."""
+    """The sockets of the runs on this node, as many as there were runs at once. `serve` must run meanwhile."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -104,7 +104,7 @@ class RunSockets:
             await trio.sleep_forever()
 
     async def lend(self, run: str) -> RunSocket:
-        """A socket that speaks for this run, to be given back when it is over."""
+        """Lend a socket to a run, to be given back when the run is over."""
         if self._idle:
             known = self._idle.pop()
             known.begin(run)
@@ -117,7 +117,7 @@ class RunSockets:
         return fresh
 
     def give_back(self, lent: RunSocket) -> None:
-        """Its run is over, and nothing of it is alive."""
+        """Take a socket back: no process of its run is alive."""
         lent.end()
         self._idle.append(lent)
 
@@ -131,9 +131,9 @@ def peer_pid(client: trio.socket.SocketType) -> int:
 
 
 def _descends_from(pid: int, ancestor: int) -> bool:
-    """Whether `ancestor`, a subreaper, is above `pid`; also where that cannot be told, as the process is gone.
+    """Whether the process `ancestor`, a subreaper, is above `pid`; also where that cannot be told, as `pid` is gone.
 
-    pid: 0 where the system does not tell: not below us then.
+    pid: 0 where the system does not tell; that counts as not below.
     """
     for _ in range(ANCESTORS_MAX):  # an agent may have forked itself as deep as it likes
         if pid <= 1:

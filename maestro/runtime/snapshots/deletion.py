@@ -116,7 +116,7 @@ async def settle(context: Context) -> None:
 @asynccontextmanager
 async def closed_to(context: Context, agents: Sequence[str]) -> AsyncIterator[None]:
     """Nothing of these agents starts meanwhile; what runs goes on."""
-    still = context.daemon.stillness() if context.daemon else None
+    still = context.daemon.runs.pause() if context.daemon else None
     try:
         if still is not None:
             await still.begin(agents, freeze=False)

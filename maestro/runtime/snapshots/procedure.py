@@ -103,7 +103,7 @@ class _Taking:
         self._missing: tuple[SnapshotMissing, ...] = ()
         self._meta: dict[str, object] = {}
         daemon = call.context.daemon
-        self._still = daemon.stillness() if daemon else None
+        self._still = daemon.runs.pause() if daemon else None
 
     async def run(self) -> Taken:
         wanted, context = self._wanted, self._context

@@ -17,7 +17,7 @@ from maestro.model.events import SnapshotMissing, SnapshotWorkspace
 from maestro.model.snapshot import covered
 from maestro.runtime.node.context import Call, Context
 from maestro.runtime.snapshots.folders import Shelf
-from maestro.runtime.supervision.capped_log import CHUNK_BYTES, Reader, pieces
+from maestro.runtime.supervision.capped_log import CHUNK_BYTES, CappedLogReader, pieces
 from maestro.runtime.supervision.spec import SENT_BYTES_MAX
 from maestro.workspaces import guards
 from maestro.workspaces.folders import MARK, is_folder
@@ -145,7 +145,7 @@ def _copy(log: Path, to: Path) -> bool:
         to.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with to.open("xb") as copy:
             if pieces(str(log)):  # above its cap, and not one file yet
-                reader, left = Reader(str(log)), SENT_BYTES_MAX
+                reader, left = CappedLogReader(str(log)), SENT_BYTES_MAX
                 while left > 0 and (chunk := reader.read(CHUNK_BYTES)):
                     left -= copy.write(chunk)
             else:

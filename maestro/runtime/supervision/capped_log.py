@@ -1,4 +1,4 @@
-"""A run's log, with a cap: its beginning and its end, and between them a mark that says how much is left out.
+"""The capped log of a run: its beginning and its end, and between them a mark that says how much is left out.
 
 `agent.log` gets the beginning. What comes after it goes into pieces beside it, of which the last two stay, and whose
 names say where in all of the output they begin: `agent.log.<beginning>.<begin>`. So the log can be read at any time,
@@ -25,7 +25,7 @@ _TRIES = 5
 
 
 class Piece(NamedTuple):
-    """A part of the output after its beginning. head: bytes of the beginning; begin: where in all of it this begins."""
+    """A file of the output behind the beginning. head: bytes of the beginning; begin: where it begins in all of it."""
 
     begin: int
     head: int
@@ -33,8 +33,8 @@ class Piece(NamedTuple):
     size: int
 
 
-class Log:
-    """Of one run, being written; a full disk loses output, not the run. error: why the rest of it is lost."""
+class CappedLog:
+    """The log of one run, being written; a full disk loses output, not the run. error: why the rest is lost."""
 
     def __init__(self, path: str, bytes_max: int) -> None:
         """Raises OSError where the file cannot be opened."""
@@ -49,16 +49,16 @@ class Log:
 
     @property
     def left_out(self) -> int:
-        """How much of the middle is not kept."""
+        """How many bytes of the middle are not kept."""
         return self._pieces[0][0] - self._head if self._pieces else 0
 
     @property
     def truncated(self) -> bool:
-        """Whether it lacks something."""
+        """Whether the log lacks some of the output."""
         return bool(self.left_out or self.error)
 
     def write(self, text: bytes) -> None:
-        """The next of the output."""
+        """Add the next of the output."""
         try:
             while text and self.error is None:
                 if not self._room:
@@ -80,13 +80,13 @@ class Log:
             self._pieces.pop(0)[1].remove()
 
     def mend(self) -> None:
-        """Have the files back that somebody removed while they were written."""
+        """Make the files again, whole, that somebody removed while they were written."""
         with suppress(OSError):
             for file in {self._first, self._file}:
                 file.mend()
 
     def close(self) -> None:
-        """Nothing comes any more: one file of it all."""
+        """Make one file of the log: no output comes any more."""
         self.mend()
         self._first.close()
         self._file.close()
@@ -104,8 +104,9 @@ def pieces(path: str) -> list[Piece]:
 
 
 def settle(path: str) -> None:
-    """Make one file of a log and its pieces, at once; again after a crash at any instant. Where the disk has no room
-    for that the pieces stay, and are read where they are.
+    """Make one file of a log and its pieces, atomically; may be called again after a crash at any instant.
+
+    Where the disk has no room for that the pieces stay, and are read where they are.
     """
     found = pieces(path)
     whole = f"{path}.whole"
@@ -135,7 +136,7 @@ def _put_together(path: str, found: list[Piece], whole: str) -> None:
 
 
 def mark(found: list[Piece]) -> bytes:
-    """What stands between the beginning and these pieces; b"" where nothing is missing."""
+    """The mark between the beginning and these pieces; b"" where nothing is left out."""
     left_out = found[0].begin - found[0].head
     return MARK % (left_out, found[0].head, sum(piece.size for piece in found)) if left_out else b""
 
@@ -152,8 +153,8 @@ def _all_pieces(path: str) -> list[Piece]:
     return found
 
 
-class Reader:
-    """A log from its beginning, also while it is written, and while its pieces become part of it.
+class CappedLogReader:
+    """A reader of a log from its beginning, also while it is written, and while its pieces become part of it.
 
     Positions: `_at` in agent.log, or where `_beyond` is set, in all of the output, behind a beginning of that size.
     """
@@ -164,7 +165,7 @@ class Reader:
         self._beyond: int | None = None
 
     def read(self, size: int) -> bytes:
-        """What comes next, b"" where there is nothing more yet."""
+        """The next bytes, at most `size`; b"" where there are none yet."""
         for _ in range(_TRIES):
             try:
                 return self._read(size)
@@ -211,7 +212,7 @@ class Reader:
         return MARK % (-behind, head, kept) if behind < 0 else b""
 
     def to_last(self, lines: int) -> None:
-        """Go to where the last lines begin."""
+        """Go to the beginning of the last `lines` lines."""
         for _ in range(_TRIES):
             try:
                 return self._to_last(lines)

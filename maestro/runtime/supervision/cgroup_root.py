@@ -1,10 +1,11 @@
-"""Where this installation may make control groups, and which of a run's limits they can hold. Stdlib only.
+"""The folders in which this installation may make control groups, and the limits of a run that they can hold.
 
-Nobody is asked to delegate anything: the nearest folder above this process that takes what we need is used, so that
-limits set on us from outside go on counting for the agents. Version 2 wants processes in leaves only; where our own
-group holds nobody but us we move into a leaf of it (a unit or scope with `Delegate=yes`), else a folder above it must
-take us. With version 1, alone or beside version 2, each controller has a folder of its own; killing then goes through
-version 2 if that is there. Only folders that we could really enter count.
+No user has to delegate anything: the nearest folder above this process that takes what is needed is used, so that
+limits set on the daemon from outside count for the agents, too. Version 2 wants processes in leaves only; where the
+daemon's own group holds no other process, the daemon moves into a leaf of it (a unit or scope with `Delegate=yes`),
+else a folder above it is used. With version 1, alone or beside version 2, each controller has a folder of its own;
+killing then goes through version 2 if that is there. Only folders that a process could really enter count. Standard
+library only.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from maestro.runtime.supervision.spec import Limits
 
 CONTROLLERS = ("memory", "cpu", "pids")
 RECORD_NAME = "cgroups.json"
-"""In MAESTRO_HOME: the folders in use, by which a later daemon finds what was left in them."""
+"""The file in MAESTRO_HOME with the folders in use, by which a later daemon finds what was left in them."""
 
 REMEDY = (
     "start the daemon where it may make control groups: as root, or with "
@@ -36,7 +37,7 @@ REMEDY = (
 _probes = itertools.count()  # several threads may ask at once
 _RUN = "run."  # before the names of runs' groups: no file of the kernel begins like this
 _OF_WARDEN = "w"  # then the warden's pid: the group of all its runs without limits
-_LEAF = "maestro-daemon"  # where we move to, out of a group that shall have groups below
+_LEAF = "maestro-daemon"  # where the daemon moves to, out of a group that shall have groups below
 _PERIOD_US = 100_000
 _PATIENCE_S = 5.0
 
@@ -50,7 +51,7 @@ class Place(NamedTuple):
 
 
 def prepare(home: Path) -> list[Place]:
-    """Make the folders of this process, a daemon of the installation, and record them."""
+    """Make the folders of this process, the daemon of the installation in `home`, and record them."""
     places = list(_placed(_name(home, os.getpid())))
     if places:
         _record(home, {*_recorded(home), *(place.path for place in places)})
@@ -58,7 +59,7 @@ def prepare(home: Path) -> list[Place]:
 
 
 def enforceable() -> set[str]:
-    """Which limits this process could put on runs: tried, with nothing left behind."""
+    """The limits that this process could put on runs: folders are made, tried, and removed."""
     places = list(_placed(f"maestro-probe-{os.getpid()}-{next(_probes)}"))
     found = covered(places)
     give_back(places)
@@ -71,7 +72,7 @@ def covered(places: Sequence[Place]) -> set[str]:
 
 
 def plan(places: Sequence[Place], run: str, limits: Limits) -> list[Group]:
-    """The groups of a run, for its `Cage`. Pure. Version 1 controllers without a limit to hold are left out."""
+    """The groups of a run, for its `RunCgroup`. Pure. Version 1 controllers without a limit to hold are left out."""
     groups = []
     for place in places:
         held = sorted(limits.asked().intersection(place.controllers))
@@ -95,14 +96,14 @@ def give_back(places: Sequence[Place]) -> None:
 
 
 def kill(home: Path, daemon: int, warden: int, run: str) -> None:
-    """SIGKILL what is in the groups of one run of a daemon: for its launcher, when the warden is dead."""
+    """SIGKILL what is in the groups of one run of a daemon. For its launcher, when the warden is dead."""
     for folder in _folders(home, daemon):
         for name in (run, f"{_OF_WARDEN}.{warden}"):
             run_cgroup.kill(f"{folder}/{_RUN}{name}")
 
 
 def release(home: Path, daemon: int) -> None:
-    """Remove the folders of a daemon that is gone, where nothing is left in them. For its launcher, which outlives it.
+    """Remove the empty folders of a daemon that is gone. For its launcher, which outlives it.
 
     The record is left to the next daemon, which may be writing it just now.
     """
@@ -111,7 +112,7 @@ def release(home: Path, daemon: int) -> None:
 
 
 def sweep(home: Path) -> int:
-    """Kill what earlier daemons' runs left in their groups, and remove these; how many processes that were."""
+    """Kill what the runs of earlier daemons left in their groups, and remove these; how many processes were killed."""
     found: set[int] = set()
     deadline = time.monotonic() + _PATIENCE_S
     earlier = _recorded(home) - _folders(home, os.getpid())
@@ -159,7 +160,7 @@ def _runs(folder: str) -> list[str]:
 
 
 def _files(name: str, limits: Limits, version: int) -> dict[str, str]:
-    """The limit as the kernel wants it; memory counts swap, which would only put off its end. pids: `Group.pids`."""
+    """The files that set a limit; memory counts swap, which would only put off the end. For pids see `Group.pids`."""
     if name == "memory" and version == 2:
         return {"memory.max": str(limits.memory), "memory.swap.max": "0", "memory.oom.group": "1"}
     if name == "memory":
@@ -210,7 +211,7 @@ def _mounts() -> list[tuple[tuple[str, str], frozenset[str]]]:
 
 
 def _own(mount: tuple[str, str], controllers: frozenset[str]) -> str | None:
-    """The folder of our own group below a mount; None where the mount does not show it."""
+    """The folder of this process's own group below a mount; None where the mount does not show it."""
     point, root = mount
     for line in processes.read("/proc/self/cgroup").decode(errors="replace").splitlines():
         _, names, path = line.split(":", 2)
@@ -221,7 +222,7 @@ def _own(mount: tuple[str, str], controllers: frozenset[str]) -> str | None:
 
 
 def _version_2(own: str, top: str, name: str) -> Place | None:
-    """The nearest folder from our own group upwards that takes the most."""
+    """The place in the nearest folder, from this process's own group upwards, that has most of the controllers."""
     best: Place | None = None
     folder = Path(own.removesuffix(f"/{_LEAF}"))
     while True:
@@ -262,7 +263,7 @@ def _move_into_leaf(folder: Path) -> None:
 
 
 def _usable(place: Place) -> Place | None:
-    """The place with its folders made, if a process of ours can really enter them; whatever it cannot hold is gone."""
+    """The place with its folders made, where a process can really enter them; None, with no folder left, elsewhere."""
     leaf = f"{place.path}/{run_cgroup.WARDENS}"
     try:
         for folder in (place.path, leaf):

@@ -1,6 +1,7 @@
-"""`exit.json`: the end of a run as its warden wrote it down, for when nobody was there to be told. Stdlib only.
+"""The exit record `exit.json`: the end of a run as its warden writes it down, for a later daemon.
 
-The same line that the worker is told. Half of one, which a crash may leave, is none to its reader.
+It is the same line that the worker is told. Half of a line, which a crash may leave, counts as none. Standard library
+only.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def sync_record(path: str) -> None:
 
 
 def read_record(folder: Path) -> End | None:
-    """How the attempt with this folder ended; None where no warden has written that: it lives, or was killed."""
+    """The end of the run with this folder; None where no warden has written one: it lives, or was killed."""
     try:
         message = decode_message((folder / RECORD_NAME).read_bytes())
     except (FileNotFoundError, ValueError, TypeError):

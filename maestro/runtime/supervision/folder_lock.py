@@ -8,7 +8,7 @@ two that meet at least one sees the other, and takes its lock back.
 
 The folders above get a lock of another kind, so that no writer works in a folder that another one works inside.
 Stdlib only. Where a system or a file system has no such locks, or the folders above cannot be opened, nothing is held
-there: the claim in MAESTRO_HOME then is the only one.
+there: the lock file in MAESTRO_HOME then is the only lock.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from typing import Final
 
 _FLOCK = "hhqqi4x"
 _WRITER, _BELOW = 0, 1
-"""Byte of the folder that says: somebody writes this folder; somebody writes one inside it."""
+"""Bytes of a folder whose locks say: a writer works in this folder; a writer works in one inside it."""
 _NO_LOCKS: Final = (errno.EINVAL, errno.ENOLCK, errno.EOPNOTSUPP, errno.EBADF, errno.ENOSYS)
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _PAUSE_S_MAX = 0.05
 
 
 class FolderLock:
-    """Of one writer. path: of the folder, without links."""
+    """The lock of one writer. path: of the folder, without links."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -39,7 +39,7 @@ class FolderLock:
         self._next_at = 0.0
 
     def take(self) -> bool:
-        """Whether the folder is ours now; ask again where it is not. Raises OSError where there is no such folder."""
+        """Whether the folder is locked now; call again where it is not. Raises OSError for no such folder."""
         if self._held or not hasattr(fcntl, "F_OFD_SETLK"):
             return True
         if time.monotonic() < self._next_at:
@@ -57,21 +57,21 @@ class FolderLock:
 
     @property
     def handle(self) -> int | None:
-        """Open on the folder while it is held."""
+        """A descriptor of the folder while it is locked, else None."""
         return self._held[0] if self._held else None
 
     def release(self) -> None:
-        """Let others in."""
+        """Give the lock back."""
         for handle in self._held:
             os.close(handle)
         self._held.clear()
 
     def _set(self) -> None:
-        """Set our locks: as the writer of the folder, and on each one above it."""
+        """Set the locks of this writer: on the folder, and of the other kind on each folder above."""
         self._held.append(os.open(self._path, _FLAGS | os.O_NOFOLLOW))
         _lock(self._held[0], _WRITER)
         for above in list(Path(self._path).parents)[:-1]:
-            with contextlib.suppress(OSError):  # it may be somebody else's, and closed to us
+            with contextlib.suppress(OSError):  # it may be another user's, and closed to this one
                 self._held.append(os.open(above, _FLAGS))
                 _lock(self._held[-1], _BELOW)
 
@@ -80,7 +80,7 @@ class FolderLock:
         return not _is_locked(folder, _WRITER, 2) and not any(_is_locked(handle, _WRITER, 1) for handle in above)
 
     def _is_there(self) -> bool:
-        """Whether the path still leads to the folder that we have locked: an exchange may have come between."""
+        """Whether the path still leads to the folder that is locked: an exchange may have come between."""
         held, there = os.fstat(self._held[0]), Path(self._path).lstat()
         return (held.st_dev, held.st_ino) == (there.st_dev, there.st_ino)
 
@@ -94,7 +94,7 @@ def _lock(handle: int, byte: int) -> None:
 
 
 def _is_locked(handle: int, first: int, count: int) -> bool:
-    """Whether somebody else has a lock there. Asked as for a write lock, with which every lock is at odds."""
+    """Whether another writer has a lock there. Asked as for a write lock, with which every lock is at odds."""
     asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, first, count, 0)
     try:
         answer = fcntl.fcntl(handle, fcntl.F_OFD_GETLK, asked)

@@ -1,8 +1,9 @@
-"""Whose warden wrote a folder last, of all the homes of this user on this host. Stdlib only.
+"""The last writer of a folder: which lock file its warden held, of all the homes of this user on this host.
 
-A killed warden lets the lock on the folder go, but what it guarded may live on. In its own home the next holder of the
-claim ends that; another home learns here where the record of it is: a small file for each folder, by device and inode,
-that holds the path of the claim's file. It need not outlive a restart, and where it is lost only this is.
+A killed warden loses its lock on the folder, but the processes that it guarded may live on. In its own home the next
+holder of the lock file kills them; a warden of another home learns here where their record is: in a small file for each
+folder, named by device and inode, that holds the path of the lock file. It need not outlive a restart of the machine.
+Standard library only.
 """
 
 from __future__ import annotations
@@ -13,19 +14,19 @@ import stat
 from pathlib import Path
 
 _PLACE = "/tmp"
-"""Known to each process of this user, whatever its environment; it is checked to be ours."""
+"""A place that each process of this user knows, whatever its environment; it is checked to be this user's."""
 _PATH_BYTES_MAX = 4096
 
 
 class LastWriter:
-    """Of the folder that a handle is open on."""
+    """The last writer of the folder that a descriptor is open on."""
 
     def __init__(self, folder: int) -> None:
         found = os.fstat(folder)
         self._name = f"{found.st_dev:x}-{found.st_ino:x}"
 
-    def claim(self) -> str:
-        """The file of the claim under which the folder was written last; "" where nobody knows."""
+    def lock_file(self) -> str:
+        """The path of the lock file whose holder wrote the folder last; "" where that is not known."""
         with contextlib.suppress(OSError):
             place = _place()
             try:
@@ -38,14 +39,14 @@ class LastWriter:
                 os.close(handle)
         return ""
 
-    def note(self, claim: str) -> None:
-        """It is written under this claim from now on."""
+    def note(self, lock_file: str) -> None:
+        """Note that the holder of this lock file writes the folder from now on."""
         with contextlib.suppress(OSError):
             place, new = _place(), f"{self._name}.{os.getpid()}"
             try:
                 handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600, dir_fd=place)
                 try:
-                    os.write(handle, os.fsencode(claim))
+                    os.write(handle, os.fsencode(lock_file))
                 finally:
                     os.close(handle)
                 os.rename(new, self._name, src_dir_fd=place, dst_dir_fd=place)

@@ -1,12 +1,12 @@
-"""The launcher: one single-threaded process per worker, from which the wardens are forked.
+"""The launcher: a single-threaded process beside each daemon, from which the wardens are forked.
 
-The worker runs trio, whose threads come and go; a parent-death signal follows the thread, and a fork of a large
-process is slow. So the worker starts this, once, with two sockets: `offers`, on which the wardens themselves wait for
-runs (a message is one descriptor: the run's own socket, whose first line is its spec), and `control`, whose end of
-file means that the worker is gone. The launcher keeps a warden waiting at all times, reaps those that end, and when
-one was killed kills what it left, then tells the worker so.
+The daemon's worker runs trio, whose threads come and go; a parent-death signal follows the thread, and a fork of a
+large process is slow. So the worker starts the launcher, once, with two sockets: `offers`, on which the wardens
+themselves wait for runs (a message is one descriptor: the run's own socket, whose first line is its spec), and
+`control`, whose end of file means that the worker is gone. The launcher keeps a warden waiting at all times, reaps
+those that end, and when one was killed kills what it left, then tells the worker so.
 
-Stdlib only; see `command` for how it is started.
+Standard library only; see `command` for how it is started.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from typing import NoReturn
 
 from maestro.runtime.supervision import cgroup_root, processes, run_cgroup
 from maestro.runtime.supervision.spec import LAUNCHER_MARK, Spec, encode
-from maestro.runtime.supervision.warden import Offer, Run, Site
-from maestro.runtime.supervision.workspace_lock import Identity
+from maestro.runtime.supervision.warden import GuardedRun, Offer, Site
+from maestro.runtime.supervision.workspace_lock import ProcessIdentity
 
 _RUNS_MAX = 500  # then a warden gives way to a fresh one
 _IDLE_S = 30  # an idle warden ends after this; the launcher keeps one
 _FORK_AGAIN_S = 0.1
-_IGNORED = ("SIGINT", "SIGTERM", "SIGHUP")  # meant for the worker; we end when it does
+_IGNORED = ("SIGINT", "SIGTERM", "SIGHUP")  # meant for the worker; the launcher ends when it does
 
 
 def command(control: int, offers: int) -> list[str]:
@@ -57,18 +57,18 @@ def main() -> NoReturn:
 
 
 class Launcher:
-    """wardens: pid of each warden and the run it guards, None while it waits for one."""
+    """The launcher's loop over its wardens. control: tells that the worker is gone; offers: on which wardens wait."""
 
     def __init__(self, control: socket.socket, offers: socket.socket) -> None:
         self._control = control
         self._offers = offers
-        self._worker = Identity(os.getppid(), processes.start_time(os.getppid()))
+        self._worker = ProcessIdentity(os.getppid(), processes.start_time(os.getppid()))
         self._home = Path(os.environ.get(LAUNCHER_MARK, "/"))
         self._boot_id = processes.boot_id()
         self._notes_r, self._notes_w = os.pipe()
         self._notes = b""
         self._wake = wake_on_child()
-        self._wardens: dict[int, str | None] = {}
+        self._wardens: dict[int, str | None] = {}  # pid -> the run that it guards, None while it waits for one
         self._worker_gone = False
         os.set_blocking(self._notes_r, False)
 
@@ -95,11 +95,11 @@ class Launcher:
     def _worker_ended(self) -> bool:
         try:
             return not self._control.recv(4096)
-        except ConnectionResetError:  # it was killed before it had read what we told it last
+        except ConnectionResetError:  # it was killed before it had read what it was told last
             return True
 
     def _one_waits(self) -> bool:
-        """Fork a warden where none waits. False when that failed: to be tried again soon."""
+        """Whether a warden waits for a run; one is forked where none does. False: forking failed, to be tried again."""
         if self._worker_gone or None in self._wardens.values():
             return True
         try:
@@ -113,7 +113,7 @@ class Launcher:
         return True
 
     def _be_warden(self) -> NoReturn:
-        """In the child: no exception may lead back into the launcher's loop."""
+        """Guard runs, in the forked child: no exception may lead back into the launcher's loop."""
         status = 1
         try:
             os.setsid()
@@ -122,7 +122,7 @@ class Launcher:
             os.close(self._notes_r)
             os.close(self._wake)
             processes.become_subreaper()
-            me = Identity(os.getpid(), processes.start_time(os.getpid()))
+            me = ProcessIdentity(os.getpid(), processes.start_time(os.getpid()))
             site = Site(self._boot_id, me, self._worker, wake_on_child())
             for _ in range(_RUNS_MAX):
                 if not serve(self._offers, site, self._notes_w) or os.getppid() != launcher:
@@ -136,12 +136,12 @@ class Launcher:
             os._exit(status)
 
     def _dismiss(self) -> None:
-        """Wardens in waiting see the end of the offers; where these are datagrams there is no such end."""
+        """End the wardens in waiting where they cannot see the end of the offers, as these are datagrams."""
         for pid in [] if processes.LINUX else [pid for pid, run in self._wardens.items() if run is None]:
             processes.send(pid, signal.SIGKILL)
 
     def _read_notes(self) -> None:
-        """Wardens say when they take a run and when they wait again."""
+        """Note which wardens have taken a run, and which wait again: they say so over a pipe."""
         with contextlib.suppress(BlockingIOError):
             while chunk := os.read(self._notes_r, 65536):
                 self._notes += chunk
@@ -169,7 +169,7 @@ class Launcher:
                     self._tell({"event": "swept", "run": run, "warden": pid})
 
     def _sweep(self) -> None:
-        """Kill what a dead warden left: every child of ours that is no warden, until there is none."""
+        """Kill what a dead warden left: every child of the launcher that is no warden, until there is none."""
         while orphans := [pid for pid in processes.children(os.getpid()) if pid not in self._wardens]:
             for pid in orphans:
                 processes.send(pid, signal.SIGKILL)
@@ -183,25 +183,25 @@ class Launcher:
 
 
 def serve(offers: socket.socket, site: Site, notes: int) -> bool:
-    """In a warden: wait for one run and guard it to its end. False when none came: the worker is gone, or idle."""
+    """Wait for one run and guard it to its end, in a warden. False when none came: the worker is gone, or idle."""
     taken = receive(offers)
     if taken is None:
         return False
     with taken.worker:
         note(notes, os.fsencode(taken.spec.run))
-        Run(taken, site).conduct()
+        GuardedRun(taken, site).conduct()
     note(notes, b"")
     return True
 
 
 def note(notes: int, run: bytes) -> None:
-    """In a warden: tell the launcher which run it guards, none when it waits for one."""
+    """Tell the launcher which run this warden guards, b"" when it waits for one."""
     with contextlib.suppress(BrokenPipeError):  # the launcher was killed; the run goes on
         os.write(notes, b"%d %s\n" % (os.getpid(), run))
 
 
 def receive(offers: socket.socket) -> Offer | None:
-    """The next run that nobody else has taken; None when there was none for `_IDLE_S` or the worker is gone."""
+    """The next run that no other warden has taken; None when none came for `_IDLE_S`, or the worker is gone."""
     try:
         _, fds, _, _ = socket.recv_fds(offers, 16, 1, getattr(socket, "MSG_CMSG_CLOEXEC", 0))
     except OSError:
@@ -222,7 +222,7 @@ def receive(offers: socket.socket) -> Offer | None:
 
 
 def wake_on_child() -> int:
-    """A pipe that becomes readable when a child ends: the reading end."""
+    """The reading end of a new pipe that becomes readable when a child ends."""
     wake_r, wake_w = os.pipe()
     os.set_blocking(wake_r, False)
     os.set_blocking(wake_w, False)

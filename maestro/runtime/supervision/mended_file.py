@@ -1,4 +1,4 @@
-"""A file that grows while a run prints, and is made again, whole, where somebody removes it meanwhile. Stdlib only."""
+"""A file that grows while a run prints, and is made again, whole, where somebody removes it meanwhile."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ CHUNK_BYTES = 1024 * 1024
 
 
 class OutFile:
-    """Open for writing; for its owner only. Raises OSError where that cannot be, as all its methods do."""
+    """A file of a run, open for writing, for its owner only. Its methods raise OSError, as making it does."""
 
     def __init__(self, path: str, append: bool = False) -> None:
         self._path = path
@@ -18,15 +18,15 @@ class OutFile:
 
     @property
     def size(self) -> int:
-        """How many bytes it has."""
+        """How many bytes the file has."""
         return os.fstat(self._fd).st_size
 
     def write(self, text: bytes) -> int:
-        """How many bytes were written: not always all."""
+        """Append bytes; how many were written, not always all."""
         return os.write(self._fd, text)
 
     def mend(self) -> None:
-        """What was written lies at the path again, its folder included, should it have been removed."""
+        """Make the file again, with all that was written and its folder, where somebody has removed it."""
         if self._fd < 0:
             return
         ours = os.fstat(self._fd)
@@ -43,20 +43,22 @@ class OutFile:
         self._fd = fresh
 
     def close(self) -> None:
-        """Doing it again is harmless."""
+        """Close the file. Doing it again is harmless."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
 
     def remove(self) -> None:
-        """Close it, and have it gone."""
+        """Close the file, and remove it."""
         self.close()
         Path(self._path).unlink(missing_ok=True)
 
 
 def make_folder(folder: Path) -> None:
-    """A folder of a run that was there and is gone, with those above it. Raises OSError, PermissionError where one of
-    them is a link, or somebody else's who is not the superuser: in a shared /tmp others make folders, too.
+    """Make a folder of a run that somebody has removed, with those above it.
+
+    Raises OSError, and PermissionError where one of them is a link, or belongs to a user who is not the superuser: in a
+    shared /tmp others make folders, too.
     """
     for path in [*reversed(folder.parents), folder]:
         try:
@@ -75,7 +77,7 @@ def _opened(path: str, flags: int) -> int:
 
 
 def identity(path: str | Path) -> tuple[int, int]:
-    """Of what lies at a path, itself where it is a link; (0, 0) for nothing."""
+    """Device and inode of what lies at a path, of a link itself; (0, 0) for nothing."""
     try:
         found = Path(path).lstat()
     except OSError:

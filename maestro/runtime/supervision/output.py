@@ -1,4 +1,4 @@
-"""What an agent prints, on its way into `agent.log`: redacted, traced, its tail kept. Stdlib only.
+"""The output of an agent on its way into `agent.log`: redacted, traced, its tail kept. Standard library only.
 
 Everything works on chunks as they come and holds back no more than the longest secret, so a flood of output without
 a newline costs a warden no more memory than a line of it.
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Protocol
 
-from maestro.runtime.supervision.capped_log import Log
+from maestro.runtime.supervision.capped_log import CappedLog
 from maestro.runtime.supervision.mended_file import OutFile
 
 CHUNK_BYTES = 64 * 1024
@@ -24,7 +24,7 @@ _BASE64_BYTES_MIN = 6  # shorter secrets would be found by chance in any base64
 
 
 class Redactor:
-    """Replaces secrets, also as base64 or inside JSON, in a stream of chunks, across the borders of the chunks too.
+    """A filter that replaces secrets in a stream of chunks, also as base64, inside JSON, and across chunks.
 
     Of secrets that begin alike, or lie in one another, the longest that is there counts.
     """
@@ -39,7 +39,7 @@ class Redactor:
         self._held = b""
 
     def feed(self, chunk: bytes) -> bytes:
-        """What of the stream so far is certain to hold no secret that goes on; the rest is held back as it came."""
+        """The part of the stream in which no secret can go on, redacted; the rest is held back."""
         if not self._forms:
             return chunk
         text = self._held + chunk
@@ -50,7 +50,7 @@ class Redactor:
         return passed + text[at:certain]
 
     def flush(self) -> bytes:
-        """The rest, at the end of the stream."""
+        """What is held back, redacted, at the end of the stream."""
         rest, self._held = self._held, b""
         passed, at = self._replaced(rest, len(rest))
         return passed + rest[at:]
@@ -93,13 +93,14 @@ def _base64_forms(secret: bytes) -> set[bytes]:
 
 
 class Tracer:
-    """Puts `TRACE: [timestamp] <label>: ` before each line, and once before a line that never ends."""
+    """A filter that puts `TRACE: [timestamp] <label>: ` before each line of a stream."""
 
     def __init__(self, label: str) -> None:
         self._label = label.encode(errors="replace").replace(b"\n", b" ")
         self._at_line_start = True
 
     def feed(self, chunk: bytes) -> bytes:
+        """The chunk with the prefix before each line that begins in it."""
         if not chunk:
             return chunk
         prefix = b"TRACE: [%s] %s: " % (_timestamp(), self._label)
@@ -112,7 +113,7 @@ class Tracer:
 
 
 def _timestamp() -> bytes:
-    """RFC 3339 in UTC, milliseconds."""
+    """The time now, RFC 3339 in UTC with milliseconds."""
     now = time.time()
     return b"%s.%03dZ" % (time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)).encode(), int(now * 1000) % 1000)
 
@@ -154,7 +155,7 @@ class Ends:
 
 
 class Copy:
-    """A stream in a file, from its beginning up to `bytes_max`; made with the first byte. A full disk ends it early."""
+    """A copy of a stream in a file, up to `bytes_max`; made with the first byte. A full disk ends it early."""
 
     def __init__(self, path: str, bytes_max: int) -> None:
         self._path = path
@@ -175,7 +176,7 @@ class Copy:
             self._room = 0
 
     def mend(self) -> None:
-        """Have the file back that somebody removed."""
+        """Make the file again, whole, where somebody removed it."""
         with suppress(OSError):
             if self._file is not None:
                 self._file.mend()
@@ -186,19 +187,20 @@ class Copy:
 
 
 class Sink(Protocol):
-    """What keeps something of a stream."""
+    """A sink keeps a part of a stream."""
 
     def feed(self, chunk: bytes) -> None: ...
 
 
 class Stream:
-    """One pipe from the agent: read in chunks, passed on to the log, and as it is to the sinks.
+    """One pipe from the agent: its chunks go, redacted, to the sinks, and traced as well to the log.
 
-    bytes: as they came; kept: as they were passed on.
+    fd: the reading end. label: of the trace, None for no trace. open: until the end of the stream. bytes: how many
+    came; kept: how many were passed on.
     """
 
     def __init__(
-        self, fd: int, log: Log, redact: Sequence[str], sinks: Sequence[Sink] = (), label: str | None = None
+        self, fd: int, log: CappedLog, redact: Sequence[str], sinks: Sequence[Sink] = (), label: str | None = None
     ) -> None:
         self.fd = fd
         self._log = log
@@ -210,7 +212,7 @@ class Stream:
         os.set_blocking(fd, False)
 
     def drain(self) -> bool:
-        """Take one chunk. Returns False when nothing is there now; closes itself at the end of the stream."""
+        """Take one chunk; False when there is none now. Closes the stream at its end."""
         try:
             chunk = os.read(self.fd, CHUNK_BYTES)
         except BlockingIOError:
@@ -223,14 +225,14 @@ class Stream:
         return False
 
     def finish(self) -> None:
-        """Take what a dead tree left in the pipe. More than it can hold comes from outside the tree: not waited for."""
+        """Take what the dead processes of a run left in the pipe; more than it holds is not waited for."""
         for _ in range(_LAST_CHUNKS_MAX):
             if not (self.open and self.drain()):
                 break
         self.close()
 
     def close(self) -> None:
-        """Pass on what is held back."""
+        """Pass on what is held back, and close the pipe. Doing it again is harmless."""
         if self.open:
             self.open = False
             self._pass_on(self._redactor.flush())

@@ -1,4 +1,4 @@
-"""What is kept of all that a run prints: its log; for the judge the tail, the errors, a copy of stdout. Stdlib only."""
+"""The files of a run's output: its log, and for the judge the tail and a copy of stdout, and both ends of stderr."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from maestro.runtime.supervision.capped_log import Log
+from maestro.runtime.supervision.capped_log import CappedLog
 from maestro.runtime.supervision.exit_record import write_file
 from maestro.runtime.supervision.mended_file import identity, make_folder
 from maestro.runtime.supervision.output import Copy, Ends, Sink, Stream, Tail
@@ -17,12 +17,12 @@ from maestro.runtime.supervision.spec import ERRORS_BYTES, TAIL_BYTES, Spec
 MEND_EVERY_S = 2.0
 
 
-class Kept:
-    """The output of one run, by its spec: `open` before the start, `take` at it, `finish` and `close` at the end."""
+class OutputFiles:
+    """The output files of one run, by its spec: `open` before its start, `take` at it, `finish`, `close` at its end."""
 
     def __init__(self, spec: Spec) -> None:
         self._spec = spec
-        self._log: Log | None = None
+        self._log: CappedLog | None = None
         self._tail = Tail(TAIL_BYTES)
         self._errors = Ends(ERRORS_BYTES)
         self._copy = None if spec.stdout is None else Copy(spec.stdout, spec.stdout_bytes_max)
@@ -31,11 +31,11 @@ class Kept:
         self._cwd = identity(spec.cwd)
 
     def open(self) -> None:
-        """Open the log. Raises OSError where that cannot be."""
-        self._log = Log(self._spec.log, self._spec.log_bytes_max)
+        """Open the log. Raises OSError."""
+        self._log = CappedLog(self._spec.log, self._spec.log_bytes_max)
 
     def take(self, stdout: int, stderr: int) -> list[Stream]:
-        """The two streams of the agent, to drain whenever there is something."""
+        """The two streams of the agent, to be drained when they have something. stdout, stderr: descriptors."""
         assert self._log is not None
         spec = self._spec
         sinks: list[Sink] = [self._tail] if self._copy is None else [self._tail, self._copy]
@@ -46,8 +46,9 @@ class Kept:
         return self._streams
 
     def mend(self, now: bool = False) -> None:
-        """Now and then, or now: have those files back that somebody removed while they were written, and their folder
-        as one of runs, so that the next run may be put there.
+        """Make the files again that somebody removed while they were written, and their folder with its marks.
+
+        now: at once; else only where the last look was MEND_EVERY_S ago.
         """
         if self._log is None or (not now and time.monotonic() - self._mended_at < MEND_EVERY_S):
             return
@@ -63,13 +64,13 @@ class Kept:
             self._copy.mend()
 
     def finish(self) -> None:
-        """Drain what the streams still hold; nobody writes to them any more."""
+        """Drain what the streams still hold: no process of the run is alive."""
         for stream in self._streams:
             stream.finish()
         self.mend(now=True)
 
     def close(self) -> None:
-        """Close the log and the copy, and write what the judge gets."""
+        """Close log and copy, and write the files that the judge reads."""
         if self._log is not None:
             self._log.close()
         if self._copy is not None:
@@ -82,16 +83,16 @@ class Kept:
 
     @property
     def output_bytes(self) -> int:
-        """How much it printed, stdout and stderr together."""
+        """How many bytes the agent printed, on stdout and stderr together."""
         return sum(stream.bytes for stream in self._streams)
 
     @property
     def stdout_bytes(self) -> int:
-        """How much of stdout is kept."""
+        """How many bytes of stdout were passed on, redacted."""
         return self._streams[0].kept if self._streams else 0
 
     def lacks(self) -> dict[str, Any]:
-        """What is missing, as fields of `End`: of the log, and of the folder that the run was started in."""
+        """Fields of `End` that say what the log lacks, and whether the folder that the run was started in is gone."""
         log = self._log
         fields: dict[str, Any] = {"cwd_gone": bool(self._streams) and identity(self._spec.cwd) != self._cwd}
         if log is not None:

@@ -1,7 +1,8 @@
-"""Processes as launcher, warden and daemon know them: by pid and start time, as trees, by the marks they carry.
+"""Processes of this machine: found by pid and start time, as trees, and by the marks that they carry.
 
-Stdlib only. A pid alone is never trusted: it is used again. Our own children are safe until we reap them; all others
-are named by (pid, start time), within one boot. On systems without /proc the trees are process groups.
+Standard library only. A pid alone is never trusted, as it is used again. A child of this process keeps its pid until it
+is reaped; every other process is named by pid and start time, within one boot. On systems without /proc the trees are
+process groups.
 """
 
 from __future__ import annotations
@@ -18,18 +19,18 @@ LINUX = sys.platform.startswith("linux")
 _PR_SET_CHILD_SUBREAPER = 36
 _libc = ctypes.CDLL(None, use_errno=True)  # loaded once, before any fork
 
-# A kernel built without CONFIG_PROC_CHILDREN makes us look at every process instead.
+# A kernel built without CONFIG_PROC_CHILDREN makes `children` look at every process instead.
 _CHILDREN_LISTED = os.access(f"/proc/self/task/{os.getpid()}/children", os.R_OK)
 
 
 def become_subreaper() -> None:
-    """Orphans below this process become its children, not init's. Not inherited by fork."""
+    """Make orphans below this process its children, not init's. Not inherited by fork."""
     if LINUX:
         _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def read(path: str) -> bytes:
-    """A small file whole, or b"" where it cannot be read: /proc entries vanish while one looks."""
+    """The content of a small file, b"" where it cannot be read: entries of /proc vanish at any time."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -46,7 +47,7 @@ def read(path: str) -> bytes:
 
 
 def boot_id() -> str:
-    """Names this boot of this machine; "" where the system does not tell."""
+    """The id of this boot of this machine; "" where the system does not tell."""
     return read("/proc/sys/kernel/random/boot_id").decode().strip()
 
 
@@ -70,19 +71,19 @@ def parent(pid: int) -> int:
 
 
 def state(pid: int) -> str:
-    """One letter: R, S, D, T (stopped), Z (zombie) …; "" where there is no such process."""
+    """The state of a process, a letter: R, S, D, T (stopped), Z (zombie) …; "" where there is no such process."""
     fields = _stat(pid)
     return fields[0].decode() if fields else ""
 
 
 def alive(pid: int, started: int) -> bool:
-    """Whether exactly this process still runs: same start time, no zombie."""
+    """Whether the process with this pid and start time runs, and is no zombie."""
     fields = _stat(pid)
     return len(fields) > 19 and int(fields[19]) == started and fields[0] not in (b"Z", b"X")
 
 
 def marks(pid: int) -> dict[str, str]:
-    """The MAESTRO_ variables that the process was started with; {} where it cannot be asked."""
+    """The MAESTRO_ variables that a process was started with; {} where they cannot be read."""
     found = {}
     for entry in read(f"/proc/{pid}/environ").split(b"\0"):
         if entry.startswith(b"MAESTRO_"):
@@ -92,7 +93,7 @@ def marks(pid: int) -> dict[str, str]:
 
 
 def pids() -> list[int]:
-    """Every process that /proc shows."""
+    """The pid of every process that /proc shows."""
     if not LINUX:
         return []
     with os.scandir("/proc") as entries:
@@ -100,7 +101,7 @@ def pids() -> list[int]:
 
 
 def children(pid: int) -> list[int]:
-    """Direct children, zombies included."""
+    """The pids of the direct children of a process, zombies included."""
     try:
         with os.scandir(f"/proc/{pid}/task") as threads:
             lists = [read(f"{thread.path}/children") for thread in threads]
@@ -112,7 +113,7 @@ def children(pid: int) -> list[int]:
 
 
 def descendants(pid: int) -> list[int]:
-    """Children, their children and so on, parents first; a loop, so that a deep tree needs no deep stack."""
+    """The pids of all processes below one, parents first; a loop, so that a deep tree needs no deep stack."""
     found: list[int] = []
     todo = [pid]
     while todo:
@@ -123,7 +124,7 @@ def descendants(pid: int) -> list[int]:
 
 
 def send(pid: int, number: int) -> None:
-    """Signal a process of ours; one that is gone is fine."""
+    """Signal a process; nothing where it is gone, or another user's."""
     try:
         os.kill(pid, number)
     except (ProcessLookupError, PermissionError):
@@ -131,7 +132,7 @@ def send(pid: int, number: int) -> None:
 
 
 def send_exactly(pid: int, started: int, number: int) -> None:
-    """Signal a process that is no child of ours, and never one that has got its pid since."""
+    """Signal a process that is no child of this one, and never another that has got its pid since."""
     if not LINUX:
         return
     try:
@@ -184,12 +185,12 @@ def kill_children(agent: int = 0) -> tuple[int, int | None]:
 
 
 def count(tree: list[int]) -> int:
-    """How many of these live; the first of a pid namespace, which is there for the others only, is not counted."""
+    """How many of these processes live; the first of a pid namespace, which is there for the others, does not count."""
     return sum(state(pid) not in ("Z", "X", "") and not is_first_of_namespace(pid) for pid in tree)
 
 
 def is_first_of_namespace(pid: int) -> bool:
-    """Whether it is the init of a pid namespace below ours: all others in that end with it."""
+    """Whether the process is the init of a pid namespace below this one: all others in that end with it."""
     for line in read(f"/proc/{pid}/status").splitlines():
         if line.startswith(b"NSpid:"):
             own = line.split()[1:]
@@ -205,7 +206,7 @@ def _signal_group(leader: int, number: int) -> None:
 
 
 def signal_children(number: int, agent: int, spare_it: bool = False) -> None:
-    """To each process below this one once, and not to a group as well: many agents take a second one for `now`.
+    """Signal each process below this one once, and no group as well: many agents take a second signal for `now`.
 
     spare_it: `agent` is a sandbox that waits for the agent proper, which it would kill if it ended first.
     """
@@ -223,9 +224,9 @@ def signal_children(number: int, agent: int, spare_it: bool = False) -> None:
 def freeze_children(agent: int, patience_s: float = 3.0) -> tuple[set[int], bool]:
     """SIGSTOP everything below this process until all of it stands still, new processes too.
 
-    Returns whom we stopped (those that had stopped before stay out, so that thawing leaves them so), and whether all
+    Returns the stopped ones (without those that had stopped before, so that thawing leaves these so), and whether all
     stand still: a process in an uninterruptible call stops when that call is over. A parent in vfork is in such a call
-    until its child has run its program, so a child that we stopped too early gets a moment more.
+    until its child has run its program, so a child that was stopped too early gets a moment more.
     """
     if not LINUX:
         _signal_group(agent, signal.SIGSTOP)
@@ -246,7 +247,7 @@ def freeze_children(agent: int, patience_s: float = 3.0) -> tuple[set[int], bool
 
 
 def thaw_children(agent: int, stopped: set[int]) -> None:
-    """Let those go on that are still below this process."""
+    """Let those of the stopped processes go on that are still below this one."""
     if not LINUX:
         _signal_group(agent, signal.SIGCONT)
     for pid in stopped.intersection(descendants(os.getpid())):

@@ -1,8 +1,9 @@
-"""A run's control groups: made before its program starts, entered by it, and the surest way to end it. Stdlib only.
+"""The control groups of a run: made before its program starts, entered by it, and the surest way to kill it.
 
-One folder per hierarchy: a single one of version 2, or one for each controller of version 1. The warden enters them,
-starts the program, which inherits them, and leaves again, all in some 0.1 ms; so a program is inside before its first
-instruction. What can be done without a limit is done where it works; a limit that cannot be set ends the start.
+Standard library only. There is one folder per hierarchy: a single one of version 2, or one for each controller of
+version 1. The warden enters them, starts the program, which inherits them, and leaves again, all in some 0.1 ms; so a
+program is inside before its first instruction. What can be done without a limit is done where it works; a limit that
+cannot be set ends the start.
 """
 
 from __future__ import annotations
@@ -18,14 +19,16 @@ from typing import Any, NamedTuple
 from maestro.runtime.supervision import processes
 
 WARDENS = "wardens"
-"""Beside the runs' groups, the one to which wardens return: version 2 has processes in leaves only."""
+"""The group beside those of runs to which wardens return: version 2 has processes in leaves only."""
 
 _OPTIONAL = frozenset({"memory.swap.max", "memory.memsw.limit_in_bytes", "memory.oom.group"})
-"""Not there without swap accounting, or in older kernels."""
+"""Files that are not there without swap accounting, or in older kernels."""
 
 
 class Group(NamedTuple):
-    """One folder of a run. limits: file → value, to write before the program enters. pids: its limit, None for none.
+    """One control group of a run. path: its folder; limits: file → value, written before the program enters.
+
+    pids: the limit of processes, None for none; reused: see below.
 
     `pids` stands apart because the warden is inside too while it starts the program. reused: without limits, and so
     the warden's for all its runs, one after the other: it stays inside, as moving may take the kernel 10 ms. Its pid
@@ -38,24 +41,24 @@ class Group(NamedTuple):
     reused: bool = False
 
     def of(self, warden: int) -> Group:
-        """The group as it is for the runs of a warden."""
+        """The group for the runs of a warden, given by its pid."""
         return self._replace(path=f"{self.path}.{warden}") if self.reused else self
 
     @property
     def asked(self) -> bool:
-        """Whether the run must not start without it."""
+        """Whether the run must not start without the group."""
         return bool(self.limits) or self.pids is not None
 
 
 class Strikes(NamedTuple):
-    """oom: processes that the kernel killed at the limit of memory; pids: forks that it refused at that of pids."""
+    """What the limits of a run have stopped. oom: processes killed for memory; pids: forks that were refused."""
 
     oom: int = 0
     pids: int = 0
 
 
-class Cage:
-    """groups: as `cgroups.plan` made them, in JSON or not."""
+class RunCgroup:
+    """The control groups of one run. groups: as `cgroup_root.plan` made them, also after a way through JSON."""
 
     def __init__(self, groups: Sequence[Sequence[Any]]) -> None:
         self._groups = [Group(*group).of(os.getpid()) for group in groups]
@@ -63,7 +66,7 @@ class Cage:
 
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:
-        """Make the groups, and be inside for the time of the block. Raises OSError where a limit cannot be had."""
+        """Make the groups, with this process inside for the time of the block. Raises OSError where a limit fails."""
         for group in self._groups:
             try:
                 self._made.append(group)
@@ -83,7 +86,7 @@ class Cage:
 
     @property
     def paths(self) -> list[str]:
-        """The folders, for who must kill what is inside when this warden cannot."""
+        """The folders of the groups, for whoever must kill what is inside when this warden cannot."""
         return [group.path for group in self._groups]
 
     def _leave(self) -> None:
@@ -97,7 +100,7 @@ class Cage:
                     _write(f"{group.path}/pids.max", str(group.pids))
 
     def kill(self) -> None:
-        """SIGKILL everything that is inside, whoever its parents are."""
+        """SIGKILL every process inside the groups."""
         for group in self._made:
             if _is_home(group):
                 if inside(group.path) == [os.getpid()]:
@@ -106,7 +109,7 @@ class Cage:
             kill(group.path)
 
     def strikes(self) -> Strikes:
-        """What the limits have stopped so far."""
+        """What the limits of the run have stopped so far."""
         oom = pids = 0
         for group in self._made:
             oom += _count(f"{group.path}/memory.events", b"oom_kill")
@@ -115,14 +118,14 @@ class Cage:
         return Strikes(oom, pids)
 
     def remove(self) -> None:
-        """Give the groups back; one that is not empty yet is left to whoever ends what is in it."""
+        """Remove the groups; one that is not empty yet is left to whoever kills what is inside."""
         for group in self._made:
             if not _is_home(group):
                 remove(group.path)
 
 
 _homes: dict[str, str] = {}
-"""Hierarchy (the folder of the runs' groups) -> the reused group that this warden is in."""
+"""Hierarchy (the folder of the runs' groups) -> the reused group that this warden is inside."""
 
 
 def _is_home(group: Group) -> bool:
@@ -130,7 +133,7 @@ def _is_home(group: Group) -> bool:
 
 
 def _move_in(group: Group) -> None:
-    """We are in this group now; only a reused one is stayed in."""
+    """Note that this process is inside a group now; only a reused one is stayed in."""
     above = str(Path(group.path).parent)
     earlier = _homes.pop(above, None)
     if group.reused:
@@ -140,7 +143,7 @@ def _move_in(group: Group) -> None:
 
 
 def vacate() -> None:
-    """Leave the reused groups, and give back those where nobody else is inside."""
+    """Have this process leave the reused groups, and remove those that are empty then."""
     for above, path in list(_homes.items()):
         with contextlib.suppress(OSError):
             _enter(f"{above}/{WARDENS}")
@@ -149,7 +152,7 @@ def vacate() -> None:
 
 
 def kill(path: str) -> None:
-    """SIGKILL everything in a group: at once where the kernel does it, else frozen first so that nothing forks away."""
+    """SIGKILL every process in a group: by the kernel where it can, else frozen first so that nothing forks away."""
     try:
         _write(f"{path}/cgroup.kill", "1")
         return
@@ -188,7 +191,7 @@ def clear(path: str) -> bool:
 
 
 def _freeze(path: str) -> tuple[str, str] | None:
-    """Hold everything in the group; returns what to write where to let it go."""
+    """Freeze every process in the group; the file and the text that let them go on. None where that cannot be."""
     for file, hold, release in (("cgroup.freeze", "1", "0"), ("freezer.state", "FROZEN", "THAWED")):
         with contextlib.suppress(OSError):
             _write(f"{path}/{file}", hold)

@@ -1,8 +1,9 @@
-"""The start of an agent's program: with its own session, its three streams and nothing else of ours. Stdlib only.
+"""The start of an agent's program: with its own session, its three streams and no other descriptor of the warden.
 
-posix_spawn shares our memory until the program runs, so it costs what the program costs and not what we weigh; a fork
-took three times as long. It says at once why a program cannot run. It sets no parent-death signal: what a killed
-warden leaves is killed by the launcher, else by the worker, else by the janitor or the next holder of the workspace.
+posix_spawn shares the warden's memory until the program runs, so it costs what the program costs and not what the
+warden weighs; a fork took three times as long. It says at once why a program cannot run. It sets no parent-death
+signal: what a killed warden leaves is killed by the launcher, else by the worker, else by the janitor or the next
+holder of the workspace. Standard library only.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import NamedTuple
 _PIPE_BYTES = 256 * 1024
 _IGNORED = ("SIGPIPE", "SIGXFSZ", "SIGINT", "SIGQUIT", "SIGHUP", "SIGTERM")
 _DEFAULTS = tuple(getattr(signal, name) for name in _IGNORED)
-"""What Python, nohup or a shell's `&` ignores: such signals stay ignored across exec, which no agent must inherit."""
+"""Signals that Python, nohup or a shell's `&` ignores: they would stay ignored across exec, in the agent as well."""
 
 RETRIABLE = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ETXTBSY)
 """Failures to start a program that are no fault of the program: later it may well start."""
@@ -37,6 +38,7 @@ class Unstartable(Exception):
 
     @classmethod
     def of(cls, doing: str, error: OSError) -> Unstartable:
+        """The error for a call that failed. doing: what it was to do, in words."""
         return cls(f"{doing}: {error.strerror}", error.errno, error.errno in RETRIABLE)
 
 
@@ -87,7 +89,7 @@ def start(argv: list[str], env: dict[str, str], cwd: str, stdin: str | None) -> 
 
 
 def run_to_end(argv: Sequence[str], env: dict[str, str], patience_s: float = 10.0) -> bool:
-    """Run a command that sees to what no signal reaches, and wait for it for so long; whether it succeeded."""
+    """Run a command and wait for its end, `patience_s` seconds at most, then kill it; whether it succeeded."""
     with contextlib.suppress(OSError), Path(os.devnull).open("r+b", buffering=0) as null:
         actions = [(os.POSIX_SPAWN_DUP2, null.fileno(), number) for number in range(3)]
         pid = os.posix_spawn(_found(argv[0], env.get("PATH", os.defpath)), list(argv), env, file_actions=actions)
@@ -114,7 +116,7 @@ def _found(name: str, path: str) -> str:
 
 
 def _widen(pipe: int) -> None:
-    """Room for a burst, so that an agent seldom waits for its warden."""
+    """Give a pipe room for a burst, so that an agent seldom waits for its warden."""
     if hasattr(fcntl, "F_SETPIPE_SZ"):
         with contextlib.suppress(PermissionError):  # the user's pipes hold as much as they may: this one stays small
             fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)

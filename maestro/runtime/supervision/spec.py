@@ -1,7 +1,7 @@
-"""What the worker, the launcher and the wardens tell one another: the spec of a run, and what happened to it.
+"""The messages between worker, launcher and wardens: the spec of a run, commands, and what happened to the run.
 
-Stdlib only: a warden is forked from the launcher, and every page that the launcher imports is paid for again at
-each fork. Everything here travels as one line of JSON over the run's socket (`Spec` first, then commands one way and
+Standard library only: a warden is forked from the launcher, and every page that the launcher imports is paid for again
+at each fork. Everything here travels as one line of JSON over the run's socket (`Spec` first, then commands one way and
 messages the other), and the `End` also lies in the run's folder as `exit.json`.
 """
 
@@ -15,23 +15,23 @@ ACK_WAIT_S = 0.3
 """How long a warden waits for the worker to have appended the end before it pays for an fsync of the record."""
 
 LOG_BYTES_MAX = 64 * 1024 * 1024
-"""How much of all that it prints is kept in its log: the beginning and the end."""
+"""How many bytes of all that a run prints are kept in its log: of the beginning and the end."""
 
 SENT_BYTES_MAX = 2 * LOG_BYTES_MAX + 64 * 1024
-"""How much of a log is read by who does not follow it: of a run and of what verifies it, even while they flood it."""
+"""How many bytes of a log a command sends that does not follow it: a run and its verification may be flooding it."""
 
 TAIL_BYTES = 256 * 1024
-"""How much of the end of stdout is kept for judging the outcome."""
+"""How many bytes of the end of stdout are kept for judging the outcome."""
 
 ERRORS_BYTES = 64 * 1024
-"""How much of the beginning of stderr, and again of its end, is kept for the same."""
+"""How many bytes of the beginning of stderr, and again of its end, are kept for judging the outcome."""
 
 LAUNCHER_MARK = "MAESTRO_LAUNCHER_HOME"
-"""In the environment of the launcher, and so of its wardens: whose they are. Never in an agent's."""
+"""Variable in the environment of the launcher and its wardens: their MAESTRO_HOME. Never in an agent's environment."""
 
 RUN_MARK = "MAESTRO_RUN_ID"
 HOME_MARK = "MAESTRO_RUN_HOME"
-"""In the environment of an agent and what it starts: of which run, of which installation."""
+"""Variables in the environment of an agent and all that it starts: its run, and the MAESTRO_HOME of that."""
 
 
 class Limits(NamedTuple):
@@ -42,24 +42,32 @@ class Limits(NamedTuple):
     pids: int | None = None
 
     def asked(self) -> set[str]:
+        """The names of the limits that are set."""
         return {name for name, value in self._asdict().items() if value is not None}
 
 
 class Spec(NamedTuple):
-    """One run, complete: the warden needs nothing else.
+    """All that a warden needs to guard one run: what to start, where its output goes, when to end it.
 
-    argv[0] is a path or looked up on the PATH of `env`, the agent's whole environment. Paths are absolute. stdin: a
-    file, None for /dev/null. log: gets stdout and stderr. record: where exit.json goes. tail: gets the last
-    `TAIL_BYTES` of stdout, redacted, not traced; not made when there was none. stdout: gets all of it in the same form
-    while it comes, up to `stdout_bytes_max`. errors: gets both ends of stderr, at the end. lock: the flock file of the
-    workspace; folder: the workspace itself, to be locked as well. silent_s: end the run when it has printed nothing for
-    so long.
-    trace: the label of `TRACE: [timestamp] <label>: ` before each line of stdout. redact: secrets to take out of log
-    and tail. fence_s: end the run when the worker has not pinged for so long. home: the installation.
-    limits: the fields of `Limits`, which the launcher turns into `cage`: the control groups of the run (`cage.Group`).
+    run, token: the id of the run and the log position of its release. home: MAESTRO_HOME of the installation.
+    argv, env, cwd, stdin: the program; argv[0] is a path, or a name that is looked up on the PATH of `env`, which is
+    the agent's whole environment. All paths are absolute. stdin: a file, None for /dev/null.
+    log: the file that gets stdout and stderr, at most log_bytes_max bytes of them. trace: the label of
+    `TRACE: [timestamp] <label>: ` before each line of stdout. redact: secrets to be taken out of all that is kept.
+    record: the file `exit.json`, which gets the `End`.
+    tail: the file that gets the last `TAIL_BYTES` of stdout, redacted and not traced; not made for an empty stdout.
+    stdout: the file that gets stdout in the same form while it comes, at most stdout_bytes_max bytes of it.
+    errors: the file that gets the beginning and the end of stderr when the run is over.
+    marks: empty files that belong to the folder of the log, made with it again where somebody has removed it.
+    lock: the lock file of the workspace; folder: the workspace itself, where that is to be locked, too; lock_wait_s:
+    how long the warden waits for them.
+    timeout_s: how long the program may run; silent_s: how long it may print nothing; None: for ever.
+    stop_signal, grace_s: how the program is asked to end, and how long it gets before SIGKILL.
+    limits: the fields of `Limits`; cgroups: the control groups (`run_cgroup.Group`) that hold them, put in by the
+    daemon's client of the launcher.
     wrapped: argv starts a sandbox which starts the agent, so that signals are for the latter only. cleanup: a command
-    to run when it is over, for what no signal reaches; pause, resume: to hold that still, and to let it go on. marks:
-    empty files that belong to the folder of the log, to be made with it where somebody has removed it.
+    to run when the run is over, for what no signal reaches; pause, resume: commands that hold that still, and let it
+    go on.
     """
 
     run: str
@@ -80,14 +88,13 @@ class Spec(NamedTuple):
     stop_signal: int = 15
     log_bytes_max: int = LOG_BYTES_MAX
     trace: str | None = None
-    fence_s: float | None = None
     redact: Sequence[str] = ()
     stdout: str | None = None
     stdout_bytes_max: int = 64 * 1024 * 1024
     errors: str | None = None
     silent_s: float | None = None
     limits: dict[str, Any] | None = None
-    cage: list[Any] | None = None
+    cgroups: list[Any] | None = None
     wrapped: bool = False
     cleanup: list[str] | None = None
     pause: list[str] | None = None
@@ -95,6 +102,7 @@ class Spec(NamedTuple):
     marks: list[str] | None = None
 
     def encode(self) -> bytes:
+        """The spec as one line of JSON."""
         return encode(self._asdict())
 
     def marked_env(self) -> dict[str, str]:
@@ -103,11 +111,15 @@ class Spec(NamedTuple):
 
     @classmethod
     def decode(cls, line: bytes) -> Spec:
+        """The spec that `encode` made the line of."""
         return cls(**json.loads(line))
 
 
 class Started(NamedTuple):
-    """The agent's program runs. start_time: of the process, clock ticks since boot. warden: pid of its warden."""
+    """Told by a warden: the agent's program runs.
+
+    pid, start_time: of the agent's process, the latter in clock ticks since boot. warden: the warden's pid.
+    """
 
     pid: int
     start_time: int
@@ -115,27 +127,33 @@ class Started(NamedTuple):
 
 
 class Frozen(NamedTuple):
-    """Every process of the run is stopped; complete is False where one would not stop within a few seconds."""
+    """Told by a warden: the processes of the run are stopped.
+
+    complete: False where one of them would not stop within a few seconds. processes: how many were stopped.
+    """
 
     complete: bool
     processes: int
 
 
 class Thawed(NamedTuple):
-    """The run goes on, and so does its timeout."""
+    """Told by a warden: the run goes on, and so does its timeout."""
 
 
 class End(NamedTuple):
-    """How a run ended: nothing of it is alive any more.
+    """Told by a warden: how a run ended; no process of it is alive any more.
 
-    exit_code or signal: of the agent itself, both None when it never ran or was lost. timed_out: its time was over.
-    stalled: it printed nothing for too long. oom: its memory was used up. stdout_bytes: of stdout, as redacted.
-    stopped: why it was stopped, or None. spawn_error: why it never ran; retriable: through no fault of its own (no
-    processes, no descriptors, the workspace busy). leftovers: processes that outlived the agent and were killed.
-    worker_gone: it was killed because the worker's end of the socket was closed. lost: nobody knows how it ended.
+    exit_code, signal: of the agent's program, one of the two; both None when it never ran or was lost.
+    timed_out: its time was over. stalled: it printed nothing for too long. oom: its memory was used up.
+    stopped: the reason of a stop that was asked for, or None. worker_gone: it was killed because the worker's end of
+    the socket was closed. lost: nobody knows how it ended.
+    spawn_error: why its program never ran, errno of that; retriable: through no fault of the program (no processes, no
+    descriptors, the workspace busy).
+    output_bytes: of stdout and stderr as they came; stdout_bytes: of stdout, redacted.
     truncated: its log lacks something: left_out bytes of its middle, or what log_error kept from being written.
-    cwd_gone: the folder that it was started in was removed or replaced.
-    oom_kills: processes that the kernel killed at the run's limit of memory; forks_refused: by it at that of pids.
+    leftovers: how many processes outlived the agent and were killed. cwd_gone: the folder that it was started in was
+    removed or replaced. oom_kills: how many processes the kernel killed at the run's limit of memory; forks_refused:
+    how many new processes it refused at the limit of processes.
     """
 
     run: str
@@ -176,11 +194,12 @@ def encode(fields: dict[str, Any]) -> bytes:
 
 
 def encode_message(message: Message) -> bytes:
+    """The message as one line of JSON."""
     return encode({"event": _EVENTS[type(message)], **message._asdict()})
 
 
 def decode_message(line: bytes) -> Message:
-    """Raises ValueError where the line is no message; fields that a later build added are left out."""
+    """The message in a line of JSON, without fields of later builds. Raises ValueError where the line is none."""
     fields = json.loads(line)
     if not isinstance(fields, dict) or fields.get("event") not in _NAMES:
         raise ValueError(f"not a message of a warden: {line[:80]!r}")

@@ -1,10 +1,10 @@
-"""The claim on a workspace: one warden at a time, and nothing left of the one before. Stdlib only.
+"""The lock on a workspace: one warden at a time works there, and nothing is left of the one before.
 
-Of this home's wardens, and, by the lock on the folder itself (`folder_lock.py`), of all others on this host. A flock on
-a file in MAESTRO_HOME/locks, held by the warden's own descriptor, which no agent inherits: it ends with the
-warden, however that ends. What a killed warden leaves running is named in the file: the run before its program
-starts (it carries the run's marks), its process as soon as there is one. The record is blanked when all of it is gone;
-else the next holder ends that first.
+It is a flock on a file in MAESTRO_HOME/locks, held by the warden's own descriptor, which no agent inherits: it ends
+with the warden, however that ends. Wardens of other homes on this host are kept out by the lock on the folder itself
+(`folder_lock.py`). What a killed warden leaves running is named in the lock file: the run before its program starts
+(its processes carry the run's marks), the agent's process as soon as there is one. The record is blanked when none of
+them is alive; else the next holder of the lock kills them first. Standard library only.
 """
 
 from __future__ import annotations
@@ -28,40 +28,42 @@ _RECORD_BYTES = 4096
 
 _PREDECESSOR_PATIENCE_S = 5.0
 _ABANDONED_S = 1.0
-"""A warden whose worker is gone ends in a tenth of this; if it still holds the claim, it is stopped itself."""
+"""A warden whose worker is gone ends in a tenth of this; one that still holds the lock then was stopped by a signal."""
 
 
-class Identity(NamedTuple):
-    """A process for as long as this boot lasts."""
+class ProcessIdentity(NamedTuple):
+    """The name of a process that no other one of this boot has. start_time: in clock ticks since boot."""
 
     pid: int
     start_time: int
 
     def alive(self) -> bool:
+        """Whether the process runs."""
         return self.pid > 0 and processes.alive(self.pid, self.start_time)
 
 
 class Holder(NamedTuple):
-    """What the file says: whose run, the warden, the worker, the agent (pid 0 before it starts), all of one boot.
+    """The holder of a workspace lock as its file names it: a run, and the processes that it is in the hands of.
 
-    cages: the control groups of the run.
+    home: MAESTRO_HOME. boot_id: of the boot that the processes are of. agent: its pid is 0 before it starts. cgroups:
+    the control groups of the run.
     """
 
     run: str
     home: str
     boot_id: str
-    warden: Identity
-    worker: Identity
-    agent: Identity = Identity(0, 0)
-    cages: Sequence[str] = ()
+    warden: ProcessIdentity
+    worker: ProcessIdentity
+    agent: ProcessIdentity = ProcessIdentity(0, 0)
+    cgroups: Sequence[str] = ()
 
 
-class Claim:
-    """Taken in steps, so that the warden can hear its worker meanwhile: `take()` until it answers True."""
+class WorkspaceLock:
+    """The lock on one workspace, taken in steps, so that the warden hears its worker meanwhile: see `take`."""
 
     def __init__(self, path: str, wait_s: float, folder: str | None = None) -> None:
-        """folder: the workspace, where others than this home may write it. Raises OSError where the file cannot be
-        opened.
+        """path: the lock file; wait_s: how long to wait for it; folder: the workspace, where others than this home may
+        write it, else None. Raises OSError where the lock file cannot be opened.
         """
         self._folder = None if folder is None else FolderLock(folder)
         self._path = path
@@ -70,7 +72,7 @@ class Claim:
         self._give_up_at = self._asked_at + wait_s
 
     def take(self, boot_id: str) -> bool:
-        """Whether the workspace is ours, its predecessor's processes ended; not so while another holds it.
+        """Whether the workspace is locked for this warden, and no process of the last run in it is alive.
 
         Raises Unstartable, to be tried again, when that takes longer than `wait_s`.
         """
@@ -106,11 +108,11 @@ class Claim:
         return taken and (self._folder.handle is None or self._succeeds(LastWriter(self._folder.handle), boot_id))
 
     def _succeeds(self, last: LastWriter, boot_id: str) -> bool:
-        """Whether nothing is left of the last writer, should that have been another home's; we are known as it now."""
-        claim = last.claim()
-        if claim == self._path:
+        """Whether nothing is left of the last writer of another home; this lock is noted as the last writer's then."""
+        lock_file = last.lock_file()
+        if lock_file == self._path:
             return True
-        if claim and not end_other(claim, boot_id):
+        if lock_file and not end_other(lock_file, boot_id):
             return False
         last.note(self._path)
         return True
@@ -123,11 +125,11 @@ class Claim:
         os.pwrite(self._fd, b" " * _RECORD_BYTES, 0)
 
     def record(self, holder: Holder) -> None:
-        """Name what is about to run, and again who runs it."""
+        """Write the holder into the lock file: before the program starts, and again with its process."""
         os.pwrite(self._fd, json.dumps(holder).encode().ljust(_RECORD_BYTES), 0)
 
     def release(self, ours: bool) -> None:
-        """Let the next one in, or stop waiting. ours: we held it, and nothing of our run is left to end."""
+        """Give the lock back, or stop waiting for it. ours: it was held, and no process of the run is alive."""
         if ours:
             self._blank()
         if self._folder is not None:
@@ -135,7 +137,7 @@ class Claim:
         os.close(self._fd)
 
     def _end_abandoned(self, boot_id: str) -> None:
-        """A stopped warden cannot see that its worker is gone, and would keep the workspace for ever."""
+        """Kill run and warden that hold the lock though their worker is gone: a stopped warden cannot see that."""
         holder = read_holder(self._fd)
         if holder is None or holder.boot_id != boot_id or holder.worker.alive():
             self._asked_at = time.monotonic()
@@ -145,57 +147,57 @@ class Claim:
 
 
 def read_holder(fd: int) -> Holder | None:
-    """The record in a lock file; None where it is blank."""
+    """The holder that a lock file names; None where its record is blank."""
     try:
-        run, home, boot, *three, cages = json.loads(os.pread(fd, _RECORD_BYTES, 0))
-        warden, worker, agent = (Identity(*process) for process in three)
-        return Holder(run, home, boot, warden, worker, agent, cages)
+        run, home, boot, *three, cgroups = json.loads(os.pread(fd, _RECORD_BYTES, 0))
+        warden, worker, agent = (ProcessIdentity(*process) for process in three)
+        return Holder(run, home, boot, warden, worker, agent, cgroups)
     except (ValueError, TypeError):
         return None
 
 
-def end_other(claim: str, boot_id: str) -> bool:
-    """End what is left of the run that another home's claim names, if its warden is dead; whether nothing is."""
+def end_other(lock_file: str, boot_id: str) -> bool:
+    """Kill what is left of the run that another home's lock file names, if its warden is dead; whether nothing is."""
     try:
-        fd = os.open(claim, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = os.open(lock_file, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:  # that home is gone
         return True
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         holder = read_holder(fd)
         return holder is None or holder.boot_id != boot_id or end_tree(holder)
-    except BlockingIOError:  # a warden has it, and has ended what was before it; it waits for the folder as we do
+    except BlockingIOError:  # a warden has it, and has ended what was before it; it waits for the folder, too
         return True
     finally:
         os.close(fd)
 
 
 def end_tree(holder: Holder) -> bool:
-    """Kill what is left of a run whose warden died, and only that. Returns whether nothing of it is alive."""
+    """Kill what is left of a run whose warden died, and only that; whether no process of the run is alive."""
     deadline = time.monotonic() + _PREDECESSOR_PATIENCE_S
     while left := _left_of(holder):
         for process in left:
             processes.send_exactly(*process, signal.SIGKILL)
-        for group in holder.cages:
+        for group in holder.cgroups:
             run_cgroup.kill(group)
         if time.monotonic() > deadline:
             return False
         time.sleep(0.005)
-    for group in holder.cages:
+    for group in holder.cgroups:
         run_cgroup.remove(group)
     return True
 
 
-def _left_of(holder: Holder) -> list[Identity]:
+def _left_of(holder: Holder) -> list[ProcessIdentity]:
     """The recorded agent with all below it, what is in its groups, and what carries the marks of its run."""
     found: set[int] = set()
     if holder.agent.alive():
         found |= {holder.agent.pid, *processes.descendants(holder.agent.pid)}
-    for group in holder.cages:
+    for group in holder.cgroups:
         found.update(run_cgroup.inside(group))
     for pid in processes.pids():
         marks = processes.marks(pid)
         if marks.get(RUN_MARK) == holder.run and marks.get(HOME_MARK) == holder.home:
             found |= {pid, *processes.descendants(pid)}
-    identities = [Identity(pid, processes.start_time(pid)) for pid in found]
+    identities = [ProcessIdentity(pid, processes.start_time(pid)) for pid in found]
     return [process for process in identities if process.alive()]

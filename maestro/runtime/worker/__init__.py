@@ -1,1 +1,1 @@
-"""The worker of a node: executes the runs that the scheduler has released to it, from their claim to `run.ended`."""
+"""The worker of a node: executes the runs that the scheduler has released to it, from the claim to `run.ended`."""

@@ -1,4 +1,4 @@
-"""Budgets: what a run, and the tries of its task together, may use in tokens and cost."""
+"""The budgets of runs: what a run, and all tries of its task together, may use in tokens and cost."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from maestro.runtime.worker.run_observer import usage_of
 
 
 def exceeded(budget: Budget, task: Task | None, run: str, used: Usage) -> str | None:
-    """Which budget a run with this usage has exceeded, in words; None while there is room.
+    """The budget that a run with this usage has exceeded, in words; None where there is none.
 
-    budget: the type's, for each run. task: its budget is for all its tries, of which the others' usage is in the row.
+    budget: of the type, for each run. task: its row, with a budget for all its tries and the usage of the other ones.
     """
     found = _over("the type's budget of one run", budget.tokens, budget.cost, used)
     if found is None and task is not None and (task.budget_tokens is not None or task.budget_cost is not None):

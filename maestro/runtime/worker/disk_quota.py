@@ -1,7 +1,7 @@
-"""The disk that a run takes, measured while it goes on: no file system that people have limits one folder by itself.
+"""The disk quota of a run, kept by measuring its folders while it runs.
 
-So a limit of disk is kept by looking: what the run writes between two looks is over the limit until the next. A look
-costs time in proportion to the number of files, so the next comes the later the longer it took.
+Common file systems cannot limit one folder. What a run writes between two measurements may be over the limit until the
+second. A measurement costs time in proportion to the number of files; the longer it took, the later comes the next.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ import trio
 from maestro.workspaces.usage import disk_bytes
 
 EVERY_S = 2.0
-REST = 20  # of the time, at least this many parts are left between looks for each part spent looking
+REST = 20
+"""How many times as long as a measurement took the pause behind it is, at least."""
 _MIB = 1024 * 1024
 
 
 async def mind(folders: tuple[str, ...], bytes_max: int, exceeded: Callable[[str], None]) -> None:
-    """Look until there is more in these folders than allowed; then tell so once, and return."""
+    """Measure until these folders hold more than `bytes_max`; then call `exceeded` with the reason, and return."""
     while True:
         start = trio.current_time()
         found = await trio.to_thread.run_sync(disk_bytes, folders, bytes_max, abandon_on_cancel=True)

@@ -1,163 +1,163 @@
-"""One run's life on this node: `run.started`, the process, what it tells, its end judged and verified, `run.ended`.
+"""The execution of one run on this node: its start, its program, the judgement of its end, each as events of the log.
 
-Each append is under the run's last version, so that a run which was ended elsewhere (cancelled before its start, lost
-with its node, restored away) is refused by the log and stopped here.
+Every append is under the run's last version, so that a run which was ended elsewhere (cancelled before its start, lost
+with its node, restored away) is refused by the log and stopped here. `run_states.py` says what may follow what.
 """
 
 from __future__ import annotations
 
-import contextlib
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import trio
 
 from maestro.agents import outcome
 from maestro.model.errors import MaestroError
-from maestro.model.events import RunUsageReported, TaskDispatched
-from maestro.model.scheduling.crew import slot_of
+from maestro.model.events import TaskDispatched
+from maestro.model.ids import slot_of_run, task_of_run
 from maestro.model.task import Task
 from maestro.runtime.node.daemon_log import log
 from maestro.runtime.node.failures import told
-from maestro.runtime.provision import containment
-from maestro.runtime.supervision.spec import End, Spec, Started
-from maestro.runtime.worker import disk_quota
-from maestro.runtime.worker.budget import exceeded
-from maestro.runtime.worker.launcher_client import RunProcess
-from maestro.runtime.worker.preparation import Job, Prepared, place, start_of, verification_of, workspace_of
-from maestro.runtime.worker.run_end import DAEMON_STOPPED, Seen, check_of, ended, facts, may_be_signalled
+from maestro.runtime.supervision.spec import End, Spec
+from maestro.runtime.worker.host import Host
+from maestro.runtime.worker.preparation import Job, Prepared, place, start_of, verification_of
+from maestro.runtime.worker.programs import Programs
+from maestro.runtime.worker.run_end import check_of, ended, facts
 from maestro.runtime.worker.run_log import RunLog
-from maestro.runtime.worker.run_observer import Hearing, is_heard, session_of
+from maestro.runtime.worker.run_observer import RunObserver, is_heard, session_of
+from maestro.runtime.worker.run_process import RunProcess
+from maestro.runtime.worker.run_states import AT_GATE, RunEvent, RunState, following
 from maestro.store.contract import WorkEntry
-
-if TYPE_CHECKING:
-    from maestro.runtime.worker.worker import Worker
-
-HEAR_EVERY_S = 0.25
-USAGE_EVERY_S = 2.0
-"""How often a run's output is looked at, and how often its usage may become an event."""
 
 
 class Ready(NamedTuple):
-    """What is to be launched: the agent, and after a good end what verifies it."""
+    """What is to be launched for a run. spec: the agent; verification: what verifies a good end, None for nothing."""
 
     spec: Spec
     verification: Spec | None
 
 
-class Running:
-    """A claimed hint on its way to `run.ended`, or dropped. furnished: its folder is there, or about to be made."""
+class Execution:
+    """The execution of one run: from a claimed hint, or in reserved room, where `begin` takes the place of the hint.
 
-    def __init__(self, worker: Worker, entry: WorkEntry) -> None:
-        self.worker = worker
+    host: of the worker. entry: the hint; its `entry` is "" where there is none. reserved_for: the agent of a run in
+    reserved room, "" for one with a hint. agent_id: "" until the agent is known. furnished: the folder of the run is
+    there. log: the run's appends. programs: what was launched for it.
+    """
+
+    def __init__(self, host: Host, entry: WorkEntry, reserved_for: str = "") -> None:
         self.entry = entry
-        self.task_id = entry.run.rpartition("-")[0]
-        self.agent_id = ""
-        self.process: RunProcess | None = None
-        self.pid = 0
-        self.log = RunLog(worker, entry.run, entry.token)
-        self.furnished = self._begun = self._in_door = False
-        self._stop: tuple[str, bool, float | None] | None = None
-        self._launched: list[RunProcess] = []
-        self._seen = Seen()
+        self.task_id = task_of_run(entry.run)
+        self.agent_id = reserved_for
+        self.log = RunLog(host, entry.run, entry.token)
+        self.programs = Programs(host, self.log)
+        self.furnished = False
+        self._host = host
+        self._state = RunState.CLAIMED
+        if reserved_for:  # it may start at any moment: whoever holds the agent waits
+            self._state = RunState.RESERVED
+            host.gate.enter(reserved_for)
+
+    @property
+    def process(self) -> RunProcess | None:
+        """The process tree that was launched last, None before the first."""
+        return self.programs.process
 
     @property
     def over(self) -> bool:
-        """Whether nothing of it is alive; its end may be waiting for the store."""
-        return self.process is None or self.process.end is not None
+        """Whether no process of the run is alive; its end may be waiting for the store."""
+        return self.programs.over
 
-    @property
-    def grace_s(self) -> float:
-        """How long it may take to stop."""
-        return 0.0 if self.process is None else self.process.spec.grace_s
+    # ---- its states ----
 
-    def stop(self, reason: str, force: bool = False, grace_s: float | None = None, lost: bool = False) -> None:
-        """Ask for the end of the run; lost: by the infrastructure, so that it is run again, unless it was to end
-        already.
-        """
-        if lost and self._stop is None:
-            self._note(lost=reason)
-        self._stop = (reason, force, grace_s)
-        if self.process is not None:
-            self.process.stop(reason, force, grace_s)
+    def _move(self, event: RunEvent) -> None:
+        """Go to the next state; the start gate counts the run for as long as its start is under way."""
+        before, self._state = self._state, following(self._state, event)
+        if self._state in AT_GATE and before not in AT_GATE:
+            self._host.gate.enter(self.agent_id)
+        elif before in AT_GATE and self._state not in AT_GATE:
+            self._host.gate.leave(self.agent_id)
 
-    def reserve(self, agent: str) -> None:
-        """It may start at any moment: who holds its agent waits until it is `through_the_door`."""
-        self.agent_id, self._in_door = agent, True
-        self.worker.holds.enter(agent)
-
-    def through_the_door(self) -> None:
-        """What was reserved is prepared, or will never be."""
-        if self._in_door:
-            self._in_door = False
-            self.worker.holds.leave(self.agent_id)
-
-    def has_begun(self, token: int) -> None:
-        """The log has its start already, right behind its release at this position."""
-        self._begun = True
+    def begin(self, token: int) -> None:
+        """Know that the log has the release of a run in reserved room, at position `token`, and its start behind it."""
+        self._move(RunEvent.BEGIN)
         self.entry = msgspec.structs.replace(self.entry, token=token)
         self.log.has_begun(token)
 
+    def leave(self) -> None:
+        """Have done with the run on this node, at its end or wherever it was given up."""
+        self._move(RunEvent.LEAVE)
+
+    # ---- its start ----
+
     async def execute(self) -> None:
-        """Start, watch and end the run; return at once where the hint is stale."""
-        plan = self.worker.follower.plan
+        """Start, watch and end the run; return at once where the hint is stale. Call `leave` behind it."""
+        plan = self._host.follower.plan
         found = plan.run(self.entry.run)
         if found is None:
             return
         task, run = found
         agent = plan.agents.get(run.agent)
-        status = "running" if self._begun else "released"
+        has_begun = self._state is RunState.BEGUN
+        status = "running" if has_begun else "released"
         if agent is None or run.status != status or run.token != self.entry.token:
             return
-        if task.cancel is not None and not self._begun:
+        if task.cancel is not None and not has_begun:
             return
         self.agent_id = agent.id
-        folder = place(self.worker.context.settings, agent, task.id, run.attempt)
-        definition = self.worker.definition(agent)
-        session, before = session_of(task.slots[slot_of(run.id)], task, run)
-        hearing = Hearing(definition, run, folder, before)
-        job = Job(task, run, agent, folder, definition, hearing, session, self.furnished)
+        folder = place(self._host.context.settings, agent, task.id, run.attempt)
+        definition = self._host.definitions.of(agent)
+        session, before = session_of(task.slots[slot_of_run(run.id)], task, run)
+        observer = RunObserver(definition, run, folder, before)
+        job = Job(task, run, agent, folder, definition, observer, session, self.furnished)
         self.furnished = True
-        socket = await self.worker.sockets.lend(run.id)
+        socket = await self._host.sockets.lend(run.id)
         try:
-            await self._begin(job, str(socket.path))
+            ready = await (self._prepare if has_begun else self._start)(job, str(socket.path))
+            if ready is not None:
+                await self._conduct(job, ready)
         finally:
-            self.worker.sockets.give_back(socket)
+            self._host.sockets.give_back(socket)
 
-    async def _begin(self, job: Job, socket: str) -> None:
-        """Prepare while `run.started` is on its way; spawn only once that is in the log."""
-        context, folder = self.worker.context, job.folder
+    async def _start(self, job: Job, socket: str) -> Ready | End | None:
+        """Prepare the run while `run.started` is on its way to the log; None where the log refuses that."""
         prepared: list[Ready | End] = []
 
         async def prepare() -> None:
             await trio.lowlevel.checkpoint()  # what is appended goes to the store first
-            prepared.append(await self._prepare(job, socket))
+            prepared.append(await self._make_ready(job, socket))
 
-        if self._begun:
-            await prepare()
-            self.through_the_door()
-            may_start = True
-        else:
-            async with self.worker.holds.passing(self.agent_id, self), trio.open_nursery() as nursery:
-                nursery.start_soon(prepare)
-                may_start = await self.log.append(start_of(context.node, job.run, job.task.id, job.agent, folder))
-                if not may_start:
-                    nursery.cancel_scope.cancel()
-        if may_start:
-            ready = prepared[0]
-            end, seen = (ready, None) if isinstance(ready, End) else await self._conduct(job, ready)
-            await self._finish(job, end, seen or facts(end, folder, job.run.timeout_s, self._seen))
+        await self._host.gate.opens(self.agent_id, self)
+        self._move(RunEvent.PREPARE)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(prepare)
+            start = start_of(self._host.context.node, job.run, job.task.id, job.agent, job.folder)
+            may_start = await self.log.append(start)
+            if not may_start:
+                nursery.cancel_scope.cancel()
+        if not may_start:
+            return None
+        self._move(RunEvent.READY)
+        return prepared[0]
 
     async def _prepare(self, job: Job, socket: str) -> Ready | End:
-        """Everything in place, or why it cannot be."""
-        context, run = self.worker.context, job.run
+        """Prepare a run whose start is in the log."""
+        self._move(RunEvent.PREPARE)
+        await trio.lowlevel.checkpoint()
+        ready = await self._make_ready(job, socket)
+        self._move(RunEvent.READY)
+        return ready
+
+    async def _make_ready(self, job: Job, socket: str) -> Ready | End:
+        """Put all in place that the run needs; what is to be launched, or the end of the run where that cannot be."""
+        context, run = self._host.context, job.run
         try:
-            dispatched = self.worker.follower.dispatched(job.task.id)
+            dispatched = self._host.follower.dispatched(job.task.id)
             if dispatched is None:
                 dispatched = await context.insist(lambda: self._dispatched(job.task))
             prepared = Prepared(context, job, dispatched, socket)
             if why := await prepared.wrong_mode():
-                self._note(wrong_mode=why)
+                self.programs.note(wrong_mode=why)
                 return End(run.id, run.token, spawn_error=why)
             return Ready(await prepared.spec(), prepared.verification)
         except MaestroError as error:
@@ -167,137 +167,76 @@ class Running:
             return End(run.id, run.token, spawn_error=f"it could not be prepared: {error}")
 
     async def _dispatched(self, task: Task) -> TaskDispatched:
-        context = self.worker.context
+        context = self._host.context
         event = await context.gateway.ask(context.store.log.event, task.position)
         if event is None or not isinstance(event.fact, TaskDispatched):
             raise MaestroError(f"event {task.position}, the dispatch of {task.id}, is not in the log")
         return event.fact
 
-    async def _conduct(self, job: Job, ready: Ready) -> tuple[End, outcome.End | None]:
-        """The run's end, and what its judge sees. What was cancelled before `run.started` came into the log is never
-        spawned.
+    # ---- from its start to its end ----
+
+    async def _conduct(self, job: Job, ready: Ready | End) -> None:
+        """Launch what is ready, watch it, and append how it ended."""
+        end, seen = (ready, None) if isinstance(ready, End) else await self._launch(job, ready)
+        self._move(RunEvent.OVER)
+        await self._finish(job, end, seen or facts(end, job.folder, job.run.timeout_s, self.programs.seen))
+
+    async def _launch(self, job: Job, ready: Ready) -> tuple[End, outcome.End | None]:
+        """Launch the run and watch it to its end: as its warden tells it, and as its judge sees it, None: not launched.
+
+        A run that was cancelled before `run.started` came into the log is not launched.
         """
         spec = ready.spec
-        with contextlib.suppress(MaestroError):  # it cannot follow any more, so it hears of no cancel either
-            await self.worker.follower.changed(self.log.version - 1)
-        if self._stop is not None:
-            return End(spec.run, spec.token, stopped=self._stop[0]), None
         try:
-            return await self._conduct_to_end(job, ready)
+            await self._host.follower.changed(self.log.version - 1)
+        except MaestroError as error:  # it cannot follow any more, so it hears of no cancel either
+            log.debug("run %s starts though the log is not followed: %s", spec.run, error.line())
+        if self.programs.stopped is not None:
+            return End(spec.run, spec.token, stopped=self.programs.stopped.reason), None
+        try:
+            return await self._within_disk_limit(job, ready)
         except Exception as error:  # noqa: BLE001 - a run that has been started must end
-            for process in self._launched:
-                process.close()
-            self._launched.clear()
-            self.process = None
+            self.programs.give_up()
             log.error("run %s could not be watched", spec.run, exc_info=error)
             why = f"it could not be watched: {told(error) or error}"
             return End(spec.run, spec.token, spawn_error=why, retriable=True), None
 
-    async def _conduct_to_end(self, job: Job, ready: Ready) -> tuple[End, outcome.End]:
-        if job.definition.resource_limits.disk is None:
+    async def _within_disk_limit(self, job: Job, ready: Ready) -> tuple[End, outcome.End]:
+        limit = job.definition.resource_limits.disk
+        if limit is None:
             return await self._watch_and_judge(job, ready)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._mind_disk, job)
+            nursery.start_soon(self.programs.mind_disk, job, limit)
             result = await self._watch_and_judge(job, ready)
             nursery.cancel_scope.cancel()
         return result
 
     async def _watch_and_judge(self, job: Job, ready: Ready) -> tuple[End, outcome.End]:
+        self._move(RunEvent.LAUNCH)
         end = await self._watch(ready.spec, job if is_heard(job.definition) else None)
-        seen = await self._look(job, end)
+        seen = await self.programs.look(job, end)
         check = ready.verification
         if check is not None and outcome.judge(job.definition, seen).outcome == "ok":
-            checked = check_of(await self._watch(check), verification_of(job.folder), job.folder, self._seen.lost)
+            self._move(RunEvent.VERIFY)
+            check_end = await self._watch(check)
+            lost = self.programs.seen.lost  # read behind the end, as it may be known only then
+            checked = check_of(check_end, verification_of(job.folder), job.folder, lost)
             seen = msgspec.structs.replace(seen, check=checked)
         return end, seen
 
-    async def _watch(self, spec: Spec, heard: Job | None = None) -> End:
-        """Launch it and wait for its end; what it tells meanwhile is heard."""
-        async with self.worker.holds.passing(self.agent_id, self):
-            process = await self.worker.launcher.launch(spec)
-            self.process = process
-        self._launched.append(process)
-        if self._stop is not None:
-            process.stop(*self._stop)
-        if heard is None:
-            return await self._follow(process)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._hear, heard)
-            end = await self._follow(process)
-            nursery.cancel_scope.cancel()
-        return end
-
-    async def _follow(self, process: RunProcess) -> End:
-        async for message in process.events:
-            if isinstance(message, Started):
-                self.pid = message.pid
-        assert process.end is not None
-        if self.worker.departing and self._stop is None and may_be_signalled(process.end):
-            self._note(lost=DAEMON_STOPPED)
-        return process.end
-
-    async def _hear(self, job: Job) -> None:
-        """Let what the run tells become events while it goes on, and end it where it exceeds a budget."""
-        hearing, reported_at = job.hearing, trio.current_time() - USAGE_EVERY_S
-        while True:
-            if not await hearing.advance():
-                await trio.sleep(HEAR_EVERY_S)
-            news = hearing.news()
-            may_report_usage = trio.current_time() - reported_at >= USAGE_EVERY_S
-            news = [fact for fact in news if may_report_usage or not isinstance(fact, RunUsageReported)]
-            try:
-                if news and not await self.log.append(*news):
-                    return  # ended elsewhere: whoever did that has it stopped
-            except MaestroError as error:
-                log.warning("hearing run %s: %s", job.run.id, error.line())
-                return
-            hearing.note(news)
-            if any(isinstance(fact, RunUsageReported) for fact in news):
-                reported_at = trio.current_time()
-            self._mind_budget(job)
-
-    async def _mind_disk(self, job: Job) -> None:
-        """End a run that fills more of the disk than its type allows."""
-
-        def over(why: str) -> None:
-            self._note(budget=why)
-            if self.process is not None:
-                self.process.stop(why)
-
-        limit = job.definition.resource_limits.disk
-        assert limit is not None
-        folders = [workspace_of(job.agent, job.folder), job.folder.tmp]
-        if job.definition.private_home:
-            folders.append(containment.home_of(self.worker.context.settings.home, job.agent.id))
-        await disk_quota.mind(tuple(folders), limit, over)
-
-    def _mind_budget(self, job: Job) -> None:
-        row = self.worker.follower.plan.tasks.get(job.task.id)
-        why = exceeded(job.definition.budget, row, job.run.id, job.hearing.told.usage)
-        if why is not None and self._seen.budget is None:
-            self._note(budget=why)
-            if self.process is not None:
-                self.process.stop(why)
-
-    async def _look(self, job: Job, end: End) -> outcome.End:
-        """What the judge sees of an end."""
-        if is_heard(job.definition):
-            await job.hearing.complete(end)
-            self._note(told=job.hearing.told)
-            self._mind_budget(job)
-        return facts(end, job.folder, job.run.timeout_s, self._seen)
+    async def _watch(self, spec: Spec, observed: Job | None = None) -> End:
+        """Launch a program, once the agent is not held, and wait for its end."""
+        async with self._host.gate.passing(self.agent_id, self):
+            process = await self.programs.launch(spec)
+        return await self.programs.follow(process, observed)
 
     async def _finish(self, job: Job, end: End, seen: outcome.End) -> None:
-        context = self.worker.context
+        """Append how the run ended, and let its wardens know."""
+        context = self._host.context
         verdict = outcome.judge(job.definition, seen)
         fact = await context.insist(lambda: ended(context, job.task, job.run, verdict, end))
-        news = job.hearing.news()
-        if not await self.log.append_with_task(*news, fact) and not await self.log.append(*news, fact):
+        if not await self.log.end(*job.observer.news(), fact):
             log.warning("run %s was ended elsewhere first: %s is dropped", job.run.id, fact.outcome)
-        for process in self._launched:
-            process.ack()
+        self.programs.settle()
         if is_heard(job.definition):
-            job.hearing.forget()
-
-    def _note(self, **seen: object) -> None:
-        self._seen = msgspec.structs.replace(self._seen, **seen)
+            job.observer.forget()

@@ -1,8 +1,8 @@
-"""The janitor: at a daemon's start, ends what earlier daemons of this installation left running.
+"""The janitor: kills, at a daemon's start, what earlier daemons of this installation left running.
 
-Wardens end their runs when their worker dies; the janitor is for what was killed together with its warden, and for
-wardens that were stopped and could not notice. It knows them by the marks in their environment, which name the
-installation, and by its control groups, and never touches a process of another installation or user.
+Wardens end their runs when their worker dies; the janitor is for runs whose warden was killed, or stopped so that it
+could not notice. It finds their processes by the marks in their environment, which name the installation, and by the
+installation's control groups, and never touches a process of another installation or user.
 """
 
 from __future__ import annotations
@@ -15,21 +15,20 @@ from pathlib import Path
 import psutil
 
 from maestro.runtime.supervision import cgroup_root
-from maestro.runtime.supervision.exit_record import read_record
 from maestro.runtime.supervision.spec import HOME_MARK, LAUNCHER_MARK
 from maestro.runtime.worker.process_usage import descendants
 
 _BY_THEMSELVES_S = 0.5
-"""How long wardens whose worker has just died get to end their runs and write how they ended."""
+"""How long wardens whose worker has just died get to end their runs and to write the exit records."""
 
 _PATIENCE_S = 10.0
 
 
 def sweep(home: Path, spare: int = 0) -> int:
-    """Kill all that is left of this installation's earlier daemons, and wait until it is gone; how many were killed.
+    """Kill all processes of this installation's earlier daemons, and wait until they are gone; how many were killed.
 
-    spare: pid of the caller's own launcher where it has one already. The caller holds the daemon's lock, so all else is
-    left over. Gives up after 10 s on processes that cannot be killed (in an uninterruptible call); the claim on their
+    spare: pid of the caller's own launcher where it has one. The caller holds the daemon lock, so all others are left
+    over. Gives up after 10 s on processes that cannot be killed (in an uninterruptible call); the lock on their
     workspace is then refused to later runs.
     """
     killed: set[int] = set()
@@ -53,12 +52,12 @@ def sweep(home: Path, spare: int = 0) -> int:
 
 
 def leftovers(home: Path, spare: int = 0) -> list[psutil.Process]:
-    """Launchers, wardens and agents of this installation, and what these started; not `spare` and what is below it."""
+    """Launchers, wardens and agents of this installation, and what these started, but for `spare` and all below."""
     below: dict[int, list[psutil.Process]] = {}
     marked: list[psutil.Process] = []
     for process in psutil.process_iter(["ppid"]):
         below.setdefault(process.info["ppid"], []).append(process)
-        with contextlib.suppress(psutil.Error):  # ended, or not ours to ask
+        with contextlib.suppress(psutil.Error):  # it has ended, or is another user's
             marks = process.environ()
             if str(home) in (marks.get(HOME_MARK), marks.get(LAUNCHER_MARK)):
                 marked.append(process)
@@ -75,7 +74,7 @@ def _is_zombie(process: psutil.Process) -> bool:
 
 
 def _guards(process: psutil.Process) -> bool:
-    """Whether it is a launcher or a warden that is able to work: its run is still in good hands."""
+    """Whether the process is a launcher or a warden that is able to end its run itself."""
     try:
         return LAUNCHER_MARK in process.environ() and process.status() != psutil.STATUS_STOPPED
     except psutil.Error:
@@ -87,6 +86,3 @@ def _kill(process: psutil.Process) -> None:
         process.kill()  # psutil looks at the start time first
     except psutil.Error:
         return
-
-
-__all__ = ["leftovers", "read_record", "sweep"]

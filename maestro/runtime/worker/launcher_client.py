@@ -1,8 +1,7 @@
-"""How the daemon starts runs: trio's side of the launcher.
+"""The daemon's client of its launcher process: gives runs to wardens, and replaces a launcher that dies.
 
-`Launcher` keeps one launcher process alive and gives it runs, each a `RunProcess`. A launcher that dies is replaced;
-the runs that it started go on, for each has its own warden and socket. What such a warden leaves when it is killed in
-turn comes to this process, which is a subreaper, and is killed here.
+The runs of a dead launcher go on, for each has its own warden and socket. What such a warden leaves when it is killed
+in turn becomes a child of this process, which is a subreaper, and is killed here.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from maestro.runtime.supervision import cgroup_root, launcher, processes, run_cg
 from maestro.runtime.supervision.spec import HOME_MARK, LAUNCHER_MARK, End, Limits, Spec
 from maestro.runtime.worker.run_process import RunProcess
 
-__all__ = ["Launcher", "RunProcess"]
+__all__ = ["LauncherClient", "RunProcess"]
 
 _SWEPT_WAIT_S = 2.0
 _RESTART_PAUSE_S = 0.1
@@ -33,8 +32,8 @@ _OFFERS = socket.SOCK_SEQPACKET if processes.LINUX else socket.SOCK_DGRAM
 _INHERITED = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 
 
-class Launcher:
-    """The launcher process of one daemon. `watch` must run for as long as there are runs."""
+class LauncherClient:
+    """The client of one daemon's launcher process. `watch` must run for as long as there are runs."""
 
     def __init__(self, home: Path) -> None:
         self._home = str(home)
@@ -49,17 +48,17 @@ class Launcher:
 
     @property
     def pid(self) -> int:
-        """Of the launcher process: an ancestor of all that runs, until it dies; 0 before the start."""
+        """The pid of the launcher process, an ancestor of all runs until it dies; 0 before the start."""
         return 0 if self._process is None else self._process.pid
 
     async def start(self) -> None:
-        """Start the process; runs may be launched from now on. Raises OSError where that is impossible."""
+        """Start the launcher process; runs may be launched from now on. Raises OSError."""
         processes.become_subreaper()
         self._places = cgroup_root.prepare(Path(self._home))
         self._spawn()
 
     async def watch(self) -> None:
-        """Hear the launcher, replace it when it dies, end what dead ones left. Runs until `stop`."""
+        """Hear the launcher, replace it when it dies, kill what dead ones left; until `stop`."""
         async with trio.open_nursery() as nursery:
             while not self._stopping:
                 await self._hear()
@@ -77,7 +76,7 @@ class Launcher:
         """Give a run to a warden. The caller reads its messages to the `End`, then calls `ack` or `close`."""
         ours, theirs = socket.socketpair()
         limits = Limits(**(spec.limits or {}))
-        spec = spec._replace(cage=cgroup_root.plan(self._places, spec.run, limits))
+        spec = spec._replace(cgroups=cgroup_root.plan(self._places, spec.run, limits))
         with theirs:
             run = RunProcess(spec, trio.socket.from_stdlib_socket(ours), self.swept, self.forget)
             self._runs[run] = trio.Event()
@@ -100,7 +99,7 @@ class Launcher:
         return run
 
     async def stop(self) -> None:
-        """End the launcher. Runs that are still on are killed; returns when all of it is gone, or after 5 s."""
+        """End the launcher and kill the runs that are still on; returns when they are gone, or after 5 s."""
         self._stopping = True
         for run in list(self._runs):
             run.close()
@@ -112,12 +111,13 @@ class Launcher:
         cgroup_root.give_back(self._places)
 
     def forget(self, run: RunProcess) -> None:
+        """Have done with a run that has ended, or was given up."""
         self._runs.pop(run, None)
         if run.started is not None:
             self._wardens.add(run.started.warden)
 
     async def swept(self, run: RunProcess) -> bool:
-        """Wait until nothing is left of a run whose warden was killed. False when it was none: nobody took the run."""
+        """Wait until no process of a run whose warden was killed is alive. False where no warden had taken the run."""
         was_killed = True
         if run in self._runs:
             with trio.move_on_after(_SWEPT_WAIT_S) as waiting:
@@ -132,7 +132,7 @@ class Launcher:
         return was_killed
 
     async def _clear(self, run: RunProcess) -> None:
-        """What a killed warden's run has in its groups."""
+        """Kill what is in the control groups of a killed warden's run, and remove them."""
         with trio.move_on_after(_STOP_WAIT_S):
             for path in _groups(run):
                 while not run_cgroup.clear(path):
@@ -166,7 +166,7 @@ class Launcher:
             self._offers.close()
 
     async def _offer(self, run: socket.socket) -> None:
-        """Put the run before the wardens; tried again with the next launcher where this one has just died."""
+        """Offer a run to the wardens; again to those of the next launcher where this one has just died."""
         while True:
             assert self._offers is not None
             try:
@@ -209,13 +209,13 @@ class Launcher:
     # ---- what dead launchers left ----
 
     def _adopt(self) -> None:
-        """Note whom we must reap, before the wardens in waiting see the end of the offers and end too."""
+        """Note which wardens this process must reap, before those in waiting see the end of the offers and end, too."""
         self._adopted |= self._wardens | {run.started.warden for run in self._runs if run.started is not None}
         self._wardens = set()
         self._end_orphans()
 
     async def _mind_adopted(self) -> None:
-        """Reap the wardens that came to us when their launcher died, and kill what killed ones left."""
+        """Reap the wardens that became children of this process when their launcher died, and kill what they left."""
         while True:
             self._end_orphans()
             self._adopted = {pid for pid in self._adopted if not _reaped(pid)}
@@ -224,7 +224,7 @@ class Launcher:
             await trio.sleep(_ADOPTED_EVERY_S)
 
     def _end_orphans(self) -> int:
-        """How many of our children belong to a run: no live warden has such, so they are what a dead one left."""
+        """Kill the children of this process that belong to runs, as a dead warden left them; how many there were."""
         orphans = 0
         for pid in processes.children(os.getpid()):
             marks = processes.marks(pid)
@@ -239,13 +239,13 @@ class Launcher:
 
 
 def _groups(run: RunProcess) -> list[str]:
-    """The control groups of a run, those of its warden's included."""
+    """The paths of the control groups of a run, those of its warden's included."""
     warden = run.started.warden if run.started is not None else 0
-    return [group.of(warden).path for group in run.spec.cage or []]
+    return [group.of(warden).path for group in run.spec.cgroups or []]
 
 
 def _reaped(pid: int) -> bool:
-    """Whether this child of ours is gone; one that has ended is reaped."""
+    """Whether a child of this process is gone; one that has ended is reaped."""
     try:
         return os.waitpid(pid, os.WNOHANG)[0] == pid
     except ChildProcessError:

@@ -1,4 +1,4 @@
-"""From a released run to the spec that its warden gets: folder, prompt, workspace, environment, lock."""
+"""The preparation of a run: makes its folder, prompt and workspace, and the spec that its warden gets."""
 
 from __future__ import annotations
 
@@ -18,19 +18,22 @@ from maestro.agents.launch import Launch, Target, compose
 from maestro.config import Settings
 from maestro.model.agent import Agent
 from maestro.model.events import RunReleased, RunStarted, TaskDispatched
+from maestro.model.ids import task_of_run
 from maestro.model.task import Run, Task
 from maestro.runtime.node.context import Context
 from maestro.runtime.provision import containment
 from maestro.runtime.provision.settlement import settle
 from maestro.runtime.supervision.spec import Spec
-from maestro.runtime.worker.run_observer import Hearing, is_heard
+from maestro.runtime.worker.run_observer import RunObserver, is_heard
 from maestro.workspaces import deletion, folders, templates
 from maestro.workspaces.folders import RunFolder
 
 
 class Job(NamedTuple):
-    """What a run is about, as the plan had it when it was taken. session: of the agent's own, to go on with; furnished:
-    its folder is there already.
+    """What a run is about, as the plan had it when its execution began.
+
+    folder: of its files. definition: how to run its agent. observer: reads its transcript. session: the session of the
+    agent's own that it continues, "" for none. furnished: whether its folder is there already.
     """
 
     task: Task
@@ -38,36 +41,36 @@ class Job(NamedTuple):
     agent: Agent
     folder: RunFolder
     definition: Definition
-    hearing: Hearing
+    observer: RunObserver
     session: str
     furnished: bool
 
 
 def place(settings: Settings, agent: Agent, task: str, attempt: int) -> RunFolder:
-    """Where the attempt's files lie on this node."""
+    """The folder of an attempt's files on this node. Raises Invalid where the ids name no folder."""
     root = agent.workspace_root or str(settings.workspace_root)
     return folders.place(root, agent.id, task, attempt)
 
 
 def workspace_of(agent: Agent, folder: RunFolder) -> str:
-    """Where the run works: the assigned workspace, else one in the run's folder."""
+    """The path of the workspace of a run: the assigned one, else one in the run's folder."""
     return agent.workspace or folder.workspace
 
 
 def start_of(node: str, run: Run | RunReleased, task: str, agent: Agent, folder: RunFolder) -> RunStarted:
-    """The event that says that a run is taken here."""
+    """The event that says that this node executes a run."""
     name = run.run if isinstance(run, RunReleased) else run.id
     return RunStarted(name, task, agent.id, node, folder.attempt_path, workspace_of(agent, folder))
 
 
 def lock_path(home: Path, workspace: str) -> Path:
-    """The file whose flock is the right to write a workspace, whatever name it goes by."""
+    """The lock file of a workspace, the same for all its names: whoever has its flock may write there."""
     real = os.path.realpath(workspace)
     return home / "locks" / f"{hashlib.sha256(real.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}.lock"
 
 
 def verification_of(folder: RunFolder) -> list[str]:
-    """The command that a run was to be verified by, as `Prepared` wrote it down."""
+    """The command that verifies a run, as `Prepared` wrote it down; [] where there is none."""
     try:
         return msgspec.json.decode(Path(folder.verification, "command.json").read_bytes(), type=list[str])
     except (OSError, msgspec.DecodeError):
@@ -75,7 +78,7 @@ def verification_of(folder: RunFolder) -> list[str]:
 
 
 def _argument(prompt: bytes, definition: Definition) -> str:
-    """As much of the prompt as `compose` must see to know whether it can be an argument."""
+    """As much of the prompt as `compose` must see to know whether the prompt can be an argument."""
     return prompt[: definition.prompt.max_bytes + 1].decode("utf-8", "replace")
 
 
@@ -84,10 +87,10 @@ def _user_home() -> str:
 
 
 class Prepared:
-    """A run with everything in place for its start. Raises as `compose`, `folders.create`, `templates.fill`.
+    """The preparation of one run: `spec` puts all in place that its start needs.
 
-    socket: of the run. verification: the spec of the command that must succeed after a good end, None where there is
-    none.
+    dispatched: how its task was dispatched, with the prompt. socket: the path of the run's socket. verification: after
+    `spec`, the spec of the command that must succeed after a good end, None where there is none.
     """
 
     def __init__(self, context: Context, job: Job, dispatched: TaskDispatched, socket: str) -> None:
@@ -103,13 +106,16 @@ class Prepared:
         self.verification: Spec | None = None
 
     async def wrong_mode(self) -> str:
-        """Why its program must not be started: it has not the mode (any more). "" where it has."""
+        """Why the program must not be started: it does not have the mode (any more) that is asked for; or ""."""
         if "{mode}" not in self.definition.argv:
             return ""
         return await trio.to_thread.run_sync(registration.wrong_mode, self.definition, self._context.environment)
 
     async def spec(self) -> Spec:
-        """Put folder, prompt, workspace and files there; the spec to launch."""
+        """Make folder, prompt, workspace and files; the spec to launch.
+
+        Raises as `compose`, `folders.create`, `templates.fill`.
+        """
         data = await self._context.insist(lambda: self._context.content(self._dispatched.prompt))
         folder, workspace = self._folder, workspace_of(self._agent, self._folder)
         if not self._is_furnished:
@@ -128,7 +134,7 @@ class Prepared:
         return self._spec(launch, workspace)
 
     def _place_files(self, launch: Launch, workspace: str) -> None:
-        """The files of the type. Only the user's own home may be, or be behind, a link."""
+        """Make the files that the type asks for. Only the user's own home may be, or be behind, a link."""
         home = launch.env.get("HOME", "/")
         for file in launch.files:
             base = next(b for b in (workspace, self._folder.tmp, home) if file.path.startswith(b.rstrip("/") + "/"))
@@ -149,7 +155,7 @@ class Prepared:
         run = self._run
         return Target(
             run=run.id,
-            task=run.id.rpartition("-")[0],
+            task=task_of_run(run.id),
             agent=run.agent,
             token=str(run.token),
             prompt=prompt,
@@ -165,7 +171,7 @@ class Prepared:
         )
 
     def _spec(self, launch: Launch, workspace: str) -> Spec:
-        """The agent finds `maestro` on its PATH, last, so that it can use `state`."""
+        """The spec of the agent, with `maestro` last on its PATH, so that it can use `state`."""
         home = self._context.settings.home
         run = self._run
         spec = Spec(
@@ -184,7 +190,7 @@ class Prepared:
             timeout_s=run.timeout_s,
             grace_s=launch.grace_s,
             stop_signal=int(signal.Signals[f"SIG{launch.stop_signal}"]),
-            trace=run.id.rpartition("-")[0] if self._dispatched.trace else None,
+            trace=task_of_run(run.id) if self._dispatched.trace else None,
             redact=list(launch.redact),
             stdout=self._folder.stdout if is_heard(self.definition) else None,
             errors=self._folder.errors,
@@ -202,7 +208,7 @@ class Prepared:
         return containment.contain(spec, self.definition, target, _user_home())
 
     def _verification(self, launch: Launch, workspace: str) -> Spec:
-        """The same run with another program: its place, environment and limits, but files of its own beside the log."""
+        """The spec of what verifies the run: with the run's place, environment and limits, but with own files."""
         command = msgspec.structs.replace(launch, argv=launch.verify, stdin=None, cwd=workspace)
         folder = self._folder.verification
         words = msgspec.json.encode(launch.verify)

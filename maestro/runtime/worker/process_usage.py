@@ -1,6 +1,6 @@
-"""What the process trees of the runs use: one look at all processes, for the heartbeat of every run.
+"""The usage of memory and CPU by the process trees of runs: one look at all processes, for every heartbeat.
 
-Takes tens of milliseconds on a busy machine; called in a thread, every few seconds.
+A look takes tens of milliseconds on a busy machine; it is made in a thread, every few seconds.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from maestro.runtime.supervision.processes import is_first_of_namespace
 
 
 class Sample(NamedTuple):
-    """memory_bytes: resident, of all processes. cpu_s: used since they started, ended children included.
+    """What the process tree of one run uses. memory_bytes: resident. cpu_s: since its start, with ended children.
 
     cpu_percent: since the sample before (100 is one core), 0.0 in the first. status: of the agent's own process, as
     psutil names it (`running`, `sleeping`, `disk-sleep`, `stopped`, `zombie` …), "" where it is gone.
@@ -29,11 +29,11 @@ class Sample(NamedTuple):
 
 
 _before: dict[tuple[str, int], tuple[float, float]] = {}
-"""(run, pid) → when it was sampled last, and its cpu_s then."""
+"""(run, pid) -> when the run was sampled last, and its cpu_s then."""
 
 
 def sample(pids: Mapping[str, int]) -> dict[str, Sample]:
-    """Run → sample of its tree: all that lives below the warden of the agent with this pid. A pid of 0 is left out."""
+    """Run -> sample of all that lives below the warden of its agent. pids: run -> the agent's pid, 0 for none yet."""
     below: dict[int, list[psutil.Process]] = {}
     parents: dict[int, int] = {}
     for process in psutil.process_iter(["ppid"]):
@@ -51,7 +51,7 @@ def sample(pids: Mapping[str, int]) -> dict[str, Sample]:
 
 
 def descendants(root: int, below: Mapping[int, list[psutil.Process]]) -> list[psutil.Process]:
-    """All that lives below a process. below: pid -> its children, out of one look at all processes."""
+    """All processes below one. below: pid -> its children, out of one look at all processes."""
     found: list[psutil.Process] = []
     todo = [root]
     while todo:
@@ -62,7 +62,7 @@ def descendants(root: int, below: Mapping[int, list[psutil.Process]]) -> list[ps
 
 
 def _proper(agent: int, below: dict[int, list[psutil.Process]]) -> int:
-    """The agent itself where `agent` is a sandbox: the oldest child of the first process of its pid namespace."""
+    """The pid of the agent in a sandbox `agent`: the oldest child of the first process of its pid namespace."""
     for child in below.get(agent, ()):
         if is_first_of_namespace(child.pid):
             return min((inner.pid for inner in below.get(child.pid, ())), default=agent)
@@ -79,7 +79,7 @@ def _sample(run: str, agent: int, tree: list[psutil.Process]) -> Sample:
                 alive += 1
                 if process.pid == agent:
                     status = process.status()
-        except psutil.Error:  # it ended while we looked
+        except psutil.Error:  # it has ended since the look began
             continue
     now = time.monotonic()
     at, used_s = _before.get((run, agent), (now, cpu_s))

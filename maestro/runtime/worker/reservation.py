@@ -1,53 +1,62 @@
-"""A run's room on this node while its release and its start are on their way to the log."""
+"""The reservation of room on this node for a run, while its release and its start are on their way to the log."""
 
 from __future__ import annotations
 
-import contextlib
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import trio
 
 from maestro.model.agent import Agent
 from maestro.model.errors import MaestroError
 from maestro.model.events import RunReleased
-from maestro.runtime.worker.execution import Running
+from maestro.runtime.node.daemon_log import log
+from maestro.runtime.worker.execution import Execution
+from maestro.runtime.worker.host import Host
 from maestro.runtime.worker.preparation import place, start_of
 from maestro.store.contract import WorkEntry
 from maestro.workspaces import folders
 
-if TYPE_CHECKING:
-    from maestro.runtime.worker.worker import Worker
-
 
 class Reservation:
-    """As `scheduling.Reserved`. Raises Invalid where its ids name no folder."""
+    """Room for one run: `Reserved` of `node/handover.py`. Raises Invalid where the ids of the run name no folder.
 
-    def __init__(self, worker: Worker, fact: RunReleased, agent: Agent, nursery: trio.Nursery) -> None:
-        self._folder = place(worker.context.settings, agent, fact.task, fact.attempt)
-        node = worker.context.node
+    fact: its release. execute: has the worker execute the run. forget: has the worker forget it.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        fact: RunReleased,
+        agent: Agent,
+        execute: Callable[[Execution], None],
+        forget: Callable[[Execution], None],
+    ) -> None:
+        node = host.context.node
+        self._folder = place(host.context.settings, agent, fact.task, fact.attempt)
+        self._execute = execute
+        self._forget = forget
         self.started = start_of(node, fact, fact.task, agent, self._folder)
-        self._nursery = nursery
-        self.actor = worker.actor
-        self._worker = worker
-        self._running = Running(worker, WorkEntry(node, "", fact.run, 0))
-        self._running.reserve(agent.id)
-        worker.runs[fact.run] = self._running
+        self.actor = host.actor
+        self.execution = Execution(host, WorkEntry(node, "", fact.run, 0), reserved_for=agent.id)
 
     def begin(self, token: int) -> None:
-        """The log has both, the release at this position."""
-        self._running.has_begun(token)
-        self._nursery.start_soon(self._worker.execute, self._running)
+        """Execute the run: the log has its release, at position `token`, and its start right behind it."""
+        self.execution.begin(token)
+        self._execute(self.execution)
 
     async def furnish(self, prompt: str) -> None:
-        """Make the run's folder while the log is asked. What hinders that is told when the run is prepared."""
+        """Make the folder of the run, with its prompt, while the log is asked."""
         for _ in range(2):
             await trio.lowlevel.checkpoint()  # what is appended goes to the store first
-        if not self._running.furnished:
-            with contextlib.suppress(MaestroError):
-                folders.create(self._folder, prompt.encode("utf-8", "surrogateescape"))
-                self._running.furnished = True
+        if self.execution.furnished:
+            return
+        try:
+            folders.create(self._folder, prompt.encode("utf-8", "surrogateescape"))
+            self.execution.furnished = True
+        except MaestroError as error:  # made again, and told to the user, when the run is prepared
+            log.debug("the folder of run %s: %s", self.execution.entry.run, error.line())
 
     def cancel(self) -> None:
-        """It has neither."""
-        self._running.through_the_door()
-        self._worker.forget(self._running)
+        """Give the room back: the append was refused, or its outcome is unknown."""
+        self.execution.leave()
+        self._forget(self.execution)

@@ -1,4 +1,4 @@
-"""From the end that a warden saw to `run.ended`: judged by the agent's rules, its final text kept."""
+"""The end of a run: from what its warden saw to the event `run.ended`, by the verdict of its agent's rules."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 from maestro.agents import outcome
 from maestro.agents.transcript import Told
 from maestro.model.events import RunEnded
-from maestro.model.scheduling.crew import slot_of
+from maestro.model.ids import slot_of_run, task_of_run
 from maestro.model.task import Run, Task, may_go_on
 from maestro.runtime.node.context import RESULT_INLINE_BYTES_MAX, Context
 from maestro.runtime.supervision import capped_log
@@ -22,14 +22,14 @@ BACKOFF_MS = 1000
 BACKOFF_MS_MAX = 300_000
 LOST_BACKOFF_MS = 100
 DAEMON_STOPPED = "the daemon stopped"
-"""Why a daemon that ends in order stops its runs. In the records of runs, so that the next daemon knows."""
+"""The reason with which a daemon that ends in order stops its runs. The next daemon finds it in their exit records."""
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
-    """What the worker knows of an end besides the warden's record.
+    """What the worker knows of the end of a run besides the warden's `End`.
 
-    lost: why the infrastructure lost it; wrong_mode: why it was not started; budget: what it used up; told: its
-    transcript, where there is one.
+    lost: why the infrastructure lost the run; wrong_mode: why it was not started; budget: what it used up, in words;
+    told: its transcript. None where there is no such thing.
     """
 
     lost: str | None = None
@@ -39,8 +39,8 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def facts(end: End, folder: RunFolder, timeout_s: float, seen: Seen) -> outcome.End:
-    """What the judge needs, out of the warden's record and the run's files."""
-    if end.lost:  # nobody closed its log
+    """The end of a run as its judge sees it, out of the warden's `End`, the run's files and what the worker knows."""
+    if end.lost:  # its warden did not close the log
         capped_log.settle(folder.log)
     oom = None
     if end.oom:
@@ -67,13 +67,13 @@ def facts(end: End, folder: RunFolder, timeout_s: float, seen: Seen) -> outcome.
 
 
 def may_be_signalled(end: End) -> bool:
-    """Whether the signal that its daemon has got may be what ended it: it ended badly, and nobody here had asked."""
+    """Whether a signal to all of a service may have ended the run: it ended badly, and by no rule of this daemon."""
     by_rule = end.stopped is not None or end.timed_out or end.stalled or end.oom or end.spawn_error is not None
     return not by_rule and not end.lost and (end.signal is not None or bool(end.exit_code))
 
 
 def check_of(end: End, command: list[str], folder: RunFolder, lost: str | None = None) -> outcome.Check:
-    """How the command of `verify` ended."""
+    """How the verification of a run ended, as the judge sees it. command: what was run; lost: why it was lost."""
     output = read_ends(f"{folder.verification}/tail") + read_ends(f"{folder.verification}/errors")
     return outcome.Check(
         command=tuple(command),
@@ -93,7 +93,7 @@ def _loss(end: End) -> str | None:
 
 
 async def ended(context: Context, task: Task, run: Run, verdict: outcome.Verdict, end: End) -> RunEnded:
-    """The event. Backoff with jitter says when the next attempt may start, where there may be one."""
+    """The event `run.ended`, with the time at which the next attempt may start, where there may be one."""
     evidence = verdict.evidence
     restart = verdict.loss == DAEMON_STOPPED
     if restart:
@@ -115,7 +115,7 @@ async def ended(context: Context, task: Task, run: Run, verdict: outcome.Verdict
     kind = "lost" if verdict.transient or (end.retriable and end.spawn_error) else verdict.outcome
     return RunEnded(
         run=run.id,
-        task=run.id.rpartition("-")[0],
+        task=task_of_run(run.id),
         agent=run.agent,
         outcome=kind,
         exit_code=verdict.exit_code,
@@ -133,12 +133,12 @@ async def ended(context: Context, task: Task, run: Run, verdict: outcome.Verdict
 async def _retry_at(context: Context, task: Task, run: Run, kind: str) -> int | None:
     if not may_go_on(task, run.id, kind):
         return None
-    counted = len(task.slots[slot_of(run.id)].counted)
+    counted = len(task.slots[slot_of_run(run.id)].counted)
     return await context.now() + backoff_ms(kind, counted)
 
 
 def backoff_ms(kind: str, attempt: int) -> int:
-    """How long to wait after an attempt, from 1, before the next: doubled each time, half of it by chance."""
+    """How many ms to wait after an attempt before the next: doubled each time, half of it random. attempt: from 1."""
     base = LOST_BACKOFF_MS if kind == "lost" else BACKOFF_MS
     whole = min(BACKOFF_MS_MAX, base * 2 ** min(attempt - 1, 20))
     return int(whole * (0.5 + random.random() / 2))

@@ -1,4 +1,4 @@
-"""A run's way into the log: what its worker appends, each under the run's last version.
+"""The appends of one run, each under the run's last version.
 
 So a run that was ended elsewhere (cancelled before its start, lost with its node, restored away) is refused by the log
 itself.
@@ -6,65 +6,64 @@ itself.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
 from maestro.model.errors import MaestroError
 from maestro.model.events import AnyFact, NewEvent, RunEnded
-from maestro.model.scheduling.foresight import after_end
-from maestro.store.contract import Append, Committed, Fence
-
-if TYPE_CHECKING:
-    from maestro.runtime.worker.worker import Worker
+from maestro.model.ids import task_of_run
+from maestro.runtime.node.daemon_log import log
+from maestro.runtime.worker.host import Host
+from maestro.store.contract import Append, Committed
 
 
 class RunLog:
-    """Of one run. token: the position of its release; version: of the run, the last event that is known of it.
+    """The log of one run, as its execution appends to it.
 
-    ended: the log has its end.
+    token: the log position of its release, 0 while that is not known. version: the position of the last event of the
+    run that is known. ended: whether the log has its end.
     """
 
-    def __init__(self, worker: Worker, run: str, token: int) -> None:
+    def __init__(self, host: Host, run: str, token: int) -> None:
         self.token = self.version = token
         self.ended = False
-        self._worker = worker
+        self._host = host
         self._run = run
 
     def has_begun(self, token: int) -> None:
-        """The log has its start already, right behind its release at this position."""
+        """Know that the log has the run's release, at position `token`, and its start right behind it."""
         self.token, self.version = token, token + 1
 
     async def append(self, *facts: AnyFact) -> bool:
-        """Append; False where the run has gone another way meanwhile."""
-        return await self._commit(facts, (), None)
+        """Append facts of the run; False where it has gone another way meanwhile. Raises as `Gateway.append`."""
+        return await self._commit(self._of(facts), len(facts))
 
-    async def append_with_task(self, *facts: AnyFact) -> bool:
-        """Append the last facts of the run with the end of its task, where this daemon leads and can foresee that;
-        False where it cannot, or where the log knows better.
-        """
-        fence, last = self._worker.fence(), facts[-1]
-        if fence is None or not isinstance(last, RunEnded):
-            return False
-        follows = after_end(self._worker.follower.plan, last)
-        return bool(follows) and await self._commit(facts, tuple(follows), fence)
+    async def end(self, *facts: AnyFact) -> bool:
+        """Append the last facts of the run, with the end of its task where that follows at once; else as `append`."""
+        plain = self._of(facts)
+        merged = self._host.task_ends.with_task_end(plain)
+        if merged is not None and await self._commit(merged, len(facts)):
+            return True
+        return await self._commit(plain, len(facts))
 
     async def abandon(self, agent: str, why: str) -> None:
-        """End it as lost, should it have been started and not ended: nobody else on this node will."""
+        """End the run as lost where it was started and has not ended: nobody else on this node will end it."""
         if self.ended or self.version == self.token:
             return
-        task = self._run.rpartition("-")[0]
-        with contextlib.suppress(MaestroError):
-            await self.append(RunEnded(self._run, task, agent, "lost", source="maestro", evidence=why))
+        fact = RunEnded(self._run, task_of_run(self._run), agent, "lost", source="maestro", evidence=why)
+        try:
+            if not await self.append(fact):
+                log.warning("run %s was ended elsewhere first: lost is dropped", self._run)
+        except MaestroError as error:  # the next daemon of this node, or the scheduler, takes the run for lost
+            log.error("the end of run %s is not in the log: %s", self._run, error.line())
 
-    async def _commit(self, facts: Sequence[AnyFact], follows: tuple[NewEvent, ...], fence: Fence | None) -> bool:
+    def _of(self, facts: tuple[AnyFact, ...]) -> Append:
         subject = f"run:{self._run}"
-        own = (NewEvent(subject, facts[0], self.version), *(NewEvent(subject, fact) for fact in facts[1:]))
-        actors = (fence.actor,) * len(follows) if fence is not None else ()
-        append = Append(own + follows, self._worker.actor, str(self.token), fence=fence, follows=actors)
-        result = await self._worker.context.gateway.append(append)
+        events = (NewEvent(subject, facts[0], self.version), *(NewEvent(subject, fact) for fact in facts[1:]))
+        return Append(events, self._host.actor, str(self.token))
+
+    async def _commit(self, append: Append, count: int) -> bool:
+        """Append; whether the log took it. count: of the events, how many, from the first, are this run's."""
+        result = await self._host.context.gateway.append(append)
         if not isinstance(result, Committed):
             return False
-        self.version = result.last - len(follows)
-        self.ended = isinstance(facts[-1], RunEnded)
+        self.version = result.first + count - 1
+        self.ended = isinstance(append.events[count - 1].fact, RunEnded)
         return True

@@ -1,7 +1,7 @@
-"""What is heard of a run while it goes on: its transcript, out of the copy of its stdout, and what the log has of it.
+"""The observer of a run: reads its transcript out of the copy of its stdout, and tells what the log does not have yet.
 
 The warden writes that copy up to a cap and keeps the tail of all; what lies between the two is lost, and the transcript
-is told that there is a gap. The rest is read at the end, also by a later daemon.
+is told that there is a gap. The rest is read at the end of the run, also by a later daemon.
 """
 
 from __future__ import annotations
@@ -15,27 +15,28 @@ from maestro.agents.schema import Definition
 from maestro.agents.transcript import Told, Transcript, session_in, session_patterns
 from maestro.agents.usage import NOTHING, Usage
 from maestro.model.events import AnyFact, RunSessionOpened, RunUsageReported
+from maestro.model.ids import task_of_run
 from maestro.model.task import Run, Slot, Task
 from maestro.runtime.supervision.spec import End
 from maestro.workspaces.folders import RunFolder
 
 CHUNK_BYTES = 64 * 1024
 ADVANCE_BYTES = 1024 * 1024
-"""How much is read before others get their turn."""
+"""How many bytes are read before other runs get their turn."""
 
 
 def is_heard(definition: Definition) -> bool:
-    """Whether there is anything to be read in its stdout."""
+    """Whether the stdout of such an agent tells more than its text: a session, usage, a result."""
     return definition.output.format != "text" or bool(definition.output.session)
 
 
 def usage_of(run: Run) -> Usage:
-    """What the log has of a run's usage."""
+    """The usage of a run as far as it is in the log."""
     return Usage(run.input_tokens, run.output_tokens, run.cached_tokens, run.cost)
 
 
 def session_of(slot: Slot, task: Task, run: Run) -> tuple[str, Usage]:
-    """The session that a run goes on with, and what earlier runs used in it; "" for one that begins anew."""
+    """The session that a run continues ("": none), and what earlier runs have used in it."""
     before = slot.resumable if task.resumes else None
     if before is None or before.agent != run.agent:
         return "", NOTHING
@@ -46,8 +47,11 @@ def session_of(slot: Slot, task: Task, run: Run) -> tuple[str, Usage]:
     return before.session, used
 
 
-class Hearing:
-    """One run's. Starts from what the log has of it, so that nothing is told twice."""
+class RunObserver:
+    """The observer of one run. It starts from what the log has of the run, so that nothing is told twice.
+
+    before: what earlier runs have used in the session.
+    """
 
     def __init__(self, definition: Definition, run: Run, folder: RunFolder, before: Usage = NOTHING) -> None:
         self._definition = definition
@@ -60,11 +64,11 @@ class Hearing:
 
     @property
     def told(self) -> Told:
-        """What the agent has told so far."""
+        """What the agent has told so far, by its transcript."""
         return self._transcript.told
 
     async def advance(self) -> bool:
-        """Read what has come, up to `ADVANCE_BYTES`, in a thread; whether there was anything."""
+        """Read what the copy has more, up to `ADVANCE_BYTES`, in a thread; whether there was anything."""
         try:
             if Path(self._folder.stdout).stat().st_size <= self._position:
                 return False
@@ -73,15 +77,15 @@ class Hearing:
         return await trio.to_thread.run_sync(self._read, ADVANCE_BYTES)
 
     async def complete(self, end: End) -> None:
-        """Read the rest, the tail included. The run is over."""
+        """Read the rest, the tail included, of a run that has ended so."""
         while await self.advance():
             continue
         await trio.to_thread.run_sync(self._read_tail, end.stdout_bytes)
 
     def news(self) -> list[AnyFact]:
-        """The facts about session and usage that are not in the log yet."""
+        """The facts about the run's session and usage that are not in the log yet."""
         told, run = self.told, self._run
-        task = run.id.rpartition("-")[0]
+        task = task_of_run(run.id)
         found: list[AnyFact] = []
         session = told.session or self._session
         if session and session != self._session_told:
@@ -93,7 +97,7 @@ class Hearing:
         return found
 
     def note(self, facts: list[AnyFact]) -> None:
-        """These of `news` are in the log now."""
+        """Take note that these of `news` are in the log."""
         for fact in facts:
             if isinstance(fact, RunSessionOpened):
                 self._session_told = fact.session
@@ -102,7 +106,7 @@ class Hearing:
                 self._usage_told = self._usage_told.plus(more)
 
     def forget(self) -> None:
-        """The end is in the log: the copy is not needed any more."""
+        """Remove the copy of stdout: the end of the run is in the log."""
         with contextlib.suppress(OSError):
             Path(self._folder.stdout).unlink()
 
@@ -117,7 +121,7 @@ class Hearing:
         return False
 
     def _read_tail(self, stdout_bytes: int) -> None:
-        """What the copy has no room for. stdout_bytes: of all of it, 0 where nobody knows."""
+        """Read what the copy has no room for. stdout_bytes: the size of the whole stdout, 0 where it is not known."""
         tail = read_ends(self._folder.tail) if stdout_bytes > self._position else b""
         begin = stdout_bytes - len(tail)
         if begin > self._position:
@@ -130,7 +134,7 @@ class Hearing:
 
 
 def read_ends(path: str, bytes_max: int = 512 * 1024) -> bytes:
-    """The end of a small file of a run, b"" where there is none."""
+    """The last bytes, at most `bytes_max`, of a file of a run; b"" where it cannot be read."""
     try:
         with Path(path).open("rb") as file:
             size = file.seek(0, 2)

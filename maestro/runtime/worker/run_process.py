@@ -1,4 +1,4 @@
-"""One run as its worker sees it: trio's side of the warden's socket."""
+"""The process tree of one run as the worker sees it: trio's side of the warden's socket."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from maestro.runtime.supervision.spec import End, Frozen, Message, Spec, Started
 
 
 class RunProcess:
-    """One run. Iterate `events`: `Started` if its program ran, `Frozen` and `Thawed` as asked for, last its `End`.
+    """The process tree of one run. Iterate `events`: `Started` if its program ran, `Frozen`, `Thawed`, last its `End`.
 
-    The commands never wait: each is a line in a socket. Closing it ends the run at once, as the worker's death does.
+    The commands never wait: each is a line in a socket. Closing that kills the tree, as the worker's death does.
     """
 
     def __init__(
@@ -26,9 +26,10 @@ class RunProcess:
         swept: Callable[[RunProcess], Awaitable[bool]],
         forget: Callable[[RunProcess], None],
     ) -> None:
-        """swept: wait until nothing is left of a run whose warden was killed, False when nobody had taken it.
+        """spec: as the warden gets it; warden: the socket to it.
 
-        forget: it is over for the launcher.
+        swept: waits until nothing is left of a run whose warden was killed, False when no warden had taken it. forget:
+        has the launcher's client forget the run.
         """
         self.spec = spec
         self.started: Started | None = None
@@ -44,11 +45,12 @@ class RunProcess:
 
     @property
     def pid(self) -> int:
-        """The agent's; 0 while its program does not run yet."""
+        """The pid of the program; 0 while it does not run yet."""
         return 0 if self.started is None else self.started.pid
 
     @property
     def events(self) -> AsyncIterator[Message]:
+        """The messages of the warden, to be iterated once."""
         return self
 
     def __aiter__(self) -> AsyncIterator[Message]:
@@ -81,35 +83,31 @@ class RunProcess:
         self._send({"do": "stop", "reason": reason, "force": force, "grace_s": grace_s})
 
     def ack(self) -> None:
-        """The end is in the log, so its record need not outlive the machine. Forgets the run."""
+        """Tell the warden that the end is in the log, so that it need not sync its record, and forget the run."""
         self._send({"do": "ack"})
         self.close()
 
     def freeze(self) -> None:
-        """Stop every process of the run, and its timeout; `Frozen` answers."""
+        """Have every process of the run stopped, and its timeout; `Frozen` answers."""
         self.frozen = None
         self._send({"do": "freeze"})
 
     async def comes_to_rest(self) -> None:
-        """Return when it is frozen, or has ended; somebody else iterates the events."""
+        """Return when the run is frozen, or has ended; another task iterates the events."""
         while self.frozen is None and self.end is None:
             await self._rest.park()
 
     def thaw(self) -> None:
-        """Let it go on; `Thawed` answers."""
+        """Let the run go on; `Thawed` answers."""
         self._send({"do": "thaw"})
 
-    def ping(self) -> None:
-        """The worker is there: what keeps a fenced run alive."""
-        self._send({"do": "ping"})
-
     def close(self) -> None:
-        """Forget the run; kills what there still is of it."""
+        """Forget the run, and have killed what there still is of it."""
         self._socket.close()
         self._forget(self)
 
     def withdraw(self, end: End) -> None:
-        """It cannot start now, and shall not start later: whoever takes it finds the socket closed."""
+        """Give the run this end, as it cannot start: a warden that takes it later finds the socket closed."""
         self._withdrawn = end
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)

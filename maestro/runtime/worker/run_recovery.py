@@ -1,7 +1,7 @@
-"""At a daemon's start: what became of the runs that this node's earlier daemon had on.
+"""The recovery of runs at a daemon's start: appends the ends of those that this node's earlier daemon was executing.
 
-That daemon is dead (we hold its lock) and its wardens have ended their trees; each run has left a record of how it
-ended, or none, and then it is lost.
+That daemon is dead, as this one holds its lock, and its wardens have killed the process trees. Each run has left an
+exit record, or none, and then it is lost.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import msgspec
 from maestro.agents import outcome
 from maestro.agents.definitions import Definition
 from maestro.model.events import NewEvent
-from maestro.model.scheduling.crew import slot_of
+from maestro.model.ids import slot_of_run
 from maestro.model.task import Run, Task
 from maestro.runtime.node.context import Context
 from maestro.runtime.node.daemon_log import log
@@ -23,13 +23,13 @@ from maestro.runtime.supervision.spec import End
 from maestro.runtime.worker.budget import exceeded
 from maestro.runtime.worker.preparation import verification_of
 from maestro.runtime.worker.run_end import DAEMON_STOPPED, Seen, check_of, ended, facts
-from maestro.runtime.worker.run_observer import Hearing, is_heard, session_of
+from maestro.runtime.worker.run_observer import RunObserver, is_heard, session_of
 from maestro.store.contract import Append, Committed
 from maestro.workspaces.folders import RunFolder, recorded
 
 
 async def recover(context: Context, follower: Follower) -> None:
-    """End every run that the plan has as running on this node."""
+    """Append the end of every run that the plan has as running on this node."""
     for task in list(follower.plan.tasks.values()):
         for slot in task.slots:
             if slot.runs and slot.runs[-1].status == "running" and slot.runs[-1].node == context.node:
@@ -43,35 +43,35 @@ async def _end(context: Context, follower: Follower, task: Task, run: Run) -> No
     end = _record(folder.record, run)
     lost = _loss(end)
     end = end or End(run.id, run.token, lost=True)
-    _, before = session_of(task.slots[slot_of(run.id)], task, run)
-    hearing = Hearing(definition, run, folder, before)
+    _, before = session_of(task.slots[slot_of_run(run.id)], task, run)
+    observer = RunObserver(definition, run, folder, before)
     seen = Seen(lost=lost)
     if is_heard(definition):
-        await hearing.complete(end)
-        budget = exceeded(definition.budget, task, run.id, hearing.told.usage)
-        seen = Seen(lost=lost, told=hearing.told, budget=budget)
+        await observer.complete(end)
+        budget = exceeded(definition.budget, task, run.id, observer.told.usage)
+        seen = Seen(lost=lost, told=observer.told, budget=budget)
     judged, seen_end = facts(end, folder, run.timeout_s, seen), end
     if Path(folder.verification).is_dir() and outcome.judge(definition, judged).outcome == "ok":
         judged = msgspec.structs.replace(judged, check=_verified(folder, run))
     verdict = outcome.judge(definition, judged)
     fact = await context.insist(lambda: ended(context, task, run, verdict, seen_end))
-    first, *others = [*hearing.news(), fact]
+    first, *others = [*observer.news(), fact]
     subject = f"run:{run.id}"
     events = (NewEvent(subject, first, run.version), *(NewEvent(subject, other) for other in others))
     result = await context.gateway.append(Append(events, f"worker:{context.node}", str(run.token)))
-    hearing.forget()
+    observer.forget()
     kept = isinstance(result, Committed)
     log.info("run %s of the earlier daemon: %s%s", run.id, fact.outcome, "" if kept else " (already ended)")
 
 
 def _verified(folder: RunFolder, run: Run) -> outcome.Check:
-    """How the run was verified; lost where that was not finished."""
+    """How the run was verified; lost where the verification has left no record."""
     end = _record(f"{folder.verification}/exit.json", run)
     return check_of(end or End(run.id, run.token, lost=True), verification_of(folder), folder, _loss(end))
 
 
 def _loss(end: End | None) -> str | None:
-    """Why the run is lost and not over; None where it came to an end of its own, or a user's."""
+    """Why the run is lost; None where it ended by itself, by a rule, or by a user's command."""
     if end is not None and end.stopped == DAEMON_STOPPED:
         return DAEMON_STOPPED
     if end is None or end.worker_gone or end.lost:

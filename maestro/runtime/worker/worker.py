@@ -1,20 +1,16 @@
-"""The worker: claims hints from its node's stream and the shared one, and carries out the runs behind them; and those
-that begin here with their release, for which it reserves room.
+"""The worker of a node: claims runs from the work streams and executes them, also those that are handed to it directly.
 
-A hint is only a hint. The truth is `run.started`, appended at the released version before the spawn; what was
-cancelled, restored or delivered twice fails there and is dropped.
+A hint in a work stream is only a hint. The truth is `run.started`, appended at the released version before the program
+is launched; what was cancelled, restored or delivered twice fails there and is dropped. What the scheduler of this node
+releases to it may begin without a hint, in room that the worker reserves (`node/handover.py`).
 """
 
 from __future__ import annotations
 
-import contextlib
 import functools
-from collections.abc import Callable
 
 import trio
 
-from maestro.agents.definitions import Definition
-from maestro.model.agent import Agent
 from maestro.model.errors import MaestroError, StoreAway
 from maestro.model.events import (
     AgentStopped,
@@ -25,17 +21,19 @@ from maestro.model.events import (
     TaskCancelRequested,
     TaskDispatched,
 )
-from maestro.runtime.node.clock import Clock
 from maestro.runtime.node.context import Context
 from maestro.runtime.node.daemon_log import log, seldom
 from maestro.runtime.node.failures import told
 from maestro.runtime.node.follower import Follower
-from maestro.runtime.node.pause import Holds, Stillness
+from maestro.runtime.node.handover import Reserved, TaskEnds
+from maestro.runtime.node.pause import Pause, StartGate
 from maestro.runtime.server.sockets import RunSockets
-from maestro.runtime.worker.execution import Running
-from maestro.runtime.worker.launcher_client import Launcher
+from maestro.runtime.worker.execution import Execution
+from maestro.runtime.worker.host import Definitions, Host
+from maestro.runtime.worker.launcher_client import LauncherClient
+from maestro.runtime.worker.programs import Stop
 from maestro.runtime.worker.reservation import Reservation
-from maestro.store.contract import Fence, WorkEntry
+from maestro.store.contract import WorkEntry
 
 CLAIM_BLOCK_MS = 2000
 AWAY_RETRY_S = 0.3
@@ -43,36 +41,43 @@ ACKNOWLEDGE_AFTER_S = 0.02
 
 
 class Worker:
-    """At most `max_concurrent` runs at once, each in a task of its own.
+    """The worker of one daemon: executes at most `max_concurrent` runs at once, each in a task of its own.
 
-    fence: of the scheduler, while this daemon leads; what it would decide may be appended under it. departing: a
-    signal has asked for the end of the daemon.
+    task_ends: what may be appended with the end of a run. runs: those that are on here, by id, of reserved ones, too.
+    draining: no more runs are taken. departing: a signal has asked for the end of the daemon. low_disk: the disk of the
+    embedded store is nearly full, so that no more runs are taken.
     """
 
-    def __init__(self, context: Context, follower: Follower, launcher: Launcher, clock: Clock) -> None:
-        self.context = context
-        self.follower = follower
-        self.launcher = launcher
-        self.clock = clock
-        self.runs: dict[str, Running] = {}
-        self.holds = Holds()
+    def __init__(self, context: Context, follower: Follower, launcher: LauncherClient, task_ends: TaskEnds) -> None:
+        self.runs: dict[str, Execution] = {}
+        self.gate = StartGate()
         self.draining = self.departing = False
         self.low_disk = False
-        self.actor = f"worker:{context.node}"
-        self.fence: Callable[[], Fence | None] = lambda: None
-        self.sockets = RunSockets(context)
-        self._definitions: dict[str, tuple[object, Definition]] = {}
+        self._context = context
+        self._follower = follower
+        self._sockets = RunSockets(context)
+        self._host = Host(
+            context=context,
+            follower=follower,
+            launcher=launcher,
+            sockets=self._sockets,
+            gate=self.gate,
+            definitions=Definitions(),
+            task_ends=task_ends,
+            actor=f"worker:{context.node}",
+            departing=lambda: self.departing,
+        )
         self._nursery: trio.Nursery | None = None
         self._freed = trio.lowlevel.ParkingLot()
-        self._over: list[WorkEntry] = []
-        self._is_over = trio.lowlevel.ParkingLot()
+        self._done: list[WorkEntry] = []
+        self._has_done = trio.lowlevel.ParkingLot()
         follower.listen(self._hear)
 
     async def run(self) -> None:
-        """Claim and execute until the daemon ends."""
+        """Claim runs and execute them until the daemon ends."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._acknowledge)
-            await nursery.start(self.sockets.serve)
+            await nursery.start(self._sockets.serve)
             self._nursery = nursery
             while True:
                 if not self._room():
@@ -80,18 +85,18 @@ class Worker:
                         await self._freed.park()
                     continue
                 for entry in await self._claim(self._room()):
-                    await self._take(entry, nursery)
+                    await self._take(entry)
 
     def _room(self) -> int:
-        """For how many more runs."""
-        if self.draining or self.low_disk or self.follower.stopped:
+        """How many more runs may be taken now."""
+        if self.draining or self.low_disk or self._follower.stopped:
             return 0
-        return max(0, self.context.settings.max_concurrent - sum(not run.log.ended for run in self.runs.values()))
+        return max(0, self._context.settings.max_concurrent - sum(not run.log.ended for run in self.runs.values()))
 
-    async def _take(self, entry: WorkEntry, nursery: trio.Nursery) -> None:
+    async def _take(self, entry: WorkEntry) -> None:
+        """Have the run behind a claimed hint executed, once there is room for it."""
         if not self._room() and not entry.stream and not self.draining:
-            with contextlib.suppress(StoreAway):  # room was reserved while this was being claimed
-                await self.context.gateway.ask(self.context.store.work.put_back, [entry])
+            await self._put_back(entry)  # room was reserved while this was being claimed
             return
         while not self._room() and not self.draining:
             with trio.move_on_after(1.0):
@@ -101,129 +106,151 @@ class Worker:
         if entry.run in self.runs:
             self._drop(entry)
             return
-        running = Running(self, entry)
-        self.runs[entry.run] = running
-        nursery.start_soon(self.execute, running)
+        execution = self.runs[entry.run] = Execution(self._host, entry)
+        self._start(execution)
 
-    def reserve(self, fact: RunReleased, dispatched: TaskDispatched | None) -> Reservation | None:
-        """Room for a run that is about to be released to this node, None where it must wait for a hint."""
-        agent = self.follower.plan.agents.get(fact.agent)
-        if agent is None or fact.shared or fact.node != self.context.node or fact.run in self.runs:
+    async def _put_back(self, entry: WorkEntry) -> None:
+        """Have the hint claimed again, by whichever node has room for it."""
+        try:
+            await self._context.gateway.ask(self._context.store.work.put_back, [entry])
+        except StoreAway as error:  # it stays claimed, for this node's next daemon
+            seldom.warn("putting a hint back", error.line())
+
+    def reserve(self, fact: RunReleased, dispatched: TaskDispatched | None) -> Reserved | None:
+        """See `Rooms.reserve`."""
+        agent = self._follower.plan.agents.get(fact.agent)
+        if agent is None or fact.shared or fact.node != self._context.node or fact.run in self.runs:
             return None
-        if self._nursery is None or not self._room() or self.holds.held(agent.id):
+        if self._nursery is None or not self._room() or self.gate.held(agent.id):
             return None
         try:
-            reserved = Reservation(self, fact, agent, self._nursery)
-        except MaestroError:  # its ids name no folder: that is told where it is started from a hint
+            reserved = Reservation(self._host, fact, agent, self._start, self._forget)
+        except MaestroError as error:  # told to the user where the run is started from a hint
+            log.debug("no room is reserved for run %s: %s", fact.run, error.line())
             return None
-        dispatched = dispatched or self.follower.dispatched(fact.task)
+        self.runs[fact.run] = reserved.execution
+        dispatched = dispatched or self._follower.dispatched(fact.task)
         if dispatched is not None and isinstance(dispatched.prompt, str):
             self._nursery.start_soon(reserved.furnish, dispatched.prompt)
         return reserved
 
-    def forget(self, running: Running) -> None:
-        """The run is not here, or not any more."""
-        self.runs.pop(running.entry.run, None)
+    def _forget(self, execution: Execution) -> None:
+        """Give the room of a run to others."""
+        self.runs.pop(execution.entry.run, None)
         self._freed.unpark_all()
 
     async def _claim(self, free: int) -> list[WorkEntry]:
         try:
-            return await self.context.gateway.wait(
-                self.context.store.work.claim, self.context.node, free, CLAIM_BLOCK_MS
+            return await self._context.gateway.wait(
+                self._context.store.work.claim, self._context.node, free, CLAIM_BLOCK_MS
             )
         except StoreAway as error:
             seldom.warn("claiming", error.line())
             await trio.sleep(AWAY_RETRY_S)
             return []
 
-    async def execute(self, running: Running) -> None:
-        """Carry out a run to its end, which gets into the log whatever happens here."""
-        entry = running.entry
+    def _start(self, execution: Execution) -> None:
+        assert self._nursery is not None
+        self._nursery.start_soon(self._execute, execution)
+
+    async def _execute(self, execution: Execution) -> None:
+        """Execute a run to its end, which gets into the log whatever happens here."""
+        entry = execution.entry
         try:
             if await self._is_known(entry):
-                await running.execute()
+                await execution.execute()
         except Exception as error:  # noqa: BLE001 - one run's defect must not end the others
             known = told(error)
             why = known.line() if known else f"defect: {error!r}"
             log.error("run %s: %s", entry.run, why, exc_info=None if known else error)
-            await running.log.abandon(running.agent_id, why)
+            await execution.log.abandon(execution.agent_id, why)
         finally:
-            running.through_the_door()
-            self.forget(running)
+            execution.leave()
+            self._forget(execution)
             self._drop(entry)
 
     async def _is_known(self, entry: WorkEntry) -> bool:
-        """Whether the log has the event that the hint names; returns once it is in the plan."""
+        """Whether the log has the release that a hint names; returns once that is in the plan."""
         if not entry.entry:
-            await self.follower.changed(entry.token)  # what began without a hint has begun right behind its release
+            await self._follower.changed(entry.token)  # what began without a hint has begun right behind its release
             return True
-        if entry.token > self.follower.seq:
-            head = await self.context.insist(lambda: self.context.gateway.ask(self.context.store.log.head))
+        if entry.token > self._follower.seq:
+            head = await self._context.insist(lambda: self._context.gateway.ask(self._context.store.log.head))
             if entry.token > head.seq:
                 log.warning("dropped a hint for run %s: there is no event %d", entry.run, entry.token)
                 return False
-        await self.follower.changed(entry.token - 1)
+        await self._follower.changed(entry.token - 1)
         return True
 
     def _drop(self, entry: WorkEntry) -> None:
+        """Have a hint acknowledged soon; nothing for a run that began without one."""
         if not entry.entry:
             return
-        self._over.append(entry)
-        self._is_over.unpark()
+        self._done.append(entry)
+        self._has_done.unpark()
 
     async def _acknowledge(self) -> None:
-        """Acknowledge what is over, several at a time: a hint that stays claimed would count as one worked on."""
+        """Acknowledge hints that are done, several at a time: one that stays claimed would count as worked on."""
+        work = self._context.store.work
         while True:
-            if not self._over:
-                await self._is_over.park()
+            if not self._done:
+                await self._has_done.park()
             await trio.sleep(ACKNOWLEDGE_AFTER_S)
-            entries, self._over = self._over, []
-            with contextlib.suppress(StoreAway):
-                await self.context.insist(
-                    functools.partial(self.context.gateway.ask, self.context.store.work.done, entries)
-                )
-
-    def definition(self, agent: Agent) -> Definition:
-        """How to run this agent, read once for as long as its row has the same."""
-        source, known = self._definitions.get(agent.id, (None, None))
-        if known is None or source is not agent.definition:
-            known = Definition.from_dict(agent.definition)
-            self._definitions[agent.id] = (agent.definition, known)
-        return known
+            entries, self._done = self._done, []
+            try:
+                await self._context.insist(functools.partial(self._context.gateway.ask, work.done, entries))
+            except StoreAway as error:  # the daemon ends; the next one drops them, as their runs have ended
+                log.debug("%d hints are not acknowledged: %s", len(entries), error.line())
 
     def _hear(self, event: Event) -> None:
-        """Cancels, stops and restores reach the runs that they mean; a run ended by others is stopped too."""
+        """Stop the runs that a cancel, a stop, a restore, or an end that was not appended here means."""
         match event.fact:
             case TaskCancelRequested(task=task, reason=reason):
-                for running in self._of(task=task):
-                    running.stop(f"cancelled: {reason}" if reason else "cancelled")
+                self._stop(self._of(task=task), Stop(f"cancelled: {reason}" if reason else "cancelled"))
             case AgentStopped(agent=agent, reason=reason, force=force):
-                for running in self._of(agent=agent):
-                    running.stop(reason or "agent stopped", force=force)
+                self._stop(self._of(agent=agent), Stop(reason or "agent stopped", force))
             case RestoreDone():
-                for running in list(self.runs.values()):
-                    running.stop("restored", force=True)
+                self._stop(self._of(), Stop("restored", force=True))
             case RunEnded(run=run) if run in self.runs:
-                if event.actor == self.actor:
+                if event.actor == self._host.actor:
                     self.runs[run].log.ended = True  # its room is free before its last lines are done
                 else:
-                    self.runs[run].stop("ended by the scheduler", force=True)
+                    self._stop([self.runs[run]], Stop("ended by the scheduler", force=True))
             case _:
                 pass
 
-    def _of(self, task: str = "", agent: str = "") -> list[Running]:
-        return [r for r in self.runs.values() if (r.task_id == task if task else r.agent_id == agent)]
+    def _of(self, task: str = "", agent: str = "") -> list[Execution]:
+        """The runs of a task, or of an agent; without either all."""
+        runs = self.runs.values()
+        return [run for run in runs if (not task or run.task_id == task) and (not agent or run.agent_id == agent)]
 
-    def stop_all(self, reason: str, force: bool, grace_s: float | None = None, lost: bool = False) -> None:
-        """Stop every run that is on here; lost: so that it is run again."""
-        for running in list(self.runs.values()):
-            running.stop(reason, force, grace_s, lost)
+    def _stop(self, runs: list[Execution], stop: Stop, lost: bool = False) -> None:
+        for run in runs:
+            run.programs.stop(stop, lost)
 
-    def stillness(self) -> Stillness:
-        """A way to hold the runs here still."""
-        return Stillness(self.holds, lambda: list(self.runs.values()))
+    # ---- what commands and the daemon ask of it: `LocalRuns` of `node/node_daemon.py` ----
+
+    def drain(self) -> None:
+        """Take no more runs."""
+        self.draining = True
+
+    def count(self) -> int:
+        """How many runs are on here."""
+        return len(self.runs)
+
+    def tasks(self) -> list[str]:
+        """The ids of the tasks with a run on here."""
+        return sorted({run.task_id for run in self.runs.values()})
+
+    def stop_all(self, reason: str, force: bool = False, grace_s: float | None = None, lost: bool = False) -> None:
+        """Stop every run that is on here. lost: so that it is run again."""
+        self._stop(self._of(), Stop(reason, force, grace_s), lost)
+
+    def pause(self) -> Pause:
+        """A pause of the runs that are on here, not begun yet."""
+        return Pause(self.gate, self._of)
 
     async def empty(self, agent: str = "") -> None:
-        """Return when no run (of that agent) is on here."""
-        while self._of(agent=agent) if agent else self.runs:
+        """Return when no run of an agent ("": of any) is on here."""
+        while self._of(agent=agent):
             await self._freed.park()

@@ -7,33 +7,17 @@ them, and its MOVED says which.
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Callable
-from typing import NamedTuple, Protocol
-from urllib.parse import parse_qsl, unquote, urlsplit
+from typing import Protocol
+from urllib.parse import parse_qsl, urlsplit
 
 from maestro.model.errors import Invalid, StoreAway
 from maestro.store.redis.connection import Link, Lost
+from maestro.store.redis.unix_socket import Dialled, Login, UnixSocket
 
 GREET_S = 2.5
 """How long a new connection may take, and each reply while it is greeted."""
 AWAY_MEND = "start it, or correct MAESTRO_REDIS_URL"
 MEND = "use redis://, rediss://, unix:// or redis+sentinel://"
-
-
-class Login(NamedTuple):
-    """Who connects, and to which database; None where the URL does not say."""
-
-    user: str | None
-    password: str | None
-    database: int
-
-
-class Dialled(NamedTuple):
-    """A connected socket, and what closes it."""
-
-    sock: socket.socket
-    close: Callable[[], object]
 
 
 class Way(Protocol):
@@ -45,38 +29,6 @@ class Way(Protocol):
 
     def connect(self, node: str = "") -> Dialled:
         """A connected socket, to a cluster's node (host:port) where one is named. Raises OSError saying why not."""
-
-
-class UnixSocket:
-    """A socket of this host: unix://[user:password@]/path[?db=N&username=…&password=…], as redis-py reads it."""
-
-    def __init__(self, url: str, greet_s: float) -> None:
-        parts = urlsplit(url)
-        query = dict(parse_qsl(parts.query))
-        user, password = parts.username or query.get("username"), parts.password or query.get("password")
-        self.login = Login(unquote(user) if user else None, unquote(password) if password else None, _number(query))
-        self._path = unquote(parts.path)
-        self._greet_s = greet_s
-
-    def connect(self, node: str = "") -> Dialled:
-        """A connected socket. Raises OSError saying why not."""
-        if node:
-            raise ConnectionError(f"the namespace lives at {node}, another node of the cluster: name that in the URL")
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        sock.settimeout(self._greet_s)
-        try:
-            sock.connect(self._path)
-        except TimeoutError:
-            sock.close()
-            raise ConnectionError(f"Timeout connecting to {self._path}") from None
-        except OSError as error:
-            sock.close()
-            raise ConnectionError(f"Error {error.errno} connecting to {self._path}. {error.strerror}") from error
-        return Dialled(sock, sock.close)
-
-
-def _number(query: dict[str, str]) -> int:
-    return int(query.get("db") or 0)
 
 
 class Dialler:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
+from functools import partial
 from typing import Any
 
 from maestro.model.errors import LineageBroken, StoreAway, StoreUnsafe, Unknown
 from maestro.model.events import Event
 from maestro.store.codec import event_of, events_of
 from maestro.store.contract import Append, AppendResult, Entry, Head
+from maestro.store.cooperative import in_thread
 from maestro.store.keys import FLOOR, Keys
 from maestro.store.redis.append_batch import Group, parted
 from maestro.store.redis.connection import Link, Lost, WrongType, checked, packed
@@ -141,8 +143,9 @@ class RedisLog:
         following = stored(raws[0], self._keys.log)
         if following.seq > self.first():
             return []
+        before = partial(self.sealed.before, following, after, count)
         with self._past(following):
-            return self.sealed.before(following, after, count)
+            return in_thread(before)  # it reads files and decompresses them, which must not keep trio's thread
 
     def _past(self, following: Entry) -> AbstractContextManager[None]:
         """A read of what was sealed before an entry."""

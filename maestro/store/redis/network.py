@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 from redis.sentinel import MasterNotFoundError, Sentinel
 
-from maestro.store.redis.dialler import Dialled, Login
+from maestro.store.redis.unix_socket import Dialled, Login
 
 
 class Network:
