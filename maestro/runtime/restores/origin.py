@@ -1,46 +1,29 @@
-"""What is restored from: a snapshot of the snapshot store, or an export, from whoever it is.
+"""What a restore reads from: a snapshot in the snapshot store, or an export file, which may be from anybody.
 
-Both say the same of themselves (`Meta`), can be proved, compared with a folder, and put into stages. All calls block.
+Both carry the same account of themselves (`SnapshotMeta`), can be proved, compared with a folder, and put into stages.
+All calls block.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
 from maestro.model.errors import MaestroError, VerificationFailed
-from maestro.model.events import SnapshotWorkspace
-from maestro.model.ids import is_id, shown
+from maestro.runtime.snapshots.meta import SnapshotMeta, of_export, of_manifest
 from maestro.workspaces.archive.export.export_reader import Export, open_export
 from maestro.workspaces.archive.library import Archive
 from maestro.workspaces.archive.read.assessment import Lost
 from maestro.workspaces.archive.write.diff import Diff
 
-FORMAT = 1
 CHECKPOINT = "checkpoint"
 """The tree that holds the log."""
 
 
 Progress = Callable[[int, int], None]
-
-
-class Meta(msgspec.Struct, frozen=True):
-    """What a snapshot says of itself. position, chain: of the log."""
-
-    format: int
-    namespace: str
-    node: str
-    position: int
-    chain: str
-    workspace_root: str = ""
-    reason: str = ""
-    automatic: bool = False
-    taken_at: int = 0
-    workspaces: list[SnapshotWorkspace] = []
 
 
 class Stage(msgspec.Struct, frozen=True):
@@ -60,7 +43,7 @@ class Origin(Protocol):
     name: str
     path: str
     reuses: bool
-    meta: Meta
+    meta: SnapshotMeta
 
     def size(self, tree: str) -> int:
         """Bytes of all files of a tree."""
@@ -107,7 +90,7 @@ class Stored:
         if manifest and found.manifest != manifest:
             raise VerificationFailed("its manifest is not the one that the log names", where=f"snapshot {snapshot}")
         self.name = snapshot
-        self.meta = _meta(found.content.meta, [tree.name for tree in found.content.trees], f"snapshot {snapshot}")
+        self.meta = of_manifest(found.content)
         self._sizes = {tree.name: tree.size for tree in found.content.trees}
 
     def size(self, tree: str) -> int:
@@ -165,7 +148,7 @@ class Exported:
         try:
             head = self._export.head
             self.name, self.path = head.snapshot, str(path)
-            self.meta = _meta(head.meta, [branch.name for branch in head.trees], str(path))
+            self.meta = of_export(head, str(path))
         except BaseException:
             self._export.close()
             raise
@@ -200,19 +183,3 @@ class Exported:
     def close(self) -> None:
         """See Origin."""
         self._export.close()
-
-
-def _meta(said: Mapping[str, object], trees: Sequence[str], where: str) -> Meta:
-    """What it says, if it can be. Raises `VerificationFailed`."""
-    try:
-        meta = msgspec.convert(said, Meta)
-    except msgspec.ValidationError as error:
-        raise VerificationFailed(f"it is no snapshot of Maestro's: {error}", where) from None
-    if meta.format != FORMAT:
-        raise VerificationFailed(f"it has the format {meta.format}, not {FORMAT}", where, "use the build that made it")
-    for held in meta.workspaces:
-        path = held.workspace
-        is_path = path.startswith("/") and "\0" not in path and os.path.normpath(path) == path
-        if held.tree not in trees or not is_path or not is_id(held.agent):
-            raise VerificationFailed(f"it names an impossible workspace of {shown(held.agent)}", where)
-    return meta

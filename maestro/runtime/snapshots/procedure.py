@@ -14,7 +14,6 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 
-import msgspec
 import trio
 
 from maestro.model.agent import Agent
@@ -33,6 +32,7 @@ from maestro.runtime.node.daemon_log import log
 from maestro.runtime.node.failures import told
 from maestro.runtime.snapshots import sources
 from maestro.runtime.snapshots.folders import Shelf
+from maestro.runtime.snapshots.meta import SnapshotMeta, encode
 from maestro.runtime.snapshots.progress import Meter, mind_room
 from maestro.runtime.snapshots.request import ASKED, Taken, Wanted
 from maestro.runtime.snapshots.scrub import known_damage, tell_healed
@@ -42,7 +42,6 @@ from maestro.workspaces.archive.write.snapshot_writer import Saved
 from maestro.workspaces.archive.write.snapshot_writer import Source as Tree
 from replayers import checkpoint
 
-FORMAT = 1
 Quiet = Callable[[str], Awaitable[None]]
 FAIL_S_MAX = 5.0
 """How long the end of a snapshot that failed may wait for the store; the next start of the daemon says it too."""
@@ -204,23 +203,24 @@ class _Taking:
         context = self._context
         folder = self._shelf.folder("checkpoint")
         written = checkpoint.write(context.store, folder, self._position)
-        self._meta |= {
-            "format": FORMAT,
-            "namespace": context.settings.namespace,
-            "node": context.node,
-            "position": self._position,
-            "chain": written.chain,
-            "digests": written.digests,
-            "folds": written.folds,
-            "workspace_root": str(context.settings.workspace_root),
-            "reason": self._wanted.reason,
-            "automatic": self._wanted.reason != ASKED,
-            "taken_at": time.time_ns() // 1_000_000,
-            "rolling": self._wanted.rolling,
-            "workspaces": [msgspec.structs.asdict(workspace) for workspace in self._workspaces],
-            "missing": [msgspec.structs.asdict(each) for each in self._missing],
-            "containers": sources.containers(self._agents),
-        }
+        self._meta |= encode(
+            SnapshotMeta(
+                namespace=context.settings.namespace,
+                node=context.node,
+                position=self._position,
+                chain=written.chain,
+                digests=written.digests,
+                folds=written.folds,
+                workspace_root=str(context.settings.workspace_root),
+                reason=self._wanted.reason,
+                automatic=self._wanted.reason != ASKED,
+                taken_at=time.time_ns() // 1_000_000,
+                rolling=self._wanted.rolling,
+                workspaces=tuple(self._workspaces),
+                missing=self._missing,
+                containers=sources.containers(self._agents),
+            )
+        )
         return str(folder)
 
     def _logs(self) -> Iterator[Tree]:

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import trio
 
 from maestro.model.errors import NotFound, Refused, VerificationFailed
@@ -13,6 +14,7 @@ from maestro.model.ids import shown
 from maestro.model.snapshot import Snapshot, existing, latest
 from maestro.runtime.node.context import Call, Context
 from maestro.runtime.snapshots.folders import Shelf
+from maestro.runtime.snapshots.meta import SnapshotMeta, of_export, of_manifest
 from maestro.runtime.snapshots.progress import Meter
 from maestro.workspaces.archive.export.export_reader import open_export
 from replayers import checkpoint
@@ -41,7 +43,7 @@ async def newest(context: Context) -> str:
         return found.id
     archive = Shelf(context.settings.home).archive()
     for each in reversed(await trio.to_thread.run_sync(archive.snapshots)):
-        if each.content is not None and not each.content.meta.get("automatic"):
+        if each.content is not None and not of_manifest(each.content).automatic:
             return each.snapshot
     mend = "take one with `maestro state snapshot`, or name one that `maestro state snapshots` lists"
     raise NotFound("there is no snapshot here that was asked for", mend=mend)
@@ -72,7 +74,7 @@ def _prove_export(shelf: Shelf, path: str, meter: Meter) -> dict[str, Any]:
     with open_export(path) as export, shelf.stage() as stage:
         is_there = any(branch.name == TREE for branch in export.head.trees)
         proved = export.restore({TREE: stage / TREE} if is_there else {}, meter.written)
-        about = _about(export.head.meta, stage if is_there else None)
+        about = _about(of_export(export.head, path), stage if is_there else None)
         sums = {"manifest": proved.manifest, "entries": proved.entries, "bytes": proved.bytes}
         return {"ok": True, "snapshot": proved.snapshot, "file": path, **sums, **about}
 
@@ -86,19 +88,25 @@ def _prove_kept(shelf: Shelf, name: str, row: Snapshot | None, meter: Meter) -> 
         is_there = any(tree.name == TREE for tree in content.trees)
         if is_there:
             archive.restore(name, TREE, stage / TREE)
-        about = _about(content.meta, stage if is_there else None)
+        about = _about(of_manifest(content), stage if is_there else None)
     sums = {"manifest": verified.manifest, "entries": verified.entries, "bytes": verified.bytes}
     return {"ok": True, "snapshot": name, "file": None, **sums, **about}
 
 
-def _about(meta: dict[str, object], stage: Path | None) -> dict[str, object]:
-    """What the manifest says of the whole, and what the log in it comes to. Raises VerificationFailed."""
-    found: dict[str, object] = {name: meta.get(name) for name in ("namespace", "node", "reason", "workspace_root")}
-    found |= {"position": meta.get("position"), "workspaces": meta.get("workspaces")}
-    found["missing"] = meta.get("missing", [])
+def _about(meta: SnapshotMeta, stage: Path | None) -> dict[str, object]:
+    """What a snapshot says of the whole, and what the log in it comes to. Raises VerificationFailed."""
+    found: dict[str, object] = {
+        "namespace": meta.namespace,
+        "node": meta.node,
+        "reason": meta.reason,
+        "workspace_root": meta.workspace_root,
+        "position": meta.position,
+        "workspaces": [msgspec.structs.asdict(each) for each in meta.workspaces],
+        "missing": [msgspec.structs.asdict(each) for each in meta.missing],
+    }
     if stage is not None:
         proved = checkpoint.verify(stage / TREE)
-        if (proved.position, proved.chain) != (meta.get("position"), meta.get("chain")):
+        if (proved.position, proved.chain) != (meta.position, meta.chain):
             raise VerificationFailed("the log in it is not the one that the manifest names", where=TREE)
         found |= {"events": proved.events, "blobs": proved.blobs, "views": proved.digests}
     return found

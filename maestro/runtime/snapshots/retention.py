@@ -6,15 +6,15 @@ has snapshots in the same archive, and they may be the last of what there was.
 
 from __future__ import annotations
 
-import msgspec
 import trio
 
 from maestro.model.errors import MaestroError, Refused, VerificationFailed
-from maestro.model.events import NewEvent, SnapshotFailed, SnapshotMissing, SnapshotTaken, SnapshotWorkspace
+from maestro.model.events import NewEvent, SnapshotFailed, SnapshotTaken
 from maestro.model.snapshot import Snapshot, decide_end, decide_expired, latest, outlived
 from maestro.runtime.node.context import Context
 from maestro.runtime.node.daemon_log import log
 from maestro.runtime.snapshots.folders import Shelf
+from maestro.runtime.snapshots.meta import of_manifest
 from maestro.store.contract import Committed
 from maestro.workspaces.archive.format.entries import located
 
@@ -62,24 +62,23 @@ def _whole(shelf: Shelf, row: Snapshot) -> SnapshotTaken | None:
     try:
         found = shelf.archive().read(row.id)
         assert found.content is not None
-        workspaces = msgspec.convert(found.content.meta.get("workspaces"), tuple[SnapshotWorkspace, ...])
-        missing = msgspec.convert(found.content.meta.get("missing", ()), tuple[SnapshotMissing, ...])
-        not_held = msgspec.convert(found.content.meta.get("not_held", ()), tuple[str, ...])
-    except (MaestroError, msgspec.ValidationError):
+        trees = found.content.trees
+        meta = of_manifest(found.content)
+    except MaestroError as error:
+        log.warning("snapshot %s cannot be read: %s", row.id, error.line())
         return None
-    trees = found.content.trees
     return SnapshotTaken(
         row.id,
         row.position,
         row.automatic,
         reason=row.reason,
         manifest=found.manifest,
-        workspaces=workspaces,
+        workspaces=meta.workspaces,
         bytes=sum(tree.size for tree in trees),
         torn=tuple(located(tree.name, path) for tree in trees for path in tree.torn),
         node=row.node,
-        missing=missing,
-        not_held=not_held,
+        missing=meta.missing,
+        not_held=meta.not_held,
     )
 
 

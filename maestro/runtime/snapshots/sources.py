@@ -98,9 +98,9 @@ async def amount(context: Context, shelf: Shelf, sources: Collection[Source]) ->
     return await trio.to_thread.run_sync(work)
 
 
-def containers(agents: Iterable[Agent]) -> list[dict[str, object]]:
+def containers(agents: Iterable[Agent]) -> tuple[dict[str, object], ...]:
     """How the agents that run in containers are set up, to be found in the manifest."""
-    return [
+    return tuple(
         {
             "agent": row.id,
             "image": row.definition.get("image"),
@@ -110,7 +110,7 @@ def containers(agents: Iterable[Agent]) -> list[dict[str, object]]:
         }
         for row in agents
         if row.definition.get("isolate_with") == "docker"
-    ]
+    )
 
 
 def gather_logs(root: str, agent: str, into: Path) -> bool:
