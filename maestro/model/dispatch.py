@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 import msgspec
 
 from maestro.model.agent import Agent
+from maestro.model.definition import AgentDefinition
 from maestro.model.errors import Invalid, NotFound, Refused
 from maestro.model.events import NewEvent, TaskCancelRequested, TaskDispatched, TaskRetried
 from maestro.model.health import way_out
@@ -136,7 +137,7 @@ def _check_sessions(row: Task, agents: Mapping[str, Agent]) -> None:
         if before is None:
             raise Refused(f"no run of {slot.target} has told a session to go on with", mend=again)
         agent = agents.get(before.agent)
-        if agent is None or agent.definition.get("resume") is None:
+        if agent is None or not AgentDefinition(agent.definition).can_resume:
             kind = "" if agent is None else f" (type {agent.type} has no `resume`)"
             raise Refused(f"agent {before.agent} cannot go on with a session{kind}", mend=again)
 

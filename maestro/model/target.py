@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from maestro.model.agent import Agent
+from maestro.model.definition import AgentDefinition
 from maestro.model.errors import Invalid
 from maestro.model.ids import check_id, check_text, shown
 
@@ -32,7 +33,5 @@ def targets_of(agent: Agent) -> list[str]:
     found = [agent.id, f"type:{agent.type}"]
     if agent.role:
         found.append(f"role:{agent.role}")
-    capabilities = agent.definition.get("capabilities")
-    if isinstance(capabilities, (list, tuple)):
-        found.extend(f"capability:{name}" for name in dict.fromkeys(capabilities))
+    found.extend(f"capability:{name}" for name in AgentDefinition(agent.definition).capabilities)
     return found

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import trio
 
+from maestro.model.definition import AgentDefinition
 from maestro.model.health import Check, is_fit, way_out
 from maestro.runtime.handlers import tasks
 from maestro.runtime.handlers.agents import find
@@ -38,6 +39,7 @@ async def health(call: Call, command: p.AgentHealth) -> p.Done:
     if not agent.healthy:
         answer["mend"] = way_out(agent)
     if command.detail:
+        definition = AgentDefinition(agent.definition)
         answer["detail"] = {
             "type": agent.type,
             "workspace": agent.workspace,
@@ -45,8 +47,8 @@ async def health(call: Call, command: p.AgentHealth) -> p.Done:
             "run": agent.run or None,
             "sample": None if sample is None else {**sample, "at": when(int(sample.get("at", 0)))},
             "last_run_at": when(agent.last_run_at),
-            "executable": agent.definition.get("executable"),
-            "version": agent.definition.get("found_version") or None,
+            "executable": definition.executable or None,
+            "version": definition.found_version or None,
         }
     return p.Done(answer, 0 if healthy else 1)
 

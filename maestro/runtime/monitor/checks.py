@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from maestro.model.agent import Agent
+from maestro.model.definition import AgentDefinition
 from maestro.model.health import WORKSPACE, Check, workspace_check
 from maestro.runtime.provision.known_workspaces import KnownWorkspaces, look
 from maestro.workspaces.addresses import Mounts
@@ -46,7 +47,7 @@ def _looked(name: str, check: Callable[[Agent], tuple[bool, str]], agent: Agent)
 
 
 def _binary(agent: Agent) -> tuple[bool, str]:
-    path = str(agent.definition.get("executable", ""))
+    path = AgentDefinition(agent.definition).executable
     ok = bool(path) and os.access(path, os.X_OK) and Path(path).is_file()
     return ok, f"{path} can be run" if ok else f"{path or 'the binary'} is not an executable file"
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from maestro.model.agent import Agent, Assignment, decide_assign, decide_register
+from maestro.model.definition import AgentDefinition
 from maestro.model.errors import Refused
 from maestro.model.events import AgentAssigned, AgentRegistered, NewEvent
 from maestro.model.health import check_kept, still_lost
@@ -32,7 +33,7 @@ async def decide_assignment(call: Call, wanted: Assignment, place: Place, stoppe
     stranded = None if row is None else await stranded_run(call, row, lost, floor)
     if row is not None and stopped:
         row = msgspec.structs.replace(row, running=False)
-    source = str(wanted.definition.get("source", ""))
+    source = AgentDefinition(wanted.definition).source
     registered = decide_register(AgentRegistered(wanted.type, wanted.definition, source), kind, floor)
     assigned = decide_assign(wanted, row, stranded, floor, lost)
     fact = assigned_in(assigned)

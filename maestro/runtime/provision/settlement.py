@@ -12,6 +12,7 @@ import msgspec
 import trio
 
 from maestro.model.agent import Agent
+from maestro.model.definition import AgentDefinition
 from maestro.model.errors import NotFound, Refused
 from maestro.model.health import is_remembered, way_out, workspace_check
 from maestro.model.node import Node
@@ -61,7 +62,7 @@ async def settle(context: Context, agent: Agent) -> None:
         real = guards.check_workspace(row.id, workspace, root=root, home=home, claims=claims)
         if real != workspace:
             raise Refused(f"{workspace!r} is a link", where="workspace", mend=f"assign {row.id} to {real}")
-        if templates.fill(workspace, str(row.definition.get("workspace_template", ""))):
+        if templates.fill(workspace, AgentDefinition(row.definition).workspace_template):
             log.info("made the workspace %s of agent %s", workspace, row.id)
         memory.remember(row, look(workspace, current()))
 

@@ -10,6 +10,7 @@ import trio
 from maestro.agents.definitions import Definition
 from maestro.config import Settings, open_workspace_root
 from maestro.model.agent import Agent
+from maestro.model.definition import AgentDefinition
 from maestro.model.errors import Invalid, Refused
 from maestro.model.placement import PLACES
 from maestro.runtime.node.context import Call, Context
@@ -86,7 +87,7 @@ def check_clearable(context: Context, agent: Agent) -> str:
 async def refill_workspace(context: Context, agent: Agent) -> None:
     """Make the workspace of an agent, which was emptied or is gone, from its template. Raises Refused."""
     workspace = check_clearable(context, agent)
-    await trio.to_thread.run_sync(templates.fill, workspace, str(agent.definition.get("workspace_template", "")))
+    await trio.to_thread.run_sync(templates.fill, workspace, AgentDefinition(agent.definition).workspace_template)
 
 
 async def check_unmounted(context: Context, agent: Agent) -> None:

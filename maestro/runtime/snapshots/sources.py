@@ -12,6 +12,7 @@ import msgspec
 import trio
 
 from maestro.model.agent import Agent
+from maestro.model.definition import AgentDefinition
 from maestro.model.errors import MaestroError
 from maestro.model.events import SnapshotMissing, SnapshotWorkspace
 from maestro.model.snapshot import covered
@@ -100,16 +101,17 @@ async def amount(context: Context, shelf: Shelf, sources: Collection[Source]) ->
 
 def containers(agents: Iterable[Agent]) -> tuple[dict[str, object], ...]:
     """How the agents that run in containers are set up, to be found in the manifest."""
+    definitions = ((row.id, AgentDefinition(row.definition)) for row in agents)
     return tuple(
         {
-            "agent": row.id,
-            "image": row.definition.get("image"),
-            "resource_limits": row.definition.get("resource_limits"),
-            "shared_cache": row.definition.get("shared_cache"),
-            "shared_network": bool(row.definition.get("shared_network")),
+            "agent": name,
+            "image": definition.image,
+            "resource_limits": definition.resource_limits,
+            "shared_cache": definition.shared_cache,
+            "shared_network": definition.shared_network,
         }
-        for row in agents
-        if row.definition.get("isolate_with") == "docker"
+        for name, definition in definitions
+        if definition.in_container
     )
 
 
