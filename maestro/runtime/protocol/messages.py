@@ -63,6 +63,7 @@ from maestro.runtime.protocol.commands.task import (
 
 __all__ = [
     "FRAME_BYTES_MAX",
+    "INSIDE_RUN",
     "NEEDS_NODE",
     "PROTOCOL",
     "Again",
@@ -286,3 +287,6 @@ NEEDS_NODE: tuple[type[Command], ...] = (
     WorkspaceClean,
 )
 """Commands that need this node's daemon; the client starts it where MAESTRO_AUTOSTART allows."""
+
+INSIDE_RUN: tuple[type[Command], ...] = (StateSet, StateGet, StateList, StateDelete)
+"""The commands that a process inside a run may use."""
