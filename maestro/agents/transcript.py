@@ -50,7 +50,6 @@ class Transcript:
     def __init__(self, definition: Definition, before: Usage = NOTHING) -> None:
         output, success = definition.output, definition.success
         self._format = output.format
-        self._session_rules = output.session
         self._texts = [_Text(rule) for rule in _several(output.text)]
         self._meter = None if output.usage is None else Meter(output.usage, before)
         self._is_final, self._is_failure = Matcher(success.final_event), Matcher(success.fail_event)

@@ -70,7 +70,7 @@ class Fate(msgspec.Struct, frozen=True):
 
 
 def line(restores: Sequence[tuple[int, int]], end: int) -> list[range]:
-    """The positions of the events that lead to the state at `end`, in order.
+    """The positions of the events that lead to the state at `end`, oldest first.
 
     restores: (seq, to) of every `restore.done`, in order. The state at `end` is that of the last restore's `to`, as it
     was there, and the events since; a restore before that `to` cuts again, one between them never happened.

@@ -12,16 +12,16 @@ from maestro.runtime.node.context import Call, Context, Handler
 from maestro.runtime.node.plan_loader import supply
 from maestro.runtime.protocol import messages as p
 from maestro.runtime.server.rows import Row, when
+from projections.view_reader import QUEUE_PARTS
 
-WHICH = ("open", "waiting", "processing", "completed")
 WAITS = ("waiting", "released")
 
 
 async def status(call: Call, command: p.QueueStatus) -> p.Done:
     """One row a target of each task, as they are served."""
     context = call.context
-    if command.which not in WHICH:
-        raise Invalid(f"no such part of the queue: {command.which!r}", mend=f"use one of {', '.join(WHICH)}")
+    if command.which not in QUEUE_PARTS:
+        raise Invalid(f"no such part of the queue: {command.which!r}", mend=f"use one of {', '.join(QUEUE_PARTS)}")
     if not 1 <= command.limit <= LIMIT_MAX:
         raise Invalid(f"limit {command.limit} is out of range", mend=f"use 1 to {LIMIT_MAX}")
     if command.task is not None:

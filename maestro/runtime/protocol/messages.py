@@ -131,13 +131,16 @@ FRAME_BYTES_MAX = 256 * 1024 * 1024
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """Who asks. env: its MAESTRO_* variables, PATH, HOME, LANG and XDG folders; terminal: stdout is one."""
+    """The process that sends a command. env: its MAESTRO_* variables, PATH, HOME, LANG and XDG folders; terminal: its
+    stdout is one.
+
+    Clients of 1.3 and before send a `run_token` besides, which no server reads.
+    """
 
     actor: str
     cwd: str
     env: dict[str, str] = {}
     terminal: bool = False
-    run_token: str = ""
 
 
 class Hello(msgspec.Struct, frozen=True, tag_field="kind", tag="hello"):
