@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from maestro.model.agent import Agent, decide_health
+from maestro.model.agent import Agent, decide_health, decide_restart
 from maestro.model.errors import Refused
 from maestro.model.events import AgentHealthChanged, NewEvent
 from maestro.model.node import Node
@@ -145,6 +145,12 @@ def still_lost(agent: str, node: Node | None) -> list[NewEvent]:
     if node is None or node.status != "lost":
         return []
     return [NewEvent(f"agent:{agent}", AgentHealthChanged(agent, False, (NODE,), f"node {node.id} is lost"))]
+
+
+def decide_taking_work(agent: str, row: Agent | None, nodes: Mapping[str, Node], floor: int = 0) -> list[NewEvent]:
+    """A user lets an agent take work again; it stays unhealthy where its node is lost. Raises NotFound."""
+    node = None if row is None or row.node is None else nodes.get(row.node)
+    return [*decide_restart(agent, row, floor), *still_lost(agent, node)]
 
 
 def way_out(agent: Agent, failed: Sequence[str] | None = None) -> str:

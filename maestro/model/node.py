@@ -87,9 +87,10 @@ def decide_hold(node: Node, reason: str) -> list[NewEvent]:
 def decide_resume(nodes: Mapping[str, Node], agents: Iterable[Agent], here: str, reason: str) -> list[NewEvent]:
     """End the hold of every node that one of the agents needs: its own, or the caller's (`here`) where it has none.
 
-    At any version: two commands that resume a node at once are not in each other's way.
+    Without agents the caller's node takes work again. The events go in at any version, so that two commands that
+    resume a node at once are not in each other's way.
     """
-    wanted = dict.fromkeys(agent.node or here for agent in agents)
+    wanted = dict.fromkeys(agent.node or here for agent in agents) or {here: None}
     return [
         NewEvent(f"node:{name}", NodeResumed(name, reason)) for name in wanted if name in nodes and nodes[name].held
     ]

@@ -13,8 +13,10 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from maestro.model.agent import Agent
+from maestro.model.agent import Agent, decide_restart
 from maestro.model.events import (
+    AgentAssigned,
+    AgentStopped,
     NewEvent,
     RestoreDone,
     RunEnded,
@@ -42,6 +44,16 @@ class BrokenOff(NamedTuple):
 
     is_done: bool
     left: list[str]
+
+
+class Stopped(NamedTuple):
+    """How an agent was stopped for a restore. waited: an earlier restore had left it stopped, as its workspace was
+    lost; left: why its workspace is lost now, "" where it is not.
+    """
+
+    restore: str
+    waited: bool = False
+    left: str = ""
 
 
 class Archived(msgspec.Struct, frozen=True):
@@ -165,6 +177,41 @@ def decide_lives(keys: Iterable[StateKey], at: int) -> list[NewEvent]:
         for row in keys
         if row.expires_at > at
     ]
+
+
+def stop_reason(restore: str) -> str:
+    """The reason of an agent that a restore has stopped, to let it take work again at its end."""
+    return f"{STOP_REASON} {restore}"
+
+
+def decide_agents(
+    assigned: Iterable[AgentAssigned], then: Mapping[str, Agent], left: Mapping[str, str]
+) -> list[NewEvent]:
+    """What a restore of the state appends about agents, behind `restore.done`.
+
+    assigned: those that work elsewhere now than at the position restored to; such an agent stays stopped where it was.
+    then: the agents there, by id. left: agents whose workspaces could not be put back, with the reason: they are
+    stopped.
+    """
+    events = []
+    for fact in assigned:
+        events.append(NewEvent(f"agent:{fact.agent}", fact))
+        if then[fact.agent].stopped:
+            events.append(NewEvent(f"agent:{fact.agent}", AgentStopped(fact.agent, then[fact.agent].reason)))
+    return events + [NewEvent(f"agent:{agent}", AgentStopped(agent, why)) for agent, why in left.items()]
+
+
+def decide_going_on(row: Agent | None, why: str, begun: Stopped, floor: int = 0) -> list[NewEvent]:
+    """At the end of a restore an agent that was stopped for it takes work again, or stays stopped for another reason.
+
+    why: the reason of its last stop. Nothing where it takes work, or somebody else has stopped it since.
+    """
+    is_ours = why == stop_reason(begun.restore) or begun.waited
+    if row is None or not row.stopped or not is_ours or why == begun.left:
+        return []
+    if not begun.left:
+        return decide_restart(row.id, row, floor)
+    return [NewEvent(f"agent:{row.id}", AgentStopped(row.id, begun.left), max(row.version, floor))]
 
 
 def decide_restore_end(

@@ -6,7 +6,7 @@ The bytes are in the archive (DESIGN.md 6). Going back to one is `restore.py`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -25,6 +25,9 @@ from maestro.model.events import (
     SnapshotWorkspace,
 )
 from maestro.model.ids import check_id, shown
+
+OVER = frozenset({"failed", "expired"})
+"""The states of snapshots of which nothing is kept."""
 
 
 class Snapshot(msgspec.Struct, omit_defaults=True):
@@ -63,6 +66,10 @@ class Snapshot(msgspec.Struct, omit_defaults=True):
     def kept(self) -> bool:
         """Whether it is there until somebody unpins it: asked for, and not only on its way into a file."""
         return self.pinned or not (self.automatic or self.path)
+
+    def lies_on(self, node: str) -> bool:
+        """Whether its files are on this node; early logs do not say where, and had one node only."""
+        return self.node in ("", node)
 
 
 def evolve(row: Snapshot | None, event: Event) -> Snapshot | None:
@@ -131,6 +138,23 @@ def outlived(rows: Iterable[Snapshot], now: int, retention_ms: int, damaged: Col
 
 def _agents(row: Snapshot) -> set[str]:
     return {held.agent for held in row.workspaces}
+
+
+def unfinished(rows: Iterable[Snapshot], here: str, up: Collection[str]) -> list[Snapshot]:
+    """The snapshots that are being taken by a process that is gone, where the node `here` has just started.
+
+    up: the nodes that are up. Those of another one that is up are being taken still.
+    """
+    return [row for row in rows if row.state == "taking" and (row.node == here or row.node not in up)]
+
+
+def retained(there: Iterable[str], rows: Mapping[str, Snapshot]) -> list[str]:
+    """Of the snapshots that lie in the archive, those that stay. rows: what the log knows of them, by id.
+
+    Only what this log knows to be over goes: another namespace, or a log that was flushed since, has snapshots in the
+    same archive, and they may be the last of what there was.
+    """
+    return [name for name in there if name not in rows or rows[name].state not in OVER]
 
 
 def decide_missing(lacking: Sequence[SnapshotMissing], allowed: bool) -> tuple[SnapshotMissing, ...]:

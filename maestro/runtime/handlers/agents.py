@@ -10,12 +10,11 @@ from maestro.model.agent import (
     Agent,
     decide_register,
     decide_reset,
-    decide_restart,
     decide_stop,
 )
 from maestro.model.errors import Invalid, NotFound, Refused
 from maestro.model.events import AgentRegistered, NewEvent
-from maestro.model.health import still_lost
+from maestro.model.health import decide_taking_work
 from maestro.model.ids import shown
 from maestro.model.scheduling.waiting import why_not_over
 from maestro.model.task import Task
@@ -167,8 +166,7 @@ async def restart(call: Call, command: p.AgentRestart) -> p.Done:
     async def decision() -> list[NewEvent]:
         row = await context.row(context.views.agent, command.id)
         nodes = {node.id: node for node in await context.rows(context.views.nodes)}
-        restarted = decide_restart(command.id, row, await context.floor())
-        return [*restarted, *still_lost(command.id, nodes.get((row and row.node) or ""))]
+        return decide_taking_work(command.id, row, nodes, await context.floor())
 
     await context.decide(call, decision)
     await resume(call, [await find(context, command.id)], f"agent {command.id} was restarted")

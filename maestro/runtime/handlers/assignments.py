@@ -8,6 +8,7 @@ import msgspec
 
 from maestro.agents import registration
 from maestro.model.agent import Assignment
+from maestro.model.assignment import assigned_in
 from maestro.model.events import AgentAssigned, NewEvent
 from maestro.runtime.handlers.agents import answer, find, stop_agent
 from maestro.runtime.monitor.examination import refresh
@@ -15,7 +16,7 @@ from maestro.runtime.node.context import Call, Handler
 from maestro.runtime.node.interim_stop import stopped_meanwhile
 from maestro.runtime.node.resume import resume
 from maestro.runtime.protocol import messages as p
-from maestro.runtime.provision.assignment import assigned_in, decide_assignment, stranded_run
+from maestro.runtime.provision.assignment import assignment_events, is_stranded
 from maestro.runtime.provision.settlement import remember
 from maestro.runtime.provision.type_binding import resolve_type
 from maestro.runtime.provision.workspace_setup import check_place, make_workspace, warn_of_disk
@@ -45,7 +46,8 @@ async def assign(call: Call, command: p.AgentAssign) -> p.Done:
 
     async def decision(stopped: bool = False) -> list[NewEvent]:
         place = await check_place(call, agent, command.to_workspace, wanted.node)
-        return await decide_assignment(call, msgspec.structs.replace(wanted, workspace=place.workspace), place, stopped)
+        assigned = msgspec.structs.replace(wanted, workspace=place.workspace)
+        return await assignment_events(call, assigned, place, stopped)
 
     if command.to_workspace is None and (row := await context.row(context.views.agent, agent)) is not None:
         await refresh(call, [row])  # it keeps its workspace, should that be there
@@ -79,8 +81,7 @@ async def _stop_before_move(call: Call, planned: AgentAssigned) -> None:
     row = await context.row(context.views.agent, planned.agent)
     if row is None or not row.run or (row.workspace, row.node) == (planned.workspace, planned.node):
         return
-    lost = {node.id for node in await context.rows(context.views.nodes) if node.status == "lost"}
-    if await stranded_run(call, row, lost, 0) is None:
+    if not await is_stranded(call, row):
         await stop_agent(call, row.id, force=True, reason=MOVED)
 
 

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 import msgspec
 
 from maestro.model.agent import Agent, provisional
+from maestro.model.assignment import decide_first_use
 from maestro.model.dispatch import Known, decide_cancel, decide_dispatch
 from maestro.model.errors import Invalid, MaestroError, StoreAway
-from maestro.model.events import AgentAssigned, AgentRegistered, NewEvent, TaskDispatched, Text
-from maestro.model.placement import decide_claim
+from maestro.model.events import AgentAssigned, NewEvent, TaskDispatched, Text
 from maestro.model.target import is_pool, targets_of
 from maestro.model.task import Task
 from maestro.runtime.handlers.tasks import exit_code, find, finished
@@ -177,20 +177,18 @@ async def _known(call: Call, wanted: TaskDispatched, fresh: bool) -> tuple[Known
 
 async def _first_use(call: Call, wanted: TaskDispatched, agents: dict[str, Agent], floor: int) -> list[NewEvent]:
     """A type without an agent registers itself on first use; adds to `agents` what the events will make."""
-    events: list[NewEvent] = []
-    claims: list[NewEvent] = []
+    facts: list[AgentAssigned] = []
+    version = 0
     for target in wanted.targets:
         slug = target.removeprefix("type:")
         if slug in agents or (is_pool(target) and (slug == target or any(a.type == slug for a in agents.values()))):
             continue
         definition, settings = await resolve_type(call, slug)
         place = await check_place(call, slug, None, None)
-        fact = AgentAssigned(slug, slug, definition.to_dict(), str(settings.workspace_root))
-        events.append(NewEvent(f"type:{slug}", AgentRegistered(slug, fact.definition, definition.source)))
-        events.append(NewEvent(f"agent:{slug}", fact, floor))
-        claims += decide_claim(fact, None, None if claims else place.version)  # the first one's version is that of all
-        agents[slug] = provisional(fact)
-    return events + claims
+        version = version if facts else place.version
+        facts.append(AgentAssigned(slug, slug, definition.to_dict(), str(settings.workspace_root)))
+        agents[slug] = provisional(facts[-1])
+    return decide_first_use(facts, version, floor)
 
 
 async def _row(call: Call, task: str) -> Task:

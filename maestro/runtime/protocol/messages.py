@@ -134,7 +134,7 @@ class Caller(msgspec.Struct, frozen=True):
     """The process that sends a command. env: its MAESTRO_* variables, PATH, HOME, LANG and XDG folders; terminal: its
     stdout is one.
 
-    Clients of 1.3 and before send a `run_token` besides, which no server reads.
+    Earlier clients send a `run_token` besides, which no server reads.
     """
 
     actor: str

@@ -20,7 +20,7 @@ from maestro.model.ids import check_id
 from maestro.model.restore import mapped
 from maestro.runtime.node.context import Call, Context
 from maestro.runtime.node.resume import resume
-from maestro.runtime.provision.assignment import decide_assignment
+from maestro.runtime.provision.assignment import assignment_events
 from maestro.runtime.provision.settlement import remember
 from maestro.runtime.provision.type_binding import caller_settings
 from maestro.runtime.provision.workspace_setup import check_place, make_workspace
@@ -144,7 +144,7 @@ async def _place(call: Call, agent: RegisteredAgent, root: str) -> tuple[str | N
 
 async def _decision(call: Call, wanted: Assignment) -> list[NewEvent]:
     place = await check_place(call, wanted.agent, wanted.workspace, wanted.node)
-    return await decide_assignment(call, wanted, place)
+    return await assignment_events(call, wanted, place)
 
 
 async def _fill(call: Call, origin: Origin, wanted: list[_Wanted]) -> None:

@@ -10,15 +10,21 @@ from collections.abc import Mapping
 
 import trio
 
-from maestro.model.agent import decide_restart
-from maestro.model.events import AgentStopped, NewEvent, RestoreDone, RestoreFailed, RestorePlaced
-from maestro.model.restore import decide_lives, decide_restore_end
+from maestro.model.events import NewEvent, RestoreDone, RestoreFailed, RestorePlaced
+from maestro.model.restore import (
+    Stopped,
+    decide_agents,
+    decide_going_on,
+    decide_lives,
+    decide_restore_end,
+    stop_reason,
+)
 from maestro.runtime.node.contention import Race
 from maestro.runtime.node.context import APPEND_S_MAX, Context
 from maestro.runtime.node.known_head import Witness
 from maestro.runtime.restores.journal import Begun, Loaded, Target
 from maestro.runtime.restores.past import Past, look_back
-from maestro.runtime.restores.stop_reason import stop_reason, why_stopped
+from maestro.runtime.restores.stop_reason import why_stopped
 from maestro.store.contract import Append, Committed
 from projections.lineage import find_cuts
 from replayers.checkpoint import same_history
@@ -64,12 +70,7 @@ async def conclude(context: Context, begun: Begun, past: Past | None = None) -> 
 async def _end(context: Context, begun: Begun, past: Past, left: Mapping[str, str]) -> list[NewEvent]:
     assert begun.to is not None
     open_now = await context.rows(context.views.open_tasks)
-    more = decide_lives(past.keys, past.at)
-    for fact in begun.assigned:
-        more.append(NewEvent(f"agent:{fact.agent}", fact))
-        if past.agents[fact.agent].stopped:
-            more.append(NewEvent(f"agent:{fact.agent}", AgentStopped(fact.agent, past.agents[fact.agent].reason)))
-    more += [NewEvent(f"agent:{agent}", AgentStopped(agent, why)) for agent, why in left.items()]
+    more = [*decide_lives(past.keys, past.at), *decide_agents(begun.assigned, past.agents, left)]
     done = RestoreDone(begun.restore, begun.to, begun.source, begun.before)
     return decide_restore_end(done, open_now, past.tasks, await context.floor(), begun.resume, more)
 
@@ -114,17 +115,12 @@ async def restart(context: Context, begun: Begun, left: Mapping[str, str]) -> No
     """
     for name in dict.fromkeys([*begun.stopped, *begun.waiting, *left]):
         race = Race(f"agent {name} keeps changing")
+        stopped = Stopped(begun.restore, name in begun.waiting, left.get(name, ""))
         while True:
             row = await context.row(context.views.agent, name)
             why = await why_stopped(context, row) if row is not None else ""
-            is_ours = why == stop_reason(begun.restore) or name in begun.waiting
-            if row is None or not row.stopped or not is_ours or why == left.get(name):
-                break
-            events = decide_restart(name, row, await context.floor())
-            if name in left:
-                stopped = AgentStopped(name, left[name])
-                events = [NewEvent(f"agent:{name}", stopped, max(row.version, await context.floor()))]
-            if isinstance(await context.append(events, begun.actor, begun.cause), Committed):
+            events = decide_going_on(row, why, stopped, await context.floor())
+            if not events or isinstance(await context.append(events, begun.actor, begun.cause), Committed):
                 break
             await race.lost()
 

@@ -7,9 +7,9 @@ import trio
 from maestro.model.agent import decide_stop
 from maestro.model.errors import Refused
 from maestro.model.events import NewEvent
+from maestro.model.restore import stop_reason
 from maestro.runtime.node.context import Call
 from maestro.runtime.restores.journal import Begun
-from maestro.runtime.restores.stop_reason import stop_reason
 
 STOP_S_MAX = 60.0
 LOOK_EVERY_S = 0.5

@@ -117,7 +117,7 @@ class _Archives:
         """Those of the snapshot, and for a time all others of this node."""
         held = [Archived(origin.name, each) for each in origin.meta.workspaces] if origin is not None else []
         for row in await context.rows(context.views.snapshots) if by_time else ():
-            if row.node in ("", context.node):
+            if row.lies_on(context.node):
                 held.extend(Archived(row.id, each) for each in row.workspaces)
         return cls(held, past, by_time)
 

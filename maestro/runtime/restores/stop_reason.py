@@ -10,11 +10,6 @@ from maestro.runtime.node.context import Context
 LOOKS_MAX = 100
 
 
-def stop_reason(restore: str) -> str:
-    """Why an agent is stopped meanwhile."""
-    return f"{STOP_REASON} {restore}"
-
-
 async def why_stopped(context: Context, row: Agent) -> str:
     """The reason of its last stop, whatever its health has been since; "" where it is not stopped."""
 

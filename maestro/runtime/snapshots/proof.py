@@ -65,7 +65,7 @@ async def prove(call: Call, source: str) -> dict[str, Any]:
     if row is not None and not row.complete:
         raise Refused(f"snapshot {name} is {row.state}", mend="state snapshots lists those that are complete")
     if not shelf.has(name):
-        where = f"on node {row.node}" if row and row.node not in {"", call.context.node} else str(shelf.root)
+        where = f"on node {row.node}" if row and not row.lies_on(call.context.node) else str(shelf.root)
         raise NotFound(f"snapshot {shown(name)} lies {where}", mend="verify it there")
     return await trio.to_thread.run_sync(_prove_kept, shelf, name, row, Meter(call.note, "verifying"))
 

@@ -10,7 +10,7 @@ import trio
 
 from maestro.model.errors import MaestroError, Refused, VerificationFailed
 from maestro.model.events import NewEvent, SnapshotFailed, SnapshotTaken
-from maestro.model.snapshot import Snapshot, decide_end, decide_expired, latest, outlived
+from maestro.model.snapshot import Snapshot, decide_end, decide_expired, latest, outlived, retained, unfinished
 from maestro.runtime.node.context import Context
 from maestro.runtime.node.daemon_log import log
 from maestro.runtime.snapshots.folders import Shelf
@@ -20,7 +20,6 @@ from maestro.workspaces.archive.format.entries import located
 
 DAY_MS = 86_400_000
 ENDED = "the daemon ended before it was complete"
-GONE = {"failed", "expired"}
 GIVE_UP = "put a copy of what is damaged back, or remove the manifest of that snapshot to give it up"
 
 
@@ -33,14 +32,13 @@ async def sweep(context: Context) -> None:
     shelf = Shelf(context.settings.home)
     if not await trio.to_thread.run_sync(shelf.is_free):
         return  # a command without a daemon is at it
-    nodes = {node.id: node.status for node in await context.rows(context.views.nodes)}
+    up = {node.id for node in await context.rows(context.views.nodes) if node.status == "up"}
     floor = await context.floor()
-    for row in await context.rows(context.views.snapshots, "taking"):
-        if row.node == context.node or nodes.get(row.node) != "up":
-            whole = await trio.to_thread.run_sync(_whole, shelf, row)
-            await _append(context, decide_end(whole or SnapshotFailed(row.id, ENDED), row, floor), row)
-            if whole is None:
-                log.warning("snapshot %s: %s", row.id, ENDED)
+    for row in unfinished(await context.rows(context.views.snapshots, "taking"), context.node, up):
+        whole = await trio.to_thread.run_sync(_whole, shelf, row)
+        await _append(context, decide_end(whole or SnapshotFailed(row.id, ENDED), row, floor), row)
+        if whole is None:
+            log.warning("snapshot %s: %s", row.id, ENDED)
     newest = latest(await context.rows(context.views.snapshots))
 
     def work() -> None:
@@ -92,19 +90,19 @@ async def expire(context: Context, now: int) -> None:
     floor = await context.floor()
     damaged = await trio.to_thread.run_sync(shelf.damaged)
     for row in outlived(rows, now, days * DAY_MS, damaged.keys()):
-        if row.node in {"", context.node} and await _append(context, decide_expired(row, floor), row):
+        if row.lies_on(context.node) and await _append(context, decide_expired(row, floor), row):
             log.info("snapshot %s is older than %d days: deleted", row.id, days)
     await _collect(context, shelf)
 
 
 async def _collect(context: Context, shelf: Shelf) -> None:
-    rows = {row.id: row.state for row in await context.rows(context.views.snapshots, "all")}
+    rows = {row.id: row for row in await context.rows(context.views.snapshots, "all")}
 
     def work() -> None:
         archive = shelf.archive()
         there = [snapshot.snapshot for snapshot in archive.snapshots()]
-        keep = [snapshot for snapshot in there if rows.get(snapshot) not in GONE]
-        if len(keep) == len(there) and not any(state == "failed" for state in rows.values()):
+        keep = retained(there, rows)
+        if len(keep) == len(there) and not any(row.state == "failed" for row in rows.values()):
             return
         collected = archive.collect(keep)
         if collected.snapshots or collected.freed_bytes:
