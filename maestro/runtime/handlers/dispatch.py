@@ -125,7 +125,7 @@ async def _append(call: Call, wanted: TaskDispatched, prompt: Text) -> None:
                 return await decision(fresh=False)
             except StoreAway:
                 raise
-            except MaestroError:
+            except MaestroError:  # the plan may be behind the log: the newest state has the last word
                 pass
         return await decision(fresh=True)
 

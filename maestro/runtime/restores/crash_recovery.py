@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fcntl
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import trio
@@ -19,7 +19,7 @@ from maestro.runtime.node.daemon_lock import LOCK
 from maestro.runtime.node.daemon_log import log, seldom
 from maestro.runtime.restores.conclusion import LEASE, end
 from maestro.runtime.restores.journal import Journal
-from maestro.runtime.restores.rights import restoring
+from maestro.runtime.restores.rights import drop_lease, restoring
 from maestro.runtime.restores.stop_reason import is_left_by_restore
 from maestro.runtime.scheduler.scheduler import LEASE as SCHEDULER
 from maestro.runtime.snapshots import deletion
@@ -69,11 +69,15 @@ def no_daemon(home: Path) -> Iterator[bool]:
 
 async def settle_alone(context: Context) -> None:
     """As `settle`, deletions too, in a command without a daemon; unless one is about to start: then that does it."""
-    with no_daemon(context.settings.home) as is_free, suppress(MaestroError):
-        if is_free:
+    with no_daemon(context.settings.home) as is_free:
+        if not is_free:
+            return
+        try:
             await trio.to_thread.run_sync(janitor.sweep, context.settings.home)
             await deletion.settle(context)
             await settle(context)
+        except MaestroError as error:  # the command goes on, and is refused by itself where it needs what is at fault
+            log.info("what an earlier process has begun is not ended yet: %s", error.line())
 
 
 async def end_begun(context: Context, journal: Journal) -> None:
@@ -88,8 +92,7 @@ async def end_begun(context: Context, journal: Journal) -> None:
     log.info("restore %s of an earlier process: %s%s", begun.restore, what, told)
     await trio.to_thread.run_sync(journal.end)
     for lease in (LEASE, SCHEDULER) if begun.loads else (LEASE,):
-        with suppress(MaestroError):
-            await context.call(context.store.work.lease_drop, lease, context.node)
+        await drop_lease(context, lease)
 
 
 async def findings(context: Context) -> list[tuple[str, str, str]]:

@@ -6,7 +6,7 @@ Both are given back on every way out, also where the command was cancelled.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 import trio
 
@@ -59,6 +59,14 @@ async def leased(context: Context, names: Sequence[str]) -> AsyncIterator[None]:
             finally:
                 nursery.cancel_scope.cancel()
     finally:
-        with trio.CancelScope(shield=True), trio.move_on_after(DROP_S_MAX), suppress(MaestroError):
+        with trio.CancelScope(shield=True), trio.move_on_after(DROP_S_MAX):
             for name in held:
-                await context.call(work.lease_drop, name, holder)
+                await drop_lease(context, name)
+
+
+async def drop_lease(context: Context, name: str) -> None:
+    """Give a lease of the namespace back. Where the store cannot be told, the lease ends by itself after its time."""
+    try:
+        await context.call(context.store.work.lease_drop, name, context.node)
+    except MaestroError as error:
+        log.info("the lease %s is not given back, and ends after %d s: %s", name, LEASE_TTL_MS // 1000, error.line())

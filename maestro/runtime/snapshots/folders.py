@@ -22,6 +22,7 @@ from maestro import files
 from maestro.folders import private_folder
 from maestro.model.errors import MaestroError
 from maestro.model.snapshot import Snapshot
+from maestro.runtime.node.daemon_log import log
 from maestro.workspaces.archive.library import Archive
 from maestro.workspaces.archive.read.damage import Lacking
 from maestro.workspaces.cleaning import remove_tree
@@ -143,9 +144,11 @@ def _held(folder: Path) -> Iterator[bool]:
 
 
 def _removed(path: Path) -> None:
-    """Remove a folder as far as that can be done."""
-    with suppress(MaestroError):
+    """Remove a folder as far as that can be done; the next snapshot tries again."""
+    try:
         remove_tree(path)
+    except MaestroError as error:
+        log.info("what is left of a snapshot cannot be removed: %s", error.line())
 
 
 def _locks(handle: int) -> bool:

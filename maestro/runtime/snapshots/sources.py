@@ -83,7 +83,7 @@ async def amount(context: Context, shelf: Shelf, sources: Collection[Source]) ->
         for row in rows:
             try:
                 content = shelf.archive().read(row.id).content
-            except MaestroError:
+            except MaestroError:  # it only helps to guess how long the reading takes
                 continue
             for tree in content.trees if content else ():
                 known.setdefault(os.fsdecode(tree.source), tree.entries)
