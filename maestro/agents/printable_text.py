@@ -15,7 +15,7 @@ _SEQUENCE = re.compile(
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
 
 
-class Plainly:
+class PlainText:
     """`plain` for text that comes in pieces, wherever these end."""
 
     def __init__(self) -> None:

@@ -17,7 +17,7 @@ from maestro.model.scheduling.endings import decide_stranded, find_stranded
 from maestro.model.task import Task
 
 
-class Known(msgspec.Struct, frozen=True):
+class AssignmentState(msgspec.Struct, frozen=True):
     """What an assignment must know. agent, type: as they are recorded, None for new ones; task: that the agent runs;
     nodes: all, by id; places: the version of all places (`placement.PLACES`), read before the agents.
     """
@@ -35,7 +35,7 @@ class Known(msgspec.Struct, frozen=True):
         return {node.id for node in self.nodes.values() if node.status == "lost"}
 
 
-def decide_assignment(wanted: Assignment, known: Known, stopped: bool = False) -> list[NewEvent]:
+def decide_assignment(wanted: Assignment, known: AssignmentState, stopped: bool = False) -> list[NewEvent]:
     """Assign an agent to a place that the guards have checked. stopped: decide as if the agent's run had ended.
 
     The type is registered with it where it is new, a run on a lost node ends with a move, the agent is unhealthy where

@@ -23,7 +23,7 @@ TARGETS_MAX = 1000
 ON_LOST = ("retry", "fail")
 
 
-class Known(msgspec.Struct, frozen=True):
+class DispatchState(msgspec.Struct, frozen=True):
     """What a dispatch must know.
 
     agents: the named ones and every member of the named pools (all agents will do). tasks: which of the named
@@ -39,7 +39,7 @@ class Known(msgspec.Struct, frozen=True):
     floor: int = 0
 
 
-def decide_dispatch(wanted: TaskDispatched, known: Known) -> list[NewEvent]:
+def decide_dispatch(wanted: TaskDispatched, known: DispatchState) -> list[NewEvent]:
     """Queue a task; nothing where the same key made it before (then `known.existing` is the answer).
 
     Raises Invalid; NotFound for a target that nobody is; Refused for one that is stopped or unhealthy (`forced`

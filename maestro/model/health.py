@@ -43,7 +43,7 @@ class Verdict(msgspec.Struct, frozen=True):
         return not self.failed
 
 
-class Sight(msgspec.Struct, frozen=True):
+class SeenWorkspace(msgspec.Struct, frozen=True):
     """What a node sees of a workspace. there: it exists; problem: why it cannot be used as it is, ""; shown: which
     folder of which file system its path leads to, "" where that is unknown.
     """
@@ -53,7 +53,7 @@ class Sight(msgspec.Struct, frozen=True):
     shown: str = ""
 
 
-class Known(msgspec.Struct, frozen=True):
+class RememberedWorkspace(msgspec.Struct, frozen=True):
     """What a node remembers of a workspace that it has made or seen for an agent. assigned_at: of that assignment."""
 
     workspace: str
@@ -108,12 +108,12 @@ def heartbeat_check(agent: Agent, nodes: Mapping[str, Node], age_s: float | None
     return Check(HEARTBEAT, False, f"{told}: is the daemon of its node up?")
 
 
-def is_remembered(agent: Agent, known: Known | None) -> bool:
+def is_remembered(agent: Agent, known: RememberedWorkspace | None) -> bool:
     """Whether the workspace of this very assignment, or of a later one to it, was seen by its node."""
     return known is not None and known.workspace == agent.workspace and known.assigned_at >= agent.assigned_at
 
 
-def workspace_check(agent: Agent, seen: Sight, known: Known | None) -> Check:
+def workspace_check(agent: Agent, seen: SeenWorkspace, known: RememberedWorkspace | None) -> Check:
     """Whether an assigned workspace can be used, and is the one that it was. One that is gone is not made again."""
     path, remembered = agent.workspace or "", is_remembered(agent, known)
     if seen.problem:

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 
 from maestro.model import events as e
 from maestro.model.agent import Assignment, decide_assign, decide_health, decide_stop
-from maestro.model.dispatch import Known, decide_cancel, decide_dispatch, decide_retry
+from maestro.model.dispatch import DispatchState, decide_cancel, decide_dispatch, decide_retry
 from maestro.model.errors import MaestroError
 from maestro.model.health import decide_nodes, decide_taking_work, still_lost
 from maestro.model.node import decide_lost
@@ -69,7 +69,7 @@ class Parties:
             on_lost=random.choice(("retry", "retry", "fail")),
             forced=random.random() < 0.2,
         )
-        known = Known(
+        known = DispatchState(
             list(views.agents.values()),
             views.tasks,
             None,

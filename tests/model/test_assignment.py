@@ -6,7 +6,7 @@ import pytest
 
 from maestro.model import events as e
 from maestro.model.agent import Agent, AgentType, Assignment
-from maestro.model.assignment import Known, decide_assignment, decide_first_use
+from maestro.model.assignment import AssignmentState, decide_assignment, decide_first_use
 from maestro.model.errors import Refused
 from maestro.model.events import NewEvent
 from maestro.model.node import Node
@@ -20,9 +20,9 @@ def wanted(workspace: str | None = "/w/a", to: str | None = "n") -> Assignment:
     return Assignment("a", "code", DEFINITION, "/r", workspace, node=to)
 
 
-def known(world: World, row: Agent | None = None, kind: AgentType | None = None) -> Known:
+def known(world: World, row: Agent | None = None, kind: AgentType | None = None) -> AssignmentState:
     running = world.plan.tasks.get(row.task) if row is not None else None
-    return Known(row, kind, running, world.plan.nodes, places=7)
+    return AssignmentState(row, kind, running, world.plan.nodes, places=7)
 
 
 def test_a_new_agent_brings_its_type_and_claims_its_place() -> None:

@@ -13,7 +13,7 @@ from maestro.runtime.node.daemon_log import log
 from maestro.runtime.node.known_head import Witness
 from maestro.runtime.restores.conclusion import end
 from maestro.runtime.restores.crash_recovery import ENDED, no_daemon
-from maestro.runtime.restores.journal import Begun, Journal
+from maestro.runtime.restores.journal import BegunRestore, Journal
 from maestro.runtime.restores.rights import restoring
 
 
@@ -43,7 +43,7 @@ async def unload_alone(settings: Settings) -> None:
             await unload_begun(settings)
 
 
-def _loading(journal: Journal) -> Begun | None:
+def _loading(journal: Journal) -> BegunRestore | None:
     try:
         begun = journal.read()
     except MaestroError:  # `settle` says it

@@ -20,7 +20,7 @@ from maestro.model.scheduling.waiting import why_not_over
 from maestro.model.task import Task
 from maestro.runtime.handlers import tasks
 from maestro.runtime.handlers.run_output import tail_runs
-from maestro.runtime.handlers.wait_notice import NODE_AWAY, telling
+from maestro.runtime.handlers.wait_notice import NODE_AWAY, notice_of_wait
 from maestro.runtime.monitor.examination import examine_all, judged
 from maestro.runtime.node.context import Call, Context, Handler
 from maestro.runtime.node.interim_stop import stopped_meanwhile
@@ -115,7 +115,7 @@ async def stop_agent(call: Call, agent: str, force: bool, reason: str) -> None:
 
     await context.decide(call, decision)
     with trio.move_on_after(STOP_WAIT_S) as scope:
-        async with telling(call, lambda: _why_on(context, agent)):
+        async with notice_of_wait(call, lambda: _why_on(context, agent)):
             await _run_over(context, agent)
     if scope.cancelled_caught:
         why = await _why_on(context, agent)

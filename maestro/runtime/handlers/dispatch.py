@@ -12,7 +12,7 @@ import msgspec
 
 from maestro.model.agent import Agent, provisional
 from maestro.model.assignment import decide_first_use
-from maestro.model.dispatch import Known, decide_cancel, decide_dispatch
+from maestro.model.dispatch import DispatchState, decide_cancel, decide_dispatch
 from maestro.model.errors import Invalid, MaestroError, StoreAway
 from maestro.model.events import AgentAssigned, NewEvent, TaskDispatched, Text
 from maestro.model.target import is_pool, targets_of
@@ -153,7 +153,7 @@ async def _targets_here(context: Context, wanted: TaskDispatched) -> list[Agent]
     return [agent for agent in found if agent.node == context.node]
 
 
-async def _known(call: Call, wanted: TaskDispatched, fresh: bool) -> tuple[Known, list[NewEvent]]:
+async def _known(call: Call, wanted: TaskDispatched, fresh: bool) -> tuple[DispatchState, list[NewEvent]]:
     """What the decision must know, and the events that register targets used for the first time."""
     context = call.context
     existing: Task | None = None
@@ -172,7 +172,7 @@ async def _known(call: Call, wanted: TaskDispatched, fresh: bool) -> tuple[Known
         if open_here or await context.row(context.views.task, dependency) is not None:
             tasks.append(dependency)
     first = await _first_use(call, wanted, agents, floor)
-    return Known(list(agents.values()), tasks, existing, nodes, context.node, floor), first
+    return DispatchState(list(agents.values()), tasks, existing, nodes, context.node, floor), first
 
 
 async def _first_use(call: Call, wanted: TaskDispatched, agents: dict[str, Agent], floor: int) -> list[NewEvent]:

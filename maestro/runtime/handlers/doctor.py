@@ -24,7 +24,7 @@ from maestro.runtime.restores.crash_recovery import findings
 from maestro.runtime.restores.remains import remains, remedy
 from maestro.runtime.server.rows import Row
 from maestro.runtime.snapshots import scrub
-from maestro.runtime.snapshots.folders import Shelf
+from maestro.runtime.snapshots.folders import SnapshotFolders
 from maestro.store.contract import Head
 from maestro.store.embedded import ballast, choice, data_files, embedded_server
 from maestro.store.redis import safety
@@ -216,7 +216,7 @@ def _host(settings: Settings, is_here: bool) -> Iterator[Row]:
 def _snapshots(settings: Settings) -> Row:
     """Whether all that is kept is whole, as far as is known, and how long ago it was read."""
     try:
-        return _row("snapshots", *scrub.standing(Shelf(settings.home)))
+        return _row("snapshots", *scrub.standing(SnapshotFolders(settings.home)))
     except (MaestroError, OSError) as error:
         mend = error.mend if isinstance(error, MaestroError) else ""
         return _row("snapshots", "failed", str(error), mend or "mend the folder that it names")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import trio
 
-from maestro.agents.printable_text import Plainly, plain
+from maestro.agents.printable_text import PlainText, plain
 from maestro.model.errors import NotFound, Refused
 from maestro.model.ids import shown
 from maestro.model.task import Run, Task
@@ -108,7 +108,7 @@ async def _tail(call: Call, run_id: str, follow: bool, lines: int | None) -> Non
     if run.node != call.context.node:
         raise Refused(f"the log of run {run.id} lies on node {run.node}", mend="ask for it there")
     reader = Reader(f"{run.folder}/agent.log")
-    decoder, plainly = codecs.getincrementaldecoder("utf-8")("replace"), Plainly()
+    decoder, plainly = codecs.getincrementaldecoder("utf-8")("replace"), PlainText()
     if lines is not None:
         await trio.to_thread.run_sync(reader.to_last, lines)
     left = SENT_BYTES_MAX

@@ -16,9 +16,9 @@ from maestro.runtime.node.context import Call, Handler
 from maestro.runtime.protocol import messages as p
 from maestro.runtime.server.rows import Row, snapshot_row
 from maestro.runtime.snapshots import proof, scrub
-from maestro.runtime.snapshots.folders import Shelf
+from maestro.runtime.snapshots.folders import SnapshotFolders
 from maestro.runtime.snapshots.procedure import take
-from maestro.runtime.snapshots.request import Wanted
+from maestro.runtime.snapshots.request import SnapshotRequest
 
 
 async def snapshot(call: Call, command: p.StateSnapshot) -> p.Done:
@@ -26,7 +26,7 @@ async def snapshot(call: Call, command: p.StateSnapshot) -> p.Done:
     agents = await _agents(call, command.workspaces) if command.workspaces else None
     if command.output:
         await trio.to_thread.run_sync(_check_output, command.output)
-    wanted = Wanted(
+    wanted = SnapshotRequest(
         agents=agents,
         include_logs=command.include_logs,
         allow_torn=command.allow_torn,
@@ -89,15 +89,15 @@ async def list_snapshots(call: Call, command: p.StateSnapshots) -> p.Done:
 async def _damaged(call: Call, rows: list[Snapshot]) -> dict[str, Row]:
     """What the snapshots of this node lack, as far as that is known."""
     context = call.context
-    shelf = Shelf(context.settings.home)
+    folders = SnapshotFolders(context.settings.home)
     try:
-        found = await trio.to_thread.run_sync(shelf.damaged)
+        found = await trio.to_thread.run_sync(folders.damaged)
     except MaestroError as error:
         await call.note(f"whether snapshots are damaged cannot be said: {error.line()}", "warn")
         return {}
     lacking: dict[str, Row] = {name: msgspec.to_builtins(one) for name, one in found.items()}
     for row in rows:
-        if row.complete and row.node == context.node and not row.path and not shelf.has(row.id):
+        if row.complete and row.node == context.node and not row.path and not folders.has(row.id):
             lacking[row.id] = {"files": 0, "why": "it is not in the snapshot store any more", "lost": []}
     return lacking
 

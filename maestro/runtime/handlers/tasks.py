@@ -14,7 +14,7 @@ from maestro.model.outcome import exit_code_of
 from maestro.model.scheduling.waiting import why_not_over
 from maestro.model.task import Task
 from maestro.runtime.handlers.run_output import follow_task, tail_runs
-from maestro.runtime.handlers.wait_notice import NODE_AWAY, telling
+from maestro.runtime.handlers.wait_notice import NODE_AWAY, notice_of_wait
 from maestro.runtime.node.context import Call, Context, Handler
 from maestro.runtime.protocol import messages as p
 from maestro.runtime.server.results import told_task
@@ -157,7 +157,7 @@ async def cancel(call: Call, command: p.TaskCancel) -> p.Done:
 
     await context.decide(call, decision)
     with trio.move_on_after(CANCEL_WAIT_S):
-        async with telling(call, lambda: _why_on(context, command.id)):
+        async with notice_of_wait(call, lambda: _why_on(context, command.id)):
             return p.Done(await told_task(context, await finished(context, command.id)))
     why = await _why_on(context, command.id)
     what = f"the cancel of task {command.id} is recorded, but it has not ended after {CANCEL_WAIT_S:.0f} s: {why}"

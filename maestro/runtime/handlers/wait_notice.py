@@ -16,7 +16,7 @@ NODE_AWAY: Final = "node list shows its node: start the daemon there (maestro up
 
 
 @asynccontextmanager
-async def telling(call: Call, why: Callable[[], Awaitable[str]]) -> AsyncIterator[None]:
+async def notice_of_wait(call: Call, why: Callable[[], Awaitable[str]]) -> AsyncIterator[None]:
     """While the body waits for longer than a moment, note what `why` says, each time that it says something new."""
 
     async def tell() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from maestro.model.agent import Agent, AgentType, Assignment
-from maestro.model.assignment import Known, decide_assignment, stranded_end
+from maestro.model.assignment import AssignmentState, decide_assignment, stranded_end
 from maestro.model.events import NewEvent
 from maestro.model.task import Task
 from maestro.runtime.node.context import Call, Context
@@ -18,7 +18,7 @@ async def assignment_events(call: Call, wanted: Assignment, place: Place, stoppe
     context = call.context
     row = await context.row(context.views.agent, wanted.agent)
     kind: AgentType | None = await context.row(context.views.type, wanted.type)
-    known = Known(
+    known = AssignmentState(
         agent=row,
         type=kind,
         task=None if row is None else await _running_task(context, row),

@@ -6,9 +6,9 @@ import shlex
 from collections.abc import Sequence
 
 from maestro.model.restore import Archived
-from maestro.runtime.restores.bystanders import Standing
-from maestro.runtime.restores.journal import Begun
-from maestro.runtime.restores.plan import Placement, Planned
+from maestro.runtime.restores.bystanders import Bystander
+from maestro.runtime.restores.journal import BegunRestore
+from maestro.runtime.restores.plan import Placement, RestorePlan
 from maestro.runtime.server.rows import Row, when
 
 Placed = Sequence[tuple[Placement, Archived]]
@@ -20,7 +20,7 @@ class Answer:
     """Of a restore that is done. standing: processes that stand in what was there before."""
 
     def __init__(
-        self, begun: Begun, planned: Planned, placed: Placed, lacking: Lacking, standing: Sequence[Standing]
+        self, begun: BegunRestore, planned: RestorePlan, placed: Placed, lacking: Lacking, standing: Sequence[Bystander]
     ) -> None:
         self._begun = begun
         self._planned = planned
@@ -64,7 +64,7 @@ class Answer:
         }
 
 
-def undo(begun: Begun) -> str:
+def undo(begun: BegunRestore) -> str:
     """The command that puts back what was there before."""
     only = (
         "" if begun.to is not None else "".join(f" --workspace {shlex.quote(each.workspace)}" for each in begun.targets)

@@ -26,9 +26,9 @@ from maestro.runtime.provision.type_binding import caller_settings
 from maestro.runtime.provision.workspace_setup import check_place, make_workspace
 from maestro.runtime.restores.journal import Journal
 from maestro.runtime.restores.log_loader import held_log
+from maestro.runtime.restores.open_origins import OpenOrigins
 from maestro.runtime.restores.origin import Origin, Stage
-from maestro.runtime.restores.origins import Origins
-from maestro.runtime.restores.places import Check
+from maestro.runtime.restores.places import PlaceCheck
 from maestro.runtime.restores.planner import bound
 from maestro.runtime.restores.rights import restoring
 from maestro.workspaces import guards
@@ -47,12 +47,14 @@ async def put_back(call: Call, source: str) -> list[str]:
     """Assign every agent of a snapshot; their ids. Raises Refused, Invalid where one cannot be: then none is."""
     context = call.context
     journal = Journal(context.settings.home)
-    with Origins(context) as origins:
+    with OpenOrigins(context) as origins:
         origin = await origins.named(source)
         async with restoring(journal), held_log(origin, journal) as folder:
             registry = await trio.to_thread.run_sync(checkpoint.registry, folder)
         wanted = await _wanted(call, origin, registry)
-        await trio.to_thread.run_sync(_check_places, Check(call, await _held(context)), wanted, context.settings.home)
+        await trio.to_thread.run_sync(
+            _check_places, PlaceCheck(call, await _held(context)), wanted, context.settings.home
+        )
         for each in wanted:  # what is refused makes no folder
             await _decision(call, each.assignment)
         with trio.CancelScope(shield=True):  # all of them, whoever still listens
@@ -84,7 +86,7 @@ async def _held(context: Context) -> set[str]:
     return {row.workspace for row in rows if row.workspace is not None and row.node in (None, context.node)}
 
 
-def _check_places(check: Check, wanted: list[_Wanted], home: Path) -> None:
+def _check_places(check: PlaceCheck, wanted: list[_Wanted], home: Path) -> None:
     """No two of them have one folder, and none gets what is somebody else's. Blocks. Raises Refused."""
     there = [each.assignment for each in wanted if each.assignment.workspace is not None]
     claims = [guards.Claim(each.agent, each.workspace_root, each.workspace) for each in there]

@@ -17,7 +17,7 @@ _DELETED = " (deleted)"
 TOLD_MAX = 50
 
 
-class Standing(NamedTuple):
+class Bystander(NamedTuple):
     """A process in a workspace."""
 
     pid: int
@@ -25,9 +25,9 @@ class Standing(NamedTuple):
     workspace: str
 
 
-def look(workspaces: Sequence[str]) -> list[Standing]:
+def look(workspaces: Sequence[str]) -> list[Bystander]:
     """Who stands in them now. Blocks."""
-    found: list[Standing] = []
+    found: list[Bystander] = []
     try:
         pids = [int(entry.name) for entry in os.scandir(_PROC) if entry.name.isdigit()]
     except OSError:
@@ -40,11 +40,11 @@ def look(workspaces: Sequence[str]) -> list[Standing]:
             continue
         for workspace in workspaces:
             if cwd == workspace or cwd.startswith(workspace + "/"):
-                found.append(Standing(pid, command, workspace))
+                found.append(Bystander(pid, command, workspace))
     return found
 
 
-def moved_from(standing: Sequence[Standing]) -> list[Standing]:
+def moved_from(standing: Sequence[Bystander]) -> list[Bystander]:
     """Those of them that stand in a folder that is not in its place any more. Blocks."""
     found = []
     for each in standing:

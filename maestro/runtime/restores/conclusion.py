@@ -22,7 +22,7 @@ from maestro.model.restore import (
 from maestro.runtime.node.contention import Race
 from maestro.runtime.node.context import APPEND_S_MAX, Context
 from maestro.runtime.node.known_head import Witness
-from maestro.runtime.restores.journal import Begun, Loaded, Target
+from maestro.runtime.restores.journal import BegunRestore, LoadedLog, Target
 from maestro.runtime.restores.past import Past, look_back
 from maestro.runtime.restores.stop_reason import why_stopped
 from maestro.store.contract import Append, Committed
@@ -34,7 +34,7 @@ LEASE = "restore"
 """Held by the node that restores, so that no other one does."""
 
 
-async def end(context: Context, begun: Begun, reason: str) -> bool:
+async def end(context: Context, begun: BegunRestore, reason: str) -> bool:
     """End what was begun, as the folders say: done, or never happened; whether it is done. reason: why it was not.
 
     Raises Conflict, StoreAway: then it is to be ended later.
@@ -47,7 +47,7 @@ async def end(context: Context, begun: Begun, reason: str) -> bool:
     return False
 
 
-async def conclude(context: Context, begun: Begun, past: Past | None = None) -> None:
+async def conclude(context: Context, begun: BegunRestore, past: Past | None = None) -> None:
     """The workspaces are put back: say so, and cut the line where that was asked for. Raises Conflict, StoreAway."""
     left = {target.agent: _told(begun, target) for target in begun.targets if target.workspace in begun.broken_off.left}
     if begun.to is None:
@@ -67,7 +67,7 @@ async def conclude(context: Context, begun: Begun, past: Past | None = None) -> 
         await race.lost()
 
 
-async def _end(context: Context, begun: Begun, past: Past, left: Mapping[str, str]) -> list[NewEvent]:
+async def _end(context: Context, begun: BegunRestore, past: Past, left: Mapping[str, str]) -> list[NewEvent]:
     assert begun.to is not None
     open_now = await context.rows(context.views.open_tasks)
     more = [*decide_lives(past.keys, past.at), *decide_agents(begun.assigned, past.agents, left)]
@@ -84,7 +84,7 @@ def _is_done(context: Context, restore: str) -> bool:
     return False
 
 
-async def _tell_placed(context: Context, begun: Begun, left: Mapping[str, str]) -> None:
+async def _tell_placed(context: Context, begun: BegunRestore, left: Mapping[str, str]) -> None:
     subject = f"restore:{begun.restore}"
     version = await context.call(context.store.log.version, subject)
     event = await context.call(context.store.log.event, version) if version else None
@@ -94,7 +94,7 @@ async def _tell_placed(context: Context, begun: Begun, left: Mapping[str, str]) 
         await context.append([NewEvent(subject, fact)], begun.actor, begun.cause)
 
 
-async def abandon(context: Context, begun: Begun, reason: str) -> None:
+async def abandon(context: Context, begun: BegunRestore, reason: str) -> None:
     """Nothing was changed: say so, and let the agents go on, but for those whose workspaces are lost."""
     lost = [target for target in begun.targets if target.workspace in begun.broken_off.left]
     if begun.to is not None:
@@ -108,7 +108,7 @@ async def abandon(context: Context, begun: Begun, reason: str) -> None:
     await restart(context, begun, left)
 
 
-async def restart(context: Context, begun: Begun, left: Mapping[str, str]) -> None:
+async def restart(context: Context, begun: BegunRestore, left: Mapping[str, str]) -> None:
     """The agents that were stopped for it take work again, unless somebody stopped them anew.
 
     left: those whose workspaces are lost: they stay stopped, and it is said why.
@@ -125,7 +125,7 @@ async def restart(context: Context, begun: Begun, left: Mapping[str, str]) -> No
             await race.lost()
 
 
-def _told(begun: Begun, target: Target, snapshot: str = "") -> str:
+def _told(begun: BegunRestore, target: Target, snapshot: str = "") -> str:
     """Why an agent stays stopped, and the command that brings its workspace back."""
     source = snapshot or (begun.source if begun.source.startswith("/") else target.snapshot)
     place = shlex.quote(target.workspace)
@@ -133,7 +133,7 @@ def _told(begun: Begun, target: Target, snapshot: str = "") -> str:
     return f"{stop_reason(begun.restore)}: {target.workspace}: {target.why_lost}; `{command}` brings it back"
 
 
-async def unload(context: Context, loaded: Loaded, cause: str) -> bool:
+async def unload(context: Context, loaded: LoadedLog, cause: str) -> bool:
     """The log that was loaded for a restore which was not done goes again; whether it is gone.
 
     It stays where somebody else has done anything in it. cause: of what the restore itself has appended.

@@ -14,9 +14,9 @@ from maestro.model.errors import MaestroError, VerificationFailed
 from maestro.model.events import Event
 from maestro.model.restore import Archived, Fate, Span
 from maestro.runtime.node.context import Context
+from maestro.runtime.restores.open_origins import OpenOrigins
 from maestro.runtime.restores.origin import Origin
-from maestro.runtime.restores.origins import Origins
-from maestro.runtime.restores.plan import Placement, Planned
+from maestro.runtime.restores.plan import Placement, RestorePlan
 from maestro.runtime.server.rows import Row, damaged_row, when
 from maestro.workspaces import untracked
 from maestro.workspaces.archive.format.entries import FOLDER
@@ -31,7 +31,7 @@ OFF_LINE = ("node.", "snapshot.", "restore.", "log.", "alert.")
 """Events that a restore does not undo."""
 
 
-async def preview(context: Context, planned: Planned, origins: Origins) -> Row:
+async def preview(context: Context, planned: RestorePlan, origins: OpenOrigins) -> Row:
     """The dry run's answer."""
     fates = {fate.agent: fate for fate in planned.fates}
     agents = []
@@ -66,7 +66,7 @@ async def preview(context: Context, planned: Planned, origins: Origins) -> Row:
     }
 
 
-async def _workspace(context: Context, planned: Planned, placement: Placement, origins: Origins) -> Row:
+async def _workspace(context: Context, planned: RestorePlan, placement: Placement, origins: OpenOrigins) -> Row:
     row: Row = {"agent": placement.agent, "workspace": placement.workspace, "why_not": placement.why_not or None}
     if placement.is_foreign:
         row["foreign"] = True
@@ -89,7 +89,7 @@ async def _workspace(context: Context, planned: Planned, placement: Placement, o
     return row | changes | {"damaged": [damaged_row(placement.agent, placement.workspace, one) for one in lost]}
 
 
-async def _apart(context: Context, planned: Planned, archived: Archived) -> Row:
+async def _apart(context: Context, planned: RestorePlan, archived: Archived) -> Row:
     """Which archive it is, and how far it is from the position that the state goes back to."""
     taken = planned.past.at
     if archived.position != planned.past.position:

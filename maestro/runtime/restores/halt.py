@@ -9,7 +9,7 @@ from maestro.model.errors import Refused
 from maestro.model.events import NewEvent
 from maestro.model.restore import stop_reason
 from maestro.runtime.node.context import Call
-from maestro.runtime.restores.journal import Begun
+from maestro.runtime.restores.journal import BegunRestore
 
 STOP_S_MAX = 60.0
 LOOK_EVERY_S = 0.5
@@ -18,7 +18,7 @@ LOOK_EVERY_S = 0.5
 class Halt:
     """From `begin` to `end` nothing of these agents runs here. away: nodes that end no run, as they are gone."""
 
-    def __init__(self, call: Call, begun: Begun, away: frozenset[str]) -> None:
+    def __init__(self, call: Call, begun: BegunRestore, away: frozenset[str]) -> None:
         self._call = call
         self._context = call.context
         self._begun = begun

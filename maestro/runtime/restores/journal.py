@@ -72,14 +72,14 @@ def _marked(mark: str) -> PlaceFate:
     return "new" if told == "new" else "old" if told == "old" else "lost"
 
 
-class Loaded(msgspec.Struct):
+class LoadedLog(msgspec.Struct):
     """The log that was loaded for a restore into an empty store: where it ended."""
 
     position: int
     chain: str
 
 
-class Begun(msgspec.Struct, kw_only=True):
+class BegunRestore(msgspec.Struct, kw_only=True):
     """A restore. to: the position that the line goes back to, None where only workspaces are put back.
 
     before: the snapshot that undoes it. stopped: the agents that were stopped for it; waiting: those that an earlier
@@ -98,7 +98,7 @@ class Begun(msgspec.Struct, kw_only=True):
     waiting: list[str] = []
     assigned: list[AgentAssigned] = []
     targets: list[Target] = []
-    loads: Loaded | None = None
+    loads: LoadedLog | None = None
     placing: bool = False
 
     @property
@@ -129,10 +129,10 @@ class Journal:
         """Whether something was begun and is not ended."""
         return self._path.exists() or (self.folder / EXCHANGE / "journal").exists()
 
-    def read(self) -> Begun | None:
+    def read(self) -> BegunRestore | None:
         """What was begun and is not ended. Raises `VerificationFailed` where it cannot be read."""
         try:
-            return msgspec.json.decode(files.content(self._path, BYTES_MAX), type=Begun)
+            return msgspec.json.decode(files.content(self._path, BYTES_MAX), type=BegunRestore)
         except FileNotFoundError:
             return None
         except (msgspec.MsgspecError, OSError) as error:
@@ -141,7 +141,7 @@ class Journal:
                 f"the journal of a restore cannot be read: {error}", str(self._path), mend
             ) from None
 
-    def write(self, begun: Begun) -> None:
+    def write(self, begun: BegunRestore) -> None:
         """Remember it, on the disk. Raises `Refused` where there is no room."""
         fresh = self._path.with_name("begun.fresh")
         try:
@@ -174,4 +174,4 @@ class UnderWay(NamedTuple):
 
     journal: Journal
     exchange: Exchange
-    begun: Begun
+    begun: BegunRestore

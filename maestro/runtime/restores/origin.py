@@ -76,7 +76,7 @@ class Origin(Protocol):
         """Let go of files."""
 
 
-class Stored:
+class StoredOrigin:
     """A snapshot in the snapshot store. manifest: its digest as the log has it, "" where the log has none."""
 
     path = ""
@@ -137,7 +137,7 @@ class Stored:
         """See Origin."""
 
 
-class Exported:
+class ExportedOrigin:
     """An export: one file, trusted in nothing that it does not prove."""
 
     reuses = False

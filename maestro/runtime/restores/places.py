@@ -17,12 +17,12 @@ from maestro.model.ids import shown
 from maestro.model.restore import may_replace
 from maestro.runtime.node.context import Call
 from maestro.runtime.provision.type_binding import caller_settings
-from maestro.runtime.restores.plan import Placement, Planned, Wish
+from maestro.runtime.restores.plan import Placement, RestorePlan, RestoreRequest
 from maestro.workspaces import guards
 from maestro.workspaces.exchanges.places import check_place
 
 
-async def check_places(call: Call, wish: Wish, planned: Planned) -> None:
+async def check_places(call: Call, wish: RestoreRequest, planned: RestorePlan) -> None:
     """Say of each placement that cannot be where it is to be why not. Raises Invalid where a foreign folder is named
     that would not be replaced.
     """
@@ -34,7 +34,7 @@ async def check_places(call: Call, wish: Wish, planned: Planned) -> None:
         for each in planned.now.values()
         if planned.to is None and each.workspace not in replaced and each.node in here
     ]
-    check = Check(call, set() if wish.loaded else set(held), wish.replace_foreign)
+    check = PlaceCheck(call, set() if wish.loaded else set(held), wish.replace_foreign)
     for named in wish.replace_foreign:
         if named not in replaced:
             what = f"{shown(named)} is not among the folders that would be replaced"
@@ -42,7 +42,7 @@ async def check_places(call: Call, wish: Wish, planned: Planned) -> None:
     await trio.to_thread.run_sync(check.all, planned.placements, others)
 
 
-class Check:
+class PlaceCheck:
     """The guards, as one restore has them. held: folders that agents of this node have; named: those that a user did.
 
     Its calls block.

@@ -12,7 +12,7 @@ from maestro.model.restore import Archived, Fate, Span
 from maestro.runtime.restores.past import Past
 
 
-class Wish(msgspec.Struct, frozen=True):
+class RestoreRequest(msgspec.Struct, frozen=True):
     """What was asked for. source: an id, `latest` or the path of an export, None for the newest archives at `at`.
 
     workspace: put back this one only, and leave the state as it is. replace_foreign: folders that are nobody's here,
@@ -45,7 +45,7 @@ class Placement(msgspec.Struct, kw_only=True):
     damaged: bool = False
 
 
-class Planned(msgspec.Struct, kw_only=True):
+class RestorePlan(msgspec.Struct, kw_only=True):
     """A restore as it would be. to: None where the state stays as it is. source: what it comes from, in words.
 
     head: the end of the log; loads: it is empty, and loaded first; now: the agents that there are; fates: what becomes

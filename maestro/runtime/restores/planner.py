@@ -21,11 +21,11 @@ from maestro.model.ids import shown
 from maestro.model.restore import Archived, Fate, fates, mapped, missing, newest
 from maestro.runtime.node.context import Call, Context
 from maestro.runtime.provision.type_binding import caller_settings, resolve_type
+from maestro.runtime.restores.open_origins import OpenOrigins
 from maestro.runtime.restores.origin import Origin
-from maestro.runtime.restores.origins import Origins
 from maestro.runtime.restores.past import Past, look_back
 from maestro.runtime.restores.places import check_places
-from maestro.runtime.restores.plan import Placement, Planned, Wish
+from maestro.runtime.restores.plan import Placement, RestorePlan, RestoreRequest
 from maestro.runtime.restores.stop_reason import is_left_by_restore
 from projections.lineage import Line, find_cuts
 from replayers import positions
@@ -33,7 +33,7 @@ from replayers.checkpoint import same_history
 from replayers.registry import check_apart
 
 
-async def plan(call: Call, wish: Wish, origins: Origins, held: Past | None = None) -> Planned:
+async def plan(call: Call, wish: RestoreRequest, origins: OpenOrigins, held: Past | None = None) -> RestorePlan:
     """held: what the snapshot's own log says, where it is to be loaded first.
 
     Raises NotFound, Invalid; Refused for a snapshot of another history; what the origins raise.
@@ -47,7 +47,7 @@ async def plan(call: Call, wish: Wish, origins: Origins, held: Past | None = Non
     past = held or await _past(context, wish, origin)
     archives = await _Archives.find(context, origin, past, by_time=wish.at is not None)
     head = await context.call(context.store.log.head)
-    planned = Planned(
+    planned = RestorePlan(
         to=None if wish.workspace is not None else past.position,
         source=origin.path or origin.name if origin is not None else f"archives at {wish.at}",
         head=head.seq,
@@ -64,14 +64,14 @@ async def plan(call: Call, wish: Wish, origins: Origins, held: Past | None = Non
     if held is None:
         planned.undone, planned.regained = missing(spans, past.spans), missing(past.spans, spans)
     planned.fates = fates(planned.now, past.agents)
-    moving = _Moving(call, origin)
+    relocation = _Relocation(call, origin)
     for agent in past.agents.values():
-        await moving.place(agent, archives, planned)
+        await relocation.place(agent, archives, planned)
     await check_places(call, wish, planned)
     for each in planned.placements:
         if each.is_barred:
             planned.assigned = [fact for fact in planned.assigned if fact.agent != each.agent]
-            planned.assigned.append(await moving.assigned(past.agents[each.agent], each.root, None, planned.away))
+            planned.assigned.append(await relocation.assigned(past.agents[each.agent], each.root, None, planned.away))
     return planned
 
 
@@ -85,7 +85,7 @@ async def _away(context: Context, past: Past, origin: Origin | None) -> frozense
     return frozenset([node for node in named if await context.call(work.lease_holder, f"node:{node}") is None])
 
 
-async def _past(context: Context, wish: Wish, origin: Origin | None) -> Past:
+async def _past(context: Context, wish: RestoreRequest, origin: Origin | None) -> Past:
     position = origin.meta.position if origin is not None else 0
     if wish.at is not None:
         position = await context.call(positions.position, context.store, wish.at)
@@ -150,7 +150,7 @@ def _is_of(archived: Archived, agent: str, workspace: str) -> bool:
     return (archived.held.agent, archived.held.workspace) == (agent, workspace)
 
 
-class _Moving:
+class _Relocation:
     """Where the workspaces of agents go: below the caller's root where that is another one, and to this node."""
 
     def __init__(self, call: Call, origin: Origin | None) -> None:
@@ -160,7 +160,7 @@ class _Moving:
         self._set = settings.sources["workspace_root"] != "default"
         self._root = str(settings.workspace_root)
 
-    async def place(self, agent: Agent, archives: _Archives, planned: Planned) -> None:
+    async def place(self, agent: Agent, archives: _Archives, planned: RestorePlan) -> None:
         """Plan where its workspace goes, and the assignment that says so where that is another place than it was."""
         here = self._call.context.node
         node = agent.node or self._node
@@ -205,7 +205,7 @@ async def bound(call: Call, kind: str, recorded: dict[str, object]) -> dict[str,
     return recorded
 
 
-async def _plan_workspace(call: Call, wish: Wish, archives: _Archives, planned: Planned) -> Planned:
+async def _plan_workspace(call: Call, wish: RestoreRequest, archives: _Archives, planned: RestorePlan) -> RestorePlan:
     """One workspace: from the archive, whoever had it then; whoever has it now is stopped meanwhile."""
     context, workspace = call.context, str(wish.workspace)
     found = archives.named(workspace, call.caller.cwd)

@@ -23,18 +23,18 @@ from maestro.runtime.node.daemon_log import log
 from maestro.runtime.node.resume import resume
 from maestro.runtime.provision.exclusion import Exclusion
 from maestro.runtime.restores.answer import Answer, undo
-from maestro.runtime.restores.bystanders import Standing, look, moved_from
+from maestro.runtime.restores.bystanders import Bystander, look, moved_from
 from maestro.runtime.restores.conclusion import conclude, end
 from maestro.runtime.restores.halt import Halt
 from maestro.runtime.restores.journal import Target, UnderWay
+from maestro.runtime.restores.open_origins import OpenOrigins
 from maestro.runtime.restores.origin import Stage
-from maestro.runtime.restores.origins import Origins
-from maestro.runtime.restores.plan import Placement, Planned, Wish
+from maestro.runtime.restores.plan import Placement, RestorePlan, RestoreRequest
 from maestro.runtime.server.rows import Row, damaged_row
-from maestro.runtime.snapshots.folders import Shelf
+from maestro.runtime.snapshots.folders import SnapshotFolders
 from maestro.runtime.snapshots.procedure import take_in_turn, turn
-from maestro.runtime.snapshots.progress import Meter
-from maestro.runtime.snapshots.request import Wanted
+from maestro.runtime.snapshots.progress import ProgressReport
+from maestro.runtime.snapshots.request import SnapshotRequest
 from maestro.runtime.snapshots.sources import Source
 from maestro.workspaces.archive.read.assessment import Lost
 from maestro.workspaces.folders import is_folder
@@ -44,7 +44,7 @@ SEEN_S_MAX = 5.0
 ANOTHER = "use another snapshot: `maestro state snapshots` lists all"
 
 
-class How(msgspec.Struct, frozen=True):
+class RestoreOptions(msgspec.Struct, frozen=True):
     """How a restore is done. reason: `restore`, or `rollback`, its incident name."""
 
     reason: str = "restore"
@@ -52,10 +52,10 @@ class How(msgspec.Struct, frozen=True):
     resume: bool = False
 
 
-class Restore:
+class RestoreProcedure:
     """One under way, with the right to it."""
 
-    def __init__(self, call: Call, planned: Planned, origins: Origins, under_way: UnderWay) -> None:
+    def __init__(self, call: Call, planned: RestorePlan, origins: OpenOrigins, under_way: UnderWay) -> None:
         self._call = call
         self._context = call.context
         self._planned = planned
@@ -64,10 +64,10 @@ class Restore:
         self._placements = planned.restorable
         self._skipped = list(planned.failing)
         self._skips = False
-        self._standing: list[Standing] = []
+        self._standing: list[Bystander] = []
         self._lost: list[Row] = []
 
-    async def run(self, wish: Wish, how: How) -> Row:
+    async def run(self, wish: RestoreRequest, how: RestoreOptions) -> Row:
         context, planned, begun = self._context, self._planned, self._begun
         self._skips = wish.skip_failed
         begun.to, begun.source, begun.resume = planned.to, planned.source, how.resume
@@ -75,10 +75,10 @@ class Restore:
         begun.waiting = planned.waiting
         begun.assigned = planned.assigned
         self._call.when_interrupted(self._interrupted)
-        shelf = Shelf(context.settings.home)
-        async with turn(self._call, shelf):  # nobody sees one half of it
+        snapshot_folders = SnapshotFolders(context.settings.home)
+        async with turn(self._call, snapshot_folders):  # nobody sees one half of it
             try:
-                await self._prepare(wish, how, shelf)
+                await self._prepare(wish, how, snapshot_folders)
             except BaseException as error:
                 with trio.CancelScope(shield=True):
                     await self._give_up(error)
@@ -89,18 +89,20 @@ class Restore:
 
     # ---- what can be taken back ----
 
-    async def _prepare(self, wish: Wish, how: How, shelf: Shelf) -> None:
+    async def _prepare(self, wish: RestoreRequest, how: RestoreOptions, snapshot_folders: SnapshotFolders) -> None:
         """To the point from which on it is done: the stages have their places."""
         halt = Halt(self._call, self._begun, self._planned.away)
         try:
-            await self._keep(wish, how, shelf, halt)
+            await self._keep(wish, how, snapshot_folders, halt)
             await self._stage()
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(self._place)
         finally:
             halt.end()
 
-    async def _keep(self, wish: Wish, how: How, shelf: Shelf, halt: Halt) -> None:
+    async def _keep(
+        self, wish: RestoreRequest, how: RestoreOptions, snapshot_folders: SnapshotFolders, halt: Halt
+    ) -> None:
         """Stop the agents, and keep what is there now, so that the restore can be undone. What lies on a node that is
         gone cannot be read.
         """
@@ -121,8 +123,8 @@ class Restore:
             await self._call.note("taking a snapshot of what is there now", "progress")
 
         folders = tuple(await trio.to_thread.run_sync(self._replaced))
-        wanted = Wanted(how.reason, agents, folders, allow_torn=True, allow_missing=True)
-        await take_in_turn(self._call, wanted, shelf, quiet)
+        wanted = SnapshotRequest(how.reason, agents, folders, allow_torn=True, allow_missing=True)
+        await take_in_turn(self._call, wanted, snapshot_folders, quiet)
 
     def _replaced(self) -> list[Source]:
         """Folders that are nobody's workspace now, and would be replaced."""
@@ -150,10 +152,10 @@ class Restore:
             by_origin.setdefault(archived.snapshot, []).append((placement, archived))
         for name, held in by_origin.items():
             origin = await self._origins.snapshot(name)
-            meter = Meter(self._call.note, f"putting {len(held)} workspaces back from {origin.path or name}")
+            report = ProgressReport(self._call.note, f"putting {len(held)} workspaces back from {origin.path or name}")
             stages = await trio.to_thread.run_sync(self._stages, held)
             lost: dict[str, list[Lost]] | None = {} if self._skips else None
-            failed = await trio.to_thread.run_sync(origin.put, stages, meter.written, lost)
+            failed = await trio.to_thread.run_sync(origin.put, stages, report.written, lost)
             for stage, (placement, archived) in zip(stages, held, strict=True):
                 if stage.tree in failed:
                     await self._leave_out(stage, placement, failed[stage.tree])

@@ -17,21 +17,21 @@ from maestro.runtime.node.known_head import Witness
 from maestro.runtime.restores import log_loader
 from maestro.runtime.restores.conclusion import LEASE, unload
 from maestro.runtime.restores.crash_recovery import end_begun, no_daemon
-from maestro.runtime.restores.journal import Begun, Journal, Loaded, UnderWay
-from maestro.runtime.restores.origins import Origins
+from maestro.runtime.restores.journal import BegunRestore, Journal, LoadedLog, UnderWay
+from maestro.runtime.restores.open_origins import OpenOrigins
 from maestro.runtime.restores.past import look_into
-from maestro.runtime.restores.plan import Planned, Wish
+from maestro.runtime.restores.plan import RestorePlan, RestoreRequest
 from maestro.runtime.restores.planner import plan
-from maestro.runtime.restores.procedure import ANOTHER, How, Restore
+from maestro.runtime.restores.procedure import ANOTHER, RestoreOptions, RestoreProcedure
 from maestro.runtime.restores.rights import leased, restoring
 from maestro.runtime.scheduler.scheduler import LEASE as SCHEDULER
 from maestro.runtime.server.rows import Row
-from maestro.runtime.snapshots.progress import Meter
+from maestro.runtime.snapshots.progress import ProgressReport
 from maestro.workspaces.exchanges.exchange import Exchange
 from replayers import checkpoint
 
 
-async def carry_out(call: Call, wish: Wish, how: How) -> Row:
+async def carry_out(call: Call, wish: RestoreRequest, how: RestoreOptions) -> Row:
     """Restore. Raises as `plan`; Refused where another restore is under way, or a workspace cannot be put back;
     VerificationFailed. Then nothing is changed.
     """
@@ -40,21 +40,23 @@ async def carry_out(call: Call, wish: Wish, how: How) -> Row:
     async with restoring(journal) as exchange:
         await end_begun(context, journal)
         call.patient = True
-        begun = Begun(restore=new_id(), cause=call.cause, actor=call.caller.actor)
-        with Origins(context) as origins:
+        begun = BegunRestore(restore=new_id(), cause=call.cause, actor=call.caller.actor)
+        with OpenOrigins(context) as origins:
             return await _perform(call, wish, how, origins, UnderWay(journal, exchange, begun))
 
 
-async def _perform(call: Call, wish: Wish, how: How, origins: Origins, under_way: UnderWay) -> Row:
+async def _perform(
+    call: Call, wish: RestoreRequest, how: RestoreOptions, origins: OpenOrigins, under_way: UnderWay
+) -> Row:
     loads = under_way.begun.loads is not None
     async with leased(call.context, (LEASE, SCHEDULER) if loads else (LEASE,)):  # so nobody releases what was loaded
         planned = await plan(call, wish, origins)
         await prove(call, planned, origins, how.skip_verify or loads, wish.skip_failed)
         check(planned, wish.skip_failed)
-        return await Restore(call, planned, origins, under_way).run(wish, how)
+        return await RestoreProcedure(call, planned, origins, under_way).run(wish, how)
 
 
-async def prove(call: Call, planned: Planned, origins: Origins, skip: bool, go_on: bool) -> None:
+async def prove(call: Call, planned: RestorePlan, origins: OpenOrigins, skip: bool, go_on: bool) -> None:
     """Read and check every byte that is to be restored. go_on: what is damaged is left to be found in its stage."""
     if skip:
         return
@@ -69,15 +71,15 @@ async def prove(call: Call, planned: Planned, origins: Origins, skip: bool, go_o
                     placement.why_not, placement.damaged = error.line(), True
             continue
         try:
-            meter = Meter(call.note, f"verifying {origin.path or name}")
-            await trio.to_thread.run_sync(origin.verify, meter.written)
+            report = ProgressReport(call.note, f"verifying {origin.path or name}")
+            await trio.to_thread.run_sync(origin.verify, report.written)
         except VerificationFailed as error:
             if not go_on:
                 raise
             await call.note(f"{error.where}: {error.what}" if error.where else error.what, "warn")
 
 
-def check(planned: Planned, skip_failed: bool) -> None:
+def check(planned: RestorePlan, skip_failed: bool) -> None:
     """All that is to be put back can be, as far as can be told now. Raises Refused."""
     failing = planned.failing
     if failing and not skip_failed:
@@ -91,7 +93,7 @@ def check(planned: Planned, skip_failed: bool) -> None:
         raise VerificationFailed(what, mend=ANOTHER) if failing[0].damaged else Refused(what)
 
 
-async def load_and_carry_out(call: Call, wish: Wish, how: How) -> tuple[str, Row | None]:
+async def load_and_carry_out(call: Call, wish: RestoreRequest, how: RestoreOptions) -> tuple[str, Row | None]:
     """Where the log is empty, load it and restore; else nothing. `there`, `done` with the answer of the restore, or
     `again` where this daemon had to end for it first. Raises as `carry_out`, Refused while other nodes use the log:
     then the log is empty as before.
@@ -103,7 +105,7 @@ async def load_and_carry_out(call: Call, wish: Wish, how: How) -> tuple[str, Row
     journal = Journal(context.settings.home)
     if context.daemon is not None:
         async with restoring(journal):
-            with Origins(context) as origins:  # it does not end for what is refused
+            with OpenOrigins(context) as origins:  # it does not end for what is refused
                 await _checked(call, wish, origins, journal)
         call.then(context.daemon.stop)
         return "again", None
@@ -114,11 +116,11 @@ async def load_and_carry_out(call: Call, wish: Wish, how: How) -> tuple[str, Row
             await end_begun(context, journal)
             if not await log_loader.is_empty(context):
                 return "there", None
-            with Origins(context) as origins:
+            with OpenOrigins(context) as origins:
                 return "done", await _load(call, wish, how, origins, (journal, exchange))
 
 
-async def _checked(call: Call, wish: Wish, origins: Origins, journal: Journal) -> Planned:
+async def _checked(call: Call, wish: RestoreRequest, origins: OpenOrigins, journal: Journal) -> RestorePlan:
     """What the restore would be, read from the log in the snapshot. Raises whatever would refuse it."""
     assert wish.source is not None
     async with log_loader.held_log(await origins.named(wish.source), journal, wish.skip_failed) as folder:
@@ -127,7 +129,9 @@ async def _checked(call: Call, wish: Wish, origins: Origins, journal: Journal) -
     return planned
 
 
-async def _load(call: Call, wish: Wish, how: How, origins: Origins, right: tuple[Journal, Exchange]) -> Row:
+async def _load(
+    call: Call, wish: RestoreRequest, how: RestoreOptions, origins: OpenOrigins, right: tuple[Journal, Exchange]
+) -> Row:
     context, journal = call.context, right[0]
     assert wish.source is not None
     origin = await origins.named(wish.source)
@@ -138,8 +142,8 @@ async def _load(call: Call, wish: Wish, how: How, origins: Origins, right: tuple
         await call.note(f"verifying the log of {origin.path or origin.name}", "progress")
         found = await trio.to_thread.run_sync(checkpoint.verify, folder)
         call.patient = True
-        begun = Begun(restore=new_id(), cause=call.cause, actor=call.caller.actor, source=planned.source)
-        begun.to, begun.loads = found.position, Loaded(found.position, found.chain)
+        begun = BegunRestore(restore=new_id(), cause=call.cause, actor=call.caller.actor, source=planned.source)
+        begun.to, begun.loads = found.position, LoadedLog(found.position, found.chain)
         await trio.to_thread.run_sync(journal.write, begun)
         try:
             if not await log_loader.is_empty(context):

@@ -21,9 +21,9 @@ from maestro.model.errors import MaestroError, Refused
 from maestro.runtime.node.context import Call, Context
 from maestro.runtime.node.daemon_log import log
 from maestro.runtime.provision.exclusion import Exclusion
-from maestro.runtime.snapshots.folders import Shelf
+from maestro.runtime.snapshots.folders import SnapshotFolders
 from maestro.runtime.snapshots.procedure import take_in_turn, turn
-from maestro.runtime.snapshots.request import Taken, Wanted
+from maestro.runtime.snapshots.request import SnapshotRequest, TakenSnapshot
 from maestro.runtime.snapshots.sources import Source
 from maestro.workspaces import deletion, guards
 from maestro.workspaces.archive.read.purge import Left, Listing
@@ -49,8 +49,8 @@ async def delete(call: Call, reason: str, trees: Sequence[Doomed], agents: Seque
     """
     home = call.context.settings.home
     deleted = None
-    shelf = Shelf(home)
-    async with turn(call, shelf):
+    folders = SnapshotFolders(home)
+    async with turn(call, folders):
         for doomed in trees:
             await trio.to_thread.run_sync(_check, doomed.place)
         under_way = await trio.to_thread.run_sync(Deletion, home, partial(_listing, home))
@@ -62,7 +62,7 @@ async def delete(call: Call, reason: str, trees: Sequence[Doomed], agents: Seque
                 Source(doomed.tree, path, agent, moved_from=doomed.place)
                 for doomed, path, agent in zip(trees, paths, agents, strict=True)
             ]
-            taken = await take_in_turn(call, Wanted(reason, agents=(), folders=tuple(sources)), shelf)
+            taken = await take_in_turn(call, SnapshotRequest(reason, agents=(), folders=tuple(sources)), folders)
             await call.note("reading back what is kept", "progress")
             with trio.CancelScope(shield=True):
                 deleted = await trio.to_thread.run_sync(_carry_out, home, under_way, taken, sources)
@@ -144,13 +144,13 @@ def _is_filled(workspace: str) -> bool:
 
 
 def _listing(home: Path, snapshot: str, tree: str) -> Listing:
-    return Shelf(home).archive().listing(snapshot, tree)
+    return SnapshotFolders(home).archive().listing(snapshot, tree)
 
 
-def _carry_out(home: Path, under_way: Deletion, taken: Taken, sources: Sequence[Source]) -> Deleted:
+def _carry_out(home: Path, under_way: Deletion, taken: TakenSnapshot, sources: Sequence[Source]) -> Deleted:
     """Prove that a restore could bring it back, then delete it. Blocks."""
     trees = {source.tree: (source.path, source.place) for source in sources}
-    listings = Shelf(home).archive().prove(taken.row.id, trees)
+    listings = SnapshotFolders(home).archive().prove(taken.row.id, trees)
     left = under_way.delete(taken.row.id, listings)
     files = [entry for listing in listings.values() for entry in listing.entries if entry.kind != "d"]
     return Deleted(taken.row.id, len(files), sum(entry.size for entry in files), left)

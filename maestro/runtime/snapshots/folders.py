@@ -32,7 +32,7 @@ LOCK = "lock"
 PATH_BYTES_MAX = 1 << 16
 
 
-class Shelf:
+class SnapshotFolders:
     """The snapshots below one MAESTRO_HOME. Blocks; call it in a thread."""
 
     def __init__(self, home: Path) -> None:

@@ -31,10 +31,10 @@ from maestro.runtime.node.context import Call
 from maestro.runtime.node.daemon_log import log
 from maestro.runtime.node.failures import told
 from maestro.runtime.snapshots import sources
-from maestro.runtime.snapshots.folders import Shelf
+from maestro.runtime.snapshots.folders import SnapshotFolders
 from maestro.runtime.snapshots.meta import SnapshotMeta, encode
-from maestro.runtime.snapshots.progress import Meter, mind_room
-from maestro.runtime.snapshots.request import ASKED, Taken, Wanted
+from maestro.runtime.snapshots.progress import ProgressReport, mind_room
+from maestro.runtime.snapshots.request import ASKED, SnapshotRequest, TakenSnapshot
 from maestro.runtime.snapshots.scrub import known_damage, tell_healed
 from maestro.runtime.snapshots.sources import Source
 from maestro.workspaces.archive.export.export_writer import Exported
@@ -47,37 +47,39 @@ FAIL_S_MAX = 5.0
 """How long the end of a snapshot that failed may wait for the store; the next start of the daemon says it too."""
 
 
-async def take(call: Call, wanted: Wanted) -> Taken:
+async def take(call: Call, wanted: SnapshotRequest) -> TakenSnapshot:
     """Take a snapshot of this node's workspaces and of the log. A second one waits for the first.
 
     Raises Torn where files changed while they were read (unless allowed), Refused where an agent cannot be paused, a
     workspace is not there to be read (unless allowed), or a disk is full; then there is no snapshot, what there was is
     as it was, and all agents go on.
     """
-    shelf = Shelf(call.context.settings.home)
-    async with turn(call, shelf):
-        return await take_in_turn(call, wanted, shelf)
+    folders = SnapshotFolders(call.context.settings.home)
+    async with turn(call, folders):
+        return await take_in_turn(call, wanted, folders)
 
 
-def turn(call: Call, shelf: Shelf) -> AbstractAsyncContextManager[None]:
+def turn(call: Call, folders: SnapshotFolders) -> AbstractAsyncContextManager[None]:
     """The right to take a snapshot; who waits for it is told."""
 
     async def wait() -> None:
         await call.note("waiting until the snapshot that is being taken is complete")
 
-    return shelf.turn(wait)
+    return folders.turn(wait)
 
 
-async def take_in_turn(call: Call, wanted: Wanted, shelf: Shelf, quiet: Quiet | None = None) -> Taken:
+async def take_in_turn(
+    call: Call, wanted: SnapshotRequest, folders: SnapshotFolders, quiet: Quiet | None = None
+) -> TakenSnapshot:
     """As `take`, by who has the turn. quiet: has the agents stopped between the cut and the reading, given the id."""
     try:
-        damaged = await known_damage(shelf)
-        taken = await _Taking(call, wanted, shelf, quiet).run()
-        await tell_healed(call, shelf, damaged)
+        damaged = await known_damage(folders)
+        taken = await _Procedure(call, wanted, folders, quiet).run()
+        await tell_healed(call, folders, damaged)
         return taken
     finally:
         with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(shelf.sweep)
+            await trio.to_thread.run_sync(folders.sweep)
 
 
 def new_name() -> str:
@@ -85,15 +87,17 @@ def new_name() -> str:
     return f"s-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{secrets.token_hex(2)}"
 
 
-class _Taking:
+class _Procedure:
     """One snapshot under way. meta: what its manifest says besides; filled while it is taken."""
 
-    def __init__(self, call: Call, wanted: Wanted, shelf: Shelf, quiet: Quiet | None = None) -> None:
+    def __init__(
+        self, call: Call, wanted: SnapshotRequest, folders: SnapshotFolders, quiet: Quiet | None = None
+    ) -> None:
         self._call = call
         self._quiet = quiet
         self._context = call.context
         self._wanted = wanted
-        self._shelf = shelf
+        self._folders = folders
         self._id = new_name()
         self._position = 0
         self._agents: list[Agent] = []
@@ -104,7 +108,7 @@ class _Taking:
         daemon = call.context.daemon
         self._still = daemon.stillness() if daemon else None
 
-    async def run(self) -> Taken:
+    async def run(self) -> TakenSnapshot:
         wanted, context = self._wanted, self._context
         there, lacking = await sources.workspaces(self._call, wanted.agents)
         self._missing = decide_missing(lacking, wanted.allow_missing)
@@ -112,12 +116,12 @@ class _Taking:
             await self._call.note(f"the workspace of {each.agent} is left out: {each.workspace} {each.why}", "warn")
         self._sources = [*there, *wanted.folders]
         self._agents = await context.rows(context.views.agents)
-        amount = await sources.amount(context, self._shelf, self._sources)
-        meter = Meter(self._call.note, "reading", *amount, mind=partial(mind_room, context))
+        amount = await sources.amount(context, self._folders, self._sources)
+        report = ProgressReport(self._call.note, "reading", *amount, mind=partial(mind_room, context))
         try:
-            saved = await trio.to_thread.run_sync(self._save, meter)
+            saved = await trio.to_thread.run_sync(self._save, report)
             exported = await self._export() if wanted.output else None
-            return Taken(await self._end(saved), exported)
+            return TakenSnapshot(await self._end(saved), exported)
         except BaseException as error:
             await self._fail(error)
             raise
@@ -159,8 +163,8 @@ class _Taking:
 
     # ---- in the thread that reads ----
 
-    def _save(self, meter: Meter) -> Saved:
-        archive = self._shelf.archive()
+    def _save(self, report: ProgressReport) -> Saved:
+        archive = self._folders.archive()
         wanted = self._wanted
         return archive.save(
             self._trees(),
@@ -168,7 +172,7 @@ class _Taking:
             self._meta,
             allow_torn=wanted.allow_torn,
             allow_unread=wanted.allow_missing and wanted.reason == ASKED,  # what replaces a tree must have all of it
-            progress=meter.scanned,
+            progress=report.scanned,
         )
 
     def _trees(self) -> Iterator[Tree]:
@@ -201,7 +205,7 @@ class _Taking:
 
     def _write_checkpoint(self) -> str:
         context = self._context
-        folder = self._shelf.folder("checkpoint")
+        folder = self._folders.folder("checkpoint")
         written = checkpoint.write(context.store, folder, self._position)
         self._meta |= encode(
             SnapshotMeta(
@@ -228,7 +232,7 @@ class _Taking:
         root = str(self._context.settings.workspace_root)
         for row in self._agents:
             if (agents is None or row.id in agents) and row.node in (None, self._context.node):
-                folder = self._shelf.folder(f"logs-{row.id}")
+                folder = self._folders.folder(f"logs-{row.id}")
                 if sources.gather_logs(row.workspace_root or root, row.id, folder):
                     yield Tree(f"logs/{row.id}", str(folder), str(folder))
 
@@ -236,11 +240,11 @@ class _Taking:
 
     async def _export(self) -> Exported:
         out = self._wanted.output
-        meter = Meter(self._call.note, f"writing {out}", mind=partial(mind_room, self._context))
+        report = ProgressReport(self._call.note, f"writing {out}", mind=partial(mind_room, self._context))
 
         def work() -> Exported:
-            self._shelf.note_output(out)
-            return self._shelf.archive().export(self._id, out, progress=meter.written)
+            self._folders.note_output(out)
+            return self._folders.archive().export(self._id, out, progress=report.written)
 
         return await trio.to_thread.run_sync(work)
 
@@ -263,7 +267,7 @@ class _Taking:
         await self._append(taken)
         context = self._context
         rows = await context.rows(context.views.snapshots)
-        await trio.to_thread.run_sync(self._shelf.point, latest(rows))
+        await trio.to_thread.run_sync(self._folders.point, latest(rows))
         await self._warn(saved)
         found = next((row for row in rows if row.id == self._id), None)
         if found is None:

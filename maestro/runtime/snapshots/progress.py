@@ -18,7 +18,7 @@ RATE_AFTER_S = 0.5
 Tell = Callable[[str, str], Awaitable[None]]
 
 
-class Meter:
+class ProgressReport:
     """Called from the thread that works; ends that where the command was cancelled.
 
     what: `reading`, `writing`; entries, bytes: about how much there is, 0 where nobody knows. mind: called now and

@@ -13,9 +13,9 @@ from maestro.model.errors import NotFound, Refused, VerificationFailed
 from maestro.model.ids import shown
 from maestro.model.snapshot import Snapshot, existing, latest
 from maestro.runtime.node.context import Call, Context
-from maestro.runtime.snapshots.folders import Shelf
+from maestro.runtime.snapshots.folders import SnapshotFolders
 from maestro.runtime.snapshots.meta import SnapshotMeta, of_export, of_manifest
-from maestro.runtime.snapshots.progress import Meter
+from maestro.runtime.snapshots.progress import ProgressReport
 from maestro.workspaces.archive.export.export_reader import open_export
 from replayers import checkpoint
 
@@ -41,7 +41,7 @@ async def newest(context: Context) -> str:
     rows: list[Snapshot] = await context.rows(context.views.snapshots)
     if found := latest(rows):
         return found.id
-    archive = Shelf(context.settings.home).archive()
+    archive = SnapshotFolders(context.settings.home).archive()
     for each in reversed(await trio.to_thread.run_sync(archive.snapshots)):
         if each.content is not None and not of_manifest(each.content).automatic:
             return each.snapshot
@@ -55,36 +55,36 @@ async def prove(call: Call, source: str) -> dict[str, Any]:
     """
     if is_path(source):
         path = str(Path(call.caller.cwd, source))
-        meter = Meter(call.note, "verifying")
-        return await trio.to_thread.run_sync(_prove_export, Shelf(call.context.settings.home), path, meter)
+        report = ProgressReport(call.note, "verifying")
+        return await trio.to_thread.run_sync(_prove_export, SnapshotFolders(call.context.settings.home), path, report)
     name = await named(call, source)
     row = await call.context.row(call.context.views.snapshot, name)
-    shelf = Shelf(call.context.settings.home)
-    if row is None and not shelf.has(name):
+    folders = SnapshotFolders(call.context.settings.home)
+    if row is None and not folders.has(name):
         existing(name, None)
     if row is not None and not row.complete:
         raise Refused(f"snapshot {name} is {row.state}", mend="state snapshots lists those that are complete")
-    if not shelf.has(name):
-        where = f"on node {row.node}" if row and not row.lies_on(call.context.node) else str(shelf.root)
+    if not folders.has(name):
+        where = f"on node {row.node}" if row and not row.lies_on(call.context.node) else str(folders.root)
         raise NotFound(f"snapshot {shown(name)} lies {where}", mend="verify it there")
-    return await trio.to_thread.run_sync(_prove_kept, shelf, name, row, Meter(call.note, "verifying"))
+    return await trio.to_thread.run_sync(_prove_kept, folders, name, row, ProgressReport(call.note, "verifying"))
 
 
-def _prove_export(shelf: Shelf, path: str, meter: Meter) -> dict[str, Any]:
-    with open_export(path) as export, shelf.stage() as stage:
+def _prove_export(folders: SnapshotFolders, path: str, report: ProgressReport) -> dict[str, Any]:
+    with open_export(path) as export, folders.stage() as stage:
         is_there = any(branch.name == TREE for branch in export.head.trees)
-        proved = export.restore({TREE: stage / TREE} if is_there else {}, meter.written)
+        proved = export.restore({TREE: stage / TREE} if is_there else {}, report.written)
         about = _about(of_export(export.head, path), stage if is_there else None)
         sums = {"manifest": proved.manifest, "entries": proved.entries, "bytes": proved.bytes}
         return {"ok": True, "snapshot": proved.snapshot, "file": path, **sums, **about}
 
 
-def _prove_kept(shelf: Shelf, name: str, row: Snapshot | None, meter: Meter) -> dict[str, Any]:
-    archive = shelf.archive()
-    verified = archive.verify(name, row.manifest if row else "", meter.written)
+def _prove_kept(folders: SnapshotFolders, name: str, row: Snapshot | None, report: ProgressReport) -> dict[str, Any]:
+    archive = folders.archive()
+    verified = archive.verify(name, row.manifest if row else "", report.written)
     content = archive.read(name).content
     assert content is not None
-    with shelf.stage() as stage:
+    with folders.stage() as stage:
         is_there = any(tree.name == TREE for tree in content.trees)
         if is_there:
             archive.restore(name, TREE, stage / TREE)

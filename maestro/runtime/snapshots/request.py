@@ -11,7 +11,7 @@ from maestro.workspaces.archive.export.export_writer import Exported
 ASKED = "asked"
 
 
-class Wanted(msgspec.Struct, frozen=True):
+class SnapshotRequest(msgspec.Struct, frozen=True):
     """What to take. reason: as in `SnapshotStarted`; all but `asked` expire.
 
     agents: whose workspaces, None for all, the runs of this node being held still then. folders: read besides, nobody
@@ -28,7 +28,7 @@ class Wanted(msgspec.Struct, frozen=True):
     output: str = ""
 
 
-class Taken(msgspec.Struct, frozen=True):
+class TakenSnapshot(msgspec.Struct, frozen=True):
     """A snapshot that is complete. exported: the file with it, if one was wanted."""
 
     row: Snapshot

@@ -13,7 +13,7 @@ from maestro.model.events import NewEvent, SnapshotFailed, SnapshotTaken
 from maestro.model.snapshot import Snapshot, decide_end, decide_expired, latest, outlived, retained, unfinished
 from maestro.runtime.node.context import Context
 from maestro.runtime.node.daemon_log import log
-from maestro.runtime.snapshots.folders import Shelf
+from maestro.runtime.snapshots.folders import SnapshotFolders
 from maestro.runtime.snapshots.meta import of_manifest
 from maestro.store.contract import Committed
 from maestro.workspaces.archive.format.entries import located
@@ -29,23 +29,23 @@ async def sweep(context: Context) -> None:
     Else it has failed, and leaves nothing. A log that was loaded from a snapshot says of that one that it is being
     taken: its end came later.
     """
-    shelf = Shelf(context.settings.home)
-    if not await trio.to_thread.run_sync(shelf.is_free):
+    folders = SnapshotFolders(context.settings.home)
+    if not await trio.to_thread.run_sync(folders.is_free):
         return  # a command without a daemon is at it
     up = {node.id for node in await context.rows(context.views.nodes) if node.status == "up"}
     floor = await context.floor()
     for row in unfinished(await context.rows(context.views.snapshots, "taking"), context.node, up):
-        whole = await trio.to_thread.run_sync(_whole, shelf, row)
+        whole = await trio.to_thread.run_sync(_whole, folders, row)
         await _append(context, decide_end(whole or SnapshotFailed(row.id, ENDED), row, floor), row)
         if whole is None:
             log.warning("snapshot %s: %s", row.id, ENDED)
     newest = latest(await context.rows(context.views.snapshots))
 
     def work() -> None:
-        shelf.sweep()
-        shelf.point(newest)
-        if shelf.root.is_dir():
-            shelf.archive()  # which sweeps what is its own
+        folders.sweep()
+        folders.point(newest)
+        if folders.root.is_dir():
+            folders.archive()  # which sweeps what is its own
 
     try:
         await trio.to_thread.run_sync(work)
@@ -53,12 +53,12 @@ async def sweep(context: Context) -> None:
         log.warning("snapshots: %s", error)
 
 
-def _whole(shelf: Shelf, row: Snapshot) -> SnapshotTaken | None:
+def _whole(folders: SnapshotFolders, row: Snapshot) -> SnapshotTaken | None:
     """What its end would have said, where it lies here. Blocks."""
-    if not shelf.has(row.id):
+    if not folders.has(row.id):
         return None
     try:
-        found = shelf.archive().read(row.id)
+        found = folders.archive().read(row.id)
         assert found.content is not None
         trees = found.content.trees
         meta = of_manifest(found.content)
@@ -82,24 +82,24 @@ def _whole(shelf: Shelf, row: Snapshot) -> SnapshotTaken | None:
 
 async def expire(context: Context, now: int) -> None:
     """Delete what has outlived MAESTRO_SNAPSHOT_RETENTION at `now`, and what failed; give back the room."""
-    shelf = Shelf(context.settings.home)
-    if not shelf.is_there:
+    folders = SnapshotFolders(context.settings.home)
+    if not folders.is_there:
         return
     days = context.settings.snapshot_retention_days
     rows = await context.rows(context.views.snapshots)
     floor = await context.floor()
-    damaged = await trio.to_thread.run_sync(shelf.damaged)
+    damaged = await trio.to_thread.run_sync(folders.damaged)
     for row in outlived(rows, now, days * DAY_MS, damaged.keys()):
         if row.lies_on(context.node) and await _append(context, decide_expired(row, floor), row):
             log.info("snapshot %s is older than %d days: deleted", row.id, days)
-    await _collect(context, shelf)
+    await _collect(context, folders)
 
 
-async def _collect(context: Context, shelf: Shelf) -> None:
+async def _collect(context: Context, folders: SnapshotFolders) -> None:
     rows = {row.id: row for row in await context.rows(context.views.snapshots, "all")}
 
     def work() -> None:
-        archive = shelf.archive()
+        archive = folders.archive()
         there = [snapshot.snapshot for snapshot in archive.snapshots()]
         keep = retained(there, rows)
         if len(keep) == len(there) and not any(row.state == "failed" for row in rows.values()):

@@ -17,7 +17,7 @@ from maestro.model.errors import MaestroError
 from maestro.model.events import SnapshotMissing, SnapshotWorkspace
 from maestro.model.snapshot import covered
 from maestro.runtime.node.context import Call, Context
-from maestro.runtime.snapshots.folders import Shelf
+from maestro.runtime.snapshots.folders import SnapshotFolders
 from maestro.runtime.supervision.capped_log import CHUNK_BYTES, Reader, pieces
 from maestro.runtime.supervision.spec import SENT_BYTES_MAX
 from maestro.workspaces import guards
@@ -74,7 +74,7 @@ async def workspaces(call: Call, agents: Collection[str] | None) -> tuple[list[S
     return await trio.to_thread.run_sync(work)
 
 
-async def amount(context: Context, shelf: Shelf, sources: Collection[Source]) -> tuple[int, int]:
+async def amount(context: Context, folders: SnapshotFolders, sources: Collection[Source]) -> tuple[int, int]:
     """About how many entries there are to look at, and bytes to read: 0 where most of them are known already."""
     rows = await context.rows(context.views.snapshots, limit=KNOWN_FROM)
 
@@ -82,7 +82,7 @@ async def amount(context: Context, shelf: Shelf, sources: Collection[Source]) ->
         known: dict[str, int] = {}
         for row in rows:
             try:
-                content = shelf.archive().read(row.id).content
+                content = folders.archive().read(row.id).content
             except MaestroError:  # it only helps to guess how long the reading takes
                 continue
             for tree in content.trees if content else ():
