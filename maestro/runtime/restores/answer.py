@@ -17,7 +17,11 @@ Lacking = tuple[Sequence[Placement], Sequence[Row]]
 
 
 class Answer:
-    """Of a restore that is done. standing: processes that stand in what was there before."""
+    """The answer of a restore that is done.
+
+    placed: the workspaces that were put back, each with its archive; lacking: workspaces and files that were not;
+    bystanders: processes that stand in the folders that were there before.
+    """
 
     def __init__(
         self, begun: BegunRestore, planned: RestorePlan, placed: Placed, lacking: Lacking, standing: Sequence[Bystander]
@@ -29,7 +33,7 @@ class Answer:
         self._standing = standing
 
     def row(self) -> Row:
-        """As it is sent to the client."""
+        """The answer as it is sent to the client."""
         begun, past = self._begun, self._planned.past
         put = {target.workspace for target in begun.targets}
         open_then = [task.id for task in past.tasks] if begun.to is not None else []
@@ -65,7 +69,7 @@ class Answer:
 
 
 def undo(begun: BegunRestore) -> str:
-    """The command that puts back what was there before."""
+    """The command that brings back what was there before the restore."""
     only = (
         "" if begun.to is not None else "".join(f" --workspace {shlex.quote(each.workspace)}" for each in begun.targets)
     )

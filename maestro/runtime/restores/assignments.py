@@ -1,4 +1,4 @@
-"""`agent assign --from-snapshot`: every assignment that a snapshot holds, put back as it was.
+"""`agent assign --from-snapshot`: every assignment that a snapshot holds, made again as it was.
 
 A workspace that is absent or empty is filled from the snapshot; one in which there is something stays as it is.
 """
@@ -37,14 +37,18 @@ from replayers.registry import RegisteredAgent, Registry
 
 
 class _Wanted(msgspec.Struct):
-    """An assignment that is put back. held: its workspace in the snapshot, None where it is not there."""
+    """An assignment to make again. held: its workspace in the snapshot, None where the snapshot does not hold it."""
 
     assignment: Assignment
     held: SnapshotWorkspace | None
 
 
 async def put_back(call: Call, source: str) -> list[str]:
-    """Assign every agent of a snapshot; their ids. Raises Refused, Invalid where one cannot be: then none is."""
+    """Assign every agent that a snapshot holds; returns their ids. source: the snapshot, as `OpenOrigins.named` takes
+    it.
+
+    Raises Refused, Invalid where one of them cannot be assigned: then none is.
+    """
     context = call.context
     journal = Journal(context.settings.home)
     with OpenOrigins(context) as origins:
@@ -81,13 +85,16 @@ async def _assign(call: Call, origin: Origin, wanted: list[_Wanted]) -> list[str
 
 
 async def _held(context: Context) -> set[str]:
-    """The folders that agents of this node have."""
+    """The workspaces of the agents of this node."""
     rows = await context.rows(context.views.agents)
     return {row.workspace for row in rows if row.workspace is not None and row.node in (None, context.node)}
 
 
 def _check_places(check: PlaceCheck, wanted: list[_Wanted], home: Path) -> None:
-    """No two of them have one folder, and none gets what is somebody else's. Blocks. Raises Refused."""
+    """Check that no two of the agents share a folder, and that none gets a folder of somebody else. Blocks.
+
+    Raises Refused.
+    """
     there = [each.assignment for each in wanted if each.assignment.workspace is not None]
     claims = [guards.Claim(each.agent, each.workspace_root, each.workspace) for each in there]
     for each in there:
@@ -127,9 +134,10 @@ async def _wanted(call: Call, origin: Origin, registry: Registry) -> list[_Wante
 
 
 async def _place(call: Call, agent: RegisteredAgent, root: str) -> tuple[str | None, str]:
-    """The workspace and the root that it gets here: below the caller's root where that was set, or it was elsewhere.
+    """The workspace and the root of workspaces that an agent gets on this node.
 
-    Raises Invalid, Refused.
+    They lie below the caller's root where the caller set one, or where the agent was on another node; else where they
+    were. Raises Invalid, Refused.
     """
     context = call.context
     elsewhere = agent.node not in (None, context.node)
@@ -150,7 +158,9 @@ async def _decision(call: Call, wanted: Assignment) -> list[NewEvent]:
 
 
 async def _fill(call: Call, origin: Origin, wanted: list[_Wanted]) -> None:
-    """Fill the workspaces that are absent or empty, all or none; those that the snapshot does not hold are named."""
+    """Fill absent and empty workspaces from the snapshot, all or none; warn of those that the snapshot does
+    not hold.
+    """
     here = [each for each in wanted if each.assignment.workspace is not None]
     empty = [each for each in here if _is_empty(str(each.assignment.workspace))]
     if held := [each for each in empty if each.held is not None]:

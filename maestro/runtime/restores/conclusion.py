@@ -1,6 +1,7 @@
-"""The end of a restore in the log: `restore.done`, once the workspaces are what it says, or `restore.failed`.
+"""The end of a restore in the log: `restore.done` where its workspaces were swapped in, else `restore.failed`.
 
-By whoever began it, or by whoever finds its journal after a crash. Doing it again changes nothing.
+Appended by the process that began the restore, or by the one that finds its journal after a crash. Appending it again
+changes nothing.
 """
 
 from __future__ import annotations
@@ -35,9 +36,9 @@ LEASE = "restore"
 
 
 async def end(context: Context, begun: BegunRestore, reason: str) -> bool:
-    """End what was begun, as the folders say: done, or never happened; whether it is done. reason: why it was not.
+    """Finish the restore in the log if its workspaces were swapped in, else record that it failed; whether it is done.
 
-    Raises Conflict, StoreAway: then it is to be ended later.
+    reason: why it failed, if it did. Raises Conflict, StoreAway: then it has to be tried again later.
     """
     if begun.broken_off.is_done:
         await conclude(context, begun)
@@ -48,7 +49,10 @@ async def end(context: Context, begun: BegunRestore, reason: str) -> bool:
 
 
 async def conclude(context: Context, begun: BegunRestore, past: Past | None = None) -> None:
-    """The workspaces are put back: say so, and cut the line where that was asked for. Raises Conflict, StoreAway."""
+    """Record that the workspaces are put back, and cut the line of the log where the state goes back too.
+
+    past: how things were at that position, folded from the log where it is None. Raises Conflict, StoreAway.
+    """
     left = {target.agent: _told(begun, target) for target in begun.targets if target.workspace in begun.broken_off.left}
     if begun.to is None:
         await _tell_placed(context, begun, left)
@@ -95,7 +99,7 @@ async def _tell_placed(context: Context, begun: BegunRestore, left: Mapping[str,
 
 
 async def abandon(context: Context, begun: BegunRestore, reason: str) -> None:
-    """Nothing was changed: say so, and let the agents go on, but for those whose workspaces are lost."""
+    """Record that a restore failed, and let its agents take work again, but for those whose workspaces are lost."""
     lost = [target for target in begun.targets if target.workspace in begun.broken_off.left]
     if begun.to is not None:
         said = "; ".join([reason, *(f"{target.workspace}: {target.why_lost}" for target in lost)])
@@ -109,9 +113,9 @@ async def abandon(context: Context, begun: BegunRestore, reason: str) -> None:
 
 
 async def restart(context: Context, begun: BegunRestore, left: Mapping[str, str]) -> None:
-    """The agents that were stopped for it take work again, unless somebody stopped them anew.
+    """Let the agents that were stopped for a restore take work again, unless somebody has stopped them since.
 
-    left: those whose workspaces are lost: they stay stopped, and it is said why.
+    left: agents whose workspaces are lost, with the reason: they stay stopped, and the log says why.
     """
     for name in dict.fromkeys([*begun.stopped, *begun.waiting, *left]):
         race = Race(f"agent {name} keeps changing")
@@ -126,7 +130,7 @@ async def restart(context: Context, begun: BegunRestore, left: Mapping[str, str]
 
 
 def _told(begun: BegunRestore, target: Target, snapshot: str = "") -> str:
-    """Why an agent stays stopped, and the command that brings its workspace back."""
+    """Why an agent stays stopped, with the command that brings its workspace back."""
     source = snapshot or (begun.source if begun.source.startswith("/") else target.snapshot)
     place = shlex.quote(target.workspace)
     command = f"maestro state restore {shlex.quote(source)} --workspace {place}"
@@ -134,9 +138,9 @@ def _told(begun: BegunRestore, target: Target, snapshot: str = "") -> str:
 
 
 async def unload(context: Context, loaded: LoadedLog, cause: str) -> bool:
-    """The log that was loaded for a restore which was not done goes again; whether it is gone.
+    """Erase a log that was loaded for a restore which was not done; whether it is gone.
 
-    It stays where somebody else has done anything in it. cause: of what the restore itself has appended.
+    The log stays where somebody else has appended to it since. cause: of the events that the restore itself appended.
     """
 
     def work() -> bool:

@@ -1,7 +1,7 @@
-"""A restore that was begun by a process that is gone: its workspaces are made all old or all new, and the log told.
+"""Recovery of a restore whose process ended midway: its workspaces become all old or all new, and the log is told.
 
-At the daemon's start, and by the next command where no daemon runs. What took its place as a whole is done; all else
-never happened.
+At the daemon's start, and by the next command where no daemon runs. If every workspace was swapped, the restore is
+finished; otherwise it is undone.
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ AGAIN_S = 3.0
 
 
 async def settle(context: Context) -> None:
-    """End what an earlier process of this node has begun. Errors are logged: the agents stay stopped until then."""
+    """End the restore that an earlier process of this node has begun, if there is one.
+
+    Errors are logged: the agents of that restore stay stopped until it is ended.
+    """
     journal = Journal(context.settings.home)
     if not journal.folder.exists():
         return
@@ -47,7 +50,7 @@ async def settle(context: Context) -> None:
 
 
 async def keep_settled(context: Context) -> None:
-    """Runs in every daemon: what could not be ended (the store was away) is ended as soon as it can be."""
+    """Every few seconds, end a restore that could not be ended before, as the store was away. Runs in every daemon."""
     journal = Journal(context.settings.home)
     while True:
         await trio.sleep(AGAIN_S)
@@ -57,7 +60,7 @@ async def keep_settled(context: Context) -> None:
 
 @contextmanager
 def no_daemon(home: Path) -> Iterator[bool]:
-    """No daemon of this home starts as long as this takes; False where one runs, or is about to."""
+    """Keep daemons of this home from starting during the block; yields False where one runs, or is about to."""
     with (home / LOCK).open("a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -68,7 +71,10 @@ def no_daemon(home: Path) -> Iterator[bool]:
 
 
 async def settle_alone(context: Context) -> None:
-    """As `settle`, deletions too, in a command without a daemon; unless one is about to start: then that does it."""
+    """In a command without a daemon: end the restores and deletions that earlier processes have begun.
+
+    Does nothing where a daemon is about to start, which does the same.
+    """
     with no_daemon(context.settings.home) as is_free:
         if not is_free:
             return
@@ -81,7 +87,9 @@ async def settle_alone(context: Context) -> None:
 
 
 async def end_begun(context: Context, journal: Journal) -> None:
-    """End what the journal has, its stages being placed or swept already."""
+    """End the restore in the journal. Its stages have been swapped in or removed already, when its exchange
+    was opened.
+    """
     begun = await trio.to_thread.run_sync(journal.read)
     if begun is None:
         return
@@ -96,8 +104,9 @@ async def end_begun(context: Context, journal: Journal) -> None:
 
 
 async def findings(context: Context) -> list[tuple[str, str, str]]:
-    """For `doctor`: what was begun and is not ended, and agents that a restore has left stopped: (check, detail,
-    remedy).
+    """What `doctor` says of restores: those that are not ended, and agents that one has left stopped.
+
+    Each finding is (check, detail, remedy).
     """
     found = []
     journal = Journal(context.settings.home)

@@ -1,4 +1,4 @@
-"""What a restore would change, in figures: files of each workspace, events, agents, room on the disk."""
+"""What a restore would change, in figures: the files of each workspace, events, agents, room on the disk."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ OFF_LINE = ("node.", "snapshot.", "restore.", "log.", "alert.")
 
 
 async def preview(context: Context, planned: RestorePlan, origins: OpenOrigins) -> Row:
-    """The dry run's answer."""
+    """The answer of `restore --dry-run`."""
     fates = {fate.agent: fate for fate in planned.fates}
     agents = []
     damaged: list[Row] = []
@@ -90,7 +90,7 @@ async def _workspace(context: Context, planned: RestorePlan, placement: Placemen
 
 
 async def _apart(context: Context, planned: RestorePlan, archived: Archived) -> Row:
-    """Which archive it is, and how far it is from the position that the state goes back to."""
+    """Which archive a workspace comes from, and how many events and seconds it is from the position restored to."""
     taken = planned.past.at
     if archived.position != planned.past.position:
         taken = await context.call(positions.time_of, context.store.log, archived.position)
@@ -161,7 +161,7 @@ async def _events(context: Context, spans: Sequence[Span]) -> Row:
 
 
 def _counted(context: Context, spans: Sequence[Span]) -> Row:
-    """The events of these positions that views of the line are made of. Blocks; cost: O(events)."""
+    """How many events, of those that the restore undoes, there are at these positions. Blocks; cost: O(events)."""
     kinds: Counter[str] = Counter()
     listed: list[Row] = []
     tasks: dict[str, None] = {}
@@ -181,7 +181,7 @@ def _on_line(events: Iterable[Event]) -> Iterable[Event]:
 
 
 def _least_free(workspaces: Sequence[str]) -> int | None:
-    """The room below the workspace that has the least."""
+    """The free bytes of the disk that has the least room, among those of the workspaces; None without any."""
     free = []
     for workspace in workspaces:
         above = next(folder for folder in Path(workspace).parents if os.path.lexists(folder))

@@ -1,4 +1,4 @@
-"""From what a user names to the snapshot that it is: an id, `latest`, or the path of an export."""
+"""Finds the snapshot that a user names by its id, as `latest`, or by the path of an export, and opens it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from maestro.workspaces.archive.library import Archive
 
 
 class OpenOrigins:
-    """The snapshots that a command works with; a context that closes them."""
+    """The snapshots that a command has open, as a context that closes them. Each is opened once."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -24,7 +24,7 @@ class OpenOrigins:
         self._open: dict[str, Origin] = {}
 
     async def archive(self) -> Archive:
-        """The snapshot store of this node."""
+        """The archive of this node. Raises as `Archive`."""
         if self._archive is None:
             self._archive = await trio.to_thread.run_sync(SnapshotFolders(self._context.settings.home).archive)
         return self._archive
@@ -59,7 +59,7 @@ class OpenOrigins:
         return self._open[name]
 
     def close(self) -> None:
-        """Let go of all of them."""
+        """Close all snapshots that are open."""
         for source in self._open.values():
             source.close()
 

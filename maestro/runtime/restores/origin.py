@@ -27,7 +27,10 @@ Progress = Callable[[int, int], None]
 
 
 class Stage(msgspec.Struct, frozen=True):
-    """Where a tree is to be put. instead_of: the folder whose place it takes, whose files may be used again."""
+    """A tree of a snapshot and the folder to put it into.
+
+    instead_of: the workspace whose place the folder takes, whose files may be used again, None for none.
+    """
 
     tree: str
     path: str
@@ -35,9 +38,9 @@ class Stage(msgspec.Struct, frozen=True):
 
 
 class Origin(Protocol):
-    """A snapshot to restore from. name: its id; path: of the export, "" where it is in the store.
+    """A snapshot to restore from. name: its id; path: of the export, "" where it is in the archive; meta: its account.
 
-    reuses: files that are in a workspace still are not written again.
+    reuses: whether files that are still in a workspace are used again instead of being written.
     """
 
     name: str
@@ -46,18 +49,20 @@ class Origin(Protocol):
     meta: SnapshotMeta
 
     def size(self, tree: str) -> int:
-        """Bytes of all files of a tree."""
+        """The bytes of all files of a tree."""
 
     def verify(self, progress: Progress | None = None) -> None:
-        """Read and check every byte. Raises `VerificationFailed` naming what is damaged, and what `progress` raises,
-        which is called now and then with the bytes that are done, and all.
+        """Read and check every byte of the snapshot. progress: called now and then with the bytes done, and all of
+        them.
+
+        Raises VerificationFailed naming what is damaged, and whatever `progress` raises.
         """
 
     def diff(self, tree: str, path: str) -> Diff:
-        """What putting the tree at `path` would change there."""
+        """What would change in the folder `path` if the tree were put there."""
 
     def lost(self, tree: str) -> list[Lost]:
-        """The files of a tree that are known to be damaged. Raises `VerificationFailed` where none is whole."""
+        """The files of a tree that are known to be damaged. Raises VerificationFailed where none of them is whole."""
 
     def put(
         self,
@@ -65,19 +70,19 @@ class Origin(Protocol):
         progress: Progress | None = None,
         lost: dict[str, list[Lost]] | None = None,
     ) -> dict[str, MaestroError]:
-        """Fill stages; every byte is checked. Why trees could not be put there, where the others could all the same.
-        progress: as in `verify`.
+        """Put trees into their stages, checking every byte; returns the errors, by tree, of those that could not be
+        put.
 
-        lost: where it is given, files that are damaged are left out, and entered there by tree. Raises
-        `VerificationFailed`, `Refused` (no room, no rights) where none could.
+        progress: as in `verify`. lost: where it is given, damaged files are left out, and entered there by tree. Raises
+        VerificationFailed, Refused (no room, no rights) where none could be put.
         """
 
     def close(self) -> None:
-        """Let go of files."""
+        """Close the files of the snapshot."""
 
 
 class StoredOrigin:
-    """A snapshot in the snapshot store. manifest: its digest as the log has it, "" where the log has none."""
+    """A snapshot in the archive. manifest: its digest as the log has it, "" where the log has none."""
 
     path = ""
     reuses = True
@@ -138,7 +143,7 @@ class StoredOrigin:
 
 
 class ExportedOrigin:
-    """An export: one file, trusted in nothing that it does not prove."""
+    """A snapshot in an export file, of which nothing is trusted that its digests do not prove."""
 
     reuses = False
 
@@ -167,7 +172,7 @@ class ExportedOrigin:
         return self._archive.diff(self._export, tree, path)
 
     def lost(self, tree: str) -> list[Lost]:  # noqa: ARG002
-        """See Origin; what is damaged in a file from elsewhere makes all of it untrustworthy."""
+        """No files: where a file from elsewhere is damaged, all of it is refused."""
         return []
 
     def put(
@@ -176,7 +181,7 @@ class ExportedOrigin:
         progress: Progress | None = None,
         lost: dict[str, list[Lost]] | None = None,  # noqa: ARG002
     ) -> dict[str, MaestroError]:
-        """One pass over the file: what is damaged is trusted in nothing."""
+        """See Origin. Reads the file once; where a byte is damaged, all of it is refused."""
         self._export.restore({stage.tree: stage.path for stage in stages}, progress)
         return {}
 

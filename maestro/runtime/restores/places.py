@@ -1,7 +1,7 @@
-"""Where workspaces may be put: under the guards, and in nobody's folder unless a user named it.
+"""Where a restore may put workspaces: as the guards allow, and in no folder of somebody else unless a user named it.
 
-A snapshot may be from anybody, and says where its workspaces were. So what it would replace counts as an agent's folder
-only where an agent of this node has it already, or it lies below the caller's own root of workspaces.
+A snapshot may be from anybody, and says where its workspaces were. So a folder that it would replace counts as an
+agent's only where an agent of this node has it already, or it lies below the caller's own root of workspaces.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from maestro.workspaces.exchanges.places import check_place
 
 
 async def check_places(call: Call, wish: RestoreRequest, planned: RestorePlan) -> None:
-    """Say of each placement that cannot be where it is to be why not. Raises Invalid where a foreign folder is named
-    that would not be replaced.
+    """Note in each placement that cannot be where it is planned why not.
+
+    Raises Invalid where --replace-foreign names a folder that would not be replaced.
     """
     here = (None, call.context.node)
     held = {row.workspace: row.id for row in planned.now.values() if row.workspace is not None and row.node in here}
@@ -43,9 +44,9 @@ async def check_places(call: Call, wish: RestoreRequest, planned: RestorePlan) -
 
 
 class PlaceCheck:
-    """The guards, as one restore has them. held: folders that agents of this node have; named: those that a user did.
+    """Decides where one restore may put workspaces. Its calls block.
 
-    Its calls block.
+    held: the folders that agents of this node have; named: the foreign folders that the user allows to be replaced.
     """
 
     def __init__(self, call: Call, held: set[str], named: Sequence[str] = ()) -> None:
@@ -55,7 +56,7 @@ class PlaceCheck:
         self._named = named
 
     def all(self, placements: Sequence[Placement], others: Sequence[guards.Claim] = ()) -> None:
-        """Note in each why it cannot be put where it is to be. others: agents that stay where they are."""
+        """Note in each placement why it cannot be where it is planned. others: agents that stay where they are."""
         claims = [*others, *(guards.Claim(each.agent, each.root, each.workspace) for each in placements)]
         for each in placements:
             if each.why_not:
@@ -78,7 +79,7 @@ class PlaceCheck:
                 each.is_barred = True
 
     def is_foreign(self, path: str) -> bool:
-        """Whether there is something at the path that is no agent's here."""
+        """Whether something is at the path that belongs to no agent here."""
         return not may_replace(
             is_held=path in self._held, is_below_root=self._is_below_root(path), is_empty=_is_empty(path)
         )
@@ -95,7 +96,7 @@ class PlaceCheck:
 
 
 def _was_of_a_run(each: Placement) -> bool:
-    """Whether it is the workspace in a folder of the agent's runs that retention has removed, and that is not there."""
+    """Whether it is the workspace in a run folder that retention has removed since, and that is not there now."""
     kind, _, run = each.archived.held.tree.partition("/") if each.archived is not None else ("", "", "")
     folder = f"{each.root}/{run}"
     is_in_it = kind == "runs" and run.split("/")[:-1] == [each.agent] and each.workspace == f"{folder}/workspace"

@@ -1,4 +1,4 @@
-"""The planner of a restore: finds out what it would do without doing any of it.
+"""The planner of a restore: finds out what a restore would change, and changes nothing.
 
 The state goes back to a position. Each workspace that was assigned there comes from the snapshot that was named, or,
 where a time was named, from its newest archive at or before that.
@@ -34,9 +34,9 @@ from replayers.registry import check_apart
 
 
 async def plan(call: Call, wish: RestoreRequest, origins: OpenOrigins, held: Past | None = None) -> RestorePlan:
-    """held: what the snapshot's own log says, where it is to be loaded first.
+    """Plan a restore. held: how things were by the snapshot's own log, where that is to be loaded into an empty store.
 
-    Raises NotFound, Invalid; Refused for a snapshot of another history; what the origins raise.
+    Raises NotFound, Invalid; Refused for a snapshot of another history; and what opening a snapshot raises.
     """
     context = call.context
     if wish.source is None and wish.at is None:
@@ -76,7 +76,7 @@ async def plan(call: Call, wish: RestoreRequest, origins: OpenOrigins, held: Pas
 
 
 async def _away(context: Context, past: Past, origin: Origin | None) -> frozenset[str]:
-    """The nodes of agents, now and then, that do not hold their lease."""
+    """The nodes of the agents, now and at the position restored to, that are not up: they do not hold their lease."""
     named = {node.id for node in await context.rows(context.views.nodes)}
     named |= {agent.node for agent in past.agents.values() if agent.node is not None}
     named |= {origin.meta.node} if origin is not None else set()
@@ -103,8 +103,10 @@ async def _check_history(context: Context, origin: Origin) -> None:
 
 
 class _Archives:
-    """The archives that there are. by_time: then the newest one at or before the position that is gone back to counts,
-    else what the snapshot holds.
+    """The archives that workspaces can come from.
+
+    by_time: a workspace comes from its newest archive at or before the position restored to, else from the named
+    snapshot.
     """
 
     def __init__(self, held: Sequence[Archived], past: Past, by_time: bool) -> None:
@@ -114,7 +116,7 @@ class _Archives:
 
     @classmethod
     async def find(cls, context: Context, origin: Origin | None, past: Past, by_time: bool) -> _Archives:
-        """Those of the snapshot, and for a time all others of this node."""
+        """The archives of the named snapshot, and for a time those of all other snapshots of this node."""
         held = [Archived(origin.name, each) for each in origin.meta.workspaces] if origin is not None else []
         for row in await context.rows(context.views.snapshots) if by_time else ():
             if row.lies_on(context.node):
@@ -122,15 +124,15 @@ class _Archives:
         return cls(held, past, by_time)
 
     def of(self, agent: str, workspace: str) -> Archived | None:
-        """The archive to take for an agent's workspace."""
+        """The archive that an agent's workspace comes from, None where there is none."""
         if self._by_time:
             return newest(agent, workspace, self._held, self._past.position, self._is_on_line)
         return next((each for each in self._held if _is_of(each, agent, workspace)), None)
 
     def named(self, name: str, cwd: str) -> SnapshotWorkspace | None:
-        """The workspace that a user means by an agent's id, or by its path, also where it is nobody's.
+        """The workspace that a user means by an agent's id or by a path, also where no agent has it.
 
-        A path is taken as it is written first: a workspace may be a link by now.
+        A path is compared as it is written first: a workspace may be a link by now.
         """
         path = Path(cwd, name)
         for meant in (os.path.normpath(path), os.path.realpath(path)):
@@ -151,7 +153,7 @@ def _is_of(archived: Archived, agent: str, workspace: str) -> bool:
 
 
 class _Relocation:
-    """Where the workspaces of agents go: below the caller's root where that is another one, and to this node."""
+    """Decides where agents' workspaces are put: below the caller's root where the caller set one, and on this node."""
 
     def __init__(self, call: Call, origin: Origin | None) -> None:
         settings = caller_settings(call)
@@ -161,7 +163,7 @@ class _Relocation:
         self._root = str(settings.workspace_root)
 
     async def place(self, agent: Agent, archives: _Archives, planned: RestorePlan) -> None:
-        """Plan where its workspace goes, and the assignment that says so where that is another place than it was."""
+        """Plan where an agent's workspace is put, and its assignment where that is another place than it was."""
         here = self._call.context.node
         node = agent.node or self._node
         away = node in planned.away
@@ -183,7 +185,7 @@ class _Relocation:
             planned.assigned.append(await self.assigned(agent, root, target, planned.away))
 
     async def assigned(self, agent: Agent, root: str, workspace: str | None, gone: frozenset[str]) -> AgentAssigned:
-        """The assignment that says where it works here. gone: the nodes that are away."""
+        """The assignment of an agent to its place on this node. gone: the nodes that are not up."""
         away = (agent.node or self._node) in gone
         definition = await bound(self._call, agent.type, agent.definition) if away else agent.definition
         node = self._call.context.node if workspace is not None else None
@@ -191,7 +193,7 @@ class _Relocation:
 
 
 async def bound(call: Call, kind: str, recorded: dict[str, object]) -> dict[str, object]:
-    """The definition of a type as it is on this machine, the recorded one where it has none. Raises Invalid."""
+    """The definition of a type as this machine has it; where it has none, the recorded one. Raises Invalid."""
     try:
         definition, _ = await resolve_type(call, kind)
     except MaestroError as error:
@@ -206,7 +208,9 @@ async def bound(call: Call, kind: str, recorded: dict[str, object]) -> dict[str,
 
 
 async def _plan_workspace(call: Call, wish: RestoreRequest, archives: _Archives, planned: RestorePlan) -> RestorePlan:
-    """One workspace: from the archive, whoever had it then; whoever has it now is stopped meanwhile."""
+    """Plan a restore of one workspace, whichever agent had it then. The agents that have it now are stopped
+    meanwhile.
+    """
     context, workspace = call.context, str(wish.workspace)
     found = archives.named(workspace, call.caller.cwd)
     if found is None:

@@ -1,9 +1,10 @@
-"""One restore under way: stop, snapshot what is there, stage, exchange, say so in the log, let go on.
+"""One restore, step by step: stop agents, snapshot what is there, fill stages, swap them in, record it, let agents go
+on.
 
-Until the stages take their places everything can be taken back, and is, whatever goes wrong; from then on everything is
-done, if need be by the next process (`recovery`). What is there is read when the agents have been stopped, and nothing
-of theirs runs from then on until the exchange: all that they wrote is in the snapshot that undoes the restore. That is
-as of a position before they were stopped, so that undoing finds them as they were.
+The restore can be undone until the swap, and is, whatever fails; from the swap on it is finished, if need be by the
+next process (`crash_recovery`). What is there is read after the agents have been stopped, and nothing of theirs runs
+from then on until the swap: all that they wrote is in the snapshot that undoes the restore. That snapshot is of a
+position before they were stopped, so that undoing the restore finds them as they were.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ ANOTHER = "use another snapshot: `maestro state snapshots` lists all"
 
 
 class RestoreOptions(msgspec.Struct, frozen=True):
-    """How a restore is done. reason: `restore`, or `rollback`, its incident name."""
+    """How a restore is done. reason: `restore`, or `rollback` where the user calls it that."""
 
     reason: str = "restore"
     skip_verify: bool = False
@@ -53,7 +54,7 @@ class RestoreOptions(msgspec.Struct, frozen=True):
 
 
 class RestoreProcedure:
-    """One under way, with the right to it."""
+    """Carries out one planned restore. under_way: the right to restore on this node, which the caller holds."""
 
     def __init__(self, call: Call, planned: RestorePlan, origins: OpenOrigins, under_way: UnderWay) -> None:
         self._call = call
@@ -68,6 +69,7 @@ class RestoreProcedure:
         self._lost: list[Row] = []
 
     async def run(self, wish: RestoreRequest, how: RestoreOptions) -> Row:
+        """Carry out the restore; returns its answer. Raises Refused, VerificationFailed: then nothing was changed."""
         context, planned, begun = self._context, self._planned, self._begun
         self._skips = wish.skip_failed
         begun.to, begun.source, begun.resume = planned.to, planned.source, how.resume
@@ -90,7 +92,7 @@ class RestoreProcedure:
     # ---- what can be taken back ----
 
     async def _prepare(self, wish: RestoreRequest, how: RestoreOptions, snapshot_folders: SnapshotFolders) -> None:
-        """To the point from which on it is done: the stages have their places."""
+        """Stop agents, fill stages, swap them in. Reversible until the swap."""
         halt = Halt(self._call, self._begun, self._planned.away)
         try:
             await self._keep(wish, how, snapshot_folders, halt)
@@ -103,8 +105,8 @@ class RestoreProcedure:
     async def _keep(
         self, wish: RestoreRequest, how: RestoreOptions, snapshot_folders: SnapshotFolders, halt: Halt
     ) -> None:
-        """Stop the agents, and keep what is there now, so that the restore can be undone. What lies on a node that is
-        gone cannot be read.
+        """Stop the agents, and take the snapshot that undoes the restore. Workspaces on a node that is gone are left
+        out.
         """
         planned, here = self._planned, self._context.node
         agents = None
@@ -127,7 +129,7 @@ class RestoreProcedure:
         await take_in_turn(self._call, wanted, snapshot_folders, quiet)
 
     def _replaced(self) -> list[Source]:
-        """Folders that are nobody's workspace now, and would be replaced."""
+        """The folders that are no agent's workspace now, and that the restore would replace."""
         here = (None, self._context.node)
         held = {row.workspace for row in self._planned.now.values() if row.node in here}
         places = [placement for placement, _ in self._placements if placement.workspace not in held]
@@ -146,7 +148,7 @@ class RestoreProcedure:
         await context.decide(self._call, decision)
 
     async def _stage(self) -> None:
-        """Fill a stage beside each workspace. What fails is left out where that was asked for."""
+        """Fill a stage beside each workspace. A workspace that fails is left out with --skip-failed, else raises."""
         by_origin: dict[str, list[tuple[Placement, Archived]]] = {}
         for placement, archived in self._placements:
             by_origin.setdefault(archived.snapshot, []).append((placement, archived))
@@ -185,7 +187,9 @@ class RestoreProcedure:
         await trio.to_thread.run_sync(self._exchange.forget, stage.path)
 
     def _place(self) -> None:
-        """Blocks. Raises Refused: then all are old, or what is not is named."""
+        """Swap the stages in. Blocks. Raises Refused: then all workspaces are old, but for those that the
+        error names.
+        """
         begun = self._begun
         failing = {each.agent for each in self._skipped}
         begun.assigned = [each for each in begun.assigned if each.workspace is None or each.agent not in failing]
@@ -201,7 +205,7 @@ class RestoreProcedure:
             others.release()
 
     async def _give_up(self, error: BaseException) -> None:
-        """All is as it was; where the log cannot be told now, it is told as soon as it can be."""
+        """Undo a restore that failed before the swap, and record that it failed, later if the store is away now."""
         reason = error.line() if isinstance(error, MaestroError) else "it was interrupted"
         restore = self._begun.restore
         try:
@@ -246,7 +250,7 @@ class RestoreProcedure:
         return answer.row() | {"left": list(self._exchange.left)}
 
     async def _remember(self) -> None:
-        """The next snapshot need not read these again."""
+        """Tell the archive what lies in the workspaces now, so that the next snapshot need not read it again."""
         archive = await self._origins.archive()
         for target in self._begun.targets:
             origin = await self._origins.snapshot(target.snapshot)

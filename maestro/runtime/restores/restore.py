@@ -1,8 +1,9 @@
-"""Carrying out a restore: the right to it, what it would do, the proof of what it comes from, and then the deed.
+"""Carrying out a restore: take the rights, plan, verify the snapshots, and run the procedure.
 
-Into an empty store the log is loaded from the snapshot in between, with its ids, when all has been checked that can be;
-by a command without a daemon, as a daemon knows the log that it began with, and none starts before the restore is done:
-so nothing that was queued in the log begins. What fails unloads it again.
+Into an empty store the log is loaded from the snapshot first, with its ids, once everything has been checked that can
+be. That is done by a command without a daemon, as a daemon knows the log that it started with; and no daemon starts
+before the restore is done, so that nothing that was queued in the log begins. If the restore fails, the log is erased
+again.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ from replayers import checkpoint
 
 
 async def carry_out(call: Call, wish: RestoreRequest, how: RestoreOptions) -> Row:
-    """Restore. Raises as `plan`; Refused where another restore is under way, or a workspace cannot be put back;
-    VerificationFailed. Then nothing is changed.
+    """Restore; returns the answer. Raises as `plan`; VerificationFailed; Refused where another restore is under way, or
+    a workspace cannot be put back. Then nothing is changed.
     """
     context = call.context
     journal = Journal(context.settings.home)
@@ -57,7 +58,10 @@ async def _perform(
 
 
 async def prove(call: Call, planned: RestorePlan, origins: OpenOrigins, skip: bool, go_on: bool) -> None:
-    """Read and check every byte that is to be restored. go_on: what is damaged is left to be found in its stage."""
+    """Read and check every byte that is to be restored. go_on: note what is damaged and go on, rather than raise.
+
+    Raises VerificationFailed.
+    """
     if skip:
         return
     for name in dict.fromkeys(archived.snapshot for _, archived in planned.restorable):
@@ -80,7 +84,7 @@ async def prove(call: Call, planned: RestorePlan, origins: OpenOrigins, skip: bo
 
 
 def check(planned: RestorePlan, skip_failed: bool) -> None:
-    """All that is to be put back can be, as far as can be told now. Raises Refused."""
+    """Check that everything that is to be put back can be, as far as that is known by now. Raises Refused."""
     failing = planned.failing
     if failing and not skip_failed:
         which = "; ".join(f"{each.agent} ({each.workspace}): {each.why_not}" for each in failing)
@@ -94,9 +98,10 @@ def check(planned: RestorePlan, skip_failed: bool) -> None:
 
 
 async def load_and_carry_out(call: Call, wish: RestoreRequest, how: RestoreOptions) -> tuple[str, Row | None]:
-    """Where the log is empty, load it and restore; else nothing. `there`, `done` with the answer of the restore, or
-    `again` where this daemon had to end for it first. Raises as `carry_out`, Refused while other nodes use the log:
-    then the log is empty as before.
+    """Where the log is empty, load it from the snapshot and restore; else do nothing.
+
+    Returns `there` where it is not empty, `done` with the answer of the restore, or `again` where this daemon had to
+    end first. Raises as `carry_out`, and Refused while other nodes use the log: then the log is empty as before.
     """
     context = call.context
     if not await log_loader.is_empty(context):
@@ -121,7 +126,7 @@ async def load_and_carry_out(call: Call, wish: RestoreRequest, how: RestoreOptio
 
 
 async def _checked(call: Call, wish: RestoreRequest, origins: OpenOrigins, journal: Journal) -> RestorePlan:
-    """What the restore would be, read from the log in the snapshot. Raises whatever would refuse it."""
+    """The plan of the restore, from the log in the snapshot. Raises whatever would refuse the restore."""
     assert wish.source is not None
     async with log_loader.held_log(await origins.named(wish.source), journal, wish.skip_failed) as folder:
         planned = await plan(call, wish, origins, await trio.to_thread.run_sync(look_into, folder))
@@ -161,7 +166,7 @@ async def _load(
 
 
 async def _unload(call: Call, journal: Journal) -> None:
-    """What failed before the restore itself was begun leaves the log empty, as it was."""
+    """Erase the log that was loaded for a restore which failed before it began."""
     begun = await trio.to_thread.run_sync(journal.read)
     if begun is None or begun.loads is None or begun.broken_off.is_done:
         return

@@ -1,4 +1,4 @@
-"""The rights that a restore needs: of this node, one at a time for its journal, and of the namespace, the lease.
+"""The rights that a restore needs: on this node, one restore at a time; in the namespace, a lease.
 
 Both are given back on every way out, also where the command was cancelled.
 """
@@ -23,7 +23,7 @@ DROP_S_MAX = 5.0
 
 @asynccontextmanager
 async def restoring(journal: Journal) -> AsyncIterator[Exchange]:
-    """The right to restore on this node. Raises as `Journal.exchange`."""
+    """Hold the right to restore on this node, with its exchange. Raises as `Journal.exchange`."""
     exchange = await trio.to_thread.run_sync(journal.exchange)
     try:
         yield exchange
@@ -34,7 +34,7 @@ async def restoring(journal: Journal) -> AsyncIterator[Exchange]:
 
 @asynccontextmanager
 async def leased(context: Context, names: Sequence[str]) -> AsyncIterator[None]:
-    """These leases of the namespace, held by this node. Raises Refused where another one has one of them."""
+    """Hold leases of the namespace for this node. Raises Refused where another node holds one of them."""
     work, holder = context.store.work, context.node
     held: list[str] = []
 
