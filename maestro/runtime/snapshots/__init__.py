@@ -1,1 +1,1 @@
-"""Snapshots as a node takes, keeps and drops them (SPEC.md 6)."""
+"""Snapshots of workspaces and log: how a node takes, proves, keeps and deletes them."""

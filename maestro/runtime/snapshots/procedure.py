@@ -1,9 +1,9 @@
-"""Taking a snapshot (DESIGN.md 6): hold the agents still, append the cut, read, let them go on, write it down.
+"""Taking a snapshot: pause the agents, append the cut, read their workspaces, let them go on, write the log.
 
-The cut is an event: its seq is the snapshot's position. The agents stand still from just before it until their
-workspaces are read, and go on on every way out of here; what the log says up to the cut is written after that, as it
-cannot change any more. With `rolling` one agent at a time stands still, each workspace has a position of its own, and
-the cut comes when all are read.
+The cut is an event: its seq is the snapshot's position. The agents are paused from just before it until their
+workspaces are read, and go on whichever way this ends; the log up to the cut is written after that, as it cannot change
+any more. With `rolling` one agent at a time is paused, each workspace has a position of its own, and the cut comes when
+all are read.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ async def take(call: Call, wanted: SnapshotRequest) -> TakenSnapshot:
 
 
 def turn(call: Call, folders: SnapshotFolders) -> AbstractAsyncContextManager[None]:
-    """The right to take a snapshot; who waits for it is told."""
+    """Hold the right to take a snapshot during the block. A user who has to wait for it is told."""
 
     async def wait() -> None:
         await call.note("waiting until the snapshot that is being taken is complete")
@@ -71,7 +71,10 @@ def turn(call: Call, folders: SnapshotFolders) -> AbstractAsyncContextManager[No
 async def take_in_turn(
     call: Call, wanted: SnapshotRequest, folders: SnapshotFolders, quiet: Quiet | None = None
 ) -> TakenSnapshot:
-    """As `take`, by who has the turn. quiet: has the agents stopped between the cut and the reading, given the id."""
+    """Take a snapshot, as `take` does, by a caller that has the turn.
+
+    quiet: called with the snapshot's id between the cut and the reading, with no agent paused; it stops the agents.
+    """
     try:
         damaged = await known_damage(folders)
         taken = await _Procedure(call, wanted, folders, quiet).run()
@@ -83,12 +86,12 @@ async def take_in_turn(
 
 
 def new_name() -> str:
-    """An id that says when it was, and sorts by it."""
+    """A new id of a snapshot, which begins with the time in UTC, so that ids sort by it."""
     return f"s-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{secrets.token_hex(2)}"
 
 
 class _Procedure:
-    """One snapshot under way. meta: what its manifest says besides; filled while it is taken."""
+    """Takes one snapshot. `_meta` is the account in its manifest, empty until the log is written."""
 
     def __init__(
         self, call: Call, wanted: SnapshotRequest, folders: SnapshotFolders, quiet: Quiet | None = None
@@ -140,7 +143,7 @@ class _Procedure:
             self._still.end()
 
     async def _cut(self) -> None:
-        """Append `snapshot.started`: what is read is as of its seq."""
+        """Append `snapshot.started`: the workspaces are read as of its seq."""
         context, wanted = self._context, self._wanted
         asked = [source.agent for source in self._sources if source.tree.startswith("workspaces/")]
         agents = (*asked, *(each.agent for each in self._missing))
@@ -176,9 +179,9 @@ class _Procedure:
         )
 
     def _trees(self) -> Iterator[Tree]:
-        """Each tree when its turn has come: one is read completely before the next is asked for.
+        """The trees to archive; the archive reads each completely before it asks for the next.
 
-        The archive is ready when it asks for the first: nobody stands still longer than the reading takes.
+        It is ready when it asks for the first, so that no agent is paused longer than the reading takes.
         """
         if not self._wanted.rolling:
             trio.from_thread.run(self._rest, self._wanted.agents)
@@ -295,7 +298,9 @@ class _Procedure:
         await context.decide(self._call, decision)
 
     async def _fail(self, error: BaseException) -> None:
-        """Say in the log that there is nothing, if it says that there would be. Else the next start does."""
+        """Append `snapshot.failed` where `snapshot.started` was appended. If that fails, the next start of the daemon
+        does it.
+        """
         known = told(error) if isinstance(error, Exception) else None
         reason = known.line() if known else "interrupted" if isinstance(error, trio.Cancelled) else repr(error)
         self._let_go()

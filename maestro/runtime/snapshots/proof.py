@@ -1,4 +1,4 @@
-"""Proving a snapshot without restoring it: every byte of it is read, and the log that it holds is folded again."""
+"""Proof of a snapshot without restoring it: every byte of it is read, and the log that it holds is folded again."""
 
 from __future__ import annotations
 
@@ -24,19 +24,20 @@ TREE = "checkpoint"
 
 
 def is_path(source: str) -> bool:
-    """Whether a user means a file, and not an id."""
+    """Whether a user means an export file, and not a snapshot's id."""
     return os.sep in source or source.endswith((".gz", ".tgz"))
 
 
 async def named(call: Call, name: str) -> str:
-    """The id that is meant: itself, or that of the `latest`. Raises NotFound."""
+    """The id of the snapshot that a user names by its id or as `latest`. Raises NotFound."""
     return await newest(call.context) if name == LATEST else name
 
 
 async def newest(context: Context) -> str:
-    """The `latest`: the newest complete one that was asked for; else by what the snapshot store says.
+    """The id of the `latest` snapshot: the newest complete one that was asked for.
 
-    Raises NotFound.
+    Where the log knows of none, the archive says which one that is. Raises NotFound; VerificationFailed as
+    `meta.decode`.
     """
     rows: list[Snapshot] = await context.rows(context.views.snapshots)
     if found := latest(rows):
@@ -50,8 +51,10 @@ async def newest(context: Context) -> str:
 
 
 async def prove(call: Call, source: str) -> dict[str, Any]:
-    """Check a snapshot of this node, or an export at a path. Raises VerificationFailed naming what is damaged,
-    NotFound, Refused where it lies on another node or is not complete.
+    """Check a snapshot of this node by id, or an export by path; returns its figures.
+
+    Raises VerificationFailed naming what is damaged; NotFound, Refused where it lies on another node or is not
+    complete.
     """
     if is_path(source):
         path = str(Path(call.caller.cwd, source))
@@ -94,7 +97,7 @@ def _prove_kept(folders: SnapshotFolders, name: str, row: Snapshot | None, repor
 
 
 def _about(meta: SnapshotMeta, stage: Path | None) -> dict[str, object]:
-    """What a snapshot says of the whole, and what the log in it comes to. Raises VerificationFailed."""
+    """A snapshot's account of itself, with the figures of the log in it, which is proved. Raises VerificationFailed."""
     found: dict[str, object] = {
         "namespace": meta.namespace,
         "node": meta.node,

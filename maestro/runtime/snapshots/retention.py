@@ -1,7 +1,6 @@
-"""What becomes of snapshots: those that were ended at a node's start, and those that have outlived their time.
+"""Retention of snapshots: at a node's start those that were broken off are ended, later those that are too old deleted.
 
-Only what the log of this namespace knows to be over is deleted: another namespace, or a log that was flushed since,
-has snapshots in the same archive, and they may be the last of what there was.
+Only what the log of this namespace knows to be over is deleted (`maestro.model.snapshot.retained`).
 """
 
 from __future__ import annotations
@@ -24,10 +23,10 @@ GIVE_UP = "put a copy of what is damaged back, or remove the manifest of that sn
 
 
 async def sweep(context: Context) -> None:
-    """At the daemon's start: what was being taken when the one before ended is complete, if it lies here whole.
+    """At the daemon's start, end each snapshot that an earlier process was taking.
 
-    Else it has failed, and leaves nothing. A log that was loaded from a snapshot says of that one that it is being
-    taken: its end came later.
+    It is complete if the archive of this node holds it whole; else it has failed, and leaves nothing. A log that was
+    loaded from a snapshot says that this one is still being taken, as its end came later.
     """
     folders = SnapshotFolders(context.settings.home)
     if not await trio.to_thread.run_sync(folders.is_free):
@@ -54,7 +53,7 @@ async def sweep(context: Context) -> None:
 
 
 def _whole(folders: SnapshotFolders, row: Snapshot) -> SnapshotTaken | None:
-    """What its end would have said, where it lies here. Blocks."""
+    """The `snapshot.taken` of a snapshot that the archive holds whole, None where it does not. Blocks."""
     if not folders.has(row.id):
         return None
     try:
@@ -81,7 +80,7 @@ def _whole(folders: SnapshotFolders, row: Snapshot) -> SnapshotTaken | None:
 
 
 async def expire(context: Context, now: int) -> None:
-    """Delete what has outlived MAESTRO_SNAPSHOT_RETENTION at `now`, and what failed; give back the room."""
+    """Delete failed snapshots, and those older than MAESTRO_SNAPSHOT_RETENTION at `now` (ms); give back their room."""
     folders = SnapshotFolders(context.settings.home)
     if not folders.is_there:
         return

@@ -1,6 +1,6 @@
-"""The scrub of the snapshot store: in the daemon's housekeeping at a limited rate, or all of it at once when asked.
+"""The scrub of the archive: it reads packs again to find damage, in the daemon at a limited rate, or all when asked.
 
-A daemon reads on where the one before it ended, and leaves the disk to snapshots and restores while there are any.
+A daemon goes on where the one before it ended, and leaves the disk to snapshots and restores while there are any.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ REMEDY = (
 
 
 class _Yielded(Exception):
-    """Somebody else needs the disk now."""
+    """A snapshot or a restore needs the disk now."""
 
 
 async def go_on(context: Context, seconds: float) -> None:
-    """Read as much as is due for so many seconds. Raises as `Archive`."""
+    """Scrub as many bytes of the archive as are due in so many seconds. Raises as `Archive`."""
     folders = SnapshotFolders(context.settings.home)
 
     def work() -> None:
@@ -59,7 +59,10 @@ async def go_on(context: Context, seconds: float) -> None:
 
 
 def _paced(rate: float, folders: SnapshotFolders) -> Callable[[int], None]:
-    """What keeps it to so many bytes a second. Raises `_Yielded` while a snapshot or a restore is under way."""
+    """A callback for the scrub that sleeps to keep it to `rate` bytes a second.
+
+    The callback raises `_Yielded` while a snapshot or a restore is under way.
+    """
     began = looked_at = time.monotonic()
     total = 0
 
@@ -77,7 +80,10 @@ def _paced(rate: float, folders: SnapshotFolders) -> Callable[[int], None]:
 
 
 async def read_all(call: Call) -> Row:
-    """All of it at once: {ok, packs, bytes, quarantined, released, damaged}. Raises as `Archive`, `Refused`."""
+    """Scrub the whole archive at once; returns {ok, packs, bytes, quarantined, released, damaged}.
+
+    Raises as `Archive`, and Refused.
+    """
     folders = SnapshotFolders(call.context.settings.home)
     report = ProgressReport(call.note, "verifying")
 
@@ -106,7 +112,7 @@ async def read_all(call: Call) -> Row:
 
 
 async def known_damage(folders: SnapshotFolders) -> dict[str, Lacking]:
-    """The snapshots that are known to lack something; none where that cannot be said."""
+    """The snapshots that are known to be damaged; none, with a warning in the log, where the archive cannot be read."""
     try:
         return await trio.to_thread.run_sync(folders.damaged)
     except MaestroError as error:
@@ -115,7 +121,9 @@ async def known_damage(folders: SnapshotFolders) -> dict[str, Lacking]:
 
 
 async def tell_healed(call: Call, folders: SnapshotFolders, before: dict[str, Lacking]) -> None:
-    """Say which of the snapshots that were damaged are whole again, as what they lacked has been kept anew."""
+    """Tell the user which of the damaged snapshots are whole again, as the files they lacked have been
+    archived anew.
+    """
     if not before:
         return
     after = await known_damage(folders)
@@ -126,7 +134,7 @@ async def tell_healed(call: Call, folders: SnapshotFolders, before: dict[str, La
 
 
 def standing(folders: SnapshotFolders) -> tuple[str, str, str]:
-    """How the snapshot store stands: status, detail and remedy, for `doctor`. Blocks. Raises as `Archive`."""
+    """The state of the archive for `doctor`: status, detail and remedy. Blocks. Raises as `Archive`."""
     if not folders.is_there:
         return "ok", "none have been taken yet", ""
     archive = folders.archive()
