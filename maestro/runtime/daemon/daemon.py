@@ -26,7 +26,7 @@ from maestro.runtime.daemon.node_daemon import NodeDaemon
 from maestro.runtime.daemon.residence import Residence
 from maestro.runtime.daemon.start_report import StartReport
 from maestro.runtime.daemon.store_guard import watch_disk
-from maestro.runtime.monitor.heartbeat import Health
+from maestro.runtime.monitor.heartbeat import Heartbeat
 from maestro.runtime.node.clock import Clock
 from maestro.runtime.node.context import Context
 from maestro.runtime.node.daemon_lock import DaemonLock
@@ -163,7 +163,7 @@ async def _live(daemon: NodeDaemon, launcher: Launcher, membership: Membership, 
     daemon.scheduler = scheduler
     daemon.worker.fence = lambda: scheduler.fence if scheduler.leading else None
     scheduler.reserve = daemon.worker.reserve
-    health = Health(context, daemon.worker, follower, scheduler, clock)
+    health = Heartbeat(context, daemon.worker, follower, scheduler, clock)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(launcher.watch)
         nursery.start_soon(follower.run)

@@ -21,9 +21,9 @@ PROCESS = "process"
 
 
 def local_checks(agent: Agent, home: Path, mounts: Mounts, process_status: str | None) -> list[Check]:
-    """What can be seen on this node. home: MAESTRO_HOME. Blocks.
+    """The checks of an agent that only its node can make. home: MAESTRO_HOME. Blocks.
 
-    process_status: psutil's of the run's first process, "" where none runs, None where nobody has looked.
+    process_status: psutil's of the run's first process, "" where no run is on, None where nobody has looked.
     """
     found = [_looked(name, check, agent) for name, check in _CHECKS.items()]
     try:
@@ -40,6 +40,7 @@ def local_checks(agent: Agent, home: Path, mounts: Mounts, process_status: str |
 
 
 def _looked(name: str, check: Callable[[Agent], tuple[bool, str]], agent: Agent) -> Check:
+    """The result of one check; a failure of the file system is one that does not hold."""
     try:
         return Check(name, *check(agent))
     except OSError as error:  # a folder on the way may not be entered, or its disk has gone
@@ -67,7 +68,7 @@ def _disk(agent: Agent) -> tuple[bool, str]:
 
 
 def _nearest(agent: Agent) -> Path:
-    """Where it works, or the folder in which that will be made."""
+    """The agent's workspace, or the nearest folder above it that exists."""
     path = Path(agent.workspace or agent.workspace_root)
     while not path.exists() and path != path.parent:
         path = path.parent

@@ -1,7 +1,7 @@
-"""The examination of agents: every check that can be made from here, now, and what it changes in the log.
+"""The examination of agents: makes every check that this node can make, and appends what changes an agent's health.
 
-Lists, health, dispatches and the heartbeat all ask this, and `model/health.py` says what it means. Each agent is looked
-at in a thread of its own: a workspace on a file system that hangs makes its own agent wait, and no other.
+Lists, `agent health`, dispatches and the heartbeat all examine agents here; `maestro.model.health` says what the checks
+mean. Each agent is looked at in a thread of its own: a file system that hangs makes its own agent wait, and no other.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ THREADS_MAX = 16
 async def examine(
     context: Context, agents: Iterable[Agent], statuses: Mapping[str, str] | None = None
 ) -> dict[str, list[Check]]:
-    """The checks that only their node can make, by agent; all of these are this node's.
+    """The checks of this node's agents that only this node can make, by agent.
 
     statuses: psutil's of the first processes of runs that are on, by agent; None where nobody has looked.
     """
@@ -53,7 +53,10 @@ async def examine(
 async def _looked_at(
     context: Context, agent: Agent, look: Callable[[], list[Check]], limiter: trio.CapacityLimiter
 ) -> list[Check]:
-    """The checks; none where they take long, so that what was found before stands; an illness where they never come."""
+    """The checks of one agent; none where they take long, so that the recorded health stands meanwhile.
+
+    One check that fails where the file system has not answered for long.
+    """
     since = context.looking.get(agent.id)
     waited_s = 0.0 if since is None else time.monotonic() - since
     if waited_s > ANSWER_S_MAX:  # an earlier look has not come back: no other thread is to hang there
@@ -76,7 +79,9 @@ async def _looked_at(
 async def examine_all(
     context: Context, agents: list[Agent]
 ) -> tuple[dict[str, list[Check]], list[dict[str, str] | None]]:
-    """Every check of these agents that can be made from here, by agent; and their last heartbeats, in order."""
+    """Every check of these agents that this node can make, by agent; and the agents' last heartbeats, in
+    their order.
+    """
     nodes = {node.id: node for node in await context.rows(context.views.nodes)}
     keys = [f"agent:{agent.id}:last_heartbeat" for agent in agents]
     samples = await context.call(context.store.work.samples, keys) if keys else []
@@ -90,20 +95,22 @@ async def examine_all(
 
 
 def _is_ours(context: Context, agent: Agent, nodes: Mapping[str, Node]) -> bool:
-    """Whether this node is the one to look: two that see different things would contradict each other."""
+    """Whether this node is the one that checks an agent: two nodes that see different things would contradict each
+    other.
+    """
     if agent.node is not None:
         return agent.node == context.node
     return not agent.run and all(node.status != "up" for node in nodes.values() if node.id != context.node)
 
 
 def judged(agent: Agent, checks: list[Check]) -> Agent:
-    """The agent as these checks find it."""
+    """The agent with the health that these checks give it."""
     found = verdict(agent, checks)
     return msgspec.structs.replace(agent, healthy=found.healthy, failed_checks=list(found.failed), reason=found.reason)
 
 
 async def refresh(call: Call, agents: Iterable[Agent]) -> None:
-    """Look at those agents that are this node's, and put into the log what has changed. `agents`: as known now."""
+    """Examine those of the agents that belong to this node, and append what has changed. agents: as known now."""
     here = [agent for agent in agents if agent.node == call.context.node]
     for name, checks in (await examine(call.context, here)).items():
         row = next(agent for agent in here if agent.id == name)
@@ -112,7 +119,7 @@ async def refresh(call: Call, agents: Iterable[Agent]) -> None:
 
 
 async def record(call: Call, agent: str, checks: list[Check]) -> None:
-    """Put into the log what these checks change about an agent."""
+    """Append what these checks change about an agent's health. Raises NotFound."""
     context = call.context
 
     async def decision() -> list[NewEvent]:

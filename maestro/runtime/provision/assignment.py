@@ -1,4 +1,4 @@
-"""An assignment, decided from what the store says now: the reading for `maestro.model.assignment`."""
+"""The reading of what an assignment has to know; `maestro.model.assignment` decides it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from maestro.model.assignment import AssignmentState, decide_assignment, strande
 from maestro.model.events import NewEvent
 from maestro.model.task import Task
 from maestro.runtime.node.context import Call, Context
-from maestro.runtime.provision.workspace_setup import Place
+from maestro.runtime.provision.workspace_setup import CheckedPlace
 
 
-async def assignment_events(call: Call, wanted: Assignment, place: Place, stopped: bool = False) -> list[NewEvent]:
+async def assignment_events(
+    call: Call, wanted: Assignment, place: CheckedPlace, stopped: bool = False
+) -> list[NewEvent]:
     """All that an assignment to a checked place appends. stopped: decide as if the agent's run had ended.
 
     Raises as `maestro.model.assignment.decide_assignment`.
@@ -37,6 +39,7 @@ async def is_stranded(call: Call, row: Agent) -> bool:
 
 
 async def _running_task(context: Context, row: Agent) -> Task | None:
+    """The task that an agent runs, None where it runs none."""
     if not (row.running and row.task):
         return None
     task: Task | None = await context.row(context.views.task, row.task)

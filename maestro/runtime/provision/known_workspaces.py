@@ -1,4 +1,4 @@
-"""What this node remembers of assigned workspaces: so that one that has vanished is not taken for one to be made.
+"""The memory of assigned workspaces on this node, so that one that has vanished is not mistaken for a new one.
 
 A small file each in MAESTRO_HOME/workspaces, written when an assignment is carried out here. Blocking I/O.
 """
@@ -18,20 +18,20 @@ from maestro.workspaces.addresses import Mounts
 
 
 class KnownWorkspaces:
-    """Of one MAESTRO_HOME."""
+    """The workspaces that this node has made or seen, in MAESTRO_HOME. Blocking I/O."""
 
     def __init__(self, home: Path) -> None:
         self._folder = home / "workspaces"
 
     def get(self, workspace: str) -> RememberedWorkspace | None:
-        """What is remembered of a workspace; None where nothing is, or it cannot be read."""
+        """What this node remembers of a workspace, None where it remembers nothing that can be read."""
         try:
             return msgspec.json.decode(self._file(workspace).read_bytes(), type=RememberedWorkspace)
         except (OSError, msgspec.DecodeError):
             return None
 
     def remember(self, agent: Agent, seen: SeenWorkspace) -> None:
-        """The workspace of this assignment is there. Nothing is written where that is known."""
+        """Remember that the workspace of this assignment is there, unless that is remembered already."""
         known = RememberedWorkspace(agent.workspace or "", agent.assigned_at, seen.shown)
         if not seen.there or seen.problem or self.get(known.workspace) == known:
             return
@@ -47,7 +47,7 @@ class KnownWorkspaces:
 
 
 def look(workspace: str, mounts: Mounts) -> SeenWorkspace:
-    """What there is to see of a workspace now. Blocks for as long as its file system does."""
+    """What this node sees of a workspace now. Blocks for as long as its file system does."""
     if os.path.realpath(workspace) != workspace:
         return SeenWorkspace(os.path.lexists(workspace), "is now a link to elsewhere, or lies behind one")
     path = Path(workspace)

@@ -1,6 +1,6 @@
-"""An assignment to this node, carried out: its workspace checked against the host's others, made once, remembered.
+"""The settlement of an assignment to this node: its workspace is checked against others, made once, and remembered.
 
-Also where nobody of this node has asked for it: an assignment may come from another one.
+Also where no command of this node has asked for it: an assignment may come from another node.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ from maestro.workspaces.addresses import current
 
 
 async def claims_on(context: Context, host: str) -> tuple[list[guards.Claim], set[str]]:
-    """What all agents have on the host of a node, and the nodes of that host. Raises NotFound for an unknown node."""
+    """The folders that all agents have on the host of a node, and the nodes of that host.
+
+    Raises NotFound for an unknown node.
+    """
     nodes = {each.id: each for each in await context.rows(context.views.nodes)}
     if host not in nodes and host != context.node:
         raise NotFound(f"there is no node {host!r}", mend="node list shows all")
@@ -38,9 +41,9 @@ async def claims_on(context: Context, host: str) -> tuple[list[guards.Claim], se
 
 
 async def settle(context: Context, agent: Agent) -> None:
-    """Carry out an assignment to this node: make the workspace where it was never made, and remember that it is there.
+    """Make the workspace of an assignment to this node where it was never made, and remember that it is there.
 
-    Nothing where that is known. Raises Refused as `guards.check_workspace`, and where it was there and is gone.
+    Nothing where that is remembered. Raises Refused as `guards.check_workspace`, and where it was there and is gone.
     """
     assert agent.workspace is not None
     row, workspace = msgspec.structs.replace(agent), agent.workspace
@@ -70,7 +73,7 @@ async def settle(context: Context, agent: Agent) -> None:
 
 
 async def remember(context: Context, agent: Agent) -> None:
-    """Note that the workspace of an assignment to this node is there, where it is."""
+    """Remember the workspace of an assignment to this node, where it is there."""
     row, workspace = msgspec.structs.replace(agent), agent.workspace
     if workspace is None or row.node != context.node:
         return
@@ -82,6 +85,6 @@ async def remember(context: Context, agent: Agent) -> None:
 
 
 def _same_host(nodes: Mapping[str, Node], node: str) -> set[str]:
-    """The nodes of one host: they share its folders. One that has not joined yet is this one."""
+    """The nodes of one host, which share its folders. A node that has not joined yet is on this host."""
     host = nodes[node].host if node in nodes else socket.gethostname()
     return {node, *(each.id for each in nodes.values() if each.host == host)}
