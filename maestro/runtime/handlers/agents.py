@@ -1,4 +1,4 @@
-"""`agent register|list|stop|restart|reset|logs`: agents, from their definitions to their workspaces."""
+"""The handlers of `agent register|list|stop|restart|reset|logs`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ STOP_WAIT_S = 60.0
 
 
 async def find(context: Context, agent: str) -> Agent:
-    """One agent. Raises NotFound."""
+    """The row of one agent. Raises NotFound."""
     row = await context.row(context.views.agent, agent)
     if row is None:
         raise NotFound(f"there is no agent {shown(agent)}", mend="agent list shows all, agent assign makes one")
@@ -44,7 +44,7 @@ async def find(context: Context, agent: str) -> Agent:
 
 
 async def shown_agents(context: Context, agents: list[Agent]) -> list[Row]:
-    """Rows of agents as they are found now, with their last heartbeats."""
+    """Agents as the client shows them, examined now, with their last heartbeats."""
     checks, samples = await examine_all(context, agents)
     now = await context.now()
     return [
@@ -53,7 +53,7 @@ async def shown_agents(context: Context, agents: list[Agent]) -> list[Row]:
 
 
 async def answer(call: Call, agent: str) -> p.Done:
-    """One agent, as a command that changed it answers."""
+    """The answer of a command that changed one agent."""
     row = await find(call.context, agent)
     return p.Done((await shown_agents(call.context, [row]))[0])
 
@@ -106,7 +106,10 @@ async def _register(call: Call, definition: Definition) -> Row:
 
 
 async def stop_agent(call: Call, agent: str, force: bool, reason: str) -> None:
-    """It takes no more work; return when its run has ended. Raises NotFound, Refused where that does not come about."""
+    """Stop an agent; return when its run has ended. force: kill the run at once.
+
+    Raises NotFound; Refused where the run does not end in time.
+    """
     context = call.context
 
     async def decision() -> list[NewEvent]:
@@ -123,6 +126,7 @@ async def stop_agent(call: Call, agent: str, force: bool, reason: str) -> None:
 
 
 async def _run_over(context: Context, agent: str) -> None:
+    """Return when the agent has no run."""
     while True:
         found = await context.call(context.views.agent, agent)
         if found.row is None or not found.row.run:
@@ -131,7 +135,7 @@ async def _run_over(context: Context, agent: str) -> None:
 
 
 async def _why_on(context: Context, agent: str) -> str:
-    """What somebody who waits for the end of an agent's run waits for."""
+    """What keeps an agent's run from having ended, in words."""
     row = await find(context, agent)
     task: Task | None = None
     if row.task:
@@ -142,7 +146,7 @@ async def _why_on(context: Context, agent: str) -> str:
 
 
 async def list_agents(call: Call, command: p.AgentList) -> p.Done:
-    """All agents, or those of a state."""
+    """List all agents, or those of a state. Raises Invalid."""
     context = call.context
     if command.status not in STATES:
         raise Invalid(f"status {shown(command.status)} is unknown", mend=f"use one of {', '.join(STATES)}")
@@ -154,13 +158,13 @@ async def list_agents(call: Call, command: p.AgentList) -> p.Done:
 
 
 async def stop(call: Call, command: p.AgentStop) -> p.Done:
-    """Stop one agent without touching others; returns when its run has ended."""
+    """Stop one agent, without touching others; returns when its run has ended."""
     await stop_agent(call, command.id, command.force, "agent stop")
     return await answer(call, command.id)
 
 
 async def restart(call: Call, command: p.AgentRestart) -> p.Done:
-    """Let it take work again."""
+    """Let an agent take work again."""
     context = call.context
 
     async def decision() -> list[NewEvent]:
@@ -174,7 +178,7 @@ async def restart(call: Call, command: p.AgentRestart) -> p.Done:
 
 
 async def reset(call: Call, command: p.AgentReset) -> p.Done:
-    """Stop it, take a snapshot, clear its workspace, make that again from the template; then it takes work again."""
+    """Stop an agent, take a snapshot, clear its workspace, fill that from the template; then it takes work again."""
     context = call.context
     agent = await find(context, command.id)
     await check_unmounted(context, agent)
@@ -195,7 +199,7 @@ async def reset(call: Call, command: p.AgentReset) -> p.Done:
 
 
 async def logs(call: Call, command: p.AgentLogs) -> p.Done:
-    """The output of its current or last run."""
+    """Send the output of an agent's current or last run."""
     context = call.context
     agent = await find(context, command.id)
     task_id = agent.task or agent.last_task

@@ -1,4 +1,4 @@
-"""`agent assign`: an agent and its place, checked against all others in the decision that the log can refuse."""
+"""The handler of `agent assign`. The place is checked against all others, in a decision that the log can refuse."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MOVED = "assigned elsewhere"
 
 
 async def assign(call: Call, command: p.AgentAssign) -> p.Done:
-    """Create an agent and its workspace; or give it another role, priority or workspace."""
+    """Create an agent and its workspace, or give it another role, priority or workspace."""
     context = call.context
     agent = command.name or command.type
     definition, settings = await resolve_type(call, command.type)
@@ -73,9 +73,9 @@ async def _append(call: Call, decision: Callable[[], Awaitable[list[NewEvent]]])
 
 
 async def _stop_before_move(call: Call, planned: AgentAssigned) -> None:
-    """For `--force`: end the run of an agent that is to move, if it has one, and wait until it is gone.
+    """For `--force`: stop an agent that is to move and runs, and wait until its run has ended.
 
-    One on a lost node is not waited for: its end goes with the move, and its task goes on at the new place.
+    A run on a lost node is not waited for: its end goes with the move, and its task goes on at the new place.
     """
     context = call.context
     row = await context.row(context.views.agent, planned.agent)

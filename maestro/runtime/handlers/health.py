@@ -1,4 +1,4 @@
-"""`agent health`: the checks of an agent, made now, with the end of its log."""
+"""The handler of `agent health`: the checks of an agent, made now, with the end of its last run's output."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from maestro.runtime.server.rows import Row, when
 
 
 async def health(call: Call, command: p.AgentHealth) -> p.Done:
-    """Exit code 0 where all checks hold, else 1. What they change is in the log before they are shown."""
+    """Examine an agent and append what changed, then answer. Exit code 0 where it is healthy and takes work, else 1."""
     context = call.context
     agent = await find(context, command.id)
     made, (sample,) = await examine_all(context, [agent])
@@ -54,6 +54,7 @@ async def health(call: Call, command: p.AgentHealth) -> p.Done:
 
 
 async def _log(call: Call, task_id: str, agent: str, lines: int) -> list[str]:
+    """The last lines of the agent's last run, [] where that was on another node."""
     context = call.context
     task = await tasks.find(context, task_id) if task_id else None
     runs = [run for slot in task.slots for run in slot.runs if run.agent == agent and run.folder] if task else []

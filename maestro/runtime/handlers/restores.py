@@ -1,4 +1,4 @@
-"""`state restore|rollback`, `agent assign --from-snapshot`: back to how things were (SPEC.md 6)."""
+"""The handlers of `state restore|rollback` and `agent assign --from-snapshot`, which bring back how things were."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ FAILED = 6
 
 
 async def load(call: Call, command: p.RestoreLoad) -> p.Done:
-    """Restore into an empty log, if it is one."""
+    """Load the log of a snapshot and restore, where the log is empty."""
     wish = RestoreRequest(command.source, skip_failed=command.skip_failed, replace_foreign=command.replace_foreign)
     log, row = await load_and_carry_out(call, wish, _how(command))
     return p.Done({"log": log, "restore": row}, _exit_code(row) if row is not None else 0)
 
 
 async def dry_run(call: Call, command: p.RestorePreview) -> p.Done:
-    """Say what a restore would change. Exit code 6 where it would not be carried out."""
+    """Answer what a restore would change. Exit code 6 where it would be refused, or something is damaged."""
     wish = RestoreRequest(command.source, command.at, command.workspace, command.skip_failed, command.replace_foreign)
     with OpenOrigins(call.context) as origins:
         planned = await _planned(call, wish, origins)
@@ -53,14 +53,14 @@ async def _planned(call: Call, wish: RestoreRequest, origins: OpenOrigins) -> Re
 
 
 async def restore(call: Call, command: p.StateRestore) -> p.Done:
-    """Put workspaces and state back."""
+    """Restore workspaces, and the state where that is asked for."""
     wish = RestoreRequest(command.source, command.at, command.workspace, command.skip_failed, command.replace_foreign)
     row = await carry_out(call, wish, _how(command))
     return p.Done(row, _exit_code(row))
 
 
 def _exit_code(row: Row) -> int:
-    """Of a restore that is done: whether all that was damaged is missing in it."""
+    """The exit code of a restore that is done: 6 where damaged files or workspaces are missing in it."""
     return FAILED if row["damaged"] or any(each["damaged"] for each in row["skipped"]) else 0
 
 
@@ -69,7 +69,7 @@ def _how(command: p.RestoreLoad | p.StateRestore) -> RestoreOptions:
 
 
 async def put_back(call: Call, command: p.AgentsPutBack) -> p.Done:
-    """Put back every assignment of a snapshot."""
+    """Make every assignment of a snapshot again."""
     names = await assignments.put_back(call, command.source)
     agents = [row for row in await call.context.rows(call.context.views.agents) if row.id in names]
     for row in await shown_agents(call.context, agents):

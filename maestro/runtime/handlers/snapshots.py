@@ -1,4 +1,4 @@
-"""`state snapshot|snapshots|verify|pin|unpin`: rollback points of workspaces and log (SPEC.md 6)."""
+"""The handlers of `state snapshot|snapshots|verify|pin|unpin`: rollback points of workspaces and log."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from maestro.runtime.snapshots.request import SnapshotRequest
 
 
 async def snapshot(call: Call, command: p.StateSnapshot) -> p.Done:
-    """Take one, and export it where a file is named."""
+    """Take a snapshot, and export it where a file is named."""
     agents = await _agents(call, command.workspaces) if command.workspaces else None
     if command.output:
         await trio.to_thread.run_sync(_check_output, command.output)
@@ -42,7 +42,7 @@ async def snapshot(call: Call, command: p.StateSnapshot) -> p.Done:
 
 
 async def _agents(call: Call, named: list[str]) -> tuple[str, ...]:
-    """The agents whose workspaces, or whose ids, these are. Raises NotFound."""
+    """The ids of the agents that a user names by their ids or by their workspaces. Raises NotFound."""
     rows = [row for row in await call.context.rows(call.context.views.agents) if row.workspace]
     found: dict[str, None] = {}
     for name in named:
@@ -56,7 +56,7 @@ async def _agents(call: Call, named: list[str]) -> tuple[str, ...]:
 
 
 def _check_output(output: str) -> None:
-    """What is sure to fail at the end is refused at the beginning."""
+    """Refuse, before the work, an export file that cannot be written. Raises Invalid, NotFound."""
     path = Path(output)
     try:
         os.lstat(path)
@@ -73,7 +73,7 @@ def _check_output(output: str) -> None:
 
 
 async def list_snapshots(call: Call, command: p.StateSnapshots) -> p.Done:
-    """Those that can be restored, newest first; with `all` the others too."""
+    """List the snapshots that can be restored, newest first; with `all` the others too."""
     context = call.context
     which = "all" if command.all else "complete"
     rows = await context.rows(context.views.snapshots, which, limit=command.limit)
@@ -87,7 +87,7 @@ async def list_snapshots(call: Call, command: p.StateSnapshots) -> p.Done:
 
 
 async def _damaged(call: Call, rows: list[Snapshot]) -> dict[str, Row]:
-    """What the snapshots of this node lack, as far as that is known."""
+    """What the snapshots of this node lack, by id, as far as that is known."""
     context = call.context
     folders = SnapshotFolders(context.settings.home)
     try:
@@ -103,7 +103,7 @@ async def _damaged(call: Call, rows: list[Snapshot]) -> dict[str, Row]:
 
 
 async def verify(call: Call, command: p.StateVerify) -> p.Done:
-    """Read and check all of a snapshot, wherever it lies; or all of the snapshot store."""
+    """Read and check all of a snapshot or of an export; or all of the archive."""
     if command.all:
         row = await scrub.read_all(call)
         return p.Done(row, 0 if row["ok"] else VerificationFailed.exit_code)
@@ -111,7 +111,7 @@ async def verify(call: Call, command: p.StateVerify) -> p.Done:
 
 
 async def pin(call: Call, command: p.StatePin) -> p.Done:
-    """Keep it for ever, or no longer."""
+    """Keep a snapshot for ever, or let it expire."""
     context = call.context
     name = await proof.named(call, command.id)
 
