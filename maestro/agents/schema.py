@@ -1,4 +1,4 @@
-"""The keys of a definition and of an adapter, as structs: SPEC.md 4 and ADAPTERS.md in types. Their parts: `parts.py`.
+"""The keys of a definition and of an adapter, as structs; `parts.py` has the mappings in them.
 
 `json_schema` gives the same to editors. What this build cannot carry out, `registration` refuses, so that nothing ever
 runs less isolated, or judged more kindly, than its file asks.
@@ -30,12 +30,12 @@ from maestro.model.errors import Invalid
 
 
 class AdapterKeys(Schema, frozen=True, kw_only=True):
-    """The keys of ADAPTERS.md, which an adapter sets and a definition may override.
+    """The keys that say how a program is driven: an adapter sets them, a definition may override them.
 
     bin: a path, a name on PATH, `${VARIABLE}`, or a list of them of which the first that is there is taken. args: more
     arguments, put before the prompt of `argv`: a model, say. verify: a command that must exit 0 in the workspace after
-    a good end: a text for the shell, or a list of arguments. own_sandbox: it brings one, which isolation must let it
-    make inside.
+    a good end: a text for the shell, or a list of arguments. own_sandbox: the program brings one, which isolation must
+    let it make inside.
     """
 
     bin: str | tuple[str, ...] = ""
@@ -91,13 +91,13 @@ class TypeDocument(AdapterKeys, frozen=True, kw_only=True):
 
 
 class Definition(AdapterKeys, frozen=True, kw_only=True):
-    """One kind of agent: the file over its adapter; after `registration.resolve` also bound to a program.
+    """A kind of agent: a file of `agents.d` over its adapter; after `registration.resolve` also bound to a program.
 
     source: the file, or `built-in`. older: the keys to replace if the program is an older one, {} once resolved.
-    executable: absolute path, "" until resolved; found_version: "" where it is not told; path: the PATH of the
-    caller, which the program's own interpreter may need; known_modes: what it listed, () where that is not known;
-    stamp: of its file then, so that a program that was replaced is asked again. Paths are absolute. Holds no secret,
-    only their names.
+    executable: absolute path, "" until resolved; found_version: "" where it is not told; path: the PATH of the caller,
+    which the program's own interpreter may need; known_modes: what it listed, () where that is not known; stamp: of its
+    file then, so that a program that was replaced is asked again. Paths are absolute. Holds no secret, only their
+    names.
     """
 
     slug: str
@@ -126,17 +126,19 @@ class Definition(AdapterKeys, frozen=True, kw_only=True):
 
     @property
     def program_mode(self) -> str:
-        """The mode by the program's own name for it."""
+        """The mode, by the program's own name for it."""
         return self.modes.map.get(self.mode, self.mode)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready data with every key written out, so that later defaults do not change what was recorded."""
+        """The definition as JSON data with every key written out, so that later defaults do not change what was
+        recorded.
+        """
         data: dict[str, Any] = msgspec.to_builtins(self)
         return data
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Definition:
-        """What `to_dict` wrote; keys of later builds are left out. Raises `Invalid` for data that is none."""
+        """A definition from what `to_dict` wrote; keys of later builds are left out. Raises Invalid for other data."""
         try:
             return msgspec.convert(data, cls)
         except msgspec.ValidationError as error:

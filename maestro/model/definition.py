@@ -23,7 +23,7 @@ class AgentDefinition:
 
     @property
     def can_resume(self) -> bool:
-        """Whether its program can go on with a session of an earlier run."""
+        """Whether the agent's program can go on with the session of an earlier run."""
         return self._data.get("resume") is not None
 
     @property
@@ -41,12 +41,12 @@ class AgentDefinition:
 
     @property
     def source(self) -> str:
-        """The file that it was read from, or `built-in`."""
+        """The file of the definition, or `built-in`."""
         return self._text("source")
 
     @property
     def executable(self) -> str:
-        """The absolute path of its program, "" where it was not bound to one."""
+        """The absolute path of the agent's program, "" where the definition was not bound to one."""
         return self._text("executable")
 
     @property
@@ -61,22 +61,22 @@ class AgentDefinition:
 
     @property
     def in_container(self) -> bool:
-        """Whether its runs are isolated in containers."""
+        """Whether runs are isolated in containers."""
         return self._data.get("isolate_with") == "docker"
 
     @property
     def image(self) -> str:
-        """The container image of its runs."""
+        """The image of the containers, "" for none."""
         return self._text("image")
 
     @property
     def shared_cache(self) -> str:
-        """The folder that its isolated runs share, "" for none."""
+        """The folder that isolated runs share, "" for none."""
         return self._text("shared_cache")
 
     @property
     def shared_network(self) -> bool:
-        """Whether its isolated runs have the network of the host."""
+        """Whether isolated runs have the network of the host."""
         return bool(self._data.get("shared_network"))
 
     @property

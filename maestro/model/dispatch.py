@@ -1,4 +1,4 @@
-"""The commands on tasks: dispatch, cancel, retry. Each decides from rows that the shell has read."""
+"""Decisions on tasks: dispatch, cancel, retry, each from rows that the shell has read."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _check_fields(wanted: TaskDispatched) -> None:
 
 
 def _able(target: str, agents: Sequence[Agent], forced: bool) -> list[Agent]:
-    """The agents behind a target that could take it now."""
+    """The agents that answer to a target and could take the task now. Raises NotFound, Refused."""
     matching = [agent for agent in agents if target in targets_of(agent)]
     if not matching:
         what = "no agent matches" if is_pool(target) else "there is no agent"
@@ -106,7 +106,7 @@ def _able(target: str, agents: Sequence[Agent], forced: bool) -> list[Agent]:
 
 
 def decide_cancel(task: str, row: Task | None, reason: str = "", floor: int = 0) -> list[NewEvent]:
-    """Ask for its end; nothing where that was asked before. Raises NotFound; Refused when it has finished."""
+    """Ask for the end of a task; nothing where that was asked before. Raises NotFound; Refused when it has finished."""
     row = _known(task, row)
     if not row.open:
         raise Refused(f"task {task} has finished: {row.status}")
@@ -131,6 +131,7 @@ def decide_retry(
 
 
 def _check_sessions(row: Task, agents: Mapping[str, Agent]) -> None:
+    """Check that each agent of a task can go on with a session. Raises Refused."""
     again = f"task retry {row.id} starts anew"
     for slot in row.slots:
         before = next((run for run in reversed(slot.runs) if run.session), None)

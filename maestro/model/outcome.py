@@ -1,4 +1,4 @@
-"""How runs end, which ends are tried again, and what they make of their task.
+"""The outcomes of runs: which are tried again, and what status they make of a task.
 
 A run's outcome says why it ended; a task's status is what remains of it for a reader. The worst outcome of a task's
 slots is the task's.
@@ -53,8 +53,10 @@ _RANK = {outcome: rank for rank, outcome in enumerate(SEVERITY)}
 
 
 def is_loss(outcome: str, started: bool, restart: bool) -> bool:
-    """Whether a run that ended so was lost by a fault, which counts: towards `LOSSES_MAX`, `on_lost`, and against its
-    agent in a pool. What never started, or ended with an orderly restart of its daemon, counts for nothing.
+    """Whether a run that ended so was lost by a fault.
+
+    A loss counts towards `LOSSES_MAX` and `on_lost`, and against its agent in a pool. A run that never started, or that
+    ended with an orderly restart of its daemon, counts for nothing.
     """
     return outcome == "lost" and started and not restart
 
@@ -70,7 +72,7 @@ def status_of(outcome: str) -> str:
 
 
 def exit_code_of(status: str, code: int | None) -> int:
-    """The exit code of a finished task, and of the command that waited for it (SPEC.md 2).
+    """The exit code of a finished task, and of the command that waited for it.
 
     code: the first of its agents' that is not 0, where there is one.
     """

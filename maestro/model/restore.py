@@ -40,7 +40,9 @@ PlaceFate = Literal["new", "old", "lost"]
 
 
 class BrokenOff(NamedTuple):
-    """What becomes of a restore whose exchange was broken off. left: the places that somebody has to look after."""
+    """Whether a restore whose exchange was broken off counts as done. left: the places that somebody has to
+    look after.
+    """
 
     is_done: bool
     left: list[str]
@@ -57,14 +59,14 @@ class Stopped(NamedTuple):
 
 
 class Archived(msgspec.Struct, frozen=True):
-    """A workspace as a snapshot holds it."""
+    """A workspace in a snapshot, by the snapshot's id."""
 
     snapshot: str
     held: SnapshotWorkspace
 
     @property
     def position(self) -> int:
-        """Where the log was when it was read."""
+        """The position of the log when the workspace was read."""
         return self.held.position
 
 
@@ -117,7 +119,7 @@ def missing(of: Sequence[Span], within: Sequence[Span]) -> list[Span]:
 
 
 def mapped(path: str, root: str, new_root: str) -> str:
-    """A path below one root of workspaces, below another one; any other path is as it was."""
+    """A path, moved from below one root of workspaces to below another; a path elsewhere is returned as it is."""
     below = root.rstrip("/") + "/"
     if not root or not path.startswith(below):
         return path
@@ -154,16 +156,17 @@ def _change(now: Agent | None, then: Agent | None) -> str:
 
 
 def broken_off(places: Mapping[str, PlaceFate]) -> BrokenOff:
-    """A restore is done as soon as one workspace is new, as an exchange goes forward then; else nothing has changed.
+    """Decide whether a broken-off restore is done: yes as soon as one workspace is new, as an exchange goes forward
+    then.
 
-    left: where it is done, what is not new; where it is not, what is lost. places: by path.
+    places: what lies at each path. left: where the restore is done, what is not new; where it is not, what is lost.
     """
     is_done = "new" in places.values()
     return BrokenOff(is_done, [path for path, fate in places.items() if fate == "lost" or (is_done and fate == "old")])
 
 
 def may_replace(*, is_held: bool, is_below_root: bool, is_empty: bool) -> bool:
-    """Whether a restore may put a folder in the place of another one that nobody has named.
+    """Whether a restore may replace a folder that no user has named.
 
     is_held: an agent of this node has it, by its own log; is_below_root: it lies in the caller's root of workspaces.
     """
@@ -171,7 +174,7 @@ def may_replace(*, is_held: bool, is_below_root: bool, is_empty: bool) -> bool:
 
 
 def decide_lives(keys: Iterable[StateKey], at: int) -> list[NewEvent]:
-    """Give the keys of the state, as they were at a time (ms), again the time to live that they had left then."""
+    """Give keys of the state again the time to live that they had left at a time in the past (server ms)."""
     return [
         NewEvent(f"state:{row.key}", StateSet(row.key, row.value, row.expires_at - at))
         for row in keys
@@ -245,6 +248,7 @@ def decide_restore_end(
 
 
 def _ends(task: Task, outcome: str = "cancelled") -> list[NewEvent]:
+    """The end, cancelled, of an open task and of its live runs."""
     finished = TaskFinished(task.id, "cancelled", "cancelled", source="maestro", reason=RESTORED)
     return [*_run_ends(task, outcome), NewEvent(f"task:{task.id}", finished)]
 
@@ -262,7 +266,7 @@ def _run_ends(task: Task, outcome: str) -> list[NewEvent]:
 
 
 def _resumed(task: Task) -> list[NewEvent]:
-    """Its live runs are lost, as with an orderly restart: they are run again, and that counts for nothing."""
+    """The loss of a task's live runs, as with an orderly restart: they are run again, and that counts for nothing."""
     if task.cancel is not None:
         return _ends(task)
     return _run_ends(task, "lost")

@@ -1,4 +1,4 @@
-"""What a task may be sent to: one agent by its id, or a pool of agents by type, role or capability."""
+"""The targets of tasks: an agent by its id, or a pool of agents by type, role or capability."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ POOLS = ("type", "role", "capability")
 
 
 def is_pool(target: str) -> bool:
-    """Whether the target is a pool, such as `role:reviewer`. An agent's id has no colon."""
+    """Whether a target is a pool, such as `role:reviewer`. An agent's id has no colon."""
     return ":" in target
 
 
@@ -29,7 +29,7 @@ def check_target(target: str) -> str:
 
 
 def targets_of(agent: Agent) -> list[str]:
-    """Every target that this agent answers to."""
+    """All targets that an agent answers to."""
     found = [agent.id, f"type:{agent.type}"]
     if agent.role:
         found.append(f"role:{agent.role}")
