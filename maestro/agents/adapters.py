@@ -12,7 +12,7 @@ from maestro.agents.documents import read
 from maestro.agents.schema import AdapterDocument
 
 WHOLE = frozenset({"match", "after", "text", "usage", "final_event", "fail_event", "refused_event", "resume", "verify"})
-"""Mappings that say something only as a whole: never merged."""
+"""Keys whose mappings are replaced as a whole, as parts of two of them would contradict each other."""
 
 _FOLDER = Path(__file__).parent / "builtin"
 

@@ -27,7 +27,7 @@ from maestro.model.errors import Invalid, MaestroError, NotFound
 
 BUILT_IN = "built-in"
 Dirs: TypeAlias = Sequence[str | Path]
-"""Folders of definitions, the later ones before the earlier."""
+"""Folders of definitions; a type is taken from the last one that has it."""
 
 
 class TypeInfo(msgspec.Struct, frozen=True):
@@ -216,7 +216,7 @@ def _files(folder: Path) -> list[Path]:
     try:
         return sorted(file for file in folder.iterdir() if file.suffix in (".yaml", ".yml"))
     except OSError:
-        return []  # a folder of definitions need not be there
+        return []  # MAESTRO_AGENTS_DIR may name folders that do not exist
 
 
 def _read_info(file: Path, dirs: Dirs) -> TypeInfo:

@@ -54,7 +54,7 @@ def _smallest(files: tuple[Path, ...]) -> int | None:
         try:
             found.append(int(file.read_text("ascii")))
         except (OSError, ValueError):
-            continue  # absent, or `max`
+            continue  # the file is absent, or says `max`
     return min(found) if found else None
 
 

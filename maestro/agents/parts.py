@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-PROMPT_BYTES_MAX = 100 * 1024  # Linux takes 128 KiB an argument, its NUL included
+PROMPT_BYTES_MAX = 100 * 1024  # Linux takes arguments of up to 128 KiB, their NUL included
 
 
 Match: TypeAlias = dict[str, str | tuple[str, ...]]

@@ -159,7 +159,7 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
-        return  # nothing is left of it
+        return  # no process of the session is left
 
 
 def _located(name: str, env: Mapping[str, str], cwd: str) -> str:

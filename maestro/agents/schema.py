@@ -158,7 +158,7 @@ def json_schema() -> dict[str, Any]:
         part["additionalProperties"] = False
         for option in _options(part["properties"]):
             if option.get("additionalProperties") == {"type": "string"}:
-                option["additionalProperties"] = scalars  # taken as they are written
+                option["additionalProperties"] = scalars  # values of such a mapping are taken as they are written
     schema["$defs"]["TypeDocument"]["anyOf"] = [{"required": ["slug"]}, {"required": ["name"]}]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Maestro agent type", **schema}
 

@@ -22,7 +22,7 @@ from maestro.agents.usage import NOTHING, Meter, Usage
 LINE_BYTES_MAX = 1024 * 1024
 TEXT_CHARS_MAX = 128 * 1024
 SESSION = re.compile(r"[A-Za-z0-9_/.:][\x21-\x7e]{0,199}")
-"""An id that an argument may hold: no blanks, and never an option."""
+"""A session id that can be passed as an argument: no blanks, and never an option."""
 
 _LINE_SEARCHED_MAX = 4096
 

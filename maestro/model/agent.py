@@ -107,7 +107,7 @@ def evolve(row: Agent | None, event: Event) -> Agent | None:
 
 
 def _released(row: Agent, fact: RunReleased, _event: Event) -> None:
-    if not row.run:  # a second one would be withdrawn: it changes nothing
+    if not row.run:  # a second release of the agent will be withdrawn, so it changes nothing
         row.run, row.running, row.task = fact.run, False, fact.task
 
 
@@ -153,7 +153,7 @@ CHANGES: dict[type[AnyFact], Callable[[Agent, Any, Event], None]] = {
     RunUsageReported: _usage_reported,
     RunEnded: _ended,
 }
-"""What each fact does to the agent that it is about. A table, as a replay folds hundreds of thousands in a second."""
+"""How each fact changes its agent. A table, as a replay folds hundreds of thousands of events a second."""
 
 
 def evolve_type(row: AgentType | None, event: Event) -> AgentType | None:

@@ -29,10 +29,10 @@ from maestro.model.task import Task
 
 RESTORED = "restored"
 STOP_REASON = "restore"
-"""Begins the reason of agents that a restore has stopped."""
+"""The first word of the reason of agents that a restore has stopped."""
 
 Span = tuple[int, int]
-"""Positions first..last."""
+"""The positions first..last of the log."""
 
 
 PlaceFate = Literal["new", "old", "lost"]

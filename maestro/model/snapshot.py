@@ -98,7 +98,7 @@ def evolve(row: Snapshot | None, event: Event) -> Snapshot | None:
 
 
 def _taken(row: Snapshot | None, fact: SnapshotTaken, event: Event) -> Snapshot:
-    if row is None:  # of a build that did not say where it began
+    if row is None:  # an early build appended no `snapshot.started`
         row = Snapshot(fact.snapshot, event.seq, fact.position, event.at, fact.automatic, fact.reason, fact.node)
     row.state, row.version = "complete", event.seq
     row.path, row.manifest, row.workspaces = fact.path, fact.manifest, fact.workspaces

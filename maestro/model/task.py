@@ -255,4 +255,4 @@ CHANGES: Final[dict[type[AnyFact], Callable[[Task, Any, Event], None]]] = {
     TaskCancelRequested: _cancel_requested,
     TaskRetried: _retried,
 }
-"""What each fact does to the task that it is about. A table, as a replay folds hundreds of thousands in a second."""
+"""How each fact changes its task. A table, as a replay folds hundreds of thousands of events a second."""

@@ -192,7 +192,7 @@ async def reset(call: Call, command: p.AgentReset) -> p.Done:
         await stop_agent(call, command.id, force=False, reason="agent reset")
         deleted = await clear(call, agent, "reset")
         before = deleted.snapshot if deleted is not None else None
-        with trio.CancelScope(shield=True):  # what is cleared is made anew
+        with trio.CancelScope(shield=True):  # a cleared workspace is filled again, whoever still listens
             await refill_workspace(context, agent)
             await context.decide(call, decision)
     return await answer(call, command.id)

@@ -50,8 +50,10 @@ async def assign(call: Call, command: p.AgentAssign) -> p.Done:
         return await assignment_events(call, assigned, place, stopped)
 
     if command.to_workspace is None and (row := await context.row(context.views.agent, agent)) is not None:
-        await refresh(call, [row])  # it keeps its workspace, should that be there
-    planned = assigned_in(await decision(stopped=command.force))  # what is refused makes no folder, and stops no run
+        await refresh(call, [row])  # the agent keeps its workspace only if that is there
+    planned = assigned_in(
+        await decision(stopped=command.force)
+    )  # a refused assignment makes no folder, and stops no run
     if planned.workspace is not None and command.to_workspace is not None and wanted.node == context.node:
         await make_workspace(planned.workspace, definition)
     row = await context.row(context.views.agent, agent)

@@ -138,7 +138,7 @@ async def _append(call: Call, wanted: TaskDispatched, prompt: Text) -> None:
 
     committed = await context.decide(call, attempt, append)
     if committed is not None and daemon:
-        await daemon.changed(committed.last - 1)  # the plan then has it, and no view need be asked
+        await daemon.changed(committed.last - 1)  # the plan has the task then, so that no view need be asked
 
 
 async def _targets_here(context: Context, wanted: TaskDispatched) -> list[Agent]:

@@ -36,7 +36,7 @@ from replayers.sealed import sealed_of
 
 START = "see that it runs and answers, then try again"
 CHECKED = 1000
-"""Of so many events, the newest, `doctor` checks the chain."""
+"""How many of the newest events `doctor` checks the chain of."""
 WORST = {"ok": 0, "warning": 0, "failed": 4}
 
 
@@ -156,7 +156,7 @@ async def _restores(call: Call) -> list[Row]:
         return []
     try:
         return [_row(check, "failed", detail, remedy) for check, detail, remedy in await findings(call.context)]
-    except MaestroError as error:  # the log is a finding of its own
+    except MaestroError as error:  # what is wrong with the log is told by a finding of its own
         return [_row("restore", "warning", error.line(), error.mend)]
 
 

@@ -20,7 +20,7 @@ from replayers.groups import Group
 
 CHUNK = 1000
 NEWEST = 100
-"""How many events `events tail` shows where nothing says how many."""
+"""How many events `events tail` shows by default."""
 
 
 def _check_type(name: str | None) -> None:

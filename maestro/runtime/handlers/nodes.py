@@ -66,7 +66,7 @@ async def _shut_down(call: Call, command: p.Shutdown) -> p.Done:
     cancelled: list[str] = []
     cleaned: list[str] = []
     try:
-        if context.daemon is None:  # one that runs knows its log
+        if context.daemon is None:  # a daemon that runs has checked its log
             await context.call(Witness(context.settings).check, context.store)
             await context.call(context.store.log.head)
         held = NewEvent(f"node:{context.node}", NodeHeld(context.node, "shutdown"))
@@ -76,7 +76,7 @@ async def _shut_down(call: Call, command: p.Shutdown) -> p.Done:
             busy = frozenset(task.id for task in await context.rows(context.views.open_tasks))
             cleaned = await clean_runs(call, busy)
     except StoreUnsafe as error:
-        # Nothing can be recorded in such a log, and what ran here ends with its daemon. That is no reason to go on.
+        # Nothing can be appended to an unsafe log, but the daemon is to stop all the same; its runs end with it.
         await call.note(f"stopping without a record, and cleaning nothing: {error.line()}", "warn")
     context.stop_store = True
     if context.daemon:

@@ -43,7 +43,7 @@ def _looked(name: str, check: Callable[[Agent], tuple[bool, str]], agent: Agent)
     """The result of one check; a failure of the file system is one that does not hold."""
     try:
         return Check(name, *check(agent))
-    except OSError as error:  # a folder on the way may not be entered, or its disk has gone
+    except OSError as error:  # a folder above may not be entered, or its disk is gone
         return Check(name, False, str(error))
 
 

@@ -24,7 +24,7 @@ from maestro.workspaces.addresses import current
 
 ANSWER_S_MAX = 2.0
 SILENT_S_MAX = 30.0
-"""A busy machine is slow; a file system that hangs does not come back."""
+"""A workspace that does not answer for so long is ill: a busy machine is slow, but not that slow."""
 THREADS_MAX = 16
 
 
@@ -39,7 +39,7 @@ async def examine(
     limiter, mounts = trio.CapacityLimiter(THREADS_MAX), current()
 
     async def one(agent: Agent) -> None:
-        row = msgspec.structs.replace(agent)  # as it is now: the plan changes its own
+        row = msgspec.structs.replace(agent)  # a copy for the thread, as the plan changes its rows in place
         status = None if statuses is None else statuses.get(agent.id, "")
         look = functools.partial(local_checks, row, context.settings.home, mounts, status)
         found[agent.id] = await _looked_at(context, row, look, limiter)
@@ -59,7 +59,7 @@ async def _looked_at(
     """
     since = context.looking.get(agent.id)
     waited_s = 0.0 if since is None else time.monotonic() - since
-    if waited_s > ANSWER_S_MAX:  # an earlier look has not come back: no other thread is to hang there
+    if waited_s > ANSWER_S_MAX:  # an earlier look hangs there still: not a second thread
         where = agent.workspace or agent.workspace_root
         silent = Check(WORKSPACE, False, f"{where} does not answer for {SILENT_S_MAX:.0f} s")
         return [silent] if waited_s > SILENT_S_MAX else []

@@ -37,7 +37,7 @@ class Heartbeat:
         self._scheduler = scheduler
         self._clock = clock
         self._thread = trio.CapacityLimiter(1)
-        self._settled_at: dict[str, int] = {}  # agent -> the assignment whose workspace is there
+        self._settled_at: dict[str, int] = {}  # by agent: the time of the assignment whose workspace is there
         self._news = trio.Event()
         follower.listen(self._hear)
 
@@ -66,7 +66,7 @@ class Heartbeat:
         pids = {run.entry.run: run.pid for run in self._worker.runs.values()}
         held = self._held()
         samples = await trio.to_thread.run_sync(process_usage.sample, pids, limiter=self._thread)
-        held |= self._held()  # Maestro itself has stopped them: that is no illness
+        held |= self._held()  # Maestro itself has paused these runs: a stopped process is no failure
         mine = self._mine()
         statuses = {}
         for agent in mine:

@@ -1,4 +1,4 @@
-"""The one protocol between a command and the server that carries it out (DESIGN.md 8).
+"""The one protocol between a command and the server that carries it out.
 
 Frames are msgpack with a 4-byte big-endian length before them, at most `FRAME_BYTES_MAX`. The client sends `Hello`,
 then one command; the server answers `Welcome` or `Skew`, then any number of `Note`, `Item` and `Output`, then one

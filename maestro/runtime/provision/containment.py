@@ -57,7 +57,7 @@ def check(definition: Definition) -> None:
     """Check that this machine can contain a run as its type asks. Blocks while tools are tried. Raises Refused."""
     _tool(definition)
     if definition.isolate_with == "docker":
-        return  # the engine holds the limits
+        return  # the container engine enforces the limits
     asked = {name for name in _LIMITED if getattr(definition.resource_limits, name) is not None}
     if asked and (missing := asked - cgroup_root.enforceable()):
         names = ", ".join(sorted(missing))
@@ -105,7 +105,7 @@ def contain(spec: Spec, definition: Definition, place: Place, user_home: str) ->
         grace_s=definition.stop.grace_s,
     )
     _ask(engine.network_command(place.workspace, tool.path))
-    argv = (os.path.realpath(argv[0]), *argv[1:])  # what is mounted is no link
+    argv = (os.path.realpath(argv[0]), *argv[1:])  # the program is mounted by its real path
     line = engine.run_command(container, box, argv, spec.cwd, spec.marked_env(), tool.path)
     pause, resume, remove = engine.name_commands(container, tool.path)
     return spec._replace(argv=line, cwd="/", cleanup=remove, pause=pause, resume=resume)

@@ -9,7 +9,7 @@ from maestro.model.errors import Refused
 from maestro.runtime.supervision.folder_lock import FolderLock
 
 PATIENCE_S = 3.0
-"""How long a run that has just ended may take to let go."""
+"""How long the warden of a run that has just ended may take to unlock its folder."""
 _PAUSE_S = 0.05
 
 
@@ -50,5 +50,5 @@ class Exclusion:
 def _is_taken(lock: FolderLock) -> bool:
     try:
         return lock.take()
-    except OSError:  # there is no such folder, so nobody writes it
+    except OSError:  # the folder does not exist, so that nobody writes it
         return True

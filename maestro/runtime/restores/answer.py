@@ -13,7 +13,7 @@ from maestro.runtime.server.rows import Row, when
 
 Placed = Sequence[tuple[Placement, Archived]]
 Lacking = tuple[Sequence[Placement], Sequence[Row]]
-"""Workspaces that were left as they are, and files that are not put back, as they cannot be had whole."""
+"""Workspaces that were left as they are, and damaged files that were left out."""
 
 
 class Answer:

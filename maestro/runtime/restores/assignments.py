@@ -59,9 +59,9 @@ async def put_back(call: Call, source: str) -> list[str]:
         await trio.to_thread.run_sync(
             _check_places, PlaceCheck(call, await _held(context)), wanted, context.settings.home
         )
-        for each in wanted:  # what is refused makes no folder
+        for each in wanted:  # a refused assignment makes no folder
             await _decision(call, each.assignment)
-        with trio.CancelScope(shield=True):  # all of them, whoever still listens
+        with trio.CancelScope(shield=True):  # all agents are assigned, whoever still listens
             names = await _assign(call, origin, wanted)
     return names
 

@@ -32,7 +32,7 @@ from replayers.checkpoint import same_history
 from replayers.log_reader import history
 
 LEASE = "restore"
-"""Held by the node that restores, so that no other one does."""
+"""The lease of the node that restores, so that no other node does."""
 
 
 async def end(context: Context, begun: BegunRestore, reason: str) -> bool:

@@ -42,7 +42,7 @@ async def settle(context: Context) -> None:
             await end_begun(context, journal)
     except StoreUnsafe:
         raise
-    except Refused:  # one is under way: whoever carries it out ends it
+    except Refused:  # a restore is under way, and its process will end it
         return
     except (MaestroError, OSError) as error:
         said = error.line() if isinstance(error, MaestroError) else str(error)
@@ -117,7 +117,7 @@ async def findings(context: Context) -> list[tuple[str, str, str]]:
             if begun is not None:
                 what = f"restore {begun.restore} of {begun.source} was begun and is not ended"
                 found.append(("restore", what, "it ends with the next start: maestro up"))
-        except Refused:  # one is under way
+        except Refused:  # a restore is under way, and its process will end it
             return []
         except MaestroError as error:
             found.append(("restore", error.line(), error.mend))

@@ -25,10 +25,10 @@ from replayers import positions
 from replayers.log_reader import history
 
 LISTED_MAX = 1000
-"""Names and events that are listed, of each kind; all are counted."""
+"""How many names and events of each kind are listed; all are counted."""
 ENTRY_BYTES = 1024
 OFF_LINE = ("node.", "snapshot.", "restore.", "log.", "alert.")
-"""Events that a restore does not undo."""
+"""Prefixes of the types of events that a restore does not undo."""
 
 
 async def preview(context: Context, planned: RestorePlan, origins: OpenOrigins) -> Row:

@@ -20,7 +20,7 @@ from maestro.workspaces.archive.read.assessment import Lost
 from maestro.workspaces.archive.write.diff import Diff
 
 CHECKPOINT = "checkpoint"
-"""The tree that holds the log."""
+"""The name of the tree in a snapshot that holds the log."""
 
 
 Progress = Callable[[int, int], None]

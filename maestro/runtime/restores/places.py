@@ -67,7 +67,7 @@ class PlaceCheck:
                 each.why_not, each.is_barred = error.line(), each.workspace not in self._held
                 continue
             try:
-                check_place(each.workspace)  # itself, not what a link in its place leads to
+                check_place(each.workspace)  # the path itself, not the folder that a link in its place leads to
             except MaestroError as error:
                 each.why_not = error.line()
                 continue

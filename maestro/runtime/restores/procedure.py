@@ -41,7 +41,7 @@ from maestro.workspaces.archive.read.assessment import Lost
 from maestro.workspaces.folders import is_folder
 
 SEEN_S_MAX = 5.0
-"""How long the end of a restore waits until this daemon has seen it: one that ends meanwhile sees nothing any more."""
+"""How long to wait until this daemon has followed the log to the restore's end; one that is stopping never does."""
 ANOTHER = "use another snapshot: `maestro state snapshots` lists all"
 
 
@@ -78,7 +78,7 @@ class RestoreProcedure:
         begun.assigned = planned.assigned
         self._call.when_interrupted(self._interrupted)
         snapshot_folders = SnapshotFolders(context.settings.home)
-        async with turn(self._call, snapshot_folders):  # nobody sees one half of it
+        async with turn(self._call, snapshot_folders):  # no snapshot is taken of a half-done restore
             try:
                 await self._prepare(wish, how, snapshot_folders)
             except BaseException as error:
@@ -89,7 +89,7 @@ class RestoreProcedure:
                 row = await self._finish()
         return row
 
-    # ---- what can be taken back ----
+    # ---- reversible ----
 
     async def _prepare(self, wish: RestoreRequest, how: RestoreOptions, snapshot_folders: SnapshotFolders) -> None:
         """Stop agents, fill stages, swap them in. Reversible until the swap."""
@@ -224,7 +224,7 @@ class RestoreProcedure:
             return f"the restore is complete; to undo it: {undo(self._begun)}"
         return "interrupted; nothing was changed"
 
-    # ---- what is done in any case ----
+    # ---- after the swap ----
 
     async def _finish(self) -> Row:
         context, planned, begun = self._context, self._planned, self._begun

@@ -50,7 +50,9 @@ async def _perform(
     call: Call, wish: RestoreRequest, how: RestoreOptions, origins: OpenOrigins, under_way: UnderWay
 ) -> Row:
     loads = under_way.begun.loads is not None
-    async with leased(call.context, (LEASE, SCHEDULER) if loads else (LEASE,)):  # so nobody releases what was loaded
+    async with leased(
+        call.context, (LEASE, SCHEDULER) if loads else (LEASE,)
+    ):  # no scheduler releases tasks of a loaded log
         planned = await plan(call, wish, origins)
         await prove(call, planned, origins, how.skip_verify or loads, wish.skip_failed)
         check(planned, wish.skip_failed)
@@ -110,7 +112,7 @@ async def load_and_carry_out(call: Call, wish: RestoreRequest, how: RestoreOptio
     journal = Journal(context.settings.home)
     if context.daemon is not None:
         async with restoring(journal):
-            with OpenOrigins(context) as origins:  # it does not end for what is refused
+            with OpenOrigins(context) as origins:  # the daemon does not end for a restore that would be refused
                 await _checked(call, wish, origins, journal)
         call.then(context.daemon.stop)
         return "again", None

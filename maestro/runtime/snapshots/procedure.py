@@ -164,7 +164,7 @@ class _Procedure:
     def _placed(source: Source, position: int) -> SnapshotWorkspace:
         return SnapshotWorkspace(source.agent, source.place, source.tree, position, source.mounted)
 
-    # ---- in the thread that reads ----
+    # ---- in the thread that reads workspaces ----
 
     def _save(self, report: ProgressReport) -> Saved:
         archive = self._folders.archive()
@@ -174,7 +174,8 @@ class _Procedure:
             self._id,
             self._meta,
             allow_torn=wanted.allow_torn,
-            allow_unread=wanted.allow_missing and wanted.reason == ASKED,  # what replaces a tree must have all of it
+            allow_unread=wanted.allow_missing
+            and wanted.reason == ASKED,  # a snapshot that undoes something must hold whole trees
             progress=report.scanned,
         )
 
@@ -187,7 +188,7 @@ class _Procedure:
             trio.from_thread.run(self._rest, self._wanted.agents)
             trio.from_thread.run(self._cut)
         if self._quiet is not None:
-            trio.from_thread.run_sync(self._let_go)  # who stands still cannot be stopped
+            trio.from_thread.run_sync(self._let_go)  # a paused run cannot be stopped
             trio.from_thread.run(self._quiet, self._id)
         for source in self._sources:
             if self._wanted.rolling:
@@ -239,7 +240,7 @@ class _Procedure:
                 if sources.gather_logs(row.workspace_root or root, row.id, folder):
                     yield Tree(f"logs/{row.id}", str(folder), str(folder))
 
-    # ---- the end ----
+    # ---- the export, and the end in the log ----
 
     async def _export(self) -> Exported:
         out = self._wanted.output

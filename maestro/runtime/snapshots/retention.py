@@ -30,7 +30,7 @@ async def sweep(context: Context) -> None:
     """
     folders = SnapshotFolders(context.settings.home)
     if not await trio.to_thread.run_sync(folders.is_free):
-        return  # a command without a daemon is at it
+        return  # a command without a daemon is taking a snapshot
     up = {node.id for node in await context.rows(context.views.nodes) if node.status == "up"}
     floor = await context.floor()
     for row in unfinished(await context.rows(context.views.snapshots, "taking"), context.node, up):
@@ -44,11 +44,14 @@ async def sweep(context: Context) -> None:
         folders.sweep()
         folders.point(newest)
         if folders.root.is_dir():
-            folders.archive()  # which sweeps what is its own
+            folders.archive()  # opening the archive sweeps what broken-off writes left in it
 
     try:
         await trio.to_thread.run_sync(work)
-    except (MaestroError, OSError) as error:  # the node works without; each snapshot will say it
+    except (
+        MaestroError,
+        OSError,
+    ) as error:  # the node works without snapshots; each attempt to take one tells the reason
         log.warning("snapshots: %s", error)
 
 
@@ -109,9 +112,9 @@ async def _collect(context: Context, folders: SnapshotFolders) -> None:
 
     try:
         await trio.to_thread.run_sync(work)
-    except Refused as refused:  # a snapshot is being taken or restored: there is another day
+    except Refused as refused:  # a snapshot is being taken or restored: it is tried again tomorrow
         log.info("snapshots are not collected now: %s", refused.line())
-    except VerificationFailed as error:  # what it needs is not known, so that nothing can be given back
+    except VerificationFailed as error:  # which packs the damaged one needs is unknown, so all are kept
         log.warning("snapshots are not collected: %s; %s", error.line(), GIVE_UP)
 
 

@@ -40,7 +40,7 @@ async def clean_runs(call: Call, busy: frozenset[str]) -> list[str]:
         return removed
     async with closed_to(call.context, sorted({run.agent for run in filled})):
         opened = {task.id for task in await call.context.rows(call.context.views.open_tasks)}
-        filled = [run for run in filled if run.task not in opened]  # one may have been retried meanwhile
+        filled = [run for run in filled if run.task not in opened]  # a task may have been retried meanwhile
         return removed + await _archive_and_remove(call, filled)
 
 

@@ -88,7 +88,7 @@ async def amount(context: Context, folders: SnapshotFolders, sources: Collection
         for row in rows:
             try:
                 content = folders.archive().read(row.id).content
-            except MaestroError:  # it only helps to guess how long the reading takes
+            except MaestroError:  # earlier snapshots only help to guess how long the reading takes
                 continue
             for tree in content.trees if content else ():
                 known.setdefault(os.fsdecode(tree.source), tree.entries)
@@ -151,7 +151,7 @@ def _copy(log: Path, to: Path) -> bool:
             return False
         to.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with to.open("xb") as copy:
-            if pieces(str(log)):  # above its cap, and not one file yet
+            if pieces(str(log)):  # the log is above its cap, and lies in pieces
                 reader, left = Reader(str(log)), SENT_BYTES_MAX
                 while left > 0 and (chunk := reader.read(CHUNK_BYTES)):
                     left -= copy.write(chunk)

@@ -1,7 +1,7 @@
 """Room kept back on the embedded server's disk: a file to delete when the disk is full.
 
-With `appendfsync always` a server whose disk fills up exits (DESIGN.md 7), and could not start again to say so. The
-ballast is freed then (server.py); below the low-water mark the worker stops claiming before it comes to that.
+With `appendfsync always` a server whose disk fills up exits, and could not start again to say so. The ballast is freed
+then (`embedded_server`); below the low-water mark the worker stops claiming before it comes to that.
 """
 
 from __future__ import annotations
