@@ -9,7 +9,7 @@ from tests.workspaces.mounted import in_namespace
 
 SCRIPT = """
 from tests.runtime.acting import Node, until
-from maestro.workspaces import leftovers
+from maestro.workspaces.exchanges import leftovers
 out = outside()
 with Node(place / "m") as maestro:
     ws = maestro.folder / "ws"
