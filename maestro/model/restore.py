@@ -204,17 +204,20 @@ def decide_agents(
     return events + [NewEvent(f"agent:{agent}", AgentStopped(agent, why)) for agent, why in left.items()]
 
 
-def decide_going_on(row: Agent | None, why: str, begun: Stopped, floor: int = 0) -> list[NewEvent]:
-    """At the end of a restore an agent that was stopped for it takes work again, or stays stopped for another reason.
+def decide_going_on(row: Agent | None, why: str, stopped: Stopped, floor: int = 0) -> list[NewEvent]:
+    """At the end of a restore, let an agent that was stopped for it take work again, or stop it for another reason.
 
-    why: the reason of its last stop. Nothing where it takes work, or somebody else has stopped it since.
+    why: the reason of its last stop, "" where that is not known; stopped: how the restore stopped it. Nothing where the
+    agent takes work, or somebody else has stopped it since.
     """
-    is_ours = why == stop_reason(begun.restore) or begun.waited
-    if row is None or not row.stopped or not is_ours or why == begun.left:
+    is_ours = why == stop_reason(stopped.restore) or stopped.waited
+    if row is None or not row.stopped or not is_ours:
         return []
-    if not begun.left:
+    if not stopped.left:
         return decide_restart(row.id, row, floor)
-    return [NewEvent(f"agent:{row.id}", AgentStopped(row.id, begun.left), max(row.version, floor))]
+    if why == stopped.left:
+        return []
+    return [NewEvent(f"agent:{row.id}", AgentStopped(row.id, stopped.left), max(row.version, floor))]
 
 
 def decide_restore_end(

@@ -200,8 +200,9 @@ def test_after_a_restore_an_agent_goes_on_unless_somebody_else_stopped_it() -> N
     assert decide_going_on(row, "by hand", Stopped("r1")) == []
     assert decide_going_on(None, "", Stopped("r1")) == []
     assert decide_going_on(World(node(), agent("a")).agent("a"), "", Stopped("r1")) == []
-    (event,) = decide_going_on(row, "restore r0: lost", Stopped("r1", waited=True))
-    assert event.fact == e.AgentRestarted("a")
+    for why in ("restore r0: lost", ""):
+        (event,) = decide_going_on(row, why, Stopped("r1", waited=True))
+        assert event.fact == e.AgentRestarted("a")
 
 
 def test_an_agent_whose_workspace_is_lost_stays_stopped_and_it_is_said_once_why() -> None:

@@ -51,9 +51,8 @@ async def assign(call: Call, command: p.AgentAssign) -> p.Done:
 
     if command.to_workspace is None and (row := await context.row(context.views.agent, agent)) is not None:
         await refresh(call, [row])  # the agent keeps its workspace only if that is there
-    planned = assigned_in(
-        await decision(stopped=command.force)
-    )  # a refused assignment makes no folder, and stops no run
+    # Decided before anything is done: a refused assignment makes no folder, and stops no run.
+    planned = assigned_in(await decision(stopped=command.force))
     if planned.workspace is not None and command.to_workspace is not None and wanted.node == context.node:
         await make_workspace(planned.workspace, definition)
     row = await context.row(context.views.agent, agent)

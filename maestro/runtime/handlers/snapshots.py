@@ -47,10 +47,8 @@ async def _agents(call: Call, named: list[str]) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for name in named:
         path = Path(call.caller.cwd, name)
-        paths = (
-            os.path.realpath(path),
-            os.path.normpath(path),
-        )  # the path as it is written counts too: the workspace may be a link by now
+        # The path as it is written counts too: the workspace may be a link by now.
+        paths = (os.path.realpath(path), os.path.normpath(path))
         mine = [row.id for row in rows if name == row.id] or [row.id for row in rows if row.workspace in paths]
         if not mine:
             raise NotFound(f"{shown(name)} is no workspace of an agent", "--workspace", "workspace list shows all")

@@ -50,9 +50,8 @@ async def _perform(
     call: Call, wish: RestoreRequest, how: RestoreOptions, origins: OpenOrigins, under_way: UnderWay
 ) -> Row:
     loads = under_way.begun.loads is not None
-    async with leased(
-        call.context, (LEASE, SCHEDULER) if loads else (LEASE,)
-    ):  # no scheduler releases tasks of a loaded log
+    leases = (LEASE, SCHEDULER) if loads else (LEASE,)  # no scheduler releases tasks of a loaded log
+    async with leased(call.context, leases):
         planned = await plan(call, wish, origins)
         await prove(call, planned, origins, how.skip_verify or loads, wish.skip_failed)
         check(planned, wish.skip_failed)

@@ -48,10 +48,7 @@ async def sweep(context: Context) -> None:
 
     try:
         await trio.to_thread.run_sync(work)
-    except (
-        MaestroError,
-        OSError,
-    ) as error:  # the node works without snapshots; each attempt to take one tells the reason
+    except (MaestroError, OSError) as error:  # the node works on: each attempt to take a snapshot tells the reason
         log.warning("snapshots: %s", error)
 
 
