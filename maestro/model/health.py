@@ -65,6 +65,16 @@ class RememberedWorkspace(msgspec.Struct, frozen=True):
     shown: str = ""
 
 
+def examines(here: str, agent: Agent, nodes: Mapping[str, Node]) -> bool:
+    """Whether the node `here` makes an agent's checks for a command: two nodes would contradict each other.
+
+    A node examines its own agents; a free agent that runs nowhere is examined by the only node that is up.
+    """
+    if agent.node is not None:
+        return agent.node == here
+    return not agent.run and all(node.status != "up" for node in nodes.values() if node.id != here)
+
+
 def is_fit(agent: Agent) -> bool:
     """Whether work may be given to an agent: it is healthy, and nobody has stopped it."""
     return agent.healthy and not agent.stopped

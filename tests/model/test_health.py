@@ -13,6 +13,8 @@ from maestro.model.health import (
     check_kept,
     decide_checked,
     decide_nodes,
+    decide_taking_work,
+    examines,
     heartbeat_check,
     is_fit,
     node_check,
@@ -153,3 +155,23 @@ def test_an_assignment_that_names_no_workspace_keeps_one_that_is_there() -> None
 def test_each_illness_has_a_way_out(failed: str, words: str) -> None:
     row = World(node(), agent("a"), e.AgentHealthChanged("a", False, (failed,), "why")).agent("a")
     assert words in way_out(row)
+
+
+def test_a_node_examines_its_own_agents_and_free_ones_where_no_other_node_could() -> None:
+    world = World(node("n"), node("m"), agent("a"), agent("free", None), agent("busy", None), task("t", "busy"))
+    nodes = world.plan.nodes
+    assert examines("n", world.agent("a"), nodes) and not examines("m", world.agent("a"), nodes)
+    assert not examines("n", world.agent("free"), nodes)
+    world.releases()
+    world.happens(e.NodeLeft("m", "shutdown"))
+    assert examines("n", world.agent("free"), nodes) and not examines("n", world.agent("busy"), nodes)
+
+
+def test_an_agent_that_is_restarted_stays_unhealthy_where_its_node_is_lost() -> None:
+    world = lost_world()
+    restarted, ill = decide_taking_work("a", world.agent("a"), world.plan.nodes)
+    assert restarted.fact == e.AgentRestarted("a")
+    assert ill.fact == e.AgentHealthChanged("a", False, ("node",), "node n is lost")
+    assert [event.fact for event in decide_taking_work("b", world.agent("b"), world.plan.nodes)] == [
+        e.AgentRestarted("b")
+    ]

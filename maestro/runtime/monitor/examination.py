@@ -16,8 +16,7 @@ import trio
 from maestro.model.agent import Agent
 from maestro.model.errors import NotFound
 from maestro.model.events import NewEvent
-from maestro.model.health import WORKSPACE, Check, decide_checked, heartbeat_check, node_check, verdict
-from maestro.model.node import Node
+from maestro.model.health import WORKSPACE, Check, decide_checked, examines, heartbeat_check, node_check, verdict
 from maestro.runtime.monitor.checks import local_checks
 from maestro.runtime.node.context import Call, Context
 from maestro.workspaces.addresses import current
@@ -86,21 +85,12 @@ async def examine_all(
     keys = [f"agent:{agent.id}:last_heartbeat" for agent in agents]
     samples = await context.call(context.store.work.samples, keys) if keys else []
     now = await context.now()
-    made = await examine(context, [agent for agent in agents if _is_ours(context, agent, nodes)])
+    made = await examine(context, [agent for agent in agents if examines(context.node, agent, nodes)])
     for agent, sample in zip(agents, samples, strict=True):
         age_s = None if sample is None or "at" not in sample else max(0, now - int(sample["at"])) / 1000
         checks = made.setdefault(agent.id, [])
         checks += [node_check(agent, nodes), heartbeat_check(agent, nodes, age_s, now)]
     return made, samples
-
-
-def _is_ours(context: Context, agent: Agent, nodes: Mapping[str, Node]) -> bool:
-    """Whether this node is the one that checks an agent: two nodes that see different things would contradict each
-    other.
-    """
-    if agent.node is not None:
-        return agent.node == context.node
-    return not agent.run and all(node.status != "up" for node in nodes.values() if node.id != context.node)
 
 
 def judged(agent: Agent, checks: list[Check]) -> Agent:

@@ -1,4 +1,4 @@
-"""The restore journal in MAESTRO_HOME: what this node has begun to restore, so that a crash leaves a restore to end.
+"""The restore journal in MAESTRO_HOME: what this node has begun to restore, so that a crash leaves nothing half done.
 
 The journal is written before the first event, and once more before stages take the places of workspaces, with the
 identity of each stage and of what was there before. Afterwards the workspaces themselves say what came about.
