@@ -13,8 +13,11 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from maestro.model.events import Event, RestoreDone
+from maestro.model.restore import line
 from maestro.store.contract import LogStore
 
+END_OF_LOG = 2**63 - 1
+"""Behind every position that a log can reach."""
 BACK = 500
 """Events read at once while looking for the `restore.done` in the append that a floor ends."""
 
@@ -43,16 +46,8 @@ class Line:
 
 
 def ranges(cuts: Sequence[Cut], end: int | None = None) -> list[tuple[int, int]]:
-    """The ranges (first, last), in order, that lead to `end`, or to wherever the log ends."""
-    last = end if end is not None else 2**63 - 1
-    found: list[tuple[int, int]] = []
-    for cut in sorted(cuts, reverse=True):
-        if cut.at <= last:
-            found.append((cut.at, last))
-            last = cut.to
-    if last > 0:
-        found.append((1, last))
-    return found[::-1]
+    """The ranges (first, last) of positions, oldest first, that lead to `end`, or to wherever the log ends."""
+    return [(part[0], part[-1]) for part in line(sorted(cuts), END_OF_LOG if end is None else end)]
 
 
 def cuts_of(events: Iterable[Event]) -> list[Cut]:

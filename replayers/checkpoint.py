@@ -129,7 +129,7 @@ def _piece(store: Store, log: Path, span: tuple[int, int, str], sealed: Segments
     """The segment first..last in the folder `log`."""
     first, last, before = span
     if sealed is not None and last - first + 1 == ranges.LARGE:
-        with suppress(Refused, Invalid):  # it is only for the next time that it lies there too
+        with suppress(Refused, Invalid):  # keeping the segment here too only saves the next checkpoint its making
             path = whole(store, sealed, span).path
             linked(path, log / path.name)
             return log / path.name
@@ -160,7 +160,7 @@ def _views_at(store: Store, position: int) -> tuple[dict[str, str], Registry]:
     projector = Projector(store)
     if projector.catch_up().seq == position:
         generation = projector.generation
-        with suppress(ViewDamaged):  # who reads them next builds them anew
+        with suppress(ViewDamaged):  # the log is folded instead; whoever reads the live views next builds them anew
             digests = stored_digests(store, generation, list(VIEWS))
             rows = {row: agents.decode(row, data) for row, data in store.views.dump(generation, agents.NAME)}
             checkpoint = store.views.checkpoint(generation)

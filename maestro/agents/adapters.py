@@ -12,19 +12,19 @@ from maestro.agents.documents import read
 from maestro.agents.schema import AdapterDocument
 
 WHOLE = frozenset({"match", "after", "text", "usage", "final_event", "fail_event", "refused_event", "resume", "verify"})
-"""Mappings that say something only as a whole: never merged."""
+"""Keys whose mappings are replaced as a whole, as parts of two of them would contradict each other."""
 
 _FOLDER = Path(__file__).parent / "builtin"
 
 
 def names() -> tuple[str, ...]:
-    """The adapters there are, sorted."""
+    """The names of the built-in adapters, sorted."""
     return tuple(sorted(file.stem for file in _FOLDER.glob("*.yaml")))
 
 
 @cache
 def adapter(name: str) -> dict[str, Any]:
-    """The adapter's keys as plain data, `older` included. `name` is one of `names()`. Not to be changed."""
+    """The keys of a built-in adapter as plain data, `older` included, which callers must not change."""
     file = _FOLDER / f"{name}.yaml"
     document = read(file.read_bytes(), str(file))
     keys = fit(document, AdapterDocument)
@@ -34,9 +34,9 @@ def adapter(name: str) -> dict[str, Any]:
 
 
 def overridden(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
-    """`above` over `below`: mappings key by key, all else and what is in `WHOLE` replaced. Neither is changed.
+    """The keys `above` over the keys `below`: mappings merge key by key, all else and what is in `WHOLE` is replaced.
 
-    Another format of the output replaces all rules about the one before.
+    Neither is changed. Another format of the output replaces all rules about the one before.
     """
     merged = dict(below)
     told = above.get("output", {}).get("format")
@@ -50,7 +50,7 @@ def overridden(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 
 
 def over(below: Any, above: Any, key: str = "") -> Any:
-    """One value over another: mappings entry by entry, all else replaced."""
+    """One value over another: mappings merge entry by entry, all else is replaced."""
     if key in WHOLE or not isinstance(below, dict) or not isinstance(above, dict):
         return above
     return below | {key: over(below.get(key), value, key) for key, value in above.items()}

@@ -1,4 +1,4 @@
-"""What types cannot say about a document's keys: placeholders, patterns, names, sizes. Each refusal has its line."""
+"""Checks of a document's keys that types cannot express: placeholders, patterns, names, sizes, each with its line."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _NUMBERS: dict[Path, float] = {
 
 
 def check_keys(document: Document, keys: dict[str, Any]) -> None:
-    """The keys that adapters and definitions share. Raises `Invalid` at the first that cannot be right."""
+    """Check the keys that adapters and definitions share. Raises Invalid at the first that cannot be right."""
     _check_arguments(document, keys)
     _check_probes(document, keys)
     check_rules(document, keys)
@@ -122,14 +122,14 @@ def _check_file(document: Document, file: dict[str, Any], path: Path) -> None:
 
 
 def check_id(document: Document, key: str, value: str) -> None:
-    """A name that becomes a folder, a key or an argument. Raises `Invalid`."""
+    """Check a name that becomes a folder, a key or an argument. Raises Invalid."""
     if not ID.fullmatch(value):
         mend = "use up to 64 letters, digits, dot, dash and underscore, beginning with a letter or digit"
         raise document.invalid((key,), f"{shown(value)} is no name", mend)
 
 
 def resources(document: Document, keys: dict[str, Any], key: str) -> dict[str, Any]:
-    """`resource_limits` in bytes, cores and numbers. Raises `Invalid` for what is no amount."""
+    """The amounts of `resource_limits`, in bytes, cores and numbers. Raises Invalid for what is no amount."""
     written = keys.get(key, {})
     found: dict[str, Any] = {}
     for name, value in written.items():

@@ -1,7 +1,7 @@
-"""A document's tree against a struct: unknown keys, wrong types and missing keys, each with its place and remedy.
+"""Conversion of a document's tree to plain data for a struct, which is its schema.
 
-The struct is the schema. Text fields want text (a bare `yes` or `5` needs quotes), but the values of a mapping to
-text (`env`) are taken as written.
+Unknown keys, wrong types and missing keys are refused with their place and remedy. Text fields want text (a bare `yes`
+or `5` needs quotes), but the values of a mapping to text (`env`) are taken as written.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def fit(document: Document, schema: type[msgspec.Struct]) -> dict[str, Any]:
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
-    """`did you mean 'x'?`, or the list of what is known."""
+    """A hint on a misspelt word: `did you mean 'x'?`, or the list of the words that are known."""
     names = sorted(known)
     near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
     if near:
@@ -40,6 +40,8 @@ def suggestion(word: str, known: Iterable[str]) -> str:
 
 
 class _Fitting:
+    """Converts the values of one document."""
+
     def __init__(self, document: Document) -> None:
         self.document = document
 
@@ -91,7 +93,7 @@ class _Fitting:
         return None
 
     def _entry(self, node: Node, kind: inspect.Type, path: Path) -> Any:
-        """A value of a mapping: where text is wanted any scalar is taken as it is written, also in a list of texts."""
+        """A value in a mapping: where text is wanted, a scalar is taken as it is written, also in a list of texts."""
         options = kind.types if isinstance(kind, inspect.UnionType) else (kind,)
         if any(isinstance(option, inspect.StrType) for option in options) and node.kind in ("bool", "int", "float"):
             return node.text

@@ -27,11 +27,11 @@ from maestro.model.errors import Invalid, MaestroError, NotFound
 
 BUILT_IN = "built-in"
 Dirs: TypeAlias = Sequence[str | Path]
-"""Folders of definitions, the later ones before the earlier."""
+"""Folders of definitions; a type is taken from the last one that has it."""
 
 
 class TypeInfo(msgspec.Struct, frozen=True):
-    """One row of `agent types`. file: its path, or `built-in`; reason: why it is not valid, else ""."""
+    """A type as `agent types` lists it. file: its path, or `built-in`; reason: why it is not valid, else ""."""
 
     slug: str
     valid: bool
@@ -96,7 +96,7 @@ def load(slug: str, dirs: Dirs) -> Definition:
 
 
 def types(dirs: Dirs) -> list[TypeInfo]:
-    """All types by slug, valid or not: files of later `dirs` hide those of earlier ones and the built-in ones."""
+    """All types by slug, valid or not. Files of later `dirs` hide those of earlier ones and the built-in ones."""
     found = {name: _info(name, BUILT_IN, built_in(name)) for name in adapters.names()}
     for folder in dirs:
         for file in _files(Path(folder)):
@@ -105,7 +105,7 @@ def types(dirs: Dirs) -> list[TypeInfo]:
 
 
 def _below(document: Document, keys: dict[str, Any], dirs: Dirs) -> dict[str, Any]:
-    """The keys that a file builds on. Names its adapter in `keys`."""
+    """The keys of a file's adapter, which the file's own keys override. Names the adapter in `keys`."""
     name = keys["adapter"] = keys.get("adapter") or ("none" if keys.get("bin") and keys.get("argv") else "kilo")
     if name == "none":
         return {}
@@ -120,7 +120,7 @@ def _below(document: Document, keys: dict[str, Any], dirs: Dirs) -> dict[str, An
 
 
 def _keys_of(file: Path, above: Document) -> dict[str, Any]:
-    """What a file of agents.d gives to another that names it as its adapter."""
+    """The keys of a file of agents.d that another file names as its adapter."""
     document, keys = _read(_file_bytes(file), str(file))
     name = keys.get("adapter") or ("none" if keys.get("bin") and keys.get("argv") else "kilo")
     if name != "none" and name not in adapters.names():
@@ -130,7 +130,7 @@ def _keys_of(file: Path, above: Document) -> dict[str, Any]:
 
 
 def _own(document: Document, keys: dict[str, Any]) -> None:
-    """Complete what the file says by itself: checked names, amounts, absolute paths."""
+    """Complete the keys of one file: check names, convert amounts, make paths absolute."""
     if "mode" in keys:
         check_id(document, "mode", keys["mode"])
     for at, capability in enumerate(keys.get("capabilities", ())):
@@ -159,7 +159,7 @@ def _merged(document: Document, keys: dict[str, Any], below: dict[str, Any]) -> 
 
 
 def _older(below: dict[str, Any], keys: dict[str, Any]) -> dict[str, Any]:
-    """The keys that differ in the older form, the file's over them; what it says of events is for the newer one."""
+    """The keys of the older form, the file's over them; what the file says of events is for the newer form."""
     if below.get("output", {}).get("format") == "text" and keys.get("output", {}).get("format") != "text":
         success = {key: rule for key, rule in keys.get("success", {}).items() if not key.endswith("_event")}
         keys = {**keys, "output": below["output"], "success": success, "resume": None}
@@ -168,12 +168,12 @@ def _older(below: dict[str, Any], keys: dict[str, Any]) -> dict[str, Any]:
 
 
 def _via(argv: list[str]) -> str:
-    """How the prompt goes where a file gives the arguments and says no more: as its own placeholder tells."""
+    """How the prompt reaches a program whose file gives the arguments and says no more: as its placeholder tells."""
     return "file" if "{prompt_file}" in argv else "arg" if "{prompt}" in argv else "stdin"
 
 
 def _check_form(document: Document, form: Definition) -> None:
-    """What only the merged keys can tell: the prompt reaches the program."""
+    """Check what only the merged keys can tell: the prompt reaches the program, and the rules fit the output."""
     if form.prompt.via == "arg" and "{prompt}" not in form.argv:
         raise document.invalid(("argv",), "has no {prompt}", "add it, or set prompt: {via: stdin}")
     if form.prompt.via == "file" and "{prompt_file}" not in form.argv:
@@ -193,7 +193,7 @@ def _resources(document: Document, keys: dict[str, Any]) -> dict[str, Any]:
 
 
 def _absolute(document: Document, key: str, value: str) -> str:
-    """A path of the file: `~` is the user's home, a relative one starts at the folder of the file."""
+    """A path in a file, made absolute: `~` is the user's home, a relative one starts at the folder of the file."""
     path = os.path.expanduser(value)  # noqa: PTH111 - leaves an unknown ~user as it is, where pathlib raises
     if path.startswith("~"):
         raise document.invalid((key,), f"is {shown(value)}, which is nobody's home", "write an absolute path")
@@ -201,7 +201,7 @@ def _absolute(document: Document, key: str, value: str) -> str:
 
 
 def _file_bytes(file: Path) -> bytes:
-    """The bytes of a regular file, never more than a document may have; a pipe in its place does not block."""
+    """The bytes of a regular file, never more than a document may have. Does not block on a pipe in its place."""
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as stream:
@@ -216,7 +216,7 @@ def _files(folder: Path) -> list[Path]:
     try:
         return sorted(file for file in folder.iterdir() if file.suffix in (".yaml", ".yml"))
     except OSError:
-        return []  # a folder of definitions need not be there
+        return []  # MAESTRO_AGENTS_DIR may name folders that do not exist
 
 
 def _read_info(file: Path, dirs: Dirs) -> TypeInfo:

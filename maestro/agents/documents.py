@@ -1,9 +1,4 @@
-"""YAML read as hostile input: from text to a tree of values that know their line.
-
-Nothing is constructed: the tree is built from parser events, so an alias bomb, a tag or a merge key is refused at
-its first event. Scalars keep their text; `fitting` gives them the type that the reader of the document asks for.
-Every refusal is an `Invalid` whose `where` is `file:line`.
-"""
+"""Reading YAML from strangers: from text to a tree of values that know their line, within limits."""
 
 from __future__ import annotations
 
@@ -30,7 +25,7 @@ Path: TypeAlias = tuple[str | int, ...]
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """What one document may cost. nodes_max: scalars, lists and mappings together."""
+    """The largest that one document may be. nodes_max: scalars, lists and mappings together."""
 
     bytes_max: int = 1024 * 1024
     depth_max: int = 24
@@ -41,7 +36,7 @@ LIMITS = Limits()
 
 
 class Node(msgspec.Struct):
-    """One value. text: a scalar's text as written; items: a list's; entries: a mapping's. line: from 1."""
+    """A value of a document. text: a scalar's text as written; items: a list's; entries: a mapping's. line: from 1."""
 
     kind: Kind
     line: int
@@ -52,7 +47,7 @@ class Node(msgspec.Struct):
 
 
 class Document(msgspec.Struct):
-    """A file's tree. where: its path as the user knows it, for errors."""
+    """The tree of one file. where: its path as the user knows it, for errors."""
 
     root: Node
     where: str
@@ -75,7 +70,7 @@ class Document(msgspec.Struct):
 
 
 def path_text(path: Path) -> str:
-    """`modes.list.argv[0]` for `("modes", "list", "argv", 0)`."""
+    """The path of a value for people: `modes.list.argv[0]` for `("modes", "list", "argv", 0)`."""
     text = ""
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else ("." if text else "") + shown(part, 60)
@@ -83,7 +78,7 @@ def path_text(path: Path) -> str:
 
 
 def read(text: str | bytes, where: str, limits: Limits = LIMITS) -> Document:
-    """The tree of one YAML document. Raises `Invalid` for anything but plain data within `limits`."""
+    """Read one YAML document. Raises Invalid for anything but plain data within `limits`."""
     place = shown(where)
     if isinstance(text, bytes):
         try:
@@ -106,10 +101,10 @@ def read(text: str | bytes, where: str, limits: Limits = LIMITS) -> Document:
 
 
 def _refuse_beyond_limits(text: str, place: str, limits: Limits) -> None:
-    """The refusal of a text that the fast parser gave up before its events had shown a breach of `limits`.
+    """Refuse a text that the fast parser gave up on before its events had shown a breach of `limits`.
 
-    That parser reads up to 1,024 characters ahead of its events and has limits of its own, which differ from release
-    to release; the slow one has none and tells each event in time. Raises `Invalid` where it is ours that is broken.
+    That parser reads up to 1,024 characters ahead of its events and has limits of its own, which differ from release to
+    release; the slow one has none and tells each event in time. Raises Invalid where a limit of ours is broken.
     """
     with suppress(yaml.YAMLError):
         _Builder(place, limits).build(yaml.parse(text, Loader=yaml.SafeLoader))
@@ -215,7 +210,7 @@ def _is_plain(event: Any) -> bool:
 
 
 def _plain_kind(text: str) -> Kind:
-    """What an unquoted scalar looks like. Octal, sexagesimal, dates and the like stay text."""
+    """The kind of an unquoted scalar. Octal, sexagesimal, dates and the like stay text."""
     if text in _NULL:
         return "null"
     if text.lower() in _TRUE or text.lower() in _FALSE:

@@ -1,8 +1,4 @@
-"""Finding things in the events that an agent prints: values at a path, and whether an event matches.
-
-What an agent prints is not trusted: any shape is looked through, none raises, and no path finds more than
-`VALUES_MAX` values.
-"""
+"""Paths and matches in the events that an agent prints: values at a path, and whether an event matches."""
 
 from __future__ import annotations
 
@@ -20,7 +16,9 @@ _BRACKETS = re.compile(r"\[(-?\d+|\*)\]")
 
 
 class Place:
-    """A path, ready to be looked up in many events. `a[0].b` is `a.0.b`, `a[*]` is `a.*`, and "" the event itself."""
+    """A path in events, made ready to be looked up in many. `a[0].b` is `a.0.b`, `a[*]` is `a.*`, "" the
+    event itself.
+    """
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -28,7 +26,7 @@ class Place:
         self._is_key = self._parts == (path,) and path != "*"
 
     def values(self, data: Any) -> list[Any]:
-        """All that stands there, in order; a key with dots in it is found by its whole name too."""
+        """All values at the path, in order; a key with dots in it is found by its whole name too."""
         if isinstance(data, dict):
             if self.path in data:
                 return [data[self.path]]
@@ -40,7 +38,7 @@ class Place:
         return found
 
     def text(self, data: Any) -> str:
-        """The texts that stand there, one after the other; what is no text counts as none."""
+        """The texts at the path, one after the other; what is no text counts as none."""
         return "".join(value for value in self.values(data) if isinstance(value, str))
 
 
@@ -56,7 +54,7 @@ def _below(value: Any, part: str) -> list[Any]:
 
 
 class Matcher:
-    """Whether an event is one of those that a match (or any of several) describes."""
+    """Tells whether an event matches, or matches any of several matches. None matches nothing."""
 
     def __init__(self, matches: Matches | None) -> None:
         several = (matches,) if isinstance(matches, dict) else matches or ()
@@ -81,7 +79,7 @@ class Matcher:
 
 
 class Wanted:
-    """What a match wants at a path."""
+    """The values that a match wants at one path."""
 
     def __init__(self, wanted: str | tuple[str, ...]) -> None:
         several = (wanted,) if isinstance(wanted, str) else wanted
@@ -107,7 +105,7 @@ class Wanted:
 
 
 def scalar(value: Any) -> str | None:
-    """A text as it is, a number, true, false or null as JSON has it; None for lists and mappings."""
+    """A scalar of an event as text, as JSON has it; None for lists and mappings."""
     if isinstance(value, str):
         return value
     if isinstance(value, (dict, list)):

@@ -1,10 +1,4 @@
-"""From a definition and a run to a command line: pure, so that what would be run can be shown and tested.
-
-Placeholders fill whole arguments and there is no shell. The prompt is never an option: one that begins with `-` goes
-by stdin or file, or, where the program takes it as an argument only, with a line end before it. A prompt that no
-argument can hold is left in `prompt.txt`, which the argument then names. The environment is built from an allow-list;
-the store's URL is not on it.
-"""
+"""From a definition and a run to a command line, without I/O, so that what would be run can be shown and tested."""
 
 from __future__ import annotations
 
@@ -27,12 +21,7 @@ _MENTION = "Your task is in the file {file} because of its size. Read all of it,
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """One run, as `compose` needs it. All paths are absolute.
-
-    prompt_file: holds the exact prompt; tmp: the run's own. home: the folder for `home: agent`. environment: of the
-    daemon, from which the allow-list picks. session: the agent's own, to go on with, "" for a new one. verify: the
-    task's. secrets: values by name (`secrets.resolve`).
-    """
+    """A run, as `compose` needs it. All paths are absolute."""
 
     run: str
     task: str
@@ -51,7 +40,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PlacedFile(msgspec.Struct, frozen=True):
-    """A file to write before the start, below workspace, home or tmp. path: absolute; mode: its permission bits."""
+    """A file to write before a run starts, below workspace, home or tmp. path: absolute; mode: its permission bits."""
 
     path: str
     content: str
@@ -59,9 +48,8 @@ class PlacedFile(msgspec.Struct, frozen=True):
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
-    """What to start. stdin: a file, None for /dev/null. redact: values that no log may show. stop_signal: `TERM`.
-
-    verify: the command that must succeed after a good end, () for none.
+    """How to start a run. stdin: a file, None for /dev/null. redact: values that no log may show.
+    stop_signal: `TERM`.
     """
 
     argv: tuple[str, ...]
@@ -118,7 +106,7 @@ def shell(command: str) -> tuple[str, ...]:
 
 
 def _verify(definition: Definition, target: Target) -> tuple[str, ...]:
-    """The task's command, else the type's."""
+    """The command that verifies a run: the task's, else the type's."""
     command = target.verify or definition.verify
     if isinstance(command, str):
         return shell(command) if command.strip() else ()
@@ -126,7 +114,7 @@ def _verify(definition: Definition, target: Target) -> tuple[str, ...]:
 
 
 def _words(definition: Definition, resumed: bool) -> tuple[str, ...]:
-    """The arguments before they are filled, with those that go on with a session where one is given."""
+    """The arguments with their placeholders, and those that go on with a session where one is given."""
     argv = _inserted(definition.argv, definition.args, _prompt_at(definition.argv))
     rule = definition.resume
     if not resumed or rule is None:
@@ -146,7 +134,7 @@ def _inserted(argv: tuple[str, ...], words: tuple[str, ...], at: int) -> tuple[s
 
 
 def _filled(word: str, places: Mapping[str, str]) -> str:
-    """A placeholder, or a path below one, filled; anything else as it is."""
+    """An argument with its placeholder filled; one without a placeholder as it is."""
     if word in places:
         return places[word]
     match = _BELOW.fullmatch(word)
@@ -154,7 +142,7 @@ def _filled(word: str, places: Mapping[str, str]) -> str:
 
 
 def prompt_bytes(prompt: str) -> bytes:
-    """The prompt as `prompt.txt` holds it: UTF-8, with bytes that were none (from a command line) put back."""
+    """A prompt as `prompt.txt` holds it: UTF-8, with bytes that were none (from a command line) put back."""
     try:
         return prompt.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
@@ -162,7 +150,7 @@ def prompt_bytes(prompt: str) -> bytes:
 
 
 def _prompt(definition: Definition, target: Target) -> tuple[str | None, str | None]:
-    """The argument and the file for stdin, None where there is none."""
+    """The argument for the prompt and the file for stdin, None where there is none."""
     rule = definition.prompt
     if rule.via == "stdin":
         return None, target.prompt_file
@@ -178,18 +166,20 @@ def _prompt(definition: Definition, target: Target) -> tuple[str | None, str | N
 
 
 def _fits(prompt: str, bytes_max: int) -> bool:
-    """Whether an argument can hold it. Its length comes first, so that a prompt of 10 MB is not encoded for this."""
+    """Whether an argument can hold the prompt. Its length is compared first, to not encode one of 10 MB for this."""
     return len(prompt) <= bytes_max and "\0" not in prompt and len(prompt_bytes(prompt)) <= bytes_max
 
 
 @functools.lru_cache(maxsize=64)
 def _matching(patterns: tuple[str, ...]) -> Callable[[str], re.Match[str] | None]:
-    """Whether a name matches one of the patterns: asked for each variable of each run, so one expression for all."""
+    """A function that tells whether a name matches one of the patterns: one expression for all, as it is
+    asked often.
+    """
     return re.compile("|".join(fnmatch.translate(pattern) for pattern in patterns)).match
 
 
 def _environment(definition: Definition, target: Target) -> dict[str, str]:
-    """Allow-list, then what the type inherits, sets and keeps secret, then Maestro's own, which nothing overrides."""
+    """The environment of a run: the allow-list, what the type adds, its secrets, then Maestro's own, which win."""
     is_wanted = _matching((*INHERITED, *definition.env_inherit))
     env = {
         name: value for name, value in target.environment.items() if is_wanted(name) and not name.startswith("MAESTRO_")

@@ -1,4 +1,4 @@
-"""What this machine has, against what a definition asks for: "the resources are there"."""
+"""The resources of this machine, compared with those that a definition asks for."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PIDS = (Path("/sys/fs/cgroup/pids.max"), Path("/proc/sys/kernel/pid_max"))
 
 
 def check_resources(definition: Definition, workspace_root: str) -> None:
-    """Raises `Refused` where the machine has less than `resource_limits` promises. disk: free below the root."""
+    """Check that the machine has as much as `resource_limits` promises. Raises Refused. disk: free below the root."""
     asked = definition.resource_limits
     _compare(definition, "memory", asked.memory, memory_bytes(), _MIB, "MiB")
     _compare(definition, "cpu", asked.cpu, float(cores()), 1, "cores")
@@ -54,7 +54,7 @@ def _smallest(files: tuple[Path, ...]) -> int | None:
         try:
             found.append(int(file.read_text("ascii")))
         except (OSError, ValueError):
-            continue  # absent, or `max`
+            continue  # the file is absent, or says `max`
     return min(found) if found else None
 
 

@@ -1,4 +1,4 @@
-"""How a run ended: the facts of its process, judged by rules in one order, the first that holds wins.
+"""The outcome of a run: the facts of its end, judged by rules in one order, of which the first that holds wins.
 
 Exit 0 is not success by itself, and a timeout is Maestro's own clock, never the child's word. Every verdict says in
 `evidence` which rule it was, and on what.
@@ -24,7 +24,7 @@ _CUT = "[… the beginning is in agent.log]\n"
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
-    """How the command of `verify` ended. command: as its arguments; output: the end of what it printed."""
+    """The end of the command of `verify`. command: as its arguments; output: the end of what it printed."""
 
     command: tuple[str, ...]
     exit_code: int | None = None
@@ -36,7 +36,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class End(msgspec.Struct, frozen=True, kw_only=True):
-    """What the warden saw. exit_code: None where a signal ended it or nothing ran.
+    """The facts of a run's end, as the warden saw it. exit_code: None where a signal ended it or nothing ran.
 
     stopped: the reason of a stop that was asked for; lost: why nobody saw the end (worker or node gone). wrong_mode:
     why it was not started at all; oom: which limit of memory ended it; stalled: it was silent for too long; budget:
@@ -68,8 +68,9 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """The outcome of a run, with its reasons. source: `agent` where the agent's own doing decided, else `maestro`.
 
-    result: the final text. transient: the start failed for want of processes, files or memory, so that it may be
-    tried again without spending the attempt. loss: of what is `lost`, why.
+    outcome: one of `maestro.model.outcome.SEVERITY`. result: the final text. transient: the start failed for want of
+    processes, files or memory, so that it may be tried again without spending the attempt. loss: of what is `lost`,
+    why.
     """
 
     outcome: str
@@ -83,7 +84,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def judge(definition: Definition, end: End) -> Verdict:
-    """The verdict on an end. Pure; the same end is always judged the same."""
+    """The verdict on the end of a run. Pure: the same end is always judged the same."""
     rules = (_by_maestro, _by_refusal, _by_exit, _by_events, _by_patterns, _by_silence, _by_check)
     for rule in rules:
         verdict = rule(definition, end)
@@ -94,14 +95,14 @@ def judge(definition: Definition, end: End) -> Verdict:
 
 
 def final_text(stdout: bytes) -> str:
-    """The last `RESULT_BYTES_MAX` of a text output as shown to people: no control sequences, no ragged ends."""
+    """The last `RESULT_BYTES_MAX` of a text output as shown to people: no control sequences, no cut characters."""
     cut = len(stdout) > RESULT_BYTES_MAX
     text = plain(stdout[-RESULT_BYTES_MAX:].decode("utf-8", "replace")).strip()
     return _CUT + text.lstrip("\ufffd") if cut and text else text
 
 
 def _by_maestro(definition: Definition, end: End) -> Verdict | None:
-    """What Maestro did to the run, or failed to do."""
+    """The verdict on a run that Maestro ended, or could not start or watch."""
     outcome, evidence = "", ""
     if end.lost is not None:
         outcome, evidence = "lost", f"lost: {shown(end.lost)}"
@@ -130,7 +131,7 @@ def _by_maestro(definition: Definition, end: End) -> Verdict | None:
 
 
 def _by_refusal(definition: Definition, end: End) -> Verdict | None:
-    """The agent denied the work, whatever it made of that in its exit code."""
+    """The verdict on a run whose agent denied the work, whatever its exit code says."""
     rule = definition.success.refused_text
     if end.told is not None and end.told.refusal:
         return _verdict(definition, end, "refused", f"refused_event: {end.told.refusal}")
@@ -140,6 +141,7 @@ def _by_refusal(definition: Definition, end: End) -> Verdict | None:
 
 
 def _by_exit(definition: Definition, end: End) -> Verdict | None:
+    """The verdict on a run with a bad exit code."""
     if end.exit_code is not None and end.exit_code in definition.success.exit:
         return None
     evidence = _exit_text(end)
@@ -150,7 +152,7 @@ def _by_exit(definition: Definition, end: End) -> Verdict | None:
 
 
 def _by_events(definition: Definition, end: End) -> Verdict | None:
-    """A good exit code, but the events say otherwise, or do not say enough."""
+    """The verdict on a run with a good exit code whose events tell of a failure, or do not tell of success."""
     if definition.output.format == "text":
         return None
     told = end.told or Told()
@@ -167,7 +169,7 @@ def _by_events(definition: Definition, end: End) -> Verdict | None:
 
 
 def _by_patterns(definition: Definition, end: End) -> Verdict | None:
-    """A good exit code whose output says otherwise."""
+    """The verdict on a run with a good exit code whose output matches a pattern of failure."""
     rules = definition.success
     stdout = _lines(end.stdout)
     said = _result(definition, end).split("\n")
@@ -187,13 +189,14 @@ def _by_patterns(definition: Definition, end: End) -> Verdict | None:
 
 
 def _by_silence(definition: Definition, end: End) -> Verdict | None:
+    """The verdict on a run with a good exit code that had to say something, and did not."""
     if definition.success.output_required and not _result(definition, end):
         return _verdict(definition, end, "no_output", f"output_required: exit {end.exit_code} without a final text")
     return None
 
 
 def _by_check(definition: Definition, end: End) -> Verdict | None:
-    """A good end, but what the task or type has verify it says otherwise."""
+    """The verdict on a run with a good end that the task's or type's verification contradicts."""
     check = end.check
     if check is None or (check.exit_code == 0 and not (check.timed_out or check.stopped or check.lost)):
         return None
@@ -215,13 +218,13 @@ def _by_check(definition: Definition, end: End) -> Verdict | None:
 
 
 def _command(check: Check) -> str:
-    """The command as a person wrote it."""
+    """The command of a verification, as a person wrote it."""
     words = check.command[2:] if check.command[:2] == ("/bin/sh", "-c") else check.command
     return shown(" ".join(words), 200)
 
 
 def _stderr(end: End, stdout: list[str]) -> list[str]:
-    """The lines of stderr; where it was not kept apart, those of the log that stdout does not have."""
+    """The lines of a run's stderr; where it was not kept apart, those of the log that stdout does not have."""
     if end.stderr is not None:
         return _lines(end.stderr)
     said = set(stdout)
@@ -229,7 +232,7 @@ def _stderr(end: End, stdout: list[str]) -> list[str]:
 
 
 def _result(definition: Definition, end: End) -> str:
-    """The final text: what the events tell of it, where there is a rule for that, else the end of stdout."""
+    """The final text of a run: what its events tell, where there is a rule for that, else the end of stdout."""
     if definition.output.text is None:
         return final_text(end.stdout)
     return "" if end.told is None else final_text(end.told.text.encode("utf-8", "replace"))

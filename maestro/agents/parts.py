@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-PROMPT_BYTES_MAX = 100 * 1024  # Linux takes 128 KiB an argument, its NUL included
+PROMPT_BYTES_MAX = 100 * 1024  # Linux takes arguments of up to 128 KiB, their NUL included
 
 
 Match: TypeAlias = dict[str, str | tuple[str, ...]]
@@ -20,11 +20,11 @@ Matches: TypeAlias = Match | tuple[Match, ...]
 
 
 class Schema(msgspec.Struct, frozen=True, kw_only=True):
-    """A mapping of a document. Fields without a default are required in it."""
+    """The base of mappings in a document. Fields without a default are required in it."""
 
 
 class VersionProbe(Schema, frozen=True, kw_only=True):
-    """How to ask the program for its version. min: older ones take the adapter's `older` form, or are refused."""
+    """How to ask a program for its version. min: older ones take the adapter's `older` form, or are refused."""
 
     argv: tuple[str, ...]
     regex: str = r"(\d+(?:\.\d+)+)"
@@ -32,7 +32,7 @@ class VersionProbe(Schema, frozen=True, kw_only=True):
 
 
 class ModeList(Schema, frozen=True, kw_only=True):
-    """How to ask the program for its modes: group 1 of `regex` on each line of the answer."""
+    """How to ask a program for its modes: group 1 of `regex` on each line of the answer, but those in `exclude`."""
 
     argv: tuple[str, ...]
     regex: str
@@ -40,7 +40,7 @@ class ModeList(Schema, frozen=True, kw_only=True):
 
 
 class Modes(Schema, frozen=True, kw_only=True):
-    """Which modes there are. listing: asked of the program; static: where it cannot tell; map: our name to its."""
+    """The modes of a program. listing: how to ask for them; static: where it cannot tell; map: our name to its."""
 
     listing: ModeList | None = msgspec.field(name="list", default=None)
     static: tuple[str, ...] = ()
@@ -49,11 +49,11 @@ class Modes(Schema, frozen=True, kw_only=True):
 
 
 class Prompt(Schema, frozen=True, kw_only=True):
-    """How the prompt reaches the program.
+    """How the prompt reaches a program.
 
     otherwise: what happens to a prompt that is no argument (over `max_bytes`, or with a NUL) where via is `arg`:
-    `stdin`, or `mention` (the argument names the file to read). One that begins with `-` goes by stdin, or with a
-    line end before it.
+    `stdin`, or `mention` (the argument names the file to read). One that begins with `-` goes by stdin, or with a line
+    end before it.
     """
 
     via: Literal["arg", "stdin", "file"] = "arg"
@@ -62,7 +62,7 @@ class Prompt(Schema, frozen=True, kw_only=True):
 
 
 class AgentFile(Schema, frozen=True, kw_only=True):
-    """A file that a run finds in place. path: below `{workspace}`, `{home}` or `{tmp}`; mode: octal digits."""
+    """A file that is written before each run. path: below `{workspace}`, `{home}` or `{tmp}`; mode: octal digits."""
 
     path: str
     content: str
@@ -70,7 +70,7 @@ class AgentFile(Schema, frozen=True, kw_only=True):
 
 
 class TextRule(Schema, frozen=True, kw_only=True):
-    """Where the final text is: at `path` in the events that match.
+    """Where an agent's final text is: at `path` in the events that match.
 
     take: the `last` of them, or `all`, joined by `join` (deltas of a stream: ""). after: an event that matches this
     begins it anew, so that only what follows the last one counts.
@@ -116,7 +116,7 @@ class Output(Schema, frozen=True, kw_only=True):
 
 
 class Success(Schema, frozen=True, kw_only=True):
-    """What a good end is.
+    """What makes the end of a run a good one.
 
     exit: the codes. final_event: must have come; fail_event: must not; refused_event: the agent denied the work. The
     patterns are looked for in each line: of stdout and of the final text, of stderr, of the final text; one that
@@ -157,9 +157,9 @@ class Stop(Schema, frozen=True, kw_only=True):
 
 
 class RunLimits(Schema, frozen=True, kw_only=True):
-    """timeout_s: seconds of a run, None for MAESTRO_AGENT_TIMEOUT; silent_s: seconds without output, None for ever.
+    """The time limits of a run, in seconds. timeout_s: of all of it, None for MAESTRO_AGENT_TIMEOUT.
 
-    verify_s: seconds that the command of `verify` may take.
+    silent_s: without output, None for no limit; verify_s: that the command of `verify` may take.
     """
 
     timeout_s: float | None = None
@@ -168,14 +168,14 @@ class RunLimits(Schema, frozen=True, kw_only=True):
 
 
 class Budget(Schema, frozen=True, kw_only=True):
-    """What one run may use; more ends it. tokens: input and output together; cost: as the agent reckons it."""
+    """What one run may use; a run that uses more is ended. tokens: input and output; cost: as the agent reckons it."""
 
     tokens: int | None = None
     cost: float | None = None
 
 
 class Resources(Schema, frozen=True, kw_only=True):
-    """What a run may use. memory, disk: bytes; cpu: cores; pids: processes and threads. None: no limit."""
+    """The limits of a run's processes. memory, disk: bytes; cpu: cores; pids: processes and threads. None: no limit."""
 
     memory: int | None = None
     cpu: float | None = None

@@ -1,4 +1,4 @@
-"""Text from outside made safe to show: one line for errors, no terminal sequences in what agents said."""
+"""Text from strangers, made safe to show: one line for errors, no terminal sequences in what agents said."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _SEQUENCE = re.compile(
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
 
 
-class Plainly:
-    """`plain` for text that comes in pieces, wherever these end."""
+class PlainText:
+    """Makes text plain, as `plain` does, that comes in pieces which may end anywhere."""
 
     def __init__(self) -> None:
         self._held = ""
 
     def feed(self, text: str, final: bool = False) -> str:
-        """What is certain so far; a sequence that may go on is held back, up to the longest there is."""
+        """The plain text that is certain so far. A sequence that may go on is held back, up to the longest there is."""
         text = self._held + text
         cut = len(text) if final else _certain(text)
         self._held = text[cut:]
@@ -30,7 +30,7 @@ class Plainly:
 
 
 def _certain(text: str) -> int:
-    """How much of `text` ends in no sequence that may go on."""
+    """How many characters of a text are before a sequence that may go on."""
     for found in _SEQUENCE.finditer(text, max(0, len(text) - 2 * _SEQUENCE_MAX)):
         if found.end() == len(text):
             return found.start()
@@ -38,13 +38,13 @@ def _certain(text: str) -> int:
 
 
 def shown(text: str, length_max: int = 120) -> str:
-    """`text` for one line of an error: in quotes and escaped where it is not plainly printable, shortened."""
+    """A text for one line of an error: in quotes and escaped where it is not plainly printable, shortened."""
     cut = text if len(text) <= length_max else text[: length_max - 1] + "…"
     return cut if cut.isprintable() and cut else repr(cut)
 
 
 def plain(text: str) -> str:
-    """`text` without terminal sequences, control characters but newline and tab, and direction overrides.
+    """A text without terminal sequences, control characters but newline and tab, and direction overrides.
 
     What a carriage return overwrote (progress bars) is dropped.
     """

@@ -1,4 +1,4 @@
-"""Asks a program for its version and its modes: a short run with a timeout, an empty stdin and a folder of its own.
+"""Probes of a program for its version and modes: a short run with a timeout, an empty stdin, a folder of its own.
 
 The program is not trusted to answer, to end or to be quiet: what it leaves is killed, what it says is cut.
 """
@@ -29,14 +29,14 @@ _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What a program said. exit_code: None where it was ended by the timeout or a signal, or did not start."""
+    """The output of a probe. exit_code: None where it was ended by the timeout or a signal, or did not start."""
 
     text: str
     exit_code: int | None
 
 
 class Found(msgspec.Struct, frozen=True):
-    """A search for a program. executable: absolute path, "" where there is none; tried: every place looked at."""
+    """The result of a search for a program. executable: absolute path, "" for none; tried: every place looked at."""
 
     executable: str
     tried: tuple[str, ...]
@@ -71,7 +71,7 @@ def variable_of(definition: Definition) -> str:
 
 
 def version(definition: Definition, executable: str, env: Mapping[str, str]) -> str:
-    """The version that the program tells, "" where it tells none in time."""
+    """The version that a program tells, "" where it tells none in time."""
     probe = definition.version
     if probe is None:
         return ""
@@ -80,12 +80,12 @@ def version(definition: Definition, executable: str, env: Mapping[str, str]) -> 
 
 
 def is_older(found: str, least: str) -> bool:
-    """Whether a version is below `least`; one that was not told is."""
+    """Whether a version is below `least`; an unknown version is."""
     return _numbers(found) < _numbers(least)
 
 
 def modes(definition: Definition, listing: ModeList, executable: str, env: Mapping[str, str]) -> tuple[str, ...]:
-    """The modes that the program lists, in its order; () where it lists none."""
+    """The modes that a program lists, in its order; () where it lists none."""
     answer = ask(_filled(listing.argv, executable), definition, env)
     if answer.exit_code != 0:
         return ()
@@ -121,7 +121,7 @@ def ask(argv: Sequence[str], definition: Definition, env: Mapping[str, str]) -> 
 
 
 def _read(process: subprocess.Popen[bytes], deadline: float) -> bytes:
-    """What comes until the program ends, closes its output, says too much or takes too long."""
+    """The output of a program until it ends, closes its output, says too much or takes too long."""
     assert process.stdout is not None
     output = b""
     with selectors.DefaultSelector() as selector:
@@ -140,7 +140,7 @@ def _read(process: subprocess.Popen[bytes], deadline: float) -> bytes:
 
 
 def _await_end(process: subprocess.Popen[bytes], deadline: float) -> None:
-    """It has closed its output and should end soon; who goes on till the deadline is killed by the caller."""
+    """Wait for the end of a program that has closed its output. At the deadline the caller kills it."""
     pause = 0.0005
     while not _has_ended(process) and time.monotonic() < deadline:
         time.sleep(pause)
@@ -148,22 +148,22 @@ def _await_end(process: subprocess.Popen[bytes], deadline: float) -> None:
 
 
 def _has_ended(process: subprocess.Popen[bytes]) -> bool:
-    """Whether it is a zombie, left so where the system allows: until it is reaped nobody else gets its pid."""
+    """Whether a program has ended, without reaping it where the system allows: so nobody else gets its pid."""
     if not hasattr(os, "waitid"):
         return process.poll() is not None
     return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    """End the program and what it left in its session. It is not waited for yet, so its pid is still its own."""
+    """Kill a program and what it left in its session. It is not reaped yet, so its pid is still its own."""
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):
-        return  # nothing is left of it
+        return  # no process of the session is left
 
 
 def _located(name: str, env: Mapping[str, str], cwd: str) -> str:
-    """The absolute path of an executable file, "" where there is none. Links stay as they are: they get updated."""
+    """The absolute path of an executable file, "" where there is none. Links stay: programs are updated by them."""
     if "/" in name:
         path = Path(name).expanduser() if name.startswith("~/") else Path(cwd, name)
         place = os.path.normpath(path)

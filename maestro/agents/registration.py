@@ -31,9 +31,9 @@ class Site(msgspec.Struct, frozen=True):
 
 
 def resolve(definition: Definition, site: Site) -> Definition:
-    """The definition with its program, version and form. Blocks while the program is asked (`probe.TIMEOUT_S`).
+    """Bind a definition to its program, with the version and the form for it. Blocks up to `probe.TIMEOUT_S`.
 
-    Raises `Refused` for what is not there or cannot be done here, `Invalid` for a mode that the agent does not have.
+    Raises Refused for what is not there or cannot be done here, Invalid for a mode that the agent does not have.
     """
     check_paths(definition)
     check_resources(definition, site.workspace_root)
@@ -60,7 +60,7 @@ def resolve(definition: Definition, site: Site) -> Definition:
 
 
 def wrong_mode(definition: Definition, env: Mapping[str, str]) -> str:
-    """Why a run of a resolved definition must not start: its program has not the mode (any more). "" where it has.
+    """Why a run of a resolved definition must not start, as its program has not the mode (any more); "" where it has.
 
     A program that was replaced since it was registered is asked again; blocks meanwhile, once for each new one.
     """
@@ -80,7 +80,7 @@ _asked: dict[tuple[str, str, ModeList], tuple[str, ...]] = {}
 
 
 def stamp(executable: str) -> str:
-    """Tells whether the file of a program is still the same one; "" where there is none."""
+    """A text that changes when the file of a program is replaced; "" where there is no file."""
     try:
         found = os.stat(executable)  # noqa: PTH116 - follows links, as an execution does
     except OSError:
@@ -89,7 +89,7 @@ def stamp(executable: str) -> str:
 
 
 def check_paths(definition: Definition) -> None:
-    """The template, the secrets and the cache are folders that can be read. Raises `Refused`."""
+    """Check that the template, the secrets and the cache are folders that can be read. Raises Refused."""
     for key in ("workspace_template", "secrets_dir", "shared_cache"):
         path = getattr(definition, key)
         if not path:
@@ -102,7 +102,7 @@ def check_paths(definition: Definition) -> None:
 
 
 def notices(definition: Definition) -> list[str]:
-    """What a user should know about a definition that is valid all the same. One line each, for stderr."""
+    """What a user should know about a valid definition, one line each, for stderr."""
     return _below_home(definition)
 
 
@@ -114,7 +114,7 @@ def _below_home(definition: Definition) -> list[str]:
 
 
 def program(definition: Definition, env: Mapping[str, str], cwd: str) -> str:
-    """The path of its program; it is not run. Raises `Refused` where there is none."""
+    """The path of a definition's program, which is not run. Raises Refused where there is none."""
     found = probe.find_program(definition, env, cwd)
     if found.executable:
         return found.executable
@@ -125,7 +125,7 @@ def program(definition: Definition, env: Mapping[str, str], cwd: str) -> str:
 
 
 def _known_modes(definition: Definition, env: Mapping[str, str]) -> tuple[str, ...]:
-    """The modes of the program: by its own list, else by the adapter's; () where neither is known or none is used."""
+    """The modes of a program: by its own list, else by the adapter; () where neither is known or none is used."""
     if "{mode}" not in definition.argv:
         return ()
     known: tuple[str, ...] = ()
@@ -135,7 +135,7 @@ def _known_modes(definition: Definition, env: Mapping[str, str]) -> tuple[str, .
 
 
 def _has_mode(definition: Definition, known: tuple[str, ...]) -> bool:
-    """Where no modes are known any name will do."""
+    """Whether a program has the mode of its definition. Where no modes are known, it has every mode."""
     if "{mode}" not in definition.argv:
         return True
     mode = definition.program_mode

@@ -17,7 +17,7 @@ _PATHS = ("path", "input", "output", "cached", "cost")
 
 
 def check_rules(document: Document, keys: dict[str, Any]) -> None:
-    """The written `output`, `success` and `resume`. Raises `Invalid` at the first that cannot be right."""
+    """Check `output`, `success` and `resume` as written. Raises Invalid at the first that cannot be right."""
     output, success = keys.get("output", {}), keys.get("success", {})
     for name in _PATTERNS:
         if name in success:
@@ -40,7 +40,7 @@ def check_rules(document: Document, keys: dict[str, Any]) -> None:
 
 
 def check_pattern(document: Document, pattern: str, path: Path, groups: int = 0) -> None:
-    """A regular expression with at least so many groups."""
+    """Check that a text is a regular expression with at least so many groups. Raises Invalid."""
     try:
         compiled = re.compile(pattern)
     except (re.error, OverflowError, RecursionError) as error:
@@ -50,7 +50,7 @@ def check_pattern(document: Document, pattern: str, path: Path, groups: int = 0)
 
 
 def check_form(document: Document, form: Definition) -> None:
-    """What only the merged keys can tell: the rules fit the format and the arguments. Raises `Invalid`."""
+    """Check what only the merged keys can tell: the rules fit the format and the arguments. Raises Invalid."""
     output, success = form.output, form.success
     for at, rule in enumerate(output.session):
         if output.format == "text":

@@ -34,8 +34,8 @@ class AdapterKeys(Schema, frozen=True, kw_only=True):
 
     bin: a path, a name on PATH, `${VARIABLE}`, or a list of them of which the first that is there is taken. args: more
     arguments, put before the prompt of `argv`: a model, say. verify: a command that must exit 0 in the workspace after
-    a good end: a text for the shell, or a list of arguments. own_sandbox: it brings one, which isolation must let it
-    make inside.
+    a good end: a text for the shell, or a list of arguments. own_sandbox: the program brings one, which isolation must
+    let it make inside.
     """
 
     bin: str | tuple[str, ...] = ""
@@ -91,13 +91,13 @@ class TypeDocument(AdapterKeys, frozen=True, kw_only=True):
 
 
 class Definition(AdapterKeys, frozen=True, kw_only=True):
-    """One kind of agent: the file over its adapter; after `registration.resolve` also bound to a program.
+    """A kind of agent: a file of `agents.d` over its adapter; after `registration.resolve` also bound to a program.
 
     source: the file, or `built-in`. older: the keys to replace if the program is an older one, {} once resolved.
-    executable: absolute path, "" until resolved; found_version: "" where it is not told; path: the PATH of the
-    caller, which the program's own interpreter may need; known_modes: what it listed, () where that is not known;
-    stamp: of its file then, so that a program that was replaced is asked again. Paths are absolute. Holds no secret,
-    only their names.
+    executable: absolute path, "" until resolved; found_version: "" where it is not told; path: the PATH of the caller,
+    which the program's own interpreter may need; known_modes: what it listed, () where that is not known; stamp: of its
+    file then, so that a program that was replaced is asked again. Paths are absolute. Holds no secret, only their
+    names.
     """
 
     slug: str
@@ -126,17 +126,19 @@ class Definition(AdapterKeys, frozen=True, kw_only=True):
 
     @property
     def program_mode(self) -> str:
-        """The mode by the program's own name for it."""
+        """The mode, by the program's own name for it."""
         return self.modes.map.get(self.mode, self.mode)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready data with every key written out, so that later defaults do not change what was recorded."""
+        """The definition as JSON data with every key written out, so that later defaults do not change what was
+        recorded.
+        """
         data: dict[str, Any] = msgspec.to_builtins(self)
         return data
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Definition:
-        """What `to_dict` wrote; keys of later builds are left out. Raises `Invalid` for data that is none."""
+        """A definition from what `to_dict` wrote; keys of later builds are left out. Raises Invalid for other data."""
         try:
             return msgspec.convert(data, cls)
         except msgspec.ValidationError as error:
@@ -156,7 +158,7 @@ def json_schema() -> dict[str, Any]:
         part["additionalProperties"] = False
         for option in _options(part["properties"]):
             if option.get("additionalProperties") == {"type": "string"}:
-                option["additionalProperties"] = scalars  # taken as they are written
+                option["additionalProperties"] = scalars  # values of such a mapping are taken as they are written
     schema["$defs"]["TypeDocument"]["anyOf"] = [{"required": ["slug"]}, {"required": ["name"]}]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Maestro agent type", **schema}
 

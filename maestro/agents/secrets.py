@@ -34,7 +34,7 @@ def _value(definition: Definition, name: str, environment: Mapping[str, str]) ->
 
 
 def _from_file(file: Path) -> str | None:
-    """The file's text without its last line end; None where there is no file. Links are followed: mounts use them."""
+    """The text of a secret's file without its last line end, None for no file. Links are followed: mounts use them."""
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:

@@ -1,7 +1,7 @@
-"""What an agent tells on stdout, as it comes: its session, its usage, its final text, and how it says it ended.
+"""The transcript of an agent, read from its stdout as it comes: session, usage, final text, how it says it ended.
 
-Fed with bytes in pieces of any size. Lines that are no events are counted and passed over, lines above
-`LINE_BYTES_MAX` too; nothing raises, and memory is bounded whatever comes.
+Fed with bytes in pieces of any size. Lines that are no events are counted and passed over, lines above `LINE_BYTES_MAX`
+too; nothing raises, and memory is bounded whatever comes.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from maestro.agents.usage import NOTHING, Meter, Usage
 LINE_BYTES_MAX = 1024 * 1024
 TEXT_CHARS_MAX = 128 * 1024
 SESSION = re.compile(r"[A-Za-z0-9_/.:][\x21-\x7e]{0,199}")
-"""An id that an argument may hold: no blanks, and never an option."""
+"""A session id that can be passed as an argument: no blanks, and never an option."""
 
 _LINE_SEARCHED_MAX = 4096
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
-    """What a transcript amounts to.
+    """The sum of a transcript.
 
     events: how many there were; final: the final event was one. failure, refusal: the first event that said so, with
     its line, "" where none did.
@@ -45,12 +45,11 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Transcript:
-    """Reads stdout by the rules of a definition. before: what earlier runs used in its session."""
+    """Reads the stdout of a run by the rules of a definition. before: what earlier runs used in its session."""
 
     def __init__(self, definition: Definition, before: Usage = NOTHING) -> None:
         output, success = definition.output, definition.success
         self._format = output.format
-        self._session_rules = output.session
         self._texts = [_Text(rule) for rule in _several(output.text)]
         self._meter = None if output.usage is None else Meter(output.usage, before)
         self._is_final, self._is_failure = Matcher(success.final_event), Matcher(success.fail_event)
@@ -64,7 +63,7 @@ class Transcript:
         self._failure = self._refusal = self._session = ""
 
     def feed(self, data: bytes) -> None:
-        """The next piece."""
+        """Take the next piece of stdout."""
         if self._format == "json":
             self._keep(data)
             return
@@ -75,12 +74,12 @@ class Transcript:
         self._keep(rest)
 
     def gap(self) -> None:
-        """Something is missing here: what was begun is no line, nor is what comes before the next line end."""
+        """Note that bytes are missing here: what was begun is no line, nor is what comes before the next line end."""
         self._line.clear()
         self._too_long = True
 
     def end(self) -> None:
-        """No more comes: what has no line end is a line too."""
+        """Note that no more comes: what has no line end is a line too."""
         if self._format == "json":
             for event in _documents(bytes(self._line)):
                 self._take(event)
@@ -90,7 +89,7 @@ class Transcript:
 
     @property
     def told(self) -> Told:
-        """All of it so far."""
+        """The sum of the transcript so far."""
         return Told(
             session=self._session,
             usage=NOTHING if self._meter is None else self._meter.sum,
@@ -153,7 +152,7 @@ class Transcript:
 
 
 class _Text:
-    """The text that one rule finds."""
+    """The final text by one rule."""
 
     def __init__(self, rule: TextRule) -> None:
         self._rule = rule
@@ -209,7 +208,7 @@ def _documents(text: bytes) -> Iterator[dict[str, Any]]:
 
 
 def _decoded(text: bytes) -> Any:
-    """JSON as tolerantly as possible; None for what is none."""
+    """The JSON in a text, read as tolerantly as possible; None for what is none."""
     try:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):

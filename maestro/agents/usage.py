@@ -1,4 +1,4 @@
-"""Tokens and cost, out of the many shapes in which agents tell them."""
+"""The usage of a run, in tokens and cost, out of the many shapes in which agents tell it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _COST_DIGITS = 9
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """What was used. cached: those input tokens that a cache had, where the agent tells; cost: as it reckons it."""
+    """What a run used. cached: those input tokens that a cache had, where the agent tells; cost: as it reckons it."""
 
     input_tokens: int = 0
     output_tokens: int = 0
@@ -67,7 +67,7 @@ NOTHING = Usage()
 
 
 class Meter:
-    """Adds up what the events tell by a rule. before: what earlier runs used in the session that is gone on with."""
+    """Adds up the usage that events tell, by a rule. before: what earlier runs used in the session that goes on."""
 
     def __init__(self, rule: UsageRule, before: Usage = NOTHING) -> None:
         self._before = before if rule.counts == "session" else NOTHING
@@ -79,7 +79,7 @@ class Meter:
         self.sum = NOTHING
 
     def take(self, event: dict[str, Any]) -> None:
-        """Count an event, if it is one that tells."""
+        """Count an event, if it tells of usage."""
         if not self._matches(event):
             return
         told = [_Source(event, value, self._above) for value in self._place.values(event)]
@@ -100,7 +100,7 @@ class Meter:
 
 
 class _Source:
-    """The part of an event that tells, with what surrounds it."""
+    """The part of an event that tells of usage, with what surrounds it."""
 
     def __init__(self, event: dict[str, Any], part: Any, above: Place | None) -> None:
         self._event = event
@@ -108,7 +108,7 @@ class _Source:
         self._beside = [] if above is None else above.values(event)[:1]
 
     def number(self, path: str, names: tuple[Place, ...]) -> float:
-        """The number at a path of its own, else under the first of the names that is there; 0 for none."""
+        """The number at a path, where one is given, else under the first of the names that is there; 0 for none."""
         if path:
             return _first((Place(path),), [self._event, self._part])
         if names is _ALL and (alone := _number(self._part)) is not None:
@@ -116,7 +116,7 @@ class _Source:
         return _first(names, [self._part])
 
     def cost(self, path: str) -> float:
-        """As `number`; under its names also beside the part, and in the event."""
+        """The cost, as `number` finds it; under its usual names also beside the part, and in the event."""
         names = (Place(path),) if path else _COST
         return round(_first(names, [self._part, *self._beside, self._event]), _COST_DIGITS)
 
@@ -131,7 +131,7 @@ def _first(places: tuple[Place, ...], wheres: list[Any]) -> float:
 
 
 def _number(value: Any) -> float | None:
-    """A number that may be one of tokens or a cost; also where it is written as a text."""
+    """A value as a number that can be one of tokens or a cost, also where it is written as a text; else None."""
     if isinstance(value, str):
         try:
             value = float(value)

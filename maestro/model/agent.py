@@ -27,7 +27,7 @@ from maestro.model.ids import check_id, check_priority, check_text, shown
 
 
 class AgentType(msgspec.Struct, omit_defaults=True):
-    """A registered definition; row `type:<slug>` of the view `agents`."""
+    """A registered definition of agents; the row `type:<slug>` of the view `agents`."""
 
     slug: str
     version: int
@@ -37,9 +37,10 @@ class AgentType(msgspec.Struct, omit_defaults=True):
 
 
 class Agent(msgspec.Struct, omit_defaults=True):
-    """Row `agent:<id>` of the view `agents`. version: seq of its last own event (run events do not count).
+    """An agent; the row `agent:<id>` of the view `agents`. version: seq of its last own event (run events do not
+    count).
 
-    run: the released or running run that holds it, "" when free. running: that run has started.
+    run: the released or running run that holds the agent, "" when it is free. running: that run has started.
     """
 
     id: str
@@ -78,7 +79,8 @@ class Agent(msgspec.Struct, omit_defaults=True):
 
 
 class Assignment(msgspec.Struct, frozen=True):
-    """What `agent assign` asks for. None keeps what the agent has: its workspace and node, role or priority (else 3).
+    """The assignment that a command asks for. None keeps what the agent has: workspace and node, role or priority (else
+    3).
 
     definition: the type as resolved now. workspace: an absolute path that the shell has checked. node: its owner.
     """
@@ -105,7 +107,7 @@ def evolve(row: Agent | None, event: Event) -> Agent | None:
 
 
 def _released(row: Agent, fact: RunReleased, _event: Event) -> None:
-    if not row.run:  # a second one would be withdrawn: it changes nothing
+    if not row.run:  # a second release of the agent will be withdrawn, so it changes nothing
         row.run, row.running, row.task = fact.run, False, fact.task
 
 
@@ -151,11 +153,11 @@ CHANGES: dict[type[AnyFact], Callable[[Agent, Any, Event], None]] = {
     RunUsageReported: _usage_reported,
     RunEnded: _ended,
 }
-"""What each fact does to the agent that it is about. A table, as a replay folds hundreds of thousands in a second."""
+"""How each fact changes its agent. A table, as a replay folds hundreds of thousands of events a second."""
 
 
 def evolve_type(row: AgentType | None, event: Event) -> AgentType | None:
-    """The type after the event."""
+    """The type after the event; None where it was never registered."""
     fact = event.fact
     if not isinstance(fact, AgentRegistered):
         return row
@@ -163,11 +165,12 @@ def evolve_type(row: AgentType | None, event: Event) -> AgentType | None:
 
 
 def provisional(fact: AgentAssigned, at: int = 0) -> Agent:
-    """The agent that the fact will make, for a decision in the same append."""
+    """The agent that an assignment will make, for a decision in the same append."""
     return assigned(None, fact, Event(0, f"agent:{fact.agent}", at, "", "", 0, fact))
 
 
 def assigned(row: Agent | None, fact: AgentAssigned, event: Event) -> Agent:
+    """The agent after an assignment, changed in place."""
     if row is None:
         row = Agent(fact.agent, event.seq, fact.type, fact.definition, fact.workspace_root)
     row.version, row.assigned_at = event.seq, event.at
@@ -178,7 +181,7 @@ def assigned(row: Agent | None, fact: AgentAssigned, event: Event) -> Agent:
 
 
 def _mended(row: Agent) -> None:
-    """It takes work again, and counts as healthy until a check says otherwise."""
+    """Let the agent take work again; it counts as healthy until a check says otherwise."""
     row.stopped, row.healthy, row.failed_checks, row.reason = False, True, [], ""
 
 
@@ -193,11 +196,11 @@ def decide_register(wanted: AgentRegistered, row: AgentType | None, floor: int =
 def decide_assign(
     wanted: Assignment, row: Agent | None, stranded: NewEvent | None = None, floor: int = 0, lost: Collection[str] = ()
 ) -> list[NewEvent]:
-    """Create an agent, move it, or change its role and priority. It then takes work, stopped or not before.
+    """Create an agent, move it, or change its role and priority. It then takes work, also if it was stopped.
 
-    stranded: the end of its run (`ending.decide_stranded`) where that is on a lost node: it goes with the move. lost:
+    stranded: the end of its run where that is on a lost node (`assignment.stranded_end`): it goes with the move. lost:
     the nodes that are lost. To force a move the shell first stops the agent and waits for its run to end. Raises
-    Invalid; Refused when the id is another type's, it would move while it runs, or to a lost node.
+    Invalid; Refused when the id is another type's, when the agent would move while it runs, or to a lost node.
     """
     check_id(wanted.agent, "agent")
     check_priority(wanted.priority)
@@ -249,7 +252,10 @@ def _placed(wanted: Assignment, row: Agent | None) -> AgentAssigned:
 
 
 def decide_stop(agent: str, row: Agent | None, reason: str = "", force: bool = False, floor: int = 0) -> list[NewEvent]:
-    """It takes no more work; its run is stopped, at once with force. Nothing where both are so. Raises NotFound."""
+    """Stop an agent: it takes no more work, and its run is stopped, at once with force.
+
+    Nothing where it is stopped and has no run. Raises NotFound.
+    """
     row = _known(agent, row)
     if row.stopped and not row.run:
         return []
@@ -257,13 +263,16 @@ def decide_stop(agent: str, row: Agent | None, reason: str = "", force: bool = F
 
 
 def decide_restart(agent: str, row: Agent | None, floor: int = 0) -> list[NewEvent]:
-    """It takes work again. Raises NotFound."""
+    """Let an agent take work again. Raises NotFound."""
     row = _known(agent, row)
     return [NewEvent(f"agent:{agent}", AgentRestarted(agent), _version(row, floor))]
 
 
 def decide_reset(agent: str, row: Agent | None, snapshot: str | None = None, floor: int = 0) -> list[NewEvent]:
-    """Its workspace was made anew; the shell stopped it first. Raises NotFound; Refused while a run holds it."""
+    """Record that an agent's workspace was made anew, after the shell has stopped the agent.
+
+    Raises NotFound; Refused while a run holds it.
+    """
     row = _known(agent, row)
     if row.run:
         raise Refused(f"agent {agent} runs task {row.task}", mend=f"stop it first: agent stop {agent}")
@@ -271,7 +280,9 @@ def decide_reset(agent: str, row: Agent | None, snapshot: str | None = None, flo
 
 
 def decide_clear(agent: str, row: Agent | None) -> None:
-    """Its files may be deleted: no run of its has them. Raises NotFound; Refused while one does."""
+    """Check that an agent's files may be deleted, as no run of its uses them. Raises NotFound; Refused
+    while one does.
+    """
     row = _known(agent, row)
     if row.running:
         raise Refused(f"agent {agent} runs task {row.task} again", mend=f"stop it first: agent stop {agent}")
@@ -280,7 +291,10 @@ def decide_clear(agent: str, row: Agent | None) -> None:
 def decide_health(
     agent: str, row: Agent | None, failed: Sequence[str], reason: str = "", floor: int = 0
 ) -> list[NewEvent]:
-    """The result of its checks, as an event where it differs from what is known. Raises NotFound."""
+    """Record the result of an agent's checks, where it differs from what is recorded.
+
+    failed: the names of the checks that do not hold. Raises NotFound.
+    """
     row = _known(agent, row)
     if row.healthy == (not failed) and row.failed_checks == list(failed):
         return []

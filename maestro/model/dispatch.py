@@ -1,4 +1,4 @@
-"""The commands on tasks: dispatch, cancel, retry. Each decides from rows that the shell has read."""
+"""Decisions on tasks: dispatch, cancel, retry, each from rows that the shell has read."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 import msgspec
 
 from maestro.model.agent import Agent
+from maestro.model.definition import AgentDefinition
 from maestro.model.errors import Invalid, NotFound, Refused
 from maestro.model.events import NewEvent, TaskCancelRequested, TaskDispatched, TaskRetried
 from maestro.model.health import way_out
@@ -22,7 +23,7 @@ TARGETS_MAX = 1000
 ON_LOST = ("retry", "fail")
 
 
-class Known(msgspec.Struct, frozen=True):
+class DispatchState(msgspec.Struct, frozen=True):
     """What a dispatch must know.
 
     agents: the named ones and every member of the named pools (all agents will do). tasks: which of the named
@@ -38,7 +39,7 @@ class Known(msgspec.Struct, frozen=True):
     floor: int = 0
 
 
-def decide_dispatch(wanted: TaskDispatched, known: Known) -> list[NewEvent]:
+def decide_dispatch(wanted: TaskDispatched, known: DispatchState) -> list[NewEvent]:
     """Queue a task; nothing where the same key made it before (then `known.existing` is the answer).
 
     Raises Invalid; NotFound for a target that nobody is; Refused for one that is stopped or unhealthy (`forced`
@@ -85,7 +86,7 @@ def _check_fields(wanted: TaskDispatched) -> None:
 
 
 def _able(target: str, agents: Sequence[Agent], forced: bool) -> list[Agent]:
-    """The agents behind a target that could take it now."""
+    """The agents that answer to a target and could take the task now. Raises NotFound, Refused."""
     matching = [agent for agent in agents if target in targets_of(agent)]
     if not matching:
         what = "no agent matches" if is_pool(target) else "there is no agent"
@@ -105,7 +106,7 @@ def _able(target: str, agents: Sequence[Agent], forced: bool) -> list[Agent]:
 
 
 def decide_cancel(task: str, row: Task | None, reason: str = "", floor: int = 0) -> list[NewEvent]:
-    """Ask for its end; nothing where that was asked before. Raises NotFound; Refused when it has finished."""
+    """Ask for the end of a task; nothing where that was asked before. Raises NotFound; Refused when it has finished."""
     row = _known(task, row)
     if not row.open:
         raise Refused(f"task {task} has finished: {row.status}")
@@ -130,13 +131,14 @@ def decide_retry(
 
 
 def _check_sessions(row: Task, agents: Mapping[str, Agent]) -> None:
+    """Check that each agent of a task can go on with a session. Raises Refused."""
     again = f"task retry {row.id} starts anew"
     for slot in row.slots:
         before = next((run for run in reversed(slot.runs) if run.session), None)
         if before is None:
             raise Refused(f"no run of {slot.target} has told a session to go on with", mend=again)
         agent = agents.get(before.agent)
-        if agent is None or agent.definition.get("resume") is None:
+        if agent is None or not AgentDefinition(agent.definition).can_resume:
             kind = "" if agent is None else f" (type {agent.type} has no `resume`)"
             raise Refused(f"agent {before.agent} cannot go on with a session{kind}", mend=again)
 

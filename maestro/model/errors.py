@@ -9,10 +9,10 @@ from typing import ClassVar
 
 
 class MaestroError(Exception):
-    """Something that the user is told in one line.
+    """An error that a user is told in one line.
 
-    what: what is wrong, with the offending value. where: the place (file and line, option, id), or "".
-    mend: what to do about it, or "".
+    what: what is wrong, with the offending value. where: the place (file and line, option, id), or "". mend: what to do
+    about it, or "".
     """
 
     exit_code: ClassVar[int] = 1
@@ -48,7 +48,7 @@ class NotFound(MaestroError):
 
 
 class Refused(MaestroError):
-    """Valid, but not now or not here: unhealthy, busy, guarded."""
+    """The input is valid, but not now or not here: an agent is unhealthy or busy, a folder is guarded."""
 
     exit_code = 4
     code = "refused"

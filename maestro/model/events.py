@@ -106,7 +106,7 @@ __all__ = [
 
 
 class Unrecognised(Fact, frozen=True):
-    """An event that this build does not know: a later one's. A fold that meets it stops and never goes past it."""
+    """An event that this build does not know, as a later one wrote it. A fold that meets it stops before it."""
 
     name: str
     v: int
@@ -198,7 +198,7 @@ VERSIONS: dict[str, int] = {}
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):
-    """One fact in its place. seq: position, id and version at once; prev: the subject's version before it.
+    """A fact in the log. seq: position, id and version at once; prev: the version of its subject before it.
 
     at: server time in ms, never going back. actor: who appended it. cause: the seq or the command that led to it.
     """
@@ -213,13 +213,13 @@ class Event(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def type(self) -> str:
-        """The fact's name in the stream."""
+        """The name of the fact in the stream."""
         fact = self.fact
         return fact.name if isinstance(fact, Unrecognised) else NAMES[fact.__class__]
 
 
 class NewEvent(msgspec.Struct, frozen=True):
-    """A fact on its way into the log.
+    """A fact that is to be appended.
 
     expected: the version that its subject must have (0 or the floor for a new one), None to append at any version.
     Further events of the same subject in one append follow the first and carry None.

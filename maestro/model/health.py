@@ -1,8 +1,8 @@
-"""Whether an agent is healthy: the one rule that lists, checks, dispatches and releases follow.
+"""The health of agents: the one rule that lists, checks, dispatches and releases follow.
 
 The row of an agent says which checks failed when they were made last. Not everybody can make every check: what lies on
-a node's disks is seen there only, whether a node is lost stands in the log. A recorded failure stays until somebody
-who can make that check finds it passed.
+a node's disks is seen there only, whether a node is lost stands in the log. A recorded failure stays until somebody who
+can make that check finds it passed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from maestro.model.agent import Agent, decide_health
+from maestro.model.agent import Agent, decide_health, decide_restart
 from maestro.model.errors import Refused
 from maestro.model.events import AgentHealthChanged, NewEvent
 from maestro.model.node import Node
@@ -24,7 +24,7 @@ HEARTBEAT_S_MAX: Final = 60.0
 
 
 class Check(msgspec.Struct, frozen=True):
-    """One check and its result. detail: what was seen, for people."""
+    """The result of one check of an agent. detail: what was seen, for people."""
 
     name: str
     ok: bool
@@ -43,9 +43,10 @@ class Verdict(msgspec.Struct, frozen=True):
         return not self.failed
 
 
-class Sight(msgspec.Struct, frozen=True):
-    """What a node sees of a workspace. there: it exists; problem: why it cannot be used as it is, ""; shown: which
-    folder of which file system its path leads to, "" where that is unknown.
+class SeenWorkspace(msgspec.Struct, frozen=True):
+    """What a node sees of a workspace. there: the folder exists; problem: why it cannot be used, or "".
+
+    shown: which folder of which file system its path leads to, "" where that is unknown.
     """
 
     there: bool
@@ -53,12 +54,25 @@ class Sight(msgspec.Struct, frozen=True):
     shown: str = ""
 
 
-class Known(msgspec.Struct, frozen=True):
-    """What a node remembers of a workspace that it has made or seen for an agent. assigned_at: of that assignment."""
+class RememberedWorkspace(msgspec.Struct, frozen=True):
+    """What a node remembers of a workspace that it has made or seen for an agent.
+
+    assigned_at: the time of that assignment, ms; shown: as in `SeenWorkspace`.
+    """
 
     workspace: str
     assigned_at: int
     shown: str = ""
+
+
+def examines(here: str, agent: Agent, nodes: Mapping[str, Node]) -> bool:
+    """Whether the node `here` makes an agent's checks for a command: two nodes would contradict each other.
+
+    A node examines its own agents; a free agent that runs nowhere is examined by the only node that is up.
+    """
+    if agent.node is not None:
+        return agent.node == here
+    return not agent.run and all(node.status != "up" for node in nodes.values() if node.id != here)
 
 
 def is_fit(agent: Agent) -> bool:
@@ -78,13 +92,13 @@ def verdict(row: Agent, checks: Sequence[Check]) -> Verdict:
 
 
 def decide_checked(row: Agent, checks: Sequence[Check], floor: int = 0) -> list[NewEvent]:
-    """What the checks change about an agent's recorded health; nothing where it is known."""
+    """Record what checks change about an agent's health; nothing where it is recorded already."""
     found = verdict(row, checks)
     return decide_health(row.id, row, found.failed, found.reason, floor)
 
 
 def node_check(agent: Agent, nodes: Mapping[str, Node]) -> Check:
-    """Whether the node that owns the agent's workspace can still be reached. One that was shut down in order can."""
+    """Check that the node that owns an agent's workspace is not lost. One that was shut down in order is not."""
     node = None if agent.node is None else nodes.get(agent.node)
     if agent.node is None:
         return Check(NODE, True, "any node will do")
@@ -94,9 +108,10 @@ def node_check(agent: Agent, nodes: Mapping[str, Node]) -> Check:
 
 
 def heartbeat_check(agent: Agent, nodes: Mapping[str, Node], age_s: float | None, now: int) -> Check:
-    """Whether the node of an agent has spoken of it lately. age_s: since then, None where nothing is known any more.
+    """Check that the node of an agent has sent a heartbeat lately.
 
-    A node that is down, or has been up for less than a heartbeat may take, need not have. now: server ms.
+    age_s: since the last one, None where none is known. A node that is down, or that has just started, need not have
+    sent one. now: server ms.
     """
     owners = nodes.values() if agent.node is None else [nodes[agent.node]] if agent.node in nodes else []
     due = any(node.status == "up" and now - node.joined_at > HEARTBEAT_S_MAX * 1000 for node in owners)
@@ -108,13 +123,15 @@ def heartbeat_check(agent: Agent, nodes: Mapping[str, Node], age_s: float | None
     return Check(HEARTBEAT, False, f"{told}: is the daemon of its node up?")
 
 
-def is_remembered(agent: Agent, known: Known | None) -> bool:
-    """Whether the workspace of this very assignment, or of a later one to it, was seen by its node."""
+def is_remembered(agent: Agent, known: RememberedWorkspace | None) -> bool:
+    """Whether a node remembers to have seen the workspace since the agent was assigned to it."""
     return known is not None and known.workspace == agent.workspace and known.assigned_at >= agent.assigned_at
 
 
-def workspace_check(agent: Agent, seen: Sight, known: Known | None) -> Check:
-    """Whether an assigned workspace can be used, and is the one that it was. One that is gone is not made again."""
+def workspace_check(agent: Agent, seen: SeenWorkspace, known: RememberedWorkspace | None) -> Check:
+    """Check that an assigned workspace can be used, and is the folder that it was. One that is gone is not
+    made again.
+    """
     path, remembered = agent.workspace or "", is_remembered(agent, known)
     if seen.problem:
         return Check(WORKSPACE, False, f"{path} {seen.problem}")
@@ -130,25 +147,38 @@ def workspace_check(agent: Agent, seen: Sight, known: Known | None) -> Check:
 
 
 def check_kept(row: Agent | None, workspace: str | None) -> None:
-    """An assignment that names no workspace keeps one that can be used. Raises Refused: to make it anew it is named."""
+    """Check that an assignment that names no workspace keeps one that can be used.
+
+    Raises Refused: to have the workspace made anew, a user names it.
+    """
     if workspace is None and row is not None and WORKSPACE in row.failed_checks:
         raise Refused(f"agent {row.id} cannot keep its workspace: {row.reason}", mend=way_out(row))
 
 
 def decide_nodes(agents: Iterable[Agent], nodes: Mapping[str, Node], floor: int = 0) -> list[NewEvent]:
-    """Agents of lost nodes become unhealthy; those whose nodes are back are so no longer for that reason."""
+    """Agents of lost nodes become unhealthy; those whose nodes are back become healthy, if they were ill of
+    that only.
+    """
     return [event for agent in agents for event in decide_checked(agent, [node_check(agent, nodes)], floor)]
 
 
 def still_lost(agent: str, node: Node | None) -> list[NewEvent]:
-    """Behind an event that makes an agent take work again: it stays unhealthy where its node is lost."""
+    """Behind an event that makes an agent healthy again: unhealthy once more, where its node is lost."""
     if node is None or node.status != "lost":
         return []
     return [NewEvent(f"agent:{agent}", AgentHealthChanged(agent, False, (NODE,), f"node {node.id} is lost"))]
 
 
+def decide_taking_work(agent: str, row: Agent | None, nodes: Mapping[str, Node], floor: int = 0) -> list[NewEvent]:
+    """A user lets an agent take work again; it stays unhealthy where its node is lost. Raises NotFound."""
+    node = None if row is None or row.node is None else nodes.get(row.node)
+    return [*decide_restart(agent, row, floor), *still_lost(agent, node)]
+
+
 def way_out(agent: Agent, failed: Sequence[str] | None = None) -> str:
-    """What its user can do about an unhealthy agent, in words. failed: its checks, else those that are recorded."""
+    """What a user can do about an unhealthy agent, in words. failed: the failed checks, else those that are
+    recorded.
+    """
     names = agent.failed_checks if failed is None else failed
     again = f"agent assign {agent.type} --name {agent.id} --to-workspace"
     if NODE in names:

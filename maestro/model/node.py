@@ -1,4 +1,4 @@
-"""A node: one host running a Maestro daemon."""
+"""A node: a host on which a Maestro daemon runs."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from maestro.model.outcome import RESTART
 
 
 class Node(msgspec.Struct, omit_defaults=True):
-    """Row of the view `nodes`. status: up, left or lost. held: nothing is released to it, hold says why: it was shut
-    down and waits for `node.resumed`, or restarts in order and waits for its next daemon.
+    """A node; a row of the view `nodes`. status: `up`, `left` (ended in order) or `lost`.
+
+    held: no run is released to it, and `hold` says why: it was shut down and waits for `node.resumed`, or restarts in
+    order and waits for its next daemon.
     """
 
     id: str
@@ -33,13 +35,14 @@ class Node(msgspec.Struct, omit_defaults=True):
 
     @property
     def takes_work(self) -> bool:
-        """Whether runs may be released to it."""
+        """Whether runs may be released to the node."""
         return self.status == "up" and not self.held
 
 
 def evolve(row: Node | None, event: Event) -> Node | None:
-    """The node after the event, changed in place. A daemon's start ends the hold of an orderly restart, and no other:
-    `node.resumed` does.
+    """The node after the event, changed in place.
+
+    A daemon's start ends the hold of an orderly restart, and no other: `node.resumed` does.
     """
     fact = event.fact
     if isinstance(fact, NodeJoined):
@@ -80,21 +83,25 @@ def _joined(row: Node | None, fact: NodeJoined, event: Event) -> Node:
 
 
 def decide_hold(node: Node, reason: str) -> list[NewEvent]:
-    """Its queued tasks wait until it is resumed; nothing where they do already."""
+    """Hold a node, so that its queued tasks wait until it is resumed; nothing where it is held."""
     return [] if node.held else [NewEvent(f"node:{node.id}", NodeHeld(node.id, reason), node.version)]
 
 
 def decide_resume(nodes: Mapping[str, Node], agents: Iterable[Agent], here: str, reason: str) -> list[NewEvent]:
     """End the hold of every node that one of the agents needs: its own, or the caller's (`here`) where it has none.
 
-    At any version: two commands that resume a node at once are not in each other's way.
+    Without agents the caller's node takes work again. The events go in at any version, so that two commands that
+    resume a node at once are not in each other's way.
     """
-    wanted = dict.fromkeys(agent.node or here for agent in agents)
+    wanted = dict.fromkeys(agent.node or here for agent in agents) or {here: None}
     return [
         NewEvent(f"node:{name}", NodeResumed(name, reason)) for name in wanted if name in nodes and nodes[name].held
     ]
 
 
 def decide_lost(node: Node, reason: str) -> list[NewEvent]:
-    """Its lease ran out; nothing where it is not up. What it means for its agents: `health.decide_nodes`."""
+    """Record that a node's lease ran out; nothing where it is not up.
+
+    What that means for its agents: `health.decide_nodes`.
+    """
     return [NewEvent(f"node:{node.id}", NodeLost(node.id, reason), node.version)] if node.status == "up" else []

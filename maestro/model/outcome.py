@@ -1,4 +1,4 @@
-"""How runs end, which ends are tried again, and what they make of their task.
+"""The outcomes of runs: which are tried again, and what status they make of a task.
 
 A run's outcome says why it ended; a task's status is what remains of it for a reader. The worst outcome of a task's
 slots is the task's.
@@ -9,16 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 LOSSES_MAX = 3
-"""A run that the infrastructure lost is run again this often; then the slot is parked."""
+"""How often a slot whose run was lost by a fault is run again; then the slot is parked."""
 
 RESTART = "restart"
-"""Why a node is held whose daemon ends in order, to be started again: until then nothing is released to it."""
+"""The reason of a hold for an orderly restart: no run is released to the node until its next daemon has started."""
 
 RETRIED = frozenset({"exit", "agent_error", "refused", "no_output", "stalled", "timeout", "oom", "isolation"})
-"""The agent's own failures: tried again as often as the task's `retries` says. The others would fail the same way."""
+"""Outcomes by the agent's own failure, tried again as often as the task's `retries` says; others would come again."""
 
 MOVES_ON = frozenset({"oom", "isolation"})
-"""Failures after which a pool tries another of its agents, without being asked for retries."""
+"""Outcomes after which a pool tries another of its agents, also without `retries`."""
 
 SEVERITY: tuple[str, ...] = (
     "ok",
@@ -47,14 +47,16 @@ STATUSES = {"ok": "completed", "skipped": "skipped", "cancelled": "cancelled", "
 FINISHED = frozenset({"completed", "failed", "cancelled", "timed_out", "skipped"})
 
 TIMED_OUT = 124
-"""The exit code of what ran out of time, as that of timeout(1)."""
+"""The exit code of a task or command that ran out of time, as that of timeout(1)."""
 
 _RANK = {outcome: rank for rank, outcome in enumerate(SEVERITY)}
 
 
 def is_loss(outcome: str, started: bool, restart: bool) -> bool:
-    """Whether a run that ended so was lost by a fault, which counts: towards `LOSSES_MAX`, `on_lost`, and against its
-    agent in a pool. What never started, or ended with an orderly restart of its daemon, counts for nothing.
+    """Whether a run that ended so was lost by a fault.
+
+    A loss counts towards `LOSSES_MAX` and `on_lost`, and against its agent in a pool. A run that never started, or that
+    ended with an orderly restart of its daemon, counts for nothing.
     """
     return outcome == "lost" and started and not restart
 

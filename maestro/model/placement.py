@@ -1,4 +1,4 @@
-"""Where agents work: an assignment to a place is refused by the log where another was made since the place was checked.
+"""The places of agents: the log refuses an assignment to a place where another was made since it was checked.
 
 Whether two folders are one, or one lies in the other, is seen on a node's disks, by the guards, and takes time. So the
 version of all places is read first, then the agents, then the guards look, and the claim is appended at that version.
@@ -16,7 +16,7 @@ PLACES: Final = "workspaces:all"
 
 
 def decide_claim(fact: AgentAssigned, row: Agent | None, version: int | None) -> list[NewEvent]:
-    """The claim of an agent's place; nothing where it keeps the one that it has.
+    """Claim the place of an agent; nothing where it keeps the one that it has.
 
     version: of `PLACES`, read before the agents that the guards compared it with; None behind another claim of the same
     append.

@@ -13,8 +13,10 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from maestro.model.agent import Agent
+from maestro.model.agent import Agent, decide_restart
 from maestro.model.events import (
+    AgentAssigned,
+    AgentStopped,
     NewEvent,
     RestoreDone,
     RunEnded,
@@ -27,10 +29,10 @@ from maestro.model.task import Task
 
 RESTORED = "restored"
 STOP_REASON = "restore"
-"""Begins the reason of agents that a restore has stopped."""
+"""The first word of the reason of agents that a restore has stopped."""
 
 Span = tuple[int, int]
-"""Positions first..last."""
+"""The positions first..last of the log."""
 
 
 PlaceFate = Literal["new", "old", "lost"]
@@ -38,21 +40,33 @@ PlaceFate = Literal["new", "old", "lost"]
 
 
 class BrokenOff(NamedTuple):
-    """What becomes of a restore whose exchange was broken off. left: the places that somebody has to look after."""
+    """Whether a restore whose exchange was broken off counts as done. left: the places that somebody has to
+    look after.
+    """
 
     is_done: bool
     left: list[str]
 
 
+class Stopped(NamedTuple):
+    """How an agent was stopped for a restore. waited: an earlier restore had left it stopped, as its workspace was
+    lost; left: why its workspace is lost now, "" where it is not.
+    """
+
+    restore: str
+    waited: bool = False
+    left: str = ""
+
+
 class Archived(msgspec.Struct, frozen=True):
-    """A workspace as a snapshot holds it."""
+    """A workspace in a snapshot, by the snapshot's id."""
 
     snapshot: str
     held: SnapshotWorkspace
 
     @property
     def position(self) -> int:
-        """Where the log was when it was read."""
+        """The position of the log when the workspace was read."""
         return self.held.position
 
 
@@ -70,7 +84,7 @@ class Fate(msgspec.Struct, frozen=True):
 
 
 def line(restores: Sequence[tuple[int, int]], end: int) -> list[range]:
-    """The positions of the events that lead to the state at `end`, in order.
+    """The positions of the events that lead to the state at `end`, oldest first.
 
     restores: (seq, to) of every `restore.done`, in order. The state at `end` is that of the last restore's `to`, as it
     was there, and the events since; a restore before that `to` cuts again, one between them never happened.
@@ -105,7 +119,7 @@ def missing(of: Sequence[Span], within: Sequence[Span]) -> list[Span]:
 
 
 def mapped(path: str, root: str, new_root: str) -> str:
-    """A path below one root of workspaces, below another one; any other path is as it was."""
+    """A path, moved from below one root of workspaces to below another; a path elsewhere is returned as it is."""
     below = root.rstrip("/") + "/"
     if not root or not path.startswith(below):
         return path
@@ -142,16 +156,17 @@ def _change(now: Agent | None, then: Agent | None) -> str:
 
 
 def broken_off(places: Mapping[str, PlaceFate]) -> BrokenOff:
-    """A restore is done as soon as one workspace is new, as an exchange goes forward then; else nothing has changed.
+    """Decide whether a broken-off restore is done: yes as soon as one workspace is new, as an exchange goes forward
+    then.
 
-    left: where it is done, what is not new; where it is not, what is lost. places: by path.
+    places: what lies at each path. left: where the restore is done, what is not new; where it is not, what is lost.
     """
     is_done = "new" in places.values()
     return BrokenOff(is_done, [path for path, fate in places.items() if fate == "lost" or (is_done and fate == "old")])
 
 
 def may_replace(*, is_held: bool, is_below_root: bool, is_empty: bool) -> bool:
-    """Whether a restore may put a folder in the place of another one that nobody has named.
+    """Whether a restore may replace a folder that no user has named.
 
     is_held: an agent of this node has it, by its own log; is_below_root: it lies in the caller's root of workspaces.
     """
@@ -159,12 +174,50 @@ def may_replace(*, is_held: bool, is_below_root: bool, is_empty: bool) -> bool:
 
 
 def decide_lives(keys: Iterable[StateKey], at: int) -> list[NewEvent]:
-    """Give the keys of the state, as they were at a time (ms), again the time to live that they had left then."""
+    """Give keys of the state again the time to live that they had left at a time in the past (server ms)."""
     return [
         NewEvent(f"state:{row.key}", StateSet(row.key, row.value, row.expires_at - at))
         for row in keys
         if row.expires_at > at
     ]
+
+
+def stop_reason(restore: str) -> str:
+    """The reason of an agent that a restore has stopped, to let it take work again at its end."""
+    return f"{STOP_REASON} {restore}"
+
+
+def decide_agents(
+    assigned: Iterable[AgentAssigned], then: Mapping[str, Agent], left: Mapping[str, str]
+) -> list[NewEvent]:
+    """What a restore of the state appends about agents, behind `restore.done`.
+
+    assigned: those that work elsewhere now than at the position restored to; such an agent stays stopped where it was.
+    then: the agents there, by id. left: agents whose workspaces could not be put back, with the reason: they are
+    stopped.
+    """
+    events = []
+    for fact in assigned:
+        events.append(NewEvent(f"agent:{fact.agent}", fact))
+        if then[fact.agent].stopped:
+            events.append(NewEvent(f"agent:{fact.agent}", AgentStopped(fact.agent, then[fact.agent].reason)))
+    return events + [NewEvent(f"agent:{agent}", AgentStopped(agent, why)) for agent, why in left.items()]
+
+
+def decide_going_on(row: Agent | None, why: str, stopped: Stopped, floor: int = 0) -> list[NewEvent]:
+    """At the end of a restore, let an agent that was stopped for it take work again, or stop it for another reason.
+
+    why: the reason of its last stop, "" where that is not known; stopped: how the restore stopped it. Nothing where the
+    agent takes work, or somebody else has stopped it since.
+    """
+    is_ours = why == stop_reason(stopped.restore) or stopped.waited
+    if row is None or not row.stopped or not is_ours:
+        return []
+    if not stopped.left:
+        return decide_restart(row.id, row, floor)
+    if why == stopped.left:
+        return []
+    return [NewEvent(f"agent:{row.id}", AgentStopped(row.id, stopped.left), max(row.version, floor))]
 
 
 def decide_restore_end(
@@ -198,6 +251,7 @@ def decide_restore_end(
 
 
 def _ends(task: Task, outcome: str = "cancelled") -> list[NewEvent]:
+    """The end, cancelled, of an open task and of its live runs."""
     finished = TaskFinished(task.id, "cancelled", "cancelled", source="maestro", reason=RESTORED)
     return [*_run_ends(task, outcome), NewEvent(f"task:{task.id}", finished)]
 
@@ -215,7 +269,7 @@ def _run_ends(task: Task, outcome: str) -> list[NewEvent]:
 
 
 def _resumed(task: Task) -> list[NewEvent]:
-    """Its live runs are lost, as with an orderly restart: they are run again, and that counts for nothing."""
+    """The loss of a task's live runs, as with an orderly restart: they are run again, and that counts for nothing."""
     if task.cancel is not None:
         return _ends(task)
     return _run_ends(task, "lost")

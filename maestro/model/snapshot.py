@@ -6,7 +6,7 @@ bytes are in the archive, `maestro.workspaces.archive`. Restoring one is `restor
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -26,12 +26,14 @@ from maestro.model.events import (
 )
 from maestro.model.ids import check_id, shown
 
+OVER = frozenset({"failed", "expired"})
+"""The states of snapshots of which nothing is kept."""
+
 
 class Snapshot(msgspec.Struct, omit_defaults=True):
-    """Row of the view `snapshots`. state: taking, complete, failed or expired; why: it failed.
+    """A snapshot; a row of the view `snapshots`. state: taking, complete, failed or expired; why: it failed.
 
-    position: where the log was at the cut; taken_at: of the cut, ms; the rest as in `SnapshotStarted` and
-    `SnapshotTaken`.
+    position: of the log at the cut; taken_at: of the cut, ms; the rest as in `SnapshotStarted` and `SnapshotTaken`.
     """
 
     id: str
@@ -56,13 +58,17 @@ class Snapshot(msgspec.Struct, omit_defaults=True):
 
     @property
     def complete(self) -> bool:
-        """Whether it can be restored."""
+        """Whether the snapshot can be restored."""
         return self.state == "complete"
 
     @property
     def kept(self) -> bool:
-        """Whether it is there until somebody unpins it: asked for, and not only on its way into a file."""
+        """Whether retention leaves the snapshot alone: it is pinned, or was asked for and is not only in a file."""
         return self.pinned or not (self.automatic or self.path)
+
+    def lies_on(self, node: str) -> bool:
+        """Whether the snapshot's files are on this node; early logs do not say where, and had one node only."""
+        return self.node in ("", node)
 
 
 def evolve(row: Snapshot | None, event: Event) -> Snapshot | None:
@@ -92,7 +98,7 @@ def evolve(row: Snapshot | None, event: Event) -> Snapshot | None:
 
 
 def _taken(row: Snapshot | None, fact: SnapshotTaken, event: Event) -> Snapshot:
-    if row is None:  # of a build that did not say where it began
+    if row is None:  # an early build appended no `snapshot.started`
         row = Snapshot(fact.snapshot, event.seq, fact.position, event.at, fact.automatic, fact.reason, fact.node)
     row.state, row.version = "complete", event.seq
     row.path, row.manifest, row.workspaces = fact.path, fact.manifest, fact.workspaces
@@ -103,7 +109,7 @@ def _taken(row: Snapshot | None, fact: SnapshotTaken, event: Event) -> Snapshot:
 
 
 def latest(rows: Iterable[Snapshot]) -> Snapshot | None:
-    """The newest complete one that was asked for, and stayed in the snapshot store."""
+    """The newest complete snapshot that was asked for, and stayed in the archive."""
     return max((row for row in rows if _is_asked(row)), key=lambda row: row.position, default=None)
 
 
@@ -112,7 +118,7 @@ def _is_asked(row: Snapshot) -> bool:
 
 
 def outlived(rows: Iterable[Snapshot], now: int, retention_ms: int, damaged: Collection[str] = ()) -> list[Snapshot]:
-    """Those that retention deletes at `now`, server time in ms: complete, old enough, and kept by nobody.
+    """The snapshots that retention deletes at `now`, server time in ms: complete, old enough, and kept by nobody.
 
     damaged: ids of those that are known to lack something. A whole one is not deleted while only damaged ones would be
     left of one of its workspaces.
@@ -133,8 +139,28 @@ def _agents(row: Snapshot) -> set[str]:
     return {held.agent for held in row.workspaces}
 
 
+def unfinished(rows: Iterable[Snapshot], here: str, up: Collection[str]) -> list[Snapshot]:
+    """The snapshots that processes which are gone were taking, by the node `here`, which has just started.
+
+    up: the nodes that are up. Another one of these is still taking its own.
+    """
+    return [row for row in rows if row.state == "taking" and (row.node == here or row.node not in up)]
+
+
+def retained(there: Iterable[str], rows: Mapping[str, Snapshot]) -> list[str]:
+    """Of the snapshots that lie in the archive, those that stay. rows: what the log knows of them, by id.
+
+    Only what this log knows to be over goes: another namespace, or a log that was flushed since, has snapshots in the
+    same archive, and they may be the last of what there was.
+    """
+    return [name for name in there if name not in rows or rows[name].state not in OVER]
+
+
 def decide_missing(lacking: Sequence[SnapshotMissing], allowed: bool) -> tuple[SnapshotMissing, ...]:
-    """What a snapshot is going to lack of what was asked for. Raises Refused, naming all of it, where it may not."""
+    """Decide whether a snapshot may lack workspaces that were asked for; returns them.
+
+    Raises Refused, naming all of them, where it may not.
+    """
     if lacking and not allowed:
         which = "; ".join(f"the workspace of {each.agent} {each.why}: {each.workspace}" for each in lacking)
         mend = "put that in order, name what there is with --workspace, or leave it out with --allow-missing"
@@ -143,7 +169,7 @@ def decide_missing(lacking: Sequence[SnapshotMissing], allowed: bool) -> tuple[S
 
 
 def covered(agent: str, since: int, found: SnapshotWorkspace, rows: Iterable[Snapshot]) -> str:
-    """Why a workspace is not the one that was kept last, in words; "" where nothing says so.
+    """Why a workspace is not the folder that was archived last, in words; "" where nothing says so.
 
     A file system was mounted over it, or is not mounted: what is there now is another folder. since: when the agent was
     assigned there, ms; found: as it is now; rows: the snapshots that there are.
@@ -162,7 +188,7 @@ def covered(agent: str, since: int, found: SnapshotWorkspace, rows: Iterable[Sna
 
 
 def decide_start(fact: SnapshotStarted, row: Snapshot | None, floor: int) -> list[NewEvent]:
-    """The cut. Raises Conflict where there is a snapshot of that id."""
+    """Begin a snapshot: the event is its cut. Raises Conflict where there is a snapshot of that id."""
     check_id(fact.snapshot, "snapshot")
     if row is not None:
         raise Conflict(f"there is a snapshot {fact.snapshot}", mend="try again")
@@ -170,9 +196,9 @@ def decide_start(fact: SnapshotStarted, row: Snapshot | None, floor: int) -> lis
 
 
 def decide_end(fact: SnapshotTaken | SnapshotFailed, row: Snapshot | None, floor: int) -> list[NewEvent]:
-    """It is complete, or failed; nothing where it has ended before. A restore may have gone between.
+    """End a snapshot, complete or failed; nothing where it has ended before.
 
-    One that neither holds nor names as missing what was asked for is not complete, whoever says so.
+    A snapshot that neither holds nor names as missing what was asked for has failed, whoever says that it is complete.
     """
     if row is None or row.state != "taking":
         return []
@@ -182,18 +208,21 @@ def decide_end(fact: SnapshotTaken | SnapshotFailed, row: Snapshot | None, floor
 
 
 def lacks(row: Snapshot, fact: SnapshotTaken) -> list[str]:
-    """The agents whose workspaces were asked for, and are neither in it nor named as missing."""
+    """The agents whose workspaces were asked for, and that a snapshot neither holds nor names as missing."""
     told = {each.agent for each in fact.workspaces} | {each.agent for each in fact.missing}
     return [agent for agent in row.agents if agent not in told]
 
 
 def decide_expired(row: Snapshot, floor: int) -> list[NewEvent]:
-    """It is deleted; at this version, so that a pin that comes between is heard."""
+    """Record that a snapshot is deleted; at its version, so that a pin that comes between is not overlooked."""
     return [_at_version(row, SnapshotExpired(row.id), floor)]
 
 
 def decide_pin(snapshot: str, row: Snapshot | None, pinned: bool, floor: int) -> list[NewEvent]:
-    """Keep it for ever, or no longer; nothing where that is so. Raises NotFound, Refused where it is not complete."""
+    """Pin a snapshot, so that it is kept for ever, or unpin it; nothing where that is so.
+
+    Raises NotFound; Refused where it is not complete.
+    """
     row = existing(snapshot, row)
     if not row.complete:
         raise Refused(f"snapshot {row.id} is {row.state}", mend="state snapshots lists those that are complete")
@@ -203,7 +232,7 @@ def decide_pin(snapshot: str, row: Snapshot | None, pinned: bool, floor: int) ->
 
 
 def existing(snapshot: str, row: Snapshot | None) -> Snapshot:
-    """The row, if there is one. Raises NotFound."""
+    """The row of a snapshot that must exist. Raises NotFound."""
     if row is None:
         raise NotFound(f"there is no snapshot {shown(snapshot)}", mend="state snapshots lists all")
     return row

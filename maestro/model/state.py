@@ -18,7 +18,9 @@ _TTL = re.compile(r"(\d{1,15})(ms|s|m|h|d|w)", re.ASCII)
 
 
 class StateKey(msgspec.Struct, omit_defaults=True):
-    """Row of the view `state`. expires_at: server ms, 0 for never; readers hide it from then on."""
+    """A key of the shared state; a row of the view `state`. expires_at: server ms, 0 for never; it is hidden from then
+    on.
+    """
 
     key: str
     version: int
@@ -28,7 +30,7 @@ class StateKey(msgspec.Struct, omit_defaults=True):
     actor: str = ""
 
     def expired(self, now: int) -> bool:
-        """Whether its time to live is over at `now` (server ms)."""
+        """Whether the key's time to live is over at `now` (server ms)."""
         return 0 < self.expires_at <= now
 
 

@@ -1,8 +1,9 @@
-"""What a task may be sent to: one agent by its id, or a pool of agents by type, role or capability."""
+"""The targets of tasks: an agent by its id, or a pool of agents by type, role or capability."""
 
 from __future__ import annotations
 
 from maestro.model.agent import Agent
+from maestro.model.definition import AgentDefinition
 from maestro.model.errors import Invalid
 from maestro.model.ids import check_id, check_text, shown
 
@@ -10,7 +11,7 @@ POOLS = ("type", "role", "capability")
 
 
 def is_pool(target: str) -> bool:
-    """Whether the target is a pool, such as `role:reviewer`. An agent's id has no colon."""
+    """Whether a target is a pool, such as `role:reviewer`. An agent's id has no colon."""
     return ":" in target
 
 
@@ -28,11 +29,9 @@ def check_target(target: str) -> str:
 
 
 def targets_of(agent: Agent) -> list[str]:
-    """Every target that this agent answers to."""
+    """All targets that an agent answers to."""
     found = [agent.id, f"type:{agent.type}"]
     if agent.role:
         found.append(f"role:{agent.role}")
-    capabilities = agent.definition.get("capabilities")
-    if isinstance(capabilities, (list, tuple)):
-        found.extend(f"capability:{name}" for name in dict.fromkeys(capabilities))
+    found.extend(f"capability:{name}" for name in AgentDefinition(agent.definition).capabilities)
     return found

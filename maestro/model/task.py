@@ -83,7 +83,7 @@ def evolve(row: Task | None, event: Event) -> Task | None:
 
 
 def dispatched(fact: TaskDispatched, event: Event) -> Task:
-    """A new task."""
+    """The task that a dispatch makes."""
     return Task(
         fact.task,
         event.seq,
@@ -194,7 +194,7 @@ def _parked(row: Task, fact: RunParked, event: Event) -> None:
 
 
 def _goes_on(row: Task, slot: Slot, outcome: str, counts: bool) -> bool:
-    """Whether the slot waits for another run. Where losses or a pool's agents are used up the scheduler parks it."""
+    """Whether a slot waits for another run. Where losses or a pool's agents are used up the scheduler parks it."""
     if row.cancel is not None:
         return False
     if outcome == "lost":
@@ -205,7 +205,7 @@ def _goes_on(row: Task, slot: Slot, outcome: str, counts: bool) -> bool:
 
 
 def may_go_on(row: Task, name: str, outcome: str) -> bool:
-    """Whether another run may follow this started one, should it end so by a fault: else there is no time to name."""
+    """Whether another run may follow the started run `name`, should that end so by a fault."""
     slot = next((slot for slot in row.slots if slot.runs and slot.runs[-1].id == name), None)
     if slot is None or (outcome == "lost" and slot.losses >= LOSSES_MAX):
         return False
@@ -255,4 +255,4 @@ CHANGES: Final[dict[type[AnyFact], Callable[[Task, Any, Event], None]]] = {
     TaskCancelRequested: _cancel_requested,
     TaskRetried: _retried,
 }
-"""What each fact does to the task that it is about. A table, as a replay folds hundreds of thousands in a second."""
+"""How each fact changes its task. A table, as a replay folds hundreds of thousands of events a second."""

@@ -1,4 +1,4 @@
-"""The row of a task: its slots, their runs, and what can be read off them. `task.py` says how they change."""
+"""The row of a task: its slots, their runs, and what can be read from them. `task.py` says how they change."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PRIORITY_DEFAULT: Final = 3
 
 
 class Run(msgspec.Struct, omit_defaults=True, gc=False):
-    """One attempt. token: seq of its `run.released`. version: seq of its last event.
+    """One attempt at a slot of a task. token: seq of its `run.released`. version: seq of its last event.
 
     status: released, running or ended. Times in server ms, 0 for not yet. restart: it ended with an orderly restart.
     """
@@ -49,7 +49,7 @@ class Run(msgspec.Struct, omit_defaults=True, gc=False):
 
     @property
     def was_lost(self) -> bool:
-        """Whether it counts as a loss."""
+        """Whether the run counts as a loss."""
         return is_loss(self.outcome, bool(self.started_at), self.restart)
 
 
@@ -82,26 +82,26 @@ class Slot(msgspec.Struct, omit_defaults=True, gc=False):
 
     @property
     def counted(self) -> list[Run]:
-        """Those of the tries that say something about how the next one will fare."""
+        """Those of the tries that say something about how the next one will fare: no orderly restart ended them."""
         return [run for run in self.tries if not run.restart]
 
     @property
     def resumable(self) -> Run | None:
-        """The last run before these tries that told its agent's session: what `resumes` goes on with."""
+        """The last run before these tries that told a session of its agent, with which `Task.resumes` goes on."""
         return next((run for run in reversed(self.runs[: self.earlier]) if run.session), None)
 
     @property
     def live(self) -> Run | None:
-        """The run that is released or running."""
+        """The run of the slot that is released or running, None where none is."""
         return self.runs[-1] if self.status in ("released", "running") else None
 
 
 class Task(msgspec.Struct, omit_defaults=True, gc=False):
-    """The row of the views `tasks` and (while it is open) `queue`. version: seq of its last own event.
+    """A task; the row of the views `tasks` and (while it is open) `queue`. version: seq of its last own event.
 
-    status: queued, running, completed, failed, cancelled, timed_out or skipped. cancel: the reason of a cancel
-    request, None without one. position: seq of its `task.dispatched`, where the prompt is. retried_at: when it was
-    last retried, 0 for never; resumes: so that the agents go on with their sessions. budget_*: for its tries together.
+    status: queued, running, completed, failed, cancelled, timed_out or skipped. cancel: the reason of a cancel request,
+    None without one. position: seq of its `task.dispatched`, where the prompt is. retried_at: when it was last retried,
+    0 for never; resumes: so that the agents go on with their sessions. budget_*: for its tries together.
     """
 
     id: str
@@ -135,15 +135,18 @@ class Task(msgspec.Struct, omit_defaults=True, gc=False):
 
     @property
     def open(self) -> bool:
-        """Whether it is queued or running."""
+        """Whether the task is queued or running."""
         return self.status not in FINISHED
 
     @property
     def begun(self) -> bool:
-        """Whether it had a run since it was dispatched or last retried: then no dependency holds it any more."""
+        """Whether the task had a run since it was dispatched or last retried: then no dependency holds it any more."""
         return any(len(slot.runs) > slot.earlier for slot in self.slots)
 
     def order_key(self, agent_priority: int = PRIORITY_DEFAULT) -> int:
-        """Its place among what is ready: smaller goes first. agent_priority counts where the task has none."""
+        """The place of the task among what is ready: smaller goes first.
+
+        agent_priority counts where the task has no priority.
+        """
         priority = agent_priority if self.priority is None else self.priority
         return priority * LEVEL_MS + (self.retried_at or self.dispatched_at)

@@ -64,10 +64,6 @@ class RunFolder(msgspec.Struct, frozen=True):
         return f"{self.path}/workspace"
 
     @property
-    def latest_log(self) -> str:
-        return f"{self.path}/agent.log"
-
-    @property
     def log(self) -> str:
         return f"{self.attempt_path}/agent.log"
 

@@ -7,7 +7,7 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maestro.agents.printable_text import Plainly, plain
+from maestro.agents.printable_text import PlainText, plain
 
 PIECES = [
     "a",
@@ -37,13 +37,13 @@ def test_it_does_not_depend_on_where_the_pieces_end(parts: list[str], sizes: lis
 
 
 def test_a_sequence_without_an_end_is_not_held_for_ever() -> None:
-    plainly = Plainly()
+    plainly = PlainText()
     shown = plainly.feed("\x1b]0;") + "".join(plainly.feed("x" * 1000) for _ in range(30))
     assert len(shown) > 10_000
 
 
 def fed(text: str, sizes: list[int]) -> list[str]:
-    plainly = Plainly()
+    plainly = PlainText()
     shown = []
     for size in sizes:
         shown.append(plainly.feed(text[:size]))

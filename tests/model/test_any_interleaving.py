@@ -10,10 +10,10 @@ import msgspec
 from hypothesis import HealthCheck, given, settings
 
 from maestro.model import events as e
-from maestro.model.agent import Assignment, decide_assign, decide_health, decide_restart, decide_stop
-from maestro.model.dispatch import Known, decide_cancel, decide_dispatch, decide_retry
+from maestro.model.agent import Assignment, decide_assign, decide_health, decide_stop
+from maestro.model.dispatch import DispatchState, decide_cancel, decide_dispatch, decide_retry
 from maestro.model.errors import MaestroError
-from maestro.model.health import decide_nodes, still_lost
+from maestro.model.health import decide_nodes, decide_taking_work, still_lost
 from maestro.model.node import decide_lost
 from maestro.model.scheduling.schedule import decide
 from tests.model.cluster import Cluster, Host
@@ -69,7 +69,7 @@ class Parties:
             on_lost=random.choice(("retry", "retry", "fail")),
             forced=random.random() < 0.2,
         )
-        known = Known(
+        known = DispatchState(
             list(views.agents.values()),
             views.tasks,
             None,
@@ -109,8 +109,7 @@ class Parties:
         """It takes work again."""
         agent = random.choice(list(AGENTS))
         row = self.cluster.plan.agents.get(agent)
-        restarted = decide_restart(agent, row, self.cluster.log.floor)
-        self.cluster.commit([*restarted, *still_lost(agent, self.cluster.plan.nodes.get((row and row.node) or ""))])
+        self.cluster.commit(decide_taking_work(agent, row, self.cluster.plan.nodes, self.cluster.log.floor))
 
     def assign(self, random: Random) -> None:
         """An agent gets another priority, or moves; where its node is lost its run there is given up."""

@@ -8,11 +8,13 @@ from maestro.model import events as e
 from maestro.model.errors import Refused
 from maestro.model.health import (
     Check,
-    Known,
-    Sight,
+    RememberedWorkspace,
+    SeenWorkspace,
     check_kept,
     decide_checked,
     decide_nodes,
+    decide_taking_work,
+    examines,
     heartbeat_check,
     is_fit,
     node_check,
@@ -102,22 +104,22 @@ def test_a_node_that_is_down_need_not_beat() -> None:
     assert heartbeat_check(world.agent("a"), world.plan.nodes, None, 10**12).ok
 
 
-THERE = Sight(there=True, shown="ext4:/w/a")
-GONE = Sight(there=False)
+THERE = SeenWorkspace(there=True, shown="ext4:/w/a")
+GONE = SeenWorkspace(there=False)
 
 
 def test_a_workspace_that_is_yet_to_be_made_is_fine_and_one_that_is_gone_is_not() -> None:
     row = World(node(), agent("a")).agent("a")
-    known = Known("/w/a", row.assigned_at, "ext4:/w/a")
+    known = RememberedWorkspace("/w/a", row.assigned_at, "ext4:/w/a")
     assert workspace_check(row, GONE, None).ok
     assert not workspace_check(row, GONE, known).ok
-    assert workspace_check(row, GONE, Known("/w/other", row.assigned_at)).ok
+    assert workspace_check(row, GONE, RememberedWorkspace("/w/other", row.assigned_at)).ok
     assert workspace_check(row, THERE, None).ok and workspace_check(row, THERE, known).ok
 
 
 def test_who_assigns_again_may_have_it_made_anew() -> None:
     world = World(node(), agent("a"))
-    known = Known("/w/a", world.agent("a").assigned_at)
+    known = RememberedWorkspace("/w/a", world.agent("a").assigned_at)
     world.happens(agent("a"))
     assert workspace_check(world.agent("a"), GONE, known).ok
 
@@ -131,11 +133,11 @@ def test_one_in_which_a_run_has_been_is_gone_even_if_nobody_remembers_it() -> No
 
 def test_a_link_a_file_or_another_mount_in_its_place_is_told() -> None:
     row = World(node(), agent("a")).agent("a")
-    known = Known("/w/a", row.assigned_at, "ext4:/w/a")
-    assert not workspace_check(row, Sight(there=True, problem="is now a link to elsewhere"), known).ok
-    other = workspace_check(row, Sight(there=True, shown="tmpfs:/"), known)
+    known = RememberedWorkspace("/w/a", row.assigned_at, "ext4:/w/a")
+    assert not workspace_check(row, SeenWorkspace(there=True, problem="is now a link to elsewhere"), known).ok
+    other = workspace_check(row, SeenWorkspace(there=True, shown="tmpfs:/"), known)
     assert not other.ok and "tmpfs:/, before ext4:/w/a" in other.detail
-    assert workspace_check(row, Sight(there=True), known).ok, "a system that does not tell is no reason"
+    assert workspace_check(row, SeenWorkspace(there=True), known).ok, "a system that does not tell is no reason"
 
 
 def test_an_assignment_that_names_no_workspace_keeps_one_that_is_there() -> None:
@@ -153,3 +155,23 @@ def test_an_assignment_that_names_no_workspace_keeps_one_that_is_there() -> None
 def test_each_illness_has_a_way_out(failed: str, words: str) -> None:
     row = World(node(), agent("a"), e.AgentHealthChanged("a", False, (failed,), "why")).agent("a")
     assert words in way_out(row)
+
+
+def test_a_node_examines_its_own_agents_and_free_ones_where_no_other_node_could() -> None:
+    world = World(node("n"), node("m"), agent("a"), agent("free", None), agent("busy", None), task("t", "busy"))
+    nodes = world.plan.nodes
+    assert examines("n", world.agent("a"), nodes) and not examines("m", world.agent("a"), nodes)
+    assert not examines("n", world.agent("free"), nodes)
+    world.releases()
+    world.happens(e.NodeLeft("m", "shutdown"))
+    assert examines("n", world.agent("free"), nodes) and not examines("n", world.agent("busy"), nodes)
+
+
+def test_an_agent_that_is_restarted_stays_unhealthy_where_its_node_is_lost() -> None:
+    world = lost_world()
+    restarted, ill = decide_taking_work("a", world.agent("a"), world.plan.nodes)
+    assert restarted.fact == e.AgentRestarted("a")
+    assert ill.fact == e.AgentHealthChanged("a", False, ("node",), "node n is lost")
+    assert [event.fact for event in decide_taking_work("b", world.agent("b"), world.plan.nodes)] == [
+        e.AgentRestarted("b")
+    ]

@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given
 
 from maestro.model import events as e
-from maestro.model.restore import PlaceFate, broken_off, decide_restore_end, line
+from maestro.model.restore import (
+    PlaceFate,
+    Stopped,
+    broken_off,
+    decide_agents,
+    decide_going_on,
+    decide_restore_end,
+    line,
+    stop_reason,
+)
 from tests.model.facts import World, agent, node, task
 from tests.model.history import Log
 
@@ -169,3 +178,36 @@ def test_an_exchange_that_was_broken_off_counts_as_done_once_one_workspace_is_ne
     places: dict[str, PlaceFate], is_done: bool, left: list[str]
 ) -> None:
     assert broken_off(places) == (is_done, left)
+
+
+def test_agents_that_come_back_elsewhere_stay_stopped_where_they_were() -> None:
+    world = World(node(), agent("a"), agent("b"), e.AgentStopped("b", "by hand"))
+    then = {name: world.agent(name) for name in ("a", "b")}
+    events = decide_agents([agent("a"), agent("b")], then, {"c": "its workspace is lost"})
+    assert [event.fact for event in events] == [
+        agent("a"),
+        agent("b"),
+        e.AgentStopped("b", "by hand"),
+        e.AgentStopped("c", "its workspace is lost"),
+    ]
+
+
+def test_after_a_restore_an_agent_goes_on_unless_somebody_else_stopped_it() -> None:
+    world = World(node(), agent("a"), e.AgentStopped("a", stop_reason("r1")))
+    row, ours = world.agent("a"), stop_reason("r1")
+    (event,) = decide_going_on(row, ours, Stopped("r1"), floor=99)
+    assert (event.fact, event.expected) == (e.AgentRestarted("a"), 99)
+    assert decide_going_on(row, "by hand", Stopped("r1")) == []
+    assert decide_going_on(None, "", Stopped("r1")) == []
+    assert decide_going_on(World(node(), agent("a")).agent("a"), "", Stopped("r1")) == []
+    for why in ("restore r0: lost", ""):
+        (event,) = decide_going_on(row, why, Stopped("r1", waited=True))
+        assert event.fact == e.AgentRestarted("a")
+
+
+def test_an_agent_whose_workspace_is_lost_stays_stopped_and_it_is_said_once_why() -> None:
+    world = World(node(), agent("a"), e.AgentStopped("a", stop_reason("r1")))
+    row = world.agent("a")
+    (event,) = decide_going_on(row, stop_reason("r1"), Stopped("r1", left="it is lost"))
+    assert (event.fact, event.expected) == (e.AgentStopped("a", "it is lost"), row.version)
+    assert decide_going_on(row, "it is lost", Stopped("r1", waited=True, left="it is lost")) == []

@@ -18,6 +18,8 @@ from maestro.model.snapshot import (
     evolve,
     latest,
     outlived,
+    retained,
+    unfinished,
 )
 
 DAY = 86_400_000
@@ -163,3 +165,20 @@ def test_a_workspace_that_a_mount_covers_or_uncovers_is_not_the_one_that_was_kep
     assert covered("a", 0, held(False), rows) == covered("a", 0, held(True), [kept(None, 1)]) == ""
     assert covered("a", 4 * DAY, held(True), rows) == "", "it was assigned anew since"
     assert covered("a", 0, held(True, "/w/b"), rows) == covered("b", 0, held(True), rows) == ""
+
+
+def test_a_start_ends_what_its_node_or_one_that_is_gone_was_taking() -> None:
+    rows = [Snapshot(name, 1, 1, 0, node=name) for name in ("here", "up", "gone")]
+    rows += [Snapshot("old", 1, 1, 0), Snapshot("done", 1, 1, 0, node="here", state="complete")]
+    assert [row.id for row in unfinished(rows, "here", {"here", "up"})] == ["here", "gone", "old"]
+
+
+def test_only_what_this_log_knows_to_be_over_leaves_the_archive() -> None:
+    states = ("taking", "complete", "failed", "expired")
+    rows = {state: Snapshot(state, 1, 1, 0, state=state) for state in states}
+    assert retained([*states, "of-another-log"], rows) == ["taking", "complete", "of-another-log"]
+
+
+def test_a_snapshot_of_an_early_log_lies_on_every_node() -> None:
+    assert Snapshot("s", 1, 1, 0).lies_on("n") and Snapshot("s", 1, 1, 0, node="n").lies_on("n")
+    assert not Snapshot("s", 1, 1, 0, node="m").lies_on("n")

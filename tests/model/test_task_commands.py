@@ -9,7 +9,7 @@ import pytest
 
 from maestro.model import events as e
 from maestro.model.agent import Agent
-from maestro.model.dispatch import Known, decide_cancel, decide_dispatch, decide_retry
+from maestro.model.dispatch import DispatchState, decide_cancel, decide_dispatch, decide_retry
 from maestro.model.errors import Invalid, MaestroError, NotFound, Refused
 from maestro.model.events import NewEvent
 from tests.model.facts import World, agent, node, task
@@ -24,7 +24,7 @@ def agents(*facts: e.AnyFact) -> list[Agent]:
 HEALTHY = agents(agent("a"), agent("b", role="review", definition={"capabilities": ["fast"]}))
 
 
-def refused(kind: type[MaestroError], wanted: e.TaskDispatched, known: Known) -> str:
+def refused(kind: type[MaestroError], wanted: e.TaskDispatched, known: DispatchState) -> str:
     """The line that the user gets."""
     with pytest.raises(kind) as caught:
         decide_dispatch(wanted, known)
@@ -34,23 +34,23 @@ def refused(kind: type[MaestroError], wanted: e.TaskDispatched, known: Known) ->
 
 def test_a_dispatch_is_a_new_task_at_the_floor() -> None:
     wanted = task("t", "a", "b")
-    assert decide_dispatch(wanted, Known(HEALTHY)) == [NewEvent("task:t", wanted, 0)]
-    assert decide_dispatch(wanted, Known(HEALTHY, floor=9)) == [NewEvent("task:t", wanted, 9)]
+    assert decide_dispatch(wanted, DispatchState(HEALTHY)) == [NewEvent("task:t", wanted, 0)]
+    assert decide_dispatch(wanted, DispatchState(HEALTHY, floor=9)) == [NewEvent("task:t", wanted, 9)]
 
 
 @pytest.mark.parametrize("target", ["a", "type:code", "role:review", "capability:fast"])
 def test_a_target_is_an_agent_or_a_pool_that_somebody_is_in(target: str) -> None:
-    assert decide_dispatch(task("t", target), Known(HEALTHY))
+    assert decide_dispatch(task("t", target), DispatchState(HEALTHY))
 
 
 @pytest.mark.parametrize("target", ["c", "type:none", "role:code", "capability:slow"])
 def test_a_target_that_nobody_is_does_not_exist(target: str) -> None:
-    assert target in refused(NotFound, task("t", target, forced=True), Known(HEALTHY))
+    assert target in refused(NotFound, task("t", target, forced=True), DispatchState(HEALTHY))
 
 
 @pytest.mark.parametrize("target", ["", "pool:x", "role:", "-a", "a b", "a\nb", "../a", "a" * 65, "role:a\nb", "ä"])
 def test_a_target_that_cannot_be_one_is_invalid(target: str) -> None:
-    refused(Invalid, task("t", "a", target), Known(HEALTHY))
+    refused(Invalid, task("t", "a", target), DispatchState(HEALTHY))
 
 
 @pytest.mark.parametrize(
@@ -70,50 +70,50 @@ def test_a_target_that_cannot_be_one_is_invalid(target: str) -> None:
     ],
 )
 def test_a_number_out_of_its_range_is_invalid(fields: dict[str, Any]) -> None:
-    refused(Invalid, task("t", **fields), Known(HEALTHY))
+    refused(Invalid, task("t", **fields), DispatchState(HEALTHY))
 
 
 def test_no_target_and_a_target_named_twice_are_invalid() -> None:
     nobody = e.TaskDispatched("t", "do it", "do it", ())
-    refused(Invalid, nobody, Known(HEALTHY))
-    assert "'a' is named twice" in refused(Invalid, task("t", "a", "b", "a"), Known(HEALTHY))
+    refused(Invalid, nobody, DispatchState(HEALTHY))
+    assert "'a' is named twice" in refused(Invalid, task("t", "a", "b", "a"), DispatchState(HEALTHY))
 
 
 def test_an_unhealthy_target_is_refused_with_the_check_that_failed_unless_forced() -> None:
-    known = Known(agents(agent("a"), e.AgentHealthChanged("a", False, ("disk", "heartbeat"))))
+    known = DispatchState(agents(agent("a"), e.AgentHealthChanged("a", False, ("disk", "heartbeat"))))
     line = refused(Refused, task("t"), known)
     assert line == "agent a is unhealthy: disk, heartbeat failed; agent health a; --force overrides"
     assert decide_dispatch(task("t", forced=True), known)
 
 
 def test_a_stopped_target_is_refused() -> None:
-    known = Known(agents(agent("a"), e.AgentStopped("a")))
+    known = DispatchState(agents(agent("a"), e.AgentStopped("a")))
     assert "agent restart a" in refused(Refused, task("t"), known)
 
 
 def test_a_pool_needs_one_healthy_agent() -> None:
     sick = e.AgentHealthChanged("a", False, ("disk",))
-    assert decide_dispatch(task("t", "type:code"), Known(agents(agent("a"), agent("b"), sick)))
-    refused(Refused, task("t", "type:code"), Known(agents(agent("a"), sick)))
+    assert decide_dispatch(task("t", "type:code"), DispatchState(agents(agent("a"), agent("b"), sick)))
+    refused(Refused, task("t", "type:code"), DispatchState(agents(agent("a"), sick)))
 
 
 def test_an_unknown_dependency_is_refused_and_one_named_twice_counts_once() -> None:
-    assert "'s'" in refused(Refused, task("t", after=["s"]), Known(HEALTHY))
-    assert "itself" in refused(Refused, task("t", after=["t"]), Known(HEALTHY, {"t"}))
-    (event,) = decide_dispatch(task("t", after=["s", "r", "s"]), Known(HEALTHY, {"s", "r"}))
+    assert "'s'" in refused(Refused, task("t", after=["s"]), DispatchState(HEALTHY))
+    assert "itself" in refused(Refused, task("t", after=["t"]), DispatchState(HEALTHY, {"t"}))
+    (event,) = decide_dispatch(task("t", after=["s", "r", "s"]), DispatchState(HEALTHY, {"s", "r"}))
     assert event.fact == task("t", after=["s", "r"])
 
 
 def test_the_same_key_makes_the_task_once() -> None:
     world = World(node(), agent("a"), task("t", key="nightly"))
     again = task("t", key="nightly")
-    assert decide_dispatch(again, Known(HEALTHY, existing=world.task("t"))) == []
+    assert decide_dispatch(again, DispatchState(HEALTHY, existing=world.task("t"))) == []
 
 
 def test_a_dispatch_ends_the_hold_of_the_nodes_that_it_needs() -> None:
     world = World(node("n"), node("m"), node("o"), agent("a", "n"), agent("free", None), agent("c", "o"))
     views = world.happens(*(e.NodeHeld(name, "shutdown") for name in "nmo")).log.fold()
-    known = Known(list(views.agents.values()), nodes=views.nodes, here="m")
+    known = DispatchState(list(views.agents.values()), nodes=views.nodes, here="m")
     resumed = facts_of(decide_dispatch(task("t", "a", "free"), known))[1:]
     assert [fact.node for fact in resumed if isinstance(fact, e.NodeResumed)] == ["n", "m"]
 
@@ -199,4 +199,4 @@ def test_a_pools_task_goes_on_with_the_agent_that_has_its_session() -> None:
 
 @pytest.mark.parametrize("budget", [{"budget_tokens": 0}, {"budget_cost": -1.0}, {"budget_cost": math.nan}])
 def test_a_budget_is_more_than_nothing(budget: dict[str, Any]) -> None:
-    assert "budget of" in refused(Invalid, task("t", **budget), Known(HEALTHY))
+    assert "budget of" in refused(Invalid, task("t", **budget), DispatchState(HEALTHY))

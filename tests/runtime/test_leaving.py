@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from maestro.model.errors import Refused
-from maestro.runtime.snapshots.folders import Shelf
+from maestro.runtime.snapshots.folders import SnapshotFolders
 from maestro.workspaces.exchanges.exchange import STAGE_PREFIX, Exchange
 from tests.runtime.acting import Node, ended, marked, until
 
@@ -82,7 +82,7 @@ def node(tmp_path: Path) -> Iterator[Leaving]:
 def check(node: Leaving, mark: str) -> None:
     """No lock, no journal, no stage, no agent that stands still or is stopped; and what comes next is carried out."""
     until(lambda: can_be_taken(node))
-    until(lambda: Shelf(node.home).is_free())
+    until(lambda: SnapshotFolders(node.home).is_free())
     assert not (node.home / "restore/begun").exists() and not (node.home / "restore/exchange/journal").exists()
     assert not list(team(node).glob(f"{STAGE_PREFIX}*"))
     until(lambda: {row["state"] for row in node.json("agent", "list")} <= {"idle", "active"})

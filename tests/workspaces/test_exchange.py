@@ -10,7 +10,8 @@ import pytest
 
 from maestro.model.errors import Refused, VerificationFailed
 from maestro.workspaces.exchanges import exchange, pairs
-from maestro.workspaces.exchanges.exchange import Exchange, roll_forward
+from maestro.workspaces.exchanges.exchange import Exchange
+from maestro.workspaces.exchanges.pairs import Pair
 
 
 def folder(path: Path, content: str) -> Path:
@@ -25,6 +26,20 @@ def content(*paths: Path) -> list[str]:
 
 def staged(one: Exchange, target: Path) -> None:
     folder(Path(one.stage(target)), "new")
+
+
+def exchanged(journal: Path, stages: list[Path], targets: list[Path]) -> None:
+    """Put stages that are there already in the places of their targets."""
+    with Exchange(journal) as one:
+        for stage, target in zip(stages, targets, strict=True):
+            one._add(Pair(str(stage), str(target)))
+        one.commit()
+
+
+def roll_forward(journal: Path) -> list[str]:
+    """End the exchange that a process which is gone had begun; the targets that are new."""
+    with Exchange(journal) as one:
+        return one.completed
 
 
 class Ended(BaseException):
@@ -45,9 +60,9 @@ def test_stages_take_the_places_of_their_targets(tmp_path: Path, targets: list[P
     assert sorted(os.listdir(tmp_path)) == ["a", "b", "c", "journal"]
 
 
-def test_the_short_form_does_the_same(tmp_path: Path, targets: list[Path]) -> None:
+def test_stages_of_any_name_beside_their_targets_do_the_same(tmp_path: Path, targets: list[Path]) -> None:
     stages = [folder(tmp_path / f"stage-{target.name}", "new") for target in targets]
-    exchange.exchange(tmp_path / "journal", list(zip(stages, targets, strict=True)))
+    exchanged(tmp_path / "journal", stages, targets)
     assert content(*targets) == ["new"] * 3
     assert sorted(os.listdir(tmp_path)) == ["a", "b", "c", "journal"]
 
@@ -140,9 +155,9 @@ def test_what_is_no_folder_beside_its_stage_is_refused(tmp_path: Path) -> None:
                 staged(one, target)
                 one.commit()
     with pytest.raises(Refused):
-        exchange.exchange(tmp_path / "journal", [(tmp_path / "absent", tmp_path / "real")])
+        exchanged(tmp_path / "journal", [tmp_path / "absent"], [tmp_path / "real"])
     with pytest.raises(Refused):
-        exchange.exchange(tmp_path / "journal", [(folder(tmp_path / "other/s", "new"), tmp_path / "real")])
+        exchanged(tmp_path / "journal", [folder(tmp_path / "other/s", "new")], [tmp_path / "real"])
     assert content(tmp_path / "real") == ["old"]
 
 

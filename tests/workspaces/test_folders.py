@@ -34,8 +34,8 @@ def test_agent_log_is_that_of_the_latest_attempt_and_all_are_kept(tmp_path: Path
         folder = place(tmp_path, "a", "t1", attempt)
         create(folder, b"p")
         Path(folder.log).write_text(f"attempt {attempt}")
-        assert Path(folder.latest_log).read_text() == f"attempt {attempt}"
-        assert not Path(folder.latest_log).readlink().is_absolute()
+        assert Path(folder.path, "agent.log").read_text() == f"attempt {attempt}"
+        assert not Path(folder.path, "agent.log").readlink().is_absolute()
     assert Path(place(tmp_path, "a", "t1", 1).log).read_text() == "attempt 1"
 
 

@@ -21,7 +21,7 @@ Text: TypeAlias = str | BlobRef
 
 
 class Fact(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """What an event says. Every field has the meaning that its fact's docstring gives it.
+    """The base of all facts. Every field has the meaning that the docstring of its fact gives it.
 
     gc: data from JSON has no cycles, and a replay holds hundreds of thousands that nobody needs to look through.
     """

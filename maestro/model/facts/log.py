@@ -8,7 +8,7 @@ from maestro.model.facts import Fact
 
 
 class SnapshotWorkspace(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A workspace in a snapshot. tree: its name there; position: where the log was when it was read.
+    """A workspace in a snapshot. tree: its name there; position: of the log when the workspace was read.
 
     mounted: it was a mount point, None where that is not known.
     """
@@ -122,7 +122,7 @@ class RestorePlaced(Fact, frozen=True):
 
 
 class RestoreFailed(Fact, frozen=True):
-    """`restore:<id>`: nothing changed, or the journal will roll it forward."""
+    """`restore:<id>`: nothing was changed, but for workspaces that `reason` names."""
 
     restore: str
     reason: str = ""

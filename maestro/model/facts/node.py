@@ -18,7 +18,7 @@ class NodeJoined(Fact, frozen=True):
 
 
 class NodeHeld(Fact, frozen=True):
-    """`node:<id>`: was shut down; its queued tasks are held until `NodeResumed`."""
+    """`node:<id>`: no run is released to it until `NodeResumed`, as it was shut down or is restarting."""
 
     node: str
     reason: str = ""

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from heapq import heappop, heappush
 
 from maestro.model.agent import Agent
+from maestro.model.definition import AgentDefinition
 from maestro.model.events import NewEvent, RunReleased
 from maestro.model.ids import run_id
 from maestro.model.scheduling.crew import Place, place_of, stream_of
@@ -190,9 +191,7 @@ def _timeout_s(plan: Plan, row: Task, agent: Agent) -> float:
     """The timeout of a run: its task's, else its type's, else the plan's."""
     if row.timeout_s is not None:
         return row.timeout_s
-    limits = agent.definition.get("limits")
-    own = limits.get("timeout_s") if isinstance(limits, dict) else None
-    return float(own) if isinstance(own, (int, float)) and own > 0 else plan.timeout_s
+    return AgentDefinition(agent.definition).timeout_s or plan.timeout_s
 
 
 def _reason(row: Task, entry: Entry, agent: Agent) -> str:

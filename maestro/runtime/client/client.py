@@ -35,7 +35,6 @@ LISTEN_S_MAX = 4.0
 """How long a daemon whose socket was removed may take to listen again."""
 STARTS_MAX = 2
 SEE_LOG = "see its log, daemon.log in MAESTRO_HOME"
-INSIDE_RUN: tuple[type[p.Command], ...] = (p.StateSet, p.StateGet, p.StateList, p.StateDelete)
 RUN_MARKS = {"MAESTRO_RUN_ID", "MAESTRO_LAUNCHER_HOME"}
 ONE_SERVER: tuple[type[p.Command], ...] = (*p.NEEDS_NODE, p.Shutdown, p.RedisFlush)
 """Commands that wait for a daemon of another build to give way, rather than act beside it."""
@@ -225,7 +224,7 @@ def _other(welcome: p.Welcome, settings: Settings) -> str:
 
 
 def _connect_run(path: str, command: p.Command) -> Link | p.Failed:
-    if not isinstance(command, INSIDE_RUN):
+    if not isinstance(command, p.INSIDE_RUN):
         what = "a process inside a run may use `maestro state set|get|list|delete` only"
         raise Refused(what, mend="run this outside of the agent")
     greeted = greet(dial(path))

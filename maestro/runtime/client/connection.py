@@ -147,10 +147,9 @@ def _caller() -> p.Caller:
         cwd = str(Path.cwd())
     except OSError:  # the folder that we stand in is gone; absolute paths still work
         cwd = "/"
-    token = env.pop("MAESTRO_RUN_TOKEN", "")
-    return p.Caller(
-        f"cli:{_user()}", cwd if _is_text(cwd) else "/", env, sys.stdout is not None and sys.stdout.isatty(), token
-    )
+    env.pop("MAESTRO_RUN_TOKEN", None)  # the socket says which run it is
+    is_terminal = sys.stdout is not None and sys.stdout.isatty()
+    return p.Caller(f"cli:{_user()}", cwd if _is_text(cwd) else "/", env, is_terminal)
 
 
 def _user() -> str:

@@ -27,7 +27,7 @@ from maestro.runtime.daemon.residence import Residence
 from maestro.runtime.daemon.start_report import StartReport
 from maestro.runtime.daemon.store_guard import watch_disk
 from maestro.runtime.handlers import HANDLERS
-from maestro.runtime.monitor.heartbeat import Health
+from maestro.runtime.monitor.heartbeat import Heartbeat
 from maestro.runtime.node.clock import Clock
 from maestro.runtime.node.context import Context
 from maestro.runtime.node.daemon_lock import DaemonLock
@@ -188,7 +188,7 @@ async def _live(parts: Parts) -> None:
     """Run all parts until the daemon is to end, end its runs, then all parts."""
     context, follower, scheduler = parts.context, parts.follower, parts.scheduler
     daemon, worker, residence = parts.daemon, parts.worker, parts.residence
-    health = Health(context, worker, follower, scheduler, parts.clock)
+    health = Heartbeat(context, worker, follower, scheduler, parts.clock)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(parts.launcher.watch)
         nursery.start_soon(follower.run)

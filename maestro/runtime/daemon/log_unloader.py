@@ -11,7 +11,7 @@ from maestro.runtime.node.daemon_log import log
 from maestro.runtime.node.known_head import KnownHead
 from maestro.runtime.restores.conclusion import end
 from maestro.runtime.restores.crash_recovery import ENDED, no_daemon
-from maestro.runtime.restores.journal import Begun, Journal
+from maestro.runtime.restores.journal import BegunRestore, Journal
 from maestro.runtime.restores.rights import restoring
 
 
@@ -44,7 +44,7 @@ async def unload_alone(settings: Settings) -> None:
             log.debug("a log that was being loaded is not removed: %s", error.line())
 
 
-def _loading(journal: Journal) -> Begun | None:
+def _loading(journal: Journal) -> BegunRestore | None:
     try:
         begun = journal.read()
     except MaestroError as error:  # `crash_recovery.settle` tells the user

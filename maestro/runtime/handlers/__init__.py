@@ -1,4 +1,4 @@
-"""The handlers of commands: one function for each, found by the command's struct."""
+"""Handlers: a function for each command, found by the command's struct; it reads, decides, appends and answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`agent register|stop|restart|reset|logs`: agents, from their definitions to their workspaces."""
+"""The handlers of `agent register|stop|restart|reset|logs`."""
 
 from __future__ import annotations
 
@@ -9,18 +9,17 @@ from maestro.agents.definitions import Definition
 from maestro.model.agent import (
     decide_register,
     decide_reset,
-    decide_restart,
     decide_stop,
 )
 from maestro.model.errors import Invalid, NotFound, Refused
 from maestro.model.events import AgentRegistered, NewEvent
-from maestro.model.health import still_lost
+from maestro.model.health import decide_taking_work
 from maestro.model.scheduling.waiting import why_not_over
 from maestro.model.task import Task
 from maestro.runtime.handlers import tasks
 from maestro.runtime.handlers.agent_list import answer, find
 from maestro.runtime.handlers.run_output import tail_runs
-from maestro.runtime.handlers.wait_notice import NODE_AWAY, telling
+from maestro.runtime.handlers.wait_notice import NODE_AWAY, notice_of_wait
 from maestro.runtime.node.context import Call, Context, Handler
 from maestro.runtime.node.interim_stop import stopped_meanwhile
 from maestro.runtime.node.resume import resume
@@ -81,7 +80,10 @@ async def _register(call: Call, definition: Definition) -> Row:
 
 
 async def stop_agent(call: Call, agent: str, force: bool, reason: str) -> None:
-    """It takes no more work; return when its run has ended. Raises NotFound, Refused where that does not come about."""
+    """Stop an agent; return when its run has ended. force: kill the run at once.
+
+    Raises NotFound; Refused where the run does not end in time.
+    """
     context = call.context
 
     async def decision() -> list[NewEvent]:
@@ -90,7 +92,7 @@ async def stop_agent(call: Call, agent: str, force: bool, reason: str) -> None:
 
     await context.decide(call, decision)
     with trio.move_on_after(STOP_WAIT_S) as scope:
-        async with telling(call, lambda: _why_on(context, agent)):
+        async with notice_of_wait(call, lambda: _why_on(context, agent)):
             await _run_over(context, agent)
     if scope.cancelled_caught:
         why = await _why_on(context, agent)
@@ -98,6 +100,7 @@ async def stop_agent(call: Call, agent: str, force: bool, reason: str) -> None:
 
 
 async def _run_over(context: Context, agent: str) -> None:
+    """Return when the agent has no run."""
     while True:
         found = await context.call(context.views.agent, agent)
         if found.row is None or not found.row.run:
@@ -106,7 +109,7 @@ async def _run_over(context: Context, agent: str) -> None:
 
 
 async def _why_on(context: Context, agent: str) -> str:
-    """What somebody who waits for the end of an agent's run waits for."""
+    """What keeps an agent's run from having ended, in words."""
     row = await find(context, agent)
     task: Task | None = None
     if row.task:
@@ -117,20 +120,19 @@ async def _why_on(context: Context, agent: str) -> str:
 
 
 async def stop(call: Call, command: p.AgentStop) -> p.Done:
-    """Stop one agent without touching others; returns when its run has ended."""
+    """Stop one agent, without touching others; returns when its run has ended."""
     await stop_agent(call, command.id, command.force, "agent stop")
     return await answer(call, command.id)
 
 
 async def restart(call: Call, command: p.AgentRestart) -> p.Done:
-    """Let it take work again."""
+    """Let an agent take work again."""
     context = call.context
 
     async def decision() -> list[NewEvent]:
         row = await context.row(context.views.agent, command.id)
         nodes = {node.id: node for node in await context.rows(context.views.nodes)}
-        restarted = decide_restart(command.id, row, await context.floor())
-        return [*restarted, *still_lost(command.id, nodes.get((row and row.node) or ""))]
+        return decide_taking_work(command.id, row, nodes, await context.floor())
 
     await context.decide(call, decision)
     await resume(call, [await find(context, command.id)], f"agent {command.id} was restarted")
@@ -138,7 +140,7 @@ async def restart(call: Call, command: p.AgentRestart) -> p.Done:
 
 
 async def reset(call: Call, command: p.AgentReset) -> p.Done:
-    """Stop it, take a snapshot, clear its workspace, make that again from the template; then it takes work again."""
+    """Stop an agent, take a snapshot, clear its workspace, fill that from the template; then it takes work again."""
     context = call.context
     agent = await find(context, command.id)
     await check_unmounted(context, agent)
@@ -152,14 +154,14 @@ async def reset(call: Call, command: p.AgentReset) -> p.Done:
         await stop_agent(call, command.id, force=False, reason="agent reset")
         deleted = await clear(call, agent, "reset")
         before = deleted.snapshot if deleted is not None else None
-        with trio.CancelScope(shield=True):  # what is cleared is made anew
+        with trio.CancelScope(shield=True):  # a cleared workspace is filled again, whoever still listens
             await refill_workspace(context, agent)
             await context.decide(call, decision)
     return await answer(call, command.id)
 
 
 async def logs(call: Call, command: p.AgentLogs) -> p.Done:
-    """The output of its current or last run."""
+    """Send the output of an agent's current or last run."""
     context = call.context
     agent = await find(context, command.id)
     task_id = agent.task or agent.last_task

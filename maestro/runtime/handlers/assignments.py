@@ -1,4 +1,4 @@
-"""`agent assign`: an agent and its place, checked against all others in the decision that the log can refuse."""
+"""The handler of `agent assign`. The place is checked against all others, in a decision that the log can refuse."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import msgspec
 
 from maestro.agents import registration
 from maestro.model.agent import Assignment
+from maestro.model.assignment import assigned_in
 from maestro.model.events import AgentAssigned, NewEvent
 from maestro.runtime.handlers.agent_list import answer, find
 from maestro.runtime.handlers.agents import stop_agent
@@ -16,7 +17,7 @@ from maestro.runtime.node.context import Call, Handler
 from maestro.runtime.node.interim_stop import stopped_meanwhile
 from maestro.runtime.node.resume import resume
 from maestro.runtime.protocol import messages as p
-from maestro.runtime.provision.assignment import assigned_in, decide_assignment, stranded_run
+from maestro.runtime.provision.assignment import assignment_events, is_stranded
 from maestro.runtime.provision.settlement import remember
 from maestro.runtime.provision.type_binding import resolve_type
 from maestro.runtime.provision.workspace_setup import check_place, make_workspace, warn_of_disk
@@ -26,7 +27,7 @@ MOVED = "assigned elsewhere"
 
 
 async def assign(call: Call, command: p.AgentAssign) -> p.Done:
-    """Create an agent and its workspace; or give it another role, priority or workspace."""
+    """Create an agent and its workspace, or give it another role, priority or workspace."""
     context = call.context
     agent = command.name or command.type
     definition, settings = await resolve_type(call, command.type)
@@ -46,11 +47,13 @@ async def assign(call: Call, command: p.AgentAssign) -> p.Done:
 
     async def decision(stopped: bool = False) -> list[NewEvent]:
         place = await check_place(call, agent, command.to_workspace, wanted.node)
-        return await decide_assignment(call, msgspec.structs.replace(wanted, workspace=place.workspace), place, stopped)
+        assigned = msgspec.structs.replace(wanted, workspace=place.workspace)
+        return await assignment_events(call, assigned, place, stopped)
 
     if command.to_workspace is None and (row := await context.row(context.views.agent, agent)) is not None:
-        await refresh(call, [row])  # it keeps its workspace, should that be there
-    planned = assigned_in(await decision(stopped=command.force))  # what is refused makes no folder, and stops no run
+        await refresh(call, [row])  # the agent keeps its workspace only if that is there
+    # Decided before anything is done: a refused assignment makes no folder, and stops no run.
+    planned = assigned_in(await decision(stopped=command.force))
     if planned.workspace is not None and command.to_workspace is not None and wanted.node == context.node:
         await make_workspace(planned.workspace, definition)
     row = await context.row(context.views.agent, agent)
@@ -72,16 +75,15 @@ async def _append(call: Call, decision: Callable[[], Awaitable[list[NewEvent]]])
 
 
 async def _stop_before_move(call: Call, planned: AgentAssigned) -> None:
-    """For `--force`: end the run of an agent that is to move, if it has one, and wait until it is gone.
+    """For `--force`: stop an agent that is to move and runs, and wait until its run has ended.
 
-    One on a lost node is not waited for: its end goes with the move, and its task goes on at the new place.
+    A run on a lost node is not waited for: its end goes with the move, and its task goes on at the new place.
     """
     context = call.context
     row = await context.row(context.views.agent, planned.agent)
     if row is None or not row.run or (row.workspace, row.node) == (planned.workspace, planned.node):
         return
-    lost = {node.id for node in await context.rows(context.views.nodes) if node.status == "lost"}
-    if await stranded_run(call, row, lost, 0) is None:
+    if not await is_stranded(call, row):
         await stop_agent(call, row.id, force=True, reason=MOVED)
 
 

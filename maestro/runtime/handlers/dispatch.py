@@ -1,7 +1,7 @@
-"""`task dispatch`: from a prompt and its targets to a queued task, and with `--sync` to its end.
+"""The handler of `task dispatch`: from a prompt and its targets to a queued task, and with `--sync` to its end.
 
-The decision is taken on the daemon's plan where there is one, which costs no reading of the store; only when the plan
-says no is it brought to the end of the log and asked again, so that a write of a moment ago is always seen.
+The decision is taken on the daemon's plan where there is one, which costs no reading of the store. Where the plan
+refuses, the decision is taken again on the newest state, so that a write of a moment ago is always seen.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from collections.abc import Sequence
 import msgspec
 
 from maestro.model.agent import Agent, provisional
-from maestro.model.dispatch import Known, decide_cancel, decide_dispatch
+from maestro.model.assignment import decide_first_use
+from maestro.model.dispatch import DispatchState, decide_cancel, decide_dispatch
 from maestro.model.errors import Invalid, MaestroError, StoreAway
-from maestro.model.events import AgentAssigned, AgentRegistered, NewEvent, TaskDispatched, Text
-from maestro.model.placement import decide_claim
+from maestro.model.events import AgentAssigned, NewEvent, TaskDispatched, Text
 from maestro.model.target import is_pool, targets_of
 from maestro.model.task import Task
 from maestro.runtime.handlers.tasks import exit_code, find, finished
@@ -33,7 +33,7 @@ TITLE_CHARS_MAX = 120
 
 
 async def dispatch(call: Call, command: p.TaskDispatch) -> p.Done:
-    """Queue the task; with `sync` wait for its end, and exit as it did."""
+    """Queue a task; with `sync` wait for its end, and exit as it did."""
     context = call.context
     text = _checked(command.prompt)
     task_id = id_of_key(context.settings.namespace, command.key) if command.key else new_id()
@@ -65,7 +65,7 @@ async def dispatch(call: Call, command: p.TaskDispatch) -> p.Done:
 
 
 class _Progress:
-    """Tells a terminal what has become of a task, when that has changed."""
+    """Tells a terminal the state of a task, each time that it has changed."""
 
     def __init__(self, call: Call) -> None:
         self._call = call
@@ -85,7 +85,7 @@ class _Progress:
 
 
 def _checked(prompt: str) -> str:
-    """A prompt may be large: it is looked at without a copy."""
+    """The prompt, if it can be one; it may be large, and is not copied. Raises Invalid."""
     if not prompt or prompt.isspace():
         raise Invalid("the prompt is empty", mend="say what the agent should do")
     size = len(prompt) if prompt.isascii() else len(prompt.encode("utf-8", "surrogateescape"))
@@ -95,7 +95,7 @@ def _checked(prompt: str) -> str:
 
 
 def _title(prompt: str) -> str:
-    """Its first line, shortened."""
+    """The first line of a prompt, shortened."""
     begin = next(index for index, char in enumerate(prompt) if not char.isspace())
     line = prompt[begin : begin + 2 * TITLE_CHARS_MAX].splitlines()[0].strip()
     line = "".join(c if c.isprintable() else " " for c in line)
@@ -103,7 +103,7 @@ def _title(prompt: str) -> str:
 
 
 async def _append(call: Call, wanted: TaskDispatched, prompt: Text) -> None:
-    """Decide and append. Raises what the decision raises on the newest state."""
+    """Decide a dispatch and append it. prompt: the text, or the blob that holds it. Raises as `decide_dispatch`."""
 
     async def decision(fresh: bool) -> list[NewEvent]:
         known, first = await _known(call, wanted, fresh)
@@ -125,7 +125,7 @@ async def _append(call: Call, wanted: TaskDispatched, prompt: Text) -> None:
                 return await decision(fresh=False)
             except StoreAway:
                 raise
-            except MaestroError:
+            except MaestroError:  # the plan may be behind the log: the newest state has the last word
                 pass
         return await decision(fresh=True)
 
@@ -138,7 +138,7 @@ async def _append(call: Call, wanted: TaskDispatched, prompt: Text) -> None:
 
     committed = await context.decide(call, attempt, append)
     if committed is not None and daemon:
-        await daemon.follower.changed(committed.last - 1)  # the plan then has it, and no view need be asked
+        await daemon.follower.changed(committed.last - 1)  # the plan has the task then, so that no view need be asked
 
 
 async def _targets_here(context: Context, wanted: TaskDispatched) -> list[Agent]:
@@ -153,8 +153,8 @@ async def _targets_here(context: Context, wanted: TaskDispatched) -> list[Agent]
     return [agent for agent in found if agent.node == context.node]
 
 
-async def _known(call: Call, wanted: TaskDispatched, fresh: bool) -> tuple[Known, list[NewEvent]]:
-    """What the decision must know, and the events that register targets used for the first time."""
+async def _known(call: Call, wanted: TaskDispatched, fresh: bool) -> tuple[DispatchState, list[NewEvent]]:
+    """What a dispatch must know, and the events that register types and agents that it is the first to name."""
     context = call.context
     existing: Task | None = None
     if wanted.key is not None or fresh:
@@ -172,28 +172,30 @@ async def _known(call: Call, wanted: TaskDispatched, fresh: bool) -> tuple[Known
         if open_here or await context.row(context.views.task, dependency) is not None:
             tasks.append(dependency)
     first = await _first_use(call, wanted, agents, floor)
-    return Known(list(agents.values()), tasks, existing, nodes, context.node, floor), first
+    return DispatchState(list(agents.values()), tasks, existing, nodes, context.node, floor), first
 
 
 async def _first_use(call: Call, wanted: TaskDispatched, agents: dict[str, Agent], floor: int) -> list[NewEvent]:
-    """A type without an agent registers itself on first use; adds to `agents` what the events will make."""
-    events: list[NewEvent] = []
-    claims: list[NewEvent] = []
+    """The events that register types which have no agent, and assign to each the agent of its name.
+
+    The new agents are added to `agents`.
+    """
+    facts: list[AgentAssigned] = []
+    version = 0
     for target in wanted.targets:
         slug = target.removeprefix("type:")
         if slug in agents or (is_pool(target) and (slug == target or any(a.type == slug for a in agents.values()))):
             continue
         definition, settings = await resolve_type(call, slug)
         place = await check_place(call, slug, None, None)
-        fact = AgentAssigned(slug, slug, definition.to_dict(), str(settings.workspace_root))
-        events.append(NewEvent(f"type:{slug}", AgentRegistered(slug, fact.definition, definition.source)))
-        events.append(NewEvent(f"agent:{slug}", fact, floor))
-        claims += decide_claim(fact, None, None if claims else place.version)  # the first one's version is that of all
-        agents[slug] = provisional(fact)
-    return events + claims
+        version = version if facts else place.version
+        facts.append(AgentAssigned(slug, slug, definition.to_dict(), str(settings.workspace_root)))
+        agents[slug] = provisional(facts[-1])
+    return decide_first_use(facts, version, floor)
 
 
 async def _row(call: Call, task: str) -> Task:
+    """The task, from the daemon's plan where it has it."""
     daemon = call.context.daemon
     known = daemon.follower.known(task) if daemon else None
     return known or await find(call.context, task)

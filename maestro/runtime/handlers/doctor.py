@@ -1,4 +1,4 @@
-"""`doctor`: store, node, agents, disk and tools, each finding with its remedy."""
+"""The handler of `doctor`: store, node, agents, disk and tools, each finding with its remedy."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from maestro.runtime.restores.crash_recovery import findings
 from maestro.runtime.restores.remains import remains, remedy
 from maestro.runtime.server.rows import Row
 from maestro.runtime.snapshots import scrub
-from maestro.runtime.snapshots.folders import Shelf
+from maestro.runtime.snapshots.folders import SnapshotFolders
 from maestro.store.contract import Head
 from maestro.store.embedded import ballast, choice, data_files, embedded_server
 from maestro.store.redis import safety
@@ -36,12 +36,12 @@ from replayers.sealed import sealed_of
 
 START = "see that it runs and answers, then try again"
 CHECKED = 1000
-"""Of so many events, the newest, `doctor` checks the chain."""
+"""How many of the newest events `doctor` checks the chain of."""
 WORST = {"ok": 0, "warning": 0, "failed": 4}
 
 
 async def doctor(call: Call, command: p.Doctor) -> p.Done:
-    """Look at everything; exit 0, 5 where the store is at fault, 4 where anything else failed."""
+    """Examine the installation; exit 0, 5 where the store is at fault, 4 where anything else is."""
     settings = caller_settings(call)
     if command.accept_loss:
         await _accept_loss(call)
@@ -64,7 +64,7 @@ def _row(check: str, status: str, detail: str, remedy: str = "") -> Row:
 
 
 async def _store(call: Call, settings: Settings) -> list[Row]:
-    """The store and its log. One that cannot be asked is a finding too."""
+    """The findings on the store and its log. A store that cannot be asked is a finding too."""
     context = call.context
     chosen = await trio.to_thread.run_sync(choice.choose, settings)
     named = f"{chosen.kind}: {config.redact(chosen.url)} ({chosen.why})"
@@ -81,7 +81,7 @@ async def _store(call: Call, settings: Settings) -> list[Row]:
 
 
 def _facts(call: Call, settings: Settings) -> dict[str, str]:
-    """What the server says of itself, also where it was found unsafe. Raises StoreAway, StoreUnsafe."""
+    """The facts that the store's server tells of itself, also where it is unsafe. Raises StoreAway, StoreUnsafe."""
     why = call.context.storeless
     if why is None:
         return call.context.store.describe()
@@ -105,7 +105,7 @@ def _embedded(chosen: choice.Choice, settings: Settings) -> list[Row]:
 
 
 def _files(chosen: choice.Choice, settings: Settings) -> Iterator[Row]:
-    """Whether the embedded store, which answers, still has the files that it writes."""
+    """The finding on the embedded store's files: whether those that it writes are still there."""
     data = embedded_server.place(settings.home).data
     gone = data_files.missing(data) if chosen.kind == "embedded" else ""
     if gone:
@@ -114,7 +114,7 @@ def _files(chosen: choice.Choice, settings: Settings) -> Iterator[Row]:
 
 
 async def _lineage(call: Call) -> Row:
-    """Whether the log still is the one that this node has seen."""
+    """The finding on the log: whether it is the one that this node has seen, and its newest events are whole."""
     context = call.context
     try:
         head: Head = await context.call(context.store.log.look)
@@ -130,7 +130,9 @@ async def _lineage(call: Call) -> Row:
 
 
 async def _sealed(call: Call) -> list[Row]:
-    """Whether the part of the log that the store does not hold any more is where this node looks for it."""
+    """The finding on sealed segments: whether events that the store no longer holds are where this node
+    looks for them.
+    """
     store = call.context.store
     sealed = sealed_of(store)
 
@@ -149,18 +151,19 @@ async def _sealed(call: Call) -> list[Row]:
 
 
 async def _restores(call: Call) -> list[Row]:
-    """What a restore has left that somebody has to end."""
+    """The findings on restores that somebody has to end."""
     if call.context.storeless:
         return []
     try:
         return [_row(check, "failed", detail, remedy) for check, detail, remedy in await findings(call.context)]
-    except MaestroError as error:  # the log is a finding of its own
+    except MaestroError as error:  # what is wrong with the log is told by a finding of its own
         return [_row("restore", "warning", error.line(), error.mend)]
 
 
 async def _accept_loss(call: Call) -> None:
-    """Make the log whole of what is left of it and append `log.forked`: an operator knows that acknowledged events were
-    lost, and goes on.
+    """Accept that acknowledged events were lost: mend the log, and append `log.forked`.
+
+    Raises Invalid where the log is whole, and what the store raises.
     """
     context = call.context
     if context.storeless:
@@ -187,7 +190,9 @@ async def _accept_loss(call: Call) -> None:
 
 
 def _daemon(settings: Settings, is_here: bool) -> Row:
-    """This node's daemon: the one that answers, or what its lock says of one that did not. is_here: it is us."""
+    """The finding on this node's daemon: the one that answers, or what its lock says of it. is_here: it is this
+    process.
+    """
     path = str(config.socket_path(settings.home, "daemon.sock"))
     if is_here:
         return _row("daemon", "ok", f"process {os.getpid()} listens at {path}")
@@ -215,16 +220,18 @@ def _host(settings: Settings, is_here: bool) -> Iterator[Row]:
 
 
 def _snapshots(settings: Settings) -> Row:
-    """Whether all that is kept is whole, as far as is known, and how long ago it was read."""
+    """The finding on the archive: whether it is whole, as far as is known, and how long ago it was read."""
     try:
-        return _row("snapshots", *scrub.standing(Shelf(settings.home)))
+        return _row("snapshots", *scrub.standing(SnapshotFolders(settings.home)))
     except (MaestroError, OSError) as error:
         mend = error.mend if isinstance(error, MaestroError) else ""
         return _row("snapshots", "failed", str(error), mend or "mend the folder that it names")
 
 
 def _agents(call: Call, settings: Settings) -> Iterator[Row]:
-    """Each definition, bound as an assignment would; a built-in one without its program is no fault."""
+    """The findings on definitions, each bound as an assignment would; a built-in one without its program is
+    no fault.
+    """
     for info in definitions.types(settings.agents_dirs):
         name = f"agent {info.slug}"
         if not info.valid:

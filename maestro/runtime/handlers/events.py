@@ -1,4 +1,4 @@
-"""`events tail|export`, `audit`: the log, for people and for others."""
+"""The handlers of `events tail|export` and `audit`, which show the log."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from replayers.groups import Group
 
 CHUNK = 1000
 NEWEST = 100
-"""How many events `events tail` shows where nothing says how many."""
+"""How many events `events tail` shows by default."""
 
 
 def _check_type(name: str | None) -> None:
@@ -32,18 +32,18 @@ def _check_type(name: str | None) -> None:
 
 
 def _matches(entry: Entry, name: str | None) -> bool:
-    """Whether an entry is of the type `task.dispatched`, or of the family `task`."""
+    """Whether an entry is of a type, such as `task.dispatched`, or of a family, such as `task`."""
     kind = entry.type.decode("utf-8", "replace")
     return name is None or kind == name or kind.startswith(name + ".")
 
 
 def ready(row: dict[str, Any]) -> Any:
-    """A row with raw JSON in it, as plain data."""
+    """A row in which parts are raw JSON, as plain data."""
     return msgspec.json.decode(msgspec.json.encode(row))
 
 
 async def tail(call: Call, command: p.EventsTail) -> p.Done:
-    """The newest events, or those from a position on; with a group, those that it has not taken yet."""
+    """Send the newest events, or those from a position on; with a group, those that the group has not taken yet."""
     context = call.context
     _check_type(command.type)
     if command.limit is not None and command.limit < 0:
@@ -74,7 +74,7 @@ async def tail(call: Call, command: p.EventsTail) -> p.Done:
 
 
 async def _end(call: Call, log: Reading, data: Any = None) -> p.Done:
-    """The end of an answer that showed events: exit 6 where one of them is not what was written."""
+    """The answer behind the events: exit 6 where one of them is not what was written."""
     if log.found is not None:
         await call.note(log.warning(), "warn")
     return p.Done(data, 6 if log.found else 0)
@@ -97,7 +97,7 @@ async def _newest(context: Context, kind: str | None, count: int, head: int) -> 
 
 
 async def _batch(call: Call, command: p.EventsTail, name: str) -> p.Done:
-    """What stands behind the position of a group, a chunk at most; with `follow` it waits until something does."""
+    """Send the events behind the position of a group, a chunk at most; with `follow` wait until there are some."""
     context = call.context
     group = await context.call(Group, context.store, name)
     if command.taken is not None and command.taken > group.position:
@@ -123,7 +123,7 @@ async def _batch(call: Call, command: p.EventsTail, name: str) -> p.Done:
 
 
 async def export(call: Call, command: p.EventsExport) -> p.Done:
-    """All events of a range, as stored, or as CloudEvents."""
+    """Send all events of a range, as stored, or as CloudEvents. Raises Invalid."""
     context = call.context
     head = await context.call(context.store.log.head)
     last = head.seq if command.to_position is None else min(head.seq, command.to_position)
@@ -145,7 +145,7 @@ async def export(call: Call, command: p.EventsExport) -> p.Done:
 
 
 async def audit(call: Call, command: p.Audit) -> p.Done:
-    """Who did what, when and why: of all, or the whole story of one subject."""
+    """Send who did what, when and why: of all, or the whole story of one subject."""
     from replayers import audit as audits
 
     context = call.context

@@ -1,4 +1,4 @@
-"""`redis flush`: deletes this namespace, after an export of its log."""
+"""The handler of `redis flush`, which deletes this namespace, after an export of its log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`agent health`: the checks of an agent, made now, with the end of its log."""
+"""The handler of `agent health`: the checks of an agent, made now, with the end of its last run's output."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import trio
 
+from maestro.model.definition import AgentDefinition
 from maestro.model.health import Check, is_fit, way_out
 from maestro.runtime.handlers import tasks
 from maestro.runtime.handlers.agent_list import find
@@ -17,7 +18,7 @@ from maestro.runtime.server.rows import Row, when
 
 
 async def health(call: Call, command: p.AgentHealth) -> p.Done:
-    """Exit code 0 where all checks hold, else 1. What they change is in the log before they are shown."""
+    """Examine an agent and append what changed, then answer. Exit code 0 where it is healthy and takes work, else 1."""
     context = call.context
     agent = await find(context, command.id)
     made, (sample,) = await examine_all(context, [agent])
@@ -38,6 +39,7 @@ async def health(call: Call, command: p.AgentHealth) -> p.Done:
     if not agent.healthy:
         answer["mend"] = way_out(agent)
     if command.detail:
+        definition = AgentDefinition(agent.definition)
         answer["detail"] = {
             "type": agent.type,
             "workspace": agent.workspace,
@@ -45,13 +47,14 @@ async def health(call: Call, command: p.AgentHealth) -> p.Done:
             "run": agent.run or None,
             "sample": None if sample is None else {**sample, "at": when(int(sample.get("at", 0)))},
             "last_run_at": when(agent.last_run_at),
-            "executable": agent.definition.get("executable"),
-            "version": agent.definition.get("found_version") or None,
+            "executable": definition.executable or None,
+            "version": definition.found_version or None,
         }
     return p.Done(answer, 0 if healthy else 1)
 
 
 async def _log(call: Call, task_id: str, agent: str, lines: int) -> list[str]:
+    """The last lines of the agent's last run, [] where that was on another node."""
     context = call.context
     task = await tasks.find(context, task_id) if task_id else None
     runs = [run for slot in task.slots for run in slot.runs if run.agent == agent and run.folder] if task else []

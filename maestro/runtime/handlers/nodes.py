@@ -1,4 +1,4 @@
-"""`up`, `shutdown`, `node list`: this node's daemon, and the others of the namespace."""
+"""The handlers of `up`, `shutdown` and `node list`: this node's daemon, and the other nodes of the namespace."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ KILL_S = 5.0
 
 
 async def up(call: Call, command: p.Up) -> p.Done:
-    """The daemon is up (the client started it, or it ran already): say so, and end a hold."""
+    """End the hold of this node, whose daemon the client has started if none ran."""
     await resume(call, [], "up")
     rows = await _rows(call.context)
     return p.Done(next(row for row in rows if row["id"] == call.context.node))
 
 
 async def list_nodes(call: Call, command: p.NodeList) -> p.Done:
-    """All nodes, with what runs there."""
+    """List all nodes, with how many runs are on there."""
     for row in await _rows(call.context):
         await call.item(row)
     return p.Done()
@@ -50,9 +50,9 @@ async def _rows(context: Context) -> list[dict[str, object]]:
 
 
 async def shutdown(call: Call, command: p.Shutdown) -> p.Done:
-    """Hold the node, cancel what runs here, wait, kill, clean, then stop the daemon and the embedded store.
+    """Hold the node, cancel its runs, wait, kill, clean, then stop the daemon and the embedded store.
 
-    All of it, once it has begun: a node that is held and does not end would wait for ever if the client went.
+    All of it once it has begun, also without the client: a node that is held and does not end would wait for ever.
     """
     with trio.CancelScope(shield=True):
         done = await _shut_down(call, command)
@@ -66,7 +66,7 @@ async def _shut_down(call: Call, command: p.Shutdown) -> p.Done:
     cancelled: list[str] = []
     cleaned: list[str] = []
     try:
-        if context.daemon is None:  # one that runs knows its log
+        if context.daemon is None:  # a daemon that runs has checked its log
             await context.call(KnownHead(context.settings).check, context.store)
             await context.call(context.store.log.head)
         held = NewEvent(f"node:{context.node}", NodeHeld(context.node, "shutdown"))
@@ -76,7 +76,7 @@ async def _shut_down(call: Call, command: p.Shutdown) -> p.Done:
             busy = frozenset(task.id for task in await context.rows(context.views.open_tasks))
             cleaned = await clean_runs(call, busy)
     except StoreUnsafe as error:
-        # Nothing can be recorded in such a log, and what ran here ends with its daemon. That is no reason to go on.
+        # Nothing can be appended to an unsafe log, but the daemon is to stop all the same; its runs end with it.
         await call.note(f"stopping without a record, and cleaning nothing: {error.line()}", "warn")
     context.stop_store = True
     if context.daemon:
@@ -87,7 +87,10 @@ async def _shut_down(call: Call, command: p.Shutdown) -> p.Done:
 
 
 def _end_left_behind(home: Path) -> None:
-    """What a daemon that was killed has left running. Raises Refused where it lives, and only its socket is gone."""
+    """End the runs that a daemon which was killed has left. Blocks.
+
+    Raises Refused where the daemon lives, and only its socket is gone.
+    """
     other = holder(home)
     if other is not None:
         raise Refused(f"the daemon of this node ({other.name}) lives, and is not this one", mend=other.remedy)
@@ -99,7 +102,7 @@ def _end_left_behind(home: Path) -> None:
 
 
 async def _cancel_here(call: Call, grace_s: float) -> list[str]:
-    """Cancel the tasks that run on this node, and return when nothing runs here any more."""
+    """Cancel the tasks that run on this node, and return their ids when no run is on here any more."""
     context = call.context
     if context.daemon is None:
         return []

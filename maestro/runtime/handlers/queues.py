@@ -1,4 +1,4 @@
-"""`queue status`: what waits and for what, what runs, what ended."""
+"""The handler of `queue status`: what waits and for what, what runs, what has ended."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from maestro.runtime.node.context import Call, Context, Handler
 from maestro.runtime.node.plan_loader import supply
 from maestro.runtime.protocol import messages as p
 from maestro.runtime.server.rows import Row, when
+from projections.view_reader import QUEUE_PARTS
 
-WHICH = ("open", "waiting", "processing", "completed")
 WAITS = ("waiting", "released")
 
 
 async def status(call: Call, command: p.QueueStatus) -> p.Done:
-    """One row a target of each task, as they are served."""
+    """Send a row for each target of each task, in the order in which they get their turn."""
     context = call.context
-    if command.which not in WHICH:
-        raise Invalid(f"no such part of the queue: {command.which!r}", mend=f"use one of {', '.join(WHICH)}")
+    if command.which not in QUEUE_PARTS:
+        raise Invalid(f"no such part of the queue: {command.which!r}", mend=f"use one of {', '.join(QUEUE_PARTS)}")
     if not 1 <= command.limit <= LIMIT_MAX:
         raise Invalid(f"limit {command.limit} is out of range", mend=f"use 1 to {LIMIT_MAX}")
     if command.task is not None:
@@ -43,19 +43,19 @@ async def status(call: Call, command: p.QueueStatus) -> p.Done:
 
 
 def _priority(task: Task, slot: Slot, agents: dict[str, Agent]) -> int:
-    """The one that counts: the task's, else that of the agent it is for."""
+    """The priority of a slot: its task's, else that of the agent that it is for."""
     agent = agents.get(slot.runs[-1].agent if slot.live else slot.target)
     return task.priority or (PRIORITY_DEFAULT if agent is None else agent.priority)
 
 
 def _turn(task: Task, index: int, agents: dict[str, Agent]) -> tuple[bool, int, int, int]:
-    """What runs comes first, then what waits in the order in which it gets its turn."""
+    """The sort key of a slot: running ones first, then waiting ones in the order in which they get their turn."""
     slot = task.slots[index]
     return slot.status == "waiting", task.order_key(_priority(task, slot, agents)), task.position, index
 
 
 async def _plan(context: Context, tasks: list[Task], agents: list[Agent]) -> Plan:
-    """A plan of just these tasks, with all agents and nodes: enough to say what each of them waits for."""
+    """A plan of these tasks only, with all agents and nodes: enough to say what each of them waits for."""
     nodes = await context.rows(context.views.nodes)
     plan = Plan.load([task for task in tasks if task.open], agents, nodes)
     await context.call(supply, plan, context.views)

@@ -1,4 +1,4 @@
-"""`replay verify|rebuild|at|diff`: the log proves the views, builds them anew, and shows them as they were."""
+"""The handlers of `replay verify|rebuild|at|diff`: the log proves views, builds them anew, shows them as they were."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from replayers import verify as verifies
 
 
 def _progress(call: Call, what: str) -> Any:
-    """Tells the client how far it is, from the thread that works."""
+    """A callback for a thread that tells the client how many events are done."""
 
     def tell(position: int, end: int) -> None:
         share = 100 * position // max(1, end)
@@ -27,7 +27,7 @@ def _progress(call: Call, what: str) -> Any:
 
 
 async def verify(call: Call, command: p.ReplayVerify) -> p.Done:
-    """Fold the log from the start and compare with the live views, and each event with the chain."""
+    """Fold the log from the start; compare the result with the live views, and each event with the chain."""
     result = await trio.to_thread.run_sync(verifies.verify, call.context.store, _progress(call, "verified"))
     answer = {
         "ok": not result.differences,
@@ -48,7 +48,7 @@ async def rebuild(call: Call, command: p.ReplayRebuild) -> p.Done:
 
 
 async def at(call: Call, command: p.ReplayAt) -> p.Done:
-    """A view as it was."""
+    """Send the rows of a view as they were at a position."""
     store = call.context.store
     position, when_asked = await trio.to_thread.run_sync(positions.moment, store, command.position)
     found = await trio.to_thread.run_sync(rewind.at, store, position, command.view, when_asked)
@@ -59,7 +59,7 @@ async def at(call: Call, command: p.ReplayAt) -> p.Done:
 
 
 def told(value: Any) -> Any:
-    """A row, or a part of one, as users read it: its times in RFC 3339."""
+    """A row, or a part of one, with its times in RFC 3339."""
     if isinstance(value, list):
         return [told(one) for one in value]
     if not isinstance(value, dict):
@@ -70,7 +70,7 @@ def told(value: Any) -> Any:
 
 
 async def diff(call: Call, command: p.ReplayDiff) -> p.Done:
-    """What changed between two positions."""
+    """Send the rows that changed between two positions."""
     store = call.context.store
     a = await trio.to_thread.run_sync(positions.position, store, command.a)
     b = await trio.to_thread.run_sync(positions.position, store, command.b)

@@ -10,11 +10,11 @@ from maestro.runtime.protocol import messages as p
 from maestro.runtime.restores import assignments, log_loader
 from maestro.runtime.restores.dry_run import preview
 from maestro.runtime.restores.journal import Journal
-from maestro.runtime.restores.origins import Origins
+from maestro.runtime.restores.open_origins import OpenOrigins
 from maestro.runtime.restores.past import look_into
-from maestro.runtime.restores.plan import Planned, Wish
+from maestro.runtime.restores.plan import RestorePlan, RestoreRequest
 from maestro.runtime.restores.planner import plan
-from maestro.runtime.restores.procedure import How
+from maestro.runtime.restores.procedure import RestoreOptions
 from maestro.runtime.restores.restore import carry_out, load_and_carry_out, prove
 from maestro.runtime.restores.rights import restoring
 from maestro.runtime.server.rows import Row
@@ -23,16 +23,16 @@ FAILED = 6
 
 
 async def load(call: Call, command: p.RestoreLoad) -> p.Done:
-    """Restore into an empty log, if it is one."""
-    wish = Wish(command.source, skip_failed=command.skip_failed, replace_foreign=command.replace_foreign)
+    """Load the log of a snapshot and restore, where the log is empty."""
+    wish = RestoreRequest(command.source, skip_failed=command.skip_failed, replace_foreign=command.replace_foreign)
     log, row = await load_and_carry_out(call, wish, _how(command))
     return p.Done({"log": log, "restore": row}, _exit_code(row) if row is not None else 0)
 
 
 async def dry_run(call: Call, command: p.RestorePreview) -> p.Done:
-    """Say what a restore would change. Exit code 6 where it would not be carried out."""
-    wish = Wish(command.source, command.at, command.workspace, command.skip_failed, command.replace_foreign)
-    with Origins(call.context) as origins:
+    """Answer what a restore would change. Exit code 6 where it would be refused, or something is damaged."""
+    wish = RestoreRequest(command.source, command.at, command.workspace, command.skip_failed, command.replace_foreign)
+    with OpenOrigins(call.context) as origins:
         planned = await _planned(call, wish, origins)
         await prove(call, planned, origins, command.skip_verify, go_on=command.skip_failed)
         row = await preview(call.context, planned, origins)
@@ -41,7 +41,7 @@ async def dry_run(call: Call, command: p.RestorePreview) -> p.Done:
     return p.Done(row, FAILED if failing or is_damaged else 0)
 
 
-async def _planned(call: Call, wish: Wish, origins: Origins) -> Planned:
+async def _planned(call: Call, wish: RestoreRequest, origins: OpenOrigins) -> RestorePlan:
     context = call.context
     whole = wish.source is not None and wish.at is None and wish.workspace is None
     if wish.source is None or not whole or not await log_loader.is_empty(context):
@@ -53,23 +53,23 @@ async def _planned(call: Call, wish: Wish, origins: Origins) -> Planned:
 
 
 async def restore(call: Call, command: p.StateRestore) -> p.Done:
-    """Put workspaces and state back."""
-    wish = Wish(command.source, command.at, command.workspace, command.skip_failed, command.replace_foreign)
+    """Restore workspaces, and the state where that is asked for."""
+    wish = RestoreRequest(command.source, command.at, command.workspace, command.skip_failed, command.replace_foreign)
     row = await carry_out(call, wish, _how(command))
     return p.Done(row, _exit_code(row))
 
 
 def _exit_code(row: Row) -> int:
-    """Of a restore that is done: whether all that was damaged is missing in it."""
+    """The exit code of a restore that is done: 6 where damaged files or workspaces are missing in it."""
     return FAILED if row["damaged"] or any(each["damaged"] for each in row["skipped"]) else 0
 
 
-def _how(command: p.RestoreLoad | p.StateRestore) -> How:
-    return How("rollback" if command.rollback else "restore", command.skip_verify, command.resume_queued)
+def _how(command: p.RestoreLoad | p.StateRestore) -> RestoreOptions:
+    return RestoreOptions("rollback" if command.rollback else "restore", command.skip_verify, command.resume_queued)
 
 
 async def put_back(call: Call, command: p.AgentsPutBack) -> p.Done:
-    """Put back every assignment of a snapshot."""
+    """Make every assignment of a snapshot again."""
     names = await assignments.put_back(call, command.source)
     agents = [row for row in await call.context.rows(call.context.views.agents) if row.id in names]
     for row in await shown_agents(call.context, agents):

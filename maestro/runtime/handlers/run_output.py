@@ -1,4 +1,4 @@
-"""The output of runs, from their log files on this node, whole or as it comes, without what a terminal would act on."""
+"""The output of runs, from their log files on this node, whole or as it comes, made safe for a terminal."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import trio
 
-from maestro.agents.printable_text import Plainly, plain
+from maestro.agents.printable_text import PlainText, plain
 from maestro.model.errors import NotFound, Refused
 from maestro.model.ids import shown, task_of_run
 from maestro.model.task import Run, Task
@@ -20,7 +20,7 @@ POLL_S = 0.1
 
 
 async def tail_runs(call: Call, runs: list[str], follow: bool, lines: int | None = None) -> None:
-    """Send the logs of these runs one after the other; with `follow`, until each has ended."""
+    """Send the output of these runs one after the other; with `follow`, until each has ended."""
     if not runs:
         await call.note("nothing has run yet")
     for run in runs:
@@ -28,7 +28,7 @@ async def tail_runs(call: Call, runs: list[str], follow: bool, lines: int | None
 
 
 async def follow_task(call: Call, id: str, agent: str | None) -> None:
-    """Send the logs of a task's runs (of one agent) as they come, from the last attempt on, until the task has ended.
+    """Send the output of a task's runs (of one agent) as it comes, from the last attempt on, until the task has ended.
 
     Attempts before that are not sent. Raises NotFound.
     """
@@ -61,7 +61,7 @@ async def follow_task(call: Call, id: str, agent: str | None) -> None:
 
 
 async def _latest(context: Context, id: str) -> tuple[Task, int | None]:
-    """The task, and the position that it is of, None where it is as the daemon's plan has it. Raises NotFound."""
+    """The task, and the position that it is of, None where it comes from the daemon's plan. Raises NotFound."""
     if context.daemon is not None:
         known = context.daemon.follower.known(id)
         if known is not None:
@@ -73,7 +73,7 @@ async def _latest(context: Context, id: str) -> tuple[Task, int | None]:
 
 
 async def _news(context: Context, id: str, position: int | None) -> None:
-    """Return when there may be something new. Nothing is awaited between `_latest` and this, so nothing is missed."""
+    """Return when the task may have changed. No change is missed, as nothing is awaited between `_latest` and this."""
     if position is None and context.daemon is not None:
         await context.daemon.follower.news(id)
     else:
@@ -81,6 +81,7 @@ async def _news(context: Context, id: str, position: int | None) -> None:
 
 
 async def _task(context: Context, task: str) -> Task:
+    """The task, as the views have it now. Raises Refused."""
     found = await context.row(context.views.task, task)
     if found is None:
         raise Refused(f"task {task} is not known any more")
@@ -88,7 +89,7 @@ async def _task(context: Context, task: str) -> Task:
 
 
 async def _find(call: Call, run: str) -> Run:
-    """The run as the views have it now."""
+    """The run, as the views have it now. Raises Refused."""
     task = await _task(call.context, task_of_run(run))
     for slot in task.slots:
         for found in slot.runs:
@@ -108,7 +109,7 @@ async def _tail(call: Call, run_id: str, follow: bool, lines: int | None) -> Non
     if run.node != call.context.node:
         raise Refused(f"the log of run {run.id} lies on node {run.node}", mend="ask for it there")
     reader = CappedLogReader(f"{run.folder}/agent.log")
-    decoder, plainly = codecs.getincrementaldecoder("utf-8")("replace"), Plainly()
+    decoder, plainly = codecs.getincrementaldecoder("utf-8")("replace"), PlainText()
     if lines is not None:
         await trio.to_thread.run_sync(reader.to_last, lines)
     left = SENT_BYTES_MAX

@@ -16,17 +16,17 @@ from maestro.runtime.node.context import Call, Handler
 from maestro.runtime.protocol import messages as p
 from maestro.runtime.server.rows import Row, snapshot_row
 from maestro.runtime.snapshots import proof, scrub
-from maestro.runtime.snapshots.folders import Shelf
+from maestro.runtime.snapshots.folders import SnapshotFolders
 from maestro.runtime.snapshots.procedure import take
-from maestro.runtime.snapshots.request import Wanted
+from maestro.runtime.snapshots.request import SnapshotRequest
 
 
 async def snapshot(call: Call, command: p.StateSnapshot) -> p.Done:
-    """Take one, and export it where a file is named."""
+    """Take a snapshot, and export it where a file is named."""
     agents = await _agents(call, command.workspaces) if command.workspaces else None
     if command.output:
         await trio.to_thread.run_sync(_check_output, command.output)
-    wanted = Wanted(
+    wanted = SnapshotRequest(
         agents=agents,
         include_logs=command.include_logs,
         allow_torn=command.allow_torn,
@@ -42,12 +42,13 @@ async def snapshot(call: Call, command: p.StateSnapshot) -> p.Done:
 
 
 async def _agents(call: Call, named: list[str]) -> tuple[str, ...]:
-    """The agents whose workspaces, or whose ids, these are. Raises NotFound."""
+    """The ids of the agents that a user names by their ids or by their workspaces. Raises NotFound."""
     rows = [row for row in await call.context.rows(call.context.views.agents) if row.workspace]
     found: dict[str, None] = {}
     for name in named:
         path = Path(call.caller.cwd, name)
-        paths = (os.path.realpath(path), os.path.normpath(path))  # as it is written, where it is a link by now
+        # The path as it is written counts too: the workspace may be a link by now.
+        paths = (os.path.realpath(path), os.path.normpath(path))
         mine = [row.id for row in rows if name == row.id] or [row.id for row in rows if row.workspace in paths]
         if not mine:
             raise NotFound(f"{shown(name)} is no workspace of an agent", "--workspace", "workspace list shows all")
@@ -56,7 +57,7 @@ async def _agents(call: Call, named: list[str]) -> tuple[str, ...]:
 
 
 def _check_output(output: str) -> None:
-    """What is sure to fail at the end is refused at the beginning."""
+    """Refuse, before the work, an export file that cannot be written. Raises Invalid, NotFound."""
     path = Path(output)
     try:
         os.lstat(path)
@@ -73,7 +74,7 @@ def _check_output(output: str) -> None:
 
 
 async def list_snapshots(call: Call, command: p.StateSnapshots) -> p.Done:
-    """Those that can be restored, newest first; with `all` the others too."""
+    """List the snapshots that can be restored, newest first; with `all` the others too."""
     context = call.context
     which = "all" if command.all else "complete"
     rows = await context.rows(context.views.snapshots, which, limit=command.limit)
@@ -87,23 +88,23 @@ async def list_snapshots(call: Call, command: p.StateSnapshots) -> p.Done:
 
 
 async def _damaged(call: Call, rows: list[Snapshot]) -> dict[str, Row]:
-    """What the snapshots of this node lack, as far as that is known."""
+    """What the snapshots of this node lack, by id, as far as that is known."""
     context = call.context
-    shelf = Shelf(context.settings.home)
+    folders = SnapshotFolders(context.settings.home)
     try:
-        found = await trio.to_thread.run_sync(shelf.damaged)
+        found = await trio.to_thread.run_sync(folders.damaged)
     except MaestroError as error:
         await call.note(f"whether snapshots are damaged cannot be said: {error.line()}", "warn")
         return {}
     lacking: dict[str, Row] = {name: msgspec.to_builtins(one) for name, one in found.items()}
     for row in rows:
-        if row.complete and row.node == context.node and not row.path and not shelf.has(row.id):
+        if row.complete and row.node == context.node and not row.path and not folders.has(row.id):
             lacking[row.id] = {"files": 0, "why": "it is not in the snapshot store any more", "lost": []}
     return lacking
 
 
 async def verify(call: Call, command: p.StateVerify) -> p.Done:
-    """Read and check all of a snapshot, wherever it lies; or all of the snapshot store."""
+    """Read and check all of a snapshot or of an export; or all of the archive."""
     if command.all:
         row = await scrub.read_all(call)
         return p.Done(row, 0 if row["ok"] else VerificationFailed.exit_code)
@@ -111,7 +112,7 @@ async def verify(call: Call, command: p.StateVerify) -> p.Done:
 
 
 async def pin(call: Call, command: p.StatePin) -> p.Done:
-    """Keep it for ever, or no longer."""
+    """Keep a snapshot for ever, or let it expire."""
     context = call.context
     name = await proof.named(call, command.id)
 

@@ -1,4 +1,4 @@
-"""`state set|get|list|delete`: keys shared between agents, workflows and people."""
+"""The handlers of `state set|get|list|delete`: keys shared between agents, workflows and people."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ async def set_key(call: Call, command: p.StateSet) -> p.Done:
 
 
 async def get_key(call: Call, command: p.StateGet) -> p.Done:
-    """One key. Raises NotFound."""
+    """Answer with one key. Raises NotFound."""
     return p.Done(await _shown(call, command.key))
 
 
 async def list_keys(call: Call, command: p.StateList) -> p.Done:
-    """All keys with the prefix, by name."""
+    """List all keys with a prefix, by name."""
     context = call.context
     now = await context.now()
     for row in await context.rows(context.views.state_list, command.prefix, now):

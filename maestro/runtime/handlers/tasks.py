@@ -1,4 +1,4 @@
-"""`task status|list|wait|logs|cancel|retry`: tasks after their dispatch."""
+"""The handlers of `task status|list|wait|logs|cancel|retry`, for tasks that were dispatched."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from maestro.model.outcome import exit_code_of
 from maestro.model.scheduling.waiting import why_not_over
 from maestro.model.task import Task
 from maestro.runtime.handlers.run_output import follow_task, tail_runs
-from maestro.runtime.handlers.wait_notice import NODE_AWAY, telling
+from maestro.runtime.handlers.wait_notice import NODE_AWAY, notice_of_wait
 from maestro.runtime.node.context import Call, Context, Handler
 from maestro.runtime.protocol import messages as p
 from maestro.runtime.server.results import told_task
@@ -25,7 +25,7 @@ LIMIT_MAX = 100_000
 
 
 async def find(context: Context, task: str) -> Task:
-    """One task. Raises NotFound."""
+    """The row of one task. Raises NotFound."""
     row = await context.row(context.views.task, task)
     if row is None:
         raise NotFound(f"there is no task {shown(task)}", mend="task list shows all")
@@ -33,7 +33,7 @@ async def find(context: Context, task: str) -> Task:
 
 
 async def status(call: Call, command: p.TaskStatus) -> p.Done:
-    """One task by id, or the last one (of an agent)."""
+    """Answer with one task by id, or with the last one (of an agent)."""
     context = call.context
     if command.id is not None:
         return p.Done(await told_task(context, await find(context, command.id)))
@@ -41,12 +41,13 @@ async def status(call: Call, command: p.TaskStatus) -> p.Done:
 
 
 async def check_agent(context: Context, agent: str | None) -> None:
-    """Raises NotFound for a filter that names an agent that is not there; a pool (`role:x`) may have none yet."""
+    """Check that an agent that a filter names exists; a pool (`role:x`) need not have one yet. Raises NotFound."""
     if agent is not None and ":" not in agent and await context.row(context.views.agent, agent) is None:
         raise NotFound(f"there is no agent {shown(agent)}", mend="agent list shows all")
 
 
 async def _last(context: Context, agent: str | None) -> Task:
+    """The newest task (of an agent). Raises NotFound."""
     await check_agent(context, agent)
     row = await context.row(context.views.last_task, agent)
     if row is None:
@@ -56,7 +57,7 @@ async def _last(context: Context, agent: str | None) -> Task:
 
 
 async def list_tasks(call: Call, command: p.TaskList) -> p.Done:
-    """A page of tasks, newest first."""
+    """List a page of tasks, newest first."""
     context = call.context
     if command.status is not None and command.status not in STATUSES:
         raise Invalid(f"status {shown(command.status)} is unknown", mend=f"use one of {', '.join(STATUSES)}")
@@ -75,7 +76,7 @@ async def list_tasks(call: Call, command: p.TaskList) -> p.Done:
 
 
 async def finished(context: Context, task: str, told: Callable[[Task], Awaitable[None]] | None = None) -> Task:
-    """The task, once it has finished. told: hears of it now and after each change. Raises NotFound."""
+    """Wait until a task has finished; returns it. told: called with it now and after each change. Raises NotFound."""
     while True:
         known = context.daemon.follower.finished.get(task) if context.daemon else None
         if known is not None:
@@ -102,12 +103,12 @@ def exit_code(task: Task) -> int:
 
 
 def _is_known(context: Context, task: str) -> bool:
-    """Whether the daemon has it at hand, so that no view need be asked."""
+    """Whether the daemon has the task at hand, so that no view need be asked."""
     return context.daemon is not None and context.daemon.follower.known(task) is not None
 
 
 async def wait(call: Call, command: p.TaskWait) -> p.Done:
-    """Wait for all; the exit code is that of the first one that did not complete."""
+    """Wait for all tasks; the exit code is that of the first one that did not complete."""
     rows: dict[str, Task] = {}
     call.again = command
 
@@ -133,7 +134,7 @@ async def wait(call: Call, command: p.TaskWait) -> p.Done:
 
 
 async def logs(call: Call, command: p.TaskLogs) -> p.Done:
-    """The output of a task's last attempts, of one agent or of all in the order of the targets."""
+    """Send the output of a task's last attempts, of one agent or of all in the order of the targets."""
     task = await find(call.context, command.id)
     runs = [slot.runs[-1] for slot in task.slots if slot.runs]
     if command.agent is not None:
@@ -148,7 +149,7 @@ async def logs(call: Call, command: p.TaskLogs) -> p.Done:
 
 
 async def cancel(call: Call, command: p.TaskCancel) -> p.Done:
-    """Ask for the end of a task, and wait until it has ended."""
+    """Cancel a task, and wait until it has ended. Raises TimedOut."""
     context = call.context
 
     async def decision() -> list[NewEvent]:
@@ -157,7 +158,7 @@ async def cancel(call: Call, command: p.TaskCancel) -> p.Done:
 
     await context.decide(call, decision)
     with trio.move_on_after(CANCEL_WAIT_S):
-        async with telling(call, lambda: _why_on(context, command.id)):
+        async with notice_of_wait(call, lambda: _why_on(context, command.id)):
             return p.Done(await told_task(context, await finished(context, command.id)))
     why = await _why_on(context, command.id)
     what = f"the cancel of task {command.id} is recorded, but it has not ended after {CANCEL_WAIT_S:.0f} s: {why}"
@@ -165,7 +166,7 @@ async def cancel(call: Call, command: p.TaskCancel) -> p.Done:
 
 
 async def _why_on(context: Context, task: str) -> str:
-    """What somebody who waits for the end of a cancelled task waits for."""
+    """What keeps a cancelled task from having ended, in words."""
     nodes = {node.id: node for node in await context.rows(context.views.nodes)}
     leased = {name for name in nodes if await context.call(context.store.work.lease_holder, f"node:{name}")}
     return why_not_over(await find(context, task), nodes, leased) or "its scheduler"

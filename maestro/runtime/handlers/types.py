@@ -1,4 +1,4 @@
-"""`agent types`: every definition with its program, version and modes, or why it cannot be used."""
+"""The handler of `agent types`: every definition with its program, version and modes, or why it cannot be used."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PROBES_MAX = 4
 
 
 async def types(call: Call, command: p.AgentTypes) -> p.Done:
-    """All definitions. With `check` each program is asked; else what is known is told."""
+    """List all definitions. With `check` each program is asked; else what was found at registration is told."""
     settings = caller_settings(call)
     found = await trio.to_thread.run_sync(definitions.types, settings.agents_dirs)
     rows: dict[str, Row] = {}
@@ -40,7 +40,9 @@ async def types(call: Call, command: p.AgentTypes) -> p.Done:
 
 
 def _row(call: Call, info: TypeInfo, settings: Settings, known: tuple[Definition | None] | None) -> Row:
-    """One type. known: how it was registered, if it was; None itself: ask the program."""
+    """The row of one type. known: the definition as it was registered, if it was; known itself None: ask
+    the program.
+    """
     found, reason = None, info.reason
     if info.valid:
         try:
@@ -65,7 +67,7 @@ def _row(call: Call, info: TypeInfo, settings: Settings, known: tuple[Definition
 
 
 def _found(call: Call, definition: Definition, settings: Settings, known: Definition | None) -> Definition:
-    """The definition with its program, and with what that told at its registration if it is still the same one.
+    """The definition with its program, and with the version and modes of its registration if the program is the same.
 
     Raises what an assignment would: for a program that is not there, a containment that cannot be had.
     """

@@ -1,4 +1,4 @@
-"""Commands that wait: what they wait for is told after a moment, and whenever that changes."""
+"""The notice of a command that waits: it tells after a moment what for, and again whenever that changes."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ NODE_AWAY: Final = "node list shows its node: start the daemon there (maestro up
 
 
 @asynccontextmanager
-async def telling(call: Call, why: Callable[[], Awaitable[str]]) -> AsyncIterator[None]:
-    """While the body waits for longer than a moment, note what `why` says, each time that it says something new."""
+async def notice_of_wait(call: Call, why: Callable[[], Awaitable[str]]) -> AsyncIterator[None]:
+    """While the block takes longer than a moment, note to the user what `why` says, each time that it is new."""
 
     async def tell() -> None:
         said = ""

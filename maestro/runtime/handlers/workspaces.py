@@ -1,4 +1,4 @@
-"""`workspace list|clean`: where the agents work."""
+"""The handlers of `workspace list|clean`: where the agents work."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from maestro.workspaces.usage import size_of
 
 
 async def list_workspaces(call: Call, command: p.WorkspaceList) -> p.Done:
-    """The assigned workspaces, with their size where they are on this node."""
+    """List the assigned workspaces, with the size of those on this node."""
     context = call.context
     left = await trio.to_thread.run_sync(remains, context.settings.home)
     for agent in await context.rows(context.views.agents):
@@ -41,7 +41,7 @@ async def list_workspaces(call: Call, command: p.WorkspaceList) -> p.Done:
 
 
 async def clean(call: Call, command: p.WorkspaceClean) -> p.Done:
-    """Stop the agent, take a snapshot, then empty its workspace; it stays stopped until it is restarted or assigned."""
+    """Stop an agent, take a snapshot, then empty its workspace. It stays stopped until it is restarted or assigned."""
     context = call.context
     agent = await find(context, command.agent)
     workspace = check_clearable(context, agent)

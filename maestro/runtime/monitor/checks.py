@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from maestro.model.agent import Agent
+from maestro.model.definition import AgentDefinition
 from maestro.model.health import WORKSPACE, Check, workspace_check
 from maestro.runtime.provision.known_workspaces import KnownWorkspaces, look
 from maestro.workspaces.addresses import Mounts
@@ -20,9 +21,9 @@ PROCESS = "process"
 
 
 def local_checks(agent: Agent, home: Path, mounts: Mounts, process_status: str | None) -> list[Check]:
-    """What can be seen on this node. home: MAESTRO_HOME. Blocks.
+    """The checks of an agent that only its node can make. home: MAESTRO_HOME. Blocks.
 
-    process_status: psutil's of the run's first process, "" where none runs, None where nobody has looked.
+    process_status: psutil's of the run's first process, "" where no run is on, None where nobody has looked.
     """
     found = [_looked(name, check, agent) for name, check in _CHECKS.items()]
     try:
@@ -39,14 +40,15 @@ def local_checks(agent: Agent, home: Path, mounts: Mounts, process_status: str |
 
 
 def _looked(name: str, check: Callable[[Agent], tuple[bool, str]], agent: Agent) -> Check:
+    """The result of one check; a failure of the file system is one that does not hold."""
     try:
         return Check(name, *check(agent))
-    except OSError as error:  # a folder on the way may not be entered, or its disk has gone
+    except OSError as error:  # a folder above may not be entered, or its disk is gone
         return Check(name, False, str(error))
 
 
 def _binary(agent: Agent) -> tuple[bool, str]:
-    path = str(agent.definition.get("executable", ""))
+    path = AgentDefinition(agent.definition).executable
     ok = bool(path) and os.access(path, os.X_OK) and Path(path).is_file()
     return ok, f"{path} can be run" if ok else f"{path or 'the binary'} is not an executable file"
 
@@ -66,7 +68,7 @@ def _disk(agent: Agent) -> tuple[bool, str]:
 
 
 def _nearest(agent: Agent) -> Path:
-    """Where it works, or the folder in which that will be made."""
+    """The agent's workspace, or the nearest folder above it that exists."""
     path = Path(agent.workspace or agent.workspace_root)
     while not path.exists() and path != path.parent:
         path = path.parent

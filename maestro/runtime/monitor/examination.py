@@ -1,7 +1,7 @@
-"""The examination of agents: every check that can be made from here, now, and what it changes in the log.
+"""The examination of agents: makes every check that this node can make, and appends what changes an agent's health.
 
-Lists, health, dispatches and the heartbeat all ask this, and `model/health.py` says what it means. Each agent is looked
-at in a thread of its own: a workspace on a file system that hangs makes its own agent wait, and no other.
+Lists, `agent health`, dispatches and the heartbeat all examine agents here; `maestro.model.health` says what the checks
+mean. Each agent is looked at in a thread of its own: a file system that hangs makes its own agent wait, and no other.
 """
 
 from __future__ import annotations
@@ -16,22 +16,21 @@ import trio
 from maestro.model.agent import Agent
 from maestro.model.errors import NotFound
 from maestro.model.events import NewEvent
-from maestro.model.health import NODE, WORKSPACE, Check, decide_checked, heartbeat_check, node_check, verdict
-from maestro.model.node import Node
+from maestro.model.health import NODE, WORKSPACE, Check, decide_checked, examines, heartbeat_check, node_check, verdict
 from maestro.runtime.monitor.checks import local_checks
 from maestro.runtime.node.context import Call, Context
 from maestro.workspaces.addresses import current
 
 ANSWER_S_MAX = 2.0
 SILENT_S_MAX = 30.0
-"""A busy machine is slow; a file system that hangs does not come back."""
+"""A workspace that does not answer for so long is ill: a busy machine is slow, but not that slow."""
 THREADS_MAX = 16
 
 
 async def examine(
     context: Context, agents: Iterable[Agent], statuses: Mapping[str, str] | None = None
 ) -> dict[str, list[Check]]:
-    """The checks that only their node can make, by agent; all of these are this node's.
+    """The checks of this node's agents that only this node can make, by agent.
 
     statuses: psutil's of the first processes of runs that are on, by agent; None where nobody has looked.
     """
@@ -39,7 +38,7 @@ async def examine(
     limiter, mounts = trio.CapacityLimiter(THREADS_MAX), current()
 
     async def one(agent: Agent) -> None:
-        row = msgspec.structs.replace(agent)  # as it is now: the plan changes its own
+        row = msgspec.structs.replace(agent)  # a copy for the thread, as the plan changes its rows in place
         status = None if statuses is None else statuses.get(agent.id, "")
         look = functools.partial(local_checks, row, context.settings.home, mounts, status)
         found[agent.id] = await _looked_at(context, row, look, limiter)
@@ -53,10 +52,13 @@ async def examine(
 async def _looked_at(
     context: Context, agent: Agent, look: Callable[[], list[Check]], limiter: trio.CapacityLimiter
 ) -> list[Check]:
-    """The checks; none where they take long, so that what was found before stands; an illness where they never come."""
+    """The checks of one agent; none where they take long, so that the recorded health stands meanwhile.
+
+    One check that fails where the file system has not answered for long.
+    """
     since = context.looking.get(agent.id)
     waited_s = 0.0 if since is None else time.monotonic() - since
-    if waited_s > ANSWER_S_MAX:  # an earlier look has not come back: no other thread is to hang there
+    if waited_s > ANSWER_S_MAX:  # an earlier look hangs there still: not a second thread
         where = agent.workspace or agent.workspace_root
         silent = Check(WORKSPACE, False, f"{where} does not answer for {SILENT_S_MAX:.0f} s")
         return [silent] if waited_s > SILENT_S_MAX else []
@@ -76,12 +78,14 @@ async def _looked_at(
 async def examine_all(
     context: Context, agents: list[Agent]
 ) -> tuple[dict[str, list[Check]], list[dict[str, str] | None]]:
-    """Every check of these agents that can be made from here, by agent; and their last heartbeats, in order."""
+    """Every check of these agents that this node can make, by agent; and the agents' last heartbeats, in
+    their order.
+    """
     nodes = {node.id: node for node in await context.rows(context.views.nodes)}
     keys = [f"agent:{agent.id}:last_heartbeat" for agent in agents]
     samples = await context.call(context.store.work.samples, keys) if keys else []
     now = await context.now()
-    made = await examine(context, [agent for agent in agents if _is_ours(context, agent, nodes)])
+    made = await examine(context, [agent for agent in agents if examines(context.node, agent, nodes)])
     for agent, sample in zip(agents, samples, strict=True):
         age_s = None if sample is None or "at" not in sample else max(0, now - int(sample["at"])) / 1000
         checks = made.setdefault(agent.id, [])
@@ -89,24 +93,17 @@ async def examine_all(
     return made, samples
 
 
-def _is_ours(context: Context, agent: Agent, nodes: Mapping[str, Node]) -> bool:
-    """Whether this node is the one to look: two that see different things would contradict each other."""
-    if agent.node is not None:
-        return agent.node == context.node
-    return not agent.run and all(node.status != "up" for node in nodes.values() if node.id != context.node)
-
-
 def judged(agent: Agent, checks: list[Check]) -> Agent:
-    """The agent as these checks find it."""
+    """The agent with the health that these checks give it."""
     found = verdict(agent, checks)
     return msgspec.structs.replace(agent, healthy=found.healthy, failed_checks=list(found.failed), reason=found.reason)
 
 
 async def refresh(call: Call, agents: Iterable[Agent]) -> None:
-    """Look at those agents that are this node's, and put into the log what has changed. `agents`: as known now."""
+    """Examine those of the agents that belong to this node, and append what has changed. agents: as known now."""
     context = call.context
     here = [agent for agent in agents if agent.node == context.node]
-    # A node that was lost and is back serves at once, not only when the leader has said so of its agents.
+    # A node that was lost and is back serves at once, not only when the leader has corrected its agents' health.
     was_lost = any(NODE in agent.failed_checks for agent in here)
     nodes = {node.id: node for node in await context.rows(context.views.nodes)} if was_lost else {}
     for name, checks in (await examine(context, here)).items():
@@ -118,7 +115,7 @@ async def refresh(call: Call, agents: Iterable[Agent]) -> None:
 
 
 async def record(call: Call, agent: str, checks: list[Check]) -> None:
-    """Put into the log what these checks change about an agent."""
+    """Append what these checks change about an agent's health. Raises NotFound."""
     context = call.context
 
     async def decision() -> list[NewEvent]:

@@ -1,4 +1,4 @@
-"""The heart of a node's agents: each 5 s, and at once after an assignment, runs are sampled and agents checked.
+"""The heartbeat of a node: every 5 s, and at once after an assignment, it samples runs and examines agents.
 
 A heartbeat is a sample with a time to live, not an event; a change of an agent's health is an event.
 """
@@ -25,8 +25,8 @@ EVERY_S = 5.0
 SAMPLE_TTL_MS = 120_000
 
 
-class Health:
-    """Runs in every daemon, for the agents of its node or on it; where it schedules, for free ones too."""
+class Heartbeat:
+    """Beats in every daemon for the agents that belong to its node or run there; the leader's for free agents too."""
 
     def __init__(
         self, context: Context, worker: Worker, follower: Follower, scheduler: Scheduler, clock: Clock
@@ -37,12 +37,12 @@ class Health:
         self._scheduler = scheduler
         self._clock = clock
         self._thread = trio.CapacityLimiter(1)
-        self._settled_at: dict[str, int] = {}  # agent -> the assignment whose workspace is there
+        self._settled_at: dict[str, int] = {}  # by agent: the time of the assignment whose workspace is there
         self._news = trio.Event()
         follower.listen(self._hear)
 
     def _hear(self, event: Event) -> None:
-        """What is assigned here is looked at at once, as is an unhealthy agent whose run is over."""
+        """Beat at once after an assignment to this node, and after the end of an unhealthy agent's run."""
         match event.fact:
             case AgentAssigned(node=node) if node == self._context.node:
                 self._news.set()
@@ -66,7 +66,7 @@ class Health:
         pids = {run.entry.run: run.programs.pid for run in self._worker.runs.values()}
         held = self._held()
         samples = await trio.to_thread.run_sync(process_usage.sample, pids, limiter=self._thread)
-        held |= self._held()  # Maestro itself has stopped them: that is no illness
+        held |= self._held()  # Maestro itself has paused these runs: a stopped process is no failure
         mine = self._mine()
         statuses = {}
         for agent in mine:
@@ -78,7 +78,7 @@ class Health:
             await self._tell_change(agent, await self._settled(agent, found[agent.id]))
 
     async def _settled(self, agent: Agent, checks: list[Check]) -> list[Check]:
-        """The checks, once a workspace that is new here has been made, or found to be there."""
+        """The checks of an agent, once its new workspace has been made, or found to be there."""
         if agent.workspace is None or agent.node != self._context.node or any(not check.ok for check in checks):
             return checks
         assigned_at = agent.assigned_at
@@ -97,7 +97,7 @@ class Health:
         return {run.agent_id for run in runs if self._worker.gate.held(run.agent_id)}
 
     def _mine(self) -> list[Agent]:
-        """Each agent is looked at by one node only, else two that see different things would contradict each other."""
+        """The agents that this node examines: two nodes that see different things would contradict each other."""
         here = {run.agent_id for run in self._worker.runs.values()}
         return [agent for agent in self._follower.plan.agents.values() if self._is_mine(agent, agent.id in here)]
 
@@ -117,7 +117,7 @@ class Health:
         await self._context.gateway.ask(self._context.store.work.sample_put, key, value, SAMPLE_TTL_MS)
 
     async def _tell_change(self, agent: Agent, checks: list[Check]) -> None:
-        """Put into the log what is new. This node sees all there is to see of it, and has just spoken of it."""
+        """Append what the checks change about an agent's health. This node makes all of its checks."""
         plan = self._follower.plan
         checks = [*checks, node_check(agent, plan.nodes), Check(HEARTBEAT, True, "now")]
         events = decide_checked(agent, checks, plan.floor)

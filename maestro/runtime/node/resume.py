@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from maestro.model.agent import Agent
-from maestro.model.events import NewEvent, NodeResumed
 from maestro.model.node import decide_resume
 from maestro.runtime.node.context import Call
 
@@ -12,9 +11,6 @@ async def resume(call: Call, agents: list[Agent], reason: str) -> None:
     """Let the nodes of these agents take work again after a shutdown; this node where no agent is given."""
     context = call.context
     nodes = {node.id: node for node in await context.rows(context.views.nodes)}
-    here = nodes.get(context.node)
     events = decide_resume(nodes, agents, context.node, reason)
-    if not agents and here is not None and here.held:
-        events = [NewEvent(f"node:{here.id}", NodeResumed(here.id, reason))]
     if events:
         await context.submit(events, call.caller.actor, call.cause)

@@ -63,6 +63,7 @@ from maestro.runtime.protocol.commands.task import (
 
 __all__ = [
     "FRAME_BYTES_MAX",
+    "INSIDE_RUN",
     "NEEDS_NODE",
     "PROTOCOL",
     "Again",
@@ -130,13 +131,16 @@ FRAME_BYTES_MAX = 256 * 1024 * 1024
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """Who asks. env: its MAESTRO_* variables, PATH, HOME, LANG and XDG folders; terminal: stdout is one."""
+    """The process that sends a command. env: its MAESTRO_* variables, PATH, HOME, LANG and XDG folders; terminal: its
+    stdout is one.
+
+    Earlier clients send a `run_token` besides, which no server reads.
+    """
 
     actor: str
     cwd: str
     env: dict[str, str] = {}
     terminal: bool = False
-    run_token: str = ""
 
 
 class Hello(msgspec.Struct, frozen=True, tag_field="kind", tag="hello"):
@@ -286,3 +290,6 @@ NEEDS_NODE: tuple[type[Command], ...] = (
     WorkspaceClean,
 )
 """Commands that need this node's daemon; the client starts it where MAESTRO_AUTOSTART allows."""
+
+INSIDE_RUN: tuple[type[Command], ...] = (StateSet, StateGet, StateList, StateDelete)
+"""The commands that a process inside a run may use."""

@@ -1,1 +1,1 @@
-"""Provision: what a run needs before it starts, which is a workspace, a type bound to this machine, containment."""
+"""Provision of runs: a workspace, a type bound to this machine's programs, and containment, before a run starts."""

@@ -1,7 +1,7 @@
-"""How a run is contained: what its type asks for against what this machine has, and the command line that results.
+"""Containment of a run: checks what its type asks for against what this machine has, and makes the command line.
 
-Where a tool is missing the type is refused, at its registration and again when a run of it is prepared, which may be
-on another machine: nothing ever runs less isolated than asked.
+Where a tool is missing the type is refused, at its registration and again when a run of it is prepared, which may be on
+another machine: nothing ever runs less isolated than asked.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Tool(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a run is: its agent, its workspace, the agent's own HOME, temp, prompt and socket. Absolute paths."""
+    """The absolute paths of a run: its workspace, the agent's own HOME, its temporary folder, prompt and socket."""
 
     agent: str
     workspace: str
@@ -54,10 +54,10 @@ class Place(NamedTuple):
 
 
 def check(definition: Definition) -> None:
-    """Raises `Refused` where this machine cannot contain a run as its type asks. Blocks while tools are tried."""
+    """Check that this machine can contain a run as its type asks. Blocks while tools are tried. Raises Refused."""
     _tool(definition)
     if definition.isolate_with == "docker":
-        return  # the engine holds the limits
+        return  # the container engine enforces the limits
     asked = {name for name in _LIMITED if getattr(definition.resource_limits, name) is not None}
     if asked and (missing := asked - cgroup_root.enforceable()):
         names = ", ".join(sorted(missing))
@@ -79,7 +79,7 @@ def furnish(definition: Definition, home: str, user_home: str) -> None:
 
 
 def contain(spec: Spec, definition: Definition, place: Place, user_home: str) -> Spec:
-    """The spec of a run as its type wants it contained. Raises `Refused` as `check`, and writes nothing."""
+    """The spec of a run, contained as its type asks. Raises Refused as `check`; writes nothing."""
     limits = definition.resource_limits
     held = {name: getattr(limits, name) for name in _LIMITED if getattr(limits, name) is not None}
     if definition.isolate_with == "none":
@@ -105,14 +105,14 @@ def contain(spec: Spec, definition: Definition, place: Place, user_home: str) ->
         grace_s=definition.stop.grace_s,
     )
     _ask(engine.network_command(place.workspace, tool.path))
-    argv = (os.path.realpath(argv[0]), *argv[1:])  # what is mounted is no link
+    argv = (os.path.realpath(argv[0]), *argv[1:])  # the program is mounted by its real path
     line = engine.run_command(container, box, argv, spec.cwd, spec.marked_env(), tool.path)
     pause, resume, remove = engine.name_commands(container, tool.path)
     return spec._replace(argv=line, cwd="/", cleanup=remove, pause=pause, resume=resume)
 
 
 def report() -> Iterator[tuple[str, str, str, str]]:
-    """(check, status, detail, remedy) of each means of containment, for `doctor`."""
+    """The state of each means of containment, for `doctor`: (check, status, detail, remedy)."""
     held = cgroup_root.enforceable()
     missing = [name for name in _LIMITED if name not in held]
     detail = f"control groups hold {', '.join(name for name in _LIMITED if name in held) or 'nothing'}"
@@ -128,7 +128,7 @@ def report() -> Iterator[tuple[str, str, str, str]]:
 
 
 def bubblewrap() -> Tool:
-    """bwrap, tried with all that a run needs; asked again only while it does not work."""
+    """The program bwrap, tried with all that a run needs; tried again only while it does not work."""
     if "bwrap" not in _working:
         tool = _try_bubblewrap()
         if tool.fault:
@@ -154,7 +154,7 @@ def _try_bubblewrap() -> Tool:
 
 
 def docker() -> Tool:
-    """The docker client, with an engine that answers."""
+    """The docker client, tried by asking its engine."""
     path = shutil.which("docker")
     if path is None:
         return Tool("", fault="docker is not installed", mend="install docker, or use isolate_with: bubblewrap")
@@ -196,14 +196,17 @@ def _box(spec: Spec, definition: Definition, place: Place, user_home: str) -> Bo
 
 @functools.cache
 def _own_installation() -> tuple[str, ...]:
-    """What `maestro` needs, so that an agent can use `state`."""
+    """The folders of Maestro's own installation, so that an agent can call `maestro state`."""
     packages = [str(Path(str(package.__file__)).parent) for package in (maestro, projections, replayers)]
     wanted = dict.fromkeys([sys.prefix, sys.base_prefix, *packages])
     return tuple(path for path in wanted if not any(isolation.covers(one, path) for one in isolation.SYSTEM))
 
 
 def _credentials(definition: Definition, home: str, user_home: str) -> list[tuple[str, str]]:
-    """(outside, inside) of each credential file that is there; one of the user's home has its place in the agent's."""
+    """The credential files that exist, as (path outside, path inside).
+
+    One below the user's home has the same place below the agent's.
+    """
     found = []
     for name in definition.credentials:
         source = f"{user_home}{name[1:]}" if name.startswith("~/") else name

@@ -1,4 +1,4 @@
-"""The exclusion of all other writers from folders that are replaced or removed: no run of another home is in them."""
+"""The exclusion of runs of other homes from folders that are replaced or removed."""
 
 from __future__ import annotations
 
@@ -9,21 +9,24 @@ from maestro.model.errors import Refused
 from maestro.runtime.supervision.folder_lock import FolderLock
 
 PATIENCE_S = 3.0
-"""How long a run that has just ended may take to let go."""
+"""How long the warden of a run that has just ended may take to unlock its folder."""
 _PAUSE_S = 0.05
 
 
 class Exclusion:
-    """Of these folders, from `take` to `release`. folders: absolute paths without links; an absent one is fine.
+    """Locks these folders against the runs of other homes, from `take` to `release`.
 
-    The runs of this home are to be stopped before: their wardens hold the same locks.
+    folders: absolute paths without links; an absent one is fine. The runs of this home are to be stopped before: their
+    wardens hold the same locks.
     """
 
     def __init__(self, folders: Iterable[str]) -> None:
         self._locks = {folder: FolderLock(folder) for folder in folders}
 
     def take(self) -> None:
-        """Blocks for a moment. Raises Refused naming a folder that somebody writes: then none is held."""
+        """Lock all folders. Blocks for a moment. Raises Refused naming a folder that a run writes: then
+        none is locked.
+        """
         deadline = time.monotonic() + PATIENCE_S
         try:
             for folder, lock in self._locks.items():
@@ -39,7 +42,7 @@ class Exclusion:
             raise
 
     def release(self) -> None:
-        """Let others in."""
+        """Unlock all folders."""
         for lock in self._locks.values():
             lock.release()
 
@@ -47,5 +50,5 @@ class Exclusion:
 def _is_taken(lock: FolderLock) -> bool:
     try:
         return lock.take()
-    except OSError:  # there is no such folder, so nobody writes it
+    except OSError:  # the folder does not exist, so that nobody writes it
         return True

@@ -1,6 +1,6 @@
-"""An assignment to this node, carried out: its workspace checked against the host's others, made once, remembered.
+"""The settlement of an assignment to this node: its workspace is checked against others, made once, and remembered.
 
-Also where nobody of this node has asked for it: an assignment may come from another one.
+Also where no command of this node has asked for it: an assignment may come from another node.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import msgspec
 import trio
 
 from maestro.model.agent import Agent
+from maestro.model.definition import AgentDefinition
 from maestro.model.errors import NotFound, Refused
 from maestro.model.health import is_remembered, way_out, workspace_check
 from maestro.model.node import Node
@@ -23,7 +24,10 @@ from maestro.workspaces.addresses import current
 
 
 async def claims_on(context: Context, host: str) -> tuple[list[guards.Claim], set[str]]:
-    """What all agents have on the host of a node, and the nodes of that host. Raises NotFound for an unknown node."""
+    """The folders that all agents have on the host of a node, and the nodes of that host.
+
+    Raises NotFound for an unknown node.
+    """
     nodes = {each.id: each for each in await context.rows(context.views.nodes)}
     if host not in nodes and host != context.node:
         raise NotFound(f"there is no node {host!r}", mend="node list shows all")
@@ -37,9 +41,9 @@ async def claims_on(context: Context, host: str) -> tuple[list[guards.Claim], se
 
 
 async def settle(context: Context, agent: Agent) -> None:
-    """Carry out an assignment to this node: make the workspace where it was never made, and remember that it is there.
+    """Make the workspace of an assignment to this node where it was never made, and remember that it is there.
 
-    Nothing where that is known. Raises Refused as `guards.check_workspace`, and where it was there and is gone.
+    Nothing where that is remembered. Raises Refused as `guards.check_workspace`, and where it was there and is gone.
     """
     assert agent.workspace is not None
     row, workspace = msgspec.structs.replace(agent), agent.workspace
@@ -61,7 +65,7 @@ async def settle(context: Context, agent: Agent) -> None:
         real = guards.check_workspace(row.id, workspace, root=root, home=home, claims=claims)
         if real != workspace:
             raise Refused(f"{workspace!r} is a link", where="workspace", mend=f"assign {row.id} to {real}")
-        if templates.fill(workspace, str(row.definition.get("workspace_template", ""))):
+        if templates.fill(workspace, AgentDefinition(row.definition).workspace_template):
             log.info("made the workspace %s of agent %s", workspace, row.id)
         memory.remember(row, look(workspace, current()))
 
@@ -69,7 +73,7 @@ async def settle(context: Context, agent: Agent) -> None:
 
 
 async def remember(context: Context, agent: Agent) -> None:
-    """Note that the workspace of an assignment to this node is there, where it is."""
+    """Remember the workspace of an assignment to this node, where it is there."""
     row, workspace = msgspec.structs.replace(agent), agent.workspace
     if workspace is None or row.node != context.node:
         return
@@ -81,6 +85,6 @@ async def remember(context: Context, agent: Agent) -> None:
 
 
 def _same_host(nodes: Mapping[str, Node], node: str) -> set[str]:
-    """The nodes of one host: they share its folders. One that has not joined yet is this one."""
+    """The nodes of one host, which share its folders. A node that has not joined yet is on this host."""
     host = nodes[node].host if node in nodes else socket.gethostname()
     return {node, *(each.id for each in nodes.values() if each.host == host)}

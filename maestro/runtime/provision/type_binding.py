@@ -1,4 +1,4 @@
-"""From a type's name to a definition bound to this machine, in the caller's environment."""
+"""Binds an agent type to this machine: finds its program in the caller's environment and asks it for its version."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def caller_settings(call: Call) -> Settings:
 
 
 async def resolve_type(call: Call, slug: str) -> tuple[Definition, Settings]:
-    """The definition of a type, resolved. Raises NotFound, Invalid, Refused."""
+    """The definition of a type, bound to this machine, and the caller's settings. Raises NotFound, Invalid, Refused."""
     settings = caller_settings(call)
 
     def work() -> Definition:
@@ -30,12 +30,12 @@ async def resolve_type(call: Call, slug: str) -> tuple[Definition, Settings]:
 
 
 def bind(call: Call, definition: Definition, settings: Settings) -> Definition:
-    """A definition resolved for the caller. Blocks while programs are asked for their version."""
+    """Bind a definition to this machine for the caller. Blocks while programs are asked. Raises Refused, Invalid."""
     containment.check(definition)
     site = registration.Site(caller_env(call, settings), call.caller.cwd, str(settings.workspace_root))
     return registration.resolve(definition, site)
 
 
 def caller_env(call: Call, settings: Settings) -> dict[str, str]:
-    """The caller's environment, with the setting that names a program."""
+    """The caller's environment, with the setting that names kilo's program."""
     return {**call.caller.env, "MAESTRO_KILOCODE_BIN": settings.kilocode_bin}

@@ -1,4 +1,4 @@
-"""Workspaces of agents on this node: checked under the guards, made, cleared, listed."""
+"""Workspaces of agents on this node: checked by the guards, made from templates, made again."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import trio
 from maestro.agents.definitions import Definition
 from maestro.config import Settings, open_workspace_root
 from maestro.model.agent import Agent
+from maestro.model.definition import AgentDefinition
 from maestro.model.errors import Invalid, Refused
 from maestro.model.placement import PLACES
 from maestro.runtime.node.context import Call, Context
@@ -18,24 +19,25 @@ from maestro.runtime.provision.type_binding import caller_settings
 from maestro.workspaces import cleaning, guards, mounts, templates
 
 
-class Place(NamedTuple):
-    """Where an agent may work. workspace: its real path, None for its run folders; version: of all places (`PLACES`),
-    read before the agents that it was checked against.
+class CheckedPlace(NamedTuple):
+    """A place where an agent may work, by the guards. workspace: its real path, None for run folders.
+
+    version: of all places (`PLACES`), read before the agents that the workspace was compared with.
     """
 
     workspace: str | None
     version: int
 
 
-async def check_place(call: Call, agent: str, workspace: str | None, node: str | None) -> Place:
-    """A place that the agent may have, on this node or the named one; nothing is made but the root of runs.
+async def check_place(call: Call, agent: str, workspace: str | None, node: str | None) -> CheckedPlace:
+    """Check the place that an agent is to have, on this node or the named one. Makes no folder but the root of runs.
 
     Raises Invalid, Refused as `guards.check_workspace`; NotFound for a node that never joined.
     """
     context = call.context
     version = await context.call(context.store.log.version, PLACES)
     claims, near = await claims_on(context, node or context.node)
-    return Place(await trio.to_thread.run_sync(_checked, call, agent, workspace, claims, near), version)
+    return CheckedPlace(await trio.to_thread.run_sync(_checked, call, agent, workspace, claims, near), version)
 
 
 def _checked(call: Call, agent: str, workspace: str | None, claims: list[guards.Claim], near: set[str]) -> str | None:
@@ -49,7 +51,7 @@ def _checked(call: Call, agent: str, workspace: str | None, claims: list[guards.
 
 
 async def warn_of_disk(call: Call) -> None:
-    """Tell the caller where the disk below its root has little room."""
+    """Warn the caller where the disk below the root of workspaces has little room."""
     root = caller_settings(call).workspace_root
     warning = cleaning.disk_warning(root, call.context.settings.max_concurrent)
     if warning:
@@ -57,7 +59,7 @@ async def warn_of_disk(call: Call) -> None:
 
 
 def _root(settings: Settings, agent: str, claims: list[guards.Claim]) -> Path:
-    """The root of runs, made if absent, below which that agent may have its folder."""
+    """The root of runs, made if absent, checked to be one below which this agent may have its folder."""
     root = open_workspace_root(settings)
     guards.check_root(root, settings.home)
     guards.check_agent_id(agent, root=root, claims=claims)
@@ -75,7 +77,7 @@ async def make_workspace(workspace: str, definition: Definition) -> None:
 
 
 def check_clearable(context: Context, agent: Agent) -> str:
-    """The workspace that is to be emptied. Raises Refused where it is on another node, or the agent has none."""
+    """The workspace of an agent that may be emptied here. Raises Refused where it has none, or on another node."""
     if agent.workspace is None:
         raise Refused(f"agent {agent.id} has no workspace of its own", mend="assign it one with --to-workspace")
     if agent.node != context.node:
@@ -84,11 +86,11 @@ def check_clearable(context: Context, agent: Agent) -> str:
 
 
 async def refill_workspace(context: Context, agent: Agent) -> None:
-    """Make the workspace of an agent, which was emptied or is gone, from its template. Raises Refused."""
+    """Fill the workspace of an agent, which was emptied or is gone, from its template. Raises Refused."""
     workspace = check_clearable(context, agent)
-    await trio.to_thread.run_sync(templates.fill, workspace, str(agent.definition.get("workspace_template", "")))
+    await trio.to_thread.run_sync(templates.fill, workspace, AgentDefinition(agent.definition).workspace_template)
 
 
 async def check_unmounted(context: Context, agent: Agent) -> None:
-    """Nothing is mounted in the workspace that is to be emptied. Raises Refused naming it, or as `check_clearable`."""
+    """Check that nothing is mounted in an agent's workspace. Raises Refused naming it, or as `check_clearable`."""
     await trio.to_thread.run_sync(mounts.check_no_mounts, check_clearable(context, agent), "emptied")

@@ -1,7 +1,8 @@
 """Restores: workspaces and views brought back from a snapshot, an export or a time.
 
-`origins` opens what a user named as an `origin`; `past` folds how things were there. `planner` finds out what would
-happen, as a `plan` that `dry_run` shows. `restore` and `procedure` do it, `journal` records what was begun,
-`conclusion` appends the outcome, and `crash_recovery` ends what a crash left. `log_loader` fills an empty log first;
-`assignments` puts back assignments alone.
+`open_origins` finds the snapshot that a user names and opens it as an `origin`; `past` folds the log to how things were
+there. `planner` finds out what a restore would change, as a `plan`, which `dry_run` shows. `restore` carries a plan out
+by a `procedure`: `halt` stops the agents, `journal` records what was begun, `conclusion` appends the outcome, `answer`
+tells it. `crash_recovery` ends a restore that a crash broke off. `log_loader` loads the log of a snapshot into an empty
+store first; `assignments` puts back assignments alone.
 """

@@ -6,21 +6,25 @@ import shlex
 from collections.abc import Sequence
 
 from maestro.model.restore import Archived
-from maestro.runtime.restores.bystanders import Standing
-from maestro.runtime.restores.journal import Begun
-from maestro.runtime.restores.plan import Placement, Planned
+from maestro.runtime.restores.bystanders import Bystander
+from maestro.runtime.restores.journal import BegunRestore
+from maestro.runtime.restores.plan import Placement, RestorePlan
 from maestro.runtime.server.rows import Row, when
 
 Placed = Sequence[tuple[Placement, Archived]]
 Lacking = tuple[Sequence[Placement], Sequence[Row]]
-"""Workspaces that were left as they are, and files that are not put back, as they cannot be had whole."""
+"""Workspaces that were left as they are, and damaged files that were left out."""
 
 
 class Answer:
-    """Of a restore that is done. standing: processes that stand in what was there before."""
+    """The answer of a restore that is done.
+
+    placed: the workspaces that were put back, each with its archive; lacking: workspaces and files that were not;
+    bystanders: processes that stand in the folders that were there before.
+    """
 
     def __init__(
-        self, begun: Begun, planned: Planned, placed: Placed, lacking: Lacking, standing: Sequence[Standing]
+        self, begun: BegunRestore, planned: RestorePlan, placed: Placed, lacking: Lacking, standing: Sequence[Bystander]
     ) -> None:
         self._begun = begun
         self._planned = planned
@@ -29,7 +33,7 @@ class Answer:
         self._standing = standing
 
     def row(self) -> Row:
-        """As it is sent to the client."""
+        """The answer as it is sent to the client."""
         begun, past = self._begun, self._planned.past
         put = {target.workspace for target in begun.targets}
         open_then = [task.id for task in past.tasks] if begun.to is not None else []
@@ -64,8 +68,8 @@ class Answer:
         }
 
 
-def undo(begun: Begun) -> str:
-    """The command that puts back what was there before."""
+def undo(begun: BegunRestore) -> str:
+    """The command that brings back what was there before the restore."""
     only = (
         "" if begun.to is not None else "".join(f" --workspace {shlex.quote(each.workspace)}" for each in begun.targets)
     )

@@ -1,4 +1,4 @@
-"""`agent assign --from-snapshot`: every assignment that a snapshot holds, put back as it was.
+"""`agent assign --from-snapshot`: every assignment that a snapshot holds, made again as it was.
 
 A workspace that is absent or empty is filled from the snapshot; one in which there is something stays as it is.
 """
@@ -20,15 +20,15 @@ from maestro.model.ids import check_id
 from maestro.model.restore import mapped
 from maestro.runtime.node.context import Call, Context
 from maestro.runtime.node.resume import resume
-from maestro.runtime.provision.assignment import decide_assignment
+from maestro.runtime.provision.assignment import assignment_events
 from maestro.runtime.provision.settlement import remember
 from maestro.runtime.provision.type_binding import caller_settings
 from maestro.runtime.provision.workspace_setup import check_place, make_workspace
 from maestro.runtime.restores.journal import Journal
 from maestro.runtime.restores.log_loader import held_log
+from maestro.runtime.restores.open_origins import OpenOrigins
 from maestro.runtime.restores.origin import Origin, Stage
-from maestro.runtime.restores.origins import Origins
-from maestro.runtime.restores.places import Check
+from maestro.runtime.restores.places import PlaceCheck
 from maestro.runtime.restores.planner import bound
 from maestro.runtime.restores.rights import restoring
 from maestro.workspaces import guards
@@ -37,25 +37,31 @@ from replayers.registry import RegisteredAgent, Registry
 
 
 class _Wanted(msgspec.Struct):
-    """An assignment that is put back. held: its workspace in the snapshot, None where it is not there."""
+    """An assignment to make again. held: its workspace in the snapshot, None where the snapshot does not hold it."""
 
     assignment: Assignment
     held: SnapshotWorkspace | None
 
 
 async def put_back(call: Call, source: str) -> list[str]:
-    """Assign every agent of a snapshot; their ids. Raises Refused, Invalid where one cannot be: then none is."""
+    """Assign every agent that a snapshot holds; returns their ids. source: the snapshot, as `OpenOrigins.named` takes
+    it.
+
+    Raises Refused, Invalid where one of them cannot be assigned: then none is.
+    """
     context = call.context
     journal = Journal(context.settings.home)
-    with Origins(context) as origins:
+    with OpenOrigins(context) as origins:
         origin = await origins.named(source)
         async with restoring(journal), held_log(origin, journal) as folder:
             registry = await trio.to_thread.run_sync(checkpoint.registry, folder)
         wanted = await _wanted(call, origin, registry)
-        await trio.to_thread.run_sync(_check_places, Check(call, await _held(context)), wanted, context.settings.home)
-        for each in wanted:  # what is refused makes no folder
+        await trio.to_thread.run_sync(
+            _check_places, PlaceCheck(call, await _held(context)), wanted, context.settings.home
+        )
+        for each in wanted:  # a refused assignment makes no folder
             await _decision(call, each.assignment)
-        with trio.CancelScope(shield=True):  # all of them, whoever still listens
+        with trio.CancelScope(shield=True):  # all agents are assigned, whoever still listens
             names = await _assign(call, origin, wanted)
     return names
 
@@ -79,13 +85,16 @@ async def _assign(call: Call, origin: Origin, wanted: list[_Wanted]) -> list[str
 
 
 async def _held(context: Context) -> set[str]:
-    """The folders that agents of this node have."""
+    """The workspaces of the agents of this node."""
     rows = await context.rows(context.views.agents)
     return {row.workspace for row in rows if row.workspace is not None and row.node in (None, context.node)}
 
 
-def _check_places(check: Check, wanted: list[_Wanted], home: Path) -> None:
-    """No two of them have one folder, and none gets what is somebody else's. Blocks. Raises Refused."""
+def _check_places(check: PlaceCheck, wanted: list[_Wanted], home: Path) -> None:
+    """Check that no two of the agents share a folder, and that none gets a folder of somebody else. Blocks.
+
+    Raises Refused.
+    """
     there = [each.assignment for each in wanted if each.assignment.workspace is not None]
     claims = [guards.Claim(each.agent, each.workspace_root, each.workspace) for each in there]
     for each in there:
@@ -125,9 +134,10 @@ async def _wanted(call: Call, origin: Origin, registry: Registry) -> list[_Wante
 
 
 async def _place(call: Call, agent: RegisteredAgent, root: str) -> tuple[str | None, str]:
-    """The workspace and the root that it gets here: below the caller's root where that was set, or it was elsewhere.
+    """The workspace and the root of workspaces that an agent gets on this node.
 
-    Raises Invalid, Refused.
+    They lie below the caller's root where the caller set one, or where the agent was on another node; else where they
+    were. Raises Invalid, Refused.
     """
     context = call.context
     elsewhere = agent.node not in (None, context.node)
@@ -144,11 +154,13 @@ async def _place(call: Call, agent: RegisteredAgent, root: str) -> tuple[str | N
 
 async def _decision(call: Call, wanted: Assignment) -> list[NewEvent]:
     place = await check_place(call, wanted.agent, wanted.workspace, wanted.node)
-    return await decide_assignment(call, wanted, place)
+    return await assignment_events(call, wanted, place)
 
 
 async def _fill(call: Call, origin: Origin, wanted: list[_Wanted]) -> None:
-    """Fill the workspaces that are absent or empty, all or none; those that the snapshot does not hold are named."""
+    """Fill absent and empty workspaces from the snapshot, all or none; warn of those that the snapshot does
+    not hold.
+    """
     here = [each for each in wanted if each.assignment.workspace is not None]
     empty = [each for each in here if _is_empty(str(each.assignment.workspace))]
     if held := [each for each in empty if each.held is not None]:

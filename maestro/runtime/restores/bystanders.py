@@ -1,6 +1,7 @@
-"""Processes that stand in a workspace: when another folder takes its place they stay in the old one, which is empty.
+"""Bystanders of a restore: processes whose working folder is in a workspace that another folder replaces.
 
-What /proc hides (other users' processes, other systems) is not told.
+They stay in the old folder, which is emptied. Only processes that /proc shows are found: none of other users, and none
+on systems without /proc.
 """
 
 from __future__ import annotations
@@ -17,17 +18,17 @@ _DELETED = " (deleted)"
 TOLD_MAX = 50
 
 
-class Standing(NamedTuple):
-    """A process in a workspace."""
+class Bystander(NamedTuple):
+    """A process whose working folder is in a workspace. command: the name of its program."""
 
     pid: int
     command: str
     workspace: str
 
 
-def look(workspaces: Sequence[str]) -> list[Standing]:
-    """Who stands in them now. Blocks."""
-    found: list[Standing] = []
+def look(workspaces: Sequence[str]) -> list[Bystander]:
+    """The processes whose working folder is in one of these workspaces now. Blocks."""
+    found: list[Bystander] = []
     try:
         pids = [int(entry.name) for entry in os.scandir(_PROC) if entry.name.isdigit()]
     except OSError:
@@ -40,12 +41,12 @@ def look(workspaces: Sequence[str]) -> list[Standing]:
             continue
         for workspace in workspaces:
             if cwd == workspace or cwd.startswith(workspace + "/"):
-                found.append(Standing(pid, command, workspace))
+                found.append(Bystander(pid, command, workspace))
     return found
 
 
-def moved_from(standing: Sequence[Standing]) -> list[Standing]:
-    """Those of them that stand in a folder that is not in its place any more. Blocks."""
+def moved_from(standing: Sequence[Bystander]) -> list[Bystander]:
+    """Those of the processes whose working folder was replaced, so that they stand in the old one. Blocks."""
     found = []
     for each in standing:
         try:

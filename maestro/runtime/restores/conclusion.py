@@ -1,6 +1,7 @@
-"""The end of a restore in the log: `restore.done`, once the workspaces are what it says, or `restore.failed`.
+"""The end of a restore in the log: `restore.done` where its workspaces were swapped in, else `restore.failed`.
 
-By whoever began it, or by whoever finds its journal after a crash. Doing it again changes nothing.
+Appended by the process that began the restore, or by the one that finds its journal after a crash. Appending it again
+changes nothing.
 """
 
 from __future__ import annotations
@@ -10,28 +11,34 @@ from collections.abc import Mapping
 
 import trio
 
-from maestro.model.agent import decide_restart
-from maestro.model.events import AgentStopped, NewEvent, RestoreDone, RestoreFailed, RestorePlaced
-from maestro.model.restore import decide_lives, decide_restore_end
+from maestro.model.events import NewEvent, RestoreDone, RestoreFailed, RestorePlaced
+from maestro.model.restore import (
+    Stopped,
+    decide_agents,
+    decide_going_on,
+    decide_lives,
+    decide_restore_end,
+    stop_reason,
+)
 from maestro.runtime.node.contention import Race
 from maestro.runtime.node.context import APPEND_S_MAX, Context
 from maestro.runtime.node.known_head import KnownHead
-from maestro.runtime.restores.journal import Begun, Loaded, Target
+from maestro.runtime.restores.journal import BegunRestore, LoadedLog, Target
 from maestro.runtime.restores.past import Past, look_back
-from maestro.runtime.restores.stop_reason import stop_reason, why_stopped
+from maestro.runtime.restores.stop_reason import why_stopped
 from maestro.store.contract import Append, Committed
 from projections.lineage import find_cuts
 from replayers.checkpoint import same_history
 from replayers.log_reader import history
 
 LEASE = "restore"
-"""Held by the node that restores, so that no other one does."""
+"""The lease of the node that restores, so that no other node does."""
 
 
-async def end(context: Context, begun: Begun, reason: str) -> bool:
-    """End what was begun, as the folders say: done, or never happened; whether it is done. reason: why it was not.
+async def end(context: Context, begun: BegunRestore, reason: str) -> bool:
+    """Finish the restore in the log if its workspaces were swapped in, else record that it failed; whether it is done.
 
-    Raises Conflict, StoreAway: then it is to be ended later.
+    reason: why it failed, if it did. Raises Conflict, StoreAway: then it has to be tried again later.
     """
     if begun.broken_off.is_done:
         await conclude(context, begun)
@@ -41,8 +48,11 @@ async def end(context: Context, begun: Begun, reason: str) -> bool:
     return False
 
 
-async def conclude(context: Context, begun: Begun, past: Past | None = None) -> None:
-    """The workspaces are put back: say so, and cut the line where that was asked for. Raises Conflict, StoreAway."""
+async def conclude(context: Context, begun: BegunRestore, past: Past | None = None) -> None:
+    """Record that the workspaces are put back, and cut the line of the log where the state goes back too.
+
+    past: how things were at that position, folded from the log where it is None. Raises Conflict, StoreAway.
+    """
     left = {target.agent: _told(begun, target) for target in begun.targets if target.workspace in begun.broken_off.left}
     if begun.to is None:
         await _tell_placed(context, begun, left)
@@ -61,15 +71,10 @@ async def conclude(context: Context, begun: Begun, past: Past | None = None) -> 
         await race.lost()
 
 
-async def _end(context: Context, begun: Begun, past: Past, left: Mapping[str, str]) -> list[NewEvent]:
+async def _end(context: Context, begun: BegunRestore, past: Past, left: Mapping[str, str]) -> list[NewEvent]:
     assert begun.to is not None
     open_now = await context.rows(context.views.open_tasks)
-    more = decide_lives(past.keys, past.at)
-    for fact in begun.assigned:
-        more.append(NewEvent(f"agent:{fact.agent}", fact))
-        if past.agents[fact.agent].stopped:
-            more.append(NewEvent(f"agent:{fact.agent}", AgentStopped(fact.agent, past.agents[fact.agent].reason)))
-    more += [NewEvent(f"agent:{agent}", AgentStopped(agent, why)) for agent, why in left.items()]
+    more = [*decide_lives(past.keys, past.at), *decide_agents(begun.assigned, past.agents, left)]
     done = RestoreDone(begun.restore, begun.to, begun.source, begun.before)
     return decide_restore_end(done, open_now, past.tasks, await context.floor(), begun.resume, more)
 
@@ -83,7 +88,7 @@ def _is_done(context: Context, restore: str) -> bool:
     return False
 
 
-async def _tell_placed(context: Context, begun: Begun, left: Mapping[str, str]) -> None:
+async def _tell_placed(context: Context, begun: BegunRestore, left: Mapping[str, str]) -> None:
     subject = f"restore:{begun.restore}"
     version = await context.call(context.store.log.version, subject)
     event = await context.call(context.store.log.event, version) if version else None
@@ -93,8 +98,8 @@ async def _tell_placed(context: Context, begun: Begun, left: Mapping[str, str]) 
         await context.append([NewEvent(subject, fact)], begun.actor, begun.cause)
 
 
-async def abandon(context: Context, begun: Begun, reason: str) -> None:
-    """Nothing was changed: say so, and let the agents go on, but for those whose workspaces are lost."""
+async def abandon(context: Context, begun: BegunRestore, reason: str) -> None:
+    """Record that a restore failed, and let its agents take work again, but for those whose workspaces are lost."""
     lost = [target for target in begun.targets if target.workspace in begun.broken_off.left]
     if begun.to is not None:
         said = "; ".join([reason, *(f"{target.workspace}: {target.why_lost}" for target in lost)])
@@ -107,40 +112,35 @@ async def abandon(context: Context, begun: Begun, reason: str) -> None:
     await restart(context, begun, left)
 
 
-async def restart(context: Context, begun: Begun, left: Mapping[str, str]) -> None:
-    """The agents that were stopped for it take work again, unless somebody stopped them anew.
+async def restart(context: Context, begun: BegunRestore, left: Mapping[str, str]) -> None:
+    """Let the agents that were stopped for a restore take work again, unless somebody has stopped them since.
 
-    left: those whose workspaces are lost: they stay stopped, and it is said why.
+    left: agents whose workspaces are lost, with the reason: they stay stopped, and the log says why.
     """
     for name in dict.fromkeys([*begun.stopped, *begun.waiting, *left]):
         race = Race(f"agent {name} keeps changing")
+        stopped = Stopped(begun.restore, name in begun.waiting, left.get(name, ""))
         while True:
             row = await context.row(context.views.agent, name)
             why = await why_stopped(context, row) if row is not None else ""
-            is_ours = why == stop_reason(begun.restore) or name in begun.waiting
-            if row is None or not row.stopped or not is_ours or why == left.get(name):
-                break
-            events = decide_restart(name, row, await context.floor())
-            if name in left:
-                stopped = AgentStopped(name, left[name])
-                events = [NewEvent(f"agent:{name}", stopped, max(row.version, await context.floor()))]
-            if isinstance(await context.append(events, begun.actor, begun.cause), Committed):
+            events = decide_going_on(row, why, stopped, await context.floor())
+            if not events or isinstance(await context.append(events, begun.actor, begun.cause), Committed):
                 break
             await race.lost()
 
 
-def _told(begun: Begun, target: Target, snapshot: str = "") -> str:
-    """Why an agent stays stopped, and the command that brings its workspace back."""
+def _told(begun: BegunRestore, target: Target, snapshot: str = "") -> str:
+    """Why an agent stays stopped, with the command that brings its workspace back."""
     source = snapshot or (begun.source if begun.source.startswith("/") else target.snapshot)
     place = shlex.quote(target.workspace)
     command = f"maestro state restore {shlex.quote(source)} --workspace {place}"
     return f"{stop_reason(begun.restore)}: {target.workspace}: {target.why_lost}; `{command}` brings it back"
 
 
-async def unload(context: Context, loaded: Loaded, cause: str) -> bool:
-    """The log that was loaded for a restore which was not done goes again; whether it is gone.
+async def unload(context: Context, loaded: LoadedLog, cause: str) -> bool:
+    """Erase a log that was loaded for a restore which was not done; whether it is gone.
 
-    It stays where somebody else has done anything in it. cause: of what the restore itself has appended.
+    The log stays where somebody else has appended to it since. cause: of the events that the restore itself appended.
     """
 
     def work() -> bool:

@@ -1,13 +1,13 @@
-"""A restore that was begun by a process that is gone: its workspaces are made all old or all new, and the log told.
+"""Recovery of a restore whose process ended midway: its workspaces become all old or all new, and the log is told.
 
-At the daemon's start, and by the next command where no daemon runs. What took its place as a whole is done; all else
-never happened.
+At the daemon's start, and by the next command where no daemon runs. If every workspace was swapped, the restore is
+finished; otherwise it is undone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import trio
@@ -19,7 +19,7 @@ from maestro.runtime.node.daemon_lock import LOCK
 from maestro.runtime.node.daemon_log import log, seldom
 from maestro.runtime.restores.conclusion import LEASE, end
 from maestro.runtime.restores.journal import Journal
-from maestro.runtime.restores.rights import restoring
+from maestro.runtime.restores.rights import drop_lease, restoring
 from maestro.runtime.restores.stop_reason import is_left_by_restore
 from maestro.runtime.scheduler.merged_appends import LEASE as SCHEDULER
 from maestro.runtime.snapshots import deletion
@@ -31,7 +31,10 @@ AGAIN_S = 3.0
 
 
 async def settle(context: Context) -> None:
-    """End what an earlier process of this node has begun. Errors are logged: the agents stay stopped until then."""
+    """End the restore that an earlier process of this node has begun, if there is one.
+
+    Errors are logged: the agents of that restore stay stopped until it is ended.
+    """
     journal = Journal(context.settings.home)
     if not journal.folder.exists():
         return
@@ -40,7 +43,7 @@ async def settle(context: Context) -> None:
             await end_begun(context, journal)
     except StoreUnsafe:
         raise
-    except Refused:  # one is under way: whoever carries it out ends it
+    except Refused:  # a restore is under way, and its process will end it
         return
     except (MaestroError, OSError) as error:
         said = error.line() if isinstance(error, MaestroError) else str(error)
@@ -48,7 +51,7 @@ async def settle(context: Context) -> None:
 
 
 async def keep_settled(context: Context) -> None:
-    """Runs in every daemon: what could not be ended (the store was away) is ended as soon as it can be."""
+    """Every few seconds, end a restore that could not be ended before, as the store was away. Runs in every daemon."""
     while True:
         await trio.sleep(AGAIN_S)
         if is_restoring(context.settings.home):
@@ -57,22 +60,31 @@ async def keep_settled(context: Context) -> None:
 
 @contextmanager
 def no_daemon(home: Path) -> Iterator[bool]:
-    """No daemon of this home starts as long as this takes; False where one runs, or is about to."""
+    """Keep daemons of this home from starting during the block; yields False where one runs, or is about to."""
     with (home / LOCK).open("a+") as lock:
         yield try_lock(lock.fileno())
 
 
 async def settle_alone(context: Context) -> None:
-    """As `settle`, deletions too, in a command without a daemon; unless one is about to start: then that does it."""
-    with no_daemon(context.settings.home) as is_free, suppress(MaestroError):
-        if is_free:
+    """In a command without a daemon: end the restores and deletions that earlier processes have begun.
+
+    Does nothing where a daemon is about to start, which does the same.
+    """
+    with no_daemon(context.settings.home) as is_free:
+        if not is_free:
+            return
+        try:
             await trio.to_thread.run_sync(janitor.sweep, context.settings.home)
             await deletion.settle(context)
             await settle(context)
+        except MaestroError as error:  # the command goes on, and is refused by itself where it needs what is at fault
+            log.info("what an earlier process has begun is not ended yet: %s", error.line())
 
 
 async def end_begun(context: Context, journal: Journal) -> None:
-    """End what the journal has, its stages being placed or swept already."""
+    """End the restore in the journal. Its stages have been swapped in or removed already, when its exchange
+    was opened.
+    """
     begun = await trio.to_thread.run_sync(journal.read)
     if begun is None:
         return
@@ -83,13 +95,13 @@ async def end_begun(context: Context, journal: Journal) -> None:
     log.info("restore %s of an earlier process: %s%s", begun.restore, what, told)
     await trio.to_thread.run_sync(journal.end)
     for lease in (LEASE, SCHEDULER) if begun.loads else (LEASE,):
-        with suppress(MaestroError):
-            await context.call(context.store.work.lease_drop, lease, context.node)
+        await drop_lease(context, lease)
 
 
 async def findings(context: Context) -> list[tuple[str, str, str]]:
-    """For `doctor`: what was begun and is not ended, and agents that a restore has left stopped: (check, detail,
-    remedy).
+    """What `doctor` says of restores: those that are not ended, and agents that one has left stopped.
+
+    Each finding is (check, detail, remedy).
     """
     found = []
     journal = Journal(context.settings.home)
@@ -100,7 +112,7 @@ async def findings(context: Context) -> list[tuple[str, str, str]]:
             if begun is not None:
                 what = f"restore {begun.restore} of {begun.source} was begun and is not ended"
                 found.append(("restore", what, "it ends with the next start: maestro up"))
-        except Refused:  # one is under way
+        except Refused:  # a restore is under way, and its process will end it
             return []
         except MaestroError as error:
             found.append(("restore", error.line(), error.mend))

@@ -1,4 +1,4 @@
-"""What a restore would change, in figures: files of each workspace, events, agents, room on the disk."""
+"""What a restore would change, in figures: the files of each workspace, events, agents, room on the disk."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from maestro.model.errors import MaestroError, VerificationFailed
 from maestro.model.events import Event
 from maestro.model.restore import Archived, Fate, Span
 from maestro.runtime.node.context import Context
+from maestro.runtime.restores.open_origins import OpenOrigins
 from maestro.runtime.restores.origin import Origin
-from maestro.runtime.restores.origins import Origins
-from maestro.runtime.restores.plan import Placement, Planned
+from maestro.runtime.restores.plan import Placement, RestorePlan
 from maestro.runtime.server.rows import Row, damaged_row, when
 from maestro.workspaces import untracked
 from maestro.workspaces.archive.format.entries import FOLDER
@@ -25,14 +25,14 @@ from replayers import positions
 from replayers.log_reader import history
 
 LISTED_MAX = 1000
-"""Names and events that are listed, of each kind; all are counted."""
+"""How many names and events of each kind are listed; all are counted."""
 ENTRY_BYTES = 1024
 OFF_LINE = ("node.", "snapshot.", "restore.", "log.", "alert.")
-"""Events that a restore does not undo."""
+"""Prefixes of the types of events that a restore does not undo."""
 
 
-async def preview(context: Context, planned: Planned, origins: Origins) -> Row:
-    """The dry run's answer."""
+async def preview(context: Context, planned: RestorePlan, origins: OpenOrigins) -> Row:
+    """The answer of `restore --dry-run`."""
     fates = {fate.agent: fate for fate in planned.fates}
     agents = []
     damaged: list[Row] = []
@@ -66,7 +66,7 @@ async def preview(context: Context, planned: Planned, origins: Origins) -> Row:
     }
 
 
-async def _workspace(context: Context, planned: Planned, placement: Placement, origins: Origins) -> Row:
+async def _workspace(context: Context, planned: RestorePlan, placement: Placement, origins: OpenOrigins) -> Row:
     row: Row = {"agent": placement.agent, "workspace": placement.workspace, "why_not": placement.why_not or None}
     if placement.is_foreign:
         row["foreign"] = True
@@ -89,8 +89,8 @@ async def _workspace(context: Context, planned: Planned, placement: Placement, o
     return row | changes | {"damaged": [damaged_row(placement.agent, placement.workspace, one) for one in lost]}
 
 
-async def _apart(context: Context, planned: Planned, archived: Archived) -> Row:
-    """Which archive it is, and how far it is from the position that the state goes back to."""
+async def _apart(context: Context, planned: RestorePlan, archived: Archived) -> Row:
+    """Which archive a workspace comes from, and how many events and seconds it is from the position restored to."""
     taken = planned.past.at
     if archived.position != planned.past.position:
         taken = await context.call(positions.time_of, context.store.log, archived.position)
@@ -161,7 +161,7 @@ async def _events(context: Context, spans: Sequence[Span]) -> Row:
 
 
 def _counted(context: Context, spans: Sequence[Span]) -> Row:
-    """The events of these positions that views of the line are made of. Blocks; cost: O(events)."""
+    """How many events, of those that the restore undoes, there are at these positions. Blocks; cost: O(events)."""
     kinds: Counter[str] = Counter()
     listed: list[Row] = []
     tasks: dict[str, None] = {}
@@ -181,7 +181,7 @@ def _on_line(events: Iterable[Event]) -> Iterable[Event]:
 
 
 def _least_free(workspaces: Sequence[str]) -> int | None:
-    """The room below the workspace that has the least."""
+    """The free bytes of the disk that has the least room, among those of the workspaces; None without any."""
     free = []
     for workspace in workspaces:
         above = next(folder for folder in Path(workspace).parents if os.path.lexists(folder))

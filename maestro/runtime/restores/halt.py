@@ -1,4 +1,4 @@
-"""The halt of a restore: its agents are stopped, their runs are gone, and nothing of theirs starts until its end."""
+"""The halt of a restore: its agents are stopped, their runs have ended, and no run of theirs starts until its end."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ import trio
 from maestro.model.agent import decide_stop
 from maestro.model.errors import Refused
 from maestro.model.events import NewEvent
+from maestro.model.restore import stop_reason
 from maestro.runtime.node.context import Call
-from maestro.runtime.restores.journal import Begun
-from maestro.runtime.restores.stop_reason import stop_reason
+from maestro.runtime.restores.journal import BegunRestore
 
 STOP_S_MAX = 60.0
 LOOK_EVERY_S = 0.5
 
 
 class Halt:
-    """From `begin` to `end` nothing of these agents runs here. away: nodes that end no run, as they are gone."""
+    """Keeps the agents of one restore from running on this node, from `begin` to `end`.
 
-    def __init__(self, call: Call, begun: Begun, away: frozenset[str]) -> None:
+    away: nodes that are not up, so that the runs there are not waited for.
+    """
+
+    def __init__(self, call: Call, begun: BegunRestore, away: frozenset[str]) -> None:
         self._call = call
         self._context = call.context
         self._begun = begun
@@ -26,7 +29,10 @@ class Halt:
         self._still = call.context.daemon.runs.pause() if call.context.daemon else None
 
     async def begin(self) -> None:
-        """Stop them, here and elsewhere, wait until their runs are gone, and close the door. Raises Refused."""
+        """Stop the agents on all nodes, wait until their runs have ended, and keep new ones from starting here.
+
+        Raises Refused where a run does not end in time.
+        """
         begun, context = self._begun, self._context
         for name in begun.stopped:
 
@@ -50,12 +56,12 @@ class Halt:
             await self._still.begin(None if begun.to is not None else begun.stopped)
 
     def end(self) -> None:
-        """Open the door. Does nothing where it is open."""
+        """Let runs of the agents start again. Does nothing before `begin`, or the second time."""
         if self._still is not None:
             self._still.end()
 
     def _running(self) -> list[str]:
-        """The agents with a run that somebody still has to end. Who has gone away ends none."""
+        """The agents with a run that a node which is up still has to end."""
         daemon = self._context.daemon
         if daemon is None:
             return []

@@ -1,4 +1,4 @@
-"""What this node has begun to restore, in MAESTRO_HOME, so that a crash at any instant leaves it to be ended.
+"""The restore journal in MAESTRO_HOME: what this node has begun to restore, so that a crash leaves nothing half done.
 
 The journal is written before the first event, and once more before stages take the places of workspaces, with the
 identity of each stage and of what was there before. Afterwards the workspaces themselves say what came about.
@@ -26,15 +26,16 @@ BYTES_MAX = 1 << 28
 
 
 def left_of(home: Path) -> Path:
-    """Where it is on record what the restores of a home could not remove."""
+    """The folder that lists what the restores of a home could not remove."""
     return home / RESTORE / EXCHANGE / leftovers.FOLDER
 
 
 class Target(msgspec.Struct):
-    """A workspace that is put back from a tree of a snapshot, for an agent.
+    """A workspace that a restore fills from a tree of a snapshot. agent: whose it is.
 
-    new: the identity of its stage, when that is whole; old: of what was there before; boot: when they were recorded.
-    mark: the file that says what became of it, where its identity does not (`Exchange.mark`).
+    new: the identity of its stage, when that is whole; old: of what was there before; boot: of the system's start in
+    which they were recorded. mark: the file that says what became of the workspace where its identity does not
+    (`Exchange.mark`).
     """
 
     workspace: str
@@ -48,18 +49,18 @@ class Target(msgspec.Struct):
 
     @property
     def fate(self) -> PlaceFate:
-        """What lies in its place now."""
+        """What lies in the place of the workspace now: what was put back, what was there before, or neither."""
         if self.mark:
             return _marked(self.mark)
         return fate(identity(self.workspace), self.new, self.old, self.boot)
 
     @property
     def why_lost(self) -> str:
-        """Why it is not what it was to be."""
+        """Why the workspace is neither what was put back nor what was there before, in words."""
         return why_lost(self.workspace, self.fate)
 
     def record(self, stage: str, mark: str = "") -> None:
-        """Remember what is there, and what is to take its place."""
+        """Record the identities of the stage and of what is there now. mark: see `Target`."""
         self.mark = mark
         self.new, self.old, self.boot = identity(stage), identity(self.workspace), boot_id()
 
@@ -72,19 +73,20 @@ def _marked(mark: str) -> PlaceFate:
     return "new" if told == "new" else "old" if told == "old" else "lost"
 
 
-class Loaded(msgspec.Struct):
-    """The log that was loaded for a restore into an empty store: where it ended."""
+class LoadedLog(msgspec.Struct):
+    """A log that was loaded into an empty store for a restore: the position and the chain value of its end."""
 
     position: int
     chain: str
 
 
-class Begun(msgspec.Struct, kw_only=True):
-    """A restore. to: the position that the line goes back to, None where only workspaces are put back.
+class BegunRestore(msgspec.Struct, kw_only=True):
+    """A restore that was begun, as the journal has it.
 
-    before: the snapshot that undoes it. stopped: the agents that were stopped for it; waiting: those that an earlier
-    one has left stopped, as their workspaces were lost. assigned: those that are assigned anew with it. loads: the log
-    was empty, and is loaded for it. placing: the stages are whole and take their places.
+    to: the position that the state goes back to, None where only workspaces are put back. before: the snapshot that
+    undoes the restore. stopped: the agents that were stopped for it; waiting: those that an earlier restore has left
+    stopped, as their workspaces were lost. assigned: the assignments that it makes. loads: the log that was loaded for
+    it. placing: the stages are whole, and take their places.
     """
 
     restore: str
@@ -98,36 +100,37 @@ class Begun(msgspec.Struct, kw_only=True):
     waiting: list[str] = []
     assigned: list[AgentAssigned] = []
     targets: list[Target] = []
-    loads: Loaded | None = None
+    loads: LoadedLog | None = None
     placing: bool = False
 
     @property
     def broken_off(self) -> BrokenOff:
-        """Whether it counts as done, and which workspaces are not what they were to be: the folders say it."""
+        """Whether the restore counts as done, and which workspaces somebody has to look after, by what lies there."""
         if not self.placing:
             return BrokenOff(False, [])
         return broken_off({target.workspace: target.fate for target in self.targets})
 
 
 class Journal:
-    """The one of a home. Blocks."""
+    """The restore journal in MAESTRO_HOME. Blocking I/O."""
 
     def __init__(self, home: Path) -> None:
         self.folder = home / RESTORE
         self._path = self.folder / BEGUN
 
     def exchange(self) -> Exchange:
-        """The right to restore on this node, and what puts stages into their places.
+        """Take the right to restore on this node, with the exchange that swaps stages and workspaces.
 
-        What an earlier process has begun of that is completed or swept. Raises `Refused` while another one has it.
+        An exchange that an earlier process has begun is completed or undone. Raises Refused while another process has
+        it.
         """
         private_folder(self.folder, "restore journal", tighten=True)
         return Exchange(self.folder / EXCHANGE)
 
-    def read(self) -> Begun | None:
-        """What was begun and is not ended. Raises `VerificationFailed` where it cannot be read."""
+    def read(self) -> BegunRestore | None:
+        """The restore that was begun and is not ended. Raises VerificationFailed where the journal cannot be read."""
         try:
-            return msgspec.json.decode(files.content(self._path, BYTES_MAX), type=Begun)
+            return msgspec.json.decode(files.content(self._path, BYTES_MAX), type=BegunRestore)
         except FileNotFoundError:
             return None
         except (msgspec.MsgspecError, OSError) as error:
@@ -136,15 +139,15 @@ class Journal:
                 f"the journal of a restore cannot be read: {error}", str(self._path), mend
             ) from None
 
-    def write(self, begun: Begun) -> None:
-        """Remember it, on the disk. Raises `Refused` where there is no room."""
+    def write(self, begun: BegunRestore) -> None:
+        """Record a restore on the disk, in place of what was recorded. Raises Refused where there is no room."""
         try:
             replace(self._path, msgspec.json.encode(begun))
         except OSError as error:
             raise Refused(f"it cannot be written: {error.strerror}", str(self._path), "make room there") from None
 
     def end(self) -> None:
-        """It is ended, one way or the other."""
+        """Forget the restore: it was finished or undone."""
         self._path.unlink(missing_ok=True)
         sync_folder(self.folder)
         for mark in (self.folder / EXCHANGE).glob(f"{STAGE_PREFIX}*"):
@@ -152,8 +155,8 @@ class Journal:
 
 
 class UnderWay(NamedTuple):
-    """A restore under way: the journal of its home, the right to it, and what it has begun, filled as it goes."""
+    """The right to restore on this node, and the restore that uses it; `begun` is filled as it goes."""
 
     journal: Journal
     exchange: Exchange
-    begun: Begun
+    begun: BegunRestore

@@ -1,4 +1,4 @@
-"""The log that a snapshot holds: looked into before it is loaded into an empty store, with its ids.
+"""The log that a snapshot holds: extracted to be read, and loaded into an empty store with its ids.
 
 A log in which nodes came and went, and nothing else ever happened, counts as empty.
 """
@@ -21,7 +21,7 @@ NODE_EVENTS_MAX = 500
 
 
 async def is_empty(context: Context) -> bool:
-    """Whether nothing has happened but that nodes came and went."""
+    """Whether nothing but nodes coming and going has happened in the log."""
     head = await context.call(context.store.log.head)
     if head.seq > NODE_EVENTS_MAX:
         return False
@@ -30,7 +30,7 @@ async def is_empty(context: Context) -> bool:
 
 
 async def check_alone(context: Context) -> None:
-    """No other node is up on this log. Raises Refused."""
+    """Check that no other node is up on this log. Raises Refused naming one that is."""
     for node in await context.rows(context.views.nodes):
         held = await context.call(context.store.work.lease_holder, f"node:{node.id}")
         if held is not None and node.id != context.node:
@@ -40,8 +40,10 @@ async def check_alone(context: Context) -> None:
 
 @asynccontextmanager
 async def held_log(origin: Origin, journal: Journal, skip_failed: bool = False) -> AsyncIterator[Path]:
-    """A folder with the log that a snapshot holds, all of the snapshot proved; for as long as the block takes, by who
-    has the right to restore on this node. skip_failed: it is enough that the log is whole.
+    """The log that a snapshot holds, extracted into a folder for the time of the block.
+
+    Every byte of the snapshot is proved before; with skip_failed it is enough that the log is whole. The caller has the
+    right to restore on this node. Raises VerificationFailed.
     """
     folder = journal.folder / CHECKPOINT
 

@@ -1,50 +1,36 @@
-"""What is restored from: a snapshot of the snapshot store, or an export, from whoever it is.
+"""What a restore reads from: a snapshot in the snapshot store, or an export file, which may be from anybody.
 
-Both say the same of themselves (`Meta`), can be proved, compared with a folder, and put into stages. All calls block.
+Both carry the same account of themselves (`SnapshotMeta`), can be proved, compared with a folder, and put into stages.
+All calls block.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
 from maestro.model.errors import MaestroError, VerificationFailed
-from maestro.model.events import SnapshotWorkspace
-from maestro.model.ids import is_id, shown
+from maestro.runtime.snapshots.meta import SnapshotMeta, of_export, of_manifest
 from maestro.workspaces.archive.export.export_reader import Export, open_export
 from maestro.workspaces.archive.library import Archive
 from maestro.workspaces.archive.read.assessment import Lost
 from maestro.workspaces.archive.write.diff import Diff
 
-FORMAT = 1
 CHECKPOINT = "checkpoint"
-"""The tree that holds the log."""
+"""The name of the tree in a snapshot that holds the log."""
 
 
 Progress = Callable[[int, int], None]
 
 
-class Meta(msgspec.Struct, frozen=True):
-    """What a snapshot says of itself. position, chain: of the log."""
-
-    format: int
-    namespace: str
-    node: str
-    position: int
-    chain: str
-    workspace_root: str = ""
-    reason: str = ""
-    automatic: bool = False
-    taken_at: int = 0
-    workspaces: list[SnapshotWorkspace] = []
-
-
 class Stage(msgspec.Struct, frozen=True):
-    """Where a tree is to be put. instead_of: the folder whose place it takes, whose files may be used again."""
+    """A tree of a snapshot and the folder to put it into.
+
+    instead_of: the workspace whose place the folder takes, whose files may be used again, None for none.
+    """
 
     tree: str
     path: str
@@ -52,29 +38,31 @@ class Stage(msgspec.Struct, frozen=True):
 
 
 class Origin(Protocol):
-    """A snapshot to restore from. name: its id; path: of the export, "" where it is in the store.
+    """A snapshot to restore from. name: its id; path: of the export, "" where it is in the archive; meta: its account.
 
-    reuses: files that are in a workspace still are not written again.
+    reuses: whether files that are still in a workspace are used again instead of being written.
     """
 
     name: str
     path: str
     reuses: bool
-    meta: Meta
+    meta: SnapshotMeta
 
     def size(self, tree: str) -> int:
-        """Bytes of all files of a tree."""
+        """The bytes of all files of a tree."""
 
     def verify(self, progress: Progress | None = None) -> None:
-        """Read and check every byte. Raises `VerificationFailed` naming what is damaged, and what `progress` raises,
-        which is called now and then with the bytes that are done, and all.
+        """Read and check every byte of the snapshot. progress: called now and then with the bytes done, and all of
+        them.
+
+        Raises VerificationFailed naming what is damaged, and whatever `progress` raises.
         """
 
     def diff(self, tree: str, path: str) -> Diff:
-        """What putting the tree at `path` would change there."""
+        """What would change in the folder `path` if the tree were put there."""
 
     def lost(self, tree: str) -> list[Lost]:
-        """The files of a tree that are known to be damaged. Raises `VerificationFailed` where none is whole."""
+        """The files of a tree that are known to be damaged. Raises VerificationFailed where none of them is whole."""
 
     def put(
         self,
@@ -82,19 +70,19 @@ class Origin(Protocol):
         progress: Progress | None = None,
         lost: dict[str, list[Lost]] | None = None,
     ) -> dict[str, MaestroError]:
-        """Fill stages; every byte is checked. Why trees could not be put there, where the others could all the same.
-        progress: as in `verify`.
+        """Put trees into their stages, checking every byte; returns the errors, by tree, of those that could not be
+        put.
 
-        lost: where it is given, files that are damaged are left out, and entered there by tree. Raises
-        `VerificationFailed`, `Refused` (no room, no rights) where none could.
+        progress: as in `verify`. lost: where it is given, damaged files are left out, and entered there by tree. Raises
+        VerificationFailed, Refused (no room, no rights) where none could be put.
         """
 
     def close(self) -> None:
-        """Let go of files."""
+        """Close the files of the snapshot."""
 
 
-class Stored:
-    """A snapshot in the snapshot store. manifest: its digest as the log has it, "" where the log has none."""
+class StoredOrigin:
+    """A snapshot in the archive. manifest: its digest as the log has it, "" where the log has none."""
 
     path = ""
     reuses = True
@@ -107,7 +95,7 @@ class Stored:
         if manifest and found.manifest != manifest:
             raise VerificationFailed("its manifest is not the one that the log names", where=f"snapshot {snapshot}")
         self.name = snapshot
-        self.meta = _meta(found.content.meta, [tree.name for tree in found.content.trees], f"snapshot {snapshot}")
+        self.meta = of_manifest(found.content)
         self._sizes = {tree.name: tree.size for tree in found.content.trees}
 
     def size(self, tree: str) -> int:
@@ -154,8 +142,8 @@ class Stored:
         """See Origin."""
 
 
-class Exported:
-    """An export: one file, trusted in nothing that it does not prove."""
+class ExportedOrigin:
+    """A snapshot in an export file, of which nothing is trusted that its digests do not prove."""
 
     reuses = False
 
@@ -165,7 +153,7 @@ class Exported:
         try:
             head = self._export.head
             self.name, self.path = head.snapshot, str(path)
-            self.meta = _meta(head.meta, [branch.name for branch in head.trees], str(path))
+            self.meta = of_export(head, str(path))
         except BaseException:
             self._export.close()
             raise
@@ -184,7 +172,7 @@ class Exported:
         return self._archive.diff(self._export, tree, path)
 
     def lost(self, tree: str) -> list[Lost]:  # noqa: ARG002
-        """See Origin; what is damaged in a file from elsewhere makes all of it untrustworthy."""
+        """No files: where a file from elsewhere is damaged, all of it is refused."""
         return []
 
     def put(
@@ -193,26 +181,10 @@ class Exported:
         progress: Progress | None = None,
         lost: dict[str, list[Lost]] | None = None,  # noqa: ARG002
     ) -> dict[str, MaestroError]:
-        """One pass over the file: what is damaged is trusted in nothing."""
+        """See Origin. Reads the file once; where a byte is damaged, all of it is refused."""
         self._export.restore({stage.tree: stage.path for stage in stages}, progress)
         return {}
 
     def close(self) -> None:
         """See Origin."""
         self._export.close()
-
-
-def _meta(said: Mapping[str, object], trees: Sequence[str], where: str) -> Meta:
-    """What it says, if it can be. Raises `VerificationFailed`."""
-    try:
-        meta = msgspec.convert(said, Meta)
-    except msgspec.ValidationError as error:
-        raise VerificationFailed(f"it is no snapshot of Maestro's: {error}", where) from None
-    if meta.format != FORMAT:
-        raise VerificationFailed(f"it has the format {meta.format}, not {FORMAT}", where, "use the build that made it")
-    for held in meta.workspaces:
-        path = held.workspace
-        is_path = path.startswith("/") and "\0" not in path and os.path.normpath(path) == path
-        if held.tree not in trees or not is_path or not is_id(held.agent):
-            raise VerificationFailed(f"it names an impossible workspace of {shown(held.agent)}", where)
-    return meta

@@ -1,4 +1,4 @@
-"""How things were at a position: folded from the log, or from the log that a snapshot holds."""
+"""How things were at a position: folded from the log of the store, or from the log that a snapshot holds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ VIEWS = ("agents", "tasks", "state")
 
 
 class Past(NamedTuple):
-    """at: server time of the position, ms; spans: the line that leads there; tasks: those that were open."""
+    """Agents, open tasks and state as they were at a position of the log.
+
+    at: server time of the position, ms; spans: the positions of the events that led there; tasks: those that were open;
+    keys: those of the state that had not expired.
+    """
 
     position: int
     at: int
@@ -29,12 +33,12 @@ class Past(NamedTuple):
 
 
 def look_back(store: Store, position: int) -> Past:
-    """From the log of the store. Blocks. Raises as `rewind.folded`."""
+    """How things were at a position, from the log of the store. Blocks. Raises as `rewind.folded`."""
     return _past(rewind.folded(store, position, VIEWS), position, positions.time_of(store.log, position))
 
 
 def look_into(folder: Path) -> Past:
-    """From a checkpoint. Blocks. Raises VerificationFailed."""
+    """How things were at the end of a checkpoint, which is in a folder. Blocks. Raises VerificationFailed."""
     found = checkpoint.look(folder)
     cuts: list[Cut] = []
     for events in checkpoint.events(folder):

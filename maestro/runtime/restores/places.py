@@ -1,7 +1,7 @@
-"""Where workspaces may be put: under the guards, and in nobody's folder unless a user named it.
+"""Where a restore may put workspaces: as the guards allow, and in no folder of somebody else unless a user named it.
 
-A snapshot may be from anybody, and says where its workspaces were. So what it would replace counts as an agent's folder
-only where an agent of this node has it already, or it lies below the caller's own root of workspaces.
+A snapshot may be from anybody, and says where its workspaces were. So a folder that it would replace counts as an
+agent's only where an agent of this node has it already, or it lies below the caller's own root of workspaces.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ from maestro.model.ids import shown
 from maestro.model.restore import may_replace
 from maestro.runtime.node.context import Call
 from maestro.runtime.provision.type_binding import caller_settings
-from maestro.runtime.restores.plan import Placement, Planned, Wish
+from maestro.runtime.restores.plan import Placement, RestorePlan, RestoreRequest
 from maestro.workspaces import guards
 from maestro.workspaces.exchanges.places import check_place
 
 
-async def check_places(call: Call, wish: Wish, planned: Planned) -> None:
-    """Say of each placement that cannot be where it is to be why not. Raises Invalid where a foreign folder is named
-    that would not be replaced.
+async def check_places(call: Call, wish: RestoreRequest, planned: RestorePlan) -> None:
+    """Note in each placement that cannot be where it is planned why not.
+
+    Raises Invalid where --replace-foreign names a folder that would not be replaced.
     """
     here = (None, call.context.node)
     held = {row.workspace: row.id for row in planned.now.values() if row.workspace is not None and row.node in here}
@@ -34,7 +35,7 @@ async def check_places(call: Call, wish: Wish, planned: Planned) -> None:
         for each in planned.now.values()
         if planned.to is None and each.workspace not in replaced and each.node in here
     ]
-    check = Check(call, set() if wish.loaded else set(held), wish.replace_foreign)
+    check = PlaceCheck(call, set() if wish.loaded else set(held), wish.replace_foreign)
     for named in wish.replace_foreign:
         if named not in replaced:
             what = f"{shown(named)} is not among the folders that would be replaced"
@@ -42,10 +43,10 @@ async def check_places(call: Call, wish: Wish, planned: Planned) -> None:
     await trio.to_thread.run_sync(check.all, planned.placements, others)
 
 
-class Check:
-    """The guards, as one restore has them. held: folders that agents of this node have; named: those that a user did.
+class PlaceCheck:
+    """Decides where one restore may put workspaces. Its calls block.
 
-    Its calls block.
+    held: the folders that agents of this node have; named: the foreign folders that the user allows to be replaced.
     """
 
     def __init__(self, call: Call, held: set[str], named: Sequence[str] = ()) -> None:
@@ -55,7 +56,7 @@ class Check:
         self._named = named
 
     def all(self, placements: Sequence[Placement], others: Sequence[guards.Claim] = ()) -> None:
-        """Note in each why it cannot be put where it is to be. others: agents that stay where they are."""
+        """Note in each placement why it cannot be where it is planned. others: agents that stay where they are."""
         claims = [*others, *(guards.Claim(each.agent, each.root, each.workspace) for each in placements)]
         for each in placements:
             if each.why_not:
@@ -66,7 +67,7 @@ class Check:
                 each.why_not, each.is_barred = error.line(), each.workspace not in self._held
                 continue
             try:
-                check_place(each.workspace)  # itself, not what a link in its place leads to
+                check_place(each.workspace)  # the path itself, not the folder that a link in its place leads to
             except MaestroError as error:
                 each.why_not = error.line()
                 continue
@@ -78,7 +79,7 @@ class Check:
                 each.is_barred = True
 
     def is_foreign(self, path: str) -> bool:
-        """Whether there is something at the path that is no agent's here."""
+        """Whether something is at the path that belongs to no agent here."""
         return not may_replace(
             is_held=path in self._held, is_below_root=self._is_below_root(path), is_empty=_is_empty(path)
         )
@@ -95,7 +96,7 @@ class Check:
 
 
 def _was_of_a_run(each: Placement) -> bool:
-    """Whether it is the workspace in a folder of the agent's runs that retention has removed, and that is not there."""
+    """Whether it is the workspace in a run folder that retention has removed since, and that is not there now."""
     kind, _, run = each.archived.held.tree.partition("/") if each.archived is not None else ("", "", "")
     folder = f"{each.root}/{run}"
     is_in_it = kind == "runs" and run.split("/")[:-1] == [each.agent] and each.workspace == f"{folder}/workspace"

@@ -1,4 +1,4 @@
-"""The plan of a restore, as data: what was asked for, what becomes of each workspace, what becomes of the state."""
+"""The plan of a restore, as data: the request, what becomes of each workspace, what becomes of the state."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from maestro.model.restore import Archived, Fate, Span
 from maestro.runtime.restores.past import Past
 
 
-class Wish(msgspec.Struct, frozen=True):
-    """What was asked for. source: an id, `latest` or the path of an export, None for the newest archives at `at`.
+class RestoreRequest(msgspec.Struct, frozen=True):
+    """What a user asks to restore. source: an id, `latest` or the path of an export, None for the newest archives at
+    `at`.
 
-    workspace: put back this one only, and leave the state as it is. replace_foreign: folders that are nobody's here,
-    and may be replaced. loaded: the log came from the snapshot just now: it makes no agent at home here.
+    workspace: put back this workspace only, and leave the state as it is. skip_failed: leave out what cannot be put
+    back. replace_foreign: folders that are no agent's here, and may be replaced. loaded: the log was loaded from the
+    snapshot just now, so that it does not prove which agents are at home here.
     """
 
     source: str | None
@@ -28,10 +30,11 @@ class Wish(msgspec.Struct, frozen=True):
 
 
 class Placement(msgspec.Struct, kw_only=True):
-    """A workspace and where it comes from. root: the agent's root of workspaces; recorded: the path that it had.
+    """A workspace that a restore puts back, and the archive that it comes from.
 
-    why_not: it cannot be put back, or ""; damaged: because what was kept of it is. is_foreign: nobody here works in
-    what would be replaced. is_barred: it may not be this agent's workspace here, unless a user says so.
+    root: the agent's root of workspaces; recorded: the path that the workspace had. why_not: why it cannot be put back,
+    or ""; damaged: because its archive is. is_foreign: the folder that would be replaced is no agent's here. is_barred:
+    the folder may not be this agent's workspace here, unless a user says so.
     """
 
     agent: str
@@ -45,12 +48,13 @@ class Placement(msgspec.Struct, kw_only=True):
     damaged: bool = False
 
 
-class Planned(msgspec.Struct, kw_only=True):
-    """A restore as it would be. to: None where the state stays as it is. source: what it comes from, in words.
+class RestorePlan(msgspec.Struct, kw_only=True):
+    """All that a restore would change. to: the position that the state goes back to, None where it stays as it is.
 
-    head: the end of the log; loads: it is empty, and loaded first; now: the agents that there are; fates: what becomes
-    of them; waiting: those that an earlier restore left stopped, as the workspace was lost; assigned: those that are
-    assigned anew; undone, regained: events that hold no more, and again; away: nodes that are not up.
+    source: where it comes from, in words; head: the end of the log; loads: the log is empty, and loaded first; now: the
+    agents that there are; fates: what becomes of them; waiting: agents that an earlier restore left stopped, as their
+    workspaces were lost; assigned: the assignments that it makes; undone, regained: the positions of events that hold
+    no more, and of those that hold again; away: nodes that are not up.
     """
 
     to: int | None
@@ -70,7 +74,7 @@ class Planned(msgspec.Struct, kw_only=True):
 
     @property
     def lacking(self) -> str:
-        """Why a workspace is not to be had."""
+        """Why there is no archive of a workspace, in words."""
         if self.by_time:
             return f"there is no archive of it at or before position {self.past.position}"
         earlier = f"; with --at {self.past.position} it comes from an earlier one, where there is one"
@@ -78,16 +82,16 @@ class Planned(msgspec.Struct, kw_only=True):
 
     @property
     def restorable(self) -> list[tuple[Placement, Archived]]:
-        """What can be put back, with its archive."""
+        """Workspaces that can be restored, each with its archive."""
         return [(each, each.archived) for each in self.placements if each.archived is not None and not each.why_not]
 
     @property
     def failing(self) -> list[Placement]:
-        """What cannot."""
+        """Workspaces that cannot be restored."""
         return [each for each in self.placements if each.why_not]
 
     @property
     def naming(self) -> str:
-        """How a user allows what is refused only as it is nobody's here, in words; "" where nothing is."""
+        """How the user can allow the foreign folders that are in the way to be replaced, in words; "" where none is."""
         named = [f"--replace-foreign {shlex.quote(each.workspace)}" for each in self.failing if each.is_foreign]
         return f"replace them with {' '.join(named)}, " if named else ""

@@ -1,4 +1,4 @@
-"""The planner of a restore: finds out what it would do without doing any of it.
+"""The planner of a restore: finds out what a restore would change, and changes nothing.
 
 The state goes back to a position. Each workspace that was assigned there comes from the snapshot that was named, or,
 where a time was named, from its newest archive at or before that.
@@ -21,11 +21,11 @@ from maestro.model.ids import shown
 from maestro.model.restore import Archived, Fate, fates, mapped, missing, newest
 from maestro.runtime.node.context import Call, Context
 from maestro.runtime.provision.type_binding import caller_settings, resolve_type
+from maestro.runtime.restores.open_origins import OpenOrigins
 from maestro.runtime.restores.origin import Origin
-from maestro.runtime.restores.origins import Origins
 from maestro.runtime.restores.past import Past, look_back
 from maestro.runtime.restores.places import check_places
-from maestro.runtime.restores.plan import Placement, Planned, Wish
+from maestro.runtime.restores.plan import Placement, RestorePlan, RestoreRequest
 from maestro.runtime.restores.stop_reason import is_left_by_restore
 from projections.lineage import Line, find_cuts
 from replayers import positions
@@ -33,10 +33,10 @@ from replayers.checkpoint import same_history
 from replayers.registry import check_apart
 
 
-async def plan(call: Call, wish: Wish, origins: Origins, held: Past | None = None) -> Planned:
-    """held: what the snapshot's own log says, where it is to be loaded first.
+async def plan(call: Call, wish: RestoreRequest, origins: OpenOrigins, held: Past | None = None) -> RestorePlan:
+    """Plan a restore. held: how things were by the snapshot's own log, where that is to be loaded into an empty store.
 
-    Raises NotFound, Invalid; Refused for a snapshot of another history; what the origins raise.
+    Raises NotFound, Invalid; Refused for a snapshot of another history; and what opening a snapshot raises.
     """
     context = call.context
     if wish.source is None and wish.at is None:
@@ -47,7 +47,7 @@ async def plan(call: Call, wish: Wish, origins: Origins, held: Past | None = Non
     past = held or await _past(context, wish, origin)
     archives = await _Archives.find(context, origin, past, by_time=wish.at is not None)
     head = await context.call(context.store.log.head)
-    planned = Planned(
+    planned = RestorePlan(
         to=None if wish.workspace is not None else past.position,
         source=origin.path or origin.name if origin is not None else f"archives at {wish.at}",
         head=head.seq,
@@ -64,19 +64,19 @@ async def plan(call: Call, wish: Wish, origins: Origins, held: Past | None = Non
     if held is None:
         planned.undone, planned.regained = missing(spans, past.spans), missing(past.spans, spans)
     planned.fates = fates(planned.now, past.agents)
-    moving = _Moving(call, origin)
+    relocation = _Relocation(call, origin)
     for agent in past.agents.values():
-        await moving.place(agent, archives, planned)
+        await relocation.place(agent, archives, planned)
     await check_places(call, wish, planned)
     for each in planned.placements:
         if each.is_barred:
             planned.assigned = [fact for fact in planned.assigned if fact.agent != each.agent]
-            planned.assigned.append(await moving.assigned(past.agents[each.agent], each.root, None, planned.away))
+            planned.assigned.append(await relocation.assigned(past.agents[each.agent], each.root, None, planned.away))
     return planned
 
 
 async def _away(context: Context, past: Past, origin: Origin | None) -> frozenset[str]:
-    """The nodes of agents, now and then, that do not hold their lease."""
+    """The nodes of the agents, now and at the position restored to, that are not up: they do not hold their lease."""
     named = {node.id for node in await context.rows(context.views.nodes)}
     named |= {agent.node for agent in past.agents.values() if agent.node is not None}
     named |= {origin.meta.node} if origin is not None else set()
@@ -85,7 +85,7 @@ async def _away(context: Context, past: Past, origin: Origin | None) -> frozense
     return frozenset([node for node in named if await context.call(work.lease_holder, f"node:{node}") is None])
 
 
-async def _past(context: Context, wish: Wish, origin: Origin | None) -> Past:
+async def _past(context: Context, wish: RestoreRequest, origin: Origin | None) -> Past:
     position = origin.meta.position if origin is not None else 0
     if wish.at is not None:
         position = await context.call(positions.position, context.store, wish.at)
@@ -103,8 +103,10 @@ async def _check_history(context: Context, origin: Origin) -> None:
 
 
 class _Archives:
-    """The archives that there are. by_time: then the newest one at or before the position that is gone back to counts,
-    else what the snapshot holds.
+    """The archives that workspaces can come from.
+
+    by_time: a workspace comes from its newest archive at or before the position restored to, else from the named
+    snapshot.
     """
 
     def __init__(self, held: Sequence[Archived], past: Past, by_time: bool) -> None:
@@ -114,23 +116,23 @@ class _Archives:
 
     @classmethod
     async def find(cls, context: Context, origin: Origin | None, past: Past, by_time: bool) -> _Archives:
-        """Those of the snapshot, and for a time all others of this node."""
+        """The archives of the named snapshot, and for a time those of all other snapshots of this node."""
         held = [Archived(origin.name, each) for each in origin.meta.workspaces] if origin is not None else []
         for row in await context.rows(context.views.snapshots) if by_time else ():
-            if row.node in ("", context.node):
+            if row.lies_on(context.node):
                 held.extend(Archived(row.id, each) for each in row.workspaces)
         return cls(held, past, by_time)
 
     def of(self, agent: str, workspace: str) -> Archived | None:
-        """The archive to take for an agent's workspace."""
+        """The archive that an agent's workspace comes from, None where there is none."""
         if self._by_time:
             return newest(agent, workspace, self._held, self._past.position, self._is_on_line)
         return next((each for each in self._held if _is_of(each, agent, workspace)), None)
 
     def named(self, name: str, cwd: str) -> SnapshotWorkspace | None:
-        """The workspace that a user means by an agent's id, or by its path, also where it is nobody's.
+        """The workspace that a user means by an agent's id or by a path, also where no agent has it.
 
-        A path is taken as it is written first: a workspace may be a link by now.
+        A path is compared as it is written first: a workspace may be a link by now.
         """
         path = Path(cwd, name)
         for meant in (os.path.normpath(path), os.path.realpath(path)):
@@ -150,8 +152,8 @@ def _is_of(archived: Archived, agent: str, workspace: str) -> bool:
     return (archived.held.agent, archived.held.workspace) == (agent, workspace)
 
 
-class _Moving:
-    """Where the workspaces of agents go: below the caller's root where that is another one, and to this node."""
+class _Relocation:
+    """Decides where agents' workspaces are put: below the caller's root where the caller set one, and on this node."""
 
     def __init__(self, call: Call, origin: Origin | None) -> None:
         settings = caller_settings(call)
@@ -160,8 +162,8 @@ class _Moving:
         self._set = settings.sources["workspace_root"] != "default"
         self._root = str(settings.workspace_root)
 
-    async def place(self, agent: Agent, archives: _Archives, planned: Planned) -> None:
-        """Plan where its workspace goes, and the assignment that says so where that is another place than it was."""
+    async def place(self, agent: Agent, archives: _Archives, planned: RestorePlan) -> None:
+        """Plan where an agent's workspace is put, and its assignment where that is another place than it was."""
         here = self._call.context.node
         node = agent.node or self._node
         away = node in planned.away
@@ -183,7 +185,7 @@ class _Moving:
             planned.assigned.append(await self.assigned(agent, root, target, planned.away))
 
     async def assigned(self, agent: Agent, root: str, workspace: str | None, gone: frozenset[str]) -> AgentAssigned:
-        """The assignment that says where it works here. gone: the nodes that are away."""
+        """The assignment of an agent to its place on this node. gone: the nodes that are not up."""
         away = (agent.node or self._node) in gone
         definition = await bound(self._call, agent.type, agent.definition) if away else agent.definition
         node = self._call.context.node if workspace is not None else None
@@ -191,7 +193,7 @@ class _Moving:
 
 
 async def bound(call: Call, kind: str, recorded: dict[str, object]) -> dict[str, object]:
-    """The definition of a type as it is on this machine, the recorded one where it has none. Raises Invalid."""
+    """The definition of a type as this machine has it; where it has none, the recorded one. Raises Invalid."""
     try:
         definition, _ = await resolve_type(call, kind)
     except MaestroError as error:
@@ -205,8 +207,10 @@ async def bound(call: Call, kind: str, recorded: dict[str, object]) -> dict[str,
     return recorded
 
 
-async def _plan_workspace(call: Call, wish: Wish, archives: _Archives, planned: Planned) -> Planned:
-    """One workspace: from the archive, whoever had it then; whoever has it now is stopped meanwhile."""
+async def _plan_workspace(call: Call, wish: RestoreRequest, archives: _Archives, planned: RestorePlan) -> RestorePlan:
+    """Plan a restore of one workspace, whichever agent had it then. The agents that have it now are stopped
+    meanwhile.
+    """
     context, workspace = call.context, str(wish.workspace)
     found = archives.named(workspace, call.caller.cwd)
     if found is None:

@@ -1,9 +1,10 @@
-"""One restore under way: stop, snapshot what is there, stage, exchange, say so in the log, let go on.
+"""One restore, step by step: stop agents, snapshot what is there, fill stages, swap them in, record it, let agents go
+on.
 
-Until the stages take their places everything can be taken back, and is, whatever goes wrong; from then on everything is
-done, if need be by the next process (`recovery`). What is there is read when the agents have been stopped, and nothing
-of theirs runs from then on until the exchange: all that they wrote is in the snapshot that undoes the restore. That is
-as of a position before they were stopped, so that undoing finds them as they were.
+The restore can be undone until the swap, and is, whatever fails; from the swap on it is finished, if need be by the
+next process (`crash_recovery`). What is there is read after the agents have been stopped, and nothing of theirs runs
+from then on until the swap: all that they wrote is in the snapshot that undoes the restore. That snapshot is of a
+position before they were stopped, so that undoing the restore finds them as they were.
 """
 
 from __future__ import annotations
@@ -23,39 +24,39 @@ from maestro.runtime.node.daemon_log import log
 from maestro.runtime.node.resume import resume
 from maestro.runtime.provision.exclusion import Exclusion
 from maestro.runtime.restores.answer import Answer, undo
-from maestro.runtime.restores.bystanders import Standing, look, moved_from
+from maestro.runtime.restores.bystanders import Bystander, look, moved_from
 from maestro.runtime.restores.conclusion import conclude, end
 from maestro.runtime.restores.halt import Halt
 from maestro.runtime.restores.journal import Target, UnderWay
+from maestro.runtime.restores.open_origins import OpenOrigins
 from maestro.runtime.restores.origin import Stage
-from maestro.runtime.restores.origins import Origins
-from maestro.runtime.restores.plan import Placement, Planned, Wish
+from maestro.runtime.restores.plan import Placement, RestorePlan, RestoreRequest
 from maestro.runtime.server.rows import Row, damaged_row
-from maestro.runtime.snapshots.folders import Shelf
+from maestro.runtime.snapshots.folders import SnapshotFolders
 from maestro.runtime.snapshots.procedure import take_in_turn, turn
-from maestro.runtime.snapshots.progress import Meter
-from maestro.runtime.snapshots.request import Wanted
+from maestro.runtime.snapshots.progress import ProgressReport
+from maestro.runtime.snapshots.request import SnapshotRequest
 from maestro.runtime.snapshots.sources import Source
 from maestro.workspaces.archive.read.assessment import Lost
 from maestro.workspaces.folders import is_folder
 
 SEEN_S_MAX = 5.0
-"""How long the end of a restore waits until this daemon has seen it: one that ends meanwhile sees nothing any more."""
+"""How long to wait until this daemon has followed the log to the restore's end; one that is stopping never does."""
 ANOTHER = "use another snapshot: `maestro state snapshots` lists all"
 
 
-class How(msgspec.Struct, frozen=True):
-    """How a restore is done. reason: `restore`, or `rollback`, its incident name."""
+class RestoreOptions(msgspec.Struct, frozen=True):
+    """How a restore is done. reason: `restore`, or `rollback` where the user calls it that."""
 
     reason: str = "restore"
     skip_verify: bool = False
     resume: bool = False
 
 
-class Restore:
-    """One under way, with the right to it."""
+class RestoreProcedure:
+    """Carries out one planned restore. under_way: the right to restore on this node, which the caller holds."""
 
-    def __init__(self, call: Call, planned: Planned, origins: Origins, under_way: UnderWay) -> None:
+    def __init__(self, call: Call, planned: RestorePlan, origins: OpenOrigins, under_way: UnderWay) -> None:
         self._call = call
         self._context = call.context
         self._planned = planned
@@ -64,10 +65,11 @@ class Restore:
         self._placements = planned.restorable
         self._skipped = list(planned.failing)
         self._skips = False
-        self._standing: list[Standing] = []
+        self._standing: list[Bystander] = []
         self._lost: list[Row] = []
 
-    async def run(self, wish: Wish, how: How) -> Row:
+    async def run(self, wish: RestoreRequest, how: RestoreOptions) -> Row:
+        """Carry out the restore; returns its answer. Raises Refused, VerificationFailed: then nothing was changed."""
         context, planned, begun = self._context, self._planned, self._begun
         self._skips = wish.skip_failed
         begun.to, begun.source, begun.resume = planned.to, planned.source, how.resume
@@ -75,10 +77,10 @@ class Restore:
         begun.waiting = planned.waiting
         begun.assigned = planned.assigned
         self._call.when_interrupted(self._interrupted)
-        shelf = Shelf(context.settings.home)
-        async with turn(self._call, shelf):  # nobody sees one half of it
+        snapshot_folders = SnapshotFolders(context.settings.home)
+        async with turn(self._call, snapshot_folders):  # no snapshot is taken of a half-done restore
             try:
-                await self._prepare(wish, how, shelf)
+                await self._prepare(wish, how, snapshot_folders)
             except BaseException as error:
                 with trio.CancelScope(shield=True):
                     await self._give_up(error)
@@ -87,22 +89,24 @@ class Restore:
                 row = await self._finish()
         return row
 
-    # ---- what can be taken back ----
+    # ---- reversible ----
 
-    async def _prepare(self, wish: Wish, how: How, shelf: Shelf) -> None:
-        """To the point from which on it is done: the stages have their places."""
+    async def _prepare(self, wish: RestoreRequest, how: RestoreOptions, snapshot_folders: SnapshotFolders) -> None:
+        """Stop agents, fill stages, swap them in. Reversible until the swap."""
         halt = Halt(self._call, self._begun, self._planned.away)
         try:
-            await self._keep(wish, how, shelf, halt)
+            await self._keep(wish, how, snapshot_folders, halt)
             await self._stage()
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(self._place)
         finally:
             halt.end()
 
-    async def _keep(self, wish: Wish, how: How, shelf: Shelf, halt: Halt) -> None:
-        """Stop the agents, and keep what is there now, so that the restore can be undone. What lies on a node that is
-        gone cannot be read.
+    async def _keep(
+        self, wish: RestoreRequest, how: RestoreOptions, snapshot_folders: SnapshotFolders, halt: Halt
+    ) -> None:
+        """Stop the agents, and take the snapshot that undoes the restore. Workspaces on a node that is gone are left
+        out.
         """
         planned, here = self._planned, self._context.node
         agents = None
@@ -121,11 +125,11 @@ class Restore:
             await self._call.note("taking a snapshot of what is there now", "progress")
 
         folders = tuple(await trio.to_thread.run_sync(self._replaced))
-        wanted = Wanted(how.reason, agents, folders, allow_torn=True, allow_missing=True)
-        await take_in_turn(self._call, wanted, shelf, quiet)
+        wanted = SnapshotRequest(how.reason, agents, folders, allow_torn=True, allow_missing=True)
+        await take_in_turn(self._call, wanted, snapshot_folders, quiet)
 
     def _replaced(self) -> list[Source]:
-        """Folders that are nobody's workspace now, and would be replaced."""
+        """The folders that are no agent's workspace now, and that the restore would replace."""
         here = (None, self._context.node)
         held = {row.workspace for row in self._planned.now.values() if row.node in here}
         places = [placement for placement, _ in self._placements if placement.workspace not in held]
@@ -144,16 +148,16 @@ class Restore:
         await context.decide(self._call, decision)
 
     async def _stage(self) -> None:
-        """Fill a stage beside each workspace. What fails is left out where that was asked for."""
+        """Fill a stage beside each workspace. A workspace that fails is left out with --skip-failed, else raises."""
         by_origin: dict[str, list[tuple[Placement, Archived]]] = {}
         for placement, archived in self._placements:
             by_origin.setdefault(archived.snapshot, []).append((placement, archived))
         for name, held in by_origin.items():
             origin = await self._origins.snapshot(name)
-            meter = Meter(self._call.note, f"putting {len(held)} workspaces back from {origin.path or name}")
+            report = ProgressReport(self._call.note, f"putting {len(held)} workspaces back from {origin.path or name}")
             stages = await trio.to_thread.run_sync(self._stages, held)
             lost: dict[str, list[Lost]] | None = {} if self._skips else None
-            failed = await trio.to_thread.run_sync(origin.put, stages, meter.written, lost)
+            failed = await trio.to_thread.run_sync(origin.put, stages, report.written, lost)
             for stage, (placement, archived) in zip(stages, held, strict=True):
                 if stage.tree in failed:
                     await self._leave_out(stage, placement, failed[stage.tree])
@@ -183,7 +187,9 @@ class Restore:
         await trio.to_thread.run_sync(self._exchange.forget, stage.path)
 
     def _place(self) -> None:
-        """Blocks. Raises Refused: then all are old, or what is not is named."""
+        """Swap the stages in. Blocks. Raises Refused: then all workspaces are old, but for those that the
+        error names.
+        """
         begun = self._begun
         failing = {each.agent for each in self._skipped}
         begun.assigned = [each for each in begun.assigned if each.workspace is None or each.agent not in failing]
@@ -199,7 +205,7 @@ class Restore:
             others.release()
 
     async def _give_up(self, error: BaseException) -> None:
-        """All is as it was; where the log cannot be told now, it is told as soon as it can be."""
+        """Undo a restore that failed before the swap, and record that it failed, later if the store is away now."""
         reason = error.line() if isinstance(error, MaestroError) else "it was interrupted"
         restore = self._begun.restore
         try:
@@ -218,7 +224,7 @@ class Restore:
             return f"the restore is complete; to undo it: {undo(self._begun)}"
         return "interrupted; nothing was changed"
 
-    # ---- what is done in any case ----
+    # ---- after the swap ----
 
     async def _finish(self) -> Row:
         context, planned, begun = self._context, self._planned, self._begun
@@ -244,7 +250,7 @@ class Restore:
         return answer.row() | {"left": list(self._exchange.left)}
 
     async def _remember(self) -> None:
-        """The next snapshot need not read these again."""
+        """Tell the archive what lies in the workspaces now, so that the next snapshot need not read it again."""
         archive = await self._origins.archive()
         for target in self._begun.targets:
             origin = await self._origins.snapshot(target.snapshot)

@@ -17,7 +17,10 @@ KEPT = "look at what is in it, then move it to where it belongs, or remove it"
 
 
 def remains(home: Path) -> list[Leftover]:
-    """All that lies there still; a record that cannot be read is one, too. Blocks."""
+    """The folders that restores and deletions have left behind. Blocks.
+
+    A record of them that cannot be read is one of them, too.
+    """
     try:
         begun = [doomed for doomed in deletion.begun(home) if os.path.lexists(doomed.aside)]
     except MaestroError as error:
@@ -26,5 +29,5 @@ def remains(home: Path) -> list[Leftover]:
 
 
 def remedy(leftover: Leftover) -> str:
-    """What a person can do about it."""
+    """What a person can do about a folder that was left behind."""
     return KEPT if leftover.keeps else REMEDY

@@ -1,8 +1,9 @@
-"""Carrying out a restore: the right to it, what it would do, the proof of what it comes from, and then the deed.
+"""Carrying out a restore: take the rights, plan, verify the snapshots, and run the procedure.
 
-Into an empty store the log is loaded from the snapshot in between, with its ids, when all has been checked that can be;
-by a command without a daemon, as a daemon knows the log that it began with, and none starts before the restore is done:
-so nothing that was queued in the log begins. What fails unloads it again.
+Into an empty store the log is loaded from the snapshot first, with its ids, once everything has been checked that can
+be. That is done by a command without a daemon, as a daemon knows the log that it started with; and no daemon starts
+before the restore is done, so that nothing that was queued in the log begins. If the restore fails, the log is erased
+again.
 """
 
 from __future__ import annotations
@@ -17,45 +18,51 @@ from maestro.runtime.node.known_head import KnownHead
 from maestro.runtime.restores import log_loader
 from maestro.runtime.restores.conclusion import LEASE, unload
 from maestro.runtime.restores.crash_recovery import end_begun, no_daemon
-from maestro.runtime.restores.journal import Begun, Journal, Loaded, UnderWay
-from maestro.runtime.restores.origins import Origins
+from maestro.runtime.restores.journal import BegunRestore, Journal, LoadedLog, UnderWay
+from maestro.runtime.restores.open_origins import OpenOrigins
 from maestro.runtime.restores.past import look_into
-from maestro.runtime.restores.plan import Planned, Wish
+from maestro.runtime.restores.plan import RestorePlan, RestoreRequest
 from maestro.runtime.restores.planner import plan
-from maestro.runtime.restores.procedure import ANOTHER, How, Restore
+from maestro.runtime.restores.procedure import ANOTHER, RestoreOptions, RestoreProcedure
 from maestro.runtime.restores.rights import leased, restoring
 from maestro.runtime.scheduler.merged_appends import LEASE as SCHEDULER
 from maestro.runtime.server.rows import Row
-from maestro.runtime.snapshots.progress import Meter
+from maestro.runtime.snapshots.progress import ProgressReport
 from maestro.workspaces.exchanges.exchange import Exchange
 from replayers import checkpoint
 
 
-async def carry_out(call: Call, wish: Wish, how: How) -> Row:
-    """Restore. Raises as `plan`; Refused where another restore is under way, or a workspace cannot be put back;
-    VerificationFailed. Then nothing is changed.
+async def carry_out(call: Call, wish: RestoreRequest, how: RestoreOptions) -> Row:
+    """Restore; returns the answer. Raises as `plan`; VerificationFailed; Refused where another restore is under way, or
+    a workspace cannot be put back. Then nothing is changed.
     """
     context = call.context
     journal = Journal(context.settings.home)
     async with restoring(journal) as exchange:
         await end_begun(context, journal)
         call.patient = True
-        begun = Begun(restore=new_id(), cause=call.cause, actor=call.caller.actor)
-        with Origins(context) as origins:
+        begun = BegunRestore(restore=new_id(), cause=call.cause, actor=call.caller.actor)
+        with OpenOrigins(context) as origins:
             return await _perform(call, wish, how, origins, UnderWay(journal, exchange, begun))
 
 
-async def _perform(call: Call, wish: Wish, how: How, origins: Origins, under_way: UnderWay) -> Row:
+async def _perform(
+    call: Call, wish: RestoreRequest, how: RestoreOptions, origins: OpenOrigins, under_way: UnderWay
+) -> Row:
     loads = under_way.begun.loads is not None
-    async with leased(call.context, (LEASE, SCHEDULER) if loads else (LEASE,)):  # so nobody releases what was loaded
+    leases = (LEASE, SCHEDULER) if loads else (LEASE,)  # no scheduler releases tasks of a loaded log
+    async with leased(call.context, leases):
         planned = await plan(call, wish, origins)
         await prove(call, planned, origins, how.skip_verify or loads, wish.skip_failed)
         check(planned, wish.skip_failed)
-        return await Restore(call, planned, origins, under_way).run(wish, how)
+        return await RestoreProcedure(call, planned, origins, under_way).run(wish, how)
 
 
-async def prove(call: Call, planned: Planned, origins: Origins, skip: bool, go_on: bool) -> None:
-    """Read and check every byte that is to be restored. go_on: what is damaged is left to be found in its stage."""
+async def prove(call: Call, planned: RestorePlan, origins: OpenOrigins, skip: bool, go_on: bool) -> None:
+    """Read and check every byte that is to be restored. go_on: note what is damaged and go on, rather than raise.
+
+    Raises VerificationFailed.
+    """
     if skip:
         return
     for name in dict.fromkeys(archived.snapshot for _, archived in planned.restorable):
@@ -69,16 +76,16 @@ async def prove(call: Call, planned: Planned, origins: Origins, skip: bool, go_o
                     placement.why_not, placement.damaged = error.line(), True
             continue
         try:
-            meter = Meter(call.note, f"verifying {origin.path or name}")
-            await trio.to_thread.run_sync(origin.verify, meter.written)
+            report = ProgressReport(call.note, f"verifying {origin.path or name}")
+            await trio.to_thread.run_sync(origin.verify, report.written)
         except VerificationFailed as error:
             if not go_on:
                 raise
             await call.note(f"{error.where}: {error.what}" if error.where else error.what, "warn")
 
 
-def check(planned: Planned, skip_failed: bool) -> None:
-    """All that is to be put back can be, as far as can be told now. Raises Refused."""
+def check(planned: RestorePlan, skip_failed: bool) -> None:
+    """Check that everything that is to be put back can be, as far as that is known by now. Raises Refused."""
     failing = planned.failing
     if failing and not skip_failed:
         which = "; ".join(f"{each.agent} ({each.workspace}): {each.why_not}" for each in failing)
@@ -91,10 +98,11 @@ def check(planned: Planned, skip_failed: bool) -> None:
         raise VerificationFailed(what, mend=ANOTHER) if failing[0].damaged else Refused(what)
 
 
-async def load_and_carry_out(call: Call, wish: Wish, how: How) -> tuple[str, Row | None]:
-    """Where the log is empty, load it and restore; else nothing. `there`, `done` with the answer of the restore, or
-    `again` where this daemon had to end for it first. Raises as `carry_out`, Refused while other nodes use the log:
-    then the log is empty as before.
+async def load_and_carry_out(call: Call, wish: RestoreRequest, how: RestoreOptions) -> tuple[str, Row | None]:
+    """Where the log is empty, load it from the snapshot and restore; else do nothing.
+
+    Returns `there` where it is not empty, `done` with the answer of the restore, or `again` where this daemon had to
+    end first. Raises as `carry_out`, and Refused while other nodes use the log: then the log is empty as before.
     """
     context = call.context
     if not await log_loader.is_empty(context):
@@ -103,7 +111,7 @@ async def load_and_carry_out(call: Call, wish: Wish, how: How) -> tuple[str, Row
     journal = Journal(context.settings.home)
     if context.daemon is not None:
         async with restoring(journal):
-            with Origins(context) as origins:  # it does not end for what is refused
+            with OpenOrigins(context) as origins:  # the daemon does not end for a restore that would be refused
                 await _checked(call, wish, origins, journal)
         call.then(context.daemon.stop)
         return "again", None
@@ -114,12 +122,12 @@ async def load_and_carry_out(call: Call, wish: Wish, how: How) -> tuple[str, Row
             await end_begun(context, journal)
             if not await log_loader.is_empty(context):
                 return "there", None
-            with Origins(context) as origins:
+            with OpenOrigins(context) as origins:
                 return "done", await _load(call, wish, how, origins, (journal, exchange))
 
 
-async def _checked(call: Call, wish: Wish, origins: Origins, journal: Journal) -> Planned:
-    """What the restore would be, read from the log in the snapshot. Raises whatever would refuse it."""
+async def _checked(call: Call, wish: RestoreRequest, origins: OpenOrigins, journal: Journal) -> RestorePlan:
+    """The plan of the restore, from the log in the snapshot. Raises whatever would refuse the restore."""
     assert wish.source is not None
     async with log_loader.held_log(await origins.named(wish.source), journal, wish.skip_failed) as folder:
         planned = await plan(call, wish, origins, await trio.to_thread.run_sync(look_into, folder))
@@ -127,7 +135,9 @@ async def _checked(call: Call, wish: Wish, origins: Origins, journal: Journal) -
     return planned
 
 
-async def _load(call: Call, wish: Wish, how: How, origins: Origins, right: tuple[Journal, Exchange]) -> Row:
+async def _load(
+    call: Call, wish: RestoreRequest, how: RestoreOptions, origins: OpenOrigins, right: tuple[Journal, Exchange]
+) -> Row:
     context, journal = call.context, right[0]
     assert wish.source is not None
     origin = await origins.named(wish.source)
@@ -138,8 +148,8 @@ async def _load(call: Call, wish: Wish, how: How, origins: Origins, right: tuple
         await call.note(f"verifying the log of {origin.path or origin.name}", "progress")
         found = await trio.to_thread.run_sync(checkpoint.verify, folder)
         call.patient = True
-        begun = Begun(restore=new_id(), cause=call.cause, actor=call.caller.actor, source=planned.source)
-        begun.to, begun.loads = found.position, Loaded(found.position, found.chain)
+        begun = BegunRestore(restore=new_id(), cause=call.cause, actor=call.caller.actor, source=planned.source)
+        begun.to, begun.loads = found.position, LoadedLog(found.position, found.chain)
         await trio.to_thread.run_sync(journal.write, begun)
         try:
             if not await log_loader.is_empty(context):
@@ -157,7 +167,7 @@ async def _load(call: Call, wish: Wish, how: How, origins: Origins, right: tuple
 
 
 async def _unload(call: Call, journal: Journal) -> None:
-    """What failed before the restore itself was begun leaves the log empty, as it was."""
+    """Erase the log that was loaded for a restore which failed before it began."""
     begun = await trio.to_thread.run_sync(journal.read)
     if begun is None or begun.loads is None or begun.broken_off.is_done:
         return

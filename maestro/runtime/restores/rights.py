@@ -1,4 +1,4 @@
-"""The rights that a restore needs: of this node, one at a time for its journal, and of the namespace, the lease.
+"""The rights that a restore needs: on this node, one restore at a time; in the namespace, a lease.
 
 Both are given back on every way out, also where the command was cancelled.
 """
@@ -6,7 +6,7 @@ Both are given back on every way out, also where the command was cancelled.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 import trio
 
@@ -23,7 +23,7 @@ DROP_S_MAX = 5.0
 
 @asynccontextmanager
 async def restoring(journal: Journal) -> AsyncIterator[Exchange]:
-    """The right to restore on this node. Raises as `Journal.exchange`."""
+    """Hold the right to restore on this node, with its exchange. Raises as `Journal.exchange`."""
     exchange = await trio.to_thread.run_sync(journal.exchange)
     try:
         yield exchange
@@ -34,7 +34,7 @@ async def restoring(journal: Journal) -> AsyncIterator[Exchange]:
 
 @asynccontextmanager
 async def leased(context: Context, names: Sequence[str]) -> AsyncIterator[None]:
-    """These leases of the namespace, held by this node. Raises Refused where another one has one of them."""
+    """Hold leases of the namespace for this node. Raises Refused where another node holds one of them."""
     work, holder = context.store.work, context.node
     held: list[str] = []
 
@@ -59,6 +59,14 @@ async def leased(context: Context, names: Sequence[str]) -> AsyncIterator[None]:
             finally:
                 nursery.cancel_scope.cancel()
     finally:
-        with trio.CancelScope(shield=True), trio.move_on_after(DROP_S_MAX), suppress(MaestroError):
+        with trio.CancelScope(shield=True), trio.move_on_after(DROP_S_MAX):
             for name in held:
-                await context.call(work.lease_drop, name, holder)
+                await drop_lease(context, name)
+
+
+async def drop_lease(context: Context, name: str) -> None:
+    """Give a lease of the namespace back. Where the store cannot be told, the lease ends by itself after its time."""
+    try:
+        await context.call(context.store.work.lease_drop, name, context.node)
+    except MaestroError as error:
+        log.info("the lease %s is not given back, and ends after %d s: %s", name, LEASE_TTL_MS // 1000, error.line())

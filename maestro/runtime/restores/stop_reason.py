@@ -1,4 +1,4 @@
-"""Why an agent is stopped, where a restore has done it: by its log, as a row tells only what was found last."""
+"""Whether a restore has stopped an agent: by the log, as the agent's row tells only the reason that came last."""
 
 from __future__ import annotations
 
@@ -10,13 +10,8 @@ from maestro.runtime.node.context import Context
 LOOKS_MAX = 100
 
 
-def stop_reason(restore: str) -> str:
-    """Why an agent is stopped meanwhile."""
-    return f"{STOP_REASON} {restore}"
-
-
 async def why_stopped(context: Context, row: Agent) -> str:
-    """The reason of its last stop, whatever its health has been since; "" where it is not stopped."""
+    """The reason of an agent's last stop, whatever its health has been since; "" where it is not stopped."""
 
     def look() -> str:
         seq = row.version
@@ -35,6 +30,6 @@ async def why_stopped(context: Context, row: Agent) -> str:
 
 
 async def is_left_by_restore(context: Context, row: Agent) -> str:
-    """Why a restore has left it stopped, "" where none has."""
+    """The reason with which a restore has left an agent stopped, "" where none has."""
     why = await why_stopped(context, row)
     return why if why.startswith(f"{STOP_REASON} ") else ""

@@ -69,8 +69,6 @@ class Peer:
 
 ANY_LOG: tuple[type[p.Command], ...] = (p.Doctor, p.RedisFlush, p.Shutdown, p.ReplayVerify)
 """Commands that are carried out also where the log is not the one that this installation knew."""
-STATE_ONLY: tuple[type[p.Command], ...] = (p.StateSet, p.StateGet, p.StateList, p.StateDelete)
-"""Commands that a process inside a run may use."""
 
 
 async def serve_connection(context: Context, stream: trio.SocketStream, run: str = "") -> None:
@@ -109,7 +107,7 @@ async def _converse(context: Context, peer: Peer, run: str) -> None:
         return
     caller = hello.caller
     if run:
-        if not isinstance(command, STATE_ONLY):
+        if not isinstance(command, p.INSIDE_RUN):
             raise Refused("a process inside a run may use `state` only", mend="run this from outside the agent")
         caller = msgspec.structs.replace(caller, actor=f"run:{run}")
     await _carry_out(context, peer, Call(context, caller, peer.send), command)

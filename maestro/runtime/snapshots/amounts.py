@@ -1,4 +1,4 @@
-"""Amounts as people read them."""
+"""Amounts of bytes as people read them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Deleting what agents have made: moved aside whole, archived, read back, and only then deleted, by the list.
+"""Deletion of agents' files: move a tree aside, archive it, read the archive back, then delete what that holds.
 
-`agent reset`, `workspace clean` and the removal of old run folders come through here. Nothing starts where it is done:
-the door to the agents is closed from before the first move until all is done, or put back.
+`agent reset`, `workspace clean` and the removal of old run folders come through here. No run of the agents starts from
+before the first move until the deletion is done or undone.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from maestro.model.errors import MaestroError, Refused
 from maestro.runtime.node.context import Call, Context
 from maestro.runtime.node.daemon_log import log
 from maestro.runtime.provision.exclusion import Exclusion
-from maestro.runtime.snapshots.folders import Shelf
+from maestro.runtime.snapshots.folders import SnapshotFolders
 from maestro.runtime.snapshots.procedure import take_in_turn, turn
-from maestro.runtime.snapshots.request import Taken, Wanted
+from maestro.runtime.snapshots.request import SnapshotRequest, TakenSnapshot
 from maestro.runtime.snapshots.sources import Source
 from maestro.workspaces import deletion, guards, open_records
 from maestro.workspaces.archive.read.purge import Left, Listing
@@ -34,7 +34,10 @@ NOTHING = "is not there"
 
 
 class Deleted(msgspec.Struct, frozen=True):
-    """What was deleted. snapshot: holds all of it; files, bytes: of it; left: by its place, what is there still."""
+    """The result of a deletion. snapshot: the one that holds all that was deleted; files, bytes: how much that was.
+
+    left: what is still there, by the place of its tree.
+    """
 
     snapshot: str
     files: int = 0
@@ -43,14 +46,15 @@ class Deleted(msgspec.Struct, frozen=True):
 
 
 async def delete(call: Call, reason: str, trees: Sequence[Doomed], agents: Sequence[str]) -> Deleted:
-    """Delete these trees. agents: whose they are, in this order; the door to them must be closed (`closed_to`).
+    """Archive these trees, then delete them. agents: the owner of each tree, in order; `closed_to` must hold for them.
 
-    reason: of the snapshot. Raises Refused, VerificationFailed and as `take`: then everything is where it was.
+    reason: of the snapshot. Raises Refused, VerificationFailed, and as `procedure.take`: then every tree is where it
+    was.
     """
     home = call.context.settings.home
     deleted = None
-    shelf = Shelf(home)
-    async with turn(call, shelf):
+    folders = SnapshotFolders(home)
+    async with turn(call, folders):
         for doomed in trees:
             await trio.to_thread.run_sync(_check, doomed.place)
         under_way = await trio.to_thread.run_sync(Deletion, home, partial(_listing, home))
@@ -62,7 +66,7 @@ async def delete(call: Call, reason: str, trees: Sequence[Doomed], agents: Seque
                 Source(doomed.tree, path, agent, moved_from=doomed.place)
                 for doomed, path, agent in zip(trees, paths, agents, strict=True)
             ]
-            taken = await take_in_turn(call, Wanted(reason, agents=(), folders=tuple(sources)), shelf)
+            taken = await take_in_turn(call, SnapshotRequest(reason, agents=(), folders=tuple(sources)), folders)
             await call.note("reading back what is kept", "progress")
             with trio.CancelScope(shield=True):
                 deleted = await trio.to_thread.run_sync(_carry_out, home, under_way, taken, sources)
@@ -75,10 +79,9 @@ async def delete(call: Call, reason: str, trees: Sequence[Doomed], agents: Seque
 
 
 async def clear(call: Call, agent: Agent, reason: str) -> Deleted | None:
-    """Empty the workspace of an agent that was stopped; None where there is nothing in it.
+    """Archive and empty the workspace of a stopped agent; None where nothing was in it.
 
-    Raises as `delete`; Refused where it is not what it was, where the agent has been started again, and where
-    something of it is left.
+    Raises as `delete`; Refused where the agent has been started again, or something is left in the workspace.
     """
     context = call.context
     workspace = agent.workspace or ""
@@ -101,7 +104,7 @@ async def clear(call: Call, agent: Agent, reason: str) -> Deleted | None:
 
 
 async def settle(context: Context) -> None:
-    """End what processes that are gone have begun to delete. What cannot be ended is logged, and told by `doctor`."""
+    """End the deletions that processes which are gone have begun. Errors are logged, and told by `doctor`."""
     home = context.settings.home
     if not any(open_records.deletions(home / open_records.DELETIONS)):
         return
@@ -115,7 +118,7 @@ async def settle(context: Context) -> None:
 
 @asynccontextmanager
 async def closed_to(context: Context, agents: Sequence[str]) -> AsyncIterator[None]:
-    """Nothing of these agents starts meanwhile; what runs goes on."""
+    """Keep runs of these agents from starting during the block; a run that is on goes on."""
     still = context.daemon.runs.pause() if context.daemon else None
     try:
         if still is not None:
@@ -133,7 +136,7 @@ def _check(place: str) -> None:
 
 
 def _is_filled(workspace: str) -> bool:
-    """Whether there is something to keep. Raises Refused where that cannot be told."""
+    """Whether something is in the workspace. Raises Refused where it cannot be read."""
     why = guards.unreadable(workspace)
     if why == NOTHING:
         return False
@@ -144,13 +147,13 @@ def _is_filled(workspace: str) -> bool:
 
 
 def _listing(home: Path, snapshot: str, tree: str) -> Listing:
-    return Shelf(home).archive().listing(snapshot, tree)
+    return SnapshotFolders(home).archive().listing(snapshot, tree)
 
 
-def _carry_out(home: Path, under_way: Deletion, taken: Taken, sources: Sequence[Source]) -> Deleted:
-    """Prove that a restore could bring it back, then delete it. Blocks."""
+def _carry_out(home: Path, under_way: Deletion, taken: TakenSnapshot, sources: Sequence[Source]) -> Deleted:
+    """Prove that a restore could bring back what was moved aside, then delete it. Blocks."""
     trees = {source.tree: (source.path, source.place) for source in sources}
-    listings = Shelf(home).archive().prove(taken.row.id, trees)
+    listings = SnapshotFolders(home).archive().prove(taken.row.id, trees)
     left = under_way.delete(taken.row.id, listings)
     files = [entry for listing in listings.values() for entry in listing.entries if entry.kind != "d"]
     return Deleted(taken.row.id, len(files), sum(entry.size for entry in files), left)

@@ -22,6 +22,7 @@ from maestro.durable import try_lock
 from maestro.folders import private_folder
 from maestro.model.errors import MaestroError
 from maestro.model.snapshot import Snapshot
+from maestro.runtime.node.daemon_log import log
 from maestro.workspaces.archive.library import Archive
 from maestro.workspaces.archive.read.damage import Lacking
 from maestro.workspaces.cleaning import remove_tree
@@ -31,8 +32,10 @@ LOCK = "lock"
 PATH_BYTES_MAX = 1 << 16
 
 
-class Shelf:
-    """The snapshots below one MAESTRO_HOME. Blocks; call it in a thread."""
+class SnapshotFolders:
+    """The folders of snapshots below one MAESTRO_HOME: the archive, and what is being taken. Blocks; call it in a
+    thread.
+    """
 
     def __init__(self, home: Path) -> None:
         self.root = home / "snapshots"
@@ -44,11 +47,11 @@ class Shelf:
         return Archive(self.root)
 
     def has(self, snapshot: str) -> bool:
-        """Whether it lies here, whole."""
+        """Whether the archive has this snapshot."""
         return (self.root / "manifests" / snapshot).is_file()
 
     def damaged(self) -> dict[str, Lacking]:
-        """The snapshots here that are known to lack something, by id. Raises as `Archive`, and `Refused`."""
+        """The damaged snapshots of the archive, by id, with what each lacks. Raises as `Archive`, and Refused."""
         return self.archive().damaged() if self.is_there else {}
 
     @property
@@ -64,11 +67,11 @@ class Shelf:
         return path
 
     def note_output(self, out: str) -> None:
-        """Remember where an export is about to be written, so that what is left of it can be found."""
+        """Record where an export is about to be written, so that `sweep` finds what is left of it."""
         (private_folder(self.taking, "MAESTRO_HOME", tighten=True) / "output").write_bytes(os.fsencode(out))
 
     def sweep(self) -> None:
-        """Remove what a snapshot has left that was ended, or has just been finished. Only in one's turn."""
+        """Remove what a snapshot that was broken off, or is done, has left. The caller has the turn."""
         with suppress(OSError):
             Archive.sweep_export(os.fsdecode(files.content(self.taking / "output", PATH_BYTES_MAX)))
         with suppress(OSError):
@@ -79,7 +82,7 @@ class Shelf:
                     path.unlink()
 
     def point(self, latest: Snapshot | None) -> None:
-        """Let `latest` name this one. Does nothing where that lies elsewhere."""
+        """Let the link `latest` name this snapshot. Does nothing where it is not in the archive."""
         if latest is None or not self.has(latest.id):
             return
         target, link = f"manifests/{latest.id}", self.root / "latest"
@@ -92,7 +95,7 @@ class Shelf:
 
     @contextmanager
     def stage(self) -> Iterator[Path]:
-        """A folder for what is looked at, gone afterwards; what others that were ended left of theirs goes too."""
+        """A folder to extract a snapshot into, removed after the block, as are those of processes that are gone."""
         above = private_folder(self.proving, "MAESTRO_HOME", tighten=True)
         for path in above.iterdir():
             with suppress(OSError), _held(path) as is_free:
@@ -108,7 +111,9 @@ class Shelf:
 
     @asynccontextmanager
     async def turn(self, wait: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
-        """One snapshot at a time: the second waits for the first. wait: called once where that is so."""
+        """Hold the right to take a snapshot during the block, waiting for it. wait: called once where that
+        takes time.
+        """
         folder = private_folder(self.taking, "MAESTRO_HOME", tighten=True)
         handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
@@ -134,7 +139,7 @@ class Shelf:
 
 @contextmanager
 def _held(folder: Path) -> Iterator[bool]:
-    """Lock a folder, if nobody has; whether nobody had."""
+    """Lock a folder during the block, unless another process has; yields whether it is locked."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         yield try_lock(handle)
@@ -143,6 +148,8 @@ def _held(folder: Path) -> Iterator[bool]:
 
 
 def _removed(path: Path) -> None:
-    """Remove a folder as far as that can be done."""
-    with suppress(MaestroError):
+    """Remove a folder as far as that can be done; the next snapshot tries again."""
+    try:
         remove_tree(path)
+    except MaestroError as error:
+        log.info("what is left of a snapshot cannot be removed: %s", error.line())

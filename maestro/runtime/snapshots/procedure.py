@@ -1,9 +1,9 @@
 """Taking a snapshot: pause the agents, append the cut, read their workspaces, let them go on, write the log.
 
-The cut is an event: its seq is the snapshot's position. The agents stand still from just before it until their
-workspaces are read, and go on on every way out of here; what the log says up to the cut is written after that, as it
-cannot change any more. With `rolling` one agent at a time stands still, each workspace has a position of its own, and
-the cut comes when all are read.
+The cut is an event: its seq is the snapshot's position. The agents are paused from just before it until their
+workspaces are read, and go on whichever way this ends; the log up to the cut is written after that, as it cannot change
+any more. With `rolling` one agent at a time is paused, each workspace has a position of its own, and the cut comes when
+all are read.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 
-import msgspec
 import trio
 
 from maestro.model.agent import Agent
@@ -32,9 +31,10 @@ from maestro.runtime.node.context import Call
 from maestro.runtime.node.daemon_log import log
 from maestro.runtime.node.failures import told
 from maestro.runtime.snapshots import sources
-from maestro.runtime.snapshots.folders import Shelf
-from maestro.runtime.snapshots.progress import Meter, mind_room
-from maestro.runtime.snapshots.request import ASKED, Taken, Wanted
+from maestro.runtime.snapshots.folders import SnapshotFolders
+from maestro.runtime.snapshots.meta import SnapshotMeta, encode
+from maestro.runtime.snapshots.progress import ProgressReport, mind_room
+from maestro.runtime.snapshots.request import ASKED, SnapshotRequest, TakenSnapshot
 from maestro.runtime.snapshots.scrub import known_damage, tell_healed
 from maestro.runtime.snapshots.sources import Source
 from maestro.workspaces.archive.export.export_writer import Exported
@@ -42,59 +42,65 @@ from maestro.workspaces.archive.write.snapshot_writer import Saved
 from maestro.workspaces.archive.write.snapshot_writer import Source as Tree
 from replayers import checkpoint
 
-FORMAT = 1
 Quiet = Callable[[str], Awaitable[None]]
 FAIL_S_MAX = 5.0
 """How long the end of a snapshot that failed may wait for the store; the next start of the daemon says it too."""
 
 
-async def take(call: Call, wanted: Wanted) -> Taken:
+async def take(call: Call, wanted: SnapshotRequest) -> TakenSnapshot:
     """Take a snapshot of this node's workspaces and of the log. A second one waits for the first.
 
     Raises Torn where files changed while they were read (unless allowed), Refused where an agent cannot be paused, a
     workspace is not there to be read (unless allowed), or a disk is full; then there is no snapshot, what there was is
     as it was, and all agents go on.
     """
-    shelf = Shelf(call.context.settings.home)
-    async with turn(call, shelf):
-        return await take_in_turn(call, wanted, shelf)
+    folders = SnapshotFolders(call.context.settings.home)
+    async with turn(call, folders):
+        return await take_in_turn(call, wanted, folders)
 
 
-def turn(call: Call, shelf: Shelf) -> AbstractAsyncContextManager[None]:
-    """The right to take a snapshot; who waits for it is told."""
+def turn(call: Call, folders: SnapshotFolders) -> AbstractAsyncContextManager[None]:
+    """Hold the right to take a snapshot during the block. A user who has to wait for it is told."""
 
     async def wait() -> None:
         await call.note("waiting until the snapshot that is being taken is complete")
 
-    return shelf.turn(wait)
+    return folders.turn(wait)
 
 
-async def take_in_turn(call: Call, wanted: Wanted, shelf: Shelf, quiet: Quiet | None = None) -> Taken:
-    """As `take`, by who has the turn. quiet: has the agents stopped between the cut and the reading, given the id."""
+async def take_in_turn(
+    call: Call, wanted: SnapshotRequest, folders: SnapshotFolders, quiet: Quiet | None = None
+) -> TakenSnapshot:
+    """Take a snapshot, as `take` does, by a caller that has the turn.
+
+    quiet: called with the snapshot's id between the cut and the reading, with no agent paused; it stops the agents.
+    """
     try:
-        damaged = await known_damage(shelf)
-        taken = await _Taking(call, wanted, shelf, quiet).run()
-        await tell_healed(call, shelf, damaged)
+        damaged = await known_damage(folders)
+        taken = await _Procedure(call, wanted, folders, quiet).run()
+        await tell_healed(call, folders, damaged)
         return taken
     finally:
         with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(shelf.sweep)
+            await trio.to_thread.run_sync(folders.sweep)
 
 
 def new_name() -> str:
-    """An id that says when it was, and sorts by it."""
+    """A new id of a snapshot, which begins with the time in UTC, so that ids sort by it."""
     return f"s-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{secrets.token_hex(2)}"
 
 
-class _Taking:
-    """One snapshot under way. meta: what its manifest says besides; filled while it is taken."""
+class _Procedure:
+    """Takes one snapshot. `_meta` is the account in its manifest, empty until the log is written."""
 
-    def __init__(self, call: Call, wanted: Wanted, shelf: Shelf, quiet: Quiet | None = None) -> None:
+    def __init__(
+        self, call: Call, wanted: SnapshotRequest, folders: SnapshotFolders, quiet: Quiet | None = None
+    ) -> None:
         self._call = call
         self._quiet = quiet
         self._context = call.context
         self._wanted = wanted
-        self._shelf = shelf
+        self._folders = folders
         self._id = new_name()
         self._position = 0
         self._agents: list[Agent] = []
@@ -105,7 +111,7 @@ class _Taking:
         daemon = call.context.daemon
         self._still = daemon.runs.pause() if daemon else None
 
-    async def run(self) -> Taken:
+    async def run(self) -> TakenSnapshot:
         wanted, context = self._wanted, self._context
         there, lacking = await sources.workspaces(self._call, wanted.agents)
         self._missing = decide_missing(lacking, wanted.allow_missing)
@@ -113,12 +119,12 @@ class _Taking:
             await self._call.note(f"the workspace of {each.agent} is left out: {each.workspace} {each.why}", "warn")
         self._sources = [*there, *wanted.folders]
         self._agents = await context.rows(context.views.agents)
-        amount = await sources.amount(context, self._shelf, self._sources)
-        meter = Meter(self._call.note, "reading", *amount, mind=partial(mind_room, context))
+        amount = await sources.amount(context, self._folders, self._sources)
+        report = ProgressReport(self._call.note, "reading", *amount, mind=partial(mind_room, context))
         try:
-            saved = await trio.to_thread.run_sync(self._save, meter)
+            saved = await trio.to_thread.run_sync(self._save, report)
             exported = await self._export() if wanted.output else None
-            return Taken(await self._end(saved), exported)
+            return TakenSnapshot(await self._end(saved), exported)
         except BaseException as error:
             await self._fail(error)
             raise
@@ -137,7 +143,7 @@ class _Taking:
             self._still.end()
 
     async def _cut(self) -> None:
-        """Append `snapshot.started`: what is read is as of its seq."""
+        """Append `snapshot.started`: the workspaces are read as of its seq."""
         context, wanted = self._context, self._wanted
         asked = [source.agent for source in self._sources if source.tree.startswith("workspaces/")]
         agents = (*asked, *(each.agent for each in self._missing))
@@ -158,30 +164,31 @@ class _Taking:
     def _placed(source: Source, position: int) -> SnapshotWorkspace:
         return SnapshotWorkspace(source.agent, source.place, source.tree, position, source.mounted)
 
-    # ---- in the thread that reads ----
+    # ---- in the thread that reads workspaces ----
 
-    def _save(self, meter: Meter) -> Saved:
-        archive = self._shelf.archive()
+    def _save(self, report: ProgressReport) -> Saved:
+        archive = self._folders.archive()
         wanted = self._wanted
         return archive.save(
             self._trees(),
             self._id,
             self._meta,
             allow_torn=wanted.allow_torn,
-            allow_unread=wanted.allow_missing and wanted.reason == ASKED,  # what replaces a tree must have all of it
-            progress=meter.scanned,
+            allow_unread=wanted.allow_missing
+            and wanted.reason == ASKED,  # a snapshot that undoes something must hold whole trees
+            progress=report.scanned,
         )
 
     def _trees(self) -> Iterator[Tree]:
-        """Each tree when its turn has come: one is read completely before the next is asked for.
+        """The trees to archive; the archive reads each completely before it asks for the next.
 
-        The archive is ready when it asks for the first: nobody stands still longer than the reading takes.
+        It is ready when it asks for the first, so that no agent is paused longer than the reading takes.
         """
         if not self._wanted.rolling:
             trio.from_thread.run(self._rest, self._wanted.agents)
             trio.from_thread.run(self._cut)
         if self._quiet is not None:
-            trio.from_thread.run_sync(self._let_go)  # who stands still cannot be stopped
+            trio.from_thread.run_sync(self._let_go)  # a paused run cannot be stopped
             trio.from_thread.run(self._quiet, self._id)
         for source in self._sources:
             if self._wanted.rolling:
@@ -202,25 +209,26 @@ class _Taking:
 
     def _write_checkpoint(self) -> str:
         context = self._context
-        folder = self._shelf.folder("checkpoint")
+        folder = self._folders.folder("checkpoint")
         written = checkpoint.write(context.store, folder, self._position)
-        self._meta |= {
-            "format": FORMAT,
-            "namespace": context.settings.namespace,
-            "node": context.node,
-            "position": self._position,
-            "chain": written.chain,
-            "digests": written.digests,
-            "folds": written.folds,
-            "workspace_root": str(context.settings.workspace_root),
-            "reason": self._wanted.reason,
-            "automatic": self._wanted.reason != ASKED,
-            "taken_at": time.time_ns() // 1_000_000,
-            "rolling": self._wanted.rolling,
-            "workspaces": [msgspec.structs.asdict(workspace) for workspace in self._workspaces],
-            "missing": [msgspec.structs.asdict(each) for each in self._missing],
-            "containers": sources.containers(self._agents),
-        }
+        self._meta |= encode(
+            SnapshotMeta(
+                namespace=context.settings.namespace,
+                node=context.node,
+                position=self._position,
+                chain=written.chain,
+                digests=written.digests,
+                folds=written.folds,
+                workspace_root=str(context.settings.workspace_root),
+                reason=self._wanted.reason,
+                automatic=self._wanted.reason != ASKED,
+                taken_at=time.time_ns() // 1_000_000,
+                rolling=self._wanted.rolling,
+                workspaces=tuple(self._workspaces),
+                missing=self._missing,
+                containers=sources.containers(self._agents),
+            )
+        )
         return str(folder)
 
     def _logs(self) -> Iterator[Tree]:
@@ -228,19 +236,19 @@ class _Taking:
         root = str(self._context.settings.workspace_root)
         for row in self._agents:
             if (agents is None or row.id in agents) and row.node in (None, self._context.node):
-                folder = self._shelf.folder(f"logs-{row.id}")
+                folder = self._folders.folder(f"logs-{row.id}")
                 if sources.gather_logs(row.workspace_root or root, row.id, folder):
                     yield Tree(f"logs/{row.id}", str(folder), str(folder))
 
-    # ---- the end ----
+    # ---- the export, and the end in the log ----
 
     async def _export(self) -> Exported:
         out = self._wanted.output
-        meter = Meter(self._call.note, f"writing {out}", mind=partial(mind_room, self._context))
+        report = ProgressReport(self._call.note, f"writing {out}", mind=partial(mind_room, self._context))
 
         def work() -> Exported:
-            self._shelf.note_output(out)
-            return self._shelf.archive().export(self._id, out, progress=meter.written)
+            self._folders.note_output(out)
+            return self._folders.archive().export(self._id, out, progress=report.written)
 
         return await trio.to_thread.run_sync(work)
 
@@ -263,7 +271,7 @@ class _Taking:
         await self._append(taken)
         context = self._context
         rows = await context.rows(context.views.snapshots)
-        await trio.to_thread.run_sync(self._shelf.point, latest(rows))
+        await trio.to_thread.run_sync(self._folders.point, latest(rows))
         await self._warn(saved)
         found = next((row for row in rows if row.id == self._id), None)
         if found is None:
@@ -291,7 +299,9 @@ class _Taking:
         await context.decide(self._call, decision)
 
     async def _fail(self, error: BaseException) -> None:
-        """Say in the log that there is nothing, if it says that there would be. Else the next start does."""
+        """Append `snapshot.failed` where `snapshot.started` was appended. If that fails, the next start of the daemon
+        does it.
+        """
         known = told(error) if isinstance(error, Exception) else None
         reason = known.line() if known else "interrupted" if isinstance(error, trio.Cancelled) else repr(error)
         self._let_go()

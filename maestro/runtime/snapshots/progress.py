@@ -1,4 +1,4 @@
-"""How far a snapshot is, in words: what was read, how fast, and about how long it will take yet."""
+"""Progress of a snapshot or restore, in words: what was read, how fast, and about how long it will take yet."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ RATE_AFTER_S = 0.5
 Tell = Callable[[str, str], Awaitable[None]]
 
 
-class Meter:
-    """Called from the thread that works; ends that where the command was cancelled.
+class ProgressReport:
+    """Tells a client about the progress of work in a thread, and ends the work where the command was cancelled.
 
-    what: `reading`, `writing`; entries, bytes: about how much there is, 0 where nobody knows. mind: called now and
+    what: such as `reading`; entries, bytes: about how much there is, 0 where that is unknown. mind: called now and
     then; what it raises ends the work.
     """
 
@@ -36,14 +36,14 @@ class Meter:
         self._told_at = 0.0
 
     def scanned(self, entries: int, read: int, wanted: int) -> None:
-        """So many entries were found, so many bytes read, of so many as far as is known."""
+        """Tell that so many entries were found, and so many bytes read of those known to be wanted."""
         wanted = max(wanted, self._bytes)
         share = min(entries / self._entries if self._entries else 0.0, read / wanted if wanted else 1.0)
         of = f" of about {self._entries:,}" if entries < self._entries else ""
         self._show(f"{entries:,}{of} entries, {size(read)} of {size(wanted)}", read, share)
 
     def written(self, done: int, total: int) -> None:
-        """So many bytes of the total are written, or read again."""
+        """Tell that so many bytes of the total are written, or read again."""
         self._show(f"{size(done)} of {size(total)}", done, done / total if total else 0.0)
 
     def _show(self, text: str, done: int, share: float) -> None:
@@ -61,7 +61,7 @@ class Meter:
 
 
 def mind_room(context: Context) -> None:
-    """Give up while the embedded store, which may be on the same disk, can still write. Raises Refused."""
+    """Check that the disk keeps the room that the embedded store needs to go on writing. Raises Refused."""
     if context.revive is None:
         return
     disk = ballast.disk_state(context.settings.home)

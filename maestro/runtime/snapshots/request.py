@@ -1,4 +1,4 @@
-"""A snapshot as it is asked for, and as it is answered."""
+"""What a snapshot is asked to hold, and the snapshot that was taken."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from maestro.workspaces.archive.export.export_writer import Exported
 ASKED = "asked"
 
 
-class Wanted(msgspec.Struct, frozen=True):
-    """What to take. reason: as in `SnapshotStarted`; all but `asked` expire.
+class SnapshotRequest(msgspec.Struct, frozen=True):
+    """What a snapshot is to hold. reason: as in `SnapshotStarted`; all but `asked` expire.
 
-    agents: whose workspaces, None for all, the runs of this node being held still then. folders: read besides, nobody
-    works there. allow_missing: what cannot be read is named in it. output: a file to export to, absolute, "" for none.
+    agents: whose workspaces, None for all; their runs on this node are paused meanwhile. folders: to read besides, in
+    which no agent works. include_logs: the output of runs too. allow_torn: files may change while they are read.
+    allow_missing: workspaces that cannot be read are named in it. output: the file to export it to, an absolute path,
+    "" for none.
     """
 
     reason: str = ASKED
@@ -28,8 +30,8 @@ class Wanted(msgspec.Struct, frozen=True):
     output: str = ""
 
 
-class Taken(msgspec.Struct, frozen=True):
-    """A snapshot that is complete. exported: the file with it, if one was wanted."""
+class TakenSnapshot(msgspec.Struct, frozen=True):
+    """A snapshot that is complete. exported: its export file, where one was asked for."""
 
     row: Snapshot
     exported: Exported | None = None

@@ -1,111 +1,107 @@
-"""What becomes of snapshots: those that were ended at a node's start, and those that have outlived their time.
+"""Retention of snapshots: at a node's start those that were broken off are ended, later those that are too old deleted.
 
-Only what the log of this namespace knows to be over is deleted: another namespace, or a log that was flushed since,
-has snapshots in the same archive, and they may be the last of what there was.
+Only what the log of this namespace knows to be over is deleted (`maestro.model.snapshot.retained`).
 """
 
 from __future__ import annotations
 
-import msgspec
 import trio
 
 from maestro.model.errors import MaestroError, Refused, VerificationFailed
-from maestro.model.events import NewEvent, SnapshotFailed, SnapshotMissing, SnapshotTaken, SnapshotWorkspace
-from maestro.model.snapshot import Snapshot, decide_end, decide_expired, latest, outlived
+from maestro.model.events import NewEvent, SnapshotFailed, SnapshotTaken
+from maestro.model.snapshot import Snapshot, decide_end, decide_expired, latest, outlived, retained, unfinished
 from maestro.runtime.node.context import Context
 from maestro.runtime.node.daemon_log import log
-from maestro.runtime.snapshots.folders import Shelf
+from maestro.runtime.snapshots.folders import SnapshotFolders
+from maestro.runtime.snapshots.meta import of_manifest
 from maestro.store.contract import Committed
 from maestro.workspaces.archive.format.entries import located
 
 DAY_MS = 86_400_000
 ENDED = "the daemon ended before it was complete"
-GONE = {"failed", "expired"}
 GIVE_UP = "put a copy of what is damaged back, or remove the manifest of that snapshot to give it up"
 
 
 async def sweep(context: Context) -> None:
-    """At the daemon's start: what was being taken when the one before ended is complete, if it lies here whole.
+    """At the daemon's start, end each snapshot that an earlier process was taking.
 
-    Else it has failed, and leaves nothing. A log that was loaded from a snapshot says of that one that it is being
-    taken: its end came later.
+    It is complete if the archive of this node holds it whole; else it has failed, and leaves nothing. A log that was
+    loaded from a snapshot says that this one is still being taken, as its end came later.
     """
-    shelf = Shelf(context.settings.home)
-    if not await trio.to_thread.run_sync(shelf.is_free):
-        return  # a command without a daemon is at it
-    nodes = {node.id: node.status for node in await context.rows(context.views.nodes)}
+    folders = SnapshotFolders(context.settings.home)
+    if not await trio.to_thread.run_sync(folders.is_free):
+        return  # a command without a daemon is taking a snapshot
+    up = {node.id for node in await context.rows(context.views.nodes) if node.status == "up"}
     floor = await context.floor()
-    for row in await context.rows(context.views.snapshots, "taking"):
-        if row.node == context.node or nodes.get(row.node) != "up":
-            whole = await trio.to_thread.run_sync(_whole, shelf, row)
-            await _append(context, decide_end(whole or SnapshotFailed(row.id, ENDED), row, floor), row)
-            if whole is None:
-                log.warning("snapshot %s: %s", row.id, ENDED)
+    for row in unfinished(await context.rows(context.views.snapshots, "taking"), context.node, up):
+        whole = await trio.to_thread.run_sync(_whole, folders, row)
+        await _append(context, decide_end(whole or SnapshotFailed(row.id, ENDED), row, floor), row)
+        if whole is None:
+            log.warning("snapshot %s: %s", row.id, ENDED)
     newest = latest(await context.rows(context.views.snapshots))
 
     def work() -> None:
-        shelf.sweep()
-        shelf.point(newest)
-        if shelf.root.is_dir():
-            shelf.archive()  # which sweeps what is its own
+        folders.sweep()
+        folders.point(newest)
+        if folders.root.is_dir():
+            folders.archive()  # opening the archive sweeps what broken-off writes left in it
 
     try:
         await trio.to_thread.run_sync(work)
-    except (MaestroError, OSError) as error:  # the node works without; each snapshot will say it
+    except (MaestroError, OSError) as error:  # the node works on: each attempt to take a snapshot tells the reason
         log.warning("snapshots: %s", error)
 
 
-def _whole(shelf: Shelf, row: Snapshot) -> SnapshotTaken | None:
-    """What its end would have said, where it lies here. Blocks."""
-    if not shelf.has(row.id):
+def _whole(folders: SnapshotFolders, row: Snapshot) -> SnapshotTaken | None:
+    """The `snapshot.taken` of a snapshot that the archive holds whole, None where it does not. Blocks."""
+    if not folders.has(row.id):
         return None
     try:
-        found = shelf.archive().read(row.id)
+        found = folders.archive().read(row.id)
         assert found.content is not None
-        workspaces = msgspec.convert(found.content.meta.get("workspaces"), tuple[SnapshotWorkspace, ...])
-        missing = msgspec.convert(found.content.meta.get("missing", ()), tuple[SnapshotMissing, ...])
-        not_held = msgspec.convert(found.content.meta.get("not_held", ()), tuple[str, ...])
-    except (MaestroError, msgspec.ValidationError):
+        trees = found.content.trees
+        meta = of_manifest(found.content)
+    except MaestroError as error:
+        log.warning("snapshot %s cannot be read: %s", row.id, error.line())
         return None
-    trees = found.content.trees
     return SnapshotTaken(
         row.id,
         row.position,
         row.automatic,
         reason=row.reason,
         manifest=found.manifest,
-        workspaces=workspaces,
+        workspaces=meta.workspaces,
         bytes=sum(tree.size for tree in trees),
         torn=tuple(located(tree.name, path) for tree in trees for path in tree.torn),
         node=row.node,
-        missing=missing,
-        not_held=not_held,
+        missing=meta.missing,
+        not_held=meta.not_held,
     )
 
 
 async def expire(context: Context, now: int) -> None:
-    """Delete what has outlived MAESTRO_SNAPSHOT_RETENTION at `now`, and what failed; give back the room."""
-    shelf = Shelf(context.settings.home)
-    if not shelf.is_there:
+    """Delete failed snapshots, and those older than MAESTRO_SNAPSHOT_RETENTION at `now` (ms); give back their room."""
+    folders = SnapshotFolders(context.settings.home)
+    if not folders.is_there:
         return
     days = context.settings.snapshot_retention_days
     rows = await context.rows(context.views.snapshots)
     floor = await context.floor()
-    damaged = await trio.to_thread.run_sync(shelf.damaged)
+    damaged = await trio.to_thread.run_sync(folders.damaged)
     for row in outlived(rows, now, days * DAY_MS, damaged.keys()):
-        if row.node in {"", context.node} and await _append(context, decide_expired(row, floor), row):
+        if row.lies_on(context.node) and await _append(context, decide_expired(row, floor), row):
             log.info("snapshot %s is older than %d days: deleted", row.id, days)
-    await _collect(context, shelf)
+    await _collect(context, folders)
 
 
-async def _collect(context: Context, shelf: Shelf) -> None:
-    rows = {row.id: row.state for row in await context.rows(context.views.snapshots, "all")}
+async def _collect(context: Context, folders: SnapshotFolders) -> None:
+    rows = {row.id: row for row in await context.rows(context.views.snapshots, "all")}
 
     def work() -> None:
-        archive = shelf.archive()
+        archive = folders.archive()
         there = [snapshot.snapshot for snapshot in archive.snapshots()]
-        keep = [snapshot for snapshot in there if rows.get(snapshot) not in GONE]
-        if len(keep) == len(there) and not any(state == "failed" for state in rows.values()):
+        keep = retained(there, rows)
+        if len(keep) == len(there) and not any(row.state == "failed" for row in rows.values()):
             return
         collected = archive.collect(keep)
         if collected.snapshots or collected.freed_bytes:
@@ -113,9 +109,9 @@ async def _collect(context: Context, shelf: Shelf) -> None:
 
     try:
         await trio.to_thread.run_sync(work)
-    except Refused as refused:  # a snapshot is being taken or restored: there is another day
+    except Refused as refused:  # a snapshot is being taken or restored: it is tried again tomorrow
         log.info("snapshots are not collected now: %s", refused.line())
-    except VerificationFailed as error:  # what it needs is not known, so that nothing can be given back
+    except VerificationFailed as error:  # which packs the damaged one needs is unknown, so all are kept
         log.warning("snapshots are not collected: %s; %s", error.line(), GIVE_UP)
 
 

@@ -18,7 +18,7 @@ from maestro.workspaces.deletion import Doomed
 
 
 def tidying_call(context: Context) -> Call:
-    """What the node does of its own accord, as a command that nobody listens to."""
+    """A command that the node gives itself: its answer goes nowhere."""
 
     async def send(_: object) -> None:
         return
@@ -27,9 +27,9 @@ def tidying_call(context: Context) -> Call:
 
 
 async def clean_runs(call: Call, busy: frozenset[str]) -> list[str]:
-    """Remove the expired run folders of this node but those of the tasks in `busy`; their paths.
+    """Remove the expired run folders of this node, but those of the tasks in `busy`; returns the paths that are gone.
 
-    Where the workspace in one cannot be archived, that folder stays.
+    Where the workspace in a folder cannot be archived, the folder stays.
     """
     settings = call.context.settings
     root, days = settings.workspace_root, settings.snapshot_retention_days
@@ -40,12 +40,14 @@ async def clean_runs(call: Call, busy: frozenset[str]) -> list[str]:
         return removed
     async with closed_to(call.context, sorted({run.agent for run in filled})):
         opened = {task.id for task in await call.context.rows(call.context.views.open_tasks)}
-        filled = [run for run in filled if run.task not in opened]  # one may have been retried meanwhile
+        filled = [run for run in filled if run.task not in opened]  # a task may have been retried meanwhile
         return removed + await _archive_and_remove(call, filled)
 
 
 async def _archive_and_remove(call: Call, runs: list[ExpiredRun]) -> list[str]:
-    """All with one snapshot; where that fails, each for itself, so that one hinders no other."""
+    """Archive and remove run folders with one snapshot; where that fails, each by itself, so that none
+    hinders others.
+    """
     try:
         return await _delete(call, runs)
     except MaestroError as error:

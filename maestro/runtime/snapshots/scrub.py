@@ -1,6 +1,6 @@
-"""The scrub of the snapshot store: in the daemon's housekeeping at a limited rate, or all of it at once when asked.
+"""The scrub of the archive: it reads packs again to find damage, in the daemon at a limited rate, or all when asked.
 
-A daemon reads on where the one before it ended, and leaves the disk to snapshots and restores while there are any.
+A daemon goes on where the one before it ended, and leaves the disk to snapshots and restores while there are any.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from maestro.runtime.node.context import Call, Context
 from maestro.runtime.node.daemon_log import log
 from maestro.runtime.server.rows import Row
 from maestro.runtime.snapshots.amounts import size
-from maestro.runtime.snapshots.folders import Shelf
-from maestro.runtime.snapshots.progress import Meter
+from maestro.runtime.snapshots.folders import SnapshotFolders
+from maestro.runtime.snapshots.progress import ProgressReport
 from maestro.workspaces.archive.library import Archive
 from maestro.workspaces.archive.read.damage import Lacking
 from maestro.workspaces.archive.read.scrub import AGE_S_MAX
@@ -34,20 +34,20 @@ REMEDY = (
 
 
 class _Yielded(Exception):
-    """Somebody else needs the disk now."""
+    """A snapshot or a restore needs the disk now."""
 
 
 async def go_on(context: Context, seconds: float) -> None:
-    """Read as much as is due for so many seconds. Raises as `Archive`."""
-    shelf = Shelf(context.settings.home)
+    """Scrub as many bytes of the archive as are due in so many seconds. Raises as `Archive`."""
+    folders = SnapshotFolders(context.settings.home)
 
     def work() -> None:
-        if not shelf.is_there:
+        if not folders.is_there:
             return
-        archive = shelf.archive()
+        archive = folders.archive()
         rate = archive.scrub_rate()
         try:
-            done = archive.scrub(int(rate * seconds), _paced(rate * BURST, shelf))
+            done = archive.scrub(int(rate * seconds), _paced(rate * BURST, folders))
         except (_Yielded, Refused):
             return
         if done.packs and not archive.scrub_due():
@@ -58,8 +58,11 @@ async def go_on(context: Context, seconds: float) -> None:
     await trio.to_thread.run_sync(work)
 
 
-def _paced(rate: float, shelf: Shelf) -> Callable[[int], None]:
-    """What keeps it to so many bytes a second. Raises `_Yielded` while a snapshot or a restore is under way."""
+def _paced(rate: float, folders: SnapshotFolders) -> Callable[[int], None]:
+    """A callback for the scrub that sleeps to keep it to `rate` bytes a second.
+
+    The callback raises `_Yielded` while a snapshot or a restore is under way.
+    """
     began = looked_at = time.monotonic()
     total = 0
 
@@ -70,25 +73,28 @@ def _paced(rate: float, shelf: Shelf) -> Callable[[int], None]:
         time.sleep(min(1.0, max(0.0, began + total / rate - time.monotonic())))
         if time.monotonic() - looked_at >= LOOK_EVERY_S:
             looked_at = time.monotonic()
-            if not shelf.is_free():
+            if not folders.is_free():
                 raise _Yielded
 
     return pause
 
 
 async def read_all(call: Call) -> Row:
-    """All of it at once: {ok, packs, bytes, quarantined, released, damaged}. Raises as `Archive`, `Refused`."""
-    shelf = Shelf(call.context.settings.home)
-    meter = Meter(call.note, "verifying")
+    """Scrub the whole archive at once; returns {ok, packs, bytes, quarantined, released, damaged}.
+
+    Raises as `Archive`, and Refused.
+    """
+    folders = SnapshotFolders(call.context.settings.home)
+    report = ProgressReport(call.note, "verifying")
 
     def work() -> dict[str, Any]:
-        archive = shelf.archive()
+        archive = folders.archive()
         total, read = archive.scrub_age().bytes, 0
 
         def count(some: int) -> None:
             nonlocal read
             read += some
-            meter.written(min(read, total), total)
+            report.written(min(read, total), total)
 
         done = archive.scrub(None, count)
         damaged = archive.look_for_damage() | archive.damaged()
@@ -105,35 +111,37 @@ async def read_all(call: Call) -> Row:
     return await trio.to_thread.run_sync(work)
 
 
-async def known_damage(shelf: Shelf) -> dict[str, Lacking]:
-    """The snapshots that are known to lack something; none where that cannot be said."""
+async def known_damage(folders: SnapshotFolders) -> dict[str, Lacking]:
+    """The snapshots that are known to be damaged; none, with a warning in the log, where the archive cannot be read."""
     try:
-        return await trio.to_thread.run_sync(shelf.damaged)
+        return await trio.to_thread.run_sync(folders.damaged)
     except MaestroError as error:
         log.warning("whether snapshots are damaged cannot be said: %s", error.line())
         return {}
 
 
-async def tell_healed(call: Call, shelf: Shelf, before: dict[str, Lacking]) -> None:
-    """Say which of the snapshots that were damaged are whole again, as what they lacked has been kept anew."""
+async def tell_healed(call: Call, folders: SnapshotFolders, before: dict[str, Lacking]) -> None:
+    """Tell the user which of the damaged snapshots are whole again, as the files they lacked have been
+    archived anew.
+    """
     if not before:
         return
-    after = await known_damage(shelf)
+    after = await known_damage(folders)
     for name in sorted(before.keys() - after.keys()):
         await call.note(f"snapshot {name} was damaged, and is whole again: what it lacked has been kept anew")
     for name in sorted(after):
         await call.note(f"snapshot {name} is damaged still: {after[name].why}", "warn")
 
 
-def standing(shelf: Shelf) -> tuple[str, str, str]:
-    """How the snapshot store stands: status, detail and remedy, for `doctor`. Blocks. Raises as `Archive`."""
-    if not shelf.is_there:
+def standing(folders: SnapshotFolders) -> tuple[str, str, str]:
+    """The state of the archive for `doctor`: status, detail and remedy. Blocks. Raises as `Archive`."""
+    if not folders.is_there:
         return "ok", "none have been taken yet", ""
-    archive = shelf.archive()
+    archive = folders.archive()
     age, damaged = archive.scrub_age(), archive.damaged()
     read = f"{age.packs} packs with {size(age.bytes)}, {_age(age.oldest_s, age.never, age.packs)}"
     if damaged:
-        remedy = REMEDY.format(manifests=shelf.root / "manifests")
+        remedy = REMEDY.format(manifests=folders.root / "manifests")
         return "warning", f"{len(damaged)} of {_count(archive)} are damaged: {_told(damaged)}; {read}", remedy
     if age.oldest_s > AGE_S_MAX:
         return "warning", read, "maestro state verify --all reads all of it now; a daemon that runs does so by itself"

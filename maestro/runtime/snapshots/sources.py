@@ -1,4 +1,4 @@
-"""What a snapshot is to hold: the workspaces of agents, as this node has them, and the logs of their runs."""
+"""The sources of a snapshot: the workspaces of agents on this node, and the output of their runs."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import msgspec
 import trio
 
 from maestro.model.agent import Agent
+from maestro.model.definition import AgentDefinition
 from maestro.model.errors import MaestroError
 from maestro.model.events import SnapshotMissing, SnapshotWorkspace
 from maestro.model.snapshot import covered
 from maestro.runtime.node.context import Call, Context
-from maestro.runtime.snapshots.folders import Shelf
+from maestro.runtime.snapshots.folders import SnapshotFolders
 from maestro.runtime.supervision.capped_log import CHUNK_BYTES, CappedLogReader, pieces
 from maestro.runtime.supervision.spec import SENT_BYTES_MAX
 from maestro.workspaces import guards
@@ -29,9 +30,10 @@ KNOWN_FROM = 3
 
 
 class Source(msgspec.Struct, frozen=True):
-    """A folder to read. tree: its name in the snapshot; agent: who works in it.
+    """A folder that a snapshot is to hold. tree: its name in the snapshot; agent: who works in it.
 
-    moved_from: where it lay, and is put back by a restore, "" where it lies there still. mounted: it is a mount point.
+    moved_from: where the folder lay, and a restore puts it back, "" where it lies there still. mounted: whether it is a
+    mount point.
     """
 
     tree: str
@@ -42,12 +44,14 @@ class Source(msgspec.Struct, frozen=True):
 
     @property
     def place(self) -> str:
-        """The path that a restore puts it at."""
+        """The path at which a restore puts the folder."""
         return self.moved_from or self.path
 
 
 async def workspaces(call: Call, agents: Collection[str] | None) -> tuple[list[Source], list[SnapshotMissing]]:
-    """The workspaces of these agents, of all where it is None: those that can be read here, and those that cannot."""
+    """The workspaces of these agents (None: of all) that can be read on this node, and those that cannot, with the
+    reason.
+    """
     context = call.context
     rows = [row for row in await context.rows(context.views.agents) if agents is None or row.id in agents]
     found = [Source(f"workspaces/{row.id}", row.workspace, row.id) for row in rows if row.workspace is not None]
@@ -73,16 +77,18 @@ async def workspaces(call: Call, agents: Collection[str] | None) -> tuple[list[S
     return await trio.to_thread.run_sync(work)
 
 
-async def amount(context: Context, shelf: Shelf, sources: Collection[Source]) -> tuple[int, int]:
-    """About how many entries there are to look at, and bytes to read: 0 where most of them are known already."""
+async def amount(context: Context, folders: SnapshotFolders, sources: Collection[Source]) -> tuple[int, int]:
+    """About how many entries and bytes there are to read. Workspaces of a recent snapshot count no bytes: most are
+    known.
+    """
     rows = await context.rows(context.views.snapshots, limit=KNOWN_FROM)
 
     def work() -> tuple[int, int]:
         known: dict[str, int] = {}
         for row in rows:
             try:
-                content = shelf.archive().read(row.id).content
-            except MaestroError:
+                content = folders.archive().read(row.id).content
+            except MaestroError:  # earlier snapshots only help to guess how long the reading takes
                 continue
             for tree in content.trees if content else ():
                 known.setdefault(os.fsdecode(tree.source), tree.entries)
@@ -98,23 +104,24 @@ async def amount(context: Context, shelf: Shelf, sources: Collection[Source]) ->
     return await trio.to_thread.run_sync(work)
 
 
-def containers(agents: Iterable[Agent]) -> list[dict[str, object]]:
-    """How the agents that run in containers are set up, to be found in the manifest."""
-    return [
+def containers(agents: Iterable[Agent]) -> tuple[dict[str, object], ...]:
+    """How the agents that run in containers are set up, for the account in the manifest."""
+    definitions = ((row.id, AgentDefinition(row.definition)) for row in agents)
+    return tuple(
         {
-            "agent": row.id,
-            "image": row.definition.get("image"),
-            "resource_limits": row.definition.get("resource_limits"),
-            "shared_cache": row.definition.get("shared_cache"),
-            "shared_network": bool(row.definition.get("shared_network")),
+            "agent": name,
+            "image": definition.image,
+            "resource_limits": definition.resource_limits,
+            "shared_cache": definition.shared_cache,
+            "shared_network": definition.shared_network,
         }
-        for row in agents
-        if row.definition.get("isolate_with") == "docker"
-    ]
+        for name, definition in definitions
+        if definition.in_container
+    )
 
 
 def gather_logs(root: str, agent: str, into: Path) -> bool:
-    """Copy what each attempt of an agent has printed so far, as <task>/<attempt>/agent.log; whether there was any."""
+    """Copy what each run of an agent has printed so far, as <task>/<attempt>/agent.log; whether there was any."""
     runs = Path(root, agent)
     if not os.path.lexists(runs / MARK):
         return False
@@ -133,7 +140,7 @@ def _folders(above: Path) -> Iterator[Path]:
 
 
 def _copy(log: Path, to: Path) -> bool:
-    """A log that is being written only grows: what it held when it was opened is copied."""
+    """Copy a run's output, as far as it went when it was opened; whether there was any."""
     try:
         handle = os.open(log, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
@@ -144,7 +151,7 @@ def _copy(log: Path, to: Path) -> bool:
             return False
         to.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with to.open("xb") as copy:
-            if pieces(str(log)):  # above its cap, and not one file yet
+            if pieces(str(log)):  # the log is above its cap, and lies in pieces
                 reader, left = CappedLogReader(str(log)), SENT_BYTES_MAX
                 while left > 0 and (chunk := reader.read(CHUNK_BYTES)):
                     left -= copy.write(chunk)

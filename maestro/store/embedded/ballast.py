@@ -20,7 +20,6 @@ class DiskState(msgspec.Struct, frozen=True):
     """The disk below the embedded server's data. low: claim no new work; ballast: the reserve is there."""
 
     free_bytes: int
-    total_bytes: int
     low_water_bytes: int
     low: bool
     ballast: bool
@@ -32,7 +31,7 @@ def disk_state(home: Path) -> DiskState:
     disk = os.statvfs(folder if folder.exists() else home)
     free, total = disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize
     low_water = min(LOW_WATER_BYTES_MAX, int(total * LOW_WATER_SHARE))
-    return DiskState(free, total, low_water, free < low_water, _file(home).exists())
+    return DiskState(free, low_water, free < low_water, _file(home).exists())
 
 
 def free_ballast(home: Path) -> bool:

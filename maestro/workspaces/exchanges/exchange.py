@@ -14,7 +14,6 @@ from __future__ import annotations
 import ctypes
 import os
 import secrets
-from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
@@ -88,10 +87,6 @@ class Exchange:
             self._add(Pair(f"{above}/{name}", place))
         return self._journal.pairs[-1].stage
 
-    def adopt(self, stage: str | Path, target: str | Path) -> None:
-        """Use a stage that lies beside its target already."""
-        self._add(Pair(os.path.abspath(stage), os.path.abspath(target)))  # noqa: PTH100 - links are not followed
-
     def mark(self, stage: str) -> str:
         """The file that says afterwards what became of an exchange entry by entry; "" for another one."""
         inside = {pair.stage for pair in self._journal.pairs if pair.inside}
@@ -106,8 +101,8 @@ class Exchange:
     def commit(self) -> None:
         """The stages take the places of their targets, and what was there is removed.
 
-        After this returns, or after a crash and `roll_forward`, all are new. Raises `Refused` where one cannot take its
-        place: then all are old, but for what `lost` names.
+        After this returns, or once the next `Exchange` of this journal was made after a crash, all are new. Raises
+        `Refused` where one cannot take its place: then all are old, but for what `lost` names.
         """
         pairs = self._journal.pairs
         for pair in pairs:
@@ -237,20 +232,6 @@ class Exchange:
 
     def _save(self) -> None:
         replace(self._path, msgspec.json.encode(self._journal))
-
-
-def exchange(journal: str | Path, pairs: Sequence[tuple[str | Path, str | Path]]) -> None:
-    """Put stages in the places of their targets, all or none: see `Exchange`. pairs: (stage, target), side by side."""
-    with Exchange(journal) as one:
-        for stage, target in pairs:
-            one.adopt(stage, target)
-        one.commit()
-
-
-def roll_forward(journal: str | Path) -> list[str]:
-    """Complete the exchange that a process which is gone had begun, and sweep its stages; the targets that are new."""
-    with Exchange(journal) as one:
-        return one.completed
 
 
 def _sync_file_system(path: str) -> None:

@@ -22,7 +22,7 @@ from maestro.workspaces.archive.export.export_reader import open_export
 from maestro.workspaces.archive.format.layout import Layout
 from maestro.workspaces.archive.library import Archive
 from maestro.workspaces.archive.write import collection
-from maestro.workspaces.exchanges.exchange import roll_forward
+from maestro.workspaces.exchanges.exchange import Exchange
 from tests.runtime.acting import until
 from tests.workspaces.archive.trees import Told, told
 
@@ -112,7 +112,8 @@ def check_export(place: Path, states: dict[str, dict[bytes, Told]]) -> None:
 
 
 def check_restore(place: Path, states: dict[str, dict[bytes, Told]]) -> None:
-    roll_forward(place / "journal")
+    with Exchange(place / "journal"):
+        pass
     assert told(place / "ws") in (states["kept"], states["now"])
     assert sorted(os.listdir(place)) == ["journal", "out.tar.gz", "store", "ws"]
     check_archive(place)

@@ -1,4 +1,4 @@
-"""From what a user names to the snapshot that it is: an id, `latest`, or the path of an export."""
+"""Finds the snapshot that a user names by its id, as `latest`, or by the path of an export, and opens it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import trio
 from maestro.model.errors import NotFound, Refused
 from maestro.model.ids import is_id, shown
 from maestro.runtime.node.context import Context
-from maestro.runtime.restores.origin import Exported, Origin, Stored
-from maestro.runtime.snapshots.folders import Shelf
+from maestro.runtime.restores.origin import ExportedOrigin, Origin, StoredOrigin
+from maestro.runtime.snapshots.folders import SnapshotFolders
 from maestro.runtime.snapshots.proof import LATEST, newest
 from maestro.workspaces.archive.library import Archive
 
 
-class Origins:
-    """The snapshots that a command works with; a context that closes them."""
+class OpenOrigins:
+    """The snapshots that a command has open, as a context that closes them. Each is opened once."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -24,15 +24,15 @@ class Origins:
         self._open: dict[str, Origin] = {}
 
     async def archive(self) -> Archive:
-        """The snapshot store of this node."""
+        """The archive of this node. Raises as `Archive`."""
         if self._archive is None:
-            self._archive = await trio.to_thread.run_sync(Shelf(self._context.settings.home).archive)
+            self._archive = await trio.to_thread.run_sync(SnapshotFolders(self._context.settings.home).archive)
         return self._archive
 
     async def named(self, text: str) -> Origin:
         """The snapshot of an id, `latest`, or the absolute path of an export. Raises NotFound, VerificationFailed."""
         if text.startswith("/"):
-            source: Origin = await trio.to_thread.run_sync(Exported, await self.archive(), Path(text))
+            source: Origin = await trio.to_thread.run_sync(ExportedOrigin, await self.archive(), Path(text))
             if source.name in self._open:
                 source.close()
             return self._open.setdefault(source.name, source)
@@ -51,19 +51,19 @@ class Origins:
             archive = await self.archive()
             try:
                 manifest = row.manifest if row is not None else ""
-                self._open[name] = await trio.to_thread.run_sync(Stored, archive, name, manifest)
+                self._open[name] = await trio.to_thread.run_sync(StoredOrigin, archive, name, manifest)
             except NotFound:
                 if row is None or not row.path:
                     raise
-                self._open[name] = await trio.to_thread.run_sync(Exported, archive, Path(row.path))
+                self._open[name] = await trio.to_thread.run_sync(ExportedOrigin, archive, Path(row.path))
         return self._open[name]
 
     def close(self) -> None:
-        """Let go of all of them."""
+        """Close all snapshots that are open."""
         for source in self._open.values():
             source.close()
 
-    def __enter__(self) -> Origins:
+    def __enter__(self) -> OpenOrigins:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,0 +1,84 @@
+"""Everything that an assignment appends: the type, the agent, the end of a stranded run, its health, its place."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+import msgspec
+
+from maestro.model.agent import Agent, AgentType, Assignment, decide_assign, decide_register
+from maestro.model.definition import AgentDefinition
+from maestro.model.errors import Refused
+from maestro.model.events import AgentAssigned, AgentRegistered, NewEvent
+from maestro.model.health import check_kept, still_lost
+from maestro.model.node import Node
+from maestro.model.placement import decide_claim
+from maestro.model.scheduling.endings import decide_stranded, find_stranded
+from maestro.model.task import Task
+
+
+class AssignmentState(msgspec.Struct, frozen=True):
+    """What an assignment must know. agent, type: as they are recorded, None for new ones; task: that the agent runs;
+    nodes: all, by id; places: the version of all places (`placement.PLACES`), read before the agents.
+    """
+
+    agent: Agent | None
+    type: AgentType | None
+    task: Task | None
+    nodes: Mapping[str, Node]
+    places: int
+    floor: int = 0
+
+    @property
+    def lost(self) -> set[str]:
+        """The nodes that are lost."""
+        return {node.id for node in self.nodes.values() if node.status == "lost"}
+
+
+def decide_assignment(wanted: Assignment, known: AssignmentState, stopped: bool = False) -> list[NewEvent]:
+    """Assign an agent to a place that the guards have checked. stopped: decide as if the agent's run had ended.
+
+    The type is registered with it where it is new, a run on a lost node ends with a move, the agent is unhealthy where
+    its node is lost, and its place is claimed where it is another one. Raises Invalid, Refused as `decide_assign`, and
+    Refused where the agent cannot keep the workspace that it has.
+    """
+    row = known.agent
+    check_kept(row, wanted.workspace)
+    stranded = None if row is None else stranded_end(row, known.task, known.lost, known.floor)
+    if row is not None and stopped:
+        row = msgspec.structs.replace(row, running=False)
+    source = AgentDefinition(wanted.definition).source
+    registered = decide_register(AgentRegistered(wanted.type, wanted.definition, source), known.type, known.floor)
+    assigned = decide_assign(wanted, row, stranded, known.floor, known.lost)
+    fact = assigned_in(assigned)
+    unhealthy = still_lost(fact.agent, known.nodes.get(fact.node or ""))
+    return [*registered, *assigned, *unhealthy, *decide_claim(fact, row, known.places)]
+
+
+def stranded_end(agent: Agent, task: Task | None, lost: Collection[str], floor: int = 0) -> NewEvent | None:
+    """The end of the run that an agent has on a lost node, None where it has none. task: the one that it runs."""
+    run = find_stranded(agent, task, lost)
+    return None if run is None or task is None else decide_stranded(task, run, floor)
+
+
+def assigned_in(events: Sequence[NewEvent]) -> AgentAssigned:
+    """The assignment among the events that one appends. Raises Refused where there is none."""
+    fact = next((event.fact for event in events if isinstance(event.fact, AgentAssigned)), None)
+    if fact is None:
+        raise Refused("there is nothing to assign")
+    return fact
+
+
+def decide_first_use(assigned: Sequence[AgentAssigned], places: int, floor: int = 0) -> list[NewEvent]:
+    """Register types and assign to each the agent of its name, which nobody has done before a task named them.
+
+    places: the version of all places, read before the agents. The first claim of the append stands for all.
+    """
+    events: list[NewEvent] = []
+    claims: list[NewEvent] = []
+    for fact in assigned:
+        source = AgentDefinition(fact.definition).source
+        events.append(NewEvent(f"type:{fact.type}", AgentRegistered(fact.type, fact.definition, source)))
+        events.append(NewEvent(f"agent:{fact.agent}", fact, floor))
+        claims += decide_claim(fact, None, None if claims else places)
+    return events + claims
