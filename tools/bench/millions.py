@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from functools import partial
 
-from maestro.runtime.daemon.bootstrap import open_store
+from maestro.runtime.daemon.store_access import open_store
 from projections.projector import Projector
 from replayers import sealer
 from replayers.sealed import sealed_of

@@ -49,7 +49,7 @@ def execute(command: p.Command, settings: Settings, show: Show) -> p.Done | p.Fa
     while True:
         message = frames.frame(command)
         connected = _connect(command, settings, show)
-        if isinstance(connected, p.Failed):
+        if isinstance(connected, (p.Done, p.Failed)):
             return connected
         with connected as link:
             for notice in link.welcome.notices:
@@ -139,7 +139,7 @@ def _ended_early(link: Link, command: p.Command) -> Exception:
     return StoreAway("the daemon of this node ended before it answered", mend=mend)
 
 
-def _connect(command: p.Command, settings: Settings, show: Show) -> Link | p.Failed:
+def _connect(command: p.Command, settings: Settings, show: Show) -> Link | p.Done | p.Failed:
     inside = os.environ.get("MAESTRO_RUN_SOCKET")
     if inside:
         return _connect_run(inside, command)
@@ -155,7 +155,7 @@ def _connect(command: p.Command, settings: Settings, show: Show) -> Link | p.Fai
             greeted.sock.close()
             if isinstance(command, (*p.NEEDS_NODE, p.Shutdown)):
                 raise Refused(other, mend="give each its own MAESTRO_HOME")
-            return serve_here(settings)
+            return _serve_here(command, settings, show)
         if isinstance(greeted, (Link, p.Failed)):
             return greeted
         if isinstance(greeted, p.Skew) and isinstance(command, ONE_SERVER):
@@ -172,7 +172,7 @@ def _connect(command: p.Command, settings: Settings, show: Show) -> Link | p.Fai
             starts += 1
             _start_daemon(command, settings, show)
         else:
-            return serve_here(settings)
+            return _serve_here(command, settings, show)
 
 
 def _greeted(path: str, settings: Settings) -> Link | p.Skew | p.Failed | None:
@@ -221,6 +221,13 @@ def _other(welcome: p.Welcome, settings: Settings) -> str:
     if welcome.namespace and welcome.store != (settings.redis_url or ""):
         return "the daemon of this node serves another store than this MAESTRO_REDIS_URL"
     return ""
+
+
+def _serve_here(command: p.Command, settings: Settings, show: Show) -> Link | p.Done | p.Failed:
+    """Have a command carried out in this process: answered at once where it only reads, else by a server there."""
+    from maestro.runtime.daemon import plain_server
+
+    return plain_server.answer(command, settings, show) or serve_here(settings)
 
 
 def _connect_run(path: str, command: p.Command) -> Link | p.Failed:

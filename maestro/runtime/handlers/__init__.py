@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import TYPE_CHECKING
 
-from maestro.runtime.node.context import Handler
 from maestro.runtime.protocol import messages as p
+
+if TYPE_CHECKING:
+    from maestro.runtime.node.context import Handler
 
 _MODULES: dict[str, tuple[type[p.Command], ...]] = {
     "agents": (p.AgentRegister, p.AgentStop, p.AgentRestart, p.AgentReset, p.AgentLogs),
@@ -22,14 +25,15 @@ _MODULES: dict[str, tuple[type[p.Command], ...]] = {
     "restores": (p.RestoreLoad, p.RestorePreview, p.StateRestore, p.AgentsPutBack),
     "snapshots": (p.StateSnapshot, p.StateSnapshots, p.StateVerify, p.StatePin),
     "states": (p.StateSet, p.StateGet, p.StateList, p.StateDelete),
-    "tasks": (p.TaskStatus, p.TaskList, p.TaskWait, p.TaskLogs, p.TaskCancel, p.TaskRetry),
+    "task_list": (p.TaskStatus, p.TaskList),
+    "tasks": (p.TaskWait, p.TaskLogs, p.TaskCancel, p.TaskRetry),
     "types": (p.AgentTypes,),
     "workspaces": (p.WorkspaceList, p.WorkspaceClean),
 }
 _MODULE_OF = {command: module for module, commands in _MODULES.items() for command in commands}
 
 
-class Handlers(dict[type[p.Command], Handler]):
+class Handlers(dict[type[p.Command], "Handler"]):
     """The handler of each command. A module is imported with the first command of its own that is looked up, as a
     command line carries out one only, and starts the sooner.
     """
@@ -45,3 +49,5 @@ class Handlers(dict[type[p.Command], Handler]):
 
 
 HANDLERS = Handlers()
+READS = (p.AgentList, p.TaskStatus, p.TaskList, p.QueueStatus)
+"""Commands that only read, by handlers that do without trio: they never wait but for the store."""

@@ -1,30 +1,33 @@
-"""`agent list`: the agents as they are found now, and one of them as commands that change it answer."""
+"""The handler of `agent list`, and an agent as commands that change one answer."""
 
 from __future__ import annotations
 
-from maestro.model.agent import (
-    Agent,
-)
+from typing import TYPE_CHECKING
+
+from maestro.model.agent import Agent
 from maestro.model.errors import Invalid, NotFound
 from maestro.model.ids import shown
 from maestro.runtime.monitor.examination import examine_all, judged
-from maestro.runtime.node.context import Call, Context, Handler
+from maestro.runtime.node.read_context import ReadCall, ReadContext
 from maestro.runtime.protocol import messages as p
 from maestro.runtime.server.rows import Row, agent_row
+
+if TYPE_CHECKING:
+    from maestro.runtime.node.context import Handler
 
 STATES = ("all", "active", "idle", "failed", "stopped")
 
 
-async def find(context: Context, agent: str) -> Agent:
-    """One agent. Raises NotFound."""
+async def find(context: ReadContext, agent: str) -> Agent:
+    """The row of one agent. Raises NotFound."""
     row = await context.row(context.views.agent, agent)
     if row is None:
         raise NotFound(f"there is no agent {shown(agent)}", mend="agent list shows all, agent assign makes one")
     return row
 
 
-async def shown_agents(context: Context, agents: list[Agent]) -> list[Row]:
-    """Rows of agents as they are found now, with their last heartbeats."""
+async def shown_agents(context: ReadContext, agents: list[Agent]) -> list[Row]:
+    """Agents as the client shows them, examined now, with their last heartbeats."""
     checks, samples = await examine_all(context, agents)
     now = await context.now()
     return [
@@ -32,14 +35,14 @@ async def shown_agents(context: Context, agents: list[Agent]) -> list[Row]:
     ]
 
 
-async def answer(call: Call, agent: str) -> p.Done:
-    """One agent, as a command that changed it answers."""
+async def answer(call: ReadCall, agent: str) -> p.Done:
+    """The answer of a command that changed one agent."""
     row = await find(call.context, agent)
     return p.Done((await shown_agents(call.context, [row]))[0])
 
 
-async def list_agents(call: Call, command: p.AgentList) -> p.Done:
-    """All agents, or those of a state."""
+async def list_agents(call: ReadCall, command: p.AgentList) -> p.Done:
+    """List all agents, or those of a state. Raises Invalid."""
     context = call.context
     if command.status not in STATES:
         raise Invalid(f"status {shown(command.status)} is unknown", mend=f"use one of {', '.join(STATES)}")

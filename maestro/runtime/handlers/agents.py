@@ -16,7 +16,7 @@ from maestro.model.events import AgentRegistered, NewEvent
 from maestro.model.health import decide_taking_work
 from maestro.model.scheduling.waiting import why_not_over
 from maestro.model.task import Task
-from maestro.runtime.handlers import tasks
+from maestro.runtime.handlers import task_list
 from maestro.runtime.handlers.agent_list import answer, find
 from maestro.runtime.handlers.run_output import tail_runs
 from maestro.runtime.handlers.wait_notice import NODE_AWAY, notice_of_wait
@@ -165,7 +165,7 @@ async def logs(call: Call, command: p.AgentLogs) -> p.Done:
     context = call.context
     agent = await find(context, command.id)
     task_id = agent.task or agent.last_task
-    task = await tasks.find(context, task_id) if task_id else None
+    task = await task_list.find(context, task_id) if task_id else None
     runs = [run.id for slot in task.slots for run in slot.runs if run.agent == agent.id] if task else []
     if not runs:
         raise NotFound(f"agent {agent.id} has not run yet", mend=f"task dispatch <prompt> --to {agent.id}")

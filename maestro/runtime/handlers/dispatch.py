@@ -17,7 +17,8 @@ from maestro.model.errors import Invalid, MaestroError, StoreAway
 from maestro.model.events import AgentAssigned, NewEvent, TaskDispatched, Text
 from maestro.model.target import is_pool, targets_of
 from maestro.model.task import Task
-from maestro.runtime.handlers.tasks import exit_code, find, finished
+from maestro.runtime.handlers.task_list import find
+from maestro.runtime.handlers.tasks import exit_code, finished
 from maestro.runtime.monitor.examination import refresh
 from maestro.runtime.node.context import Call, Context, Handler
 from maestro.runtime.node.ids import id_of_key, new_id

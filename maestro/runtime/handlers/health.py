@@ -8,7 +8,7 @@ import trio
 
 from maestro.model.definition import AgentDefinition
 from maestro.model.health import Check, is_fit, way_out
-from maestro.runtime.handlers import tasks
+from maestro.runtime.handlers import task_list
 from maestro.runtime.handlers.agent_list import find
 from maestro.runtime.handlers.run_output import last_lines
 from maestro.runtime.monitor.examination import examine_all, record
@@ -56,7 +56,7 @@ async def health(call: Call, command: p.AgentHealth) -> p.Done:
 async def _log(call: Call, task_id: str, agent: str, lines: int) -> list[str]:
     """The last lines of the agent's last run, [] where that was on another node."""
     context = call.context
-    task = await tasks.find(context, task_id) if task_id else None
+    task = await task_list.find(context, task_id) if task_id else None
     runs = [run for slot in task.slots for run in slot.runs if run.agent == agent and run.folder] if task else []
     if not runs or runs[-1].node != context.node or lines <= 0:
         return []

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from maestro.model.agent import Agent
 from maestro.model.errors import Invalid
 from maestro.model.scheduling.plan import Plan
 from maestro.model.scheduling.waiting import why_waiting
 from maestro.model.task import PRIORITY_DEFAULT, Slot, Task
-from maestro.runtime.handlers.tasks import LIMIT_MAX, check_agent, find
-from maestro.runtime.node.context import Call, Context, Handler
+from maestro.runtime.handlers.task_list import LIMIT_MAX, check_agent, find
 from maestro.runtime.node.plan_loader import supply
+from maestro.runtime.node.read_context import ReadCall, ReadContext
 from maestro.runtime.protocol import messages as p
 from maestro.runtime.server.rows import Row, when
 from projections.view_reader import QUEUE_PARTS
 
+if TYPE_CHECKING:
+    from maestro.runtime.node.context import Handler
+
 WAITS = ("waiting", "released")
 
 
-async def status(call: Call, command: p.QueueStatus) -> p.Done:
+async def status(call: ReadCall, command: p.QueueStatus) -> p.Done:
     """Send a row for each target of each task, in the order in which they get their turn."""
     context = call.context
     if command.which not in QUEUE_PARTS:
@@ -54,7 +59,7 @@ def _turn(task: Task, index: int, agents: dict[str, Agent]) -> tuple[bool, int, 
     return slot.status == "waiting", task.order_key(_priority(task, slot, agents)), task.position, index
 
 
-async def _plan(context: Context, tasks: list[Task], agents: list[Agent]) -> Plan:
+async def _plan(context: ReadContext, tasks: list[Task], agents: list[Agent]) -> Plan:
     """A plan of these tasks only, with all agents and nodes: enough to say what each of them waits for."""
     nodes = await context.rows(context.views.nodes)
     plan = Plan.load([task for task in tasks if task.open], agents, nodes)

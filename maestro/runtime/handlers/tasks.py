@@ -1,4 +1,4 @@
-"""The handlers of `task status|list|wait|logs|cancel|retry`, for tasks that were dispatched."""
+"""The handlers of `task wait|logs|cancel|retry`, for tasks that were dispatched."""
 
 from __future__ import annotations
 
@@ -7,72 +7,18 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from maestro.model.dispatch import decide_cancel, decide_retry
-from maestro.model.errors import Invalid, NotFound, TimedOut
+from maestro.model.errors import NotFound, TimedOut
 from maestro.model.events import NewEvent
 from maestro.model.ids import shown
 from maestro.model.outcome import exit_code_of
 from maestro.model.scheduling.waiting import why_not_over
 from maestro.model.task import Task
 from maestro.runtime.handlers.run_output import follow_task, tail_runs
+from maestro.runtime.handlers.task_list import find
 from maestro.runtime.handlers.wait_notice import NODE_AWAY, notice_of_wait
 from maestro.runtime.node.context import Call, Context, Handler
 from maestro.runtime.protocol import messages as p
 from maestro.runtime.server.results import told_task
-from replayers import positions
-
-STATUSES = ("queued", "running", "completed", "failed", "cancelled", "timed_out", "skipped")
-LIMIT_MAX = 100_000
-
-
-async def find(context: Context, task: str) -> Task:
-    """The row of one task. Raises NotFound."""
-    row = await context.row(context.views.task, task)
-    if row is None:
-        raise NotFound(f"there is no task {shown(task)}", mend="task list shows all")
-    return row
-
-
-async def status(call: Call, command: p.TaskStatus) -> p.Done:
-    """Answer with one task by id, or with the last one (of an agent)."""
-    context = call.context
-    if command.id is not None:
-        return p.Done(await told_task(context, await find(context, command.id)))
-    return p.Done(await told_task(call.context, await _last(context, command.agent)))
-
-
-async def check_agent(context: Context, agent: str | None) -> None:
-    """Check that an agent that a filter names exists; a pool (`role:x`) need not have one yet. Raises NotFound."""
-    if agent is not None and ":" not in agent and await context.row(context.views.agent, agent) is None:
-        raise NotFound(f"there is no agent {shown(agent)}", mend="agent list shows all")
-
-
-async def _last(context: Context, agent: str | None) -> Task:
-    """The newest task (of an agent). Raises NotFound."""
-    await check_agent(context, agent)
-    row = await context.row(context.views.last_task, agent)
-    if row is None:
-        of = f" of agent {agent}" if agent else ""
-        raise NotFound(f"there is no task{of} yet", mend="task dispatch makes one")
-    return row
-
-
-async def list_tasks(call: Call, command: p.TaskList) -> p.Done:
-    """List a page of tasks, newest first."""
-    context = call.context
-    if command.status is not None and command.status not in STATUSES:
-        raise Invalid(f"status {shown(command.status)} is unknown", mend=f"use one of {', '.join(STATUSES)}")
-    if not 1 <= command.limit <= LIMIT_MAX:
-        raise Invalid(f"limit {command.limit} is out of range", mend=f"use 1 to {LIMIT_MAX}")
-    if command.last:
-        return p.Done(await told_task(call.context, await _last(context, command.agent)))
-    await check_agent(context, command.agent)
-    since = 0
-    if command.since is not None:
-        since = await context.call(positions.since, context.store, command.since)
-    query = context.views.tasks
-    for row in await context.rows(query, command.agent, command.status, since, limit=command.limit):
-        await call.item(await told_task(call.context, row))
-    return p.Done()
 
 
 async def finished(context: Context, task: str, told: Callable[[Task], Awaitable[None]] | None = None) -> Task:
@@ -189,8 +135,6 @@ async def retry(call: Call, command: p.TaskRetry) -> p.Done:
 
 
 HANDLERS: dict[type[p.Command], Handler] = {
-    p.TaskStatus: status,
-    p.TaskList: list_tasks,
     p.TaskWait: wait,
     p.TaskLogs: logs,
     p.TaskCancel: cancel,

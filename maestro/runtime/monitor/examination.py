@@ -9,74 +9,72 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
 
 import msgspec
-import trio
 
 from maestro.model.agent import Agent
 from maestro.model.errors import NotFound
 from maestro.model.events import NewEvent
 from maestro.model.health import NODE, WORKSPACE, Check, decide_checked, examines, heartbeat_check, node_check, verdict
 from maestro.runtime.monitor.checks import local_checks
-from maestro.runtime.node.context import Call, Context
+from maestro.runtime.node.read_context import ReadContext
 from maestro.workspaces.addresses import current
+
+if TYPE_CHECKING:
+    from maestro.runtime.node.context import Call
 
 ANSWER_S_MAX = 2.0
 SILENT_S_MAX = 30.0
 """A workspace that does not answer for so long is ill: a busy machine is slow, but not that slow."""
-THREADS_MAX = 16
 
 
 async def examine(
-    context: Context, agents: Iterable[Agent], statuses: Mapping[str, str] | None = None
+    context: ReadContext, agents: Iterable[Agent], statuses: Mapping[str, str] | None = None
 ) -> dict[str, list[Check]]:
     """The checks of this node's agents that only this node can make, by agent.
 
     statuses: psutil's of the first processes of runs that are on, by agent; None where nobody has looked.
     """
+    mounts = current()
     found: dict[str, list[Check]] = {}
-    limiter, mounts = trio.CapacityLimiter(THREADS_MAX), current()
-
-    async def one(agent: Agent) -> None:
+    looks: dict[str, Callable[[], list[Check]]] = {}
+    for agent in agents:
         row = msgspec.structs.replace(agent)  # a copy for the thread, as the plan changes its rows in place
         status = None if statuses is None else statuses.get(agent.id, "")
-        look = functools.partial(local_checks, row, context.settings.home, mounts, status)
-        found[agent.id] = await _looked_at(context, row, look, limiter)
+        found[agent.id] = []  # nothing is known where a look takes long, so that the recorded health stands meanwhile
+        hanging = _hanging(context, agent)
+        if hanging is None:
+            look = functools.partial(local_checks, row, context.settings.home, mounts, status)
+            looks[agent.id] = functools.partial(_look, context.looking, agent.id, look)
+        else:
+            found[agent.id] = hanging
+    return found | await context.together(looks, ANSWER_S_MAX)
 
-    async with trio.open_nursery() as nursery:
-        for agent in agents:
-            nursery.start_soon(one, agent)
-    return found
 
-
-async def _looked_at(
-    context: Context, agent: Agent, look: Callable[[], list[Check]], limiter: trio.CapacityLimiter
-) -> list[Check]:
-    """The checks of one agent; none where they take long, so that the recorded health stands meanwhile.
-
-    One check that fails where the file system has not answered for long.
+def _hanging(context: ReadContext, agent: Agent) -> list[Check] | None:
+    """The checks of an agent at whose workspace an earlier look hangs still, so that no second thread does; None where
+    none hangs. One check fails where the file system has not answered for long.
     """
     since = context.looking.get(agent.id)
     waited_s = 0.0 if since is None else time.monotonic() - since
-    if waited_s > ANSWER_S_MAX:  # an earlier look hangs there still: not a second thread
-        where = agent.workspace or agent.workspace_root
-        silent = Check(WORKSPACE, False, f"{where} does not answer for {SILENT_S_MAX:.0f} s")
-        return [silent] if waited_s > SILENT_S_MAX else []
+    if waited_s <= ANSWER_S_MAX:
+        return None
+    where = agent.workspace or agent.workspace_root
+    silent = Check(WORKSPACE, False, f"{where} does not answer for {SILENT_S_MAX:.0f} s")
+    return [silent] if waited_s > SILENT_S_MAX else []
 
-    def work() -> list[Check]:
-        context.looking[agent.id] = time.monotonic()
-        try:
-            return look()
-        finally:
-            context.looking.pop(agent.id, None)
 
-    with trio.move_on_after(ANSWER_S_MAX):
-        return await trio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=limiter)
-    return []
+def _look(looking: dict[str, float], agent: str, look: Callable[[], list[Check]]) -> list[Check]:
+    looking[agent] = time.monotonic()
+    try:
+        return look()
+    finally:
+        looking.pop(agent, None)
 
 
 async def examine_all(
-    context: Context, agents: list[Agent]
+    context: ReadContext, agents: list[Agent]
 ) -> tuple[dict[str, list[Check]], list[dict[str, str] | None]]:
     """Every check of these agents that this node can make, by agent; and the agents' last heartbeats, in
     their order.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -13,20 +13,19 @@ import trio
 
 from maestro import config
 from maestro.config import Settings
-from maestro.model.errors import MaestroError, NotFound, StoreAway
+from maestro.model.errors import MaestroError, StoreAway
 from maestro.model.events import BlobRef, NewEvent, Text
 from maestro.runtime.node.contention import Race
 from maestro.runtime.node.daemon_log import log, seldom
 from maestro.runtime.node.ids import new_id
 from maestro.runtime.node.node_daemon import NodeDaemon
+from maestro.runtime.node.read_context import THREADS_MAX, ReadContext
 from maestro.runtime.protocol import messages as p
-from maestro.store.contract import Append, Committed, Fence, Head, Hint, Rejected, Store
+from maestro.store.contract import Append, Committed, Fence, Hint, Rejected, Store
 from maestro.store.gateway import Gateway
 from maestro.store.redis.lineage import check_version
-from projections.view_reader import Found, Listed, Views
 
 T = TypeVar("T")
-Answer = TypeVar("Answer", bound=Found[Any] | Listed[Any])
 
 INLINE_BYTES_MAX = 16 * 1024
 RESULT_INLINE_BYTES_MAX = 1024
@@ -44,7 +43,7 @@ APPEND_S_MAX = 60.0
 """How long an append may take to be confirmed that belongs to what has begun, or that no command waits for."""
 
 
-class Context:
+class Context(ReadContext):
     """The context of one server: the daemon's, or that of a command which runs without a daemon.
 
     node: the id of this node. daemon: None in a command without one. handlers: by type of command. stop_store: the
@@ -54,11 +53,8 @@ class Context:
     """
 
     def __init__(self, settings: Settings, node: str, store: Store, gateway: Gateway) -> None:
-        self.settings = settings
-        self.node = node
-        self.store = store
+        super().__init__(settings, node, store)
         self.gateway = gateway
-        self.views = Views(store)
         self.daemon: NodeDaemon | None = None
         self.handlers: dict[type[p.Command], Handler] = {}
         self.stop_store = False
@@ -66,10 +62,7 @@ class Context:
         self.revive: Callable[[], object] | None = None
         self.placing = trio.Lock()
         """Held by each assignment of this process: each is checked against all others."""
-        self.looking: dict[str, float] = {}
-        """Agent -> since when a thread is looking at its workspace, by `time.monotonic`."""
         self.may_listen: Callable[[], bool] = lambda: True
-        self._told_stale = ""
 
     @functools.cached_property
     def environment(self) -> dict[str, str]:
@@ -125,6 +118,20 @@ class Context:
             await trio.to_thread.run_sync(self.revive)
             return await self.gateway.call(call, *args)
 
+    async def together(self, works: Mapping[str, Callable[[], T]], limit_s: float) -> dict[str, T]:
+        """Do blocking work in threads of trio: see `ReadContext.together`."""
+        found: dict[str, T] = {}
+        limiter = trio.CapacityLimiter(THREADS_MAX)
+
+        async def one(name: str, work: Callable[[], T]) -> None:
+            with trio.move_on_after(limit_s):
+                found[name] = await trio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=limiter)
+
+        async with trio.open_nursery() as nursery:
+            for name, work in works.items():
+                nursery.start_soon(one, name, work)
+        return found
+
     async def insist(self, action: Callable[[], Awaitable[T]]) -> T:
         """Do the action, again after each outage of the store. Raises StoreAway when the gateway closes."""
         while True:
@@ -135,32 +142,6 @@ class Context:
                     raise
                 seldom.warn("waiting for the store", error.line())
                 await trio.sleep(AWAY_RETRY_S)
-
-    async def row(self, query: Callable[..., Found[T]], *args: Any) -> T | None:
-        """One row of a view, None where there is none; a stale view is logged once."""
-        found = await self.call(lambda: query(*args))
-        return self._fresh(found).row
-
-    async def rows(self, query: Callable[..., Listed[T]], *args: Any, **named: Any) -> list[T]:
-        """The rows of a view's page."""
-        found = await self.call(lambda: query(*args, **named))
-        return self._fresh(found).rows
-
-    async def floor(self) -> int:
-        """The version of every subject that has had no event since the last restore."""
-        head: Head = await self.call(self.store.log.head)
-        return head.floor
-
-    async def now(self) -> int:
-        """The time of the store's server in ms."""
-        return int(await self.call(self.store.now))
-
-    def _fresh(self, answer: Answer) -> Answer:
-        stopped = answer.checkpoint.stopped
-        if stopped and stopped != self._told_stale:
-            log.warning("views are stale: %s", stopped)
-            self._told_stale = stopped
-        return answer
 
     async def append(
         self, events: Sequence[NewEvent], actor: str, cause: str, hints: Sequence[Hint] = (), fence: Fence | None = None
@@ -207,19 +188,6 @@ class Context:
             return
         while not await self.call(lambda: self.store.log.follow(after, 1, 500)):
             await trio.lowlevel.checkpoint()
-
-    async def text(self, value: Text) -> str:
-        """The content of a text, fetched where it is a blob. Raises NotFound when the blob is gone."""
-        return value if isinstance(value, str) else (await self.content(value)).decode("utf-8", "replace")
-
-    async def content(self, value: Text) -> bytes:
-        """The content of a text as UTF-8; a blob is not copied. Raises NotFound when the blob is gone."""
-        if isinstance(value, str):
-            return value.encode("utf-8", "surrogateescape")
-        data: bytes | None = await self.call(self.store.blobs.get, value.blob)
-        if data is None:
-            raise NotFound(f"the blob {value.blob} is not in the store")
-        return data
 
     async def keep(self, value: str, inline_bytes_max: int = INLINE_BYTES_MAX) -> Text:
         """A text as an event carries it: inline, or put into the blobs first."""

@@ -12,14 +12,14 @@ from maestro.model.errors import NotFound
 from maestro.model.events import BlobRef, Text
 from maestro.model.state import StateKey
 from maestro.model.task import Task
-from maestro.runtime.node.context import Context
+from maestro.runtime.node.read_context import ReadContext
 from maestro.runtime.server.rows import Row, task_row
 
 OURS = ("scheduler:", "worker:")
 """Actors that set the result of a task. A key of that form that another actor has set is given as it is."""
 
 
-async def told_task(context: Context, task: Task) -> Row:
+async def told_task(context: ReadContext, task: Task) -> Row:
     """A task with its runs and the whole text of each result."""
     texts: dict[str, str] = {}
     for slot in task.slots:
@@ -29,7 +29,7 @@ async def told_task(context: Context, task: Task) -> Row:
     return task_row(task, texts)
 
 
-async def told_value(context: Context, row: StateKey) -> str:
+async def told_value(context: ReadContext, row: StateKey) -> str:
     """The value of a key. The result of a task for several agents is a JSON object of texts by agent."""
     value = await context.text(row.value)
     task = _task_of(row)
@@ -50,7 +50,7 @@ def _task_of(row: StateKey) -> str:
     return task if (kind, name) == ("task", "result") and row.actor.startswith(OURS) else ""
 
 
-async def _text(context: Context, text: Text) -> str:
+async def _text(context: ReadContext, text: Text) -> str:
     try:
         return await context.text(text)
     except NotFound as gone:

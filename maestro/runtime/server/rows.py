@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -17,7 +17,9 @@ from maestro.model.outcome import exit_code_of
 from maestro.model.snapshot import Snapshot
 from maestro.model.state import StateKey
 from maestro.model.task import Run, Slot, Task
-from maestro.workspaces.archive.read.assessment import Lost
+
+if TYPE_CHECKING:
+    from maestro.workspaces.archive.read.assessment import Lost
 
 Row = dict[str, Any]
 DAY_MS = 86_400_000

@@ -1,0 +1,116 @@
+"""What a command that only reads needs of a store, without trio.
+
+A command without a daemon that only reads is carried out on plain calls of the store: importing trio alone takes longer
+than all that such a command does. A daemon, and a command that appends, has a `Context`, which makes the same calls
+beside others.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from maestro.config import Settings
+from maestro.model.errors import NotFound
+from maestro.model.events import Text
+from maestro.runtime.node.daemon_log import log
+from maestro.store.contract import Head, Store
+from projections.view_reader import Found, Listed, Views
+
+if TYPE_CHECKING:
+    from maestro.runtime.node.node_daemon import NodeDaemon
+
+T = TypeVar("T")
+Answer = TypeVar("Answer", bound=Found[Any] | Listed[Any])
+
+THREADS_MAX = 16
+"""How many threads `ReadContext.together` has at most."""
+
+
+class ReadContext:
+    """Reads of one store: the rows of its views, its server's time, its texts. node: the id of this node."""
+
+    daemon: NodeDaemon | None = None
+
+    def __init__(self, settings: Settings, node: str, store: Store) -> None:
+        self.settings = settings
+        self.node = node
+        self.store = store
+        self.views = Views(store)
+        self.looking: dict[str, float] = {}
+        """Agent -> since when a thread is looking at its workspace, by `time.monotonic`."""
+        self._told_stale = ""
+
+    async def call(self, call: Callable[..., T], *args: object) -> T:
+        """Make a short call of the store. Raises StoreAway and what the call raises."""
+        return call(*args)
+
+    async def together(self, works: Mapping[str, Callable[[], T]], limit_s: float) -> dict[str, T]:
+        """Do blocking work, each in a thread; the results by name, without those that take longer than `limit_s`."""
+        waiting, found = deque(works.items()), dict[str, T]()
+
+        def work() -> None:
+            while waiting:
+                name, act = waiting.popleft()
+                found[name] = act()
+
+        threads = [threading.Thread(target=work, daemon=True) for _ in range(min(THREADS_MAX, len(works)))]
+        deadline = time.monotonic() + limit_s
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        return dict(found)
+
+    async def row(self, query: Callable[..., Found[T]], *args: Any) -> T | None:
+        """One row of a view, None where there is none; a stale view is logged once."""
+        found = await self.call(lambda: query(*args))
+        return self._fresh(found).row
+
+    async def rows(self, query: Callable[..., Listed[T]], *args: Any, **named: Any) -> list[T]:
+        """The rows of a view's page."""
+        found = await self.call(lambda: query(*args, **named))
+        return self._fresh(found).rows
+
+    async def floor(self) -> int:
+        """The version of every subject that has had no event since the last restore."""
+        head: Head = await self.call(self.store.log.head)
+        return head.floor
+
+    async def now(self) -> int:
+        """The time of the store's server in ms."""
+        return int(await self.call(self.store.now))
+
+    def _fresh(self, answer: Answer) -> Answer:
+        stopped = answer.checkpoint.stopped
+        if stopped and stopped != self._told_stale:
+            log.warning("views are stale: %s", stopped)
+            self._told_stale = stopped
+        return answer
+
+    async def text(self, value: Text) -> str:
+        """The content of a text, fetched where it is a blob. Raises NotFound when the blob is gone."""
+        return value if isinstance(value, str) else (await self.content(value)).decode("utf-8", "replace")
+
+    async def content(self, value: Text) -> bytes:
+        """The content of a text as UTF-8; a blob is not copied. Raises NotFound when the blob is gone."""
+        if isinstance(value, str):
+            return value.encode("utf-8", "surrogateescape")
+        data: bytes | None = await self.call(self.store.blobs.get, value.blob)
+        if data is None:
+            raise NotFound(f"the blob {value.blob} is not in the store")
+        return data
+
+
+class ReadCall(Protocol):
+    """A command that only reads, under way: its context, and the way to answer."""
+
+    @property
+    def context(self) -> ReadContext:
+        """What the command reads from."""
+
+    async def item(self, row: Any) -> None:
+        """Send a row of the answer."""
