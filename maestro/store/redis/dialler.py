@@ -1,8 +1,8 @@
-"""Dialling the server that a URL names, each time anew, up to a connection that has been greeted.
+"""Opens connections to the server that a URL names, up to the greeting.
 
 URLs: redis://, rediss:// (TLS), unix://, and redis+sentinel://[user:password@]host:port[,host:port...]/service[/db]
-(rediss+sentinel:// for TLS to the primary). A cluster is reached by any of its nodes: a namespace lives on one of
-them, and its MOVED says which.
+(rediss+sentinel:// for TLS to the primary). A cluster is reached through any of its nodes: a namespace lives on one of
+them, and the MOVED reply says which.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from typing import NamedTuple, Protocol
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from maestro.model.errors import Invalid, StoreAway
-from maestro.store.redis.connection import Link, Lost
+from maestro.store.redis.connection import Connection, ReplyLost
 
 GREET_S = 2.5
-"""How long a new connection may take, and each reply while it is greeted."""
+"""How long connecting may take, and each reply during the greeting."""
 AWAY_MEND = "start it, or correct MAESTRO_REDIS_URL"
 MEND = "use redis://, rediss://, unix:// or redis+sentinel://"
 
 
 class Login(NamedTuple):
-    """Who connects, and to which database; None where the URL does not say."""
+    """User, password and database of a connection; user and password are None where the URL names none."""
 
     user: str | None
     password: str | None
@@ -30,25 +30,25 @@ class Login(NamedTuple):
 
 
 class Dialled(NamedTuple):
-    """A connected socket, and what closes it."""
+    """A connected socket, and the function that closes it."""
 
     sock: socket.socket
     close: Callable[[], object]
 
 
-class Way(Protocol):
-    """A way to a server: a socket of this host, or a network."""
+class Transport(Protocol):
+    """How a server is reached: through a unix socket of this host, or over a network."""
 
     @property
     def login(self) -> Login:
-        """What the server is told at the greeting."""
+        """The credentials and database sent in the greeting."""
 
     def connect(self, node: str = "") -> Dialled:
-        """A connected socket, to a cluster's node (host:port) where one is named. Raises OSError saying why not."""
+        """Connect a socket, to a cluster's node (host:port) where one is named. Raises OSError with the reason."""
 
 
 class UnixSocket:
-    """A socket of this host: unix://[user:password@]/path[?db=N&username=…&password=…], as redis-py reads it."""
+    """A unix socket of this host: unix://[user:password@]/path[?db=N&username=…&password=…], as redis-py reads it."""
 
     def __init__(self, url: str, greet_s: float) -> None:
         parts = urlsplit(url)
@@ -59,7 +59,7 @@ class UnixSocket:
         self._greet_s = greet_s
 
     def connect(self, node: str = "") -> Dialled:
-        """A connected socket. Raises OSError saying why not."""
+        """Connect the socket. Raises OSError with the reason."""
         if node:
             raise ConnectionError(f"the namespace lives at {node}, another node of the cluster: name that in the URL")
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -80,43 +80,46 @@ def _number(query: dict[str, str]) -> int:
 
 
 class Dialler:
-    """Connects to what a URL names, each time anew (a Sentinel is asked again). timeout_s: how long a reply may take.
+    """Opens connections to the server that a URL names, resolved each time (a Sentinel is asked again).
 
-    Raises `Invalid` for a bad URL.
+    timeout_s: how long a reply may take. Raises `Invalid` for a bad URL.
     """
 
     def __init__(self, url: str, timeout_s: float) -> None:
         self._timeout_s = timeout_s
         try:
-            self._way = _way(url, min(GREET_S, timeout_s))
+            self._transport = _transport(url, min(GREET_S, timeout_s))
         except (ValueError, TypeError) as error:
             raise Invalid(f"the store's URL cannot be used: {error}", "MAESTRO_REDIS_URL", MEND) from error
         self.place = _place(url)
 
-    def __call__(self, node: str = "") -> Link:
-        """A new link, to a cluster's node where one is named. Raises `StoreAway`, `StoreUnsafe` (credentials)."""
+    def __call__(self, node: str = "") -> Connection:
+        """Open a connection, to a cluster's node where one is named.
+
+        Raises `StoreAway`, or `StoreUnsafe` for wrong credentials.
+        """
         try:
-            dialled = self._way.connect(node)
+            dialled = self._transport.connect(node)
         except OSError as error:
             raise self._away(str(error)) from error
-        link = Link(dialled.sock, dialled.close, self._timeout_s)
-        login = self._way.login
+        connection = Connection(dialled.sock, dialled.close, self._timeout_s)
+        login = self._transport.login
         try:
-            link.greet(login.user, login.password, login.database, GREET_S)
-        except Lost as lost:  # nothing but the greeting was sent
-            link.close()
+            connection.greet(login.user, login.password, login.database, GREET_S)
+        except ReplyLost as lost:  # only the greeting was sent, so no command is in doubt
+            connection.close()
             raise self._away(lost.what) from lost
         except BaseException:
-            link.close()
+            connection.close()
             raise
-        return link
+        return connection
 
     def _away(self, why: str) -> StoreAway:
         said = " ".join(why.replace("the store", "it", 1).split()).rstrip(".")
         return StoreAway(f"the store cannot be reached: {said or 'no answer'}", self.place, AWAY_MEND)
 
 
-def _way(url: str, greet_s: float) -> Way:
+def _transport(url: str, greet_s: float) -> Transport:
     parts = urlsplit(url)
     if parts.scheme == "unix" and {name for name, _ in parse_qsl(parts.query)} <= {"db", "username", "password"}:
         return UnixSocket(url, greet_s)
