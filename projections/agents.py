@@ -1,6 +1,6 @@
 """The view `agents`: agents (`agent:<id>`) and registered types (`type:<slug>`) of the line.
 
-Indexes, by time: `agents` and `state:<state>` (assigned), `types` (registered).
+Indexes, by time: `agents` and `state:<state>` (time of assignment), `types` (time of registration).
 """
 
 from __future__ import annotations
@@ -24,16 +24,17 @@ _type_decoder = msgspec.json.Decoder(AgentType)
 
 
 def touches(event: Event) -> str:
-    """The row that an event that concerns the view changes."""
+    """The id of the row that an event changes. event: one whose fact `folds` handles."""
     fact = event.fact
     if isinstance(fact, e.AgentRegistered):
         return f"type:{fact.slug}"
-    return f"agent:{fact.agent}"  # type: ignore[union-attr]  # all other facts of folds have it
+    # all other facts of `folds` have it
+    return f"agent:{fact.agent}"  # type: ignore[union-attr]
 
 
 def folds(rows: Rows) -> dict[type[AnyFact], Callable[[Event], None]]:
-    """What each fact that concerns the view does to these rows, in place."""
-    found: Callable[[str], Any] = rows.get  # By the prefix of its id a row is an Agent or an AgentType.
+    """For each fact that concerns the view, the function that applies its event to these rows in place."""
+    found: Callable[[str], Any] = rows.get  # The prefix of its id tells whether a row is an Agent or an AgentType.
 
     def registered(event: Event) -> None:
         row = evolve_type(None, event)
@@ -60,12 +61,12 @@ def folds(rows: Rows) -> dict[type[AnyFact], Callable[[Event], None]]:
 
 
 def indexes(row: Agent | AgentType) -> dict[str, int]:
-    """The indexes that the row stands in, with its score in each."""
+    """The indexes that contain the row, with its score in each."""
     if isinstance(row, AgentType):
         return {"types": row.registered_at}
     return {"agents": row.assigned_at, f"state:{row.state}": row.assigned_at}
 
 
 def decode(row_id: str, data: bytes) -> Agent | AgentType:
-    """A row from its canonical JSON."""
+    """Decode a row from its canonical JSON."""
     return _type_decoder.decode(data) if row_id.startswith("type:") else _agent_decoder.decode(data)

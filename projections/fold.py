@@ -1,7 +1,7 @@
-"""All views folded in memory, in one pass: what the projector saves, what replayers compare and look back with.
+"""Folds the log into all views in memory, in one pass; the projector saves them, replayers compare and look back.
 
-An event goes only to the views that care for its kind. Rows are changed in place and are encoded when somebody asks
-for their canonical form: JSON with sorted mappings, the same bytes on every machine for a fold version.
+An event goes only to the views that its type concerns. Rows are changed in place, and encoded on demand to their
+canonical form: JSON with sorted mappings, the same bytes on every machine for a fold version.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ Apply = Callable[[Event], None]
 
 
 class View(Protocol):
-    """What a view's module offers. Rows are keyed by row id; each view has its own."""
+    """The interface of a view's module. Rows are keyed by row id; each view has its own."""
 
     NAME: str
     VERSION: int
     FOLLOWS_LINE: bool
 
     def indexes(self, row: Any, /) -> dict[str, int]:
-        """Index name -> score, for a row."""
+        """The indexes of a row: index name -> score."""
 
     def decode(self, row_id: str, data: bytes, /) -> Any:
-        """A row from its canonical JSON."""
+        """Decode a row from its canonical JSON."""
 
 
 class FoldedView(View, Protocol):
-    """A view with a fold of its own; the queue is the one that is taken from another's rows."""
+    """A view with a fold of its own. The queue has none: it is derived from the rows of `tasks`."""
 
     def folds(self, rows: dict[str, Any], /) -> Mapping[type[AnyFact], Apply]:
-        """What each fact that concerns the view does to these rows, in place."""
+        """For each fact that concerns the view, the function that applies its event to these rows in place."""
 
     def touches(self, event: Event, /) -> str:
-        """The row that an event of such a fact may change."""
+        """The id of the row that an event of such a fact may change."""
 
 
 FOLDED: tuple[FoldedView, ...] = (agents, tasks, state, nodes, snapshots)
@@ -53,7 +53,7 @@ encode = msgspec.json.Encoder(order="deterministic").encode
 
 
 class Stopped(MaestroError):
-    """A fold met an event of a later build. It stands before `seq` and never goes past it; `reason` says why."""
+    """A fold met an event of a later build. It stays before `seq` and never passes it; `reason` says why."""
 
     code = "stopped"
 
@@ -64,10 +64,12 @@ class Stopped(MaestroError):
 
 
 class Fold:
-    """The rows of all views after the events so far. seq: position of the last one.
+    """The rows of all views after the events folded so far.
 
-    line: what holds at the end that it goes to. views: the ones to fold, all by default. rows: view -> row id -> row;
-    the queue's are not kept, see `rows_of`. Rows belong to the fold and change with it.
+    seq: position of the last folded event.
+    line: the events that hold at the end of the fold.
+    views: the views to fold, all by default.
+    rows: view -> row id -> row; without the queue's, see `rows_of`. Rows belong to the fold and change with it.
     """
 
     def __init__(self, line: Line | None = None, views: Sequence[str] = tuple(VIEWS)) -> None:
@@ -80,7 +82,7 @@ class Fold:
         self._off_line = self._routes([view for view in folded if not view.FOLLOWS_LINE])
 
     def apply(self, events: Sequence[Event]) -> None:
-        """Fold the events that follow, in order. Raises Stopped before the first unknown one."""
+        """Fold the next events, in order. Raises Stopped before the first unknown one."""
         if not events:
             return
         routes = self._all
@@ -109,7 +111,7 @@ class Fold:
         return routes
 
     def rows_of(self, view: str) -> dict[str, Any]:
-        """The rows of one view, the queue's included."""
+        """The rows of one view, also for the queue."""
         if view == queue.NAME:
             return {row_id: row for row_id, row in self.rows[tasks.NAME].items() if queue.holds(row)}
         return self.rows[view]
@@ -120,12 +122,12 @@ class Fold:
         return digest(((row_id, encode(row)) for row_id, row in rows.items()), indexes_of(view, rows))
 
     def digests(self) -> dict[str, str]:
-        """The digests of its views."""
+        """The digests of the views that are folded."""
         return {view: self.digest(view) for view in self.views}
 
 
 def stop(event: Event) -> None:
-    """What every fold does with an event that this build does not know: raise Stopped."""
+    """Raise Stopped for an event that this build does not know; every fold does that."""
     assert isinstance(event.fact, Unrecognised)
     raise Stopped(event.seq, reason(event.seq, event.fact))
 

@@ -1,9 +1,9 @@
-"""Which events hold: a restore cuts the line, not the log (`maestro.model.restore.line`).
+"""Which events hold: a restore cuts the line of valid events, but never the log (`maestro.model.restore.line`).
 
-`restore.done{to: P}` at seq r says that what holds from then on is 1…P and r…; P lies on the line that an earlier
-restore may have cut as well. A cut is the pair (r, P). All cuts are found without reading the log: after a restore
-the first event of every subject has the floor, the end of the restore's append, as its `prev`, and a restore's own
-subject begins after the restore before it.
+`restore.done{to: P}` at seq r means that from then on the events 1…P and r… hold; an earlier restore may have cut the
+line up to P as well. A cut is the pair (r, P). All cuts are found without reading the whole log: after a restore, the
+first event of every subject has the floor (the end of the restore's append) as its `prev`, and a restore's own subject
+begins after the restore before it.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from maestro.store.contract import LogStore
 END_OF_LOG = 2**63 - 1
 """Behind every position that a log can reach."""
 BACK = 500
-"""Events read at once while looking for the `restore.done` in the append that a floor ends."""
+"""Events read at once while searching for the `restore.done` in the append that a floor ends."""
 
 
 class Cut(NamedTuple):
-    """A restore: `restore.done` at seq `at` goes back to `to`."""
+    """A restore: its `restore.done` at seq `at` goes back to position `to`."""
 
     at: int
     to: int
 
 
 class Line:
-    """The events that hold at `end`, as ranges in order. Without cuts: all of them."""
+    """The events that hold at position `end`, as ranges in order. Without cuts: all of them."""
 
     def __init__(self, cuts: Sequence[Cut] = (), end: int | None = None) -> None:
         self.cut = max((cut.at for cut in cuts if end is None or cut.at <= end), default=0)
@@ -46,12 +46,12 @@ class Line:
 
 
 def ranges(cuts: Sequence[Cut], end: int | None = None) -> list[tuple[int, int]]:
-    """The ranges (first, last) of positions, oldest first, that lead to `end`, or to wherever the log ends."""
+    """The ranges (first, last) of the events that hold at `end` (default: the end of the log), in order."""
     return [(part[0], part[-1]) for part in line(sorted(cuts), END_OF_LOG if end is None else end)]
 
 
 def cuts_of(events: Iterable[Event]) -> list[Cut]:
-    """The cuts among these events."""
+    """The cuts of the `restore.done` events among these."""
     return [Cut(event.seq, event.fact.to) for event in events if isinstance(event.fact, RestoreDone)]
 
 
@@ -71,7 +71,7 @@ def find_cuts(log: LogStore, floor: int) -> list[Cut]:
 
 
 def _restore_before(log: LogStore, floor: int) -> Event | None:
-    """The last `restore.done` at or before `floor`: some other events of its append may stand between them."""
+    """The last `restore.done` at or before `floor`; other events of its append may stand between them."""
     while floor > 0:
         after = max(0, floor - BACK)
         for event in reversed(log.read(after, floor - after)):
@@ -82,7 +82,7 @@ def _restore_before(log: LogStore, floor: int) -> Event | None:
 
 
 def _floor_before(log: LogStore, restored: Event) -> int:
-    """The floor before a restore: what the first event of its subject since then followed, 0 for none."""
+    """The floor before a restore: the `prev` of the first event of its subject since then, 0 for none."""
     event: Event | None = restored
     while event is not None and event.prev > 0:
         previous = log.event(event.prev)

@@ -1,4 +1,4 @@
-"""The log as it passes by a fold: in order, in lists, the next one asked for while this one is worked on."""
+"""Scans the log for a fold: in order, in lists, the next list requested while one is folded."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from maestro.model.events import Event
 from maestro.store.contract import LogStore
 
 AT_A_TIME = 200
-"""Entries asked for at once: few enough to be still in the processor's cache when they are decoded and folded."""
+"""Entries requested at once: few enough to be still in the processor's cache when they are decoded and folded."""
 
 
-def passing(log: LogStore, after: int, upto: int, at_a_time: int = AT_A_TIME) -> Iterator[list[Event]]:
+def scan_log(log: LogStore, after: int, upto: int, at_a_time: int = AT_A_TIME) -> Iterator[list[Event]]:
     """The events after+1..upto, in lists of at_a_time.
 
-    Events and rows have no cycles but are many, and looking through them for garbage again and again would take as
-    long as the fold itself. So the collector rests until the iteration ends or is closed.
+    Events and rows have no reference cycles but are many, so that searching them for garbage again and again would take
+    as long as the fold itself. So the garbage collector is disabled until the iteration ends or is closed.
     """
     rested = gc.isenabled()
     gc.disable()

@@ -1,7 +1,7 @@
 """The view `nodes`: every node that ever joined, row id = node id.
 
-A restore does not undo that a host came or went, so this view sees all events, not those of the line only.
-Index: `all`, by the time of joining.
+A restore does not undo that a host joined or left, so this view folds all events, not only those of the line. Index:
+`all`, by the time of joining.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ _decoder = msgspec.json.Decoder(Node)
 
 
 def touches(event: Event) -> str:
-    """The row that an event that concerns the view changes."""
-    node: str = event.fact.node  # type: ignore[union-attr, assignment]  # all of folds have it
+    """The id of the row that an event changes. event: one whose fact `folds` handles."""
+    # all facts of `folds` have it
+    node: str = event.fact.node  # type: ignore[union-attr, assignment]
     return node
 
 
 def folds(rows: Rows) -> dict[type[AnyFact], Callable[[Event], None]]:
-    """What each fact that concerns the view does to these rows, in place."""
+    """For each fact that concerns the view, the function that applies its event to these rows in place."""
 
     def fold(event: Event) -> None:
         node = touches(event)
@@ -41,10 +42,10 @@ def folds(rows: Rows) -> dict[type[AnyFact], Callable[[Event], None]]:
 
 
 def indexes(row: Node) -> dict[str, int]:
-    """The indexes that the row stands in, with its score in each."""
+    """The indexes that contain the row, with its score in each."""
     return {"all": row.joined_at}
 
 
 def decode(_row_id: str, data: bytes) -> Node:
-    """A row from its canonical JSON."""
+    """Decode a row from its canonical JSON."""
     return _decoder.decode(data)

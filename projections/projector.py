@@ -1,9 +1,9 @@
 """Brings the views to the end of the log: read behind the checkpoint, load the rows touched, fold, save.
 
-Any process may do it at any time, and each event is folded exactly once: rows, indexes and checkpoint are saved
-together if the checkpoint is still the one that was read. Who loses that comparison has lost nothing but work: it
-goes on from where the winner got to. Another fold version, a restore, a rebuild and the mending of a damage fill a
-generation beside the live one and switch; several processes that do so fill the same one together.
+Any process may do this at any time, and each event is folded exactly once: rows, indexes and checkpoint are saved
+together, if the checkpoint is still the one that was read. A process that loses this comparison has lost only work: it
+continues from the winner's checkpoint. A new fold version, a restore, a rebuild and the repair of damage build a
+generation next to the live one and switch to it; several processes that do so build the same one together.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from projections import generations
 from projections.fold import reason
 from projections.generations import FOLDS, MADE, Generation
 from projections.lineage import Line, find_cuts
-from projections.log_scan import passing
-from projections.row_cache import HotRows
+from projections.log_scan import scan_log
+from projections.row_cache import RowCache
 
 __all__ = ["FOLDS", "Projector"]
 
@@ -37,16 +37,16 @@ EVENTS_A_SAVE = 1000
 NEWER = "the views were made by a newer build of Maestro; update this node"
 
 MENDS_MAX, MENDS_S = 3, 60.0
-"""Views that are damaged again within so many seconds are not built anew more often than this."""
+"""Views that are damaged more often than MENDS_MAX times within MENDS_S seconds are not rebuilt any more."""
 
 log = logging.getLogger("maestro")
 
 Progress = Callable[[int, int], None]
-"""Told now and then how far a new generation is: (position, end of the log)."""
+"""Called now and then with the progress of a new generation: (position, end of the log)."""
 
 
 class Restored(Exception):
-    """The log goes on with a restore that the generation does not know: another line, another generation."""
+    """The log continues with a restore that the generation does not know: another line, so another generation."""
 
     def __init__(self, cut: int) -> None:
         super().__init__(cut)
@@ -54,13 +54,13 @@ class Restored(Exception):
 
 
 class Overtaken(Exception):
-    """Another process moved the checkpoint first, or switched to another generation: look again."""
+    """Another process moved the checkpoint first, or switched to another generation: read it again."""
 
 
 class Projector:
-    """Advances the views of one store. Thread-safe; cheap to make; keeps the rows of its last passes at hand.
+    """Advances the views of one store. Thread-safe and cheap to create; caches the rows of its last passes.
 
-    generation: the one that the last `catch_up` brought to the end of the log, for the reads that follow it.
+    generation: the one that the last `catch_up` brought to the end of the log, for the reads that follow.
     """
 
     def __init__(self, store: Store, progress: Progress | None = None) -> None:
@@ -69,15 +69,15 @@ class Projector:
         self._views = store.views
         self._progress = progress
         self._lock = threading.Lock()
-        self._hot: HotRows | None = None
-        self._hot_at: tuple[str, Checkpoint] | None = None
+        self._cache: RowCache | None = None
+        self._cached_at: tuple[str, Checkpoint] | None = None
         self._mended: deque[float] = deque(maxlen=MENDS_MAX)
 
     def catch_up(self) -> Checkpoint:
-        """Fold what the log holds behind the checkpoint; where the views of `generation` are then.
+        """Fold the events behind the checkpoint; returns the new checkpoint of the views in `generation`.
 
-        `stopped` in the answer says why they are stale: an event, or a generation, of a later build. Raises
-        StoreAway, LineageBroken where the views are of another log, and what `mend` raises.
+        Its `stopped` says why the views are stale: an event, or a generation, of a later build. Raises StoreAway,
+        LineageBroken where the views belong to another log, and what `mend` raises.
         """
         with self._lock:
             cut = 0
@@ -95,9 +95,9 @@ class Projector:
                         return checkpoint
 
     def mend(self, damaged: ViewDamaged) -> None:
-        """Build the views anew in place of a generation that was found damaged, unless somebody has done so.
+        """Rebuild the views in place of a damaged generation, unless another process has done so.
 
-        Raises StoreUnsafe where that does not last, Refused where a later build made them.
+        Raises StoreUnsafe where they are damaged again and again, Refused where a later build made them.
         """
         with self._lock:
             self._mend(damaged)
@@ -113,27 +113,27 @@ class Projector:
             mend = "see with `maestro doctor` that keys are not evicted, and that nobody else writes to this namespace"
             raise StoreUnsafe(what, damaged.where, mend) from damaged
         self._mended.append(now)
-        self._hot = None
+        self._cache = None
         if damaged.generation != current:
-            with suppress(Refused):  # Somebody has switched to it just now.
+            with suppress(Refused):  # another process has switched to it just now
                 self._views.drop(damaged.generation)
             return
         log.warning("%s: %s: the views are built anew from the log", damaged.where, damaged.what)
-        self._anew(current)
-        with suppress(Refused):  # Not by its pointer: what is left of it knows not all of its keys.
+        self._build_new(current)
+        with suppress(Refused):  # the switch expires listed keys only: a damaged one lists not all
             self._views.drop(damaged.generation)
 
     def rebuild(self) -> Checkpoint:
-        """Build all views anew from the start of the log; readers use the old ones until the switch."""
+        """Build all views again from the start of the log; readers use the old ones until the switch."""
         with self._lock:
-            self._anew(self._views.current())
+            self._build_new(self._views.current())
         return self.catch_up()
 
-    def _anew(self, current: str | None) -> None:
+    def _build_new(self, current: str | None) -> None:
         """Build a new generation from the start of the log in place of the current one."""
         live = generations.parse(current)
         cut = self._cut()
-        with suppress(Refused):  # Another rebuild switched to it just now.
+        with suppress(Refused):  # another rebuild has switched to it just now
             self._views.drop(generations.after(live, cut).name)
         while self._views.current() == current:
             try:
@@ -144,7 +144,7 @@ class Projector:
                 continue
 
     def _advance(self, cut: int) -> Checkpoint | None:
-        """Follow the live generation to the end, or replace it where it cannot go there. None: look again."""
+        """Bring the live generation to the end of the log, or replace it where it cannot get there. None: retry."""
         current = self._views.current()
         live = generations.parse(current)
         if live and live.newer:
@@ -156,20 +156,21 @@ class Projector:
             return checkpoint
         new = self._replace(current, self._next(live, max(cut, self._cut())))
         if live and not new:
-            # Stopped by an event before the point that the live ones stand at: stale, but more than nothing.
+            # The new generation stopped at an unknown event before the live one's position: the live one is stale, but
+            # better.
             self.generation = live.name
             return msgspec.structs.replace(self._views.checkpoint(live.name), stopped=NEWER)
         return None
 
     def _next(self, live: Generation | None, cut: int) -> Generation:
-        """The generation to be made in place of the live one; where the pointer was lost, none that is about to go."""
+        """The generation to build in place of the live one; without a pointer, none that is about to expire."""
         found = generations.after(live, cut)
         while live is None and self._views.leaving(found.name):
             found = generations.after(found, cut)
         return found
 
     def _replace(self, current: str | None, new: Generation) -> bool:
-        """Fill a new generation and switch to it, unless it had to stop before the live one; whether it did not."""
+        """Build a new generation and switch to it; False where it had to stop before the live one's position."""
         checkpoint = self._follow(new, building=True)
         if checkpoint.stopped and current is not None and checkpoint.seq < self._views.checkpoint(current).seq:
             return False
@@ -199,18 +200,22 @@ class Projector:
     def _pass(
         self, generation: Generation, before: Checkpoint, events: list[Event], head: Head
     ) -> tuple[Checkpoint, list[Event]]:
-        """One save: fold as many of the events as its rows allow; the new checkpoint and the events left."""
+        """Fold and save as many of the events as ROWS_MAX allows; returns the new checkpoint and the events left."""
         known, stopped = _foldable(events, generation.cut)
-        hot = self._hot if self._hot and self._hot_at == (generation.name, before) else self._cold(generation)
-        self._hot = None  # Its rows are of no checkpoint until the save has succeeded.
-        count, touched = hot.fitting(known, ROWS_MAX)
-        missing = hot.missing(touched)
+        cache = (
+            self._cache
+            if self._cache and self._cached_at == (generation.name, before)
+            else self._empty_cache(generation)
+        )
+        self._cache = None  # The cached rows belong to no checkpoint until the save has succeeded.
+        count, touched = cache.fitting(known, ROWS_MAX)
+        missing = cache.missing(touched)
         if missing:
             checkpoint, rows = self._views.load(generation.name, missing)
             if checkpoint != before:
                 raise Overtaken
-            hot.take(missing, rows)
-        hot.fold.apply(known[:count])
+            cache.take(missing, rows)
+        cache.fold.apply(known[:count])
         last = known[count - 1] if count else None
         after = Checkpoint(
             last.seq if last else before.seq,
@@ -219,35 +224,38 @@ class Projector:
             head.floor,
             stopped if count == len(known) else "",
         )
-        if after != before and not self._views.save(generation.name, before, after, hot.changes(touched)):
+        if after != before and not self._views.save(generation.name, before, after, cache.changes(touched)):
             raise Overtaken
-        hot.trim()
-        self._hot, self._hot_at = hot, (generation.name, after)
+        cache.trim()
+        self._cache, self._cached_at = cache, (generation.name, after)
         return after, events[count:]
 
     def _behind(self, after: int, upto: int) -> Iterable[list[Event]]:
-        """The events after+1..upto: a few in one call that is repeated if need be, many with the next asked ahead."""
+        """The events after+1..upto: few by one call that may be repeated, many by a scan that reads ahead."""
         if upto - after <= EVENTS_A_SAVE:
             return [self._log.read(after, upto - after)]
-        return passing(self._log, after, upto, EVENTS_A_SAVE)
+        return scan_log(self._log, after, upto, EVENTS_A_SAVE)
 
-    def _cold(self, generation: Generation) -> HotRows:
-        return HotRows(Line(find_cuts(self._log, generation.cut)))
+    def _empty_cache(self, generation: Generation) -> RowCache:
+        return RowCache(Line(find_cuts(self._log, generation.cut)))
 
     def _cut(self) -> int:
-        """The last restore on the log, 0 for none."""
+        """The seq of the last restore in the log, 0 for none."""
         cuts = find_cuts(self._log, self._log.head().floor)
         return cuts[-1].at if cuts else 0
 
     def _floor(self, generation: Generation, head: Head) -> int:
-        """The floor of all versions on a generation's line: the end of its restore's append."""
+        """The floor of all versions on a generation's line: the end of the append of its restore."""
         if generation.cut == 0 or self._cut() == generation.cut:
             return head.floor if generation.cut else 0
         return generation.cut
 
 
 def _foldable(events: Sequence[Event], cut: int) -> tuple[Sequence[Event], str]:
-    """The events before the first unknown one, and why it ends there. Raises Restored at a restore after `cut`."""
+    """The events before the first unknown one, and why they end there ("" if there is none).
+
+    Raises Restored at a restore after `cut`.
+    """
     for index, event in enumerate(events):
         fact = event.fact
         if fact.__class__ is Unrecognised:

@@ -1,8 +1,8 @@
 """The view `queue`: the open tasks of the line, the same rows as in `tasks` while they are queued or running.
 
-It is the open part of `tasks` by definition, so it is taken from that view's rows after the fold instead of being
-folded a second time. Indexes, by the order in which they are served: `open`, `waiting`, `processing` (a run is
-released or running), `agent:<a>`, `waiting:agent:<a>` and `processing:agent:<a>`.
+It is the open part of `tasks` by definition, so it is derived from that view's rows instead of being folded a second
+time. Indexes, in the order of service: `open`, `waiting`, `processing` (a run is released or running), `agent:<a>`,
+`waiting:agent:<a>` and `processing:agent:<a>`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def holds(row: Task | None) -> bool:
 
 
 def indexes(row: Task) -> dict[str, int]:
-    """The indexes that the row stands in, with its score in each: smaller is served first."""
+    """The indexes that contain the row, with its score in each: smaller is served first."""
     order = row.order_key()
     part = "processing" if any(slot.status in {"released", "running"} for slot in row.slots) else "waiting"
     scores = {"open": order, part: order}

@@ -1,7 +1,7 @@
-"""The rows that a projector has at hand: loaded or just written, changed in place, and what the store has of them.
+"""The projector's row cache: rows loaded or just written, changed in place, and their index entries in the store.
 
-All of it is of one checkpoint of one generation. Whoever holds it throws it away when the checkpoint turns out to
-be another one.
+All of it belongs to one checkpoint of one generation. The owner discards it when the checkpoint turns out to be another
+one.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from projections.fold import FOLDED, VIEWS, Fold, FoldedView, encode
 from projections.lineage import Line
 
 KEPT_MAX = 20_000
-"""More rows than this are not kept from one pass to the next."""
+"""With more rows than this the cache is cleared after a pass."""
 
 ROWS_AN_EVENT = 3
-"""One event changes a row of `tasks`, its twin in the queue and a row of `agents` at most."""
+"""One event changes at most a row of `tasks`, the same row in the queue and a row of `agents`."""
 
 Key = tuple[str, str]
 Touches = dict[type[AnyFact], tuple[tuple[str, Callable[[Event], str]], ...]]
@@ -37,7 +37,7 @@ _off_line = _touches(view for view in FOLDED if not view.FOLLOWS_LINE)
 
 
 def touched(events: Iterable[Event], line: Line) -> set[Key]:
-    """The rows that these events may change, of all views."""
+    """The keys (view, row id) of the rows that these events may change, over all views."""
     found: set[Key] = set()
     for event in events:
         routes = _all if line.holds(event.seq) else _off_line
@@ -48,10 +48,10 @@ def touched(events: Iterable[Event], line: Line) -> set[Key]:
     return found
 
 
-class HotRows:
-    """A fold over some rows only, which knows the index entries that the store has for them.
+class RowCache:
+    """A fold over some rows only, with the index entries that the store holds for them.
 
-    stored: (view, row id) -> index entries, {} for a row that the store does not have.
+    stored: (view, row id) -> index entries, {} for a row that is not in the store.
     """
 
     def __init__(self, line: Line) -> None:
@@ -59,9 +59,9 @@ class HotRows:
         self.stored: dict[Key, Mapping[str, int]] = {}
 
     def fitting(self, events: Sequence[Event], rows_max: int) -> tuple[int, list[Key]]:
-        """How many of the events, at least one, change no more than rows_max rows, and which rows they touch.
+        """How many of the events (at least one) change at most rows_max rows, and the rows that they touch.
 
-        A row of `tasks` may change its twin in the queue, which counts but need not be loaded.
+        A row of `tasks` may change its row in the queue, which counts but need not be loaded.
         """
         touched: dict[Key, None] = {}
         line = self.fold.line
@@ -78,12 +78,12 @@ class HotRows:
         return len(events), list(touched)
 
     def missing(self, keys: Iterable[Key]) -> list[Key]:
-        """Those that must be loaded before an event that touches them is folded."""
+        """The rows that must be loaded before an event that touches them is folded."""
         stored = self.stored
         return [key for key in keys if key not in stored]
 
     def take(self, keys: Iterable[Key], rows: Iterable[bytes | None]) -> None:
-        """Take rows as loaded."""
+        """Add rows as loaded from the store, None for a missing one."""
         for (view, row_id), data in zip(keys, rows, strict=True):
             if data is None:
                 self.stored[view, row_id] = {}
@@ -95,7 +95,7 @@ class HotRows:
                 self.stored[queue.NAME, row_id] = queue.indexes(row)
 
     def changes(self, touched: Iterable[Key]) -> list[RowChange]:
-        """What is to be written after the fold changed these rows; from here on it counts as stored."""
+        """The changes to save after the fold changed these rows; from here on they count as stored."""
         changes: list[RowChange] = []
         for view, row_id in touched:
             row = self.fold.rows[view].get(row_id)
@@ -117,7 +117,7 @@ class HotRows:
         self.stored[key] = now
 
     def trim(self) -> None:
-        """Forget all rows when they have become many."""
+        """Clear the cache when it holds more than KEPT_MAX rows."""
         if len(self.stored) > KEPT_MAX:
             self.stored.clear()
             for rows in self.fold.rows.values():

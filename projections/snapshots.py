@@ -1,7 +1,7 @@
 """The view `snapshots`: every snapshot that was ever begun, row id = its id.
 
-A restore does not undo that a snapshot was taken, so this view sees all events, not those of the line only.
-Indexes, by position: `all`, `complete` and `taking`.
+A restore does not undo that a snapshot was taken, so this view folds all events, not only those of the line. Indexes,
+by position: `all`, `complete` and `taking`.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ _decoder = msgspec.json.Decoder(Snapshot)
 
 
 def touches(event: Event) -> str:
-    """The row that an event that concerns the view changes."""
-    snapshot: str = event.fact.snapshot  # type: ignore[union-attr, assignment]  # all of folds have it
+    """The id of the row that an event changes. event: one whose fact `folds` handles."""
+    # all facts of `folds` have it
+    snapshot: str = event.fact.snapshot  # type: ignore[union-attr, assignment]
     return snapshot
 
 
 def folds(rows: Rows) -> dict[type[AnyFact], Callable[[Event], None]]:
-    """What each fact that concerns the view does to these rows, in place."""
+    """For each fact that concerns the view, the function that applies its event to these rows in place."""
 
     def fold(event: Event) -> None:
         snapshot = touches(event)
@@ -42,11 +43,11 @@ def folds(rows: Rows) -> dict[type[AnyFact], Callable[[Event], None]]:
 
 
 def indexes(row: Snapshot) -> dict[str, int]:
-    """The indexes that the row stands in, with its score in each."""
+    """The indexes that contain the row, with its score in each."""
     scores = {"all": row.position}
     return scores | {row.state: row.position} if row.state in {"complete", "taking"} else scores
 
 
 def decode(_row_id: str, data: bytes) -> Snapshot:
-    """A row from its canonical JSON."""
+    """Decode a row from its canonical JSON."""
     return _decoder.decode(data)

@@ -1,8 +1,8 @@
 """The view `state`: the shared keys of the line, row id = key.
 
-A key that has outlived its time stays a row until its `state.deleted`; readers hide it by `expires_at`, so that
-the fold depends on nothing but the log. Indexes: `all`, by position; `name`, all at score 0, for prefixes;
-`expires`, by the time when it ends, for the sweep.
+An expired key stays a row until its `state.deleted`; readers hide it by `expires_at`, so that the fold depends on the
+log only. Indexes: `all`, by position; `name`, all at score 0, for prefixes; `expires`, by the time of expiry, for the
+sweep.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ _decoder = msgspec.json.Decoder(StateKey)
 
 
 def touches(event: Event) -> str:
-    """The row that an event that concerns the view changes."""
-    key: str = event.fact.key  # type: ignore[union-attr, assignment]  # all of folds have it
+    """The id of the row that an event changes. event: one whose fact `folds` handles."""
+    # all facts of `folds` have it
+    key: str = event.fact.key  # type: ignore[union-attr, assignment]
     return key
 
 
 def folds(rows: Rows) -> dict[type[AnyFact], Callable[[Event], None]]:
-    """What each fact that concerns the view does to these rows, in place."""
+    """For each fact that concerns the view, the function that applies its event to these rows in place."""
 
     def fold(event: Event) -> None:
         key = touches(event)
@@ -44,11 +45,11 @@ def folds(rows: Rows) -> dict[type[AnyFact], Callable[[Event], None]]:
 
 
 def indexes(row: StateKey) -> dict[str, int]:
-    """The indexes that the row stands in, with its score in each."""
+    """The indexes that contain the row, with its score in each."""
     scores = {"all": row.version, "name": 0}
     return scores | {"expires": row.expires_at} if row.expires_at else scores
 
 
 def decode(_row_id: str, data: bytes) -> StateKey:
-    """A row from its canonical JSON."""
+    """Decode a row from its canonical JSON."""
     return _decoder.decode(data)

@@ -1,4 +1,4 @@
-"""The view `tasks`: every task of the line with its slots and runs, one row a task, row id = task id.
+"""The view `tasks`: every task of the line with its slots and runs, one row per task, row id = task id.
 
 Indexes, by position of the dispatch: `all`, `status:<s>`, `agent:<a>` and `status:<s>:agent:<a>`, where an agent is
 each named target and each agent that had a run; `finished` and `finished:agent:<a>`, by position of the end.
@@ -23,13 +23,13 @@ _decoder = msgspec.json.Decoder(Task)
 
 
 def touches(event: Event) -> str:
-    """The row that an event that concerns the view changes."""
-    task: str = event.fact.task  # type: ignore[union-attr]  # all facts of folds have it
+    """The id of the row that an event changes. event: one whose fact `folds` handles."""
+    task: str = event.fact.task  # type: ignore[union-attr]  # all facts of `folds` have it
     return task
 
 
 def folds(rows: Rows) -> dict[type[AnyFact], Callable[[Event], None]]:
-    """What each fact that concerns the view does to these rows, in place."""
+    """For each fact that concerns the view, the function that applies its event to these rows in place."""
     found = rows.get
 
     def new(event: Event) -> None:
@@ -50,7 +50,7 @@ def folds(rows: Rows) -> dict[type[AnyFact], Callable[[Event], None]]:
 
 
 def indexes(row: Task) -> dict[str, int]:
-    """The indexes that the row stands in, with its score in each."""
+    """The indexes that contain the row, with its score in each."""
     status, position = row.status, row.position
     scores = {"all": position, f"status:{status}": position}
     finished = not row.open
@@ -65,12 +65,12 @@ def indexes(row: Task) -> dict[str, int]:
 
 
 def decode(_row_id: str, data: bytes) -> Task:
-    """A row from its canonical JSON."""
+    """Decode a row from its canonical JSON."""
     return _decoder.decode(data)
 
 
 def agents(row: Task) -> set[str]:
-    """Whom a task concerns: its targets as named, and the agents that had a run."""
+    """The agents that a task concerns: its targets as named, and the agents that had a run."""
     found = {slot.target for slot in row.slots}
     for slot in row.slots:
         for run in slot.runs:

@@ -1,7 +1,7 @@
-"""Reading the views: catch up, then a typed answer from rows and indexes of one checkpoint. Cost: O(answer).
+"""Reads the views: catch up, then answer from rows and indexes of one checkpoint, typed. Cost: O(answer).
 
-A command that reads sees what it wrote itself, with or without a daemon. Lists are pages of one index; what is
-filtered by two things has an index of both.
+A command that reads sees what it wrote itself, with or without a daemon. Lists are pages of one index; a list that is
+filtered by two fields has an index of both.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from projections.fold import VIEWS
 from projections.projector import NEWER, Progress, Projector
 
 ALL = 2**31 - 1
-"""A limit that no index reaches."""
+"""A limit that exceeds the length of any index."""
 
 Row = TypeVar("Row")
 QUEUE_PARTS = ("open", "waiting", "processing", "completed")
 
 
 class Listed(msgspec.Struct, Generic[Row], frozen=True):
-    """Rows in order, the checkpoint that they are of (`stopped`: why they are stale), how many there are in all."""
+    """Rows in order, their checkpoint (`stopped`: why they are stale), and how many the index holds in all."""
 
     rows: list[Row]
     checkpoint: Checkpoint
@@ -38,27 +38,27 @@ class Listed(msgspec.Struct, Generic[Row], frozen=True):
 
 
 class Found(msgspec.Struct, Generic[Row], frozen=True):
-    """One row, or None where there is none, and the checkpoint that this is true of."""
+    """One row, or None where there is none, and the checkpoint at which this is true."""
 
     row: Row | None
     checkpoint: Checkpoint
 
 
 class Views:
-    """Typed queries. Thread-safe. Raises StoreAway, and what Projector.catch_up raises."""
+    """Typed queries of the views. Thread-safe. Raises StoreAway, and what Projector.catch_up raises."""
 
     def __init__(self, store: Store, progress: Progress | None = None) -> None:
         self.projector = Projector(store, progress)
         self._views = store.views
 
     def checkpoint(self) -> Checkpoint:
-        """Bring the views to the end of the log; where they are then."""
+        """Bring the views to the end of the log, and return their checkpoint."""
         return self.projector.catch_up()
 
     # ---- agents and nodes ----
 
     def agents(self, state: str | None = None) -> Listed[Agent]:
-        """All agents, or those of a state (active, idle, failed, stopped), oldest assignment first."""
+        """All agents, or those in a state (active, idle, failed, stopped), oldest assignment first."""
         return self._list(agents.NAME, PageQuery(agents.NAME, _named("state", state) or "agents", 0, ALL, newest=False))
 
     def agent(self, agent: str) -> Found[Agent]:
@@ -96,26 +96,27 @@ class Views:
         limit: int = 100,
         newest: bool = True,
     ) -> Listed[Task]:
-        """A page of tasks by their dispatch, newest first; total counts the index, not the range.
+        """A page of tasks by their dispatch, newest first; total counts the whole index, not the range.
 
-        agent: an agent id, or a target as named (`role:x`). since, before: positions; dispatched at or after `since`,
-        and before `before` (the `position` of the last row, for the next page).
+        agent: an agent id, or a target as named (`role:x`).
+        since, before: positions; tasks dispatched at or after `since`, and before `before` (for the next page, the
+        `position` of the last row).
         """
         index = ":".join(part for part in (_named("status", status), _named("agent", agent)) if part) or "all"
         last = None if before is None else before - 1
         return self._list(tasks.NAME, PageQuery(tasks.NAME, index, 0, limit, newest, since or None, last))
 
     def last_task(self, agent: str | None = None) -> Found[Task]:
-        """The task dispatched last, to anybody or to one agent."""
+        """The task dispatched last, to any agent or to one."""
         found = self.tasks(agent, limit=1)
         return Found(found.rows[0] if found.rows else None, found.checkpoint)
 
     def open_tasks(self) -> Listed[Task]:
-        """All queued and running tasks, as they are served, of one checkpoint."""
+        """All queued and running tasks in the order of service, from one checkpoint."""
         return self.queue("open", limit=ALL)
 
     def queue(self, which: str = "open", agent: str | None = None, limit: int = 100) -> Listed[Task]:
-        """A page of the queue, as it is served; `completed`: of what ended, newest end first.
+        """A page of the queue in the order of service; for `completed`, of finished tasks, newest end first.
 
         which: one of QUEUE_PARTS. agent: as for `tasks`.
         """
@@ -129,24 +130,27 @@ class Views:
     # ---- state ----
 
     def state(self, key: str, now: int) -> Found[StateKey]:
-        """A key that is there at `now` (server time, ms): one that has outlived its time is not."""
+        """A key that exists at `now` (server time, ms), None where it has expired."""
         found: Found[StateKey] = self._find(state.NAME, key)
         return Found(None, found.checkpoint) if found.row and found.row.expired(now) else found
 
     def state_list(self, prefix: str, now: int, limit: int = ALL) -> Listed[StateKey]:
-        """The keys that begin with `prefix` and are there at `now`, by name. Keys of all prefixes: `""`."""
+        """The keys that begin with `prefix` and exist at `now`, by name. All keys: `""`."""
         query = PageQuery(state.NAME, "name", 0, limit, newest=False, prefix=prefix)
         found: Listed[StateKey] = self._list(state.NAME, query)
         return Listed([row for row in found.rows if not row.expired(now)], found.checkpoint, found.total)
 
     def state_expired(self, now: int, limit: int) -> Listed[StateKey]:
-        """Keys that have outlived their time at `now` and still are rows, the longest dead first."""
+        """Keys that have expired at `now` and still are rows, the longest expired first."""
         return self._list(state.NAME, PageQuery(state.NAME, "expires", 0, limit, newest=False, max_score=now))
 
     # ---- snapshots ----
 
     def snapshots(self, which: str = "complete", limit: int = ALL, upto: int | None = None) -> Listed[Snapshot]:
-        """Snapshots by position, newest first. which: `complete`, `taking` or `all`; upto: at or before a position."""
+        """Snapshots by position, newest first.
+
+        which: `complete`, `taking` or `all`; upto: only those at or before this position.
+        """
         return self._list(snapshots.NAME, PageQuery(snapshots.NAME, which, 0, limit, max_score=upto))
 
     def snapshot(self, snapshot: str) -> Found[Snapshot]:
@@ -177,9 +181,9 @@ class Views:
         return found
 
     def _read(self, read: Callable[[str, Checkpoint], Any]) -> Any:
-        """What a read of the live generation answers, of no earlier checkpoint than the log's end now.
+        """The answer of a read of the live generation, at a checkpoint no earlier than the log's end now.
 
-        A damage is mended first.
+        A damaged generation is repaired first.
         """
         while True:
             known = self.projector.catch_up()
@@ -193,7 +197,7 @@ class Views:
 
 
 def _in_order(query: PageQuery, row_ids: list[str], rows: list[Any]) -> bool:
-    """Whether the rows of a page belong there, in the order that it shows them in."""
+    """Whether the rows of a page belong to the index, and in the order in which the page shows them."""
     index, indexes = query.index, VIEWS[query.view].indexes
     scores = [indexes(row).get(index) for row in rows]
     if None in scores:
@@ -207,7 +211,7 @@ def _named(kind: str, name: str | None) -> str:
 
 
 def _marked(checkpoint: Checkpoint, known: Checkpoint) -> Checkpoint:
-    """The checkpoint of an answer, stale where the catch-up before it found that it is."""
+    """The checkpoint of an answer, marked stale where the catch-up before found that it is."""
     if known.stopped and not checkpoint.stopped:
         return msgspec.structs.replace(checkpoint, stopped=known.stopped)
     return checkpoint

@@ -1,1 +1,1 @@
-"""Replayers: verify, rebuild, look back, diff, audit and export, all from the log alone."""
+"""Replayers verify, rebuild, rewind, diff, audit, seal and export, all from the log alone."""

@@ -1,8 +1,9 @@
-"""Who did what, when and why: the log as a story, whole or of one subject.
+"""The audit: who did what, when and why, from the log, for all subjects or one.
 
-The story of a task is its own events, those of its runs, the end of each task that it waited for, and its result in
-the state. The links between events lead from one to the next, so it costs what it tells; where a restore has cut
-links, and for all other subjects, the log is read through, since what a restore undid stays part of the story.
+The story of a task is its own events, those of its runs, the end of each task that it waited for, and its result in the
+state. It is found by following the links between a subject's events, so its cost is that of its length. Where a restore
+has cut these links, and for all other subjects, the whole log is read, since what a restore undid stays part of the
+story.
 """
 
 from __future__ import annotations
@@ -20,17 +21,22 @@ from maestro.model.task import Task
 from maestro.store.codec import event_of
 from maestro.store.contract import Store
 from projections.view_reader import Views
-from replayers.chain import Reading
+from replayers.chain import CheckedReader
 from replayers.positions import rfc3339
 
 CHUNK = 1000
 EXPIRED_TOO = 0
-"""The time at which no key of the state has expired yet."""
+"""A time at which no key of the state has expired yet: finds expired keys too."""
 KINDS = frozenset({"type", "agent", "node", "task", "run", "state", "snapshot", "restore", "log"})
 
 
 class Query(msgspec.Struct, frozen=True):
-    """subject: as the log names it, or an id; None for all. since: the first position; type: a name or a family."""
+    """What to audit.
+
+    subject: a subject as the log names it, or an id; None for all.
+    since: the first position.
+    type: the name of an event type, or of a family of types.
+    """
 
     subject: str | None = None
     since: int = 0
@@ -38,7 +44,7 @@ class Query(msgspec.Struct, frozen=True):
 
 
 class Line(msgspec.Struct, frozen=True):
-    """One event of a story. because: the event that led to it, in words, where its cause is one."""
+    """One event of a story. because: the event that led to it, in words, if its cause is an event."""
 
     event: Event
     because: str
@@ -49,14 +55,14 @@ def further(query: Query, after: int) -> Query:
     return msgspec.structs.replace(query, since=after + 1)
 
 
-def page(store: Store, query: Query, log: Reading | None = None) -> tuple[list[Line], int]:
-    """The next lines, and the position up to which the log was looked at. No lines: there are none up to its end.
+def page(store: Store, query: Query, log: CheckedReader | None = None) -> tuple[list[Line], int]:
+    """The next lines, and the position up to which the log was read. No lines: there are none up to its end.
 
-    log: reads that of the store; it knows afterwards whether what was read is what was written.
+    log: reads the log; afterwards its `found` tells whether an entry was altered.
 
-    Raises NotFound for a subject that nothing was ever said about.
+    Raises NotFound for a subject without any event.
     """
-    log = log or Reading(store.log)
+    log = log or CheckedReader(store.log)
     head = store.log.head().seq
     subject = None if query.subject is None else find_subject(store, query.subject)
     task = _task(store, subject)
@@ -74,7 +80,7 @@ def page(store: Store, query: Query, log: Reading | None = None) -> tuple[list[L
 
 
 def plain(line: Line) -> dict[str, Any]:
-    """A line as JSON-ready data, `data` as the fact says it."""
+    """A line as JSON-ready data, `data` with the fields of the fact."""
     event = line.event
     fact = event.fact
     data = msgspec.to_builtins(fact) if not isinstance(fact, e.Unrecognised) else {"v": fact.v}
@@ -91,7 +97,10 @@ def plain(line: Line) -> dict[str, Any]:
 
 
 def find_subject(store: Store, text: str) -> str:
-    """The subject that a user means: as the log names it, or the id of a task, an agent, a node, a type or a key."""
+    """The subject that a user means: as the log names it, or the id of a task, an agent, a node, a type or a key.
+
+    Raises NotFound where there is none.
+    """
     views = Views(store)
     kind, colon, _ = text.partition(":")
     if colon and kind in KINDS:
@@ -128,7 +137,7 @@ def _was_dispatched(store: Store, task: str) -> bool:
 
 
 def _task(store: Store, subject: str | None) -> Task | None:
-    """The task of a subject, where links lead through its whole story: no restore came behind its beginning."""
+    """The task of a subject, if links lead through its whole story: no restore came after its dispatch."""
     kind, _, name = (subject or "").partition(":")
     if kind != "task":
         return None
@@ -138,8 +147,8 @@ def _task(store: Store, subject: str | None) -> Task | None:
     return found.row
 
 
-def _linked(store: Store, task: Task, log: Reading) -> list[Event]:
-    """The story of a task, by links from the versions in its row."""
+def _linked(store: Store, task: Task, log: CheckedReader) -> list[Event]:
+    """The story of a task, found by links from the versions in its row."""
     views = Views(store)
     found: dict[int, Event] = {}
     ends = [task.version, *(run.version for slot in task.slots for run in slot.runs)]
@@ -160,7 +169,7 @@ def _linked(store: Store, task: Task, log: Reading) -> list[Event]:
 
 
 def _concerns(subject: str | None) -> Callable[[Event], bool]:
-    """Whether an event is part of a subject's story."""
+    """The predicate whether an event is part of a subject's story."""
     if subject is None:
         return bool
     kind, _, name = subject.partition(":")
@@ -181,7 +190,7 @@ def _concerns(subject: str | None) -> Callable[[Event], bool]:
     return {"task": of_task, "agent": of_agent}.get(kind, lambda event: event.subject == subject)
 
 
-def _lines(log: Reading, events: Iterable[Event], query: Query) -> list[Line]:
+def _lines(log: CheckedReader, events: Iterable[Event], query: Query) -> list[Line]:
     wanted = query.type
     lines = []
     for event in events:

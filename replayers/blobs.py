@@ -1,4 +1,4 @@
-"""Which blobs the log names: what a collection must keep, and what belongs to a segment."""
+"""Finds the blobs that events name: those that a collection must keep, and those that belong to a segment."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAME = re.compile(r"[0-9a-f]{64}")
 def named(store: Store, held: bool = False) -> frozenset[str]:
     """SHA-256 of every blob that some event names. Reads the whole log.
 
-    held: only of the events that the store itself holds; those that were trimmed have their blobs where they lie.
+    held: read only the events that the store itself holds; the blobs of trimmed events are kept with the segments.
     """
     found: set[str] = set()
     after = max(0, store.log.first() - 1) if held else 0

@@ -1,4 +1,4 @@
-"""The log checked against itself: positions, times, the hash chain, and each subject's links."""
+"""Checks the log against itself: positions, times, the hash chain, and the links between a subject's events."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ CHUNK = 1000
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """Something that is not what it must be. position: of the event concerned; what: in words."""
+    """A finding: something differs from what it must be. position: of the event; what: in words."""
 
     position: int
     what: str
 
 
-class Reading:
-    """Reads entries and checks the chain of each, at the price of a digest: for whoever shows events.
+class CheckedReader:
+    """Reads entries and checks the hash chain of each, for commands that show events. Costs a SHA-1 per entry.
 
-    found: the first that is not what was written, or does not continue the one before it.
+    found: the first entry that was altered, or that does not continue the one before it.
     """
 
     def __init__(self, log: LogStore) -> None:
@@ -37,7 +37,7 @@ class Reading:
         self._last: Entry | None = None
 
     def entries(self, after: int, count: int) -> list[Entry]:
-        """As `LogStore.entries`. The one before them is read, too, unless it was the last one that was."""
+        """As `LogStore.entries`. Also reads the entry before them, unless it is the last one that was read."""
         last = self._last if self._last and self._last.seq == after else None
         if last or after < 1:
             found = self._log.entries(after, count)
@@ -52,7 +52,7 @@ class Reading:
         return found
 
     def event(self, seq: int) -> Event | None:
-        """One event; None where there is none."""
+        """The event at a position; None where there is none."""
         found = self.entries(seq - 1, 1) if seq > 0 else []
         return event_of(found[0]) if found and found[0].seq == seq else None
 
@@ -68,14 +68,14 @@ class Reading:
             after, chain = entry.seq, entry.chain
 
     def warning(self) -> str:
-        """What was found, in a line for who was shown the events."""
+        """The finding as one line, for a user who was shown the events."""
         what = self.found.what if self.found else "nothing is wrong"
         return f"log: {what}; what is shown is what the store holds, `maestro replay verify` tells all that is wrong"
 
 
 def newest(log: LogStore, count: int) -> Difference | None:
-    """What is wrong with the newest `count` entries, or with the versions of their subjects; None where nothing is."""
-    reading = Reading(log)
+    """What is wrong with the newest `count` entries or the versions of their subjects; None where nothing is."""
+    reading = CheckedReader(log)
     entries = reading.entries(max(0, log.head().seq - count), count)
     if reading.found or not entries:
         return reading.found
@@ -89,7 +89,12 @@ def newest(log: LogStore, count: int) -> Difference | None:
 
 
 class ChainCheck:
-    """One pass over the log. seq: how far it came; found: what was wrong up to there; sealed: what it says is."""
+    """One checking pass over the log.
+
+    seq: position reached.
+    found: what is wrong up to there.
+    sealed: the `log.sealed` events seen.
+    """
 
     def __init__(self, log: LogStore) -> None:
         self.head = log.end()
@@ -104,7 +109,7 @@ class ChainCheck:
         self._restoring: Entry | None = None
 
     def events(self) -> Iterator[list[Event]]:
-        """The events in lists, each entry checked before its list is given out."""
+        """The events in lists; each entry of a list is checked before the list is yielded."""
         while self.seq < self.head.seq:
             entries = self._entries(CHUNK)
             events: list[Event] = []
@@ -121,7 +126,7 @@ class ChainCheck:
             self._tell(self.seq, "the chain that the log says it ends with differs")
 
     def _entries(self, count: int) -> list[Entry]:
-        """The next entries; one that is no entry of ours any more, or whose segment is damaged, ends the pass."""
+        """The next entries; an undecodable entry, or one in a damaged segment, ends the pass."""
         count = min(count, self.head.seq - self.seq)
         try:
             return self._log.entries(self.seq, count)
@@ -145,7 +150,7 @@ class ChainCheck:
         self.seq, self._chain, self._at = entry.seq, entry.chain, entry.at
 
     def _check_link(self, entry: Entry, event: Event) -> None:
-        """`prev` is the subject's last event, or the floor: the end of the append that a restore was part of."""
+        """Check `prev`: it is the subject's last event, or the floor (the end of the last restore's append)."""
         restoring = self._restoring
         if restoring and (entry.at, entry.actor, entry.cause) != (restoring.at, restoring.actor, restoring.cause):
             self._restoring, self._floor, self._versions = None, self.seq, {}
@@ -159,7 +164,7 @@ class ChainCheck:
             self.sealed.append(event.fact)
 
     def check_versions(self) -> None:
-        """What the store takes for the last event of each subject must be that: new events are held against it."""
+        """Check the store's versions against the last event of each subject: appends are checked against them."""
         if self.seq < self.head.seq or not self.seq:
             return
         try:
@@ -167,7 +172,7 @@ class ChainCheck:
         except LineageBroken as broken:
             self._tell(self.seq, broken.what)
             return
-        if self._restoring:  # its append was the last one
+        if self._restoring:  # the append of a restore was the last one
             self._floor, self._versions = self.seq, {}
         wanted = {FLOOR: self._floor} | {
             subject.decode("utf-8", "replace"): at for subject, at in self._versions.items()
@@ -180,7 +185,7 @@ class ChainCheck:
                 self._tell(known or self.seq, f"{name} is {found} in the store, not {known}")
 
     def check_segments(self, sealed: Segments | None) -> None:
-        """Each segment that the log tells of, as far as it can be read, must be the file that was sealed."""
+        """Check that each segment named in the log, as far as the log can be read, is the file that was sealed."""
         if self.seq < self.head.seq:
             with suppress(LineageBroken):
                 for events in self._log.scan(max(self.seq, self._log.first() - 1), self.head.seq):

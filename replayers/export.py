@@ -1,7 +1,7 @@
-"""The log for others: JSON Lines, or CloudEvents 1.0 in JSON, one event a line, as stored.
+"""Export of the log: JSON Lines, or CloudEvents 1.0 in JSON, one event a line, as stored.
 
-What the log holds is passed on byte for byte: an event of a later build, too, and one whose data was damaged, whose
-bytes then stand in `data_base64`.
+The content of the log is passed on byte for byte, also for an event of a later build, and for one whose data is
+damaged: its bytes are then in `data_base64`.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ from typing import Any
 import msgspec
 
 from maestro.store.contract import Entry, Store
-from replayers.chain import Reading
+from replayers.chain import CheckedReader
 from replayers.positions import rfc3339
 
 CHUNK = 1000
 TYPE = "maestro."
-"""Stands before the names of facts in a CloudEvent's type, which is read far from here."""
+"""The prefix of a fact's name in a CloudEvent's type, which must be unique outside of Maestro too."""
 
 _encode = msgspec.json.Encoder().encode
 
 
 def export(
-    store: Store, first: int = 1, last: int | None = None, cloudevents: bool = False, log: Reading | None = None
+    store: Store, first: int = 1, last: int | None = None, cloudevents: bool = False, log: CheckedReader | None = None
 ) -> Iterator[str]:
-    """The events first..last (default: all that there are now), a line of JSON without its newline for each.
+    """The events first..last (default: all that there are now), each as a line of JSON without its newline.
 
-    log: reads them, and knows afterwards whether what was read is what was written.
+    log: reads the entries; afterwards its `found` tells whether an entry was altered.
     """
-    log = log or Reading(store.log)
+    log = log or CheckedReader(store.log)
     write: Callable[[Entry], dict[str, Any]] = (lambda entry: cloud(entry, store.namespace)) if cloudevents else plain
     end = store.log.end().seq if last is None else last
     after = max(first, 1) - 1
@@ -44,7 +44,7 @@ def export(
 
 
 def plain(entry: Entry) -> dict[str, Any]:
-    """An entry with the names of its fields in the stream; `time` says `at` in words."""
+    """An entry with the names of its fields in the stream; `time` is `at` as RFC 3339."""
     return {
         "seq": entry.seq,
         "type": text(entry.type),
@@ -82,7 +82,7 @@ def cloud(entry: Entry, namespace: str) -> dict[str, Any]:
 
 
 def payload(data: bytes) -> dict[str, Any]:
-    """The data as the JSON that it is, or as bytes where it is none."""
+    """The data of an entry as raw JSON, or as base64 where it is not JSON."""
     try:
         msgspec.json.decode(data)
     except msgspec.DecodeError:
@@ -91,5 +91,5 @@ def payload(data: bytes) -> dict[str, Any]:
 
 
 def text(field: bytes) -> str:
-    """A field of an entry."""
+    """A field of an entry as text."""
     return field.decode("utf-8", "replace")

@@ -1,6 +1,6 @@
-"""Where in the log a user means: a position as it is, a time, or a time ago.
+"""Resolves what a user enters (a position, a time, or a time ago) to a position of the log.
 
-`at` never goes back in the log, so the position of a time is found by halving: O(log n) events are read.
+`at` never goes back in the log, so the position of a time is found by binary search: O(log n) events are read.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ _AGO = re.compile(r"-?(\d{1,9})([smhdw])")
 
 
 def position(store: Store, text: str) -> int:
-    """The last position at or before what `text` means. Raises Invalid for a text or a position that cannot be."""
+    """The last position at or before what `text` means. Raises Invalid for a text or position that cannot exist."""
     return moment(store, text)[0]
 
 
 def moment(store: Store, text: str) -> tuple[int, int]:
-    """As `position`, with the server time that is meant, ms: that of the position's event where it is named by number.
+    """The position that `text` means, as `position`, and the server time of that moment in ms.
 
-    A time to come means now.
+    For a position this is the time of its event. A time in the future means now.
     """
     head = store.log.head().seq
     if text.isascii() and text.isdigit():
@@ -37,7 +37,7 @@ def moment(store: Store, text: str) -> tuple[int, int]:
 
 
 def since(store: Store, text: str) -> int:
-    """The first position at or after what `text` means; one behind the head where there is none yet."""
+    """The first position at or after what `text` means; head + 1 where there is none yet."""
     if text.isascii() and text.isdigit():
         return int(text)
     return position_at(store.log, time_ms(store, text) - 1) + 1

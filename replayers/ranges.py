@@ -1,4 +1,4 @@
-"""The ranges that a log is kept in when it is kept in files: the same ones for whoever does it, so that files match."""
+"""The ranges of the log that are kept as segment files: the same ranges everywhere, so that files match."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from replayers import segments
 from replayers.sealed import Segments
 
 LARGE, SMALL = 10_000, 1_000
-"""Events in a segment. Small ones are for the end of a checkpoint: the next one shares all but the very last."""
+"""Events in a segment. Small ones are for the end of a checkpoint: the next one shares all but the last of them."""
 
 CHUNK = 1000
 
 
 def spans(first: int, position: int) -> Iterator[tuple[int, int]]:
-    """The ranges that the events first..position are kept in: large ones, then small ones, then the rest.
+    """The ranges of the segments that hold events first..position: large ones, then small ones, then the rest.
 
-    first: where a large one begins.
+    first: where a large range begins.
     """
     for size in (LARGE, SMALL):
         while first + size - 1 <= position:
@@ -29,7 +29,10 @@ def spans(first: int, position: int) -> Iterator[tuple[int, int]]:
 
 
 def whole(store: Store, sealed: Segments, span: tuple[int, int, str]) -> segments.Segment:
-    """The segment first..last, kept where segments are sealed: the one that is there if it is sound, else a new one."""
+    """The segment of a range in the folder of sealed segments: the existing file if it is sound, else a new one.
+
+    span: first and last position, and the chain value before them. Raises VerificationFailed where events are missing.
+    """
     first, last, before = span
     end = entry_at(store, last)
     if end is None:

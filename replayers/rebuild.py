@@ -1,7 +1,7 @@
-"""Building the views anew: all of them in one pass, beside the live ones, then one switch.
+"""Rebuild of the views: all of them in one pass, next to the live ones, then one switch.
 
-Readers never see a half-built view: they use the old generation until the switch. All views of a generation share
-one checkpoint, so that asking for one of them builds all.
+Readers never see a half-built view: they use the old generation until the switch. All views of a generation share one
+checkpoint, so that a rebuild of one of them builds all.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from projections.projector import Progress, Projector
 
 
 class Rebuilt(msgspec.Struct, frozen=True):
-    """generation: the new one's name; checkpoint: how far it is; digests: by view, as it was read back."""
+    """The result. generation: the name of the new one; checkpoint: of its views; digests: by view, read back."""
 
     generation: str
     checkpoint: Checkpoint
@@ -23,7 +23,10 @@ class Rebuilt(msgspec.Struct, frozen=True):
 
 
 def rebuild(store: Store, view: str | None = None, progress: Progress | None = None) -> Rebuilt:
-    """Build and switch. view: the one whose digest is wanted, all by default. Raises Invalid for an unknown one."""
+    """Build all views and switch to them.
+
+    view: whose digest is wanted, all by default. Raises Invalid for an unknown one.
+    """
     if view is not None and view not in VIEWS:
         raise Invalid(f"there is no view {view!r}", mend=f"the views are {', '.join(VIEWS)}")
     projector = Projector(store, progress)
@@ -34,5 +37,5 @@ def rebuild(store: Store, view: str | None = None, progress: Progress | None = N
 
 
 def digests(store: Store, generation: str, views: list[str]) -> dict[str, str]:
-    """The digests of a generation's views as the store has them. They are of one checkpoint while nobody appends."""
+    """The digests of a generation's views as stored; of one checkpoint unless something is appended meanwhile."""
     return {view: digest(store.views.dump(generation, view), store.views.indexes(generation, view)) for view in views}

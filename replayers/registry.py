@@ -1,6 +1,6 @@
-"""The registry as YAML: which types and agents there were at a position, for people and for `agent assign`.
+"""The registry as YAML: the types and agents at a position, for people and for `agent assign`.
 
-It is a copy for reading. What a restore puts back comes from the events.
+It is a copy for reading. A restore takes its data from the events.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ class Registry(msgspec.Struct, frozen=True):
 
 
 class _Dumper(yaml.SafeDumper):
-    """Plain data, each value written out where it stands."""
+    """A YAML dumper without anchors and aliases: each value is written out where it stands."""
 
     def ignore_aliases(self, _data: Any) -> bool:
         return True
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    # Quoted, so that no reader takes a text for a number, whatever it thinks that numbers look like.
+    # Quoted, so that no YAML reader takes a text for a number.
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"')
 
 
@@ -63,7 +63,7 @@ _Dumper.add_representer(str, _text)
 
 
 def registry_of(rows: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> Registry:
-    """The registry that the rows of the view `agents` are."""
+    """The registry in rows of the view `agents`."""
     types: list[RegisteredType] = []
     agents: list[RegisteredAgent] = []
     for _, row in sorted(dict(rows).items()):
@@ -82,7 +82,7 @@ def written(registry: Registry) -> bytes:
 
 
 def parsed(text: bytes, where: str) -> Registry:
-    """The registry in this YAML, which may be anybody's. Raises Invalid naming the line."""
+    """The registry in a YAML text from an untrusted source. Raises Invalid naming the line."""
     document = read(text, where, LIMITS)
     try:
         return msgspec.convert(_plain(document.root), Registry)
@@ -91,9 +91,10 @@ def parsed(text: bytes, where: str) -> Registry:
 
 
 def check_apart(places: Iterable[tuple[str, str | None, str | None]], where: str) -> None:
-    """No two agents have one workspace: each is written by one only. places: (agent, node, workspace) of each.
+    """Check that no two agents have the same workspace, as only one may write to it.
 
-    Raises VerificationFailed naming them. A log may say so where two were assigned at once by an early build.
+    places: (agent, node, workspace) of each agent. Raises VerificationFailed naming two agents. A log may contain such
+    agents, assigned at the same time by an early build.
     """
     holders: dict[tuple[str | None, str], str] = {}
     for agent, node, workspace in places:

@@ -1,7 +1,7 @@
-"""Looking back: any view as it was at a position, and what changed between two.
+"""Rewind: any view as it was at a position, and the changes between two positions.
 
-The log alone says it: the fold goes from the start over the line that leads to that position, so that a restore
-inside it cuts exactly what it cut then.
+Both come from the log alone: the fold goes from its start over the line that leads to the position, so that a restore
+in between cuts exactly what it cut then.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from replayers.positions import time_of
 
 
 class Rewound(msgspec.Struct, frozen=True):
-    """A view as it was. at: the server time that was looked back to, ms; rows: by row id, as JSON-ready data."""
+    """A view as it was. at: the server time of that moment, ms; rows: by row id, as JSON-ready data."""
 
     view: str
     position: int
@@ -51,15 +51,15 @@ def folded(store: Store, position: int, views: Sequence[str] = tuple(VIEWS)) -> 
 
 
 def go_on(store: Store, fold: Fold, position: int) -> None:
-    """Fold on to a later position of the same line."""
+    """Continue a fold to a later position of the same line."""
     for events in history(store, fold.seq, position):
         fold.apply(events)
 
 
 def at(store: Store, position: int, view: str, when: int | None = None) -> Rewound:
-    """A view at a position; keys of the state that had outlived their time by then are left out.
+    """A view at a position, without keys of the state that had expired by then.
 
-    when: the server time, ms, that is looked back to; that of the position's event if None.
+    when: the server time in ms at which expiry is judged; that of the position's event if None.
     """
     if view not in VIEWS:
         raise Invalid(f"there is no view {view!r}", mend=f"the views are {', '.join(VIEWS)}")
@@ -72,7 +72,9 @@ def at(store: Store, position: int, view: str, when: int | None = None) -> Rewou
 
 
 def diff(store: Store, a: int, b: int) -> Iterator[Change]:
-    """What has to change to come from position a to b, by view and row. The queue is left out: it is open `tasks`."""
+    """The changes that lead from position a to b, by view and row. Without the queue, which is the open part of
+    `tasks`.
+    """
     views = [view for view in VIEWS if view != queue.NAME]
     fold = folded(store, a, views)
     before = {view: {row_id: encode(row) for row_id, row in fold.rows_of(view).items()} for view in views}
@@ -108,5 +110,5 @@ def plain(row: Any) -> Any:
 
 
 def lives(row: Any, now: int) -> bool:
-    """Whether a row of any view is to be seen at `now`."""
+    """Whether a row of any view is visible at time `now`: a key of the state that has expired is not."""
     return not (isinstance(row, StateKey) and row.expired(now))

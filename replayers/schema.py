@@ -26,7 +26,9 @@ ENTRY: dict[str, dict[str, Any]] = {
 
 
 def schema() -> dict[str, Any]:
-    """One document: an entry, with its data by its type. In the stream every field is text, `data` is JSON."""
+    """The schema as one document: an entry, with its data by its type. In the stream every field is text, `data` is
+    JSON.
+    """
     facts = {name: fact for name, fact in FACTS.items() if fact is not Unrecognised}
     references, definitions = msgspec.json.schema_components(facts.values(), ref_template="#/$defs/{name}")
     by_type = [

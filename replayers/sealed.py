@@ -1,11 +1,11 @@
-"""The sealed past of a log: a folder of segments and of the blobs that they name, which reads as a part of the log.
+"""The sealed part of a log: a folder of segments and of the blobs that they name, readable as a part of the log.
 
     <folder>/<namespace>/<first>-<last>-<chain>.seg
                          /blobs/<aa>/<sha256>.zst
 
-A file's name says which history it is a part of, and its header the chain before it: so the way back from what the
-store still holds is found file by file, each proved by the next, and no list of them can be out of date. Logs of one
-name at several stores, and forks, may lie in one folder.
+A file's name tells which history it belongs to, and its header the chain value before it. So the segments are found one
+by one, backwards from the first entry that the store still holds, each proved by the next one; no index of them exists
+that could be out of date. Logs of the same name from several stores, and forks, may share one folder.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ MEND = f"put it back, or set {SETTING} to the folder that all nodes of this name
 
 
 def sealed_of(store: Store) -> Segments | None:
-    """Where the past of this store's log is sealed, if that was said when it was opened."""
+    """The sealed segments of this store's log, None where the store was opened without a folder for them."""
     sealed = store.log.sealed
     return sealed if isinstance(sealed, Segments) else None
 
 
 class Segments:
-    """`Sealed` from files. Thread-safe; touches no disk before it is asked for something."""
+    """`Sealed` from files. Thread-safe; reads the disk on demand only."""
 
     def __init__(self, folder: Path, namespace: str) -> None:
         self.namespace = namespace
@@ -56,8 +56,8 @@ class Segments:
         """Up to `count` entries behind `after` and before `following`."""
         found: list[Entry] = []
         last = min(after + count, following.seq - 1)
-        for path, header in self._way(following, after + 1, last):
-            for block in self._kept_blocks(path, header, after + 1, last):
+        for path, header in self._segments_of(following, after + 1, last):
+            for block in self._cached_blocks(path, header, after + 1, last):
                 found += block
         begin = after + 1 - found[0].seq if found else 0
         return found[begin : begin + last - after]
@@ -65,7 +65,7 @@ class Segments:
     def scan(self, following: Entry, after: int, upto: int, chunk: int) -> Iterator[list[Entry]]:
         """The entries after+1..upto in lists of `chunk`."""
         waiting: list[Entry] = []
-        for path, _ in self._way(following, after + 1, upto):
+        for path, _ in self._segments_of(following, after + 1, upto):
             for _, block in segments.blocks(path, after + 1):
                 waiting += [entry for entry in block if after < entry.seq <= upto]
                 while len(waiting) >= chunk:
@@ -75,7 +75,7 @@ class Segments:
             yield waiting
 
     def blob(self, sha256: str) -> bytes | None:
-        """The content of a blob; None when there is none."""
+        """The content of a blob; None when there is none. Raises VerificationFailed for a damaged one."""
         try:
             frame = files.content(self.blob_path(sha256), BLOB_BYTES_MAX)
         except FileNotFoundError:
@@ -85,15 +85,15 @@ class Segments:
         return opened(sha256, frame)
 
     def blob_path(self, sha256: str) -> Path:
-        """Where a blob lies, if it does."""
+        """The path of a blob, whether it exists or not."""
         return self.folder / "blobs" / sha256[:2] / f"{sha256}.zst"
 
-    def way(self, following: Entry) -> list[tuple[Path, Header]]:
+    def segments_before(self, following: Entry) -> list[tuple[Path, Header]]:
         """All segments before `following`, oldest first. Raises VerificationFailed naming one that is missing."""
-        return self._way(following, 1, following.seq - 1)
+        return self._segments_of(following, 1, following.seq - 1)
 
-    def _way(self, following: Entry, first: int, last: int) -> list[tuple[Path, Header]]:
-        """The segments that hold first..last, oldest first."""
+    def _segments_of(self, following: Entry, first: int, last: int) -> list[tuple[Path, Header]]:
+        """The segments that hold first..last, oldest first, found backwards from `following`."""
         found: list[tuple[Path, Header]] = []
         if first > last:
             return found
@@ -124,7 +124,7 @@ class Segments:
         )
 
     def _get(self, last: int, chain: str) -> tuple[Path, Header]:
-        """The segment whose last event has this chain."""
+        """The segment whose last event has this position and chain. Raises VerificationFailed where it is missing."""
         known = self._headers.get((last, chain))
         if known is None:
             known = self.find(last, chain)
@@ -137,7 +137,9 @@ class Segments:
         return known
 
     def find(self, last: int, chain: str) -> tuple[Path, Header] | None:
-        """The segment whose last event has this chain, None where there is none. Raises VerificationFailed."""
+        """The segment whose last event has this position and chain, or None. Raises VerificationFailed for a damaged
+        one.
+        """
         for path in self.folder.glob(f"*-{last:010d}-{chain[:16]}{segments.SUFFIX}"):
             header = segments.header(path)
             if (header.last, header.chain) != (last, chain):
@@ -145,8 +147,8 @@ class Segments:
             return path, header
         return None
 
-    def _kept_blocks(self, path: Path, header: Header, first: int, last: int) -> Iterator[list[Entry]]:
-        """The blocks that hold first..last, read once and kept for the next reader."""
+    def _cached_blocks(self, path: Path, header: Header, first: int, last: int) -> Iterator[list[Entry]]:
+        """The blocks that hold first..last, read once and cached for the next reader."""
         number = max(0, bisect_right(header.starts, first) - 1)
         end = bisect_right(header.starts, last)
         while number < end:
@@ -161,12 +163,12 @@ class Segments:
         if number == end:
             return
         for at, block in segments.blocks(path, header.starts[number]):
-            self._keep(path, at, block)
+            self._cache_block(path, at, block)
             yield block
             if at + 1 == end:
                 return
 
-    def _keep(self, path: Path, number: int, block: list[Entry]) -> None:
+    def _cache_block(self, path: Path, number: int, block: list[Entry]) -> None:
         with self._lock:
             self._blocks[path, number] = block
             while len(self._blocks) > BLOCKS_KEPT:
@@ -175,18 +177,18 @@ class Segments:
     # ---- writing ----
 
     def open(self) -> Path:
-        """The folder, made if absent and swept. Raises Refused or Invalid for one that cannot be used."""
+        """The folder, created if absent, stale partial files removed. Raises Refused or Invalid for an unusable one."""
         private_folder(self._root, SETTING)
         folder = private_folder(self.folder, SETTING)
         sweep(folder)
         return folder
 
     def put(self, entries: Iterable[Entry], before_chain: str) -> Segment:
-        """Write the entries to a segment here. Raises what `segments.write` raises."""
+        """Write the entries to a segment in this folder. Raises what `segments.write` raises."""
         return segments.write(self.open(), self.namespace, entries, before_chain)
 
     def put_blob(self, sha256: str, data: bytes) -> None:
-        """Keep a blob."""
+        """Write a blob to this folder."""
         path = self.blob_path(sha256)
         with refusing(path.parent):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
-"""Sealing: the oldest events move from the store into files, so that its memory is bounded while history is not.
+"""Sealing: moves the oldest events from the store into segment files, which bounds the store's memory.
 
-A range is written to a segment, with the blobs that it names, and read back; then the log says so (`log.sealed`); then
-the store lets go of it. Each step can be repeated, so that it does not matter where one who does it is killed: what is
-trimmed has been read back from the disk, and what is not trimmed is in the store.
+A range is written to a segment, with the blobs that it names, and read back; then `log.sealed` is appended; then the
+store trims the range. Each step can be repeated, so it does not matter where the process is killed: what is trimmed has
+been read back from the disk, and what is not trimmed is in the store.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from replayers.whole_file import placed
 SUBJECT = "log:segments"
 NODES = "nodes"
 GONE_MS = 7 * 86_400_000
-"""A node that went away so long ago, and never reached the segments, is not waited for."""
+"""A node that left so long ago (ms), and never reached the segments, is not waited for."""
 
 
 def due(store: Store, events_max: int) -> list[tuple[int, int]]:
-    """The ranges to be sealed and trimmed, oldest first: none while the store holds no more than `events_max` events.
+    """The ranges to seal and trim, oldest first; none while the store holds no more than `events_max` events.
 
-    Then as many as leave it half of that, but none that the views have still to be folded from.
+    Then as many as leave half of that in the store, but none that the views have not folded yet.
     """
     first, head = store.log.first(), store.log.head().seq
     current = store.views.current()
@@ -39,7 +39,7 @@ def due(store: Store, events_max: int) -> list[tuple[int, int]]:
 
 
 def seal(store: Store, sealed: Segments, span: tuple[int, int]) -> LogSealed:
-    """Have a range, and the blobs that it names, on the disk, read back: what the log shall say of it.
+    """Write a range, and the blobs that it names, to disk and read it back; returns the fact to append to the log.
 
     Raises VerificationFailed where the log is damaged there, Refused where the disk is full.
     """
@@ -60,7 +60,7 @@ def seal(store: Store, sealed: Segments, span: tuple[int, int]) -> LogSealed:
 
 
 def _seal_blob(store: Store, sealed: Segments, name: str) -> None:
-    """Keep a blob with the segments. One that the store has lost is lost there, too."""
+    """Copy a blob to the segments. A blob that the store has lost stays lost."""
     with suppress(MaestroError):
         if sealed.blob(name) is not None:
             return
@@ -71,7 +71,7 @@ def _seal_blob(store: Store, sealed: Segments, name: str) -> None:
 
 
 def recorded(store: Store, fact: LogSealed) -> bool:
-    """Whether the log says this already, since the last restore."""
+    """Whether the log already holds this fact, since the last restore."""
     seq = store.log.version(SUBJECT)
     while seq > 0 and (event := store.log.event(seq)) is not None and isinstance(event.fact, LogSealed):
         if event.fact.last <= fact.last:
@@ -81,7 +81,7 @@ def recorded(store: Store, fact: LogSealed) -> bool:
 
 
 def check(sealed: Segments, fact: LogSealed) -> str:
-    """What is wrong with a segment that the log tells of, or ""."""
+    """What is wrong with a segment that is named in the log, or ""."""
     path = sealed.folder / segments.name_of(fact.first, fact.last, fact.chain)
     try:
         if segments.digest(path) != fact.sha256:
@@ -92,7 +92,7 @@ def check(sealed: Segments, fact: LogSealed) -> str:
 
 
 def note_reach(sealed: Segments, node: str, incarnation: str) -> None:
-    """This node reaches the segments: it leaves its mark with them. Raises Refused, Invalid where it does not."""
+    """Mark in the segments' folder that this node reaches it. Raises Refused or Invalid where it does not."""
     mark = sealed.folder / NODES / node
     if mark.is_file() and mark.read_text() == incarnation:
         return
@@ -102,7 +102,7 @@ def note_reach(sealed: Segments, node: str, incarnation: str) -> None:
 
 
 def out_of_reach(sealed: Segments, nodes: Iterable[Node], now: int) -> list[str]:
-    """The nodes that have not shown, since they started, that they reach the segments: they could not read them."""
+    """The nodes that have not marked since their start that they reach the segments: they could not read them."""
     missing = []
     for node in nodes:
         mark = sealed.folder / NODES / node.id

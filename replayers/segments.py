@@ -1,11 +1,11 @@
-"""A segment: a range of the log in a file, as stored, with the chain that proves it.
+"""A segment: a file with a range of the log as stored, and with the chain that proves it.
 
-    magic         b"maestro segment 1\\n"
+    magic         the line "maestro segment 1"
     header        length (4 bytes, little-endian), then a zstd frame of JSON: `Header`
     entries       one zstd frame of blocks: length (4 bytes), then msgpack of the entries, column by column
 
-Both frames have checksums. The same range gives the same bytes, wherever and whenever it is written, so that what
-keeps segments keeps each of them once.
+Both frames have checksums. The same range gives the same bytes, wherever and whenever it is written, so that storage by
+content holds each segment once.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ BLOCK_BYTES_MAX = 1 << 25
 HEADER_BYTES_MAX = 1 << 22
 FILE_BYTES_MAX = 1 << 32
 RATIO_MAX = 2000
-"""How many times smaller than its entries a segment can be: a file that says more is not read on for ever."""
+"""The highest accepted compression ratio: reading a file with a higher one is stopped."""
 MEND = "put it back from a snapshot or a copy"
 
 _Texts = Annotated[list[bytes], msgspec.Meta(max_length=BLOCK_ENTRIES)]
@@ -58,9 +58,12 @@ class Segment(msgspec.Struct, frozen=True):
 
 
 class Header(msgspec.Struct, frozen=True):
-    """What a segment says of itself. before: the chain before `first`; starts: the position that each block begins at.
+    """The header of a segment.
 
-    blobs: SHA-256 of the texts that its events name. size: of the frame of entries, in bytes.
+    before: the chain value before `first`.
+    starts: the first position of each block.
+    blobs: SHA-256 of the texts that its events name.
+    size: bytes of the frame of entries.
     """
 
     namespace: str
@@ -74,22 +77,24 @@ class Header(msgspec.Struct, frozen=True):
 
 
 def name_of(first: int, last: int, chain: str) -> str:
-    """The name of a segment's file: its range, and which history it is a range of."""
+    """The name of a segment's file: its range, and the chain that tells which history it belongs to."""
     return f"{first:010d}-{last:010d}-{chain[:16]}{SUFFIX}"
 
 
 def write(path: Path, namespace: str, entries: Iterable[Entry], before_chain: str, durable: bool = True) -> Segment:
-    """Write the entries, which follow each other, to a file: there when it is whole.
+    """Write consecutive entries to a segment file, which appears only when it is complete.
 
-    path: of the file, or a folder where it gets its own name. Raises VerificationFailed, naming the position, where
-    the entries are no unbroken part of a log, and Refused where the disk does not take it.
+    path: of the file, or a folder in which it gets its standard name.
+    before_chain: the chain value before the first entry.
+    Raises VerificationFailed, naming the position, where the entries are not an unbroken part of a log, and Refused
+    where the disk does not take the file.
     """
     packer = _Packer(before_chain)
     for entry in entries:
         packer.add(entry)
     body = packer.end()
     if packer.bytes > RATIO_MAX * len(body) + BLOCK_BYTES_MAX or len(body) > FILE_BYTES_MAX - HEADER_BYTES_MAX:
-        raise Refused("its events are too large, or too much alike, for a segment", "log")  # nobody could read it
+        raise Refused("its events are too large, or too much alike, for a segment", "log")  # readers would reject it
     span = (packer.first, packer.last, before_chain, packer.chain)
     header = Header(namespace, *span, packer.starts, sorted(packer.blobs), len(body))
     head = zstandard.ZstdCompressor(LEVEL, write_checksum=True).compress(
@@ -104,7 +109,7 @@ def write(path: Path, namespace: str, entries: Iterable[Entry], before_chain: st
 
 
 class _Packer:
-    """Blocks of entries on their way into a frame, each entry checked to follow the one before it."""
+    """Packs entries into blocks of a compressed frame; checks that each entry continues the one before it."""
 
     def __init__(self, before: str) -> None:
         self.first = self.last = 0
@@ -161,15 +166,15 @@ class _Packer:
 
 
 def header(path: Path) -> Header:
-    """What a segment says of itself. Raises VerificationFailed for a missing or damaged one."""
+    """The header of a segment. Raises VerificationFailed for a missing or damaged one."""
     with _opened(path) as file:
         return _header(file, path)
 
 
 def blocks(path: Path, first: int = 0) -> Iterator[tuple[int, list[Entry]]]:
-    """The blocks from the one that holds position `first` on, with their numbers, as the file has them.
+    """The blocks from the one that holds position `first` on, with their numbers, their entries' chain unchecked.
 
-    The checksum of the frame has been checked when the last one has been read. Raises VerificationFailed.
+    The checksum of the frame is checked once the last block has been read. Raises VerificationFailed.
     """
     with _opened(path) as file:
         head = _header(file, path)
@@ -191,9 +196,9 @@ def blocks(path: Path, first: int = 0) -> Iterator[tuple[int, list[Entry]]]:
 
 
 def read(path: Path) -> Iterator[list[Entry]]:
-    """The entries in lists, each checked to follow the one before it.
+    """The entries in lists, each entry checked to continue the one before it.
 
-    Raises VerificationFailed naming the file and the position where it is not what it says it is.
+    Raises VerificationFailed, naming file and position, where the content does not match the header or the chain.
     """
     head = header(path)
     chain = head.before
@@ -214,7 +219,7 @@ def digest(path: Path) -> str:
 
 
 def damaged(path: Path, what: str) -> VerificationFailed:
-    """The error for a segment that is not what it must be."""
+    """The error for a damaged segment."""
     return VerificationFailed(f"the segment is damaged: {what}", str(path), MEND)
 
 

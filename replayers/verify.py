@@ -1,9 +1,9 @@
-"""The proof: the log is the one that was written, and the live views are what it says.
+"""The proof that the log was not altered, and that the live views match it.
 
-First the log from its start: positions without a gap, times that never go back, each event's chain, each event's
-link to the one before it of its subject. On the way it is folded, over the line, to where the live views stand. Then
-every row and index entry is compared. The views may go on meanwhile: what events touched while it was read is
-compared in another round, so that each finding is true of one checkpoint.
+First the log from its start: positions without a gap, times that never go back, each event's chain, each event's link
+to the one before it of its subject. On the way it is folded, over the line, up to the checkpoint of the live views.
+Then every row and index entry is compared. The views may advance meanwhile: rows that events touched during the
+comparison are compared in another round, so that each finding is true at one checkpoint.
 """
 
 from __future__ import annotations
@@ -26,13 +26,16 @@ from replayers.sealed import sealed_of
 
 ROUNDS_MAX = 20
 FOUND_MAX = 100
-"""Differences told, at most; the first is the one that counts."""
+"""At most so many differences are reported; the first is the one that counts."""
 
 Progress = Callable[[int, int], None]
 
 
 class Verified(msgspec.Struct, frozen=True):
-    """What was compared and what is wrong, by position. events: of the log; checkpoint: of the views compared."""
+    """The result: what was compared, and the differences by position.
+
+    events: of the log; checkpoint: of the compared views; digests: by view.
+    """
 
     events: int
     checkpoint: Checkpoint
@@ -42,12 +45,12 @@ class Verified(msgspec.Struct, frozen=True):
 
     @property
     def first(self) -> Difference | None:
-        """The first difference, None when all is as it must be."""
+        """The first difference, None when there is none."""
         return self.differences[0] if self.differences else None
 
     @property
     def ok(self) -> bool:
-        """Whether all is as it must be: exit 0, else 6."""
+        """Whether there is no difference: exit 0, else 6."""
         return not self.differences
 
 
@@ -67,9 +70,9 @@ def plain(result: Verified) -> dict[str, Any]:
 
 
 def verify(store: Store, progress: Progress | None = None) -> Verified:
-    """Check everything. progress: told (position, end) now and then.
+    """Check the log, its segments, the versions and the views. progress: called with (position, end) now and then.
 
-    Raises Refused where the views cannot be compared: a later build made them, or they never rest.
+    Raises Refused where the views cannot be compared: a later build made them, or they change all the time.
     """
     while True:
         try:
@@ -95,7 +98,7 @@ def verify(store: Store, progress: Progress | None = None) -> Verified:
 
 
 def _only_log(store: Store, broken: MaestroError, progress: Progress | None) -> Verified:
-    """The log alone, where it is damaged so that the views could not follow it."""
+    """Check the log alone, where it is so damaged that the views could not follow it."""
     log = ChainCheck(store.log)
     for _ in log.events():
         if progress:
@@ -106,7 +109,7 @@ def _only_log(store: Store, broken: MaestroError, progress: Progress | None) -> 
 
 
 def _check_log(log: ChainCheck, fold: Fold, upto: int, progress: Progress | None) -> bool:
-    """Check the whole log, folding up to a position; whether damage keeps the fold from getting there."""
+    """Check the whole log, folding up to a position; returns whether damage keeps the fold from getting there."""
     total = log.head.seq
     for events in log.events():
         if progress:
@@ -121,7 +124,7 @@ def _check_log(log: ChainCheck, fold: Fold, upto: int, progress: Progress | None
 
 
 class Comparison:
-    """The live views beside a fold that is taken along with them."""
+    """Compares the live views with a fold that advances with them."""
 
     def __init__(self, store: Store, generation: str, fold: Fold) -> None:
         self.found: list[Difference] = []
@@ -132,7 +135,7 @@ class Comparison:
         self._wrong: dict[Key, str] = {}
 
     def run(self) -> bool:
-        """Compare all views. False: another generation took their place meanwhile."""
+        """Compare all views. False: another generation replaced theirs meanwhile."""
         for view in VIEWS:
             try:
                 if not self._view(view):
@@ -147,14 +150,14 @@ class Comparison:
         return True
 
     def _view(self, view: str) -> bool:
-        """One view, in rounds: each leaves what changed while it was read to the next one."""
+        """Compare one view, in rounds: rows that changed while they were read are left to the next round."""
         views = self._store.views
         waiting: set[Key] | None = None
         for _ in range(ROUNDS_MAX):
-            self._go_on(views.checkpoint(self._generation).seq)
+            self._fold_on(views.checkpoint(self._generation).seq)
             rows = dict(views.dump(self._generation, view))
             indexes = views.indexes(self._generation, view)
-            moved = self._go_on(views.checkpoint(self._generation).seq)
+            moved = self._fold_on(views.checkpoint(self._generation).seq)
             if views.current() != self._generation:
                 return False
             for row_id, what in self._differences(view, rows, indexes):
@@ -166,8 +169,8 @@ class Comparison:
                 return True
         raise Refused(f"the view {view} changes too fast to be compared", mend="verify when less is going on")
 
-    def _go_on(self, upto: int) -> set[Key]:
-        """Take the fold along to a position; the rows that it touched."""
+    def _fold_on(self, upto: int) -> set[Key]:
+        """Advance the fold to a position; returns the rows that it touched."""
         moved: set[Key] = set()
         for events in history(self._store, self._fold.seq, upto):
             self._fold.apply(events)
@@ -200,7 +203,7 @@ class Comparison:
                         )
 
     def _last_touches(self, keys: set[Key]) -> dict[Key, int]:
-        """The position of the last event that each row is made of."""
+        """The position of the last event that touched each of these rows."""
         last: dict[Key, int] = {}
         for events in history(self._store, 0, self._fold.seq):
             for event in events:

@@ -1,7 +1,7 @@
-"""How a file of sealed history gets into its folder: whole and on the disk, or not at all.
+"""Writes a file of sealed history atomically: complete and synced to disk, or not at all.
 
-It is written under another name beside its place and renamed. What a process that was killed left behind is told by
-its name, and swept once it is so old that nobody can be writing it any more.
+It is written under another name in the same folder and renamed. Files left by a killed process are recognised by their
+name, and swept once they are so old that nobody can be writing them any more.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ STALE_S = 3600.0
 
 @contextmanager
 def refusing(where: Path) -> Iterator[None]:
-    """What the disk refuses in the block is raised as Refused."""
+    """Raise an OSError of the block as Refused."""
     try:
         yield
     except OSError as error:
@@ -35,9 +35,9 @@ def refusing(where: Path) -> Iterator[None]:
 
 @contextmanager
 def placed(path: Path, durable: bool = True) -> Iterator[BinaryIO]:
-    """A file to write, in its place (0600) at the end of the block unless that raises.
+    """Open a file to write; it appears at `path` (mode 0600) at the end of the block, unless the block raises.
 
-    durable: on the disk before the block ends. Raises Refused where the disk does not take it.
+    durable: sync it to disk before the block ends. Raises Refused where the disk does not take it.
     """
     part = path.with_name(f".{path.name}.{secrets.token_hex(8)}{PART}")
     try:
@@ -57,8 +57,8 @@ def placed(path: Path, durable: bool = True) -> Iterator[BinaryIO]:
 
 
 def linked(source: Path, path: Path) -> None:
-    """The file at `source` at `path` too: as a link, or as a copy where that lies on another disk."""
-    os.close(files.handle(source))  # neither a link nor anything else that is no file
+    """Make the file at `source` appear at `path` too: as a hard link, or as a copy on another file system."""
+    os.close(files.handle(source))  # raises for a symbolic link, and for anything but a regular file
     try:
         os.link(source, path, follow_symlinks=False)
     except OSError as error:
@@ -70,7 +70,7 @@ def linked(source: Path, path: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """What was renamed in a folder is on the disk."""
+    """Sync a folder, so that files renamed in it are on disk."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -79,7 +79,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def sweep(folder: Path) -> int:
-    """Remove what was left half written in a folder; how many files."""
+    """Remove stale partial files from a folder; returns how many."""
     swept = 0
     for path in folder.glob(f".*{PART}"):
         with suppress(OSError):

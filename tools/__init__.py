@@ -1,1 +1,1 @@
-"""What developers run: set-up, tests, benchmarks and chaos."""
+"""Tools of developers: set-up, tests, benchmarks and chaos."""

@@ -1,12 +1,12 @@
-# Sourced by tools/quickstart and tools/test: finds a Python, makes an environment and installs the project there.
+# Sourced by the scripts in tools: finds a Python, creates a virtual environment and installs the project there.
 # Needs a POSIX shell and Python 3.11 or later with venv; nothing else, and no rights.
 #
-#   prepare run     what the commands need, exactly as tools/locked/run.txt has it, in .venv
-#   prepare test    that, and what the tests need, as tools/locked/test.txt has it, in .venv
-#   prepare newest  the newest of all that the ranges of pyproject.toml allow, in .venv-newest
+#   prepare run     the dependencies of the commands, exactly those of tools/locked/run.txt, in .venv
+#   prepare test    these and the dependencies of the tests, those of tools/locked/test.txt, in .venv
+#   prepare newest  the newest versions that the ranges of pyproject.toml allow, in .venv-newest
 #
-# An environment whose stamp still names these files, this Python and this folder is used as it is. The newest are
-# looked for each time. What pip says goes to install.log in the environment, and to the screen where it fails.
+# An environment whose stamp matches these files, this Python and this folder is used as it is; `newest` is resolved
+# each time. pip's output goes to install.log in the environment, and to the screen where pip fails.
 
 venv=.venv
 PIP_DISABLE_PIP_VERSION_CHECK=1
@@ -21,7 +21,7 @@ fail() {
     exit 2
 }
 
-# The first interpreter that is new enough; $PYTHON is tried first and alone.
+# Sets $python to the first interpreter that is new enough; where $PYTHON is set, only that is tried.
 find_python() {
     seen=
     for name in ${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11 python}; do
@@ -48,7 +48,7 @@ make_venv() {
     "$python" -m venv --clear "$venv" || fail "no environment could be made in $PWD/$venv"
 }
 
-# Runs pip, three times at most; what it says is shown only when it has failed for good.
+# Runs pip, three times at most; its output is shown only after the last failure.
 pip() {
     attempt=1
     until "$venv/bin/python" -m pip "$@" --retries 5 --timeout 30 >>"$venv/install.log" 2>&1; do
@@ -63,18 +63,18 @@ pip() {
     done
 }
 
-# Installs what a lock names, no more and no other files than those, and the project over it.
+# Installs exactly the packages of a lock file, checked by their hashes, and then the project.
 install_locked() {
     pip install --require-hashes --requirement "tools/locked/$1.txt"
     pip install --no-deps --no-build-isolation --editable .
 }
 
-# Installs the project with the newest that its ranges allow.
+# Installs the project with the newest versions that its ranges allow.
 install_newest() {
     pip install --upgrade --upgrade-strategy eager --editable '.[test]'
 }
 
-# What an environment is made of. Test needs include run needs, so its stamp serves both.
+# Identifies the content of an environment. `test` includes `run`, so its stamp serves both.
 stamp() {
     { printf '%s\n' "$PWD" && cksum pyproject.toml tools/locked/*.txt && "$venv/bin/python" --version; } 2>&1
 }
@@ -86,7 +86,7 @@ prepare() {
         say "Using the environment $venv (pyproject.toml and tools/locked have not changed)"
         return
     fi
-    # Made anew wherever something else may lie in it: what is there at the end is what the lock names.
+    # Created again wherever it may contain other packages, so that it contains only those of the lock file.
     if ! stamped run; then
         find_python
         make_venv

@@ -1,7 +1,7 @@
-"""Throw-away places for benchmarks and chaos: a home of Maestro's, a store server, and who is alive in there.
+"""Temporary installations for benchmarks and chaos: a Maestro home, a store server, and the processes in them.
 
-Everything lies below one short folder. A process belongs to a place when that folder's path is in its environment,
-its arguments or its working folder, so that what is left over can be found without asking Maestro.
+Everything lies below one short folder. A process belongs to a place when that folder's path is in its environment, its
+arguments or its working folder, so that left-over processes can be found without asking Maestro.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MAESTRO = str(Path(sys.executable).with_name("maestro"))
 
 
 class Place:
-    """A folder below the system's temp folder, gone at the end with all processes that live in it."""
+    """A folder below the system's temp folder. At the end its processes are killed and it is deleted."""
 
     def __init__(self, name: str) -> None:
         self.path = Path(tempfile.mkdtemp(prefix=f"m-{name}-"))
@@ -41,7 +41,7 @@ class Place:
         shutil.rmtree(self.path, ignore_errors=True)
 
     def processes(self) -> list[psutil.Process]:
-        """Who is alive in this place, this process and its debris (zombies) excepted."""
+        """The live processes of this place, without this process and zombies."""
         return [process for process in psutil.process_iter() if process.pid != os.getpid() and self._holds(process)]
 
     def _holds(self, process: psutil.Process) -> bool:
@@ -60,7 +60,7 @@ class Place:
 
 
 def end(processes: Iterable[psutil.Process]) -> None:
-    """Kill these processes, continued first where they are stopped, and wait for them. Known by pid and start time."""
+    """Kill these processes, continuing stopped ones first, and wait for them. They are known by pid and start time."""
     ended = list(processes)
     for process in ended:
         try:
@@ -101,7 +101,7 @@ class Home:
         (self.agents / f"{slug}.yaml").write_bytes(msgspec.json.encode(definition))
 
     def run(self, *words: str, check: bool = True, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
-        """Run `maestro <words>`; stdout as text. Raises with its stderr when it fails and `check` is set."""
+        """Run `maestro <words>`; returns the finished process. Raises with its stderr where it fails and `check` is set."""
         argv = [MAESTRO, *words]
         done = subprocess.run(
             argv,
@@ -117,12 +117,12 @@ class Home:
         return done
 
     def ask(self, *words: str) -> Any:
-        """Run a command that prints JSON, and read it."""
+        """Run a command that prints JSON, and return the decoded data."""
         return msgspec.json.decode(self.run(*words, "--format", "json").stdout)
 
 
 class Server:
-    """A Valkey or Redis on a unix socket, AOF on. fsync: `always`, `everysec` or `no`."""
+    """A Valkey or Redis server on a unix socket, AOF on. fsync: `always`, `everysec` or `no`."""
 
     def __init__(self, place: Place, fsync: str, name: str = "server", *options: str) -> None:
         self.folder = place.path / name
@@ -134,7 +134,7 @@ class Server:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start, or start again after it was killed, and wait until it answers."""
+        """Start the server, also again after it was killed, and wait until it answers."""
         import redis
 
         self.socket.unlink(missing_ok=True)
@@ -151,7 +151,7 @@ class Server:
         raise RuntimeError(f"the server in {self.folder} does not answer; see its file log")
 
     def stop(self) -> None:
-        """End it, and reap it."""
+        """Kill the server, and reap it."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()
@@ -165,7 +165,7 @@ class Server:
 
 
 def server_binary() -> str:
-    """The server that the embedded store uses."""
+    """The path of the server that the embedded store uses."""
     from maestro.store.embedded.binary import find_binary
 
     return str(find_binary())

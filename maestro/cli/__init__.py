@@ -1,1 +1,1 @@
-"""The command line: parse, call, print. One small file per command group."""
+"""The command line: parses arguments, sends a command, prints the answer. One small file per command group."""

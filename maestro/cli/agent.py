@@ -1,4 +1,4 @@
-"""`maestro agent`: register types, create agents, see how they are, stop and start them."""
+"""`maestro agent`: register types, create agents, check their health, stop and start them."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ DEFINITION_BYTES_MAX = 1024 * 1024
 
 
 class Status(StrEnum):
-    """Which agents to list."""
+    """States of agents to list."""
 
     active = "active"
     idle = "idle"

@@ -1,4 +1,4 @@
-"""From a command to its printed answer: load the settings, have it carried out, print, give the exit code.
+"""Executes a command and prints its answer: loads the settings, calls the client, returns the exit code.
 
 One function for each kind of answer: rows, one object, an endless stream, plain text.
 """
@@ -20,14 +20,14 @@ Take = Callable[[Any], None]
 
 
 class Progress:
-    """The notes of a command on stderr; those of level `progress` are one line that changes, on a terminal only."""
+    """Prints the notes of a command on stderr; notes of level `progress` share one line, on a terminal only."""
 
     def __init__(self) -> None:
         self._status: _Status | None = None
         self._warned: set[str] = set()
 
     def tell(self, note: p.Note) -> None:
-        """Show a note; the same warning once."""
+        """Show a note; the same warning once only."""
         if note.level == "warn" and note.text in self._warned:
             return
         self._warned.add(note.text)
@@ -50,7 +50,7 @@ class Progress:
             self._status.update(Text(text))
 
     def stop(self) -> None:
-        """Take the line away, before anything else is printed."""
+        """Remove the progress line, before anything else is printed."""
         if self._status is not None:
             self._status.stop()
             self._status = None
@@ -63,9 +63,9 @@ class _Status(Protocol):
 
 
 def carry_out(command: p.Command, take: Take, progress: Progress | None = None) -> p.Done | p.Failed:
-    """Have a command carried out; `take` gets its rows. Notes and raw output are printed here, and what failed.
+    """Execute a command; `take` gets the rows of its answer. Prints its notes, raw output and error.
 
-    progress: of the commands before it, where it is one of several behind one command line.
+    progress: shared with the commands before, where one command line executes several.
     """
     progress = progress or Progress()
 
@@ -94,7 +94,7 @@ def carry_out(command: p.Command, take: Take, progress: Progress | None = None) 
 
 
 def rows(command: p.Command, columns: Sequence[Column], chosen: str | None, empty: str = "nothing to show") -> int:
-    """Print the rows of an answer as a list; the exit code."""
+    """Print the rows of an answer as a list. Returns the exit code."""
     if printer.wants_json(chosen):
         listed = JsonRows()
         end = carry_out(command, listed.add)
@@ -114,7 +114,10 @@ def one(
     show: Callable[[Row], None] = printer.write_object,
     also: Callable[[Row], None] | None = None,
 ) -> int:
-    """Print an answer that is one object; the exit code. show: how it looks on a terminal; also: what stderr says."""
+    """Print an answer that is one object. Returns the exit code.
+
+    show: prints the object on a terminal; also: writes more about it to stderr.
+    """
     kept: list[Any] = []
     end = carry_out(command, kept.append)
     data = end.data if isinstance(end, p.Done) and end.data is not None else (kept[-1] if kept else None)
@@ -126,7 +129,7 @@ def one(
 def show_one(
     data: Row, chosen: str | None, show: Callable[[Row], None], also: Callable[[Row], None] | None = None
 ) -> None:
-    """Print an object; see `one`."""
+    """Print an object, as `one` does."""
     if printer.wants_json(chosen):
         printer.write_json(data)
     else:
@@ -136,7 +139,7 @@ def show_one(
 
 
 def stream(command: p.Command, columns: Sequence[Column], chosen: str | None) -> int:
-    """Print rows as they come, without an end: JSON Lines, or lines of columns; the exit code."""
+    """Print rows as they arrive, without an end: JSON Lines, or lines of columns. Returns the exit code."""
     as_json = printer.wants_json(chosen)
 
     def take(row: Any) -> None:
@@ -150,5 +153,5 @@ def stream(command: p.Command, columns: Sequence[Column], chosen: str | None) ->
 
 
 def text(command: p.Command) -> int:
-    """Print an answer that is raw text (it was printed as it came); the exit code."""
+    """Execute a command whose answer is raw text, which is printed as it arrives. Returns the exit code."""
     return carry_out(command, lambda _: None).exit_code

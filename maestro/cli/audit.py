@@ -21,14 +21,14 @@ TELLING = (
 
 
 def _what(data: dict[str, Any]) -> str:
-    """What a fact says beyond its subject, shortened: no definitions, prompts or ids that the subject holds."""
+    """The fields of a fact, shortened: without definitions, prompts, and ids that are in the subject."""
     said = [f"{key}={data[key]}" for key in TELLING if data.get(key) not in (None, "")]
     line = " ".join(said)
     return line if len(line) <= WHAT_CHARS_MAX else line[: WHAT_CHARS_MAX - 1] + "…"
 
 
 def _actor(actor: str) -> str:
-    """Who it was, without the number of its incarnation."""
+    """An event's actor without the number of its incarnation."""
     return ":".join(actor.split(":")[:2])
 
 

@@ -1,6 +1,6 @@
-"""Values that the shell may complete: ids, asked of the daemon where it runs, and names that are always the same.
+"""Shell completion: ids, asked of the daemon where it runs, and fixed names.
 
-Completion starts no daemon and no store, and has no errors: a shell that completes nothing says enough.
+Completion starts no daemon and no store, and reports no errors: it then completes nothing.
 """
 
 from __future__ import annotations

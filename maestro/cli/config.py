@@ -1,4 +1,4 @@
-"""`maestro config`: the settings in force, where each came from, and back to the defaults."""
+"""`maestro config`: the effective settings with the source of each, and the reset to the defaults."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def reset(
     """Put the config file aside. Workspaces, the store and variables of the environment stay as they are."""
     if not to_default:
         raise Invalid("nothing is reset without --to-default", "config reset", "give it if you mean it")
-    backup = config.put_aside(config.config_path())  # not `load`: a file that cannot be read is why one resets
+    backup = config.put_aside(config.config_path())  # without `load`: an unreadable file is a reason to reset
     if backup is None:
         printer.tell("there is no config file; all settings are the defaults or the environment's")
     data = {"reset": backup is not None, "backup": None if backup is None else str(backup)}

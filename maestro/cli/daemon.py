@@ -1,4 +1,4 @@
-"""`maestro up`, `worker` and `shutdown`: this node's daemon, in the background, in the foreground, and no more."""
+"""`maestro up`, `worker` and `shutdown`: run this node's daemon in the background or foreground, and stop it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""`maestro demo`: a complete run through the ordinary commands, on a namespace and folders that go away after it.
+"""`maestro demo`: a complete run through the ordinary commands, in a temporary namespace and temporary folders.
 
-It is what a user could type, shown as typed. Its store is an embedded one of its own: nothing of the user's is touched.
+It shows each command as a user could type it. Its store is an embedded one of its own: nothing of the user's is
+touched.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ DEFINITION = "slug: {slug}\nmode: script\nadapter: shell\ncapabilities: [{slug}]
 
 
 class Story:
-    """The place of one demo, and its commands. `run` shows a command as it could be typed, then carries it out."""
+    """The folder and environment of one demo. `run` shows a command as it could be typed, then executes it."""
 
     def __init__(self, place: Path) -> None:
         self.place = place
@@ -43,12 +44,12 @@ class Story:
         }
 
     def say(self, line: str) -> None:
-        """A sentence of the story."""
+        """Print a comment that explains the next commands."""
         printer.write(f"\n# {line}\n".encode())
         printer.flush()
 
     def run(self, *args: str) -> str:
-        """Carry out a command; what it printed is shown, and returned. Raises MaestroError where it fails."""
+        """Execute a command; prints and returns its output. Raises MaestroError where it fails."""
         shown = shlex.join(args)
         printer.write(f"$ maestro {shown}\n".encode())
         printer.flush()
@@ -63,13 +64,13 @@ class Story:
         return done.stdout.decode("utf-8", "replace")
 
     def stop(self) -> None:
-        """Shut down without a word."""
+        """Shut the daemon down, without output."""
         words = [sys.executable, "-m", "maestro", "shutdown", "--grace-period", "2"]
         quiet = subprocess.DEVNULL
         subprocess.run(words, env=self.env, stdin=quiet, stdout=quiet, stderr=quiet)
 
     def dispatch(self, *args: str) -> str:
-        """Dispatch a task; its id."""
+        """Dispatch a task and return its id."""
         return self.run("task", "dispatch", *args, "--quiet").strip().splitlines()[-1]
 
 
@@ -78,12 +79,12 @@ def demo() -> int:
     """A complete run on a throw-away namespace, with real processes and no API key; nothing of yours is touched."""
     place = Path(tempfile.mkdtemp(prefix="maestro-demo-"))
     story = Story(place)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was made goes away then too
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that a SIGTERM deletes the demo's folders too
     try:
         _prepare(place)
-        _tell(story)
+        _run_story(story)
     finally:
-        _leave(story)
+        _clean_up(story)
     story.say("That was Maestro. Next: `maestro agent assign --help` and `maestro task dispatch --help`")
     return 0
 
@@ -97,7 +98,7 @@ def _prepare(place: Path) -> None:
         (place / "agents.d" / f"{slug}.yaml").write_text(DEFINITION.format(slug=slug))
 
 
-def _tell(story: Story) -> None:
+def _run_story(story: Story) -> None:
     table = ("--format", "table")
     maestro = shlex.join([sys.executable, "-m", "maestro"])
     story.say("Three agents, each in a workspace of its own; their node and its store start by themselves")
@@ -139,13 +140,13 @@ def _tell(story: Story) -> None:
     story.run("replay", "verify", *table)
 
 
-def _leave(story: Story) -> None:
-    """Stop the node and its store, and take the folders away, whatever happened."""
+def _clean_up(story: Story) -> None:
+    """Stop the node and its store, and delete the demo's folders, whatever happened."""
     try:
         if story.up:
             story.say("Everything stops, and nothing stays behind")
             story.run("shutdown", "--grace-period", "2", "--format", "table")
-    except (BrokenPipeError, MaestroError):  # nobody reads any more; nothing stays behind all the same
+    except (BrokenPipeError, MaestroError):  # nobody reads the output any more: clean up all the same
         story.stop()
         raise
     finally:

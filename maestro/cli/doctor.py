@@ -1,4 +1,4 @@
-"""`maestro doctor`: is this machine fit, and what to do where it is not."""
+"""`maestro doctor`: checks whether this machine is fit for Maestro, and says what to do where it is not."""
 
 from __future__ import annotations
 

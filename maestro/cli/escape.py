@@ -1,6 +1,6 @@
-"""What a value looks like on a terminal: nothing in it can move the cursor, change colours or reorder the line.
+"""Escapes values for a terminal, so that none can move the cursor, change colours or reorder the line.
 
-Agents' output, names and prompts are not ours; each character that a terminal acts on is shown, not sent.
+Agents' output, names and prompts are not trusted; each character that a terminal would act on is shown instead of sent.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def escaped(value: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Output of an agent: lines and tabs stay, control sequences go, what is left of them is shown as escapes."""
+    """Output of an agent for a terminal: lines and tabs stay, control sequences are removed, their rest is escaped."""
     text = _SEQUENCE.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
     return _ACTED_ON_IN_TEXT.sub(_escape, text)
 

@@ -1,4 +1,4 @@
-"""`maestro events`: the log for others, live, as JSON Lines, and its schema."""
+"""`maestro events`: the log for other programs, live, as JSON Lines, and its schema."""
 
 from __future__ import annotations
 
@@ -61,9 +61,9 @@ def tail(
 
 
 def _consume(command: p.EventsTail, format: str | None) -> int:
-    """Print what a group has not taken yet, batch by batch; what is printed is taken with the next question.
+    """Print what a durable group has not taken yet, batch by batch; the next request takes the batch printed before.
 
-    So a reader that dies, or whose pipe does, sees again what it was shown last: at least once, never skipped.
+    So a reader that dies, or whose pipe breaks, gets its last batch again: at least once, never skipped.
     """
     listed, as_json = printer.JsonRows(), printer.wants_json(format)
     count = 0

@@ -1,4 +1,4 @@
-"""`maestro redis flush`: delete this namespace from the store, and nothing else of it."""
+"""`maestro redis flush`: deletes this namespace from the store, and nothing else in it."""
 
 from __future__ import annotations
 

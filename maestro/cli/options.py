@@ -1,4 +1,4 @@
-"""Options and arguments that several commands share, and how their values are read."""
+"""Options and arguments that several commands share, and the parsing of their values."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from maestro.model.errors import Invalid
 
 
 class Format(StrEnum):
-    """How data is printed."""
+    """Formats of printed data."""
 
     json = "json"
     table = "table"
@@ -36,7 +36,7 @@ SinceOption = Annotated[str | None, typer.Option("--since", help="RFC 3339 time,
 
 
 def examples(*lines: str) -> str:
-    """The end of a help text: one example a line, kept as written."""
+    """The epilog of a help text: one example per line, not rewrapped."""
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
@@ -53,7 +53,7 @@ def comma_separated(values: list[str] | None, option: str) -> list[str]:
 
 
 def absolute(path: str, option: str) -> str:
-    """A path as the server can use it: absolute, `~` expanded, symlinks kept. Raises Invalid for what is no path."""
+    """A path as the server can use it: absolute, `~` expanded, symlinks kept. Raises Invalid for an unusable path."""
     if not path or "\0" in path or "\n" in path:
         raise Invalid(f"{path!r} is no path", option, "name a folder")
     try:
@@ -63,6 +63,6 @@ def absolute(path: str, option: str) -> str:
 
 
 def snapshot_named(source: str) -> str:
-    """A snapshot as the server takes it: the absolute path of a file, or an id. Raises Invalid."""
+    """A snapshot argument as the server expects it: the absolute path of a file, or an id. Raises Invalid."""
     is_path = "/" in source or source.endswith((".gz", ".tgz")) or os.path.isfile(source)  # noqa: PTH113 - False for any text
     return absolute(source, "the snapshot") if is_path else source

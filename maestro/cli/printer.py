@@ -1,6 +1,6 @@
-"""How an answer looks: JSON where stdout is no terminal, tables where it is; and lines on stderr.
+"""Prints answers: JSON where stdout is not a terminal, tables where it is; and single lines on stderr.
 
-JSON goes out as it comes in, row by row; rich is imported only to draw a table.
+JSON is written row by row as it arrives; rich is imported only to draw a table.
 """
 
 from __future__ import annotations
@@ -24,7 +24,12 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Column(NamedTuple):
-    """A column of a table. key: of the row; show: how its value is written; wraps: may be broken into lines."""
+    """A column of a table.
+
+    key: the row's field.
+    show: formats its value.
+    wraps: a long text may be broken into lines.
+    """
 
     key: str
     title: str
@@ -33,23 +38,23 @@ class Column(NamedTuple):
 
 
 def is_terminal() -> bool:
-    """Whether stdout is one."""
+    """Whether stdout is a terminal."""
     return sys.stdout is not None and sys.stdout.isatty()
 
 
 def wants_json(chosen: str | None) -> bool:
-    """chosen: the value of --format, None where it was not given."""
+    """Whether to print JSON. chosen: the value of --format, None where it was not given."""
     return chosen == "json" or (chosen is None and not is_terminal())
 
 
 def write(data: bytes) -> None:
-    """To stdout. Raises BrokenPipeError when the reader has gone, MaestroError when it cannot be written."""
+    """Write to stdout. Raises BrokenPipeError when the reader has gone, MaestroError when it cannot be written."""
     if sys.stdout is not None:
         _put(sys.stdout.buffer.write, data)
 
 
 def flush() -> None:
-    """Let stdout go out. Raises as `write`."""
+    """Flush stdout. Raises as `write`."""
     if sys.stdout is not None:
         _put(sys.stdout.flush)
 
@@ -65,51 +70,51 @@ def _put(step: Callable[..., object], *data: bytes) -> None:
 
 
 def forget() -> None:
-    """Drop what nobody can take: neither a later flush nor the end of the interpreter tries again."""
+    """Redirect stdout to /dev/null, so that neither a later flush nor the interpreter's exit tries to write again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def write_text(text: str) -> None:
-    """Output of an agent: as it is into a file or pipe, without control sequences on a terminal."""
+    """Write output of an agent: unchanged into a file or pipe, without control sequences on a terminal."""
     write((plain(text) if is_terminal() else text).encode("utf-8", "backslashreplace"))
     flush()
 
 
 def write_line(text: str) -> None:
-    """One line of ours."""
+    """Write one line, escaped."""
     write(escaped(text).encode("utf-8", "backslashreplace") + b"\n")
 
 
 def json_of(data: Any) -> bytes:
-    """Compact JSON, safe to show where stdout is a terminal."""
+    """Compact JSON, escaped where stdout is a terminal."""
     encoded = _encode(data)
     return escaped_json(encoded.decode()).encode() if is_terminal() else encoded
 
 
 class JsonRows:
-    """A JSON list that grows: `[`, a row a line, `]`."""
+    """Prints a JSON list row by row: `[`, one row per line, `]`."""
 
     def __init__(self) -> None:
         self._empty = True
 
     def add(self, row: Any) -> None:
-        """One more row."""
+        """Print one more row."""
         write((b"[\n" if self._empty else b",\n") + json_of(row))
         self._empty = False
 
     def end(self) -> None:
-        """The list is complete."""
+        """Close the list."""
         write(b"[]\n" if self._empty else b"\n]\n")
 
 
 def write_json(data: Any) -> None:
-    """One object on one line, at once: JSON Lines where it is one of many."""
+    """Print one object on one line and flush: JSON Lines where it is one of many."""
     write(json_of(data) + b"\n")
     flush()
 
 
 def write_table(columns: Sequence[Column], rows: Iterable[Row], empty: str = "nothing to show") -> None:
-    """A table of rows. On a terminal long texts wrap, but no id or time is ever cut; elsewhere a row is a line."""
+    """Print rows as a table. On a terminal long texts wrap, but no id or time is cut; elsewhere a row is one line."""
     cells = [[cell(column, row) for column in columns] for row in rows]
     if not cells:
         tell(empty)
@@ -138,7 +143,7 @@ def write_table(columns: Sequence[Column], rows: Iterable[Row], empty: str = "no
 
 
 def write_object(data: Row, leave_out: Iterable[str] = ()) -> None:
-    """An object as lines `key  value`; what is unset is left out."""
+    """Print an object as lines `key  value`, without unset fields."""
     hidden = set(leave_out)
     shown = {key: value for key, value in data.items() if key not in hidden and value not in (None, "", [], {})}
     width = max((len(key) for key in shown), default=0)
@@ -147,7 +152,7 @@ def write_object(data: Row, leave_out: Iterable[str] = ()) -> None:
 
 
 def cell(column: Column, row: Row) -> str:
-    """What a row shows in a column, escaped."""
+    """The escaped text of a row in a column."""
     value = row.get(column.key)
     if value in (None, "", []):
         return "-"
@@ -155,7 +160,7 @@ def cell(column: Column, row: Row) -> str:
 
 
 def value_text(value: Any) -> str:
-    """A value as a person reads it."""
+    """A value as text for a person."""
     if value is None:
         return "-"
     if isinstance(value, bool):
@@ -168,7 +173,7 @@ def value_text(value: Any) -> str:
 
 
 def seconds(value: Any) -> str:
-    """A duration in seconds, as `45s`, `3m`, `2h`, `4d`."""
+    """A duration in seconds as `45s`, `3m`, `2h`, `4d`."""
     whole = int(value)
     for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
         if whole >= 2 * size:
@@ -177,13 +182,13 @@ def seconds(value: Any) -> str:
 
 
 def tokens(usage: Any) -> str:
-    """Tokens of a usage, given and made: `1200+345`; `-` where none were told."""
+    """Input and output tokens of a usage: `1200+345`; `-` where none were reported."""
     given, made = usage["input_tokens"], usage["output_tokens"]
     return f"{given}+{made}" if given or made else "-"
 
 
 def cost(usage: Any) -> str:
-    """The cost of a usage; `-` where none was told."""
+    """The cost of a usage; `-` where none was reported."""
     return f"{usage['cost']:.4g}" if usage["cost"] else "-"
 
 
@@ -193,13 +198,13 @@ def moment(value: Any) -> str:
 
 
 def tell(line: str) -> None:
-    """A line on stderr: a note, a warning, a hint. Where that cannot be written, nobody can be told of it either."""
+    """Print a line on stderr: a note, a warning, a hint. An unwritable stderr is ignored."""
     if sys.stderr is not None:
         with suppress(OSError):
             print(f"maestro: {escaped(line)}", file=sys.stderr, flush=True)
 
 
 def fail(line: str, exit_code: int) -> int:
-    """The one line that says what went wrong; the exit code comes back."""
+    """Print the line that says what went wrong; returns the exit code."""
     tell(line)
     return exit_code

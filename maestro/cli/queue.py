@@ -1,4 +1,4 @@
-"""`maestro queue`: what waits and for what, what runs, what ended."""
+"""`maestro queue`: the tasks that wait (and for what), run, or have ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`maestro replay`: prove the views, build them again, see them as they were."""
+"""`maestro replay`: verify and rebuild the views, and show them as they were."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`maestro state restore|rollback`: back to a snapshot, to a file, or to any time."""
+"""`maestro state restore|rollback`: go back to a snapshot, to a file, or to any time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from maestro import config
 from maestro.cli import answer, completion, printer
 from maestro.cli.options import FormatOption, absolute, examples, snapshot_named
 from maestro.cli.printer import Column, Row
-from maestro.cli.whereabouts import Hint
+from maestro.cli.whereabouts import FolderHint
 from maestro.model.errors import Invalid, TimedOut
 from maestro.runtime.protocol import messages as p
 from maestro.runtime.snapshots.amounts import size
@@ -21,7 +21,7 @@ END_S_MAX = 30.0
 AGAIN_S = 0.1
 DAMAGED_MAX = 100
 NAMED_MAX = 10
-"""Names that a person is shown of each kind; --format json has them all."""
+"""At most so many names of each kind are shown; --format json has them all."""
 
 SourceArgument = Annotated[
     str | None,
@@ -96,7 +96,7 @@ DONE = (
 
 
 def add(app: typer.Typer) -> None:
-    """Put the commands into the group `state`."""
+    """Add the commands to the group `state`."""
     app.command(
         "restore",
         epilog=examples(
@@ -192,7 +192,7 @@ def _preview(command: p.StateRestore, format: str | None) -> int:
 
 
 def _carry_out(command: p.StateRestore, format: str | None) -> int:
-    hint = Hint()
+    hint = FolderHint()
     if command.source is None or command.at is not None or command.workspace is not None:
         return answer.one(command, format, _show_done, hint.give)
     end = _into_empty(command, command.source)
@@ -201,16 +201,17 @@ def _carry_out(command: p.StateRestore, format: str | None) -> int:
     if end.data["log"] == "there":
         return answer.one(command, format, _show_done, hint.give)
     code = 0
-    if config.load().autostart:  # what goes on needs a daemon
+    if config.load().autostart:  # tasks that continue need a daemon
         code = answer.carry_out(p.Up(), lambda _: None).exit_code
     answer.show_one(end.data["restore"], format, _show_done, hint.give)
     return end.exit_code or code
 
 
 def _into_empty(command: p.StateRestore, source: str) -> p.Done | p.Failed:
-    """Restore where the log is empty, loading it first; nothing is done where it is `there`.
+    """Restore into an empty log, loading it first; where the log is not empty, the answer is `there` and nothing is
+    done.
 
-    A daemon that began with the empty log ends for it, and is waited for.
+    A daemon that started with the empty log has to end for it, and is waited for.
     """
     from maestro.runtime.client import daemon_start
 

@@ -34,7 +34,7 @@ SNAPSHOTS = (
 
 
 def add(app: typer.Typer) -> None:
-    """Put the commands into the group `state`."""
+    """Add the commands to the group `state`."""
     app.command(
         "snapshot",
         epilog=examples(

@@ -1,4 +1,4 @@
-"""`maestro state`: values that agents and workflows share. The one group that agents may use inside their runs."""
+"""`maestro state`: values shared by agents and workflows. The only command group that agents may use inside runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`maestro task`: dispatch prompts to agents, see what became of them, wait, cancel, try again."""
+"""`maestro task`: dispatch prompts to agents, see the results, wait, cancel, retry."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text that a command takes from a file or from standard input: whole, UTF-8, of a bounded size."""
+"""Reads text for a command from a file or from standard input: whole, UTF-8, of a bounded size."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ PROMPT_BYTES_MAX = 64 * 1024 * 1024
 
 
 def read_prompt(prompt: str) -> str:
-    """A prompt as given: itself, `-` for standard input, `@file` for a file's content.
+    """The text of a prompt argument: itself, `-` for standard input, `@file` for a file's content.
 
-    Raises Invalid for an empty one, one above the limit or one that is not UTF-8, NotFound for a missing file.
+    Raises Invalid for an empty text, one above the limit or one that is not UTF-8, NotFound for a missing file.
     """
     if prompt == "-":
         prompt = read_text("-", "the prompt", PROMPT_BYTES_MAX)

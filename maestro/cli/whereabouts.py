@@ -1,4 +1,4 @@
-"""Where the caller of a restore stands: a shell in a workspace that was replaced stays in the old folder, now empty."""
+"""After a restore, hints at processes whose working folder was replaced: they are in the old folder, now empty."""
 
 from __future__ import annotations
 
@@ -15,15 +15,18 @@ from maestro.runtime.supervision import processes
 PARENTS_MAX = 64
 
 
-class Hint:
-    """Made before the restore, given after it. here: the folder that the shell believes to be in."""
+class FolderHint:
+    """Hints at stale working folders. Create it before the restore, call `give` after it.
+
+    _here: the folder that the shell believes to be in; _cwd: identity (device, inode) of the working folder.
+    """
 
     def __init__(self) -> None:
         self._here = _logical_cwd()
         self._cwd = _identity(".")
 
     def give(self, row: Mapping[str, Any]) -> None:
-        """Say on stderr who has to go where."""
+        """Say on stderr which processes have to change their folder, the calling shell among them."""
         mine = _ancestors()
         if self._here and any(_is_in(self._here, each["workspace"]) for each in row["workspaces"]):
             self._tell_shell(row["workspaces"])
@@ -36,14 +39,14 @@ class Hint:
 
     def _tell_shell(self, workspaces: Iterable[Mapping[str, Any]]) -> None:
         if self._cwd is not None and _identity(self._here) == self._cwd:
-            return  # it is the same folder still
+            return  # it is still the same folder
         where = next(each["workspace"] for each in workspaces if _is_in(self._here, each["workspace"]))
         go = "cd ." if Path(self._here).is_dir() else f"cd {shlex.quote(where)}"
         printer.tell(f"you stand in the folder that was here before, and that is empty now: `{go}`")
 
 
 def _logical_cwd() -> str:
-    """As the shell has it, links and all, where that is true; else as the system has it."""
+    """The working folder as the shell knows it, with symbolic links, where that is right; else its real path."""
     said = os.environ.get("PWD", "")
     with suppress(OSError):
         if said.startswith("/") and _identity(said) == _identity("."):
@@ -65,7 +68,7 @@ def _identity(path: str) -> tuple[int, int] | None:
 
 
 def _ancestors() -> set[int]:
-    """This process and those that it came from: they are told by the hint for the shell."""
+    """The pids of this process and its ancestors: they get the hint for the shell."""
     found, pid = {os.getpid()}, os.getppid()
     while pid > 1 and len(found) < PARENTS_MAX:
         found.add(pid)

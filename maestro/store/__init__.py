@@ -1,1 +1,1 @@
-"""The log, work streams, view rows and blobs: one contract, kept by Redis or by memory."""
+"""The log, work streams, view rows and blobs of a namespace: one contract, implemented over Redis or in memory."""

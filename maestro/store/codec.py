@@ -1,6 +1,6 @@
-"""Between facts and the flat fields of a log entry: encoding, decoding, upcasting, and the chain.
+"""Encoding of facts into the flat fields of a log entry, decoding, upcasting of old versions, and the hash chain.
 
-The memory store, the append script and every outside reader agree on what is written here; tests/store/vectors.json
+The memory store, the append script and every external reader follow the format written here; tests/store/vectors.json
 holds examples with their chains.
 """
 
@@ -20,14 +20,14 @@ SUBJECT_BYTES_MAX = 1024
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 UPCASTERS: dict[tuple[str, int], Upcaster] = {}
-"""(type, v) -> what makes the data of version v + 1 from it. Stored bytes never change."""
+"""(type, v) -> function that turns data of version v into data of version v + 1. Stored bytes never change."""
 
 
 _json = msgspec.json.Encoder(order="deterministic").encode
 
 
 class Encoded(NamedTuple):
-    """An event as the append script is given it: all text. expected: a version, or "" for any."""
+    """An event as passed to the append script, all fields as text. expected: a version, or "" for any."""
 
     type: str
     subject: str
@@ -37,7 +37,10 @@ class Encoded(NamedTuple):
 
 
 def encode_append(append: Append) -> list[Encoded] | Rejected:
-    """The events to store, or why they never can be: a caller's mistake, which must not hurt its neighbours."""
+    """The encoded events of an append, or a Rejected for one that can never be stored.
+
+    An invalid append is its caller's mistake and must not affect others in the same batch.
+    """
     encoded: list[Encoded] = []
     try:
         append.actor.encode()
@@ -64,8 +67,8 @@ def encode_append(append: Append) -> list[Encoded] | Rejected:
 def chain_of(previous: str, entry: Entry) -> str:
     """The chain value that `entry` must have behind an entry whose chain is `previous` ("" before the first).
 
-    SHA-1 in hex over the previous value and each field as `<length in bytes>:<value>`, in the order of `FIELDS`,
-    with the position before them.
+    It is the SHA-1 in hex over the previous value and each field as `<length in bytes>:<value>`, in the order of
+    `FIELDS`, with the position before them.
     """
     parts = [previous.encode()]
     for value in (
@@ -85,7 +88,7 @@ def chain_of(previous: str, entry: Entry) -> str:
 
 
 def entry_of(raw: Sequence[Any]) -> Entry:
-    """An entry of the stream as `[id, [name, value, ...]]`. Raises ValueError where it is not one of ours."""
+    """Decode a raw stream entry `[id, [name, value, ...]]`. Raises ValueError where it has another layout."""
     identity, fields = raw
     if tuple(fields[::2]) != FIELDS or not identity.endswith(b"-0"):
         raise ValueError(f"{identity!r} is not an entry of this log")
@@ -122,22 +125,23 @@ def _fact(type_: bytes, v: bytes, data: bytes) -> AnyFact:
             decode = _decoders[type_, v] = _decoder(type_, v)
         return decode(data)
     except (msgspec.MsgspecError, UnicodeError):
-        # Altered bytes: the fold stops here as at any event it cannot understand, and `replay verify` names it.
+        # Altered bytes: the fold stops here, as at any event that it cannot understand, and `replay verify` names the
+        # event.
         return Unrecognised(type_.decode("utf-8", "replace"), int(v) if v.isdigit() else 0, data)
 
 
 def event_of(entry: Entry) -> Event:
-    """The event that an entry holds; `Unrecognised` where this build does not know it."""
+    """Decode a stored entry to an event; its fact is `Unrecognised` where this build does not know type or version."""
     fact = _fact(entry.type, entry.v, entry.data)
     subject, actor, cause = (x.decode("utf-8", "replace") for x in (entry.subject, entry.actor, entry.cause))
     return Event(entry.seq, subject, entry.at, actor, cause, entry.prev, fact)
 
 
 def events_of(raws: Sequence[Sequence[Any]]) -> list[Event]:
-    """Decode entries as the server sends them, in order and without a gap, fast.
+    """Decode raw stream entries, in order and without a gap, to events; the fast path of reading.
 
-    The layout is checked by its length, the positions by the first and the last of them, the chain elsewhere.
-    Neighbours often have time, actor and cause in common, which are then decoded once.
+    Only the field count and the first and last position are checked here; the chain is checked elsewhere. Neighbours
+    often have time, actor and cause in common, which are then decoded once.
     """
     if not raws:
         return []

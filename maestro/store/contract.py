@@ -1,8 +1,8 @@
-"""What every store promises: the log, work streams, view rows, blobs, leases and samples of one namespace.
+"""The contract of every store: the log, work streams, view rows, blobs, leases and samples of one namespace.
 
-Two implementations keep it: `memory/` (the reference, a real store for one process) and `redis/`, over Redis or Valkey.
-All methods are synchronous and thread-safe; `gateway.py` brings them to trio. The tests under tests/store
-hold both to the same vectors.
+Two packages implement it: `memory` (the reference, and a real store for one process) and `redis` (over Redis or
+Valkey). All methods are synchronous and thread-safe; `gateway.py` makes them available to trio. The tests under
+tests/store hold both implementations to the same vectors.
 """
 
 from __future__ import annotations
@@ -53,49 +53,49 @@ __all__ = [
 
 
 class LogStore(Protocol):
-    """The log of one namespace. Raises `StoreAway`, `Unknown`, `LineageBroken`, `StoreUnsafe` (model/errors.py).
+    """The log of one namespace. Its methods raise `StoreAway`, `Unknown`, `LineageBroken` and `StoreUnsafe`.
 
-    sealed: where what was trimmed is read from, so that all readers see one log. They raise VerificationFailed where
-    a part of that is missing or damaged.
+    sealed: where events that were sealed and trimmed are read from, so that all readers see one log. Reading raises
+    VerificationFailed where a sealed part is missing or damaged.
     """
 
     sealed: Sealed | None
 
     def head(self) -> Head:
-        """The end of the log. Raises LineageBroken where it is not the one that was known, or a part of it is gone."""
+        """The end of the log. Raises LineageBroken where it is not the log known so far, or a part of it is gone."""
 
     def look(self) -> Head:
-        """As `head`, and whether the next event can be appended behind it. Raises LineageBroken."""
+        """The end of the log, as `head`, after a check that the next event can be appended. Raises LineageBroken."""
 
     def end(self) -> Head:
-        """As `head`, without its floor, whatever is gone: for who looks what is wrong with a log."""
+        """The end of the log without its floor, and without any check of what is gone: for diagnosis."""
 
     def known(self) -> Head:
         """The newest head that this object has appended or read; no call to the server. All zero when none was."""
 
     def commit(self, group: Sequence[Append], known: Head | None) -> list[AppendResult]:
-        """Append a group, each on its own terms, in one round trip; check first that `known` is in this log."""
+        """Append a group, each append on its own terms, in one round trip; check first that `known` is in this log."""
 
     def read(self, after: int, count: int) -> list[Event]:
-        """Up to `count` events behind `after`, in order. An unknown type or version comes as `Unrecognised`."""
+        """Up to `count` events behind position `after`, in order. Unknown types or versions come as `Unrecognised`."""
 
     def scan(self, after: int, upto: int, chunk: int = 1000) -> Iterator[list[Event]]:
-        """The events after+1..upto in lists, the next one asked for while this one is worked on."""
+        """The events after+1..upto in lists of up to `chunk`; the next list is requested while one is worked on."""
 
     def entries(self, after: int, count: int) -> list[Entry]:
-        """As `read`, but as stored, with the chain (verification, export)."""
+        """Up to `count` entries behind `after`, as stored and with their chain (for verification and export)."""
 
     def event(self, seq: int) -> Event | None:
-        """One event."""
+        """The event at a position, None where there is none."""
 
     def follow(self, after: int, count: int, block_ms: int) -> list[Event]:
-        """As `read`, but waits up to block_ms for the first one. On a connection of its own; `wake` ends it."""
+        """As `read`, but wait up to block_ms for the first event. Uses a connection of its own; `wake` ends it."""
 
     def cursor_get(self, group: str) -> int | None:
-        """Where an external reader's durable group is: the last position that it has taken, None for a new group."""
+        """The last position that an external reader's durable group has taken, None for a new group."""
 
     def cursor_set(self, group: str, seq: int) -> None:
-        """Move a group's position, forwards or back; no group is ever read further than this by itself."""
+        """Move the position of a durable group, forwards or back; nothing else ever moves it."""
 
     def wake(self) -> None:
         """End all blocking calls of this store object soon."""
@@ -104,153 +104,157 @@ class LogStore(Protocol):
         """The first position that the store itself holds, 0 where the log is empty."""
 
     def trim(self, first: int) -> None:
-        """Hold nothing before position `first` any more: it is sealed, and read from there. The last event stays."""
+        """Delete all entries before position `first`, which are sealed and read from there. The last entry stays."""
 
     def load(self, parts: Iterable[Sequence[Entry]]) -> Head:
-        """Fill the empty log with entries, in order from position 1, as they are; versions and floor follow from them.
+        """Fill the empty log with entries, unchanged and in order from position 1; versions and floor follow from them.
 
-        Others see all of it or nothing. Raises Refused where the log is not empty, VerificationFailed where the
-        entries are no unbroken log; then nothing was done.
+        Other readers see all of it or nothing. Raises Refused where the log is not empty, and VerificationFailed where
+        the entries are not an unbroken log; then nothing was changed.
         """
 
     def mend(self) -> str:
-        """Make the log whole of what is left of it; what was wrong, "" where nothing was (redis/healing.py).
+        """Repair the log from the entries that are left (`redis/healing.py`). Returns what was wrong, "" for nothing.
 
-        Raises Conflict where it grows meanwhile, VerificationFailed where a sealed part is missing.
+        Raises Conflict where the log grows meanwhile, VerificationFailed where a sealed part is missing.
         """
 
     def version(self, subject: str) -> int:
-        """The subject's version (its last event's seq, the floor if unseen since a restore, 0 if unknown)."""
+        """The version of a subject: its last event's seq, the floor if unseen since a restore, 0 if unknown."""
 
     def versions(self, subjects: Sequence[str] | None = None) -> dict[str, int]:
-        """The versions of subjects seen since the last restore, all or some, and under "" the floor (verification)."""
+        """The versions of all (or some) subjects seen since the last restore, and the floor under "" (verification)."""
 
 
 class WorkStore(Protocol):
-    """Hints, leases and samples: nothing here is truth, all of it can be lost and is put again."""
+    """Work hints, leases and samples. None of it is truth: all of it can be lost, and is put again."""
 
     def put(self, hints: Sequence[Hint]) -> None:
-        """Put hints (again)."""
+        """Put hints on their work streams, also ones that were put before."""
 
     def claim(self, node: str, count: int, block_ms: int, shared: bool = True) -> list[WorkEntry]:
-        """The node's own pending entries first (once per process start), then new ones of its and the shared stream."""
+        """Claim hints: the node's own pending ones first (once per process start), then new ones of both streams.
+
+        node: whose stream is read; block_ms: how long to wait for the first hint; shared: also claim from the shared
+        stream.
+        """
 
     def done(self, entries: Sequence[WorkEntry]) -> None:
-        """Acknowledge and delete."""
+        """Acknowledge and delete claimed entries."""
 
     def put_back(self, entries: Sequence[WorkEntry]) -> None:
-        """What was claimed and cannot be carried out here: others may have it. Acknowledges and puts it again."""
+        """Return entries that were claimed but cannot be executed here: acknowledge them, put their hints again."""
 
     def pending(self, stream: str) -> list[tuple[str, str, int]]:
-        """All hints on a stream (`""`: shared): (run, node that claimed it or "", token)."""
+        """All hints on a stream (`""`: the shared one): (run, node that claimed it or "", token)."""
 
     def lease_take(self, lease: str, holder: str, ttl_ms: int) -> bool:
-        """Take or renew a lease in server time. False when another holds it."""
+        """Take or renew a lease for ttl_ms of server time. False when another holder has it."""
 
     def lease_drop(self, lease: str, holder: str) -> None:
-        """Give it up, if held."""
+        """Give up a lease, if `holder` holds it."""
 
     def lease_holder(self, lease: str) -> str | None:
-        """Who holds it now."""
+        """The current holder of a lease, None where nobody holds it."""
 
     def sample_put(self, key: str, value: Mapping[str, str], ttl_ms: int) -> None:
-        """A heartbeat under the namespace, e.g. `agent:<id>:last_heartbeat`; sets its field `at`, server ms."""
+        """Store a heartbeat, e.g. `agent:<id>:last_heartbeat`, for ttl_ms; sets its field `at` (server ms)."""
 
     def samples(self, keys: Sequence[str]) -> list[dict[str, str] | None]:
-        """Samples by key, None where there is none (any more)."""
+        """Heartbeats by key, None for one that does not exist or has expired."""
 
 
 class ViewStore(Protocol):
     """Rows, indexes and checkpoints of the views, by generation. A generation is a name such as `3.1`.
 
-    Each proves that it is whole: what is read or written over raises ViewDamaged where it is not what was saved.
+    Reading and writing raise ViewDamaged where the stored data is not what was saved.
     """
 
     def current(self) -> str | None:
         """The generation that readers use, None when there is none yet."""
 
     def checkpoint(self, generation: str) -> Checkpoint:
-        """Its checkpoint; a new generation's is all zero."""
+        """The checkpoint of a generation, all zero for a new one."""
 
     def load(self, generation: str, wanted: Sequence[tuple[str, str]]) -> tuple[Checkpoint, list[bytes | None]]:
-        """Rows by (view, row), with the checkpoint that they are of, in one call."""
+        """Rows by (view, row), None for missing ones, with the checkpoint that they belong to, in one call."""
 
     def save(self, generation: str, before: Checkpoint, after: Checkpoint, changes: Sequence[RowChange]) -> bool:
-        """Write rows, indexes and checkpoint atomically if the checkpoint still is `before`; else False."""
+        """Write rows, indexes and checkpoint atomically if the checkpoint still is `before`; else return False."""
 
     def page(self, generation: str, query: PageQuery) -> Page:
         """A page of an index. Cost: O(page)."""
 
     def dump(self, generation: str, view: str) -> list[tuple[str, bytes]]:
-        """All rows of a view in row order (verification, digests)."""
+        """All rows of a view in row order (for verification and digests)."""
 
     def indexes(self, generation: str, view: str) -> dict[str, dict[str, int]]:
-        """All indexes of a view: name -> row -> score (verification)."""
+        """All indexes of a view: name -> row -> score (for verification)."""
 
     def leaving(self, generation: str) -> bool:
-        """Whether it was replaced by another one, and goes soon."""
+        """Whether a generation was replaced by another one and is about to be deleted."""
 
     def switch(self, old: str | None, new: str) -> bool:
-        """Point readers at `new` if they use `old` still; the old generation expires soon after."""
+        """Point readers at generation `new` if they still use `old`, which expires soon after."""
 
     def drop(self, generation: str) -> None:
         """Delete a generation that readers do not use."""
 
 
 class BlobStore(Protocol):
-    """Texts too large for the log, by SHA-256 of their content, compressed."""
+    """Texts too large for the log, compressed, under the SHA-256 of their content."""
 
     def put(self, data: bytes) -> str:
-        """Store (again) and return the SHA-256 in hex. Call before the append that names it."""
+        """Store a blob (again) and return its SHA-256 in hex. Call it before the append that names the blob."""
 
     def get(self, sha256: str) -> bytes | None:
-        """The content, checked against its name; None when there is none."""
+        """The content of a blob, checked against its name; None when there is none."""
 
     def collect(self, keep: frozenset[str], older_than_ms: int) -> int:
-        """Delete blobs not in `keep` that were last put longer ago; how many."""
+        """Delete blobs that are not in `keep` and were last put longer ago than given; returns how many."""
 
 
 class Store(Protocol):
-    """Everything that a namespace keeps in its store."""
+    """Everything that is stored for one namespace."""
 
     @property
     def namespace(self) -> str:
-        """Whose keys these are."""
+        """The name of the namespace."""
 
     @property
     def log(self) -> LogStore:
-        """Its events."""
+        """The log of the namespace."""
 
     @property
     def work(self) -> WorkStore:
-        """Its hints, leases and samples."""
+        """Work hints, leases and samples of the namespace."""
 
     @property
     def views(self) -> ViewStore:
-        """Its rows."""
+        """View rows of the namespace."""
 
     @property
     def blobs(self) -> BlobStore:
-        """Its large texts."""
+        """Large texts of the namespace."""
 
     @property
-    def carried(self) -> bool:
-        """Whether its calls give way while they wait for the server, where they are carried (`cooperative.py`)."""
+    def cooperative(self) -> bool:
+        """Whether a call that runs in a greenlet (`cooperative.py`) yields to trio while it waits for the server."""
 
     def attach(self, sealed: Sealed) -> None:
-        """Read from there what was trimmed from the log, and the blobs that only that names."""
+        """Read events that were trimmed from the log, and blobs that only those name, from `sealed`."""
 
     def now(self) -> int:
-        """Server time, ms."""
+        """Server time in ms."""
 
     def describe(self) -> dict[str, str]:
         """Server, version, mode and safety settings, for `doctor` and the first connection."""
 
     def erase(self) -> int:
-        """DANGER: delete every key of this namespace; how many."""
+        """DANGER: delete every key of this namespace. Returns how many."""
 
     def memory_bytes(self) -> int:
-        """Memory the server uses."""
+        """Bytes of memory that the server uses."""
 
     def close(self) -> None:
         """End blocking calls and close all connections."""

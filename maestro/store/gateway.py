@@ -1,10 +1,10 @@
-"""Between trio and the store: appends in groups, everything else carried or in worker threads.
+"""The gateway between trio and the store: batches appends, and runs all other calls in greenlets or threads.
 
-One task takes all appends that wait and commits them as one group; while that group is under way the next one
-gathers. So one batch of a process is in flight at any time, and one whose outcome is unknown is sent again, in order,
-before anything newer. While the store is away appends wait. Not so those of a command (`prompt`), whose caller is told
-at once what is certain: where the store takes no writes, or stays away for PROMPT_S, and no try of it can have got
-through, it is dropped. A log that is not the one this process knows ends everything, for good.
+One task takes all waiting appends and commits them as one batch, while the next batch gathers. So at any time one batch
+of a process is in flight, and a batch whose outcome is unknown is sent again, in order, before anything newer. While
+the store is away, appends wait. The exception are appends of a command (`prompt`), whose caller is to be told at once
+what is certain: such an append is dropped where the store takes no writes or stays away for PROMPT_S, and no try of it
+can have got through. A log that is not the one this process knows breaks the gateway for good.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ import trio
 
 from maestro.model.errors import MaestroError, StoreAway, StoreUnsafe, Unknown
 from maestro.store.contract import Append, AppendResult, Head, Store
-from maestro.store.cooperative import Wanted, carry
-from maestro.store.redis.connection import Denied
-from maestro.store.waiting_append import PROMPT_S, Waiting, again, unconfirmed, undone
+from maestro.store.cooperative import Wanted, run_in_greenlet
+from maestro.store.redis.connection import WritesRefused
+from maestro.store.waiting_append import PROMPT_S, WaitingAppend, again, unconfirmed, undone
 
 T = TypeVar("T")
 GROUP_MAX = 500
@@ -37,10 +37,11 @@ _Result = outcome.Outcome[AppendResult]
 
 
 class Gateway:
-    """Brings a store to trio. `async with Gateway(store) as gateway`; the store stays the caller's to close.
+    """Makes a store usable from trio: `async with Gateway(store) as gateway`. The caller closes the store.
 
-    away_since: `time.monotonic()` at which the store was found to be away, None while it is there; away: the error
-    that said so. broken: the error that ended it for good.
+    away_since: `time.monotonic()` at which the store was found to be away, None while it is reachable.
+    away: the error that was raised then.
+    broken: the error after which no append is ever tried again.
     """
 
     def __init__(self, store: Store) -> None:
@@ -48,7 +49,7 @@ class Gateway:
         self.away_since: float | None = None
         self.away: StoreAway | None = None
         self.broken: MaestroError | None = None
-        self._waiting: deque[Waiting] = deque()
+        self._waiting: deque[WaitingAppend] = deque()
         self._news = trio.lowlevel.ParkingLot()
         self._closing = trio.Event()
         self._ended = trio.Event()
@@ -66,13 +67,13 @@ class Gateway:
             await self._ended.wait()
 
     def give_up(self) -> None:
-        """Stop soon: the group under way gets one more try, all others get `StoreAway`."""
+        """Stop soon: the batch in flight gets one more try, all other appends get `StoreAway`."""
         self._closing.set()
         self._news.unpark_all()
 
     @property
     def closing(self) -> bool:
-        """Whether it was told to give up."""
+        """Whether `give_up` was called."""
         return self._closing.is_set()
 
     @property
@@ -81,14 +82,15 @@ class Gateway:
         return self.store.log.known()
 
     async def append(self, append: Append, deadline_s: float = math.inf, prompt: bool = False) -> AppendResult:
-        """Append; waits while the store is away. Not cancellable: an append that was asked for is settled.
+        """Append, waiting while the store is away. Not cancellable: an append that was requested is settled.
 
-        deadline_s: seconds after which `Unknown` is raised though it is still being tried. prompt: it is dropped, and
-        `StoreAway` raised, where the store takes no writes or stays away. Raises what `broken` holds once the log is
-        not ours any more, `StoreAway` or `Unknown` when the gateway gives up.
+        deadline_s: seconds after which `Unknown` is raised, though the append is still being tried.
+        prompt: drop the append and raise `StoreAway` where the store takes no writes or stays away.
+        Raises the error in `broken` once the log is not the known one any more; `StoreAway` or `Unknown` when the
+        gateway gives up.
         """
         until = trio.current_time() + PROMPT_S if prompt else math.inf
-        waiting = Waiting(append, trio.lowlevel.current_task(), until)
+        waiting = WaitingAppend(append, trio.lowlevel.current_task(), until)
 
         def abort(_: Callable[[], Never]) -> trio.lowlevel.Abort:
             waiting.gone = True
@@ -106,22 +108,23 @@ class Gateway:
         raise unconfirmed(deadline_s)
 
     async def call(self, call: Callable[..., T], *args: object) -> T:
-        """A short call of the store, in a thread. Not abandoned when cancelled: it ends by its own timeout."""
+        """Run a short store call in a thread. A cancellation does not abandon it: it ends by its own timeout."""
         async with self._threads:
             return await self._in_thread(lambda: call(*args), lambda: None)
 
     async def ask(self, call: Callable[..., T], *args: object) -> T:
-        """As `call`, but carried where the store can be: for what is short, and asked for by every run."""
-        if not self.store.carried:
+        """Run a short store call that every run makes: in a greenlet where the store can, else in a thread."""
+        if not self.store.cooperative:
             return await self.call(call, *args)
         with trio.CancelScope(shield=True):
-            answer = await carry(lambda: call(*args))
+            answer = await run_in_greenlet(lambda: call(*args))
         return answer
 
     async def wait(self, call: Callable[..., T], *args: object) -> T:
-        """A blocking call (`follow`, `claim`), carried or in a thread; when cancelled, it is woken and waited for.
+        """Run a blocking call (`follow`, `claim`) in a greenlet or thread; a cancellation wakes it and waits for its
+        end.
 
-        What it returns in spite of a cancellation is returned: a claimed entry is not lost.
+        A result that comes in spite of the cancellation is returned, so that a claimed entry is not lost.
         """
         ended = Flag()
 
@@ -132,7 +135,7 @@ class Gateway:
                 ended.set()
 
         def wake() -> None:
-            # The call may not have begun to block yet when it is woken first.
+            # Repeated, as the call may not yet block when it is woken for the first time.
             while not ended.is_set():
                 self.store.log.wake()
                 ended.wait(0.02)
@@ -148,9 +151,9 @@ class Gateway:
                 with trio.CancelScope(shield=True):
                     return await wanted()
 
-        if self.store.carried:
+        if self.store.cooperative:
             await trio.lowlevel.checkpoint_if_cancelled()
-            return await carry(work, patient)
+            return await run_in_greenlet(work, patient)
         return await self._in_thread(work, insist)
 
     async def _in_thread(self, work: Callable[[], T], cancelled: Callable[[], None]) -> T:
@@ -173,7 +176,7 @@ class Gateway:
     # ---- the commits ----
 
     async def _commit_all(self) -> None:
-        """One group after the other; when it is closed, one more of what waits, and the rest is refused."""
+        """Commit one batch after the other; once closing, commit one more batch and refuse the rest."""
         try:
             while True:
                 while not self._waiting and not self._closing.is_set():
@@ -194,8 +197,11 @@ class Gateway:
         self._waiting.clear()
         self._settle(rest, _failed(rest, error))
 
-    async def _commit(self, group: list[Waiting]) -> list[_Result]:
-        """The group's results, however long it takes. What is dropped meanwhile is told so, and leaves the group."""
+    async def _commit(self, group: list[WaitingAppend]) -> list[_Result]:
+        """Commit a batch and return its results, however long that takes.
+
+        An append that is dropped meanwhile is removed from the batch, and its task gets the error.
+        """
         tries = 0
         unknown = False
         while True:
@@ -218,11 +224,11 @@ class Gateway:
                 self._drop(group)
             except StoreAway as error:
                 self._is_away(error)
-                self._drop(group, isinstance(error, Denied))
+                self._drop(group, isinstance(error, WritesRefused))
             except StoreUnsafe as error:
                 self.broken = error
                 continue
-            except Exception as error:  # noqa: BLE001 - a caller's mistake must not end the task of all
+            except Exception as error:  # noqa: BLE001 - one caller's mistake must not end the task that serves all
                 return await self._one_by_one(group, error, known)
             if not group:
                 return []
@@ -232,8 +238,10 @@ class Gateway:
                 await self._closing.wait()
             tries += 1
 
-    async def _send(self, group: list[Waiting], known: Head) -> list[AppendResult]:
-        """One try. Those of which no earlier one is unknown are unsure for as long as it takes, or for good."""
+    async def _send(self, group: list[WaitingAppend], known: Head) -> list[AppendResult]:
+        """Send a batch once. An append without a try of unknown outcome is unsure until the answer, or for good if none
+        comes.
+        """
         sure = [waiting for waiting in group if not waiting.append.resend]
         for waiting in group:
             waiting.unsure = True
@@ -246,8 +254,10 @@ class Gateway:
                 waiting.unsure = False
             raise
 
-    def _drop(self, group: list[Waiting], denied: bool = False) -> list[Waiting]:
-        """Tell those that are not tried again, of the group and behind it; the group without them, the same list."""
+    def _drop(self, group: list[WaitingAppend], denied: bool = False) -> list[WaitingAppend]:
+        """Drop the appends that are not retried, from the batch and from the queue behind it; returns the same batch
+        list.
+        """
         dropped = [waiting for waiting in (*group, *self._waiting) if waiting.is_dropped(denied)]
         if dropped:
             group[:] = [waiting for waiting in group if waiting not in dropped]
@@ -264,8 +274,8 @@ class Gateway:
         what = self.away.what if self.away else "the store is away"
         return Unknown(f"{what}; the append may or may not be in the log") if unknown else StoreAway(what)
 
-    async def _one_by_one(self, group: list[Waiting], error: Exception, known: Head) -> list[_Result]:
-        """One append of the group cannot be handled: the others must not suffer."""
+    async def _one_by_one(self, group: list[WaitingAppend], error: Exception, known: Head) -> list[_Result]:
+        """Commit each append of a batch alone, as one of them cannot be handled and must not affect the others."""
         if len(group) == 1:
             return [outcome.Error(error)]
         results: list[_Result] = []
@@ -274,12 +284,12 @@ class Gateway:
             results += await self._commit([waiting])
         return results
 
-    def _settle(self, group: list[Waiting], results: list[_Result]) -> None:
+    def _settle(self, group: list[WaitingAppend], results: list[_Result]) -> None:
         for waiting, result in zip(group, results, strict=True):
             if not waiting.gone:
                 trio.lowlevel.reschedule(waiting.task, result)
 
 
-def _failed(group: list[Waiting], error: MaestroError) -> list[_Result]:
-    """The same error for each, as an object of its own: tasks hang their tracebacks on it."""
+def _failed(group: list[WaitingAppend], error: MaestroError) -> list[_Result]:
+    """One copy of the error for each append, as each task attaches its own traceback."""
     return [outcome.Error(copy(error)) for _ in group]

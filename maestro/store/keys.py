@@ -1,7 +1,7 @@
 """The names of all keys of a namespace: the one place where key strings are built.
 
-All of them share the hash tag `{<namespace>}`, so that scripts work on a cluster, and the prefix `maestro:`, so that
-an ACL user needs `~maestro:{<namespace>}:*` only.
+All of them share the hash tag `{<namespace>}`, so that scripts work on a cluster, and the prefix `maestro:`, so that an
+ACL user needs `~maestro:{<namespace>}:*` only.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from maestro.model.errors import Invalid
 NAMESPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 WORKERS = "workers"
 FLOOR = ""
-"""The field of the versions hash that holds the floor: no subject is called that."""
+"""The field of the versions hash that holds the floor: no subject has this name."""
 
 
 class Keys:
-    """The keys of one namespace. Raises `Invalid` for a name that could not be told from a pattern or a tag."""
+    """The keys of one namespace. Raises `Invalid` for a name that could be mistaken for a pattern or a hash tag."""
 
     def __init__(self, namespace: str) -> None:
         if not NAMESPACE.fullmatch(namespace):
@@ -35,7 +35,7 @@ class Keys:
         self.everything = f"maestro:\\{{{namespace}\\}}:*"
 
     def loading(self, token: str, what: str) -> str:
-        """A key that is being filled, to be renamed once it is whole."""
+        """A temporary key that is being filled, and renamed once it is complete."""
         return f"{self.prefix}loading:{token}:{what}"
 
     def work(self, stream: str) -> str:
@@ -43,37 +43,41 @@ class Keys:
         return f"{self.prefix}work:{stream}" if stream else f"{self.prefix}work"
 
     def lease(self, lease: str) -> str:
-        """The key whose value is the lease's holder."""
+        """The key whose value is the holder of a lease."""
         return f"{self.prefix}lease:{lease}"
 
     def sample(self, sample: str) -> str:
-        """A heartbeat such as `agent:<id>:last_heartbeat`."""
+        """The key of a heartbeat such as `agent:<id>:last_heartbeat`."""
         return self.prefix + sample
 
     def view(self, generation: str) -> str:
-        """The prefix of all keys of a generation. A name with bytes that are no text, of another hand, has none."""
+        """The prefix of all keys of a generation.
+
+        A generation name that is not valid UTF-8 was written by another program; its bad bytes are replaced, so it
+        matches no key.
+        """
         return f"{self.prefix}view:{generation.encode('utf-8', 'replace').decode()}:"
 
     def checkpoint(self, generation: str) -> str:
-        """How far the generation is."""
+        """The hash with the checkpoint of a generation and the sizes of its other keys."""
         return self.view(generation) + "checkpoint"
 
     def members(self, generation: str) -> str:
-        """The set of all keys of a generation that builds up to 1.2.0 made; later ones stand in the checkpoint."""
+        """The set of all keys of a generation, as builds up to 1.2.0 wrote it; later ones use the checkpoint."""
         return self.view(generation) + "keys"
 
     def all_of(self, generation: str) -> str:
-        """The pattern of all keys of a generation."""
+        """The SCAN pattern that matches all keys of a generation."""
         return "".join(f"\\{char}" if char in "{}[]*?\\" else char for char in self.view(generation)) + "*"
 
     def rows(self, generation: str, view: str) -> str:
-        """The hash of a view's rows."""
+        """The hash of the rows of a view."""
         return f"{self.view(generation)}rows:{view}"
 
     def index(self, generation: str, view: str, index: str) -> str:
-        """A sorted set of row ids."""
+        """The sorted set of row ids of an index."""
         return f"{self.view(generation)}index:{view}:{index}"
 
     def blob(self, sha256: str) -> str:
-        """One compressed text."""
+        """The key of one compressed text."""
         return f"{self.prefix}blob:{sha256}"

@@ -1,4 +1,4 @@
-"""What goes into a store and comes out of it: the values that the methods of `contract.py` take and return."""
+"""The values that the methods of a store (`contract.py`) take and return."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from maestro.model.events import NewEvent
 
 
 class Head(msgspec.Struct, frozen=True):
-    """Where the log ends. floor: the version that every subject unseen since the last restore has."""
+    """The end of the log: position, chain value and time (ms) of its last event; all zero for an empty log.
+
+    floor: the version of every subject without an event since the last restore, which is the position of that restore's
+    last event (0 without a restore).
+    """
 
     seq: int = 0
     chain: str = ""
@@ -19,9 +23,10 @@ class Head(msgspec.Struct, frozen=True):
 
 
 class Hint(msgspec.Struct, frozen=True):
-    """A work hint to put with an append. stream: a node id, or "" for the shared one.
+    """A work hint, put on a work stream together with an append; it wakes a worker up.
 
-    event: index of the `run.released` in the append, whose seq becomes the token; or -1 with `token` given.
+    stream: a node id, or "" for the shared stream.
+    event: index in the append of the `run.released` whose seq becomes the token, or -1 where `token` is given.
     """
 
     stream: str
@@ -31,24 +36,26 @@ class Hint(msgspec.Struct, frozen=True):
 
 
 class Fence(msgspec.Struct, frozen=True):
-    """The append holds only while this lease has this holder."""
+    """The condition of an append: it is rejected unless `holder` holds `lease` at that moment."""
 
     lease: str
     holder: str
 
     @property
     def actor(self) -> str:
-        """Who appends what the holder of the lease decides, as events name their actor."""
+        """The actor named by events that are appended under this lease."""
         return f"{self.lease}:{self.holder}"
 
 
 class Append(msgspec.Struct, frozen=True):
     """Events that enter the log together or not at all.
 
-    cause: the command id (`cmd:<ulid>`) or seq that led to it, the same on each try. floors: this is a restore, whose
-    last event sets the floor. resend: an earlier try's outcome is unknown; with `since` (the head before that try) it
-    lets events of any version be recognised too. follows: actors of the last events, of which each follows from the one
-    before it: that one's position is its cause.
+    cause: the command id (`cmd:<ulid>`) or seq that led to them, the same on each try.
+    floors: the append is a restore; its last event sets the floor of all versions.
+    resend: the outcome of an earlier try is unknown, so the store looks for its events first.
+    since: with `resend`, the head before the earlier try; events for any version are looked for behind it too.
+    follows: one actor for each of the last events that follows from the event before it: that event's position is its
+    cause.
     """
 
     events: tuple[NewEvent, ...]
@@ -63,7 +70,7 @@ class Append(msgspec.Struct, frozen=True):
 
 
 class Committed(msgspec.Struct, frozen=True, tag=True):
-    """The events are in the log at first..last. duplicate: they were there already, from an earlier try."""
+    """The events are in the log at positions first..last. duplicate: an earlier try had put them there already."""
 
     first: int
     last: int
@@ -84,7 +91,7 @@ AppendResult = Committed | Rejected
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """One entry of the log as stored: what `chain` is computed over (`codec.chain_of`). Times in ms."""
+    """One entry of the log as stored: the fields that `codec.chain_of` computes its chain over. Times in ms."""
 
     seq: int
     type: bytes
@@ -99,7 +106,7 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class WorkEntry(msgspec.Struct, frozen=True):
-    """A hint as delivered. entry: its id in the stream, to acknowledge it with."""
+    """A work hint as delivered to a node. entry: its id in the stream, to acknowledge it with."""
 
     stream: str
     entry: str
@@ -108,7 +115,7 @@ class WorkEntry(msgspec.Struct, frozen=True):
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
-    """How far the views of a generation are. stopped: why they can go no further (an unknown event), or ""."""
+    """The position up to which the views of a generation are folded. stopped: why they can go no further, or ""."""
 
     seq: int = 0
     chain: str = ""
@@ -118,9 +125,10 @@ class Checkpoint(msgspec.Struct, frozen=True):
 
 
 class RowChange(msgspec.Struct, frozen=True):
-    """A row to write (`data`, canonical JSON) or to delete (None), and its index entries.
+    """A change of one view row and of its index entries.
 
-    add: index name -> score; remove: names of the indexes that it leaves.
+    data: the row to write (canonical JSON), or None to delete it.
+    add: index name -> score; remove: names of the indexes that the row leaves.
     """
 
     view: str
@@ -131,9 +139,11 @@ class RowChange(msgspec.Struct, frozen=True):
 
 
 class PageQuery(msgspec.Struct, frozen=True):
-    """A page of one index, by score. newest: highest score first. min_score/max_score: inclusive, None for open.
+    """A query for one page of an index, in the order of the scores.
 
-    prefix: only rows whose id begins so, for an index whose scores are all equal (by bytes of the id, O(page) too).
+    newest: highest score first. min_score, max_score: inclusive, None for open.
+    prefix: only rows whose id begins so; for an index whose scores are all equal (in the order of the ids' bytes,
+    O(page)).
     """
 
     view: str
@@ -147,7 +157,7 @@ class PageQuery(msgspec.Struct, frozen=True):
 
 
 class Page(msgspec.Struct, frozen=True):
-    """The rows of a page in order, the checkpoint that they are of, and how many the index holds in all."""
+    """The rows of a page in order, the checkpoint that they belong to, and how many entries the index holds in all."""
 
     rows: list[tuple[str, bytes]]
     checkpoint: Checkpoint

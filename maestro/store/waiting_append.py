@@ -1,4 +1,4 @@
-"""An append that waits for the store: who waits for it, how sure its fate is, and what is said where it ends badly."""
+"""An append that waits for the store: its task, whether its outcome is certain, and the errors that end it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from maestro.model.errors import StoreAway, Unknown
 from maestro.store.contract import Append
 
 PROMPT_S = 2.0
-"""How long an append of a command is tried again where the store is away."""
+"""How long the append of a command is retried while the store is away, in seconds."""
 
 
-class Waiting:
-    """An append and the task that waits for its result. unsure: a try of it is under way, or may have got through.
+class WaitingAppend:
+    """An append and the task that waits for its result.
 
-    until: when (trio's clock) it is dropped where the store is away; infinite for what is sent again for ever.
+    until: trio's time at which it is dropped while the store is away; infinite for one that is retried for ever.
+    gone: its task does not wait any more.
+    unsure: a try is under way, or may have got through.
     """
 
     __slots__ = ("append", "gone", "task", "unsure", "until")
@@ -30,27 +32,27 @@ class Waiting:
         self.unsure = False
 
     def is_dropped(self, denied: bool) -> bool:
-        """Whether it is not to be tried again. denied: the store has just said that it takes no writes."""
+        """Whether the append is not retried. denied: the store has just reported that it takes no writes."""
         if self.unsure or self.until == math.inf:
             return False
         return self.gone or denied or trio.current_time() >= self.until
 
 
 def undone(error: StoreAway | None) -> StoreAway:
-    """The error for an append that was dropped: certain that it is not in the log, and never will be."""
+    """The error for an append that was dropped: it is certainly not in the log, and never will be."""
     if error is None or isinstance(error, Unknown):
         return StoreAway("the store has not confirmed what was sent before; nothing was done", mend="try again")
     return StoreAway(f"{error.what}; nothing was done", error.where, error.mend)
 
 
 def unconfirmed(seconds: float) -> Unknown:
-    """The error for an append that has not been settled for so long."""
+    """The error for an append that was not confirmed within so many seconds."""
     what = f"the append was not confirmed within {seconds:g} s"
     return Unknown(what, mend="see whether it took effect before you repeat it: maestro audit")
 
 
 def again(append: Append, since: int) -> Append:
-    """The same append, to be recognised where an earlier try behind `since` got through."""
+    """The same append, marked so that the store recognises an earlier try behind position `since`."""
     if append.resend:
         return append
     return msgspec.structs.replace(append, resend=True, since=since)

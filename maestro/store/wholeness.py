@@ -1,8 +1,8 @@
-"""The proof that a view is whole: what each save leaves beside rows and checkpoint, and each read looks at.
+"""Proof that a stored view is complete: sizes and checksums that each save writes and each read checks.
 
-A store may evict a key, another hand may delete or overwrite one: a view must not answer with what is left. So the
-checkpoint holds how many entries each hash of rows and each index has, a row ends with a checksum over itself, its
-view and its id, and the checkpoint has one over its own fields.
+A server may evict a key, and another program may delete or overwrite one: a view must not answer with what is left. So
+the checkpoint holds the number of entries of each hash of rows and each index, a row ends with a checksum over itself,
+its view and its id, and the checkpoint has a checksum over its own fields.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from maestro.store.contract import Checkpoint
 
 SUM_BYTES = 4
 FIELDS = ("seq", "chain", "at", "floor", "stopped", "sum")
-"""What a checkpoint says, by name; beside them stand the sizes."""
+"""The names of a checkpoint's own fields; the sizes of the other keys are stored in the same hash."""
 SIZE = "#"
-"""Stands before the name of a key in the field that tells its size."""
+"""The prefix of fields that hold the size of a key; the rest of the field name is the name of that key."""
 
 
 def sealed(view: str, row: str, data: bytes) -> bytes:
-    """A row as it is stored."""
+    """A row with its checksum, as it is stored."""
     return data + _row_sum(view, row, data)
 
 
 def unsealed(generation: str, view: str, row: str, stored: bytes) -> bytes:
-    """A row as it was saved. Raises ViewDamaged where it is another one."""
+    """The row without its checksum. Raises ViewDamaged where the checksum does not match."""
     data = stored[:-SUM_BYTES]
     if stored[-SUM_BYTES:] != _row_sum(view, row, data):
         raise ViewDamaged(generation, f"row {row!r} of {view} is damaged")
@@ -39,14 +39,14 @@ def _row_sum(view: str, row: str, data: bytes) -> bytes:
 
 
 def fields_of(checkpoint: Checkpoint) -> tuple[str | int, ...]:
-    """Names and values of a checkpoint's fields, as they are stored."""
+    """Names and values of a checkpoint's fields, alternating, as they are stored."""
     values = (checkpoint.seq, checkpoint.chain, checkpoint.at, checkpoint.floor, checkpoint.stopped)
     told: tuple[str | int, ...] = (*values, _checkpoint_sum(values))
     return tuple(part for pair in zip(FIELDS, told, strict=True) for part in pair)
 
 
 def checkpoint_of(generation: str, stored: Mapping[str, bytes | None]) -> Checkpoint:
-    """The checkpoint that stored fields say; all zero where there are none. Raises ViewDamaged for altered ones."""
+    """The checkpoint in stored fields, all zero where there are none. Raises ViewDamaged for altered fields."""
     if all(stored[name] is None for name in FIELDS):
         return Checkpoint()
     try:
@@ -55,7 +55,7 @@ def checkpoint_of(generation: str, stored: Mapping[str, bytes | None]) -> Checkp
         told = stored["sum"]
     except (ValueError, UnicodeDecodeError):
         raise ViewDamaged(generation, "its checkpoint is damaged") from None
-    # Builds up to 1.2.0 left none: their views are only asked how far they are, and replaced.
+    # Builds up to 1.2.0 wrote no checksum: their views are only asked for their position, and then replaced.
     if told is not None and told != _checkpoint_sum((seq, chain, at, floor, stopped)).encode():
         raise ViewDamaged(generation, "its checkpoint is damaged")
     return checkpoint
@@ -74,7 +74,9 @@ def _checkpoint_sum(values: tuple[str | int, ...]) -> str:
 def check_size(generation: str, name: str, known: bytes | int | None, found: int) -> None:
     """Raise ViewDamaged unless a key holds as many entries as were saved.
 
-    name: `rows:<view>` or `index:<view>:<index>`; known: the size as it is stored, None where none is.
+    name: `rows:<view>` or `index:<view>:<index>`.
+    known: the saved size as stored, None where none is.
+    found: how many entries the key holds.
     """
     told = 0 if known is None else known if isinstance(known, int) else int(known) if known.isdigit() else -1
     if told != found:

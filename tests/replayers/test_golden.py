@@ -13,7 +13,7 @@ from maestro.store.codec import chain_of, event_of
 from projections.fold import Fold, digest, indexes_of
 from projections.generations import FOLDS
 from projections.lineage import Line, cuts_of
-from projections.row_cache import HotRows
+from projections.row_cache import RowCache
 from tests.replayers.golden_log import FOLDER, fold, made, read
 
 LOGS = sorted(FOLDER.glob("*.jsonl"))
@@ -55,7 +55,7 @@ def test_rows_that_are_stored_and_loaded_after_each_event_come_to_the_same(log: 
     rows: dict[tuple[str, str], bytes] = {}
     indexes: dict[str, dict[str, dict[str, int]]] = {view: {} for view in Fold().views}
     for event in events:
-        hot = HotRows(line)
+        hot = RowCache(line)
         _, touched = hot.fitting([event], 1000)
         hot.take(touched, [rows.get(key) for key in touched])
         hot.fold.apply([event])

@@ -110,7 +110,7 @@ def test_the_views_of_any_sealed_position_come_from_the_files_alone(
     trimmed: Store, whole: list[Entry], sealed: Segments
 ) -> None:
     first = trimmed.log.entries(trimmed.log.first() - 1, 1)[0]
-    entries = [entry for path, _ in sealed.way(first) for some in segments.read(path) for entry in some]
+    entries = [entry for path, _ in sealed.segments_before(first) for some in segments.read(path) for entry in some]
     assert entries == whole[: first.seq - 1]
     other = MemoryStore("other")
     other.log.load([entries])

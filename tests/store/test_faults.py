@@ -13,7 +13,7 @@ import pytest
 from maestro.model.errors import Invalid, StoreAway, StoreUnsafe, Unknown
 from maestro.store.contract import Append, Committed, Hint
 from maestro.store.keys import Keys
-from maestro.store.redis.connection import Link
+from maestro.store.redis.connection import Connection
 from maestro.store.redis.dialler import Dialler
 from maestro.store.redis.redis_store import RedisStore, open_redis
 
@@ -27,7 +27,7 @@ def server(start_server: Callable[..., Any]) -> Any:
 
 
 @pytest.fixture
-def hand(server: Any) -> Link:
+def hand(server: Any) -> Connection:
     return Dialler(server.url, 10)()
 
 
@@ -50,7 +50,7 @@ def test_a_lost_reply_leaves_the_outcome_unknown_and_one_copy(
 
 
 def test_a_script_that_the_server_forgot_is_sent_again(
-    server: Any, hand: Link, open_at: Opening, an_append: Appending
+    server: Any, hand: Connection, open_at: Opening, an_append: Appending
 ) -> None:
     store = open_at(server.url)
     commit(store, an_append("a", "1", 0))
@@ -61,7 +61,7 @@ def test_a_script_that_the_server_forgot_is_sent_again(
 
 
 def test_a_large_group_goes_out_in_parts_and_is_there_once(
-    server: Any, hand: Link, start_proxy: Callable[..., Any], open_at: Opening, an_append: Appending
+    server: Any, hand: Connection, start_proxy: Callable[..., Any], open_at: Opening, an_append: Appending
 ) -> None:
     proxy = start_proxy(str(server.socket))
     store = open_at(proxy.url)
@@ -144,7 +144,7 @@ def test_wake_does_not_wait_for_a_server_that_stands_still(server: Any, open_at:
         ended.set()
 
     threading.Thread(target=block).start()
-    while not any(blocked.link for blocked in list(store._links._blocked)):
+    while not any(blocked.connection for blocked in list(store._pool._blocked)):
         time.sleep(0.01)
     server.signal(signal.SIGSTOP)
     store.log.wake()
@@ -152,7 +152,7 @@ def test_wake_does_not_wait_for_a_server_that_stands_still(server: Any, open_at:
 
 
 def test_a_full_server_refuses_before_the_first_write_and_goes_on_later(
-    server: Any, hand: Link, open_at: Opening, an_append: Appending
+    server: Any, hand: Connection, open_at: Opening, an_append: Appending
 ) -> None:
     store = open_at(server.url)
     commit(store, an_append("a", "1", 0))
@@ -166,7 +166,7 @@ def test_a_full_server_refuses_before_the_first_write_and_goes_on_later(
 
 
 def test_a_busy_server_is_waited_for(
-    server: Any, hand: Link, open_at: Opening, an_append: Appending, monkeypatch: pytest.MonkeyPatch
+    server: Any, hand: Connection, open_at: Opening, an_append: Appending, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, killer = open_at(server.url), open_at(server.url)
     commit(store, an_append("a", "1", 0))
@@ -183,14 +183,16 @@ def test_a_busy_server_is_waited_for(
     with pytest.raises(StoreAway, match="not ready"):
         while time.monotonic() < until:
             commit(store, an_append("a", "2", 1))
-    timer = threading.Timer(0.2, killer._links.call, ("SCRIPT", "KILL"))
+    timer = threading.Timer(0.2, killer._pool.call, ("SCRIPT", "KILL"))
     timer.start()
     assert store.log.head().seq >= 1
     looping.join()
     assert commit(store, an_append("a", "2", 1))[0].first == 2
 
 
-def test_a_server_that_loads_is_waited_for(server: Any, hand: Link, open_at: Opening, an_append: Appending) -> None:
+def test_a_server_that_loads_is_waited_for(
+    server: Any, hand: Connection, open_at: Opening, an_append: Appending
+) -> None:
     store = open_at(server.url)
     commit(store, *(an_append("a", str(n)) for n in range(50)))
     hand.many([("SET", f"filler:{n}", "x") for n in range(3000)])
@@ -210,7 +212,7 @@ def test_a_server_that_loads_is_waited_for(server: Any, hand: Link, open_at: Ope
 
 
 def test_least_rights_are_enough(
-    server: Any, hand: Link, namespace: str, open_at: Opening, an_append: Appending
+    server: Any, hand: Connection, namespace: str, open_at: Opening, an_append: Appending
 ) -> None:
     from maestro.store.contract import Checkpoint, PageQuery, RowChange
     from maestro.store.redis.safety import acl_rule
@@ -231,7 +233,7 @@ def test_least_rights_are_enough(
     assert store.log.follow(0, 1, 10)
     assert store.erase() > 0
     with pytest.raises(StoreUnsafe, match="refuses this user"):
-        store._links.call("SET", "foreign", "x")
+        store._pool.call("SET", "foreign", "x")
     with pytest.raises(StoreUnsafe, match="refuses this user"):
         open_at(f"unix://mae:wrong@{server.socket}")
 

@@ -14,7 +14,7 @@ from maestro.model.events import LogForked, NewEvent, StateSet
 from maestro.store.contract import Append, Committed, Entry
 from maestro.store.keys import Keys
 from maestro.store.redis import healing
-from maestro.store.redis.connection import Link
+from maestro.store.redis.connection import Connection
 from maestro.store.redis.redis_store import RedisStore
 from projections.projector import Projector
 from replayers import checkpoint, ranges
@@ -24,67 +24,67 @@ from tests.conftest import StoreServer
 from tests.projections.histories import grow
 from tests.replayers.test_sealing import seal
 
-Hand = Callable[[Link, Keys, int], object]
+Hand = Callable[[Connection, Keys, int], object]
 
 
-def put_by_another_hand(hand: Link, keys: Keys, _: int) -> object:
+def put_by_another_hand(hand: Connection, keys: Keys, _: int) -> object:
     return hand.call("XADD", keys.log, "*", "hello", "there")
 
 
-def put_in_our_own_layout(hand: Link, keys: Keys, end: int) -> object:
+def put_in_our_own_layout(hand: Connection, keys: Keys, end: int) -> object:
     ((_, fields),) = hand.call("XRANGE", keys.log, f"{end}-0", f"{end}-0")
     return hand.call("XADD", keys.log, "*", *fields)
 
 
-def put_at_the_next_position(hand: Link, keys: Keys, end: int) -> object:
+def put_at_the_next_position(hand: Connection, keys: Keys, end: int) -> object:
     ((_, fields),) = hand.call("XRANGE", keys.log, f"{end}-0", f"{end}-0")
     return hand.call("XADD", keys.log, f"{end + 1}-0", *fields)
 
 
-def put_and_removed(hand: Link, keys: Keys, _: int) -> object:
+def put_and_removed(hand: Connection, keys: Keys, _: int) -> object:
     return hand.call("XDEL", keys.log, hand.call("XADD", keys.log, "*", "hello", "there"))
 
 
-def without_its_last(hand: Link, keys: Keys, end: int) -> object:
+def without_its_last(hand: Connection, keys: Keys, end: int) -> object:
     return hand.call("XDEL", keys.log, f"{end}-0")
 
 
-def without_some(hand: Link, keys: Keys, end: int) -> object:
+def without_some(hand: Connection, keys: Keys, end: int) -> object:
     return hand.call("XDEL", keys.log, f"{end - 20}-0", f"{end - 19}-0", f"{end - 7}-0")
 
 
-def without_some_and_with_others(hand: Link, keys: Keys, end: int) -> object:
+def without_some_and_with_others(hand: Connection, keys: Keys, end: int) -> object:
     without_some(hand, keys, end)
     return put_by_another_hand(hand, keys, end)
 
 
-def without_its_beginning(hand: Link, keys: Keys, end: int) -> object:
+def without_its_beginning(hand: Connection, keys: Keys, end: int) -> object:
     ((first, _),) = hand.call("XRANGE", keys.log, "-", "+", "COUNT", 1)
     return hand.call("XTRIM", keys.log, "MINID", f"{int(first[:-2]) + 3}-0")
 
 
-def with_a_flipped_bit(hand: Link, keys: Keys, end: int) -> object:
+def with_a_flipped_bit(hand: Connection, keys: Keys, end: int) -> object:
     entries = hand.call("XRANGE", keys.log, "-", "+")
     hand.call("DEL", keys.log)
     entries[-9][1][7] = b"another actor"
     return [hand.call("XADD", keys.log, identity, *fields) for identity, fields in entries]
 
 
-def without_a_version(hand: Link, keys: Keys, _: int) -> object:
+def without_a_version(hand: Connection, keys: Keys, _: int) -> object:
     subjects = [subject for subject in hand.call("HKEYS", keys.versions) if subject]
     return hand.call("HDEL", keys.versions, sorted(subjects)[0])
 
 
-def with_another_version(hand: Link, keys: Keys, _: int) -> object:
+def with_another_version(hand: Connection, keys: Keys, _: int) -> object:
     subjects = [subject for subject in hand.call("HKEYS", keys.versions) if subject]
     return hand.call("HSET", keys.versions, sorted(subjects)[0], "garbage")
 
 
-def without_versions(hand: Link, keys: Keys, _: int) -> object:
+def without_versions(hand: Connection, keys: Keys, _: int) -> object:
     return hand.call("DEL", keys.versions)
 
 
-def with_a_list_for_versions(hand: Link, keys: Keys, _: int) -> object:
+def with_a_list_for_versions(hand: Connection, keys: Keys, _: int) -> object:
     hand.call("DEL", keys.versions)
     return hand.call("RPUSH", keys.versions, "x")
 
@@ -104,7 +104,7 @@ class Place:
         self.sealed = Segments(folder / "sealed", namespace)
         self.folder = folder / "checkpoint"
         self._open_one = open_one
-        self.hand = open_one()._links.fresh()
+        self.hand = open_one()._pool.fresh()
 
     def opened(self) -> RedisStore:
         store = self._open_one()

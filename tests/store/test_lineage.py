@@ -13,7 +13,7 @@ from maestro.model.errors import LineageBroken, StoreAway, Unknown
 from maestro.model.events import NewEvent, RestoreDone
 from maestro.store.contract import Append, Committed, Hint
 from maestro.store.keys import Keys
-from maestro.store.redis.connection import Link
+from maestro.store.redis.connection import Connection
 from maestro.store.redis.dialler import Dialler
 from maestro.store.redis.redis_store import RedisStore
 
@@ -31,7 +31,7 @@ def store(server: object, open_at: Callable[..., RedisStore]) -> RedisStore:
 
 
 @pytest.fixture
-def hand(server: object, store: RedisStore) -> Link:
+def hand(server: object, store: RedisStore) -> Connection:
     """Another hand on the server's keys."""
     return Dialler(server.url, 5)()  # type: ignore[attr-defined]
 
@@ -51,7 +51,7 @@ def fill(store: RedisStore, an_append: Appending, count: int = 5) -> None:
 
 
 def test_a_flushed_log_is_noticed_by_appends_and_reads(
-    store: RedisStore, hand: Link, keys: Keys, an_append: Appending
+    store: RedisStore, hand: Connection, keys: Keys, an_append: Appending
 ) -> None:
     fill(store, an_append)
     hand.call("UNLINK", keys.log, keys.versions)
@@ -66,7 +66,7 @@ def test_a_flushed_log_is_noticed_by_appends_and_reads(
 
 @pytest.mark.parametrize("gone", ["log", "versions"])
 def test_a_part_that_was_lost_is_noticed_even_by_who_knows_nothing(
-    store: RedisStore, hand: Link, keys: Keys, an_append: Appending, gone: str
+    store: RedisStore, hand: Connection, keys: Keys, an_append: Appending, gone: str
 ) -> None:
     fill(store, an_append)
     hand.call("DEL", getattr(keys, gone))
@@ -78,7 +78,7 @@ def test_a_part_that_was_lost_is_noticed_even_by_who_knows_nothing(
 @pytest.mark.parametrize("lost", ["floor", "versions", "log"])
 def test_a_log_that_lost_a_part_of_itself_is_made_whole_from_its_entries(
     store: RedisStore,
-    hand: Link,
+    hand: Connection,
     keys: Keys,
     an_append: Appending,
     open_at: Callable[..., RedisStore],
@@ -88,14 +88,14 @@ def test_a_log_that_lost_a_part_of_itself_is_made_whole_from_its_entries(
     fill(store, an_append)
     commit(store, Append((NewEvent("restore:r", RestoreDone("r", 2, "l")),), "tester", "restore", floors=True))
     commit(store, an_append("b", "1", 6))
-    had = [] if lost == "log" else sorted(store._links.call("HGETALL", keys.versions).items())
+    had = [] if lost == "log" else sorted(store._pool.call("HGETALL", keys.versions).items())
     hand.call(*(("HDEL", keys.versions, "") if lost == "floor" else ("DEL", getattr(keys, lost))))
     other = open_at(server.url)  # type: ignore[attr-defined]
     with pytest.raises(LineageBroken, match="entries of the log are gone" if lost == "log" else "versions of the log"):
         other.log.head()
     assert other.log.mend() != ""
-    assert sorted(other._links.call("HGETALL", keys.versions).items()) == had
-    assert other._links.call("PTTL", keys.versions) in (-1, -2)
+    assert sorted(other._pool.call("HGETALL", keys.versions).items()) == had
+    assert other._pool.call("PTTL", keys.versions) in (-1, -2)
     assert other.log.mend() == ""
     floor = 0 if lost == "log" else 6
     assert other.log.head().floor == floor
@@ -103,7 +103,12 @@ def test_a_log_that_lost_a_part_of_itself_is_made_whole_from_its_entries(
 
 
 def test_another_history_under_the_same_name_is_noticed(
-    store: RedisStore, hand: Link, keys: Keys, open_at: Callable[..., RedisStore], server: object, an_append: Appending
+    store: RedisStore,
+    hand: Connection,
+    keys: Keys,
+    open_at: Callable[..., RedisStore],
+    server: object,
+    an_append: Appending,
 ) -> None:
     fill(store, an_append)
     hand.call("UNLINK", keys.log, keys.versions)
@@ -113,12 +118,12 @@ def test_another_history_under_the_same_name_is_noticed(
         commit(store, an_append("b", "1", 0))
     with pytest.raises(LineageBroken):
         store.log.read(5, 10)
-    store._links.forget()
+    store._pool.forget()
     with pytest.raises(LineageBroken):
         store.work.pending("")
 
 
-def test_an_altered_entry_is_named(store: RedisStore, hand: Link, keys: Keys, an_append: Appending) -> None:
+def test_an_altered_entry_is_named(store: RedisStore, hand: Connection, keys: Keys, an_append: Appending) -> None:
     fill(store, an_append, 2)
     known = store.log.head()
     kept = hand.call("XRANGE", keys.log, "-", "+")
@@ -130,7 +135,7 @@ def test_an_altered_entry_is_named(store: RedisStore, hand: Link, keys: Keys, an
 
 
 def test_an_entry_that_another_hand_put_is_noticed(
-    store: RedisStore, hand: Link, keys: Keys, an_append: Appending
+    store: RedisStore, hand: Connection, keys: Keys, an_append: Appending
 ) -> None:
     fill(store, an_append, 2)
     hand.call("XADD", keys.log, "*", "hello", "there")
@@ -141,7 +146,12 @@ def test_an_entry_that_another_hand_put_is_noticed(
 
 
 def test_a_removed_entry_is_noticed_but_a_trimmed_one_is_not(
-    store: RedisStore, hand: Link, keys: Keys, an_append: Appending, open_at: Callable[..., RedisStore], server: object
+    store: RedisStore,
+    hand: Connection,
+    keys: Keys,
+    an_append: Appending,
+    open_at: Callable[..., RedisStore],
+    server: object,
 ) -> None:
     fill(store, an_append)
     second = store.log.known()
@@ -158,7 +168,7 @@ def test_a_removed_entry_is_noticed_but_a_trimmed_one_is_not(
 
 @pytest.mark.parametrize("key", ["log", "versions"])
 def test_a_key_of_another_type_is_refused_before_the_first_write(
-    store: RedisStore, hand: Link, keys: Keys, an_append: Appending, key: str
+    store: RedisStore, hand: Connection, keys: Keys, an_append: Appending, key: str
 ) -> None:
     hand.call("ZADD", getattr(keys, key), 1, "x")
     hinted = an_append("b", "1", 0, hints=(Hint("n", "r", 0),))
@@ -168,7 +178,12 @@ def test_a_key_of_another_type_is_refused_before_the_first_write(
 
 
 def test_positions_beyond_what_lua_prints_exactly(
-    store: RedisStore, hand: Link, keys: Keys, an_append: Appending, open_at: Callable[..., RedisStore], server: object
+    store: RedisStore,
+    hand: Connection,
+    keys: Keys,
+    an_append: Appending,
+    open_at: Callable[..., RedisStore],
+    server: object,
 ) -> None:
     high = 9_007_199_254_740_000
     fill(store, an_append, 1)

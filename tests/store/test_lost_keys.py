@@ -9,7 +9,7 @@ import pytest
 from maestro.model.errors import VerificationFailed
 from maestro.store.contract import Append, Committed, Fence, Hint, Rejected
 from maestro.store.keys import Keys
-from maestro.store.redis.connection import Link
+from maestro.store.redis.connection import Connection
 from maestro.store.redis.redis_store import RedisStore
 from tests.conftest import StoreServer
 
@@ -24,9 +24,9 @@ def store(
 
 
 @pytest.fixture
-def hand(store: RedisStore) -> Link:
+def hand(store: RedisStore) -> Connection:
     """Somebody else who writes to the same server."""
-    return store._links.fresh()
+    return store._pool.fresh()
 
 
 @pytest.fixture
@@ -34,14 +34,14 @@ def keys(namespace: str) -> Keys:
     return Keys(namespace)
 
 
-def aside(hand: Link, key: str) -> list[bytes]:
+def aside(hand: Connection, key: str) -> list[bytes]:
     found: list[bytes] = hand.call("KEYS", key.replace("{", "\\{") + ":aside*")
     return found
 
 
 @pytest.mark.parametrize("kind", ["gone", "a text", "a list"])
 def test_a_work_stream_that_is_lost_is_one_without_hints(
-    store: RedisStore, hand: Link, keys: Keys, an_append: Appending, kind: str
+    store: RedisStore, hand: Connection, keys: Keys, an_append: Appending, kind: str
 ) -> None:
     key = keys.work("n")
     store.work.put([Hint("n", "r0", -1, 1)])
@@ -58,7 +58,7 @@ def test_a_work_stream_that_is_lost_is_one_without_hints(
 
 
 def test_a_work_stream_that_is_overwritten_while_somebody_claims_is_made_anew(
-    store: RedisStore, hand: Link, keys: Keys
+    store: RedisStore, hand: Connection, keys: Keys
 ) -> None:
     hand.call("SET", keys.work(""), "x")
     assert store.work.claim("n", 5, 0) == []
@@ -68,7 +68,7 @@ def test_a_work_stream_that_is_overwritten_while_somebody_claims_is_made_anew(
 
 @pytest.mark.parametrize("kind", ["text", "list"])
 def test_what_is_no_lease_holds_nothing(
-    store: RedisStore, hand: Link, keys: Keys, an_append: Appending, kind: str
+    store: RedisStore, hand: Connection, keys: Keys, an_append: Appending, kind: str
 ) -> None:
     key = keys.lease("l")
     hand.call(*(("SET", key, b"\xff") if kind == "text" else ("RPUSH", key, "x")))
@@ -81,7 +81,7 @@ def test_what_is_no_lease_holds_nothing(
 
 
 @pytest.mark.parametrize("kind", ["text", "garbage"])
-def test_what_is_no_heartbeat_is_none(store: RedisStore, hand: Link, keys: Keys, kind: str) -> None:
+def test_what_is_no_heartbeat_is_none(store: RedisStore, hand: Connection, keys: Keys, kind: str) -> None:
     name = "agent:a:last_heartbeat"
     hand.call(*(("SET", keys.sample(name), "x") if kind == "text" else ("HSET", keys.sample(name), b"\xff", "x")))
     assert store.work.samples([name, "none"]) == [None, None]
@@ -93,7 +93,7 @@ def test_what_is_no_heartbeat_is_none(store: RedisStore, hand: Link, keys: Keys,
 
 @pytest.mark.parametrize("kind", ["another type", "garbage", "gone"])
 def test_a_group_whose_position_is_lost_sees_everything_again(
-    store: RedisStore, hand: Link, keys: Keys, kind: str
+    store: RedisStore, hand: Connection, keys: Keys, kind: str
 ) -> None:
     store.log.cursor_set("g", 7)
     match kind:
@@ -110,7 +110,7 @@ def test_a_group_whose_position_is_lost_sees_everything_again(
 
 @pytest.mark.parametrize("kind", ["another type", "garbage", "gone"])
 def test_a_blob_that_is_not_what_it_was_is_never_given_out(
-    store: RedisStore, hand: Link, keys: Keys, kind: str
+    store: RedisStore, hand: Connection, keys: Keys, kind: str
 ) -> None:
     name = store.blobs.put(b"a long text" * 100)
     match kind:
@@ -128,7 +128,7 @@ def test_a_blob_that_is_not_what_it_was_is_never_given_out(
 
 
 @pytest.mark.parametrize("kind", ["another type", "gone"])
-def test_blobs_whose_times_are_lost_are_kept(store: RedisStore, hand: Link, keys: Keys, kind: str) -> None:
+def test_blobs_whose_times_are_lost_are_kept(store: RedisStore, hand: Connection, keys: Keys, kind: str) -> None:
     name = store.blobs.put(b"one")
     hand.call("DEL", keys.blobs)
     if kind == "another type":

@@ -17,7 +17,7 @@ from maestro.store.contract import Append, Checkpoint, Committed, Hint, RowChang
 from maestro.store.gateway import Gateway
 from maestro.store.keys import Keys
 from maestro.store.redis import log
-from maestro.store.redis.connection import Link
+from maestro.store.redis.connection import Connection
 from maestro.store.redis.dialler import Dialler
 from maestro.store.redis.redis_store import RedisStore, open_redis
 
@@ -42,7 +42,7 @@ def until(true: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-def told(link: Link, section: str) -> bytes:
+def told(link: Connection, section: str) -> bytes:
     return bytes(link.call("INFO", section))
 
 

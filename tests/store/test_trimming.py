@@ -93,7 +93,7 @@ def test_a_trimmed_log_that_lost_its_versions_has_them_from_what_is_sealed(writt
         return
     store.attach(Past(written))
     store.log.trim(24)
-    store._links.call("DEL", store._keys.versions)
+    store._pool.call("DEL", store._keys.versions)
     assert store.log.mend() != ""
     assert [store.log.version(f"state:k{n}") for n in range(5)] == [21, 22, 23, 24, 25]
 

@@ -1,1 +1,1 @@
-"""Benchmarks: each path of the design beside its reference, measured in the same run."""
+"""Benchmarks: each code path of Maestro next to a reference, measured in the same run."""

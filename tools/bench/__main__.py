@@ -25,7 +25,7 @@ BENCHES: dict[str, tuple[Cases, tuple[str, ...]]] = {
 
 
 def main() -> int:
-    """Run the named benchmarks, or all; 1 when one of them misses its bar."""
+    """Run the named benchmarks, or all; returns 1 when one of them misses its bar."""
     parser = argparse.ArgumentParser(prog="tools/bench/run", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="name", help=f"which: {', '.join(BENCHES)} (all)")
     parser.add_argument("--rounds", type=int, default=5, help="measured rounds of each (5)")

@@ -1,4 +1,4 @@
-"""Appending to the log: in groups of 100, and one in flight, beside the same entries by plain XADD."""
+"""Benchmark of appends: in groups of 100, and one in flight, against the same entries by plain XADD."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ REFERENCE_KEY = "bench:reference"
 def cases(place: Place, fsync: str) -> Iterator[Case]:
     """Both cases on one server; redis-benchmark is the reference for groups where it is installed.
 
-    Judged with everysec; with always the disk decides, and what it does is told.
+    The bars apply to everysec only; with always the disk decides, and the result is only reported.
     """
     with Server(place, fsync, f"append-{fsync}") as server:
         store = open_redis(server.url, "bench")
@@ -67,20 +67,20 @@ def cases(place: Place, fsync: str) -> Iterator[Case]:
 
 
 def appends(fresh: Iterator[int], count: int) -> list[Append]:
-    """Appends of one event each, of subjects never seen before."""
+    """Appends of one event each, to subjects without events. fresh: yields unused numbers."""
     facts = [StateSet(f"k{number:012d}", VALUE) for number in itertools.islice(fresh, count)]
     return [Append((NewEvent(f"state:{fact.key}", fact, 0),), "bench", f"cmd:{fact.key}") for fact in facts]
 
 
 def sample(store: Store, client: redis.Redis) -> dict[bytes, bytes]:
-    """The fields of an entry as the log keeps it, for the reference to write too."""
+    """The fields of an entry as the log stores it, for the reference to write too."""
     store.log.commit(appends(iter([10**9]), 1), None)
     entries: Any = client.xrevrange("maestro:{bench}:log", count=1)
     return dict(entries[0][1])
 
 
 def grouped(store: Store, fresh: Iterator[int]) -> float:
-    """Events per second, a round trip for each hundred."""
+    """Events per second with one round trip for each hundred."""
     groups = [appends(fresh, GROUP) for _ in range(GROUPS)]
 
     def write() -> None:
@@ -91,7 +91,7 @@ def grouped(store: Store, fresh: Iterator[int]) -> float:
 
 
 def one_by_one(store: Store, fresh: Iterator[int]) -> float:
-    """Events per second, each sent when the one before is answered."""
+    """Events per second, each sent when the one before is acknowledged."""
     singles = [[append] for append in appends(fresh, SINGLES)]
 
     def write() -> None:
@@ -102,12 +102,12 @@ def one_by_one(store: Store, fresh: Iterator[int]) -> float:
 
 
 def check(results: Sequence[object]) -> None:
-    """A benchmark that appends nothing would be fast."""
+    """Check that all was appended: a benchmark that appends nothing would be fast."""
     assert all(isinstance(result, Committed) and not result.duplicate for result in results)
 
 
 def plain(client: redis.Redis, fields: dict[bytes, bytes]) -> float:
-    """Events per second by redis-py's xadd."""
+    """Events per second with redis-py's xadd."""
     client.delete(REFERENCE_KEY)
     payload: Any = fields
 
@@ -119,7 +119,7 @@ def plain(client: redis.Redis, fields: dict[bytes, bytes]) -> float:
 
 
 def piped(client: redis.Redis, fields: dict[bytes, bytes]) -> float:
-    """Events per second by redis-py's pipeline."""
+    """Events per second with redis-py's pipeline."""
     client.delete(REFERENCE_KEY)
     payload: Any = fields
 
@@ -134,11 +134,11 @@ def piped(client: redis.Redis, fields: dict[bytes, bytes]) -> float:
 
 
 def benchmarked(server: Server, fields: dict[bytes, bytes]) -> float:
-    """Requests per second that redis-benchmark tells, one client with a pipeline of 100."""
+    """Requests per second reported by redis-benchmark, for one client with a pipeline of 100."""
     with redis.Redis(unix_socket_path=str(server.socket)) as client:
         client.delete(REFERENCE_KEY)
     flat = [part.decode() for pair in fields.items() for part in pair]
     argv = ["redis-benchmark", "-s", str(server.socket), "-n", str(10 * GROUP * GROUPS), "-P", str(GROUP), "-c", "1"]
     argv += ["--csv", "XADD", REFERENCE_KEY, "*", *flat]
     told = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.splitlines()[-1]
-    return float(told.split('","')[-7])  # the test's name may hold any character, the seven figures do not
+    return float(told.split('","')[-7])  # the test's name may contain any character, the seven figures behind it do not

@@ -1,6 +1,6 @@
-"""The archivers that are measured: ours, and each other one that there is, through the same few acts.
+"""The archivers that are compared: Maestro's, and each other one that is installed, through the same few actions.
 
-Ours is started as a process too, so that each pays for its start. Each keeps its cache beside its repository.
+Maestro's runs as a process too, so that each pays for its start. Each keeps its cache next to its repository.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tools.bench.worktree import size_of
 
 
 class Archiver(ABC):
-    """One archiver with a repository in `place`. An act that it does not have returns False."""
+    """One archiver with a repository in `place`. An action that it does not support returns False."""
 
     name: ClassVar[str]
 
@@ -32,7 +32,7 @@ class Archiver(ABC):
 
     @abstractmethod
     def restore(self, name: str, target: Path) -> bool:
-        """Put a snapshot into a folder that is not there."""
+        """Restore a snapshot into a folder that does not exist."""
 
     @abstractmethod
     def verify(self) -> bool:
@@ -40,23 +40,23 @@ class Archiver(ABC):
 
     @abstractmethod
     def roll_back(self, tree: Path, name: str) -> bool:
-        """Make the tree what it was. Ours takes a snapshot of what is there first, as Maestro always does."""
+        """Make the tree what it was. Maestro takes a snapshot of the current tree first, as it always does."""
 
     @abstractmethod
     def wake(self) -> bool:
-        """Start the program and end it: a machine may have put away what was not used for a while."""
+        """Start the program and end it, as the machine may have dropped it from memory after a while."""
 
     def export(self, name: str) -> bool:
-        """One file from a snapshot; False for one that has no such thing."""
+        """Export a snapshot to one file; False where the archiver has no such action."""
         del name
         return False
 
     def kept_bytes(self) -> int:
-        """The bytes in the repository, without caches."""
+        """Bytes in the repository, without caches."""
         return size_of(self.repository)
 
     def run(self, *argv: str, cwd: Path | None = None) -> bool:
-        """Run a program; raises with what it said when it fails."""
+        """Run a program; raises with its stderr when it fails."""
         home = {"HOME": str(self.place), "RESTIC_PASSWORD": "bench", "BORG_BASE_DIR": str(self.place)}
         done = subprocess.run(argv, cwd=cwd, env={**os.environ, **home}, capture_output=True, text=True)
         if done.returncode:
@@ -65,7 +65,7 @@ class Archiver(ABC):
 
 
 class Maestro(Archiver):
-    """This library, in a process of its own for each act."""
+    """Maestro's archive library, in a process of its own for each action."""
 
     name = "maestro"
 
@@ -91,7 +91,9 @@ class Maestro(Archiver):
         return sum(size_of(self.repository / name) for name in ("packs", "manifests"))
 
     def _act(self, *argv: str) -> bool:
-        return self.run(sys.executable, "-m", "tools.bench.acting", str(self.repository), *argv, cwd=Path.cwd())
+        return self.run(
+            sys.executable, "-m", "tools.bench.archive_actions", str(self.repository), *argv, cwd=Path.cwd()
+        )
 
 
 class Restic(Archiver):
@@ -179,7 +181,7 @@ class Tar(Archiver):
 
 
 def present(install: bool) -> tuple[list[type[Archiver]], list[str]]:
-    """The archivers that there are, ours first, and those that are left out, with the reason."""
+    """The installed archivers, Maestro's first, and the missing ones with the reason. install: try to install them."""
     wanted: list[tuple[type[Archiver], str, str]] = [
         (Restic, "restic", "restic"), (Borg, "borg", "borgbackup"), (Tar, "zstd", "zstd"),
     ]  # fmt: skip

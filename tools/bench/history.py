@@ -1,4 +1,4 @@
-"""A plausible past for a log: agents, and tasks that were dispatched, ran and finished, five events each."""
+"""A plausible history for a log: agents, and tasks that were dispatched, ran and finished, five events each."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ ROOT = "/var/lib/runs"
 
 
 def agents() -> Append:
-    """The agents that the tasks name, assigned in one append."""
+    """The agents of the tasks, assigned in one append."""
     definition = {"slug": "worker", "mode": "script", "adapter": "shell", "bin": "/bin/sh", "argv": ["{bin}"]}
     assigned = (e.AgentAssigned(agent(number), "worker", definition, ROOT) for number in range(AGENTS))
     return Append(tuple(e.NewEvent(f"agent:{fact.agent}", fact, 0) for fact in assigned), ACTOR, "bench:agents")
 
 
 def finished_tasks(first: int, last: int) -> Iterator[Append]:
-    """The tasks numbered first..last, an append each."""
+    """The tasks numbered first..last, one append each."""
     for number in range(first, last + 1):
         yield Append(tuple(finished_task(number)), ACTOR, f"bench:{number}")
 
 
 def finished_task(number: int) -> Iterator[e.NewEvent]:
-    """One task's whole life. Its id sorts as its number does."""
+    """All events of one task. Task ids sort as the numbers do."""
     task = f"{number:026d}"
     run = run_id(task, 0, 1)
     who = agent(number)
@@ -48,5 +48,5 @@ def finished_task(number: int) -> Iterator[e.NewEvent]:
 
 
 def agent(number: int) -> str:
-    """The agent of a task, in turn."""
+    """The agent of a task, taking turns."""
     return f"worker-{number % AGENTS}"

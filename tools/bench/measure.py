@@ -1,7 +1,7 @@
-"""How everything is measured: ours and its reference by turns, several rounds, median and spread, a bar to pass.
+"""Measures a case: ours and its reference in turns, several rounds, median and spread, compared with a bar.
 
-A ratio is formed within each round, between neighbours in time, so that a machine whose speed drifts does not
-decide; its median is held against the bar.
+The ratio is computed within each round, between two neighbours in time, so that a machine whose speed drifts does not
+decide the result; the median of the ratios is compared with the bar.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ import msgspec
 
 
 class Case(msgspec.Struct, frozen=True):
-    """One path beside its reference.
+    """One code path of Maestro and its reference.
 
-    ours and reference return one measurement in `unit`. more: more of it is better, so that ours must be at least bar
-    times the reference; else at most. bar: None where it is told, not judged. beyond: the bar is no ratio, but how much
-    more than the reference it may be, in `unit`. mode: the AOF mode of the store.
+    ours, reference: each returns one measurement in `unit`.
+    more: whether more is better, so that ours must be at least bar times the reference; else at most.
+    bar: None where the result is only reported.
+    beyond: the bar is no ratio, but the maximal difference to the reference, in `unit`.
+    mode: the AOF mode of the store.
     """
 
     name: str
@@ -36,14 +38,14 @@ class Case(msgspec.Struct, frozen=True):
 
     @property
     def bar_text(self) -> str:
-        """The bar as the table shows it, "" for none."""
+        """The bar as shown in the table, "" for none."""
         if self.bar is None:
             return ""
         return f"≤ +{self.bar:g} {self.unit}" if self.beyond else f"{'≥' if self.more else '≤'} {self.bar:g} x"
 
 
 class Row(msgspec.Struct, frozen=True):
-    """A case measured. ours and reference: (least, median, most); ratio, difference: the median of the rounds'."""
+    """A measured case. ours and reference: (least, median, most); ratio, difference: the medians over the rounds."""
 
     case: Case
     ours: tuple[float, float, float]
@@ -62,12 +64,12 @@ class Row(msgspec.Struct, frozen=True):
 
     @property
     def compared(self) -> str:
-        """How it stands to its reference, in the terms of its bar."""
+        """The result compared with its reference, in the terms of its bar."""
         return f"{self.difference:+.2f} {self.case.unit}" if self.case.beyond else f"{self.ratio:.2f} x"
 
 
 def measure(case: Case) -> Row:
-    """Run a case: one round unmeasured, then `rounds` of ours and reference by turns, who is first by turns too."""
+    """Run a case: one unmeasured round, then `rounds` of ours and reference, taking turns in who is first."""
     case.ours()
     case.reference()
     ours: list[float] = []
@@ -82,7 +84,7 @@ def measure(case: Case) -> Row:
 
 
 def spread(values: Sequence[float]) -> tuple[float, float, float]:
-    """Least, median, most."""
+    """Least, median and most of the values."""
     return min(values), median(values), max(values)
 
 
@@ -102,7 +104,7 @@ def table(rows: Iterable[Row]) -> str:
 
 
 def told(values: tuple[float, float, float], unit: str) -> str:
-    """Three figures with their unit, as few digits as they deserve."""
+    """Three figures with their unit, with few digits."""
     least, middle, most = (f"{value:,.0f}" if value >= 100 else f"{value:.3g}" for value in values)
     return f"{middle} {unit} ({least} to {most})"
 
@@ -115,7 +117,7 @@ def timed(action: Callable[[], object]) -> float:
 
 
 def spawned(argv: Sequence[str], env: dict[str, str] | None = None) -> float:
-    """Milliseconds from the start of a program to its end; its output goes nowhere. Raises when it fails."""
+    """Milliseconds from the start of a program to its end; its output is discarded. Raises when it fails."""
     null = os.open(os.devnull, os.O_RDWR)
     actions = [(os.POSIX_SPAWN_DUP2, null, number) for number in (0, 1)]
     try:
@@ -132,5 +134,5 @@ def spawned(argv: Sequence[str], env: dict[str, str] | None = None) -> float:
 
 
 def typical(action: Callable[[], float], times: int) -> Callable[[], float]:
-    """A measurement made of many: the median of `times` of them."""
+    """A measurement that is the median of `times` runs of the action."""
     return lambda: median(action() for _ in range(times))

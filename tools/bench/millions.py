@@ -30,7 +30,7 @@ READS = (
 
 
 def main() -> int:
-    """Fill, measure, print; 1 when a command misses the bar."""
+    """Fill a namespace, measure, print; returns 1 when a command misses the bar."""
     parser = argparse.ArgumentParser(prog="tools/bench/million", description=__doc__)
     parser.add_argument("--tasks", type=int, default=200_000, help="finished tasks, five events each (200000)")
     parser.add_argument("--rounds", type=int, default=5, help="measured rounds of each command (5)")
@@ -50,7 +50,7 @@ def main() -> int:
 
 
 def fill(home: Home, tasks: int) -> Iterator[str]:
-    """Write the past, build the views, build them again; what that took, in words."""
+    """Write the history, build the views, rebuild them; yields lines that say how long each took."""
     store = open_store(home.settings)
     try:
         before = store.memory_bytes()
@@ -73,7 +73,7 @@ def fill(home: Home, tasks: int) -> Iterator[str]:
 
 
 def sealed(home: Home) -> Iterator[str]:
-    """Seal and trim what is due, as the daemon that leads would; what that took and gave back, in words."""
+    """Seal and trim what is due, as the leading daemon would; yields lines with the time and the memory freed."""
     store = open_store(home.settings)
     try:
         past = sealed_of(store)
@@ -94,7 +94,7 @@ def sealed(home: Home) -> Iterator[str]:
 
 
 def cases(full: Home, empty: Home, rounds: int) -> Iterator[Case]:
-    """Each of READS, with a warm daemon on both."""
+    """A case for each of READS, with a warm daemon on both namespaces."""
     for name, words in READS:
         yield Case(
             name,

@@ -1,4 +1,4 @@
-"""Commands that read a view, with a warm daemon, beside the start of a Python that does nothing."""
+"""Benchmark of commands that read a view, with a warm daemon, against the start of a Python that does nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ READS = (
 
 
 def cases(place: Place, fsync: str) -> Iterator[Case]:
-    """Each of READS in a home with a few agents and tasks."""
+    """A case for each of READS in a home with a few agents and tasks."""
     home = Home(place, f"read-{fsync}", MAESTRO_EMBEDDED_FSYNC=fsync)
     home.define("true", bin="/bin/true", argv=["{bin}"])
     home.run("up")

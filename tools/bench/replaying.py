@@ -1,4 +1,4 @@
-"""Replay: read, decode and fold all views, beside XRANGE by redis-py with nothing but a decode of the data."""
+"""Benchmark of replay: read, decode and fold all views, against redis-py's XRANGE and a plain decode of the data."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def write(store: Store, tasks: int) -> None:
 
 
 def commit(store: Store, group: list[Append]) -> None:
-    """Append a group whole."""
+    """Append a group, and check that all of it was appended."""
     if group:
         assert all(isinstance(result, Committed) for result in store.log.commit(group, None))
 
@@ -77,7 +77,7 @@ def replayed(store: RedisStore) -> float:
 
 
 def decoded(client: redis.Redis) -> float:
-    """Events per second by redis-py, the data decoded and nothing else done."""
+    """Events per second through redis-py, with the data decoded and nothing else."""
     count = 0
     decode = msgspec.json.Decoder().decode
 

@@ -1,4 +1,4 @@
-"""Running tasks through a warm daemon, beside the bare start of the same programs."""
+"""Benchmark of tasks through a warm daemon, against the bare start of the same programs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DISPATCHES = 20
 
 
 def cases(place: Place, fsync: str) -> Iterator[Case]:
-    """Short tasks (everysec only) and the way of one task from its dispatch to its result."""
+    """Many short tasks (everysec only), and one task from its dispatch to its result."""
     home = Home(place, f"run-{fsync}", MAESTRO_EMBEDDED_FSYNC=fsync, MAESTRO_MAX_CONCURRENT=str(AT_ONCE))
     home.define("worker")
     home.define("gate")
@@ -56,9 +56,9 @@ def cases(place: Place, fsync: str) -> Iterator[Case]:
 
 
 def ask(home: Home, command: p.Command, settings: Settings | None = None) -> Any:
-    """Have the daemon carry out a command, as the command line does, without the start of a Python.
+    """Have the daemon execute a command, as the command line does, but without the start of a Python.
 
-    settings: read beforehand, where the time of the command alone counts.
+    settings: loaded before, where only the time of the command counts.
     """
     answer = client.execute(command, settings or home.settings, lambda _: None)
     if isinstance(answer, p.Failed) or answer.exit_code:
@@ -73,7 +73,7 @@ def dispatched(home: Home) -> float:
 
 
 def through_the_worker(home: Home) -> float:
-    """Tasks per second, from the moment that they become ready (the task that all wait for ends) to the last end."""
+    """Tasks per second, from the moment at which all become ready (their common dependency ends) to the last end."""
     fifo = home.place.path / "gate"
     fifo.unlink(missing_ok=True)
     os.mkfifo(fifo)
@@ -91,7 +91,7 @@ def through_the_worker(home: Home) -> float:
 
 
 def by_xargs(folder: Path) -> float:
-    """The same programs per second, started by xargs."""
+    """Programs per second, the same ones started by xargs."""
     numbers = "\n".join(str(number) for number in range(TASKS))
     argv = ["xargs", "-n", "1", f"-P{AT_ONCE}", "sh", "-c", ">file"]
     return TASKS / timed(lambda: subprocess.run(argv, input=numbers, text=True, cwd=folder, check=True))

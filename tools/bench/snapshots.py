@@ -34,13 +34,13 @@ BARS = (
     (RESTORE, "restic", 0.55),
     (ADDED[1], "restic", 1.0),
 )
-SETTLE_S = 2.5  # files that were changed just now are trusted by no cache
+SETTLE_S = 2.5  # no archiver's cache trusts files that were changed just now
 
 Measured = dict[tuple[str, str], list[float]]
 
 
 def main() -> int:
-    """Make the tree, measure, print; 1 when a bar is missed."""
+    """Create the tree, measure, print; returns 1 when a bar is missed."""
     parser = argparse.ArgumentParser(prog="tools/bench/snapshot", description=__doc__)
     parser.add_argument("--scale", type=float, default=1.0, help="of the full size, such as 0.1 (1)")
     parser.add_argument("--rounds", type=int, default=3, help="measured rounds (3)")
@@ -69,7 +69,7 @@ def main() -> int:
 
 
 def one_round(place: Path, kinds: list[type[Archiver]], number: int, measured: Measured) -> None:
-    """Every act by every archiver, who is first by turns."""
+    """Every action by every archiver, taking turns in who is first."""
     tree, target = place / "tree", place / "restored"
     turn = number % len(kinds)
     archivers = [kind(place / f"{number}-{at}") for at, kind in enumerate(kinds[turn:] + kinds[:turn])]
@@ -94,7 +94,7 @@ def one_round(place: Path, kinds: list[type[Archiver]], number: int, measured: M
 
 
 def took(measured: Measured, act: str, archiver: Archiver, do: Callable[[], bool]) -> None:
-    """Measure one act in seconds, of a program that is awake, on a machine that has nothing left to write."""
+    """Measure one action in seconds, with the program in memory and no pending disk writes on the machine."""
     archiver.wake()
     os.sync()
     start = time.perf_counter()
@@ -121,7 +121,7 @@ def cell(values: list[float] | None, form: str) -> str:
 
 
 def judged(measured: Measured) -> list[tuple[str, bool]]:
-    """Each bar whose reference was there: a line, and whether it is met. Ratios are formed within each round."""
+    """For each bar whose reference was measured: a line, and whether it is met. Ratios are computed per round."""
     verdicts = []
     for row, name, bar in BARS:
         theirs = measured.get((row, name))

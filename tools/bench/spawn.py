@@ -1,6 +1,6 @@
-"""What launcher and warden add to the bare start of a program, without store and scheduler.
+"""Benchmark of launcher and warden: what they add to the bare start of a program, without store and scheduler.
 
-`python -m tools.bench.spawn` alone, or as part of `tools/bench/run`.
+Run it alone as `python -m tools.bench.spawn`, or as part of `tools/bench/run`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _number = itertools.count()
 
 
 def cases(place: Place, mode: str) -> Iterator[Case]:
-    """One program from launch to its end, and many of them, four at once. No store, so no mode."""
+    """One program from launch to its end, and many of them, four at once. Without a store, so mode is only a label."""
     yield Case(
         "launch to end of one /bin/true",
         mode,
@@ -51,7 +51,7 @@ def cases(place: Place, mode: str) -> Iterator[Case]:
 
 
 async def one_by_one(folder: Path) -> float:
-    """Median milliseconds of a run, from the launch to its end, its record written and acknowledged after."""
+    """Median milliseconds of a run, from the launch to its end; its exit record is acknowledged after that."""
     took = []
     async with trio.open_nursery() as nursery:
         launcher = LauncherClient(folder)
@@ -66,7 +66,7 @@ async def one_by_one(folder: Path) -> float:
 
 
 async def at_once(folder: Path) -> float:
-    """Runs per second, always four at once."""
+    """Runs per second, with four at any time."""
     async with trio.open_nursery() as nursery:
         launcher = LauncherClient(folder)
         await launcher.start()
@@ -88,7 +88,7 @@ async def some(launcher: LauncherClient, folder: Path, runs: int, agent: int) ->
 
 
 async def run(launcher: LauncherClient, folder: Path, argv: list[str], agent: int = 0) -> float:
-    """Seconds from the launch to the end of one run; agent: whose workspace it takes."""
+    """Seconds from the launch to the end of one run. agent: whose workspace lock it takes."""
     attempt = folder / str(next(_number))
     attempt.mkdir()
     spec = Spec(
@@ -111,7 +111,7 @@ async def run(launcher: LauncherClient, folder: Path, argv: list[str], agent: in
 
 
 def by_xargs(folder: Path) -> float:
-    """The same programs per second, started by xargs."""
+    """Programs per second, the same ones started by xargs."""
     numbers = "\n".join(str(number) for number in range(RUNS))
     argv = ["xargs", "-n", "1", f"-P{AT_ONCE}", "sh", "-c", ">file"]
     return RUNS / timed(lambda: subprocess.run(argv, input=numbers, text=True, cwd=folder, check=True))

@@ -1,6 +1,6 @@
 """The tree that snapshots are measured on: small files as npm installs them, two large files, a git repository.
 
-Without npm or a network the small files are made up; the table says which. Everything is made once for all rounds.
+Without npm or a network the small files are generated; the table says which. The tree is created once for all rounds.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ _WORDS = 4000
 
 
 def make(tree: Path, cache: Path, scale: float) -> str:
-    """Make the tree, `scale` of its full size; in words, what its small files are."""
+    """Create the tree at `scale` of its full size; returns in words what its small files are."""
     tree.mkdir(parents=True)
     (tree / "modules").mkdir()
     count = round(SMALL_FILES * scale)
     kind = "from npm packages"
     sources = _npm_files(cache)
-    sources = sources[:: max(1, len(sources) // count)][:count]  # of all packages, not of the first ones
+    sources = sources[:: max(1, len(sources) // count)][:count]  # spread over all packages
     found = len(sources)
     for source in sources:
         target = tree / "modules" / source.relative_to(cache)
@@ -46,7 +46,7 @@ def make(tree: Path, cache: Path, scale: float) -> str:
 
 
 def change(tree: Path, seed: int) -> None:
-    """Change 1 %: a line more in one small file of a hundred, 1 % of a large file in place, a commit."""
+    """Change 1 %: append a line to one small file of a hundred, overwrite 1 % of a large file, commit."""
     chance = random.Random(seed)
     small = sorted(path for path in (tree / "modules").rglob("*") if path.is_file() and not path.is_symlink())
     for path in chance.sample(small, max(1, len(small) // 100)):
@@ -62,12 +62,12 @@ def change(tree: Path, seed: int) -> None:
 
 
 def size_of(folder: Path) -> int:
-    """The bytes of all files below a folder."""
+    """Bytes of all files below a folder."""
     return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
 
 
 def _npm_files(cache: Path) -> list[Path]:
-    """The files of the packages, installed into the cache once; none where that does not work."""
+    """The files of the packages, installed into the cache once; none where npm fails."""
     if not (cache / "node_modules").is_dir() and shutil.which("npm"):
         cache.mkdir(parents=True, exist_ok=True)
         argv = ["npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--legacy-peer-deps", *PACKAGES]
@@ -80,7 +80,7 @@ def _npm_files(cache: Path) -> list[Path]:
 
 
 def _make_up(folder: Path, count: int) -> None:
-    """Files that look like code: as long, as nested and as compressible."""
+    """Generate files that look like code: as long, as nested and as compressible."""
     chance = random.Random(1)
     words = ["".join(chance.choices("abcdefghijklmnopqrstuvwxyz", k=chance.randint(2, 12))) for _ in range(_WORDS)]
     for number in range(count):
@@ -103,7 +103,7 @@ def _large_files(tree: Path, size: int) -> None:
 
 
 def _repository(folder: Path, size: int) -> None:
-    """Commits of files of which half cannot be compressed; the bytes are its work tree and its objects together."""
+    """Create a repository whose files are half incompressible; size: bytes of work tree and objects together."""
     folder.mkdir()
     chance = random.Random(3)
     _git(folder, "init", "-q")

@@ -1,1 +1,1 @@
-"""Chaos: seeded runs with real processes, one fault each, and the invariants that must hold afterwards."""
+"""Chaos tests: seeded trials with real processes, one fault each, and the invariants that must hold afterwards."""

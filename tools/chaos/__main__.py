@@ -14,7 +14,7 @@ LONG = 200
 
 
 def main() -> int:
-    """Run the trials, two at a time unless told otherwise, and print each with its seed."""
+    """Run the trials, two at a time by default, and print each with its seed."""
     parser = argparse.ArgumentParser(prog="tools/chaos/run", description=__doc__)
     parser.add_argument("--seeds", type=int, default=10, help="how many trials (10); ten in a row bring every fault")
     parser.add_argument("--from", type=int, default=0, dest="first", help="the first seed (0)")

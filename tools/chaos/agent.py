@@ -1,10 +1,10 @@
-"""The agent of chaos runs: holds its workspace, leaves a child behind, works for a while, ends as it is told.
+"""The agent of chaos trials: locks its workspace, leaves a child behind, works for a while, exits with a given code.
 
     agent.py <workspace> <evidence folder> <seconds> <exit code>
 
-It locks a file in its workspace, and so does (by inheritance) the child that it leaves behind in a session of its
-own. A second agent that finds the lock held has met a live process of another run: that is written down as overlap.
-Stdlib only, started with -I -S, so that its start costs little.
+It locks a file in its workspace; the child that it leaves behind in a session of its own inherits the lock. A second
+agent that finds the lock held has met a live process of another run: it records that as an overlap. Standard library
+only, started with -I -S, so that its start costs little.
 """
 
 import fcntl
@@ -14,6 +14,7 @@ import time
 
 
 def main(workspace: str, evidence: str, seconds: str, code: str) -> int:
+    """Lock, leave a child, sleep, and return the exit code."""
     run = os.environ["MAESTRO_RUN_ID"]
     lock = os.open(os.path.join(workspace, ".taken"), os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -34,7 +35,7 @@ def main(workspace: str, evidence: str, seconds: str, code: str) -> int:
 
 
 def note(evidence: str, name: str, line: str) -> None:
-    """Add a line to a file; short appends of several processes do not mix."""
+    """Add a line to a file of evidence; short appends of several processes do not mix."""
     file = os.open(os.path.join(evidence, name), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     os.write(file, f"{line}\n".encode())
     os.close(file)

@@ -1,7 +1,7 @@
-"""A program whose every descendant ends with it, however they hide: for trials that take all guards away.
+"""Runs a program whose descendants all end with it, however they hide: for trials that kill all guards.
 
-A keeper stands above the program. What is orphaned below it becomes the keeper's child, as it is a subreaper, so that
-nothing leaves its tree; and it kills until it has no child any more. Where the system allows that, it is also the
+A keeper process is the parent of the program. As it is a subreaper, orphans below it become its children, so that
+nothing leaves its tree; and it kills until it has no child any more. Where the system allows it, the keeper is also the
 first process of a pid namespace: then one signal reaches all of them at once, and its own death ends them too.
 """
 
@@ -27,7 +27,7 @@ OVERDUE = 124
 
 @functools.cache
 def is_namespaced() -> bool:
-    """Whether programs can have a pid namespace of their own here."""
+    """Whether programs can have a pid namespace of their own on this system."""
     try:
         return subprocess.run([*NAMESPACE, "true"], capture_output=True, check=False).returncode == 0
     except OSError:
@@ -35,9 +35,9 @@ def is_namespaced() -> bool:
 
 
 def run(line: Sequence[str], seconds: float, namespaced: bool | None = None) -> int:
-    """Run a program; its exit code, 124 where it was ended after `seconds`. Nothing of it is left then.
+    """Run a program; returns its exit code, 124 where it was ended after `seconds`. No process of it is left then.
 
-    namespaced: within a pid namespace; None where there can be one.
+    namespaced: run it within a pid namespace; None: where possible.
     """
     within = NAMESPACE if (is_namespaced() if namespaced is None else namespaced) else ()
     command = [*within, sys.executable, "-m", "tools.chaos.enclosure", str(seconds), *line]
@@ -46,7 +46,7 @@ def run(line: Sequence[str], seconds: float, namespaced: bool | None = None) -> 
         return keeper.wait(seconds + END_S_MAX)
     finally:
         assert keeper.stdin is not None
-        keeper.stdin.close()  # which tells the keeper that nobody waits any more
+        keeper.stdin.close()  # tells the keeper that nobody waits any more
         try:
             keeper.wait(END_S_MAX)
         except subprocess.TimeoutExpired:
@@ -55,7 +55,7 @@ def run(line: Sequence[str], seconds: float, namespaced: bool | None = None) -> 
 
 
 def keep(line: Sequence[str], seconds: float) -> int:
-    """Run the program below this process, end all that it leaves. Its exit code."""
+    """Run the program below this process, kill all that it leaves; returns its exit code."""
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     closed = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)]
     program = os.posix_spawnp(line[0], list(line), os.environ, file_actions=closed)
@@ -73,7 +73,7 @@ def keep(line: Sequence[str], seconds: float) -> int:
 
 
 def _end_all() -> None:
-    """Kill until there is no child."""
+    """Kill until there is no child left."""
     while True:
         if os.getpid() == 1:
             _kill(-1)
@@ -95,7 +95,7 @@ def _kill(pid: int) -> None:
 
 
 def _below(top: int) -> list[int]:
-    """All descendants."""
+    """The pids of all descendants."""
     children: dict[int, list[int]] = {}
     for name in filter(str.isdigit, os.listdir("/proc")):
         try:

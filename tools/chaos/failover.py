@@ -1,4 +1,4 @@
-"""A failover that loses acknowledged events: the replica is cut off, the primary goes on for a while, then dies."""
+"""The fault of a failover that loses acknowledged events: the replica is cut off, the primary goes on, then dies."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ POLL_S = 0.05
 
 @contextmanager
 def failover(place: Place) -> Iterator[tuple[Installation, Callable[[Random], None]]]:
-    """A primary with a replica behind a proxy, which turns to the replica."""
+    """A primary with a replica, behind a proxy that the strike switches to the replica."""
     port = free_port()
     replicated = ("--repl-diskless-sync-delay", "0", "--bind", "127.0.0.1")
     with (
@@ -42,7 +42,7 @@ def failover(place: Place) -> Iterator[tuple[Installation, Callable[[Random], No
 
 
 def strike(installation: Installation, proxy: Proxy, primary: Server, replica: Server, rng: Random) -> None:
-    """Lose a tail of at least one event, let the operator accept that, and check that nothing went on before."""
+    """Lose a tail of at least one event, let the operator accept that, and check that nothing was appended before."""
     namespace = installation.home.settings.namespace
     ahead, behind = open_redis(primary.url, namespace), open_redis(replica.url, namespace)
     try:
@@ -71,7 +71,7 @@ def strike(installation: Installation, proxy: Proxy, primary: Server, replica: S
 
 
 def until_in_step(ahead: Store, behind: Store) -> None:
-    """Wait until the replica has what the primary has, more than nothing. Raises TimeoutError."""
+    """Wait until the replica has all events of the primary, at least one. Raises TimeoutError."""
     deadline = time.monotonic() + IN_STEP_S_MAX
     while not 0 < ahead.log.head().seq <= behind.log.head().seq:
         if time.monotonic() > deadline:
@@ -87,7 +87,7 @@ def read(store: Store, after: int) -> Iterator[Event]:
 
 
 def named(event: Event) -> tuple[str, ...]:
-    """The task or the state key whose acknowledged event is gone."""
+    """The id of the task, or the state key, in an acknowledged event that is lost."""
     match event.fact:
         case TaskDispatched(task=task):
             return (task,)
@@ -98,7 +98,7 @@ def named(event: Event) -> tuple[str, ...]:
 
 
 def accept(installation: Installation) -> None:
-    """What the operator does when Maestro has stopped: accept the loss. Raises TimeoutError when it never works."""
+    """Accept the loss as the operator would once Maestro has stopped. Raises TimeoutError when that never works."""
     deadline = time.monotonic() + NOTICED_S_MAX
     words = [MAESTRO, "doctor", "--accept-loss"]
     while True:
@@ -111,7 +111,7 @@ def accept(installation: Installation) -> None:
 
 
 def free_port() -> int:
-    """A port of the loopback that nobody has."""
+    """A free port of the loopback interface."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

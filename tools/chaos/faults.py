@@ -1,6 +1,6 @@
-"""The faults. Each sets its scene, an installation on a store that can suffer it, and strikes there once.
+"""The faults. Each sets up an installation on a suitable store, and strikes once.
 
-A strike heals what no supervisor would: it continues what it stopped, and passes replies again after a while.
+A strike undoes what no supervisor would: it continues processes that it stopped, and lets replies pass again.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Find = Callable[[Installation], psutil.Process]
 
 
 def killed(find: Find) -> Fault:
-    """kill -9 of a process."""
+    """A fault that kills a process with SIGKILL."""
 
     @contextmanager
     def scene(place: Place) -> Iterator[tuple[Installation, Strike]]:
@@ -42,7 +42,7 @@ def killed(find: Find) -> Fault:
 
 
 def stopped(find: Find) -> Fault:
-    """SIGSTOP of a process, and SIGCONT a while later."""
+    """A fault that stops a process with SIGSTOP, and continues it a while later."""
 
     @contextmanager
     def scene(place: Place) -> Iterator[tuple[Installation, Strike]]:
@@ -62,7 +62,7 @@ def stopped(find: Find) -> Fault:
 
 @contextmanager
 def replies_lost(place: Place) -> Iterator[tuple[Installation, Strike]]:
-    """Commands reach the store and are carried out, but for a while no reply comes back."""
+    """A fault in which commands reach the store and are executed, but for a while no reply comes back."""
     with Server(place, "everysec") as server:
         proxy = Proxy(place.path / "proxy", server.socket)
 

@@ -1,4 +1,4 @@
-"""Eight agents that print 100 MB each of what no terminal should see: the daemon stays small and on time."""
+"""Trial of a flood: eight agents print 100 MB of control sequences each; the daemon stays small and on time."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PIECE = b"\x1b[31m\xff\xfe\x00red\x1b]0;title\x07" * 50_000
 
 
 def flood() -> list[str]:
-    """What did not hold, [] when all did."""
+    """The breaches found, [] when there is none."""
     with Place("flood") as place:
         home = Home(place, MAESTRO_MAX_CONCURRENT=str(AGENTS))
         piece = place.path / "piece"

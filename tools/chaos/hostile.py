@@ -38,20 +38,22 @@ from tools.place import Place
 DEAD_S_MAX = 1.0
 PATIENCE_S = 20.0
 JANITOR_S = 1.0
-"""More, where the next daemon's janitor does it: it gives wardens half a second to end by themselves."""
+"""Added to the limit where the next daemon's janitor kills: it gives wardens half a second to end by themselves."""
 TRIAL_S_MAX = 120.0
 TOLD = "trial.json"
 LONG = 300
 LIMITS = {"memory": 128 * 1024 * 1024, "pids": 40}
 CONTAINED = ("cgroup", "bubblewrap", "both", "neither")
 KILLED = (("worker",), ("launcher", "worker"), ("worker", "launcher"), ("worker", "warden"), ("all",))
-"""Two in a row: at once, but for the first of the second, which must not end the run."""
+"""The processes killed, all at once. Exception: the launcher of the second entry dies first, which must not end the
+run.
+"""
 
 _AGENT = Path(__file__).with_name("hostile_agent.py")
 
 
 class Trial(msgspec.Struct):
-    """A trial and what came of it. seconds: from the kill to the death of the last; breach: "" when all held."""
+    """A trial and its result. seconds: from the kill to the last death; breach: "" when all invariants held."""
 
     seed: int
     contained: str
@@ -62,7 +64,7 @@ class Trial(msgspec.Struct):
 
 
 def plan(seed: int) -> Trial:
-    """What the seed means; by its numbers each containment meets each kill within twenty in a row."""
+    """The trial of a seed; of twenty seeds in a row each combines another containment and kill."""
     rng = Random(seed)
     contained, killed = CONTAINED[seed % 4], KILLED[seed % 5]
     grouped = contained in ("cgroup", "both")
@@ -75,13 +77,13 @@ def plan(seed: int) -> Trial:
 
 
 def missing() -> str:
-    """Why trials here are contained less than their names say; "" where all there is can be had."""
+    """Why trials here are contained less than their names say; "" where all containments are available."""
     lacks = [*sorted({"memory", "pids"} - cgroup_root.enforceable()), *filter(None, [containment.bubblewrap().fault])]
     return ", ".join(lacks)
 
 
 def run(seed: int, folder: Path, dead_s_max: float = DEAD_S_MAX) -> Trial:
-    """Run one trial in an empty folder, enclosed. dead_s_max: how long after the kill something may live."""
+    """Run one trial in an empty folder, enclosed. dead_s_max: how long after the kill a process may live."""
     line = [sys.executable, "-m", "tools.chaos.hostile", "--trial", str(seed), str(folder), str(dead_s_max)]
     code = enclosure.run(line, TRIAL_S_MAX)
     cgroup_root.sweep(folder / "home")
@@ -129,7 +131,7 @@ def _strike(trial: Trial, worker: subprocess.Popen[bytes], token: str, home: Pat
     at = time.monotonic()
     for number in (signal.SIGSTOP, signal.SIGKILL):
         for name in victims:
-            with contextlib.suppress(ProcessLookupError):  # a warden whose run was over has ended
+            with contextlib.suppress(ProcessLookupError):  # a warden ends when its run is over
                 os.kill(pids[name], number)
     worker.wait()
     if trial.killed == ("all",) and trial.contained in ("cgroup", "neither"):
@@ -197,9 +199,9 @@ def _state(pid: int) -> str:
 
 
 async def _work(home: Path, spec: Spec, grouped: bool) -> None:
-    """A worker: the launcher's side of one run, told about in one line."""
+    """Run as a worker: launch one run, print the pids in one line, and wait."""
     if not grouped:
-        setattr(cgroup_root, "prepare", lambda _: [])  # noqa: B010 - as if nobody could make groups here
+        setattr(cgroup_root, "prepare", lambda _: [])  # noqa: B010 - simulates a system without control groups
     launcher = LauncherClient(home)
     await launcher.start()
     async with trio.open_nursery() as nursery:
@@ -212,7 +214,7 @@ async def _work(home: Path, spec: Spec, grouped: bool) -> None:
 
 
 def main() -> int:
-    """Run the trials; 1 if one failed."""
+    """Run the trials; returns 1 if one failed."""
     parser = argparse.ArgumentParser(prog="python -m tools.chaos.hostile", description=__doc__)
     parser.add_argument("--runs", type=int, default=LONG, help=f"how many trials ({LONG})")
     parser.add_argument("--from", type=int, default=0, dest="first", help="the first seed (0)")

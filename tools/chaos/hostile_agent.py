@@ -1,7 +1,7 @@
-"""An agent that does what it can to outlive its run: `python hostile_agent.py TOKEN BEHAVIOUR...`, stdlib only.
+"""An agent that does what it can to outlive its run: `python hostile_agent.py TOKEN BEHAVIOUR...`.
 
-The token stands in the command line of all that it forks, by which a trial finds them however they hide. Where no
-control group holds them, `bomb` and `eat` are bounded by the agent itself, for the machine's sake.
+Standard library only. The token is in the command line of all its forks, so that a trial finds them however they hide.
+Where no control group limits them, `bounded_eat` limits itself, for the machine's sake.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ PAUSE_S = 0.002
 
 
 def orphan(then: Callable[[], object]) -> None:
-    """Do it in a daemon: another session, another parent."""
+    """Call `then` in a daemon: in another session, with another parent."""
     if os.fork() == 0:
         os.setsid()
         if os.fork() == 0:
@@ -28,7 +28,7 @@ def orphan(then: Callable[[], object]) -> None:
 
 
 def wait() -> None:
-    """Sleep for ever, deaf to what can be refused."""
+    """Sleep for ever."""
     while True:
         time.sleep(1000)
 
@@ -40,7 +40,7 @@ def deaf() -> None:
 
 
 def daemon() -> None:
-    """A daemon that is deaf too."""
+    """Fork a daemon that ignores signals too."""
 
     def hiding() -> None:
         deaf()
@@ -50,12 +50,12 @@ def daemon() -> None:
 
 
 def unmarked() -> None:
-    """A daemon that has thrown its environment away, and with it the marks of its run."""
+    """Fork a daemon without environment, and so without the marks of its run."""
     orphan(lambda: os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:-1], "wait"], {}))
 
 
 def hop() -> None:
-    """A process that is always a new one: it forks and ends, for ever."""
+    """Fork a process that is always a new one: it forks and exits, for ever."""
 
     def hopping() -> None:
         deaf()
@@ -72,7 +72,7 @@ def hop() -> None:
 
 
 def bomb() -> None:
-    """Forks without end, each child too."""
+    """Fork without end, in each child too."""
 
     def exploding() -> None:
         while True:
@@ -85,12 +85,12 @@ def bomb() -> None:
 
 
 def eat() -> None:
-    """Allocates without end."""
+    """Allocate memory without end."""
     orphan(_eating)
 
 
 def bounded_eat() -> None:
-    """The same up to a bound."""
+    """Allocate memory up to a limit."""
     resource.setrlimit(resource.RLIMIT_AS, (BOUNDED_BYTES, BOUNDED_BYTES))
     orphan(_eating)
 
@@ -105,17 +105,17 @@ def _eating() -> None:
 
 
 def close() -> None:
-    """Close all that was given to it."""
+    """Close all standard streams."""
     os.closerange(0, 3)
 
 
 def stop() -> None:
-    """Stop itself, when all else is done."""
+    """Stop this process, after all other behaviours."""
     signal.raise_signal(signal.SIGSTOP)
 
 
 def flood() -> None:
-    """Print what no terminal should see, for ever, without a line end."""
+    """Print control sequences for ever, without a line end."""
     orphan(lambda: [os.write(1, b"\x1b[31m\xff\xfe\x00" * 4096) for _ in iter(int, 1)])
 
 

@@ -1,4 +1,4 @@
-"""An installation under chaos: a home of its own, and a supervisor that starts its daemon again as systemd would."""
+"""An installation under chaos: a home of its own, and a supervisor that restarts its daemon as systemd would."""
 
 from __future__ import annotations
 
@@ -29,10 +29,13 @@ T = TypeVar("T")
 
 
 class Installation:
-    """url: of the store, None for the embedded one. servers: those that the tool itself runs.
+    """An installation for one trial.
 
-    exits: the daemon's exit codes so far. lost_tail: a failover lost events; lost: the tasks and state keys among them.
-    breaches: what a strike saw that must never be.
+    url: of the store, None for the embedded one.
+    servers: servers that the trial itself runs.
+    exits: the daemon's exit codes so far.
+    lost_tail: a failover lost events; lost: the tasks and state keys among them.
+    breaches: breaches that a strike has seen.
     """
 
     def __init__(self, place: Place, url: str | None = None, servers: tuple[Server, ...] = ()) -> None:
@@ -51,7 +54,7 @@ class Installation:
 
     @contextmanager
     def supervised(self) -> Iterator[None]:
-        """Within, the daemon runs, and is started anew whenever it has ended. At the end it is shut down."""
+        """Keep the daemon running within the block, restarting it whenever it ends; shut it down at the end."""
         self._supervised.set()
         thread = threading.Thread(target=self._supervise, name="supervisor")
         thread.start()
@@ -86,7 +89,7 @@ class Installation:
                 self._daemon.wait(LEAVE_S_MAX)
 
     def left_over(self) -> list[psutil.Process]:
-        """Who is alive a while after the end, the tool's own servers excepted."""
+        """The processes still alive a while after the end, without the trial's own servers."""
         own = {one.process.pid for one in self.servers if one.process is not None}
         deadline = time.monotonic() + LEAVE_S_MAX
         while True:
@@ -96,11 +99,11 @@ class Installation:
             time.sleep(POLL_S)
 
     def open_store(self) -> Store:
-        """The store, beside the daemon."""
+        """Open the store directly, next to the daemon."""
         return open_redis(self.url, self.home.settings.namespace)
 
     def events(self) -> list[Event]:
-        """The whole log."""
+        """All events of the log."""
         store = self.open_store()
         try:
             found: list[Event] = []
@@ -113,19 +116,19 @@ class Installation:
     # ---- who is who; each is waited for ----
 
     def daemon(self) -> psutil.Process:
-        """The daemon that runs now."""
+        """The running daemon; waits for it."""
         return appear("daemon", self._running)
 
     def launcher(self) -> psutil.Process:
-        """The launcher below the daemon."""
+        """The launcher below the daemon; waits for it."""
         return appear("launcher", self._launcher)
 
     def warden(self) -> psutil.Process:
-        """A warden that has an agent at work."""
+        """A warden with a running agent; waits for it."""
         return appear("warden with an agent", self._warden)
 
     def embedded_server(self) -> psutil.Process:
-        """The embedded server, by the pid file that it writes."""
+        """The embedded server, by its pid file; waits for it."""
         return appear(
             "embedded server", lambda: psutil.Process(int(embedded_server.place(self.home.path).pid.read_text()))
         )
@@ -146,12 +149,12 @@ class Installation:
 
 
 def mentions(process: psutil.Process, what: str) -> bool:
-    """Whether the command line of a process has these words."""
+    """Whether the command line of a process contains this text."""
     return what in " ".join(process.cmdline())
 
 
 def appear(name: str, find: Callable[[], T | None]) -> T:
-    """What `find` finds, looked for again until it is there. Raises TimeoutError."""
+    """The first result of `find` that is not None, retrying until then. Raises TimeoutError."""
     deadline = time.monotonic() + APPEAR_S_MAX
     while time.monotonic() < deadline:
         with suppress(psutil.Error, OSError, ValueError):

@@ -1,4 +1,4 @@
-"""What must hold after a run, whatever struck: each function tells the breaches that it finds, in words."""
+"""The invariants that must hold after a trial, whatever the fault: each function yields the breaches, in words."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tools.chaos.work import Work
 
 
 def breaches(work: Work, events: Sequence[Event]) -> list[str]:
-    """All of the log's and the agents' invariants."""
+    """The breaches of all invariants of the log and of the agents."""
     return [
         *gaps(events),
         *acknowledged(work, events),
@@ -21,7 +21,7 @@ def breaches(work: Work, events: Sequence[Event]) -> list[str]:
 
 
 def gaps(events: Sequence[Event]) -> Iterator[str]:
-    """Positions go up by one."""
+    """Positions increase by one."""
     for number, event in enumerate(events, 1):
         if event.seq != number:
             yield f"event {event.seq} stands in place {number}"
@@ -55,14 +55,14 @@ def terminal_events(work: Work, events: Sequence[Event]) -> Iterator[str]:
 
 
 def overlaps(work: Work) -> Iterator[str]:
-    """No agent ever met another one, or what one had left behind, in its workspace."""
+    """No agent ever met another one, or the left-over child of one, in its workspace."""
     yield from work.evidence_of("overlap")
 
 
 def unrecorded(work: Work, events: Sequence[Event]) -> Iterator[str]:
-    """Each process that an agent really was has its `run.started`, and none was started twice.
+    """Each process that really was an agent has its `run.started`, and none was started twice.
 
-    A failover that lost a tail may have lost releases and starts with it: those runs are begun anew.
+    A failover that lost a tail may have lost releases and starts with it: those runs are started again.
     """
     if work.installation.lost_tail:
         return

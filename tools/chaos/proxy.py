@@ -1,4 +1,4 @@
-"""A proxy on the way to the store that can lose replies: the command was carried out, its answer never comes."""
+"""A proxy to the store that can lose replies: a command is executed, but its reply never arrives."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ CHUNK = 65536
 
 
 class Proxy:
-    """Listens on a unix socket and passes bytes to and from a target, until told otherwise. Thread-safe."""
+    """Listens on a unix socket and forwards bytes to and from a target. Thread-safe."""
 
     def __init__(self, path: Path, target: Path) -> None:
         self.url = f"unix://{path}"
@@ -28,11 +28,11 @@ class Proxy:
         threading.Thread(target=self._accept, name="proxy", daemon=True).start()
 
     def lose_replies(self, losing: bool, to: bytes = b"") -> None:
-        """While losing, each reply is thrown away and its connection closed. to: what a request must have in it."""
+        """While losing, discard each reply and close its connection. to: only replies to requests that contain this."""
         self._losing, self._to = losing, to
 
     def turn_to(self, target: Path) -> None:
-        """End all connections; new ones go to another server."""
+        """Close all connections; new ones go to another server."""
         self._target = target
         with self._lock:
             pairs = list(self._pairs)
@@ -40,7 +40,7 @@ class Proxy:
             _end(*pair)
 
     def close(self) -> None:
-        """Stop listening and end all connections."""
+        """Stop listening and close all connections."""
         _end(self._listening)
         self.turn_to(self._target)
 
@@ -77,7 +77,7 @@ class Proxy:
 
 
 def _end(*ends: socket.socket) -> None:
-    """Shut down (which wakes who reads or accepts there) and close."""
+    """Shut down sockets (which wakes threads that read or accept on them) and close them."""
     for end in ends:
         with contextlib.suppress(OSError):
             end.shutdown(socket.SHUT_RDWR)

@@ -1,4 +1,4 @@
-"""One seeded trial: a scene, work, a strike at a moment that the seed chooses, then the invariants."""
+"""One seeded trial: set up, work, strike at a moment that the seed chooses, then check the invariants."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ KEPT = ("daemon.log", "evidence")
 
 
 class Trial(msgspec.Struct):
-    """A trial and what came of it. breaches: [] when all held. kept: where its logs are, where it failed."""
+    """A trial and its result. breaches: [] when all invariants held. kept: folder of its logs, if it failed."""
 
     seed: int
     fault: str
@@ -31,7 +31,7 @@ class Trial(msgspec.Struct):
 
 
 def fault_of(seed: int) -> str:
-    """Ten seeds in a row bring all faults."""
+    """The fault of a seed: ten seeds in a row cover all faults."""
     return list(FAULTS)[seed % len(FAULTS)]
 
 

@@ -1,4 +1,4 @@
-"""What a chaos run asks for: tasks and state, insisted on until they are acknowledged, and remembered."""
+"""The work of a chaos trial: tasks and states, retried until they are acknowledged, and remembered."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ OPEN = ("queued", "running")
 
 
 class Orphaned(Exception):
-    """The task that was to be waited for went with a failover's tail."""
+    """The task that was to be waited for was lost with a failover's tail."""
 
 
 class Work:
-    """tasks: key -> id, states: key -> value, as acknowledged. once: keys of states that the first try set."""
+    """The acknowledged work. tasks: key -> id; states: key -> value; once: keys of states set by the first try."""
 
     def __init__(self, installation: Installation, rng: Random) -> None:
         self.installation = installation
@@ -41,7 +41,7 @@ class Work:
         self._deadline = 0.0
 
     def assign(self) -> None:
-        """The agents, each with a workspace of its own; by the command line, whose environment names their type."""
+        """Assign the agents, each with its own workspace; by the command line, whose environment has their type."""
         home = self.installation.home
         home.define("worker")
         for number in range(AGENTS):
@@ -49,7 +49,7 @@ class Work:
             home.run("agent", "assign", "worker", "--name", f"a{number}", "--to-workspace", workspace)
 
     def dispatch(self) -> None:
-        """The tasks and the states, in turn, with pauses."""
+        """Dispatch the tasks and set the states, in turn, with pauses."""
         self._deadline = time.monotonic() + SETTLE_S_MAX
         for number in range(TASKS):
             key = f"task-{number}"
@@ -75,7 +75,7 @@ class Work:
         )
 
     def _long_task(self, key: str) -> p.TaskDispatch:
-        """The last one: whatever strikes late still finds an agent at work."""
+        """The last task, long enough that a late strike still finds an agent running."""
         return p.TaskDispatch(prompt=self._prompt(STRIKE_S_MAX, 0), to=["a0"], key=key, priority=1, force=True)
 
     def _prompt(self, seconds: float, code: int) -> str:
@@ -92,20 +92,20 @@ class Work:
             time.sleep(POLL_S)
 
     def kept_tasks(self) -> dict[str, str]:
-        """The acknowledged tasks, but for those that a failover lost."""
+        """The acknowledged tasks, without those that a failover lost."""
         return {key: task for key, task in self.tasks.items() if task not in self.installation.lost}
 
     def kept_states(self) -> dict[str, str]:
-        """The acknowledged states, but for those that a failover lost."""
+        """The acknowledged states, without those that a failover lost."""
         return {key: value for key, value in self.states.items() if key not in self.installation.lost}
 
     def evidence_of(self, name: str) -> list[str]:
-        """What the agents wrote down under this name, a line each."""
+        """The lines that agents recorded under this name."""
         path = self.evidence / name
         return path.read_text().splitlines() if path.exists() else []
 
     def insist(self, command: p.Command) -> tuple[Any, bool]:
-        """Ask again until it is acknowledged; the answer, and whether the first try got it."""
+        """Repeat a command until it is acknowledged; returns the answer, and whether the first try got it."""
         first = True
         while True:
             try:
@@ -119,7 +119,7 @@ class Work:
                 time.sleep(POLL_S)
 
     def ask(self, command: p.Command) -> Any:
-        """One command by the protocol. Raises MaestroError when it fails."""
+        """Send one command by the protocol. Raises MaestroError when it fails."""
         answer = client.execute(command, self.installation.home.settings, lambda _: None)
         if isinstance(answer, p.Failed):
             raise MaestroError(answer.what, answer.where, answer.mend)

@@ -1,8 +1,8 @@
-"""The client's side of the one protocol: finds a server for a command, sends it, hands on what comes back.
+"""The client's side of the protocol: finds a server for a command, sends the command, passes on the answer.
 
-The server is this node's daemon where it answers; it is started for the commands that need a node. All other commands
-run in this process where there is no daemon: the same server code in a thread, at the other end of a socketpair.
-Inside a run only the run's own socket is used.
+The server is this node's daemon where it runs; it is started for the commands that need a node. Without a daemon, all
+other commands run in this process: the same server code in a thread, connected by a socketpair. Inside a run only the
+run's own socket is used.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from contextlib import suppress
 from maestro import __version__
 from maestro.config import Settings, open_home, socket_path
 from maestro.model.errors import MaestroError, Refused, StoreAway
-from maestro.runtime.client.connection import ANSWER_S_MAX, Link, dial, greet, serve_here, server_frames
+from maestro.runtime.client.connection import ANSWER_S_MAX, Connection, dial, greet, serve_here, server_frames
 from maestro.runtime.client.interrupts import Interrupts
 from maestro.runtime.protocol import frames
 from maestro.runtime.protocol import messages as p
@@ -28,20 +28,20 @@ Show = Callable[[p.Note | p.Item | p.Output], None]
 
 SKEW_POLL_S = 0.3
 SKEW_S_MAX = 20.0
-"""How long a daemon of another build without runs may take to become one of ours."""
+"""How long a daemon of another build that has no runs may take until one of this build has replaced it."""
 AGAIN_POLL_S = 0.05
 END_S_MAX = 60.0
 LISTEN_S_MAX = 4.0
-"""How long a daemon whose socket was removed may take to listen again."""
+"""How long a daemon whose socket file was removed may take to listen again."""
 STARTS_MAX = 2
 SEE_LOG = "see its log, daemon.log in MAESTRO_HOME"
 RUN_MARKS = {"MAESTRO_RUN_ID", "MAESTRO_LAUNCHER_HOME"}
 ONE_SERVER: tuple[type[p.Command], ...] = (*p.NEEDS_NODE, p.Shutdown, p.RedisFlush)
-"""Commands that wait for a daemon of another build to give way, rather than act beside it."""
+"""Commands that wait for a daemon of another build to end, rather than run next to it."""
 
 
 def execute(command: p.Command, settings: Settings, show: Show) -> p.Done | p.Failed:
-    """Have a command carried out; `show` gets everything but the end, in order.
+    """Execute a command; `show` gets all messages before the end, in order.
 
     Ctrl-C stops the command, not its task; a second one gives up at once (KeyboardInterrupt). Raises Refused where no
     server may be used, Invalid for a command that cannot be sent, StoreAway where the server ends before its answer.
@@ -51,16 +51,18 @@ def execute(command: p.Command, settings: Settings, show: Show) -> p.Done | p.Fa
         connected = _connect(command, settings, show)
         if isinstance(connected, (p.Done, p.Failed)):
             return connected
-        with connected as link:
-            for notice in link.welcome.notices:
+        with connected as connection:
+            for notice in connection.welcome.notices:
                 show(p.Note(notice, "warn"))
-            server = _Process(link.sock) if isinstance(command, p.Shutdown) and link.server is None else None
+            server = (
+                _Process(connection.sock) if isinstance(command, p.Shutdown) and connection.server is None else None
+            )
             try:
-                end = _converse(link, command, message, show)
+                end = _converse(connection, command, message, show)
             except StoreAway:
                 if server is None:
                     raise
-                server.wait()  # it has ended by itself, as its log is broken: what is left is ended from here
+                server.wait()  # the daemon ended by itself, as its log is broken: shut down the rest without it
                 continue
         if not isinstance(end, p.Again):
             break
@@ -72,7 +74,7 @@ def execute(command: p.Command, settings: Settings, show: Show) -> p.Done | p.Fa
 
 
 def _await_next(settings: Settings) -> None:
-    """The daemon starts anew: give it the time to listen again. Should it not, `_connect` starts another."""
+    """Wait until the restarting daemon listens again. If it does not, `_connect` starts another one."""
     deadline = time.monotonic() + ANSWER_S_MAX
     while time.monotonic() < deadline:
         sock = dial(str(socket_path(settings.home, "daemon.sock")))
@@ -83,20 +85,23 @@ def _await_next(settings: Settings) -> None:
 
 
 def ask_daemon(command: p.Command, settings: Settings) -> list[p.Item] | None:
-    """The rows that a command answers, if a daemon of this build runs here; None without one. For completion."""
+    """The rows of a command's answer, if a daemon of this build runs here; None without one. For completion."""
     greeted = greet(dial(str(socket_path(settings.home, "daemon.sock"))))
-    if not isinstance(greeted, Link):
+    if not isinstance(greeted, Connection):
         return None
     rows: list[p.Item] = []
-    with greeted as link:
+    with greeted as connection:
         _converse(
-            link, command, frames.frame(command), lambda row: rows.append(row) if isinstance(row, p.Item) else None
+            connection,
+            command,
+            frames.frame(command),
+            lambda row: rows.append(row) if isinstance(row, p.Item) else None,
         )
     return rows
 
 
 class _Process:
-    """The process at the other end of a socket, known by a descriptor and not by a number that may be given again."""
+    """The process at the other end of a socket, held by a pidfd, as a pid may be reused."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._descriptor: int | None = None
@@ -106,19 +111,19 @@ class _Process:
                 self._descriptor = os.pidfd_open(int.from_bytes(credentials[:4], sys.byteorder))
 
     def wait(self) -> None:
-        """Until it has ended, END_S_MAX at most: after `shutdown` nothing of the daemon or its store is left."""
+        """Wait until the process has ended, at most END_S_MAX: after `shutdown` no daemon and no store are left."""
         if self._descriptor is not None:
             select.select([self._descriptor], [], [], END_S_MAX)
             os.close(self._descriptor)
 
 
-def _converse(link: Link, command: p.Command, message: bytes, show: Show) -> p.Done | p.Failed | p.Again:
-    with Interrupts(link.sock) as interrupts:
-        with suppress(ConnectionResetError, BrokenPipeError):  # it may have said why before it went
-            link.sock.sendall(message)
+def _converse(connection: Connection, command: p.Command, message: bytes, show: Show) -> p.Done | p.Failed | p.Again:
+    with Interrupts(connection.sock) as interrupts:
+        with suppress(ConnectionResetError, BrokenPipeError):  # the server may have sent the reason before it closed
+            connection.sock.sendall(message)
         interrupts.sent = True
         with suppress(ConnectionResetError):
-            for body in link.bodies:
+            for body in connection.bodies:
                 answer = server_frames.decode(body)
                 if isinstance(answer, (p.Done, p.Failed, p.Again)):
                     return answer
@@ -126,37 +131,37 @@ def _converse(link: Link, command: p.Command, message: bytes, show: Show) -> p.D
                     show(answer)
         if interrupts.count:
             return p.Failed("interrupted", 130, "interrupted")
-    raise _ended_early(link, command)
+    raise _ended_early(connection, command)
 
 
-def _ended_early(link: Link, command: p.Command) -> Exception:
-    if link.server is not None:
-        link.server.join()
-        return link.server.error or MaestroError("the command ended without an answer")
+def _ended_early(connection: Connection, command: p.Command) -> Exception:
+    if connection.server is not None:
+        connection.server.join()
+        return connection.server.error or MaestroError("the command ended without an answer")
     from maestro.runtime.protocol.repetition import how_to_repeat
 
     mend = f"see its log, daemon.log; {how_to_repeat(command)}"
     return StoreAway("the daemon of this node ended before it answered", mend=mend)
 
 
-def _connect(command: p.Command, settings: Settings, show: Show) -> Link | p.Done | p.Failed:
+def _connect(command: p.Command, settings: Settings, show: Show) -> Connection | p.Done | p.Failed:
     inside = os.environ.get("MAESTRO_RUN_SOCKET")
     if inside:
         return _connect_run(inside, command)
     path = str(socket_path(settings.home, "daemon.sock"))
-    if _is_inside_run():  # it has lost its environment, or thrown it away
+    if _is_inside_run():  # this process is inside a run, but has dropped the environment variables of the run
         return _connect_run(path, command)
     told = False
     starts = 0
     busy_at = began_at = time.monotonic()
     while True:
         greeted = _greeted(path, settings)
-        if isinstance(greeted, Link) and (other := _other(greeted.welcome, settings)):
+        if isinstance(greeted, Connection) and (other := _other(greeted.welcome, settings)):
             greeted.sock.close()
             if isinstance(command, (*p.NEEDS_NODE, p.Shutdown)):
                 raise Refused(other, mend="give each its own MAESTRO_HOME")
             return _serve_here(command, settings, show)
-        if isinstance(greeted, (Link, p.Failed)):
+        if isinstance(greeted, (Connection, p.Failed)):
             return greeted
         if isinstance(greeted, p.Skew) and isinstance(command, ONE_SERVER):
             if not told:
@@ -175,8 +180,8 @@ def _connect(command: p.Command, settings: Settings, show: Show) -> Link | p.Don
             return _serve_here(command, settings, show)
 
 
-def _greeted(path: str, settings: Settings) -> Link | p.Skew | p.Failed | None:
-    """As `greet`; of a daemon that does not answer it is said which process that is."""
+def _greeted(path: str, settings: Settings) -> Connection | p.Skew | p.Failed | None:
+    """Connect and greet, as `greet`; the error for a daemon that does not answer names its process."""
     try:
         return greet(dial(path))
     except StoreAway:
@@ -190,10 +195,10 @@ def _greeted(path: str, settings: Settings) -> Link | p.Skew | p.Failed | None:
 
 
 def _is_to_come(command: p.Command, path: str, settings: Settings, began_at: float) -> bool:
-    """Nobody listens: whether a daemon lives all the same and is to be waited for, as its lock says.
+    """Whether a daemon lives though nobody listens on its socket, and is to be waited for, according to its lock.
 
-    One whose socket was removed listens again by itself. For what starts a daemon, one that starts or ends is waited
-    for there. Raises StoreAway when it has taken too long.
+    A daemon whose socket file was removed listens again by itself. Commands that start a daemon wait for a starting or
+    ending one in `daemon_start`. Raises StoreAway when the daemon takes too long.
     """
     from maestro.runtime.node import daemon_lock
 
@@ -207,7 +212,7 @@ def _is_to_come(command: p.Command, path: str, settings: Settings, began_at: flo
 
 
 def _wait_out(skew: p.Skew, since: float) -> None:
-    """A moment for a daemon of another build, without runs since then. Raises Refused where it stays."""
+    """Sleep a moment for a daemon of another build, which has no runs since `since`. Raises Refused where it stays."""
     if time.monotonic() - since > SKEW_S_MAX:
         what = f"the daemon of this node stays at build {skew.build}, this is {__version__}"
         raise Refused(what, mend="use one installation of Maestro for this MAESTRO_HOME")
@@ -215,7 +220,7 @@ def _wait_out(skew: p.Skew, since: float) -> None:
 
 
 def _other(welcome: p.Welcome, settings: Settings) -> str:
-    """Why this daemon is not the one for these settings: it serves another namespace or store; "" if it is."""
+    """Why this daemon does not fit these settings: it serves another namespace or store; "" if it fits."""
     if welcome.namespace not in ("", settings.namespace):
         return f"the daemon of this node serves the namespace {welcome.namespace!r}, not {settings.namespace!r}"
     if welcome.namespace and welcome.store != (settings.redis_url or ""):
@@ -223,26 +228,27 @@ def _other(welcome: p.Welcome, settings: Settings) -> str:
     return ""
 
 
-def _serve_here(command: p.Command, settings: Settings, show: Show) -> Link | p.Done | p.Failed:
+def _serve_here(command: p.Command, settings: Settings, show: Show) -> Connection | p.Done | p.Failed:
     """Have a command carried out in this process: answered at once where it only reads, else by a server there."""
     from maestro.runtime.daemon import plain_server
 
     return plain_server.answer(command, settings, show) or serve_here(settings)
 
 
-def _connect_run(path: str, command: p.Command) -> Link | p.Failed:
+def _connect_run(path: str, command: p.Command) -> Connection | p.Failed:
     if not isinstance(command, p.INSIDE_RUN):
         what = "a process inside a run may use `maestro state set|get|list|delete` only"
         raise Refused(what, mend="run this outside of the agent")
     greeted = greet(dial(path))
-    if isinstance(greeted, (Link, p.Failed)):
+    if isinstance(greeted, (Connection, p.Failed)):
         return greeted
     raise StoreAway("the socket of this run does not answer", path, "the run may have ended, or its daemon is away")
 
 
 def _is_inside_run() -> bool:
-    """Whether a process above this one is of a run, or guards one. Where the system does not tell, only the
-    environment does.
+    """Whether an ancestor of this process belongs to a run, or is the warden of one.
+
+    Where the system does not tell, only the environment does.
     """
     pid = os.getppid()
     while pid > 1:

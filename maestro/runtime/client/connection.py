@@ -1,6 +1,6 @@
-"""A connection between a command and the server that carries it out: made, greeted, ended.
+"""A connection between a command and the server that executes it: opened, greeted, closed.
 
-The server listens on a socket of this user's, or is a thread of this process, at the other end of a socketpair.
+The server listens on a socket of this user, or is a thread of this process at the other end of a socketpair.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ ANSWER_S_MAX = 10.0
 server_frames = msgspec.msgpack.Decoder(p.ServerFrame)
 
 
-class Link:
-    """A greeted connection. server: the one in this process, where that is what answers."""
+class Connection:
+    """A greeted connection. server: the server thread of this process, if that answers; else None."""
 
     def __init__(self, sock: socket.socket, bodies: Iterator[bytes], welcome: p.Welcome) -> None:
         self.sock = sock
         self.bodies = bodies
         self.welcome = welcome
-        self.server: InProcess | None = None
+        self.server: ServerThread | None = None
 
-    def __enter__(self) -> Link:
+    def __enter__(self) -> Connection:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -46,7 +46,7 @@ class Link:
             self.server.join()
 
 
-class InProcess:
+class ServerThread:
     """The server in a thread of this process, for one command."""
 
     def __init__(self, settings: Settings) -> None:
@@ -67,15 +67,15 @@ class InProcess:
             self._theirs.close()
 
     def join(self) -> None:
-        """Wait until the server has let go of its store."""
+        """Wait until the server has closed its store."""
         self._thread.join(ANSWER_S_MAX)
 
 
-def serve_here(settings: Settings) -> Link | p.Failed:
-    """A greeted connection to a server in this process. Raises what ended it, should it not answer."""
-    server = InProcess(settings)
+def serve_here(settings: Settings) -> Connection | p.Failed:
+    """A greeted connection to a server in this process. Raises the server's error, if it does not answer."""
+    server = ServerThread(settings)
     greeted = greet(server.ours)
-    if isinstance(greeted, Link):
+    if isinstance(greeted, Connection):
         greeted.server = server
         return greeted
     server.join()
@@ -85,7 +85,7 @@ def serve_here(settings: Settings) -> Link | p.Failed:
 
 
 def dial(path: str) -> socket.socket | None:
-    """A connection to a socket that this user owns; None when nobody listens. Raises Refused for one of others."""
+    """Connect to a socket that this user owns; None when nobody listens. Raises Refused for another user's socket."""
     try:
         if os.lstat(path).st_uid != os.geteuid():
             raise Refused("the daemon's socket belongs to another user", path, "set MAESTRO_HOME to a folder of yours")
@@ -101,15 +101,15 @@ def dial(path: str) -> socket.socket | None:
         except (ConnectionRefusedError, FileNotFoundError):
             sock.close()
             return None
-        except BlockingIOError:  # its backlog is full: many commands at once
+        except BlockingIOError:  # the socket's backlog is full: many commands at once
             if time.monotonic() > deadline:
                 sock.close()
                 raise _silent(path) from None
             time.sleep(0.02)
 
 
-def greet(sock: socket.socket | None) -> Link | p.Skew | p.Failed | None:
-    """Shake hands. None where nobody is there, or who was there has just gone."""
+def greet(sock: socket.socket | None) -> Connection | p.Skew | p.Failed | None:
+    """Shake hands on a socket. None where there is no socket, or the server has just closed it."""
     if sock is None:
         return None
     kept = False
@@ -121,7 +121,7 @@ def greet(sock: socket.socket | None) -> Link | p.Skew | p.Failed | None:
         if isinstance(answer, p.Welcome):
             sock.settimeout(None)
             kept = True
-            return Link(sock, bodies, answer)
+            return Connection(sock, bodies, answer)
         return answer if isinstance(answer, (p.Skew, p.Failed)) else None
     except TimeoutError:
         raise _silent("") from None
@@ -145,7 +145,7 @@ def _caller() -> p.Caller:
     }
     try:
         cwd = str(Path.cwd())
-    except OSError:  # the folder that we stand in is gone; absolute paths still work
+    except OSError:  # the working folder was deleted; absolute paths still work
         cwd = "/"
     env.pop("MAESTRO_RUN_TOKEN", None)  # the socket says which run it is
     is_terminal = sys.stdout is not None and sys.stdout.isatty()

@@ -1,4 +1,4 @@
-"""Starting this node's daemon in the background, once, whoever asks."""
+"""Starts this node's daemon in the background, once, even if several commands do so at the same time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ POLL_S = 0.01
 
 
 def answers(path: Path) -> bool:
-    """Whether somebody listens on this unix socket."""
+    """Whether a process listens on this unix socket."""
     with socket.socket(socket.AF_UNIX) as probe:
         try:
             probe.connect(str(path))
@@ -32,16 +32,17 @@ def answers(path: Path) -> bool:
 
 
 def start_daemon(settings: Settings) -> int:
-    """Start the daemon, detached, and wait until its socket answers; its pid.
+    """Start the daemon, detached, wait until its socket answers, and return its pid.
 
-    Two that start at once: the second daemon finds the lock held and ends, its starter waits for the first one's
-    socket all the same. Where it was one that is ending, another is started as soon as it is gone. Raises MaestroError
-    with what it had to say when it ended before it answered, TimedOut after START_S_MAX seconds.
+    When two commands start it at once, the second daemon finds the lock held and ends, and its starter waits for the
+    first one's socket. If the lock belongs to a daemon that is ending, another one is started as soon as it is gone.
+    Raises MaestroError with the daemon's own report when it ended before it answered, TimedOut after START_S_MAX
+    seconds.
     """
     path = socket_path(settings.home, "daemon.sock")
     log_path = settings.home / "daemon.log"
     deadline = time.monotonic() + START_S_MAX
-    started = _Started(log_path)
+    started = _StartedDaemon(log_path)
     spawned = 1
     while time.monotonic() < deadline:
         if answers(path):
@@ -50,7 +51,7 @@ def start_daemon(settings: Settings) -> int:
         if code is not None and not (code == ALREADY_RUNNING and holder(settings.home)):
             if code != ALREADY_RUNNING or spawned == SPAWNS_MAX:
                 raise started.why(code)
-            started = _Started(log_path)
+            started = _StartedDaemon(log_path)
             spawned += 1
         time.sleep(POLL_S)
     held = holder(settings.home)
@@ -63,8 +64,8 @@ ALREADY_RUNNING = 4
 SPAWNS_MAX = 5
 
 
-class _Started:
-    """A daemon that was started, with what it says before it answers."""
+class _StartedDaemon:
+    """A daemon process that was started, and what it reports before it answers."""
 
     def __init__(self, log_path: Path) -> None:
         self._log_path = log_path
@@ -84,8 +85,9 @@ class _Started:
             )
 
     def _open_log(self, stack: contextlib.ExitStack) -> IO[bytes] | int:
-        """The log, and where in it this daemon begins. One that cannot be had is no reason not to start: what stands
-        in the way of that stands in the way of more, and the daemon tells.
+        """Open the daemon's log, and note at which offset this daemon begins.
+
+        A log that cannot be opened does not prevent the start: the daemon will report the reason.
         """
         try:
             log_file = stack.enter_context(self._log_path.open("ab"))
@@ -95,7 +97,7 @@ class _Started:
         return log_file
 
     def why(self, code: int) -> MaestroError:
-        """Why it ended with this exit code: what it reported, else the last line of its log."""
+        """The error for a daemon that ended with this exit code: its own report, else the last line of its log."""
         what = start_report.read(self._report)
         os.close(self._report)
         if not what and (lines := self._logged()):
@@ -115,7 +117,7 @@ class _Started:
 
 
 def _message(line: str) -> str:
-    """What a line of the log says: it is JSON where the logger wrote it, plain where Python did."""
+    """The message in a line of the log: JSON where the logger wrote it, plain text where Python did."""
     try:
         return str(json.loads(line)["message"])
     except (ValueError, TypeError, KeyError):

@@ -1,4 +1,4 @@
-"""Ctrl-C while a command runs, told to the server that carries it out."""
+"""Handles Ctrl-C while a command runs, and passes it on to the server."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from maestro.runtime.protocol import messages as p
 
 
 class Interrupts:
-    """Ctrl-C while a command runs: the first is told to the server, the second is KeyboardInterrupt."""
+    """Context in which the first Ctrl-C is sent to the server, and the second raises KeyboardInterrupt."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock

@@ -140,7 +140,7 @@ async def _sealed(call: Call) -> list[Row]:
         first = store.log.first()
         if sealed is None or first <= 1:
             return None
-        count = len(sealed.way(store.log.entries(first - 1, 1)[0]))
+        count = len(sealed.segments_before(store.log.entries(first - 1, 1)[0]))
         return _row("segments", "ok", f"{count} hold the events 1 to {first - 1}, in {sealed.folder}")
 
     try:

@@ -15,7 +15,7 @@ from maestro.runtime.protocol import messages as p
 from maestro.store.contract import Entry
 from replayers import export as exports
 from replayers import positions
-from replayers.chain import Reading
+from replayers.chain import CheckedReader
 from replayers.groups import Group
 
 CHUNK = 1000
@@ -58,7 +58,7 @@ async def tail(call: Call, command: p.EventsTail) -> p.Done:
         raise Invalid(f"there is no position {command.from_position}", mend=f"the log goes from 1 to {head}")
     else:
         after, left = max(0, command.from_position - 1), command.limit
-    log = Reading(context.store.log)
+    log = CheckedReader(context.store.log)
     while left != 0 and (command.follow or after < head) and log.found is None:
         entries = await context.call(log.entries, after, CHUNK if command.follow else min(CHUNK, head - after))
         for entry in entries:
@@ -73,8 +73,8 @@ async def tail(call: Call, command: p.EventsTail) -> p.Done:
     return await _end(call, log)
 
 
-async def _end(call: Call, log: Reading, data: Any = None) -> p.Done:
-    """The answer behind the events: exit 6 where one of them is not what was written."""
+async def _end(call: Call, log: CheckedReader, data: Any = None) -> p.Done:
+    """The end of an answer that showed events: exit 6 where one of them is not what was written."""
     if log.found is not None:
         await call.note(log.warning(), "warn")
     return p.Done(data, 6 if log.found else 0)
@@ -103,7 +103,7 @@ async def _batch(call: Call, command: p.EventsTail, name: str) -> p.Done:
     if command.taken is not None and command.taken > group.position:
         await context.call(group.taken, command.taken)
     after, left = group.position, command.limit
-    log = Reading(context.store.log)
+    log = CheckedReader(context.store.log)
     while left != 0:
         entries = await context.call(log.entries, after, CHUNK)
         if not entries and not command.follow:
@@ -133,7 +133,7 @@ async def export(call: Call, command: p.EventsExport) -> p.Done:
     if command.cloudevents:
         write = lambda entry: exports.cloud(entry, context.store.namespace)  # noqa: E731
     after = max(0, command.from_position - 1)
-    log = Reading(context.store.log)
+    log = CheckedReader(context.store.log)
     while after < last:
         entries = await context.call(log.entries, after, min(CHUNK, last - after))
         if not entries:
@@ -154,7 +154,7 @@ async def audit(call: Call, command: p.Audit) -> p.Done:
     if command.since is not None:
         since = await context.call(positions.since, context.store, command.since)
     query = audits.Query(command.subject, since, command.type)
-    log = Reading(context.store.log)
+    log = CheckedReader(context.store.log)
     while True:
         lines, after = await context.call(audits.page, context.store, query, log)
         for line in lines:

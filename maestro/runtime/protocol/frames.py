@@ -1,6 +1,6 @@
-"""Frames on a socket: 4 bytes of length, big-endian, then msgpack. Without I/O of its own but for `send`.
+"""Frames on a socket: 4 bytes of length, big-endian, then msgpack. No I/O except in `send` and `bodies`.
 
-The command line uses it on a blocking socket, the server on a trio stream; both share the framing.
+The command line uses them on a blocking socket, the server on a trio stream; both share the framing.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ _encoder = msgspec.msgpack.Encoder()
 
 
 def frame(message: msgspec.Struct) -> bytes:
-    """A message with its length before it.
+    """A message as a frame, with its length before it.
 
-    Raises Invalid for a text that is not UTF-8 (an argument of odd bytes), and for one above the limit.
+    Raises Invalid for a text that is not UTF-8 (such as an undecodable argument), and for a message above the limit.
     """
     try:
         body = _encoder.encode(message)
@@ -33,18 +33,18 @@ def frame(message: msgspec.Struct) -> bytes:
 
 
 def send(sock: socket.socket, message: msgspec.Struct) -> None:
-    """Send one message. Raises as `frame`, and OSError where the other end is gone."""
+    """Send one message. Raises as `frame`, and OSError where the other end has closed."""
     sock.sendall(frame(message))
 
 
 class Unframer:
-    """Puts received bytes together into the bodies of frames."""
+    """Assembles the bodies of frames from received bytes."""
 
     def __init__(self) -> None:
         self._pending = bytearray()
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """The bodies that are complete with `data`. Raises Invalid for a frame above the limit."""
+        """Add received bytes; yields the bodies that are complete now. Raises Invalid for a frame above the limit."""
         self._pending += data
         while len(self._pending) >= _HEADER_BYTES:
             size = int.from_bytes(self._pending[:_HEADER_BYTES], "big")
@@ -58,7 +58,7 @@ class Unframer:
 
 
 def bodies(sock: socket.socket) -> Iterator[bytes]:
-    """The bodies of the frames that arrive, until the other end closes. Raises as `Unframer.feed`, and OSError."""
+    """The bodies of arriving frames, until the other end closes. Raises as `Unframer.feed`, and OSError."""
     unframer = Unframer()
     while data := sock.recv(256 * 1024):
         yield from unframer.feed(data)

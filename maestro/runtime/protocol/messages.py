@@ -1,11 +1,11 @@
-"""The one protocol between a command and the server that carries it out.
+"""The protocol between a command and the server that executes it.
 
 Frames are msgpack with a 4-byte big-endian length before them, at most `FRAME_BYTES_MAX`. The client sends `Hello`,
 then one command; the server answers `Welcome` or `Skew`, then any number of `Note`, `Item` and `Output`, then one
-`Done` or `Failed`. While a command runs the client may send `Interrupt`. The same server code runs in the daemon and,
-where there is none, in the client's own process over a socketpair.
+`Done` or `Failed` (or `Again`). While a command runs the client may send `Interrupt`. The same server code runs in the
+daemon and, where there is none, in the client's own process over a socketpair.
 
-Stdlib and msgspec only: every command line pays for what this imports.
+Standard library and msgspec only: every command line pays for what this module imports.
 """
 
 from __future__ import annotations
@@ -131,10 +131,12 @@ FRAME_BYTES_MAX = 256 * 1024 * 1024
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """The process that sends a command. env: its MAESTRO_* variables, PATH, HOME, LANG and XDG folders; terminal: its
-    stdout is one.
+    """The process that sends a command. Earlier clients send a `run_token` besides, which no server reads.
 
-    Earlier clients send a `run_token` besides, which no server reads.
+    actor: as events name it.
+    cwd: its working folder.
+    env: its MAESTRO_* variables, PATH, HOME, LANG and XDG folders.
+    terminal: whether its stdout is a terminal.
     """
 
     actor: str
@@ -144,7 +146,7 @@ class Caller(msgspec.Struct, frozen=True):
 
 
 class Hello(msgspec.Struct, frozen=True, tag_field="kind", tag="hello"):
-    """The first frame. build: version of the code; folds: digest of all fold versions.
+    """The client's first frame. build: version of the code; folds: digest of all fold versions.
 
     folds is "" where the client folds nothing itself: importing the folds would cost a command line more than the rest
     of it. Only `protocol`, `build` and a `folds` that is not "" are compared.
@@ -157,7 +159,7 @@ class Hello(msgspec.Struct, frozen=True, tag_field="kind", tag="hello"):
 
 
 class Welcome(msgspec.Struct, frozen=True, tag_field="kind", tag="welcome"):
-    """The server takes the command that follows. notices: lines for stderr (limits that differ, a low disk).
+    """The server accepts the command that follows. notices: lines for stderr (limits that differ, a low disk).
 
     namespace, store: what the server serves, so that a client of another one (by its environment) does not write into
     the wrong one; store is the URL that was set, "" for none. Both are "" on the socket of a run.
@@ -171,7 +173,10 @@ class Welcome(msgspec.Struct, frozen=True, tag_field="kind", tag="welcome"):
 
 
 class Skew(msgspec.Struct, frozen=True, tag_field="kind", tag="skew"):
-    """Other protocol, build or folds: the server drains, without killing runs, and will be started anew."""
+    """The server has another protocol, build or folds: it drains, without killing runs, and is then restarted.
+
+    running: how many runs it still has.
+    """
 
     build: str
     protocol: int
@@ -198,14 +203,14 @@ class Output(msgspec.Struct, frozen=True, tag_field="kind", tag="output"):
 
 
 class Done(msgspec.Struct, frozen=True, tag_field="kind", tag="done"):
-    """The end. data: the answer where it is one object; exit_code: of the command line."""
+    """The end of a successful command. data: the answer where it is one object; exit_code: of the command line."""
 
     data: Any = None
     exit_code: int = 0
 
 
 class Failed(msgspec.Struct, frozen=True, tag_field="kind", tag="failed"):
-    """The end, with one line for the user: what, where, how to mend it."""
+    """The end of a failed command, with one line for the user: what, where, how to mend it."""
 
     code: str
     exit_code: int
@@ -216,7 +221,7 @@ class Failed(msgspec.Struct, frozen=True, tag_field="kind", tag="failed"):
 
 
 class Interrupt(msgspec.Struct, frozen=True, tag_field="kind", tag="interrupt"):
-    """From the client: Ctrl-C. The server stops the command (not its task) and answers `Done` or `Failed`."""
+    """Sent by the client at Ctrl-C. The server stops the command (not its task) and answers `Done` or `Failed`."""
 
 
 AnyCommand = (
@@ -267,7 +272,7 @@ AnyCommand = (
 
 
 class Again(msgspec.Struct, frozen=True, tag_field="kind", tag="again"):
-    """The server starts anew before it has the answer: ask the next one, with this command."""
+    """The server restarts before it has the answer: send this command to the next one."""
 
     command: AnyCommand
 

@@ -1,6 +1,6 @@
-"""Repeating a command whose outcome is unknown: how that is safe, in words for the user.
+"""Advice for the user on repeating a command whose outcome is unknown.
 
-Stdlib and the protocol only: a command line imports it where its server was lost.
+Standard library and the protocol only: a command line imports it when it has lost its server.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SAFE: tuple[type[p.Command], ...] = (
     p.Up,
     p.Shutdown,
 )
-"""What is the same done twice, or is refused the second time."""
+"""Commands that have the same effect when repeated, or are refused the second time."""
 _LOOK: dict[type[p.Command], str] = {
     p.TaskRetry: "maestro task status",
     p.AgentReset: "maestro agent list",
@@ -32,11 +32,11 @@ _LOOK: dict[type[p.Command], str] = {
     p.AgentsPutBack: "maestro agent list",
     p.RedisFlush: "maestro doctor",
 }
-"""What shows whether it took effect, for those that do more the second time."""
+"""For commands that do more when repeated: the command that shows whether the first try took effect."""
 
 
 def how_to_repeat(command: p.Command) -> str:
-    """What to do where nobody knows whether a command took effect."""
+    """The advice for one command."""
     if isinstance(command, p.TaskDispatch) and command.key is not None:
         return f"repeat it with --key {command.key}, which gives the same task and never a second one"
     if isinstance(command, _SAFE):

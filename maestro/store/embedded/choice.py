@@ -1,7 +1,8 @@
-"""Which store this installation uses: decided once, recorded in MAESTRO_HOME/store.json, kept to from then on.
+"""Chooses the store of this installation once, and records the choice in MAESTRO_HOME/store.json for good.
 
-A set URL is used exactly and fails if it cannot be. Unset, the first use takes a safe server at localhost:6379, else
-the embedded one. A recorded server that is away is an error and not a reason to begin a second history elsewhere.
+A configured URL is used exactly, and fails if it cannot be used. Without one, the first use takes a safe server at
+localhost:6379, else the embedded server. If the recorded server is away, that is an error and no reason to begin a
+second history elsewhere.
 """
 
 from __future__ import annotations
@@ -26,7 +27,11 @@ LOADING_S_MAX = 30.0
 
 
 class Choice(msgspec.Struct, frozen=True):
-    """kind: `set` by the variable, `server` (a safe one found running) or `embedded`. why: one line for `doctor`."""
+    """The chosen store.
+
+    kind: `set` by the variable, `server` (a safe one found running) or `embedded`.
+    why: the reason in one line, for `doctor`.
+    """
 
     kind: Literal["set", "server", "embedded"]
     url: str
@@ -42,7 +47,8 @@ class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def choose(settings: Settings, local_url: str = LOCAL_URL) -> Choice:
     """The store of these settings; the first call without a URL decides and records it. Starts nothing.
 
-    local_url: where a server is looked for. Raises `Invalid` where the record cannot be read, and as `open_home`.
+    local_url: where a running server is looked for. Raises `Invalid` where the record cannot be read, and as
+    `open_home`.
     """
     if settings.redis_url is not None:
         return Choice("set", settings.redis_url, f"set by {settings.sources.get('redis_url', 'environment')}")
@@ -58,7 +64,7 @@ def choose(settings: Settings, local_url: str = LOCAL_URL) -> Choice:
 
 
 def recorded(settings: Settings) -> Choice | None:
-    """What an earlier use recorded, None before the first one. Raises `Invalid` where it cannot be read."""
+    """The choice recorded by an earlier use, None before the first one. Raises `Invalid` where it cannot be read."""
     path = settings.home / "store.json"
     try:
         record = msgspec.json.decode(path.read_bytes(), type=_Record)
@@ -72,7 +78,10 @@ def recorded(settings: Settings) -> Choice | None:
 
 
 def ensure(settings: Settings, chosen: Choice) -> str:
-    """The URL to connect to; the embedded server is started if it does not run. Raises as `embedded_server.ensure`."""
+    """The URL to connect to; starts the embedded server if it is chosen and not running.
+
+    Raises as `embedded_server.ensure`.
+    """
     if chosen.kind != "embedded":
         return chosen.url
     return embedded_server.ensure(settings.home, settings.embedded_fsync)
@@ -88,7 +97,7 @@ def _decide(home: Path, local_url: str) -> _Record:
 
 
 def _unusable(url: str) -> str:
-    """Why a server found at a usual place is not to be used, "" if it may be. Waits while it loads its data."""
+    """Why the server at this URL must not be used, "" if it may be. Waits while the server loads its data."""
     deadline = time.monotonic() + LOADING_S_MAX
     try:
         with dial(url, PROBE_S_MAX) as wire:
@@ -102,7 +111,7 @@ def _unusable(url: str) -> str:
 
 
 def _record_first(path: Path, record: _Record) -> None:
-    """Write the record unless another process was first: a hard link never replaces a file."""
+    """Write the record unless another process already did: creating a hard link never replaces a file."""
     part = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     with os.fdopen(descriptor, "wb") as file:

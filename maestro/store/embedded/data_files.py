@@ -1,7 +1,7 @@
-"""The data files of the embedded server: a manifest, and those that it names, in a folder that somebody may tidy up.
+"""Checks the embedded server's data files: the manifest and the files named in it, which somebody may have deleted.
 
-A server whose files are removed goes on: what it appends goes into files without a name, and is gone with its process.
-But all of it is in its memory, and a rewrite of the append-only file puts that on the disk again.
+A server whose files were deleted goes on: it appends to files without a name, which are gone with its process. But all
+data is in its memory, and a rewrite of the append-only file (AOF) writes it to disk again.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ MEND = (
     "what it holds is in its memory only: maestro state snapshot --output FILE, then maestro shutdown, "
     "maestro redis flush, maestro state restore FILE"
 )
-"""For where the folder itself is gone, which no rewrite makes anew."""
+"""The advice where the data folder itself is gone, which no rewrite creates again."""
 
 
 def missing(data: Path) -> str:
-    """The first file or folder that is not where it must be, "" where all are. data: of a server that answers."""
+    """The first file or folder that is missing from the data folder of a running server, "" where none is."""
     said = None
-    while True:  # a rewrite may have put others in their place meanwhile
+    while True:  # a rewrite may have replaced the files meanwhile
         before, said = said, _text(data / MANIFEST)
         if said is None:
             return MANIFEST if data.is_dir() else data.name
@@ -40,15 +40,15 @@ def _text(manifest: Path) -> str | None:
 
 
 def _named(manifest: str) -> list[str]:
-    """The files that a start needs: of lines like `file <name> seq 1 type b`, those that are no history (h)."""
+    """The files that a start needs: those of lines like `file <name> seq 1 type b` that are not history (type h)."""
     lines = (line.split() for line in manifest.splitlines())
     return [words[1] for words in lines if words[:1] == ["file"] and words[-1:] != ["h"]]
 
 
 def write_again(home: Path) -> None:
-    """Ask the server for a rewrite, which goes on in the background. One that cannot has said why in its log."""
+    """Ask the server for a rewrite of its AOF, in the background. A server that cannot do it logs why."""
     try:
         with dial_unix(socket_path(home, "store/store.sock"), DIAL_S_MAX) as wire:
             wire.call("BGREWRITEAOF")
-    except (OSError, ErrorReply):  # away, or at it already
+    except (OSError, ErrorReply):  # away, or a rewrite is running already
         return

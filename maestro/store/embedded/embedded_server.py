@@ -1,8 +1,9 @@
-"""The embedded server: a private Valkey or Redis on a unix socket below MAESTRO_HOME, started by who needs it first.
+"""The embedded server: a private Valkey or Redis on a unix socket below MAESTRO_HOME, started on first use.
 
-Two locks make any number of starters give one server. `start.lock` is held around check and start. `data.lock` is
-inherited by the server itself, so the kernel frees it when the server (and a child of it that rewrites the AOF) is
-gone: held means somebody has the data open, free means nobody has. Processes are never known by their pid.
+Two locks make sure that any number of concurrent starters lead to one server. `start.lock` is held around check and
+start. `data.lock` is inherited by the server itself, so the kernel frees it when the server (and a child of it that
+rewrites the AOF) is gone: held means that a process has the data open, free means that none has. Processes are never
+identified by their pid alone.
 """
 
 from __future__ import annotations
@@ -34,11 +35,11 @@ FULL_BYTES_MAX = 16 * 1024 * 1024
 _PAUSE_S_MIN, _PAUSE_S_MAX = 0.001, 0.02
 _DISK_FULL = ("No space left", "Can't recover from AOF write error")
 
-Pulse = Literal["up", "loading", "silent", "queue full", "away"]
+Liveness = Literal["up", "loading", "silent", "queue full", "away"]
 
 
 class Place(msgspec.Struct, frozen=True):
-    """Where the embedded server of one home keeps its things."""
+    """The paths of the embedded server of one MAESTRO_HOME."""
 
     home: Path
     folder: Path
@@ -52,7 +53,7 @@ class Place(msgspec.Struct, frozen=True):
 
 
 def place(home: Path) -> Place:
-    """The place of a home, its folders made and checked. Raises `Refused`, `Invalid` (folders.py)."""
+    """The paths for a MAESTRO_HOME, its folders created and checked. Raises `Refused` and `Invalid` (folders.py)."""
     private_folder(home, "MAESTRO_HOME", tighten=True)
     folder = private_folder(home / "store", "store folder", tighten=True)
     return Place(
@@ -69,30 +70,30 @@ def place(home: Path) -> Place:
 
 
 def url(home: Path) -> str:
-    """The URL of the embedded server of this home, running or not."""
+    """The URL of the embedded server of a MAESTRO_HOME, running or not."""
     return f"unix://{quote(str(socket_path(home, 'store/store.sock')))}"
 
 
 def ensure(home: Path, fsync: str = "always", wait_s: float = START_S_MAX, binary: Path | None = None) -> str:
-    """The URL of a server that answers: the one that runs, or one started now. Waits for it up to wait_s.
+    """The URL of the embedded server, which is started unless it runs. Waits up to wait_s until it answers.
 
-    fsync: `always`, or `everysec` for benchmarks; that of the starter counts. Raises `StoreAway` when it does not
-    answer in time, `StoreUnsafe` when its data cannot be loaded.
+    fsync: `always`, or `everysec` for benchmarks; only the process that starts the server decides.
+    Raises `StoreAway` when it does not answer in time, `StoreUnsafe` when its data cannot be loaded.
     """
     at = place(home)
     deadline = time.monotonic() + wait_s
     pause = _PAUSE_S_MIN
     starts: list[int] = []
     while True:
-        pulse = _pulse(at.socket, max(deadline - time.monotonic(), 0.05))
-        if pulse == "up":
+        liveness = _liveness(at.socket, max(deadline - time.monotonic(), 0.05))
+        if liveness == "up":
             if starts:
                 restore_ballast(home)
             return url(home)
-        if pulse == "away":
+        if liveness == "away":
             _start_where_free(at, fsync, binary, starts)
         if time.monotonic() > deadline:
-            raise _late(at, pulse, wait_s)
+            raise _timeout_error(at, liveness, wait_s)
         time.sleep(pause)
         pause = min(pause * 1.5, _PAUSE_S_MAX)
 
@@ -111,17 +112,17 @@ def stop(home: Path, wait_s: float = STOP_S_MAX) -> bool:
 
 
 def answers(home: Path, timeout_s: float = 1.0) -> bool:
-    """Whether the embedded server of this home runs and answers. Starts nothing."""
-    return _pulse(socket_path(home, "store/store.sock"), timeout_s) == "up"
+    """Whether the embedded server of a MAESTRO_HOME runs and answers. Starts nothing."""
+    return _liveness(socket_path(home, "store/store.sock"), timeout_s) == "up"
 
 
 def incidents(home: Path) -> list[str]:
-    """What went wrong with this server so far, one line each, oldest first, for `doctor` and the daemon's log."""
+    """What went wrong with the embedded server so far, a line each, oldest first, for `doctor` and the daemon's log."""
     path = home / "store" / "incidents"
     return path.read_text("utf-8").splitlines() if path.exists() else []
 
 
-def _pulse(socket: Path, timeout_s: float) -> Pulse:
+def _liveness(socket: Path, timeout_s: float) -> Liveness:
     try:
         with dial_unix(socket, timeout_s) as wire:
             wire.call("PING")
@@ -137,25 +138,27 @@ def _pulse(socket: Path, timeout_s: float) -> Pulse:
 
 
 def _start_where_free(at: Place, fsync: str, binary: Path | None, starts: list[int]) -> None:
-    """Start the server unless somebody else is at it. starts: where in the log each of our own starts begins."""
+    """Start the server unless another process does. starts: log offset of each start by this process."""
     with _lock(at.start_lock) as mine:
-        if mine is None or _pulse(at.socket, 1.0) != "away":
+        if mine is None or _liveness(at.socket, 1.0) != "away":
             return
         with _lock(at.data_lock) as data_lock:
-            if data_lock is None:  # it starts, or its last rewrite of the AOF is still ending: wait
+            if data_lock is None:  # wait: a server starts, or its last AOF rewrite is still ending
                 stranded.end_now_and_then(at.data)
                 return
-            if stranded.end(at.data):  # somebody has removed its lock, too
+            if stranded.end(at.data):  # a server without socket and lock file runs
                 return
             if starts:
                 _explain_death(at, starts)
             elif at.pid.exists():
-                _tend_crash(at)
+                _handle_crash(at)
             starts.append(_start(at, data_lock, fsync, binary))
 
 
 def _start(at: Place, data_lock: int, fsync: str, binary: Path | None) -> int:
-    """Start it with the lock; where its part of the log begins. Raises `StoreAway`."""
+    """Start the server, which inherits data_lock; returns the offset where its part of the log begins. Raises
+    `StoreAway`.
+    """
     # fmt: off
     command = [
         str(binary or find_binary()), "--port", "0", "--unixsocket", str(at.socket), "--unixsocketperm", "700",
@@ -163,8 +166,7 @@ def _start(at: Place, data_lock: int, fsync: str, binary: Path | None) -> int:
         "--save", "", "--maxmemory", "0", "--maxmemory-policy", "noeviction",
         "--daemonize", "yes", "--pidfile", str(at.pid), "--logfile", str(at.log),
     ]
-    # fmt: on
-    # Its life is long: none of the caller's secrets, nor marks of a run, may stay in its environment.
+    # The server lives long: neither the caller's secrets nor marks of a run may stay in its environment.
     env = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "TZ") if name in os.environ}
     try:
         at.data.mkdir(mode=0o700, exist_ok=True)
@@ -172,7 +174,7 @@ def _start(at: Place, data_lock: int, fsync: str, binary: Path | None) -> int:
             at.log.rename(at.log.with_suffix(".log.1"))
         logged = at.log.stat().st_size if at.log.exists() else 0
         at.socket.unlink(missing_ok=True)
-        # `daemonize` forks, so that no caller has a child to reap; the lock passes to the grandchild.
+        # `daemonize` forks, so that no caller has a child to reap; the grandchild inherits the lock.
         done = subprocess.run(
             command,
             env=env | {"LC_ALL": "C"},
@@ -192,11 +194,14 @@ def _start(at: Place, data_lock: int, fsync: str, binary: Path | None) -> int:
     return logged
 
 
-def _tend_crash(at: Place) -> None:
-    """The last server left its pid file: it was killed, or gave up because the disk was full."""
+def _handle_crash(at: Place) -> None:
+    """Record that the last server left its pid file: it was killed, or gave up because the disk was full.
+
+    In the second case free the ballast.
+    """
     size = at.log.stat().st_size if at.log.exists() else 0
     said = _log_lines(at, max(0, size - 16_384))
-    # A disk may be too full for the line that says so.
+    # The disk may have been too full even for the log line that says so.
     if _is_disk_full(said[-12:]) or disk_state(at.home).free_bytes < FULL_BYTES_MAX:
         freed = "freed the ballast" if free_ballast(at.home) else "no ballast was left to free"
         _note(at, f"the server stopped because the disk was full; {freed} and started it again")
@@ -205,15 +210,18 @@ def _tend_crash(at: Place) -> None:
 
 
 def _explain_death(at: Place, starts: list[int]) -> None:
-    """Our own start ended before it answered. Returns when another try makes sense."""
+    """Handle the exit of a server that this process started, before it answered.
+
+    Returns when another try makes sense, else raises the reason.
+    """
     said = _log_lines(at, starts[-1])
     if len(starts) < 3 and _is_disk_full(said) and free_ballast(at.home):
         _note(at, "the disk was full when the server started; freed the ballast")
         return
-    raise _death(at, said)
+    raise _death_error(at, said)
 
 
-def _death(at: Place, said: list[str]) -> MaestroError:
+def _death_error(at: Place, said: list[str]) -> MaestroError:
     reason = _last(said)
     if _is_disk_full(said):
         return StoreAway("the embedded store has no room on its disk", str(at.data), "free some space")
@@ -223,9 +231,9 @@ def _death(at: Place, said: list[str]) -> MaestroError:
     return StoreAway(f"the embedded store stopped at its start: {reason}", str(at.log))
 
 
-def _late(at: Place, pulse: Pulse, wait_s: float) -> StoreAway:
+def _timeout_error(at: Place, liveness: Liveness, wait_s: float) -> StoreAway:
     pid = at.pid.read_text().strip() if at.pid.exists() else "unknown"
-    if pulse == "loading":
+    if liveness == "loading":
         return StoreAway(f"the embedded store still loads its data after {wait_s:g} s", str(at.data), "try again later")
     what = f"the embedded store (process {pid}) has its data open but gives no answer since {wait_s:g} s"
     return StoreAway(what, str(at.log), "see whether the process is stopped or its disk hangs")
@@ -236,22 +244,22 @@ def _stop(at: Place, deadline: float) -> bool:
     while not _is_free(at.data_lock) or stranded.end(at.data):
         ran = True
         if time.monotonic() > deadline:
-            raise _late(at, "silent", STOP_S_MAX)
+            raise _timeout_error(at, "silent", STOP_S_MAX)
         try:
             with dial_unix(at.socket, max(deadline - time.monotonic(), 0.05)) as wire:
-                wire.call("SHUTDOWN")  # it syncs the AOF and ends the connection instead of answering
+                wire.call("SHUTDOWN")  # it syncs the AOF and closes the connection instead of answering
         except ErrorReply as refused:
             raise StoreAway(f"the embedded store does not stop: {refused}", str(at.log)) from None
         except OSError:
             stranded.end_now_and_then(at.data)
-            time.sleep(_PAUSE_S_MIN)  # it is ending, or not yet listening: the lock tells
+            time.sleep(_PAUSE_S_MIN)  # it is ending or not yet listening: data.lock tells
     at.socket.unlink(missing_ok=True)
     return ran
 
 
 @contextmanager
 def _lock(path: Path) -> Iterator[int | None]:
-    """The descriptor of a lock file that is ours while inside, or None when somebody else has it."""
+    """Hold a lock file: yields its descriptor, or None when another process holds it."""
     try:
         descriptor = lock_file(path)
     except OSError as failure:
@@ -281,7 +289,7 @@ def _is_disk_full(said: list[str]) -> bool:
 
 
 def _last(said: list[str]) -> str:
-    """The server's last warning (its log marks them with #), else its last line."""
+    """The server's last warning (marked with # in its log), else its last line."""
     lines = [line.strip() for line in said if line.strip() and "bye bye" not in line]
     warnings = [line.split(" # ", 1)[1] for line in lines if " # " in line and "overcommit" not in line]
     return (warnings or lines or ["it said nothing"])[-1]

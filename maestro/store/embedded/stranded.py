@@ -1,9 +1,9 @@
-"""A stranded server: it lives and has the data of a home open, but what its socket was bound to is gone.
+"""Ends a stranded server: one that lives and has the data of a home open, but whose socket file is gone.
 
-Whoever removed the socket left nobody a way to it, not even to stop it; and whoever removed the lock beside it would
-have a second server write the same data. It is known by what it is and by the files that it writes, never by a number
-alone, and asked to end in order: what it has acknowledged is on the disk, and the next one starts within a moment.
-Linux only.
+Without the socket file nobody can connect to the server, not even to stop it; and if the lock file was deleted too, a
+second server would write the same data. The server is identified by its program and by the files that it has open for
+writing, never by a pid alone, and ended by SIGTERM: what it has acknowledged is on disk, and the next server starts
+within a moment. Linux only.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 AGE_S_MIN = 2.0
-"""A younger one may be about to listen."""
+"""A younger server may be about to listen on its socket."""
 LOOK_EVERY_S = 0.5
 PROGRAMS = ("valkey", "redis")
 _PROC = Path("/proc")
@@ -24,8 +24,9 @@ _looked_at: dict[Path, float] = {}
 
 
 def end(data: Path) -> bool:
-    """Ask the server that writes this folder, and cannot be reached, to end; whether there is one. Its lock tells when
-    it is gone.
+    """Ask the unreachable server that writes this data folder to end; returns whether there is one.
+
+    Its lock shows when it is gone.
     """
     _looked_at[data] = time.monotonic()
     found = _servers_of(data)
@@ -37,13 +38,13 @@ def end(data: Path) -> bool:
 
 
 def end_now_and_then(data: Path) -> None:
-    """As `end`, in a loop that turns faster than is worth looking."""
+    """Call `end` at most every LOOK_EVERY_S, for a loop that runs more often."""
     if time.monotonic() - _looked_at.get(data, -LOOK_EVERY_S) >= LOOK_EVERY_S:
         end(data)
 
 
 def _servers_of(data: Path) -> list[Path]:
-    """Servers of this user that write files of this folder, but for children of theirs, which rewrite the AOF."""
+    """Servers of this user that write files of this folder, without their children (which rewrite the AOF)."""
     found = {process.name: process for process in _processes() if _is_server(process) and _writes(process, data)}
     return [process for process in found.values() if _stat(process)[1] not in found]
 
@@ -85,7 +86,7 @@ def _age_s(process: Path) -> float:
 
 
 def _stat(process: Path) -> list[str]:
-    """The fields behind the name: the state first, then the parent's pid."""
+    """The fields of /proc/<pid>/stat behind the program's name: the state first, then the parent's pid."""
     try:
         return (process / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()
     except OSError:

@@ -1,4 +1,4 @@
-"""The log in memory: the append script's rules in Python, statement for statement (`redis/append.lua`)."""
+"""The log in memory: a port of the append script (`redis/append.lua`) to Python, statement for statement."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from maestro.store.sealed import Sealed
 
 
 class MemoryLog:
-    """`LogStore` in memory. sealed: where what was trimmed is read from. Entry `seq` is `self._entry(seq)`."""
+    """`LogStore` in memory. sealed: where trimmed entries are read from. `self._entry(seq)` is the entry at seq."""
 
     sealed: Sealed | None = None
 
@@ -37,11 +37,11 @@ class MemoryLog:
         self._cursors: dict[str, int] = {}
 
     def look(self) -> Head:
-        """The end of the log."""
+        """The end of the log, as `head`."""
         return self.head()
 
     def end(self) -> Head:
-        """The end of the log."""
+        """The end of the log, as `head`."""
         return self.head()
 
     def head(self) -> Head:
@@ -50,7 +50,7 @@ class MemoryLog:
             return Head(self._last(), self._chain(), self._at, self._floor)
 
     def known(self) -> Head:
-        """The newest head seen: a memory store loses nothing."""
+        """The end of the log: a memory store loses nothing."""
         return self.head()
 
     def _last(self) -> int:
@@ -64,7 +64,7 @@ class MemoryLog:
         return self._entries[-1].chain if self._entries else ""
 
     def commit(self, group: Sequence[Append], known: Head | None) -> list[AppendResult]:
-        """Append a group, each on its own terms."""
+        """Append a group, each append on its own terms."""
         with self._changed:
             if known:
                 self._check_lineage(known)
@@ -107,13 +107,17 @@ class MemoryLog:
         return Committed(first, self._last(), self._at)
 
     def _check(self, append: Append, event: Encoded, at: tuple[int, int, int]) -> Committed | Rejected | None:
-        """The result that this event settles for its append, if any."""
+        """The result of an append that this event settles, None if it settles none.
+
+        at: index of the event, position behind which earlier tries are looked for, end of the log before this commit.
+        """
         index, since, start = at
         actual = self._versions.get(event.subject, self._floor)
         expected = int(event.expected) if event.expected else None
         if expected is not None and expected != actual:
             after = max(expected, since) if append.resend else expected
-            follows = index >= len(append.events) - len(append.follows)  # it is where that is, or nowhere
+            # it is in the log with the one before it, or not at all
+            follows = index >= len(append.events) - len(append.follows)
             found = None if follows else self._seen(append, event, after, start, append.resend)
             if not found:
                 return Rejected("version", event.subject, expected, actual)
@@ -127,7 +131,7 @@ class MemoryLog:
         return Committed(first, first + len(append.events) - 1, found.at, duplicate=True)
 
     def _seen(self, append: Append, event: Encoded, after: int, start: int, scan: bool) -> Entry | None:
-        """Where an earlier try appended it, behind `after`."""
+        """The entry that an earlier try of the append wrote for this event behind position `after`, or None."""
 
         def same(entry: Entry) -> bool:
             return (entry.type, entry.subject, entry.data, entry.actor, entry.cause) == (
@@ -170,7 +174,7 @@ class MemoryLog:
         self._versions[event.subject] = entry.seq
 
     def entries(self, after: int, count: int) -> list[Entry]:
-        """Entries as stored."""
+        """Up to `count` entries behind `after`, as stored."""
         with self._changed:
             held = max(0, after - self._gone)
             found = self._entries[held : held + count]
@@ -185,19 +189,19 @@ class MemoryLog:
         return self.event(version) if version >= held else None
 
     def first(self) -> int:
-        """The first position that is held."""
+        """The first position that is held in memory, 0 for an empty log."""
         with self._changed:
             return self._gone + 1 if self._entries else 0
 
     def trim(self, first: int) -> None:
-        """Hold nothing before `first`."""
+        """Delete all entries before position `first`."""
         with self._changed:
             count = max(0, min(first, self._last()) - 1 - self._gone)
             del self._entries[:count]
             self._gone += count
 
     def load(self, parts: Iterable[Sequence[Entry]]) -> Head:
-        """Fill the empty log."""
+        """Fill the empty log with the entries of another one."""
         succession, entries = Succession(), list[Entry]()
         for entry in (entry for part in parts for entry in part):
             succession.add(entry)
@@ -212,11 +216,11 @@ class MemoryLog:
         return head
 
     def mend(self) -> str:
-        """Nothing is lost here."""
+        """Nothing to repair: a memory store loses nothing."""
         return ""
 
     def read(self, after: int, count: int) -> list[Event]:
-        """Events behind `after`."""
+        """Up to `count` events behind `after`."""
         return [event_of(entry) for entry in self.entries(after, count)]
 
     def scan(self, after: int, upto: int, chunk: int = 1000) -> Iterator[list[Event]]:
@@ -227,7 +231,7 @@ class MemoryLog:
                 yield events
 
     def event(self, seq: int) -> Event | None:
-        """One event."""
+        """The event at a position, None where there is none."""
         return next(iter(self.read(seq - 1, 1)), None) if seq > 0 else None
 
     def follow(self, after: int, count: int, block_ms: int) -> list[Event]:
@@ -245,12 +249,12 @@ class MemoryLog:
             return self.read(after, count)
 
     def cursor_get(self, group: str) -> int | None:
-        """The group's position, None for a new one."""
+        """The position of a durable group, None for a new one."""
         with self._changed:
             return self._cursors.get(group)
 
     def cursor_set(self, group: str, seq: int) -> None:
-        """Move the group."""
+        """Set the position of a durable group."""
         with self._changed:
             self._cursors[group] = seq
 
@@ -262,23 +266,23 @@ class MemoryLog:
             self._changed.notify_all()
 
     def version(self, subject: str) -> int:
-        """The subject's version."""
+        """The version of a subject."""
         with self._changed:
             return self._versions.get(subject, self._floor)
 
     def versions(self, subjects: Sequence[str] | None = None) -> dict[str, int]:
-        """The versions that are held, and the floor."""
+        """The versions of all or some subjects, and the floor."""
         with self._changed:
             held = {FLOOR: self._floor, **self._versions} if self._entries else {}
             return held if subjects is None else {name: held[name] for name in (FLOOR, *subjects) if name in held}
 
     def memory_bytes(self) -> int:
-        """About."""
+        """Bytes that the entries use, about."""
         with self._changed:
             return sum(200 + len(entry.data) for entry in self._entries)
 
     def erase(self) -> int:
-        """Forget everything; how many keys a server would have had."""
+        """Delete everything; returns how many keys a server would have had."""
         keys = (2 if self._entries else 0) + bool(self._cursors)
         self._entries.clear()
         self._cursors.clear()

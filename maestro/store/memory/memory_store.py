@@ -1,7 +1,7 @@
-"""The store in memory: the reference for what a store does, and a real one for a single process.
+"""The store in memory: the reference implementation of the contract, and a real store for a single process.
 
-It keeps what the server would keep, encoded as the server would keep it, behind one lock; who waits, waits on its
-condition. Tests and throw-away namespaces use it.
+It holds what a server would hold, encoded in the same way, behind one lock; blocking calls wait on its condition. Tests
+and throw-away namespaces use it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from maestro.store.sealed import Sealed
 
 
 class Clock:
-    """The server's time of a memory store: it starts at the system's and never goes back."""
+    """The server time of a memory store: starts at the system's time and never goes back."""
 
     def __init__(self) -> None:
         self._offset_ns = time.time_ns() - time.monotonic_ns()
@@ -31,7 +31,7 @@ class Clock:
 class MemoryStore:
     """`Store` in memory."""
 
-    carried = False
+    cooperative = False
 
     def __init__(self, namespace: str) -> None:
         Keys(namespace)
@@ -47,7 +47,7 @@ class MemoryStore:
         self.blobs = MemoryBlobs(self._changed, self._clock.now)
 
     def attach(self, sealed: Sealed) -> None:
-        """Read what was trimmed from there."""
+        """Read trimmed events, and blobs that only those name, from `sealed`."""
         self.log.sealed = self.blobs.sealed = sealed
 
     def now(self) -> int:
@@ -55,17 +55,17 @@ class MemoryStore:
         return self._clock.now()
 
     def describe(self) -> dict[str, str]:
-        """As a server would say it."""
+        """The facts that `Store.describe` gives, for this process."""
         return {"server": "memory", "place": f"memory of process {os.getpid()}"}
 
     def erase(self) -> int:
-        """Delete everything; how many keys a server would have had."""
+        """Delete everything; returns how many keys a server would have had."""
         with self._changed:
             parts = (self.log, self.work, self.views, self.blobs)
             return sum(part.erase() for part in parts)
 
     def memory_bytes(self) -> int:
-        """Memory that the log's entries use, about."""
+        """Bytes that the entries of the log use, about."""
         return self.log.memory_bytes()
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Rows, indexes, checkpoints and blobs in memory."""
+"""View rows, indexes, checkpoints and blobs in memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from maestro.store.wholeness import check_size, sealed, unsealed
 
 
 class _Generation:
-    """Rows by view, scores by view and index; sizes: how many entries each of them was given."""
+    """One generation: rows by view, scores by view and index, and the saved size of each of these."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -24,19 +24,19 @@ class _Generation:
         self.sizes: dict[str, int] = {}
 
     def check(self, name: str) -> None:
-        """Raise ViewDamaged unless there are as many rows, or entries of an index, as were saved."""
+        """Raise ViewDamaged unless the rows of a view, or an index, have as many entries as were saved."""
         kind, _, rest = name.partition(":")
         view, _, index = rest.partition(":")
         held = self.rows.get(view, {}) if kind == "rows" else self.indexes.get((view, index), {})
         check_size(self.name, name, self.sizes.get(name), len(held))
 
     def row(self, view: str, row: str) -> bytes | None:
-        """A row as it was saved."""
+        """A row without its checksum, None where there is none. Raises ViewDamaged for a damaged one."""
         data = self.rows.get(view, {}).get(row)
         return None if data is None else unsealed(self.name, view, row, data)
 
     def write(self, change: RowChange) -> None:
-        """Carry out a change."""
+        """Write one change, and update the sizes."""
         rows = self.rows.setdefault(change.view, {})
         if change.data is None:
             rows.pop(change.row, None)
@@ -53,7 +53,7 @@ class _Generation:
 
 
 def _written(changes: Sequence[RowChange]) -> set[str]:
-    """The names of what changes write to."""
+    """The names of the rows and indexes that changes write to."""
     names = {f"rows:{change.view}" for change in changes}
     return names | {f"index:{change.view}:{index}" for change in changes for index in (*change.remove, *change.add)}
 
@@ -74,12 +74,12 @@ class MemoryViews:
         return self._current
 
     def checkpoint(self, generation: str) -> Checkpoint:
-        """How far it is."""
+        """The checkpoint of a generation."""
         with self._changed:
             return self._of(generation).checkpoint
 
     def load(self, generation: str, wanted: Sequence[tuple[str, str]]) -> tuple[Checkpoint, list[bytes | None]]:
-        """Rows by (view, row), and the checkpoint."""
+        """Rows by (view, row), with the checkpoint that they belong to."""
         with self._changed:
             held = self._of(generation)
             for view in {view for view, _ in wanted}:
@@ -123,7 +123,7 @@ class MemoryViews:
             return Page(found, held.checkpoint, len(order))
 
     def dump(self, generation: str, view: str) -> list[tuple[str, bytes]]:
-        """All rows in row order."""
+        """All rows of a view in row order."""
         with self._changed:
             held = self._of(generation)
             held.check(f"rows:{view}")
@@ -132,7 +132,7 @@ class MemoryViews:
             ]
 
     def indexes(self, generation: str, view: str) -> dict[str, dict[str, int]]:
-        """All indexes of a view that hold something."""
+        """All indexes of a view that are not empty."""
         with self._changed:
             held = self._of(generation)
             for name in held.sizes:
@@ -142,11 +142,11 @@ class MemoryViews:
             return {index: dict(scores) for (of, index), scores in found if of == view and scores}
 
     def leaving(self, generation: str) -> bool:
-        """Whether it was replaced and is still there: here it goes at once, and so does the last reader of it."""
+        """Whether a generation was replaced and still exists; here `switch` deletes the old one at once."""
         return generation != self._current and self._current is not None and generation in self._generations
 
     def switch(self, old: str | None, new: str) -> bool:
-        """Point readers at `new` if they use `old` still."""
+        """Point readers at generation `new` if they still use `old`."""
         with self._changed:
             if self._current != old:
                 return False
@@ -163,7 +163,7 @@ class MemoryViews:
             self._generations.pop(generation, None)
 
     def erase(self) -> int:
-        """Forget everything; how many keys a server would have had."""
+        """Delete everything; returns how many keys a server would have had."""
         held = self._generations.values()
         keys = sum(1 + len(one.rows) + len(one.indexes) for one in held) + (self._current is not None)
         self._generations.clear()
@@ -182,14 +182,14 @@ class MemoryBlobs:
         self._blobs: dict[str, tuple[bytes, int]] = {}
 
     def put(self, data: bytes) -> str:
-        """Store (again); returns the name."""
+        """Store a blob (again); returns its SHA-256."""
         name = sha256(data).hexdigest()
         with self._changed:
             self._blobs[name] = (compress(data), self._now())
         return name
 
     def get(self, sha256: str) -> bytes | None:
-        """The content, None when there is none. Raises `VerificationFailed` for a damaged one."""
+        """The content of a blob, None when there is none. Raises `VerificationFailed` for a damaged one."""
         with self._changed:
             held = self._blobs.get(sha256)
         if held is None:
@@ -197,7 +197,7 @@ class MemoryBlobs:
         return opened(sha256, held[0])
 
     def collect(self, keep: frozenset[str], older_than_ms: int) -> int:
-        """Delete blobs not in `keep` that were last put longer ago."""
+        """Delete blobs that are not in `keep` and were last put longer ago; returns how many."""
         with self._changed:
             until = self._now() - older_than_ms
             dead = [name for name, (_, put) in self._blobs.items() if name not in keep and put <= until]
@@ -206,7 +206,7 @@ class MemoryBlobs:
             return len(dead)
 
     def erase(self) -> int:
-        """Forget everything; how many keys a server would have had."""
+        """Delete everything; returns how many keys a server would have had."""
         keys = len(self._blobs) + bool(self._blobs)
         self._blobs.clear()
         return keys

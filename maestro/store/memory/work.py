@@ -1,4 +1,4 @@
-"""Hints, leases and samples in memory."""
+"""Work hints, leases and samples in memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from maestro.store.contract import Hint, WorkEntry
 
 
 class _Item(msgspec.Struct):
-    """A hint on a stream. owner: the node that it was delivered to, "" before."""
+    """A hint on a stream. owner: the node that claimed it, "" before."""
 
     entry: WorkEntry
     owner: str = ""
@@ -31,7 +31,7 @@ class MemoryWork:
         self._woken = 0
 
     def put(self, hints: Sequence[Hint]) -> None:
-        """Put hints, each with its token."""
+        """Put hints on their streams, each with its token."""
         with self._changed:
             for hint in hints:
                 self._numbers += 1
@@ -40,7 +40,7 @@ class MemoryWork:
             self._changed.notify_all()
 
     def claim(self, node: str, count: int, block_ms: int, shared: bool = True) -> list[WorkEntry]:
-        """New entries of the node's stream, then of the shared one; at most `count`."""
+        """Claim up to `count` new entries: of the node's stream first, then of the shared one."""
         until = time.monotonic() + block_ms / 1000
         with self._changed:
             woken = self._woken
@@ -62,14 +62,14 @@ class MemoryWork:
         self._woken += 1
 
     def done(self, entries: Sequence[WorkEntry]) -> None:
-        """Acknowledge and delete."""
+        """Acknowledge and delete entries."""
         with self._changed:
             for done in entries:
                 items = self._streams.get(done.stream, [])
                 items[:] = [item for item in items if item.entry.entry != done.entry]
 
     def put_back(self, entries: Sequence[WorkEntry]) -> None:
-        """Acknowledge, and put the same hints again."""
+        """Acknowledge entries, and put their hints again."""
         with self._changed:
             self.done(entries)
             self.put([Hint(entry.stream, entry.run, -1, entry.token) for entry in entries])
@@ -88,32 +88,32 @@ class MemoryWork:
             return True
 
     def lease_drop(self, lease: str, holder: str) -> None:
-        """Give it up, if held."""
+        """Give up a lease, if `holder` holds it."""
         with self._changed:
             if self.lease_holder(lease) == holder:
                 del self._leases[lease]
 
     def lease_holder(self, lease: str) -> str | None:
-        """Who holds it now."""
+        """The current holder of a lease, None where nobody holds it."""
         with self._changed:
             holder, until = self._leases.get(lease, ("", 0))
             return holder if until > self._now() else None
 
     def sample_put(self, key: str, value: Mapping[str, str], ttl_ms: int) -> None:
-        """Replace a heartbeat."""
+        """Store a heartbeat; its field `at` is the server time in ms."""
         with self._changed:
             now = self._now()
             self._samples[key] = ({**value, "at": str(now)}, now + ttl_ms)
 
     def samples(self, keys: Sequence[str]) -> list[dict[str, str] | None]:
-        """Heartbeats by key."""
+        """Heartbeats by key, None for one that does not exist or has expired."""
         with self._changed:
             now = self._now()
             found = (self._samples.get(key) for key in keys)
             return [dict(item[0]) if item and item[1] > now else None for item in found]
 
     def erase(self) -> int:
-        """Forget everything; how many keys a server would have had."""
+        """Delete everything; returns how many keys a server would have had."""
         keys = len(self._streams) + len(self._leases) + len(self._samples)
         self._streams.clear()
         self._leases.clear()

@@ -1,1 +1,1 @@
-"""The store on a Redis or Valkey server: log, work streams, views, blobs, and the Lua scripts that they run there."""
+"""The store over a Redis or Valkey server."""

@@ -1,13 +1,13 @@
--- Append a group of event groups to the log, each on its own terms, in one call.
+-- Append a batch of appends to the log in one call; each append succeeds or fails by its own conditions.
 --
--- Nothing is rolled back by Redis, so every check that can fail for an append comes before its first write, and every
--- check that concerns all of them comes before the first write of all.
+-- Redis rolls nothing back, so all checks that can fail for one append come before its first write, and all checks that
+-- concern the whole batch come before the first write of all.
 --
 -- KEYS: log, versions, then the leases, then the work streams.
 -- ARGV: known seq or '', known chain; then per append one msgpack array of strings:
 --   actor, cause, options, and per event: type, subject, expected version or '', v, data
---   options: false, or the array: since or '', index of the lease in KEYS or '', its holder, '1' if it floors or '',
---   how many of the last events follow each from the one before it, and the actors of those;
+--   options: false, or the array: since or '', index of the lease in KEYS or '', its holder, '1' to set the floor or
+--   '', how many of the last events each follow from the one before it, and the actors of those events;
 --   and per hint: index of the stream in KEYS, run, index of the event (from 0) or '-1', token
 -- Returns seq, chain, at, floor, and per append: its first seq, or {'seen', first, last, at},
 -- {'version', event, actual} or {'fence'}. Errors: LINEAGE.
@@ -16,10 +16,10 @@ local call, format, sha1 = redis.call, string.format, redis.sha1hex
 local log, versions = KEYS[1], KEYS[2]
 local WALK_MAX = 10000
 
--- Positions exceed the 14 digits that Lua prints exactly by itself; '%d', which is faster, is a C long.
+-- Format a position: Lua prints at most 14 digits exactly by itself; '%d', which is faster, is a C long.
 local function str(n) return format(n < 2147483648 and '%d' or '%.0f', n) end
 
--- '<length>:' of a field, for the chain: the usual ones are constants, as making texts of numbers is dear.
+-- '<length>:' of a field, for the chain: usual lengths are constants, as number formatting is slow.
 local sized = setmetatable({
   '1:', '2:', '3:', '4:', '5:', '6:', '7:', '8:', '9:', '10:', '11:', '12:', '13:', '14:', '15:', '16:', '17:', '18:',
   '19:', '20:', '21:', '22:', '23:', '24:', '25:', '26:', '27:', '28:', '29:', '30:', '31:', '32:', '33:', '34:', '35:',
@@ -32,14 +32,14 @@ local sized = setmetatable({
 
 local function lineage(text) return redis.error_reply('LINEAGE ' .. text) end
 
--- The fields of an entry by position: type 2, subject 4, at 6, actor 8, cause 10, prev 12, v 14, data 16, chain 18.
+-- The entry at a position: type 2, subject 4, at 6, actor 8, cause 10, prev 12, v 14, data 16, chain 18.
 local function entry(seq)
   local id = str(seq) .. '-0'
   local found = call('XRANGE', log, id, id)[1]
   return found and found[2]
 end
 
--- The last entry says where the log ends; the floor lies with the versions, under the subject that none can have.
+-- The last entry tells the end of the log; the floor is stored with the versions, under the subject ''.
 local tail = call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
 local seq, chain, at = 0, '', 0
 if tail then
@@ -84,7 +84,7 @@ for n = 3, #ARGV do
   for i = 5, #append, 5 do subjects[#subjects + 1] = append[i] end
 end
 
--- Versions are kept as the text that they are stored as.
+-- Versions stay text, as they are stored.
 local current, written = {}, {}
 for i = 1, #subjects, 1000 do
   local last = math.min(i + 999, #subjects)
@@ -102,8 +102,9 @@ local function same(fields, append, event)
     and fields[8] == append[1] and fields[10] == append[2]
 end
 
--- Where the event was appended by an earlier try, behind `after`: along the subject's own entries, or, where a restore
--- has cut those, along the log. Entries of this very call are no earlier tries.
+-- Position and time at which an earlier try appended the event, behind `after`, or nil. Searches along the subject's
+-- own entries or, where a restore cut their links, along the log (scan). Entries that this call wrote are no earlier
+-- tries.
 local function seen(append, event, after, scan)
   local subject = append[event + 1]
   local v, steps = tonumber(current[subject]), 0
@@ -123,10 +124,10 @@ local function seen(append, event, after, scan)
   end
 end
 
--- What an append's events say against it or of an earlier try of it; nil when it may be written.
+-- The result of an append that must not be written: a version conflict, or 'seen' for an earlier try. Else nil.
 --
--- An event for any version is looked for behind the head that its sender knew: its own second copy may come late, from
--- a connection that was given up. One that follows from another is where that is, or nowhere.
+-- An event for any version is searched behind the head that its sender knew: a second copy of it may arrive late, from
+-- a connection that was given up. An event that follows from another was appended together with it, or not at all.
 local function check(append, last, following, resent, since)
   for i = 0, last do
     local event = 4 + 5 * i
@@ -152,7 +153,7 @@ for n, append in ipairs(appends) do
   local followers = options and tonumber(options[5]) or 0
   local following = last + 1 - followers
   local result = check(append, last, following, since ~= nil, since or known or start)
-  -- Whatever else lies where a lease should be is no holder.
+  -- A value of another type in the place of the lease means that nobody holds it.
   if not result and options and options[2] ~= '' and redis.pcall('GET', KEYS[tonumber(options[2])]) ~= options[3] then
     result = { 'fence' }
   end
@@ -169,7 +170,7 @@ for n, append in ipairs(appends) do
       local prev, this = current[subject], str(seq + 1)
       local link = sha1(chain .. sized[#this] .. this .. sized[#name] .. name .. sized[#subject] .. subject .. origin
         .. sized[#prev] .. prev .. sized[#v] .. v .. sized[#data] .. data)
-      -- The first write of all may fail (memory, another hand); then nothing was done.
+      -- The first write may fail (memory, entries of another program); then nothing was written.
       local added = (seq == start and redis.pcall or call)('XADD', log, this .. '-0', 'type', name, 'subject', subject,
         'at', at_text, 'actor', actor, 'cause', cause, 'prev', prev, 'v', v, 'data', data, 'chain', link)
       if added.err then
@@ -190,7 +191,7 @@ for n, append in ipairs(appends) do
     for hint = 6 + followers, options and #options or 0, 4 do
       local of = tonumber(options[hint + 2])
       local token = of >= 0 and str(result + of) or options[hint + 3]
-      -- Where something else lies in the place of a work stream, the hint is put again once that is out of the way.
+      -- If another type is in the place of the work stream, the hint is put again once that is renamed away.
       redis.pcall('XADD', KEYS[tonumber(options[hint])], 'MAXLEN', '~', 100000, '*',
         'run', options[hint + 1], 'token', token)
     end

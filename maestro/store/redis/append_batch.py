@@ -1,4 +1,4 @@
-"""Appends on their way to the script: its keys, its arguments, and what its answers mean."""
+"""A batch of appends encoded for the append script: its keys and arguments, and the decoding of its replies."""
 
 from __future__ import annotations
 
@@ -12,17 +12,21 @@ from maestro.store.contract import Append, AppendResult, Committed, Head, Reject
 from maestro.store.keys import Keys
 
 FIRST_PART, PART = 16, 48
-"""The first one is small, so that the server begins soon."""
+"""The first part of a batch is small, so that the server begins soon."""
 _pack = msgspec.msgpack.Encoder().encode
 
 
-class Group:
-    """A group of appends on its way to the script: keys, arguments, and the appends that can never be sent."""
+class AppendBatch:
+    """Appends encoded for one call of the append script.
+
+    keys, args: those of the script call.
+    bad: by position in the batch, the appends that can never be sent, with their results.
+    """
 
     def __init__(self, keys: Keys, group: Sequence[Append], known: Head) -> None:
         self._group = group
         self.keys = [keys.log, keys.versions]
-        # The script is told a key by its place in KEYS; the leases come before the streams.
+        # The script refers to a key by its index in KEYS; the leases come before the streams.
         self._lease_at: dict[str, int] = {}
         self._stream_at: dict[str, int] = {}
         for append in group:
@@ -58,7 +62,7 @@ class Group:
         return options
 
     def results(self, at: int, replies: list[Any]) -> list[AppendResult]:
-        """The script's answers in the order of the group."""
+        """The results of all appends in the order of the batch, from the script's replies."""
         results: list[AppendResult] = []
         answers = iter(replies)
         for position, append in enumerate(self._group):
@@ -74,7 +78,7 @@ class Group:
 
 
 def _unusual(append: Append, answer: list[Any]) -> AppendResult:
-    """Why the script did not write the events of an append."""
+    """The result of an append whose events the script did not write."""
     match answer:
         case [b"seen", first, last, at]:
             return Committed(first, last, at, duplicate=True)
@@ -85,14 +89,15 @@ def _unusual(append: Append, answer: list[Any]) -> AppendResult:
             return Rejected("fence", append.events[0].subject)
 
 
-def parted(group: Sequence[Append]) -> Sequence[Sequence[Append]]:
-    """A large group in several calls, which go out together.
+def split_batch(group: Sequence[Append]) -> Sequence[Sequence[Append]]:
+    """Split a large batch into several script calls, which are sent together.
 
-    Only where each append names its first version: what is for any version must not take its like in the same group
-    for an earlier try of itself, and only within one call does the script know which entries are the call's own.
+    Only a batch in which each append names the version of its first event is split. An event for any version must not
+    take an equal one in the same batch for an earlier try of itself, and the script knows only the entries that it
+    wrote in this call.
     """
     if len(group) <= PART or any(not append.events or append.events[0].expected is None for append in group):
         return (group,)
     rest = len(group) - FIRST_PART
-    size = -(-rest // -(-rest // PART))  # parts of one size: each call costs as much as two events
+    size = -(-rest // -(-rest // PART))  # parts of equal size, as each call costs as much as two events
     return [group[:FIRST_PART], *(group[start : start + size] for start in range(FIRST_PART, len(group), size))]

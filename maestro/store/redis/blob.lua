@@ -1,6 +1,6 @@
--- Store a blob and note when it was last put, in the server's time; or delete those put before a time.
+-- Store a blob and record the time of the put in server time; or delete blobs that were put before a given age.
 -- KEYS: put times, then blobs. ARGV: the blob's name and content, or 'collect', age in ms, and the names of KEYS[2...].
--- Returns how many were stored or deleted. What another hand put in the place of the put times is set aside.
+-- Returns how many blobs were stored or deleted. A put-times key of a wrong type is renamed out of the way.
 local call = redis.call
 local time = call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -14,7 +14,7 @@ end
 local deleted = 0
 for i = 2, #KEYS do
   local put = tonumber(call('ZSCORE', KEYS[1], ARGV[i + 1]))
-  -- One that was put again since the caller looked is about to be named by an event.
+  -- A blob that was put again since the caller looked is about to be named by an event.
   if put and put <= now - tonumber(ARGV[2]) then
     call('ZREM', KEYS[1], ARGV[i + 1])
     deleted = deleted + call('UNLINK', KEYS[i])

@@ -1,4 +1,4 @@
-"""Texts too large for the log, on a server: zstd frames with a checksum, named by the SHA-256 of what is in them."""
+"""Texts too large for the log, on a server: zstd frames with a checksum, named by the SHA-256 of their content."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import zstandard
 from maestro.model.errors import VerificationFailed
 from maestro.store.keys import Keys
 from maestro.store.redis.connection import WrongType
-from maestro.store.redis.pool import Links, Script
+from maestro.store.redis.pool import ConnectionPool, Script
 from maestro.store.sealed import Sealed
 
 BLOB = Script("blob.lua")
@@ -18,12 +18,12 @@ CHUNK = 1000
 
 
 def compress(data: bytes) -> bytes:
-    """One frame. The checksum is asked for: without it, most bit flips would go unnoticed until the digest."""
+    """Compress data to one frame with a checksum: without it, most bit flips would go unnoticed until the SHA-256."""
     return zstandard.ZstdCompressor(level=3, write_checksum=True).compress(data)
 
 
 def frame_size(frame: bytes) -> int:
-    """How many bytes a frame says that it opens to; -1 where it does not say, or is none."""
+    """The size in bytes of a frame's content by its header; -1 where the header is missing or does not say."""
     try:
         return int(zstandard.frame_content_size(frame))
     except zstandard.ZstdError:
@@ -47,20 +47,20 @@ class RedisBlobs:
 
     sealed: Sealed | None = None
 
-    def __init__(self, keys: Keys, links: Links) -> None:
+    def __init__(self, keys: Keys, pool: ConnectionPool) -> None:
         self._keys = keys
-        self._links = links
+        self._pool = pool
 
     def put(self, data: bytes) -> str:
-        """Store (again); returns the name."""
+        """Store a blob (again); returns its SHA-256."""
         name = sha256(data).hexdigest()
-        self._links.script(BLOB, [self._keys.blobs, self._keys.blob(name)], [name, compress(data)])
+        self._pool.script(BLOB, [self._keys.blobs, self._keys.blob(name)], [name, compress(data)])
         return name
 
     def get(self, sha256: str) -> bytes | None:
-        """The content, None when there is none. Raises `VerificationFailed` for a damaged one."""
+        """The content of a blob, None when there is none. Raises `VerificationFailed` for a damaged one."""
         try:
-            frame: bytes | None = self._links.call("GET", self._keys.blob(sha256))
+            frame: bytes | None = self._pool.call("GET", self._keys.blob(sha256))
         except WrongType:
             frame = None
         if frame is None:
@@ -68,13 +68,13 @@ class RedisBlobs:
         return opened(sha256, frame)
 
     def collect(self, keep: frozenset[str], older_than_ms: int) -> int:
-        """Delete blobs not in `keep` that were last put longer ago."""
-        times, call = self._keys.blobs, self._links.call
-        names: Any = self._links.in_place([times], b"zset", lambda: call("ZRANGE", times, 0, -1))
+        """Delete blobs that are not in `keep` and were last put longer ago; returns how many."""
+        times, call = self._keys.blobs, self._pool.call
+        names: Any = self._pool.in_place([times], b"zset", lambda: call("ZRANGE", times, 0, -1))
         dead = [name for name in (raw.decode() for raw in names) if name not in keep]
         deleted = 0
         for start in range(0, len(dead), CHUNK):
             some = dead[start : start + CHUNK]
             keys = [self._keys.blobs, *map(self._keys.blob, some)]
-            deleted += self._links.script(BLOB, keys, ["collect", older_than_ms, *some])
+            deleted += self._pool.script(BLOB, keys, ["collect", older_than_ms, *some])
         return deleted

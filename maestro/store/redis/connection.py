@@ -1,7 +1,7 @@
-"""One connection to the server: `dialler` makes it, hiredis reads it, errors come out in our own words.
+"""One connection to the server: opened by `dialler`, parsed by hiredis, its error replies raised as our exceptions.
 
-redis-py knows TLS and Sentinel; its command layer would cost three times what a call to a local server takes, and it
-repeats commands by itself. So its socket is taken over once it is connected: what is sent here is sent once.
+redis-py knows TLS and Sentinel, but its command layer would cost three times what a call to a local server takes, and
+it repeats commands by itself. So its socket is taken over once it is connected: what is sent here is sent once.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from maestro.store import cooperative
 
 RECEIVE_BYTES = 1 << 18
 FRESH_S = 0.2
-"""A connection that was used this short a time ago is not looked at before it is used again."""
+"""A connection that was used this short a time ago is reused without a check whether it has ended."""
 NOT_REDIS = "what answers there does not speak Redis's protocol"
 _MORE = object()
 # Its stub says tuple[x] for tuple[x, ...].
@@ -33,26 +33,26 @@ Word = bytes | str | int
 Command = tuple[Word, ...]
 
 
-class Lost(StoreAway):
-    """The connection ended between a command and its reply: it may have been carried out."""
+class ReplyLost(StoreAway):
+    """The connection ended between a command and its reply: the command may have been executed."""
 
     code = "unknown"
 
 
-class Silent(Lost):
-    """The server did not answer in time. Asking it the same again at once is of no use."""
+class ReplyTimeout(ReplyLost):
+    """The server did not reply in time. Sending the same command again at once is of no use."""
 
 
-class Waiting(StoreAway):
-    """The server is there but busy (loading, a long script): nothing was done, ask again soon."""
+class ServerBusy(StoreAway):
+    """The server is reachable but busy (loading, a long script): nothing was executed, ask again soon."""
 
 
-class Denied(StoreAway):
-    """The server is there and takes no writes: nothing was done, and it stays so until somebody mends it."""
+class WritesRefused(StoreAway):
+    """The server is reachable but refuses writes: nothing was executed, and retrying fails until someone repairs it."""
 
 
 class Moved(StoreAway):
-    """The namespace lives at another node of the cluster. address: host:port."""
+    """The namespace lives on another node of the cluster. address: host:port."""
 
     def __init__(self, what: str, address: str) -> None:
         super().__init__(what)
@@ -60,7 +60,7 @@ class Moved(StoreAway):
 
 
 class WrongType(StoreUnsafe):
-    """A key holds something else than what it is for: another hand put it there."""
+    """A key holds another type than it must: another program wrote it."""
 
 
 class NoScript(Exception):
@@ -68,17 +68,17 @@ class NoScript(Exception):
 
 
 class NoGroup(Exception):
-    """A stream or its consumer group is gone."""
+    """A stream or its consumer group does not exist (any more)."""
 
 
 def fault(error: Exception) -> Exception:
-    """What an error reply means for us. Every error named here says that the command was *not* carried out."""
+    """The exception for an error reply. Every error named here says that the command was *not* executed."""
     text = str(error)
     prefix, _, rest = text.partition(" ")
     match prefix:
         case "NOSCRIPT":
             return NoScript(text)
-        case "NOGROUP" | "UNBLOCKED":  # the second from Redis 7.0, where the stream goes while a call waits for it
+        case "NOGROUP" | "UNBLOCKED":  # UNBLOCKED since Redis 7.0: the stream was deleted during the call
             return NoGroup(text)
         case "LINEAGE":
             return LineageBroken(
@@ -86,17 +86,20 @@ def fault(error: Exception) -> Exception:
                 mend="stop, find out what the store lost, then `maestro doctor --accept-loss`",
             )
         case "LOADING" | "BUSY" | "TRYAGAIN" | "ASK" | "MASTERDOWN" | "CLUSTERDOWN":
-            return Waiting(f"the store is not ready: {text}", mend="wait for it, or look into its log")
+            return ServerBusy(f"the store is not ready: {text}", mend="wait for it, or look into its log")
         case "OOM":
-            return Denied("the store is out of memory (maxmemory)", mend="give it memory, then it goes on")
+            return WritesRefused("the store is out of memory (maxmemory)", mend="give it memory, then it goes on")
         case "MISCONF" | "NOREPLICAS":
-            return Denied(f"the store refuses writes: {rest}", mend="look at its disk and its replicas")
+            return WritesRefused(f"the store refuses writes: {rest}", mend="look at its disk and its replicas")
         case "READONLY":
-            return Denied("the server is a replica and takes no writes", mend="set MAESTRO_REDIS_URL to the primary")
+            return WritesRefused(
+                "the server is a replica and takes no writes", mend="set MAESTRO_REDIS_URL to the primary"
+            )
         case "MOVED":
             return Moved(text, rest.rpartition(" ")[2])
         case "NOPERM":
-            from maestro.store.redis.safety import acl_rule  # it is for who has not got in
+            # imported only where it is needed, for a user without rights
+            from maestro.store.redis.safety import acl_rule
 
             rights = " ".join(acl_rule("USER", "NAMESPACE", "PASSWORD"))
             return StoreUnsafe(f"the store refuses this user: {text}", mend=f"as its administrator: {rights}")
@@ -109,22 +112,25 @@ def fault(error: Exception) -> Exception:
 
 
 def packed(command: Command) -> bytes:
-    """A command as it goes over the wire."""
+    """The bytes of a command on the wire."""
     return _pack(command)
 
 
 def checked(reply: Any) -> Any:
-    """The reply, or its error raised."""
+    """A reply, or for an error reply its exception raised."""
     if isinstance(reply, Exception):
         raise fault(reply)
     return reply
 
 
-class Link:
+class Connection:
     """A connected socket that speaks RESP3 in bytes. For one thread at a time.
 
-    close: ends the connection. timeout_s: how long a reply may take. replicas: how many the server had when greeted;
-    wait_after: when (monotonic) to wait for one again. Raises `StoreAway` before a command is sent, `Lost` after.
+    close: closes the socket.
+    timeout_s: how long a reply may take.
+    replicas: how many replicas the server had at the greeting.
+    wait_after: time (monotonic) from which appends wait for a replica again.
+    Raises `StoreAway` before a command is sent, `ReplyLost` after.
     """
 
     def __init__(self, sock: socket.socket, close: Callable[[], object], timeout_s: float) -> None:
@@ -146,15 +152,17 @@ class Link:
         self.wait_after = 0.0
 
     def greet(self, user: str | None, password: str | None, database: int, within_s: float) -> None:
-        """Shake hands: protocol 3, credentials, database. within_s: how long each reply may take, whole: who is no
-        Redis may send a byte now and then for ever.
+        """Shake hands: protocol version 3, credentials, database.
+
+        within_s: how long each whole reply may take; a peer that is no Redis server may send a byte now and then for
+        ever.
         """
         self._wait_at_most(min(within_s, self._timeout_s))
         self._is_greeting = True
         login = ("AUTH", user or "default", password) if password else ()
         hello = self.call("HELLO", "3", *login, "SETNAME", "maestro")
         if not isinstance(hello, dict) or b"id" not in hello:
-            raise Lost(NOT_REDIS)
+            raise ReplyLost(NOT_REDIS)
         self.client_id = hello[b"id"]
         if database:
             self.call("SELECT", database)
@@ -164,12 +172,12 @@ class Link:
         self._wait_at_most(self._timeout_s)
 
     def call(self, *command: Word) -> Any:
-        """One command, its reply."""
+        """Send one command and return its reply."""
         self.send(packed(command))
         return checked(self.receive())
 
     def block(self, command: Command, block_ms: int) -> Any:
-        """One command that may block the server's side for block_ms; a wait that times out gives None."""
+        """Send one command that may block on the server for block_ms; None where it timed out there."""
         self._wait_at_most(self._timeout_s + block_ms / 1000)
         try:
             return self.call(*command)
@@ -179,30 +187,30 @@ class Link:
 
     def _wait_at_most(self, seconds: float) -> None:
         self._patience_s = seconds
-        if cooperative.is_carried() and self._is_plain:
+        if cooperative.in_greenlet() and self._is_plain:
             return
-        # By the kernel: Python's own timeout polls before each read and write, which is a tenth of a call.
+        # The kernel enforces the limit: Python's own timeout polls before each read and write, a tenth of a call.
         limit = struct.pack("ll", int(seconds), int(seconds % 1 * 1e6) or 1)
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
 
     def many(self, commands: Sequence[Command]) -> list[Any]:
-        """Several commands in one go; their replies, errors among them as values."""
+        """Send several commands together; returns their replies, error replies as values."""
         self.send(b"".join(map(packed, commands)))
         return [self.receive() for _ in commands]
 
     def send(self, data: bytes) -> None:
         """Send packed commands."""
         try:
-            if cooperative.is_carried():
-                self._send_carried(data)
+            if cooperative.in_greenlet():
+                self._send_cooperatively(data)
             else:
                 self._sock.sendall(data)
         except OSError as error:
             self.close()
-            raise Lost(f"the connection to the store broke: {error}") from error
+            raise ReplyLost(f"the connection to the store broke: {error}") from error
 
-    def _send_carried(self, data: bytes) -> None:
+    def _send_cooperatively(self, data: bytes) -> None:
         if not self._is_plain:
             cooperative.in_thread(lambda: self._sock.sendall(data))
             return
@@ -214,10 +222,10 @@ class Link:
                 cooperative.until_writable(self._sock, self._patience_s)
 
     def _read(self) -> int:
-        """Wait for something, read it into the buffer; how much, 0 at the end."""
-        if not cooperative.is_carried():
+        """Wait for data and read it into the buffer; returns the number of bytes, 0 at the end."""
+        if not cooperative.in_greenlet():
             return self._sock.recv_into(self._buffer)
-        if not self._is_plain:  # it may hold what it has read and not given out
+        if not self._is_plain:  # a TLS socket may hold data that it has already read
             return cooperative.in_thread(lambda: self._sock.recv_into(self._buffer))
         while True:
             cooperative.until_readable(self._sock, self._patience_s)
@@ -227,7 +235,7 @@ class Link:
                 continue
 
     def receive(self) -> Any:
-        """The next reply; an error reply as a value."""
+        """The next reply; an error reply is returned as a value."""
         gets: Callable[[], Any] = self._reader.gets
         until = time.monotonic() + self._patience_s if self._is_greeting else math.inf
         while True:
@@ -235,7 +243,7 @@ class Link:
                 reply = gets()
             except hiredis.HiredisError as error:
                 self.close()
-                raise Lost(NOT_REDIS) from error
+                raise ReplyLost(NOT_REDIS) from error
             if reply is not _MORE:
                 self._used = time.monotonic()
                 return reply
@@ -246,23 +254,23 @@ class Link:
             except (BlockingIOError, TimeoutError, ssl.SSLWantReadError) as error:
                 self.close()
                 what = f"the store did not answer within {self._patience_s:g} s"
-                raise Silent(what, mend="see whether it, or its host, stands still") from error
+                raise ReplyTimeout(what, mend="see whether it, or its host, stands still") from error
             except OSError as error:
                 self.close()
-                raise Lost(f"the connection to the store broke: {error}") from error
+                raise ReplyLost(f"the connection to the store broke: {error}") from error
             if not size:
                 self.close()
-                raise Lost("the store closed the connection")
+                raise ReplyLost("the store closed the connection")
             self._reader.feed(self._buffer[:size])
 
     def stale(self) -> bool:
-        """True when an idle connection has ended, or has something to say that nobody asked for."""
+        """Whether an idle connection has ended, or has unexpected data to read."""
         if self._sock.fileno() < 0:
             return True
         return time.monotonic() - self._used > FRESH_S and bool(self._poll.poll(0))
 
     def shut(self) -> None:
-        """End it from another thread: who waits for a reply gets `Lost`."""
+        """End the connection from another thread: a thread that waits for a reply gets `ReplyLost`."""
         try:
             self._sock.shutdown(socket.SHUT_RDWR)
         except OSError:

@@ -1,8 +1,8 @@
-"""Dialling the server that a URL names, each time anew, up to a connection that has been greeted.
+"""Opens connections to the server that a URL names, up to the greeting.
 
 URLs: redis://, rediss:// (TLS), unix://, and redis+sentinel://[user:password@]host:port[,host:port...]/service[/db]
-(rediss+sentinel:// for TLS to the primary). A cluster is reached by any of its nodes: a namespace lives on one of
-them, and its MOVED says which.
+(rediss+sentinel:// for TLS to the primary). A cluster is reached through any of its nodes: a namespace lives on one of
+them, and the MOVED reply says which.
 """
 
 from __future__ import annotations
@@ -11,64 +11,67 @@ from typing import Protocol
 from urllib.parse import parse_qsl, urlsplit
 
 from maestro.model.errors import Invalid, StoreAway
-from maestro.store.redis.connection import Link, Lost
+from maestro.store.redis.connection import Connection, ReplyLost
 from maestro.store.redis.unix_socket import Dialled, Login, UnixSocket
 
 GREET_S = 2.5
-"""How long a new connection may take, and each reply while it is greeted."""
+"""How long connecting may take, and each reply during the greeting."""
 AWAY_MEND = "start it, or correct MAESTRO_REDIS_URL"
 MEND = "use redis://, rediss://, unix:// or redis+sentinel://"
 
 
-class Way(Protocol):
-    """A way to a server: a socket of this host, or a network."""
+class Transport(Protocol):
+    """How a server is reached: through a unix socket of this host, or over a network."""
 
     @property
     def login(self) -> Login:
-        """What the server is told at the greeting."""
+        """The credentials and database sent in the greeting."""
 
     def connect(self, node: str = "") -> Dialled:
-        """A connected socket, to a cluster's node (host:port) where one is named. Raises OSError saying why not."""
+        """Connect a socket, to a cluster's node (host:port) where one is named. Raises OSError with the reason."""
 
 
 class Dialler:
-    """Connects to what a URL names, each time anew (a Sentinel is asked again). timeout_s: how long a reply may take.
+    """Opens connections to the server that a URL names, resolved each time (a Sentinel is asked again).
 
-    Raises `Invalid` for a bad URL.
+    timeout_s: how long a reply may take. Raises `Invalid` for a bad URL.
     """
 
     def __init__(self, url: str, timeout_s: float) -> None:
         self._timeout_s = timeout_s
         try:
-            self._way = _way(url, min(GREET_S, timeout_s))
+            self._transport = _transport(url, min(GREET_S, timeout_s))
         except (ValueError, TypeError) as error:
             raise Invalid(f"the store's URL cannot be used: {error}", "MAESTRO_REDIS_URL", MEND) from error
         self.place = _place(url)
 
-    def __call__(self, node: str = "") -> Link:
-        """A new link, to a cluster's node where one is named. Raises `StoreAway`, `StoreUnsafe` (credentials)."""
+    def __call__(self, node: str = "") -> Connection:
+        """Open a connection, to a cluster's node where one is named.
+
+        Raises `StoreAway`, or `StoreUnsafe` for wrong credentials.
+        """
         try:
-            dialled = self._way.connect(node)
+            dialled = self._transport.connect(node)
         except OSError as error:
             raise self._away(str(error)) from error
-        link = Link(dialled.sock, dialled.close, self._timeout_s)
-        login = self._way.login
+        connection = Connection(dialled.sock, dialled.close, self._timeout_s)
+        login = self._transport.login
         try:
-            link.greet(login.user, login.password, login.database, GREET_S)
-        except Lost as lost:  # nothing but the greeting was sent
-            link.close()
+            connection.greet(login.user, login.password, login.database, GREET_S)
+        except ReplyLost as lost:  # only the greeting was sent, so no command is in doubt
+            connection.close()
             raise self._away(lost.what) from lost
         except BaseException:
-            link.close()
+            connection.close()
             raise
-        return link
+        return connection
 
     def _away(self, why: str) -> StoreAway:
         said = " ".join(why.replace("the store", "it", 1).split()).rstrip(".")
         return StoreAway(f"the store cannot be reached: {said or 'no answer'}", self.place, AWAY_MEND)
 
 
-def _way(url: str, greet_s: float) -> Way:
+def _transport(url: str, greet_s: float) -> Transport:
     parts = urlsplit(url)
     if parts.scheme == "unix" and {name for name, _ in parse_qsl(parts.query)} <= {"db", "username", "password"}:
         return UnixSocket(url, greet_s)

@@ -1,8 +1,8 @@
--- Put a mended log and its versions in the place of those of the namespace, if these still are what was read.
--- KEYS: the mended log and versions (neither of them exists where nothing is left), then those of the namespace.
--- ARGV: the id that the log ended with when it was read, '' for none, how many entries it had, and '1' where it is to
--- be replaced: else it stays as it is, and its versions are.
--- Returns 1, or 0 where the log has another end, or where the mended one is gone.
+-- Replace the log and the versions of a namespace by repaired ones, if they did not change since they were read.
+-- KEYS: the repaired log and versions (both missing where nothing is left), then those of the namespace.
+-- ARGV: the id of the log's last entry when it was read, '' for none; how many entries it had; '1' to replace log and
+-- versions, '' to replace the versions only.
+-- Returns 1, or 0 where the log's end or length changed, or the repaired log is gone.
 local call = redis.call
 if call('TYPE', KEYS[3]).ok == 'stream' then
   local last = call('XREVRANGE', KEYS[3], '+', '-', 'COUNT', 1)[1]

@@ -1,12 +1,12 @@
-"""A log made whole again by an operator's word: what is left of it, as one unbroken log.
+"""Repair of a damaged log on an operator's order: one unbroken log from the entries that are left.
 
-What another hand put into it is left out. The place of an event that is gone holds a `log.forked` that says so. An
-event that was altered stays as it is. From the first of these on, the links of the subjects and the chain are made
-anew, so that everything that proves a log (sealing, snapshots, `replay verify`) works on what is left. Before it, and
-in what is sealed, nothing changes.
+Entries that another program wrote are left out. The place of a lost event gets a `log.forked` event that says so. An
+event that was altered stays as it is. From the first of these positions on, the links between the events of a subject
+and the hash chain are computed again, so that everything that proves a log (sealing, snapshots, `replay verify`) works
+on the result. Entries before it, and sealed ones, do not change.
 
-A stream cannot be mended in place: it takes no entry before its last one, and no number below one that it has ever
-seen. So a copy is made beside it, which takes its place at once, if nothing has been appended meanwhile.
+A stream cannot be repaired in place: it takes no entry before its last one, and no id below one that it has ever had.
+So a copy is written to another key and replaces the log atomically, unless something was appended meanwhile.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from maestro.model.events import NAMES, VERSIONS, LogForked, LogSealed
 from maestro.store.codec import chain_of, entry_of, event_of
 from maestro.store.contract import Entry
 from maestro.store.keys import FLOOR, Keys
-from maestro.store.redis.connection import Link, Word, checked
+from maestro.store.redis.connection import Connection, Word, checked
 from maestro.store.redis.log_import import EXPIRE_MS, Succession, added, fill
 from maestro.store.redis.pool import Script
 from maestro.store.sealed import Sealed
@@ -31,19 +31,19 @@ from maestro.store.sealed import Sealed
 HEAL = Script("heal.lua")
 CHUNK = 1000
 GAP_MAX = 1_000_000
-"""More events than this are not lost at once: an entry behind such a gap is another hand's."""
+"""More events than this are not lost at once: an entry behind such a gap was written by another program."""
 SUBJECT, ACTOR, CAUSE = b"log:lineage", b"doctor", b"accepted"
 _forked = NAMES[LogForked].encode()
 _json = msgspec.json.Encoder(order="deterministic").encode
 
 
-def heal(link: Link, keys: Keys, sealed: Sealed | None) -> str:
-    """Make the log at this link whole; what was done, in words, "" where there was nothing to do.
+def heal(connection: Connection, keys: Keys, sealed: Sealed | None) -> str:
+    """Repair the log on this connection. Returns a description of the changes, "" where there was nothing to do.
 
-    Raises Conflict where it grows meanwhile, VerificationFailed where a sealed part of it is missing.
+    Raises Conflict where the log grows meanwhile, VerificationFailed where a sealed part of it is missing.
     """
-    found = _Patient(link, keys, sealed)
-    whole = Healing(found)
+    found = _FoundLog(connection, keys, sealed)
+    whole = Repair(found)
     for _ in whole.entries():
         pass
     said = whole.told()
@@ -57,33 +57,34 @@ def heal(link: Link, keys: Keys, sealed: Sealed | None) -> str:
     token = token_hex(8)
     log, versions = keys.loading(token, "log"), keys.loading(token, "versions")
     if is_copied:
-        _copy(link, log, Healing(found))
+        _copy(connection, log, Repair(found))
     if whole.succession.head.seq:
-        fill(link, versions, whole.succession)
+        fill(connection, versions, whole.succession)
     args: list[Word] = [found.last, found.count, "1" if is_copied else ""]
-    if not HEAL.run(link, [log, versions, keys.log, keys.versions], args):
+    if not HEAL.run(connection, [log, versions, keys.log, keys.versions], args):
         raise Conflict("the log grew while it was mended", keys.log, "try again")
     return "; ".join(said)
 
 
-class _Patient:
-    """What a log and its versions hold, whatever it is.
+class _FoundLog:
+    """The log and its versions as they were found on the server, damaged or not.
 
-    last: the id of its last entry; stands_at: the last one that it ever had, "" where that is not told; versions: None
-    for none.
+    last: the id of the last entry.
+    stands_at: the last id that the stream ever had, "" where the server does not tell.
+    versions: the versions hash, None where there is none.
     """
 
-    def __init__(self, link: Link, keys: Keys, sealed: Sealed | None) -> None:
-        self._link = link
+    def __init__(self, connection: Connection, keys: Keys, sealed: Sealed | None) -> None:
+        self._link = connection
         self._log = keys.log
         self.sealed = sealed
-        self.kind = link.call("TYPE", keys.log).decode()
+        self.kind = connection.call("TYPE", keys.log).decode()
         self.last, self.count = "", 0
         if self.kind == "stream":
-            newest = link.call("XREVRANGE", keys.log, "+", "-", "COUNT", 1)
+            newest = connection.call("XREVRANGE", keys.log, "+", "-", "COUNT", 1)
             self.last = newest[0][0].decode() if newest else ""
-            self.count = link.call("XLEN", keys.log)
-        self.stands_at = stands_at(link, keys.log) if self.count else ""
+            self.count = connection.call("XLEN", keys.log)
+        self.stands_at = stands_at(connection, keys.log) if self.count else ""
         self.versions = self._versions(keys.versions)
 
     def _versions(self, key: str) -> dict[bytes, int] | None:
@@ -106,26 +107,26 @@ class _Patient:
             after = f"({some[-1][0].decode()}"
 
     def known_to(self) -> int:
-        """The last position that any version names."""
+        """The highest position in the versions hash."""
         return max(self.versions.values(), default=0) if self.versions else 0
 
 
-class Healing:
-    """One pass over what is left of a log. succession: what it leads to."""
+class Repair:
+    """One pass over the entries that are left of a log. succession: the head and versions that they lead to."""
 
-    def __init__(self, found: _Patient) -> None:
+    def __init__(self, found: _FoundLog) -> None:
         self.succession = Succession()
         self._found = found
         self._known_to = found.known_to()
         self._foreign: list[str] = []
         self._lost: list[int] = []
         self._altered: list[int] = []
-        self._before: Entry | None = None  # as it was found
+        self._before: Entry | None = None  # the previous entry, as it was found
         self._has_begun = self._is_broken = False
-        self._is_sure = True  # what came before the next entry
+        self._is_sure = True  # whether the entry before the next one is known
 
     def entries(self) -> Iterator[Entry]:
-        """The entries that the stream shall hold."""
+        """The entries that the repaired stream must hold."""
         for entry in self._ours():
             if not self._has_begun:
                 self._has_begun = True
@@ -150,12 +151,12 @@ class Healing:
         ]
 
     def versions(self) -> dict[bytes, int] | None:
-        """The versions hash as it must be."""
+        """The versions hash of the repaired log, None for an empty log."""
         head = self.succession.head
         return {FLOOR.encode(): head.floor, **self.succession.versions} if head.seq else None
 
     def _ours(self) -> Iterator[Entry]:
-        """The entries of the stream that are ours."""
+        """The entries of the stream that belong to this log; notes those of other programs."""
         before = 0
         for raw in self._found.raws():
             try:
@@ -172,11 +173,11 @@ class Healing:
             yield entry
 
     def _begin(self, first: Entry) -> None:
-        """Come to the first entry that the stream holds: by what is sealed, else by what is lost before it."""
+        """Bring the succession to the first entry in the stream: over sealed entries, or as far as they exist."""
         sealed = self._found.sealed
         if first.seq == 1:
             return
-        if sealed is None:  # nobody knows what was before, but for the versions
+        if sealed is None:  # what came before is known from the versions only
             self.succession.start(first, self._found.versions or {})
             self._is_sure = False
             return
@@ -186,7 +187,7 @@ class Healing:
         except VerificationFailed:
             sealed_to = self._sealed_to(first.seq)
             if sealed_to is None or sealed_to[0] == first.seq - 1:
-                raise  # a file that was there: it is to be put back
+                raise  # a segment file that existed is missing: it must be put back
             self.succession = Succession()
             last, chain = sealed_to
             lost = msgspec.structs.replace(_lost(last + 1, first.at), chain="")
@@ -201,7 +202,9 @@ class Healing:
                 self.succession.follow(entry)
 
     def _sealed_to(self, before: int) -> tuple[int, str] | None:
-        """Where, by what the log itself tells, the sealed part ends before a position, with the chain there."""
+        """Position and chain value at which the sealed part ends before a position, by the log's own `log.sealed`
+        events.
+        """
         newest = (0, "")
         for raw in self._found.raws():
             try:
@@ -213,7 +216,7 @@ class Healing:
         return newest
 
     def _placeholder(self) -> Entry:
-        """For the next position, whose event is gone."""
+        """A `log.forked` entry for the next position, whose event is gone."""
         head = self.succession.head
         self._is_broken = True
         self._lost.append(head.seq + 1)
@@ -221,6 +224,7 @@ class Healing:
         return _lost(head.seq + 1, head.at)
 
     def _look(self, entry: Entry) -> None:
+        """Note an entry whose chain value does not fit its content: it was altered."""
         before = self._before
         chain = before.chain if before else self.succession.head.chain
         if (before or not self._is_broken) and self._is_sure and chain_of(chain, entry) != entry.chain:
@@ -229,7 +233,7 @@ class Healing:
         self._before, self._is_sure = entry, True
 
     def _taken(self, entry: Entry) -> Entry:
-        """The entry as it stands in the mended log."""
+        """The entry as it is written to the repaired log."""
         prev = self.succession.before(entry)
         if self._is_broken:
             entry = msgspec.structs.replace(entry, prev=prev)
@@ -238,16 +242,17 @@ class Healing:
         return entry
 
 
-def stands_at(link: Link, log: str) -> str:
+def stands_at(connection: Connection, log: str) -> str:
     """The last id that a stream ever had, which the next one must exceed; "" where this user may not ask."""
     try:
-        about = link.call("XINFO", "STREAM", log)
+        about = connection.call("XINFO", "STREAM", log)
     except StoreUnsafe:
         return ""
     return str(about[b"last-generated-id"].decode())
 
 
 def _lost(seq: int, at: int) -> Entry:
+    """A `log.forked` entry for a lost event, without chain value."""
     data = _json(LogForked(seq, "", f"event {seq} was lost"))
     return Entry(seq, _forked, SUBJECT, at, ACTOR, CAUSE, 0, b"%d" % VERSIONS.get("log.forked", 1), data, "")
 
@@ -256,8 +261,8 @@ def _some(found: list[int] | list[str]) -> str:
     return ", ".join(map(str, found[:10])) + (", …" if len(found) > 10 else "")
 
 
-def _copy(link: Link, log: str, healing: Healing) -> None:
-    entries = healing.entries()
+def _copy(connection: Connection, log: str, repair: Repair) -> None:
+    entries = repair.entries()
     while some := list(islice(entries, CHUNK)):
-        for reply in link.many([*(added(log, entry) for entry in some), ("PEXPIRE", log, EXPIRE_MS)]):
+        for reply in connection.many([*(added(log, entry) for entry in some), ("PEXPIRE", log, EXPIRE_MS)]):
             checked(reply)

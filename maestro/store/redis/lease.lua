@@ -1,6 +1,6 @@
--- Take or renew a lease, or drop it, in the server's time.
--- KEYS: lease. ARGV: holder, ttl in ms, or 0 to drop it. Returns 1 when it is (was) the holder's. What is no text, or
--- never expires, is no lease of ours.
+-- Take or renew a lease, or drop it, in server time.
+-- KEYS: lease. ARGV: holder, ttl in ms, or 0 to drop it. Returns 1 when the lease is (was) the holder's.
+-- A key that is no string, or that never expires, was not written as a lease: it counts as free.
 local is_lease = redis.call('TYPE', KEYS[1]).ok == 'string' and redis.call('PTTL', KEYS[1]) >= 0
 local holder = is_lease and redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[1] then return 0 end

@@ -1,7 +1,7 @@
-"""What a store object remembers of the log: its newest known entry, and the proof that a server still has it.
+"""Lineage check: remembers the newest known entry of the log, and proves that the server still has it.
 
-A server that lost a tail, was flushed, or holds another history under the same name is noticed when a connection to
-it is made, at each commit, and where a read does not continue what was read before.
+A server that lost a tail, was flushed, or holds another history under the same name is detected when a connection is
+made, at each commit, and where a read does not continue what was read before.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from maestro.model.events import Event, LogSealed
 from maestro.store.codec import chain_of, entry_of
 from maestro.store.contract import Entry, Head, LogStore, Rejected
 from maestro.store.keys import FLOOR, Keys
-from maestro.store.redis.connection import Command, Link, WrongType, checked
+from maestro.store.redis.connection import Command, Connection, WrongType, checked
 
 SEGMENTS = "log:segments"
-"""The subject of `log.sealed`."""
+"""The subject of `log.sealed` events."""
 MEND = "stop, find out what the store lost, then `maestro doctor --accept-loss`"
 
 
@@ -37,35 +37,39 @@ class Lineage:
         return self._known
 
     def saw(self, head: Head) -> None:
-        """The log reaches this far."""
+        """Remember a head of the log, if it is newer."""
         with self._lock:
             if head.seq > self._known.seq:
                 self._known = head
 
     def forget(self) -> None:
-        """The namespace was erased on purpose."""
+        """Forget the known head, as the namespace was erased or repaired on purpose."""
         with self._lock:
             self._known = Head()
 
-    def greet(self, link: Link) -> None:
-        """A new connection: raise `LineageBroken` unless what is known is at its other end."""
+    def greet(self, connection: Connection) -> None:
+        """Check a new connection: raise `LineageBroken` unless its server has the known entry."""
         if self._known.seq:
-            self._prove(link)
+            self._prove(connection)
 
-    def check(self, link: Link) -> Head:
-        """The head of the log at this link. Raise `LineageBroken` unless the known entry is in it, no entry is missing
-        between its first and its last one, and its versions are there.
+    def check(self, connection: Connection) -> Head:
+        """The head of the log on this connection, after a check of the log.
+
+        Raises `LineageBroken` unless the known entry is in the log, no entry between its first and last one is missing,
+        and the versions of its subjects exist.
         """
-        head, is_odd = self._prove(link)
+        head, is_odd = self._prove(connection)
         if is_odd:
-            self._look(link)
+            self._look(connection)
         return head
 
-    def _look(self, link: Link) -> None:
-        """As `check`, of what is there in one instant. Raise `LineageBroken` where something is missing."""
+    def _look(self, connection: Connection) -> None:
+        """As `check`, for the state at one instant (in a transaction). Raises `LineageBroken` where something is
+        missing.
+        """
         keys = self._keys
         commands: list[Command] = [("MULTI",), *_outline(keys), ("EXEC",)]
-        first, last, count, floor = (checked(reply) for reply in checked(link.many(commands)[-1]))
+        first, last, count, floor = (checked(reply) for reply in checked(connection.many(commands)[-1]))
         if not last and floor is not None:
             raise LineageBroken("the entries of the log are gone", keys.log, MEND)
         if last and floor is None:
@@ -74,12 +78,15 @@ class Lineage:
         if missing:
             raise LineageBroken(f"{missing} events between its first and its last one are gone", keys.log, MEND)
 
-    def _prove(self, link: Link) -> tuple[Head, bool]:
-        """The head, and whether it looks as if entries or versions were gone: others may append or trim meanwhile."""
+    def _prove(self, connection: Connection) -> tuple[Head, bool]:
+        """The head, and whether entries or versions seem to be missing.
+
+        They may only seem so, as others may append or trim between the commands.
+        """
         keys, known = self._keys, self._known
         around: Command = ("XRANGE", keys.log, f"{known.seq}-0", "+", "COUNT", 1)
         try:
-            first, tail, count, floor, found = map(checked, link.many([*_outline(keys), around]))
+            first, tail, count, floor, found = map(checked, connection.many([*_outline(keys), around]))
         except WrongType as wrong:
             what = "the log, or the versions of its subjects, were overwritten by something else"
             raise LineageBroken(what, keys.log, MEND) from wrong
@@ -89,16 +96,17 @@ class Lineage:
             raise LineageBroken(f"the log ends at {head.seq}, but {known.seq} was known", keys.log, MEND)
         for raw in found if known.seq else ():
             entry = stored(raw, keys.log)
-            # Behind it: it was trimmed, which happens to what is sealed.
+            # An entry behind the known one: that one was trimmed, as sealed entries are.
             if entry.seq == known.seq and entry.chain != known.chain:
                 raise LineageBroken(f"position {known.seq} holds another event", keys.log, MEND)
         self.saw(head)
         return head, bool(last) != (floor is not None) or _missing(first, tail, count, keys.log) > 0
 
     def continues(self, raws: Sequence[Any]) -> None:
-        """What was read behind the known entry: raise `LineageBroken` unless its first entry links to it.
+        """Check entries that were read: raise `LineageBroken` unless the one behind the known entry continues its
+        chain.
 
-        One entry a read is enough to notice another history; `replay verify` checks them all.
+        One entry per read is enough to detect another history; `replay verify` checks them all.
         """
         if not raws:
             return
@@ -116,10 +124,12 @@ class Lineage:
 
 @contextmanager
 def past(following: int, newest: Callable[[], Event | None], log: str) -> Iterator[None]:
-    """A read of what was sealed before the first event that is held.
+    """Context for reading sealed entries before the first entry that the store holds.
 
-    newest: finds the last `log.sealed`. Raises VerificationFailed where a file is missing or damaged, and LineageBroken
-    where no file can be, as the log says that the events were never sealed.
+    following: position of that entry.
+    newest: finds the last `log.sealed` event.
+    Raises VerificationFailed where a segment file is missing or damaged, and LineageBroken where no file can exist, as
+    the log says that the events were never sealed.
     """
     try:
         yield
@@ -133,7 +143,7 @@ def past(following: int, newest: Callable[[], Event | None], log: str) -> Iterat
 
 
 def check_version(log: LogStore, rejected: Rejected) -> None:
-    """Raise `LineageBroken` where an append was rejected for a version that its subject cannot have, by the log."""
+    """Raise `LineageBroken` where an append was rejected for a version that contradicts the log."""
     last = log.event(max(rejected.expected, rejected.actual)) if rejected.reason == "version" else None
     if last is not None and rejected.actual < rejected.expected and last.subject == rejected.subject:
         what = f"the version of {rejected.subject!r} is {rejected.actual} in the store, not {last.seq}"
@@ -141,15 +151,16 @@ def check_version(log: LogStore, rejected: Rejected) -> None:
 
 
 def number(version: bytes | None, where: str) -> int:
-    """A version as it is stored, 0 for none. Raises `LineageBroken` where it is none."""
+    """The number in a stored version, 0 for None. Raises `LineageBroken` where it is not a number."""
     if version is not None and not version.isdigit():
         raise LineageBroken("the versions of the log's subjects were altered", where, MEND)
     return int(version or 0)
 
 
 def _outline(keys: Keys) -> list[Command]:
-    """What asks for the first and the last entry, how many there are, and the floor. In an order in which others may
-    append or trim in between, and nothing seems to be missing.
+    """The commands that read the first and last entry, the number of entries, and the floor.
+
+    In this order nothing seems to be missing though others append or trim in between.
     """
     return [
         ("XRANGE", keys.log, "-", "+", "COUNT", 1),
@@ -160,12 +171,12 @@ def _outline(keys: Keys) -> list[Command]:
 
 
 def _missing(first: Sequence[Any], last: Sequence[Any], count: int, log: str) -> int:
-    """How many events are gone between the first and the last one, as positions have no gaps."""
+    """How many events between the first and the last one are gone, as positions have no gaps."""
     return stored(last[0], log).seq - stored(first[0], log).seq + 1 - count if first and last else 0
 
 
 def stored(raw: Sequence[Any], log: str) -> Entry:
-    """An entry as stored. Raises `LineageBroken` where it is not one of ours."""
+    """Decode a raw entry. Raises `LineageBroken` where it is not an entry of this log."""
     try:
         return entry_of(raw)
     except (ValueError, TypeError) as error:

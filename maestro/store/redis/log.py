@@ -1,7 +1,7 @@
 """The log of a namespace on Redis or Valkey: one stream, appended to by one script, read in order.
 
-An append is sent once; when its answer does not come, `Unknown` is raised and the sender (gateway.py) sends the same
-again with `resend`. All else here may be repeated, and is.
+An append is sent once; when its reply does not come, `Unknown` is raised and the sender (gateway.py) sends the same
+again with `resend`. All other calls may be repeated, and are.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from maestro.store.codec import event_of, events_of
 from maestro.store.contract import Append, AppendResult, Entry, Head
 from maestro.store.cooperative import in_thread
 from maestro.store.keys import FLOOR, Keys
-from maestro.store.redis.append_batch import Group, parted
-from maestro.store.redis.connection import Link, Lost, WrongType, checked, packed
+from maestro.store.redis.append_batch import AppendBatch, split_batch
+from maestro.store.redis.connection import Connection, ReplyLost, WrongType, checked, packed
 from maestro.store.redis.healing import heal, stands_at
 from maestro.store.redis.lineage import MEND, SEGMENTS, Lineage, number, past, stored
 from maestro.store.redis.log_import import load
-from maestro.store.redis.pool import Links, Script
+from maestro.store.redis.pool import ConnectionPool, Script
 from maestro.store.sealed import Sealed
 
 APPEND = Script("append.lua")
@@ -32,47 +32,49 @@ WAIT_MS = 100
 WAIT_AGAIN_S = 5.0
 
 
-def _wait_for_replica(link: Link) -> None:
-    """Until a replica has what was appended, where there is one: a failover then loses less.
+def _wait_for_replica(connection: Connection) -> None:
+    """Wait until a replica has what was appended, where there is one, so that a failover loses less.
 
-    A replica that does not keep up delays appends by WAIT_MS once every WAIT_AGAIN_S, no more: it is no quorum.
+    A replica that does not keep up delays appends by WAIT_MS once every WAIT_AGAIN_S, no more: this is no quorum.
     """
-    if link.replicas and time.monotonic() > link.wait_after:
+    if connection.replicas and time.monotonic() > connection.wait_after:
         try:
-            if not link.call("WAIT", 1, WAIT_MS):
-                link.wait_after = time.monotonic() + WAIT_AGAIN_S
-        except Lost:
-            link.replicas = 0
+            if not connection.call("WAIT", 1, WAIT_MS):
+                connection.wait_after = time.monotonic() + WAIT_AGAIN_S
+        except ReplyLost:
+            connection.replicas = 0
 
 
 class RedisLog:
-    """`LogStore` on a server. sealed: where what was trimmed is read from."""
+    """`LogStore` on a server. sealed: where trimmed entries are read from."""
 
     sealed: Sealed | None = None
 
-    def __init__(self, keys: Keys, links: Links, lineage: Lineage) -> None:
+    def __init__(self, keys: Keys, pool: ConnectionPool, lineage: Lineage) -> None:
         self._keys = keys
-        self._links = links
+        self._pool = pool
         self._lineage = lineage
 
     def head(self) -> Head:
-        """The end of the log."""
-        return self._links.run(self._lineage.check)
+        """The end of the log, after the lineage check."""
+        return self._pool.run(self._lineage.check)
 
     def look(self) -> Head:
-        """As `head`, and that nothing has stood behind it, as the next event would have no place then."""
+        """As `head`, and raise LineageBroken if a later id was ever in the stream: the next event could not be added
+        then.
+        """
         head = self.head()
-        last = self._links.run(lambda link: stands_at(link, self._keys.log)) if head.seq else ""
+        last = self._pool.run(lambda connection: stands_at(connection, self._keys.log)) if head.seq else ""
         if last and int(last.partition("-")[0]) > self.end().seq:
             what = f"something stood behind its end up to {last}, and is gone, so that nothing can be appended"
             raise LineageBroken(what, self._keys.log, MEND)
         return head
 
     def end(self) -> Head:
-        """Where the last entry that is one of ours stands."""
-        links, last = self._links, "+"
+        """The position of the last entry that belongs to this log, skipping entries of other programs."""
+        pool, last = self._pool, "+"
         with suppress(WrongType):
-            while raws := links.call("XREVRANGE", self._keys.log, last, "-", "COUNT", PART_READ):
+            while raws := pool.call("XREVRANGE", self._keys.log, last, "-", "COUNT", PART_READ):
                 for raw in raws:
                     with suppress(LineageBroken):
                         entry = stored(raw, self._keys.log)
@@ -85,14 +87,16 @@ class RedisLog:
         return self._lineage.known
 
     def commit(self, group: Sequence[Append], known: Head | None) -> list[AppendResult]:
-        """Append a group in one exchange. Raises `StoreAway` when nothing was done, `Unknown` when that is not sure."""
+        """Append a group in one exchange. Raises `StoreAway` when nothing was appended, `Unknown` when that is not
+        certain.
+        """
         known = known or self._lineage.known
         try:
-            answered = self._links.send_once(lambda link: self._exchange(link, group, known))
-        except Lost as lost:
+            answered = self._pool.send_once(lambda connection: self._exchange(connection, group, known))
+        except ReplyLost as lost:
             raise Unknown(f"{lost.what}; the append may or may not be in the log", self._keys.log) from lost
         except WrongType:
-            self.head()  # says what became of the log
+            self.head()  # raises an error that says what happened to the log
             raise
         results: list[AppendResult] = []
         for part, (seq, chain, at, floor, answers) in answered:
@@ -100,22 +104,25 @@ class RedisLog:
             self._lineage.saw(Head(seq, chain.decode(), at, floor))
         return results
 
-    def _exchange(self, link: Link, group: Sequence[Append], known: Head) -> list[tuple[Group, Any]]:
-        """The group's parts with their replies. A part is encoded while the server works on the one before."""
-        parts: list[Group] = []
-        for appends in parted(group):
-            parts.append(Group(self._keys, appends, known))
-            APPEND.send(link, parts[-1].keys, parts[-1].args)
-        replies = [link.receive() for _ in parts]
-        answered: list[tuple[Group, Any]] = []
+    def _exchange(self, connection: Connection, group: Sequence[Append], known: Head) -> list[tuple[AppendBatch, Any]]:
+        """Send the parts of a group and return them with their replies.
+
+        A part is encoded while the server works on the one before.
+        """
+        parts: list[AppendBatch] = []
+        for appends in split_batch(group):
+            parts.append(AppendBatch(self._keys, appends, known))
+            APPEND.send(connection, parts[-1].keys, parts[-1].args)
+        replies = [connection.receive() for _ in parts]
+        answered: list[tuple[AppendBatch, Any]] = []
         for part, reply in zip(parts, replies, strict=True):
             try:
-                answered.append((part, APPEND.settle(link, part.keys, part.args, reply)))
+                answered.append((part, APPEND.settle(connection, part.keys, part.args, reply)))
             except (StoreAway, StoreUnsafe) as error:
                 if any(not isinstance(other, Exception) for other in replies) or answered:
-                    raise Lost(f"a part of the group failed: {error.what}") from error
+                    raise ReplyLost(f"a part of the group failed: {error.what}") from error
                 raise
-        _wait_for_replica(link)
+        _wait_for_replica(connection)
         return answered
 
     def read(self, after: int, count: int) -> list[Event]:
@@ -128,7 +135,7 @@ class RedisLog:
         return [*self._trimmed(after, count, raws), *(stored(raw, self._keys.log) for raw in raws)][:count]
 
     def _range(self, after: int, count: int) -> list[Any]:
-        raws: list[Any] = self._links.call("XRANGE", self._keys.log, f"{after + 1}-0", "+", "COUNT", count)
+        raws: list[Any] = self._pool.call("XRANGE", self._keys.log, f"{after + 1}-0", "+", "COUNT", count)
         return raws
 
     def _joined(self, after: int, count: int, raws: list[Any]) -> list[Event]:
@@ -137,7 +144,7 @@ class RedisLog:
         return [*map(event_of, trimmed), *events][:count] if trimmed else events
 
     def _trimmed(self, after: int, count: int, raws: list[Any]) -> list[Entry]:
-        """What stood between `after` and these raw entries, where they are the first that the server holds."""
+        """The sealed entries between `after` and these raw entries, where these are the first that the server holds."""
         if self.sealed is None or not raws or after < 0 or raws[0][0] == b"%d-0" % (after + 1):
             return []
         following = stored(raws[0], self._keys.log)
@@ -148,15 +155,15 @@ class RedisLog:
             return in_thread(before)  # it reads files and decompresses them, which must not keep trio's thread
 
     def _past(self, following: Entry) -> AbstractContextManager[None]:
-        """A read of what was sealed before an entry."""
+        """Context for reading sealed entries before an entry (`lineage.past`)."""
 
         def newest() -> Event | None:
-            floor, version = self._links.call("HMGET", self._keys.versions, FLOOR, SEGMENTS)
+            floor, version = self._pool.call("HMGET", self._keys.versions, FLOOR, SEGMENTS)
             if number(version, self._keys.versions) >= following.seq:
                 return self.event(number(version, self._keys.versions))
             if not number(floor, self._keys.versions):
                 return None
-            # A restore has cut the links between the events of a subject.
+            # A restore cut the links between the events of a subject, so search the log.
             after, found = following.seq - 1, None
             while events := self._events(self._range(after, PART_READ)):
                 found = next((event for event in reversed(events) if event.subject == SEGMENTS), found)
@@ -166,23 +173,23 @@ class RedisLog:
         return past(following.seq, newest, self._keys.log)
 
     def first(self) -> int:
-        """The first position that the server holds."""
+        """The first position that the server holds, 0 for an empty log."""
         raws = self._range(0, 1)
         return stored(raws[0], self._keys.log).seq if raws else 0
 
     def trim(self, first: int) -> None:
-        """Hold nothing before `first`. The head is read anew, as nobody may trim it."""
-        self._links.call("XTRIM", self._keys.log, "MINID", f"{min(first, self.head().seq)}-0")
+        """Delete all entries before `first`. The head is read anew, as it must never be trimmed."""
+        self._pool.call("XTRIM", self._keys.log, "MINID", f"{min(first, self.head().seq)}-0")
 
     def load(self, parts: Iterable[Sequence[Entry]]) -> Head:
-        """Fill the empty log."""
-        head = self._links.send_once(lambda link: load(link, self._keys, parts))
+        """Fill the empty log with the entries of another one."""
+        head = self._pool.send_once(lambda connection: load(connection, self._keys, parts))
         self._lineage.saw(head)
         return head
 
     def mend(self) -> str:
-        """Make the log whole, of what is left of it."""
-        done = self._links.run(lambda link: heal(link, self._keys, self.sealed), repeat=False)
+        """Repair the log from the entries that are left; returns what was wrong."""
+        done = self._pool.run(lambda connection: heal(connection, self._keys, self.sealed), repeat=False)
         if done:
             self._lineage.forget()
         return done
@@ -197,13 +204,13 @@ class RedisLog:
     def scan(self, after: int, upto: int, chunk: int = 1000) -> Iterator[list[Event]]:
         """The events after+1..upto in lists.
 
-        Positions have no gaps, so the next list is asked for before this one is decoded: the server and this process
+        Positions have no gaps, so the next list is requested before this one is decoded: the server and this process
         work at the same time.
         """
 
-        def ask(link: Link, first: int) -> None:
+        def ask(connection: Connection, first: int) -> None:
             last = min(first + chunk - 1, upto)
-            link.send(packed(("XRANGE", self._keys.log, f"{first}-0", f"{last}-0")))
+            connection.send(packed(("XRANGE", self._keys.log, f"{first}-0", f"{last}-0")))
 
         if self.sealed is not None and after < upto:
             raws = self._range(0, 1)
@@ -216,29 +223,29 @@ class RedisLog:
                 after = last
         if after >= upto:
             return
-        with self._links.lent() as link:
+        with self._pool.lent() as connection:
             firsts = range(after + 1, upto + 1, chunk)
-            ask(link, firsts[0])
+            ask(connection, firsts[0])
             for first, following in zip(firsts, (*firsts[1:], None), strict=True):
-                raws = checked(link.receive())
+                raws = checked(connection.receive())
                 if following is not None:
-                    ask(link, following)
+                    ask(connection, following)
                 if raws and raws[0][0] == b"%d-0" % first:
                     yield self._events(raws)
                 elif events := [event for event in self.read(first - 1, chunk) if event.seq < first + chunk]:
-                    yield events  # trimmed meanwhile, or damaged
+                    yield events  # entries were trimmed meanwhile, or are damaged
 
     def event(self, seq: int) -> Event | None:
-        """One event."""
-        raws: list[Any] = self._links.call("XRANGE", self._keys.log, f"{seq}-0", f"{seq}-0")
+        """The event at a position, None where there is none."""
+        raws: list[Any] = self._pool.call("XRANGE", self._keys.log, f"{seq}-0", f"{seq}-0")
         if raws or self.sealed is None or seq < 1:
             return self._events(raws)[0] if raws else None
         return next((event for event in self.read(seq - 1, 1) if event.seq == seq), None)
 
     def follow(self, after: int, count: int, block_ms: int) -> list[Event]:
-        """As `read`, but waits for the first one. A wait that found nothing makes sure that `after` is still there."""
+        """As `read`, but wait for the first event. A wait that found nothing checks that `after` still exists."""
         wait = ("BLOCK", block_ms) if block_ms > 0 else ()
-        found = self._links.block(("XREAD", "COUNT", count, *wait, "STREAMS", self._keys.log, f"{after}-0"), block_ms)
+        found = self._pool.block(("XREAD", "COUNT", count, *wait, "STREAMS", self._keys.log, f"{after}-0"), block_ms)
         if found:
             return self._joined(after, count, found[self._keys.log.encode()])
         if found is None and self.head().seq < after:
@@ -246,38 +253,38 @@ class RedisLog:
         return []
 
     def cursor_get(self, group: str) -> int | None:
-        """The group's position, None for a new one."""
-        cursors, call = self._keys.cursors, self._links.call
-        position: bytes | None = self._links.in_place([cursors], b"hash", lambda: call("HGET", cursors, group))
-        # A position that is none is lost: the group sees everything again, at least once.
+        """The position of a durable group, None for a new one."""
+        cursors, call = self._keys.cursors, self._pool.call
+        position: bytes | None = self._pool.in_place([cursors], b"hash", lambda: call("HGET", cursors, group))
+        # A damaged position counts as lost: the group gets all events again (at-least-once).
         return int(position) if position is not None and position.isdigit() else None
 
     def cursor_set(self, group: str, seq: int) -> None:
-        """Move the group."""
-        cursors, call = self._keys.cursors, self._links.call
-        self._links.in_place([cursors], b"hash", lambda: call("HSET", cursors, group, seq))
+        """Set the position of a durable group."""
+        cursors, call = self._keys.cursors, self._pool.call
+        self._pool.in_place([cursors], b"hash", lambda: call("HSET", cursors, group, seq))
 
     def wake(self) -> None:
         """End all blocking calls of this store object soon."""
-        self._links.wake()
+        self._pool.wake()
 
     def version(self, subject: str) -> int:
-        """The subject's version."""
-        floor, version = self._links.call("HMGET", self._keys.versions, FLOOR, subject.encode())
+        """The version of a subject."""
+        floor, version = self._pool.call("HMGET", self._keys.versions, FLOOR, subject.encode())
         return max(number(version, self._keys.versions), number(floor, self._keys.versions))
 
     def versions(self, subjects: Sequence[str] | None = None) -> dict[str, int]:
-        """The versions that are held, and the floor: all, or those of some subjects."""
+        """The versions of all or some subjects, and the floor."""
         versions = self._keys.versions
         if subjects is not None:
             names = (FLOOR, *subjects)
-            found = self._links.call("HMGET", versions, *(name.encode() for name in names))
+            found = self._pool.call("HMGET", versions, *(name.encode() for name in names))
             held = zip(names, found, strict=True)
             return {name: number(version, versions) for name, version in held if version is not None}
         told: dict[str, int] = {}
         cursor = b"0"
         while True:
-            cursor, flat = self._links.call("HSCAN", versions, cursor, "COUNT", PART_READ)
+            cursor, flat = self._pool.call("HSCAN", versions, cursor, "COUNT", PART_READ)
             for subject, version in zip(flat[::2], flat[1::2], strict=True):
                 told[subject.decode("utf-8", "replace")] = number(version, versions)
             if cursor == b"0":

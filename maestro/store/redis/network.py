@@ -1,7 +1,7 @@
-"""Dialling a server over a network by redis-py, which knows TLS, Sentinel and the nodes of a cluster.
+"""Connects to a server over a network with redis-py, which knows TLS, Sentinel and the nodes of a cluster.
 
-Imported only for such a URL: all of redis-py, `redis.asyncio` included, is loaded with its first module, and takes a
-command longer than its work does.
+Imported only for such a URL: the first import loads all of redis-py, `redis.asyncio` included, which takes longer than
+the work of a command does.
 """
 
 from __future__ import annotations
@@ -20,10 +20,13 @@ from maestro.store.redis.unix_socket import Dialled, Login
 
 
 class Network:
-    """Connects to what a URL names. greet_s: how long a connection may take. Raises ValueError, TypeError (bad URL)."""
+    """Connects to the server that a URL names. greet_s: how long connecting may take.
+
+    Raises ValueError or TypeError for a bad URL.
+    """
 
     def __init__(self, url: str, greet_s: float) -> None:
-        # Nothing is repeated behind our back: redis-py made three copies of an entry when replies were dropped.
+        # No retries by redis-py: it made three copies of an entry when replies were dropped.
         options: dict[str, Any] = {
             "retry": Retry(NoBackoff(), 0),
             "socket_timeout": greet_s,
@@ -48,7 +51,7 @@ class Network:
         query = dict(parse_qsl(parts.query))
         known_as = {name: query[f"sentinel_{name}"] for name in ("username", "password") if f"sentinel_{name}" in query}
         plain = {key: value for key, value in options.items() if key != "redis_connect_func"}
-        for limit in ("socket_timeout", "socket_connect_timeout"):  # one after the other is asked
+        for limit in ("socket_timeout", "socket_connect_timeout"):  # the sentinels are asked one after the other
             plain[limit] = max(0.5, plain[limit] / len(sentinels))
         watchers: Any = Sentinel(sentinels, sentinel_kwargs={**plain, **known_as})  # type: ignore[no-untyped-call]
         return watchers.master_for(
@@ -61,15 +64,16 @@ class Network:
         ).connection_pool
 
     def connect(self, node: str = "") -> Dialled:
-        """A connected socket, to a cluster's node (host:port) where one is named. Raises OSError saying why not."""
+        """Connect a socket, to a cluster's node (host:port) where one is named. Raises OSError with the reason."""
         pool = self._pool
         host, _, port = node.rpartition(":")
         there = {"host": host, "port": int(port)} if node else {}
         try:
-            # Not by the pool's own `make_connection`, which gives out a hundred in its life, whatever became of them.
+            # Not by redis-py's `make_connection`, which makes a hundred connections in its life, even if they were
+            # closed.
             dialled = pool.connection_class(**{**pool.connection_kwargs, **there})
             dialled.connect()
-        except MasterNotFoundError as error:  # its text is a dump of objects
+        except MasterNotFoundError as error:  # the text of this error is a dump of objects
             raise ConnectionError("no sentinel that answers knows this service") from error
         except RedisError as error:
             raise ConnectionError(str(error)) from error

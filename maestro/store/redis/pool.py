@@ -1,7 +1,7 @@
-"""The connections of a store: kept, lent to one thread at a time, opened anew when the server went away.
+"""The connections of a store: kept, lent to one thread at a time, and opened again after the server was away.
 
-Calls here are reads, or writes that may be repeated (leases, hints, rows behind a checkpoint); they are tried a
-second time on a new connection. Appends are not: `log.py` sends those once, by `send_once`.
+Calls here are reads, or writes that may be repeated (leases, hints, rows behind a checkpoint); they are tried a second
+time on a new connection. Appends must not be repeated: `log.py` sends them once, with `send_once`.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from maestro.model.errors import StoreAway
 from maestro.store import cooperative
 from maestro.store.redis.connection import (
     Command,
-    Link,
-    Lost,
+    Connection,
     Moved,
     NoScript,
-    Silent,
-    Waiting,
+    ReplyLost,
+    ReplyTimeout,
+    ServerBusy,
     Word,
     WrongType,
     checked,
@@ -39,162 +39,166 @@ WAKE_S = 2.0
 
 
 class Script:
-    """A Lua script beside this file, known to the server by its digest."""
+    """A Lua script in this folder, known to the server by its SHA-1 digest."""
 
     def __init__(self, name: str) -> None:
         self.text = Path(__file__).with_name(name).read_bytes()
         self.digest = sha1(self.text, usedforsecurity=False).hexdigest()
 
-    def run(self, link: Link, keys: Sequence[str], args: Sequence[Word]) -> Any:
-        """Run it."""
-        self.send(link, keys, args)
-        return self.settle(link, keys, args, link.receive())
+    def run(self, connection: Connection, keys: Sequence[str], args: Sequence[Word]) -> Any:
+        """Run the script and return its result."""
+        self.send(connection, keys, args)
+        return self.settle(connection, keys, args, connection.receive())
 
-    def send(self, link: Link, keys: Sequence[str], args: Sequence[Word]) -> None:
-        """Send it, without waiting for its reply."""
-        link.send(packed(("EVALSHA", self.digest, len(keys), *keys, *args)))
+    def send(self, connection: Connection, keys: Sequence[str], args: Sequence[Word]) -> None:
+        """Send the call of the script, without waiting for its reply."""
+        connection.send(packed(("EVALSHA", self.digest, len(keys), *keys, *args)))
 
-    def settle(self, link: Link, keys: Sequence[str], args: Sequence[Word], reply: Any) -> Any:
-        """What it returned; a server that has not got the script (any more) is sent its text."""
+    def settle(self, connection: Connection, keys: Sequence[str], args: Sequence[Word], reply: Any) -> Any:
+        """The result in the script's reply; sends the script's text to a server that does not have it (any more)."""
         try:
             return checked(reply)
         except NoScript:
-            return link.call("EVAL", self.text, len(keys), *keys, *args)
+            return connection.call("EVAL", self.text, len(keys), *keys, *args)
 
 
 class _Blocked:
-    """A blocking call under way. woken: it is to return."""
+    """A blocking call in progress. woken: the call is to return."""
 
     def __init__(self) -> None:
-        self.link: Link | None = None
+        self.connection: Connection | None = None
         self.woken = False
 
 
-class Links:
+class ConnectionPool:
     """All connections of one store object.
 
-    dial: opens one, to the node of a cluster that it is given or else to the URL's; check: looks at each new one
-    before it is used (the lineage). Both raise `StoreAway` or `StoreUnsafe`.
+    dial: opens a connection, to the given node of a cluster or, for "", to the server of the URL.
+    check: checks each new connection before it is used (the lineage of the log).
+    Both raise `StoreAway` or `StoreUnsafe`.
     """
 
-    def __init__(self, dial: Callable[[str], Link], check: Callable[[Link], None]) -> None:
+    def __init__(self, dial: Callable[[str], Connection], check: Callable[[Connection], None]) -> None:
         self._dial = dial
         self._check = check
         self._lock = Lock()
-        self._idle: list[Link] = []
+        self._idle: list[Connection] = []
         self._blocked: set[_Blocked] = set()
         self._closed = False
         self._node = ""
 
-    def fresh(self) -> Link:
-        """A new connection, checked. What it was wanted for has not been sent where this fails: never `Lost`."""
+    def fresh(self) -> Connection:
+        """Open and check a new connection. Never raises `ReplyLost`: no command of the caller was sent yet."""
         if self._closed:
             raise StoreAway("the store was closed")
         node, self._node = self._node, ""
-        link = cooperative.in_thread(lambda: self._dial(node))
+        connection = cooperative.in_thread(lambda: self._dial(node))
         self._node = node
         try:
-            self._check(link)
-        except Lost as lost:
-            link.close()
+            self._check(connection)
+        except ReplyLost as lost:
+            connection.close()
             raise StoreAway(lost.what, mend=lost.mend) from lost
         except BaseException:
-            link.close()
+            connection.close()
             raise
-        return link
+        return connection
 
-    def _take(self) -> Link:
+    def _take(self) -> Connection:
         with self._lock:
-            link = self._idle.pop() if self._idle else None
-        if link is None:
+            connection = self._idle.pop() if self._idle else None
+        if connection is None:
             return self.fresh()
-        if link.stale():
-            link.close()
+        if connection.stale():
+            connection.close()
             self.forget()
             return self.fresh()
-        return link
+        return connection
 
     @contextmanager
-    def lent(self) -> Iterator[Link]:
-        """A connection for the length of a block; one that failed is not used again."""
-        link = self._take()
+    def lent(self) -> Iterator[Connection]:
+        """Lend a connection for the length of a block; one that failed is closed."""
+        connection = self._take()
         try:
-            yield link
+            yield connection
         except BaseException:
-            link.close()
+            connection.close()
             raise
-        self._give(link)
+        self._give(connection)
 
-    def _give(self, link: Link) -> None:
+    def _give(self, connection: Connection) -> None:
         with self._lock:
             if not self._closed:
-                self._idle.append(link)
+                self._idle.append(connection)
                 return
-        link.close()
+        connection.close()
 
     def forget(self) -> None:
-        """Close the idle connections: the server they led to is gone."""
+        """Close the idle connections, as their server is gone."""
         with self._lock:
             idle, self._idle = self._idle, []
-        for link in idle:
-            link.close()
+        for connection in idle:
+            connection.close()
 
-    def send_once(self, work: Callable[[Link], T]) -> T:
-        """Do something that must not be repeated. Raises `Lost` when it may or may not have been done."""
-        link = self._take()
+    def send_once(self, work: Callable[[Connection], T]) -> T:
+        """Run work that must not be repeated. Raises `ReplyLost` when it may or may not have been executed."""
+        connection = self._take()
         try:
-            done = work(link)
-        except Waiting:
-            self._give(link)
+            done = work(connection)
+        except ServerBusy:
+            self._give(connection)
             raise
         except Moved as moved:
-            link.close()
+            connection.close()
             self.forget()
             self._node = moved.address
             with self.lent() as there:
                 return work(there)
         except BaseException as error:
-            link.close()
-            if isinstance(error, Lost):
+            connection.close()
+            if isinstance(error, ReplyLost):
                 self.forget()
             raise
-        self._give(link)
+        self._give(connection)
         return done
 
-    def run(self, work: Callable[[Link], T], stop: Callable[[], bool] = lambda: False, repeat: bool = True) -> T:
-        """Do something that may be repeated (unless `repeat` is off); wait for a server that is loading.
+    def run(self, work: Callable[[Connection], T], stop: Callable[[], bool] = lambda: False, repeat: bool = True) -> T:
+        """Run work that may be repeated (unless `repeat` is off); waits while the server is busy loading.
 
-        stop: gives the waiting up.
+        stop: returns True to stop retrying.
         """
         until = time.monotonic() + PATIENCE_S
         lost = not repeat
         while True:
             try:
                 return self.send_once(work)
-            except Lost as error:
-                if lost or stop() or isinstance(error, Silent):
+            except ReplyLost as error:
+                if lost or stop() or isinstance(error, ReplyTimeout):
                     raise
                 lost = True
-            except Waiting:
+            except ServerBusy:
                 if time.monotonic() > until or stop():
                     raise
                 cooperative.sleep(0.05)
 
     def call(self, *command: Word) -> Any:
-        """One command that may be repeated, its reply."""
-        return self.run(lambda link: link.call(*command))
+        """Send one command that may be repeated, and return its reply."""
+        return self.run(lambda connection: connection.call(*command))
 
     def many(self, commands: Sequence[Command]) -> list[Any]:
-        """Commands that may be repeated, in one go. Raises the first error among the replies."""
-        return self.run(lambda link: [checked(reply) for reply in link.many(commands)])
+        """Send commands that may be repeated, together. Raises the first error among the replies."""
+        return self.run(lambda connection: [checked(reply) for reply in connection.many(commands)])
 
     def together(self, commands: Sequence[Command]) -> list[Any]:
-        """As `many`, with nothing in between (MULTI/EXEC)."""
+        """Send commands that may be repeated as one transaction (MULTI/EXEC)."""
         replies: list[Any] = self.many([("MULTI",), *commands, ("EXEC",)])[-1]
         return [checked(reply) for reply in replies]
 
     def scan(self, beside: str, pattern: str, count: int) -> Iterator[list[bytes]]:
-        """The keys that match a pattern, some at a time. beside: a key of the same node, as SCAN names none."""
+        """The keys that match a pattern, in lists.
+
+        beside: a key on the node of the cluster to scan, as SCAN itself names no key.
+        """
         self.call("EXISTS", beside)
         cursor = b"0"
         while True:
@@ -205,7 +209,10 @@ class Links:
                 return
 
     def in_place(self, keys: Sequence[str], kind: bytes, work: Callable[[], T]) -> T:
-        """Do something with keys that may be lost; what another hand put in their place is set aside, not deleted."""
+        """Run work on keys that may be lost; a key of a wrong type is first renamed out of the way, not deleted.
+
+        kind: the type that the keys must have.
+        """
         try:
             return work()
         except WrongType:
@@ -218,19 +225,19 @@ class Links:
             return work()
 
     def script(self, script: Script, keys: Sequence[str], args: Sequence[Word]) -> Any:
-        """A script that may be repeated."""
-        return self.run(lambda link: script.run(link, keys, args))
+        """Run a script that may be repeated."""
+        return self.run(lambda connection: script.run(connection, keys, args))
 
     def block(self, command: Command, block_ms: int, repeat: bool = True) -> Any:
-        """A blocking command, on a connection of its own; None when it timed out, {} when it was woken.
+        """Send a blocking command on a connection of its own; None when it timed out, {} when it was woken.
 
-        repeat: off where a second one would not give what the first did; `Lost` is raised then.
+        repeat: off where a second call would not return what the first did; then `ReplyLost` is raised.
         """
         blocked = _Blocked()
 
-        def work(link: Link) -> Any:
-            blocked.link = link
-            found = None if blocked.woken else link.block(command, block_ms)
+        def work(connection: Connection) -> Any:
+            blocked.connection = connection
+            found = None if blocked.woken else connection.block(command, block_ms)
             return {} if found is None and blocked.woken else found
 
         with self._lock:
@@ -246,10 +253,10 @@ class Links:
                 self._blocked.discard(blocked)
 
     def wake(self) -> None:
-        """End the blocking calls that are under way now.
+        """End the blocking calls that are in progress now.
 
-        An unblock that comes before the server has seen the blocking command is lost, so it is repeated until each
-        call has returned; after WAKE_S (a server that does not answer) their sockets are shut.
+        An unblock that arrives before the server has seen the blocking command has no effect, so it is repeated until
+        each call has returned; after WAKE_S (a server that does not answer) their sockets are shut down.
         """
         with self._lock:
             waiting = set(self._blocked)
@@ -257,18 +264,18 @@ class Links:
                 blocked.woken = True
         until = time.monotonic() + WAKE_S
         while waiting and time.monotonic() < until:
-            links = [blocked.link for blocked in waiting if blocked.link]
+            blocking = [blocked.connection for blocked in waiting if blocked.connection]
             try:
-                with self.lent() as link:
-                    link.many([("CLIENT", "UNBLOCK", other.client_id) for other in links])
+                with self.lent() as connection:
+                    connection.many([("CLIENT", "UNBLOCK", other.client_id) for other in blocking])
             except StoreAway:
                 break
             time.sleep(0.001)
             with self._lock:
                 waiting &= self._blocked
         for blocked in waiting:
-            if blocked.link:
-                blocked.link.shut()
+            if blocked.connection:
+                blocked.connection.shut()
 
     def close(self) -> None:
         """End the blocking calls and close all connections."""

@@ -1,7 +1,7 @@
-"""A few commands to a Redis or Valkey server over a bare socket, for starting, choosing and checking one.
+"""A minimal RESP client over a bare socket, for starting, choosing and checking a server.
 
-`import redis` costs 187 ms; a command line that only wants a PING does not pay for it. The log itself goes through
-redis-py (log.py). RESP 2, one connection, no retries.
+`import redis` costs 187 ms, too much for a command line that only sends a PING. The log itself goes through
+`connection.py`. RESP 2, one connection, no retries.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from urllib.parse import SplitResult, unquote, urlsplit
 Reply = bytes | int | None | list["Reply"]
 REPLY_BYTES_MAX = 1 << 26
 DEPTH_MAX = 8
-"""No server nests replies to what is asked here any deeper."""
+"""No server nests the replies to the commands sent here any deeper."""
 
 
 class ErrorReply(Exception):
-    """The server said no. code: the first word of its answer, such as LOADING or NOPERM."""
+    """An error reply of the server. code: its first word, such as LOADING or NOPERM."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -26,7 +26,7 @@ class ErrorReply(Exception):
 
 
 class Wire:
-    """One connection. Its methods raise OSError (timeouts included) when the server is away; the wire is then spent."""
+    """One connection. Its methods raise OSError (timeouts included) when the server is away; then it is unusable."""
 
     def __init__(self, connected: socket.socket) -> None:
         self._socket = connected
@@ -41,7 +41,9 @@ class Wire:
         self.close()
 
     def call(self, *words: str | bytes | int) -> Reply:
-        """Send one command, return its reply. Raises `ErrorReply`; TimeoutError where it is not whole in time."""
+        """Send one command and return its reply. Raises `ErrorReply`, and TimeoutError for a reply not complete in
+        time.
+        """
         self._until = time.monotonic() + self._patience_s
         self._socket.settimeout(self._patience_s)
         parts = [word if isinstance(word, bytes) else str(word).encode() for word in words]
@@ -53,7 +55,7 @@ class Wire:
         self._socket.close()
 
     def _more(self) -> None:
-        """Read what has come, or wait for it; a peer that sends a byte now and then has no more time than another."""
+        """Read available data, or wait for it. One time limit per reply: a peer that trickles bytes gets no more."""
         left_s = self._until - time.monotonic()
         if left_s <= 0:
             raise TimeoutError("timed out")
@@ -98,7 +100,7 @@ class Wire:
 
 
 def dial_unix(path: Path, timeout_s: float) -> Wire:
-    """A wire to a unix socket. Raises OSError; BlockingIOError when its queue of connections is full."""
+    """Connect to a unix socket. Raises OSError; BlockingIOError when its queue of connections is full."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         connection.settimeout(timeout_s)
@@ -110,7 +112,7 @@ def dial_unix(path: Path, timeout_s: float) -> Wire:
 
 
 def dial(url: str, timeout_s: float) -> Wire:
-    """A wire to a redis://, rediss:// or unix:// URL, authenticated. Raises OSError and `ErrorReply`."""
+    """Connect to a redis://, rediss:// or unix:// URL, and authenticate. Raises OSError and `ErrorReply`."""
     parts = urlsplit(url)
     wire = dial_unix(Path(unquote(parts.path)), timeout_s) if parts.scheme == "unix" else _dial_tcp(parts, timeout_s)
     try:
@@ -126,7 +128,7 @@ def _dial_tcp(parts: SplitResult, timeout_s: float) -> Wire:
     host = parts.hostname or "localhost"
     connection = socket.create_connection((host, parts.port or 6379), timeout_s)
     if parts.scheme == "rediss":
-        import ssl  # only who uses TLS pays for it
+        import ssl  # imported for TLS only, as it costs time
 
         try:
             connection = ssl.create_default_context().wrap_socket(connection, server_hostname=host)

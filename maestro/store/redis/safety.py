@@ -1,10 +1,10 @@
-"""Whether a server can be trusted with the log, for `doctor` and at the first connection.
+"""Checks whether a server can be trusted with the log, for `doctor` and at the first connection.
 
-A check says what holds and what it means. `refuse` stops the use of the store, `warn` is shown once, `note` states
-what the server promises. Facts are what `Store.describe` tells, and a few more that `gather` finds; each check copes
-with a fact that is missing.
+Each check says what holds and what that means. `refuse` stops the use of the store, `warn` is shown once, `note` states
+what the server promises. Its facts are those of `Store.describe`, and a few more that `gather` finds; each check
+tolerates a missing fact.
 
-The rights that a store needs, and no more, are `acl_rule`; the store is tested under it.
+The minimal rights of the store's user are `acl_rule`; the store is tested under it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Kind = Literal["set", "server", "embedded"]
 VERSION_MIN = (7, 0)
 FULL_SHARE_WARN = 0.8
 
-# What the store does, its scripts included; XTRIM for sealed history, WAIT for replicas.
+# The commands that the store uses, its scripts included; XTRIM for sealed history, WAIT for replicas.
 COMMANDS = (
     *("auth", "hello", "select", "ping", "time", "info", "config|get", "client|unblock", "cluster|info", "scan"),
     *("multi", "exec", "eval", "evalsha", "wait", "exists", "type", "del", "unlink", "rename", "persist"),
@@ -52,13 +52,15 @@ def acl_rule(user: str, namespace: str, password: str) -> list[str]:
 
 
 def gather(call: Callable[..., Any], namespace: str | None = None) -> dict[str, str]:
-    """The facts of a server. call(*words): runs one command, such as `Wire.call` or `Links.call`.
+    """The facts of a server.
 
-    namespace: also try what this user may do to its keys (fact `access`). What the server keeps from this user
-    (managed ones hide CONFIG) is left out. Raises what `call` raises when not even INFO is allowed.
+    call(*words): runs one command, such as `Wire.call` or `ConnectionPool.call`.
+    namespace: also test what this user may do to its keys (fact `access`).
+    What the server hides from this user (managed servers hide CONFIG) is left out. Raises what `call` raises when not
+    even INFO is allowed.
     """
     info = _fields(call("INFO"))
-    valkey = "valkey_version" in info  # its `redis_version` stays at 7.2.4, for old clients
+    valkey = "valkey_version" in info  # Valkey's `redis_version` stays at 7.2.4, for old clients
     facts = {
         "server": "valkey" if valkey else "redis",
         "version": info.get("valkey_version") or info.get("redis_version", "0"),
@@ -82,14 +84,15 @@ def gather(call: Callable[..., Any], namespace: str | None = None) -> dict[str, 
 
 
 def checks(facts: Mapping[str, str], kind: Kind = "set") -> list[Check]:
-    """What the facts mean. kind: where the store comes from; at a set URL a missing AOF is a warning only.
+    """The findings for the facts of a server.
 
+    kind: where the store comes from; at a configured URL a missing append-only file (AOF) is only a warning.
     The store in memory (`server: memory`) has nothing to check.
     """
     if facts.get("server") == "memory":
         return []
     found = [_version(facts), _role(facts), _loading(facts), _eviction(facts)]
-    if facts.get("loading", "0") == "0":  # until then it says that its AOF is off
+    if facts.get("loading", "0") == "0":  # a loading server reports that its AOF is off
         found.append(_aof(facts, kind))
     found += [_fsync(facts)] if facts.get("aof") == "on" else []
     found += [_memory(facts), _replicas(facts)]
@@ -99,7 +102,7 @@ def checks(facts: Mapping[str, str], kind: Kind = "set") -> list[Check]:
 
 
 def refuse_unsafe(found: list[Check], where: str = "") -> list[Check]:
-    """The warnings among the checks. where: the store's name for the error. Raises `StoreUnsafe` at a refusal."""
+    """The warnings among the findings. where: the store's name for the error. Raises `StoreUnsafe` at a refusal."""
     for check in found:
         if not check.ok and check.level == "refuse":
             raise StoreUnsafe(f"the store is unsafe: {check.detail}", where, check.remedy)
@@ -223,7 +226,7 @@ _TRIED = (
 
 
 def _access(call: Callable[..., Any], namespace: str) -> str:
-    """What this user may not do to the keys of a namespace, "" if all is well. Changes nothing."""
+    """The command that this user may not run on the keys of a namespace, "" if none. Changes nothing."""
     try:
         missing = call("EVAL", _TRY, 1, Keys(namespace).log, *_TRIED)
     except Exception as refused:  # noqa: BLE001  redis-py's and our own errors have no base in common
@@ -239,7 +242,7 @@ def _optional(call: Callable[..., Any], *words: str) -> dict[str, str]:
 
 
 def _fields(reply: Any) -> dict[str, str]:
-    """INFO's text, CONFIG GET's flat list, or what redis-py makes of either."""
+    """The fields of INFO's text, CONFIG GET's flat list, or of what redis-py makes of either."""
     if isinstance(reply, Mapping):
         return {_text(key): _text(value) for key, value in reply.items()}
     if isinstance(reply, list):

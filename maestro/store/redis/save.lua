@@ -1,9 +1,10 @@
--- Write rows, index entries and the checkpoint of a generation, if it still is where the writer read it.
--- KEYS: checkpoint, then the keys written to: hashes of rows and sorted sets.
--- ARGV: seq, chain and stopped of the checkpoint before; the fields of the one after, as one count and their names and
--- values; then the writes: command, index in KEYS, number of arguments, the arguments (the caller keeps them under the
--- limit of unpack). Returns 1, or 0 when another writer was first, or the generation is about to expire; and nothing
--- is written where a key does not hold what was saved: then name, how many entries it should have, how many it has.
+-- Write rows, index entries and the checkpoint of a generation, if its checkpoint is still the one the writer read.
+-- KEYS: checkpoint, then the keys to write: hashes of rows and sorted sets.
+-- ARGV: seq, chain and stopped of the checkpoint before; the number of words of the new checkpoint's fields, and these
+-- names and values; then the writes: command, index in KEYS, number of arguments, the arguments (the caller keeps them
+-- under the limit of unpack).
+-- Returns 1; or 0 when another writer was first or the generation is about to expire; or, where a key has another
+-- number of entries than was saved, its name, the saved number and the actual one. Only for 1 is anything written.
 local call = redis.call
 local stored = call('HMGET', KEYS[1], 'seq', 'chain', 'stopped')
 if (stored[1] or '0') ~= ARGV[1] or (stored[2] or '') ~= ARGV[2] or (stored[3] or '') ~= ARGV[3] then return 0 end

@@ -1,10 +1,10 @@
--- Point readers at another generation, if they use the old one still; that one goes soon after.
--- KEYS: pointer, checkpoint and set of keys (builds up to 1.2.0 made one) of the old generation, checkpoint of the new.
--- ARGV: old or '', new, ms until the old one expires. A pointer of another type points nowhere.
--- Returns 1, or 0 when readers use another one.
+-- Point readers at another generation, if they still use the old one, which expires soon after.
+-- KEYS: pointer; checkpoint and set of keys (written by builds up to 1.2.0) of the old generation; the new checkpoint.
+-- ARGV: old or '', new, ms until the old one expires. A pointer key of a wrong type counts as no pointer.
+-- Returns 1, or 0 when readers use another generation.
 local call = redis.call
 
--- The keys of a generation: each has its size in the checkpoint.
+-- The keys of a generation: the checkpoint has a field with the size of each of them.
 local function keys_of(checkpoint)
   local prefix = string.sub(checkpoint, 1, string.len(checkpoint) - string.len('checkpoint'))
   local keys = { checkpoint }
@@ -19,7 +19,7 @@ end
 local points = call('TYPE', KEYS[1]).ok == 'string' and call('GET', KEYS[1]) or ''
 if points ~= ARGV[1] then return 0 end
 call('SET', KEYS[1], ARGV[2])
--- It may be one that was about to expire, as the pointer was lost.
+-- The new generation may be an old one that is about to expire, after the pointer was lost.
 if call('PTTL', KEYS[4]) >= 0 then
   for _, key in ipairs(keys_of(KEYS[4])) do call('PERSIST', key) end
 end

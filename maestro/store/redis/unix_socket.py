@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 
 class Login(NamedTuple):
-    """Who connects, and to which database; None where the URL does not say."""
+    """User, password and database of a connection; user and password are None where the URL names none."""
 
     user: str | None
     password: str | None
@@ -17,14 +17,14 @@ class Login(NamedTuple):
 
 
 class Dialled(NamedTuple):
-    """A connected socket, and what closes it."""
+    """A connected socket, and the function that closes it."""
 
     sock: socket.socket
     close: Callable[[], object]
 
 
 class UnixSocket:
-    """A socket of this host: unix://[user:password@]/path[?db=N&username=…&password=…], as redis-py reads it."""
+    """A unix socket of this host: unix://[user:password@]/path[?db=N&username=…&password=…], as redis-py reads it."""
 
     def __init__(self, url: str, greet_s: float) -> None:
         parts = urlsplit(url)
@@ -35,7 +35,7 @@ class UnixSocket:
         self._greet_s = greet_s
 
     def connect(self, node: str = "") -> Dialled:
-        """A connected socket. Raises OSError saying why not."""
+        """Connect the socket. Raises OSError with the reason."""
         if node:
             raise ConnectionError(f"the namespace lives at {node}, another node of the cluster: name that in the URL")
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

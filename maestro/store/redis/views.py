@@ -1,7 +1,7 @@
 """The rows, indexes and checkpoints of the views on a server, by generation.
 
-A generation is a set of keys of its own: a hash of rows a view, a sorted set an index, a checkpoint, in which stands
-how many entries each of the others has (`wholeness.py`). Readers follow one pointer, so that a rebuilt generation
+A generation is a set of keys of its own: a hash of rows per view, a sorted set per index, and a checkpoint, which also
+holds the number of entries of each other key (`wholeness.py`). Readers follow one pointer, so that a rebuilt generation
 replaces the old one at once.
 """
 
@@ -14,7 +14,7 @@ from maestro.model.errors import Refused, ViewDamaged
 from maestro.store.contract import Checkpoint, Page, PageQuery, RowChange
 from maestro.store.keys import Keys
 from maestro.store.redis.connection import Command, WrongType
-from maestro.store.redis.pool import Links, Script
+from maestro.store.redis.pool import ConnectionPool, Script
 from maestro.store.wholeness import FIELDS, SIZE, check_size, checkpoint_of, fields_of, sealed, unsealed
 
 SAVE = Script("save.lua")
@@ -22,17 +22,17 @@ PAGE = Script("page.lua")
 SWITCH = Script("switch.lua")
 CHUNK = 1000
 LINGER_MS = 60_000
-"""How long a generation stays after readers were pointed elsewhere: a reader may be between two calls."""
+"""How long a generation stays after readers were pointed to another one: a reader may be between two calls."""
 
 
 def _pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:
-    """A hash as a script returns it."""
+    """The dict of a hash that comes as a flat list."""
     return dict(zip(flat[::2], flat[1::2], strict=True))
 
 
 @contextmanager
 def _of(generation: str) -> Iterator[None]:
-    """What another hand put in the place of a key is a damage of the generation. Raises ViewDamaged."""
+    """Raise ViewDamaged for a generation where one of its keys has a wrong type, as another program wrote it."""
     try:
         yield
     except WrongType as wrong:
@@ -40,7 +40,7 @@ def _of(generation: str) -> Iterator[None]:
 
 
 class _Writes:
-    """The changes of one save, gathered by key: the last word on each row and index entry wins."""
+    """The changes of one save, gathered by key: the last change of each row and index entry wins."""
 
     def __init__(self, keys: Keys, generation: str, changes: Sequence[RowChange]) -> None:
         rows: dict[str, dict[str, bytes | None]] = {}
@@ -72,26 +72,26 @@ class _Writes:
 class RedisViews:
     """`ViewStore` on a server."""
 
-    def __init__(self, keys: Keys, links: Links) -> None:
+    def __init__(self, keys: Keys, pool: ConnectionPool) -> None:
         self._keys = keys
-        self._links = links
+        self._pool = pool
 
     def current(self) -> str | None:
         """The generation that readers use."""
         try:
-            name: bytes | None = self._links.call("GET", self._keys.views)
-        except WrongType:  # `switch` puts a pointer in its place
+            name: bytes | None = self._pool.call("GET", self._keys.views)
+        except WrongType:  # another program overwrote the pointer; `switch` replaces it
             return None
         return None if name is None else name.decode("utf-8", "surrogateescape")
 
     def checkpoint(self, generation: str) -> Checkpoint:
-        """How far it is."""
+        """The checkpoint of a generation."""
         with _of(generation):
-            values = self._links.call("HMGET", self._keys.checkpoint(generation), *FIELDS)
+            values = self._pool.call("HMGET", self._keys.checkpoint(generation), *FIELDS)
         return checkpoint_of(generation, dict(zip(FIELDS, values, strict=True)))
 
     def load(self, generation: str, wanted: Sequence[tuple[str, str]]) -> tuple[Checkpoint, list[bytes | None]]:
-        """Rows by (view, row), and the checkpoint."""
+        """Rows by (view, row), with the checkpoint that they belong to."""
         by_view: dict[str, list[str]] = {}
         for view, row in wanted:
             by_view.setdefault(view, []).append(row)
@@ -100,7 +100,7 @@ class RedisViews:
         commands += [("HLEN", self._keys.rows(generation, view)) for view in by_view]
         commands += [("HMGET", self._keys.rows(generation, view), *rows) for view, rows in by_view.items()]
         with _of(generation):
-            values, *replies = self._links.together(commands)
+            values, *replies = self._pool.together(commands)
         stored = dict(zip((*FIELDS, *sizes), values, strict=True))
         checkpoint = checkpoint_of(generation, stored)
         for view, size, found in zip(by_view, sizes, replies, strict=False):
@@ -114,7 +114,7 @@ class RedisViews:
         writes = _Writes(self._keys, generation, changes)
         fields = fields_of(after)
         with _of(generation):
-            saved = self._links.script(
+            saved = self._pool.script(
                 SAVE,
                 [self._keys.checkpoint(generation), *writes.keys],
                 [before.seq, before.chain, before.stopped, len(fields), *fields, *writes.args],
@@ -136,7 +136,7 @@ class RedisViews:
         fields = (*FIELDS, *(SIZE + name for name in names))
         args: list[bytes | str | int] = [low, high, query.offset, query.limit, "1" if query.newest else ""]
         with _of(generation):
-            values, held, total, ids, rows = self._links.script(PAGE, keys, [*args, query.prefix, *fields])
+            values, held, total, ids, rows = self._pool.script(PAGE, keys, [*args, query.prefix, *fields])
         stored = dict(zip(fields, values, strict=True))
         checkpoint = checkpoint_of(generation, stored)
         for name, found in zip(names, held, strict=True):
@@ -147,12 +147,12 @@ class RedisViews:
         return Page([(row, unsealed(generation, query.view, row, data)) for row, data in named], checkpoint, total)
 
     def dump(self, generation: str, view: str) -> list[tuple[str, bytes]]:
-        """All rows in row order. Rows that change meanwhile may be of either state: compare the checkpoints."""
+        """All rows of a view in row order. Rows changed meanwhile may have either state: compare the checkpoints."""
         rows: dict[bytes, bytes] = {}
         cursor = b"0"
         while True:
             with _of(generation):
-                cursor, flat = self._links.call("HSCAN", self._keys.rows(generation, view), cursor, "COUNT", CHUNK)
+                cursor, flat = self._pool.call("HSCAN", self._keys.rows(generation, view), cursor, "COUNT", CHUNK)
             rows.update(_pairs(flat))
             if cursor == b"0":
                 break
@@ -161,9 +161,9 @@ class RedisViews:
         return [(row, unsealed(generation, view, row, data)) for row, data in named]
 
     def indexes(self, generation: str, view: str) -> dict[str, dict[str, int]]:
-        """All indexes of a view that hold something."""
+        """All indexes of a view that are not empty."""
         with _of(generation):
-            fields = self._links.call("HKEYS", self._keys.checkpoint(generation))
+            fields = self._pool.call("HKEYS", self._keys.checkpoint(generation))
         prefix = f"index:{view}:"
         names = sorted(field.decode("utf-8", "replace").removeprefix(SIZE) for field in fields)
         names = [name for name in names if name.startswith(prefix)]
@@ -180,7 +180,7 @@ class RedisViews:
                 ("HLEN" if name.startswith("rows:") else "ZCARD", self._keys.view(generation) + name) for name in some
             ]
             with _of(generation):
-                known, *found = self._links.together([sizes, *held])
+                known, *found = self._pool.together([sizes, *held])
             for name, size, count in zip(some, known, found, strict=True):
                 check_size(generation, name, size, count)
 
@@ -189,28 +189,28 @@ class RedisViews:
         key, start = self._keys.view(generation) + name, 0
         while True:
             with _of(generation):
-                found = self._links.call("ZRANGE", key, start, start + CHUNK - 1, "WITHSCORES")
+                found = self._pool.call("ZRANGE", key, start, start + CHUNK - 1, "WITHSCORES")
             scores.update((row.decode("utf-8", "replace"), int(score)) for row, score in found)
             if len(found) < CHUNK:
                 return scores
             start += CHUNK
 
     def leaving(self, generation: str) -> bool:
-        """Whether it was replaced, and expires soon."""
-        return bool(self._links.call("PTTL", self._keys.checkpoint(generation)) >= 0)
+        """Whether a generation was replaced by another one and expires soon."""
+        return bool(self._pool.call("PTTL", self._keys.checkpoint(generation)) >= 0)
 
     def switch(self, old: str | None, new: str) -> bool:
-        """Point readers at `new` if they use `old` still."""
+        """Point readers at generation `new` if they still use `old`."""
         keys = [self._keys.views, self._keys.checkpoint(old or new), self._keys.members(old or new)]
         keys.append(self._keys.checkpoint(new))
-        return bool(self._links.script(SWITCH, keys, [(old or "").encode("utf-8", "surrogateescape"), new, LINGER_MS]))
+        return bool(self._pool.script(SWITCH, keys, [(old or "").encode("utf-8", "surrogateescape"), new, LINGER_MS]))
 
     def drop(self, generation: str) -> None:
         """Delete a generation. Raises `Refused` for the one that readers use.
 
-        Its keys are looked for by their names, as a damaged one does not know all of its own.
+        Its keys are found by their names, as a damaged generation does not list all of them.
         """
         if self.current() == generation:
             raise Refused(f"generation {generation} is in use", "views", "switch to another one first")
-        for some in self._links.scan(self._keys.log, self._keys.all_of(generation), CHUNK):
-            self._links.call("UNLINK", *some)
+        for some in self._pool.scan(self._keys.log, self._keys.all_of(generation), CHUNK):
+            self._pool.call("UNLINK", *some)

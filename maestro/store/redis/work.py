@@ -1,8 +1,8 @@
-"""Hints, leases and samples on a server.
+"""Work hints, leases and samples on a server.
 
-A work entry only wakes a worker up; whether a run may start is decided by the log. So everything here may be lost,
-doubled or repeated: a stream or group that is gone is made again from its beginning, an entry that was claimed but
-whose delivery got lost is claimed again.
+A work hint only wakes a worker; the log decides whether a run may start. So everything here may be lost, doubled or
+repeated: a stream or consumer group that is gone is created again from its beginning, and an entry that was claimed but
+whose delivery was lost is claimed again.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 
 from maestro.store.contract import Hint, WorkEntry
 from maestro.store.keys import WORKERS, Keys
-from maestro.store.redis.connection import Command, Lost, NoGroup, WrongType, checked
-from maestro.store.redis.pool import Links, Script
+from maestro.store.redis.connection import Command, NoGroup, ReplyLost, WrongType, checked
+from maestro.store.redis.pool import ConnectionPool, Script
 
 LEASE = Script("lease.lua")
 SAMPLE = Script("sample.lua")
@@ -25,30 +25,30 @@ STREAM = b"stream"
 class RedisWork:
     """`WorkStore` on a server."""
 
-    def __init__(self, keys: Keys, links: Links) -> None:
+    def __init__(self, keys: Keys, pool: ConnectionPool) -> None:
         self._keys = keys
-        self._links = links
+        self._pool = pool
         self._lock = Lock()
         self._resumed: set[str] = set()
         self._handed: set[tuple[str, str]] = set()
 
     def put(self, hints: Sequence[Hint]) -> None:
-        """Put hints, each with its token."""
+        """Put hints on their streams, each with its token."""
         if hints:
             names = [self._keys.work(stream) for stream in {hint.stream for hint in hints}]
             commands = [self._add(hint.stream, hint.run, hint.token) for hint in hints]
-            self._links.in_place(names, STREAM, lambda: self._links.many(commands))
+            self._pool.in_place(names, STREAM, lambda: self._pool.many(commands))
 
     def _add(self, stream: str, run: str, token: int) -> Command:
         return ("XADD", self._keys.work(stream), "MAXLEN", "~", ENTRIES_MAX, "*", "run", run, "token", token)
 
     def claim(self, node: str, count: int, block_ms: int, shared: bool = True) -> list[WorkEntry]:
-        """Own pending entries first, then new ones; at most `count`. Waits up to block_ms; `wake` ends it."""
+        """Claim up to `count` entries: own pending ones first, then new ones. Waits up to block_ms; `wake` ends it."""
         streams = [node, ""] if shared else [node]
         try:
             return self._claim(node, streams, count, block_ms)
-        except Lost:
-            # A delivery may have got lost on its way: it is pending now.
+        except ReplyLost:
+            # A delivery may have been lost on its way: its entries are pending now.
             with self._lock:
                 self._resumed.discard(node)
             return self._claim(node, streams, count, block_ms)
@@ -67,7 +67,7 @@ class RedisWork:
     def _take(self, node: str, streams: list[str], count: int, block_ms: int, after: str) -> list[WorkEntry]:
         wait = ("BLOCK", block_ms) if block_ms > 0 and after == ">" else ()
         names = [self._keys.work(stream) for stream in streams]
-        # Entries that are in work are pending too, so look past them.
+        # Entries that this process is working on are pending too, so ask for more and skip those.
         ask = count if after == ">" else count + len(self._handed)
         command = (
             "XREADGROUP",
@@ -83,12 +83,12 @@ class RedisWork:
         )
         while True:
             try:
-                found: dict[bytes, Any] = self._links.in_place(
-                    names, STREAM, lambda: self._links.block(command, block_ms, repeat=False) or {}
+                found: dict[bytes, Any] = self._pool.in_place(
+                    names, STREAM, lambda: self._pool.block(command, block_ms, repeat=False) or {}
                 )
                 break
             except NoGroup:
-                self._links.in_place(names, STREAM, lambda: self._make_groups(names))
+                self._pool.in_place(names, STREAM, lambda: self._make_groups(names))
         entries, strange = [], []
         for stream, name in zip(streams, names, strict=True):
             for identity, fields in found.get(name.encode(), ()):
@@ -102,30 +102,30 @@ class RedisWork:
             taken, left = entries[:count], entries[count:]
             self._handed.update((entry.stream, entry.entry) for entry in taken)
         if after == ">" and left:
-            self.put_back(left)  # both streams had entries at once, together more than there are free slots
+            self.put_back(left)  # both streams had entries, together more than `count`
         return taken
 
     def _make_groups(self, names: list[str]) -> None:
-        # From 0, never from `$`: what was put before the group was lost must not be lost with it.
-        with self._links.lent() as link:
-            for reply in link.many([("XGROUP", "CREATE", name, WORKERS, "0", "MKSTREAM") for name in names]):
+        # From id 0, never from `$`: hints put before the group was lost must not be lost with it.
+        with self._pool.lent() as connection:
+            for reply in connection.many([("XGROUP", "CREATE", name, WORKERS, "0", "MKSTREAM") for name in names]):
                 if not (isinstance(reply, Exception) and str(reply).startswith("BUSYGROUP")):
                     checked(reply)
 
     def put_back(self, entries: Sequence[WorkEntry]) -> None:
-        """Acknowledge, and put the same hints again in one step."""
+        """Acknowledge entries, and put their hints again in the same transaction."""
         commands: list[Command] = []
         for entry in entries:
             commands.append(self._add(entry.stream, entry.run, entry.token))
             commands += self._finish(entry)
-        self._links.together(commands)
+        self._pool.together(commands)
         self._forget(entries)
 
     def done(self, entries: Sequence[WorkEntry]) -> None:
-        """Acknowledge and delete."""
+        """Acknowledge and delete entries."""
         if not entries:
             return
-        self._links.together([command for entry in entries for command in self._finish(entry)])
+        self._pool.together([command for entry in entries for command in self._finish(entry)])
         self._forget(entries)
 
     def _forget(self, entries: Sequence[WorkEntry]) -> None:
@@ -139,9 +139,9 @@ class RedisWork:
     def pending(self, stream: str) -> list[tuple[str, str, int]]:
         """All hints on a stream: (run, node that claimed it or "", token)."""
         name = self._keys.work(stream)
-        entries: list[Any] = self._links.in_place([name], STREAM, lambda: self._links.call("XRANGE", name, "-", "+"))
+        entries: list[Any] = self._pool.in_place([name], STREAM, lambda: self._pool.call("XRANGE", name, "-", "+"))
         try:
-            claimed = self._links.call("XPENDING", name, WORKERS, "-", "+", ENTRIES_MAX)
+            claimed = self._pool.call("XPENDING", name, WORKERS, "-", "+", ENTRIES_MAX)
         except NoGroup:
             claimed = []
         owners = {identity: consumer.decode() for identity, consumer, *_ in claimed}
@@ -150,35 +150,35 @@ class RedisWork:
 
     def lease_take(self, lease: str, holder: str, ttl_ms: int) -> bool:
         """Take or renew a lease."""
-        return bool(self._links.script(LEASE, [self._keys.lease(lease)], [holder, max(1, ttl_ms)]))
+        return bool(self._pool.script(LEASE, [self._keys.lease(lease)], [holder, max(1, ttl_ms)]))
 
     def lease_drop(self, lease: str, holder: str) -> None:
-        """Give it up, if held."""
-        self._links.script(LEASE, [self._keys.lease(lease)], [holder, 0])
+        """Give up a lease, if `holder` holds it."""
+        self._pool.script(LEASE, [self._keys.lease(lease)], [holder, 0])
 
     def lease_holder(self, lease: str) -> str | None:
-        """Who holds it now."""
+        """The current holder of a lease, None where nobody holds it."""
         try:
-            holder: bytes | None = self._links.call("GET", self._keys.lease(lease))
-        except WrongType:  # no lease; who takes it puts one in its place
+            holder: bytes | None = self._pool.call("GET", self._keys.lease(lease))
+        except WrongType:  # not a lease; taking the lease replaces it
             return None
         return None if holder is None else holder.decode("utf-8", "replace")
 
     def sample_put(self, key: str, value: Mapping[str, str], ttl_ms: int) -> None:
-        """Replace a heartbeat; its field `at` is the server's time in ms."""
+        """Store a heartbeat; its field `at` is the server's time in ms."""
         fields = [part for name, text in value.items() if name != "at" for part in (name, text)]
-        self._links.script(SAMPLE, [self._keys.sample(key)], [ttl_ms, *fields])
+        self._pool.script(SAMPLE, [self._keys.sample(key)], [ttl_ms, *fields])
 
     def samples(self, keys: Sequence[str]) -> list[dict[str, str] | None]:
-        """Heartbeats by key."""
+        """Heartbeats by key, None for one that does not exist or has expired."""
         if not keys:
             return []
         commands: list[Command] = [("HGETALL", self._keys.sample(key)) for key in keys]
-        return [_sample(reply) for reply in self._links.run(lambda link: link.many(commands))]
+        return [_sample(reply) for reply in self._pool.run(lambda connection: connection.many(commands))]
 
 
 def _sample(reply: Any) -> dict[str, str] | None:
-    """A heartbeat; None where there is none, or something else."""
+    """The heartbeat in a reply; None where there is none, or something else."""
     try:
         return {name.decode(): value.decode() for name, value in checked(reply).items()} or None
     except (WrongType, UnicodeDecodeError):
@@ -186,7 +186,7 @@ def _sample(reply: Any) -> dict[str, str] | None:
 
 
 def _hint(fields: list[bytes] | None) -> tuple[str, int] | None:
-    """Run and token of an entry; None for one that another hand put there, or that was deleted while it was claimed."""
+    """Run and token of an entry; None for an entry of another program, or one deleted while it was claimed."""
     try:
         named = dict(zip(fields[::2], fields[1::2], strict=True)) if fields else {}
         return named[b"run"].decode(), int(named[b"token"])

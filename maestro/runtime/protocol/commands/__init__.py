@@ -1,8 +1,8 @@
-"""The commands that a client asks for, one struct each: the names are those of the command line.
+"""The commands that a client can send, one struct each: the names are those of the command line.
 
-All are gathered and made public in `maestro.runtime.protocol.messages`; import them from there. "Items: X" says that
-the answer is a list, one `Item` a row, and `Done.data` is None. "Data: X" says that it is one object, in `Done.data`.
-Rows are JSON-ready: times are RFC 3339 UTC strings, all clients show the same.
+`maestro.runtime.protocol.messages` exports all of them; import them from there. "Items: X" means that the answer is a
+list, one `Item` per row, and `Done.data` is None. "Data: X" means that it is one object, in `Done.data`. Rows are
+JSON-ready: times are RFC 3339 UTC strings, so that all clients show the same.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from maestro.runtime.protocol.commands import Command
 
 
 class AgentRegister(Command, frozen=True, tag_field="kind", tag="agent register"):
-    """With `type` or `definition`: Data: type row. With neither, all that are in agents.d: Items: type rows."""
+    """Register agent types. With `type` or `definition`: Data: type row. Else all in agents.d: Items: type rows."""
 
     type: str | None = None
     definition: str | None = None  # YAML text of --file
@@ -14,7 +14,7 @@ class AgentRegister(Command, frozen=True, tag_field="kind", tag="agent register"
 
 
 class AgentAssign(Command, frozen=True, tag_field="kind", tag="agent assign"):
-    """Data: agent row."""
+    """Create an agent, or change its assignment. Data: agent row."""
 
     type: str
     to_workspace: str | None = None  # absolute
@@ -26,13 +26,19 @@ class AgentAssign(Command, frozen=True, tag_field="kind", tag="agent assign"):
 
 
 class AgentList(Command, frozen=True, tag_field="kind", tag="agent list"):
-    """Items: agent rows {id, type, state, role, priority, workspace, node, task, heartbeat_age_s, ...}."""
+    """List agents. Items: agent rows.
+
+    Row: {id, type, state, role, priority, workspace, node, task, heartbeat_age_s, ...}.
+    """
 
     status: str = "all"
 
 
 class AgentHealth(Command, frozen=True, tag_field="kind", tag="agent health"):
-    """Data: {id, status: healthy|unhealthy, checks: [{name, ok, detail}], log: [line], ...}; exit code 0 or 1."""
+    """Check an agent. Data: {id, status: healthy|unhealthy, checks: [{name, ok, detail}], log: [line], ...}.
+
+    Exit code 0 when healthy, else 1.
+    """
 
     id: str
     detail: bool = False
@@ -40,26 +46,26 @@ class AgentHealth(Command, frozen=True, tag_field="kind", tag="agent health"):
 
 
 class AgentStop(Command, frozen=True, tag_field="kind", tag="agent stop"):
-    """Data: agent row."""
+    """Stop an agent. Data: agent row."""
 
     id: str
     force: bool = False
 
 
 class AgentRestart(Command, frozen=True, tag_field="kind", tag="agent restart"):
-    """Data: agent row."""
+    """Let a stopped or failed agent work again. Data: agent row."""
 
     id: str
 
 
 class AgentReset(Command, frozen=True, tag_field="kind", tag="agent reset"):
-    """Data: agent row."""
+    """Stop an agent and create its workspace again. Data: agent row."""
 
     id: str
 
 
 class AgentLogs(Command, frozen=True, tag_field="kind", tag="agent logs"):
-    """Output frames."""
+    """The output of an agent's current or last run, as Output frames."""
 
     id: str
     follow: bool = False
@@ -67,9 +73,11 @@ class AgentLogs(Command, frozen=True, tag_field="kind", tag="agent logs"):
 
 
 class AgentTypes(Command, frozen=True, tag_field="kind", tag="agent types"):
-    """Items: {slug, valid, usable, reason, binary, version, modes, adapter, mode, capabilities, source}.
+    """List agent types. Items: {slug, valid, usable, reason, binary, version, modes, adapter, mode, capabilities,
+    source}.
 
-    usable: it is valid and its program is there; null version: not known without `check`, which runs the probes.
+    usable: the definition is valid and its program exists.
+    version: null where it is not known; `check` runs the probes.
     """
 
     check: bool = False

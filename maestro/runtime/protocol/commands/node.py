@@ -6,38 +6,41 @@ from maestro.runtime.protocol.commands import Command
 
 
 class Up(Command, frozen=True, tag_field="kind", tag="up"):
-    """Data: node row."""
+    """Have the daemon run. Data: node row."""
 
 
 class Shutdown(Command, frozen=True, tag_field="kind", tag="shutdown"):
-    """Data: {node, cancelled, cleaned, kept, ...}."""
+    """Stop this node's agents, daemon and embedded store. Data: {node, cancelled, cleaned, kept, ...}."""
 
     grace_s: float = 10.0
     keep: bool = False
 
 
 class WorkspaceList(Command, frozen=True, tag_field="kind", tag="workspace list"):
-    """Items: {agent, workspace, node, exists, bytes, ...}."""
+    """List workspaces. Items: {agent, workspace, node, exists, bytes, ...}."""
 
 
 class WorkspaceClean(Command, frozen=True, tag_field="kind", tag="workspace clean"):
-    """Data: {agent, workspace, ...}."""
+    """Stop an agent and empty its workspace. Data: {agent, workspace, ...}."""
 
     agent: str
 
 
 class NodeList(Command, frozen=True, tag_field="kind", tag="node list"):
-    """Items: node rows {id, host, status, held, running, max_concurrent, ...}."""
+    """List nodes. Items: node rows {id, host, status, held, running, max_concurrent, ...}."""
 
 
 class Doctor(Command, frozen=True, tag_field="kind", tag="doctor"):
-    """Items: {check, status: ok|warning|failed, detail, remedy}; exit code 0, or that of the worst check."""
+    """Check the installation. Items: {check, status: ok|warning|failed, detail, remedy}.
+
+    Exit code 0, or that of the worst check.
+    """
 
     accept_loss: bool = False
 
 
 class RedisFlush(Command, frozen=True, tag_field="kind", tag="redis flush"):
-    """Data: {namespace, deleted, backup}."""
+    """Delete the namespace from the store. Data: {namespace, deleted, backup}."""
 
     confirm: str
     backup: str | None = None  # path of the export made first, None with --no-backup

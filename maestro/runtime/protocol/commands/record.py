@@ -1,4 +1,4 @@
-"""Commands about what is on record: the shared state, the log, and what it tells when it is folded again."""
+"""Commands about the record: the shared state, the log, audit and replay."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from maestro.runtime.protocol.commands import Command
 
 
 class StateSet(Command, frozen=True, tag_field="kind", tag="state set"):
-    """Data: state row {key, value, set_at, expires_at|null, actor}."""
+    """Set a key of the state. Data: state row {key, value, set_at, expires_at|null, actor}."""
 
     key: str
     value: str
@@ -14,25 +14,25 @@ class StateSet(Command, frozen=True, tag_field="kind", tag="state set"):
 
 
 class StateGet(Command, frozen=True, tag_field="kind", tag="state get"):
-    """Data: state row."""
+    """Read a key of the state. Data: state row."""
 
     key: str
 
 
 class StateList(Command, frozen=True, tag_field="kind", tag="state list"):
-    """Items: state rows."""
+    """List keys of the state. Items: state rows."""
 
     prefix: str = ""
 
 
 class StateDelete(Command, frozen=True, tag_field="kind", tag="state delete"):
-    """Data: {key, deleted: true}."""
+    """Delete a key of the state. Data: {key, deleted: true}."""
 
     key: str
 
 
 class Audit(Command, frozen=True, tag_field="kind", tag="audit"):
-    """Items: {seq, at, type, subject, actor, cause, text, data}."""
+    """The story of one subject or all. Items: {seq, at, type, subject, actor, cause, text, data}."""
 
     subject: str | None = None
     since: str | None = None
@@ -41,11 +41,12 @@ class Audit(Command, frozen=True, tag_field="kind", tag="audit"):
 
 
 class EventsTail(Command, frozen=True, tag_field="kind", tag="events tail"):
-    """Items: {seq, at, type, subject, actor, cause, prev, v, data}.
+    """Read the log, live with follow. Items: {seq, at, type, subject, actor, cause, prev, v, data}.
 
-    limit: None for the newest 100, with from_position or group for all. With a group the answer is one batch, and data
-    {position, end}: where the batch ends, and whether nothing is left. It is read again until a later question says
-    that it is `taken`, up to that position; a limit of 0 asks nothing else.
+    limit: None for the newest 100, with from_position or group for all.
+    group: a durable group of readers. The answer is then one batch, with data {position, end}: the position of the
+    batch's end, and whether nothing is left. The group reads the batch again until a later request acknowledges it.
+    taken: acknowledges events up to this position; with a limit of 0 the request does nothing else.
     """
 
     follow: bool = False
@@ -57,7 +58,7 @@ class EventsTail(Command, frozen=True, tag_field="kind", tag="events tail"):
 
 
 class EventsExport(Command, frozen=True, tag_field="kind", tag="events export"):
-    """Items: as `events tail`, or CloudEvents."""
+    """Export the log. Items: as `events tail`, or CloudEvents."""
 
     cloudevents: bool = False
     from_position: int = 0
@@ -65,24 +66,27 @@ class EventsExport(Command, frozen=True, tag_field="kind", tag="events export"):
 
 
 class ReplayVerify(Command, frozen=True, tag_field="kind", tag="replay verify"):
-    """Data: {ok, position, events, views: [{view, rows, digest, ok}], difference}; exit code 0 or 6."""
+    """Verify log and views. Data: {ok, position, events, views: [{view, rows, digest, ok}], difference}.
+
+    Exit code 0 or 6.
+    """
 
 
 class ReplayRebuild(Command, frozen=True, tag_field="kind", tag="replay rebuild"):
-    """Data: {generation, position, views}."""
+    """Rebuild the views. Data: {generation, position, views}."""
 
     view: str | None = None
 
 
 class ReplayAt(Command, frozen=True, tag_field="kind", tag="replay at"):
-    """Items: the rows of the view."""
+    """Show a view as it was. Items: the rows of the view."""
 
     position: str
     view: str
 
 
 class ReplayDiff(Command, frozen=True, tag_field="kind", tag="replay diff"):
-    """Items: {view, row, change: added|changed|removed, before, after}."""
+    """Compare the views at two positions. Items: {view, row, change: added|changed|removed, before, after}."""
 
     a: str
     b: str

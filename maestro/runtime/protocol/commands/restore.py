@@ -1,4 +1,4 @@
-"""Commands that go back: to a snapshot, to a time, to the assignments that there were."""
+"""Commands that go back: to a snapshot, to a time, or to the assignments of a snapshot."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from maestro.runtime.protocol.commands import Command
 
 
 class RestoreLoad(Command, frozen=True, tag_field="kind", tag="state restore, loading"):
-    """Restore where the log is empty, loading it first. Data: {log: there|done|again, restore: as of `StateRestore`}.
+    """Restore into an empty log, loading it first. Data: {log: there|done|again, restore: as of `StateRestore`}.
 
-    there: it is not empty, and nothing was done; again: the daemon that answers has to end first; ask once more when it
-    has. Fields as in `StateRestore`.
+    there: the log is not empty, and nothing was done.
+    again: the answering daemon has to end first; send the command once more when it has.
+    Fields as in `StateRestore`.
     """
 
     source: str
@@ -21,8 +22,11 @@ class RestoreLoad(Command, frozen=True, tag_field="kind", tag="state restore, lo
 
 
 class RestorePreview(Command, frozen=True, tag_field="kind", tag="state restore, dry run"):
-    """Data: {source, position, agents: [{agent, workspace, snapshot, added, changed, deleted, unchanged, lost, ...}],
-    undone, stopped, restarted, disk_needed_bytes, failing, ...}; exit code 0 or 6. Fields as in `StateRestore`.
+    """Preview of a restore. Data: {source, position, agents, undone, stopped, restarted, disk_needed_bytes, failing,
+    ...}.
+
+    agents: [{agent, workspace, snapshot, added, changed, deleted, unchanged, lost, ...}].
+    Exit code 0 or 6. Fields as in `StateRestore`.
     """
 
     source: str | None = None
@@ -34,14 +38,18 @@ class RestorePreview(Command, frozen=True, tag_field="kind", tag="state restore,
 
 
 class StateRestore(Command, frozen=True, tag_field="kind", tag="state restore"):
-    """Data: {restore, source, position, workspaces, skipped, damaged, cancelled, resumed, before, undo, standing, ...}.
+    """Restore. Data: {restore, source, position, workspaces, skipped, damaged, cancelled, resumed, before, undo,
+    standing, ...}.
 
-    damaged: with skip_failed, the files that cannot be had whole and are not put back: [{agent, workspace, path, why}];
-    exit code 6 where there are any, or a workspace was skipped because it is damaged.
+    damaged: with skip_failed, the damaged files that were not restored: [{agent, workspace, path, why}]; exit code 6
+    where there are any, or a workspace was skipped because it is damaged.
 
-    source: an id, `latest`, or the absolute path of an export; at: a position or a time, for which each workspace comes
-    from its newest archive; workspace: put back this one only (path, or id of its agent); rollback: under that name;
-    replace_foreign: absolute paths of folders that are no agent's here, outside the root, and may be replaced.
+    source: an id, `latest`, or the absolute path of an export.
+    at: a position or a time; each workspace is restored from its newest archive at or before it.
+    workspace: restore only this one (its path, or the id of its agent).
+    rollback: the user called the command by that name.
+    replace_foreign: absolute paths of folders that belong to no agent here, lie outside the workspace root, and may be
+    replaced.
     """
 
     source: str | None = None
@@ -55,6 +63,6 @@ class StateRestore(Command, frozen=True, tag_field="kind", tag="state restore"):
 
 
 class AgentsPutBack(Command, frozen=True, tag_field="kind", tag="agent assign --from-snapshot"):
-    """Items: agent rows. source: as in `StateRestore`."""
+    """Restore the assignments of a snapshot. Items: agent rows. source: as in `StateRestore`."""
 
     source: str

@@ -1,4 +1,4 @@
-"""Commands about snapshots: taking, listing, proving and keeping them."""
+"""Commands about snapshots: take, list, verify and pin them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from maestro.runtime.protocol.commands import Command
 
 
 class StateSnapshot(Command, frozen=True, tag_field="kind", tag="state snapshot"):
-    """Data: snapshot row, with {sha256, file_bytes} of the file with `output`; notes of level `progress` meanwhile.
+    """Take a snapshot. Data: snapshot row, with `output` also {sha256, file_bytes} of the file.
 
-    workspaces: paths of workspaces or ids of agents, none for all of this node; output: absolute path, "" for none.
+    Notes of level `progress` are sent meanwhile.
+    workspaces: paths of workspaces or ids of agents, none for all of this node.
+    output: absolute path of an export, "" for none.
     """
 
     workspaces: list[str] = msgspec.field(default_factory=list)
@@ -22,9 +24,11 @@ class StateSnapshot(Command, frozen=True, tag_field="kind", tag="state snapshot"
 
 
 class StateSnapshots(Command, frozen=True, tag_field="kind", tag="state snapshots"):
-    """Items: snapshot rows, newest first {id, taken_at, position, state, reason, automatic, pinned, latest, workspaces,
-    bytes, added_bytes, expires_at|null, damaged: {files, why, lost}|null, ...}. all: those too that failed, have
-    expired or are being taken.
+    """List snapshots. Items: snapshot rows, newest first.
+
+    Row: {id, taken_at, position, state, reason, automatic, pinned, latest, workspaces, bytes, added_bytes,
+    expires_at|null, damaged: {files, why, lost}|null, ...}.
+    all: also those that failed, have expired or are being taken.
     """
 
     all: bool = False
@@ -32,10 +36,11 @@ class StateSnapshots(Command, frozen=True, tag_field="kind", tag="state snapshot
 
 
 class StateVerify(Command, frozen=True, tag_field="kind", tag="state verify"):
-    """Data: {ok, snapshot, file, position, manifest, entries, bytes, views, ...}. source: an id, `latest` or a path.
+    """Verify a snapshot. Data: {ok, snapshot, file, position, manifest, entries, bytes, views, ...}.
 
-    all: every byte of the snapshot store instead. Data: {ok, packs, bytes, quarantined, released, damaged: [{snapshot,
-    files, why}]}; exit code 6 where there are any.
+    source: an id, `latest` or a path.
+    all: verify every byte of the snapshot store instead. Data: {ok, packs, bytes, quarantined, released, damaged:
+    [{snapshot, files, why}]}; exit code 6 where anything is damaged.
     """
 
     source: str = ""
@@ -43,7 +48,7 @@ class StateVerify(Command, frozen=True, tag_field="kind", tag="state verify"):
 
 
 class StatePin(Command, frozen=True, tag_field="kind", tag="state pin"):
-    """Data: snapshot row. pinned: whether it is kept for ever from now on."""
+    """Pin or unpin a snapshot. Data: snapshot row. pinned: whether it is kept for ever from now on."""
 
     id: str
     pinned: bool = True

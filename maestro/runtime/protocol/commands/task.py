@@ -8,8 +8,10 @@ from maestro.runtime.protocol.commands import Command
 
 
 class TaskDispatch(Command, frozen=True, tag_field="kind", tag="task dispatch"):
-    """Data: task row {id, status, outcome, exit_code, title, targets, priority, runs: [...], dispatched_at, ...}; notes
-    of level `progress` while `sync` waits. first: the key was made for this very command, so no task has it yet.
+    """Dispatch a task. Data: task row {id, status, outcome, exit_code, title, targets, priority, runs: [...], ...}.
+
+    Notes of level `progress` are sent while `sync` waits.
+    first: the key was generated for this command, so no task has it yet.
     """
 
     prompt: str
@@ -30,7 +32,7 @@ class TaskDispatch(Command, frozen=True, tag_field="kind", tag="task dispatch"):
 
 
 class TaskStatus(Command, frozen=True, tag_field="kind", tag="task status"):
-    """Data: task row with its runs."""
+    """Show a task. Data: task row with its runs."""
 
     id: str | None = None
     last: bool = False
@@ -38,7 +40,7 @@ class TaskStatus(Command, frozen=True, tag_field="kind", tag="task status"):
 
 
 class TaskList(Command, frozen=True, tag_field="kind", tag="task list"):
-    """Items: task rows, newest first; with `last` Data: task row."""
+    """List tasks. Items: task rows, newest first; with `last` Data: task row."""
 
     last: bool = False
     agent: str | None = None
@@ -49,7 +51,10 @@ class TaskList(Command, frozen=True, tag_field="kind", tag="task list"):
 
 
 class TaskWait(Command, frozen=True, tag_field="kind", tag="task wait"):
-    """Items: task rows, in the order of `ids`; exit code as `dispatch --sync`. With `one` Data: the first task."""
+    """Wait for tasks. Items: task rows in the order of `ids`; exit code as `dispatch --sync`.
+
+    With `one`, Data: the row of the first task.
+    """
 
     ids: list[str]
     timeout_s: float | None = None
@@ -57,7 +62,7 @@ class TaskWait(Command, frozen=True, tag_field="kind", tag="task wait"):
 
 
 class TaskLogs(Command, frozen=True, tag_field="kind", tag="task logs"):
-    """Output frames."""
+    """The output of a task's agents, as Output frames."""
 
     id: str
     agent: str | None = None
@@ -65,21 +70,21 @@ class TaskLogs(Command, frozen=True, tag_field="kind", tag="task logs"):
 
 
 class TaskCancel(Command, frozen=True, tag_field="kind", tag="task cancel"):
-    """Data: task row."""
+    """Cancel a task. Data: task row."""
 
     id: str
     reason: str = ""
 
 
 class TaskRetry(Command, frozen=True, tag_field="kind", tag="task retry"):
-    """Data: task row. resume: each agent goes on with the session of its last run."""
+    """Retry a finished task. Data: task row. resume: each agent continues the session of its last run."""
 
     id: str
     resume: bool = False
 
 
 class QueueStatus(Command, frozen=True, tag_field="kind", tag="queue status"):
-    """Items: {task, status, target, agent, run, priority, waiting_for, dispatched_at, title}."""
+    """List the queue. Items: {task, status, target, agent, run, priority, waiting_for, dispatched_at, title}."""
 
     agent: str | None = None
     task: str | None = None

@@ -1,4 +1,4 @@
-"""One act of ours, in a process of its own: `python -m tools.bench.acting REPOSITORY ACT …`."""
+"""Runs one action of Maestro's archive as a process: `python -m tools.bench.archive_actions REPOSITORY ACTION …`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from maestro.workspaces.exchanges.exchange import Exchange
 
 
 def main() -> None:
-    """One act of ours."""
+    """Run the action that the command line names."""
     repository, act, *argv = sys.argv[1:]
     archive = Archive(repository)
     if act == "wake":
@@ -29,7 +29,7 @@ def main() -> None:
 
 
 def roll_back(archive: Archive, journal: Path, tree: str, name: str) -> None:
-    """What a restore does: keep what is there, stage what is wanted, exchange them."""
+    """Roll a tree back as a restore does: snapshot what is there, stage the wanted snapshot, exchange them."""
     archive.save([("tree", tree)], f"before-{len(archive.snapshots())}", {})
     with Exchange(journal) as one:
         archive.restore(name, "tree", one.stage(tree), reuse=tree)
