@@ -20,7 +20,7 @@ import msgspec
 
 from maestro.folders import private_folder
 from maestro.model.errors import MaestroError, Refused, VerificationFailed
-from maestro.workspaces.archive.read.purge import Left, Listing, remove_listed
+from maestro.workspaces.archive.read.purge import Leftover, Listing, remove_listed
 from maestro.workspaces.moves import FOLDER_FLAGS, UNMOVABLE, liken, move_entries, sync_folder
 from maestro.workspaces.open_records import DELETIONS, FRESH, LOCK, deletions
 
@@ -74,7 +74,7 @@ class Deletion:
             self._move(doomed)
         return [doomed.aside for doomed in trees]
 
-    def delete(self, snapshot: str, listings: Mapping[str, Listing]) -> dict[str, list[Left]]:
+    def delete(self, snapshot: str, listings: Mapping[str, Listing]) -> dict[str, list[Leftover]]:
         """Delete what `snapshot` holds of each tree (by its name there), which must have been proved.
 
         What is left of each, by its place, where there is any: it is at its place again. Raises `Refused`.
@@ -218,7 +218,7 @@ def _move_out(doomed: Doomed) -> None:
         os.close(top)
 
 
-def _finish(doomed: Doomed, listing: Listing) -> list[Left]:
+def _finish(doomed: Doomed, listing: Listing) -> list[Leftover]:
     """Delete what is listed; what is left, at its place again."""
     if not os.path.lexists(doomed.aside):
         return []

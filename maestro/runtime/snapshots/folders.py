@@ -23,7 +23,7 @@ from maestro.folders import private_folder
 from maestro.model.errors import MaestroError
 from maestro.model.snapshot import Snapshot
 from maestro.workspaces.archive.library import Archive
-from maestro.workspaces.archive.read.damage import Lacking
+from maestro.workspaces.archive.read.damage import Damage
 from maestro.workspaces.cleaning import remove_tree
 
 TURN_POLL_S = 0.1
@@ -47,7 +47,7 @@ class Shelf:
         """Whether it lies here, whole."""
         return (self.root / "manifests" / snapshot).is_file()
 
-    def damaged(self) -> dict[str, Lacking]:
+    def damaged(self) -> dict[str, Damage]:
         """The snapshots here that are known to lack something, by id. Raises as `Archive`, and `Refused`."""
         return self.archive().damaged() if self.is_there else {}
 

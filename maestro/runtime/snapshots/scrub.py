@@ -19,7 +19,7 @@ from maestro.runtime.snapshots.amounts import size
 from maestro.runtime.snapshots.folders import Shelf
 from maestro.runtime.snapshots.progress import Meter
 from maestro.workspaces.archive.library import Archive
-from maestro.workspaces.archive.read.damage import Lacking
+from maestro.workspaces.archive.read.damage import Damage
 from maestro.workspaces.archive.read.scrub import AGE_S_MAX
 
 BURST = 8
@@ -105,7 +105,7 @@ async def read_all(call: Call) -> Row:
     return await trio.to_thread.run_sync(work)
 
 
-async def known_damage(shelf: Shelf) -> dict[str, Lacking]:
+async def known_damage(shelf: Shelf) -> dict[str, Damage]:
     """The snapshots that are known to lack something; none where that cannot be said."""
     try:
         return await trio.to_thread.run_sync(shelf.damaged)
@@ -114,7 +114,7 @@ async def known_damage(shelf: Shelf) -> dict[str, Lacking]:
         return {}
 
 
-async def tell_healed(call: Call, shelf: Shelf, before: dict[str, Lacking]) -> None:
+async def tell_healed(call: Call, shelf: Shelf, before: dict[str, Damage]) -> None:
     """Say which of the snapshots that were damaged are whole again, as what they lacked has been kept anew."""
     if not before:
         return
@@ -153,7 +153,7 @@ def _age(oldest_s: float, never: int, packs: int) -> str:
     return f"each read or written within the last {ago}{new}"
 
 
-def _told(damaged: dict[str, Lacking]) -> str:
+def _told(damaged: dict[str, Damage]) -> str:
     named = [f"{name} ({one.why})" for name, one in sorted(damaged.items())[:NAMED_MAX]]
     more = f", and {len(damaged) - NAMED_MAX} more" if len(damaged) > NAMED_MAX else ""
     return ", ".join(named) + more if named else "no snapshot needs what is lost"
