@@ -50,7 +50,7 @@ def cut(data: bytes, start: int, is_all: bool) -> int:
 
 def _pair(data: bytes, begin: int, end: int) -> int:
     if data[begin : begin + _SAMPLE].isascii():
-        return 0  # text has no random pairs has no random pairs
+        return 0  # text has no random pairs
     for found in _PAIR.finditer(data, begin, end):
         if not crc32(data[found.end() - _WINDOW : found.end()]) & _PAIR_MASK:
             return found.end()
