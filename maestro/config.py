@@ -24,7 +24,7 @@ LOG_LEVELS = ("DEBUG", "INFO", "WARN", "ERROR")
 FSYNC_MODES = ("always", "everysec")
 KILO_DEFAULT = Path("/usr/local/bin/kilo")
 AGENTS_DIR_SYSTEM = Path("/etc/maestro/agents.d")
-_NAMED_APART = {
+_FIELD_NAMES = {
     "agents_dir": "agents_dirs",
     "agent_timeout": "agent_timeout_s",
     "snapshot_retention": "snapshot_retention_days",
@@ -251,7 +251,7 @@ def _read_file(path: Path) -> dict[str, str]:
 
 
 def _shown(settings: Settings, field: str) -> Any:
-    value = getattr(settings, _NAMED_APART.get(field, field))
+    value = getattr(settings, _FIELD_NAMES.get(field, field))
     if isinstance(value, tuple):
         return os.pathsep.join(map(str, value))
     if isinstance(value, Path):
@@ -260,6 +260,8 @@ def _shown(settings: Settings, field: str) -> Any:
 
 
 def _whole(least: int, most: int, example: str) -> Callable[[str], int]:
+    """A parser of whole numbers from `least` to `most`. example: a value to propose in the error."""
+
     def parse(text: str) -> int:
         if re.fullmatch(r"\+?[0-9]{1,12}", text) and least <= int(text) <= most:
             return int(text)

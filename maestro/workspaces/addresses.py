@@ -58,6 +58,7 @@ class Mounts:
         return "" if found is None else f"{found[1]}:{found[0].path}"
 
     def _found(self, real: str) -> tuple[Address, str] | None:
+        """The address of a path, and the kind of its file system; None where its mount is not known."""
         rest = ""
         while True:
             mount = self._mounts.get(_mount_id(real))
@@ -126,4 +127,5 @@ def _mount_id(path: str) -> bytes:
 
 
 def _text(field: bytes) -> str:
+    """A field of mountinfo as text, with its octal escapes decoded."""
     return os.fsdecode(_ESCAPED.sub(lambda found: bytes([int(found[1], 8)]), field))

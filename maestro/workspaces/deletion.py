@@ -122,6 +122,10 @@ class Deletion:
         self.close()
 
     def _move(self, doomed: Doomed) -> None:
+        """Record where a tree will lie, then move it there.
+
+        That is beside its place, or, where it cannot be moved as a whole, a folder inside it for its entries.
+        """
         above = Path(doomed.place).parent
         name = f"{ASIDE_PREFIX}{secrets.token_hex(6)}"
         try:
@@ -215,6 +219,7 @@ def _put_back(doomed: Doomed) -> None:
 
 
 def _move_out(doomed: Doomed) -> None:
+    """Move the entries back out of the folder inside."""
     name = Path(doomed.aside).name
     top = os.open(doomed.place, FOLDER_FLAGS)
     try:

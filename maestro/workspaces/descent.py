@@ -53,6 +53,7 @@ class Descent:
         return self._at()
 
     def _at(self) -> int:
+        """The descriptor of the current folder."""
         return self._deep if self._deep >= 0 else self._handles[-1] if self._handles else self._top
 
     def _shared(self, path: bytes) -> int:

@@ -123,9 +123,9 @@ def create(folder: RunFolder, prompt: bytes) -> None:
         private_folder(Path(folder.root), "MAESTRO_WORKSPACE_ROOT")
     try:
         with opened(folder.root) as top, _agent_folder(top, folder) as agent:
-            is_new = _made(agent, folder.task)
+            is_new = _make(agent, folder.task)
             with entered(agent, folder.task) as task:
-                (_furnish if is_new else _refresh)(task, folder, prompt)
+                (_fill_new if is_new else _fill_existing)(task, folder, prompt)
     except OSError as error:
         raise _refusal(error, folder.path) from None
 
@@ -138,7 +138,7 @@ def is_folder(path: str | Path) -> bool:
         return False
 
 
-def _furnish(task: int, folder: RunFolder, prompt: bytes) -> None:
+def _fill_new(task: int, folder: RunFolder, prompt: bytes) -> None:
     """Fill a run folder that was just made: nobody reads it yet, and nothing can be in the way."""
     for name in ("tmp", "attempts", f"attempts/{folder.attempt}"):
         os.mkdir(name, 0o700, dir_fd=task)
@@ -152,7 +152,7 @@ def _furnish(task: int, folder: RunFolder, prompt: bytes) -> None:
     os.symlink(log, "agent.log", dir_fd=task)
 
 
-def _refresh(task: int, folder: RunFolder, prompt: bytes) -> None:
+def _fill_existing(task: int, folder: RunFolder, prompt: bytes) -> None:
     """Fill a run folder of an earlier attempt, or of an interrupted `create`."""
     _write(task, "prompt.txt", prompt)
     with entered(task, "tmp"), entered(task, "attempts") as attempts:
@@ -202,7 +202,7 @@ def entered(above: int, name: str) -> Iterator[int]:
     try:
         descriptor = os.open(name, FOLDER_FLAGS, dir_fd=above)
     except FileNotFoundError:
-        _made(above, name)
+        _make(above, name)
         descriptor = os.open(name, FOLDER_FLAGS, dir_fd=above)
     try:
         _check_owner(descriptor, name)
@@ -211,7 +211,7 @@ def entered(above: int, name: str) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _made(above: int, name: str) -> bool:
+def _make(above: int, name: str) -> bool:
     """Make a folder with mode 0700; False where the name exists already."""
     try:
         os.mkdir(name, 0o700, dir_fd=above)

@@ -154,6 +154,8 @@ def check_elsewhere(agent: str, workspace: str, claims: Iterable[Claim] = ()) ->
 
 
 def _refusals_by_path(agent: str, path: str, claims: Iterable[Claim]) -> Iterator[str]:
+    """Yield the reasons why `agent` may not have `path` on another host, judged by paths alone."""
+
     def within(inner: str, outer: str) -> bool:
         return inner == outer or inner.startswith(outer.rstrip("/") + "/")
 

@@ -100,7 +100,7 @@ class Mappings:
         except OSError:
             processes = []
         for process in processes:
-            if found := _of_process(process):
+            if found := _mappings_of(process):
                 is_live = not _stands_still(process)
                 self._found += [one._replace(is_live=is_live) for one in found]
         self._looked_at = time.monotonic()
@@ -117,21 +117,22 @@ class Mappings:
         )
 
 
-def _of_process(process: str) -> list[_Mapping]:
+def _mappings_of(process: str) -> list[_Mapping]:
+    """The writable shared file mappings of a process."""
     try:
         handle = os.open(f"/proc/{process}/maps", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:  # the process has ended, or is another user's
         return []
     try:
-        found = _queried(handle)
-        return _listed(handle) if found is None else found
+        found = _query_mappings(handle)
+        return _parse_maps(handle) if found is None else found
     except OSError:
         return []
     finally:
         os.close(handle)
 
 
-def _queried(maps: int) -> list[_Mapping] | None:
+def _query_mappings(maps: int) -> list[_Mapping] | None:
     """The mappings of a process, asked one by one by ioctl, which is fast; None before Linux 6.11."""
     found: list[_Mapping] = []
     name = ctypes.create_string_buffer(_NAME_BYTES)
@@ -149,7 +150,8 @@ def _queried(maps: int) -> list[_Mapping] | None:
         query.address = query.end
 
 
-def _listed(maps: int) -> list[_Mapping]:
+def _parse_maps(maps: int) -> list[_Mapping]:
+    """The mappings of a process, parsed from the text of its `maps` file."""
     parts = []
     while part := os.read(maps, _READ_BYTES):
         parts.append(part)

@@ -58,6 +58,7 @@ def _is_filled(workspace: str | Path) -> bool:
 
 
 def _fill_from(template: Path, target: Path, exists: bool) -> None:
+    """Copy a template to a stage beside `target` and rename the stage to it."""
     if not template.is_dir():
         raise _refused(template, "is no folder")
     source, place = os.path.realpath(template), os.path.realpath(target)

@@ -243,6 +243,7 @@ class Archive:
 
 
 def _check_same(found: Diff, path: str) -> None:
+    """Raise `Refused` where a diff found any difference."""
     for changes, what in ((found.added, "is gone"), (found.changed, "is another"), (found.deleted, "has come")):
         if changes:
             told = f"{changes[0].path!r} {what} in {path!r} since it was archived"

@@ -54,12 +54,12 @@ def put_entries(pair: Pair, forward: bool, save: Callable[[], None]) -> None:
     top = os.open(pair.target, FOLDER_FLAGS)
     try:
         if forward:
-            _begin(pair, top, save)
-            _leave(pair, top, save)
-            _enter(pair, top, save)
+            _prepare(pair, top, save)
+            _move_old_out(pair, top, save)
+            _move_new_in(pair, top, save)
         else:
-            _withdraw(pair, top, save)
-            _return(pair, top, save)
+            _move_new_back(pair, top, save)
+            _move_old_back(pair, top, save)
     finally:
         os.close(top)
 
@@ -80,7 +80,7 @@ def sweep(pair: Pair, records: Path) -> list[str]:
     return left
 
 
-def _begin(pair: Pair, top: int, save: Callable[[], None]) -> None:
+def _prepare(pair: Pair, top: int, save: Callable[[], None]) -> None:
     """Record which entries are to move in, and make the folder for the old ones."""
     if pair.phase != OLD:
         return
@@ -96,7 +96,7 @@ def _begin(pair: Pair, top: int, save: Callable[[], None]) -> None:
     save()
 
 
-def _leave(pair: Pair, top: int, save: Callable[[], None]) -> None:
+def _move_old_out(pair: Pair, top: int, save: Callable[[], None]) -> None:
     """Move the old entries into the folder aside."""
     if pair.phase != LEAVING:
         return
@@ -110,7 +110,7 @@ def _leave(pair: Pair, top: int, save: Callable[[], None]) -> None:
     save()
 
 
-def _enter(pair: Pair, top: int, save: Callable[[], None]) -> None:
+def _move_new_in(pair: Pair, top: int, save: Callable[[], None]) -> None:
     """Move the stage's entries into the workspace."""
     if pair.phase != ENTERING:
         return
@@ -127,7 +127,7 @@ def _enter(pair: Pair, top: int, save: Callable[[], None]) -> None:
     save()
 
 
-def _withdraw(pair: Pair, top: int, save: Callable[[], None]) -> None:
+def _move_new_back(pair: Pair, top: int, save: Callable[[], None]) -> None:
     """Move the new entries back into the stage."""
     if pair.phase not in (ENTERING, NEW):
         return
@@ -148,7 +148,7 @@ def _withdraw(pair: Pair, top: int, save: Callable[[], None]) -> None:
     save()
 
 
-def _return(pair: Pair, top: int, save: Callable[[], None]) -> None:
+def _move_old_back(pair: Pair, top: int, save: Callable[[], None]) -> None:
     """Move the old entries back into the workspace."""
     if pair.phase != LEAVING:
         return

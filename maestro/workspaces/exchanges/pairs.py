@@ -125,6 +125,7 @@ def put(pair: Pair, forward: bool) -> None:
 
 
 def _move(pair: Pair, wanted: Identity | None, is_absent: bool) -> None:
+    """Rename folders so that the wanted one lies at the target; None: nothing."""
     aside = f"{pair.stage}-old"
     if wanted is None:
         Path(pair.target).rename(pair.stage)

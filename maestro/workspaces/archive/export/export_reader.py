@@ -90,7 +90,7 @@ class Export:
         if found[name] > bytes_max:
             raise Refused(f"it has {found[name]:,} bytes", where=name)
         parts: list[bytes] = []
-        self._front(self._begun(), {name: parts.append})
+        self._check_front(self._stream_after_manifest(), {name: parts.append})
         return b"".join(parts)
 
     def restore(self, stages: Mapping[str, str | Path], progress: Progress | None = None) -> Proved:
@@ -108,8 +108,8 @@ class Export:
         made: list[Stage] = []
         with ExitStack() as opened:
             try:
-                stream = self._begun()
-                self._front(stream, {})
+                stream = self._stream_after_manifest()
+                self._check_front(stream, {})
                 for branch, entries in zip(self.head.trees, self._trees, strict=True):
                     stage = None
                     if branch.name in stages:
@@ -147,7 +147,7 @@ class Export:
         self._file.seek(0)
         return _Stream(gzip_members.members(self._file))
 
-    def _begun(self) -> _Stream:
+    def _stream_after_manifest(self) -> _Stream:
         """A new stream, read past the manifest, which must be the same that `head` was read from."""
         stream = self._stream()
         with self._naming(str(self.path), outline.MANIFEST):
@@ -172,7 +172,7 @@ class Export:
         stream.expect(padding(size))
         return content
 
-    def _front(self, stream: _Stream, wanted: Mapping[str, Callable[[bytes], None]]) -> None:
+    def _check_front(self, stream: _Stream, wanted: Mapping[str, Callable[[bytes], None]]) -> None:
         """Check SHA256SUMS and the extra files; the parts of extra files in `wanted` are handed to its functions."""
         mtime = self.head.taken_at // 1_000_000_000 * 1_000_000_000
         with self._naming(outline.SUMS):

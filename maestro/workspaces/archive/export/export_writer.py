@@ -193,6 +193,7 @@ class _Output:
 
 
 def _measured(name: str, source: Source) -> outline.Extra:
+    """The size and digest of an extra file, which the manifest needs before the file is copied."""
     digest = hashlib.sha256()
     size = 0
     for part in _parts(name, source):
@@ -202,6 +203,7 @@ def _measured(name: str, source: Source) -> outline.Extra:
 
 
 def _copy(write: Callable[[bytes], None], extra: outline.Extra, source: Source) -> None:
+    """Copy an extra file into the export; refuse one that changed since it was measured."""
     digest = hashlib.sha256()
     for part in _parts(extra.name, source):
         digest.update(part)

@@ -160,6 +160,7 @@ def _split(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
 
 
 def _deflated(raw: bytes) -> bytes:
+    """Compress a member's content; where that exceeds `RATIO_MAX`, without back references, which limits the ratio."""
     deflated = _compressed(raw, zlib.Z_DEFAULT_STRATEGY)
     if len(raw) > RATIO_MAX * len(deflated) and raw.count(0) != len(raw):
         return _compressed(raw, zlib.Z_HUFFMAN_ONLY)
@@ -172,6 +173,7 @@ def _compressed(raw: bytes, strategy: int) -> bytes:
 
 
 def _inflated(raw_size: int, whole: bytes) -> bytes:
+    """Unpack a member and check its size, its CRC and its ratio."""
     inflater = zlib.decompressobj(-15)
     try:
         raw = inflater.decompress(memoryview(whole)[_HEAD.size : -_TRAILER.size], raw_size + 1)

@@ -49,6 +49,7 @@ def cut(data: bytes, start: int, is_all: bool) -> int:
 
 
 def _pair(data: bytes, begin: int, end: int) -> int:
+    """The end of the first random pair of bytes from `begin` to `end` that is a cut, else 0."""
     if data[begin : begin + _SAMPLE].isascii():
         return 0  # text has no random pairs
     for found in _PAIR.finditer(data, begin, end):
@@ -58,6 +59,7 @@ def _pair(data: bytes, begin: int, end: int) -> int:
 
 
 def _sign(data: bytes, begin: int, end: int) -> int:
+    """The end of the first byte of `_SIGNS` from `begin` to `end` that is a cut, else 0."""
     for sign in _SIGNS:
         at = begin
         for _ in range(_LOOKS_MAX):

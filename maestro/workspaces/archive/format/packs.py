@@ -133,6 +133,8 @@ class PackWriter:
 
 
 class _OpenPack:
+    """A pack that is being written under a temporary name. end: its size so far; extra: bytes besides its blocks."""
+
     def __init__(self, layout: Layout) -> None:
         self.fresh = Fresh(layout)
         self.fresh.write(_HEAD)
@@ -190,6 +192,7 @@ def read_directory(path: Path) -> list[Block]:
 
 
 def _check_tiling(path: Path, blocks: list[Block], end: int) -> None:
+    """Check that the blocks fill a pack from its head to its directory, which begins at `end`, without a gap."""
     at = len(_HEAD)
     for block in blocks:
         fits = len(block.digests) == 32 * len(block.lengths) and sum(block.lengths) == block.size <= BLOCK_BYTES_MAX
@@ -221,7 +224,7 @@ def read_block(handle: int, block: Block, path: Path) -> bytes:
     return content
 
 
-def proved_block(handle: int, block: Block, path: Path) -> bytes:
+def read_proved_block(handle: int, block: Block, path: Path) -> bytes:
     """The content of a block, read from the disk past the page cache, with the digest of each chunk checked.
 
     Raises `VerificationFailed` naming the pack.
@@ -236,11 +239,12 @@ def proved_block(handle: int, block: Block, path: Path) -> bytes:
 
 
 def _forget(handle: int, block: Block) -> None:
+    """Drop a block's bytes from the page cache."""
     if hasattr(os, "posix_fadvise"):  # not on macOS
         os.posix_fadvise(handle, block.offset, block.stored, os.POSIX_FADV_DONTNEED)
 
 
-def salvaged(handle: int, block: Block) -> list[tuple[bytes, bytes]]:
+def salvage(handle: int, block: Block) -> list[tuple[bytes, bytes]]:
     """The chunks of a damaged block that still match their digest, as (digest, content)."""
     content = bytearray()
     try:

@@ -29,9 +29,9 @@ from maestro.workspaces.archive.format.packs import (
     Block,
     PackWriter,
     compressed,
-    proved_block,
     read_directory,
-    salvaged,
+    read_proved_block,
+    salvage,
 )
 
 FOLDER = "quarantine"
@@ -87,14 +87,14 @@ def _add(layout: Layout, place: Quarantined, blocks: Sequence[Block], why: str) 
     if path.exists():
         return True
     try:
-        _rescue(layout, place.pack, blocks)
+        _salvage_blocks(layout, place.pack, blocks)
         put(layout, path, f"{why}\n".encode())
     except MaestroError:
         return False
     return True
 
 
-def _rescue(layout: Layout, pack: str, blocks: Sequence[Block]) -> None:
+def _salvage_blocks(layout: Layout, pack: str, blocks: Sequence[Block]) -> None:
     """Copy the intact chunks of these blocks to new packs. Raises `Refused` where the disk is full."""
     try:
         handle = files.handle(layout.packs / f"{pack}.pack")
@@ -103,7 +103,7 @@ def _rescue(layout: Layout, pack: str, blocks: Sequence[Block]) -> None:
     writer = PackWriter(layout)
     try:
         for block in blocks:
-            chunks = salvaged(handle, block)
+            chunks = salvage(handle, block)
             if chunks:
                 writer.add(
                     compressed(b"".join(chunk for _, chunk in chunks)),
@@ -144,6 +144,6 @@ def check_block(path: Path, block: Block) -> None:
     """Read a block from the disk and check every chunk of it. Raises `VerificationFailed`, `OSError`."""
     handle = files.handle(path)
     try:
-        proved_block(handle, block, path)
+        read_proved_block(handle, block, path)
     finally:
         os.close(handle)

@@ -74,6 +74,7 @@ class BlockQueue:
             raise self._failure
 
     def _feed(self, process: ChildProcess) -> None:
+        """Keep one child process supplied with parts until none is left, or until it fails."""
         answers = process.answers()
         awaited = 0
         while True:

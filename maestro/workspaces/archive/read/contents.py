@@ -22,7 +22,7 @@ from maestro.workspaces.archive.format import listing, quarantine
 from maestro.workspaces.archive.format.entries import FILE, Entry, Tree, located
 from maestro.workspaces.archive.format.index import Index
 from maestro.workspaces.archive.format.layout import Layout
-from maestro.workspaces.archive.format.packs import Block, damaged, proved_block, read_block
+from maestro.workspaces.archive.format.packs import Block, damaged, read_block, read_proved_block
 
 _HANDLES_MAX = 64
 _BLOCKS_KEPT = 8
@@ -71,7 +71,7 @@ class Contents:
         Else quarantine it.
         """
         try:
-            return proved_block(handle, block, path)
+            return read_proved_block(handle, block, path)
         except VerificationFailed as error:
             self._quarantine(block, error)
             raise
@@ -132,6 +132,7 @@ class Contents:
             raise VerificationFailed(f"its listing: {what}", where=tree.name, mend=error.mend) from None
 
     def _give_back(self, pack: str, handle: int) -> None:
+        """Return a pack's descriptor to the cache of open packs, which closes the one least recently used."""
         with self._lock:
             surplus = self._handles.setdefault(pack, handle)
             if surplus == handle and len(self._handles) > _HANDLES_MAX:

@@ -82,6 +82,7 @@ def _remove(folder: int, name: bytes, entry: Entry | None) -> None:
 
 
 def _is_listed(folder: int, name: bytes, found: os.stat_result, entry: Entry | None) -> bool:
+    """Whether a name is what its entry says, by kind, size, mtime and link target."""
     if entry is None:
         return any(is_kind(found.st_mode) for is_kind in _NOT_KEPT)
     if not KINDS.get(entry.kind, stat.S_ISREG)(found.st_mode):

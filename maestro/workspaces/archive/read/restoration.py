@@ -104,6 +104,7 @@ def refuse_empty(found: Assessment, name: str) -> Assessment:
 def _staged(
     layout: Layout, tree: Tree, stage_dir: Path, reuse: str | None, wanted: Callable[[Contents], Assessment]
 ) -> Restored:
+    """Restore into a new stage what `wanted` selects; a failure removes the stage."""
     contents = Contents(layout, indexes.load(layout))
     was_enabled = gc.isenabled()
     gc.disable()
@@ -136,11 +137,12 @@ def entries_of(layout: Layout, snapshot: str, name: str) -> list[Entry]:
 
 
 def _fill(layout: Layout, stage: Stage, contents: Contents, wanted: tuple[list[Entry], str | None, StatCache]) -> int:
+    """Fill the stage; the number of files that were hard-linked instead of written."""
     entries, reuse, cache = wanted
     stage.make_folders(entries)
     missing: Sequence[Entry] = entries
     if reuse is not None and cache:
-        missing = _reused(stage, entries, reuse, cache)
+        missing = _link_unchanged(stage, entries, reuse, cache)
     stage.check_room(missing)
     _write(layout.root, stage, contents, plan_reads(stage.name, missing, contents.index))
     stage.finish(entries)
@@ -187,7 +189,7 @@ def _write_long(stage: Stage, contents: Contents, entry: Entry, descent: Descent
         os.ftruncate(handle, entry.size)
 
 
-def _reused(stage: Stage, entries: Sequence[Entry], source: str, cache: StatCache) -> list[Entry]:
+def _link_unchanged(stage: Stage, entries: Sequence[Entry], source: str, cache: StatCache) -> list[Entry]:
     """Hard-link unchanged files of `source` into the stage; the entries that are still missing there."""
     linked = {entry.target for entry in entries if entry.kind == HARDLINK}
     missing = []
@@ -202,14 +204,15 @@ def _reused(stage: Stage, entries: Sequence[Entry], source: str, cache: StatCach
                 known = cache.get(entry.path) if entry.kind == FILE and entry.path not in linked else None
                 if known is not None and mapped.has(entry.path, known.inode):
                     known = None  # a process that has the file mapped would go on writing into the restored tree
-                if known is None or not _reuse(entry, known, there, here, stage.is_root):
+                if known is None or not _link_if_unchanged(entry, known, there, here, stage.is_root):
                     missing.append(entry)
     finally:
         os.close(top)
     return missing
 
 
-def _reuse(entry: Entry, known: stat_cache.Seen, there: Descent, here: Descent, is_root: bool) -> bool:
+def _link_if_unchanged(entry: Entry, known: stat_cache.Seen, there: Descent, here: Descent, is_root: bool) -> bool:
+    """Hard-link one file into the stage, if its content and metadata are still those of its entry."""
     if known.entry.digest != entry.digest or known.entry.xattrs != entry.xattrs:
         return False
     above, _, name = entry.path.rpartition(b"/")

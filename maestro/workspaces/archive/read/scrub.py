@@ -17,7 +17,7 @@ from maestro.model.errors import MaestroError, VerificationFailed
 from maestro.workspaces.archive.format import index as indexes
 from maestro.workspaces.archive.format import quarantine
 from maestro.workspaces.archive.format.layout import Layout, put
-from maestro.workspaces.archive.format.packs import Block, proved_block, read_directory
+from maestro.workspaces.archive.format.packs import Block, read_directory, read_proved_block
 from maestro.workspaces.archive.format.quarantine import WHOLE, Quarantined
 
 AGE_S_MAX = 7 * 86_400.0
@@ -133,7 +133,7 @@ def _read_pack(layout: Layout, name: str, known: list[Block], pause: Callable[[i
             if Quarantined(name, block.offset) in quarantined:
                 continue
             try:
-                proved_block(pack.fileno(), block, path)
+                read_proved_block(pack.fileno(), block, path)
             except VerificationFailed as error:
                 quarantine.add_block(layout, block, error.what)
             total += block.stored

@@ -75,7 +75,7 @@ class Stage:
             for entry in reversed(entries):
                 if entry.kind == FOLDER:
                     with self.naming(entry):
-                        self.dress(descent.folder(entry.path), entry)
+                        self.set_metadata(descent.folder(entry.path), entry)
 
     @contextmanager
     def file(self, entry: Entry, descent: Descent) -> Iterator[int]:
@@ -85,11 +85,11 @@ class Stage:
             handle = os.open(name, _FILE_FLAGS, 0o600, dir_fd=descent.folder(above))
             try:
                 yield handle
-                self.dress(handle, entry)
+                self.set_metadata(handle, entry)
             finally:
                 os.close(handle)
 
-    def dress(self, handle: int, entry: Entry) -> None:
+    def set_metadata(self, handle: int, entry: Entry) -> None:
         """Set owner (as root), attributes, mode and times: in this order, as each may undo the ones after it."""
         if self.is_root:
             with _unmapped_ids():

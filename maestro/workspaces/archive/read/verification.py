@@ -51,7 +51,7 @@ def verify(layout: Layout, snapshot: str, expected: str = "", progress: Progress
     index = indexes.load_from_packs(layout)
     contents = Contents(layout, index)
     entries = files = size = 0
-    done = _Done(sum(tree.size for tree in manifest.trees), progress)
+    done = _ReadProgress(sum(tree.size for tree in manifest.trees), progress)
     found: list[VerificationFailed] = []
     try:
         for tree in manifest.trees:
@@ -127,7 +127,7 @@ def checked_entries(contents: Contents, tree: Tree) -> list[Entry]:
     return entries
 
 
-class _Done:
+class _ReadProgress:
     """The bytes read so far, counted by all threads without a lock: an approximate number suffices."""
 
     def __init__(self, total: int, progress: Progress | None) -> None:

@@ -20,7 +20,7 @@ from maestro.workspaces.archive.format import index as indexes
 from maestro.workspaces.archive.format import manifests, quarantine, stat_cache
 from maestro.workspaces.archive.format.index import Index
 from maestro.workspaces.archive.format.layout import Layout, sync_folder
-from maestro.workspaces.archive.format.packs import PACK_BYTES, Block, PackWriter, compressed, proved_block
+from maestro.workspaces.archive.format.packs import PACK_BYTES, Block, PackWriter, compressed, read_proved_block
 from maestro.workspaces.archive.read.contents import Contents
 
 _WASTE_MAX = 0.25
@@ -137,6 +137,7 @@ def _release(layout: Layout) -> None:
 
 
 def _rewrite(layout: Layout, index: Index, needed: set[bytes], names: list[str]) -> int:
+    """Copy the needed chunks of these packs to new packs, then remove them; the bytes that were written."""
     writer = PackWriter(layout)
     damaged: set[str] = set()
     try:
@@ -163,7 +164,8 @@ def _rewrite(layout: Layout, index: Index, needed: set[bytes], names: list[str])
 
 
 def _copy(writer: PackWriter, handle: int, block: Block, live: set[bytes], path: Path) -> None:
-    content = proved_block(handle, block, path)
+    """Copy the needed chunks of a block: the stored block itself where all its chunks are needed."""
+    content = read_proved_block(handle, block, path)
     if len(live) == len(block.lengths):
         stored = os.pread(handle, block.stored, block.offset)
         writer.add(stored, [digest for digest, _, _ in block.chunks()], block.lengths)

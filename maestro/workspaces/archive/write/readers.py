@@ -63,7 +63,7 @@ class Readers:
 
     def __init__(self, root: Path | None, keep: Keep) -> None:
         self._root, self._keep = root, keep
-        self._readers: list[_Reader] = []
+        self._readers: list[_ChildReader] = []
         self._source = b""
         self._waiting: list[tuple[bytes, bytes, int]] = []
 
@@ -82,7 +82,7 @@ class Readers:
                 "maestro.workspaces.archive.write.reader_process", len(self._waiting), self._root
             )
             self._root = None  # starting is tried only once
-            self._readers = [_Reader(process) for process in processes]
+            self._readers = [_ChildReader(process) for process in processes]
             waiting, self._waiting = self._waiting, []
             for one in waiting:
                 self.read(source, *one)
@@ -132,7 +132,7 @@ def _add(folders: Folders, folder: bytes, name: bytes) -> None:
     folders[-1][1].append(name)
 
 
-class _Reader:
+class _ChildReader:
     """One child process, and the thread that receives its answers."""
 
     def __init__(self, process: ChildProcess) -> None:

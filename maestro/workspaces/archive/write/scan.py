@@ -126,7 +126,7 @@ class Scan:
         self._check_folders()
         linked = {group[0].path: group for group in self._links.values() if len(group) > 1}
         for entry in [entry for entry in self.entries if entry.path in linked] if linked else ():
-            self._join(entry, linked[entry.path])
+            self._join_hard_links(entry, linked[entry.path])
         self.entries = [entry for entry in self.entries if entry.kind not in (GONE, MOUNT, UNREAD)]
         self.entries.sort(key=attrgetter("path"))
         self.entries, beyond = keepable(self.entries)
@@ -180,15 +180,15 @@ class Scan:
                 except FileNotFoundError:
                     self.torn.append(prefix + name)
                     continue
-                self._look(handle, name, prefix + name, found)
+                self._record_or_read(handle, name, prefix + name, found)
 
-    def _look(self, folder: int, name: bytes, path: bytes, found: os.stat_result) -> None:
+    def _record_or_read(self, folder: int, name: bytes, path: bytes, found: os.stat_result) -> None:
         """Record a name that is no folder, or have it read."""
         if path in self._mounts:
             self.not_held.append(path)
             return
         known = self._cache.get(path)
-        if known is not None and not self._is_as_known(path, found, known):
+        if known is not None and not self._is_unchanged(path, found, known):
             known = None
         if known is not None and found.st_nlink == 1:
             self.known[path] = known
@@ -200,11 +200,11 @@ class Scan:
         else:
             self.left_out.append(path)
 
-    def _is_as_known(self, path: bytes, found: os.stat_result, known: Seen) -> bool:
+    def _is_unchanged(self, path: bytes, found: os.stat_result, known: Seen) -> bool:
         is_mapped = self._mapped.has(path, found.st_ino)
-        return not is_mapped and known.is_unchanged(found) and self._still_has(known.entry)
+        return not is_mapped and known.is_unchanged(found) and self._has_content(known.entry)
 
-    def _still_has(self, entry: Entry) -> bool:
+    def _has_content(self, entry: Entry) -> bool:
         if entry.pieces:
             return all(not piece.digest or self._has(piece.digest) for piece in entry.pieces)
         return not entry.size or self._has(entry.digest)
@@ -219,7 +219,7 @@ class Scan:
             if len(group) > 1:
                 return
         if known is None:
-            self._have_read(folder, name, entry, self._mapped.is_live(path, found.st_ino))
+            self._request_read(folder, name, entry, self._mapped.is_live(path, found.st_ino))
             return
         entry.digest, entry.pieces, entry.xattrs = known.entry.digest, known.entry.pieces, known.entry.xattrs
         self.known[path] = known
@@ -238,7 +238,7 @@ class Scan:
             self.known[path] = seen(entry, found)
         self.entries.append(entry)
 
-    def _have_read(self, folder: int, name: bytes, entry: Entry, is_live: bool) -> None:
+    def _request_read(self, folder: int, name: bytes, entry: Entry, is_live: bool) -> None:
         if entry.size > HOLES_BYTES_MAX // 256:
             self._holes += holes_of(folder, name)
             if self._holes > HOLES_BYTES_MAX:
@@ -275,6 +275,7 @@ class Scan:
             raise
 
     def _check_folders(self) -> None:
+        """Report folders as torn whose names changed since they were listed."""
         top = os.open(self.source, FOLDER_FLAGS)
         try:
             with Descent(top) as descent:
@@ -292,7 +293,7 @@ class Scan:
         finally:
             os.close(top)
 
-    def _join(self, content: Entry, group: list[Entry]) -> None:
+    def _join_hard_links(self, content: Entry, group: list[Entry]) -> None:
         """Of several names of one file, make the first in order the file, and the others hard links to it."""
         if content.kind != FILE:
             self.torn += [entry.path for entry in group[1:]]
