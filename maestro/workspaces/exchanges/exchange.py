@@ -61,7 +61,7 @@ class Exchange:
     Opening it first completes, undoes or sweeps the exchange of a process that has died.
 
     completed: targets that are new now.
-    lost: targets that are neither old nor new.
+    lost: targets that are neither old nor new, or old while others are new.
     left: old folders that cannot be removed.
 
     Raises `Refused` where another exchange is under way, `VerificationFailed` for a journal that cannot be read.

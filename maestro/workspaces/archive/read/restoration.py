@@ -1,6 +1,6 @@
 """Restores a tree of a snapshot into a stage: folders, files block by block on all threads, links, folder metadata.
 
-Every byte is checked before it is written, and a failure leaves no stage.
+Every byte is checked as it is written, and a failure leaves no stage.
 
 `reuse` names the tree as it is now. A file there that is unchanged according to the stat cache is hard-linked into the
 stage instead of copied, so that undoing a few changes costs only those files.
