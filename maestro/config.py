@@ -1,7 +1,8 @@
-"""Settings: every variable of `maestro/docs/settings.md`, read, checked and with its source.
+"""Settings: every MAESTRO_ variable (`maestro/docs/settings.md`), read, checked and with its source.
 
 The environment wins over `config.toml` in the user's config folder (`$XDG_CONFIG_HOME/maestro`), whose keys are the
-variables in lower case without their prefix (`max_concurrent = 8`). Stdlib and msgspec only: each command pays for it.
+variables in lower case without their prefix (`max_concurrent = 8`). Imports the standard library and msgspec only,
+because each command pays for it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ LOG_LEVELS = ("DEBUG", "INFO", "WARN", "ERROR")
 FSYNC_MODES = ("always", "everysec")
 KILO_DEFAULT = Path("/usr/local/bin/kilo")
 AGENTS_DIR_SYSTEM = Path("/etc/maestro/agents.d")
-_NAMED_APART = {
+_FIELD_NAMES = {
     "agents_dir": "agents_dirs",
     "agent_timeout": "agent_timeout_s",
     "snapshot_retention": "snapshot_retention_days",
@@ -37,12 +38,14 @@ _WORDS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0":
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """What is in force. sources: variable, lower case, no prefix -> `default`, `environment` or the config file.
+    """The settings in force.
 
-    redis_url: None lets the first use of the store decide (store/embedded/choice.py). agents_dirs: later ones override.
-    kilocode_bin: an absolute path where one was found, else the name. embedded_fsync: `always`; `everysec` is for
-    benchmarks and takes effect when the embedded server starts. log_events_max: more events than this are sealed into
-    segments_dir, oldest first.
+    redis_url: None lets the first use of the store decide (`store/embedded/choice.py`).
+    kilocode_bin: an absolute path where the program was found, else its name.
+    agents_dirs: in order; a later folder overrides an earlier one.
+    embedded_fsync: `always`; `everysec` is for benchmarks and takes effect when the embedded server starts.
+    log_events_max: more events than this are sealed into segments_dir, oldest first.
+    sources: by variable (lower case, no prefix), its source: `default`, `environment` or the config file.
     """
 
     home: Path
@@ -65,7 +68,7 @@ class Settings(msgspec.Struct, frozen=True):
 
 
 class _Reader:
-    """Reads one value after the other from the environment or the file, else takes the default."""
+    """Reads one setting after the other from the environment or the config file, else takes its default."""
 
     def __init__(self, env: Mapping[str, str], cwd: Path | None, read: bool = True) -> None:
         self.env = env
@@ -94,7 +97,7 @@ class _Reader:
         return (AGENTS_DIR_SYSTEM, self.config_file.parent / "agents.d")
 
     def path(self, text: str) -> Path:
-        """Absolute, `~` expanded, `..` and `.` folded; symlinks stay, so that they can be refused."""
+        """An absolute path: `~` expanded, `..` and `.` folded; symlinks stay, so that they can be refused."""
         if "\0" in text or "\n" in text:
             raise ValueError("has a NUL or a newline in it; name a plain path")
         if text == "~" or text.startswith("~/"):
@@ -137,7 +140,10 @@ class _Reader:
 
 
 def load(env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Settings:
-    """The settings of this environment (default: the process's). cwd: what relative paths are relative to.
+    """The settings of an environment.
+
+    env: None for the process's own environment.
+    cwd: the folder that relative paths are relative to.
 
     Raises `Invalid` in one line with the variable, its value and the remedy. Touches no folder: see `open_home`.
     """
@@ -166,14 +172,14 @@ def load(env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Setti
 
 
 def may_set(env: Mapping[str, str], fields: Iterable[str]) -> bool:
-    """Whether an environment, or its config file, may say something about these; much cheaper than `load`."""
+    """Whether an environment, or its config file, may set one of these fields; much cheaper than `load`."""
     if any(f"MAESTRO_{field.upper()}" in env for field in fields):
         return True
     return os.path.lexists(_Reader(env, None, read=False).config_file)
 
 
 def show(settings: Settings) -> list[dict[str, Any]]:
-    """Rows {name, value, source} for `config show`, one a variable; secrets in URLs are redacted."""
+    """Rows {name, value, source} for `config show`, one for each variable; secrets in URLs are redacted."""
     return [
         {"name": f"MAESTRO_{field.upper()}", "value": _shown(settings, field), "source": source}
         for field, source in settings.sources.items()
@@ -181,20 +187,20 @@ def show(settings: Settings) -> list[dict[str, Any]]:
 
 
 def reset(settings: Settings) -> Path | None:
-    """Remove the config file, keeping it beside itself; the backup's path, or None where there was no file.
+    """Rename the config file to a backup beside it; the backup's path, or None where there was no file.
 
-    Variables of the environment are the caller's to unset. The store, its recorded choice and workspaces stay.
+    Unsetting environment variables is up to the caller. The store, its recorded choice and workspaces stay.
     """
     return put_aside(settings.config_file)
 
 
 def config_path(env: Mapping[str, str] | None = None) -> Path:
-    """Where the config file is, for a reset of one that cannot be read."""
+    """The path of the config file, for a reset of one that cannot be read."""
     return _Reader(os.environ if env is None else env, None, read=False).config_file
 
 
 def put_aside(path: Path) -> Path | None:
-    """Rename a config file to a name of its own; the new path, or None where there was no file."""
+    """Rename a config file to a free backup name; the new path, or None where there was no file."""
     number = 1
     while (backup := path.with_suffix(f".toml.before-reset-{number}")).exists():
         number += 1
@@ -206,13 +212,13 @@ def put_aside(path: Path) -> Path | None:
 
 
 def redact(text: str) -> str:
-    """The text with passwords of URLs as `***`. Greedy up to the last @: a password may hold an unescaped one."""
+    """The text with passwords in URLs as `***`. Greedy up to the last @, as a password may hold an unescaped one."""
     text = re.sub(r"://([^:@/\s]*):\S*@", r"://\1:***@", text)
     return re.sub(r"([?&][a-z_]*(?:password|secret|token)=)[^&#\s]*", r"\1***", text, flags=re.IGNORECASE)
 
 
 def open_home(settings: Settings) -> Path:
-    """MAESTRO_HOME, created 0700 if absent and made 0700 if not. Raises `Refused`, `Invalid` as `private_folder`."""
+    """MAESTRO_HOME, created 0700 if absent and made 0700 otherwise. Raises `Refused`, `Invalid` as `private_folder`."""
     return private_folder(settings.home, "MAESTRO_HOME", tighten=True)
 
 
@@ -230,7 +236,7 @@ def _read_file(path: Path) -> dict[str, str]:
         return {}
     except (OSError, UnicodeDecodeError) as failure:
         raise Invalid(f"cannot be read: {failure}", str(path), "mend it, or remove it") from None
-    import tomllib  # only who has a file pays for its parser
+    import tomllib  # imported only where there is a file to parse
 
     try:
         table = tomllib.loads(text)
@@ -245,7 +251,7 @@ def _read_file(path: Path) -> dict[str, str]:
 
 
 def _shown(settings: Settings, field: str) -> Any:
-    value = getattr(settings, _NAMED_APART.get(field, field))
+    value = getattr(settings, _FIELD_NAMES.get(field, field))
     if isinstance(value, tuple):
         return os.pathsep.join(map(str, value))
     if isinstance(value, Path):
@@ -254,6 +260,8 @@ def _shown(settings: Settings, field: str) -> Any:
 
 
 def _whole(least: int, most: int, example: str) -> Callable[[str], int]:
+    """A parser of whole numbers from `least` to `most`. example: a value to propose in the error."""
+
     def parse(text: str) -> int:
         if re.fullmatch(r"\+?[0-9]{1,12}", text) and least <= int(text) <= most:
             return int(text)

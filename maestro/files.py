@@ -1,8 +1,8 @@
-"""Regular files from anywhere: opened without following a link or waiting, read no further than they are long.
+"""Opens regular files of untrusted origin, without following a link or blocking, and reads them up to a limit.
 
-The one door for what is read out of an archive, an export, a checkpoint, a segment or a journal, whoever made it: a
-link, a pipe, a device or a folder in the place of such a file is refused before a byte of it is asked for, and memory
-is bounded before it is taken. Stdlib only, as config.py.
+Archives, exports, checkpoints, segments and journals, whoever made them, are read through this module only. A link, a
+pipe, a device or a folder in the place of such a file is refused before a byte of it is read, and a file that is too
+large before memory is allocated. Imports the standard library only.
 """
 
 from __future__ import annotations
@@ -25,15 +25,18 @@ _KINDS = {
 
 
 class NoFile(OSError):
-    """What lies there is no regular file. strerror says what it is."""
+    """Raised where a path leads to anything but a regular file; strerror says to what."""
 
 
 def handle(path: str | bytes | Path, *, dir_fd: int | None = None, follow: bool = False) -> int:
-    """A descriptor of a regular file. follow: the name is a person's own, who may mean a link.
+    """A descriptor of a regular file.
 
-    Raises `NoFile` for anything else, `OSError` as `os.open`.
+    dir_fd: the folder that a relative path is relative to.
+    follow: follow a link in the last part, for a name that a user gave.
+
+    Raises `NoFile` for anything but a regular file, `OSError` as `os.open`.
     """
-    _check(os.stat(path, dir_fd=dir_fd, follow_symlinks=follow).st_mode, path)  # some devices do things when opened
+    _check(os.stat(path, dir_fd=dir_fd, follow_symlinks=follow).st_mode, path)  # opening some devices has side effects
     found = os.open(path, FLAGS if follow else FLAGS | os.O_NOFOLLOW, dir_fd=dir_fd)
     try:
         _check(os.fstat(found).st_mode, path)
@@ -50,12 +53,15 @@ def _check(mode: int, path: str | bytes | Path) -> None:
 
 
 def opened(path: str | bytes | Path, *, follow: bool = False) -> BufferedReader:
-    """A regular file to read. See `handle`."""
+    """A regular file, opened for reading. Parameters and errors as of `handle`."""
     return os.fdopen(handle(path, follow=follow), "rb")
 
 
 def content(path: str | bytes | Path, bytes_max: int) -> bytes:
-    """All of a small file. Raises `OSError` as `handle`, and where it has more than `bytes_max`."""
+    """The whole content of a small file.
+
+    Raises `OSError` as `handle` does, and where the file has more than `bytes_max` bytes.
+    """
     with opened(path) as file:
         size = os.fstat(file.fileno()).st_size
         if size > bytes_max:
@@ -64,7 +70,10 @@ def content(path: str | bytes | Path, bytes_max: int) -> bytes:
 
 
 def check_plain(folder: Path) -> None:
-    """Below this folder there is nothing but folders and regular files. Raises `NoFile` naming another thing."""
+    """Check that a folder contains only folders and regular files, at any depth.
+
+    Raises `NoFile` naming anything else.
+    """
     waiting = [str(folder)]
     while waiting:
         with os.scandir(waiting.pop()) as entries:

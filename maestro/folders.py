@@ -1,6 +1,7 @@
-"""Folders and sockets of Maestro's own, checked on every open: this user's, no symlink, not for all to write.
+"""Makes Maestro's own folders and socket paths, checked on every open: this user's, no symlink, not world-writable.
 
-On a shared /tmp another user may have made such a folder first. Stdlib only, as config.py.
+That protects against other users of a shared /tmp. `config` imports this module, and each command pays for that:
+besides the error types, it imports the standard library only.
 """
 
 from __future__ import annotations
@@ -18,10 +19,13 @@ SHORT_PARENT = Path("/tmp")
 
 
 def private_folder(path: Path, name: str, *, tighten: bool = False) -> Path:
-    """The folder, created 0700 if absent, checked to be this user's own. name: what to call it in an error.
+    """The folder at `path`, created 0700 if absent, and checked to be this user's own.
 
-    Raises `Refused` for another owner, a symlink or a folder that all may write; `Invalid` if it is no folder or
-    cannot be made. tighten: an existing folder is set to 0700, for folders that are Maestro's alone.
+    name: what to call the folder in an error.
+    tighten: set an existing folder to 0700, for folders that only Maestro uses.
+
+    Raises `Refused` for another owner, a symlink or a world-writable folder; `Invalid` if it is no folder or cannot be
+    made.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,9 +53,9 @@ def private_folder(path: Path, name: str, *, tighten: bool = False) -> Path:
 
 
 class HeldFolder:
-    """A folder as it is now, held open: as long as it is, no folder made later can have its inode.
+    """An open descriptor of a folder, which keeps the folder's inode from being reused.
 
-    A file system gives the inode of a folder that was removed to the next one that is made.
+    A file system gives the inode of a removed folder to the next one that is made.
     """
 
     def __init__(self, path: Path) -> None:
@@ -63,30 +67,30 @@ class HeldFolder:
 
     @property
     def stands(self) -> bool:
-        """Whether it still is what its path leads to."""
+        """Whether the path still leads to the same folder."""
         try:
             return os.path.samestat(os.lstat(self._path), os.fstat(self._descriptor))
         except OSError:
             return False
 
     def close(self) -> None:
-        """Hold it no longer."""
+        """Close the descriptor."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
 
 
 def socket_path(home: Path, name: str) -> Path:
-    """Where the socket `name` (such as `daemon.sock`, `store/store.sock`) of this home lies, in a folder of its own.
+    """The path of the socket `name` (such as `daemon.sock`, `store/store.sock`) of this home.
 
-    Below the home if the path fits into a socket address, else below /tmp/maestro-<uid>/<hash of home>/. That is not
-    in XDG_RUNTIME_DIR, which goes at logout and is unset under cron: each process must find the same path.
-    Raises `Refused` when the folder in /tmp is somebody else's.
+    Below the home if the path fits into a socket address, else below /tmp/maestro-<uid>/<hash of home>/.
+    XDG_RUNTIME_DIR is not used, as it is removed at logout and unset under cron: each process must find the same path.
+    Raises `Refused` when the folder in /tmp is another user's.
     """
     path = home / name
     if len(os.fsencode(path)) <= SOCKET_PATH_BYTES_MAX:
         return path
-    import hashlib  # 2 ms that the usual, short path does not pay
+    import hashlib  # 2 ms that the usual, short path need not spend
 
     owned = private_folder(SHORT_PARENT / f"maestro-{os.geteuid()}", "short socket folder", tighten=True)
     digest = hashlib.sha256(os.fsencode(home)).hexdigest()

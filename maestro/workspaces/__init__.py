@@ -1,1 +1,1 @@
-"""Workspaces: guards, templates, run folders."""
+"""Workspaces of agents: which folders are allowed, templates, run folders, archives, restores and deletions."""

@@ -1,9 +1,9 @@
-"""The address of a folder: its file system and its place in that, the same whatever mount or bind mount leads to it.
+"""The address of a folder: its file system and its path in that, the same through every mount or bind mount.
 
-A bind mount shows a folder a second time, or a part of it, at a path that has nothing to do with the first one's: no
-comparison of paths sees that, and one of inodes only where the folder itself is shown. The kernel says of each mount
-which folder of which file system it shows; that and the way from the mount point on is the address. Where the kernel
-does not tell (no /proc, another system) nothing has an address.
+A bind mount shows a folder, or a part of it, at a second, unrelated path. Comparing paths does not see that, and
+comparing inodes only where the folder itself is shown. The kernel tells for each mount which folder of which file
+system it shows; that folder, plus the path below the mount point, is the address. Where the kernel does not tell (no
+/proc, another system), no folder has an address.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ _ESCAPED = re.compile(rb"\\([0-7]{3})")
 
 
 class Address(NamedTuple):
-    """device: of the file system, `major:minor`; path: of the folder in it, from its root."""
+    """The address of a folder. device: of the file system, `major:minor`; path: from the root of that file system."""
 
     device: bytes
     path: str
 
     def lies_in(self, other: Address) -> bool:
-        """Whether it is the other, or lies inside it."""
+        """Whether this folder is `other`, or lies inside it."""
         inside = self.path == other.path or self.path.startswith(other.path.rstrip("/") + "/")
         return self.device == other.device and inside
 
 
 class Mounts:
-    """The mounts of this process's namespace, as they were when this was made: point and what it shows, by id."""
+    """A snapshot of the mounts in this process's namespace: mount point and shown folder, by mount id."""
 
     def __init__(self) -> None:
         self._mounts: dict[bytes, tuple[str, Address, str]] = {}
@@ -45,18 +45,20 @@ class Mounts:
             self._mounts[identity] = _text(point), Address(device, _text(root)), _text(kind)
 
     def address(self, real: str) -> Address | None:
-        """Of a path without links; of one that does not exist yet, where it would be made."""
+        """The address of a path without links. A path that does not exist has the address where it would be made."""
         found = self._found(real)
         return None if found is None else found[0]
 
     def shown(self, real: str) -> str:
-        """What a path shows, in words that outlive a restart of the machine, as numbers of devices do not: the kind of
-        file system and the place in it; "" where that is unknown.
+        """The kind of file system and the path in it that `real` shows, as text; "" where that is unknown.
+
+        Unlike device numbers, this text stays the same after a restart of the machine.
         """
         found = self._found(real)
         return "" if found is None else f"{found[1]}:{found[0].path}"
 
     def _found(self, real: str) -> tuple[Address, str] | None:
+        """The address of a path, and the kind of its file system; None where its mount is not known."""
         rest = ""
         while True:
             mount = self._mounts.get(_mount_id(real))
@@ -73,12 +75,12 @@ class Mounts:
         return Address(shown.device, (shown.path.rstrip("/") + inner) or "/"), kind
 
     def below(self, real: str) -> list[Address]:
-        """What the mounts inside a folder show."""
+        """The addresses that the mounts inside a folder show."""
         return [shown for point, shown, _ in self._mounts.values() if point.startswith(real.rstrip("/") + "/")]
 
 
 class _Watch:
-    """The mounts now, read again only when the kernel says that one has come or gone."""
+    """A cache of the current mounts, which is read again only when the kernel reports a change."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -99,16 +101,16 @@ class _Watch:
                 return True
             self._poll = select.poll()
             self._poll.register(handle, select.POLLPRI)
-            return True  # who watches from now on does not know what was before
+            return True  # mounts may have changed before this poll began
         return bool(self._poll.poll(0))
 
 
 current = _Watch().mounts
-"""The mounts as they are now."""
+"""The function that returns the current mounts."""
 
 
 def _mount_id(path: str) -> bytes:
-    """Of the mount that a path is on; b"" where it does not exist."""
+    """The id of the mount that a path is on; b"" where the path does not exist."""
     try:
         handle = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     except (OSError, AttributeError):
@@ -125,4 +127,5 @@ def _mount_id(path: str) -> bytes:
 
 
 def _text(field: bytes) -> str:
+    """A field of mountinfo as text, with its octal escapes decoded."""
     return os.fsdecode(_ESCAPED.sub(lambda found: bytes([int(found[1], 8)]), field))

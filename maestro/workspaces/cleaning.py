@@ -1,6 +1,6 @@
-"""Removing what agents left: run folders that have expired, and the content of a workspace (see `removal`).
+"""Removes what agents left: expired run folders, and the content of a workspace (see `removal`).
 
-A folder with a mount point anywhere inside is left whole, and the mount points are named.
+A folder with a mount point anywhere inside is not touched, and the mount points are named.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import msgspec
 
 from maestro.model.errors import Refused
 from maestro.workspaces.folders import MARK, is_folder
-from maestro.workspaces.mounts import check_no_mounts, is_mount, mounted, open_above
+from maestro.workspaces.mounts import check_no_mounts, is_mount, mount_refusal, open_above
 from maestro.workspaces.removal import empty, open_folder, remove
 
 DISK_BYTES_PER_AGENT = 10 * 1000**3
@@ -22,7 +22,7 @@ _DAY_S = 86_400
 
 
 class ExpiredRun(msgspec.Struct, frozen=True):
-    """A run folder that nobody has touched for too long. filled: it has a workspace with something in it."""
+    """A run folder that has not changed for too long. filled: its own workspace is not empty."""
 
     agent: str
     task: str
@@ -32,9 +32,10 @@ class ExpiredRun(msgspec.Struct, frozen=True):
 
 
 def expired_runs(root: str | Path, days: float, now: float | None = None) -> list[ExpiredRun]:
-    """The run folders below `root` that are older than `days`, oldest first. now: Unix time in seconds.
+    """The run folders below `root` that have not changed for `days` days, oldest first.
 
-    Only folders that are marked as folders of runs are looked at; everything else below the root is a user's.
+    now: Unix time in seconds. Only folders that carry the mark of run folders are considered; everything else below the
+        root is a user's.
     """
     now = time.time() if now is None else now
     found = []
@@ -49,7 +50,7 @@ def expired_runs(root: str | Path, days: float, now: float | None = None) -> lis
 
 
 def remove_run(root: str | Path, agent: str, task: str) -> None:
-    """Remove one run folder. Raises `Refused` where something of it cannot be removed."""
+    """Remove one run folder. Raises `Refused` where something in it cannot be removed."""
     folder = Path(root, agent)
     if not os.path.lexists(folder / MARK):
         raise Refused(f"{str(folder)!r} is no folder of runs", mend="remove it yourself if it is not needed")
@@ -57,10 +58,10 @@ def remove_run(root: str | Path, agent: str, task: str) -> None:
 
 
 def clean_expired(root: str | Path, days: float, busy: frozenset[str] = frozenset()) -> list[str]:
-    """Remove the expired run folders but those of the tasks in `busy`; their paths.
+    """Remove the expired run folders, except those of the tasks in `busy`; the paths that were removed.
 
-    A folder whose workspace has something in it is kept: that is archived first, or is not removed at all. So is one
-    that cannot be removed.
+    A folder whose workspace is not empty is kept, as it must be archived first. A folder that cannot be removed is kept
+    too.
     """
     removed = []
     for run in expired_runs(root, days):
@@ -75,9 +76,9 @@ def clean_expired(root: str | Path, days: float, busy: frozenset[str] = frozense
 
 
 def clean(workspace: str | Path) -> None:
-    """Empty a workspace and keep the folder itself, which may be a mount point.
+    """Empty a workspace, but keep the folder itself, which may be a mount point.
 
-    Raises `Refused` for a link, mount points inside (then nothing was touched), or what cannot be removed.
+    Raises `Refused` for a link, for mount points inside (then nothing was touched), and for what cannot be removed.
     """
     check_no_mounts(workspace, "emptied")
     try:
@@ -91,9 +92,9 @@ def clean(workspace: str | Path) -> None:
 
 
 def remove_tree(path: str | Path) -> None:
-    """Remove a folder with all in it, or a link without what it names; an absent one is fine.
+    """Remove a folder with its content, or a link without its target; an absent path is no error.
 
-    Raises `Refused` where it is, or holds, a mount point (then nothing was touched), or something cannot be removed.
+    Raises `Refused` where the folder is or contains a mount point (then nothing was touched), or cannot be removed.
     """
     path = Path(path)
     try:
@@ -113,7 +114,7 @@ def remove_tree(path: str | Path) -> None:
 
 
 def disk_warning(root: str | Path, agents: int) -> str | None:
-    """A line for stderr where the disk below `root` has less than 10 GB free per concurrent agent, else None."""
+    """A warning where the disk below `root` has less than 10 GB free for each concurrent agent, else None."""
     folder = Path(root)
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
@@ -130,11 +131,11 @@ def _folders(above: Path) -> list[Path]:
     try:
         return [entry for entry in above.iterdir() if is_folder(entry)]
     except OSError:
-        return []  # gone meanwhile, or not ours
+        return []  # the folder vanished, or is another user's
 
 
 def _last_change(task: Path) -> float:
-    """When something of a run folder last began or ended: the newest time of it and its attempts."""
+    """When a run last began or ended in a run folder: the newest mtime of it and its attempts."""
     attempts = task / "attempts"
     places = [task, attempts, *_folders(attempts), *(folder / "agent.log" for folder in _folders(attempts))]
     times = []
@@ -152,14 +153,14 @@ def _is_filled(workspace: Path) -> bool:
     except FileNotFoundError:
         return False
     except OSError:
-        return True  # what cannot be looked into is not thrown away
+        return True  # a workspace that cannot be listed is kept
 
 
 def _refusal(error: OSError, path: Path, base: Path) -> Refused:
-    """What cannot be removed. base: the folder that the name in the error is relative to."""
+    """The error for a folder that cannot be removed. base: the folder that the error's file name is relative to."""
     place = base / error.filename if isinstance(error.filename, str) else path
     if error.errno == errno.EXDEV or (error.errno == errno.EBUSY and is_mount(place)):
-        return mounted([str(place)], "removed")  # the folder itself, or what was mounted after the check
+        return mount_refusal([str(place)], "removed")  # the folder itself, or what was mounted after the check
     name = f" ({str(place)!r})" if place != path else ""
     mend = "stop what uses it and mend its permissions, then try again"
     return Refused(f"{str(path)!r} cannot be cleared: {error.strerror}{name}", where="workspace", mend=mend)

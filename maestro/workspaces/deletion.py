@@ -1,9 +1,11 @@
-"""Deletions of trees that are archived first: each moved aside whole, so that what is archived is what is deleted.
+"""Deletes trees after archiving them: each tree is moved aside first, so that what is archived is what is deleted.
 
-A record on the disk says first where the trees lie meanwhile, then, once they are archived and that was proved, which
-snapshot holds them. Whenever the process ends, the next one (`end_begun`) puts them back in the first case, and in the
-second deletes what the snapshot lists. What lies there after all, because it came meanwhile or cannot be deleted, goes
-back to its place. A folder that cannot be moved as a whole keeps its place, and its entries are moved into one inside.
+A record on the disk has two states. KEEPING says where the trees lie meanwhile; DELETING says, once they are archived
+and the archive was verified, which snapshot holds them. When a process ends in between, `end_begun` puts the trees back
+in the first state, and in the second deletes what the snapshot lists. Files that the snapshot does not list, or that
+cannot be deleted, go back to their place.
+
+A folder that cannot be moved as a whole stays, and its entries are moved into a folder inside it.
 """
 
 from __future__ import annotations
@@ -20,21 +22,23 @@ import msgspec
 from maestro.durable import lock_file, replace, sync_folder
 from maestro.folders import private_folder
 from maestro.model.errors import MaestroError, Refused, VerificationFailed
-from maestro.workspaces.archive.read.purge import Left, Listing, remove_listed
-from maestro.workspaces.moves import FOLDER_FLAGS, UNMOVABLE, liken, move_entries
+from maestro.workspaces.archive.read.purge import Leftover, Listing, remove_listed
+from maestro.workspaces.moves import FOLDER_FLAGS, UNMOVABLE, copy_metadata, move_entries
 from maestro.workspaces.open_records import DELETIONS, LOCK, deletions
 
 ASIDE_PREFIX = ".maestro-aside-"
 KEEPING, DELETING = "keeping", "deleting"
 
 Listed = Callable[[str, str], Listing]
-"""What a snapshot (its id) holds of a tree (its name there). Raises `MaestroError` where that cannot be read."""
+"""A function of a snapshot's id and a tree's name that returns the tree's listing, or raises `MaestroError`."""
 
 
 class Doomed(msgspec.Struct):
-    """A folder that is to be deleted with all in it, or (`stays`) emptied. tree: its name in the archive.
+    """A folder to be deleted with its content, or (`stays`) emptied.
 
-    aside: where it lies meanwhile, or (`inside`) a folder in it where its entries do.
+    place: its path.
+    tree: its name in the archive.
+    aside: where it lies after `move_aside`; with `inside`, a folder inside it that holds its entries.
     """
 
     place: str
@@ -45,7 +49,10 @@ class Doomed(msgspec.Struct):
 
 
 class Record(msgspec.Struct):
-    """state: KEEPING: the trees go back; DELETING: what `snapshot` holds of them is deleted."""
+    """The record of one deletion.
+
+    state: KEEPING: the trees go back; DELETING: what `snapshot` holds of them is deleted.
+    """
 
     trees: list[Doomed]
     state: str = KEEPING
@@ -53,9 +60,9 @@ class Record(msgspec.Struct):
 
 
 class Deletion:
-    """One under way, as a context: `move_aside`, archive, `delete`. Left before that, everything goes back.
+    """One deletion, as a context: `move_aside`, archive, `delete`. Leaving it before `delete` puts everything back.
 
-    Raises `Refused` where another one is under way.
+    Raises `Refused` where another deletion is under way.
     """
 
     def __init__(self, home: Path, listed: Listed) -> None:
@@ -68,16 +75,18 @@ class Deletion:
             raise Refused("another workspace is being cleared", mend="try again when that has ended")
 
     def move_aside(self, trees: Sequence[Doomed]) -> list[str]:
-        """Move them aside; where each lies now. Raises `Refused` where one cannot be moved: then all are back."""
+        """Move the trees aside; where each lies now. Raises `Refused` where one cannot be moved: then all are back."""
         for doomed in trees:
             self._record.trees.append(doomed)
             self._move(doomed)
         return [doomed.aside for doomed in trees]
 
-    def delete(self, snapshot: str, listings: Mapping[str, Listing]) -> dict[str, list[Left]]:
-        """Delete what `snapshot` holds of each tree (by its name there), which must have been proved.
+    def delete(self, snapshot: str, listings: Mapping[str, Listing]) -> dict[str, list[Leftover]]:
+        """Delete what `snapshot` holds of each tree; the archived trees must have been verified.
 
-        What is left of each, by its place, where there is any: it is at its place again. Raises `Refused`.
+        listings: by the tree's name in the archive.
+
+        Returns by place what is left of each tree, if anything; it is at its place again. Raises `Refused`.
         """
         deleting = Record(self._record.trees, DELETING, snapshot)
         try:
@@ -95,7 +104,7 @@ class Deletion:
         return left
 
     def close(self) -> None:
-        """Put back what was not deleted, and let others delete. Raises `Refused` where that cannot be."""
+        """Put back what was not deleted, and release the lock. Raises `Refused` where a tree cannot be put back."""
         try:
             if self._record.trees:
                 _end(self._path, self._record, self._listed)
@@ -113,6 +122,10 @@ class Deletion:
         self.close()
 
     def _move(self, doomed: Doomed) -> None:
+        """Record where a tree will lie, then move it there.
+
+        That is beside its place, or, where it cannot be moved as a whole, a folder inside it for its entries.
+        """
         above = Path(doomed.place).parent
         name = f"{ASIDE_PREFIX}{secrets.token_hex(6)}"
         try:
@@ -133,7 +146,10 @@ class Deletion:
 
 
 def end_begun(home: Path, listed: Listed) -> list[str]:
-    """End what processes that are gone have begun, unless one is at it now; why some could not be, a line each."""
+    """End the deletions of processes that have died; why some could not be ended, a line each.
+
+    Does nothing while a deletion is under way.
+    """
     folder = home / DELETIONS
     if not folder.is_dir():
         return []
@@ -158,7 +174,7 @@ def begun(home: Path) -> list[Doomed]:
 
 
 def check_whole(home: Path, place: str) -> None:
-    """Nothing of the folder at `place` lies aside. Raises `Refused`: nothing may work there now."""
+    """Check that no content of the folder at `place` lies aside. Raises `Refused`, as nothing may work there then."""
     for doomed in begun(home):
         if doomed.place == place and os.path.lexists(doomed.aside):
             what = f"what was in {place!r} lies in {doomed.aside!r}, and is put back as soon as that can be"
@@ -169,7 +185,7 @@ def check_whole(home: Path, place: str) -> None:
 
 
 def _move_in(doomed: Doomed) -> None:
-    """Move the entries of a folder into one inside it, which becomes like it. Raises `OSError`."""
+    """Move the entries of a folder into a folder inside it, which gets its metadata. Raises `OSError`."""
     name = Path(doomed.aside).name
     top = os.open(doomed.place, FOLDER_FLAGS)
     try:
@@ -178,7 +194,7 @@ def _move_in(doomed: Doomed) -> None:
         aside = os.open(name, FOLDER_FLAGS, dir_fd=top)
         try:
             move_entries(top, aside, {name})
-            liken(top, aside)
+            copy_metadata(top, aside)
             os.utime(aside, ns=(before.st_atime_ns, before.st_mtime_ns))
             os.fsync(aside)
         finally:
@@ -188,14 +204,14 @@ def _move_in(doomed: Doomed) -> None:
 
 
 def _put_back(doomed: Doomed) -> None:
-    """Have it at its place again. Does nothing where that is so, or nothing lies aside. Raises `Refused`."""
+    """Move a tree back to its place, if it lies aside. Raises `Refused`."""
     if not os.path.lexists(doomed.aside):
         return
     try:
         if doomed.inside:
             _move_out(doomed)
             return
-        os.rename(doomed.aside, doomed.place)  # noqa: PTH104 - over an empty folder that came meanwhile, and nothing else
+        os.rename(doomed.aside, doomed.place)  # noqa: PTH104 - replaces nothing but an empty folder
         sync_folder(str(Path(doomed.place).parent))
     except OSError as error:
         what = f"what was in {doomed.place!r} lies in {doomed.aside!r}, and cannot be put back: {error.strerror}"
@@ -203,6 +219,7 @@ def _put_back(doomed: Doomed) -> None:
 
 
 def _move_out(doomed: Doomed) -> None:
+    """Move the entries back out of the folder inside."""
     name = Path(doomed.aside).name
     top = os.open(doomed.place, FOLDER_FLAGS)
     try:
@@ -218,8 +235,8 @@ def _move_out(doomed: Doomed) -> None:
         os.close(top)
 
 
-def _finish(doomed: Doomed, listing: Listing) -> list[Left]:
-    """Delete what is listed; what is left, at its place again."""
+def _finish(doomed: Doomed, listing: Listing) -> list[Leftover]:
+    """Delete what is listed of a tree; what is left, which is at its place again."""
     if not os.path.lexists(doomed.aside):
         return []
     left = remove_listed(doomed.aside, listing)
@@ -237,11 +254,11 @@ def _finish(doomed: Doomed, listing: Listing) -> list[Left]:
 
 
 def _end(path: Path, record: Record, listed: Listed) -> None:
-    """Put the trees back, or delete them, as the record says; then there is none. Raises `MaestroError`."""
+    """Put the trees back, or delete them, as the record says, and remove the record. Raises `MaestroError`."""
     failed: list[MaestroError] = []
     for doomed in record.trees:
         try:
-            listing = _known(record, doomed, listed)
+            listing = _deletable(record, doomed, listed)
             if listing is None:
                 _put_back(doomed)
             else:
@@ -253,8 +270,8 @@ def _end(path: Path, record: Record, listed: Listed) -> None:
     _drop(path)
 
 
-def _known(record: Record, doomed: Doomed, listed: Listed) -> Listing | None:
-    """What may be deleted; None where the tree goes back, also because its snapshot cannot be read any more."""
+def _deletable(record: Record, doomed: Doomed, listed: Listed) -> Listing | None:
+    """The listing of a tree to delete; None where the tree goes back, also because its snapshot is unreadable."""
     if record.state != DELETING:
         return None
     try:
@@ -279,6 +296,6 @@ def _drop(path: Path) -> None:
 
 
 def _locked(folder: Path) -> int:
-    """The lock of a home's deletions, which ends with the process; -1 where another one has it."""
+    """A descriptor that holds the lock of a home's deletions, a flock; -1 where another process holds it."""
     handle = lock_file(folder / LOCK)
     return -1 if handle is None else handle

@@ -1,8 +1,8 @@
-"""Ways down into a tree through descriptors, following no link and crossing no mount: what is opened lies there.
+"""Opens folders anywhere below a top folder through descriptors, following no link and crossing no mount.
 
-Paths are relative and made of bytes. A path may be deeper than the system's longest: it is walked name by name, and
-neighbours share the way that they have in common. Only the first folders on the way are kept open; further down the way
-back up is `..`, and the folder that it leads to must be the one that the way down went through.
+Paths are relative and made of bytes. A path may be longer than the system's limit: it is walked name by name, and the
+walk to a neighbouring folder reuses the descriptors of the common part. Only the first folders of a path are kept open;
+below them, the walk goes up by `..` and checks that each folder is the one that it came down through.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ _KEPT_MAX = 48
 
 
 def identity(handle: int) -> tuple[int, int]:
-    """(device, inode) of what is open."""
+    """The (device, inode) of an open file or folder."""
     found = os.fstat(handle)
     return found.st_dev, found.st_ino
 
 
 class Descent:
-    """One walker below an open folder. Not for two threads. Closes what it opened, not the folder itself."""
+    """A walk below an open folder, for one thread. Closes the descriptors that it opened, but not the top folder."""
 
     def __init__(self, top: int) -> None:
         self._top = top
         self._path = b""
         self._names: list[bytes] = []
-        self._handles: list[int] = []  # of the first _KEPT_MAX names
-        self._passed: list[tuple[int, int]] = []  # (device, inode) of the folders after those
-        self._deep = -1  # the last of those
+        self._handles: list[int] = []  # descriptors of the first _KEPT_MAX folders
+        self._passed: list[tuple[int, int]] = []  # (device, inode) of the folders below those
+        self._deep = -1  # descriptor of the lowest folder, where it is below those
 
     def folder(self, path: bytes) -> int:
-        """A descriptor of the folder at `path`, until the next call.
+        """A descriptor of the folder at `path`, valid until the next call.
 
-        Raises `OSError` for a link or no folder, with EXDEV where a mount is met.
+        Raises `OSError` for a link or anything but a folder; with EXDEV where a mount begins.
         """
         if path == self._path:
             return self._at()
@@ -53,12 +53,13 @@ class Descent:
         return self._at()
 
     def _at(self) -> int:
+        """The descriptor of the current folder."""
         return self._deep if self._deep >= 0 else self._handles[-1] if self._handles else self._top
 
     def _shared(self, path: bytes) -> int:
-        """How many names this path begins with that the way went through."""
+        """How many leading names `path` has in common with the current path."""
         above = path[: path.rfind(b"/") + 1]
-        if above and (self._path + b"/").startswith(above):  # a neighbour, or further up: the usual case
+        if above and (self._path + b"/").startswith(above):  # a neighbour or a parent: the usual case
             same = above.count(b"/")
             is_further_up = (self._path + b"/").startswith(path + b"/")
             return same + 1 if is_further_up else same
@@ -95,7 +96,7 @@ class Descent:
         del self._names[count:]
 
     def _climb_to(self, count: int) -> None:
-        """Go up by `..`; where that is closed, or leads elsewhere, down again from the last that was kept open."""
+        """Go up by `..`; where that is forbidden or leads elsewhere, come down again from the last folder kept open."""
         names = self._names[_KEPT_MAX:count]
         try:
             while len(self._passed) > count - _KEPT_MAX:
@@ -117,7 +118,7 @@ class Descent:
             self._deep = -1
 
     def close(self) -> None:
-        """Close every descriptor that it opened."""
+        """Close all descriptors that this object opened."""
         self._back_to(0)
 
     def __enter__(self) -> Descent:

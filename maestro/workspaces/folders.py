@@ -1,10 +1,10 @@
-"""The folders of runs: `<root>/<agent>/<task>/`, 0700, and what lies in them.
+"""Run folders, `<root>/<agent>/<task>/` with mode 0700: their paths, and how they are made safely.
 
 The root may be in a shared /tmp, and the agents themselves write near it. So every folder is opened relative to the one
-above it, never through a link, and must be this user's: nothing here goes where a path was redirected to.
+above it, never through a link, and must be this user's: a redirected path is never followed.
 
-    <root>/<agent>/.maestro-runs            marks a folder of runs (guards, cleaning)
-    <root>/<agent>/<task>/prompt.txt        the prompt, exact
+    <root>/<agent>/.maestro-runs            marks a folder of runs (for `guards` and `cleaning`)
+    <root>/<agent>/<task>/prompt.txt        the prompt, byte for byte
                          /tmp/  /workspace/ /agent.log -> attempts/<N>/agent.log
                          /attempts/<N>/     agent.log, tail, stdout, errors, exit.json, verify/
 """
@@ -31,11 +31,15 @@ FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class RunFolder(msgspec.Struct, frozen=True):
-    """Where everything of one attempt lies. Absolute paths; nothing need exist.
+    """The paths of one attempt, absolute; nothing need exist.
 
-    log: agent.log of this attempt; tail: the end of its stdout; stdout: all of it, where it is read as events, until
-    the end is in the log; errors: both ends of stderr; record: exit.json; verification: the folder with the same of
-    the command that verified it. workspace: where an agent without an assigned one works.
+    workspace: where an agent without an assigned workspace works.
+    log: agent.log of this attempt.
+    tail: the end of its stdout.
+    stdout: all of its stdout, where that is read as events, until its end is in the log.
+    errors: both ends of its stderr.
+    record: exit.json.
+    verification: the folder with the same files for the command that verified the attempt.
     """
 
     root: str
@@ -89,7 +93,7 @@ class RunFolder(msgspec.Struct, frozen=True):
 
 
 def place(root: str | Path, agent: str, task: str, attempt: int) -> RunFolder:
-    """The folder of an attempt, as paths. Raises `Invalid` for an id that is no name."""
+    """The paths of an attempt. Raises `Invalid` for an id that cannot be a folder's name."""
     for name in (agent, task):
         if not _NAME.fullmatch(name):
             raise Invalid(f"{name!r} cannot name a folder", mend="use letters, digits, dot, dash and underscore")
@@ -97,7 +101,7 @@ def place(root: str | Path, agent: str, task: str, attempt: int) -> RunFolder:
 
 
 def recorded(attempt_path: str) -> RunFolder:
-    """The folder of an attempt by the path that was recorded when it started. Raises `Invalid` for any other path."""
+    """The paths of an attempt from its recorded path `.../attempts/<N>`. Raises `Invalid` for any other path."""
     task, _, attempt = attempt_path.rpartition("/attempts/")
     path, _, name = task.rpartition("/")
     root, _, agent = path.rpartition("/")
@@ -107,7 +111,7 @@ def recorded(attempt_path: str) -> RunFolder:
 
 
 def create(folder: RunFolder, prompt: bytes) -> None:
-    """Make the folder, write the prompt and let `agent.log` name this attempt's. Doing it again is harmless.
+    """Make the folder of an attempt, write the prompt and point `agent.log` at this attempt's log. Idempotent.
 
     Raises `Refused` for a link or another user's folder on the way, or where the disk refuses.
     """
@@ -115,23 +119,23 @@ def create(folder: RunFolder, prompt: bytes) -> None:
         private_folder(Path(folder.root), "MAESTRO_WORKSPACE_ROOT")
     try:
         with opened(folder.root) as top, _agent_folder(top, folder) as agent:
-            is_new = _made(agent, folder.task)
+            is_new = _make(agent, folder.task)
             with entered(agent, folder.task) as task:
-                (_furnish if is_new else _refresh)(task, folder, prompt)
+                (_fill_new if is_new else _fill_existing)(task, folder, prompt)
     except OSError as error:
         raise _refusal(error, folder.path) from None
 
 
 def is_folder(path: str | Path) -> bool:
-    """Whether a folder lies at this path, and no link to one; False for whatever cannot be looked at."""
+    """Whether a folder, and not a link to one, lies at this path; False for whatever cannot be examined."""
     try:
         return stat.S_ISDIR(os.lstat(path).st_mode)
     except OSError:
         return False
 
 
-def _furnish(task: int, folder: RunFolder, prompt: bytes) -> None:
-    """A folder that was made just now: nobody reads it yet, and nothing can be in the way."""
+def _fill_new(task: int, folder: RunFolder, prompt: bytes) -> None:
+    """Fill a run folder that was just made: nobody reads it yet, and nothing can be in the way."""
     for name in ("tmp", "attempts", f"attempts/{folder.attempt}"):
         os.mkdir(name, 0o700, dir_fd=task)
     log = f"attempts/{folder.attempt}/agent.log"
@@ -144,8 +148,8 @@ def _furnish(task: int, folder: RunFolder, prompt: bytes) -> None:
     os.symlink(log, "agent.log", dir_fd=task)
 
 
-def _refresh(task: int, folder: RunFolder, prompt: bytes) -> None:
-    """The folder of an earlier attempt, or of one that was broken off."""
+def _fill_existing(task: int, folder: RunFolder, prompt: bytes) -> None:
+    """Fill a run folder of an earlier attempt, or of an interrupted `create`."""
     _write(task, "prompt.txt", prompt)
     with entered(task, "tmp"), entered(task, "attempts") as attempts:
         with entered(attempts, str(folder.attempt)) as attempt:
@@ -155,7 +159,10 @@ def _refresh(task: int, folder: RunFolder, prompt: bytes) -> None:
 
 
 def put_file(folder: str, path: str, content: bytes, mode: int) -> None:
-    """Write `path`, relative, below `folder`, making the folders between. No link is followed. Raises `Refused`."""
+    """Write the file at the relative `path` below `folder`, making the folders between, and following no link.
+
+    Raises `Refused`, and `Invalid` for a path that leaves the folder.
+    """
     *above, name = Path(path).parts
     if Path(path).is_absolute() or ".." in above or name == "..":
         raise Invalid(f"{path!r} leaves its folder", mend="use a path without `..`")
@@ -176,7 +183,7 @@ def put_file(folder: str, path: str, content: bytes, mode: int) -> None:
 
 @contextmanager
 def opened(path: str) -> Iterator[int]:
-    """A descriptor of a folder that must be this user's and no link. Raises `OSError`, `Refused`."""
+    """Open a folder, which must be this user's and no link; a context. Raises `OSError`, `Refused`."""
     descriptor = os.open(path, FOLDER_FLAGS)
     try:
         _check_owner(descriptor, path)
@@ -187,11 +194,11 @@ def opened(path: str) -> Iterator[int]:
 
 @contextmanager
 def entered(above: int, name: str) -> Iterator[int]:
-    """A descriptor of a folder below another, made 0700 if absent, that must be this user's. As `opened`."""
+    """Open the folder `name` below another, made 0700 if absent; a context. Raises as `opened`."""
     try:
         descriptor = os.open(name, FOLDER_FLAGS, dir_fd=above)
     except FileNotFoundError:
-        _made(above, name)
+        _make(above, name)
         descriptor = os.open(name, FOLDER_FLAGS, dir_fd=above)
     try:
         _check_owner(descriptor, name)
@@ -200,8 +207,8 @@ def entered(above: int, name: str) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _made(above: int, name: str) -> bool:
-    """Make a folder, 0700; False where there is something already."""
+def _make(above: int, name: str) -> bool:
+    """Make a folder with mode 0700; False where the name exists already."""
     try:
         os.mkdir(name, 0o700, dir_fd=above)
     except FileExistsError:
@@ -211,7 +218,7 @@ def _made(above: int, name: str) -> bool:
 
 @contextmanager
 def _agent_folder(top: int, folder: RunFolder) -> Iterator[int]:
-    """The folder of an agent's runs, marked as one. A folder with anything else in it is somebody's: refused."""
+    """Open the folder of an agent's runs and mark it as such. An unmarked folder with content is refused."""
     with entered(top, folder.agent) as agent:
         try:
             os.stat(MARK, dir_fd=agent, follow_symlinks=False)
@@ -234,7 +241,7 @@ def _check_owner(descriptor: int, name: str) -> None:
 
 
 def _write(above: int, name: str, content: bytes, mode: int = 0o600) -> None:
-    """A file in place at once and whole: who reads it sees the old or the new, and a link there is replaced."""
+    """Write a file atomically: a reader sees the old or the new content, and a link at that name is replaced."""
     fresh = f".{name[:64]}.{secrets.token_hex(6)}"
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode, dir_fd=above)
     try:

@@ -1,8 +1,10 @@
-"""Which folders may be a workspace: the refusals that `maestro/docs/workspaces.md` lists.
+"""The rules which folders may be a workspace, and their refusals (`maestro/docs/workspaces.md`).
 
-Places are compared by their real path, by the identity (device, inode) of each folder on the way, and by their address
-in the file system, so that a link, a bind mount of the whole or of a part, or a file system that ignores case is no way
-around.
+A workspace may not be or lie in a folder of the system or a folder of runs. It may not be, contain or lie in
+MAESTRO_HOME or another agent's workspace. It may not be or contain a home directory or MAESTRO_WORKSPACE_ROOT.
+
+Folders are compared by their real path, by the identity (device, inode) of each folder on the way, and by their address
+in the file system, so that no link, bind mount (whole or part) or case-insensitive file system gets around the rules.
 """
 
 from __future__ import annotations
@@ -26,17 +28,17 @@ SYSTEM = (
     *("/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/proc", "/sbin", "/sys", "/usr"),
     *("/System", "/Library", "/private/etc"),
 )
-"""What is, or lies in, one of these is the system's."""
+"""Folders of the system: neither they nor anything in them may be a workspace."""
 SYSTEM_TOPS = (
     *("/", "/home", "/lost+found", "/media", "/mnt", "/opt", "/root", "/run", "/srv", "/tmp", "/var"),
     *("/var/backups", "/var/cache", "/var/lib", "/var/local", "/var/log", "/var/mail", "/var/opt", "/var/spool"),
     *("/var/tmp", "/Applications", "/Users", "/Volumes", "/private", "/private/tmp", "/private/var"),
 )
-"""These are the system's themselves; a folder in one of them is fine."""
+"""Folders of the system that may not be a workspace themselves; a folder in one of them may."""
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """An agent that is there already, as the node that the guards run on sees it. home: its node's MAESTRO_HOME."""
+    """The folders of an existing agent on this host. home: MAESTRO_HOME of the agent's node."""
 
     agent: str
     workspace_root: str
@@ -45,9 +47,11 @@ class Claim(msgspec.Struct, frozen=True):
 
 
 class _Place:
-    """A path, resolved. chain: the identities of itself, if it exists, and of all folders above it.
+    """A resolved path.
 
-    address: in its file system; inner: those of what is mounted inside it.
+    chain: identities of the folder itself, if it exists, and of all folders above it.
+    address: of the folder in its file system.
+    inner: addresses of what is mounted inside it.
     """
 
     def __init__(self, path: str | Path, mounts: Mounts) -> None:
@@ -60,7 +64,7 @@ class _Place:
         self.inner: list[Address] = mounts.below(self.real)
 
     def is_in(self, other: _Place) -> bool:
-        """Whether it is `other` or lies inside it."""
+        """Whether this folder is `other`, or lies inside it."""
         if self.real == other.real or self.real.startswith(other.real.rstrip("/") + "/"):
             return True
         if other.identity is not None and other.identity in self.chain:
@@ -68,7 +72,7 @@ class _Place:
         return self.address is not None and other.address is not None and self.address.lies_in(other.address)
 
     def overlaps(self, other: _Place) -> str:
-        """`is`, `contains`, `lies inside` or ""."""
+        """The relation of this folder to `other`: `is`, `contains`, `lies inside` or ""."""
         inside, around = self.is_in(other), other.is_in(self)
         if inside and around:
             return "is"
@@ -78,7 +82,7 @@ class _Place:
 
 
 def _shown_in(address: Address | None, mounts: list[Address]) -> bool:
-    """Whether one of these mounts shows the folder of that address, what it lies in, or a part of it."""
+    """Whether one of these mounts shows the folder of that address, a folder around it, or a part of it."""
     return address is not None and any(address.lies_in(shown) or shown.lies_in(address) for shown in mounts)
 
 
@@ -87,8 +91,11 @@ def check_workspace(
 ) -> str:
     """The real path of a folder that `agent` may have as its workspace; it need not exist.
 
-    root: the agent's MAESTRO_WORKSPACE_ROOT; home: MAESTRO_HOME, where the snapshot store is; claims: the other agents
-    of this host (one of `agent` itself does not count as another). Raises `Invalid`, `Refused`.
+    root: the agent's MAESTRO_WORKSPACE_ROOT.
+    home: MAESTRO_HOME, where the snapshot store is.
+    claims: the agents of this host; a claim of `agent` itself does not count against it.
+
+    Raises `Invalid`, `Refused`.
     """
     mounts = Mounts()
     place = _reserved(workspace, home, mounts)
@@ -116,7 +123,7 @@ def check_workspace(
 
 
 def check_reserved(workspace: str, home: str | Path) -> None:
-    """A folder that no agent may ever have, whoever names it: of the system, a home, MAESTRO_HOME; no folder at all.
+    """Refuse a folder that no agent may ever have: of the system, a home, MAESTRO_HOME, or anything but a folder.
 
     Raises `Invalid`, `Refused`.
     """
@@ -135,18 +142,20 @@ def _reserved(workspace: str, home: str | Path, mounts: Mounts) -> _Place:
 
 
 def check_elsewhere(agent: str, workspace: str, claims: Iterable[Claim] = ()) -> str:
-    """A folder on another host, which only its node can look at: what its path alone tells. The path, normalized.
+    """Check a workspace on another host, which only that host's node can examine, by its path; the normalized path.
 
-    claims: the agents of that host. Raises `Invalid`, `Refused`; its node checks again where it makes the folder.
+    claims: the agents of that host. Its node checks again when it makes the folder. Raises `Invalid`, `Refused`.
     """
     _check_text(workspace)
-    path = "/" + os.path.normpath(workspace).lstrip("/")  # POSIX lets two slashes stand
+    path = "/" + os.path.normpath(workspace).lstrip("/")  # normpath keeps two leading slashes, as POSIX allows
     for why in _refusals_by_path(agent, path, claims):
         raise Refused(f"{path!r} {why}", where="workspace", mend=_ANOTHER)
     return path
 
 
 def _refusals_by_path(agent: str, path: str, claims: Iterable[Claim]) -> Iterator[str]:
+    """Yield the reasons why `agent` may not have `path` on another host, judged by paths alone."""
+
     def within(inner: str, outer: str) -> bool:
         return inner == outer or inner.startswith(outer.rstrip("/") + "/")
 
@@ -163,7 +172,7 @@ def _refusals_by_path(agent: str, path: str, claims: Iterable[Claim]) -> Iterato
 
 
 def check_agent_id(agent: str, *, root: str | Path, claims: Iterable[Claim] = ()) -> None:
-    """An id whose folder of runs would be, contain or lie in somebody's workspace is refused. Raises `Refused`."""
+    """Refuse an agent id whose folder of runs would overlap another agent's workspace. Raises `Refused`."""
     mounts = Mounts()
     runs = _Place(f"{root}/{agent}", mounts)
     for claim in claims:
@@ -173,7 +182,7 @@ def check_agent_id(agent: str, *, root: str | Path, claims: Iterable[Claim] = ()
 
 
 def check_root(root: str | Path, home: str | Path) -> None:
-    """MAESTRO_WORKSPACE_ROOT is not in MAESTRO_HOME, where no workspace may be. Raises `Refused`."""
+    """Refuse a MAESTRO_WORKSPACE_ROOT in MAESTRO_HOME, where no workspace may be. Raises `Refused`."""
     mounts = Mounts()
     if _Place(root, mounts).is_in(_Place(home, mounts)):
         what = f"{str(root)!r} is, or lies in, MAESTRO_HOME ({home})"
@@ -181,7 +190,7 @@ def check_root(root: str | Path, home: str | Path) -> None:
 
 
 def check_unchanged(workspace: str) -> None:
-    """A workspace, as recorded by its real path, is still that folder and can be used. Raises `Refused`."""
+    """Check that a workspace, recorded by its real path, is still that folder and writable. Raises `Refused`."""
     if os.path.realpath(workspace) != workspace:
         raise Refused(f"{workspace!r} is now a link to elsewhere", where="workspace", mend="assign the agent again")
     if not is_folder(workspace):
@@ -191,7 +200,7 @@ def check_unchanged(workspace: str) -> None:
 
 
 def unreadable(workspace: str) -> str:
-    """Why a workspace, as recorded by its real path, cannot be read; "" where it can. In words after its name."""
+    """Why a workspace, recorded by its real path, cannot be read; "" where it can. The text follows the path."""
     try:
         found = os.lstat(workspace)
     except (FileNotFoundError, NotADirectoryError):
@@ -214,7 +223,7 @@ def _check_text(workspace: str) -> None:
 
 
 def _check_kind(place: _Place) -> None:
-    """It is a folder, or nothing yet, and so is what it would lie in."""
+    """Check that the path is a folder or absent, and that the lowest existing folder above it is one too."""
     for folder in (Path(place.real), *Path(place.real).parents):
         try:
             found = folder.stat()

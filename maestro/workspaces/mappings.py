@@ -1,11 +1,11 @@
-"""Files that processes have mapped into their memory to write to: a change to them may leave no time stamp.
+"""Finds files that processes have mapped for writing: a change to such a file may leave no time stamp.
 
 The kernel stamps a file when a clean page of it is first written to, and not again until that page has been written
 back; on tmpfs never again. So neither mtime nor ctime tells that a mapped file has changed, or is changing.
 
-Linux tells mappings in /proc/<pid>/maps. What it hides is not seen: processes of other users, unless we are root;
-processes outside of our container; clients of a network file system, and the host of a virtual machine. Elsewhere than
-on Linux no mapping is seen.
+Linux lists mappings in /proc/<pid>/maps. Hidden from it, and so not seen here, are processes of other users (unless
+this one is root's), processes outside this container, clients of a network file system, and the host of a virtual
+machine. On other systems no mapping is seen.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _NAME_BYTES = 4096 + 16
 
 
 class _Query(ctypes.Structure):
-    """`struct procmap_query`."""
+    """The C struct `procmap_query`."""
 
     _fields_ = (
         *((name, ctypes.c_uint64) for name in ("size", "flags", "address", "start", "end", "vma_flags", "page_size")),
@@ -43,9 +43,9 @@ class _Query(ctypes.Structure):
 
 
 class Mapped(NamedTuple):
-    """Files of a tree that are mapped for writing, by any process: some by their paths, some by their inodes.
+    """The files of a tree that any process has mapped for writing: by path or by inode, whichever is known.
 
-    live_paths, live_inodes: those that a process which is not standing still has mapped.
+    live_paths, live_inodes: those mapped by a process that can run now.
     """
 
     paths: frozenset[bytes]
@@ -54,16 +54,16 @@ class Mapped(NamedTuple):
     live_inodes: frozenset[int]
 
     def has(self, path: bytes, inode: int) -> bool:
-        """Whether the file at this path below the tree is mapped."""
+        """Whether the file at this path below the tree is mapped for writing."""
         return inode in self.inodes or path in self.paths
 
     def is_live(self, path: bytes, inode: int) -> bool:
-        """Whether a process that may write to it at any moment has it mapped."""
+        """Whether a process that can run now, and so write at any moment, has the file mapped."""
         return inode in self.live_inodes or path in self.live_paths
 
 
-class _Found(NamedTuple):
-    """One mapping. path: as the process sees it, which is not always as we do."""
+class _Mapping(NamedTuple):
+    """One mapping of a process. path: in that process's mount namespace, which may differ from this one's."""
 
     path: bytes
     device: int
@@ -72,20 +72,24 @@ class _Found(NamedTuple):
 
 
 class Mappings:
-    """Looks at what is mapped while one tree after the other is read."""
+    """Finds the mapped files of one tree after the other, while the trees are read."""
 
     def __init__(self) -> None:
-        self._found: list[_Found] = []
+        self._found: list[_Mapping] = []
         self._looked_at = -_FRESH_S
 
     def before(self, tree: bytes, device: int) -> Mapped:
-        """Before a tree is read: the look after another one serves, where that was just now."""
+        """The mapped files of a tree that is about to be read, from a look at most `_FRESH_S` old.
+
+        tree: its real path.
+        device: that it lies on.
+        """
         if time.monotonic() - self._looked_at > _FRESH_S:
             self._look()
         return self._of(tree, device)
 
     def after(self, tree: bytes, device: int) -> Mapped:
-        """After a tree was read. device: that it lies on; tree: its real path."""
+        """The mapped files of a tree that was just read, from a new look. Parameters as in `before`."""
         self._look()
         return self._of(tree, device)
 
@@ -96,7 +100,7 @@ class Mappings:
         except OSError:
             processes = []
         for process in processes:
-            if found := _of_process(process):
+            if found := _mappings_of(process):
                 is_live = not _stands_still(process)
                 self._found += [one._replace(is_live=is_live) for one in found]
         self._looked_at = time.monotonic()
@@ -113,23 +117,24 @@ class Mappings:
         )
 
 
-def _of_process(process: str) -> list[_Found]:
+def _mappings_of(process: str) -> list[_Mapping]:
+    """The writable shared file mappings of a process."""
     try:
         handle = os.open(f"/proc/{process}/maps", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:  # it has ended, or is another user's
+    except OSError:  # the process has ended, or is another user's
         return []
     try:
-        found = _queried(handle)
-        return _listed(handle) if found is None else found
+        found = _query_mappings(handle)
+        return _parse_maps(handle) if found is None else found
     except OSError:
         return []
     finally:
         os.close(handle)
 
 
-def _queried(maps: int) -> list[_Found] | None:
-    """Asked of the kernel one by one, which is quick; None where it cannot be (before Linux 6.11)."""
-    found: list[_Found] = []
+def _query_mappings(maps: int) -> list[_Mapping] | None:
+    """The mappings of a process, asked one by one by ioctl, which is fast; None before Linux 6.11."""
+    found: list[_Mapping] = []
     name = ctypes.create_string_buffer(_NAME_BYTES)
     query = _Query(size=ctypes.sizeof(_Query), flags=_FLAGS, name_address=ctypes.addressof(name))
     while True:
@@ -141,11 +146,12 @@ def _queried(maps: int) -> list[_Found] | None:
                 return found
             return None
         device = os.makedev(query.major, query.minor)
-        found.append(_Found(name.raw[: max(query.name_size - 1, 0)], device, query.inode, True))
+        found.append(_Mapping(name.raw[: max(query.name_size - 1, 0)], device, query.inode, True))
         query.address = query.end
 
 
-def _listed(maps: int) -> list[_Found]:
+def _parse_maps(maps: int) -> list[_Mapping]:
+    """The mappings of a process, parsed from the text of its `maps` file."""
     parts = []
     while part := os.read(maps, _READ_BYTES):
         parts.append(part)
@@ -153,7 +159,7 @@ def _listed(maps: int) -> list[_Found]:
     if b"s " not in content:
         return []
     return [
-        _Found(_unescaped(path), os.makedev(int(major, 16), int(minor, 16)), int(inode), True)
+        _Mapping(_unescaped(path), os.makedev(int(major, 16), int(minor, 16)), int(inode), True)
         for major, minor, inode, path in _WRITABLE.findall(content)
     ]
 
@@ -163,11 +169,11 @@ def _unescaped(path: bytes) -> bytes:
 
 
 def _stands_still(process: str) -> bool:
-    """Whether none of its threads can run: stopped by a signal, or its control group is frozen."""
+    """Whether no thread of a process can run: stopped by a signal, or frozen by its control group."""
     try:
         states = [_state(thread) for thread in Path(f"/proc/{process}/task").iterdir()]
     except OSError:
-        return True  # it has ended
+        return True  # the process has ended
     return all(state in _AT_REST for state in states) or _is_frozen(process)
 
 
@@ -178,7 +184,7 @@ def _state(thread: Path) -> bytes:
 
 
 def _is_frozen(process: str) -> bool:
-    """Whether a control group of it is, of version 2 or 1: so an engine of containers holds them still."""
+    """Whether a control group of the process, of version 2 or 1, is frozen, as container engines do to pause it."""
     with suppress(OSError):
         for line in Path(f"/proc/{process}/cgroup").read_text("utf-8", "surrogateescape").splitlines():
             _, controllers, path = line.split(":", 2)

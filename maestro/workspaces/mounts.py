@@ -1,11 +1,13 @@
-"""Mount points inside a folder: opening what lies there without crossing one, and naming those that there are.
+"""Opens files below a folder without crossing a mount point, and finds the mount points in a folder.
 
 Whatever walks a workspace to read, move or delete it opens each step by `open_within`. The kernel refuses the step at
-which another mount begins (openat2(2), RESOLVE_NO_XDEV; Linux 5.6), of the same file system too, and of a file as well
-as of a folder, so no check beforehand can be outrun. Where that call is missing or filtered, the mount ids of
-/proc/self/fdinfo are compared after opening. Elsewhere than on Linux only `st_dev` tells, which sees mounts of another
-file system alone. The list of mounts in /proc/self/mountinfo serves to tell people, and to refuse before anything is
-touched; a mount that was made in another mount namespace is in no list here, and cannot be crossed from here either.
+which another mount begins (openat2(2), RESOLVE_NO_XDEV; Linux 5.6), also of the same file system, and of files as well
+as folders; so there is no race between a check and its use. Where that call is missing or filtered, the mount ids of
+/proc/self/fdinfo are compared after opening. On other systems than Linux only `st_dev` tells, which sees mounts of
+another file system alone.
+
+The list in /proc/self/mountinfo serves to name mount points to people, and to refuse before anything is touched. A
+mount made in another mount namespace is in no list here, and cannot be crossed from here either.
 """
 
 from __future__ import annotations
@@ -32,15 +34,18 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class _How(ctypes.Structure):
-    """`struct open_how` of openat2(2)."""
+    """The C struct `open_how` of openat2(2)."""
 
     _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
 
 
 def open_within(name: str | bytes, flags: int, above: int) -> int:
-    """A descriptor of `name` in the open folder `above`, as os.open gives it. No mount is crossed on the way.
+    """A descriptor of `name` in the open folder `above`, as os.open gives it, without crossing a mount.
 
-    name: one or more parts; flags: as of os.open, without O_CREAT. Raises `OSError`, with EXDEV where a mount is met.
+    name: one or more path parts.
+    flags: as of os.open, without O_CREAT.
+
+    Raises `OSError`; with EXDEV where a mount begins.
     """
     if _has_openat2():
         return _openat2(name, flags, above, _RESOLVE_NO_XDEV)
@@ -55,12 +60,12 @@ def open_within(name: str | bytes, flags: int, above: int) -> int:
 
 
 def open_above(path: str | Path) -> int:
-    """A descriptor of the folder that `path` lies in, which need not be readable. For use as `above`."""
+    """A descriptor of the folder that `path` lies in, for use as `above`. The folder need not be readable."""
     return os.open(Path(path).parent, _LOOK | os.O_DIRECTORY)
 
 
 def is_mount(path: str | Path) -> bool:
-    """Whether a mount begins at this path, which is no link. False where nothing can be looked at there."""
+    """Whether a mount begins at this path, which is no link. False where the path cannot be examined."""
     place = Path(os.path.realpath(Path(path).parent), Path(path).name)
     if place == place.parent:
         return True
@@ -78,10 +83,11 @@ def is_mount(path: str | Path) -> bool:
 
 
 def mounts_below(path: str | Path, *, is_walked: bool = True) -> list[str]:
-    """The mount points inside the folder at `path`, of folders and of files, as absolute paths in order.
+    """The mount points inside the folder at `path`, of folders and of files, as sorted absolute paths.
 
-    The folder itself may be one; it is not named. Of mounts inside mounts the outermost is named. Empty where the
-    folder is absent. is_walked: where the kernel lists no mounts, every name in the folder is tried.
+    The folder itself is not listed, nor are mounts inside other mounts. Empty where the folder is absent.
+
+    is_walked: where the kernel lists no mounts, try every name in the folder.
     """
     top = os.fsencode(os.path.realpath(path))
     try:
@@ -100,13 +106,16 @@ def mounts_below(path: str | Path, *, is_walked: bool = True) -> list[str]:
 
 
 def check_no_mounts(path: str | Path, what: str) -> None:
-    """Nothing is mounted inside the folder at `path`. what: would be done to it, as in `emptied`. Raises `Refused`."""
+    """Check that nothing is mounted inside the folder at `path`. Raises `Refused`.
+
+    what: would be done to the folder, as in `emptied`.
+    """
     if found := mounts_below(path):
-        raise mounted(found, what)
+        raise mount_refusal(found, what)
 
 
-def mounted(places: list[str], what: str) -> Refused:
-    """The refusal that names these mount points. what: would be done to them, as in `emptied`."""
+def mount_refusal(places: list[str], what: str) -> Refused:
+    """The error that names these mount points. what: would be done to them, as in `emptied`."""
     named = ", ".join(repr(place) for place in places[:_NAMED_MAX])
     more = f" and {len(places) - _NAMED_MAX} more" if len(places) > _NAMED_MAX else ""
     verb = "is a mount point" if len(places) == 1 else "are mount points"
@@ -126,7 +135,7 @@ def file_system_of(descriptor: int) -> str:
 
 
 def _has_openat2() -> bool:
-    """Whether the kernel has it, and no filter of system calls refuses it."""
+    """Whether the kernel has openat2(2), and no filter of system calls refuses it."""
     if not sys.platform.startswith("linux"):
         return False
     try:
@@ -149,7 +158,7 @@ def _openat2(name: str | bytes, flags: int, above: int, resolve: int) -> int:
 
 
 def _mount_of(descriptor: int) -> int:
-    """The id of the mount that an open file lies on; its device where the system tells no more."""
+    """The id of the mount that an open file lies on; its device where the system does not tell mounts."""
     try:
         with open(f"/proc/self/fdinfo/{descriptor}", "rb") as told:  # noqa: PTH123 - a path of our own
             for line in told:
@@ -161,7 +170,7 @@ def _mount_of(descriptor: int) -> int:
 
 
 def _listed(inside: bytes) -> list[bytes] | None:
-    """The mount points that the kernel lists below `inside`, which ends with /; None where it lists none at all."""
+    """The mount points below `inside`, which ends with /, from the kernel's list; None where there is no list."""
     try:
         lines = Path("/proc/self/mountinfo").read_bytes().split(b"\n")
     except OSError:
@@ -171,7 +180,7 @@ def _listed(inside: bytes) -> list[bytes] | None:
 
 
 def _outermost(places: Iterable[bytes]) -> list[bytes]:
-    """Without those that lie in others, which are reached, or hidden, by these."""
+    """The places that lie in no other one: inner ones are reached, or hidden, through these."""
     found: list[bytes] = []
     for place in sorted(places, key=lambda place: place.split(b"/")):
         if not found or not place.startswith(found[-1] + b"/"):
@@ -180,12 +189,12 @@ def _outermost(places: Iterable[bytes]) -> list[bytes]:
 
 
 def _is_crossed(top: int, inner: bytes, *, if_unknown: bool) -> bool:
-    """Whether a mount is met on the way to a place below an open folder: not where another mount hides it.
+    """Whether a mount begins on the path to `inner` below an open folder; a mount hidden by another does not count.
 
-    if_unknown: the answer where that cannot be looked at.
+    if_unknown: the answer where the path cannot be examined.
     """
     try:
-        if not hasattr(os, "O_PATH"):  # what is only looked at is not opened
+        if not hasattr(os, "O_PATH"):  # without O_PATH, opening could have side effects
             return os.stat(inner, dir_fd=top, follow_symlinks=False).st_dev != os.fstat(top).st_dev
         os.close(open_within(inner, _HANDLE, top))
     except OSError as error:
@@ -194,7 +203,7 @@ def _is_crossed(top: int, inner: bytes, *, if_unknown: bool) -> bool:
 
 
 def _walked(top: int) -> Iterator[str]:
-    """The mount points below an open folder, found by trying every name: where the kernel does not list them."""
+    """Yield the mount points below an open folder by trying every name, where the kernel does not list them."""
     waiting = [""]
     while waiting:
         inner = waiting.pop()

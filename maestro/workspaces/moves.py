@@ -1,7 +1,7 @@
-"""Moves of the entries of one folder into another one of the same mount, one by one, and nothing overwritten.
+"""Moves the entries of one folder into another folder of the same mount, one by one, overwriting nothing.
 
-For the places where a folder cannot be moved as a whole: it is a mount point, or what it lies in cannot be written.
-Each move is one rename; what was moved by a process that is gone is not there any more, so doing it again is harmless.
+For folders that cannot be moved as a whole: mount points, and folders whose parent cannot be written. Each move is one
+rename, and an entry that was moved is not in the source any more, so a repetition after a crash is harmless.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import suppress
 
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 UNMOVABLE = (errno.EBUSY, errno.EXDEV, errno.EACCES, errno.EPERM, errno.EROFS)
-"""What the system says of a folder that is a mount point, or whose parent is not to be written."""
+"""Errors of a rename for a folder that is a mount point, or whose parent cannot be written."""
 
 _NOREPLACE = 1
 _NOT_HERE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
@@ -22,9 +22,9 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def move_entries(source: int, target: int, but: Collection[str] = ()) -> None:
-    """Move all that lies in the open folder `source`, but what is named, into `target`; then both are on the disk.
+    """Move all entries of the open folder `source`, except `but`, into `target`, and fsync both.
 
-    Raises `OSError` for the first that cannot be moved, with its name: what was moved by then stays moved.
+    Raises `OSError` for the first entry that cannot be moved, with its name; entries moved before stay moved.
     """
     with os.scandir(source) as entries:
         names = [entry.name for entry in entries if entry.name not in but]
@@ -35,7 +35,7 @@ def move_entries(source: int, target: int, but: Collection[str] = ()) -> None:
 
 
 def move(name: str, source: int, target: int) -> None:
-    """Move one entry from an open folder to another. Raises `OSError`: EEXIST where that name is taken there."""
+    """Move one entry from an open folder to another. Raises `OSError`; EEXIST where that name exists there."""
     if hasattr(_libc, "renameat2"):
         if _libc.renameat2(source, os.fsencode(name), target, os.fsencode(name), _NOREPLACE) == 0:
             return
@@ -48,13 +48,13 @@ def move(name: str, source: int, target: int) -> None:
     os.rename(name, name, src_dir_fd=source, dst_dir_fd=target)
 
 
-def liken(source: int, target: int) -> None:
+def copy_metadata(source: int, target: int) -> None:
     """Give the open folder `target` the owner (as root), attributes and mode of `source`. Raises `OSError`."""
     found = os.fstat(source)
     if os.geteuid() == 0:
         os.fchown(target, found.st_uid, found.st_gid)
     if hasattr(os, "listxattr"):
-        with suppress(OSError):  # a file system without any, or one that is not ours to set
+        with suppress(OSError):  # no attributes on this file system, or no right to set them
             for name in os.listxattr(source):
                 with suppress(OSError):
                     os.setxattr(target, name, os.getxattr(source, name))

@@ -1,7 +1,7 @@
-"""What is on record in a MAESTRO_HOME while its workspaces are restored or deleted: names of files, and whether any is.
+"""Names the records of restores and deletions in a MAESTRO_HOME, and tells whether any of them is open.
 
-A restore or a deletion that was broken off is ended before anything else is done. So each command looks here, and
-imports what can end one only where there is one.
+An interrupted restore or deletion is ended before anything else is done. Each command therefore looks here first, and
+imports the code that can end one only where one is open.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 RESTORE, BEGUN, EXCHANGE, JOURNAL = "restore", "begun", "exchange", "journal"
-"""The folder of restores; in it the journal of the one under way, and the folder of exchanges with its journal."""
+"""The folder of restores; in it the record of the restore under way, and the folder of exchanges with its journal."""
 DELETIONS, LOCK, FRESH = "deletions", "lock", ".fresh"
-"""The folder of deletions, a file for each; in it also a lock, and files that are being written."""
+"""The folder of deletions with a file for each; its lock file, and the suffix of files being written."""
 
 
 def is_restoring(home: Path) -> bool:

@@ -1,8 +1,9 @@
-"""Removing a tree of folders that an agent has made: of any depth, read-only or full of links.
+"""Removes a tree that an agent has made: of any depth, with read-only folders, full of links.
 
-Everything is done through descriptors of open folders. No link is followed and no mount is crossed; what is mounted
-stops the removal with EXDEV, or EBUSY for a file. Nothing is moved and nothing recurses: far down, the way back up is
-`..`, and the folder that it leads to must be the one that the way down went through.
+Everything is done through descriptors of open folders. No link is followed and no mount is crossed; a mount point stops
+the removal with EXDEV, or EBUSY for a file. Nothing is moved, and nothing recurses. The upper folders of a path and the
+current one are kept open; in between, the way back up is `..`, and the folder that it leads to must be the one that the
+walk came down through.
 """
 
 from __future__ import annotations
@@ -24,7 +25,12 @@ _ALL = 0o700
 
 
 class _Level(NamedTuple):
-    """A folder on the way down. handle: its descriptor, -1 where it is not kept open; todo: folders still in it."""
+    """A folder on the way down.
+
+    handle: its descriptor, -1 where it is not kept open.
+    identity: its (device, inode).
+    todo: names of folders that are still in it.
+    """
 
     name: str
     handle: int
@@ -33,7 +39,10 @@ class _Level(NamedTuple):
 
 
 def empty(folder: int) -> None:
-    """Remove everything in an open folder. Raises `OSError` naming what refuses, `Refused` where it keeps filling."""
+    """Remove everything in an open folder.
+
+    Raises `OSError` naming what cannot be removed, `Refused` where other processes keep filling the folder.
+    """
     _make_writable(folder)
     for _ in range(_AGAIN_MAX):
         names = _remove_files(folder)
@@ -45,7 +54,7 @@ def empty(folder: int) -> None:
 
 
 def remove(name: str, above: int) -> None:
-    """Remove the folder `name` in an open folder, with all in it. Raises as `empty`; nothing there is fine."""
+    """Remove the folder `name` in an open folder, with its content. Absence is no error. Raises as `empty`."""
     levels: list[_Level] = []
     again = 0
     try:
@@ -70,7 +79,7 @@ def remove(name: str, above: int) -> None:
 
 
 def open_folder(name: str | Path, above: int | None) -> int:
-    """A descriptor of a folder that its owner may read and change from now on, however it was left.
+    """A descriptor of a folder, which is made readable and writable for its owner first.
 
     above: the open folder that it lies in, on the same mount; None where `name` is a path, to any mount.
     """
@@ -99,12 +108,12 @@ def open_folder(name: str | Path, above: int | None) -> int:
 
 
 def _enter(levels: list[_Level], name: str, above: int) -> None:
-    """Go down into a folder and remove the files in it; not where there is none any more."""
+    """Go down into a folder and remove the files in it; does nothing where the folder has vanished."""
     try:
         handle = open_folder(name, above)
     except FileNotFoundError:
         return
-    except NotADirectoryError:  # something took its place
+    except NotADirectoryError:  # another process put a file in its place
         _unlink(name, above)
         return
     except OSError as error:
@@ -121,7 +130,7 @@ def _enter(levels: list[_Level], name: str, above: int) -> None:
 
 
 def _leave(levels: list[_Level], above: int) -> bool:
-    """Remove the last of the folders, and be in the one above it; False where it was not empty after all."""
+    """Remove the lowest folder and go up to the one above it; False where it was not empty after all."""
     level = levels[-1]
     if len(levels) > 1 and levels[-2].handle < 0:
         levels[-2] = levels[-2]._replace(handle=_open_above(level.handle, levels[-2].identity))
@@ -141,7 +150,7 @@ def _leave(levels: list[_Level], above: int) -> bool:
 
 
 def _open_above(folder: int, expected: tuple[int, int]) -> int:
-    """A descriptor of the folder above, which must be the one that the way down went through."""
+    """A descriptor of the parent folder, which must have the identity `expected`."""
     handle = open_within("..", FOLDER_FLAGS, folder)
     found = os.fstat(handle)
     if (found.st_dev, found.st_ino) != expected:
@@ -156,7 +165,7 @@ def _make_writable(folder: int) -> None:
 
 
 def _remove_files(folder: int) -> list[str]:
-    """Remove all but the folders in a folder; the names of those."""
+    """Remove everything but the folders in a folder; the names of these folders."""
     with os.scandir(folder) as entries:
         found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
     for name, is_folder in found:

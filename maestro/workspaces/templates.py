@@ -1,7 +1,7 @@
-"""Workspaces made from a template: whole or not at all, and nothing that reaches outside.
+"""Makes a workspace from a template: whole or not at all, and without links that leave the template.
 
-The copy is made beside its place and renamed into it, so that a crash leaves no half workspace that would pass for a
-filled one. Only an absent or empty workspace is filled: what an agent or a user has put there stays.
+The copy is made beside its place and renamed into it, so that a crash leaves no half-filled workspace. Only an absent
+or empty workspace is filled: what an agent or a user has put there stays.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def fill(workspace: str | Path, template: str = "") -> bool:
-    """Make the workspace, from the template if it has one. True where it was absent or empty.
+    """Make the workspace, from the template if there is one. True where it was absent or empty.
 
     Raises `Refused` where it is a file, the template cannot be copied, or the disk refuses.
     """
@@ -47,17 +47,18 @@ def fill(workspace: str | Path, template: str = "") -> bool:
 
 
 def _is_filled(workspace: str | Path) -> bool:
-    """Whether it is a folder, and no link, with something in it: the usual case, told by two looks."""
+    """Whether the path is a folder, no link, that is not empty: the usual case, told by two system calls."""
     try:
         if not stat.S_ISDIR(os.lstat(workspace).st_mode):
             return False
         with os.scandir(workspace) as entries:
             return next(entries, None) is not None
     except OSError:
-        return False  # what is wrong with it is told by whoever tries to use it
+        return False  # `fill` reports what is wrong with the folder
 
 
 def _fill_from(template: Path, target: Path, exists: bool) -> None:
+    """Copy a template to a stage beside `target` and rename the stage to it."""
     if not template.is_dir():
         raise _refused(template, "is no folder")
     source, place = os.path.realpath(template), os.path.realpath(target)
@@ -79,7 +80,10 @@ def _fill_from(template: Path, target: Path, exists: bool) -> None:
 
 
 def _fill_in_place(source: str, target: str) -> None:
-    """Where nothing can be put beside it (a mount, a parent of somebody else): empty again if the copy fails."""
+    """Copy the template into the folder itself, where a stage cannot be made beside it; empty it if the copy fails.
+
+    This is for mount points, and for a parent folder that cannot be written.
+    """
     try:
         _copy(source, target)
     except BaseException:
@@ -88,7 +92,7 @@ def _fill_in_place(source: str, target: str) -> None:
 
 
 def _copy(source: str, target: str) -> None:
-    """Folders, files and inner links; modes and times, no owners, no set-id bits. No recursion."""
+    """Copy folders, files and inner links, with modes and times, without owners and set-id bits, without recursion."""
     waiting = [""]
     folders: list[str] = []
     while waiting:

@@ -1,7 +1,7 @@
-"""Which files git would not bring back: those in a workspace that a repository there does not track, or ignores.
+"""Finds files of a workspace that git could not bring back: those that a repository ignores or does not track.
 
-The repositories are an agent's, so nothing in them may be executed: git only lists names here, with its hooks, monitors
-and lazy fetches turned off and no configuration but theirs.
+The repositories are an agent's, so nothing in them may be executed: git only lists names here, with hooks, monitors and
+lazy fetches turned off, and with no configuration but the repository's own.
 """
 
 from __future__ import annotations
@@ -30,17 +30,20 @@ _SETTINGS = (
 )
 
 
-class Lost(msgspec.Struct, frozen=True):
-    """Of some paths, those that git does not have. unknown: they are in no repository, or git could not say."""
+class Unrecoverable(msgspec.Struct, frozen=True):
+    """Those of some paths that git could not bring back. unknown: in no repository, or git could not tell."""
 
     untracked: list[str]
     ignored: list[str]
     unknown: list[str]
 
 
-def lost(workspace: str | Path, paths: Iterable[str]) -> Lost:
-    """Tell the paths of files apart. paths: relative to the workspace; what lies in a `.git` folder is passed over."""
-    found = Lost([], [], [])
+def unrecoverable(workspace: str | Path, paths: Iterable[str]) -> Unrecoverable:
+    """Sort out the paths that git could not bring back. Paths in a `.git` folder are skipped.
+
+    paths: of files, relative to the workspace.
+    """
+    found = Unrecoverable([], [], [])
     git = shutil.which("git")
     for repository, inside in _by_repository(Path(workspace), paths).items():
         if repository is None or git is None:
@@ -60,7 +63,7 @@ def lost(workspace: str | Path, paths: Iterable[str]) -> Lost:
 
 
 def _by_repository(workspace: Path, paths: Iterable[str]) -> dict[Path | None, list[Path]]:
-    """The paths by the folder of the repository that they lie in, None for those in none."""
+    """Group paths by the folder of the repository that they lie in; None for those in no repository."""
     known: dict[Path, Path | None] = {}
 
     def repository(folder: Path) -> Path | None:
@@ -87,7 +90,7 @@ def _by_repository(workspace: Path, paths: Iterable[str]) -> dict[Path | None, l
 
 
 def _listed(git: str, repository: Path, *which: str) -> set[str] | None:
-    """Names that git lists; None where it does not."""
+    """The names that `git ls-files` lists; None where git fails."""
     argv = [git, *_SETTINGS, f"--git-dir={repository / '.git'}", f"--work-tree={repository}", "ls-files", "-z", *which]
     try:
         done = subprocess.run(

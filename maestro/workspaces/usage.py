@@ -1,6 +1,6 @@
-"""How much lies in the folders that an agent writes to: files and bytes, of trees of any depth.
+"""Counts files and bytes in the folders that an agent writes to, in trees of any depth.
 
-No link is followed and no mount is crossed. What vanishes meanwhile, or cannot be read, counts as nothing.
+No link is followed and no mount is crossed. What vanishes meanwhile, or cannot be read, is not counted.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ _BLOCK = 512
 
 
 def size_of(path: str) -> tuple[int, int]:
-    """Files and bytes in a folder. What is no folder counts as a file, a link with the length of its target."""
+    """The number of files in a folder, and their bytes.
+
+    Everything but folders counts as a file; a link has the size of its target's path.
+    """
     files = size = 0
     for found in _statuses(path):
         if not stat.S_ISDIR(found.st_mode):
@@ -26,9 +29,9 @@ def size_of(path: str) -> tuple[int, int]:
 
 
 def disk_bytes(folders: tuple[str, ...], enough: int | None = None) -> int:
-    """Bytes on disk of all that lies in these folders; hard links are counted once.
+    """Bytes on the disk of everything in these folders; hard links are counted once.
 
-    enough: from here on it need not be exact.
+    enough: the count may stop, and be inexact, beyond this number.
     """
     total = 0
     seen: set[tuple[int, int]] = set()
@@ -45,7 +48,7 @@ def disk_bytes(folders: tuple[str, ...], enough: int | None = None) -> int:
 
 
 def _statuses(path: str) -> Iterator[os.stat_result]:
-    """What each name in a tree is, in no particular order."""
+    """Yield the status of each name in a tree, in no particular order."""
     try:
         top = os.open(path, FOLDER_FLAGS)
     except OSError:

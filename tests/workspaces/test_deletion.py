@@ -38,7 +38,7 @@ class Kept:
 
     def delete(
         self, *trees: Doomed, meanwhile: Callable[[str], None] = lambda path: None
-    ) -> dict[str, list[purge.Left]]:
+    ) -> dict[str, list[purge.Leftover]]:
         """All of it. meanwhile: done when it is proved, to the folder that lies aside."""
         under_way = Deletion(self.home, self.archive.listing)
         try:

@@ -146,13 +146,13 @@ def test_where_one_entry_cannot_be_moved_all_is_old(
 def test_what_came_meanwhile_makes_way_and_is_not_lost(
     bound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = entrywise._enter
+    real = entrywise._move_new_in
 
     def coming(pair: entrywise.Pair, top: int, save: Callable[[], None]) -> None:
         (bound / "both").write_text("came")
         real(pair, top, save)
 
-    monkeypatch.setattr(entrywise, "_enter", coming)
+    monkeypatch.setattr(entrywise, "_move_new_in", coming)
     with Exchange(tmp_path / "journal") as one:
         staged(one, bound)
         one.commit()

@@ -103,9 +103,9 @@ def test_ended_anywhere_it_is_completed_or_undone(
         patched.setattr(os, "fsync", counted(os.fsync))
         patched.setattr(os, "rename", counted(os.rename))
         if can_exchange:
-            patched.setattr(pairs, "exchanged", counted(pairs.exchanged))
+            patched.setattr(pairs, "exchange_folders", counted(pairs.exchange_folders))
         else:
-            patched.setattr(pairs, "exchanged", lambda *_: False)
+            patched.setattr(pairs, "exchange_folders", lambda *_: False)
         patched.setattr(Path, "rename", counted(Path.rename))
         one = None
         try:
@@ -128,14 +128,14 @@ def test_ended_anywhere_it_is_completed_or_undone(
 def test_where_one_cannot_take_its_place_all_are_old(
     tmp_path: Path, targets: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = pairs.exchanged
+    real = pairs.exchange_folders
 
     def failing(one: str, other: str) -> bool:
         if other.endswith("/b") and Path(other, "file").read_text() == "old":
             raise PermissionError(1, "Operation not permitted", other)
         return real(one, other)
 
-    monkeypatch.setattr(pairs, "exchanged", failing)
+    monkeypatch.setattr(pairs, "exchange_folders", failing)
     with pytest.raises(Refused, match="nothing was changed"):
         with Exchange(tmp_path / "journal") as one:
             for target in targets:

@@ -12,12 +12,12 @@ from maestro.workspaces.exchanges.exchange import Exchange
 ws, records = place / "ws", place / "journal/left"
 (ws / "data").mkdir(parents=True); (ws / "old").write_text("old")
 out = outside()
-real = exchange.carried_off
+real = exchange.moved_mounts
 def mounting(pairs):
     told = real(pairs)
     bind(out, Path(pairs[0].stage) / "data")  # after the last look, and before the old folder goes
     return told
-exchange.carried_off = mounting
+exchange.moved_mounts = mounting
 with Exchange(place / "journal") as one:
     stage = Path(one.stage(ws)); stage.mkdir(); (stage / "new").write_text("new")
     one.commit()
@@ -25,9 +25,9 @@ with Exchange(place / "journal") as one:
 print(os.listdir(ws), is_whole())
 (found,) = leftovers.listed(records)
 print(found.path == path, found.target == str(ws), found.keeps, "mount point" in found.why)
-print(leftovers.try_again(records), is_whole(), [each.path == path for each in leftovers.listed(records)])
+print(leftovers.retry_removals(records), is_whole(), [each.path == path for each in leftovers.listed(records)])
 subprocess.run(["umount", path + "/data"], check=True)
-print(leftovers.try_again(records) == [path], Path(path).exists(), leftovers.listed(records), is_whole())
+print(leftovers.retry_removals(records) == [path], Path(path).exists(), leftovers.listed(records), is_whole())
 """
 
 

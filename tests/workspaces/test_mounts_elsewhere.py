@@ -64,12 +64,12 @@ out = outside()
 other, ws = place / "other", place / "ws"
 for folder in (other, ws / "data"): folder.mkdir(parents=True)
 (ws / "one").write_text("old"); (other / "one").write_text("old")
-real = pairs.exchanged
+real = pairs.exchange_folders
 def exchanged(stage, target):
     if {late} and target == str(ws) and not mounts.mounts_below(ws) and not mounts.mounts_below(stage):
         {mounting}
     return {can_exchange} and real(stage, target)
-pairs.exchanged = exchanged
+pairs.exchange_folders = exchanged
 if not {late}: {mounting}
 with exchange.Exchange(place / "journal") as one:
     for target in (other, ws):

@@ -6,7 +6,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from maestro.workspaces.untracked import lost
+from maestro.workspaces.untracked import unrecoverable
 
 
 def git(folder: Path, *words: str) -> None:
@@ -30,7 +30,7 @@ def repository(folder: Path) -> Path:
 
 def test_untracked_and_ignored_files_are_told_from_those_that_git_has(tmp_path: Path) -> None:
     repository(tmp_path / "ws")
-    found = lost(tmp_path / "ws", ["kept.py", "new.py", "out.log", "build/made", ".git/index"])
+    found = unrecoverable(tmp_path / "ws", ["kept.py", "new.py", "out.log", "build/made", ".git/index"])
     assert (found.untracked, found.ignored, found.unknown) == (["new.py"], ["out.log", "build/made"], [])
 
 
@@ -38,7 +38,7 @@ def test_nested_repositories_and_files_outside_of_any_are_looked_at_each_for_its
     repository(tmp_path / "ws" / "deep" / "one")
     repository(tmp_path / "ws" / "two")
     paths = ["loose", "deep/one/new.py", "deep/one/kept.py", "two/out.log", "two/.git/HEAD"]
-    found = lost(tmp_path / "ws", paths)
+    found = unrecoverable(tmp_path / "ws", paths)
     assert found.untracked == ["deep/one/new.py"]
     assert found.ignored == ["two/out.log"]
     assert found.unknown == ["loose"]
@@ -46,7 +46,7 @@ def test_nested_repositories_and_files_outside_of_any_are_looked_at_each_for_its
 
 def test_a_damaged_repository_leaves_its_files_unknown(tmp_path: Path) -> None:
     (repository(tmp_path / "ws") / ".git/HEAD").write_text("nonsense")
-    assert lost(tmp_path / "ws", ["new.py"]).unknown == ["new.py"]
+    assert unrecoverable(tmp_path / "ws", ["new.py"]).unknown == ["new.py"]
 
 
 def test_a_hostile_repository_executes_nothing(tmp_path: Path) -> None:
@@ -66,5 +66,5 @@ def test_a_hostile_repository_executes_nothing(tmp_path: Path) -> None:
     (ws / ".gitattributes").write_text("* filter=x\n")
     (ws / "kept.py").write_text("changed")
     struck.unlink(missing_ok=True)  # what set the traps may have sprung one
-    assert lost(ws, ["new.py", "kept.py"]).untracked == ["new.py"]
+    assert unrecoverable(ws, ["new.py", "kept.py"]).untracked == ["new.py"]
     assert not struck.exists()

@@ -54,7 +54,7 @@ async def _clean(context: Context, follower: Follower, leading: bool) -> None:
     removed = await clean_runs(tidying_call(context), frozenset(follower.plan.tasks))
     if removed:
         log.info("removed %d run folders older than %d days", len(removed), context.settings.snapshot_retention_days)
-    gone = await trio.to_thread.run_sync(leftovers.try_again, left_of(context.settings.home))
+    gone = await trio.to_thread.run_sync(leftovers.retry_removals, left_of(context.settings.home))
     if gone:
         log.info("removed at last what restores have left: %s", ", ".join(gone))
     await retention.expire(context, await context.now())

@@ -106,7 +106,7 @@ async def _apart(context: Context, planned: RestorePlan, archived: Archived) -> 
 def _changes(origin: Origin, tree: str, workspace: str) -> Row:
     diff = origin.diff(tree, workspace)
     going = [change.path for change in (*diff.deleted, *diff.changed) if change.kind != FOLDER]
-    lost = untracked.lost(workspace, going)
+    lost = untracked.unrecoverable(workspace, going)
     written = sum(change.bytes for change in (*diff.added, *diff.changed))
     if not origin.reuses:
         written = origin.size(tree)

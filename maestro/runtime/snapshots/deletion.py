@@ -26,7 +26,7 @@ from maestro.runtime.snapshots.procedure import take_in_turn, turn
 from maestro.runtime.snapshots.request import SnapshotRequest, TakenSnapshot
 from maestro.runtime.snapshots.sources import Source
 from maestro.workspaces import deletion, guards, open_records
-from maestro.workspaces.archive.read.purge import Left, Listing
+from maestro.workspaces.archive.read.purge import Leftover, Listing
 from maestro.workspaces.deletion import Deletion, Doomed
 from maestro.workspaces.mounts import check_no_mounts
 
@@ -42,7 +42,7 @@ class Deleted(msgspec.Struct, frozen=True):
     snapshot: str
     files: int = 0
     bytes: int = 0
-    left: dict[str, list[Left]] = {}
+    left: dict[str, list[Leftover]] = {}
 
 
 async def delete(call: Call, reason: str, trees: Sequence[Doomed], agents: Sequence[str]) -> Deleted:

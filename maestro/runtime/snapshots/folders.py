@@ -24,7 +24,7 @@ from maestro.model.errors import MaestroError
 from maestro.model.snapshot import Snapshot
 from maestro.runtime.node.daemon_log import log
 from maestro.workspaces.archive.library import Archive
-from maestro.workspaces.archive.read.damage import Lacking
+from maestro.workspaces.archive.read.damage import Damage
 from maestro.workspaces.cleaning import remove_tree
 
 TURN_POLL_S = 0.1
@@ -50,7 +50,7 @@ class SnapshotFolders:
         """Whether the archive has this snapshot."""
         return (self.root / "manifests" / snapshot).is_file()
 
-    def damaged(self) -> dict[str, Lacking]:
+    def damaged(self) -> dict[str, Damage]:
         """The damaged snapshots of the archive, by id, with what each lacks. Raises as `Archive`, and Refused."""
         return self.archive().damaged() if self.is_there else {}
 

@@ -19,7 +19,7 @@ from maestro.runtime.snapshots.amounts import size
 from maestro.runtime.snapshots.folders import SnapshotFolders
 from maestro.runtime.snapshots.progress import ProgressReport
 from maestro.workspaces.archive.library import Archive
-from maestro.workspaces.archive.read.damage import Lacking
+from maestro.workspaces.archive.read.damage import Damage
 from maestro.workspaces.archive.read.scrub import AGE_S_MAX
 
 BURST = 8
@@ -111,7 +111,7 @@ async def read_all(call: Call) -> Row:
     return await trio.to_thread.run_sync(work)
 
 
-async def known_damage(folders: SnapshotFolders) -> dict[str, Lacking]:
+async def known_damage(folders: SnapshotFolders) -> dict[str, Damage]:
     """The snapshots that are known to be damaged; none, with a warning in the log, where the archive cannot be read."""
     try:
         return await trio.to_thread.run_sync(folders.damaged)
@@ -120,7 +120,7 @@ async def known_damage(folders: SnapshotFolders) -> dict[str, Lacking]:
         return {}
 
 
-async def tell_healed(call: Call, folders: SnapshotFolders, before: dict[str, Lacking]) -> None:
+async def tell_healed(call: Call, folders: SnapshotFolders, before: dict[str, Damage]) -> None:
     """Tell the user which of the damaged snapshots are whole again, as the files they lacked have been
     archived anew.
     """
@@ -161,7 +161,7 @@ def _age(oldest_s: float, never: int, packs: int) -> str:
     return f"each read or written within the last {ago}{new}"
 
 
-def _told(damaged: dict[str, Lacking]) -> str:
+def _told(damaged: dict[str, Damage]) -> str:
     named = [f"{name} ({one.why})" for name, one in sorted(damaged.items())[:NAMED_MAX]]
     more = f", and {len(damaged) - NAMED_MAX} more" if len(damaged) > NAMED_MAX else ""
     return ", ".join(named) + more if named else "no snapshot needs what is lost"

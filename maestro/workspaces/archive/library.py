@@ -1,4 +1,4 @@
-"""The one door to an archive: what can be done with it, each under the lock that it needs."""
+"""The public interface of an archive: every operation on it, each under the lock that it needs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from maestro.workspaces.archive.format.entries import Manifest
 from maestro.workspaces.archive.format.layout import Layout
 from maestro.workspaces.archive.read import damage, restoration, scrub, verification
 from maestro.workspaces.archive.read.assessment import Lost
-from maestro.workspaces.archive.read.damage import Lacking
+from maestro.workspaces.archive.read.damage import Damage
 from maestro.workspaces.archive.read.purge import Listing
 from maestro.workspaces.archive.read.restoration import Restored
 from maestro.workspaces.archive.read.scrub import Age, Scrubbed
@@ -31,9 +31,12 @@ from maestro.workspaces.archive.write.snapshot_writer import Progress, Saved, So
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """A snapshot that there is. manifest: its id, SHA-256; content: what it says; damage: why it cannot be read, or "".
+    """A snapshot in an archive.
 
+    manifest: its manifest's id, a SHA-256; "" where the manifest is damaged.
     taken_at: Unix time in ns.
+    content: its manifest, None where that is damaged.
+    damage: why the manifest cannot be read, or "".
     """
 
     snapshot: str
@@ -44,9 +47,9 @@ class Snapshot(msgspec.Struct, frozen=True):
 
 
 class Archive:
-    """The archive in `root`, made if absent, 0700. Any number of processes may use it at once.
+    """The archive in the folder `root`, made 0700 if absent. Any number of processes may use it at once.
 
-    Raises `Refused` for a folder that is somebody else's, `Invalid` for one of another format.
+    Raises `Refused` for a folder of another user, `Invalid` for an archive of another format.
     """
 
     def __init__(self, root: str | Path) -> None:
@@ -63,12 +66,17 @@ class Archive:
         allow_unread: bool = False,
         progress: Progress | None = None,
     ) -> Saved:
-        """Take a snapshot of folders. trees: (name, absolute path), each asked for when all of the one before is read,
-        so that an iterator can let go of that; meta: JSON values that come back with it, as they are at the end.
+        """Take a snapshot of folders.
 
-        progress: called now and then, see `snapshot_writer.Progress`. Raises `Torn`, `Unread` (unless allowed), what
-        `trees` and `progress` raise, `Conflict` where there is a snapshot of that id, `Refused` where something cannot
-        be read or the disk is full: then there is no snapshot, and those that there were are as they were.
+        trees: (name, absolute path) or `Source`; each is asked for after the one before has been read completely, so
+            that an iterator can release the previous folder.
+        meta: JSON values to store with the snapshot, as they are when all trees have been read.
+        allow_torn, allow_unread: save despite files that changed while read, or could not be read.
+        progress: called now and then, see `snapshot_writer.Progress`.
+
+        Raises `Torn`, `Unread`, `Conflict` where the id is taken, `Refused` where something cannot be read or the disk
+        is full, and what `trees` and `progress` raise. After an error there is no new snapshot, and the others are
+        unchanged.
         """
         with self._layout.shared():
             sources = (snapshot_writer.resolved(*tree) for tree in trees)
@@ -77,19 +85,22 @@ class Archive:
             )
 
     def verify(self, snapshot: str, manifest: str = "", progress: verification.Progress | None = None) -> Verified:
-        """Read and check every byte of a snapshot. manifest: its id, as it was recorded, if it is known.
+        """Read and check every byte of a snapshot.
 
-        progress: called now and then with the bytes done, and all. Raises what it raises, `VerificationFailed` naming
-        the first member that is damaged, `NotFound`.
+        manifest: the manifest's id as the caller recorded it; "" where it is not known.
+        progress: called now and then with the bytes done and the total.
+
+        Raises `VerificationFailed` naming the first damaged member, `NotFound`, and what `progress` raises.
         """
         with self._layout.shared():
             return verification.verify(self._layout, snapshot, manifest, progress)
 
     def prove(self, snapshot: str, trees: Mapping[str, tuple[str, str]]) -> dict[str, Listing]:
-        """Read trees of a snapshot to the last byte, as a restore does, and compare them with the folders that they are
-        of; what each holds. trees: by name, the folder, and the place where it belongs.
+        """Read trees of a snapshot completely, as a restore does, and compare them with their folders; what each holds.
 
-        Raises `VerificationFailed` where a tree could not be restored, `Refused` where its folder is not what it holds.
+        trees: by name of the tree, its folder now, and the place where that folder belongs.
+
+        Raises `VerificationFailed` where a tree could not be restored, `Refused` where its folder differs from it.
         """
         listings = {}
         with self._layout.shared():
@@ -100,7 +111,7 @@ class Archive:
         return listings
 
     def listing(self, snapshot: str, name: str) -> Listing:
-        """What a snapshot holds of a tree. Raises `NotFound`, `VerificationFailed`."""
+        """The entries of one tree of a snapshot, and the names it left out. Raises `NotFound`, `VerificationFailed`."""
         with self._layout.shared():
             left_out = manifests.read(self._layout, snapshot)[0].tree(name).left_out
             return Listing(restoration.entries_of(self._layout, snapshot, name), left_out)
@@ -108,81 +119,87 @@ class Archive:
     def restore(
         self, snapshot: str, name: str, stage_dir: str | Path, *, reuse: str | None = None, skip_lost: bool = False
     ) -> Restored:
-        """Put a tree of a snapshot into `stage_dir`, a folder that must not be there yet. Every byte is checked.
+        """Restore a tree of a snapshot into `stage_dir`, which must not exist yet. Every byte is checked.
 
-        reuse: the tree as it is now, on the same file system; files that are still the same are hardlinked, so it must
-        be thrown away once the stage has taken its place. skip_lost: files that cannot be had whole are left out, and
-        told. Raises `VerificationFailed`, `Refused` (no room, no rights), `NotFound`; then there is no stage.
+        reuse: the tree as it is now, on the same file system. Files there that are unchanged are hard-linked into the
+            stage instead of copied, so the old tree must be deleted once the stage has replaced it.
+        skip_lost: leave out and report files that are damaged, instead of failing.
+
+        Raises `VerificationFailed`, `Refused` (no room, no rights), `NotFound`; then there is no stage.
         """
-        put = restoration.restore_left if skip_lost else restoration.restore
+        put = restoration.restore_whole_files if skip_lost else restoration.restore
         with self._layout.shared():
             source = None if reuse is None else os.path.realpath(reuse)
             return put(self._layout, snapshot, name, Path(stage_dir), source)
 
     def lost(self, snapshot: str, name: str) -> list[Lost]:
-        """What a restore of this tree that goes on past damage would leave out, as far as damage is known.
+        """The files that a restore of this tree with `skip_lost` would leave out, as far as damage is known.
 
-        Raises `VerificationFailed` where nothing of it is left.
+        Raises `VerificationFailed` where no file of the tree is whole.
         """
         with self._layout.shared():
-            return restoration.left_of(self._layout, snapshot, name).lost
+            return restoration.assessment_of(self._layout, snapshot, name).lost
 
-    def damaged(self) -> dict[str, Lacking]:
-        """The snapshots that lack something, by id, as far as damage is known."""
+    def damaged(self) -> dict[str, Damage]:
+        """The snapshots that are damaged, by id, as far as damage is known."""
         with self._layout.shared():
-            return damage.found(self._layout)
+            return damage.damaged_snapshots(self._layout)
 
-    def look_for_damage(self) -> dict[str, Lacking]:
-        """As `damaged`, with a look into the listings of all snapshots."""
+    def look_for_damage(self) -> dict[str, Damage]:
+        """The damaged snapshots as in `damaged`, after reading the listings of all snapshots anew."""
         with self._layout.shared():
-            return damage.look(self._layout)
+            return damage.reassessed_snapshots(self._layout)
 
     def scrub(self, bytes_max: int | None = None, pause: Callable[[int], None] | None = None) -> Scrubbed:
-        """Read packs that have not been read for the longest time, about so many bytes of them; None: all of them now.
+        """Read and check the packs that were read longest ago.
 
-        pause: called with the bytes of each block that was read; what it raises ends it. Raises that, and `Refused`
-        while somebody collects.
+        bytes_max: about how many bytes to read; None: all packs now.
+        pause: called with the bytes of each block that was read; what it raises ends the scrub.
+
+        Raises what `pause` raises, and `Refused` while a collection runs.
         """
         with self._layout.shared():
-            names = scrub.in_turn(self._layout, bytes_max, time.time())
+            names = scrub.next_packs(self._layout, bytes_max, time.time())
             return scrub.scrub(self._layout, names, pause)
 
     def scrub_due(self) -> bool:
-        """Whether there are packs that are to be read now."""
+        """Whether packs are due to be scrubbed now."""
         return bool(scrub.due(self._layout, time.time()))
 
     def scrub_rate(self) -> float:
-        """How many bytes a second are to be scrubbed, so that all are in time."""
+        """How many bytes a second must be scrubbed for all packs to be read in time."""
         return scrub.rate(self._layout)
 
     def scrub_age(self) -> Age:
-        """How far the scrub is."""
+        """How long ago the packs were scrubbed."""
         return scrub.age(self._layout, time.time())
 
     def diff(self, snapshot: str | Export, name: str, path: str | Path) -> Diff:
-        """What a restore of this tree, of a snapshot or an open export, would change in the folder at `path`; where it
-        is damaged, what is left of it would."""
+        """What a restore of this tree would change in the folder at `path`.
+
+        snapshot: the id of a snapshot, or an open export; of a damaged snapshot, the restore is one with `skip_lost`.
+        """
         source = os.path.realpath(path)
         if isinstance(snapshot, Export):
             return diff.diff(snapshot.entries(name), source, stat_cache.load(self._layout, source))
         with self._layout.shared():
-            entries = restoration.left_of(self._layout, snapshot, name).entries
+            entries = restoration.assessment_of(self._layout, snapshot, name).entries
             return diff.diff(entries, source, stat_cache.load(self._layout, source))
 
     def remember(self, snapshot: str, name: str, path: str | Path) -> None:
-        """The folder at `path` is this tree, as it was restored just now: the next snapshot need not read it again."""
+        """Record that the folder at `path` was just restored from this tree: the next snapshot need not read it."""
         source = os.path.realpath(path)
         with self._layout.shared():
             entries = restoration.entries_of(self._layout, snapshot, name)
             stat_cache.save(self._layout, source, stat_cache.known_of(source, entries))
 
     def collect(self, keep: Iterable[str]) -> Collected:
-        """Remove every snapshot but these, and give back the room. Needs about one pack (64 MiB) of room at the most.
+        """Remove all snapshots except `keep`, and free their room. Needs about one pack (64 MiB) of free room at most.
 
-        Raises `NotFound`, `VerificationFailed` where one of `keep` is missing or damaged (nothing is removed then),
-        `Refused` while others use the archive, or where the disk is full.
+        Raises `NotFound`, `VerificationFailed` where one of `keep` is missing or damaged (then nothing is removed),
+        `Refused` while other processes use the archive, or where the disk is full.
         """
-        with self._layout.alone():
+        with self._layout.exclusive():
             return collection.collect(self._layout, keep)
 
     def export(
@@ -192,27 +209,30 @@ class Archive:
         extras: Sequence[tuple[str, export_writer.Source]] = (),
         progress: export_writer.Progress | None = None,
     ) -> Exported:
-        """Write a snapshot to one tar.gz, 0600, there when it is whole. extras: (name, bytes or a file) to put into it.
+        """Write a snapshot to one tar.gz, mode 0600, which appears at `out` when it is complete.
 
-        progress: called with the bytes written so far and about how many they will be. Raises what it raises,
-        `VerificationFailed`, `NotFound`, `Invalid` for impossible names, `Refused` where the disk is full.
+        extras: (name, bytes or a file) to put into it.
+        progress: called with the bytes written so far, and about how many they will be.
+
+        Raises `VerificationFailed`, `NotFound`, `Invalid` for impossible names, `Refused` where the disk is full, and
+        what `progress` raises.
         """
         with self._layout.shared():
             return export_writer.export(self._layout, snapshot, Path(out), extras, progress)
 
     @staticmethod
     def sweep_export(out: str | Path) -> None:
-        """Remove what exports to `out` that were ended have left beside it."""
+        """Remove the temporary files of exports to `out` that were killed."""
         with suppress(OSError):
             export_writer.sweep(Path(out))
 
     def read(self, snapshot: str) -> Snapshot:
-        """What a snapshot says. Raises `NotFound`, `VerificationFailed`."""
+        """A snapshot, with its manifest. Raises `NotFound`, `VerificationFailed`."""
         manifest, digest = manifests.read(self._layout, snapshot)
         return Snapshot(snapshot, digest, manifest.taken_at, manifest)
 
     def snapshots(self) -> list[Snapshot]:
-        """All snapshots, oldest first; one whose manifest is damaged says so."""
+        """All snapshots, oldest first; where a manifest is damaged, the snapshot's `damage` says so."""
         found = []
         for snapshot in manifests.listed(self._layout):
             try:
@@ -223,6 +243,7 @@ class Archive:
 
 
 def _check_same(found: Diff, path: str) -> None:
+    """Raise `Refused` where a diff found any difference."""
     for changes, what in ((found.added, "is gone"), (found.changed, "is another"), (found.deleted, "has come")):
         if changes:
             told = f"{changes[0].path!r} {what} in {path!r} since it was archived"

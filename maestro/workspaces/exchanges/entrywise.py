@@ -1,8 +1,9 @@
-"""A workspace that cannot be exchanged as a whole: what is in it is replaced entry by entry, from a stage inside it.
+"""Replaces a workspace entry by entry, from a stage inside it, where the folder cannot be exchanged as a whole.
 
-For a mount point, and where the folder above is not to be written. The entries that were there leave for a folder
-inside first, then those of the stage enter; the journal of the exchange knows which of it has begun, so that it is done
-to the end, or taken back, whenever the process ends. Nothing of what came meanwhile is overwritten: it makes way.
+That is so for a mount point, and where the parent folder cannot be written. The old entries move into a folder inside
+the workspace first, then those of the stage move in. The journal of the exchange records the phase, so that the
+exchange is completed, or undone, whenever the process ends. Entries that were created meanwhile are never overwritten:
+they are renamed.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from maestro.workspaces.exchanges import leftovers
 from maestro.workspaces.exchanges.leftovers import Leftover
 from maestro.workspaces.exchanges.pairs import ENTERING, LEAVING, NEW, OLD, Pair
 from maestro.workspaces.mounts import is_mount
-from maestro.workspaces.moves import FOLDER_FLAGS, liken, move, move_entries
+from maestro.workspaces.moves import FOLDER_FLAGS, copy_metadata, move, move_entries
 
 
 def is_bound(target: str | Path) -> bool:
-    """Whether a folder that is there cannot be moved as a whole: it is a mount point, or what is above not writable."""
+    """Whether an existing folder cannot be moved as a whole: it is a mount point, or its parent cannot be written."""
     place = Path(target)
     try:
         found, above = place.lstat(), place.parent.stat()
@@ -37,31 +38,34 @@ def is_bound(target: str | Path) -> bool:
 
 
 def check_enterable(target: str | Path) -> None:
-    """Entries of a folder can be moved. Raises `Refused`."""
+    """Check that entries can be moved into and out of a folder. Raises `Refused`."""
     if not os.access(target, os.R_OK | os.W_OK | os.X_OK):
         raise Refused(f"{str(target)!r} cannot be written", where="restore", mend="change its mode or owner")
 
 
 def put_entries(pair: Pair, forward: bool, save: Callable[[], None]) -> None:
-    """Let the target hold what is in the stage, or what it held before. save: has the journal know the phase.
+    """Bring the stage's entries into the target, or the old entries back. Idempotent.
 
-    Doing it again is harmless. Raises `OSError` for the first entry that cannot be moved.
+    forward: True for the stage's entries.
+    save: writes the pair's phase to the journal.
+
+    Raises `OSError` for the first entry that cannot be moved.
     """
     top = os.open(pair.target, FOLDER_FLAGS)
     try:
         if forward:
-            _begin(pair, top, save)
-            _leave(pair, top, save)
-            _enter(pair, top, save)
+            _prepare(pair, top, save)
+            _move_old_out(pair, top, save)
+            _move_new_in(pair, top, save)
         else:
-            _withdraw(pair, top, save)
-            _return(pair, top, save)
+            _move_new_back(pair, top, save)
+            _move_old_back(pair, top, save)
     finally:
         os.close(top)
 
 
 def sweep(pair: Pair, records: Path) -> list[str]:
-    """Remove the stage, and what was there before where it was replaced; what is left of these is put on record."""
+    """Remove the stage, and the old entries where they were replaced; the paths of what is left, which is recorded."""
     if pair.phase in (OLD, NEW):
         with suppress(OSError), _writable(pair.target):
             for place in (pair.stage, pair.aside):
@@ -76,8 +80,8 @@ def sweep(pair: Pair, records: Path) -> list[str]:
     return left
 
 
-def _begin(pair: Pair, top: int, save: Callable[[], None]) -> None:
-    """Know what is to enter, and have a folder for what leaves, which is like the workspace."""
+def _prepare(pair: Pair, top: int, save: Callable[[], None]) -> None:
+    """Record which entries are to move in, and make the folder for the old ones."""
     if pair.phase != OLD:
         return
     stage = _opened(pair.stage, top)
@@ -92,27 +96,29 @@ def _begin(pair: Pair, top: int, save: Callable[[], None]) -> None:
     save()
 
 
-def _leave(pair: Pair, top: int, save: Callable[[], None]) -> None:
+def _move_old_out(pair: Pair, top: int, save: Callable[[], None]) -> None:
+    """Move the old entries into the folder aside."""
     if pair.phase != LEAVING:
         return
     aside = _opened(pair.aside, top)
     try:
         move_entries(top, aside, {Path(pair.stage).name, Path(pair.aside).name})
-        liken(top, aside)
+        copy_metadata(top, aside)
     finally:
         os.close(aside)
     pair.phase = ENTERING
     save()
 
 
-def _enter(pair: Pair, top: int, save: Callable[[], None]) -> None:
+def _move_new_in(pair: Pair, top: int, save: Callable[[], None]) -> None:
+    """Move the stage's entries into the workspace."""
     if pair.phase != ENTERING:
         return
     stage = _opened(pair.stage, top)
     try:
         for name in _names(stage):
             _move(name, stage, top)
-        liken(stage, top)
+        copy_metadata(stage, top)
         os.fsync(stage)
         os.fsync(top)
     finally:
@@ -121,8 +127,8 @@ def _enter(pair: Pair, top: int, save: Callable[[], None]) -> None:
     save()
 
 
-def _withdraw(pair: Pair, top: int, save: Callable[[], None]) -> None:
-    """What has entered goes back into the stage."""
+def _move_new_back(pair: Pair, top: int, save: Callable[[], None]) -> None:
+    """Move the new entries back into the stage."""
     if pair.phase not in (ENTERING, NEW):
         return
     with suppress(FileExistsError):
@@ -132,7 +138,7 @@ def _withdraw(pair: Pair, top: int, save: Callable[[], None]) -> None:
         entered = set(pair.names).intersection(map(os.fsencode, _names(top)))
         for name in entered.difference(map(os.fsencode, _names(stage))):
             move(os.fsdecode(name), top, stage)
-        liken(aside, top)
+        copy_metadata(aside, top)
         os.fsync(stage)
         os.fsync(top)
     finally:
@@ -142,8 +148,8 @@ def _withdraw(pair: Pair, top: int, save: Callable[[], None]) -> None:
     save()
 
 
-def _return(pair: Pair, top: int, save: Callable[[], None]) -> None:
-    """What has left comes back."""
+def _move_old_back(pair: Pair, top: int, save: Callable[[], None]) -> None:
+    """Move the old entries back into the workspace."""
     if pair.phase != LEAVING:
         return
     aside = _opened(pair.aside, top)
@@ -160,7 +166,7 @@ def _return(pair: Pair, top: int, save: Callable[[], None]) -> None:
 
 @contextmanager
 def _writable(folder: str) -> Iterator[None]:
-    """Its owner may remove from it, however the workspace that it is now is to be."""
+    """Let the owner remove entries from a folder for a while, whatever mode it has."""
     mode = stat.S_IMODE(os.lstat(folder).st_mode)
     if mode & 0o300 == 0o300 or os.geteuid() == 0:
         yield
@@ -182,7 +188,7 @@ def _opened(path: str, top: int) -> int:
 
 
 def _move(name: str, source: int, target: int) -> None:
-    """Move an entry; what has come in its place meanwhile makes way, under a name that says so."""
+    """Move an entry; an entry that was created in its place meanwhile is renamed to `<name>.came-…`."""
     try:
         move(name, source, target)
     except FileExistsError:

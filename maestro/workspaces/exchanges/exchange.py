@@ -1,12 +1,13 @@
-"""Putting stages in the place of workspaces: each wholly old or wholly new, whenever the process ends.
+"""Swaps stages in for workspaces, atomically for each workspace, whenever the process ends.
 
-A journal says first which stages there are (so that they can be swept), then that they take their places (so that it
-is done to the end). What has been done is known by the inodes, not by the journal's memory: doing it again is
-harmless. Where the system cannot exchange two folders, the old one is moved aside first, and the journal mends that.
-One that cannot be exchanged as a whole is replaced entry by entry, and done to the end (`entrywise`).
-A journal that cannot be carried out forward is carried out backward; where neither can be (a folder is gone, another
-one has come in its place), it is carried out forward as far as it goes, and what is lost is named. It always ends.
-One exchange at a time for a journal: the lock is a flock, which ends with the process.
+A journal first records the stages (so that they can be swept), then that they are being swapped in (so that this is
+completed). Progress is known by the inodes of the folders, not from the journal, so every step may be repeated. Where
+the system cannot exchange two folders in one call, the old one is moved aside first, and the journal repairs an
+interruption. A folder that cannot be exchanged as a whole is replaced entry by entry (`entrywise`).
+
+A journal that cannot be carried out forward is carried out backward. Where neither is possible (a folder has vanished,
+or another one has taken its place), it is carried out forward as far as possible, and the lost workspaces are named. It
+always ends. One journal has one exchange at a time: the lock is a flock, which ends with the process.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from maestro.workspaces.cleaning import remove_tree
 from maestro.workspaces.exchanges import entrywise, leftovers
 from maestro.workspaces.exchanges.leftovers import Leftover
 from maestro.workspaces.exchanges.pairs import Pair, put, why_lost
-from maestro.workspaces.exchanges.places import carried_off, check_apart, identify
+from maestro.workspaces.exchanges.places import check_apart, identify, moved_mounts
 
 _JOURNAL_BYTES_MAX = 1 << 28
 STAGE_PREFIX = ".maestro-stage-"
@@ -37,25 +38,32 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Lost(NamedTuple):
-    """A workspace that is not what it was to be, while others are, or that is not what it was either."""
+    """A workspace that has its old content while others have new, or that has neither."""
 
     target: str
     why: str
 
 
 class Journal(msgspec.Struct):
-    """state: `staging` (the stages go), `exchanging` (they take their places), `undoing` (they give them back)."""
+    """The journal of an exchange.
+
+    state: `staging`: the stages are to be removed; `exchanging`: they are swapped in; `undoing`: they are swapped back.
+    """
 
     state: str
     pairs: list[Pair]
 
 
 class Exchange:
-    """One exchange, as a context: make stages, fill them, `commit`. Left without, everything is as it was.
+    """One exchange, as a context: make stages, fill them, `commit`. Leaving it without `commit` changes nothing.
 
-    Opening it first completes, undoes or sweeps what a process that is gone has left. completed: the targets of that
-    which are new now; lost: those that are neither; left: old folders that cannot be removed. Raises `Refused` where
-    another one is under way, `VerificationFailed` for a journal that cannot be read.
+    Opening it first completes, undoes or sweeps the exchange of a process that has died.
+
+    completed: targets that are new now.
+    lost: targets that are neither old nor new, or old while others are new.
+    left: old folders that cannot be removed.
+
+    Raises `Refused` where another exchange is under way, `VerificationFailed` for a journal that cannot be read.
     """
 
     def __init__(self, journal: str | Path) -> None:
@@ -76,7 +84,7 @@ class Exchange:
             raise
 
     def stage(self, target: str | Path) -> str:
-        """Where to make the stage for `target`: beside it, or in it; recorded, and not there yet."""
+        """The path at which to make the stage for `target`, beside it or in it; recorded, and not there yet."""
         above = os.path.realpath(Path(target).parent)
         place = f"{above}/{Path(target).name}"
         name = f"{STAGE_PREFIX}{secrets.token_hex(6)}"
@@ -88,21 +96,21 @@ class Exchange:
         return self._journal.pairs[-1].stage
 
     def mark(self, stage: str) -> str:
-        """The file that says afterwards what became of an exchange entry by entry; "" for another one."""
+        """The file that records the outcome of an exchange entry by entry; "" for a folder exchanged as a whole."""
         inside = {pair.stage for pair in self._journal.pairs if pair.inside}
         return str(self._folder / Path(stage).name) if stage in inside else ""
 
     def forget(self, stage: str | Path) -> None:
-        """Leave a stage out: its target stays as it is. What is left of the stage is removed."""
+        """Leave a stage out of the exchange and remove it; its target stays as it is."""
         remove_tree(stage)
         self._journal.pairs = [pair for pair in self._journal.pairs if pair.stage != str(stage)]
         self._write("staging")
 
     def commit(self) -> None:
-        """The stages take the places of their targets, and what was there is removed.
+        """Swap the stages in for their targets, and remove the old folders.
 
-        After this returns, or once the next `Exchange` of this journal was made after a crash, all are new. Raises
-        `Refused` where one cannot take its place: then all are old, but for what `lost` names.
+        After this returns, or once the next `Exchange` of this journal was made after a crash, all targets are new.
+        Raises `Refused` where one cannot be swapped: then all are old, except those in `lost`.
         """
         pairs = self._journal.pairs
         for pair in pairs:
@@ -118,13 +126,13 @@ class Exchange:
             raise Refused(why, "restore", f"mend that, then try again{changed}")
 
     def drop(self) -> bool:
-        """Remove the stages; whether all is as it was. It is not where an exchange was broken off."""
+        """Remove the stages; whether everything is as it was. It is not after an interrupted swap."""
         if self._journal.pairs and self._journal.state == "staging":
             self._discard()
         return not self._journal.pairs
 
     def close(self) -> None:
-        """As `drop`, and let others restore. The next one to open the journal completes what was broken off."""
+        """Remove the stages as `drop` does, and release the lock. The next `Exchange` completes an interrupted swap."""
         try:
             self.drop()
         finally:
@@ -145,7 +153,7 @@ class Exchange:
         self._write("staging")
 
     def _recover(self) -> None:
-        """End what was begun."""
+        """Complete, undo or sweep what the journal says."""
         try:
             content = files.content(self._path, _JOURNAL_BYTES_MAX)
         except FileNotFoundError:
@@ -163,25 +171,25 @@ class Exchange:
         self._discard()
 
     def _carry_out(self, state: str) -> str:
-        """Do it as the state says; where that cannot be, the other way; where neither can, as far as it goes.
+        """Carry the journal out as `state` says; else the other way; where neither is possible, as far as it goes.
 
-        Why it was not done as the state said, "" where it was.
+        Returns why it was not done as `state` says, "" where it was.
         """
         other = "undoing" if state == "exchanging" else "exchanging"
-        why = self._place()
+        why = self._put_pairs()
         if state == "exchanging" and not why:
-            why = carried_off(self._journal.pairs)
+            why = moved_mounts(self._journal.pairs)
         for turned in (other, state) if why else ():
             self._write(turned)
-            if not self._place():
+            if not self._put_pairs():
                 break
         fates = {pair.target: pair.fate for pair in self._journal.pairs}
         self.completed = [target for target, fate in fates.items() if fate == "new"]
         self.lost = [Lost(target, why_lost(target, fates[target])) for target in broken_off(fates).left]
         return why
 
-    def _place(self) -> str:
-        """Put every pair as the state says, whatever has been done of it; why the first that cannot be put cannot."""
+    def _put_pairs(self) -> str:
+        """Put every pair as the journal's state says, whatever was done before; the first reason that one cannot be."""
         forward = self._journal.state == "exchanging"
         why = ""
         for pair in self._journal.pairs:
@@ -198,15 +206,15 @@ class Exchange:
         return why
 
     def _discard(self) -> None:
-        """Remove what lies in the stages, but for an old folder whose place no new one has taken.
+        """Remove what lies in the stages, except an old folder whose place no new one has taken.
 
-        What cannot be removed is left and put on record; it is not what was asked for.
+        What cannot be removed is recorded as a leftover.
         """
         records = self._folder / leftovers.FOLDER
         for pair in self._journal.pairs:
             if pair.inside:
                 if self._journal.state != "staging":
-                    self._tell(pair)
+                    self._record_fate(pair)
                 self.left += entrywise.sweep(pair, records)
             elif pair.holds_old:
                 why = "it is what was there before, and what was to take its place is gone"
@@ -217,8 +225,8 @@ class Exchange:
         self._path.unlink(missing_ok=True)
         sync_folder(str(self._folder))
 
-    def _tell(self, pair: Pair) -> None:
-        """Have it on the disk what became of a pair whose folders do not say it."""
+    def _record_fate(self, pair: Pair) -> None:
+        """Write to the disk what became of a pair that was exchanged entry by entry, as its inodes do not tell."""
         mark = self._folder / Path(pair.stage).name
         with mark.open("w") as file:
             file.write(pair.fate)
@@ -235,7 +243,7 @@ class Exchange:
 
 
 def _sync_file_system(path: str) -> None:
-    """All that was written into the stage is on the disk before it takes a place."""
+    """Bring everything that was written into the stage to the disk before it is swapped in."""
     if not hasattr(_libc, "syncfs"):
         os.sync()
         return

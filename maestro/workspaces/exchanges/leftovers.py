@@ -1,7 +1,7 @@
-"""Leftovers: old folders that a restore has replaced and could not remove, each on record until it is gone.
+"""Leftovers: old folders that a restore has replaced but could not remove, each recorded until it is gone.
 
-An immutable file, another user's, or a mount that came meanwhile keeps such a folder; it lies hidden beside the
-workspace, or in it. It is told, and tried again; one that nobody but a person may remove is told only.
+An immutable file, another user's file, or a new mount keeps such a folder; it lies hidden beside the workspace, or in
+it. Leftovers are reported, and their removal is tried again. One that only a person may remove is just reported.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ FOLDER = "left"
 
 
 class Leftover(msgspec.Struct, frozen=True):
-    """A folder at `path`, of the workspace at `target`. why: it is there still.
+    """A folder at `path` that belonged to the workspace at `target`. why: it is still there.
 
-    keeps: it is what was in the workspace before, and nothing new has taken its place: no machine removes it.
+    keeps: it is the workspace's old content, and nothing new has taken its place, so only a person may remove it.
     """
 
     path: str
@@ -34,7 +34,7 @@ class Leftover(msgspec.Struct, frozen=True):
 
 
 def remove(folder: Path, path: str, target: str) -> Leftover | None:
-    """Remove what is of no use any more; what is left is on record in `folder`. Blocks."""
+    """Remove a folder that nobody needs; what is left of it is recorded in `folder`. Blocking I/O."""
     try:
         remove_tree(path)
         why = ""
@@ -46,14 +46,14 @@ def remove(folder: Path, path: str, target: str) -> Leftover | None:
 
 
 def note(folder: Path, leftover: Leftover) -> Leftover:
-    """Put a leftover on record."""
+    """Record a leftover."""
     place = private_folder(folder, "restore journal", tighten=True) / _name(leftover)
     replace(place, msgspec.json.encode(leftover), durable=False)
     return leftover
 
 
 def listed(folder: Path) -> list[Leftover]:
-    """Those that are there still, in order of path."""
+    """The leftovers that are still there, in order of path."""
     found = []
     for path in _records(folder):
         with suppress(OSError, msgspec.MsgspecError):
@@ -63,8 +63,11 @@ def listed(folder: Path) -> list[Leftover]:
     return sorted(found, key=lambda leftover: leftover.path)
 
 
-def try_again(folder: Path) -> list[str]:
-    """Remove what can be removed by now, and forget what is gone; the paths of what went. Blocks."""
+def retry_removals(folder: Path) -> list[str]:
+    """Remove leftovers that can be removed by now, and drop records of those that are gone; their paths.
+
+    Blocking I/O.
+    """
     gone = []
     for path in _records(folder):
         try:

@@ -1,7 +1,7 @@
-"""A pair: a stage and the folder whose place it takes, known by their identities and not by what was done with them.
+"""A pair of a stage and the folder that it replaces, whose state is known by the identities of both folders.
 
-Putting a pair forward or back may be repeated at will. A device has another number after a restart of the machine,
-so what was recorded before one is known again by the inode alone: both folders of a pair lie side by side.
+Putting a pair forward or back may be repeated at will. After a restart of the machine a device may have another number;
+a folder recorded before it is then recognised by its inode alone, as both folders of a pair lie side by side.
 """
 
 from __future__ import annotations
@@ -31,10 +31,14 @@ FATES: dict[str, Fate] = {OLD: "old", NEW: "new"}
 
 
 class Pair(msgspec.Struct):
-    """A stage and the folder whose place it takes. new, old: the identity of each; None where it is absent.
+    """A stage and its target, the folder that it replaces.
 
-    boot: of the machine, as they were recorded in it. inside: the target cannot be exchanged as a whole, so the stage
-    lies in it (`entrywise`); phase: how far that has come; names: what is to enter; times: of the target, old and new.
+    new, old: identities of the stage and the old folder; None where it is absent.
+    boot: boot id of the machine when these were recorded.
+    inside: the target cannot be exchanged as a whole, so the stage lies in it (`entrywise`).
+    phase: progress of an exchange entry by entry.
+    names: of the entries that are to move in.
+    times: mtime of the target, old and new, in ns.
     """
 
     stage: str
@@ -49,45 +53,45 @@ class Pair(msgspec.Struct):
 
     @property
     def aside(self) -> str:
-        """Where what was there before lies meanwhile."""
+        """Where the old content lies meanwhile."""
         return f"{self.stage}-old"
 
     @property
     def fate(self) -> Fate:
-        """What lies at the target now: the new folder, what was there before (or still nothing), or neither."""
+        """What lies at the target now: `new`, `old` (also where both are absent), or `lost` for neither."""
         if self.inside:
             return FATES.get(self.phase, "lost")
         return fate(identity(self.target), self.new, self.old, self.boot)
 
     @property
     def holds_old(self) -> bool:
-        """Whether the stage is the old folder, and the new one is not in its place."""
+        """Whether the old folder lies at the stage, and the new one is not at the target."""
         return is_same(identity(self.stage), self.old, self.boot) and self.fate != "new"
 
 
 def fate(now: Identity | None, new: Identity | None, old: Identity | None, boot: str) -> Fate:
-    """Which folder it is that lies in a place now."""
+    """Which of the recorded folders lies at a target now. now: identity of what is there."""
     if is_same(now, new, boot):
         return "new"
     return "old" if is_same(now, old, boot) or (now is None and old is None) else "lost"
 
 
 def why_lost(target: str, fate: Fate) -> str:
-    """Why the new folder is not in its place."""
+    """Why the new folder is not at its target."""
     if fate == "old":
         return "what was to be put there is gone; it is as it was"
     return "another folder is in its place" if os.path.lexists(target) else "the folder is gone"
 
 
 def is_same(found: Identity | None, recorded: Identity | None, boot: str) -> bool:
-    """Whether a folder is the one that was recorded."""
+    """Whether a folder is the recorded one. boot: the boot id at which it was recorded."""
     if found is None or recorded is None:
         return False
     return found == recorded or (bool(boot) and boot != boot_id() and found[1] == recorded[1])
 
 
 def identity(path: str) -> Identity | None:
-    """Which folder lies at a path now."""
+    """The identity of the folder at a path; None where nothing is there."""
     try:
         found = os.lstat(path)
     except OSError:
@@ -96,7 +100,7 @@ def identity(path: str) -> Identity | None:
 
 
 def boot_id() -> str:
-    """Of this machine since it was started; "" where the system does not tell."""
+    """The id of the machine's current boot; "" where the system does not tell."""
     try:
         return _BOOT_ID.read_text().strip()
     except OSError:
@@ -104,9 +108,9 @@ def boot_id() -> str:
 
 
 def put(pair: Pair, forward: bool) -> None:
-    """Let the target be the new folder, or the old one, absent where there was none; the other is at the stage then.
+    """Put the new folder at the target and the old one at the stage, or (not `forward`) the other way round.
 
-    Raises `OSError`, and `Refused` where another folder has come in its place.
+    Raises `OSError`, and `Refused` where an unknown folder lies at the target.
     """
     wanted = pair.new if forward else pair.old
     now = identity(pair.target)
@@ -121,6 +125,7 @@ def put(pair: Pair, forward: bool) -> None:
 
 
 def _move(pair: Pair, wanted: Identity | None, is_absent: bool) -> None:
+    """Rename folders so that the wanted one lies at the target; None: nothing."""
     aside = f"{pair.stage}-old"
     if wanted is None:
         Path(pair.target).rename(pair.stage)
@@ -130,13 +135,13 @@ def _move(pair: Pair, wanted: Identity | None, is_absent: bool) -> None:
         Path(aside).rename(pair.target)
     elif is_absent:
         Path(pair.stage).rename(pair.target)
-    elif not exchanged(pair.stage, pair.target):
+    elif not exchange_folders(pair.stage, pair.target):
         Path(pair.target).rename(aside)
         Path(pair.stage).rename(pair.target)
 
 
-def exchanged(one: str, other: str) -> bool:
-    """Exchange two folders at once; False where the system cannot."""
+def exchange_folders(one: str, other: str) -> bool:
+    """Exchange two folders in one system call; False where the system cannot."""
     if not hasattr(_libc, "renameat2"):
         return False
     if _libc.renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _EXCHANGE) == 0:

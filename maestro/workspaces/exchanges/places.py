@@ -1,4 +1,4 @@
-"""The places that stages are to take: which of them can be taken, and why another cannot."""
+"""Checks whether stages can be swapped in for their targets, and says why not."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from maestro.workspaces.mounts import check_no_mounts, is_mount
 
 
 def check_place(target: str | Path) -> None:
-    """A stage can be made for `target` and take its place, as far as can be told now. Raises `Refused`."""
+    """Check that a stage can be made for `target` and swapped in, as far as can be told now. Raises `Refused`."""
     try:
         _check_place(Path(target))
     except OSError as error:
@@ -37,7 +37,7 @@ def _check_place(target: Path) -> None:
 
 
 def identify(pair: Pair) -> None:
-    """Record the folders of a pair as they are now. Raises `Refused` where the stage cannot take the place."""
+    """Record the identities of a pair's folders. Raises `Refused` where the stage cannot be swapped in."""
     pair.new, pair.old, pair.boot = identity(pair.stage), identity(pair.target), boot_id()
     if pair.new is None:
         raise Refused(f"the stage {pair.stage!r} is not there", where="restore")
@@ -58,8 +58,8 @@ def identify(pair: Pair) -> None:
     check_no_mounts(pair.target, "moved")
 
 
-def carried_off(pairs: Sequence[Pair]) -> str:
-    """What was mounted in a folder after it was checked, and has gone with it; in words, "" for nothing."""
+def moved_mounts(pairs: Sequence[Pair]) -> str:
+    """What was mounted in an old folder after the last check, and so was moved with it, in words; "" for nothing."""
     try:
         for pair in pairs:
             check_no_mounts(pair.aside if pair.inside else pair.stage, "moved")
@@ -69,7 +69,7 @@ def carried_off(pairs: Sequence[Pair]) -> str:
 
 
 def check_apart(pairs: Sequence[Pair]) -> None:
-    """No two stages take one place, nor a place inside another's. Raises `Refused`."""
+    """Check that no two pairs have the same target, nor one inside another. Raises `Refused`."""
     taken: dict[object, str] = {}
     for pair in pairs:
         for place in (pair.target, *([pair.old] if pair.old else [])):

@@ -1,1 +1,1 @@
-"""The sandbox of an isolated run: what it may see and reach, as bubblewrap or as a container of an engine."""
+"""The sandbox of an isolated run: what the run may see and reach, held by bubblewrap or a container engine."""

@@ -1,9 +1,9 @@
-"""The docker command lines of an isolated run: the same `Box` as for bubblewrap, in an image of the user's. Pure.
+"""Composes the docker command lines of an isolated run: the same `Box` as for bubblewrap, in a user's image. Pure.
 
-The image brings the system; the agent's own installation is bound into it. Without `shared_network` the run is in a
-network `maestro-<hash of the workspace>` that has no way out. Values of variables never stand on the command line:
-docker takes them by name from its own environment, which is the run's. The container is named after the run, so that
-it can be removed by name: signals to the client do not reach what the engine runs.
+The image provides the system; the agent's own installation is bind-mounted into it. Without `network`, the run is in a
+network `maestro-<hash of the workspace>` without access to the outside. Values of variables never stand on the command
+line: docker takes them by name from its own environment, which is the run's. The container is named after the run, so
+that it can be removed by name: signals to the docker client do not reach what the engine runs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,12 @@ from maestro.workspaces.sandbox.isolation import Box
 
 
 class Container(NamedTuple):
-    """What docker needs besides the box. user: `uid:gid`; memory: bytes; cpu: cores; stop_signal: `TERM`."""
+    """What docker needs besides the box.
+
+    user: `uid:gid`.
+    memory: in bytes; cpu: in cores; pids: number of processes; None for no limit.
+    stop_signal: without SIG, as `TERM`.
+    """
 
     run: str
     home: str
@@ -37,20 +42,20 @@ def network_of(workspace: str) -> str:
 
 
 def name_of(container: Container) -> str:
-    """The container's name: of the run in this installation."""
+    """The name of a run's container, unique to this MAESTRO_HOME."""
     installation = hashlib.sha256(os.fsencode(container.home)).hexdigest()[:8]
     return f"maestro-{installation}-{container.run}"
 
 
 def network_command(workspace: str, program: str = "docker") -> list[str]:
-    """Makes the network; fails harmlessly where it is there already."""
+    """The command that makes the network of a workspace; it fails harmlessly where the network exists."""
     return [program, "network", "create", "--internal", "--label", "maestro=network", network_of(workspace)]
 
 
 def run_command(
     container: Container, box: Box, argv: tuple[str, ...], cwd: str, names: Iterable[str], program: str = "docker"
 ) -> list[str]:
-    """Runs `argv` in a container to its end. names: of the variables to pass on."""
+    """The command that runs `argv` in a container to its end. names: of the environment variables to pass on."""
     line = [program, "run", "--rm", "--init", "--interactive", "--name", name_of(container), "--user", container.user]
     line += ["--label", f"maestro.home={container.home}", "--label", f"maestro.run={container.run}"]
     line += ["--network", "bridge" if box.network else network_of(container.workspace)]
@@ -71,7 +76,7 @@ def run_command(
 
 
 def name_commands(container: Container, program: str = "docker") -> tuple[list[str], list[str], list[str]]:
-    """What holds all in the container still, lets it go on, and ends it, whatever has become of the client."""
+    """The commands that pause, unpause and remove a container by name, whatever has become of the docker client."""
     name = name_of(container)
     return [program, "pause", name], [program, "unpause", name], [program, "rm", "--force", "--volumes", name]
 
@@ -88,7 +93,7 @@ def _limits(container: Container) -> list[str]:
 
 
 def _mount(outside: str, inside: str, read_only: bool = False) -> str:
-    """One `--mount`: comma-separated fields, in quotes where a path has a comma or a quote."""
+    """One `--mount` value: comma-separated fields, in quotes where a path has a comma or a quote."""
     fields = ["type=bind", f"source={outside}", f"target={inside}"]
     quoted = ['"' + field.replace('"', '""') + '"' if set(field) & set(',"') else field for field in fields]
     return ",".join([*quoted, "readonly"] if read_only else quoted)

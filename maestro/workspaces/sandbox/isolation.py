@@ -1,8 +1,8 @@
-"""What an isolated run may see and reach, and the bubblewrap command line that holds it to that. Pure.
+"""What an isolated run may see and reach, and the bubblewrap command line that enforces it. Pure.
 
-Everything is at the path that it has outside, so that one composed command line is right for both. What is not named
+Everything is at the same path inside as outside, so that one composed command line is right for both. What is not named
 is not there: no other home, no other workspace, no /sys, no socket but the run's own, no network unless it is shared.
-The list is for reading; only the workspace, the agent's home, the run's temp and a private /tmp can be written.
+Everything is read-only, except the workspace, the agent's home, the run's temp folder and a private /tmp.
 """
 
 from __future__ import annotations
@@ -16,22 +16,26 @@ ETC = (
     *("locale.conf", "localtime", "mime.types", "nsswitch.conf", "passwd", "pki", "protocols", "resolv.conf"),
     *("services", "ssl", "terminfo", "timezone"),
 )
-"""Of /etc: what programs need to resolve names, users, libraries, time and certificates. No keys, no shadow."""
+"""Files of /etc that programs need to resolve names, users, libraries, time and certificates; no secrets."""
 
 _OF_THE_MACHINE = ("/proc/sys", "/proc/sysrq-trigger", "/proc/acpi", "/proc/scsi", "/proc/fs")
 _NO_ROOT = "1000"
 
 OVERHEAD_PIDS = 2
-"""bubblewrap's own processes: the one outside that waits, and the first of the pid namespace."""
+"""bubblewrap's own processes: one that waits outside, and the first one of the pid namespace."""
 
 
 class Box(NamedTuple):
-    """What one run has. All paths are absolute, and the same inside as outside.
+    """What one run may see and reach. All paths are absolute.
 
-    write: folders for reading and writing; read: files and folders for reading; links: (path, target) symbolic links
-    on the way to the program; bound: (outside, inside) files for reading, over what is at `inside`; sockets: of the
-    run; network: the host's, else none; nested: the agent brings a sandbox of its own, which needs user namespaces;
-    as_root: we are the superuser, whom the kernel lets write its settings even without a single capability.
+    write: folders for reading and writing.
+    read: files and folders for reading.
+    links: (path, target) of symbolic links on the way to the program.
+    bound: (outside, inside) files for reading, mounted over what is at `inside`.
+    sockets: of the run.
+    network: share the host's network; otherwise there is none.
+    nested: the agent has a sandbox of its own, which needs user namespaces.
+    as_root: Maestro runs as the superuser, whom the kernel lets write its settings even without capabilities.
     """
 
     write: tuple[str, ...]
@@ -45,12 +49,15 @@ class Box(NamedTuple):
 
 
 def bubblewrap(box: Box, argv: tuple[str, ...], cwd: str, program: str = "bwrap", can_seal: bool = True) -> list[str]:
-    """The command line that runs `argv` inside. program: bwrap; can_seal: it is 0.8 or newer.
+    """The command line that runs `argv` inside the box.
 
-    Sealed, no further user namespace can be made inside, where much of the kernel could be attacked from. With `nested`
-    that stays open, and /proc/self writable, which makes them; the superuser then goes by another name, for without
-    capabilities nobody may map uid 0 again. Its first process inside is bubblewrap's own, which reaps orphans; its last
-    word is the exit code of the agent, 128 and the number where a signal ended it.
+    program: bwrap.
+    can_seal: bwrap is 0.8 or newer, and can forbid further user namespaces inside, through which much of the kernel
+        could be attacked.
+
+    With `nested`, user namespaces stay possible, and /proc/self, which makes them, stays writable; the superuser then
+    gets another uid, as without capabilities nobody may map uid 0 again. The first process inside is bubblewrap's own:
+    it reaps orphans and exits with the agent's exit code, or 128 and the number of the signal that ended the agent.
     """
     seal = ["--disable-userns"] if can_seal and not box.nested else []
     line = [
@@ -89,7 +96,7 @@ def bubblewrap(box: Box, argv: tuple[str, ...], cwd: str, program: str = "bwrap"
 
 
 def _sealed_proc(box: Box) -> list[str]:
-    """Nothing in /proc can be written; nested, nothing of it that belongs to the machine."""
+    """Options that make /proc read-only; with `nested`, only its machine-wide settings."""
     if not box.nested:
         return ["--remount-ro", "/proc"]
     return [word for path in _OF_THE_MACHINE if box.as_root for word in ("--ro-bind-try", path, path)]
@@ -101,5 +108,5 @@ def covers(folder: str, path: str) -> bool:
 
 
 def _outermost_first(box: Box) -> list[str]:
-    """A folder before what lies in it, which it would hide else: the word about the inner one counts."""
+    """The paths to bind, each folder before what lies in it: a later outer mount would hide the inner one."""
     return sorted({*box.read, *box.write}, key=lambda path: (path.rstrip("/").count("/"), path))

@@ -1,8 +1,8 @@
-"""What must be readable for a program to run where nothing else is: its installation and its interpreter's.
+"""Finds what must be readable for a program to run in a sandbox: its installation and its interpreter's.
 
-A command is often a link into a package, that a script with an interpreter of its own; each step is followed. Of a
+A command is often a link into a package, which is a script with an interpreter of its own; each step is followed. Of a
 package the smallest folder that holds all of it is taken (its virtual environment, its `node_modules`, its prefix),
-never a home folder or what is above one.
+never a home folder or a folder above one.
 """
 
 from __future__ import annotations
@@ -19,14 +19,21 @@ _SHEBANG_BYTES = 512
 
 
 class Reach(NamedTuple):
-    """read: files and folders; links: (path, target) of each symbolic link on the way, in order."""
+    """What a program needs.
+
+    read: files and folders; links: (path, target) of each symbolic link on the way, in order.
+    """
 
     read: tuple[str, ...] = ()
     links: tuple[tuple[str, str], ...] = ()
 
 
 def of_program(executable: str, path: str, homes: tuple[str, ...] = ()) -> Reach:
-    """What a program needs besides the system's own folders. path: a PATH; homes: folders too wide to be shown."""
+    """What a program needs besides the system's own folders.
+
+    path: a PATH.
+    homes: folders that are too wide to be shown as a whole.
+    """
     read: list[str] = []
     links: list[tuple[str, str]] = []
     todo = [executable]
@@ -47,7 +54,7 @@ def of_program(executable: str, path: str, homes: tuple[str, ...] = ()) -> Reach
 
 
 def installation(file: str, homes: tuple[str, ...] = ()) -> str:
-    """The folder that holds the whole program of this file, else the file alone."""
+    """The folder that holds the whole program that a file belongs to; the file alone where there is none."""
     path = Path(file)
     above = path.parts
     if "node_modules" in above:
@@ -60,14 +67,17 @@ def installation(file: str, homes: tuple[str, ...] = ()) -> str:
 
 
 def _too_wide(folder: str, homes: tuple[str, ...]) -> bool:
-    """A root, a home or what is above it; and `.local`, which is full of what is not the program's."""
+    """Whether a folder is a root, a home or above one; or a home's `.local`, which holds much besides the program."""
     return len(Path(folder).parts) < 3 or any(
         covers(folder, home) or folder == f"{home.rstrip('/')}/.local" for home in homes
     )
 
 
 def _follow(program: str, links: list[tuple[str, str]]) -> str:
-    """The file at the end of the symbolic links, each noted; links of folders on the way are resolved at once."""
+    """The file at the end of a chain of symbolic links, each appended to `links`.
+
+    Links among the folders on the way are resolved at once.
+    """
     for _ in range(_LINKS_MAX):
         if not Path(program).is_symlink():
             break
@@ -81,7 +91,7 @@ def _follow(program: str, links: list[tuple[str, str]]) -> str:
 
 
 def _interpreter(file: str) -> list[str]:
-    """The words of its first line `#!` that may be programs."""
+    """The words of a script's `#!` line that may be programs."""
     try:
         with Path(file).open("rb") as script:
             head = script.read(_SHEBANG_BYTES)

@@ -20,7 +20,7 @@ from maestro.workspaces.archive.format import manifests
 from maestro.workspaces.archive.format.layout import Layout
 from maestro.workspaces.archive.library import Archive
 from maestro.workspaces.archive.parallel import child_process
-from maestro.workspaces.archive.parallel.child_process import Beside
+from maestro.workspaces.archive.parallel.child_process import ChildProcess
 from maestro.workspaces.archive.read.contents import Contents
 from maestro.workspaces.archive.write import chunk_writer
 from maestro.workspaces.archive.write.file_reader import read_files
@@ -185,14 +185,14 @@ def test_where_no_process_can_be_had_this_one_does_it_all(
 ) -> None:
     tried = []
 
-    class NoMore(Beside):
+    class NoMore(ChildProcess):
         def __init__(self, module: str, *args: object) -> None:
             tried.append(module)
             if len(tried) > many_cores // 4:
                 raise BlockingIOError(11, "Resource temporarily unavailable")
             super().__init__(module, *args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(child_process, "Beside", NoMore)
+    monkeypatch.setattr(child_process, "ChildProcess", NoMore)
     archive = Archive(tmp_path / "store")
     assert archive.save([("ws", str(source))], "one", {}).files_read == FILES
     tried.clear()
@@ -202,7 +202,7 @@ def test_where_no_process_can_be_had_this_one_does_it_all(
     assert not mine()
 
 
-class Watched(Beside):
+class Watched(ChildProcess):
     """Counts what is sent, and ends the process before the message that `dies_at` names."""
 
     sent = 0
@@ -218,7 +218,7 @@ class Watched(Beside):
 
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch) -> type[Watched]:
-    monkeypatch.setattr(child_process, "Beside", Watched)
+    monkeypatch.setattr(child_process, "ChildProcess", Watched)
     monkeypatch.setattr(Watched, "sent", 0)
     monkeypatch.setattr(Watched, "dies_at", 0)
     return Watched

@@ -40,7 +40,7 @@ for line in (sys.stdin if sys.argv[2] == "asked" else iter(int, 1)):
 def told(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the kernel's answer to one question, or from the text that it gives of each process."""
     if request.param == "listed":
-        monkeypatch.setattr(mappings, "_queried", lambda _: None)
+        monkeypatch.setattr(mappings, "_query_mappings", lambda _: None)
 
 
 @contextmanager

@@ -203,7 +203,7 @@ def test_a_snapshot_does_not_call_itself_complete_on_what_was_found_damaged_mean
     block.pack = path.stem
 
     def progress(entries: int, read: int, wanted: int) -> None:
-        quarantine.bar_block(Layout(store), block, "found by somebody else")
+        quarantine.add_block(Layout(store), block, "found by somebody else")
 
     time.sleep(0.1)
     with pytest.raises(Refused, match="found damaged while it was taken"):

@@ -1,1 +1,1 @@
-"""Exports: one snapshot as one tar.gz that can be verified by itself, written and read."""
+"""Exports: writing and reading one snapshot as one tar.gz, which can be verified without the archive."""

@@ -1,7 +1,8 @@
-"""Reading an export, from whoever it is: proved from its first byte to its last while it is read, and never trusted.
+"""Reads an export that may come from anyone: every byte of it is checked while it is read, and nothing is trusted.
 
-There is no tar reader here. The manifest, which comes first and is checked first, says what every byte of every header
-after it must be; anything else is refused by the name of the member at which it was found.
+The manifest, which comes first and is checked first, determines every byte of every tar header after it. The reader
+therefore parses no tar: it makes each header itself and compares. Anything else is refused, with the name of the member
+where it was found.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ Progress = Callable[[int, int], None]
 
 
 class Proved(msgspec.Struct, frozen=True):
-    """An export read to its end. manifest: SHA-256 of its first member, which stands for all of it."""
+    """An export that was read to its end. manifest: SHA-256 of its first member, which determines all others."""
 
     snapshot: str
     manifest: str
@@ -43,7 +44,7 @@ class Proved(msgspec.Struct, frozen=True):
 
 
 class Export:
-    """An open export; a context. `head` says what is in it, as checked; nothing after the manifest has been read yet.
+    """An open export, as a context. `head` is its checked first line; nothing after the manifest has been read yet.
 
     Raises `VerificationFailed` naming the member, `Invalid` for another version, `NotFound`.
     """
@@ -75,25 +76,30 @@ class Export:
         raise NotFound(f"it holds no tree {tree!r}", where=str(self.path))
 
     def verify(self, progress: Progress | None = None) -> Proved:
-        """Read all of it. Raises `VerificationFailed` naming the first member that is not what it must be."""
+        """Read and check the whole export. Raises `VerificationFailed` naming the first member that is wrong."""
         return self.restore({}, progress)
 
     def read(self, name: str, bytes_max: int = 64 << 20) -> bytes:
-        """One of the extra files, checked. Raises `NotFound`, `VerificationFailed`, `Refused` where it is larger."""
+        """The checked content of one of the extra files.
+
+        Raises `NotFound`, `VerificationFailed`, `Refused` where it is larger than `bytes_max`.
+        """
         found = {extra.name: extra.size for extra in self.head.extras}
         if name not in found:
             raise NotFound(f"it holds no file {name!r}", where=str(self.path))
         if found[name] > bytes_max:
             raise Refused(f"it has {found[name]:,} bytes", where=name)
         parts: list[bytes] = []
-        self._front(self._begun(), {name: parts.append})
+        self._check_front(self._stream_after_manifest(), {name: parts.append})
         return b"".join(parts)
 
     def restore(self, stages: Mapping[str, str | Path], progress: Progress | None = None) -> Proved:
-        """Put trees into stages, folders that must not be there yet; all else is read and proved in the same pass.
+        """Restore trees into stages, folders that must not exist yet; all else is read and checked in the same pass.
 
-        progress: called now and then with the bytes of the file that are done, and its size. Raises what it raises,
-        and as `Archive.restore`; then there are no stages.
+        stages: the folder for each tree to restore, by the tree's name.
+        progress: called now and then with the bytes of the file that have been read, and its size.
+
+        Raises what `progress` raises, and as `Archive.restore`; then there are no stages.
         """
         self._progress = progress
         unknown = set(stages) - {branch.name for branch in self.head.trees}
@@ -102,8 +108,8 @@ class Export:
         made: list[Stage] = []
         with ExitStack() as opened:
             try:
-                stream = self._begun()
-                self._front(stream, {})
+                stream = self._stream_after_manifest()
+                self._check_front(stream, {})
                 for branch, entries in zip(self.head.trees, self._trees, strict=True):
                     stage = None
                     if branch.name in stages:
@@ -141,8 +147,8 @@ class Export:
         self._file.seek(0)
         return _Stream(gzip_members.members(self._file))
 
-    def _begun(self) -> _Stream:
-        """A stream after the manifest, which must be the one that was decided by."""
+    def _stream_after_manifest(self) -> _Stream:
+        """A new stream, read past the manifest, which must be the same that `head` was read from."""
         stream = self._stream()
         with self._naming(str(self.path), outline.MANIFEST):
             if hashlib.sha256(self._manifest(stream)).hexdigest() != self.manifest:
@@ -157,15 +163,17 @@ class Export:
             raise VerificationFailed("the first member is not the manifest") from None
         if header(Member(outline.MANIFEST.encode(), mtime=mtime * 1_000_000_000, size=size)) != first:
             raise VerificationFailed("the first member is not the manifest")
-        long_paths = min(_LONG_PATHS_RATIO * self._size, 3 * LONG_PATHS_BYTES_MAX)  # a byte is quoted by three
+        long_paths = min(
+            _LONG_PATHS_RATIO * self._size, 3 * LONG_PATHS_BYTES_MAX
+        )  # a quoted byte takes three characters
         if size > _MANIFEST_BYTES + _MANIFEST_RATIO * self._size + long_paths:
             raise VerificationFailed(f"the manifest says that it has {size:,} bytes, too many for this archive")
         content = stream.read(size)
         stream.expect(padding(size))
         return content
 
-    def _front(self, stream: _Stream, wanted: Mapping[str, Callable[[bytes], None]]) -> None:
-        """SHA256SUMS and the extra files."""
+    def _check_front(self, stream: _Stream, wanted: Mapping[str, Callable[[bytes], None]]) -> None:
+        """Check SHA256SUMS and the extra files; the parts of extra files in `wanted` are handed to its functions."""
         mtime = self.head.taken_at // 1_000_000_000 * 1_000_000_000
         with self._naming(outline.SUMS):
             stream.expect(header(Member(outline.SUMS.encode(), mtime=mtime, size=len(self._expected))))
@@ -227,14 +235,14 @@ class Export:
 
 
 class _Stream:
-    """The bytes of the tar, of which any number can be asked for."""
+    """A reader of any number of bytes from the unpacked tar."""
 
     def __init__(self, members: Iterator[bytes]) -> None:
         self._members = members
         self._data = memoryview(b"")
 
     def parts(self, size: int) -> Iterator[memoryview]:
-        """The next `size` bytes in parts. Raises `VerificationFailed` where they are not there, or damaged."""
+        """Yield the next `size` bytes in parts. Raises `VerificationFailed` where they are missing or damaged."""
         while size:
             if not self._data:
                 self._data = memoryview(self._more())
@@ -248,15 +256,15 @@ class _Stream:
         content = bytearray()
         for part in self.parts(size):
             content += part
-        return bytes(content) if size < 1 << 20 else content  # a large one is not held twice
+        return bytes(content) if size < 1 << 20 else content  # a large result is not copied
 
     def expect(self, content: bytes) -> None:
-        """The next bytes are these."""
+        """Check that the next bytes are `content`."""
         if content and self.read(len(content)) != content:
             raise VerificationFailed("the member is not as the manifest says")
 
     def end(self) -> None:
-        """Nothing comes but the end of the tar."""
+        """Check that the stream ends here, with the end-of-tar member."""
         if self._data or next(self._members, b"") != gzip_members.END_OF_TAR or next(self._members, None) is not None:
             raise VerificationFailed("the archive goes on after its last member")
 
@@ -268,7 +276,7 @@ class _Stream:
 
 
 def open_export(path: str | Path, limits: Limits | None = None) -> Export:
-    """Open an export and check its manifest; a context. See `Export` for what is raised."""
+    """Open an export and check its manifest; a context. Raises as `Export` does."""
     return Export(path, limits or Limits())
 
 

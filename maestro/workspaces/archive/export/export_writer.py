@@ -1,4 +1,4 @@
-"""One file from a snapshot: a tar.gz that tar and sha256sum understand, and that Maestro can prove to the last bit."""
+"""Writes a snapshot to one tar.gz that `tar` and `sha256sum` understand, and that Maestro can verify completely."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from maestro.workspaces.archive.format import index as indexes
 from maestro.workspaces.archive.format import manifests
 from maestro.workspaces.archive.format.entries import FILE, FORMAT, Entry, are_tree_names
 from maestro.workspaces.archive.format.layout import Layout, disk_refusal
-from maestro.workspaces.archive.read.contents import Contents, LastBlocks, naming
+from maestro.workspaces.archive.read.contents import BlockCache, Contents, naming
 from maestro.workspaces.archive.read.verification import checked_entries
 
 _COPY_BYTES = 1 << 20
@@ -32,7 +32,7 @@ Progress = Callable[[int, int], None]
 
 
 class Exported(msgspec.Struct, frozen=True):
-    """An export made. sha256: of the whole file; bytes: its size."""
+    """An export that was written. sha256, bytes: of the whole file."""
 
     path: str
     snapshot: str
@@ -43,7 +43,7 @@ class Exported(msgspec.Struct, frozen=True):
 def export(
     layout: Layout, snapshot: str, out: Path, extras: Sequence[tuple[str, Source]], progress: Progress | None = None
 ) -> Exported:
-    """Write a snapshot to `out`. Hold `layout.shared()`. See `library.Archive.export`."""
+    """Write a snapshot to `out`. The caller holds `layout.shared()`. See `library.Archive.export`."""
     manifest, digest = manifests.read(layout, snapshot)
     names = [*(tree.name for tree in manifest.trees), *(name for name, _ in extras), outline.MANIFEST, outline.SUMS]
     if not are_tree_names(names):
@@ -100,7 +100,7 @@ def _write(
         _copy(writer.write, extra, source)
         writer.write(padding(extra.size))
     writer.cut()
-    blocks = LastBlocks(contents)
+    blocks = BlockCache(contents)
     for branch, entries in zip(head.trees, trees, strict=True):
         for entry in entries:
             writer.write(header(outline.member(branch.name, entry)))
@@ -110,7 +110,7 @@ def _write(
     writer.finish()
 
 
-def _write_file(writer: GzipWriter, blocks: LastBlocks, entry: Entry) -> None:
+def _write_file(writer: GzipWriter, blocks: BlockCache, entry: Entry) -> None:
     whole = hashlib.sha256()
     for piece in entry.parts():
         if piece.digest:
@@ -128,7 +128,7 @@ def _write_file(writer: GzipWriter, blocks: LastBlocks, entry: Entry) -> None:
 
 
 def sweep(out: Path) -> None:
-    """Remove what exports to `out` that were ended have left beside it. Raises `OSError`."""
+    """Remove the temporary files beside `out` of exports that were killed. Raises `OSError`."""
     prefix = _prefix(out)
     for path in out.parent.iterdir():
         if path.name.startswith(prefix) and not path.is_symlink():
@@ -146,7 +146,10 @@ def _prefix(out: Path) -> str:
 
 
 class _Output:
-    """The file at `out`: there when it is whole. Leftovers beside it of exports that were ended are swept."""
+    """The file at `out`, as a context: written under a temporary name, which `place` renames to `out`.
+
+    Temporary files of exports to `out` that were killed are removed first.
+    """
 
     def __init__(self, out: Path) -> None:
         self._out = out
@@ -190,6 +193,7 @@ class _Output:
 
 
 def _measured(name: str, source: Source) -> outline.Extra:
+    """The size and digest of an extra file, which the manifest needs before the file is copied."""
     digest = hashlib.sha256()
     size = 0
     for part in _parts(name, source):
@@ -199,6 +203,7 @@ def _measured(name: str, source: Source) -> outline.Extra:
 
 
 def _copy(write: Callable[[bytes], None], extra: outline.Extra, source: Source) -> None:
+    """Copy an extra file into the export; refuse one that changed since it was measured."""
     digest = hashlib.sha256()
     for part in _parts(extra.name, source):
         digest.update(part)

@@ -1,9 +1,11 @@
-"""The gzip members of an export: each can be unpacked alone, and each is proved by the one after it.
+"""The gzip members of an export: each can be unpacked alone, and each holds the SHA-256 of the member before it.
 
-A member holds 1 MiB at the most. Its header says (in an extra field, which other programs ignore) how long it is,
-stored and unpacked, and the SHA-256 of the member before it as stored: that covers the bits that no checksum of gzip
-does. The last one, stored and not compressed, is the end of the tar; all of its bytes are known. So members are
-unpacked on all cores, none can grow beyond what it says, and no byte can be changed, cut off or added.
+A member holds at most 1 MiB. An extra field of its header, which other programs ignore, holds its length stored and
+unpacked, and the SHA-256 of the previous member as stored; this hash chain covers the bits that gzip's own checksum
+does not. The last member is the end of the tar, stored without compression, so that all of its bytes are known.
+
+Members are therefore unpacked on all cores, none can grow beyond the size that it declares, and no byte can be changed,
+cut off or added.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from maestro.model.errors import VerificationFailed
 from maestro.workspaces.archive.parallel.thread_pool import threads
 
 RAW_BYTES_MAX = 1 << 20
-RATIO_MAX = 200  # but for zeros: the content of holes, which takes no room
+RATIO_MAX = 200  # zeros may exceed it: they are the content of holes
 END_OF_TAR = bytes(1024)
 _HEAD = struct.Struct("<4sIBBHccHII32s")
 _MAGIC = b"\x1f\x8b\x08\x04"  # deflate, with an extra field
@@ -33,7 +35,10 @@ _AHEAD = 4
 
 
 class GzipWriter:
-    """Writes a stream as members, compressed on all cores. Call `finish`. bytes: of the stream, written so far."""
+    """Writes a stream as gzip members, compressed on all cores. `finish` completes it.
+
+    bytes: of the stream, written so far.
+    """
 
     def __init__(self, write: Callable[[bytes], None]) -> None:
         self._write = write
@@ -45,7 +50,7 @@ class GzipWriter:
         self.bytes = 0
 
     def write(self, data: bytes | memoryview) -> None:
-        """More of the stream."""
+        """Append to the stream."""
         view = memoryview(data)
         while view:
             part = bytes(view[: RAW_BYTES_MAX - self._size])
@@ -56,7 +61,7 @@ class GzipWriter:
                 self.cut()
 
     def cut(self) -> None:
-        """End the member here."""
+        """End the current member."""
         if self._size:
             raw = b"".join(self._parts)
             self._waiting.append((raw, self._pool.submit(_deflated, raw)))
@@ -65,7 +70,7 @@ class GzipWriter:
             self._put(*self._waiting.popleft())
 
     def finish(self) -> None:
-        """The end of the tar."""
+        """Write all members that are pending, and the end of the tar."""
         self.cut()
         while self._waiting:
             self._put(*self._waiting.popleft())
@@ -84,21 +89,24 @@ class GzipWriter:
 
 
 def member(raw: bytes, deflated: bytes, before: bytes) -> bytes:
-    """One member, header and trailer. before: SHA-256 of the one before it, zeros for the first."""
+    """One gzip member with its header and trailer.
+
+    before: SHA-256 of the previous member, zeros for the first.
+    """
     size = _HEAD.size + len(deflated) + _TRAILER.size
     head = _HEAD.pack(_MAGIC, 0, 0, 3, _EXTRA_BYTES, b"M", b"A", _EXTRA_BYTES - 4, size, len(raw), before)
     return head + deflated + _TRAILER.pack(zlib.crc32(raw), len(raw))
 
 
 def stored(raw: bytes) -> bytes:
-    """A deflate stream of one stored block: of which every bit is known. At most 65,535 bytes."""
+    """A deflate stream of one uncompressed block, whose every bit is known. raw: at most 65,535 bytes."""
     return b"\x01" + struct.pack("<HH", len(raw), len(raw) ^ 0xFFFF) + raw
 
 
 def members(file: BinaryIO) -> Iterator[bytes]:
-    """The stream of an export from its start, in parts, each checked; the last is `END_OF_TAR`, alone.
+    """Yield the unpacked content of each member of an export from its start, checked; the last one is `END_OF_TAR`.
 
-    Raises `VerificationFailed` at the first part that is not as it was, or where the file ends early or goes on.
+    Raises `VerificationFailed` at the first member that is damaged, or where the file ends early or goes on.
     """
     waiting: deque[Future[bytes]] = deque()
     pool = ThreadPoolExecutor(threads())
@@ -111,7 +119,7 @@ def members(file: BinaryIO) -> Iterator[bytes]:
                     yield waiting.popleft().result()
         except VerificationFailed as error:
             failure = error
-        while len(waiting) > (failure is not None):  # the last one is proved by what could not be read
+        while len(waiting) > (failure is not None):  # the last member's digest was in the header that failed
             yield waiting.popleft().result()
         if failure is not None:
             raise failure
@@ -120,7 +128,10 @@ def members(file: BinaryIO) -> Iterator[bytes]:
 
 
 def _split(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """The members as stored, each proved by the next. A failure comes after those before it, so that these are told."""
+    """Yield each member as stored, with its unpacked size, after checking its hash of the previous member.
+
+    A failure is raised only after all members before it were yielded.
+    """
     before = bytes(32)
     left = os.fstat(file.fileno()).st_size - file.tell()
     while True:
@@ -149,6 +160,7 @@ def _split(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
 
 
 def _deflated(raw: bytes) -> bytes:
+    """Compress a member's content; where that exceeds `RATIO_MAX`, without back references, which limits the ratio."""
     deflated = _compressed(raw, zlib.Z_DEFAULT_STRATEGY)
     if len(raw) > RATIO_MAX * len(deflated) and raw.count(0) != len(raw):
         return _compressed(raw, zlib.Z_HUFFMAN_ONLY)
@@ -161,6 +173,7 @@ def _compressed(raw: bytes, strategy: int) -> bytes:
 
 
 def _inflated(raw_size: int, whole: bytes) -> bytes:
+    """Unpack a member and check its size, its CRC and its ratio."""
     inflater = zlib.decompressobj(-15)
     try:
         raw = inflater.decompress(memoryview(whole)[_HEAD.size : -_TRAILER.size], raw_size + 1)

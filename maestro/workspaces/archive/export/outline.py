@@ -1,7 +1,7 @@
 """The manifest of an export: lines of JSON, the first for the snapshot, then one for each entry of each tree in order.
 
-It comes first in the archive and decides everything after it: the tar's headers and SHA256SUMS follow from it byte by
-byte, so a reader makes them itself and compares.
+It is the first member and determines all others: the tar headers and SHA256SUMS follow from it byte by byte, so that a
+reader makes them itself and compares.
 """
 
 from __future__ import annotations
@@ -31,20 +31,24 @@ from maestro.workspaces.archive.format.entries import (
 
 MANIFEST = "maestro-manifest.jsonl"
 SUMS = "SHA256SUMS"
-_DATA = bytes(32)  # stands for the digest of a piece: an export proves files as a whole
+_DATA = bytes(32)  # in place of the digest of a piece: an export has digests of whole files only
 _SAFE = "".join(chr(code) for code in range(33, 127) if chr(code) != "%") + " "
 _PLAIN = re.compile(rb"[ -$&-~]*")
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """What an archive from elsewhere may ask for. bytes: of all files, holes too; entries: of all trees."""
+    """How much an archive of unknown origin may ask for.
+
+    bytes: of all files together, including holes.
+    entries: of all trees together.
+    """
 
     bytes: int = BYTES_MAX
     entries: int = ENTRIES_MAX
 
 
 class Extra(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A file of the caller's in an export."""
+    """A file that the caller put into an export."""
 
     name: str
     size: int
@@ -52,7 +56,10 @@ class Extra(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Branch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A tree in an export: how many lines are its entries, and what they add up to. Paths as in lines."""
+    """A tree in an export.
+
+    entries: how many lines it has; size: bytes of all its files; paths are quoted as in `Line`.
+    """
 
     name: str
     source: str
@@ -63,7 +70,7 @@ class Branch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The first line. manifest: the id of the manifest in the archive that the export was made from."""
+    """The first line of the manifest. manifest: the id of the archive's own manifest that the export was made from."""
 
     format: int
     snapshot: str
@@ -75,7 +82,12 @@ class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Line(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True, gc=False):
-    """An entry. path, target: URL-quoted where they are not plain ASCII; holes: (offset, length); xattrs: base64."""
+    """The line of an entry.
+
+    path, target: URL-quoted where they are not plain ASCII.
+    holes: (offset, length) of each.
+    xattrs: values in base64.
+    """
 
     path: str
     kind: str
@@ -96,14 +108,14 @@ _head_decoder = msgspec.json.Decoder(Head)
 
 
 def encode(head: Head, trees: Sequence[Sequence[Entry]]) -> bytes:
-    """The manifest of an export. trees: the entries of each of the head's."""
+    """The manifest of an export. trees: the entries of each tree of `head`, in the same order."""
     lines = [_encoder.encode(head)]
     lines += [_encoder.encode(_line(entry)) for entries in trees for entry in entries]
     return b"\n".join(lines) + b"\n"
 
 
 def decode(content: bytes | bytearray, limits: Limits) -> tuple[Head, list[list[Entry]]]:
-    """A manifest from anywhere, checked: nothing in it asks for more than a tree can be.
+    """Parse and check a manifest of unknown origin, so that nothing in it exceeds what a tree can be.
 
     Raises `VerificationFailed` naming the member, `Invalid` for another version.
     """
@@ -137,7 +149,7 @@ def decode(content: bytes | bytearray, limits: Limits) -> tuple[Head, list[list[
 
 
 def sums(head: Head, trees: Sequence[Sequence[Entry]], manifest: bytes | bytearray) -> bytes:
-    """SHA256SUMS for all files of the export, as `sha256sum -c` reads it."""
+    """The content of SHA256SUMS for all files of the export, as `sha256sum -c` reads it."""
     lines = [_sum(hashlib.sha256(manifest).hexdigest(), MANIFEST.encode())]
     lines += [_sum(extra.sha256, extra.name.encode()) for extra in head.extras]
     for branch, entries in zip(head.trees, trees, strict=True):
@@ -150,12 +162,12 @@ def sums(head: Head, trees: Sequence[Sequence[Entry]], manifest: bytes | bytearr
 
 
 def placed(tree: str, path: bytes) -> bytes:
-    """Where an entry is in the archive."""
+    """The path of an entry inside the archive."""
     return tree.encode() + b"/" + path if path else tree.encode()
 
 
 def member(tree: str, entry: Entry) -> Member:
-    """The tar member that an entry is."""
+    """The tar member of an entry."""
     target = placed(tree, entry.target) if entry.kind == HARDLINK else entry.target
     name = placed(tree, entry.path)
     return Member(
@@ -164,7 +176,7 @@ def member(tree: str, entry: Entry) -> Member:
 
 
 def quoted(path: bytes) -> str:
-    """A path as text: itself where it is plain ASCII, else with %XX."""
+    """A path as text: unchanged where it is plain ASCII, else percent-encoded."""
     return path.decode() if _PLAIN.fullmatch(path) else quote_from_bytes(path, _SAFE)
 
 

@@ -1,7 +1,7 @@
-"""The tar headers of an export: made from the manifest alone, so that a reader can make them too and compare.
+"""The tar headers of an export, made from the manifest alone, so that a reader can make the same ones and compare.
 
-POSIX (pax) format. What the old header cannot say exactly (fractions of a second, long names, large numbers, extended
-attributes) is said in a pax header before it. Names are written as the bytes that they are.
+The format is POSIX (pax). What a ustar header cannot hold exactly (fractions of a second, long names, large numbers,
+extended attributes) is in a pax header before it. Names are written as their raw bytes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _SECOND = 1_000_000_000
 
 
 class Member(msgspec.Struct, frozen=True):
-    """A member of a tar. name, target: from the root of the archive; mtime in ns."""
+    """A member of a tar. name, target: paths from the root of the archive; mtime: in ns."""
 
     name: bytes
     kind: str = FILE
@@ -30,7 +30,7 @@ class Member(msgspec.Struct, frozen=True):
 
 
 def header(member: Member) -> bytes:
-    """All that comes before a member's content."""
+    """All bytes that come before a member's content."""
     name = member.name + b"/" if member.kind == FOLDER else member.name
     seconds, fraction = divmod(member.mtime, _SECOND)
     records: list[tuple[bytes, bytes]] = []
@@ -64,17 +64,17 @@ def header(member: Member) -> bytes:
 
 
 def padded(content: bytes) -> bytes:
-    """Content with zeros up to a full block."""
+    """`content` with zeros up to a full block."""
     return content + padding(len(content))
 
 
 def padding(size: int) -> bytes:
-    """The zeros after content of that size."""
+    """The zeros that fill the last block of content of `size` bytes."""
     return bytes(-size % BLOCK)
 
 
 def _old_header(member: Member, kind: bytes) -> bytes:
-    """512 bytes. mtime in seconds here."""
+    """The ustar header of a member, 512 bytes. The member's mtime is in seconds here."""
     numbers = b"%07o\0%07o\0%07o\0%011o\0%011o\0" % (member.mode, member.uid, member.gid, member.size, member.mtime)
     front = member.name.ljust(100, b"\0") + numbers
     back = kind + member.target.ljust(100, b"\0") + b"ustar\x0000" + bytes(64) + b"0000000\0" * 2 + bytes(167)
@@ -83,7 +83,7 @@ def _old_header(member: Member, kind: bytes) -> bytes:
 
 
 def _record(key: bytes, value: bytes) -> bytes:
-    """`length key=value\\n`, where the length counts itself."""
+    """A pax record: `length key=value\\n`, where the length counts its own digits."""
     body = b" " + key + b"=" + value + b"\n"
     length = len(body) + len(str(len(body)))
     if len(str(length)) != len(str(len(body))):

@@ -1,1 +1,1 @@
-"""The format of an archive on the disk: packs, their index, manifests and listings, and what they may say."""
+"""The on-disk format of an archive: packs, their index, manifests and listings, and which values these may hold."""

@@ -1,10 +1,12 @@
-"""Where a large file is cut: at places that its content decides, so that an insertion moves no later cut.
+"""Content-defined chunking: cuts a large file where its bytes say so, so that an insertion moves no later cut.
 
-Two looks, the cheaper first: a pair of bytes that nothing but chance makes, as in what is compressed already; then the
-signs that structure has, beginning with ends of lines and zeros. A sign is a cut where the CRC of the bytes before it
-ends with enough zero bits; where it does not, the same CRC says how far to leap before the next look, so that common
-signs cost no more looks than rare ones, and two versions of a file that came apart still meet on the same signs soon.
-That makes 550 to 700 KiB a chunk, between 512 KiB and 4 MiB.
+Two searches for a cut, the cheaper first. The first looks for a pair of bytes that only chance produces, as in
+compressed data. The second looks for bytes that structured data has (`_SIGNS`), beginning with line ends and zeros.
+Such a byte is a cut where the CRC of the bytes before it ends with enough zero bits; otherwise the same CRC says how
+far to leap before the next look, so that frequent bytes cost no more looks than rare ones, and two versions of a file
+that diverged soon meet on the same bytes again.
+
+Chunks have 550 to 700 KiB on average, and between 512 KiB and 4 MiB each.
 """
 
 from __future__ import annotations
@@ -23,11 +25,16 @@ _PAIR, _PAIR_MASK = re.compile(rb"\xc9n"), 3
 _SIGNS = (b"\n", b"\0", b" ", b'"', b",", b"0", b"e", b"A")
 _SIGN_MASK = 511
 _LEAP = 1024
-_LOOKS_MAX = 4096  # a run of one byte must not cost a look at each
+_LOOKS_MAX = 4096  # a long run of one byte must not cost a look at each byte
 
 
 def cut(data: bytes, start: int, is_all: bool) -> int:
-    """The end of the chunk of `data` that begins at `start`; 0 where that takes more data to say, and is_all is not."""
+    """The end of the chunk of `data` that begins at `start`; 0 where more data is needed to find it.
+
+    data: bytes of a file, from any place in it.
+    start: offset in `data` where the chunk begins.
+    is_all: `data` reaches to the end of the file, so that 0 is never the answer.
+    """
     limit = start + CHUNK_BYTES_MAX
     for begin in range(start + _CHUNK_BYTES_MIN, limit, _STEP):
         end = begin + _STEP
@@ -42,8 +49,9 @@ def cut(data: bytes, start: int, is_all: bool) -> int:
 
 
 def _pair(data: bytes, begin: int, end: int) -> int:
+    """The end of the first random pair of bytes from `begin` to `end` that is a cut, else 0."""
     if data[begin : begin + _SAMPLE].isascii():
-        return 0  # text
+        return 0  # text has no random pairs
     for found in _PAIR.finditer(data, begin, end):
         if not crc32(data[found.end() - _WINDOW : found.end()]) & _PAIR_MASK:
             return found.end()
@@ -51,6 +59,7 @@ def _pair(data: bytes, begin: int, end: int) -> int:
 
 
 def _sign(data: bytes, begin: int, end: int) -> int:
+    """The end of the first byte of `_SIGNS` from `begin` to `end` that is a cut, else 0."""
     for sign in _SIGNS:
         at = begin
         for _ in range(_LOOKS_MAX):

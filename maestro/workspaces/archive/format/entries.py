@@ -1,7 +1,7 @@
-"""What a manifest says: the entries of a tree, the trees of a snapshot, and which of them may be put on a disk.
+"""The data of a manifest (entries, trees, snapshots), and the check that entries are safe to restore.
 
-A manifest is what decides path, type, mode and link target when a tree is restored, so everything it says is checked
-here before anything is done: whoever made it.
+A manifest decides path, type, mode and link target of everything that a restore creates. Whoever made the manifest,
+`check` therefore examines all of it before anything is created.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from maestro.model.errors import VerificationFailed
 FORMAT = 1
 FOLDER, FILE, SYMLINK, HARDLINK = "d", "f", "l", "h"
 GONE, MOUNT, UNREAD = "", "m", "u"
-"""Kinds of what was looked at and is in no tree: not there any more, a mount point, refused by the system."""
+"""Kinds of names that a scan saw and left out of the tree: vanished, a mount point, unreadable."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 DIGEST_BYTES = 32
 NAME_BYTES_MAX = 255
@@ -25,23 +25,30 @@ TARGET_BYTES_MAX = 4095
 XATTR_BYTES_MAX = 65_536
 _SIZE_MAX = 1 << 62
 TIME_MIN, TIME_MAX = -(1 << 63), (1 << 64) - 1  # 1677 to 2554 in ns, which 64 bits can say
-ID_MAX = (1 << 32) - 2  # the last number means nobody
+ID_MAX = (1 << 32) - 2  # 2^32 - 1 means "no id" to the kernel
 ENTRIES_MAX, BYTES_MAX = 5_000_000, 1 << 44  # of all trees of a snapshot
-LONG_PATHS_BYTES_MAX = 1 << 28  # of a tree's paths above 1 KiB, together: see `limits`
+LONG_PATHS_BYTES_MAX = 1 << 28  # all paths of a tree that are longer than 1 KiB, together: see `limits`
 
 
 class Piece(msgspec.Struct, array_like=True, gc=False, frozen=True):
-    """A part of a large or sparse file: the SHA-256 of its bytes, or b"" for a hole, and its length."""
+    """A part of a large or sparse file.
+
+    digest: SHA-256 of its bytes, b"" for a hole.
+    length: in bytes.
+    """
 
     digest: bytes
     length: int
 
 
 class Entry(msgspec.Struct, array_like=True, gc=False, omit_defaults=True):
-    """One name in a tree. path: relative, b"" for the tree's own folder; mtime in ns; digest: SHA-256 of a file.
+    """One name in a tree.
 
-    pieces: the parts of a file in order, None where it is one piece or empty. target: what a symlink says, or the path
-    of the file that a hardlink is another name of.
+    path: relative to the tree, b"" for the tree's own folder.
+    mtime: in ns.
+    size, digest: bytes and SHA-256 of a regular file.
+    pieces: the parts of a file in order, None where it is one chunk or empty.
+    target: the text of a symlink, or the path of the file that a hard link is another name of.
     """
 
     path: bytes
@@ -57,17 +64,20 @@ class Entry(msgspec.Struct, array_like=True, gc=False, omit_defaults=True):
     xattrs: dict[bytes, bytes] | None = None
 
     def parts(self) -> list[Piece]:
-        """The parts of a file in order; none where it is empty."""
+        """The parts of a file in order; an empty list for an empty file."""
         if self.pieces is not None:
             return self.pieces
         return [Piece(self.digest, self.size)] if self.size else []
 
 
 class Tree(msgspec.Struct, array_like=True, frozen=True):
-    """A tree of a snapshot. source: the folder it was read from; root, depth: of its listing; size: bytes of all files.
+    """One tree of a snapshot.
 
-    left_out: sockets, pipes and devices in it, which are not kept. torn: files that changed while
-    they were read, each time.
+    source: the folder that was read.
+    root, depth: digest and number of levels of the tree's listing (see `listing`).
+    entries, size: number of entries, and bytes of all files.
+    left_out: sockets, pipes and devices in the folder, which no archive keeps.
+    torn: files that changed each time they were read.
     """
 
     name: str
@@ -81,7 +91,11 @@ class Tree(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Manifest(msgspec.Struct, array_like=True, frozen=True):
-    """A snapshot. taken_at: Unix time in ns; meta: what the caller wants to find again, as JSON values."""
+    """A snapshot: its trees and what the caller stored with it.
+
+    taken_at: Unix time in ns.
+    meta: the caller's own JSON values.
+    """
 
     version: int
     snapshot: str
@@ -90,7 +104,7 @@ class Manifest(msgspec.Struct, array_like=True, frozen=True):
     trees: list[Tree]
 
     def tree(self, name: str) -> Tree:
-        """The tree of that name. Raises `VerificationFailed` where there is none."""
+        """The tree called `name`. Raises `VerificationFailed` where the snapshot has none."""
         for tree in self.trees:
             if tree.name == name:
                 return tree
@@ -98,26 +112,28 @@ class Manifest(msgspec.Struct, array_like=True, frozen=True):
 
 
 def shown(path: bytes) -> str:
-    """A path as it can be printed: what is no UTF-8, or no text, as escapes."""
+    """A path as printable text: bytes that are no UTF-8, and unprintable characters, become escapes."""
     text = path.decode("utf-8", "backslashreplace")
     return text if text.isprintable() else ascii(text)[1:-1]
 
 
 def located(tree: str, path: bytes) -> str:
-    """How an error names a member."""
+    """The name of a tree's member in an error: `tree/path`."""
     return f"{tree}/{shown(path)}" if path else tree
 
 
 def are_tree_names(names: Sequence[str]) -> bool:
-    """Whether trees may have these names: parts of letters, digits, dots, dashes, underscores, with / between; and none
-    is another one, or lies in it."""
+    """Whether these are valid, distinct names of trees, none of which lies inside another one.
+
+    A name consists of parts of letters, digits, dots, dashes and underscores, with `/` between them.
+    """
     ordered = sorted(f"{name}/" for name in names)
     apart = all(not later.startswith(earlier) for earlier, later in pairwise(ordered))
     return apart and all(len(name) <= 255 and all(map(NAME.fullmatch, name.split("/"))) for name in names)
 
 
 def impossible(entry: Entry) -> str:
-    """What of an entry's owner or date cannot be written down; "" where all can."""
+    """Why the owner or the date of an entry cannot be stored; "" where both can."""
     if not TIME_MIN <= entry.mtime <= TIME_MAX:
         return "its date is before 1677 or after 2554"
     if not (0 <= entry.uid <= ID_MAX and 0 <= entry.gid <= ID_MAX):
@@ -126,9 +142,10 @@ def impossible(entry: Entry) -> str:
 
 
 def check(tree: str, entries: Iterable[Entry]) -> None:
-    """Everything about these entries can be put into one folder and nowhere else. Raises `VerificationFailed`.
+    """Check that these entries can be created inside one folder and nowhere else. Raises `VerificationFailed`.
 
-    In order of path, each once, each in a folder that came before; hardlinks to regular files of the same tree.
+    Entries must be in order of path, each path once and below a folder entry that came before; hard links must name
+    regular files of the same tree.
     """
     kinds: dict[bytes, str] = {}
     before: bytes | None = None

@@ -1,8 +1,9 @@
-"""Which block holds a chunk: read from the packs' own directories, and kept in a cache so that it is quick.
+"""The index of an archive: which block of which pack holds a chunk, read from the packs and cached on the disk.
 
-The cache is never the truth: one that is damaged, lacks a pack, or has one of another size or time, is made again from
-the packs. What is in quarantine is never in the index. A pack that is gone or cannot be read comes into quarantine
-here, with what the cache knew of it, so that each snapshot, restore and proof finds it out.
+The packs are the truth, the cache is not: a cache that is damaged, lacks a pack, or knows one by another size or time
+is rebuilt from the packs. Quarantined blocks are never in the index. `load` quarantines a pack that is missing or
+unreadable, together with what the cache knew of its blocks, so that each snapshot, restore and verification notices the
+loss.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from maestro.model.errors import MaestroError, VerificationFailed
 from maestro.workspaces.archive.format import quarantine
 from maestro.workspaces.archive.format.layout import Layout, put
 from maestro.workspaces.archive.format.packs import Block, read_directory
-from maestro.workspaces.archive.format.quarantine import WHOLE, Barred
+from maestro.workspaces.archive.format.quarantine import WHOLE, Quarantined
 
 _SEALED_BYTES_MAX = 1 << 32
 
 
-class Known(msgspec.Struct, array_like=True):
+class KnownPack(msgspec.Struct, array_like=True):
     """A pack as it was when its directory was read. size, mtime (ns): of its file."""
 
     size: int
@@ -32,20 +33,23 @@ class Known(msgspec.Struct, array_like=True):
 
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(dict[str, Known])
+_decoder = msgspec.msgpack.Decoder(dict[str, KnownPack])
 
 
 class Index:
-    """Chunk digest → block, over all packs. packs: the blocks of each; barred: places that do not count.
+    """A map from chunk digest to block, over all packs.
 
-    spares: a second block that holds a chunk, where there is one; unreadable: packs that are left out, and why; mended:
-    of these, the ones of which all that could be proved was written to another pack just now; stats: size and mtime
-    (ns) of the others when they were read.
+    packs: the blocks of each pack, by its name.
+    quarantined: packs and blocks that are not used.
+    spares: a second block that holds the same chunk, where one exists.
+    unreadable: packs that are missing or damaged, and why.
+    mended: those of the unreadable packs whose provable chunks have just been copied to another pack.
+    stats: size and mtime (ns) of each readable pack when it was read.
     """
 
-    def __init__(self, packs: dict[str, list[Block]], barred: Collection[Barred] = ()) -> None:
+    def __init__(self, packs: dict[str, list[Block]], quarantined: Collection[Quarantined] = ()) -> None:
         self.packs = packs
-        self.barred = barred
+        self.quarantined = quarantined
         self.blocks: dict[bytes, Block] = {}
         self.spares: dict[bytes, Block] = {}
         self.unreadable: dict[str, str] = {}
@@ -54,7 +58,7 @@ class Index:
         for name, blocks in packs.items():
             for block in blocks:
                 block.pack = name
-                if barred and Barred(name, block.offset) in barred:
+                if quarantined and Quarantined(name, block.offset) in quarantined:
                     continue
                 digests = block.digests
                 for start in range(0, len(digests), 32):
@@ -64,15 +68,15 @@ class Index:
                     self.blocks[digest] = block
 
     def find(self, digest: bytes) -> Block:
-        """The block that holds a chunk. Raises `VerificationFailed` where none does."""
+        """The block that holds a chunk. Raises `VerificationFailed` where no block does."""
         block = self.blocks.get(digest)
         if block is None:
             what = f"no pack holds the chunk {digest.hex()[:16]}… any more"
             raise VerificationFailed(what, mend="--skip-failed restores what is whole")
         return block
 
-    def bar(self, block: Block) -> None:
-        """A block does not count any more: its chunks are found in a second one, or nowhere."""
+    def exclude(self, block: Block) -> None:
+        """Drop a damaged block: each of its chunks is found in its spare block from now on, or not at all."""
         for digest, _, _ in block.chunks():
             if self.blocks.get(digest) is block:
                 spare = self.spares.pop(digest, None)
@@ -85,19 +89,29 @@ class Index:
 
 
 def load(layout: Layout) -> Index:
-    """The index, from its cache where that has every pack as it is. A pack that cannot be read is left out of it."""
+    """The index, from its cache for all packs that are unchanged. An unreadable pack is left out and quarantined."""
     return _load(layout, _cached(layout), {})
 
 
 def load_from_packs(layout: Layout) -> Index:
-    """The index, from the packs only, each directory read and checked; one that cannot be read is left out."""
+    """The index from the packs alone: each directory is read and checked.
+
+    An unreadable pack is left out and quarantined.
+    """
     return _load(layout, {}, _cached(layout))
 
 
-def _load(layout: Layout, cached: dict[str, Known], before: dict[str, Known], mended: Collection[str] = ()) -> Index:
-    """cached: what need not be read; before: what is known besides of packs that cannot be."""
-    barred = quarantine.listed(layout)
-    known: dict[str, Known] = {}
+def _load(
+    layout: Layout, cached: dict[str, KnownPack], before: dict[str, KnownPack], mended: Collection[str] = ()
+) -> Index:
+    """Build the index, and quarantine packs that are missing or unreadable.
+
+    cached: packs that need not be read again while their file is unchanged.
+    before: what an earlier cache knew, used for packs that cannot be read any more.
+    mended: packs that an earlier pass of this function has salvaged.
+    """
+    quarantined = quarantine.listed(layout)
+    known: dict[str, KnownPack] = {}
     lost: dict[str, str] = {}
     is_new = False
     for path in sorted(layout.packs.glob("*.pack")):
@@ -106,20 +120,20 @@ def _load(layout: Layout, cached: dict[str, Known], before: dict[str, Known], me
         if one is None or (one.size, one.mtime) != (found.st_size, found.st_mtime_ns):
             is_new = True
             try:
-                one = Known(found.st_size, found.st_mtime_ns, read_directory(path))
+                one = KnownPack(found.st_size, found.st_mtime_ns, read_directory(path))
             except VerificationFailed as error:
                 lost[name] = error.what
                 continue
         known[name] = one
-        if Barred(name, WHOLE) in barred:
-            quarantine.release(layout, Barred(name, WHOLE))
+        if Quarantined(name, WHOLE) in quarantined:
+            quarantine.release(layout, Quarantined(name, WHOLE))
     told = cached or before
     lost |= dict.fromkeys(told.keys() - known.keys() - lost.keys(), "is gone")
-    fresh = [name for name in lost if name in told and Barred(name, WHOLE) not in barred]
-    noted = [name for name in fresh if quarantine.bar_pack(layout, name, told[name].blocks, lost[name])]
-    if noted:  # what could be proved of them lies in other packs now
+    fresh = [name for name in lost if name in told and Quarantined(name, WHOLE) not in quarantined]
+    noted = [name for name in fresh if quarantine.add_pack(layout, name, told[name].blocks, lost[name])]
+    if noted:  # their salvaged chunks lie in new packs now, which must be read too
         return _load(layout, cached, before, {*mended, *noted})
-    index = Index({name: one.blocks for name, one in known.items()}, barred)
+    index = Index({name: one.blocks for name, one in known.items()}, quarantined)
     index.unreadable, index.mended = lost, set(mended)
     index.stats = {name: (one.size, one.mtime) for name, one in known.items()}
     if is_new:
@@ -127,7 +141,7 @@ def _load(layout: Layout, cached: dict[str, Known], before: dict[str, Known], me
     return index
 
 
-def _cached(layout: Layout) -> dict[str, Known]:
+def _cached(layout: Layout) -> dict[str, KnownPack]:
     content = read_sealed(layout.caches / "index")
     try:
         return {} if content is None else _decoder.decode(content)
@@ -136,7 +150,10 @@ def _cached(layout: Layout) -> dict[str, Known]:
 
 
 def save(layout: Layout, index: Index, more: Iterable[Block] = ()) -> None:
-    """Put the index into its cache, with the blocks that were written since. A cache that cannot be kept is left."""
+    """Write the index to its cache, together with the blocks that were written since.
+
+    A disk that refuses is ignored.
+    """
     packs = dict(index.packs)
     for block in more:
         packs.setdefault(block.pack, []).append(block)
@@ -144,7 +161,7 @@ def save(layout: Layout, index: Index, more: Iterable[Block] = ()) -> None:
     for name, blocks in packs.items():
         stats = index.stats.get(name) or _stats(layout.packs / f"{name}.pack")
         if stats is not None:
-            known[name] = Known(*stats, blocks)
+            known[name] = KnownPack(*stats, blocks)
     write_sealed(layout, layout.caches / "index", _encoder.encode(known))
 
 
@@ -157,7 +174,7 @@ def _stats(path: Path) -> tuple[int, int] | None:
 
 
 def write_sealed(layout: Layout, path: Path, content: bytes) -> None:
-    """A cache with its digest; a disk that refuses costs time later, nothing else."""
+    """Write a cache file behind its SHA-256. A disk that refuses is ignored: it costs time later, nothing else."""
     try:
         put(layout, path, hashlib.sha256(content).digest() + content, durable=False)
     except MaestroError:
@@ -165,7 +182,7 @@ def write_sealed(layout: Layout, path: Path, content: bytes) -> None:
 
 
 def read_sealed(path: Path) -> bytes | None:
-    """A cache as it was written, None where it is absent or damaged."""
+    """The content of a cache file; None where it is missing or its SHA-256 does not match."""
     try:
         found = files.content(path, _SEALED_BYTES_MAX)
     except OSError:

@@ -1,15 +1,15 @@
-"""The folder of an archive, its lock, and how a file gets into it: whole, or not at all.
+"""The folder of an archive, its lock, and atomic writing: a file appears in it whole, or not at all.
 
-    <root>/format               which format this is
-          /lock                 held shared by who saves or reads, alone by who collects
-          /packs/<id>.pack      bytes, by content
-          /manifests/<id>       a snapshot each
-          /quarantine/          an entry for each place in a pack that is damaged, see `quarantine`
-          /scrub                when each pack was last read to the end, see `scrubbing`
+    <root>/format               the version of this format
+          /lock                 flock: shared by those who save or read, exclusive for a collection
+          /packs/<id>.pack      chunks, compressed in blocks
+          /manifests/<id>       one snapshot each
+          /quarantine/          one file for each damaged place in a pack, see `quarantine`
+          /scrub                when each pack was last read to its end, see `scrub`
           /caches/              index and stat caches: may be deleted at any time
-          /fresh/               files being written; what no process holds is a leftover and is swept
+          /fresh/               files that are being written; one that no process has locked is swept
 
-Nobody has to unlock anything: all locks are flocks, which end with the process.
+All locks are flocks, which end with their process: no lock ever has to be removed by hand.
 """
 
 from __future__ import annotations
@@ -34,7 +34,10 @@ _STEP_S = 0.05
 
 
 class Layout:
-    """Where everything of one archive lies. Raises `Refused` for a folder that is not this user's alone."""
+    """The paths of one archive, whose folders are created 0700 if absent.
+
+    Raises `Refused` for a folder that is not this user's alone, `Invalid` for an archive of another format.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = private_folder(root, "snapshot store", tighten=True)
@@ -62,13 +65,13 @@ class Layout:
 
     @contextmanager
     def shared(self) -> Iterator[None]:
-        """Nothing is collected meanwhile. Raises `Refused` when a collection takes too long."""
+        """Hold the lock shared, so that no collection runs. Raises `Refused` when one takes longer than `_WAIT_S`."""
         with self._locked(_WAIT_S, shared=True):
             yield
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Nobody else saves or reads meanwhile. Raises `Refused` at once when somebody does."""
+    def exclusive(self) -> Iterator[None]:
+        """Hold the lock exclusively, so that nobody saves or reads. Raises `Refused` at once when somebody does."""
         with self._locked(0.0, shared=False):
             yield
 
@@ -86,7 +89,7 @@ class Layout:
             os.close(handle)
 
     def sweep(self) -> None:
-        """Remove what processes that are gone left half written."""
+        """Remove half-written files of processes that have ended."""
         for path in self.fresh.iterdir():
             with suppress(FileNotFoundError):
                 handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -98,7 +101,7 @@ class Layout:
 
 
 class Fresh:
-    """A file that is not there yet: written, then put in its place at once. Held by a lock so that nobody sweeps it."""
+    """A new file, written under a temporary name and then renamed to its own. A lock on it keeps `sweep` away."""
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
@@ -107,10 +110,10 @@ class Fresh:
             self.handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             if try_lock(self.handle) and self.path.exists():
                 return
-            os.close(self.handle)  # a sweeper came between
+            os.close(self.handle)  # `sweep` of another process removed it before it was locked
 
     def write(self, data: bytes | memoryview) -> None:
-        """All of it, at the end. Raises `Refused` when the disk does."""
+        """Append all of `data`. Raises `Refused` when the disk refuses."""
         view = memoryview(data)
         try:
             while view:
@@ -119,7 +122,10 @@ class Fresh:
             raise disk_refusal(error, self._layout.root) from None
 
     def place(self, path: Path, *, durable: bool = True) -> None:
-        """Rename it to `path`, on the disk before this returns if durable."""
+        """Rename the file to `path`.
+
+        durable: fsync it, and its folder after the rename. Raises `Refused` when the disk refuses.
+        """
         try:
             if durable:
                 os.fsync(self.handle)
@@ -133,7 +139,7 @@ class Fresh:
             self.handle = -1
 
     def drop(self) -> None:
-        """Remove it, unless it was placed."""
+        """Remove the temporary file, unless `place` was called."""
         if self.handle >= 0:
             with suppress(FileNotFoundError):
                 self.path.unlink()
@@ -142,7 +148,7 @@ class Fresh:
 
 
 def put(layout: Layout, path: Path, content: bytes, *, durable: bool = True) -> None:
-    """A small file in place at once and whole."""
+    """Write a small file atomically. Raises `Refused` when the disk refuses."""
     fresh = Fresh(layout)
     try:
         fresh.write(content)
@@ -152,7 +158,7 @@ def put(layout: Layout, path: Path, content: bytes, *, durable: bool = True) -> 
 
 
 def disk_refusal(error: OSError, where: Path) -> Refused:
-    """The one line for a disk that refuses."""
+    """The error for a disk that refuses to write. where: the file or folder."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     mend = "make room, then try again; what was there before is as it was" if full else "mend the disk, then try again"
     return Refused(f"cannot be written: {error.strerror}", str(where), mend)

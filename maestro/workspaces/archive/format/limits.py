@@ -1,7 +1,7 @@
-"""What of a tree a snapshot cannot hold: found while it is taken, so that what was written can always be read.
+"""The limits of a snapshot, applied when it is taken, so that whatever was written can always be read again.
 
-Two kinds: dates and numbers of owners that 64 and 32 bits cannot say, and trees that would cost a reader of any archive
-too much. A reader accepts all that is within these limits (`entries.check`, `outline.Limits`, `exports`).
+There are two kinds: dates and owner ids that do not fit into 64 and 32 bits, and trees that would cost any reader too
+much. A reader accepts everything within these limits (`entries.check`, `outline.Limits`, `export_reader`).
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from maestro.workspaces.archive.format.entries import (
 LONG_PATH_BYTES = 1024
 PATH_BYTES_MAX = 1 << 17
 HOLES_BYTES_MAX = 1 << 38
-"""Of a tree's sparse files together: a hole takes no room, and as long to hash as data."""
+"""All sparse files of a tree together: a hole takes no room, but takes as long to hash as data."""
 
 
 def keepable(entries: Sequence[Entry]) -> tuple[list[Entry], dict[bytes, str]]:
-    """The entries that can be kept, in their order, and by path why others cannot, or not wholly.
+    """Split the entries of a tree into those that a snapshot can keep, and by path why others cannot be kept fully.
 
-    Of a file with an impossible date or owner all else is kept. Where paths are too long, or too many of them long,
-    what they lead to is not.
+    An impossible date or owner is clamped and reported; the rest of that entry is kept. Entries whose path is too long
+    are left out, as are hard links to them; where too many paths are long, all long ones count as too long.
     """
     why: dict[bytes, str] = {}
     for entry in entries:
@@ -45,7 +45,7 @@ def keepable(entries: Sequence[Entry]) -> tuple[list[Entry], dict[bytes, str]]:
     found = []
     for entry in entries:
         if entry.path not in kept:
-            if entry.path.rpartition(b"/")[0] in kept:  # it stands for what lies below
+            if entry.path.rpartition(b"/")[0] in kept:  # one report for the whole subtree
                 why[entry.path] = "it lies too deep: the paths from here on are too long, or too many"
         elif entry.kind == HARDLINK and entry.target not in kept:
             why[entry.path] = "another name of it lies too deep"

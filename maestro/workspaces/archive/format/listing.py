@@ -1,8 +1,8 @@
-"""The list of a tree's entries as chunks: complete for each snapshot, and shared with its neighbours where it is alike.
+"""A tree's list of entries, stored as chunks: complete for each snapshot, and shared between snapshots where equal.
 
-Entries in order of path are cut into leaves where the CRC of a path says so, about sixteen to a leaf; the digests of
-the leaves are cut into lists in the same way, until one is left: the root. One changed entry changes one leaf and the
-few lists above it, and nothing refers to another snapshot.
+Entries in order of path are cut into leaves where the CRC of a path says so, about sixteen entries to a leaf. The
+digests of the leaves are cut into lists in the same way, level by level, until one list is left: the root. One changed
+entry changes one leaf and the few lists above it, and no list refers to another snapshot.
 """
 
 from __future__ import annotations
@@ -27,7 +27,11 @@ Fetch = Callable[[Sequence[bytes]], dict[bytes, bytes]]
 
 
 def write(entries: Sequence[Entry], put: Put) -> tuple[bytes, int]:
-    """Put the list; the digest of its root and its depth. entries: in order of path, at least one."""
+    """Store the list of a tree; the digest of its root, and its depth.
+
+    entries: in order of path, at least one.
+    put: stores a chunk and returns its digest.
+    """
     level: list[bytes] = []
     leaf: list[Entry] = []
     for entry in entries:
@@ -45,9 +49,9 @@ def write(entries: Sequence[Entry], put: Put) -> tuple[bytes, int]:
 
 
 def read(root: bytes, depth: int, fetch: Fetch) -> tuple[list[Entry], list[bytes]]:
-    """The entries below a root, and the digests of all chunks that make up the list.
+    """The entries of a tree, and the digests of all chunks that make up its list. Raises `VerificationFailed`.
 
-    fetch gives the bytes for digests, checked. Raises `VerificationFailed`.
+    fetch: returns the bytes of the asked digests, each checked against its digest.
     """
     if not 0 < depth <= _DEPTH_MAX:
         raise VerificationFailed("its listing has an impossible depth", where="manifest")
@@ -73,7 +77,10 @@ def read(root: bytes, depth: int, fetch: Fetch) -> tuple[list[Entry], list[bytes
 
 
 def read_left(root: bytes, depth: int, fetch: Fetch) -> list[Entry]:
-    """The entries below a root as far as their list is left. fetch: as in `read`, without what is damaged."""
+    """The entries of a tree whose list is damaged, as far as its chunks are readable.
+
+    fetch: as in `read`, but leaves damaged chunks out of its answer.
+    """
     if not 0 < depth <= _DEPTH_MAX:
         return []
     level = [root]
@@ -97,7 +104,7 @@ def read_left(root: bytes, depth: int, fetch: Fetch) -> list[Entry]:
 
 
 def _lists(digests: Sequence[bytes]) -> list[list[bytes]]:
-    """Two or more to a list, so that each level is shorter than the one below it."""
+    """Group digests into lists of two or more, so that each level is shorter than the one below it."""
     parts: list[list[bytes]] = []
     part: list[bytes] = []
     for digest in digests:

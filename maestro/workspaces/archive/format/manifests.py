@@ -1,4 +1,4 @@
-"""Manifests on the disk: one small file a snapshot, which names the roots of its trees' listings."""
+"""Manifests on the disk: one small file for each snapshot, which names the root of each tree's listing."""
 
 from __future__ import annotations
 
@@ -22,14 +22,17 @@ _decoder = msgspec.msgpack.Decoder(Manifest)
 
 
 def path_of(layout: Layout, snapshot: str) -> Path:
-    """Where a snapshot's manifest lies. Raises `Invalid` for an id that is no name."""
+    """The path of a snapshot's manifest. Raises `Invalid` for an id that cannot be a file name."""
     if not NAME.fullmatch(snapshot):
         raise Invalid(f"{snapshot!r} cannot name a snapshot", mend="use letters, digits, dot, dash and underscore")
     return layout.manifests / snapshot
 
 
 def write(layout: Layout, manifest: Manifest) -> tuple[str, int]:
-    """Put a manifest: from now on there is the snapshot. Its SHA-256, which is its id, and its size in bytes."""
+    """Write a manifest durably, which makes the snapshot exist.
+
+    Returns its SHA-256, which is its id, and its size in bytes.
+    """
     content = _HEAD + compressed(_encoder.encode(manifest))
     digest = hashlib.sha256(content).digest()
     put(layout, path_of(layout, manifest.snapshot), content + digest)
@@ -37,7 +40,10 @@ def write(layout: Layout, manifest: Manifest) -> tuple[str, int]:
 
 
 def read(layout: Layout, snapshot: str) -> tuple[Manifest, str]:
-    """A manifest and its id. Raises `NotFound`, or `VerificationFailed` where a byte of it is not as written."""
+    """The manifest of a snapshot, and its id.
+
+    Raises `NotFound`, or `VerificationFailed` where any byte of it is damaged.
+    """
     path = path_of(layout, snapshot)
     try:
         found = files.content(path, _BYTES_MAX)
@@ -66,5 +72,5 @@ def read(layout: Layout, snapshot: str) -> tuple[Manifest, str]:
 
 
 def listed(layout: Layout) -> list[str]:
-    """The ids of all snapshots that there are, damaged ones too."""
+    """The ids of all snapshots, including those with a damaged manifest."""
     return sorted(path.name for path in layout.manifests.iterdir())

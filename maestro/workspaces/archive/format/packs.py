@@ -1,10 +1,10 @@
-"""Packs: files of compressed blocks, each with a directory at its end of what lies in it.
+"""Packs: immutable files of compressed blocks, each with a directory of these blocks at its end.
 
     MAESTROP | block | block | … | directory | length of the directory, its SHA-256 | PORTSEAM
 
-A block is one zstd frame with its checksum, of one or more chunks; the directory gives for each its place, its CRC as
-stored, and the SHA-256 and length of each chunk. Every byte of a pack is covered by one of these. A pack is written
-once and never changed: collection writes another and removes it.
+A block is one zstd frame, with its checksum, of one or more chunks. The directory gives the place of each block, the
+CRC of its stored bytes, and the SHA-256 and length of each chunk; so every byte of a pack is covered by a checksum. A
+pack is written once and never changed: a collection writes a new one and removes the old one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from maestro.workspaces.archive.format.layout import Fresh, Layout
 
 PACK_BYTES = 64 << 20
 FINISHING_MAX = 4
-"""How many full packs may be on their way to the disk: more would only wait there."""
+"""How many full packs may wait for their fsync: more would only queue up."""
 BLOCK_BYTES_MAX = 16 << 20
 _PART_BYTES = 4 << 10
 _HEAD = b"MAESTROP"
@@ -43,7 +43,14 @@ _DAMAGED = (
 
 
 class Block(msgspec.Struct, array_like=True, gc=False):
-    """One frame in a pack. size: of its content; digests: SHA-256 of its chunks, one after another."""
+    """One frame in a pack.
+
+    offset, stored: where the frame begins, and its bytes as stored.
+    crc: CRC-32 of the stored bytes.
+    size: bytes of its content.
+    digests: SHA-256 of each of its chunks, concatenated.
+    lengths: bytes of each of its chunks.
+    """
 
     offset: int
     stored: int
@@ -54,7 +61,7 @@ class Block(msgspec.Struct, array_like=True, gc=False):
     pack: str = ""
 
     def chunks(self) -> Iterator[tuple[bytes, int, int]]:
-        """Digest, offset in the content and length of each chunk."""
+        """Yield (digest, offset in the block's content, length) of each chunk."""
         offset = 0
         for number, length in enumerate(self.lengths):
             yield self.digests[32 * number : 32 * number + 32], offset, length
@@ -66,23 +73,23 @@ _decoder = msgspec.msgpack.Decoder(list[Block])
 
 
 class PackWriter:
-    """Packs being written; blocks come from any thread. Nothing of it can be found before `finish`, or a pack is full.
+    """Writes blocks from any thread into new packs. A pack becomes visible when it is full, or with `finish`.
 
-    A full pack is brought to the disk in a thread beside: who fills the next one does not wait for it. Raises `Refused`
-    when the disk does, for a full pack in a later call.
+    A full pack is fsynced in a thread of its own, so that whoever fills the next one does not wait. Raises `Refused`
+    when the disk refuses; for a full pack, in a later call.
     """
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self._lock = threading.Lock()
         self._open: _OpenPack | None = None
-        self._beside = ThreadPoolExecutor(1, "maestro-packs")
+        self._finisher = ThreadPoolExecutor(1, "maestro-packs")
         self._finishing: deque[Future[None]] = deque()
         self.blocks: list[Block] = []
         self.bytes = 0
 
     def add(self, stored: bytes, digests: Sequence[bytes], lengths: Sequence[int]) -> None:
-        """Put a block that `compressed` made."""
+        """Append a block. stored: its frame, as `compressed` made it; digests, lengths: of its chunks."""
         block = Block(0, len(stored), zlib.crc32(stored), sum(lengths), b"".join(digests), list(lengths))
         with self._lock:
             if self._open is None:
@@ -93,23 +100,23 @@ class PackWriter:
             if pack.end < PACK_BYTES:
                 return
             self._open = None
-            self._finishing.append(self._beside.submit(self._finish, pack))
+            self._finishing.append(self._finisher.submit(self._finish, pack))
             late = self._finishing.popleft() if len(self._finishing) > FINISHING_MAX else None
         if late is not None:
             late.result()
 
     def finish(self) -> None:
-        """All that was put is on the disk, in packs of its own."""
+        """Bring everything that was added to the disk, the last pack too."""
         with self._lock:
             pack, self._open = self._open, None
         if pack is not None:
-            self._finishing.append(self._beside.submit(self._finish, pack))
+            self._finishing.append(self._finisher.submit(self._finish, pack))
         while self._finishing:
             self._finishing.popleft().result()
 
     def drop(self) -> None:
-        """Give up what is not finished. The writer can be used no more."""
-        self._beside.shutdown(cancel_futures=False)
+        """Discard the unfinished pack. The writer cannot be used afterwards."""
+        self._finisher.shutdown(cancel_futures=False)
         with self._lock:
             if self._open is not None:
                 self._open.fresh.drop()
@@ -126,6 +133,8 @@ class PackWriter:
 
 
 class _OpenPack:
+    """A pack that is being written under a temporary name. end: its size so far; extra: bytes besides its blocks."""
+
     def __init__(self, layout: Layout) -> None:
         self.fresh = Fresh(layout)
         self.fresh.write(_HEAD)
@@ -152,7 +161,10 @@ class _OpenPack:
 
 
 def read_directory(path: Path) -> list[Block]:
-    """The blocks of a pack, each byte of the directory checked. Raises `VerificationFailed` naming the pack."""
+    """The blocks of a pack, after a check of all bytes of its directory.
+
+    Raises `VerificationFailed` naming the pack.
+    """
     try:
         with files.opened(path) as pack:
             size = os.fstat(pack.fileno()).st_size
@@ -180,6 +192,7 @@ def read_directory(path: Path) -> list[Block]:
 
 
 def _check_tiling(path: Path, blocks: list[Block], end: int) -> None:
+    """Check that the blocks fill a pack from its head to its directory, which begins at `end`, without a gap."""
     at = len(_HEAD)
     for block in blocks:
         fits = len(block.digests) == 32 * len(block.lengths) and sum(block.lengths) == block.size <= BLOCK_BYTES_MAX
@@ -192,7 +205,10 @@ def _check_tiling(path: Path, blocks: list[Block], end: int) -> None:
 
 
 def read_block(handle: int, block: Block, path: Path) -> bytes:
-    """The content of a block, checked as stored and as unpacked; its chunks' digests are the caller's to check."""
+    """The content of a block, checked against its CRC and its zstd checksum; the caller checks the chunks' digests.
+
+    handle: the open pack. path: its path, for errors. Raises `VerificationFailed` naming the pack.
+    """
     try:
         stored = os.pread(handle, block.stored, block.offset)
     except OSError as error:
@@ -208,8 +224,11 @@ def read_block(handle: int, block: Block, path: Path) -> bytes:
     return content
 
 
-def proved_block(handle: int, block: Block, path: Path) -> bytes:
-    """The content of a block as it is on the disk, and not in memory since; its chunks are checked too."""
+def read_proved_block(handle: int, block: Block, path: Path) -> bytes:
+    """The content of a block, read from the disk past the page cache, with the digest of each chunk checked.
+
+    Raises `VerificationFailed` naming the pack.
+    """
     _forget(handle, block)
     content = read_block(handle, block, path)
     for digest, offset, length in block.chunks():
@@ -220,12 +239,13 @@ def proved_block(handle: int, block: Block, path: Path) -> bytes:
 
 
 def _forget(handle: int, block: Block) -> None:
+    """Drop a block's bytes from the page cache."""
     if hasattr(os, "posix_fadvise"):  # not on macOS
         os.posix_fadvise(handle, block.offset, block.stored, os.POSIX_FADV_DONTNEED)
 
 
-def salvaged(handle: int, block: Block) -> list[tuple[bytes, bytes]]:
-    """Digest and content of each chunk of a damaged block that is what it was all the same."""
+def salvage(handle: int, block: Block) -> list[tuple[bytes, bytes]]:
+    """The chunks of a damaged block that still match their digest, as (digest, content)."""
     content = bytearray()
     try:
         stored = os.pread(handle, block.stored, block.offset)
@@ -233,7 +253,7 @@ def salvaged(handle: int, block: Block) -> list[tuple[bytes, bytes]]:
             while len(content) < block.size and (part := reader.read(min(_PART_BYTES, block.size - len(content)))):
                 content += part
     except (OSError, zstandard.ZstdError):
-        pass  # what came before is looked at
+        pass  # chunks before the damage may be whole
     found = []
     for digest, offset, length in block.chunks():
         chunk = bytes(content[offset : offset + length])
@@ -246,7 +266,7 @@ _of_thread = threading.local()
 
 
 def compressed(data: bytes | memoryview) -> bytes:
-    """A zstd frame at level 1, with its checksum (which the library leaves out by default)."""
+    """One zstd frame at level 1, with its checksum (which the library leaves out by default)."""
     compressor = getattr(_of_thread, "compressor", None)
     if compressor is None:
         compressor = _of_thread.compressor = zstandard.ZstdCompressor(level=1, write_checksum=True)
@@ -255,7 +275,10 @@ def compressed(data: bytes | memoryview) -> bytes:
 
 
 def decompressed(frame: bytes, size_max: int) -> bytes:
-    """The content of one frame. Raises `ZstdError` for a damaged one, or one that says it is larger."""
+    """The content of one frame.
+
+    Raises `ZstdError` for a damaged frame, or one that declares more than `size_max` bytes.
+    """
     if not 0 <= zstandard.frame_content_size(frame) <= size_max:
         raise zstandard.ZstdError("its size is not what it must be")
     decompressor = getattr(_of_thread, "decompressor", None)
@@ -266,5 +289,5 @@ def decompressed(frame: bytes, size_max: int) -> bytes:
 
 
 def damaged(path: Path, how: str) -> VerificationFailed:
-    """The error that names a pack."""
+    """The error for a damaged pack, with its name and the remedies."""
     return VerificationFailed(how, where=f"pack {path.name}", mend=_DAMAGED)

@@ -1,15 +1,17 @@
-"""The quarantine of an archive: which blocks, and which whole packs, are not what was written.
+"""The quarantine of an archive: a record of each block, and each whole pack, that is known to be damaged.
 
     <root>/quarantine/<pack>-<offset>   a block of that pack is damaged
-                     /<pack>            its directory is, or it is gone
-                     /missing           there are chunks in no pack, and nobody knows where they were
+                     /<pack>            the pack is missing, or its directory is damaged
+                     /missing           needed chunks are in no pack, and it is unknown which pack had them
 
-Chunks that lie there count as not kept: the next snapshot reads what they held from the workspace again, also where the
-stat cache says that nothing has changed, and when the same content has been written again, the snapshots that need it
-are whole again. What of a damaged block can still be proved, chunk by chunk, is written to another pack first, so that
-no more is lost than what is. An entry is a file of its own, put in its place durably: any number of processes may add
-some at once, and an index that is built anew sees them. It goes when its place proves again (a pack that was put back
-from a copy), or with its pack.
+Quarantined chunks count as not stored. The next snapshot reads their content from the workspace again, even where the
+stat cache says that nothing changed; once the same content is stored again, the snapshots that need it are whole again.
+Before a block is quarantined, each of its chunks that still matches its digest is copied to another pack, so that no
+more is lost than the damage itself.
+
+Each entry is a file of its own, written durably: any number of processes may add entries at once, and an index that is
+rebuilt sees them. An entry is removed when its place verifies again (a pack was put back from a copy), or together with
+its pack.
 """
 
 from __future__ import annotations
@@ -28,81 +30,81 @@ from maestro.workspaces.archive.format.packs import (
     Block,
     PackWriter,
     compressed,
-    proved_block,
     read_directory,
-    salvaged,
+    read_proved_block,
+    salvage,
 )
 
 FOLDER = "quarantine"
 WHOLE = -1
-"""The offset that stands for all of a pack."""
+"""The offset that stands for a whole pack."""
 
 
-class Barred(msgspec.Struct, frozen=True):
-    """A place that is not read. offset: of the block, `WHOLE` for all of the pack."""
+class Quarantined(msgspec.Struct, frozen=True):
+    """A damaged place that is not read. offset: of the block in its pack, or `WHOLE`."""
 
     pack: str
     offset: int
 
     @property
     def name(self) -> str:
-        """Of its file."""
+        """The name of its file."""
         return self.pack if self.offset == WHOLE else f"{self.pack}-{self.offset}"
 
 
-_MISSED = Barred("missing", WHOLE)
+_MISSING = Quarantined("missing", WHOLE)
 
 
-def listed(layout: Layout) -> frozenset[Barred]:
-    """All that is in quarantine."""
+def listed(layout: Layout) -> frozenset[Quarantined]:
+    """All entries of the quarantine."""
     found = set()
     for path in layout.quarantine.iterdir():
         pack, dash, offset = path.name.partition("-")
         if not dash or offset.isdecimal():
-            found.add(Barred(pack, int(offset) if dash else WHOLE))
+            found.add(Quarantined(pack, int(offset) if dash else WHOLE))
     return frozenset(found)
 
 
-def bar_block(layout: Layout, block: Block, why: str) -> None:
-    """Set a block aside; what of it can be proved is kept elsewhere first. A full disk leaves it for another time."""
-    _bar(layout, Barred(block.pack, block.offset), [block], why)
+def add_block(layout: Layout, block: Block, why: str) -> None:
+    """Quarantine a block, after copying its intact chunks to another pack. Does nothing while the disk is full."""
+    _add(layout, Quarantined(block.pack, block.offset), [block], why)
 
 
-def bar_pack(layout: Layout, pack: str, known: Sequence[Block], why: str) -> bool:
-    """Set a pack aside that is gone, or whose directory cannot be read; whether that could be noted.
+def add_pack(layout: Layout, pack: str, known: Sequence[Block], why: str) -> bool:
+    """Quarantine a pack that is missing or has a damaged directory; whether the entry is on the disk.
 
-    known: its blocks as the index had them; what of them still proves is kept elsewhere first.
+    known: the blocks of the pack as the index had them; their intact chunks are copied to another pack first.
     """
-    return _bar(layout, Barred(pack, WHOLE), known, why)
+    return _add(layout, Quarantined(pack, WHOLE), known, why)
 
 
-def miss(layout: Layout) -> None:
-    """Remember that chunks are needed which no pack has, though nobody knows which pack had them."""
-    _bar(layout, _MISSED, [], "chunks that are needed are in no pack")
+def add_missing(layout: Layout) -> None:
+    """Record that needed chunks are in no pack, where it is unknown which pack had them."""
+    _add(layout, _MISSING, [], "chunks that are needed are in no pack")
 
 
-def _bar(layout: Layout, place: Barred, blocks: Sequence[Block], why: str) -> bool:
+def _add(layout: Layout, place: Quarantined, blocks: Sequence[Block], why: str) -> bool:
     path = layout.quarantine / place.name
     if path.exists():
         return True
     try:
-        _rescue(layout, place.pack, blocks)
+        _salvage_blocks(layout, place.pack, blocks)
         put(layout, path, f"{why}\n".encode())
     except MaestroError:
         return False
     return True
 
 
-def _rescue(layout: Layout, pack: str, blocks: Sequence[Block]) -> None:
-    """Write what can be proved of these blocks to packs of its own. Raises `Refused` where the disk is full."""
+def _salvage_blocks(layout: Layout, pack: str, blocks: Sequence[Block]) -> None:
+    """Copy the intact chunks of these blocks to new packs. Raises `Refused` where the disk is full."""
     try:
         handle = files.handle(layout.packs / f"{pack}.pack")
     except OSError:
-        return  # it is gone
+        return  # the pack is missing, or not a file: nothing can be copied
     writer = PackWriter(layout)
     try:
         for block in blocks:
-            chunks = salvaged(handle, block)
+            chunks = salvage(handle, block)
             if chunks:
                 writer.add(
                     compressed(b"".join(chunk for _, chunk in chunks)),
@@ -115,34 +117,34 @@ def _rescue(layout: Layout, pack: str, blocks: Sequence[Block]) -> None:
         writer.drop()
 
 
-def release(layout: Layout, barred: Barred) -> None:
-    """A place proves again, or is gone with its pack."""
-    (layout.quarantine / barred.name).unlink(missing_ok=True)
+def release(layout: Layout, quarantined: Quarantined) -> None:
+    """Remove an entry: its place verifies again, or its pack was removed."""
+    (layout.quarantine / quarantined.name).unlink(missing_ok=True)
     sync_folder(layout.quarantine)
 
 
-def look_again(layout: Layout) -> int:
-    """Release the blocks that prove now: their pack was put back from a copy. How many."""
+def release_proved(layout: Layout) -> int:
+    """Release the quarantined blocks that verify again because their pack was put back from a copy; how many."""
     released = 0
-    for barred in listed(layout):
-        path = layout.packs / f"{barred.pack}.pack"
-        if barred.offset == WHOLE or not path.exists():
-            continue  # a whole pack is released by the index, as soon as its directory can be read
+    for quarantined in listed(layout):
+        path = layout.packs / f"{quarantined.pack}.pack"
+        if quarantined.offset == WHOLE or not path.exists():
+            continue  # `index.load` releases a whole pack as soon as its directory can be read
         try:
             for block in read_directory(path):
-                if block.offset == barred.offset:
-                    prove(path, block)
-                    release(layout, barred)
+                if block.offset == quarantined.offset:
+                    check_block(path, block)
+                    release(layout, quarantined)
                     released += 1
         except (VerificationFailed, OSError):
             continue
     return released
 
 
-def prove(path: Path, block: Block) -> None:
-    """Read a block from the disk, and check all of it. Raises `VerificationFailed`, `OSError`."""
+def check_block(path: Path, block: Block) -> None:
+    """Read a block from the disk and check every chunk of it. Raises `VerificationFailed`, `OSError`."""
     handle = files.handle(path)
     try:
-        proved_block(handle, block, path)
+        read_proved_block(handle, block, path)
     finally:
         os.close(handle)

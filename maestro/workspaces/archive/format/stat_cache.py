@@ -1,8 +1,8 @@
-"""What a file held when it was last read, so that one that has not been touched since is not read again.
+"""The stat cache: what each file held when it was last read, so that an untouched file is not read again.
 
-A file counts as untouched where size, mtime, ctime and inode are the same. ctime cannot be set, so an mtime that was
-put back deceives nobody. Racy: a file whose ctime lay too near to the moment it was looked at could have changed once
-more under the same ctime, so it is not remembered.
+A file counts as untouched where size, mtime, ctime and inode are the same. No process can set ctime, so resetting the
+mtime deceives nobody. Racy files are not cached: where ctime lies too near to the moment of the look, the file could
+change once more under the same ctime.
 """
 
 from __future__ import annotations
@@ -21,19 +21,22 @@ from maestro.workspaces.archive.format.index import read_sealed, write_sealed
 from maestro.workspaces.archive.format.layout import Layout
 from maestro.workspaces.descent import FOLDER_FLAGS, Descent
 
-_TICK_NS = 50_000_000  # a kernel stamps with the time of its last tick: 10 ms at the most
-_COARSE_NS = 2_100_000_000  # file systems without fractions: 2 s is the coarsest
+_TICK_NS = 50_000_000  # a kernel stamps times with its last tick: 10 ms old at the most
+_COARSE_NS = 2_100_000_000  # file systems without fractions of a second: 2 s is the coarsest
 
 
 class Seen(msgspec.Struct, array_like=True, gc=False):
-    """A file or symlink as it was read; one that is gone has no kind. ctime (in ns) and inode: 0 where it is torn."""
+    """A file or symlink as it was read; one that vanished has the kind GONE.
+
+    ctime (ns), inode: of the file; 0 where the file is torn.
+    """
 
     entry: Entry
     ctime: int
     inode: int
 
-    def is_still(self, found: os.stat_result) -> bool:
-        """Whether it is the one that was read, untouched."""
+    def is_unchanged(self, found: os.stat_result) -> bool:
+        """Whether `found`, the file's status now, shows that it has not been touched since it was read."""
         entry = self.entry
         return (
             self.ctime == found.st_ctime_ns
@@ -44,7 +47,7 @@ class Seen(msgspec.Struct, array_like=True, gc=False):
 
 
 def seen(entry: Entry, found: os.stat_result | None) -> Seen:
-    """An entry that was filled in from what was found, None where it is torn."""
+    """The record of an entry. found: the file's status when it was read, None where it is torn."""
     return Seen(entry, found.st_ctime_ns, found.st_ino) if found is not None else Seen(entry, 0, 0)
 
 
@@ -54,12 +57,15 @@ _decoder = msgspec.msgpack.Decoder(list[Seen])
 
 
 def is_racy(ctime: int, looked_at: int) -> bool:
-    """Whether a change after the look could have left this ctime as it is. Unix times in ns."""
+    """Whether a change after the look could have left this ctime as it is.
+
+    ctime, looked_at: Unix times in ns.
+    """
     return ctime >= looked_at - (_TICK_NS if ctime % 1_000_000 else _COARSE_NS)
 
 
 def load(layout: Layout, source: str) -> StatCache:
-    """What is known of the tree at `source`; nothing where the cache is absent or damaged."""
+    """The cache of the tree at `source`; empty where it is missing or damaged."""
     content = read_sealed(path_of(layout, source))
     try:
         return {} if content is None else {one.entry.path: one for one in _decoder.decode(content)}
@@ -68,12 +74,15 @@ def load(layout: Layout, source: str) -> StatCache:
 
 
 def save(layout: Layout, source: str, known: StatCache) -> None:
-    """Keep it for the next time."""
+    """Write the cache of the tree at `source`. A disk that refuses is ignored."""
     write_sealed(layout, path_of(layout, source), _encoder.encode(list(known.values())))
 
 
 def known_of(source: str, entries: Sequence[Entry]) -> StatCache:
-    """What is known of a tree that was just made of these entries: all that still looks like them."""
+    """A cache for the tree at `source`, which has just been restored from these entries.
+
+    Only files whose size and mtime match their entry, and that are not racy, are in it.
+    """
     now = time.time_ns()
     contents = {entry.path: entry for entry in entries if entry.kind == FILE}
     known: StatCache = {}
@@ -101,5 +110,5 @@ def known_of(source: str, entries: Sequence[Entry]) -> StatCache:
 
 
 def path_of(layout: Layout, source: str) -> Path:
-    """Where the cache of the tree at `source` lies."""
+    """The path of the cache of the tree at `source`."""
     return layout.caches / f"stat-{hashlib.sha256(os.fsencode(source)).hexdigest()[:32]}"

@@ -1,1 +1,1 @@
-"""Work in parallel: threads, and helper processes around the interpreter's lock."""
+"""Parallel work: threads, and child processes for work that the interpreter's lock would serialize."""

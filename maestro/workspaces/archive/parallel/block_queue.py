@@ -1,7 +1,7 @@
-"""Blocks of small files that threads of this process and processes beside it go through together (see `beside`).
+"""A queue of blocks of small files that threads of this process and child processes work off together.
 
-The processes take from one end of what is to be done while the threads take from the other, so that all are done at the
-same time, however much time the large files take.
+The child processes take blocks from one end of the queue while the threads take them from the other, so that both
+finish at the same time, however long the large files take.
 """
 
 from __future__ import annotations
@@ -18,35 +18,35 @@ from maestro.model.errors import MaestroError
 from maestro.workspaces.archive.format.entries import Entry
 from maestro.workspaces.archive.format.packs import Block
 from maestro.workspaces.archive.parallel import child_process
-from maestro.workspaces.archive.parallel.child_process import GONE, Beside, Failed
+from maestro.workspaces.archive.parallel.child_process import GONE, ChildProcess, Failed
 
 _AHEAD = 2
-"""How many blocks a process has at once: it must not wait for the next one."""
+"""How many blocks a child process has at once, so that it never waits for the next one."""
 
 
 class Part(msgspec.Struct, array_like=True, tag=1):
-    """A block, and the files of one piece that lie in it."""
+    """A block, and the files in it that consist of one chunk."""
 
     block: Block
     entries: Sequence[Entry]
 
 
 class Done(msgspec.Struct, array_like=True, tag=2):
-    """A process is through with a part."""
+    """The answer of a child process: one part is finished."""
 
 
 Parts = deque[Part]
-"""What is still to be taken. For all threads."""
+"""The parts that nobody has taken yet. Thread-safe."""
 
 _GONE = msgspec.msgpack.encode(GONE)
 _answers: msgspec.msgpack.Decoder[Done | Failed] = msgspec.msgpack.Decoder(Done | Failed)
 
 
-class Sharing:
-    """Processes that run `module` on the archive in `root`, as many as `parts` is worth; none for few files.
+class BlockQueue:
+    """Child processes that run `module` on the archive in `root` and take parts from the right end of `parts`.
 
-    A context: leaving it waits until nothing is left to take. Raises what one of them could not do. With an exception,
-    what has not begun is dropped.
+    `child_process.start` decides how many there are; none for few files. A context: leaving it waits until no part is
+    left, and raises the error of a child process. With an exception, parts that nobody has taken are dropped.
     """
 
     def __init__(self, module: str, root: Path, args: Sequence[str], parts: Parts) -> None:
@@ -57,7 +57,7 @@ class Sharing:
         for thread in self._threads:
             thread.start()
 
-    def __enter__(self) -> Sharing:
+    def __enter__(self) -> BlockQueue:
         return self
 
     def __exit__(
@@ -73,7 +73,8 @@ class Sharing:
         if error is None and self._failure is not None:
             raise self._failure
 
-    def _feed(self, process: Beside) -> None:
+    def _feed(self, process: ChildProcess) -> None:
+        """Keep one child process supplied with parts until none is left, or until it fails."""
         answers = process.answers()
         awaited = 0
         while True:
@@ -83,7 +84,7 @@ class Sharing:
                 if not awaited:
                     return
             else:
-                process.send(part)  # one that is gone answers that it is
+                process.send(part)  # where the process has ended, its answer below is _GONE
                 awaited += 1
                 if awaited < _AHEAD:
                     continue

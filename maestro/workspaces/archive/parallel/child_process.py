@@ -1,8 +1,8 @@
-"""Processes beside this one, for what is done to ten thousand small files: Python does one thing at a time in a
-process, and they would keep it from everything else.
+"""Child processes that read and write small files in parallel, around the interpreter's lock.
 
-Messages go both ways with their length before them. Such a process ends when its input does, and on Linux at once with
-the thread that started it, however that ended. What it refuses is raised where it is awaited.
+Ten thousand small files in a thread of this process would keep its other threads from running. Parent and child
+exchange messages over pipes, each with its length before it. A child ends when its input does, and on Linux at once
+with the thread that started it, however that ended. An error in a child is raised where the parent awaits its answer.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from maestro.workspaces.archive.format.layout import Layout
 from maestro.workspaces.archive.parallel.thread_pool import cores
 
 FROM_FILES = 3000
-"""From how many small files on it is worth it: fewer are done in the time that a process takes to start."""
+"""The number of small files that child processes are started for: fewer are read sooner than a process starts."""
 _COUNT_MAX = 4
 _END_S = 5.0
 _PR_SET_PDEATHSIG = 1
@@ -34,7 +34,7 @@ _encoder = msgspec.msgpack.Encoder()
 
 
 class Failed(msgspec.Struct, array_like=True, tag=0):
-    """The last answer of a process that could not go on: its error."""
+    """The last answer of a child process that could not go on: its error."""
 
     code: str
     what: str
@@ -42,15 +42,15 @@ class Failed(msgspec.Struct, array_like=True, tag=0):
     mend: str
 
     def error(self) -> MaestroError:
-        """What is raised for it."""
+        """The exception to raise for this answer."""
         return _KINDS.get(self.code, Refused)(self.what, self.where, self.mend)
 
 
 GONE = Failed(Refused.code, "a process that works on it ended before its time", "snapshot store", "try again")
 
 
-class Beside:
-    """A process that runs `module` on the archive in `root`."""
+class ChildProcess:
+    """A child process that runs `module` on the archive in `root`."""
 
     def __init__(self, module: str, root: Path, *args: str) -> None:
         self._process = subprocess.Popen(
@@ -64,7 +64,7 @@ class Beside:
         self._to, self._from = self._process.stdin, self._process.stdout
 
     def send(self, message: msgspec.Struct) -> bool:
-        """Send a message; False where nobody hears it any more."""
+        """Send a message; False where the child has ended."""
         try:
             _send(self._to, message)
         except OSError:
@@ -72,11 +72,11 @@ class Beside:
         return True
 
     def answers(self) -> Iterator[bytes]:
-        """What it says, until it ends."""
+        """Yield the child's answers until it ends."""
         return _frames(self._from)
 
     def end(self) -> None:
-        """It is told to end, and gone."""
+        """Close the child's input and wait until it has ended; kill it after `_END_S`."""
         with suppress(OSError):
             self._to.close()
         try:
@@ -86,17 +86,20 @@ class Beside:
             self._process.wait()
 
     def close(self) -> None:
-        """After `end`, when nobody hears it any more."""
+        """Close the child's output, after `end` and when no thread reads it any more."""
         self._from.close()
 
 
-def start(module: str, files: int, root: Path, *args: str) -> list[Beside]:
-    """As many processes as are good for so many small files; fewer, or none, where the system has no more to give."""
-    started: list[Beside] = []
+def start(module: str, files: int, root: Path, *args: str) -> list[ChildProcess]:
+    """Start as many child processes as suit so many small files.
+
+    Fewer, or none, where the system refuses to start more.
+    """
+    started: list[ChildProcess] = []
     if files >= FROM_FILES:
         with suppress(OSError):
             for _ in range(min(_COUNT_MAX, cores() // 2)):
-                started.append(Beside(module, root, *args))
+                started.append(ChildProcess(module, root, *args))
     return started
 
 
@@ -104,12 +107,14 @@ Work = Callable[[Layout, Iterator[bytes], Callable[[msgspec.Struct], None]], Non
 
 
 def main(work: Work) -> None:
-    """What such a process does: `work` with its archive, its messages, and a way to answer.
+    """The main function of a child process: run `work` with the archive, the parent's messages, and a way to answer.
 
-    `work` raises `EOFError` where the messages end too early: who sent them is gone, or wants no more.
+    `work` raises `EOFError` where the messages end too early: the parent has died, or wants no more.
     """
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # no file more in what others clear away
+        ctypes.CDLL(None).prctl(
+            _PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0
+        )  # an orphan must not write into folders that others clean up
     answers = sys.stdout.buffer
     try:
         work(Layout(Path(sys.argv[1])), _frames(sys.stdin.buffer), lambda message: _send(answers, message))

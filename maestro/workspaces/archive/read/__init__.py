@@ -1,1 +1,1 @@
-"""Reading from an archive: restoring trees, verifying snapshots, scrubbing packs, saying what is damaged."""
+"""Reading from an archive: restoring trees, verifying snapshots, scrubbing packs, reporting damage."""

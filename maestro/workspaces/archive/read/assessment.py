@@ -1,7 +1,7 @@
-"""What of a snapshot is whole, file by file, and what is not: damage is told, all of it, and raised by who asks.
+"""Assesses which files of a snapshot are whole and which are damaged; all damage is reported, and callers raise it.
 
-A file that cannot be had whole is left out of what is restored; never is one put in its place that is shorter, or
-filled with zeros. What is lost of the listing itself is known by number only: the names went with it.
+A damaged file is left out of a restore; a file is never restored shorter, or filled with zeros. Where a part of the
+listing itself is lost, only the number of lost names is known.
 """
 
 from __future__ import annotations
@@ -16,36 +16,39 @@ from maestro.model.errors import VerificationFailed
 from maestro.workspaces.archive.format import listing
 from maestro.workspaces.archive.format.entries import FILE, FOLDER, HARDLINK, Entry, Tree, check, located, shown
 from maestro.workspaces.archive.format.packs import Block
-from maestro.workspaces.archive.parallel.thread_pool import Crew
-from maestro.workspaces.archive.read.contents import Contents, LastBlocks, long_file, planned, small_files
+from maestro.workspaces.archive.parallel.thread_pool import ThreadPool
+from maestro.workspaces.archive.read.contents import BlockCache, Contents, long_file, plan_reads, small_files
 
 _LOST = "what it held is damaged, or gone"
 
 
 class Lost(msgspec.Struct, frozen=True):
-    """A file that cannot be had whole. path: in its tree, as it can be printed; "" where names are lost themselves."""
+    """A file that cannot be restored whole.
+
+    path: in its tree, printable; "" where the names themselves are lost.
+    """
 
     tree: str
     path: str
     why: str
 
 
-class Left(msgspec.Struct, frozen=True):
-    """What is left of a tree. entries: that can be put back, with every folder; lost: the others."""
+class Assessment(msgspec.Struct, frozen=True):
+    """What is left of a tree. entries: those that can be restored, all folders included; lost: the others."""
 
     entries: list[Entry]
     lost: list[Lost]
 
     @property
-    def is_worth_it(self) -> bool:
-        """Whether anything but empty folders can be put back, or there never was more."""
+    def has_content(self) -> bool:
+        """Whether more than empty folders can be restored, or the tree never had more."""
         return not self.lost or any(entry.kind != FOLDER for entry in self.entries)
 
 
-def left(contents: Contents, tree: Tree) -> Left:
-    """What the index says is left of a tree: only its listing is read.
+def assess(contents: Contents, tree: Tree) -> Assessment:
+    """What can be restored of a tree according to the index; of its content, only the listing is read.
 
-    Raises `VerificationFailed` where not even a part of that is left, or where it is not to be trusted.
+    Raises `VerificationFailed` where no part of the listing is left, or where it is not safe to restore.
     """
     entries, lost = _listed(contents, tree)
     kept = contents.index.blocks
@@ -58,15 +61,15 @@ def left(contents: Contents, tree: Tree) -> Left:
             bad[entry.path] = f"it is a link to {shown(entry.target)}, which is lost"
     lost += [Lost(tree.name, shown(path), why) for path, why in sorted(bad.items())]
     whole = [entry for entry in entries if entry.path not in bad]
-    return Left(whole, lost)
+    return Assessment(whole, lost)
 
 
-def survey(
+def read_all(
     contents: Contents, tree: Tree, entries: Sequence[Entry], count: Callable[[int], None]
 ) -> list[VerificationFailed]:
-    """Read all of these files that can be read; what was found to be damaged, which is in quarantine now.
+    """Read all of these files that are in the index; the damage that was found, which is in quarantine afterwards.
 
-    count: called with how much was read, in any thread. Raises what it raises in this one.
+    count: called in any thread with the bytes that were read; it may raise to end the reading.
     """
     found: list[VerificationFailed] = []
     kept = contents.index.blocks
@@ -76,12 +79,12 @@ def survey(
             there.append(entry)
         else:
             found.append(VerificationFailed(_LOST, located(tree.name, entry.path)))
-    plan = planned(tree.name, there, contents.index)
-    with Crew[None](lambda: None, tick=lambda: count(0)) as crew:
+    plan = plan_reads(tree.name, there, contents.index)
+    with ThreadPool[None](lambda: None, tick=lambda: count(0)) as pool:
 
         def tell(data: bytes) -> None:
             count(len(data))
-            crew.go_on()
+            pool.raise_failure()
 
         def look(read: Callable[[], None], _: None) -> None:
             try:
@@ -90,10 +93,10 @@ def survey(
                 found.append(error)
 
         for entry in plan.long:
-            crew.submit(partial(look, partial(long_file, contents, tree.name, entry, tell)))
+            pool.submit(partial(look, partial(long_file, contents, tree.name, entry, tell)))
         for block, some in plan.blocks:
-            crew.submit(partial(look, partial(_small, contents, tree.name, (block, some), tell)))
-        crew.wait()
+            pool.submit(partial(look, partial(_small, contents, tree.name, (block, some), tell)))
+        pool.wait()
     return found
 
 
@@ -103,7 +106,7 @@ def _small(contents: Contents, tree: str, part: tuple[Block, Sequence[Entry]], t
 
 
 def _listed(contents: Contents, tree: Tree) -> tuple[list[Entry], list[Lost]]:
-    """The entries of a tree as far as its listing is left, each in a folder."""
+    """The entries of a tree as far as its listing is readable, each below a folder, and what is lost of the listing."""
     try:
         entries, _ = contents.entries(tree)
     except VerificationFailed:
@@ -111,7 +114,7 @@ def _listed(contents: Contents, tree: Tree) -> tuple[list[Entry], list[Lost]]:
     else:
         check(tree.name, entries)
         return entries, []
-    blocks = LastBlocks(contents)
+    blocks = BlockCache(contents)
 
     def fetch(digests: Sequence[bytes]) -> dict[bytes, bytes]:
         found = {}
@@ -130,7 +133,10 @@ def _listed(contents: Contents, tree: Tree) -> tuple[list[Entry], list[Lost]]:
 
 
 def _with_folders(entries: list[Entry]) -> list[Entry]:
-    """These, and the folders above them that are missing: for their owner only."""
+    """These entries and the folders above them that are missing, readable for their owner only.
+
+    Hard links whose target is missing are dropped.
+    """
     by_path = {entry.path: entry for entry in entries}
     for entry in entries:
         path = entry.path

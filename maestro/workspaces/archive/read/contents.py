@@ -1,7 +1,7 @@
-"""The content of an archive: chunks by digest, each checked whenever it is read.
+"""Reads chunks of an archive by digest, each checked whenever it is read.
 
-What is to be read is put together by block (`Plan`), so that each block is read and unpacked once however many files
-lie in it.
+Files to read are grouped by block (`ReadPlan`), so that each block is read and unpacked once, however many files lie in
+it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from maestro.workspaces.archive.format import listing, quarantine
 from maestro.workspaces.archive.format.entries import FILE, Entry, Tree, located
 from maestro.workspaces.archive.format.index import Index
 from maestro.workspaces.archive.format.layout import Layout
-from maestro.workspaces.archive.format.packs import Block, damaged, proved_block, read_block
+from maestro.workspaces.archive.format.packs import Block, damaged, read_block, read_proved_block
 
 _HANDLES_MAX = 64
 _BLOCKS_KEPT = 8
@@ -30,9 +30,11 @@ _ZEROS = bytes(1 << 20)
 
 
 class Contents:
-    """Reads blocks and chunks; for all threads. Close it. Raises `VerificationFailed` naming the damaged pack.
+    """A thread-safe reader of blocks and chunks, which must be closed.
 
-    What is damaged comes into quarantine, whoever meets it: see `quarantine`.
+    Raises `VerificationFailed` naming the damaged pack.
+
+    A block that is found damaged is quarantined: see `quarantine`.
     """
 
     def __init__(self, layout: Layout, index: Index) -> None:
@@ -40,16 +42,16 @@ class Contents:
         self._layout = layout
         self._lock = threading.Lock()
         self._handles: OrderedDict[str, int] = OrderedDict()
-        self._barred: dict[tuple[str, int], VerificationFailed] = {}
-        self.met: list[VerificationFailed] = []
-        """What was found to be damaged, also where a second block had it."""
+        self._damaged: dict[tuple[str, int], VerificationFailed] = {}
+        self.damage_met: list[VerificationFailed] = []
+        """All damage that was found, including chunks that a spare block still had."""
 
     def block(self, block: Block) -> bytes:
-        """The content of a block, checked as a whole; a chunk in it is checked by who takes it."""
+        """The content of a block, checked as a whole; `pick` checks each chunk of it."""
         path = self._layout.packs / f"{block.pack}.pack"
         with self._lock:
-            if known := self._barred.get((block.pack, block.offset)):
-                raise known  # it is not read again and again
+            if known := self._damaged.get((block.pack, block.offset)):
+                raise known  # a damaged block is read only once
             handle = self._handles.pop(block.pack, -1)
         if handle < 0:
             try:
@@ -59,27 +61,30 @@ class Contents:
         try:
             return read_block(handle, block, path)
         except VerificationFailed:
-            return self._look_again(handle, block, path)
+            return self._read_again(handle, block, path)
         finally:
             self._give_back(block.pack, handle)
 
-    def _look_again(self, handle: int, block: Block, path: Path) -> bytes:
-        """What is damaged in memory only may be whole on the disk; else it comes into quarantine."""
+    def _read_again(self, handle: int, block: Block, path: Path) -> bytes:
+        """Read a block past the page cache: data that is damaged in memory may be whole on the disk.
+
+        Else quarantine it.
+        """
         try:
-            return proved_block(handle, block, path)
+            return read_proved_block(handle, block, path)
         except VerificationFailed as error:
-            self._bar(block, error)
+            self._quarantine(block, error)
             raise
 
-    def _bar(self, block: Block, error: VerificationFailed) -> None:
+    def _quarantine(self, block: Block, error: VerificationFailed) -> None:
         with self._lock:
-            self._barred[block.pack, block.offset] = error
-            self.met.append(error)
-            self.index.bar(block)
-        quarantine.bar_block(self._layout, block, error.what)
+            self._damaged[block.pack, block.offset] = error
+            self.damage_met.append(error)
+            self.index.exclude(block)
+        quarantine.add_block(self._layout, block, error.what)
 
     def fetch(self, digests: Sequence[bytes]) -> dict[bytes, bytes]:
-        """These chunks, checked; each block that holds one is read once."""
+        """The chunks of these digests, checked; each block is read once."""
         wanted: dict[tuple[str, int], tuple[Block, set[bytes]]] = {}
         for digest in digests:
             block = self.index.find(digest)
@@ -91,11 +96,11 @@ class Contents:
             except VerificationFailed:
                 if not of_block <= self.index.blocks.keys():
                     raise
-                found |= self.fetch(sorted(of_block))  # a second block has them
+                found |= self.fetch(sorted(of_block))  # the spare blocks have them
         return found
 
     def check_spares(self, digests: Sequence[bytes]) -> None:
-        """What there is twice of these chunks is whole both times; else it is among `met`."""
+        """Read the second copy of each of these chunks that has one; damage goes into `damage_met`."""
         wanted: dict[tuple[str, int], tuple[Block, set[bytes]]] = {}
         for digest in digests:
             if (block := self.index.spares.get(digest)) is not None:
@@ -105,7 +110,7 @@ class Contents:
                 self.pick(block, self.block(block), of_block)
 
     def pick(self, block: Block, content: bytes, wanted: set[bytes]) -> dict[bytes, bytes]:
-        """The wanted chunks of a block that was read, checked."""
+        """The wanted chunks from the content of a block, each checked against its digest."""
         found = {}
         for digest, offset, length in block.chunks():
             if digest in wanted:
@@ -113,13 +118,13 @@ class Contents:
                 if hashlib.sha256(chunk).digest() != digest:
                     path = self._layout.packs / f"{block.pack}.pack"
                     error = damaged(path, f"holds a chunk at byte {block.offset} that is not what it was")
-                    self._bar(block, error)
+                    self._quarantine(block, error)
                     raise error
                 found[digest] = chunk
         return found
 
     def entries(self, tree: Tree) -> tuple[list[Entry], list[bytes]]:
-        """The entries of a tree, and the chunks that list them."""
+        """The entries of a tree, and the digests of the chunks that list them."""
         try:
             return listing.read(tree.root, tree.depth, self.fetch)
         except VerificationFailed as error:
@@ -127,6 +132,7 @@ class Contents:
             raise VerificationFailed(f"its listing: {what}", where=tree.name, mend=error.mend) from None
 
     def _give_back(self, pack: str, handle: int) -> None:
+        """Return a pack's descriptor to the cache of open packs, which closes the one least recently used."""
         with self._lock:
             surplus = self._handles.setdefault(pack, handle)
             if surplus == handle and len(self._handles) > _HANDLES_MAX:
@@ -136,14 +142,14 @@ class Contents:
         os.close(handle)
 
     def close(self) -> None:
-        """Close the packs."""
+        """Close all open packs."""
         with self._lock:
             while self._handles:
                 os.close(self._handles.popitem()[1])
 
 
-class LastBlocks:
-    """Chunks one by one, from blocks of which the last few are kept: neighbours in a tree are neighbours in blocks."""
+class BlockCache:
+    """Reads chunks one by one and caches the last few blocks, as neighbours in a tree tend to lie in one block."""
 
     def __init__(self, contents: Contents) -> None:
         self._contents = contents
@@ -162,18 +168,23 @@ class LastBlocks:
         return self._contents.pick(block, content, {digest})[digest]
 
 
-class Plan(msgspec.Struct):
-    """Files of a tree by what has to be read. blocks: files of one piece, by the block it is in; long: the others."""
+class ReadPlan(msgspec.Struct):
+    """The files of a tree by how they are read.
+
+    blocks: files of one chunk, by the block that holds it.
+    long: files of several pieces.
+    empty: files without content.
+    """
 
     blocks: list[tuple[Block, list[Entry]]]
     long: list[Entry]
     empty: list[Entry]
 
 
-def planned(tree: str, entries: Sequence[Entry], index: Index) -> Plan:
-    """What has to be read for these files. Raises `VerificationFailed` naming a file whose content is not kept."""
+def plan_reads(tree: str, entries: Sequence[Entry], index: Index) -> ReadPlan:
+    """Group files by the blocks to read. Raises `VerificationFailed` naming a file whose content is in no block."""
     by_block: dict[tuple[str, int], tuple[Block, list[Entry]]] = {}
-    plan = Plan([], [], [])
+    plan = ReadPlan([], [], [])
     for entry in entries:
         if entry.kind != FILE:
             continue
@@ -190,7 +201,7 @@ def planned(tree: str, entries: Sequence[Entry], index: Index) -> Plan:
 
 
 def small_files(contents: Contents, tree: str, block: Block, entries: Sequence[Entry]) -> Iterator[tuple[Entry, bytes]]:
-    """The files of one piece in a block, each with its bytes, checked."""
+    """Yield files of one chunk that lie in one block, each with its checked bytes."""
     with naming(tree, entries[0]):
         found = contents.pick(block, contents.block(block), {entry.digest for entry in entries})
     for entry in entries:
@@ -201,9 +212,12 @@ def small_files(contents: Contents, tree: str, block: Block, entries: Sequence[E
 
 
 def long_file(contents: Contents, tree: str, entry: Entry, write: Callable[[bytes], None] | None = None) -> None:
-    """Go through a file of several pieces, checked by piece and as a whole. A hole is given as no bytes, b""."""
+    """Read a file of several pieces, checked piece by piece and as a whole.
+
+    write: called with the bytes of each piece, b"" for a hole.
+    """
     whole = hashlib.sha256()
-    blocks = LastBlocks(contents)
+    blocks = BlockCache(contents)
     for piece in entry.parts():
         if not piece.digest:
             for at in range(0, piece.length, len(_ZEROS)):
@@ -223,7 +237,7 @@ def long_file(contents: Contents, tree: str, entry: Entry, write: Callable[[byte
 
 @contextmanager
 def naming(tree: str, entry: Entry) -> Iterator[None]:
-    """What is damaged inside is told with the name of the member that it belongs to."""
+    """Raise a `VerificationFailed` from inside the block again, with the name of the member that it belongs to."""
     try:
         yield
     except VerificationFailed as error:

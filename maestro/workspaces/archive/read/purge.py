@@ -1,7 +1,7 @@
-"""The removal of what an archive holds of a folder, by its list: what is not in it, or is not what it says, stays.
+"""Deletes from a folder exactly what an archive lists of it; a name that is not listed, or has changed, stays.
 
-No folder is looked through and emptied: each name of the list is compared and removed for itself, the deepest first, so
-that what came or changed since it was archived is never deleted with its folder. Doing it again is harmless.
+No folder is emptied as a whole. Each listed name is compared and removed by itself, the deepest first, so that what was
+added or changed since the archive was made is never deleted with its folder. Repeating it is harmless.
 """
 
 from __future__ import annotations
@@ -23,22 +23,25 @@ CAME = "it came, or was changed, after it was archived"
 _NOT_KEPT = (stat.S_ISSOCK, stat.S_ISFIFO, stat.S_ISCHR, stat.S_ISBLK)
 
 
-class Left(msgspec.Struct, frozen=True):
-    """A name that is still there. path: as it can be printed; why: it was not removed."""
+class Leftover(msgspec.Struct, frozen=True):
+    """A name that is still there. path: printable; why: the reason that it was not removed."""
 
     path: str
     why: str
 
 
 class Listing(msgspec.Struct, frozen=True):
-    """What an archive holds of a folder: entries in order of path; left_out: names that have no content to keep."""
+    """The content of a folder in an archive. entries: in order of path; left_out: sockets, pipes and devices."""
 
     entries: Sequence[Entry]
     left_out: Sequence[bytes] = ()
 
 
-def remove_listed(top: str, listing: Listing) -> list[Left]:
-    """Remove what is listed from the folder at `top`, and keep that itself. What is left in it, NAMED_MAX at most."""
+def remove_listed(top: str, listing: Listing) -> list[Leftover]:
+    """Remove what is listed from the folder at `top`, but not the folder itself.
+
+    Returns the names that are left in it, at most NAMED_MAX.
+    """
     refused: dict[bytes, str] = {}
     handle = os.open(top, FOLDER_FLAGS)
     try:
@@ -51,7 +54,7 @@ def remove_listed(top: str, listing: Listing) -> list[Left]:
                     _try(descent, entry.path, entry, refused)
         os.fsync(handle)
         with Descent(handle) as descent:
-            return [Left(shown(path), refused.get(path, CAME)) for path in _remaining(descent)]
+            return [Leftover(shown(path), refused.get(path, CAME)) for path in _remaining(descent)]
     finally:
         os.close(handle)
 
@@ -66,7 +69,7 @@ def _try(descent: Descent, path: bytes, entry: Entry | None, refused: dict[bytes
 
 
 def _remove(folder: int, name: bytes, entry: Entry | None) -> None:
-    """Remove a name, if it is what its entry says; without one, if it has no content."""
+    """Remove a name if it matches its entry; without an entry, if it is a socket, pipe or device."""
     found = os.stat(name, dir_fd=folder, follow_symlinks=False)
     if not _is_listed(folder, name, found, entry):
         return
@@ -79,19 +82,20 @@ def _remove(folder: int, name: bytes, entry: Entry | None) -> None:
 
 
 def _is_listed(folder: int, name: bytes, found: os.stat_result, entry: Entry | None) -> bool:
+    """Whether a name is what its entry says, by kind, size, mtime and link target."""
     if entry is None:
         return any(is_kind(found.st_mode) for is_kind in _NOT_KEPT)
     if not KINDS.get(entry.kind, stat.S_ISREG)(found.st_mode):
         return False
     if entry.kind == FOLDER:
-        return True  # it goes only when it is empty
+        return True  # rmdir removes a folder only when it is empty
     if entry.mtime != found.st_mtime_ns or (entry.kind == FILE and entry.size != found.st_size):
         return False
     return entry.kind != SYMLINK or os.readlink(name, dir_fd=folder) == entry.target
 
 
 def _allow(folder: int) -> None:
-    """Let the owner write in an open folder."""
+    """Give the owner all rights on an open folder."""
     mode = os.fstat(folder).st_mode
     if mode & 0o700 != 0o700:
         with suppress(OSError):
@@ -99,7 +103,7 @@ def _allow(folder: int) -> None:
 
 
 def _remaining(descent: Descent) -> Iterable[bytes]:
-    """Names that are left: those that are no folder, and folders with nothing in them."""
+    """Yield the names that are left: all that are no folder, and empty folders."""
     todo, told = [b""], 0
     while todo and told < NAMED_MAX:
         path = todo.pop()

@@ -1,8 +1,9 @@
-"""Putting a tree of a snapshot into a stage: folders, files by block on all threads, then links, then what folders are
-like. Every byte is checked as it is written; a failure leaves no stage.
+"""Restores a tree of a snapshot into a stage: folders, files block by block on all threads, links, folder metadata.
 
-`reuse` names the tree as it is now: a file there that is still exactly what the snapshot says (by the stat cache) gets
-a second name in the stage instead of a copy, so that going back by a few files costs a few files.
+Every byte is checked as it is written, and a failure leaves no stage.
+
+`reuse` names the tree as it is now. A file there that is unchanged according to the stat cache is hard-linked into the
+stage instead of copied, so that undoing a few changes costs only those files.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ from maestro.workspaces.archive.format import manifests, stat_cache
 from maestro.workspaces.archive.format.entries import FILE, HARDLINK, Entry, Tree
 from maestro.workspaces.archive.format.layout import Layout
 from maestro.workspaces.archive.format.stat_cache import StatCache
-from maestro.workspaces.archive.parallel.block_queue import Part, Parts, Sharing
-from maestro.workspaces.archive.parallel.thread_pool import Crew
-from maestro.workspaces.archive.read.assessment import Left, Lost, left, survey
-from maestro.workspaces.archive.read.contents import Contents, Plan, long_file, planned
+from maestro.workspaces.archive.parallel.block_queue import BlockQueue, Part, Parts
+from maestro.workspaces.archive.parallel.thread_pool import ThreadPool
+from maestro.workspaces.archive.read.assessment import Assessment, Lost, assess, read_all
+from maestro.workspaces.archive.read.contents import Contents, ReadPlan, long_file, plan_reads
 from maestro.workspaces.archive.read.stage import Stage, write_all, write_block
 from maestro.workspaces.archive.read.verification import checked_entries
 from maestro.workspaces.descent import FOLDER_FLAGS, Descent
@@ -33,8 +34,12 @@ from maestro.workspaces.mappings import Mappings
 
 
 class Restored(msgspec.Struct, frozen=True):
-    """A tree in its stage. bytes: of all files; reused: files that are the ones that were there already; lost: what
-    could not be had whole, and is left out."""
+    """A tree that was restored into a stage.
+
+    bytes: of all files.
+    reused: how many files were hard-linked from the existing tree.
+    lost: files that were damaged, and are left out.
+    """
 
     name: str
     entries: int
@@ -44,44 +49,52 @@ class Restored(msgspec.Struct, frozen=True):
 
 
 def restore(layout: Layout, snapshot: str, name: str, stage_dir: Path, reuse: str | None = None) -> Restored:
-    """Put a tree into `stage_dir`, which must not be there. Hold `layout.shared()`. See `library.Archive.restore`."""
+    """Restore a tree into `stage_dir`, which must not exist. The caller holds `layout.shared()`.
+
+    See `library.Archive.restore`.
+    """
     tree = manifests.read(layout, snapshot)[0].tree(name)
-    return _staged(layout, tree, stage_dir, reuse, lambda contents: Left(checked_entries(contents, tree), []))
+    return _staged(layout, tree, stage_dir, reuse, lambda contents: Assessment(checked_entries(contents, tree), []))
 
 
-def restore_left(layout: Layout, snapshot: str, name: str, stage_dir: Path, reuse: str | None = None) -> Restored:
-    """As `restore`, but what is damaged is left out, and told. Raises `VerificationFailed` where nothing is left."""
+def restore_whole_files(
+    layout: Layout, snapshot: str, name: str, stage_dir: Path, reuse: str | None = None
+) -> Restored:
+    """Restore a tree as `restore` does, but leave out and report damaged files.
+
+    Raises `VerificationFailed` where no file is whole.
+    """
     try:
         return restore(layout, snapshot, name, stage_dir, reuse)
     except VerificationFailed:
-        tree = look_through(layout, snapshot, name)
-    return _staged(layout, tree, stage_dir, reuse, lambda contents: worth_it(left(contents, tree), name))
+        tree = find_damage(layout, snapshot, name)
+    return _staged(layout, tree, stage_dir, reuse, lambda contents: refuse_empty(assess(contents, tree), name))
 
 
-def look_through(layout: Layout, snapshot: str, name: str) -> Tree:
-    """Read all of a tree, so that all that is damaged is in quarantine, and what of it can be saved is saved."""
+def find_damage(layout: Layout, snapshot: str, name: str) -> Tree:
+    """Read all of a tree, so that all its damage is in quarantine and all its intact chunks are salvaged."""
     tree = manifests.read(layout, snapshot)[0].tree(name)
     contents = Contents(layout, indexes.load(layout))
     try:
-        survey(contents, tree, left(contents, tree).entries, lambda _: None)
+        read_all(contents, tree, assess(contents, tree).entries, lambda _: None)
     finally:
         contents.close()
     return tree
 
 
-def left_of(layout: Layout, snapshot: str, name: str) -> Left:
-    """What `restore_left` would put back and leave out, as far as damage is known. Raises as it does."""
+def assessment_of(layout: Layout, snapshot: str, name: str) -> Assessment:
+    """What `restore_whole_files` would restore and leave out, as far as damage is known. Raises as it does."""
     tree = manifests.read(layout, snapshot)[0].tree(name)
     contents = Contents(layout, indexes.load(layout))
     try:
-        return worth_it(left(contents, tree), name)
+        return refuse_empty(assess(contents, tree), name)
     finally:
         contents.close()
 
 
-def worth_it(found: Left, name: str) -> Left:
-    """It, unless no file of it is whole: an empty folder is not put in the place of what there is now."""
-    if not found.is_worth_it:
+def refuse_empty(found: Assessment, name: str) -> Assessment:
+    """`found`, unless no file of it is whole: an empty tree must not replace what is there now."""
+    if not found.has_content:
         raise VerificationFailed(
             "none of its files is whole", name, "use another snapshot: `state snapshots` lists all"
         )
@@ -89,8 +102,9 @@ def worth_it(found: Left, name: str) -> Left:
 
 
 def _staged(
-    layout: Layout, tree: Tree, stage_dir: Path, reuse: str | None, wanted: Callable[[Contents], Left]
+    layout: Layout, tree: Tree, stage_dir: Path, reuse: str | None, wanted: Callable[[Contents], Assessment]
 ) -> Restored:
+    """Restore into a new stage what `wanted` selects; a failure removes the stage."""
     contents = Contents(layout, indexes.load(layout))
     was_enabled = gc.isenabled()
     gc.disable()
@@ -114,7 +128,7 @@ def _staged(
 
 
 def entries_of(layout: Layout, snapshot: str, name: str) -> list[Entry]:
-    """The entries of a tree, checked. Raises `NotFound`, `VerificationFailed`."""
+    """The checked entries of a tree. Raises `NotFound`, `VerificationFailed`."""
     contents = Contents(layout, indexes.load(layout))
     try:
         return checked_entries(contents, manifests.read(layout, snapshot)[0].tree(name))
@@ -123,33 +137,34 @@ def entries_of(layout: Layout, snapshot: str, name: str) -> list[Entry]:
 
 
 def _fill(layout: Layout, stage: Stage, contents: Contents, wanted: tuple[list[Entry], str | None, StatCache]) -> int:
+    """Fill the stage; the number of files that were hard-linked instead of written."""
     entries, reuse, cache = wanted
     stage.make_folders(entries)
     missing: Sequence[Entry] = entries
     if reuse is not None and cache:
-        missing = _reused(stage, entries, reuse, cache)
+        missing = _link_unchanged(stage, entries, reuse, cache)
     stage.check_room(missing)
-    _write(layout.root, stage, contents, planned(stage.name, missing, contents.index))
+    _write(layout.root, stage, contents, plan_reads(stage.name, missing, contents.index))
     stage.finish(entries)
     return len(entries) - len(missing)
 
 
-def _write(root: Path, stage: Stage, contents: Contents, plan: Plan) -> None:
+def _write(root: Path, stage: Stage, contents: Contents, plan: ReadPlan) -> None:
     parts = Parts(starmap(Part, plan.blocks))
-    beside = Sharing("maestro.workspaces.archive.read.writer_process", root, (str(stage.path), stage.name), parts)
-    with beside, Crew(lambda: Descent(stage.handle), Descent.close) as crew:
+    processes = BlockQueue("maestro.workspaces.archive.read.writer_process", root, (str(stage.path), stage.name), parts)
+    with processes, ThreadPool(lambda: Descent(stage.handle), Descent.close) as pool:
         for entry in plan.long:
-            crew.submit(partial(_write_long, stage, contents, entry))
+            pool.submit(partial(_write_long, stage, contents, entry))
         while parts:
-            crew.submit(partial(_write_next, stage, contents, parts))
-        crew.submit(partial(_write_empty, stage, plan.empty))
+            pool.submit(partial(_write_next, stage, contents, parts))
+        pool.submit(partial(_write_empty, stage, plan.empty))
 
 
 def _write_next(stage: Stage, contents: Contents, parts: Parts, descent: Descent) -> None:
     try:
         part = parts.popleft()
     except IndexError:
-        return  # a process beside this one has taken it
+        return  # a child process has taken the last part
     write_block(stage, contents, (part.block, part.entries), descent)
 
 
@@ -174,8 +189,8 @@ def _write_long(stage: Stage, contents: Contents, entry: Entry, descent: Descent
         os.ftruncate(handle, entry.size)
 
 
-def _reused(stage: Stage, entries: Sequence[Entry], source: str, cache: StatCache) -> list[Entry]:
-    """Give the files of `source` that are what they must be a name in the stage; the entries that are still missing."""
+def _link_unchanged(stage: Stage, entries: Sequence[Entry], source: str, cache: StatCache) -> list[Entry]:
+    """Hard-link unchanged files of `source` into the stage; the entries that are still missing there."""
     linked = {entry.target for entry in entries if entry.kind == HARDLINK}
     missing = []
     try:
@@ -188,15 +203,16 @@ def _reused(stage: Stage, entries: Sequence[Entry], source: str, cache: StatCach
             for entry in entries:
                 known = cache.get(entry.path) if entry.kind == FILE and entry.path not in linked else None
                 if known is not None and mapped.has(entry.path, known.inode):
-                    known = None  # who has it mapped would go on writing into what is restored
-                if known is None or not _reuse(entry, known, there, here, stage.is_root):
+                    known = None  # a process that has the file mapped would go on writing into the restored tree
+                if known is None or not _link_if_unchanged(entry, known, there, here, stage.is_root):
                     missing.append(entry)
     finally:
         os.close(top)
     return missing
 
 
-def _reuse(entry: Entry, known: stat_cache.Seen, there: Descent, here: Descent, is_root: bool) -> bool:
+def _link_if_unchanged(entry: Entry, known: stat_cache.Seen, there: Descent, here: Descent, is_root: bool) -> bool:
+    """Hard-link one file into the stage, if its content and metadata are still those of its entry."""
     if known.entry.digest != entry.digest or known.entry.xattrs != entry.xattrs:
         return False
     above, _, name = entry.path.rpartition(b"/")
@@ -205,9 +221,9 @@ def _reuse(entry: Entry, known: stat_cache.Seen, there: Descent, here: Descent, 
         found = os.stat(name, dir_fd=folder, follow_symlinks=False)
         like = found.st_mode & 0o7777 == entry.mode and found.st_mtime_ns == entry.mtime and found.st_nlink == 1
         owned = not is_root or (found.st_uid == entry.uid and found.st_gid == entry.gid)
-        if not (known.is_still(found) and like and owned):
+        if not (known.is_unchanged(found) and like and owned):
             return False
         os.link(name, name, src_dir_fd=folder, dst_dir_fd=here.folder(above), follow_symlinks=False)
     except OSError:
-        return False  # it is written then; what is wrong with the stage shows there
+        return False  # the file is copied instead, which reports what is wrong with the stage
     return True

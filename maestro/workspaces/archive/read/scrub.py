@@ -1,8 +1,8 @@
-"""The scrub: every byte of an archive is read again and proved, a few packs at a time, so that nothing rots unseen.
+"""The scrub: reads and checks every byte of an archive again, a few packs at a time, so that no damage stays unseen.
 
-When each pack was last read to its end is on the disk, so that whoever goes on knows where. A pack that has never been
-read since it was written, or that has changed, comes first; then the one that was read longest ago. What is damaged
-comes into quarantine; what is there again after it had been damaged is released.
+The time when each pack was last read to its end is on the disk, so that the next process continues there. A pack that
+was never read since it was written, or that has changed, comes first; then the pack that was read longest ago. Damaged
+blocks are quarantined; blocks that are whole again are released.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from maestro.model.errors import MaestroError, VerificationFailed
 from maestro.workspaces.archive.format import index as indexes
 from maestro.workspaces.archive.format import quarantine
 from maestro.workspaces.archive.format.layout import Layout, put
-from maestro.workspaces.archive.format.packs import Block, proved_block, read_directory
-from maestro.workspaces.archive.format.quarantine import WHOLE, Barred
+from maestro.workspaces.archive.format.packs import Block, read_directory, read_proved_block
+from maestro.workspaces.archive.format.quarantine import WHOLE, Quarantined
 
 AGE_S_MAX = 7 * 86_400.0
-"""Every byte has been read within this time."""
+"""Every byte is read at least once within this time."""
 DUE_S = 4 * 86_400.0
-"""How old a proof is before it is made again: the rest of the time is for making it, and for days without a daemon."""
+"""The age at which a pack is due again: the rest of `AGE_S_MAX` is for reading, and for days without a daemon."""
 SPREAD_S = 86_400.0
 RATE_MIN = 1 << 20
-"""Bytes a second at least, so that a small archive is done soon; else all of it in `SPREAD_S`."""
+"""The lowest rate, in bytes a second, so that a small archive is done soon; a large one is read in `SPREAD_S`."""
 _BYTES_MAX = 256 << 20
 
 
-class Read(msgspec.Struct, array_like=True, frozen=True):
-    """A pack as it was when it was read to its end. mtime in ns; at: Unix time in s."""
+class LastRead(msgspec.Struct, array_like=True, frozen=True):
+    """A pack as it was when it was last read to its end. mtime in ns; at: Unix time in s."""
 
     size: int
     mtime: int
@@ -39,7 +39,7 @@ class Read(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Scrubbed(msgspec.Struct):
-    """What was read. damaged: places that were found so now; released: that prove again."""
+    """The result of a scrub. damaged: places that it found and quarantined; released: places that are whole again."""
 
     packs: int = 0
     bytes: int = 0
@@ -48,8 +48,11 @@ class Scrubbed(msgspec.Struct):
 
 
 class Age(msgspec.Struct, frozen=True):
-    """How far the scrub is. oldest_s: since the pack that was read (or else written) longest ago was; never: packs that
-    have not been read since they were written."""
+    """How long ago the packs of an archive were scrubbed.
+
+    oldest_s: seconds since the longest unread pack was read, or written where it never was.
+    never: packs that have not been read since they were written.
+    """
 
     packs: int
     bytes: int
@@ -58,19 +61,19 @@ class Age(msgspec.Struct, frozen=True):
 
 
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(dict[str, Read])
+_decoder = msgspec.json.Decoder(dict[str, LastRead])
 
 
 def due(layout: Layout, now: float) -> list[str]:
-    """The packs that are to be read now, in order. Unix time in s."""
-    known = _known(layout)
-    order = sorted((known[name].at if name in known else 0.0, name) for name in _there(layout))
+    """The packs to be read now, in order. now: Unix time in s."""
+    known = _last_reads(layout)
+    order = sorted((known[name].at if name in known else 0.0, name) for name in _packs_on_disk(layout))
     return [name for at, name in order if now - at >= DUE_S or at > now]
 
 
-def in_turn(layout: Layout, bytes_max: int | None, now: float) -> list[str]:
-    """The packs to read next, about so many bytes of those that are due, one at least; None: all that there are."""
-    there = _there(layout)
+def next_packs(layout: Layout, bytes_max: int | None, now: float) -> list[str]:
+    """The packs to read next: about `bytes_max` bytes of those that are due, but at least one; None: all packs."""
+    there = _packs_on_disk(layout)
     if bytes_max is None:
         return sorted(there)
     names: list[str] = []
@@ -83,59 +86,62 @@ def in_turn(layout: Layout, bytes_max: int | None, now: float) -> list[str]:
 
 
 def rate(layout: Layout) -> float:
-    """How many bytes a second are to be read, so that all are in time."""
-    return max(RATE_MIN, sum(size for size, _ in _there(layout).values()) / SPREAD_S)
+    """How many bytes a second must be read for all packs to be scrubbed in time."""
+    return max(RATE_MIN, sum(size for size, _ in _packs_on_disk(layout).values()) / SPREAD_S)
 
 
 def scrub(layout: Layout, names: list[str], pause: Callable[[int], None] | None = None) -> Scrubbed:
-    """Read these packs. Hold `layout.shared()`. pause: called after each block with its bytes as stored; what it raises
-    ends the scrub at that pack, which is read from its start the next time."""
+    """Read and check these packs. The caller holds `layout.shared()`.
+
+    pause: called after each block with its stored bytes. What it raises ends the scrub at that pack, which is read from
+        its start the next time.
+    """
     done = Scrubbed()
     before = quarantine.listed(layout)
     known = indexes.load(layout).packs
     for name in names:
-        done.bytes += _pack(layout, name, known.get(name, []), pause or (lambda _: None))
+        done.bytes += _read_pack(layout, name, known.get(name, []), pause or (lambda _: None))
         done.packs += 1
-        _note(layout, name)
-    done.released = quarantine.look_again(layout)
+        _record_read(layout, name)
+    done.released = quarantine.release_proved(layout)
     done.damaged = len(quarantine.listed(layout) - before)
     return done
 
 
 def age(layout: Layout, now: float) -> Age:
-    """How long ago all of it was read. Unix time in s."""
-    known, there = _known(layout), _there(layout)
+    """How long ago the packs were read. now: Unix time in s."""
+    known, there = _last_reads(layout), _packs_on_disk(layout)
     read = {name: known[name].at if name in known else mtime / 1e9 for name, (_, mtime) in there.items()}
     never = sum(name not in known for name in there)
     size = sum(size for size, _ in there.values())
     return Age(len(there), size, max((now - at for at in read.values()), default=0.0), never)
 
 
-def _pack(layout: Layout, name: str, known: list[Block], pause: Callable[[int], None]) -> int:
-    """Read a pack; how many bytes. What is damaged comes into quarantine."""
+def _read_pack(layout: Layout, name: str, known: list[Block], pause: Callable[[int], None]) -> int:
+    """Read a pack and quarantine its damaged blocks; how many bytes were read."""
     path = layout.packs / f"{name}.pack"
     total = 0
-    barred = quarantine.listed(layout)
+    quarantined = quarantine.listed(layout)
     try:
         blocks = read_directory(path)
     except VerificationFailed as error:
-        if Barred(name, WHOLE) not in barred:
-            quarantine.bar_pack(layout, name, known, error.what)
+        if Quarantined(name, WHOLE) not in quarantined:
+            quarantine.add_pack(layout, name, known, error.what)
         return total
     with files.opened(path) as pack:
         for block in blocks:
-            if Barred(name, block.offset) in barred:
+            if Quarantined(name, block.offset) in quarantined:
                 continue
             try:
-                proved_block(pack.fileno(), block, path)
+                read_proved_block(pack.fileno(), block, path)
             except VerificationFailed as error:
-                quarantine.bar_block(layout, block, error.what)
+                quarantine.add_block(layout, block, error.what)
             total += block.stored
             pause(block.stored)
     return total
 
 
-def _there(layout: Layout) -> dict[str, tuple[int, int]]:
+def _packs_on_disk(layout: Layout) -> dict[str, tuple[int, int]]:
     found = {}
     for path in layout.packs.glob("*.pack"):
         status = path.lstat()
@@ -143,22 +149,22 @@ def _there(layout: Layout) -> dict[str, tuple[int, int]]:
     return found
 
 
-def _known(layout: Layout) -> dict[str, Read]:
-    """When the packs that are there, as they are, were read."""
+def _last_reads(layout: Layout) -> dict[str, LastRead]:
+    """The last read of each pack that is still there, unchanged."""
     try:
         read = _decoder.decode(files.content(layout.root / "scrub", _BYTES_MAX))
     except (OSError, msgspec.MsgspecError):
         return {}
-    there = _there(layout)
+    there = _packs_on_disk(layout)
     return {name: one for name, one in read.items() if there.get(name) == (one.size, one.mtime)}
 
 
-def _note(layout: Layout, name: str) -> None:
-    """This pack has been read; a disk that cannot take that note costs a second reading."""
-    stats = _there(layout).get(name)
+def _record_read(layout: Layout, name: str) -> None:
+    """Record that a pack was read now. A disk that refuses is ignored: the pack is read once more."""
+    stats = _packs_on_disk(layout).get(name)
     if stats is None:
         return
-    known = _known(layout) | {name: Read(*stats, time.time())}
+    known = _last_reads(layout) | {name: LastRead(*stats, time.time())}
     try:
         put(layout, layout.root / "scrub", _encoder.encode(known))
     except MaestroError:

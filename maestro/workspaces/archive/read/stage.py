@@ -1,8 +1,8 @@
-"""A stage: the 0700 folder into which a tree is put before it takes the place of another, and nothing but it.
+"""A stage: the 0700 folder into which a tree is restored before it replaces another one.
 
-Everything is made through descriptors of folders that the stage itself has made, without following a link, and never
-over something that is there. Links come last, so that nothing can be written through one. What may be put here was
-checked before (`entries.check`); this holds even where it was not.
+Everything is created through descriptors of folders that the stage itself has made, without following a link and
+without replacing an existing name. Links come last, so that nothing can be written through one. `entries.check` has
+approved the entries before; the stage stays safe even where it has not.
 """
 
 from __future__ import annotations
@@ -28,8 +28,10 @@ _HOSTILE = (errno.EEXIST, errno.ELOOP, errno.ENOTDIR, errno.ENAMETOOLONG, errno.
 
 
 class Stage:
-    """A fresh folder at `path`, for the tree called `name`; one that there is already, where another process has made
-    it. Raises `Refused` where it cannot be made."""
+    """A new folder at `path` for the tree called `name`. Raises `Refused` where it cannot be made.
+
+    is_new: False opens a folder that another process has made.
+    """
 
     def __init__(self, path: Path, name: str, *, is_new: bool = True) -> None:
         self.path, self.name = path, name
@@ -42,7 +44,7 @@ class Stage:
             raise Refused(f"the stage {str(path)!r} cannot be made: {error.strerror}", where=name) from None
 
     def check_room(self, entries: Sequence[Entry]) -> None:
-        """There is room for these. Raises `Refused`."""
+        """Check that the disk has room for these entries. Raises `Refused`."""
         needed = sum(_disk_bytes(entry) for entry in entries)
         found = os.statvfs(self.path)
         free = found.f_bavail * found.f_frsize
@@ -51,7 +53,7 @@ class Stage:
             raise Refused(what, where=str(self.path.parent), mend="make room, then try again")
 
     def make_folders(self, entries: Sequence[Entry]) -> None:
-        """Every folder of the tree, 0700 for now."""
+        """Make every folder of the tree, with mode 0700 until `finish`."""
         with Descent(self.handle) as descent:
             for entry in entries:
                 if entry.kind == FOLDER and entry.path:
@@ -60,7 +62,7 @@ class Stage:
                         os.mkdir(name, 0o700, dir_fd=descent.folder(above))
 
     def finish(self, entries: Sequence[Entry]) -> None:
-        """After all files: hardlinks, then symlinks, then what the folders are like, the deepest first."""
+        """After all files: make hard links, then symlinks, then set the metadata of folders, the deepest first."""
         with Descent(self.handle) as descent, Descent(self.handle) as other:
             for entry in entries:
                 if entry.kind == HARDLINK:
@@ -73,22 +75,22 @@ class Stage:
             for entry in reversed(entries):
                 if entry.kind == FOLDER:
                     with self.naming(entry):
-                        self.dress(descent.folder(entry.path), entry)
+                        self.set_metadata(descent.folder(entry.path), entry)
 
     @contextmanager
     def file(self, entry: Entry, descent: Descent) -> Iterator[int]:
-        """A descriptor of the file, new and to be filled; what it is like is set at the end."""
+        """A descriptor of a new, empty file; its metadata is set when the context ends."""
         above, _, name = entry.path.rpartition(b"/")
         with self.naming(entry):
             handle = os.open(name, _FILE_FLAGS, 0o600, dir_fd=descent.folder(above))
             try:
                 yield handle
-                self.dress(handle, entry)
+                self.set_metadata(handle, entry)
             finally:
                 os.close(handle)
 
-    def dress(self, handle: int, entry: Entry) -> None:
-        """Owner (as root), attributes, mode, times: in this order, as each takes away from the ones after it."""
+    def set_metadata(self, handle: int, entry: Entry) -> None:
+        """Set owner (as root), attributes, mode and times: in this order, as each may undo the ones after it."""
         if self.is_root:
             with _unmapped_ids():
                 os.fchown(handle, entry.uid, entry.gid)
@@ -119,7 +121,7 @@ class Stage:
 
     @contextmanager
     def naming(self, entry: Entry) -> Iterator[None]:
-        """What the system refuses is told with the name of the member."""
+        """Raise an `OSError` from inside the block as a refusal with the name of the member."""
         try:
             yield
         except OSError as error:
@@ -131,18 +133,18 @@ class Stage:
             raise Refused(f"{refusal.where} {refusal.what}", where, refusal.mend) from None
 
     def close(self) -> None:
-        """Close the folder; it stays."""
+        """Close the stage's descriptor; the folder stays."""
         os.close(self.handle)
 
     def drop(self) -> None:
-        """Remove the folder with all in it."""
+        """Remove the folder with its content."""
         with suppress(MaestroError):
             remove_tree(self.path)
 
 
 @contextmanager
 def _unmapped_ids() -> Iterator[None]:
-    """The root of a container has not every id; what it cannot give away stays its own."""
+    """Ignore ids that the container's user namespace lacks: such files keep the owner that made them."""
     try:
         yield
     except OSError as error:
@@ -151,14 +153,14 @@ def _unmapped_ids() -> Iterator[None]:
 
 
 def write_block(stage: Stage, contents: Contents, part: tuple[Block, Sequence[Entry]], descent: Descent) -> None:
-    """The files of one piece that lie in a block."""
+    """Write the files of one chunk that lie in a block."""
     for entry, content in small_files(contents, stage.name, *part):
         with stage.file(entry, descent) as handle:
             write_all(handle, content)
 
 
 def write_all(handle: int, data: bytes | memoryview) -> None:
-    """All of it, where the file is."""
+    """Write all of `data` at the file's position."""
     written = os.write(handle, data)
     while written < len(data):
         written += os.write(handle, memoryview(data)[written:])
@@ -171,7 +173,7 @@ def _disk_bytes(entry: Entry) -> int:
 
 
 def _set_xattr(place: int | str, name: bytes, value: bytes, *, follow: bool = True) -> None:
-    """An attribute that this user or file system cannot have is left out, but for the user's own where both can."""
+    """Set an extended attribute; skip one that this user may not set, or that the file system does not support."""
     if not hasattr(os, "setxattr"):
         return
     try:

@@ -1,4 +1,4 @@
-"""Proving a snapshot: every byte that it needs is read, unpacked and compared with what was written."""
+"""Verifies a snapshot: every byte that it needs is read, unpacked and compared with its digest."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from maestro.workspaces.archive.format import index as indexes
 from maestro.workspaces.archive.format import manifests, quarantine
 from maestro.workspaces.archive.format.entries import FILE, Entry, Manifest, Tree, check
 from maestro.workspaces.archive.format.layout import Layout
-from maestro.workspaces.archive.read.assessment import Lost, left, survey
+from maestro.workspaces.archive.read.assessment import Lost, assess, read_all
 from maestro.workspaces.archive.read.contents import Contents
 from maestro.workspaces.archive.read.purge import Listing
 
@@ -22,7 +22,7 @@ LOST_MEND = "`restore --skip-failed` brings back what is whole; a new snapshot k
 
 
 class Verified(msgspec.Struct, frozen=True):
-    """What was proved: manifest is its SHA-256, bytes those of all files."""
+    """A snapshot that was verified. manifest: its manifest's SHA-256; bytes: of all files."""
 
     snapshot: str
     manifest: str
@@ -35,54 +35,56 @@ Progress = Callable[[int, int], None]
 
 
 def verify(layout: Layout, snapshot: str, expected: str = "", progress: Progress | None = None) -> Verified:
-    """Check a snapshot from the packs alone. Hold `layout.shared()`.
+    """Check a snapshot from the packs alone. The caller holds `layout.shared()`.
 
-    expected: the manifest's id as it was recorded, "" where it is not known. progress: called now and then with the
-    bytes done, and all. Raises `VerificationFailed` naming the first member that is damaged, when all has been read and
-    what is damaged is in quarantine; `NotFound`, and what progress raises.
+    expected: the manifest's id as the caller recorded it, "" where it is not known.
+    progress: called now and then with the bytes done and the total.
+
+    Raises `VerificationFailed` naming the first damaged member, after all has been read and all damage is quarantined;
+    `NotFound`, and what `progress` raises.
     """
     manifest, digest = manifests.read(layout, snapshot)
     if expected and digest != expected:
         what = f"it is not the one that was recorded ({expected[:16]}…)"
         raise VerificationFailed(what, where=f"manifest {snapshot}")
-    quarantine.look_again(layout)
+    quarantine.release_proved(layout)
     index = indexes.load_from_packs(layout)
     contents = Contents(layout, index)
     entries = files = size = 0
-    done = _Done(sum(tree.size for tree in manifest.trees), progress)
+    done = _ReadProgress(sum(tree.size for tree in manifest.trees), progress)
     found: list[VerificationFailed] = []
     try:
         for tree in manifest.trees:
             try:
                 listed = checked_entries(contents, tree)
                 contents.check_spares(contents.entries(tree)[1])
-                found += survey(contents, tree, listed, done.count)
+                found += read_all(contents, tree, listed, done.count)
             except VerificationFailed as error:
                 found.append(error)
-                with suppress(VerificationFailed):  # the rest of it is read all the same, so that all is known
-                    found += survey(contents, tree, left(contents, tree).entries, done.count)
+                with suppress(VerificationFailed):  # read the rest too, so that all damage is found
+                    found += read_all(contents, tree, assess(contents, tree).entries, done.count)
                 continue
             entries += len(listed)
             files += sum(entry.kind == FILE for entry in listed)
             size += tree.size
     finally:
         contents.close()
-    found += [error for error in contents.met if not any(error.where in each.what for each in found)]
+    found += [error for error in contents.damage_met if not any(error.where in each.what for each in found)]
     if found or index.mended:
         raise _failure(layout, manifest, found, index.mended)
     return Verified(snapshot, digest, entries, files, size)
 
 
 def prove(layout: Layout, snapshot: str, name: str) -> Listing:
-    """Read a tree to the last byte, by the same way that a restore takes; what it holds. Hold `layout.shared()`.
+    """Read a tree completely, along the same path as a restore; what it holds. The caller holds `layout.shared()`.
 
-    Raises `VerificationFailed` naming what a restore would stumble over, `NotFound`.
+    Raises `VerificationFailed` naming the first member that a restore would fail on, `NotFound`.
     """
     tree = manifests.read(layout, snapshot)[0].tree(name)
     contents = Contents(layout, indexes.load(layout))
     try:
         entries = checked_entries(contents, tree)
-        found = survey(contents, tree, entries, lambda _: None)
+        found = read_all(contents, tree, entries, lambda _: None)
     finally:
         contents.close()
     if found:
@@ -93,19 +95,19 @@ def prove(layout: Layout, snapshot: str, name: str) -> Listing:
 def _failure(
     layout: Layout, manifest: Manifest, found: list[VerificationFailed], mended: set[str]
 ) -> VerificationFailed:
-    """What was found, with how much is lost for it now that all that could be saved is saved."""
+    """The error for the damage that was found: how many files are lost now that all intact chunks are salvaged."""
     contents = Contents(layout, indexes.load(layout))
     lost: list[Lost] = []
     try:
         for tree in manifest.trees:
             try:
-                lost += left(contents, tree).lost
+                lost += assess(contents, tree).lost
             except VerificationFailed as error:
                 lost.append(Lost(tree.name, "", error.what))
     finally:
         contents.close()
     if lost:
-        quarantine.miss(layout)
+        quarantine.add_missing(layout)
         where = f"{lost[0].tree}/{lost[0].path}" if lost[0].path else lost[0].tree
         why = next((error.what for error in found if error.where == where), lost[0].why)
         more = f" (and {len(lost) - 1:,} more)" if len(lost) > 1 else ""
@@ -116,7 +118,7 @@ def _failure(
 
 
 def checked_entries(contents: Contents, tree: Tree) -> list[Entry]:
-    """The entries of a tree, which are safe to restore and add up to what its manifest says."""
+    """The entries of a tree, after a check that they are safe to restore and match the manifest's counts."""
     entries, _ = contents.entries(tree)
     check(tree.name, entries)
     size = sum(entry.size for entry in entries if entry.kind == FILE)
@@ -125,8 +127,8 @@ def checked_entries(contents: Contents, tree: Tree) -> list[Entry]:
     return entries
 
 
-class _Done:
-    """How much of it has been read, counted by all threads: about right is enough."""
+class _ReadProgress:
+    """The bytes read so far, counted by all threads without a lock: an approximate number suffices."""
 
     def __init__(self, total: int, progress: Progress | None) -> None:
         self._total, self._progress = total, progress
@@ -134,7 +136,7 @@ class _Done:
         self._thread = threading.get_ident()
 
     def count(self, size: int) -> None:
-        """So much more; told to who watches by the thread that waits."""
+        """Add to the bytes read; only the thread that made this object reports progress."""
         self._bytes += size
         if self._progress is not None and threading.get_ident() == self._thread:
             self._progress(min(self._bytes, self._total), self._total)

@@ -1,4 +1,4 @@
-"""A process that writes small files for a restore that another one does (see `sharing`)."""
+"""The child process that writes small files for a restore (see `block_queue`)."""
 
 from __future__ import annotations
 
@@ -21,8 +21,11 @@ _asked: msgspec.msgpack.Decoder[Part] = msgspec.msgpack.Decoder(Part)
 
 
 def write(layout: Layout, asked: Iterator[bytes], answer: Callable[[msgspec.Struct], None]) -> None:
-    """Write what is asked for. Who asks holds `layout.shared()`, and has made the stage and its folders."""
-    gc.disable()  # nothing here lives in circles
+    """Write the files of each `Part` that the parent sends.
+
+    The parent holds `layout.shared()`, and has made the stage and its folders.
+    """
+    gc.disable()  # this process makes no reference cycles
     contents = Contents(layout, Index({}))
     stage = Stage(Path(sys.argv[2]), sys.argv[3], is_new=False)
     with Descent(stage.handle) as descent:

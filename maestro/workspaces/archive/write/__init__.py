@@ -1,1 +1,1 @@
-"""Writing to an archive: walking a tree, reading what changed, keeping chunks, collecting what no snapshot needs."""
+"""Writing to an archive: scanning trees, reading changed files, storing chunks, garbage collection."""

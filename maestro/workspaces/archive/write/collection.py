@@ -1,8 +1,9 @@
-"""Giving back what no snapshot needs: mark what the kept ones name, sweep the packs.
+"""Garbage collection of an archive: mark the chunks that the kept snapshots name, sweep the packs.
 
-A pack without anything that is needed goes at once; one with much waste, and small ones, are written together anew,
-about one pack at a time, so that the disk need hold no more than that. A new pack is on the disk before the packs that
-it stands for are removed: whenever it ends, everything that is needed is there, some of it twice.
+A pack without a needed chunk is removed at once. Packs with much waste, and small packs, are compacted: rewritten
+together, about one pack at a time, so that the disk need hold no more than that. A new pack is on the disk before the
+packs that it replaces are removed: whenever a collection is interrupted, every needed chunk is there, some of them
+twice.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from maestro.workspaces.archive.format import index as indexes
 from maestro.workspaces.archive.format import manifests, quarantine, stat_cache
 from maestro.workspaces.archive.format.index import Index
 from maestro.workspaces.archive.format.layout import Layout
-from maestro.workspaces.archive.format.packs import PACK_BYTES, Block, PackWriter, compressed, proved_block
+from maestro.workspaces.archive.format.packs import PACK_BYTES, Block, PackWriter, compressed, read_proved_block
 from maestro.workspaces.archive.read.contents import Contents
 
 _WASTE_MAX = 0.25
@@ -29,7 +30,11 @@ _SMALL_PACKS_MAX = 16
 
 
 class Collected(msgspec.Struct, frozen=True):
-    """What went. freed_bytes: on the disk; moved_bytes: that had to be written anew for it."""
+    """The result of a collection.
+
+    freed_bytes: on the disk.
+    moved_bytes: that were rewritten for it.
+    """
 
     snapshots: list[str]
     freed_bytes: int
@@ -37,11 +42,13 @@ class Collected(msgspec.Struct, frozen=True):
 
 
 def collect(layout: Layout, keep: Iterable[str]) -> Collected:
-    """Remove all snapshots but these, and what only they needed. Hold `layout.alone()`.
+    """Remove all snapshots except `keep`, and the chunks that only they needed. The caller holds `layout.exclusive()`.
 
-    Raises `NotFound` or `VerificationFailed` where one that is to be kept is not there, or its manifest or listing is
-    damaged: then nothing is removed. Files of theirs that are lost already hinder nothing; the packs that these were in
-    stay. `Refused` where the disk is too full even to move a pack: what was removed by then is gone, no more.
+    Files of kept snapshots that are already lost do not prevent a collection; the packs that held them stay.
+
+    Raises `NotFound` or `VerificationFailed` where a snapshot to keep is missing, or its manifest or listing is
+    damaged: then nothing is removed. Raises `Refused` where the disk is too full even to move one pack: what was
+    removed before that stays removed.
     """
     layout.sweep()
     before = _disk_bytes(layout)
@@ -54,7 +61,7 @@ def collect(layout: Layout, keep: Iterable[str]) -> Collected:
     for snapshot in gone:
         (layout.manifests / snapshot).unlink()
     sync_folder(layout.manifests)
-    # Before the first pack goes: what the cache knows and nobody finds would count as lost, should this be broken off.
+    # The index cache goes first: after an interruption, packs that it names and that are gone would count as lost.
     (layout.caches / "index").unlink(missing_ok=True)
     sync_folder(layout.caches)
     moved = _sweep(layout, index, needed)
@@ -66,7 +73,7 @@ def collect(layout: Layout, keep: Iterable[str]) -> Collected:
 
 
 def _marked(layout: Layout, index: Index, kept: list[str]) -> tuple[set[bytes], set[str]]:
-    """The chunks that the kept snapshots need, and the folders that they were made of."""
+    """The chunks that the kept snapshots need, and the folders that these snapshots were made of."""
     needed: set[bytes] = set()
     listing: set[bytes] = set()
     sources: set[str] = set()
@@ -89,7 +96,7 @@ def _marked(layout: Layout, index: Index, kept: list[str]) -> tuple[set[bytes], 
 
 
 def _sweep(layout: Layout, index: Index, needed: set[bytes]) -> int:
-    """Remove and rewrite packs; the bytes that were written."""
+    """Remove and compact packs; the bytes that were written for it."""
     wasteful: list[str] = []
     small: list[str] = []
     lost = needed - index.blocks.keys()
@@ -97,7 +104,7 @@ def _sweep(layout: Layout, index: Index, needed: set[bytes]) -> int:
         stored = sum(block.stored for block in blocks)
         live = sum(block.stored * len(_live(index, block, needed)) / len(block.lengths) for block in blocks)
         if lost and any(digest in lost for block in blocks for digest, _, _ in block.chunks()):
-            continue  # it is damaged, and a copy of it may be put back yet
+            continue  # the pack is damaged, and may still be put back from a copy
         if not live:
             (layout.packs / f"{name}.pack").unlink()
         elif live < stored * (1 - _WASTE_MAX):
@@ -105,7 +112,7 @@ def _sweep(layout: Layout, index: Index, needed: set[bytes]) -> int:
         elif stored < _SMALL_BYTES:
             small.append(name)
     if not lost:
-        for name in index.unreadable:  # whatever is in it, nobody needs it
+        for name in index.unreadable:  # all needed chunks are in other packs
             (layout.packs / f"{name}.pack").unlink(missing_ok=True)
     sync_folder(layout.packs)
     if len(small) > _SMALL_PACKS_MAX:
@@ -124,13 +131,14 @@ def _sweep(layout: Layout, index: Index, needed: set[bytes]) -> int:
 
 
 def _release(layout: Layout) -> None:
-    """What is in quarantine of packs that are gone: nobody misses it."""
-    for barred in quarantine.listed(layout):
-        if not (layout.packs / f"{barred.pack}.pack").exists():
-            quarantine.release(layout, barred)
+    """Release the quarantine entries of packs that were removed."""
+    for quarantined in quarantine.listed(layout):
+        if not (layout.packs / f"{quarantined.pack}.pack").exists():
+            quarantine.release(layout, quarantined)
 
 
 def _rewrite(layout: Layout, index: Index, needed: set[bytes], names: list[str]) -> int:
+    """Copy the needed chunks of these packs to new packs, then remove them; the bytes that were written."""
     writer = PackWriter(layout)
     damaged: set[str] = set()
     try:
@@ -145,7 +153,7 @@ def _rewrite(layout: Layout, index: Index, needed: set[bytes], names: list[str])
                         _copy(writer, pack.fileno(), block, live, path)
                     except VerificationFailed as error:
                         damaged.add(name)
-                        quarantine.bar_block(layout, block, error.what)
+                        quarantine.add_block(layout, block, error.what)
         writer.finish()
     finally:
         writer.drop()
@@ -157,7 +165,8 @@ def _rewrite(layout: Layout, index: Index, needed: set[bytes], names: list[str])
 
 
 def _copy(writer: PackWriter, handle: int, block: Block, live: set[bytes], path: Path) -> None:
-    content = proved_block(handle, block, path)
+    """Copy the needed chunks of a block: the stored block itself where all its chunks are needed."""
+    content = read_proved_block(handle, block, path)
     if len(live) == len(block.lengths):
         stored = os.pread(handle, block.stored, block.offset)
         writer.add(stored, [digest for digest, _, _ in block.chunks()], block.lengths)
@@ -171,7 +180,7 @@ def _copy(writer: PackWriter, handle: int, block: Block, live: set[bytes], path:
 
 
 def _live(index: Index, block: Block, needed: set[bytes]) -> set[bytes]:
-    """The chunks of a block that are needed, and for which no other block stands; of lists, a second one stays too."""
+    """The needed chunks of a block that no other block provides; of lists, both copies count as needed."""
     held = {digest for digest, _, _ in block.chunks() if digest in needed}
     return {digest for digest in held if index.blocks.get(digest) is block or index.spares.get(digest) is block}
 

@@ -1,4 +1,4 @@
-"""What a restore would change in a folder: compared by content, with the stat cache to spare most of the reading."""
+"""What a restore would change in a folder: compared by content, with the stat cache to avoid most of the reading."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ import msgspec
 
 from maestro.workspaces.archive.format.entries import FILE, FOLDER, Entry
 from maestro.workspaces.archive.format.stat_cache import StatCache
-from maestro.workspaces.archive.parallel.thread_pool import Crew
+from maestro.workspaces.archive.parallel.thread_pool import ThreadPool
 from maestro.workspaces.archive.write.readers import Readers
-from maestro.workspaces.archive.write.scan import Hands, Job, Scan
+from maestro.workspaces.archive.write.scan import Job, ReadBackends, Scan
 from maestro.workspaces.mappings import Mappings
 
 
 class Change(msgspec.Struct, frozen=True):
-    """A name that a restore would add, change or delete. path: relative, as `os.fsdecode` gives it; bytes: of the file
-    that it would put there, or delete."""
+    """A name that a restore would add, change or delete.
+
+    path: relative, as `os.fsdecode` gives it.
+    bytes: of the file that the restore would write or delete.
+    """
 
     path: str
     kind: str
@@ -25,9 +28,11 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class Diff(msgspec.Struct, frozen=True):
-    """What a restore would do to a folder. added: missing there now; deleted: not in the snapshot, so lost.
+    """What a restore would change in a folder.
 
-    unchanged: how many files and links are what they must be already; folders are not counted.
+    added: missing in the folder now.
+    deleted: in the folder but not in the snapshot, so the restore would delete it.
+    unchanged: how many files and links match already; folders are not counted.
     """
 
     added: list[Change]
@@ -38,7 +43,7 @@ class Diff(msgspec.Struct, frozen=True):
 
 
 def diff(wanted: Sequence[Entry], source: str, cache: StatCache) -> Diff:
-    """Compare what a snapshot holds with the folder at `source`, absent or not. Raises `Refused`."""
+    """Compare entries of a snapshot with the folder at `source`, which may be absent. Raises `Refused`."""
     now = {entry.path: entry for entry in _entries(source, cache)} if os.path.lexists(source) else {}
     added, changed = [], []
     unchanged = unchanged_bytes = 0
@@ -56,21 +61,21 @@ def diff(wanted: Sequence[Entry], source: str, cache: StatCache) -> Diff:
 
 
 def _entries(source: str, cache: StatCache) -> list[Entry]:
-    with Crew[None](lambda: None) as crew:
+    with ThreadPool[None](lambda: None) as pool:
 
         def submit(job: Job) -> None:
-            crew.submit(lambda _: job(_forget))
+            pool.submit(lambda _: job(_forget))
 
         readers = Readers(None, _forget)
-        scan = Scan(source, cache, lambda _: True, Hands(submit, readers, Mappings()))
-        scan.walk(crew.go_on)
-        scan.gather(readers.wait(crew.go_on))
+        scan = Scan(source, cache, lambda _: True, ReadBackends(submit, readers, Mappings()))
+        scan.walk(pool.raise_failure)
+        scan.gather(readers.wait(pool.raise_failure))
     scan.finish()
     return scan.entries
 
 
 def _forget(digest: bytes, data: bytes | memoryview) -> None:
-    """Only the digest is wanted."""
+    """Discard a chunk: a diff needs digests only."""
 
 
 def _is_like(wanted: Entry, now: Entry, is_root: bool) -> bool:
@@ -79,7 +84,7 @@ def _is_like(wanted: Entry, now: Entry, is_root: bool) -> bool:
     if is_root and (wanted.uid, wanted.gid) != (now.uid, now.gid):
         return False
     if wanted.kind == FOLDER:
-        return True  # its time says only that names in it changed, and those are told themselves
+        return True  # a folder's mtime changes with its names, which are reported themselves
     return wanted.mtime == now.mtime and (wanted.kind != FILE or wanted.digest == now.digest)
 
 

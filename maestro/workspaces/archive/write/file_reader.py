@@ -1,7 +1,8 @@
-"""Reading a file that somebody may be writing: what is kept is what it held at one moment, or it is said to be torn.
+"""Reads a file that may be written meanwhile: the result is its content at one moment, or the file is reported as torn.
 
-A file is looked at before and after its bytes are read, and read again where the two differ. A kernel stamps changes
-with the time of its last tick, so a file that was touched just now is left to settle first: a later change then shows.
+A file's status is compared before and after its bytes are read, and the file is read again where the two differ. A
+kernel stamps changes with the time of its last tick, so a file that was touched just now is left to settle first: a
+later change then shows.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _AHEAD = 4
 
 Keep = Callable[[bytes, bytes | memoryview], None]
 Folders = list[tuple[bytes, list[bytes]]]
-"""Names by folder."""
+"""Names of files, by folder."""
 
 
 def read_file(
@@ -41,17 +42,18 @@ def read_file(
 ) -> os.stat_result | None:
     """Read a file, give its chunks to `keep` (digest, bytes) and fill in its entry.
 
-    before: its pieces when it was read last; where one is still there its place is taken and not looked for. Returns
-    how it was when it was read; None where it changed each time, or is no longer a file: it is torn, and what was read
-    last is what the entry says. One that is mounted, or that the system refuses to read, gets a kind that says so, and
-    the cause as its target.
+    before: its pieces when it was last read; a piece that is still there is not searched for a cut.
+
+    Returns the file's status when it was read, or None. None means that the file changed during each attempt, or is no
+    longer a file: it is torn, and the entry holds what was read last. A file that is a mount point, or that the system
+    refuses to read, gets the kind MOUNT or UNREAD, and the cause as its target.
     """
     for _ in range(_ATTEMPTS):
         try:
             handle = open_within(name, _FLAGS, folder)
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENXIO, errno.ENODEV):
-                entry.kind = GONE  # no file any more: it is left out, and said to be torn
+                entry.kind = GONE  # no longer a file: left out, and reported as torn
                 continue
             _refuse(entry, error)
             return None
@@ -87,7 +89,7 @@ def read_files(source: bytes, folders: Folders, keep: Keep) -> list[Seen]:
                 prefix = folder + b"/" if folder else b""
                 try:
                     handle = descent.folder(folder)
-                except OSError:  # it is no folder any more
+                except OSError:  # no longer a folder
                     files += [Seen(Entry(prefix + name, GONE, 0, 0, 0, 0), 0, 0) for name in names]
                     continue
                 for name in names:
@@ -99,7 +101,7 @@ def read_files(source: bytes, folders: Folders, keep: Keep) -> list[Seen]:
 
 
 def xattrs(target: int | str, *, follow: bool = True) -> dict[bytes, bytes] | None:
-    """The extended attributes of an open file or a path, None where there are none."""
+    """The extended attributes of an open file or a path; None where it has none."""
     if not hasattr(os, "listxattr"):
         return None
     try:
@@ -115,9 +117,9 @@ def xattrs(target: int | str, *, follow: bool = True) -> dict[bytes, bytes] | No
 
 
 def settled(handle: int) -> tuple[os.stat_result, bool]:
-    """How an open file is, and whether any change to it from now on would show in its ctime.
+    """The status of an open file, and whether any later change would show in its ctime.
 
-    That is so once it has been left alone for a while. One that is changed again and again does not come to that.
+    That is so once nobody has touched the file for a while. A file that is changed continually never settles.
     """
     found = os.fstat(handle)
     for _ in range(_ATTEMPTS):
@@ -144,7 +146,7 @@ def _is_untouched(folder: int, name: bytes, before: os.stat_result) -> bool:
 
 
 def by_place(pieces: Sequence[Piece] | None) -> dict[int, Piece]:
-    """Pieces by where they begin, holes left out."""
+    """Pieces by the offset where they begin, without holes."""
     found, at = {}, 0
     for piece in pieces or ():
         if piece.digest:
@@ -154,8 +156,10 @@ def by_place(pieces: Sequence[Piece] | None) -> dict[int, Piece]:
 
 
 def read_content(handle: int, found: os.stat_result, entry: Entry, keep: Keep, before: dict[int, Piece]) -> None:
-    """Read an open file from its beginning, and fill in the size, digest and pieces of its entry. found: how it is;
-    before: as `by_place` gives them.
+    """Read an open file from its beginning, and fill in the size, digest and pieces of its entry.
+
+    found: the file's status.
+    before: pieces of the last time, as `by_place` gives them.
     """
     is_sparse = found.st_blocks * 512 < found.st_size
     if found.st_size <= WHOLE_BYTES_MAX and not is_sparse:
@@ -168,8 +172,8 @@ def read_content(handle: int, found: os.stat_result, entry: Entry, keep: Keep, b
         _fill(entry, digest, len(content), None)
         return
     pieces: list[Piece] = []
-    with _Whole(found.st_size) as whole:
-        reading = _Reading(handle, pieces, whole.update, keep, before)
+    with _FileDigest(found.st_size) as whole:
+        reading = _OpenFile(handle, pieces, whole.update, keep, before)
         for start, end, is_hole in _extents(handle, found.st_size) if is_sparse else [(0, -1, False)]:
             if is_hole:
                 pieces.append(Piece(b"", end - start))
@@ -184,8 +188,8 @@ def read_content(handle: int, found: os.stat_result, entry: Entry, keep: Keep, b
         _fill(entry, whole.digest(), size, pieces or None)
 
 
-class _Whole:
-    """The digest of a file as a whole: of a large one taken in a thread, beside those of its chunks."""
+class _FileDigest:
+    """The digest of a whole file; for a large file computed in a thread of its own, beside its chunks' digests."""
 
     def __init__(self, size: int) -> None:
         self._digest = hashlib.sha256()
@@ -201,10 +205,10 @@ class _Whole:
             self._digest.update(part)
 
     def digest(self) -> bytes:
-        """Of all that was given; after the block."""
+        """The digest of all bytes that were given, once the context has ended."""
         return self._digest.digest()
 
-    def __enter__(self) -> _Whole:
+    def __enter__(self) -> _FileDigest:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -213,8 +217,8 @@ class _Whole:
             self._thread.join()
 
 
-class _Reading(NamedTuple):
-    """A file being read. before: its pieces of the last time, by where they began; each is tried once."""
+class _OpenFile(NamedTuple):
+    """A file being read. before: its pieces of the last time, by offset; each is tried once."""
 
     handle: int
     pieces: list[Piece]
@@ -223,10 +227,10 @@ class _Reading(NamedTuple):
     before: dict[int, Piece]
 
 
-def _read_chunks(reading: _Reading, at: int, limit: int | None) -> None:
+def _read_chunks(reading: _OpenFile, at: int, limit: int | None) -> None:
     """Read from `at` to `limit`, or to the end of the file, cut into chunks."""
     handle, pieces, update, keep, before = reading
-    data, start, is_end = b"", 0, False  # what is read ahead, of which data[start] lies at `at`
+    data, start, is_end = b"", 0, False  # bytes read ahead; data[start] is at offset `at` of the file
     while start < len(data) or not is_end:
         chunk, digest = _known_chunk(handle, at, limit, before.pop(at, None))
         if chunk:
@@ -246,7 +250,7 @@ def _read_chunks(reading: _Reading, at: int, limit: int | None) -> None:
 
 
 def _known_chunk(handle: int, at: int, limit: int | None, known: Piece | None) -> tuple[bytes | memoryview, bytes]:
-    """The piece that was there the last time, and its digest, where it still is; else nothing."""
+    """The piece that was at this offset the last time, and its digest, where it is unchanged; else empty bytes."""
     if known is None or (limit is not None and at + known.length > limit):
         return b"", b""
     chunk = os.pread(handle, known.length, at)
@@ -255,7 +259,7 @@ def _known_chunk(handle: int, at: int, limit: int | None, known: Piece | None) -
 
 
 def _extents(handle: int, size: int) -> list[tuple[int, int, bool]]:
-    """(start, end, is hole) of a sparse file, from 0 to its size."""
+    """The (start, end, is hole) of each extent of a sparse file, from 0 to its size."""
     extents: list[tuple[int, int, bool]] = []
     at = 0
     while at < size:
@@ -276,7 +280,7 @@ def _extents(handle: int, size: int) -> list[tuple[int, int, bool]]:
 
 
 def holes_of(folder: int, name: bytes) -> int:
-    """Bytes of a file that are no data; 0 where that cannot be told."""
+    """Bytes of a file that are holes; 0 where that cannot be told."""
     try:
         handle = open_within(name, _FLAGS, folder)
     except OSError:
@@ -295,6 +299,6 @@ def _fill(entry: Entry, digest: bytes, size: int, pieces: list[Piece] | None) ->
 
 
 def _refuse(entry: Entry, error: OSError) -> None:
-    """Say in an entry why its file could not be read."""
+    """Record in an entry why its file could not be read."""
     entry.kind = MOUNT if error.errno == errno.EXDEV else UNREAD
     entry.target = (error.strerror or str(error)).encode()

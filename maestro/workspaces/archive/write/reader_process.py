@@ -1,4 +1,4 @@
-"""A process that reads small files for a snapshot that another one takes (see `readers`)."""
+"""The child process that reads small files for a snapshot (see `readers`)."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from maestro.workspaces.archive.format import index as indexes
 from maestro.workspaces.archive.format.layout import Layout
 from maestro.workspaces.archive.format.packs import PackWriter
 from maestro.workspaces.archive.parallel import child_process
-from maestro.workspaces.archive.parallel.thread_pool import Crew
-from maestro.workspaces.archive.write.chunk_writer import Chunks, Hand
+from maestro.workspaces.archive.parallel.thread_pool import ThreadPool
+from maestro.workspaces.archive.write.chunk_writer import ChunkWriter, Deduplicator
 from maestro.workspaces.archive.write.file_reader import read_files
-from maestro.workspaces.archive.write.readers import Finish, Kept, Look, Told
+from maestro.workspaces.archive.write.readers import Finish, ReadAnswer, ReadRequest, WrittenBlocks
 
-_asked: msgspec.msgpack.Decoder[Look | Finish] = msgspec.msgpack.Decoder(Look | Finish)
+_asked: msgspec.msgpack.Decoder[ReadRequest | Finish] = msgspec.msgpack.Decoder(ReadRequest | Finish)
 
 
 def read(layout: Layout, asked: Iterator[bytes], answer: Callable[[msgspec.Struct], None]) -> None:
-    """Read what is asked for, until `Finish`. Who asks holds `layout.shared()`."""
-    gc.disable()  # nothing here lives in circles
+    """Read the files of each `ReadRequest` until `Finish`. The parent holds `layout.shared()`."""
+    gc.disable()  # this process makes no reference cycles
     writer = PackWriter(layout)
     try:
-        chunks = Chunks(indexes.load(layout), writer)
-        with Crew(lambda: Hand(chunks), Hand.flush) as crew:
-            chunks.crew = crew
+        deduplicator = Deduplicator(indexes.load(layout), writer)
+        with ThreadPool(lambda: ChunkWriter(deduplicator), ChunkWriter.flush) as pool:
+            deduplicator.thread_pool = pool
             for frame in asked:
                 message = _asked.decode(frame)
                 if isinstance(message, Finish):
                     break
-                answer(Told(read_files(message.source, message.folders, crew.mine().keep)))
+                answer(ReadAnswer(read_files(message.source, message.folders, pool.own_resource().keep)))
             else:
                 raise EOFError
         writer.finish()
-        answer(Kept(writer.blocks, writer.bytes))
+        answer(WrittenBlocks(writer.blocks, writer.bytes))
     finally:
         writer.drop()
 

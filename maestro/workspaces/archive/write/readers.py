@@ -1,7 +1,7 @@
-"""Who reads the small files of a snapshot: this process where they are few, processes beside it where they are many.
+"""Reads the small files of a snapshot: in this process where they are few, in child processes where they are many.
 
-A reader keeps what it reads in packs of its own, and says what it saw. Which file goes to which reader follows from its
-size, so that files of one content meet in one reader and are kept once.
+A child process writes what it reads into packs of its own, and answers what it saw. A file's size decides which child
+reads it, so that files of equal content meet in one child and are stored once.
 """
 
 from __future__ import annotations
@@ -16,55 +16,62 @@ from maestro.model.errors import MaestroError
 from maestro.workspaces.archive.format.packs import Block
 from maestro.workspaces.archive.format.stat_cache import Seen
 from maestro.workspaces.archive.parallel import child_process
-from maestro.workspaces.archive.parallel.child_process import GONE, Beside, Failed
+from maestro.workspaces.archive.parallel.child_process import GONE, ChildProcess, Failed
 from maestro.workspaces.archive.write.file_reader import Folders, Keep, read_files
 
 _BATCH_FILES = 128
 _TICK_S = 0.1
 
 
-class Look(msgspec.Struct, array_like=True, tag=1):
-    """Read these files: names by folder, below `source`."""
+class ReadRequest(msgspec.Struct, array_like=True, tag=1):
+    """A request to read these files, below `source`."""
 
     source: bytes
     folders: Folders
 
 
 class Finish(msgspec.Struct, array_like=True, tag=2):
-    """No more files: bring what was kept to the disk."""
+    """A request to bring everything that was written to the disk: there are no more files."""
 
 
-class Told(msgspec.Struct, array_like=True, tag=3):
-    """What was seen of the files of one `Look`."""
+class ReadAnswer(msgspec.Struct, array_like=True, tag=3):
+    """The files of one `ReadRequest` as they were read."""
 
     files: list[Seen]
 
 
-class Kept(msgspec.Struct, array_like=True, tag=4):
-    """All that was new is on the disk, in these blocks. bytes: that the packs have grown by."""
+class WrittenBlocks(msgspec.Struct, array_like=True, tag=4):
+    """The answer to `Finish`: the new blocks, which are on the disk. bytes: that the packs have grown by."""
 
     blocks: list[Block]
     bytes: int
 
 
-_answers: msgspec.msgpack.Decoder[Told | Kept | Failed] = msgspec.msgpack.Decoder(Told | Kept | Failed)
+_answers: msgspec.msgpack.Decoder[ReadAnswer | WrittenBlocks | Failed] = msgspec.msgpack.Decoder(
+    ReadAnswer | WrittenBlocks | Failed
+)
 
 
 class Readers:
-    """Readers of one snapshot, started when the files are many.
+    """The readers of one snapshot; child processes are started once the files are many.
 
-    root: of the archive, None where nothing is to be kept; keep: for what is read here. A context: leaving it ends
-    them. Raises `Refused` where one of them could not go on.
+    root: of the archive; None where nothing is to be stored, and no child process started.
+    keep: takes the chunks that are read in this process.
+
+    A context: leaving it ends the child processes. Raises `Refused` where one of them could not go on.
     """
 
     def __init__(self, root: Path | None, keep: Keep) -> None:
         self._root, self._keep = root, keep
-        self._readers: list[_Reader] = []
+        self._readers: list[_ChildReader] = []
         self._source = b""
         self._waiting: list[tuple[bytes, bytes, int]] = []
 
     def read(self, source: bytes, folder: bytes, name: bytes, size: int) -> None:
-        """Have a file read; size: as it was seen. `wait` before a file of another source."""
+        """Have a file read. Call `wait` before a file of another source.
+
+        size: as the scan saw it.
+        """
         self._source = source
         if self._readers:
             self._readers[size % len(self._readers)].read(source, folder, name)
@@ -74,19 +81,22 @@ class Readers:
             processes = child_process.start(
                 "maestro.workspaces.archive.write.reader_process", len(self._waiting), self._root
             )
-            self._root = None  # it is tried once
-            self._readers = [_Reader(process) for process in processes]
+            self._root = None  # starting is tried only once
+            self._readers = [_ChildReader(process) for process in processes]
             waiting, self._waiting = self._waiting, []
             for one in waiting:
                 self.read(source, *one)
 
     @property
     def read_bytes(self) -> int:
-        """How much readers have read."""
+        """How many bytes the child processes have read."""
         return sum(reader.read_bytes for reader in self._readers)
 
     def wait(self, tick: Callable[[], None]) -> list[Seen]:
-        """What was seen of all files that were asked for since the last time; `tick` is called every now and then."""
+        """Wait for all files that were asked for since the last call; what was seen of them.
+
+        tick: called now and then.
+        """
         for reader in self._readers:
             reader.flush()
         folders: Folders = []
@@ -94,19 +104,19 @@ class Readers:
             _add(folders, folder, name)
         self._waiting = []
         seen: list[Seen] = []
-        for one_folder in folders:  # they may be three gigabytes: who watches or cancels is heard in between
+        for one_folder in folders:  # up to three gigabytes, so progress and cancels are handled in between
             seen += read_files(self._source, [one_folder], self._keep)
             tick()
         return seen + [one for reader in self._readers for one in reader.wait(tick)]
 
     def finish(self) -> None:
-        """Begin to bring what they kept to the disk."""
+        """Tell the child processes to bring what they wrote to the disk."""
         for reader in self._readers:
             reader.send(Finish())
 
-    def kept(self) -> list[Kept]:
-        """What they kept, which is on the disk now. After `finish`."""
-        return [reader.kept() for reader in self._readers]
+    def written(self) -> list[WrittenBlocks]:
+        """What the child processes wrote, which is on the disk now. Call it after `finish`."""
+        return [reader.written() for reader in self._readers]
 
     def __enter__(self) -> Readers:
         return self
@@ -122,19 +132,19 @@ def _add(folders: Folders, folder: bytes, name: bytes) -> None:
     folders[-1][1].append(name)
 
 
-class _Reader:
-    """One process, and the thread that hears it."""
+class _ChildReader:
+    """One child process, and the thread that receives its answers."""
 
-    def __init__(self, process: Beside) -> None:
+    def __init__(self, process: ChildProcess) -> None:
         self.read_bytes = 0
         self._source = b""
         self._folders: Folders = []
         self._files = self._awaited = 0
         self._seen: list[Seen] = []
-        self._last: Kept | Failed | None = None
+        self._last: WrittenBlocks | Failed | None = None
         self._changed = threading.Condition()
         self._process = process
-        self._thread = threading.Thread(target=self._hear, daemon=True)
+        self._thread = threading.Thread(target=self._listen, daemon=True)
         self._thread.start()
 
     def read(self, source: bytes, folder: bytes, name: bytes) -> None:
@@ -148,20 +158,20 @@ class _Reader:
             self.flush()
 
     def flush(self) -> None:
-        """Send what is not sent yet."""
+        """Send the files of the current batch."""
         if self._files:
             self._awaited += 1
-            self.send(Look(self._source, self._folders))
+            self.send(ReadRequest(self._source, self._folders))
             self._folders, self._files = [], 0
 
-    def send(self, message: Look | Finish) -> None:
-        """Send a message; one who has ended says why."""
+    def send(self, message: ReadRequest | Finish) -> None:
+        """Send a message; where the child has ended, raise its error."""
         if not self._process.send(message):
             self._thread.join()
             raise self._failure()
 
     def wait(self, tick: Callable[[], None]) -> list[Seen]:
-        """All that was asked for has been read."""
+        """Wait until everything that was asked for has been read; what was seen."""
         while True:
             with self._changed:
                 if self._awaited and self._last is None:
@@ -173,15 +183,15 @@ class _Reader:
                     return seen
             tick()
 
-    def kept(self) -> Kept:
-        """What it has kept, after `Finish`."""
+    def written(self) -> WrittenBlocks:
+        """What the child wrote. Call it after `Finish` was sent."""
         self._thread.join()
-        if not isinstance(self._last, Kept):
+        if not isinstance(self._last, WrittenBlocks):
             raise self._failure()
         return self._last
 
     def end(self) -> None:
-        """It is gone."""
+        """End the child process and its thread."""
         self._process.end()
         self._thread.join()
         self._process.close()
@@ -189,12 +199,12 @@ class _Reader:
     def _failure(self) -> MaestroError:
         return (self._last if isinstance(self._last, Failed) else GONE).error()
 
-    def _hear(self) -> None:
+    def _listen(self) -> None:
         try:
             for frame in self._process.answers():
                 answer = _answers.decode(frame)
                 with self._changed:
-                    if isinstance(answer, Told):
+                    if isinstance(answer, ReadAnswer):
                         self._seen += answer.files
                         self._awaited -= 1
                         self.read_bytes += sum(seen.entry.size for seen in answer.files)

@@ -1,9 +1,9 @@
-"""A copy of one file as it is at one moment, made by a file system that shares blocks: a reflink.
+"""Copies one file as it is at one moment, by a reflink: a copy that shares blocks with the original.
 
-XFS writes a file's mapped pages back and holds who would write to them meanwhile, so what a copy has was in the file at
-one moment, whoever has it mapped. Btrfs copies as well, but does not hold the writers (Linux 6.18: in a file of 19 MB
-the end was 33 passes of its writer newer than the beginning), so a copy there would prove nothing. The copy has no
-name, and is gone when it is closed.
+XFS writes a file's mapped pages back and holds writers meanwhile, so a copy has what was in the file at one moment,
+whoever has it mapped. Btrfs copies as well but does not hold writers (Linux 6.18: in a file of 19 MB the end was 33
+passes of its writer newer than the beginning), so a copy there would prove nothing. The copy has no name, and is gone
+when it is closed.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 def read_reflink(
     folder: int, name: bytes, entry: Entry, keep: Keep, before: Sequence[Piece] | None = None
 ) -> os.stat_result | None:
-    """Read a file by way of a reflink of it: as `reading.read_file`, but None where it cannot be made, with nothing
-    kept and the entry as it was.
+    """Read a file by way of a reflink, as `file_reader.read_file` does.
+
+    Returns None where no reflink can be made; then nothing was kept, and the entry is unchanged.
     """
     try:
         original = open_within(name, _FLAGS, folder)

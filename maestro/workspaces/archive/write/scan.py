@@ -1,7 +1,7 @@
-"""Walking a tree: every entry with its metadata; what has not been touched since the last time is not read again.
+"""Scans a tree: lists every entry with its metadata, and has files read that changed since the last scan.
 
-Directories are opened one below the other without following a link, so that nothing outside of the tree is read, and
-looked at again at the end: one whose names changed meanwhile is torn, as is a file that never held still.
+Folders are opened one below the other without following a link, so that nothing outside the tree is read, and looked at
+again at the end: a folder whose names changed meanwhile is torn, as is a file that never held still.
 """
 
 from __future__ import annotations
@@ -36,8 +36,11 @@ _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 Job = Callable[[Keep], None]
 
 
-class Hands(NamedTuple):
-    """Who reads. submit: has a large file read in a thread; readers: read the small ones; mappings: seen meanwhile."""
+class ReadBackends(NamedTuple):
+    """Who reads files for a scan. submit: has a large file read in a thread; readers: read the small ones.
+
+    mappings: tell which files are mapped by a process.
+    """
 
     submit: Callable[[Job], None]
     readers: Readers
@@ -45,15 +48,15 @@ class Hands(NamedTuple):
 
 
 class Scan:
-    """One look at the tree at `source`: `walk`, `gather`, and `finish` when all that was given to `hands` is done.
+    """One scan of the tree at `source`: `walk`, `gather`, and `finish` when everything given to `backends` is read.
 
-    cache: what is known of the files; has: whether a chunk is still kept, else its file is read again.
+    cache: what is known of the files; has: whether a chunk is still in the archive, otherwise its file is read again.
     wanted_bytes: of the files that must be read, as far as is known. After `finish`: entries (in order of path), known
-    (for the next time); torn; left_out: sockets, pipes, devices; not_held: mount points; unread: what the
-    system, or the format, refuses, and why. Raises `Refused` where the folder itself cannot be read.
+        (the next stat cache), torn, left_out (sockets, pipes, devices), not_held (mount points), unread (what the
+        system or the format refuses, and why). Raises `Refused` where the folder itself cannot be read.
     """
 
-    def __init__(self, source: str, cache: StatCache, has: Callable[[bytes], bool], hands: Hands) -> None:
+    def __init__(self, source: str, cache: StatCache, has: Callable[[bytes], bool], backends: ReadBackends) -> None:
         self.source = self.place = source
         self.entries: list[Entry] = []
         self.known: StatCache = {}
@@ -64,10 +67,10 @@ class Scan:
         self.files_read = 0
         self.wanted_bytes = 0
         self._asked = self._holes = 0
-        self._cache, self._has, self._hands = cache, has, hands
+        self._cache, self._has, self._backends = cache, has, backends
         self._started = time.time_ns()
         self._device = _device_of(source)
-        self._mapped = hands.mappings.before(os.fsencode(source), self._device)
+        self._mapped = backends.mappings.before(os.fsencode(source), self._device)
         self._is_root = os.geteuid() == 0
         self._links: dict[tuple[int, int], list[Entry]] = {}
         self._mounts = frozenset(
@@ -79,7 +82,7 @@ class Scan:
         self._stack = [b""]
 
     def walk(self, tick: Callable[[], None]) -> None:
-        """List every folder, and have the files read that must be; `tick` is called for each folder."""
+        """List every folder, and have the files read that must be. tick: called for each folder."""
         try:
             top = os.open(self.source, FOLDER_FLAGS)
         except OSError as error:
@@ -94,19 +97,19 @@ class Scan:
 
     @property
     def found(self) -> int:
-        """How many names there are, as far as is known."""
+        """How many names were found so far."""
         return len(self.entries) + self._asked
 
     def gather(self, small: Sequence[Seen]) -> None:
-        """Take in what the readers saw, while large files may still be read."""
+        """Take in what the readers saw of small files, while large files may still be read."""
         self._asked = 0
         self.entries += [one.entry for one in small]
         self._read += small
         self.entries.sort(key=attrgetter("path"))
 
     def finish(self) -> None:
-        """Put together what was read, after all of it was."""
-        mapped = self._hands.mappings.after(os.fsencode(self.source), self._device)
+        """Put the results together, after all files were read."""
+        mapped = self._backends.mappings.after(os.fsencode(self.source), self._device)
         for one in self._read:
             path, inode = one.entry.path, one.inode
             if one.entry.kind == MOUNT:
@@ -116,14 +119,14 @@ class Scan:
             elif not one.ctime or (path not in self._reflinked and self._is_live(mapped, path, inode)):
                 self.torn.append(path)
             elif self._mapped.has(path, inode) or mapped.has(path, inode):
-                continue  # it may change without a time stamp, so it is read again the next time
+                continue  # a mapped file may change without a time stamp: read it next time too
             elif not is_racy(one.ctime, self._started):
                 self.known[path] = one
         self.files_read = len(self._read)
         self._check_folders()
         linked = {group[0].path: group for group in self._links.values() if len(group) > 1}
         for entry in [entry for entry in self.entries if entry.path in linked] if linked else ():
-            self._join(entry, linked[entry.path])
+            self._join_hard_links(entry, linked[entry.path])
         self.entries = [entry for entry in self.entries if entry.kind not in (GONE, MOUNT, UNREAD)]
         self.entries.sort(key=attrgetter("path"))
         self.entries, beyond = keepable(self.entries)
@@ -168,7 +171,7 @@ class Scan:
         prefix = path + b"/" if path else b""
         with os.scandir(handle) as listed:
             for item in listed:
-                name = item.name.encode(*_NAMES)  # as os.fsencode does, for each of a hundred thousand
+                name = item.name.encode(*_NAMES)  # as os.fsencode, but faster for a hundred thousand names
                 if item.is_dir(follow_symlinks=False):
                     self._stack.append(prefix + name)
                     continue
@@ -177,15 +180,15 @@ class Scan:
                 except FileNotFoundError:
                     self.torn.append(prefix + name)
                     continue
-                self._look(handle, name, prefix + name, found)
+                self._record_or_read(handle, name, prefix + name, found)
 
-    def _look(self, folder: int, name: bytes, path: bytes, found: os.stat_result) -> None:
+    def _record_or_read(self, folder: int, name: bytes, path: bytes, found: os.stat_result) -> None:
         """Record a name that is no folder, or have it read."""
         if path in self._mounts:
             self.not_held.append(path)
             return
         known = self._cache.get(path)
-        if known is not None and not self._is_as_known(path, found, known):
+        if known is not None and not self._is_unchanged(path, found, known):
             known = None
         if known is not None and found.st_nlink == 1:
             self.known[path] = known
@@ -197,11 +200,11 @@ class Scan:
         else:
             self.left_out.append(path)
 
-    def _is_as_known(self, path: bytes, found: os.stat_result, known: Seen) -> bool:
+    def _is_unchanged(self, path: bytes, found: os.stat_result, known: Seen) -> bool:
         is_mapped = self._mapped.has(path, found.st_ino)
-        return not is_mapped and known.is_still(found) and self._still_has(known.entry)
+        return not is_mapped and known.is_unchanged(found) and self._has_content(known.entry)
 
-    def _still_has(self, entry: Entry) -> bool:
+    def _has_content(self, entry: Entry) -> bool:
         if entry.pieces:
             return all(not piece.digest or self._has(piece.digest) for piece in entry.pieces)
         return not entry.size or self._has(entry.digest)
@@ -216,7 +219,7 @@ class Scan:
             if len(group) > 1:
                 return
         if known is None:
-            self._have_read(folder, name, entry, self._mapped.is_live(path, found.st_ino))
+            self._request_read(folder, name, entry, self._mapped.is_live(path, found.st_ino))
             return
         entry.digest, entry.pieces, entry.xattrs = known.entry.digest, known.entry.pieces, known.entry.xattrs
         self.known[path] = known
@@ -229,13 +232,13 @@ class Scan:
         except OSError:
             self.torn.append(path)
             return
-        if self._is_root:  # nobody else can give a symlink any
+        if self._is_root:  # only root can set attributes of symlinks
             entry.xattrs = xattrs(f"/proc/self/fd/{folder}/{os.fsdecode(name)}", follow=False)
         if not is_racy(found.st_ctime_ns, self._started):
             self.known[path] = seen(entry, found)
         self.entries.append(entry)
 
-    def _have_read(self, folder: int, name: bytes, entry: Entry, is_live: bool) -> None:
+    def _request_read(self, folder: int, name: bytes, entry: Entry, is_live: bool) -> None:
         if entry.size > HOLES_BYTES_MAX // 256:
             self._holes += holes_of(folder, name)
             if self._holes > HOLES_BYTES_MAX:
@@ -249,7 +252,7 @@ class Scan:
             self._submit(folder, name, entry, is_live)
         else:
             self._asked += 1
-            self._hands.readers.read(os.fsencode(self.source), entry.path[: -len(name) - 1], name, entry.size)
+            self._backends.readers.read(os.fsencode(self.source), entry.path[: -len(name) - 1], name, entry.size)
 
     def _submit(self, folder: int, name: bytes, entry: Entry, is_live: bool) -> None:
         handle = os.dup(folder)
@@ -266,18 +269,19 @@ class Scan:
                 os.close(handle)
 
         try:
-            self._hands.submit(read)
+            self._backends.submit(read)
         except BaseException:
             os.close(handle)
             raise
 
     def _check_folders(self) -> None:
+        """Report folders as torn whose names changed since they were listed."""
         top = os.open(self.source, FOLDER_FLAGS)
         try:
             with Descent(top) as descent:
                 for path, mtime in self._folders:
                     try:
-                        if len(path) < _PATH_BYTES:  # a folder above that was exchanged for a link changes its own
+                        if len(path) < _PATH_BYTES:  # where a parent became a link, the grandparent's mtime changed
                             found = os.stat(path or b".", dir_fd=top, follow_symlinks=False)
                         else:
                             found = os.fstat(descent.folder(path))
@@ -289,8 +293,8 @@ class Scan:
         finally:
             os.close(top)
 
-    def _join(self, content: Entry, group: list[Entry]) -> None:
-        """Several names of one file: the first in order has the content, the others are links to it."""
+    def _join_hard_links(self, content: Entry, group: list[Entry]) -> None:
+        """Of several names of one file, make the first in order the file, and the others hard links to it."""
         if content.kind != FILE:
             self.torn += [entry.path for entry in group[1:]]
             return
@@ -310,4 +314,4 @@ def _device_of(folder: str) -> int:
     try:
         return os.stat(folder).st_dev  # noqa: PTH116 - a number is wanted
     except OSError:
-        return 0  # what is wrong with it is told by the walk
+        return 0  # `walk` reports what is wrong with the folder

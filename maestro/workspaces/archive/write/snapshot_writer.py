@@ -1,7 +1,7 @@
-"""Taking a snapshot: walk, read what changed, keep each chunk once, then say so.
+"""Takes a snapshot: scan the trees, read changed files, store each chunk once, write the manifest last.
 
-The order makes it safe against a crash at any instant: packs are on the disk before the manifest that names them is
-renamed into its place. Before that there is no snapshot, and what was written is swept or collected.
+This order is crash-safe at any instant: the packs are on the disk before the manifest that names them is renamed into
+place. Until then the snapshot does not exist, and what was written is swept or collected.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from maestro.workspaces.archive.format.entries import (
 from maestro.workspaces.archive.format.index import Index
 from maestro.workspaces.archive.format.layout import Layout
 from maestro.workspaces.archive.format.packs import PackWriter, compressed
-from maestro.workspaces.archive.parallel.thread_pool import Crew
-from maestro.workspaces.archive.write.chunk_writer import Chunks, Hand
+from maestro.workspaces.archive.parallel.thread_pool import ThreadPool
+from maestro.workspaces.archive.write.chunk_writer import ChunkWriter, Deduplicator
 from maestro.workspaces.archive.write.readers import Readers
-from maestro.workspaces.archive.write.scan import Hands, Scan
+from maestro.workspaces.archive.write.scan import ReadBackends, Scan
 from maestro.workspaces.mappings import Mappings
 
 _SPARES, _SPARE_BYTES = 1000, 1 << 20
@@ -44,11 +44,15 @@ _TELL_S = 0.02
 
 
 class Saved(msgspec.Struct, frozen=True):
-    """A snapshot taken. manifest: SHA-256 of its manifest, which is its proof; bytes: of all files; added_bytes: what
-    the archive grew by; files_read: those that had changed since the last time.
+    """A snapshot that was taken. Lists are of `tree/path`.
 
-    torn: files that changed while they were read; left_out: sockets, pipes, devices; not_held: mount points, which are
-    never entered, and what could not be read, where that was allowed; all as tree/path.
+    manifest: SHA-256 of its manifest, by which it can be verified later.
+    bytes: of all files.
+    added_bytes: what the archive grew by.
+    files_read: files that had changed since the last snapshot.
+    torn: files that changed while they were read.
+    left_out: sockets, pipes, devices.
+    not_held: mount points, which are never entered, and what could not be read, where that was allowed.
     """
 
     snapshot: str
@@ -63,7 +67,7 @@ class Saved(msgspec.Struct, frozen=True):
 
 
 class Source(NamedTuple):
-    """A folder to read. name: of its tree; place: where it belongs, which is another path where it was moved aside."""
+    """A folder to read. name: of its tree; place: the path where it belongs, which differs where it was moved aside."""
 
     name: str
     path: str
@@ -71,19 +75,19 @@ class Source(NamedTuple):
 
 
 def resolved(name: str, path: str, place: str = "") -> Source:
-    """The source by its real paths."""
+    """A source with real paths."""
     return Source(name, os.path.realpath(path), os.path.realpath(place or path))
 
 
 class Allowed(msgspec.Struct, frozen=True):
-    """What a snapshot may lack and be taken all the same. torn, unread: files as in `Saved`."""
+    """What a snapshot may lack: torn or unread files, as in `Saved`."""
 
     torn: bool = False
     unread: bool = False
 
 
 class Unread(Refused):
-    """Something in a workspace could not be read, or kept. files: as tree/path."""
+    """Raised where something in a workspace could not be read or stored. files: why, by tree/path."""
 
     def __init__(self, files: dict[str, str]) -> None:
         more = f", and {len(files) - 3} more" if len(files) > 3 else ""
@@ -94,7 +98,7 @@ class Unread(Refused):
 
 
 class Torn(Refused):
-    """Files changed each time they were read, and a torn snapshot was not asked for. files: as tree/path."""
+    """Raised where files changed each time they were read, and torn files are not allowed. files: as tree/path."""
 
     code = "torn"
 
@@ -106,7 +110,7 @@ class Torn(Refused):
 
 
 Progress = Callable[[int, int, int], None]
-"""Entries found, bytes read, bytes to read: the last one grows until all folders have been looked at."""
+"""Called with entries found, bytes read, bytes to read; the last number grows until all folders are scanned."""
 
 
 def save(
@@ -117,14 +121,14 @@ def save(
     allowed: Allowed | None = None,
     progress: Progress | None = None,
 ) -> Saved:
-    """Take a snapshot of these folders. Hold `layout.shared()`. See `library.Archive.save`."""
+    """Take a snapshot of these folders. The caller holds `layout.shared()`. See `library.Archive.save`."""
     if manifests.path_of(layout, snapshot).exists():
         raise Conflict(f"there is a snapshot {snapshot!r} already", where=str(layout.root))
     index = indexes.load(layout)
     writer = PackWriter(layout)
     was_enabled, switch_s = gc.isenabled(), sys.getswitchinterval()
-    gc.disable()  # a hundred thousand live entries would be looked through again and again
-    sys.setswitchinterval(min(switch_s, _SWITCH_S))  # who has hashed a chunk does not wait long for the walk
+    gc.disable()  # it would traverse a hundred thousand live entries again and again
+    sys.setswitchinterval(min(switch_s, _SWITCH_S))  # hashing threads must not wait long for the walk
     try:
         return _save(layout, trees, (snapshot, meta, allowed or Allowed(), progress), index, writer)
     finally:
@@ -143,10 +147,10 @@ def _save(
 ) -> Saved:
     snapshot, meta, allowed, progress = wanted
     taken_at = time.time_ns()
-    chunks = Chunks(index, writer)
-    hand = Hand(chunks)
-    with Readers(layout.root, hand.keep) as readers:
-        scans = _scan(layout, trees, chunks, readers, progress)
+    deduplicator = Deduplicator(index, writer)
+    chunk_writer = ChunkWriter(deduplicator)
+    with Readers(layout.root, chunk_writer.keep) as readers:
+        scans = _scan(layout, trees, deduplicator, readers, progress)
         torn = [located(name, path) for name, scan in scans for path in scan.torn]
         not_held = [located(name, path) for name, scan in scans for path in scan.not_held]
         unread = {located(name, path): why for name, scan in scans for path, why in sorted(scan.unread.items())}
@@ -157,15 +161,15 @@ def _save(
             raise Torn(torn)
         _check_amount(scans)
         readers.finish()
-        hand.flush()  # lists lie apart from files: what damages these does not take their names away
+        chunk_writer.flush()  # listings go into blocks of their own: damage to files then spares their names
         lists: dict[bytes, bytes] = {}
-        listed = [_listed(name, scan, hand, lists) for name, scan in scans]
-        hand.flush()
+        listed = [_listed(name, scan, chunk_writer, lists) for name, scan in scans]
+        chunk_writer.flush()
         _put_spares(writer, [content for digest, content in lists.items() if digest not in index.blocks])
         writer.finish()
-        for kept in readers.kept():
-            writer.blocks += kept.blocks
-            writer.bytes += kept.bytes
+        for written in readers.written():
+            writer.blocks += written.blocks
+            writer.bytes += written.bytes
     meta |= {"not_held": not_held} if not_held else {}
     _check_sound(layout, index, [scan for _, scan in scans], lists)
     digest, manifest_bytes = manifests.write(layout, Manifest(FORMAT, snapshot, taken_at, meta, listed))
@@ -187,7 +191,7 @@ def _save(
 
 
 def _check_amount(scans: Sequence[tuple[str, Scan]]) -> None:
-    """All of it together can be read again. Raises `Refused`."""
+    """Check that the trees together are within the limits of any reader. Raises `Refused`."""
     entries = sum(len(scan.entries) for _, scan in scans)
     size = sum(entry.size for _, scan in scans for entry in scan.entries if entry.kind == FILE)
     for found, most, what in ((entries, ENTRIES_MAX, "entries"), (size, BYTES_MAX, "bytes")):
@@ -196,9 +200,9 @@ def _check_amount(scans: Sequence[tuple[str, Scan]]) -> None:
             raise Refused(f"it would hold {found:,} {what}, more than {most:,}", "snapshot", mend)
 
 
-def _listed(name: str, scan: Scan, hand: Hand, lists: dict[bytes, bytes]) -> Tree:
+def _listed(name: str, scan: Scan, chunk_writer: ChunkWriter, lists: dict[bytes, bytes]) -> Tree:
     def put(content: bytes) -> bytes:
-        digest = hand.put(content)
+        digest = chunk_writer.put(content)
         lists[digest] = content
         return digest
 
@@ -208,19 +212,21 @@ def _listed(name: str, scan: Scan, hand: Hand, lists: dict[bytes, bytes]) -> Tre
 
 
 def _put_spares(writer: PackWriter, lists: list[bytes]) -> None:
-    """Keep these chunks of lists a second time, in blocks of their own: without them files have no names."""
+    """Store these chunks of listings a second time, in blocks of their own: without listings, files have no names."""
     some: list[bytes] = []
     for number, content in enumerate(lists, 1):
         some.append(content)
-        if number == len(lists) or len(some) == _SPARES or sum(map(len, some)) >= _SPARE_BYTES:  # paths may be long
+        if (
+            number == len(lists) or len(some) == _SPARES or sum(map(len, some)) >= _SPARE_BYTES
+        ):  # long paths make large chunks
             digests = [hashlib.sha256(each).digest() for each in some]
             writer.add(compressed(b"".join(some)), digests, [len(each) for each in some])
             some = []
 
 
 def _check_sound(layout: Layout, index: Index, scans: list[Scan], lists: Iterable[bytes]) -> None:
-    """Nothing that it shares with earlier snapshots came into quarantine since it began. Raises `Refused`."""
-    if quarantine.listed(layout) <= set(index.barred):
+    """Check that no chunk shared with earlier snapshots was quarantined since this one began. Raises `Refused`."""
+    if quarantine.listed(layout) <= set(index.quarantined):
         return
     kept = indexes.load(layout).blocks
     needed = {piece.digest for scan in scans for entry in scan.entries for piece in entry.parts() if piece.digest}
@@ -230,33 +236,35 @@ def _check_sound(layout: Layout, index: Index, scans: list[Scan], lists: Iterabl
 
 
 def _scan(
-    layout: Layout, trees: Iterable[Source], chunks: Chunks, readers: Readers, progress: Progress | None
+    layout: Layout, trees: Iterable[Source], deduplicator: Deduplicator, readers: Readers, progress: Progress | None
 ) -> list[tuple[str, Scan]]:
-    """Read the trees one after the other: all of one is read, and looked at again, before the next is asked for."""
+    """Scan the trees one after the other: each is read, and looked at again, before the next one is asked for."""
     scans: list[tuple[str, Scan]] = []
     told_at = 0.0
 
     def tell() -> None:
         nonlocal told_at
-        crew.go_on()
+        pool.raise_failure()
         if progress is None or (now := time.monotonic()) - told_at < _TELL_S:
             return
         told_at = now
-        done = chunks.read_bytes + readers.read_bytes
+        done = deduplicator.read_bytes + readers.read_bytes
         progress(sum(scan.found for _, scan in scans), done, sum(scan.wanted_bytes for _, scan in scans))
 
-    with Crew(lambda: Hand(chunks), Hand.flush, tell) as crew:
-        chunks.crew = crew
-        hands = Hands(lambda job: crew.submit(lambda hand: job(hand.keep)), readers, Mappings())
+    with ThreadPool(lambda: ChunkWriter(deduplicator), ChunkWriter.flush, tell) as pool:
+        deduplicator.thread_pool = pool
+        backends = ReadBackends(
+            lambda job: pool.submit(lambda chunk_writer: job(chunk_writer.keep)), readers, Mappings()
+        )
         for name, source, place in trees:
-            scan = Scan(source, stat_cache.load(layout, place), chunks.is_kept, hands)
+            scan = Scan(source, stat_cache.load(layout, place), deduplicator.is_kept, backends)
             scan.place = place
             scans.append((name, scan))
             if not are_tree_names([name for name, _ in scans]):
                 raise Invalid(f"these names of trees cannot be: {[name for name, _ in scans]}")
             scan.walk(tell)
             scan.gather(readers.wait(tell))
-            crew.wait()
+            pool.wait()
             scan.finish()
-    chunks.crew = None
+    deduplicator.thread_pool = None
     return scans
