@@ -11,18 +11,23 @@ from typing import Any, cast
 import pytest
 import trio
 
+from maestro.config import Settings
 from maestro.model.agent import Agent
 from maestro.runtime.monitor import examination
 from maestro.runtime.monitor.examination import examine
 from maestro.runtime.node.context import Context
+from maestro.runtime.node.read_context import ReadContext
+from maestro.store.gateway import Gateway
+from maestro.store.memory.memory_store import MemoryStore
 
 
 def agent(name: str, folder: Path) -> Agent:
     return Agent(name, 1, "shell", {"executable": "/bin/sh"}, str(folder), workspace=str(folder), node="n")
 
 
+@pytest.mark.parametrize("with_trio", [True, False])
 def test_a_folder_that_hangs_hinders_no_other_and_is_told_when_it_does_not_come_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    with_trio: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     released, looked = threading.Event(), examination.local_checks
 
@@ -33,9 +38,10 @@ def test_a_folder_that_hangs_hinders_no_other_and_is_told_when_it_does_not_come_
 
     monkeypatch.setattr(examination, "local_checks", look)
     monkeypatch.setattr(examination, "ANSWER_S_MAX", 0.3)
-    context = cast(Context, SimpleNamespace(looking={}, settings=SimpleNamespace(home=tmp_path / "home"), node="n"))
+    settings, store = cast(Settings, SimpleNamespace(home=tmp_path / "home")), MemoryStore("examined")
 
     async def story() -> None:
+        context = Context(settings, "n", store, Gateway(store)) if with_trio else ReadContext(settings, "n", store)
         both = [agent("hanging", tmp_path), agent("fine", tmp_path)]
         found = await examine(context, both)
         assert found["hanging"] == [] and {check.name for check in found["fine"]} >= {"workspace", "disk"}

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib import import_module
 
 import msgspec
 import pytest
 
+from maestro import config
+from maestro.model.errors import MaestroError
 from maestro.runtime import handlers
+from maestro.runtime.client.client import execute
+from maestro.runtime.daemon import plain_server
 from maestro.runtime.protocol import messages as p
+from tests.runtime.acting import Node
 
 SCRIPT = """
 import sys
-import maestro.runtime.daemon.inprocess
+import maestro.runtime.daemon.plain_server
 from maestro.runtime.handlers import HANDLERS
 from maestro.runtime.protocol import messages as p
 HANDLERS[p.{command}]
@@ -36,13 +43,45 @@ def test_a_daemon_has_all_of_them_at_hand() -> None:
     assert all(issubclass(command, msgspec.Struct) for command in table)
 
 
-@pytest.mark.parametrize("command", ["AgentList", "TaskList", "QueueStatus"])
+@pytest.mark.parametrize("command", ["AgentList", "TaskList", "TaskStatus", "QueueStatus"])
 def test_a_command_without_a_daemon_loads_no_more_than_it_needs(command: str) -> None:
-    """All of redis-py, `redis.asyncio` included, and the handlers of others took longer than the work."""
+    """trio, all of redis-py, and the handlers of other commands took ten times as long as the work."""
     script = SCRIPT.format(command=command)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
-    assert not {"redis", "typer", "psutil"} & loaded
+    assert not {"trio", "redis", "typer", "psutil", "yaml"} & loaded
     others = {f"maestro.runtime.handlers.{name}" for name in ("doctor", "restores", "snapshots", "assignments")}
     assert not others & loaded
     assert "maestro.workspaces.archive.library" not in loaded
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    """An installation without a daemon, in whose log one task has ended."""
+    with Node(tmp_path_factory.mktemp("reads")) as node:
+        node.json("agent", "assign", "shell", "--name", "w", "--to-workspace", f"{node.folder}/w")
+        node.dispatch("true", "--to", "w", "--sync")
+        node.json("shutdown")
+        yield node
+
+
+@pytest.mark.parametrize("command", [p.AgentList(), p.TaskList(), p.QueueStatus(), p.AgentList(status="odd")])
+def test_a_command_that_only_reads_answers_as_the_server_with_trio_does(
+    node: Node, command: p.Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = config.load(node.env)
+    plain = told(command, settings)
+    with monkeypatch.context() as with_trio:
+        with_trio.setattr(plain_server, "READS", ())
+        assert plain == told(command, settings)
+    assert plain
+
+
+def told(command: p.Command, settings: config.Settings) -> str:
+    """All that a client is shown, and how it ended."""
+    shown: list[object] = []
+    try:
+        end: object = execute(command, settings, shown.append)
+    except MaestroError as error:
+        end = p.Failed(error.code, error.exit_code, error.what, error.where, error.mend)
+    return re.sub(r"\d+(\.\d+)? s ago", "", f"{shown} {end}")
