@@ -24,7 +24,7 @@ FOLDS = f"{_folds}-{hashlib.sha256(_versions.encode()).hexdigest()[:8]}"
 EDITION = _folds + LAYOUT
 """Orders builds: grows with each change of a fold or of the layout, as versions only grow and views are only added."""
 
-MADE = f"{EDITION}-{hashlib.sha256(f'{_versions} layout:{LAYOUT}'.encode()).hexdigest()[:8]}"
+BUILD = f"{EDITION}-{hashlib.sha256(f'{_versions} layout:{LAYOUT}'.encode()).hexdigest()[:8]}"
 """Identifies what this build writes: the fold versions and the layout."""
 
 _NAME = re.compile(r"(\d+)-([0-9a-f]{8})\.(\d+)\.(\d+)")
@@ -33,7 +33,7 @@ _NAME = re.compile(r"(\d+)-([0-9a-f]{8})\.(\d+)\.(\d+)")
 class Generation(NamedTuple):
     """A generation's name in parts.
 
-    edition, digest: the build that made it, as in MADE.
+    edition, digest: the build that made it, as in BUILD.
     cut: seq of the last `restore.done` on its line, 0 for none.
     number: counts the generations, so that a rebuild gets a new name.
     """
@@ -49,14 +49,14 @@ class Generation(NamedTuple):
         return f"{self.edition}-{self.digest}.{self.cut}.{self.number}"
 
     @property
-    def made(self) -> str:
-        """The build that made the generation, as in MADE."""
+    def build(self) -> str:
+        """The build that made the generation, as in BUILD."""
         return f"{self.edition}-{self.digest}"
 
     @property
     def newer(self) -> bool:
         """Whether a later build made the generation: it is read, but never replaced by this build."""
-        return (self.edition, self.digest) > (EDITION, MADE.partition("-")[2])
+        return (self.edition, self.digest) > (EDITION, BUILD.partition("-")[2])
 
 
 def parse(name: str | None) -> Generation | None:
@@ -67,5 +67,5 @@ def parse(name: str | None) -> Generation | None:
 
 def after(live: Generation | None, cut: int) -> Generation:
     """The generation by which this build replaces the live one; the same for all who see the same live one."""
-    edition, _, digest = MADE.partition("-")
+    edition, _, digest = BUILD.partition("-")
     return Generation(int(edition), digest, cut, live.number + 1 if live else 1)

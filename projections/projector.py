@@ -22,7 +22,7 @@ from maestro.model.events import Event, RestoreDone, Unrecognised
 from maestro.store.contract import Checkpoint, Head, Store
 from projections import generations
 from projections.fold import reason
-from projections.generations import FOLDS, MADE, Generation
+from projections.generations import BUILD, FOLDS, Generation
 from projections.lineage import Line, find_cuts
 from projections.log_scan import scan_log
 from projections.row_cache import RowCache
@@ -150,7 +150,7 @@ class Projector:
         if live and live.newer:
             self.generation = live.name
             return msgspec.structs.replace(self._views.checkpoint(live.name), stopped=NEWER)
-        if live and live.made == MADE and live.cut >= cut:
+        if live and live.build == BUILD and live.cut >= cut:
             checkpoint = self._follow(live, building=False)
             self.generation = live.name
             return checkpoint

@@ -43,7 +43,7 @@ class Query(msgspec.Struct, frozen=True):
     type: str | None = None
 
 
-class Line(msgspec.Struct, frozen=True):
+class StoryLine(msgspec.Struct, frozen=True):
     """One event of a story. because: the event that led to it, in words, if its cause is an event."""
 
     event: Event
@@ -55,7 +55,7 @@ def further(query: Query, after: int) -> Query:
     return msgspec.structs.replace(query, since=after + 1)
 
 
-def page(store: Store, query: Query, log: CheckedReader | None = None) -> tuple[list[Line], int]:
+def page(store: Store, query: Query, log: CheckedReader | None = None) -> tuple[list[StoryLine], int]:
     """The next lines, and the position up to which the log was read. No lines: there are none up to its end.
 
     log: reads the log; afterwards its `found` tells whether an entry was altered.
@@ -69,7 +69,7 @@ def page(store: Store, query: Query, log: CheckedReader | None = None) -> tuple[
     if task is not None and query.since <= task.position:
         return _lines(log, _linked(store, task, log), query), head
     concerns = _concerns(subject)
-    after, lines = max(query.since, 1) - 1, list[Line]()
+    after, lines = max(query.since, 1) - 1, list[StoryLine]()
     while after < head and not lines:
         events = [event_of(entry) for entry in log.entries(after, min(CHUNK, head - after))]
         if not events:
@@ -79,7 +79,7 @@ def page(store: Store, query: Query, log: CheckedReader | None = None) -> tuple[
     return lines, after
 
 
-def plain(line: Line) -> dict[str, Any]:
+def plain(line: StoryLine) -> dict[str, Any]:
     """A line as JSON-ready data, `data` with the fields of the fact."""
     event = line.event
     fact = event.fact
@@ -190,12 +190,12 @@ def _concerns(subject: str | None) -> Callable[[Event], bool]:
     return {"task": of_task, "agent": of_agent}.get(kind, lambda event: event.subject == subject)
 
 
-def _lines(log: CheckedReader, events: Iterable[Event], query: Query) -> list[Line]:
+def _lines(log: CheckedReader, events: Iterable[Event], query: Query) -> list[StoryLine]:
     wanted = query.type
     lines = []
     for event in events:
         if event.seq < query.since or not (wanted is None or f"{event.type}.".startswith(f"{wanted}.")):
             continue
         led = log.event(int(event.cause)) if event.cause.isascii() and event.cause.isdigit() else None
-        lines.append(Line(event, f"{led.type} {led.subject}" if led else ""))
+        lines.append(StoryLine(event, f"{led.type} {led.subject}" if led else ""))
     return lines

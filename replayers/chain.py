@@ -73,7 +73,7 @@ class CheckedReader:
         return f"log: {what}; what is shown is what the store holds, `maestro replay verify` tells all that is wrong"
 
 
-def newest(log: LogStore, count: int) -> Difference | None:
+def check_newest(log: LogStore, count: int) -> Difference | None:
     """What is wrong with the newest `count` entries or the versions of their subjects; None where nothing is."""
     reading = CheckedReader(log)
     entries = reading.entries(max(0, log.head().seq - count), count)

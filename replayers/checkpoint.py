@@ -25,7 +25,7 @@ from maestro.model.errors import Invalid, NotFound, Refused, VerificationFailed,
 from maestro.model.events import Event
 from maestro.store.codec import event_of
 from maestro.store.contract import Entry, Store
-from maestro.store.redis.blobs import compress, frame_size, opened
+from maestro.store.redis.blobs import compress, decompress, frame_size
 from projections import agents
 from projections.fold import VIEWS, Fold, Stopped
 from projections.generations import FOLDS
@@ -268,7 +268,7 @@ def _content(folder: Path, name: str) -> bytes:
         raise VerificationFailed(f"the blob cannot be read: {error.strerror}", str(path)) from None
     if frame_size(frame) > BLOB_BYTES_MAX:
         raise VerificationFailed("the blob is too large", str(path))
-    return opened(name, frame)
+    return decompress(name, frame)
 
 
 def registry(folder: Path) -> Registry:

@@ -50,7 +50,7 @@ def whole(store: Store, sealed: Segments, span: tuple[int, int, str]) -> segment
 
 
 def between(store: Store, first: int, last: int) -> Iterator[Entry]:
-    """The entries first..last of the log."""
+    """The entries first..last of the log, one by one."""
     while first <= last:
         entries = store.log.entries(first - 1, min(CHUNK, last - first + 1))
         yield from entries
@@ -58,6 +58,6 @@ def between(store: Store, first: int, last: int) -> Iterator[Entry]:
 
 
 def entry_at(store: Store, position: int) -> Entry | None:
-    """The entry at a position of the log."""
+    """The entry at a position of the log, None where there is none."""
     found = store.log.entries(position - 1, 1) if position > 0 else []
     return found[0] if found and found[0].seq == position else None

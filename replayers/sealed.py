@@ -21,7 +21,7 @@ from maestro.folders import private_folder
 from maestro.model.errors import VerificationFailed
 from maestro.store.codec import chain_of
 from maestro.store.contract import Entry, Store
-from maestro.store.redis.blobs import compress, opened
+from maestro.store.redis.blobs import compress, decompress
 from replayers import segments
 from replayers.segments import Header, Segment
 from replayers.whole_file import placed, refusing, sweep
@@ -82,7 +82,7 @@ class Segments:
             return None
         except OSError as error:
             raise VerificationFailed(f"the blob cannot be read: {error.strerror}", sha256, MEND) from None
-        return opened(sha256, frame)
+        return decompress(sha256, frame)
 
     def blob_path(self, sha256: str) -> Path:
         """The path of a blob, whether it exists or not."""

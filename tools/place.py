@@ -101,7 +101,7 @@ class Home:
         (self.agents / f"{slug}.yaml").write_bytes(msgspec.json.encode(definition))
 
     def run(self, *words: str, check: bool = True, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
-        """Run `maestro <words>`; returns the finished process. Where it fails and `check` is set, raises its stderr."""
+        """Run `maestro <words>`; returns the finished process. Raises with its stderr if it fails and check is set."""
         argv = [MAESTRO, *words]
         done = subprocess.run(
             argv,

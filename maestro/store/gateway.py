@@ -173,7 +173,7 @@ class Gateway:
         result: T = await trio.lowlevel.wait_task_rescheduled(abort)
         return result
 
-    # ---- the commits ----
+    # ---- committing batches ----
 
     async def _commit_all(self) -> None:
         """Commit one batch after the other; once closing, commit one more batch and refuse the rest."""

@@ -20,12 +20,12 @@ SIZE = "#"
 """The prefix of fields that hold the size of a key; the rest of the field name is the name of that key."""
 
 
-def sealed(view: str, row: str, data: bytes) -> bytes:
+def with_checksum(view: str, row: str, data: bytes) -> bytes:
     """A row with its checksum, as it is stored."""
     return data + _row_sum(view, row, data)
 
 
-def unsealed(generation: str, view: str, row: str, stored: bytes) -> bytes:
+def without_checksum(generation: str, view: str, row: str, stored: bytes) -> bytes:
     """The row without its checksum. Raises ViewDamaged where the checksum does not match."""
     data = stored[:-SUM_BYTES]
     if stored[-SUM_BYTES:] != _row_sum(view, row, data):

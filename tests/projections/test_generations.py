@@ -48,7 +48,7 @@ def live(store: Store) -> generations.Generation:
 def test_the_first_reader_builds_the_first_generation(store: Store) -> None:
     assert store.views.current() is None
     assert Views(store).agents().rows == []
-    assert live(store).made == generations.MADE
+    assert live(store).build == generations.BUILD
     assert (live(store).cut, live(store).number) == (0, 1)
 
 
@@ -61,7 +61,7 @@ def test_views_of_another_fold_version_are_built_anew(store: Store) -> None:
     store.views.save(old, Checkpoint(), Checkpoint(head.seq, head.chain, head.at), [wrong])
     assert store.views.switch(None, old)
     checkpoint = Projector(store).catch_up()
-    assert (checkpoint.seq, live(store).made, live(store).number) == (head.seq, generations.MADE, 8)
+    assert (checkpoint.seq, live(store).build, live(store).number) == (head.seq, generations.BUILD, 8)
     assert stored(store, live(store).name) == fresh(everything(store)).digests()
 
 

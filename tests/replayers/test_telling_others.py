@@ -15,14 +15,14 @@ from maestro.model.ids import run_id
 from maestro.store.contract import Store
 from maestro.store.memory.memory_store import MemoryStore
 from replayers import audit
-from replayers.audit import Line, Query
+from replayers.audit import Query, StoryLine
 from replayers.export import export
 from replayers.groups import Group
 from replayers.schema import schema
 from tests.projections.histories import commit, everything, restore
 
 
-def lines(store: Store, query: Query) -> Iterator[Line]:
+def lines(store: Store, query: Query) -> Iterator[StoryLine]:
     """All pages."""
     while True:
         found, after = audit.page(store, query)
@@ -32,7 +32,7 @@ def lines(store: Store, query: Query) -> Iterator[Line]:
         query = audit.further(query, after)
 
 
-def seqs(found: Iterable[Line]) -> list[int]:
+def seqs(found: Iterable[StoryLine]) -> list[int]:
     return [line.event.seq for line in found]
 
 

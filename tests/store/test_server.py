@@ -231,7 +231,7 @@ def test_a_stopped_process_cannot_be_shut_down_but_ends_when_it_goes_on(home: Pa
 
 def test_data_that_somebody_has_open_is_never_opened_twice(home: Path) -> None:
     """As while a killed server's child still rewrites the AOF: the lock is held, the socket is dead."""
-    at = embedded_server.place(home)
+    at = embedded_server.server_paths(home)
     descriptor = os.open(at.data_lock, os.O_RDWR | os.O_CREAT)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
     with pytest.raises(StoreAway):
@@ -267,7 +267,7 @@ def test_a_home_too_long_for_a_socket_works_the_same(tmp_path: Path) -> None:
         assert "long" not in url
     finally:
         embedded_server.stop(home)
-        embedded_server.place(home).socket.parent.rmdir()
+        embedded_server.server_paths(home).socket.parent.rmdir()
 
 
 def test_a_home_with_odd_characters_works_the_same(home: Path) -> None:
@@ -302,7 +302,7 @@ def test_none_of_the_callers_secrets_stay_with_the_server(home: Path, monkeypatc
 
 
 def test_a_lock_that_cannot_be_made_is_one_line(home: Path) -> None:
-    embedded_server.place(home).start_lock.symlink_to("/elsewhere")
+    embedded_server.server_paths(home).start_lock.symlink_to("/elsewhere")
     with pytest.raises(StoreAway, match="cannot be locked"):
         embedded_server.ensure(home)
 
@@ -315,7 +315,7 @@ def test_everysec_is_there_for_benchmarks(home: Path) -> None:
 
 
 def test_the_log_of_the_server_does_not_grow_for_ever(home: Path) -> None:
-    at = embedded_server.place(home)
+    at = embedded_server.server_paths(home)
     at.log.write_bytes(b"x" * (embedded_server.LOG_BYTES_MAX + 1))
     embedded_server.ensure(home)
     assert at.log.stat().st_size < embedded_server.LOG_BYTES_MAX

@@ -113,7 +113,7 @@ class Installation:
         finally:
             store.close()
 
-    # ---- who is who; each is waited for ----
+    # ---- processes of the installation; each is waited for ----
 
     def daemon(self) -> psutil.Process:
         """The running daemon; waits for it."""
@@ -130,7 +130,7 @@ class Installation:
     def embedded_server(self) -> psutil.Process:
         """The embedded server, by its pid file; waits for it."""
         return appear(
-            "embedded server", lambda: psutil.Process(int(embedded_server.place(self.home.path).pid.read_text()))
+            "embedded server", lambda: psutil.Process(int(embedded_server.server_paths(self.home.path).pid.read_text()))
         )
 
     def _running(self) -> psutil.Process | None:

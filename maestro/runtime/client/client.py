@@ -246,7 +246,7 @@ def _connect_run(path: str, command: p.Command) -> Connection | p.Failed:
 
 
 def _is_inside_run() -> bool:
-    """Whether an ancestor of this process belongs to a run, or is the warden of one.
+    """Whether an ancestor of this process belongs to a run, or is the launcher or warden of one.
 
     Where the system does not tell, only the environment does.
     """

@@ -60,7 +60,7 @@ def start_daemon(settings: Settings) -> int:
 
 
 ALREADY_RUNNING = 4
-"""Exit code of a daemon that finds this node's lock held, and of one that is refused for another reason."""
+"""Exit code of a daemon that finds this node's lock held, or is refused for another reason."""
 SPAWNS_MAX = 5
 
 

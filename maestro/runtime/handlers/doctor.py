@@ -106,7 +106,7 @@ def _embedded(chosen: choice.Choice, settings: Settings) -> list[Row]:
 
 def _files(chosen: choice.Choice, settings: Settings) -> Iterator[Row]:
     """The finding on the embedded store's files: whether those that it writes are still there."""
-    data = embedded_server.place(settings.home).data
+    data = embedded_server.server_paths(settings.home).data
     gone = data_files.missing(data) if chosen.kind == "embedded" else ""
     if gone:
         mend = data_files.MEND if gone == data.name else "maestro up: the daemon has all of it written again"
@@ -120,7 +120,7 @@ async def _lineage(call: Call) -> Row:
         head: Head = await context.call(context.store.log.look)
         await context.call(KnownHead(context.settings).check, context.store)
         await context.call(context.views.checkpoint)
-        found = await context.call(chain.newest, context.store.log, CHECKED)
+        found = await context.call(chain.check_newest, context.store.log, CHECKED)
     except MaestroError as error:
         return _row("log", "failed", error.what, error.mend)
     looked = f"the chain of the last {min(CHECKED, head.seq)} was checked; `maestro replay verify` checks all"

@@ -3,7 +3,7 @@
 Two locks make sure that any number of concurrent starters lead to one server. `start.lock` is held around check and
 start. `data.lock` is inherited by the server itself, so the kernel frees it when the server (and a child of it that
 rewrites the AOF) is gone: held means that a process has the data open, free means that none has. Processes are never
-identified by their pid alone.
+identified by their pid.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _DISK_FULL = ("No space left", "Can't recover from AOF write error")
 Liveness = Literal["up", "loading", "silent", "queue full", "away"]
 
 
-class Place(msgspec.Struct, frozen=True):
+class ServerPaths(msgspec.Struct, frozen=True):
     """The paths of the embedded server of one MAESTRO_HOME."""
 
     home: Path
@@ -52,11 +52,11 @@ class Place(msgspec.Struct, frozen=True):
     incidents: Path
 
 
-def place(home: Path) -> Place:
+def server_paths(home: Path) -> ServerPaths:
     """The paths for a MAESTRO_HOME, its folders created and checked. Raises `Refused` and `Invalid` (folders.py)."""
     private_folder(home, "MAESTRO_HOME", tighten=True)
     folder = private_folder(home / "store", "store folder", tighten=True)
-    return Place(
+    return ServerPaths(
         home=home,
         folder=folder,
         socket=socket_path(home, "store/store.sock"),
@@ -80,7 +80,7 @@ def ensure(home: Path, fsync: str = "always", wait_s: float = START_S_MAX, binar
     fsync: `always`, or `everysec` for benchmarks; only the process that starts the server decides.
     Raises `StoreAway` when it does not answer in time, `StoreUnsafe` when its data cannot be loaded.
     """
-    at = place(home)
+    at = server_paths(home)
     deadline = time.monotonic() + wait_s
     pause = _PAUSE_S_MIN
     starts: list[int] = []
@@ -100,7 +100,7 @@ def ensure(home: Path, fsync: str = "always", wait_s: float = START_S_MAX, binar
 
 def stop(home: Path, wait_s: float = STOP_S_MAX) -> bool:
     """Stop the embedded server and wait until its process is gone; False when none ran. Raises `StoreAway`."""
-    at = place(home)
+    at = server_paths(home)
     deadline = time.monotonic() + wait_s
     while True:
         with _lock(at.start_lock) as mine:
@@ -137,7 +137,7 @@ def _liveness(socket: Path, timeout_s: float) -> Liveness:
     return "up"
 
 
-def _start_where_free(at: Place, fsync: str, binary: Path | None, starts: list[int]) -> None:
+def _start_where_free(at: ServerPaths, fsync: str, binary: Path | None, starts: list[int]) -> None:
     """Start the server unless another process does. starts: log offset of each start by this process."""
     with _lock(at.start_lock) as mine:
         if mine is None or _liveness(at.socket, 1.0) != "away":
@@ -155,7 +155,7 @@ def _start_where_free(at: Place, fsync: str, binary: Path | None, starts: list[i
             starts.append(_start(at, data_lock, fsync, binary))
 
 
-def _start(at: Place, data_lock: int, fsync: str, binary: Path | None) -> int:
+def _start(at: ServerPaths, data_lock: int, fsync: str, binary: Path | None) -> int:
     """Start the server, which inherits data_lock; returns the offset where its part of the log begins. Raises
     `StoreAway`.
     """
@@ -194,7 +194,7 @@ def _start(at: Place, data_lock: int, fsync: str, binary: Path | None) -> int:
     return logged
 
 
-def _handle_crash(at: Place) -> None:
+def _handle_crash(at: ServerPaths) -> None:
     """Record that the last server left its pid file: it was killed, or gave up because the disk was full.
 
     In the second case free the ballast.
@@ -209,7 +209,7 @@ def _handle_crash(at: Place) -> None:
         _note(at, "the server had stopped without a shutdown; started it again")
 
 
-def _explain_death(at: Place, starts: list[int]) -> None:
+def _explain_death(at: ServerPaths, starts: list[int]) -> None:
     """Handle the exit of a server that this process started, before it answered.
 
     Returns when another try makes sense, else raises the reason.
@@ -221,7 +221,7 @@ def _explain_death(at: Place, starts: list[int]) -> None:
     raise _death_error(at, said)
 
 
-def _death_error(at: Place, said: list[str]) -> MaestroError:
+def _death_error(at: ServerPaths, said: list[str]) -> MaestroError:
     reason = _last(said)
     if _is_disk_full(said):
         return StoreAway("the embedded store has no room on its disk", str(at.data), "free some space")
@@ -231,7 +231,7 @@ def _death_error(at: Place, said: list[str]) -> MaestroError:
     return StoreAway(f"the embedded store stopped at its start: {reason}", str(at.log))
 
 
-def _timeout_error(at: Place, liveness: Liveness, wait_s: float) -> StoreAway:
+def _timeout_error(at: ServerPaths, liveness: Liveness, wait_s: float) -> StoreAway:
     pid = at.pid.read_text().strip() if at.pid.exists() else "unknown"
     if liveness == "loading":
         return StoreAway(f"the embedded store still loads its data after {wait_s:g} s", str(at.data), "try again later")
@@ -239,7 +239,7 @@ def _timeout_error(at: Place, liveness: Liveness, wait_s: float) -> StoreAway:
     return StoreAway(what, str(at.log), "see whether the process is stopped or its disk hangs")
 
 
-def _stop(at: Place, deadline: float) -> bool:
+def _stop(at: ServerPaths, deadline: float) -> bool:
     ran = False
     while not _is_free(at.data_lock) or stranded.end(at.data):
         ran = True
@@ -276,7 +276,7 @@ def _is_free(lock: Path) -> bool:
         return mine is not None
 
 
-def _log_lines(at: Place, start: int) -> list[str]:
+def _log_lines(at: ServerPaths, start: int) -> list[str]:
     if not at.log.exists():
         return []
     with at.log.open("rb") as log:
@@ -295,7 +295,7 @@ def _last(said: list[str]) -> str:
     return (warnings or lines or ["it said nothing"])[-1]
 
 
-def _note(at: Place, text: str) -> None:
+def _note(at: ServerPaths, text: str) -> None:
     stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     try:
         with at.incidents.open("a", encoding="utf-8") as incidents_file:

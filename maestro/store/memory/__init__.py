@@ -1,1 +1,1 @@
-"""The store in memory: the reference that tests compare the one on a server with."""
+"""The store in memory: the reference implementation, with which tests compare the store on a server."""

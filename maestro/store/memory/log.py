@@ -14,8 +14,8 @@ from maestro.store.codec import Encoded, chain_of, encode_append, event_of
 from maestro.store.contract import Append, AppendResult, Committed, Entry, Fence, Head, Hint, Rejected
 from maestro.store.keys import FLOOR
 from maestro.store.memory.work import MemoryWork
-from maestro.store.redis.lineage import SEGMENTS, past
-from maestro.store.redis.log_import import Succession, taken
+from maestro.store.redis.lineage import SEGMENTS, sealed_reads
+from maestro.store.redis.log_import import Succession, log_not_empty
 from maestro.store.sealed import Sealed
 
 
@@ -181,7 +181,7 @@ class MemoryLog:
             following = self._entries[0] if self._entries and 0 <= after < self._gone else None
         if following is None or self.sealed is None:
             return found
-        with past(following.seq, lambda: self._sealed_last(following.seq), "log"):
+        with sealed_reads(following.seq, lambda: self._sealed_last(following.seq), "log"):
             return [*self.sealed.before(following, after, count), *found][:count]
 
     def _sealed_last(self, held: int) -> Event | None:
@@ -209,7 +209,7 @@ class MemoryLog:
         head = succession.end()
         with self._changed:
             if self._last():
-                raise taken()
+                raise log_not_empty()
             self._entries, self._at, self._floor = entries, head.at, head.floor
             self._versions = {subject.decode(): seq for subject, seq in succession.versions.items()}
             self._changed.notify_all()

@@ -8,9 +8,9 @@ from threading import Condition
 
 from maestro.model.errors import Refused, ViewDamaged
 from maestro.store.contract import Checkpoint, Page, PageQuery, RowChange
-from maestro.store.redis.blobs import compress, opened
+from maestro.store.redis.blobs import compress, decompress
 from maestro.store.sealed import Sealed
-from maestro.store.wholeness import check_size, sealed, unsealed
+from maestro.store.wholeness import check_size, with_checksum, without_checksum
 
 
 class _Generation:
@@ -33,7 +33,7 @@ class _Generation:
     def row(self, view: str, row: str) -> bytes | None:
         """A row without its checksum, None where there is none. Raises ViewDamaged for a damaged one."""
         data = self.rows.get(view, {}).get(row)
-        return None if data is None else unsealed(self.name, view, row, data)
+        return None if data is None else without_checksum(self.name, view, row, data)
 
     def write(self, change: RowChange) -> None:
         """Write one change, and update the sizes."""
@@ -41,7 +41,7 @@ class _Generation:
         if change.data is None:
             rows.pop(change.row, None)
         else:
-            rows[change.row] = sealed(change.view, change.row, change.data)
+            rows[change.row] = with_checksum(change.view, change.row, change.data)
         self.sizes[f"rows:{change.view}"] = len(rows)
         for index in (*change.remove, *change.add):
             scores = self.indexes.setdefault((change.view, index), {})
@@ -128,7 +128,8 @@ class MemoryViews:
             held = self._of(generation)
             held.check(f"rows:{view}")
             return [
-                (row, unsealed(generation, view, row, data)) for row, data in sorted(held.rows.get(view, {}).items())
+                (row, without_checksum(generation, view, row, data))
+                for row, data in sorted(held.rows.get(view, {}).items())
             ]
 
     def indexes(self, generation: str, view: str) -> dict[str, dict[str, int]]:
@@ -194,7 +195,7 @@ class MemoryBlobs:
             held = self._blobs.get(sha256)
         if held is None:
             return None if self.sealed is None else self.sealed.blob(sha256)
-        return opened(sha256, held[0])
+        return decompress(sha256, held[0])
 
     def collect(self, keep: frozenset[str], older_than_ms: int) -> int:
         """Delete blobs that are not in `keep` and were last put longer ago; returns how many."""

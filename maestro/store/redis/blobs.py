@@ -30,7 +30,7 @@ def frame_size(frame: bytes) -> int:
         return -1
 
 
-def opened(name: str, frame: bytes) -> bytes:
+def decompress(name: str, frame: bytes) -> bytes:
     """The content of a frame, checked against its name. Raises `VerificationFailed`."""
     mend = "restore it from a snapshot that holds it"
     try:
@@ -65,12 +65,12 @@ class RedisBlobs:
             frame = None
         if frame is None:
             return None if self.sealed is None else self.sealed.blob(sha256)
-        return opened(sha256, frame)
+        return decompress(sha256, frame)
 
     def collect(self, keep: frozenset[str], older_than_ms: int) -> int:
         """Delete blobs that are not in `keep` and were last put longer ago; returns how many."""
         times, call = self._keys.blobs, self._pool.call
-        names: Any = self._pool.in_place([times], b"zset", lambda: call("ZRANGE", times, 0, -1))
+        names: Any = self._pool.with_type([times], b"zset", lambda: call("ZRANGE", times, 0, -1))
         dead = [name for name in (raw.decode() for raw in names) if name not in keep]
         deleted = 0
         for start in range(0, len(dead), CHUNK):

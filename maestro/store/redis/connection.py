@@ -26,7 +26,7 @@ FRESH_S = 0.2
 """A connection that was used this short a time ago is reused without a check whether it has ended."""
 NOT_REDIS = "what answers there does not speak Redis's protocol"
 _MORE = object()
-# Its stub says tuple[x] for tuple[x, ...].
+# hiredis's type stub says tuple[x] for tuple[x, ...].
 _pack: Callable[[Sequence[Word]], bytes] = cast(Any, hiredis.pack_command)
 
 Word = bytes | str | int
@@ -71,7 +71,7 @@ class NoGroup(Exception):
     """A stream or its consumer group does not exist (any more)."""
 
 
-def fault(error: Exception) -> Exception:
+def exception_of(error: Exception) -> Exception:
     """The exception for an error reply. Every error named here says that the command was *not* executed."""
     text = str(error)
     prefix, _, rest = text.partition(" ")
@@ -119,7 +119,7 @@ def packed(command: Command) -> bytes:
 def checked(reply: Any) -> Any:
     """A reply, or for an error reply its exception raised."""
     if isinstance(reply, Exception):
-        raise fault(reply)
+        raise exception_of(reply)
     return reply
 
 

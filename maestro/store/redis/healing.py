@@ -24,7 +24,7 @@ from maestro.store.codec import chain_of, entry_of, event_of
 from maestro.store.contract import Entry
 from maestro.store.keys import FLOOR, Keys
 from maestro.store.redis.connection import Connection, Word, checked
-from maestro.store.redis.log_import import EXPIRE_MS, Succession, added, fill
+from maestro.store.redis.log_import import EXPIRE_MS, Succession, fill, xadd
 from maestro.store.redis.pool import Script
 from maestro.store.sealed import Sealed
 
@@ -75,7 +75,7 @@ class _FoundLog:
     """
 
     def __init__(self, connection: Connection, keys: Keys, sealed: Sealed | None) -> None:
-        self._link = connection
+        self._connection = connection
         self._log = keys.log
         self.sealed = sealed
         self.kind = connection.call("TYPE", keys.log).decode()
@@ -88,11 +88,11 @@ class _FoundLog:
         self.versions = self._versions(keys.versions)
 
     def _versions(self, key: str) -> dict[bytes, int] | None:
-        match self._link.call("TYPE", key):
+        match self._connection.call("TYPE", key):
             case b"none":
                 return None
             case b"hash":
-                held = self._link.call("HGETALL", key)
+                held = self._connection.call("HGETALL", key)
                 return {subject: int(seq) if seq.isdigit() else -1 for subject, seq in held.items()}
         return {}
 
@@ -100,7 +100,7 @@ class _FoundLog:
         """The entries of the stream, as the server sends them."""
         after = "-"
         while self.kind == "stream":
-            some = self._link.call("XRANGE", self._log, after, "+", "COUNT", CHUNK)
+            some = self._connection.call("XRANGE", self._log, after, "+", "COUNT", CHUNK)
             yield from some
             if len(some) < CHUNK:
                 return
@@ -264,5 +264,5 @@ def _some(found: list[int] | list[str]) -> str:
 def _copy(connection: Connection, log: str, repair: Repair) -> None:
     entries = repair.entries()
     while some := list(islice(entries, CHUNK)):
-        for reply in connection.many([*(added(log, entry) for entry in some), ("PEXPIRE", log, EXPIRE_MS)]):
+        for reply in connection.many([*(xadd(log, entry) for entry in some), ("PEXPIRE", log, EXPIRE_MS)]):
             checked(reply)

@@ -90,12 +90,12 @@ class Lineage:
         except WrongType as wrong:
             what = "the log, or the versions of its subjects, were overwritten by something else"
             raise LineageBroken(what, keys.log, MEND) from wrong
-        last = stored(tail[0], keys.log) if tail else None
-        head = Head(last.seq, last.chain, last.at, number(floor, keys.versions)) if last else Head()
+        last = decode_entry(tail[0], keys.log) if tail else None
+        head = Head(last.seq, last.chain, last.at, version_number(floor, keys.versions)) if last else Head()
         if head.seq < known.seq:
             raise LineageBroken(f"the log ends at {head.seq}, but {known.seq} was known", keys.log, MEND)
         for raw in found if known.seq else ():
-            entry = stored(raw, keys.log)
+            entry = decode_entry(raw, keys.log)
             # An entry behind the known one: that one was trimmed, as sealed entries are.
             if entry.seq == known.seq and entry.chain != known.chain:
                 raise LineageBroken(f"position {known.seq} holds another event", keys.log, MEND)
@@ -115,15 +115,15 @@ class Lineage:
             return
         following = known.seq + 1 - int(raws[0][0][:-2])
         if 0 <= following < len(raws):
-            entry = stored(raws[following], self._keys.log)
+            entry = decode_entry(raws[following], self._keys.log)
             if entry.seq != known.seq + 1 or chain_of(known.chain, entry) != entry.chain:
                 raise LineageBroken(f"position {entry.seq} does not continue the log", self._keys.log, MEND)
-        last = stored(raws[-1], self._keys.log)
+        last = decode_entry(raws[-1], self._keys.log)
         self.saw(Head(last.seq, last.chain, last.at))
 
 
 @contextmanager
-def past(following: int, newest: Callable[[], Event | None], log: str) -> Iterator[None]:
+def sealed_reads(following: int, newest: Callable[[], Event | None], log: str) -> Iterator[None]:
     """Context for reading sealed entries before the first entry that the store holds.
 
     following: position of that entry.
@@ -150,7 +150,7 @@ def check_version(log: LogStore, rejected: Rejected) -> None:
         raise LineageBroken(what, "log", MEND)
 
 
-def number(version: bytes | None, where: str) -> int:
+def version_number(version: bytes | None, where: str) -> int:
     """The number in a stored version, 0 for None. Raises `LineageBroken` where it is not a number."""
     if version is not None and not version.isdigit():
         raise LineageBroken("the versions of the log's subjects were altered", where, MEND)
@@ -172,10 +172,10 @@ def _outline(keys: Keys) -> list[Command]:
 
 def _missing(first: Sequence[Any], last: Sequence[Any], count: int, log: str) -> int:
     """How many events between the first and the last one are gone, as positions have no gaps."""
-    return stored(last[0], log).seq - stored(first[0], log).seq + 1 - count if first and last else 0
+    return decode_entry(last[0], log).seq - decode_entry(first[0], log).seq + 1 - count if first and last else 0
 
 
-def stored(raw: Sequence[Any], log: str) -> Entry:
+def decode_entry(raw: Sequence[Any], log: str) -> Entry:
     """Decode a raw entry. Raises `LineageBroken` where it is not an entry of this log."""
     try:
         return entry_of(raw)

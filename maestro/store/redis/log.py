@@ -21,7 +21,7 @@ from maestro.store.keys import FLOOR, Keys
 from maestro.store.redis.append_batch import AppendBatch, split_batch
 from maestro.store.redis.connection import Connection, ReplyLost, WrongType, checked, packed
 from maestro.store.redis.healing import heal, stands_at
-from maestro.store.redis.lineage import MEND, SEGMENTS, Lineage, number, past, stored
+from maestro.store.redis.lineage import MEND, SEGMENTS, Lineage, decode_entry, sealed_reads, version_number
 from maestro.store.redis.log_import import load
 from maestro.store.redis.pool import ConnectionPool, Script
 from maestro.store.sealed import Sealed
@@ -77,7 +77,7 @@ class RedisLog:
             while raws := pool.call("XREVRANGE", self._keys.log, last, "-", "COUNT", PART_READ):
                 for raw in raws:
                     with suppress(LineageBroken):
-                        entry = stored(raw, self._keys.log)
+                        entry = decode_entry(raw, self._keys.log)
                         return Head(entry.seq, entry.chain, entry.at)
                 last = f"({raws[-1][0].decode()}"
         return Head()
@@ -132,7 +132,7 @@ class RedisLog:
     def entries(self, after: int, count: int) -> list[Entry]:
         """Up to `count` entries behind `after`, as stored."""
         raws = self._range(after, count)
-        return [*self._trimmed(after, count, raws), *(stored(raw, self._keys.log) for raw in raws)][:count]
+        return [*self._trimmed(after, count, raws), *(decode_entry(raw, self._keys.log) for raw in raws)][:count]
 
     def _range(self, after: int, count: int) -> list[Any]:
         raws: list[Any] = self._pool.call("XRANGE", self._keys.log, f"{after + 1}-0", "+", "COUNT", count)
@@ -147,7 +147,7 @@ class RedisLog:
         """The sealed entries between `after` and these raw entries, where these are the first that the server holds."""
         if self.sealed is None or not raws or after < 0 or raws[0][0] == b"%d-0" % (after + 1):
             return []
-        following = stored(raws[0], self._keys.log)
+        following = decode_entry(raws[0], self._keys.log)
         if following.seq > self.first():
             return []
         before = partial(self.sealed.before, following, after, count)
@@ -155,13 +155,13 @@ class RedisLog:
             return in_thread(before)  # it reads files and decompresses them, which must not keep trio's thread
 
     def _past(self, following: Entry) -> AbstractContextManager[None]:
-        """Context for reading sealed entries before an entry (`lineage.past`)."""
+        """Context for reading sealed entries before an entry (`lineage.sealed_reads`)."""
 
         def newest() -> Event | None:
             floor, version = self._pool.call("HMGET", self._keys.versions, FLOOR, SEGMENTS)
-            if number(version, self._keys.versions) >= following.seq:
-                return self.event(number(version, self._keys.versions))
-            if not number(floor, self._keys.versions):
+            if version_number(version, self._keys.versions) >= following.seq:
+                return self.event(version_number(version, self._keys.versions))
+            if not version_number(floor, self._keys.versions):
                 return None
             # A restore cut the links between the events of a subject, so search the log.
             after, found = following.seq - 1, None
@@ -170,12 +170,12 @@ class RedisLog:
                 after = events[-1].seq
             return found
 
-        return past(following.seq, newest, self._keys.log)
+        return sealed_reads(following.seq, newest, self._keys.log)
 
     def first(self) -> int:
         """The first position that the server holds, 0 for an empty log."""
         raws = self._range(0, 1)
-        return stored(raws[0], self._keys.log).seq if raws else 0
+        return decode_entry(raws[0], self._keys.log).seq if raws else 0
 
     def trim(self, first: int) -> None:
         """Delete all entries before `first`. The head is read anew, as it must never be trimmed."""
@@ -214,7 +214,7 @@ class RedisLog:
 
         if self.sealed is not None and after < upto:
             raws = self._range(0, 1)
-            following = stored(raws[0], self._keys.log) if raws else None
+            following = decode_entry(raws[0], self._keys.log) if raws else None
             if following is not None and following.seq > after + 1:
                 last = min(upto, following.seq - 1)
                 with self._past(following):
@@ -223,7 +223,7 @@ class RedisLog:
                 after = last
         if after >= upto:
             return
-        with self._pool.lent() as connection:
+        with self._pool.lend() as connection:
             firsts = range(after + 1, upto + 1, chunk)
             ask(connection, firsts[0])
             for first, following in zip(firsts, (*firsts[1:], None), strict=True):
@@ -255,14 +255,14 @@ class RedisLog:
     def cursor_get(self, group: str) -> int | None:
         """The position of a durable group, None for a new one."""
         cursors, call = self._keys.cursors, self._pool.call
-        position: bytes | None = self._pool.in_place([cursors], b"hash", lambda: call("HGET", cursors, group))
+        position: bytes | None = self._pool.with_type([cursors], b"hash", lambda: call("HGET", cursors, group))
         # A damaged position counts as lost: the group gets all events again (at-least-once).
         return int(position) if position is not None and position.isdigit() else None
 
     def cursor_set(self, group: str, seq: int) -> None:
         """Set the position of a durable group."""
         cursors, call = self._keys.cursors, self._pool.call
-        self._pool.in_place([cursors], b"hash", lambda: call("HSET", cursors, group, seq))
+        self._pool.with_type([cursors], b"hash", lambda: call("HSET", cursors, group, seq))
 
     def wake(self) -> None:
         """End all blocking calls of this store object soon."""
@@ -271,7 +271,7 @@ class RedisLog:
     def version(self, subject: str) -> int:
         """The version of a subject."""
         floor, version = self._pool.call("HMGET", self._keys.versions, FLOOR, subject.encode())
-        return max(number(version, self._keys.versions), number(floor, self._keys.versions))
+        return max(version_number(version, self._keys.versions), version_number(floor, self._keys.versions))
 
     def versions(self, subjects: Sequence[str] | None = None) -> dict[str, int]:
         """The versions of all or some subjects, and the floor."""
@@ -280,12 +280,12 @@ class RedisLog:
             names = (FLOOR, *subjects)
             found = self._pool.call("HMGET", versions, *(name.encode() for name in names))
             held = zip(names, found, strict=True)
-            return {name: number(version, versions) for name, version in held if version is not None}
+            return {name: version_number(version, versions) for name, version in held if version is not None}
         told: dict[str, int] = {}
         cursor = b"0"
         while True:
             cursor, flat = self._pool.call("HSCAN", versions, cursor, "COUNT", PART_READ)
             for subject, version in zip(flat[::2], flat[1::2], strict=True):
-                told[subject.decode("utf-8", "replace")] = number(version, versions)
+                told[subject.decode("utf-8", "replace")] = version_number(version, versions)
             if cursor == b"0":
                 return told

@@ -78,21 +78,21 @@ def load(connection: Connection, keys: Keys, parts: Iterable[Sequence[Entry]]) -
     Raises as `LogStore.load`, and StoreAway.
     """
     if connection.call("EXISTS", keys.log, keys.versions):
-        raise taken()
+        raise log_not_empty()
     token = token_hex(8)
     log, versions = keys.loading(token, "log"), keys.loading(token, "versions")
     succession = Succession()
     for entries in parts:
         for entry in entries:
             succession.add(entry)
-        for reply in connection.many([*(added(log, entry) for entry in entries), ("PEXPIRE", log, EXPIRE_MS)]):
+        for reply in connection.many([*(xadd(log, entry) for entry in entries), ("PEXPIRE", log, EXPIRE_MS)]):
             checked(reply)
     head = succession.end()
     if not head.seq:
         return head
     fill(connection, versions, succession)
     if not LOAD.run(connection, [log, versions, keys.log, keys.versions], [f"{head.seq}-0"]):
-        raise taken()
+        raise log_not_empty()
     return head
 
 
@@ -104,7 +104,7 @@ def fill(connection: Connection, versions: str, succession: Succession) -> None:
         connection.call("PEXPIRE", versions, EXPIRE_MS)
 
 
-def added(log: str, entry: Entry) -> tuple[bytes | str | int, ...]:
+def xadd(log: str, entry: Entry) -> tuple[bytes | str | int, ...]:
     """The XADD command that writes an entry unchanged."""
     values: tuple[bytes | str | int, ...] = (
         *(entry.type, entry.subject, entry.at, entry.actor, entry.cause),
@@ -114,6 +114,6 @@ def added(log: str, entry: Entry) -> tuple[bytes | str | int, ...]:
     return ("XADD", log, f"{entry.seq}-0", *fields)
 
 
-def taken() -> Refused:
-    """The error for a log that is not empty."""
+def log_not_empty() -> Refused:
+    """The error for an import into a log that is not empty."""
     return Refused("the log of this namespace is not empty", "store", "load into a namespace of its own")

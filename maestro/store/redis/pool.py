@@ -116,7 +116,7 @@ class ConnectionPool:
         return connection
 
     @contextmanager
-    def lent(self) -> Iterator[Connection]:
+    def lend(self) -> Iterator[Connection]:
         """Lend a connection for the length of a block; one that failed is closed."""
         connection = self._take()
         try:
@@ -152,7 +152,7 @@ class ConnectionPool:
             connection.close()
             self.forget()
             self._node = moved.address
-            with self.lent() as there:
+            with self.lend() as there:
                 return work(there)
         except BaseException as error:
             connection.close()
@@ -189,17 +189,17 @@ class ConnectionPool:
         """Send commands that may be repeated, together. Raises the first error among the replies."""
         return self.run(lambda connection: [checked(reply) for reply in connection.many(commands)])
 
-    def together(self, commands: Sequence[Command]) -> list[Any]:
+    def transaction(self, commands: Sequence[Command]) -> list[Any]:
         """Send commands that may be repeated as one transaction (MULTI/EXEC)."""
         replies: list[Any] = self.many([("MULTI",), *commands, ("EXEC",)])[-1]
         return [checked(reply) for reply in replies]
 
-    def scan(self, beside: str, pattern: str, count: int) -> Iterator[list[bytes]]:
+    def scan(self, node_key: str, pattern: str, count: int) -> Iterator[list[bytes]]:
         """The keys that match a pattern, in lists.
 
-        beside: a key on the node of the cluster to scan, as SCAN itself names no key.
+        node_key: a key on the node of the cluster to scan, as SCAN itself names no key.
         """
-        self.call("EXISTS", beside)
+        self.call("EXISTS", node_key)
         cursor = b"0"
         while True:
             cursor, found = self.call("SCAN", cursor, "MATCH", pattern, "COUNT", count)
@@ -208,8 +208,8 @@ class ConnectionPool:
             if cursor == b"0":
                 return
 
-    def in_place(self, keys: Sequence[str], kind: bytes, work: Callable[[], T]) -> T:
-        """Run work on keys that may be lost; a key of a wrong type is first renamed out of the way, not deleted.
+    def with_type(self, keys: Sequence[str], kind: bytes, work: Callable[[], T]) -> T:
+        """Run work on keys that may be lost; a key of another type is first renamed out of the way, not deleted.
 
         kind: the type that the keys must have.
         """
@@ -266,7 +266,7 @@ class ConnectionPool:
         while waiting and time.monotonic() < until:
             blocking = [blocked.connection for blocked in waiting if blocked.connection]
             try:
-                with self.lent() as connection:
+                with self.lend() as connection:
                     connection.many([("CLIENT", "UNBLOCK", other.client_id) for other in blocking])
             except StoreAway:
                 break

@@ -15,7 +15,7 @@ from maestro.store.contract import Checkpoint, Page, PageQuery, RowChange
 from maestro.store.keys import Keys
 from maestro.store.redis.connection import Command, WrongType
 from maestro.store.redis.pool import ConnectionPool, Script
-from maestro.store.wholeness import FIELDS, SIZE, check_size, checkpoint_of, fields_of, sealed, unsealed
+from maestro.store.wholeness import FIELDS, SIZE, check_size, checkpoint_of, fields_of, with_checksum, without_checksum
 
 SAVE = Script("save.lua")
 PAGE = Script("page.lua")
@@ -46,7 +46,7 @@ class _Writes:
         rows: dict[str, dict[str, bytes | None]] = {}
         entries: dict[tuple[str, str], dict[str, int | None]] = {}
         for change in changes:
-            data = None if change.data is None else sealed(change.view, change.row, change.data)
+            data = None if change.data is None else with_checksum(change.view, change.row, change.data)
             rows.setdefault(change.view, {})[change.row] = data
             for index in change.remove:
                 entries.setdefault((change.view, index), {})[change.row] = None
@@ -100,14 +100,14 @@ class RedisViews:
         commands += [("HLEN", self._keys.rows(generation, view)) for view in by_view]
         commands += [("HMGET", self._keys.rows(generation, view), *rows) for view, rows in by_view.items()]
         with _of(generation):
-            values, *replies = self._pool.together(commands)
+            values, *replies = self._pool.transaction(commands)
         stored = dict(zip((*FIELDS, *sizes), values, strict=True))
         checkpoint = checkpoint_of(generation, stored)
         for view, size, found in zip(by_view, sizes, replies, strict=False):
             check_size(generation, f"rows:{view}", stored[size], found)
         rows = {view: iter(reply) for view, reply in zip(by_view, replies[len(by_view) :], strict=True)}
         found = [(view, row, next(rows[view])) for view, row in wanted]
-        return checkpoint, [data and unsealed(generation, view, row, data) for view, row, data in found]
+        return checkpoint, [data and without_checksum(generation, view, row, data) for view, row, data in found]
 
     def save(self, generation: str, before: Checkpoint, after: Checkpoint, changes: Sequence[RowChange]) -> bool:
         """Write everything, or nothing where the checkpoint is not `before` any more."""
@@ -144,7 +144,9 @@ class RedisViews:
         if None in rows:
             raise ViewDamaged(generation, f"the index {query.index!r} of {query.view} names a row that is not there")
         named = [(row.decode("utf-8", "replace"), data) for row, data in zip(ids, rows, strict=True)]
-        return Page([(row, unsealed(generation, query.view, row, data)) for row, data in named], checkpoint, total)
+        return Page(
+            [(row, without_checksum(generation, query.view, row, data)) for row, data in named], checkpoint, total
+        )
 
     def dump(self, generation: str, view: str) -> list[tuple[str, bytes]]:
         """All rows of a view in row order. Rows changed meanwhile may have either state: compare the checkpoints."""
@@ -158,7 +160,7 @@ class RedisViews:
                 break
         self._check_sizes(generation, [f"rows:{view}"])
         named = [(row.decode("utf-8", "replace"), data) for row, data in sorted(rows.items())]
-        return [(row, unsealed(generation, view, row, data)) for row, data in named]
+        return [(row, without_checksum(generation, view, row, data)) for row, data in named]
 
     def indexes(self, generation: str, view: str) -> dict[str, dict[str, int]]:
         """All indexes of a view that are not empty."""
@@ -180,7 +182,7 @@ class RedisViews:
                 ("HLEN" if name.startswith("rows:") else "ZCARD", self._keys.view(generation) + name) for name in some
             ]
             with _of(generation):
-                known, *found = self._pool.together([sizes, *held])
+                known, *found = self._pool.transaction([sizes, *held])
             for name, size, count in zip(some, known, found, strict=True):
                 check_size(generation, name, size, count)
 

@@ -37,7 +37,7 @@ class RedisWork:
         if hints:
             names = [self._keys.work(stream) for stream in {hint.stream for hint in hints}]
             commands = [self._add(hint.stream, hint.run, hint.token) for hint in hints]
-            self._pool.in_place(names, STREAM, lambda: self._pool.many(commands))
+            self._pool.with_type(names, STREAM, lambda: self._pool.many(commands))
 
     def _add(self, stream: str, run: str, token: int) -> Command:
         return ("XADD", self._keys.work(stream), "MAXLEN", "~", ENTRIES_MAX, "*", "run", run, "token", token)
@@ -83,12 +83,12 @@ class RedisWork:
         )
         while True:
             try:
-                found: dict[bytes, Any] = self._pool.in_place(
+                found: dict[bytes, Any] = self._pool.with_type(
                     names, STREAM, lambda: self._pool.block(command, block_ms, repeat=False) or {}
                 )
                 break
             except NoGroup:
-                self._pool.in_place(names, STREAM, lambda: self._make_groups(names))
+                self._pool.with_type(names, STREAM, lambda: self._make_groups(names))
         entries, strange = [], []
         for stream, name in zip(streams, names, strict=True):
             for identity, fields in found.get(name.encode(), ()):
@@ -107,7 +107,7 @@ class RedisWork:
 
     def _make_groups(self, names: list[str]) -> None:
         # From id 0, never from `$`: hints put before the group was lost must not be lost with it.
-        with self._pool.lent() as connection:
+        with self._pool.lend() as connection:
             for reply in connection.many([("XGROUP", "CREATE", name, WORKERS, "0", "MKSTREAM") for name in names]):
                 if not (isinstance(reply, Exception) and str(reply).startswith("BUSYGROUP")):
                     checked(reply)
@@ -118,14 +118,14 @@ class RedisWork:
         for entry in entries:
             commands.append(self._add(entry.stream, entry.run, entry.token))
             commands += self._finish(entry)
-        self._pool.together(commands)
+        self._pool.transaction(commands)
         self._forget(entries)
 
     def done(self, entries: Sequence[WorkEntry]) -> None:
         """Acknowledge and delete entries."""
         if not entries:
             return
-        self._pool.together([command for entry in entries for command in self._finish(entry)])
+        self._pool.transaction([command for entry in entries for command in self._finish(entry)])
         self._forget(entries)
 
     def _forget(self, entries: Sequence[WorkEntry]) -> None:
@@ -139,7 +139,7 @@ class RedisWork:
     def pending(self, stream: str) -> list[tuple[str, str, int]]:
         """All hints on a stream: (run, node that claimed it or "", token)."""
         name = self._keys.work(stream)
-        entries: list[Any] = self._pool.in_place([name], STREAM, lambda: self._pool.call("XRANGE", name, "-", "+"))
+        entries: list[Any] = self._pool.with_type([name], STREAM, lambda: self._pool.call("XRANGE", name, "-", "+"))
         try:
             claimed = self._pool.call("XPENDING", name, WORKERS, "-", "+", ENTRIES_MAX)
         except NoGroup:
