@@ -2,7 +2,7 @@
 
 A remedy names its command as `maestro <command>`, or as `<group> <command>` (`task list shows all`). Placeholders of a
 text are `{}`. Docstrings, help, examples and the tags of the protocol are no remedies. The walks are in
-`tests/runtime/test_ways_out.py`.
+`tests/runtime/handlers/test_ways_out.py`.
 """
 
 from __future__ import annotations
@@ -73,66 +73,66 @@ def _name(node: ast.expr) -> str:
 
 ELSEWHERE = {
     "find out what the store lost, then `maestro doctor --accept-loss`": (
-        "tests/runtime/test_losses.py::test_a_store_without_its_tail_stops_the_daemon_until_the_loss_is_accepted"
+        "tests/runtime/daemon/test_losses.py::test_a_store_without_its_tail_stops_the_daemon_until_the_loss_is_accepted"
     ),
     "stop, find out what the store lost, then `maestro doctor --accept-loss`": (
-        "tests/store/test_healing.py::test_what_is_left_of_a_damaged_log_is_made_one_whole_log"
+        "tests/store/redis/test_healing.py::test_what_is_left_of_a_damaged_log_is_made_one_whole_log"
     ),
     "a process inside a run may use `maestro state` only": (
         "tests/cli/test_exit_codes.py::test_inside_a_run_only_state_is_offered"
     ),
     "a process inside a run may use `maestro state set|get|list|delete` only": (
-        "tests/runtime/test_containment_bubblewrap.py::test_state_works_from_inside_and_the_other_commands_do_not"
+        "tests/runtime/provision/test_containment_bubblewrap.py::test_state_works_from_inside_and_the_other_commands_do_not"
     ),
     "see with `maestro doctor` that keys are not evicted, and that nobody else writes to this namespace": (
-        "tests/runtime/test_doctor.py::test_a_store_that_is_unsafe_is_told_with_what_is_right_about_it"
+        "tests/runtime/handlers/test_doctor.py::test_a_store_that_is_unsafe_is_told_with_what_is_right_about_it"
     ),
     "start its daemon there (maestro up), or name another": (
-        "tests/runtime/test_lost_nodes.py::test_a_node_that_is_back_has_its_agents_healthy_and_no_run_has_ended_twice"
+        "tests/runtime/scheduler/test_lost_nodes.py::test_a_node_that_is_back_has_its_agents_healthy_and_no_run_has_ended_twice"
     ),
     "agent assign {} --name {} --to-workspace": (
-        "tests/runtime/test_vanished_workspaces.py::test_assigning_it_again_makes_it_anew"
+        "tests/runtime/provision/test_vanished_workspaces.py::test_assigning_it_again_makes_it_anew"
     ),
     "start the daemon of its node (maestro up), or move the agent: {} <folder> --node <node>": (
-        "tests/runtime/test_lost_nodes.py::test_its_work_goes_on_where_its_user_moves_it"
+        "tests/runtime/scheduler/test_lost_nodes.py::test_its_work_goes_on_where_its_user_moves_it"
     ),
     "{} {} takes or makes it anew, state restore <snapshot> --workspace {} brings it back": (
-        "tests/runtime/test_vanished_workspaces.py::test_a_restore_brings_it_back"
+        "tests/runtime/provision/test_vanished_workspaces.py::test_a_restore_brings_it_back"
     ),
     "stop that run there (agent stop), then run this again": (
-        "tests/runtime/test_placements.py::test_what_another_home_writes_is_neither_emptied_nor_replaced"
+        "tests/runtime/provision/test_placements.py::test_what_another_home_writes_is_neither_emptied_nor_replaced"
     ),
     "maestro agent assign {} --name {} --to-workspace {}": (
-        "tests/runtime/test_restores_foreign.py::test_assignments_that_are_put_back_take_nobodys_folder"
+        "tests/runtime/restores/test_restores_foreign.py::test_assignments_that_are_put_back_take_nobodys_folder"
     ),
     "maestro state restore {} --workspace {} --replace-foreign {}": (
-        "tests/runtime/test_restores_foreign.py::test_a_forged_export_replaces_a_folder_only_where_a_user_names_it_exactly"
+        "tests/runtime/restores/test_restores_foreign.py::test_a_forged_export_replaces_a_folder_only_where_a_user_names_it_exactly"
     ),
     "it ends with the next start: maestro up": (
-        "tests/runtime/test_restores_broken_off.py::test_where_one_workspace_is_new_the_restore_is_done_and_the_lost_one_is_named"
+        "tests/runtime/restores/test_restores_broken_off.py::test_where_one_workspace_is_new_the_restore_is_done_and_the_lost_one_is_named"
     ),
     "maestro agent restart {}": (
-        "tests/runtime/test_restores_broken_off.py::test_one_workspace_alone_that_is_lost_is_brought_back_by_the_command_that_its_agent_names"
+        "tests/runtime/restores/test_restores_broken_off.py::test_one_workspace_alone_that_is_lost_is_brought_back_by_the_command_that_its_agent_names"
     ),
     "take a snapshot: it keeps anew what is still in the workspaces; put a copy of the pack back and run `maestro state verify --all`; `maestro state restore ID --skip-failed` brings back what is whole; to give a snapshot up, remove its file in {manifests}": (  # noqa: E501
-        "tests/runtime/test_damaged_snapshots.py::test_it_is_found_by_the_scrub_told_and_mended_by_the_next_snapshot"
+        "tests/runtime/snapshots/test_damaged_snapshots.py::test_it_is_found_by_the_scrub_told_and_mended_by_the_next_snapshot"
     ),
     "maestro state verify --all reads all of it now; a daemon that runs does so by itself": (
-        "tests/runtime/test_damaged_snapshots.py::test_all_of_it_is_verified_at_once_where_that_is_asked_for"
+        "tests/runtime/snapshots/test_damaged_snapshots.py::test_all_of_it_is_verified_at_once_where_that_is_asked_for"
     ),
     "the next snapshot keeps anew what of it is still in a workspace, --skip-failed restores the rest, and `maestro state verify --all` proves a copy of the pack that was put back": (  # noqa: E501
-        "tests/runtime/test_damaged_snapshots.py::test_what_is_whole_comes_back_and_the_rest_is_listed"
+        "tests/runtime/snapshots/test_damaged_snapshots.py::test_what_is_whole_comes_back_and_the_rest_is_listed"
     ),
     "node list shows its node: start the daemon there (maestro up), or wait until it is taken for lost": (
-        "tests/runtime/test_lost_nodes.py::test_a_cancel_ends_what_ran_there"
+        "tests/runtime/scheduler/test_lost_nodes.py::test_a_cancel_ends_what_ran_there"
     ),
     "did you mean `maestro help {}`?": "tests/cli/test_help.py::test_an_unknown_topic_is_told_with_the_nearest_one",
     "`maestro help` lists the topics": "tests/cli/test_help.py::test_the_remedy_lists_the_topics",
     "maestro up: the daemon has all of it written again": (
-        "tests/runtime/test_cleaners.py::test_an_embedded_store_whose_files_are_removed_writes_them_again"
+        "tests/runtime/daemon/test_cleaners.py::test_an_embedded_store_whose_files_are_removed_writes_them_again"
     ),
     "what it holds is in its memory only: maestro state snapshot --output FILE, then maestro shutdown, maestro redis flush, maestro state restore FILE": (  # noqa: E501
-        "tests/runtime/test_cleaners.py::test_an_embedded_store_whose_folder_is_removed_says_so_and_the_way_out_leads_out"
+        "tests/runtime/daemon/test_cleaners.py::test_an_embedded_store_whose_folder_is_removed_says_so_and_the_way_out_leads_out"
     ),
 }
 

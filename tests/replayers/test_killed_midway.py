@@ -26,7 +26,7 @@ from replayers.verify import verify
 from replayers.whole_file import PART
 from tests.projections.histories import grow
 from tests.replayers.test_sealing import seal
-from tests.store.test_server_disk_full import DISKS_MIB, UNSHARE
+from tests.store.embedded.test_server_disk_full import DISKS_MIB, UNSHARE
 
 KILLS = 25
 SEED = int.from_bytes(os.urandom(4))

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.store.test_server_disk_full import UNSHARE
+from tests.store.embedded.test_server_disk_full import UNSHARE
 
 LONGEST_S = 180
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.store.test_server_disk_full import UNSHARE
+from tests.store.embedded.test_server_disk_full import UNSHARE
 
 LONGEST_S = 120
 PRELUDE = """

@@ -11,7 +11,7 @@ import pytest
 
 from maestro.model.errors import Refused
 from maestro.workspaces.guards import SYSTEM, SYSTEM_TOPS, Claim, check_elsewhere, check_reserved, check_workspace
-from tests.store.test_server_disk_full import UNSHARE
+from tests.store.embedded.test_server_disk_full import UNSHARE
 
 SCRIPT = """
 import subprocess, sys

@@ -10,17 +10,17 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from tools.bench import appending, reading, replaying, running, spawn
+from tools.bench import append_cases, read_cases, replay_cases, run_cases, spawn
 from tools.bench.measure import Case, Row, measure, table
 from tools.place import Place
 
 Cases = Callable[[Place, str], Iterator[Case]]
 BENCHES: dict[str, tuple[Cases, tuple[str, ...]]] = {
-    "append": (appending.cases, ("everysec", "always")),
-    "replay": (replaying.cases, ("everysec",)),
+    "append": (append_cases.cases, ("everysec", "always")),
+    "replay": (replay_cases.cases, ("everysec",)),
     "launch": (spawn.cases, ("none",)),
-    "run": (running.cases, ("everysec", "always")),
-    "read": (reading.cases, ("everysec",)),
+    "run": (run_cases.cases, ("everysec", "always")),
+    "read": (read_cases.cases, ("everysec",)),
 }
 
 

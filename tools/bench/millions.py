@@ -16,7 +16,7 @@ from replayers import sealer
 from replayers.sealed import sealed_of
 from tools.bench.history import EVENTS_PER_TASK
 from tools.bench.measure import Case, measure, spawned, table, timed, typical
-from tools.bench.replaying import write
+from tools.bench.replay_cases import write
 from tools.place import MAESTRO, Home, Place
 
 TIMES = 10

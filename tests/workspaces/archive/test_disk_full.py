@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.store.test_server_disk_full import DISKS_MIB, UNSHARE
+from tests.store.embedded.test_server_disk_full import DISKS_MIB, UNSHARE
 
 SCRIPT = """
 import json, os, sys

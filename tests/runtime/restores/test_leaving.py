@@ -45,7 +45,7 @@ class Leaving(Node):
         argv = [sys.executable, "-m", "tests.runtime.leaving"]
         env = {**self.env, "LEAVE_AT": str(self.folder / "at")}
         log = (self.home / "daemon.log").open("ab")
-        daemon = subprocess.Popen(argv, env=env, cwd=Path(__file__).parents[2], stderr=log)
+        daemon = subprocess.Popen(argv, env=env, cwd=Path(__file__).parents[3], stderr=log)
         until(lambda: self.run("node", "list").returncode == 0 and (self.home / "daemon.sock").exists())
         return daemon
 

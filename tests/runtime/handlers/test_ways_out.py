@@ -23,7 +23,7 @@ from tests.conftest import StoreServer
 from tests.house.remedies import ELSEWHERE, UNTRIED, remedies
 from tests.runtime.acting import Node, marked, until
 
-TOP = Path(__file__).parents[2]
+TOP = Path(__file__).parents[3]
 Walk = Callable[[Node], None]
 
 

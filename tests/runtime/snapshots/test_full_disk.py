@@ -1,6 +1,6 @@
 """A node whose disk fills up: it takes no new work, loses nothing that it acknowledged, and goes on when there is room.
 
-The disk is a small tmpfs in a mount namespace of its own, as in tests/store/test_server_disk_full.py.
+The disk is a small tmpfs in a mount namespace of its own, as in tests/store/embedded/test_server_disk_full.py.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from tests.runtime.small_disk import on_small_disk
-from tests.store.test_server_disk_full import DISKS_MIB
+from tests.store.embedded.test_server_disk_full import DISKS_MIB
 
 SCRIPT = """
 import json, os, sys, threading

@@ -171,5 +171,5 @@ def test_an_odd_name_among_the_runs_hides_no_others(tmp_path: Path) -> None:
         (runs / f"link{number}").symlink_to("x" * 300)
         (tmp_path / f"root/link{number}").symlink_to("x" * 300)
     argv = [sys.executable, "-c", CLOSED, str(tmp_path / "root"), str(tmp_path / "home")]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, cwd=Path(__file__).parents[2])
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, cwd=Path(__file__).parents[3])
     assert done.stdout.split() == ["['t1']", str(tmp_path / "root-ws")], done.stderr

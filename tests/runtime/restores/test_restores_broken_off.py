@@ -16,7 +16,7 @@ import pytest
 from maestro.workspaces.exchanges.exchange import STAGE_PREFIX
 from tests.runtime.acting import Node, until
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture

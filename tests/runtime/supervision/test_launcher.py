@@ -18,7 +18,7 @@ from maestro.runtime.worker import process_usage
 from tests.crash.test_processes import Worker
 from tests.runtime.wardens import PATIENCE_S, Rig, alive, gone, play, python
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def test_the_launcher_imports_nothing_but_itself_and_the_standard_library() -> None:

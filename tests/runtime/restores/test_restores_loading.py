@@ -11,7 +11,7 @@ import pytest
 
 from tests.runtime.acting import Node, until
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ import pytest
 from maestro.runtime.supervision.processes import state
 from tests.runtime.acting import Node, marked, until
 from tests.runtime.small_disk import on_small_disk
-from tests.store.test_server_disk_full import DISKS_MIB
+from tests.store.embedded.test_server_disk_full import DISKS_MIB
 
 MAESTRO = (sys.executable, "-m", "maestro")
 KILLS = int(os.environ.get("KILLS", "8"))
