@@ -16,7 +16,6 @@ from maestro.runtime.daemon.store_access import open_store
 from maestro.runtime.daemon.store_guard import keep_alive, watch_files
 from maestro.runtime.handlers import HANDLERS
 from maestro.runtime.node.context import Context
-from maestro.runtime.node.daemon_log import seldom
 from maestro.runtime.node.identity import node_id
 from maestro.runtime.node.known_head import KnownHead
 from maestro.store.contract import Store
@@ -87,7 +86,4 @@ async def _keep(known_head: KnownHead, store: Store) -> None:
 def _note(known_head: KnownHead, home: HeldFolder, store: Store) -> None:
     if not home.stands:  # another home may be there by now, and begin a log of its own
         return
-    try:
-        known_head.note(store.log.known())
-    except OSError as error:  # a full disk: what it knew stands, and is true
-        seldom.warn("known head", f"{known_head.path}: {error.strerror}; it is not kept there for now")
+    known_head.follow(store)

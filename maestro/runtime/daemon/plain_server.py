@@ -62,7 +62,7 @@ def _read(command: p.Command, settings: Settings, store: Store, show: Callable[[
     rows: list[p.Item] = []
     call = PlainCall(ReadContext(settings, node_id(settings.home), store), rows.append)
     done = _run(cast(Coroutine[Any, Any, p.Done], HANDLERS[type(command)](cast(Any, call), command)))
-    known.note(store.log.known())
+    known.follow(store)
     for row in rows:
         show(row)
     return done

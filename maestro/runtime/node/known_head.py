@@ -17,6 +17,7 @@ from maestro.durable import replace
 from maestro.folders import private_folder
 from maestro.model.errors import LineageBroken
 from maestro.model.events import LogForked
+from maestro.runtime.node.daemon_log import seldom
 from maestro.store.contract import Head, Store
 from maestro.store.embedded import choice
 
@@ -57,6 +58,13 @@ class KnownHead:
         if head.seq <= self.known().seq:
             return
         replace(self.path, msgspec.json.encode(KnownEntry.of(head)), durable=False, shared=True)
+
+    def follow(self, store: Store) -> None:
+        """Keep what this process knows of the store's log. A disk that is full costs a warning: what is kept is true."""
+        try:
+            self.note(store.log.known())
+        except OSError as error:
+            seldom.warn("known head", f"{self.path}: {error.strerror}; it is not kept there for now")
 
     def forget(self) -> None:
         """Know nothing any more: the log was erased on purpose, or its loss was accepted."""
