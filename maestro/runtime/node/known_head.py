@@ -60,7 +60,7 @@ class KnownHead:
         replace(self.path, msgspec.json.encode(KnownEntry.of(head)), durable=False, shared=True)
 
     def follow(self, store: Store) -> None:
-        """Keep what this process knows of the store's log. A disk that is full costs a warning: what is kept is true."""
+        """Keep what this process knows of the store's log. A full disk costs a warning: what is kept is true."""
         try:
             self.note(store.log.known())
         except OSError as error:

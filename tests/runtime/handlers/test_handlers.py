@@ -84,4 +84,4 @@ def told(command: p.Command, settings: config.Settings) -> str:
         end: object = execute(command, settings, shown.append)
     except MaestroError as error:
         end = p.Failed(error.code, error.exit_code, error.what, error.where, error.mend)
-    return re.sub(r"\d+(\.\d+)? s ago", "", f"{shown} {end}")
+    return re.sub(r"'heartbeat_age_s': [0-9.]+", "", f"{shown} {end}")  # time goes on
