@@ -13,6 +13,7 @@ PIP_DISABLE_PIP_VERSION_CHECK=1
 PIP_NO_INPUT=1
 export PIP_DISABLE_PIP_VERSION_CHECK PIP_NO_INPUT
 unset PIP_USER PYTHONHOME PYTHONPATH
+unset PYTHONDONTWRITEBYTECODE # each of the thousands of processes of a test run would compile the project anew
 
 say() { printf '\n==> %s\n' "$*"; }
 warn() { printf '    note: %s\n' "$*" >&2; }
