@@ -54,21 +54,6 @@ class Verified(msgspec.Struct, frozen=True):
         return not self.differences
 
 
-def plain(result: Verified) -> dict[str, Any]:
-    """The result as JSON-ready data."""
-    first = result.first
-    return {
-        "ok": result.ok,
-        "events": result.events,
-        "position": result.checkpoint.seq,
-        "generation": result.generation,
-        "stopped": result.checkpoint.stopped,
-        "first_difference": None if first is None else first.position,
-        "differences": [{"position": one.position, "what": one.what} for one in result.differences],
-        "views": result.digests,
-    }
-
-
 def verify(store: Store, progress: Progress | None = None) -> Verified:
     """Check the log, its segments, the versions and the views. progress: called with (position, end) now and then.
 

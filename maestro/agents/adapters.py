@@ -45,12 +45,12 @@ def overridden(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
         merged["success"] = {key: rule for key, rule in merged.get("success", {}).items() if not key.endswith("_event")}
         merged.pop("resume", None)
     for key, value in above.items():
-        merged[key] = over(merged.get(key), value, key)
+        merged[key] = merged_value(merged.get(key), value, key)
     return merged
 
 
-def over(below: Any, above: Any, key: str = "") -> Any:
-    """One value over another: mappings merge entry by entry, all else is replaced."""
+def merged_value(below: Any, above: Any, key: str = "") -> Any:
+    """The value of a key of which `above` overrides `below`: mappings merge entry by entry, all else is `above`."""
     if key in WHOLE or not isinstance(below, dict) or not isinstance(above, dict):
         return above
-    return below | {key: over(below.get(key), value, key) for key, value in above.items()}
+    return below | {key: merged_value(below.get(key), value, key) for key, value in above.items()}

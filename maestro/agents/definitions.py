@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from maestro.agents import adapters
-from maestro.agents.adapters import over, overridden
+from maestro.agents.adapters import merged_value, overridden
 from maestro.agents.checks import ID, check_id, check_keys, resources
 from maestro.agents.conversion import fit, suggestion
 from maestro.agents.documents import LIMITS, Document, read
@@ -164,7 +164,7 @@ def _older(below: dict[str, Any], keys: dict[str, Any]) -> dict[str, Any]:
         success = {key: rule for key, rule in keys.get("success", {}).items() if not key.endswith("_event")}
         keys = {**keys, "output": below["output"], "success": success, "resume": None}
         below = {**below, "resume": None}
-    return {key: over(value, keys.get(key, value), key) for key, value in below.items()}
+    return {key: merged_value(value, keys.get(key, value), key) for key, value in below.items()}
 
 
 def _via(argv: list[str]) -> str:

@@ -15,7 +15,7 @@ import msgspec
 
 from maestro.agents.printable_text import plain, shown
 from maestro.agents.schema import Definition
-from maestro.agents.transcript import Told
+from maestro.agents.transcript import TranscriptSum
 
 RESULT_BYTES_MAX = 64 * 1024
 _LINE_LENGTH_MAX = 4096
@@ -35,8 +35,10 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     output: bytes = b""
 
 
-class End(msgspec.Struct, frozen=True, kw_only=True):
-    """The facts of a run's end, as the warden saw it. exit_code: None where a signal ended it or nothing ran.
+class JudgedEnd(msgspec.Struct, frozen=True, kw_only=True):
+    """The end of a run as it is judged: what its warden told of it (`supervision.spec.End`), and its output.
+
+    exit_code: None where a signal ended it or nothing ran.
 
     stopped: the reason of a stop that was asked for; lost: why nobody saw the end (worker or node gone). wrong_mode:
     why it was not started at all; oom: which limit of memory ended it; stalled: it was silent for too long; budget:
@@ -58,7 +60,7 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
     stalled: bool = False
     budget: str | None = None
     check: Check | None = None
-    told: Told | None = None
+    told: TranscriptSum | None = None
     stderr: bytes | None = None
     stdout: bytes = b""
     log: bytes = b""
@@ -83,7 +85,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     loss: str = ""
 
 
-def judge(definition: Definition, end: End) -> Verdict:
+def judge(definition: Definition, end: JudgedEnd) -> Verdict:
     """The verdict on the end of a run. Pure: the same end is always judged the same."""
     rules = (_by_maestro, _by_refusal, _by_exit, _by_events, _by_patterns, _by_silence, _by_check)
     for rule in rules:
@@ -101,7 +103,7 @@ def final_text(stdout: bytes) -> str:
     return _CUT + text.lstrip("\ufffd") if cut and text else text
 
 
-def _by_maestro(definition: Definition, end: End) -> Verdict | None:
+def _by_maestro(definition: Definition, end: JudgedEnd) -> Verdict | None:
     """The verdict on a run that Maestro ended, or could not start or watch."""
     outcome, evidence = "", ""
     if end.lost is not None:
@@ -130,7 +132,7 @@ def _by_maestro(definition: Definition, end: End) -> Verdict | None:
     return msgspec.structs.replace(verdict, transient=transient, loss=end.lost or "")
 
 
-def _by_refusal(definition: Definition, end: End) -> Verdict | None:
+def _by_refusal(definition: Definition, end: JudgedEnd) -> Verdict | None:
     """The verdict on a run whose agent denied the work, whatever its exit code says."""
     rule = definition.success.refused_text
     if end.told is not None and end.told.refusal:
@@ -140,7 +142,7 @@ def _by_refusal(definition: Definition, end: End) -> Verdict | None:
     return None
 
 
-def _by_exit(definition: Definition, end: End) -> Verdict | None:
+def _by_exit(definition: Definition, end: JudgedEnd) -> Verdict | None:
     """The verdict on a run with a bad exit code."""
     if end.exit_code is not None and end.exit_code in definition.success.exit:
         return None
@@ -151,11 +153,11 @@ def _by_exit(definition: Definition, end: End) -> Verdict | None:
     return _verdict(definition, end, "exit", evidence + (f"; last line: {shown(last, 200)}" if last else ""))
 
 
-def _by_events(definition: Definition, end: End) -> Verdict | None:
+def _by_events(definition: Definition, end: JudgedEnd) -> Verdict | None:
     """The verdict on a run with a good exit code whose events tell of a failure, or do not tell of success."""
     if definition.output.format == "text":
         return None
-    told = end.told or Told()
+    told = end.told or TranscriptSum()
     if told.failure:
         return _verdict(definition, end, "agent_error", f"exit {end.exit_code}, but fail_event: {told.failure}")
     if not told.events:
@@ -168,12 +170,12 @@ def _by_events(definition: Definition, end: End) -> Verdict | None:
     return None
 
 
-def _by_patterns(definition: Definition, end: End) -> Verdict | None:
+def _by_patterns(definition: Definition, end: JudgedEnd) -> Verdict | None:
     """The verdict on a run with a good exit code whose output matches a pattern of failure."""
     rules = definition.success
     stdout = _lines(end.stdout)
     said = _result(definition, end).split("\n")
-    looked_at: tuple[tuple[str, str, str, Callable[[End, list[str]], list[str]]], ...] = (
+    looked_at: tuple[tuple[str, str, str, Callable[[JudgedEnd, list[str]], list[str]]], ...] = (
         ("wrong_mode_stderr", "wrong_mode", rules.wrong_mode_stderr, _stderr),
         ("fail_stdout", "agent_error", rules.fail_stdout, lambda _, stdout: stdout + said),
         ("fail_stderr", "agent_error", rules.fail_stderr, _stderr),
@@ -188,14 +190,14 @@ def _by_patterns(definition: Definition, end: End) -> Verdict | None:
     return None
 
 
-def _by_silence(definition: Definition, end: End) -> Verdict | None:
+def _by_silence(definition: Definition, end: JudgedEnd) -> Verdict | None:
     """The verdict on a run with a good exit code that had to say something, and did not."""
     if definition.success.output_required and not _result(definition, end):
         return _verdict(definition, end, "no_output", f"output_required: exit {end.exit_code} without a final text")
     return None
 
 
-def _by_check(definition: Definition, end: End) -> Verdict | None:
+def _by_check(definition: Definition, end: JudgedEnd) -> Verdict | None:
     """The verdict on a run with a good end that the task's or type's verification contradicts."""
     check = end.check
     if check is None or (check.exit_code == 0 and not (check.timed_out or check.stopped or check.lost)):
@@ -223,7 +225,7 @@ def _command(check: Check) -> str:
     return shown(" ".join(words), 200)
 
 
-def _stderr(end: End, stdout: list[str]) -> list[str]:
+def _stderr(end: JudgedEnd, stdout: list[str]) -> list[str]:
     """The lines of a run's stderr; where it was not kept apart, those of the log that stdout does not have."""
     if end.stderr is not None:
         return _lines(end.stderr)
@@ -231,14 +233,14 @@ def _stderr(end: End, stdout: list[str]) -> list[str]:
     return [line for line in _lines(end.log) if line not in said and not line.startswith("TRACE: ")]
 
 
-def _result(definition: Definition, end: End) -> str:
+def _result(definition: Definition, end: JudgedEnd) -> str:
     """The final text of a run: what its events tell, where there is a rule for that, else the end of stdout."""
     if definition.output.text is None:
         return final_text(end.stdout)
     return "" if end.told is None else final_text(end.told.text.encode("utf-8", "replace"))
 
 
-def _verdict(definition: Definition, end: End, outcome: str, evidence: str) -> Verdict:
+def _verdict(definition: Definition, end: JudgedEnd, outcome: str, evidence: str) -> Verdict:
     return Verdict(
         outcome=outcome,
         exit_code=end.exit_code,
@@ -248,11 +250,11 @@ def _verdict(definition: Definition, end: End, outcome: str, evidence: str) -> V
     )
 
 
-def _of_maestro(definition: Definition, end: End, outcome: str, evidence: str) -> Verdict:
+def _of_maestro(definition: Definition, end: JudgedEnd, outcome: str, evidence: str) -> Verdict:
     return msgspec.structs.replace(_verdict(definition, end, outcome, evidence), source="maestro")
 
 
-def _exit_text(end: End) -> str:
+def _exit_text(end: JudgedEnd) -> str:
     if end.exit_code is not None:
         return f"exit {end.exit_code}"
     if end.signal is None:

@@ -27,7 +27,7 @@ SESSION = re.compile(r"[A-Za-z0-9_/.:][\x21-\x7e]{0,199}")
 _LINE_SEARCHED_MAX = 4096
 
 
-class Told(msgspec.Struct, frozen=True, kw_only=True):
+class TranscriptSum(msgspec.Struct, frozen=True, kw_only=True):
     """The sum of a transcript.
 
     events: how many there were; final: the final event was one. failure, refusal: the first event that said so, with
@@ -88,9 +88,9 @@ class Transcript:
             self._end_line()
 
     @property
-    def told(self) -> Told:
+    def told(self) -> TranscriptSum:
         """The sum of the transcript so far."""
-        return Told(
+        return TranscriptSum(
             session=self._session,
             usage=NOTHING if self._meter is None else self._meter.sum,
             text=next((text.value for text in self._texts if text.value.strip()), ""),

@@ -34,7 +34,10 @@ _COST_DIGITS = 9
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """What a run used. cached: those input tokens that a cache had, where the agent tells; cost: as it reckons it."""
+    """What a run used.
+
+    cached_tokens: those input tokens that a cache had, where the agent tells; cost: as the agent reckons it.
+    """
 
     input_tokens: int = 0
     output_tokens: int = 0

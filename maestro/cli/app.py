@@ -22,7 +22,7 @@ from typer.utils import get_params_from_function
 from maestro import __version__
 from maestro.cli import printer
 from maestro.model.errors import MaestroError, Refused
-from maestro.runtime.node.failures import told
+from maestro.runtime.node.failures import user_error
 
 GROUPS = {
     "agent": "maestro.cli.agent",
@@ -228,7 +228,7 @@ def _fail_unforeseen(error: Exception) -> int:
     """What the surroundings do not allow, as a full disk; or a defect."""
     if os.environ.get("MAESTRO_LOG_LEVEL", "").upper() == "DEBUG":
         traceback.print_exc()
-    known = told(error)
+    known = user_error(error)
     if known is not None:
         return printer.fail(known.line(), known.exit_code)
     return printer.fail(f"defect in maestro: {error!r}; MAESTRO_LOG_LEVEL=DEBUG shows where", 1)

@@ -155,7 +155,7 @@ def check_kept(row: Agent | None, workspace: str | None) -> None:
         raise Refused(f"agent {row.id} cannot keep its workspace: {row.reason}", mend=way_out(row))
 
 
-def decide_nodes(agents: Iterable[Agent], nodes: Mapping[str, Node], floor: int = 0) -> list[NewEvent]:
+def decide_health_by_nodes(agents: Iterable[Agent], nodes: Mapping[str, Node], floor: int = 0) -> list[NewEvent]:
     """Agents of lost nodes become unhealthy; those whose nodes are back become healthy, if they were ill of
     that only.
     """

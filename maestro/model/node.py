@@ -102,6 +102,6 @@ def decide_resume(nodes: Mapping[str, Node], agents: Iterable[Agent], here: str,
 def decide_lost(node: Node, reason: str) -> list[NewEvent]:
     """Record that a node's lease ran out; nothing where it is not up.
 
-    What that means for its agents: `health.decide_nodes`.
+    What that means for its agents: `health.decide_health_by_nodes`.
     """
     return [NewEvent(f"node:{node.id}", NodeLost(node.id, reason), node.version)] if node.status == "up" else []

@@ -19,7 +19,6 @@ from threading import Event as Flag
 from types import TracebackType
 from typing import Any, Never, TypeVar
 
-import outcome
 import trio
 
 from maestro.model.errors import MaestroError, StoreAway, StoreUnsafe, Unknown
@@ -33,7 +32,7 @@ GROUP_MAX = 500
 BACKOFF_S = (0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0)
 THREADS_MAX = 64
 
-_Result = outcome.Outcome[AppendResult]
+_Result = AppendResult | Exception
 
 
 class Gateway:
@@ -101,8 +100,8 @@ class Gateway:
         with trio.CancelScope(shield=True, deadline=trio.current_time() + deadline_s):
             self._waiting.append(waiting)
             self._news.unpark_all()
-            result: AppendResult = await trio.lowlevel.wait_task_rescheduled(abort)
-            return result
+            await trio.lowlevel.wait_task_rescheduled(abort)
+            return waiting.result()
         if prompt and not waiting.unsure:
             raise undone(self.away)
         raise unconfirmed(deadline_s)
@@ -160,7 +159,7 @@ class Gateway:
         task = trio.lowlevel.current_task()
         token = trio.lowlevel.current_trio_token()
 
-        def deliver(result: outcome.Outcome[T]) -> None:
+        def deliver(result: Any) -> None:
             with suppress(trio.RunFinishedError):
                 token.run_sync_soon(trio.lowlevel.reschedule, task, result)
 
@@ -215,7 +214,7 @@ class Gateway:
                     known = await self.ask(self.store.log.head)
                 results = await self._send(group, known)
                 self.away = self.away_since = None
-                return [outcome.Value(result) for result in results]
+                return list(results)
             except Unknown as error:
                 unknown = True
                 for waiting in group:
@@ -262,7 +261,7 @@ class Gateway:
         if dropped:
             group[:] = [waiting for waiting in group if waiting not in dropped]
             self._waiting = deque(waiting for waiting in self._waiting if waiting not in dropped)
-            self._settle(dropped, [outcome.Error(undone(self.away)) for _ in dropped])
+            self._settle(dropped, [undone(self.away) for _ in dropped])
         return group
 
     def _is_away(self, error: StoreAway) -> None:
@@ -277,7 +276,7 @@ class Gateway:
     async def _one_by_one(self, group: list[WaitingAppend], error: Exception, known: Head) -> list[_Result]:
         """Commit each append of a batch alone, as one of them cannot be handled and must not affect the others."""
         if len(group) == 1:
-            return [outcome.Error(error)]
+            return [error]
         results: list[_Result] = []
         for waiting in group:
             waiting.append = again(waiting.append, known.seq)
@@ -287,9 +286,10 @@ class Gateway:
     def _settle(self, group: list[WaitingAppend], results: list[_Result]) -> None:
         for waiting, result in zip(group, results, strict=True):
             if not waiting.gone:
-                trio.lowlevel.reschedule(waiting.task, result)
+                waiting.settled = result
+                trio.lowlevel.reschedule(waiting.task)
 
 
 def _failed(group: list[WaitingAppend], error: MaestroError) -> list[_Result]:
     """One copy of the error for each append, as each task attaches its own traceback."""
-    return [outcome.Error(copy(error)) for _ in group]
+    return [copy(error) for _ in group]

@@ -8,7 +8,7 @@ import msgspec
 import trio
 
 from maestro.model.errors import StoreAway, Unknown
-from maestro.store.contract import Append
+from maestro.store.contract import Append, AppendResult
 
 PROMPT_S = 2.0
 """How long the append of a command is retried while the store is away, in seconds."""
@@ -20,9 +20,10 @@ class WaitingAppend:
     until: trio's time at which it is dropped while the store is away; infinite for one that is retried for ever.
     gone: its task does not wait any more.
     unsure: a try is under way, or may have got through.
+    settled: the result, or the error, with which its task goes on; None until then.
     """
 
-    __slots__ = ("append", "gone", "task", "unsure", "until")
+    __slots__ = ("append", "gone", "settled", "task", "unsure", "until")
 
     def __init__(self, append: Append, task: trio.lowlevel.Task, until: float) -> None:
         self.append = append
@@ -30,6 +31,18 @@ class WaitingAppend:
         self.until = until
         self.gone = False
         self.unsure = False
+        self.settled: AppendResult | Exception | None = None
+
+    def result(self) -> AppendResult:
+        """The result with which the append was settled. Raises the error where that was one."""
+        settled, self.settled = self.settled, None
+        try:
+            if isinstance(settled, Exception):
+                raise settled
+            assert settled is not None
+            return settled
+        finally:
+            del settled  # else the error would hold this frame, and the frame the error
 
     def is_dropped(self, denied: bool) -> bool:
         """Whether the append is not retried. denied: the store has just reported that it takes no writes."""

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from maestro.agents.definitions import built_in
-from maestro.agents.outcome import End, Verdict, judge
-from maestro.agents.transcript import Told, Transcript
+from maestro.agents.outcome import JudgedEnd, Verdict, judge
+from maestro.agents.transcript import Transcript, TranscriptSum
 
 SAMPLES = Path(__file__).parent / "samples"
 ENDS = {
@@ -58,7 +58,7 @@ ENDS = {
 }
 
 
-def read(sample: str, exit_code: int = 0) -> tuple[Told, Verdict]:
+def read(sample: str, exit_code: int = 0) -> tuple[TranscriptSum, Verdict]:
     """What the adapter makes of a sample."""
     definition = built_in(sample.partition("/")[0])
     stdout, stderr = b"", b""
@@ -72,7 +72,7 @@ def read(sample: str, exit_code: int = 0) -> tuple[Told, Verdict]:
     transcript.end()
     told = transcript.told
     return told, judge(
-        definition, End(exit_code=exit_code, stdout=stdout, stderr=stderr, log=stdout + stderr, told=told)
+        definition, JudgedEnd(exit_code=exit_code, stdout=stdout, stderr=stderr, log=stdout + stderr, told=told)
     )
 
 
@@ -101,7 +101,7 @@ def test_only_what_does_work_can_be_denied_to_claude(denied: str, outcome: str) 
     transcript = Transcript(definition)
     transcript.feed(ended.replace(b'"permission_denials":[]', denial))
     transcript.end()
-    assert judge(definition, End(exit_code=0, told=transcript.told)).outcome == outcome
+    assert judge(definition, JudgedEnd(exit_code=0, told=transcript.told)).outcome == outcome
 
 
 @pytest.mark.parametrize("cli", sorted({sample.partition("/")[0] for sample in ENDS} - {"aider"}))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from maestro.agents.definitions import Definition, parse
 from maestro.agents.event_paths import Matcher, Place
-from maestro.agents.transcript import LINE_BYTES_MAX, Told, Transcript
+from maestro.agents.transcript import LINE_BYTES_MAX, Transcript, TranscriptSum
 from maestro.agents.usage import Usage
 
 JSON = st.recursive(
@@ -27,7 +27,7 @@ def reader(output: str, success: str = "{}") -> Definition:
     return parse(text, "x.yaml")
 
 
-def read(definition: Definition, *pieces: bytes | dict[str, Any]) -> Told:
+def read(definition: Definition, *pieces: bytes | dict[str, Any]) -> TranscriptSum:
     transcript = Transcript(definition)
     for piece in pieces:
         transcript.feed(piece if isinstance(piece, bytes) else json.dumps(piece).encode() + b"\n")

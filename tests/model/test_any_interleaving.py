@@ -13,7 +13,7 @@ from maestro.model import events as e
 from maestro.model.agent import Assignment, decide_assign, decide_health, decide_stop
 from maestro.model.dispatch import DispatchState, decide_cancel, decide_dispatch, decide_retry
 from maestro.model.errors import MaestroError
-from maestro.model.health import decide_nodes, decide_taking_work, still_lost
+from maestro.model.health import decide_health_by_nodes, decide_taking_work, still_lost
 from maestro.model.node import decide_lost
 from maestro.model.scheduling.schedule import decide
 from tests.model.cluster import Cluster, Host
@@ -210,12 +210,12 @@ class Parties:
         if events:
             lost = msgspec.structs.replace(plan.nodes[host.name], status="lost")
             agents = [agent for agent in plan.agents.values() if agent.node == host.name]
-            self.cluster.commit([*events, *decide_nodes(agents, {host.name: lost}, plan.floor)])
+            self.cluster.commit([*events, *decide_health_by_nodes(agents, {host.name: lost}, plan.floor)])
 
     def watch(self, random: Random) -> None:
         """The leader tells what the nodes mean for their agents."""
         plan = self.cluster.plan
-        self.cluster.commit(decide_nodes(plan.agents.values(), plan.nodes, plan.floor))
+        self.cluster.commit(decide_health_by_nodes(plan.agents.values(), plan.nodes, plan.floor))
 
     def hold(self, random: Random) -> None:
         """A node is shut down."""

@@ -12,7 +12,7 @@ from maestro.model.health import (
     SeenWorkspace,
     check_kept,
     decide_checked,
-    decide_nodes,
+    decide_health_by_nodes,
     decide_taking_work,
     examines,
     heartbeat_check,
@@ -54,13 +54,13 @@ def test_what_cannot_be_seen_from_here_stays_as_it_was_found() -> None:
 def test_agents_of_a_lost_node_are_unhealthy_until_it_is_back() -> None:
     world = lost_world()
     plan = world.plan
-    events = decide_nodes(plan.agents.values(), plan.nodes)
+    events = decide_health_by_nodes(plan.agents.values(), plan.nodes)
     assert [event.subject for event in events] == ["agent:a"]
     world.happens(*(event.fact for event in events))
     assert world.agent("a").state == "failed" and not is_fit(world.agent("a"))
-    assert decide_nodes(plan.agents.values(), plan.nodes) == []
+    assert decide_health_by_nodes(plan.agents.values(), plan.nodes) == []
     world.happens(node("n"))
-    (event,) = decide_nodes(plan.agents.values(), plan.nodes)
+    (event,) = decide_health_by_nodes(plan.agents.values(), plan.nodes)
     assert event.fact == e.AgentHealthChanged("a", True)
 
 
@@ -82,7 +82,7 @@ def test_the_late_word_of_a_lost_node_about_its_agent_is_refused() -> None:
     world = World(node(), agent("a"))
     late = decide_checked(world.agent("a"), [FULL])
     row = world.log.fold().nodes["n"]
-    lost = [*decide_lost(row, "lease"), *decide_nodes([world.agent("a")], lost_world().plan.nodes)]
+    lost = [*decide_lost(row, "lease"), *decide_health_by_nodes([world.agent("a")], lost_world().plan.nodes)]
     assert world.log.append(lost) is not None
     assert world.log.append(late) is None
 

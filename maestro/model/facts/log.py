@@ -86,7 +86,7 @@ class SnapshotPinned(Fact, frozen=True):
 
 
 class SnapshotUnpinned(Fact, frozen=True):
-    """`snapshot:<id>`: expires as others do."""
+    """`snapshot:<id>`: is no longer kept for ever; retention may delete an automatic one when its days are over."""
 
     snapshot: str
 

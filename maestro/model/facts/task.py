@@ -9,9 +9,9 @@ class TaskDispatched(Fact, frozen=True):
     """`task:<id>`: one prompt for one or more targets.
 
     targets: an agent id, or a pool: `type:<slug>`, `role:<role>`, `capability:<c>`. priority: 1 (most urgent) to 5,
-    None for the agent's. title: the first line of the prompt, shortened. on_lost: `retry` or `fail`. verify: a shell
-    command that must exit 0 in the workspace after a good end. budget_tokens, budget_cost: what its runs may use
-    together, until it is retried; more ends them.
+    None for the agent's. title: the first line of the prompt, shortened. on_lost: `retry` or `fail`, for which
+    the command line has no option: `retry`. verify: a shell command that must exit 0 in the workspace after a good
+    end. budget_tokens, budget_cost: what its runs may use together, until it is retried; more ends them.
     """
 
     task: str
@@ -52,7 +52,7 @@ class TaskFinished(Fact, frozen=True):
     """`task:<id>`: all slots have ended. status: completed, failed, cancelled, timed_out or skipped.
 
     outcome: the worst run's, or `skipped`. exit_code: the first non-zero one in target order, else 0; None when
-    nothing ran. source: `agent` when that code is an agent's own, else `maestro`. cause: why, in words.
+    nothing ran. source: `agent` when that code is an agent's own, else `maestro`. reason: why, in words.
     """
 
     task: str

@@ -15,8 +15,8 @@ from maestro.model.task import Slot, Task
 SHARED = ""
 """The name of the shared work stream, for runs that any node may take."""
 
-OFFERED = "-"
-"""The origin of an entry that waited for no node's room. No node is called so."""
+NO_NODE = "-"
+"""The origin of an entry that did not wait for room on a node. No node is called so."""
 
 
 class Lane(NamedTuple):
@@ -34,7 +34,7 @@ class Lane(NamedTuple):
 class Entry(NamedTuple):
     """A slot in its lane; the smallest is first. order: `Task.order_key`; position: the task's dispatch.
 
-    origin: the node for whose full slots it waited, or OFFERED.
+    origin: the node on which it waited for room, or NO_NODE.
     """
 
     order: int
@@ -42,7 +42,7 @@ class Entry(NamedTuple):
     slot: int
     task: str
     lane: Lane
-    origin: str = OFFERED
+    origin: str = NO_NODE
 
 
 class Lanes:

@@ -202,8 +202,8 @@ class Plan:
             if name in self.tasks:
                 self.requeue_slot(self.tasks[name], index)
 
-    def look_again(self) -> None:
-        """Have what the last decision meant to change, and the log does not have, decided again."""
+    def reopen_last_decision(self) -> None:
+        """Have each change of the last decision that the log did not take decided again."""
         self.changed.update((name, None) for name in self.ended if name in self.tasks)
         for entry, agent, place in self.released:
             if entry.task in self.tasks:

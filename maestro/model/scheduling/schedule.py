@@ -17,7 +17,7 @@ from maestro.model.events import NewEvent, RunReleased
 from maestro.model.ids import run_id
 from maestro.model.scheduling.crew import Place, place_of, stream_of
 from maestro.model.scheduling.endings import Decision, Endings
-from maestro.model.scheduling.lanes import OFFERED, SHARED, Entry, Lane
+from maestro.model.scheduling.lanes import NO_NODE, SHARED, Entry, Lane
 from maestro.model.scheduling.plan import Plan
 from maestro.model.scheduling.waiting import why_waiting
 from maestro.model.task import Task
@@ -30,7 +30,7 @@ def decide(plan: Plan, now: int) -> list[Decision]:
     if plan.behind:
         return []
     plan.wake(now)
-    plan.look_again()
+    plan.reopen_last_decision()
     endings = Endings(plan)
     found = endings.decide()
     return found + Releases(plan, endings.ready, now).decide()
@@ -88,7 +88,7 @@ class Releases:
                 placed = agent is not None
                 if agent is not None:
                     found.append(self._release(entry, self._plan.tasks[entry.task], agent))
-            if not placed and entry.origin != OFFERED:
+            if not placed and entry.origin != NO_NODE:
                 self._refill(entry.origin)
         return found
 

@@ -32,7 +32,7 @@ from maestro.runtime.node.clock import Clock
 from maestro.runtime.node.context import Context
 from maestro.runtime.node.daemon_lock import DaemonLock
 from maestro.runtime.node.daemon_log import log, seldom, start_logging
-from maestro.runtime.node.failures import placed, told
+from maestro.runtime.node.failures import placed, user_error
 from maestro.runtime.node.follower import Follower
 from maestro.runtime.node.ids import new_id
 from maestro.runtime.node.node_daemon import NodeDaemon
@@ -104,7 +104,7 @@ def main(settings: Settings) -> int:
 
 def _ended(error: BaseException, settings: Settings, report: StartReport) -> int:
     """Say why the daemon ends, in its log and to whoever waits for its start; its exit code."""
-    known = told(error)
+    known = user_error(error)
     if known is None:
         log.error("the daemon ends by a defect", exc_info=error)
         report.fail(f"it ends by a defect: {error!r}")

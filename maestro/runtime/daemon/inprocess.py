@@ -8,7 +8,7 @@ import trio
 
 from maestro.config import Settings
 from maestro.runtime.daemon.bootstrap import open_context
-from maestro.runtime.node.failures import told
+from maestro.runtime.node.failures import user_error
 from maestro.runtime.server.connection import serve_connection
 from maestro.store.embedded import embedded_server
 from maestro.workspaces import open_records
@@ -22,7 +22,7 @@ def serve(settings: Settings, sock: socket.socket) -> None:
     try:
         stop_store = trio.run(_serve, settings, sock)
     except BaseExceptionGroup as group:
-        raise told(group) or group from None
+        raise user_error(group) or group from None
     if stop_store:
         embedded_server.stop(settings.home)
 

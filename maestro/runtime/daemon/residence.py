@@ -50,7 +50,7 @@ class Residence:
 
     @property
     def stands(self) -> bool:
-        """Whether the home is the folder that it was at the start."""
+        """Whether MAESTRO_HOME is still the folder that it was at the start of the daemon."""
         return self.lock.home_stands
 
     @property
@@ -73,7 +73,10 @@ class Residence:
         return revive_here
 
     async def watch(self, daemon: NodeDaemon, embedded: bool) -> None:
-        """Look after the home for as long as it is one; then have the daemon end. embedded: with its store."""
+        """Check the home every half second, and have the daemon end where the home is gone or another folder.
+
+        embedded: the store is the embedded one, which then ends with the daemon.
+        """
         while True:
             why = self._look()
             if why:

@@ -1,4 +1,4 @@
-"""The handler of `doctor`: store, node, agents, disk and tools, each finding with its remedy."""
+"""The handler of `doctor`: store, node, agent types, disk and tools, each finding with its remedy."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ async def doctor(call: Call, command: p.Doctor) -> p.Done:
     if any(row["status"] == "failed" for row in rows):
         code = 5
     is_here = call.context.daemon is not None
-    rows += await trio.to_thread.run_sync(lambda: [*_host(settings, is_here), *_agents(call, settings)])
+    rows += await trio.to_thread.run_sync(lambda: [*_host(settings, is_here), *_agent_types(call, settings)])
     rows += await trio.to_thread.run_sync(lambda: [_row(*told) for told in containment.report()])
     rows.append(await trio.to_thread.run_sync(_snapshots, settings))
     rows += await _restores(call)
@@ -168,12 +168,12 @@ async def _accept_loss(call: Call) -> None:
     context = call.context
     if context.storeless:
         raise context.storeless
-    witness = KnownHead(context.settings)
+    known_head = KnownHead(context.settings)
     is_whole = True
     end = await context.call(context.store.log.end)
-    known = max(witness.known(), KnownEntry.of(context.gateway.known), KnownEntry.of(end))
+    known = max(known_head.known(), KnownEntry.of(context.gateway.known), KnownEntry.of(end))
     try:
-        await context.call(witness.check, context.store)
+        await context.call(known_head.check, context.store)
         await context.call(context.store.log.look)
         await context.call(context.views.checkpoint)
     except (StoreUnsafe, VerificationFailed):
@@ -184,7 +184,7 @@ async def _accept_loss(call: Call) -> None:
     reason = f"accepted by doctor --accept-loss{'; ' if mended else ''}{mended}"
     forked = LogForked(known.seq, known.chain, reason)
     await context.submit([NewEvent(LINEAGE, forked)], call.caller.actor, call.cause)
-    witness.forget()
+    known_head.forget()
     await context.call(Projector(context.store).rebuild)
     await call.note(f"the loss was accepted{': ' if mended else ''}{mended}", "warn")
 
@@ -228,9 +228,10 @@ def _snapshots(settings: Settings) -> Row:
         return _row("snapshots", "failed", str(error), mend or "mend the folder that it names")
 
 
-def _agents(call: Call, settings: Settings) -> Iterator[Row]:
-    """The findings on definitions, each bound as an assignment would; a built-in one without its program is
-    no fault.
+def _agent_types(call: Call, settings: Settings) -> Iterator[Row]:
+    """The findings on agent types, each bound as an assignment would; a built-in one without its program is no fault.
+
+    What is wrong with an agent, `agent health` tells.
     """
     for info in definitions.types(settings.agents_dirs):
         name = f"agent {info.slug}"

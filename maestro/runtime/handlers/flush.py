@@ -27,7 +27,7 @@ async def flush(call: Call, command: p.RedisFlush) -> p.Done:
     deleted = await context.call(context.store.erase)
     KnownHead(context.settings).forget()
     if context.daemon:
-        call.then(context.daemon.stop)
+        call.after_answer(context.daemon.stop)
         await call.note("the daemon stops, as the log that it knew is gone; the next command starts it anew")
     return p.Done({"namespace": namespace, "deleted": deleted, "backup": command.backup, "events": events})
 

@@ -80,7 +80,7 @@ async def _shut_down(call: Call, command: p.Shutdown) -> p.Done:
         await call.note(f"stopping without a record, and cleaning nothing: {error.line()}", "warn")
     context.stop_store = True
     if context.daemon:
-        call.then(context.daemon.stop)
+        call.after_answer(context.daemon.stop)
     return p.Done(
         {"node": context.node, "cancelled": cancelled, "cleaned": cleaned, "daemon": context.daemon is not None}
     )

@@ -54,18 +54,19 @@ async def at(call: Call, command: p.ReplayAt) -> p.Done:
     found = await trio.to_thread.run_sync(rewind.at, store, position, command.view, when_asked)
     for row_id, row in found.rows.items():
         state = {"state": msgspec.convert(row, Agent).state} if row_id.startswith("agent:") else {}
-        await call.item({"row": row_id, **told(row), **state})
+        await call.item({"row": row_id, **with_times(row), **state})
     return p.Done()
 
 
-def told(value: Any) -> Any:
+def with_times(value: Any) -> Any:
     """A row, or a part of one, with its times in RFC 3339."""
     if isinstance(value, list):
-        return [told(one) for one in value]
+        return [with_times(one) for one in value]
     if not isinstance(value, dict):
         return value
     return {
-        name: when(one) if name.endswith("_at") and isinstance(one, int) else told(one) for name, one in value.items()
+        name: when(one) if name.endswith("_at") and isinstance(one, int) else with_times(one)
+        for name, one in value.items()
     }
 
 
@@ -81,8 +82,8 @@ async def diff(call: Call, command: p.ReplayDiff) -> p.Done:
                 "view": change.view,
                 "row": change.row,
                 "change": change.kind,
-                "before": told(change.before),
-                "after": told(change.after),
+                "before": with_times(change.before),
+                "after": with_times(change.after),
             }
         )
     return p.Done()

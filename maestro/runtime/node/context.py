@@ -230,8 +230,8 @@ class Call:
         """Do this on Ctrl-C; the action returns the line that the user sees."""
         self._interrupt = action
 
-    def then(self, action: Callable[[], None]) -> None:
-        """Do this once the answer was sent."""
+    def after_answer(self, action: Callable[[], None]) -> None:
+        """Do the action once the answer has been sent to the client."""
         self.afterwards.append(action)
 
     async def on_interrupt(self) -> str:

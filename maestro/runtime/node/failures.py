@@ -30,7 +30,7 @@ _MENDS_NAMED = {
 _FULL_BYTES_MAX = 64 * 1024
 
 
-def told(error: BaseException) -> MaestroError | None:
+def user_error(error: BaseException) -> MaestroError | None:
     """The first error that the user can act on, also inside of groups; None where all is a defect."""
     parts = list(_parts(error))
     known = next((part for part in parts if isinstance(part, MaestroError)), None)

@@ -20,7 +20,7 @@ class Answer:
     """The answer of a restore that is done.
 
     placed: the workspaces that were put back, each with its archive; lacking: workspaces and files that were not;
-    bystanders: processes that stand in the folders that were there before.
+    standing: processes whose working folder is one of the folders that were replaced.
     """
 
     def __init__(

@@ -85,7 +85,7 @@ class PlaceCheck:
         )
 
     def _guard(self, each: Placement, claims: Sequence[guards.Claim]) -> None:
-        if _was_of_a_run(each):
+        if _is_removed_run_folder(each):
             guards.check_reserved(each.workspace, self._home)
             return
         for root in {str(each.root), str(self._root)}:
@@ -95,8 +95,8 @@ class PlaceCheck:
         return os.path.realpath(path).startswith(os.path.realpath(self._root).rstrip("/") + "/")
 
 
-def _was_of_a_run(each: Placement) -> bool:
-    """Whether it is the workspace in a run folder that retention has removed since, and that is not there now."""
+def _is_removed_run_folder(each: Placement) -> bool:
+    """Whether a placement is the workspace in a run folder that retention has removed, and that is not there now."""
     kind, _, run = each.archived.held.tree.partition("/") if each.archived is not None else ("", "", "")
     folder = f"{each.root}/{run}"
     is_in_it = kind == "runs" and run.split("/")[:-1] == [each.agent] and each.workspace == f"{folder}/workspace"

@@ -113,7 +113,7 @@ async def load_and_carry_out(call: Call, wish: RestoreRequest, how: RestoreOptio
         async with restoring(journal):
             with OpenOrigins(context) as origins:  # the daemon does not end for a restore that would be refused
                 await _checked(call, wish, origins, journal)
-        call.then(context.daemon.stop)
+        call.after_answer(context.daemon.stop)
         return "again", None
     with no_daemon(context.settings.home) as is_free:
         if not is_free:

@@ -10,7 +10,7 @@ import trio
 
 from maestro.model.errors import StoreAway
 from maestro.model.events import NewEvent
-from maestro.model.health import decide_checked, decide_nodes, heartbeat_check
+from maestro.model.health import decide_checked, decide_health_by_nodes, heartbeat_check
 from maestro.model.node import Node, decide_lost
 from maestro.runtime.node.daemon_log import log, seldom
 from maestro.runtime.node.follower import Follower
@@ -62,14 +62,16 @@ class NodeWatch:
         plan = self._follower.plan
         lost = msgspec.structs.replace(node, status="lost")
         agents = [agent for agent in plan.agents.values() if agent.node == node.id]
-        events = [*decide_lost(node, "its lease ran out"), *decide_nodes(agents, {node.id: lost}, plan.floor)]
+        events = [*decide_lost(node, "its lease ran out"), *decide_health_by_nodes(agents, {node.id: lost}, plan.floor)]
         log.warning("node %s is lost: its lease ran out", node.id)
         await self._append(events, f"lease:{node.incarnation}")
 
     async def _tell_agents(self) -> None:
         """Append the health of agents that contradicts their node: after a restore, or when the node is back."""
         plan = self._follower.plan
-        await self._append(decide_nodes(list(plan.agents.values()), plan.nodes, plan.floor), f"nodes:{plan.seq}")
+        await self._append(
+            decide_health_by_nodes(list(plan.agents.values()), plan.nodes, plan.floor), f"nodes:{plan.seq}"
+        )
 
     async def _listen(self) -> None:
         """Append the illness of agents of which a node that is up has long said nothing: it may hang on a folder."""

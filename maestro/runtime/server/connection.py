@@ -15,7 +15,7 @@ from maestro import __version__
 from maestro.model.errors import MaestroError, Refused, Unknown
 from maestro.runtime.node.context import Call, Context
 from maestro.runtime.node.daemon_log import log
-from maestro.runtime.node.failures import placed, told
+from maestro.runtime.node.failures import placed, user_error
 from maestro.runtime.node.known_head import KnownHead
 from maestro.runtime.protocol import messages as p
 from maestro.runtime.protocol.frames import frame
@@ -167,7 +167,7 @@ async def _try_send(peer: Peer, message: p.ServerFrame) -> None:
 
 
 def _failed(context: Context, error: Exception, command: p.Command | None = None) -> p.Failed:
-    known = told(error)
+    known = user_error(error)
     if known is None:
         log.error("a command ended by a defect", exc_info=error)
         trace = "".join(traceback.format_exception(error))

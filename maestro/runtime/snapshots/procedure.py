@@ -29,7 +29,7 @@ from maestro.model.events import (
 from maestro.model.snapshot import Snapshot, decide_end, decide_missing, decide_start, latest
 from maestro.runtime.node.context import Call
 from maestro.runtime.node.daemon_log import log
-from maestro.runtime.node.failures import told
+from maestro.runtime.node.failures import user_error
 from maestro.runtime.snapshots import sources
 from maestro.runtime.snapshots.folders import SnapshotFolders
 from maestro.runtime.snapshots.meta import SnapshotMeta, encode
@@ -302,7 +302,7 @@ class _Procedure:
         """Append `snapshot.failed` where `snapshot.started` was appended. If that fails, the next start of the daemon
         does it.
         """
-        known = told(error) if isinstance(error, Exception) else None
+        known = user_error(error) if isinstance(error, Exception) else None
         reason = known.line() if known else "interrupted" if isinstance(error, trio.Cancelled) else repr(error)
         self._let_go()
         with trio.CancelScope(shield=True), trio.move_on_after(FAIL_S_MAX):

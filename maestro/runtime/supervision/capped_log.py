@@ -1,4 +1,6 @@
-"""The capped log of a run: its beginning and its end, and between them a mark that says how much is left out.
+"""The output file `agent.log` of a run, with a cap: the beginning of the output and its end, and a mark between them.
+
+The mark says how much is left out.
 
 `agent.log` gets the beginning. What comes after it goes into pieces beside it, of which the last two stay, and whose
 names say where in all of the output they begin: `agent.log.<beginning>.<begin>`. So the log can be read at any time,
@@ -34,7 +36,10 @@ class Piece(NamedTuple):
 
 
 class CappedLog:
-    """The log of one run, being written; a full disk loses output, not the run. error: why the rest is lost."""
+    """The output file `agent.log` of one run, being written. It is no part of the event log.
+
+    A full disk loses output, not the run. error: why the rest is lost.
+    """
 
     def __init__(self, path: str, bytes_max: int) -> None:
         """Raises OSError where the file cannot be opened."""
@@ -154,7 +159,7 @@ def _all_pieces(path: str) -> list[Piece]:
 
 
 class CappedLogReader:
-    """A reader of a log from its beginning, also while it is written, and while its pieces become part of it.
+    """A reader of an `agent.log` from its beginning, also while it is written, and while its pieces become part of it.
 
     Positions: `_at` in agent.log, or where `_beyond` is set, in all of the output, behind a beginning of that size.
     """

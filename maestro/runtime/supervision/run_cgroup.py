@@ -70,7 +70,7 @@ class RunCgroup:
         for group in self._groups:
             try:
                 self._made.append(group)
-                if not _is_home(group):
+                if not _is_inside(group):
                     _make(group)
                     _enter(group.path)
                     _move_in(group)
@@ -102,7 +102,7 @@ class RunCgroup:
     def kill(self) -> None:
         """SIGKILL every process inside the groups."""
         for group in self._made:
-            if _is_home(group):
+            if _is_inside(group):
                 if inside(group.path) == [os.getpid()]:
                     continue
                 vacate()
@@ -120,34 +120,35 @@ class RunCgroup:
     def remove(self) -> None:
         """Remove the groups; one that is not empty yet is left to whoever kills what is inside."""
         for group in self._made:
-            if not _is_home(group):
+            if not _is_inside(group):
                 remove(group.path)
 
 
-_homes: dict[str, str] = {}
+_entered: dict[str, str] = {}
 """Hierarchy (the folder of the runs' groups) -> the reused group that this warden is inside."""
 
 
-def _is_home(group: Group) -> bool:
-    return group.reused and _homes.get(str(Path(group.path).parent)) == group.path
+def _is_inside(group: Group) -> bool:
+    """Whether this warden is inside the group already, since an earlier run."""
+    return group.reused and _entered.get(str(Path(group.path).parent)) == group.path
 
 
 def _move_in(group: Group) -> None:
     """Note that this process is inside a group now; only a reused one is stayed in."""
     above = str(Path(group.path).parent)
-    earlier = _homes.pop(above, None)
+    earlier = _entered.pop(above, None)
     if group.reused:
-        _homes[above] = group.path
+        _entered[above] = group.path
     elif earlier is not None:
         remove(earlier)
 
 
 def vacate() -> None:
     """Have this process leave the reused groups, and remove those that are empty then."""
-    for above, path in list(_homes.items()):
+    for above, path in list(_entered.items()):
         with contextlib.suppress(OSError):
             _enter(f"{above}/{WARDENS}")
-        del _homes[above]
+        del _entered[above]
         remove(path)
 
 

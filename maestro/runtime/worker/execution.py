@@ -17,15 +17,15 @@ from maestro.model.events import TaskDispatched
 from maestro.model.ids import slot_of_run, task_of_run
 from maestro.model.task import Task
 from maestro.runtime.node.daemon_log import log
-from maestro.runtime.node.failures import told
+from maestro.runtime.node.failures import user_error
 from maestro.runtime.supervision.spec import End, Spec
-from maestro.runtime.worker.host import Host
 from maestro.runtime.worker.preparation import Job, Prepared, place, start_of, verification_of
 from maestro.runtime.worker.programs import Programs
+from maestro.runtime.worker.run_appends import RunAppends
 from maestro.runtime.worker.run_end import check_of, ended, facts
-from maestro.runtime.worker.run_log import RunLog
 from maestro.runtime.worker.run_observer import RunObserver, is_heard, session_of
 from maestro.runtime.worker.run_process import RunProcess
+from maestro.runtime.worker.run_services import RunServices
 from maestro.runtime.worker.run_states import AT_GATE, RunEvent, RunState, following
 from maestro.store.contract import WorkEntry
 
@@ -40,23 +40,23 @@ class Ready(NamedTuple):
 class Execution:
     """The execution of one run: from a claimed hint, or in reserved room, where `begin` takes the place of the hint.
 
-    host: of the worker. entry: the hint; its `entry` is "" where there is none. reserved_for: the agent of a run in
+    services: of the worker. entry: the hint; its `entry` is "" where there is none. reserved_for: the agent of a run in
     reserved room, "" for one with a hint. agent_id: "" until the agent is known. furnished: the folder of the run is
     there. log: the run's appends. programs: what was launched for it.
     """
 
-    def __init__(self, host: Host, entry: WorkEntry, reserved_for: str = "") -> None:
+    def __init__(self, services: RunServices, entry: WorkEntry, reserved_for: str = "") -> None:
         self.entry = entry
         self.task_id = task_of_run(entry.run)
         self.agent_id = reserved_for
-        self.log = RunLog(host, entry.run, entry.token)
-        self.programs = Programs(host, self.log)
+        self.log = RunAppends(services, entry.run, entry.token)
+        self.programs = Programs(services, self.log)
         self.furnished = False
-        self._host = host
+        self._services = services
         self._state = RunState.CLAIMED
         if reserved_for:  # it may start at any moment: whoever holds the agent waits
             self._state = RunState.RESERVED
-            host.gate.enter(reserved_for)
+            services.gate.enter(reserved_for)
 
     @property
     def process(self) -> RunProcess | None:
@@ -74,9 +74,9 @@ class Execution:
         """Go to the next state; the start gate counts the run for as long as its start is under way."""
         before, self._state = self._state, following(self._state, event)
         if self._state in AT_GATE and before not in AT_GATE:
-            self._host.gate.enter(self.agent_id)
+            self._services.gate.enter(self.agent_id)
         elif before in AT_GATE and self._state not in AT_GATE:
-            self._host.gate.leave(self.agent_id)
+            self._services.gate.leave(self.agent_id)
 
     def begin(self, token: int) -> None:
         """Know that the log has the release of a run in reserved room, at position `token`, and its start behind it."""
@@ -85,14 +85,14 @@ class Execution:
         self.log.has_begun(token)
 
     def leave(self) -> None:
-        """Have done with the run on this node, at its end or wherever it was given up."""
+        """End this execution: the run has ended, or this node has given it up. Agents are not held for it any more."""
         self._move(RunEvent.LEAVE)
 
     # ---- its start ----
 
     async def execute(self) -> None:
         """Start, watch and end the run; return at once where the hint is stale. Call `leave` behind it."""
-        plan = self._host.follower.plan
+        plan = self._services.follower.plan
         found = plan.run(self.entry.run)
         if found is None:
             return
@@ -105,19 +105,19 @@ class Execution:
         if task.cancel is not None and not has_begun:
             return
         self.agent_id = agent.id
-        folder = place(self._host.context.settings, agent, task.id, run.attempt)
-        definition = self._host.definitions.of(agent)
+        folder = place(self._services.context.settings, agent, task.id, run.attempt)
+        definition = self._services.definitions.of(agent)
         session, before = session_of(task.slots[slot_of_run(run.id)], task, run)
         observer = RunObserver(definition, run, folder, before)
         job = Job(task, run, agent, folder, definition, observer, session, self.furnished)
         self.furnished = True
-        socket = await self._host.sockets.lend(run.id)
+        socket = await self._services.sockets.lend(run.id)
         try:
             ready = await (self._prepare if has_begun else self._start)(job, str(socket.path))
             if ready is not None:
                 await self._conduct(job, ready)
         finally:
-            self._host.sockets.give_back(socket)
+            self._services.sockets.give_back(socket)
 
     async def _start(self, job: Job, socket: str) -> Ready | End | None:
         """Prepare the run while `run.started` is on its way to the log; None where the log refuses that."""
@@ -127,11 +127,11 @@ class Execution:
             await trio.lowlevel.checkpoint()  # what is appended goes to the store first
             prepared.append(await self._make_ready(job, socket))
 
-        await self._host.gate.opens(self.agent_id, self)
+        await self._services.gate.opens(self.agent_id, self)
         self._move(RunEvent.PREPARE)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(prepare)
-            start = start_of(self._host.context.node, job.run, job.task.id, job.agent, job.folder)
+            start = start_of(self._services.context.node, job.run, job.task.id, job.agent, job.folder)
             may_start = await self.log.append(start)
             if not may_start:
                 nursery.cancel_scope.cancel()
@@ -150,9 +150,9 @@ class Execution:
 
     async def _make_ready(self, job: Job, socket: str) -> Ready | End:
         """Put all in place that the run needs; what is to be launched, or the end of the run where that cannot be."""
-        context, run = self._host.context, job.run
+        context, run = self._services.context, job.run
         try:
-            dispatched = self._host.follower.dispatched(job.task.id)
+            dispatched = self._services.follower.dispatched(job.task.id)
             if dispatched is None:
                 dispatched = await context.insist(lambda: self._dispatched(job.task))
             prepared = Prepared(context, job, dispatched, socket)
@@ -167,7 +167,7 @@ class Execution:
             return End(run.id, run.token, spawn_error=f"it could not be prepared: {error}")
 
     async def _dispatched(self, task: Task) -> TaskDispatched:
-        context = self._host.context
+        context = self._services.context
         event = await context.gateway.ask(context.store.log.event, task.position)
         if event is None or not isinstance(event.fact, TaskDispatched):
             raise MaestroError(f"event {task.position}, the dispatch of {task.id}, is not in the log")
@@ -181,14 +181,14 @@ class Execution:
         self._move(RunEvent.OVER)
         await self._finish(job, end, seen or facts(end, job.folder, job.run.timeout_s, self.programs.seen))
 
-    async def _launch(self, job: Job, ready: Ready) -> tuple[End, outcome.End | None]:
+    async def _launch(self, job: Job, ready: Ready) -> tuple[End, outcome.JudgedEnd | None]:
         """Launch the run and watch it to its end: as its warden tells it, and as its judge sees it, None: not launched.
 
         A run that was cancelled before `run.started` came into the log is not launched.
         """
         spec = ready.spec
         try:
-            await self._host.follower.changed(self.log.version - 1)
+            await self._services.follower.changed(self.log.version - 1)
         except MaestroError as error:  # it cannot follow any more, so it hears of no cancel either
             log.debug("run %s starts though the log is not followed: %s", spec.run, error.line())
         if self.programs.stopped is not None:
@@ -198,10 +198,10 @@ class Execution:
         except Exception as error:  # noqa: BLE001 - a run that has been started must end
             self.programs.give_up()
             log.error("run %s could not be watched", spec.run, exc_info=error)
-            why = f"it could not be watched: {told(error) or error}"
+            why = f"it could not be watched: {user_error(error) or error}"
             return End(spec.run, spec.token, spawn_error=why, retriable=True), None
 
-    async def _within_disk_limit(self, job: Job, ready: Ready) -> tuple[End, outcome.End]:
+    async def _within_disk_limit(self, job: Job, ready: Ready) -> tuple[End, outcome.JudgedEnd]:
         limit = job.definition.resource_limits.disk
         if limit is None:
             return await self._watch_and_judge(job, ready)
@@ -211,7 +211,7 @@ class Execution:
             nursery.cancel_scope.cancel()
         return result
 
-    async def _watch_and_judge(self, job: Job, ready: Ready) -> tuple[End, outcome.End]:
+    async def _watch_and_judge(self, job: Job, ready: Ready) -> tuple[End, outcome.JudgedEnd]:
         self._move(RunEvent.LAUNCH)
         end = await self._watch(ready.spec, job if is_heard(job.definition) else None)
         seen = await self.programs.look(job, end)
@@ -226,13 +226,13 @@ class Execution:
 
     async def _watch(self, spec: Spec, observed: Job | None = None) -> End:
         """Launch a program, once the agent is not held, and wait for its end."""
-        async with self._host.gate.passing(self.agent_id, self):
+        async with self._services.gate.passing(self.agent_id, self):
             process = await self.programs.launch(spec)
         return await self.programs.follow(process, observed)
 
-    async def _finish(self, job: Job, end: End, seen: outcome.End) -> None:
+    async def _finish(self, job: Job, end: End, seen: outcome.JudgedEnd) -> None:
         """Append how the run ended, and let its wardens know."""
-        context = self._host.context
+        context = self._services.context
         verdict = outcome.judge(job.definition, seen)
         fact = await context.insist(lambda: ended(context, job.task, job.run, verdict, end))
         if not await self.log.end(*job.observer.news(), fact):

@@ -15,12 +15,12 @@ from maestro.runtime.provision import containment
 from maestro.runtime.supervision.spec import End, Spec
 from maestro.runtime.worker import disk_quota
 from maestro.runtime.worker.budget import exceeded
-from maestro.runtime.worker.host import Host
 from maestro.runtime.worker.preparation import Job, workspace_of
+from maestro.runtime.worker.run_appends import RunAppends
 from maestro.runtime.worker.run_end import DAEMON_STOPPED, Seen, facts, may_be_signalled
-from maestro.runtime.worker.run_log import RunLog
 from maestro.runtime.worker.run_observer import is_heard
 from maestro.runtime.worker.run_process import RunProcess
+from maestro.runtime.worker.run_services import RunServices
 
 OBSERVE_EVERY_S = 0.25
 """How often the output of a run is looked at."""
@@ -41,10 +41,10 @@ class Programs:
     know besides the end that the warden tells.
     """
 
-    def __init__(self, host: Host, run_log: RunLog) -> None:
+    def __init__(self, services: RunServices, run_log: RunAppends) -> None:
         self.stopped: Stop | None = None
         self.seen = Seen()
-        self._host = host
+        self._services = services
         self._log = run_log
         self._launched: list[RunProcess] = []
 
@@ -85,7 +85,7 @@ class Programs:
 
     async def launch(self, spec: Spec) -> RunProcess:
         """Give a program to a warden. Raises OSError."""
-        process = await self._host.launcher.launch(spec)
+        process = await self._services.launcher.launch(spec)
         self._launched.append(process)
         return process
 
@@ -103,7 +103,7 @@ class Programs:
 
     async def _wait(self, process: RunProcess) -> End:
         end = await process.wait()
-        if self._host.departing() and self.stopped is None and may_be_signalled(end):
+        if self._services.departing() and self.stopped is None and may_be_signalled(end):
             self.note(lost=DAEMON_STOPPED)
         return end
 
@@ -130,11 +130,11 @@ class Programs:
         """Stop the run when its folders hold more than `limit` bytes; then return."""
         folders = [workspace_of(job.agent, job.folder), job.folder.tmp]
         if job.definition.private_home:
-            folders.append(containment.home_of(self._host.context.settings.home, job.agent.id))
+            folders.append(containment.home_of(self._services.context.settings.home, job.agent.id))
         await disk_quota.mind(tuple(folders), limit, self._use_up)
 
     def _mind_budget(self, job: Job) -> None:
-        row = self._host.follower.plan.tasks.get(job.task.id)
+        row = self._services.follower.plan.tasks.get(job.task.id)
         why = exceeded(job.definition.budget, row, job.run.id, job.observer.told.usage)
         if why is not None and self.seen.budget is None:
             self._use_up(why)
@@ -145,7 +145,7 @@ class Programs:
         if self.process is not None:
             self.process.stop(why)
 
-    async def look(self, job: Job, end: End) -> outcome.End:
+    async def look(self, job: Job, end: End) -> outcome.JudgedEnd:
         """What the judge sees of the end of the agent, all that it printed included."""
         if is_heard(job.definition):
             await job.observer.complete(end)

@@ -11,8 +11,8 @@ from maestro.model.errors import MaestroError
 from maestro.model.events import RunReleased
 from maestro.runtime.node.daemon_log import log
 from maestro.runtime.worker.execution import Execution
-from maestro.runtime.worker.host import Host
 from maestro.runtime.worker.preparation import place, start_of
+from maestro.runtime.worker.run_services import RunServices
 from maestro.store.contract import WorkEntry
 from maestro.workspaces import folders
 
@@ -25,19 +25,19 @@ class Reservation:
 
     def __init__(
         self,
-        host: Host,
+        services: RunServices,
         fact: RunReleased,
         agent: Agent,
         execute: Callable[[Execution], None],
         forget: Callable[[Execution], None],
     ) -> None:
-        node = host.context.node
-        self._folder = place(host.context.settings, agent, fact.task, fact.attempt)
+        node = services.context.node
+        self._folder = place(services.context.settings, agent, fact.task, fact.attempt)
         self._execute = execute
         self._forget = forget
         self.started = start_of(node, fact, fact.task, agent, self._folder)
-        self.actor = host.actor
-        self.execution = Execution(host, WorkEntry(node, "", fact.run, 0), reserved_for=agent.id)
+        self.actor = services.actor
+        self.execution = Execution(services, WorkEntry(node, "", fact.run, 0), reserved_for=agent.id)
 
     def begin(self, token: int) -> None:
         """Execute the run: the log has its release, at position `token`, and its start right behind it."""

@@ -7,7 +7,7 @@ import random
 import msgspec
 
 from maestro.agents import outcome
-from maestro.agents.transcript import Told
+from maestro.agents.transcript import TranscriptSum
 from maestro.model.events import RunEnded
 from maestro.model.ids import slot_of_run, task_of_run
 from maestro.model.task import Run, Task, may_go_on
@@ -35,17 +35,17 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     lost: str | None = None
     wrong_mode: str | None = None
     budget: str | None = None
-    told: Told | None = None
+    told: TranscriptSum | None = None
 
 
-def facts(end: End, folder: RunFolder, timeout_s: float, seen: Seen) -> outcome.End:
+def facts(end: End, folder: RunFolder, timeout_s: float, seen: Seen) -> outcome.JudgedEnd:
     """The end of a run as its judge sees it, out of the warden's `End`, the run's files and what the worker knows."""
     if end.lost:  # its warden did not close the log
         capped_log.settle(folder.log)
     oom = None
     if end.oom:
         oom = f"{max(1, end.oom_kills)} of its processes killed at the run's limit of memory"
-    return outcome.End(
+    return outcome.JudgedEnd(
         exit_code=end.exit_code,
         signal=end.signal,
         timed_out=end.timed_out,

@@ -12,7 +12,7 @@ from pathlib import Path
 import trio
 
 from maestro.agents.schema import Definition
-from maestro.agents.transcript import Told, Transcript, session_in, session_patterns
+from maestro.agents.transcript import Transcript, TranscriptSum, session_in, session_patterns
 from maestro.agents.usage import NOTHING, Usage
 from maestro.model.events import AnyFact, RunSessionOpened, RunUsageReported
 from maestro.model.ids import task_of_run
@@ -63,7 +63,7 @@ class RunObserver:
         self._session_told, self._usage_told = run.session, usage_of(run)
 
     @property
-    def told(self) -> Told:
+    def told(self) -> TranscriptSum:
         """What the agent has told so far, by its transcript."""
         return self._transcript.told
 

@@ -11,7 +11,7 @@
                            +---------------leave---------------------+-----------leave---------- ENDING --leave--> GONE
 
 `leave` leads from every state to GONE, as what hinders a run may come at any time. What `run.started` and `run.ended`
-say in the log is not in the table: `run_log.py` keeps that.
+say in the log is not in the table: `run_appends.py` keeps that.
 """
 
 from __future__ import annotations

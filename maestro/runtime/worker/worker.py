@@ -23,16 +23,16 @@ from maestro.model.events import (
 )
 from maestro.runtime.node.context import Context
 from maestro.runtime.node.daemon_log import log, seldom
-from maestro.runtime.node.failures import told
+from maestro.runtime.node.failures import user_error
 from maestro.runtime.node.follower import Follower
 from maestro.runtime.node.handover import Reserved, TaskEnds
 from maestro.runtime.node.pause import Pause, StartGate
 from maestro.runtime.server.sockets import RunSockets
 from maestro.runtime.worker.execution import Execution
-from maestro.runtime.worker.host import Definitions, Host
 from maestro.runtime.worker.launcher_client import LauncherClient
 from maestro.runtime.worker.programs import Stop
 from maestro.runtime.worker.reservation import Reservation
+from maestro.runtime.worker.run_services import Definitions, RunServices
 from maestro.store.contract import WorkEntry
 
 CLAIM_BLOCK_MS = 2000
@@ -56,7 +56,7 @@ class Worker:
         self._context = context
         self._follower = follower
         self._sockets = RunSockets(context)
-        self._host = Host(
+        self._services = RunServices(
             context=context,
             follower=follower,
             launcher=launcher,
@@ -106,7 +106,7 @@ class Worker:
         if entry.run in self.runs:
             self._drop(entry)
             return
-        execution = self.runs[entry.run] = Execution(self._host, entry)
+        execution = self.runs[entry.run] = Execution(self._services, entry)
         self._start(execution)
 
     async def _put_back(self, entry: WorkEntry) -> None:
@@ -124,7 +124,7 @@ class Worker:
         if self._nursery is None or not self._room() or self.gate.held(agent.id):
             return None
         try:
-            reserved = Reservation(self._host, fact, agent, self._start, self._forget)
+            reserved = Reservation(self._services, fact, agent, self._start, self._forget)
         except MaestroError as error:  # told to the user where the run is started from a hint
             log.debug("no room is reserved for run %s: %s", fact.run, error.line())
             return None
@@ -160,7 +160,7 @@ class Worker:
             if await self._is_known(entry):
                 await execution.execute()
         except Exception as error:  # noqa: BLE001 - one run's defect must not end the others
-            known = told(error)
+            known = user_error(error)
             why = known.line() if known else f"defect: {error!r}"
             log.error("run %s: %s", entry.run, why, exc_info=None if known else error)
             await execution.log.abandon(execution.agent_id, why)
@@ -212,7 +212,7 @@ class Worker:
             case RestoreDone():
                 self._stop(self._of(), Stop("restored", force=True))
             case RunEnded(run=run) if run in self.runs:
-                if event.actor == self._host.actor:
+                if event.actor == self._services.actor:
                     self.runs[run].log.ended = True  # its room is free before its last lines are done
                 else:
                     self._stop([self.runs[run]], Stop("ended by the scheduler", force=True))

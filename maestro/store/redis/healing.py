@@ -46,7 +46,7 @@ def heal(connection: Connection, keys: Keys, sealed: Sealed | None) -> str:
     whole = Repair(found)
     for _ in whole.entries():
         pass
-    said = whole.told()
+    said = whole.findings()
     if found.stands_at not in ("", found.last) and not said:
         said.append(f"what stood behind its end, up to {found.stands_at}, is gone")
     is_copied = bool(said)
@@ -137,7 +137,7 @@ class Repair:
             yield self._taken(entry)
         self.succession.end()
 
-    def told(self) -> list[str]:
+    def findings(self) -> list[str]:
         """What was wrong with the entries, in words."""
         kind = self._found.kind
         return [

@@ -20,7 +20,7 @@ from maestro.model.events import NewEvent, StateSet
 from maestro.runtime.client.daemon_start import SPAWNS_MAX
 from maestro.runtime.daemon.bootstrap import open_context
 from maestro.runtime.node.daemon_lock import LOCK
-from maestro.runtime.node.failures import told
+from maestro.runtime.node.failures import user_error
 from tests.runtime.acting import PATIENCE_S, Node, until
 
 
@@ -89,5 +89,5 @@ def test_an_append_whose_store_cannot_come_back_ends(node: Node) -> None:
     thread.join(PATIENCE_S)
     assert not thread.is_alive(), "the append waits for a store that nobody revives"
     log.write_bytes(whole)
-    known = told(ended[0])
+    known = user_error(ended[0])
     assert isinstance(known, MaestroError) and "load" in known.line(), ended

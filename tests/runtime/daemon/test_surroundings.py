@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from maestro.model.errors import Refused
-from maestro.runtime.node.failures import placed, surroundings, told
+from maestro.runtime.node.failures import placed, surroundings, user_error
 from tests.runtime.acting import Node
 from tests.runtime.small_disk import on_small_disk
 
@@ -169,7 +169,7 @@ def test_a_log_that_cannot_be_opened_is_no_reason_to_hide_why_the_daemon_does_no
     ],
 )
 def test_what_the_system_says_is_a_line(error: OSError, line: str) -> None:
-    found = told(BaseExceptionGroup("all", [ExceptionGroup("some", [error])]))
+    found = user_error(BaseExceptionGroup("all", [ExceptionGroup("some", [error])]))
     assert found is not None and found.line() == line
 
 
@@ -182,7 +182,7 @@ def test_what_names_nothing_is_a_defect(error: OSError) -> None:
 
 def test_what_maestro_says_goes_before_what_the_system_says() -> None:
     known = Refused("busy")
-    assert told(BaseExceptionGroup("all", [OSError(errno.ENOSPC, "full"), known])) is known
+    assert user_error(BaseExceptionGroup("all", [OSError(errno.ENOSPC, "full"), known])) is known
 
 
 def test_a_full_disk_without_a_name_is_looked_for(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from maestro.model.events import Event, NewEvent, RunReleased, RunStarted
-from maestro.runtime.worker.run_log import RunLog
+from maestro.runtime.worker.run_appends import RunAppends
 from maestro.store.contract import Append, Committed
 from maestro.store.gateway import Gateway
 from maestro.store.memory.memory_store import MemoryStore
@@ -96,7 +96,7 @@ def test_a_run_that_began_and_cannot_go_on_is_ended_as_lost() -> None:
         started = RunStarted("t-0.1", "t", "ann", "n", "/f", "/w")
         async with Gateway(store) as gateway:
             worker = SimpleNamespace(actor="worker:n", context=SimpleNamespace(gateway=gateway))
-            log = RunLog(cast(Any, worker), "t-0.1", 0)
+            log = RunAppends(cast(Any, worker), "t-0.1", 0)
             await log.abandon("ann", "it never was in the log")
             events = (NewEvent("run:t-0.1", released, 0), NewEvent("run:t-0.1", started))
             result = await gateway.append(Append(events, "scheduler:n", "1"))
@@ -116,7 +116,7 @@ def test_that_the_end_of_a_run_cannot_be_appended_is_logged(caplog: pytest.LogCa
         store = MemoryStore("turns")
         async with Gateway(store) as gateway:
             host = SimpleNamespace(actor="worker:n", context=SimpleNamespace(gateway=gateway))
-            log = RunLog(cast(Any, host), "t-0.1", 0)
+            log = RunAppends(cast(Any, host), "t-0.1", 0)
             log.has_begun(1)
             gateway.give_up()
             await log.abandon("ann", "no socket")

@@ -21,7 +21,7 @@ from maestro.workspaces.archive.format.layout import Layout, put
 from maestro.workspaces.archive.format.packs import Block, read_directory
 from maestro.workspaces.archive.format.quarantine import WHOLE, Quarantined
 
-_SEALED_BYTES_MAX = 1 << 32
+_CACHE_BYTES_MAX = 1 << 32
 
 
 class KnownPack(msgspec.Struct, array_like=True):
@@ -142,7 +142,7 @@ def _load(
 
 
 def _cached(layout: Layout) -> dict[str, KnownPack]:
-    content = read_sealed(layout.caches / "index")
+    content = read_checked(layout.caches / "index")
     try:
         return {} if content is None else _decoder.decode(content)
     except msgspec.MsgspecError:
@@ -162,7 +162,7 @@ def save(layout: Layout, index: Index, more: Iterable[Block] = ()) -> None:
         stats = index.stats.get(name) or _stats(layout.packs / f"{name}.pack")
         if stats is not None:
             known[name] = KnownPack(*stats, blocks)
-    write_sealed(layout, layout.caches / "index", _encoder.encode(known))
+    write_checked(layout, layout.caches / "index", _encoder.encode(known))
 
 
 def _stats(path: Path) -> tuple[int, int] | None:
@@ -173,7 +173,7 @@ def _stats(path: Path) -> tuple[int, int] | None:
     return found.st_size, found.st_mtime_ns
 
 
-def write_sealed(layout: Layout, path: Path, content: bytes) -> None:
+def write_checked(layout: Layout, path: Path, content: bytes) -> None:
     """Write a cache file behind its SHA-256. A disk that refuses is ignored: it costs time later, nothing else."""
     try:
         put(layout, path, hashlib.sha256(content).digest() + content, durable=False)
@@ -181,10 +181,10 @@ def write_sealed(layout: Layout, path: Path, content: bytes) -> None:
         return
 
 
-def read_sealed(path: Path) -> bytes | None:
+def read_checked(path: Path) -> bytes | None:
     """The content of a cache file; None where it is missing or its SHA-256 does not match."""
     try:
-        found = files.content(path, _SEALED_BYTES_MAX)
+        found = files.content(path, _CACHE_BYTES_MAX)
     except OSError:
         return None
     content = found[32:]

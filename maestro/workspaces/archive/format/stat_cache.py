@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 from maestro.workspaces.archive.format.entries import FILE, HARDLINK, SYMLINK, Entry
-from maestro.workspaces.archive.format.index import read_sealed, write_sealed
+from maestro.workspaces.archive.format.index import read_checked, write_checked
 from maestro.workspaces.archive.format.layout import Layout
 from maestro.workspaces.descent import FOLDER_FLAGS, Descent
 
@@ -66,7 +66,7 @@ def is_racy(ctime: int, looked_at: int) -> bool:
 
 def load(layout: Layout, source: str) -> StatCache:
     """The cache of the tree at `source`; empty where it is missing or damaged."""
-    content = read_sealed(path_of(layout, source))
+    content = read_checked(path_of(layout, source))
     try:
         return {} if content is None else {one.entry.path: one for one in _decoder.decode(content)}
     except msgspec.MsgspecError:
@@ -75,7 +75,7 @@ def load(layout: Layout, source: str) -> StatCache:
 
 def save(layout: Layout, source: str, known: StatCache) -> None:
     """Write the cache of the tree at `source`. A disk that refuses is ignored."""
-    write_sealed(layout, path_of(layout, source), _encoder.encode(list(known.values())))
+    write_checked(layout, path_of(layout, source), _encoder.encode(list(known.values())))
 
 
 def known_of(source: str, entries: Sequence[Entry]) -> StatCache:

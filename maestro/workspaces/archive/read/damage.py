@@ -13,7 +13,7 @@ import msgspec
 from maestro.model.errors import MaestroError
 from maestro.workspaces.archive.format import index as indexes
 from maestro.workspaces.archive.format import manifests, quarantine
-from maestro.workspaces.archive.format.index import read_sealed, write_sealed
+from maestro.workspaces.archive.format.index import read_checked, write_checked
 from maestro.workspaces.archive.format.layout import Layout
 from maestro.workspaces.archive.read.assessment import Lost, assess
 from maestro.workspaces.archive.read.contents import Contents
@@ -77,7 +77,7 @@ def damaged_snapshots(layout: Layout) -> dict[str, Damage]:
     finally:
         contents.close()
     if now != before:
-        write_sealed(layout, layout.caches / "damage", _encoder.encode(now))
+        write_checked(layout, layout.caches / "damage", _encoder.encode(now))
     return {snapshot: one.lacking for snapshot, one in now.snapshots.items() if one.lacking is not None}
 
 
@@ -100,7 +100,7 @@ def reassessed_snapshots(layout: Layout) -> dict[str, Damage]:
 
 
 def _remembered(layout: Layout) -> _Cache | None:
-    content = read_sealed(layout.caches / "damage")
+    content = read_checked(layout.caches / "damage")
     try:
         return _decoder.decode(content) if content is not None else None
     except msgspec.MsgspecError:

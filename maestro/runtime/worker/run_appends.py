@@ -1,4 +1,4 @@
-"""The appends of one run, each under the run's last version.
+"""The appends of one run to the event log, each under the run's last version.
 
 So a run that was ended elsewhere (cancelled before its start, lost with its node, restored away) is refused by the log
 itself.
@@ -10,21 +10,21 @@ from maestro.model.errors import MaestroError
 from maestro.model.events import AnyFact, NewEvent, RunEnded
 from maestro.model.ids import task_of_run
 from maestro.runtime.node.daemon_log import log
-from maestro.runtime.worker.host import Host
+from maestro.runtime.worker.run_services import RunServices
 from maestro.store.contract import Append, Committed
 
 
-class RunLog:
-    """The log of one run, as its execution appends to it.
+class RunAppends:
+    """Appends the events of one run to the event log, for its execution. What the run prints is in a `CappedLog`.
 
     token: the log position of its release, 0 while that is not known. version: the position of the last event of the
     run that is known. ended: whether the log has its end.
     """
 
-    def __init__(self, host: Host, run: str, token: int) -> None:
+    def __init__(self, services: RunServices, run: str, token: int) -> None:
         self.token = self.version = token
         self.ended = False
-        self._host = host
+        self._services = services
         self._run = run
 
     def has_begun(self, token: int) -> None:
@@ -38,7 +38,7 @@ class RunLog:
     async def end(self, *facts: AnyFact) -> bool:
         """Append the last facts of the run, with the end of its task where that follows at once; else as `append`."""
         plain = self._of(facts)
-        merged = self._host.task_ends.with_task_end(plain)
+        merged = self._services.task_ends.with_task_end(plain)
         if merged is not None and await self._commit(merged, len(facts)):
             return True
         return await self._commit(plain, len(facts))
@@ -57,11 +57,11 @@ class RunLog:
     def _of(self, facts: tuple[AnyFact, ...]) -> Append:
         subject = f"run:{self._run}"
         events = (NewEvent(subject, facts[0], self.version), *(NewEvent(subject, fact) for fact in facts[1:]))
-        return Append(events, self._host.actor, str(self.token))
+        return Append(events, self._services.actor, str(self.token))
 
     async def _commit(self, append: Append, count: int) -> bool:
         """Append; whether the log took it. count: of the events, how many, from the first, are this run's."""
-        result = await self._host.context.gateway.append(append)
+        result = await self._services.context.gateway.append(append)
         if not isinstance(result, Committed):
             return False
         self.version = result.first + count - 1

@@ -1,4 +1,4 @@
-"""The host of a run: what the run needs of the worker that executes it, and nothing else of that worker."""
+"""The services that a worker gives to its runs: what a run needs of the worker that executes it, and nothing else."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class Definitions:
 
 
 @dataclass(frozen=True)
-class Host:
-    """What the runs of one worker share.
+class RunServices:
+    """The services of one worker, which its runs share.
 
     context, follower: of the node. launcher: starts their programs. sockets: lent to them. gate: every start goes
     through it. definitions: how to run agents. task_ends: what may be appended with the end of a run. actor: who
