@@ -27,7 +27,7 @@ from replayers.positions import rfc3339
 CHUNK = 1000
 EXPIRED_TOO = 0
 """A time at which no key of the state has expired yet: finds expired keys too."""
-KINDS = frozenset({"type", "agent", "node", "task", "run", "state", "snapshot", "restore", "log"})
+KINDS = frozenset({"type", "agent", "workspaces", "node", "task", "run", "state", "snapshot", "restore", "log"})
 
 
 class Query(msgspec.Struct, frozen=True):

@@ -49,7 +49,8 @@ AUDIT = (
 )
 def audit(
     subject: Annotated[
-        str | None, typer.Argument(help="As task:01J9…, agent:tester, state:api_port; a bare id is a task's.")
+        str | None,
+        typer.Argument(help="As task:01J9…, agent:tester, or the id of a task, run, agent, node, type or key."),
     ] = None,
     since: SinceOption = None,
     type: TypeOption = None,

@@ -29,18 +29,21 @@ PositionArgument = Annotated[
 
 @app.command("verify", epilog=examples("maestro replay verify"))
 def verify(format: FormatOption = None) -> int:
-    """Fold the whole log again and compare: chain, views, digests. Exit code 0, or 6 at the first difference."""
+    """Fold the whole log again and compare: chain, views, digests. Exit code 6 with the first 100 differences."""
     return answer.one(p.ReplayVerify(), format, _show_report)
 
 
 @app.command("rebuild", epilog=examples("maestro replay rebuild", "maestro replay rebuild tasks"))
 def rebuild(
     view: Annotated[
-        str | None, typer.Argument(help="Name of a view; all of them without one.", autocompletion=completion.views)
+        str | None,
+        typer.Argument(
+            help="The view whose digest is shown; without one, those of all.", autocompletion=completion.views
+        ),
     ] = None,
     format: FormatOption = None,
 ) -> int:
-    """Build views again beside the live ones, then switch."""
+    """Build all views again beside the live ones, then switch."""
     return answer.one(p.ReplayRebuild(view), format, _show_report)
 
 

@@ -1,4 +1,4 @@
-"""`maestro state`: values shared by agents and workflows. The only command group that agents may use inside runs."""
+"""`maestro state`: values shared by agents and people. The only command group that agents may use inside runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from maestro.cli.printer import Column, Row
 from maestro.cli.text_input import PROMPT_BYTES_MAX, read_text
 from maestro.runtime.protocol import messages as p
 
-app = typer.Typer(name="state", help="State shared between agents and workflows, and its snapshots.")
+app = typer.Typer(name="state", help="State shared between agents, and its snapshots.")
 
 KEYS = (
     Column("key", "KEY"),

@@ -39,7 +39,7 @@ SEVERITY: tuple[str, ...] = (
     "lost",
     "parked",
 )
-"""All outcomes, the best first."""
+"""All outcomes, the best first. No build makes `isolation` or `template`: such runs end `spawn_error`."""
 
 STATUSES = {"ok": "completed", "skipped": "skipped", "cancelled": "cancelled", "timeout": "timed_out"}
 """The status that an outcome makes of a task; every other outcome makes it `failed`."""

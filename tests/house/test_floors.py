@@ -32,6 +32,25 @@ def test_the_search_for_circles_finds_them() -> None:
     assert sorted(sorted(circle) for circle in circles(graph)) == [["a", "b", "c"], ["d", "e"]]
 
 
+def test_launcher_and_wardens_import_the_standard_library_and_each_other_only() -> None:
+    supervision = [path for path in NAMES.values() if path.is_relative_to("maestro/runtime/supervision")]
+    assert len(supervision) > 10
+    found = [
+        f"{path}:{line}: {name}"
+        for path in supervision
+        for line, name in sources.imports(path)
+        if not is_allowed_in_supervision(name)
+    ]
+    assert not found
+    outside = ("maestro.files", "maestro.durable", "maestro.runtime.node.ids", "psutil", "maestro.runtime")
+    assert not [name for name in outside if is_allowed_in_supervision(name)]
+
+
+def is_allowed_in_supervision(name: str) -> bool:
+    """Whether launcher and wardens may import a module: one of the standard library, or of their own package."""
+    return name.split(".")[0] in sys.stdlib_module_names or f"{name}.".startswith("maestro.runtime.supervision.")
+
+
 def test_only_the_store_imports_redis() -> None:
     outside = [path for path in sources.modules(*sources.PACKAGES) if path.parts[:2] != ("maestro", "store")]
     found = [f"{path}:{line}" for path in outside for line, name in sources.imports(path) if redis_client(name)]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -106,6 +108,16 @@ def test_what_a_restore_undid_stays_part_of_the_story(told: Store) -> None:
     assert retried > cut
     assert seqs(lines(told, Query("t1"))) == [2, 4, 5, 6, 7, 8, retried]
     assert seqs(lines(told, Query("task:t2"))) == [3, 9, 10, 11, 12, 13]
+
+
+def test_each_kind_of_subject_can_be_asked_for() -> None:
+    table = (Path(__file__).parents[2] / "maestro/docs/events.md").read_text()
+    assert set(re.findall(r"^\| `(\w+):", table, re.MULTILINE)) == audit.KINDS
+
+
+def test_the_places_of_all_workspaces_have_a_story(told: Store) -> None:
+    claimed = commit(told, NewEvent("workspaces:all", e.WorkspaceClaimed("a", "/w", "/w/a", "n"))).first
+    assert seqs(lines(told, Query("workspaces:all"))) == [claimed]
 
 
 @pytest.mark.parametrize("subject", ["nobody", "task:nobody", "agent:", "x\ny", "t9-0.1"])

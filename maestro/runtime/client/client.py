@@ -1,8 +1,10 @@
 """The client's side of the protocol: finds a server for a command, sends the command, passes on the answer.
 
 The server is this node's daemon where it runs; it is started for the commands that need a node. Without a daemon, all
-other commands run in this process: the same server code in a thread, connected by a socketpair. Inside a run only the
-run's own socket is used.
+other commands run in this process: lists and the status of a task by plain calls (`daemon/plain_server.py`, without
+server and socket), the rest by the same server code in a thread, connected by a socketpair. A process inside a run uses
+the run's own socket, which its environment names; one that has dropped that environment uses the daemon's. On both it
+may use `maestro state` only.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The handlers of `state set|get|list|delete`: keys shared between agents, workflows and people."""
+"""The handlers of `state set|get|list|delete`: keys shared between agents and people."""
 
 from __future__ import annotations
 

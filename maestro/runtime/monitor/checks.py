@@ -1,6 +1,6 @@
 """The checks of an agent that only its node can make: what lies on its disks, and the process of its run.
 
-`model/health.py` says what they mean.
+`monitor/examination.py` makes them; `model/health.py` says what they mean.
 """
 
 from __future__ import annotations

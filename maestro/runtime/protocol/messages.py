@@ -3,7 +3,8 @@
 Frames are msgpack with a 4-byte big-endian length before them, at most `FRAME_BYTES_MAX`. The client sends `Hello`,
 then one command; the server answers `Welcome` or `Skew`, then any number of `Note`, `Item` and `Output`, then one
 `Done` or `Failed` (or `Again`). While a command runs the client may send `Interrupt`. The same server code runs in the
-daemon and, where there is none, in the client's own process over a socketpair.
+daemon and, where there is none, in the client's own process over a socketpair. Commands that only read
+(`handlers.READS`) need neither there: `daemon/plain_server.py` carries them out without frames.
 
 Standard library and msgspec only: every command line pays for what this module imports.
 """

@@ -27,9 +27,11 @@ def test_the_launcher_imports_nothing_but_itself_and_the_standard_library() -> N
         "print([m.__file__ for m in sys.modules.values() if getattr(m, '__file__', None)])"
     )
     files = eval(subprocess.run(python(script), capture_output=True, text=True, check=True).stdout)
-    ours = {Path(file).name for file in files if file.startswith(str(ROOT))}
-    assert "launching.py" not in ours and "warden.py" in ours
     assert not [file for file in files if "site-packages" in file]
+    ours = {str(Path(file).relative_to(ROOT)) for file in files if file.startswith(f"{ROOT}/")}
+    packages = {"maestro/__init__.py", "maestro/runtime/__init__.py"}
+    assert packages < ours and "maestro/runtime/supervision/warden.py" in ours
+    assert {str(Path(file).parent) for file in ours - packages} == {"maestro/runtime/supervision"}
 
 
 def test_specs_and_messages_come_out_as_they_went_in() -> None:

@@ -10,7 +10,10 @@ class Up(Command, frozen=True, tag_field="kind", tag="up"):
 
 
 class Shutdown(Command, frozen=True, tag_field="kind", tag="shutdown"):
-    """Stop this node's agents, daemon and embedded store. Data: {node, cancelled, cleaned, kept, ...}."""
+    """Stop this node's agents, daemon and embedded store. Data: {node, cancelled, cleaned, daemon}.
+
+    cancelled: tasks; cleaned: folders of runs; daemon: whether one ran. keep: run folders are not cleaned.
+    """
 
     grace_s: float = 10.0
     keep: bool = False

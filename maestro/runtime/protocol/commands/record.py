@@ -32,7 +32,10 @@ class StateDelete(Command, frozen=True, tag_field="kind", tag="state delete"):
 
 
 class Audit(Command, frozen=True, tag_field="kind", tag="audit"):
-    """The story of one subject or all. Items: {seq, at, type, subject, actor, cause, text, data}."""
+    """The story of one subject or all. Items: {seq, time, type, subject, actor, cause, because, data}.
+
+    because: the event that led to it, in words. Exit code 6 where an event is not what was written.
+    """
 
     subject: str | None = None
     since: str | None = None
@@ -41,7 +44,8 @@ class Audit(Command, frozen=True, tag_field="kind", tag="audit"):
 
 
 class EventsTail(Command, frozen=True, tag_field="kind", tag="events tail"):
-    """Read the log, live with follow. Items: {seq, at, type, subject, actor, cause, prev, v, data}.
+    """Read the log, live with follow. Items: {seq, type, subject, at, time, actor, cause, prev, v,
+    data, chain}. Exit code 6 where an event is not what was written.
 
     limit: None for the newest 100, with from_position or group for all.
     group: a durable group of readers. The answer is then one batch, with data {position, end}: the position of the
@@ -66,14 +70,18 @@ class EventsExport(Command, frozen=True, tag_field="kind", tag="events export"):
 
 
 class ReplayVerify(Command, frozen=True, tag_field="kind", tag="replay verify"):
-    """Verify log and views. Data: {ok, position, events, views: [{view, rows, digest, ok}], difference}.
+    """Verify log and views. Data: {ok, position, events, generation, views: [{view, digest}], differences:
+    [{position, what}]}.
 
-    Exit code 0 or 6.
+    differences: the first 100. Exit code 0, or 6 where there are any.
     """
 
 
 class ReplayRebuild(Command, frozen=True, tag_field="kind", tag="replay rebuild"):
-    """Rebuild the views. Data: {generation, position, views}."""
+    """Rebuild all views. Data: {generation, position, views: {view: digest}}.
+
+    view: the only one whose digest is answered; None for all.
+    """
 
     view: str | None = None
 
