@@ -166,9 +166,7 @@ def list_(
     status: Annotated[Status | None, typer.Option("--status", help="Only those in this state.")] = None,
     since: SinceOption = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=100_000, help="At most so many.")] = 100,
-    all: Annotated[
-        bool, typer.Option("--all", help="Without effect: for the steps of workflows, once there are any.")
-    ] = False,
+    all: Annotated[bool, typer.Option("--all", help="Without effect: there are no workflows yet.")] = False,
     format: FormatOption = None,
 ) -> int:
     """Tasks, newest first."""
@@ -197,9 +195,7 @@ def wait(
 def logs(
     id: TaskArgument,
     agent: AgentFilter = None,
-    follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Wait for a queued task, and go on until it has ended.")
-    ] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Wait for the task; go on to its end.")] = False,
 ) -> int:
     """The output of a task's agents: of a run that printed more than 64 MiB, its beginning and its end.
 
