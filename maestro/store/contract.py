@@ -165,7 +165,7 @@ class WorkStore(Protocol):
 
 
 class ViewStore(Protocol):
-    """Rows, indexes and checkpoints of the views, by generation. A generation is a name such as `3.1`.
+    """Rows, indexes and checkpoints of the views, by generation. A generation is a name such as `14-5f0c9a1e.0.1`.
 
     Reading and writing raise ViewDamaged where the stored data is not what was saved.
     """
