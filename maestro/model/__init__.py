@@ -1,1 +1,1 @@
-"""The pure core: events, aggregates, the scheduler's decisions. No I/O, no clock, no randomness."""
+"""The model, which is pure: events, aggregates, the scheduler's decisions. No I/O, no clock, no randomness."""

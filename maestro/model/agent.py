@@ -82,7 +82,7 @@ class Assignment(msgspec.Struct, frozen=True):
     """The assignment that a command asks for. None keeps what the agent has: workspace and node, role or priority (else
     3).
 
-    definition: the type as resolved now. workspace: an absolute path that the shell has checked. node: its owner.
+    definition: the type as resolved now. workspace: an absolute path that the caller has checked. node: its owner.
     """
 
     agent: str
@@ -199,7 +199,7 @@ def decide_assign(
     """Create an agent, move it, or change its role and priority. It then takes work, also if it was stopped.
 
     stranded: the end of its run where that is on a lost node (`assignment.stranded_end`): it goes with the move. lost:
-    the nodes that are lost. To force a move the shell first stops the agent and waits for its run to end. Raises
+    the nodes that are lost. To force a move the caller first stops the agent and waits for its run to end. Raises
     Invalid; Refused when the id is another type's, when the agent would move while it runs, or to a lost node.
     """
     check_id(wanted.agent, "agent")
@@ -269,7 +269,7 @@ def decide_restart(agent: str, row: Agent | None, floor: int = 0) -> list[NewEve
 
 
 def decide_reset(agent: str, row: Agent | None, snapshot: str | None = None, floor: int = 0) -> list[NewEvent]:
-    """Record that an agent's workspace was made anew, after the shell has stopped the agent.
+    """Record that an agent's workspace was made anew, after the caller has stopped the agent.
 
     Raises NotFound; Refused while a run holds it.
     """

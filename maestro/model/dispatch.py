@@ -1,4 +1,4 @@
-"""Decisions on tasks: dispatch, cancel, retry, each from rows that the shell has read."""
+"""Decisions on tasks: dispatch, cancel, retry, each from rows that the caller has read."""
 
 from __future__ import annotations
 

@@ -126,7 +126,7 @@ class RunEnded(Fact, frozen=True):
     outcome: one of `outcome.SEVERITY`. exit_code: the agent's, None when it never ran or a signal ended it; signal:
     that signal's number. source: `agent` or `maestro`. evidence: which rule judged it, and on what. result: final text.
     duration_ms: from the spawn to the end, monotonic. retry_at: when the next attempt may start (backoff with jitter,
-    chosen by the shell), None when there is none to come (`task.may_go_on`), or it may start at once. restart: it is
+    chosen by the worker), None when there is none to come (`task.may_go_on`), or it may start at once. restart: it is
     `lost` since its daemon ended in order, which counts for nothing (`outcome.is_loss`).
     """
 

@@ -72,7 +72,10 @@ class Lanes:
             heappush(self.offers, entry)
 
     def first(self, lane: Lane, but: frozenset[tuple[str, int]] | set[tuple[str, int]] = frozenset()) -> Entry | None:
-        """The first true entry of a lane whose (task, slot) is not in `but`; what stands before it is dropped."""
+        """The first entry of a lane that still holds, and whose (task, slot) is not in `but`.
+
+        What stands before it is dropped.
+        """
         heap = self._heaps.get(lane)
         while heap:
             entry = heap[0]
@@ -100,7 +103,10 @@ class Lanes:
         heappush(self.blocked.setdefault(node, []), entry._replace(origin=node))
 
     def unblock(self, node: str) -> Entry | None:
-        """The first true entry that waits for room on a node. An untrue one gives its place to the next of its lane."""
+        """The first entry that waits for room on a node, and still holds.
+
+        An entry that does not hold any more gives its place to the next of its lane.
+        """
         heap = self.blocked.get(node)
         while heap:
             entry = heappop(heap)

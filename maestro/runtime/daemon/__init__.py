@@ -1,1 +1,1 @@
-"""The daemon of a node: one nursery that puts all other rooms together, how it starts, and its housekeeping."""
+"""The daemon of a node: one nursery that runs the parts of all other packages, how it starts, and its housekeeping."""

@@ -24,7 +24,10 @@ SWEPT_MAX = 1000
 
 
 async def tidy(context: Context, follower: Follower, scheduler: Scheduler) -> None:
-    """Keep house for ever. Every daemon cleans its own folders, the leader cleans what all nodes share."""
+    """Remove what has expired, every minute, for ever.
+
+    Every daemon cleans its own folders, the leader cleans what all nodes share.
+    """
     cleaned_at = -DAY_S
     while True:
         try:

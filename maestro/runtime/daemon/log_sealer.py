@@ -19,7 +19,7 @@ LOOK_EVERY_S = 5.0
 
 
 async def keep_sealed(context: Context, follower: Follower, scheduler: Scheduler) -> None:
-    """Seal for ever. What keeps history from being sealed is logged; no event is lost by it."""
+    """Seal what is due, for ever. What keeps history from being sealed is logged; no event is lost by it."""
     sealed = sealed_of(context.store)
     while sealed is not None:
         try:

@@ -26,7 +26,7 @@ SAMPLE_TTL_MS = 120_000
 
 
 class Heartbeat:
-    """Beats in every daemon for the agents that belong to its node or run there; the leader's for free agents too."""
+    """The heartbeat of one daemon, for agents that belong to its node or run there; the leader's for free ones too."""
 
     def __init__(
         self, context: Context, worker: Worker, follower: Follower, scheduler: Scheduler, clock: Clock
@@ -42,7 +42,7 @@ class Heartbeat:
         follower.listen(self._hear)
 
     def _hear(self, event: Event) -> None:
-        """Beat at once after an assignment to this node, and after the end of an unhealthy agent's run."""
+        """Have the heartbeat come at once after an assignment here, and after the end of an unhealthy agent's run."""
         match event.fact:
             case AgentAssigned(node=node) if node == self._context.node:
                 self._news.set()
@@ -52,7 +52,7 @@ class Heartbeat:
                 pass
 
     async def run(self) -> None:
-        """Beat for ever; an outage of the store is waited out."""
+        """Sample runs and examine agents every 5 s, for ever; an outage of the store is waited out."""
         while True:
             self._news = trio.Event()
             try:

@@ -32,7 +32,7 @@ class NodeWatch:
         self._fence = fence
 
     async def run(self) -> None:
-        """Lose the nodes whose leases have run out, and are not taken again while the store can be asked.
+        """Record as lost the nodes whose leases have run out, and are not taken again while the store can be asked.
 
         A store that was paused or away has let all leases run out: their nodes get the time to renew them.
         """
@@ -74,7 +74,10 @@ class NodeWatch:
         )
 
     async def _listen(self) -> None:
-        """Append the illness of agents of which a node that is up has long said nothing: it may hang on a folder."""
+        """Make unhealthy the agents of which their node, though it is up, has sent no heartbeat for long.
+
+        A look at a folder of theirs may hang there.
+        """
         plan, store = self._follower.plan, self._gateway.store
         agents = [agent for agent in plan.agents.values() if agent.node is not None]
         samples = await self._gateway.ask(store.work.samples, [f"agent:{agent.id}:last_heartbeat" for agent in agents])

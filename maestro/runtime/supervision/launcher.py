@@ -73,7 +73,7 @@ class Launcher:
         os.set_blocking(self._notes_r, False)
 
     def attend(self) -> None:
-        """Keep a warden waiting while there is a worker; then see the last of them end."""
+        """Keep a warden waiting while there is a worker; then reap them until the last one has ended."""
         poll = select.poll()
         for fd in (self._control.fileno(), self._notes_r, self._wake):
             poll.register(fd, select.POLLIN)

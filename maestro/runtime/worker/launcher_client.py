@@ -111,7 +111,7 @@ class LauncherClient:
         cgroup_root.give_back(self._places)
 
     def forget(self, run: RunProcess) -> None:
-        """Have done with a run that has ended, or was given up."""
+        """Take a run that has ended, or was given up, out of the runs of this client."""
         self._runs.pop(run, None)
         if run.started is not None:
             self._wardens.add(run.started.warden)
