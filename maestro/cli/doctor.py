@@ -28,5 +28,5 @@ def doctor(
     ] = False,
     format: FormatOption = None,
 ) -> int:
-    """Check the store's safety, versions, agents' binaries and modes, disk, isolation tools; each with its remedy."""
+    """Check the store's safety, versions, programs and modes of agent types, disk, isolation tools; with remedies."""
     return answer.rows(p.Doctor(accept_loss), CHECKS, format)

@@ -14,10 +14,10 @@ LOSSES_MAX = 3
 RESTART = "restart"
 """The reason of a hold for an orderly restart: no run is released to the node until its next daemon has started."""
 
-RETRIED = frozenset({"exit", "agent_error", "refused", "no_output", "stalled", "timeout", "oom", "isolation"})
+RETRIED = frozenset({"exit", "agent_error", "refused", "no_output", "stalled", "timeout", "oom"})
 """Outcomes by the agent's own failure, tried again as often as the task's `retries` says; others would come again."""
 
-MOVES_ON = frozenset({"oom", "isolation"})
+MOVES_ON = frozenset({"oom"})
 """Outcomes after which a pool tries another of its agents, also without `retries`."""
 
 SEVERITY: tuple[str, ...] = (
@@ -32,14 +32,12 @@ SEVERITY: tuple[str, ...] = (
     "agent_error",
     "budget",
     "oom",
-    "isolation",
     "wrong_mode",
-    "template",
     "spawn_error",
     "lost",
     "parked",
 )
-"""All outcomes, the best first. No build makes `isolation` or `template`: such runs end `spawn_error`."""
+"""All outcomes, the best first."""
 
 STATUSES = {"ok": "completed", "skipped": "skipped", "cancelled": "cancelled", "timeout": "timed_out"}
 """The status that an outcome makes of a task; every other outcome makes it `failed`."""

@@ -28,7 +28,7 @@ AGENTS: dict[str, tuple[str | None, str | None]] = {
     "f": (None, None),
 }
 TARGETS = (*AGENTS, "type:bound", "role:free", "capability:fast")
-OUTCOMES = ("ok", "ok", "exit", "lost", "oom", "timeout", "isolation", "cancelled", "spawn_error")
+OUTCOMES = ("ok", "ok", "exit", "lost", "oom", "timeout", "cancelled", "spawn_error")
 
 
 class Parties:

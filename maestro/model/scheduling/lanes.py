@@ -153,8 +153,8 @@ def lane_of(task: Task, slot: Slot) -> Lane:
 
 
 def failed_it(slot: Slot) -> set[str]:
-    """The agents that a pool's slot should leave: they lost it, ran out of memory or breached their isolation."""
-    return {run.agent for run in slot.tries if run.outcome in ("oom", "isolation") or run.was_lost}
+    """The agents that a pool's slot should leave: they lost it, or ran out of memory."""
+    return {run.agent for run in slot.tries if run.outcome == "oom" or run.was_lost}
 
 
 def out_of_retries(task: Task, slot: Slot) -> bool:

@@ -43,7 +43,7 @@ class Doctor(Command, frozen=True, tag_field="kind", tag="doctor"):
 
 
 class RedisFlush(Command, frozen=True, tag_field="kind", tag="redis flush"):
-    """Delete the namespace from the store. Data: {namespace, deleted, backup}."""
+    """Delete the namespace from the store. Data: {namespace, deleted, backup, events}."""
 
     confirm: str
     backup: str | None = None  # path of the export made first, None with --no-backup
