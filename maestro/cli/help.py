@@ -14,6 +14,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import textwrap
 from pathlib import Path
 from typing import Annotated
 
@@ -78,14 +79,17 @@ def show_help(topic: TopicArgument = None) -> int:
 
 
 def _listing() -> str:
-    """All topics with a line each; on a terminal no line is wider than it."""
+    """All topics with a line each; on a terminal a line that is wider is wrapped."""
     names = topics()
     width = max(map(len, names)) + 2
     wide = shutil.get_terminal_size().columns if printer.is_terminal() else 0
     lines = []
     for name in names:
         line = f"{name:<{width}}{summary(name)}"
-        lines.append(f"{line[: wide - 1]}…" if 0 < wide < len(line) else line)
+        if 0 < wide < len(line):
+            lines += textwrap.wrap(line, max(wide, width + 20), subsequent_indent=" " * width)
+        else:
+            lines.append(line)
     return "\n".join([*lines, "", "`maestro help TOPIC` shows one; `maestro --help` lists the commands.", ""])
 
 
@@ -103,9 +107,25 @@ def _read(topic: str) -> str:
 
 def _rendered(text: str) -> str:
     """Markdown as a terminal shows it, in the terminal's width."""
-    from rich.console import Console
-    from rich.markdown import Markdown
+    from rich.console import Console, ConsoleOptions, RenderResult
+    from rich.markdown import Markdown, TableElement
+    from rich.table import Table
     from rich.theme import Theme
+
+    class Whole(TableElement):
+        """A table whose long cells are broken; rich would cut names of variables and files."""
+
+        def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+            for part in super().__rich_console__(console, options):
+                if isinstance(part, Table):
+                    for column in part.columns:
+                        column.overflow = "fold"
+                yield part
+
+    class Document(Markdown):
+        """A document, with whole tables."""
+
+        elements = Markdown.elements | {"table_open": Whole}
 
     drawn = io.StringIO()
     plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
@@ -117,7 +137,7 @@ def _rendered(text: str) -> str:
         theme=Theme({"markdown.code": "bold cyan"}),  # rich's own has a black background
     )
     told = LINK.sub(r"`maestro help \1`", text)
-    console.print(Markdown(told, code_theme="ansi_dark", hyperlinks=False))
+    console.print(Document(told, code_theme="ansi_dark", hyperlinks=False))
     return "".join(f"{line.rstrip()}\n" for line in drawn.getvalue().splitlines())
 
 

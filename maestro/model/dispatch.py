@@ -42,8 +42,8 @@ class DispatchState(msgspec.Struct, frozen=True):
 def decide_dispatch(wanted: TaskDispatched, known: DispatchState) -> list[NewEvent]:
     """Queue a task; nothing where the same key made it before (then `known.existing` is the answer).
 
-    Raises Invalid; NotFound for a target that nobody is; Refused for one that is stopped or unhealthy (`forced`
-    overrides health) and for an unknown dependency.
+    Raises Invalid; NotFound for a target that nobody is and for an unknown dependency; Refused for a target that is
+    stopped or unhealthy (`forced` overrides health).
     """
     _check_fields(wanted)
     if known.existing is not None:
@@ -52,13 +52,27 @@ def decide_dispatch(wanted: TaskDispatched, known: DispatchState) -> list[NewEve
         raise Refused(f"task {wanted.task} would depend on itself")
     for dependency in wanted.depends_on:
         if dependency not in known.tasks:
-            raise Refused(f"there is no task {shown(dependency)} to depend on", mend="task list shows all")
+            raise NotFound(f"there is no task {shown(dependency)} to depend on", mend="task list shows all")
     chosen = [agent for target in wanted.targets for agent in _able(target, known.agents, wanted.forced)]
     fact = msgspec.structs.replace(wanted, depends_on=tuple(dict.fromkeys(wanted.depends_on)))
     return [
         NewEvent(f"task:{wanted.task}", fact, known.floor),
         *decide_resume(known.nodes, chosen, known.here, f"task {wanted.task} was dispatched"),
     ]
+
+
+def nodes_to_start(wanted: TaskDispatched, known: DispatchState) -> dict[str, list[str]]:
+    """Of the targets of a task that no agent on a node which is up can take, by target: the nodes that would have to
+    be up.
+    """
+    up = {known.here, *(name for name, node in known.nodes.items() if node.status == "up")}
+    away = [agent for agent in known.agents if agent.node is not None and agent.node not in up]
+    found: dict[str, list[str]] = {}
+    for target in wanted.targets if away else ():
+        owners = {agent.node for agent in away if target in targets_of(agent) if agent.node is not None}
+        if owners and all(agent in away for agent in known.agents if target in targets_of(agent)):
+            found[target] = sorted(owners)
+    return found
 
 
 def _check_fields(wanted: TaskDispatched) -> None:

@@ -110,16 +110,17 @@ def node_check(agent: Agent, nodes: Mapping[str, Node]) -> Check:
 def heartbeat_check(agent: Agent, nodes: Mapping[str, Node], age_s: float | None, now: int) -> Check:
     """Check that the node of an agent has sent a heartbeat lately.
 
-    age_s: since the last one, None where none is known. A node that is down, or that has just started, need not have
-    sent one. now: server ms.
+    age_s: since the last one, None where none is known. A node that is down, that has just started, or to which the
+    agent has just been assigned, need not have sent one. now: server ms.
     """
     owners = nodes.values() if agent.node is None else [nodes[agent.node]] if agent.node in nodes else []
-    due = any(node.status == "up" and now - node.joined_at > HEARTBEAT_S_MAX * 1000 for node in owners)
+    since = [max(node.joined_at, agent.assigned_at) for node in owners if node.status == "up"]
+    due = any(now - at > HEARTBEAT_S_MAX * 1000 for at in since)
     if age_s is not None and age_s < HEARTBEAT_S_MAX:
         return Check(HEARTBEAT, True, f"{age_s:.1f} s ago")
-    told = f"none in the last {HEARTBEAT_S_MAX:.0f} s"
+    told = f"no heartbeat in the last {HEARTBEAT_S_MAX:.0f} s"
     if not due:
-        return Check(HEARTBEAT, True, f"{told}: its node is down, or has just started")
+        return Check(HEARTBEAT, True, f"{told}: its node is down, or has just started, or has just got the agent")
     return Check(HEARTBEAT, False, f"{told}: is the daemon of its node up?")
 
 

@@ -25,7 +25,7 @@ def deletions(folder: Path) -> Iterable[Path]:
     """The records of deletions that were begun and have not ended. folder: `DELETIONS` of a home."""
     try:
         return sorted(path for path in folder.iterdir() if path.name != LOCK and path.suffix != FRESH)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # what is wrong with MAESTRO_HOME is told by who opens it
         return []
 
 

@@ -36,10 +36,17 @@ def test_the_topics_are_listed_with_a_line_each_that_fits_a_terminal(maestro: Co
     assert maestro.on_terminal("help", COLUMNS=str(COLUMNS)).out == out
 
 
-def test_a_line_of_the_list_is_cut_where_the_terminal_is_narrow(maestro: CommandLine) -> None:
-    lines = maestro.on_terminal("help", COLUMNS="40").out.splitlines()
-    assert all(len(line) <= 40 for line in lines[: len(TOPICS)])
-    assert any(line.endswith("…") for line in lines)
+def test_the_list_is_wrapped_where_the_terminal_is_narrow(maestro: CommandLine) -> None:
+    narrow, wide = maestro.on_terminal("help", COLUMNS="40").out, maestro.here("help").out
+    lines = narrow.splitlines()
+    assert all(len(line) <= 40 for line in lines[: lines.index("")])
+    assert narrow.split() == wide.split()
+
+
+@pytest.mark.parametrize("columns", ["60", "80"])
+def test_no_name_in_a_table_is_cut(maestro: CommandLine, columns: str) -> None:
+    shown = maestro.on_terminal("help", "settings", COLUMNS=columns, PAGER="cat", NO_COLOR="1").out
+    assert shown.count("…") == (help_command.FOLDER / "settings.md").read_text().count("…")
 
 
 @pytest.mark.parametrize("topic", sorted(TOPICS))

@@ -95,8 +95,17 @@ def test_a_heartbeat_is_missed_where_a_node_is_up_long_enough_to_have_beaten(
     age_s: float | None, joined_at: int, ok: bool
 ) -> None:
     world = World(node(), agent("a"))
-    world.plan.nodes["n"].joined_at = joined_at
-    assert heartbeat_check(world.agent("a"), world.plan.nodes, age_s, 1_000_000).ok is ok
+    row = world.agent("a")
+    world.plan.nodes["n"].joined_at, row.assigned_at = joined_at, 0
+    assert heartbeat_check(row, world.plan.nodes, age_s, 1_000_000).ok is ok
+
+
+def test_an_agent_that_was_assigned_just_now_need_not_have_had_a_heartbeat() -> None:
+    world = World(node(), agent("a"))
+    row = world.agent("a")
+    world.plan.nodes["n"].joined_at, row.assigned_at = 0, 950_000
+    assert heartbeat_check(row, world.plan.nodes, None, 1_000_000).ok
+    assert not heartbeat_check(row, world.plan.nodes, None, 1_050_000).ok
 
 
 def test_a_node_that_is_down_need_not_beat() -> None:

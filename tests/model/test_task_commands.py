@@ -98,7 +98,7 @@ def test_a_pool_needs_one_healthy_agent() -> None:
 
 
 def test_an_unknown_dependency_is_refused_and_one_named_twice_counts_once() -> None:
-    assert "'s'" in refused(Refused, task("t", after=["s"]), DispatchState(HEALTHY))
+    assert "'s'" in refused(NotFound, task("t", after=["s"]), DispatchState(HEALTHY))
     assert "itself" in refused(Refused, task("t", after=["t"]), DispatchState(HEALTHY, {"t"}))
     (event,) = decide_dispatch(task("t", after=["s", "r", "s"]), DispatchState(HEALTHY, {"s", "r"}))
     assert event.fact == task("t", after=["s", "r"])

@@ -10,6 +10,7 @@ from maestro.agents import registration
 from maestro.model.agent import Assignment
 from maestro.model.assignment import assigned_in
 from maestro.model.events import AgentAssigned, NewEvent
+from maestro.model.ids import check_id
 from maestro.runtime.handlers.agent_list import answer, find
 from maestro.runtime.handlers.agents import stop_agent
 from maestro.runtime.monitor.examination import refresh
@@ -29,7 +30,8 @@ MOVED = "assigned elsewhere"
 async def assign(call: Call, command: p.AgentAssign) -> p.Done:
     """Create an agent and its workspace, or give it another role, priority or workspace."""
     context = call.context
-    agent = command.name or command.type
+    agent = command.type if command.name is None else command.name
+    check_id(agent, "agent")  # before anything is made, or said, of a folder that it would name
     definition, settings = await resolve_type(call, command.type)
     for notice in registration.notices(definition):
         await call.note(notice, "warn")

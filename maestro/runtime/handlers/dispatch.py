@@ -12,7 +12,7 @@ import msgspec
 
 from maestro.model.agent import Agent, provisional
 from maestro.model.assignment import decide_first_use
-from maestro.model.dispatch import DispatchState, decide_cancel, decide_dispatch
+from maestro.model.dispatch import DispatchState, decide_cancel, decide_dispatch, nodes_to_start
 from maestro.model.errors import Invalid, MaestroError, StoreAway
 from maestro.model.events import AgentAssigned, NewEvent, TaskDispatched, Text
 from maestro.model.target import is_pool, targets_of
@@ -31,6 +31,7 @@ from maestro.store.contract import Committed, Rejected
 
 PROMPT_BYTES_MAX = 64 * 1024 * 1024
 TITLE_CHARS_MAX = 120
+START_THERE = "start its daemon there (maestro up), or assign the agent to another node"
 
 
 async def dispatch(call: Call, command: p.TaskDispatch) -> p.Done:
@@ -105,8 +106,10 @@ def _title(prompt: str) -> str:
 
 async def _append(call: Call, wanted: TaskDispatched, prompt: Text) -> None:
     """Decide a dispatch and append it. prompt: the text, or the blob that holds it. Raises as `decide_dispatch`."""
+    known = DispatchState([])
 
     async def decision(fresh: bool) -> list[NewEvent]:
+        nonlocal known
         known, first = await _known(call, wanted, fresh)
         events = decide_dispatch(wanted, known)
         return first + [
@@ -138,6 +141,8 @@ async def _append(call: Call, wanted: TaskDispatched, prompt: Text) -> None:
         return at_once or await context.submit(events, actor, cause)
 
     committed = await context.decide(call, attempt, append)
+    for target, nodes in nodes_to_start(wanted, known).items():
+        await call.note(f"{target} waits for node {', '.join(nodes)}, which is down: {START_THERE}", "warn")
     if committed is not None and daemon:
         await daemon.follower.changed(committed.last - 1)  # the plan has the task then, so that no view need be asked
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from maestro.model.errors import Invalid
+from maestro.model.errors import Invalid, NotFound
 from maestro.model.events import FACTS
 from maestro.model.ids import shown
 from maestro.runtime.node.context import Call, Context, Handler
@@ -154,14 +154,17 @@ async def audit(call: Call, command: p.Audit) -> p.Done:
     if command.since is not None:
         since = await context.call(positions.since, context.store, command.since)
     query = audits.Query(command.subject, since, command.type)
-    log = CheckedReader(context.store.log)
+    log, shown_any = CheckedReader(context.store.log), False
     while True:
         lines, after = await context.call(audits.page, context.store, query, log)
+        shown_any = shown_any or bool(lines)
         for line in lines:
             await call.item(ready(audits.plain(line)))
         query = audits.further(query, after)
         if lines:
             continue
+        if command.subject and not (shown_any or command.follow or command.type or since or log.found):
+            raise NotFound(f"nothing is known of {shown(command.subject)}", mend="audit without a subject shows all")
         if not command.follow or log.found:
             return await _end(call, log)
         await context.changed(after)

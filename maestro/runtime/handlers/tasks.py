@@ -48,11 +48,6 @@ def exit_code(task: Task) -> int:
     return exit_code_of(task.status, task.exit_code)
 
 
-def _is_known(context: Context, task: str) -> bool:
-    """Whether the daemon has the task at hand, so that no view need be asked."""
-    return context.daemon is not None and context.daemon.follower.known(task) is not None
-
-
 async def wait(call: Call, command: p.TaskWait) -> p.Done:
     """Wait for all tasks; the exit code is that of the first one that did not complete."""
     rows: dict[str, Task] = {}
@@ -61,13 +56,16 @@ async def wait(call: Call, command: p.TaskWait) -> p.Done:
     async def one(task: str) -> None:
         rows[task] = await finished(call.context, task)
 
-    for task in command.ids:
-        if not _is_known(call.context, task):
-            await find(call.context, task)
+    for task in dict.fromkeys(command.ids):  # whatever the timeout is, a task that has finished is
+        row = call.context.daemon.follower.known(task) if call.context.daemon else None
+        row = row or await find(call.context, task)
+        if not row.open:
+            rows[task] = row
     with trio.move_on_after(float("inf") if command.timeout_s is None else command.timeout_s) as scope:
         async with trio.open_nursery() as nursery:
             for task in dict.fromkeys(command.ids):
-                nursery.start_soon(one, task)
+                if task not in rows:
+                    nursery.start_soon(one, task)
     if scope.cancelled_caught:
         left = ", ".join(task for task in command.ids if task not in rows)
         raise TimedOut(f"not finished after {command.timeout_s:g} s: {left}", mend="they go on; wait again")

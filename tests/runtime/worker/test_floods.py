@@ -118,7 +118,7 @@ def chain(node: Node, before: str, count: int) -> str:
         "import sys\n"
         "from pathlib import Path\n"
         "from maestro import config\n"
-        "from maestro.runtime import client, protocol as p\n"
+        "from maestro.runtime.client import client\nfrom maestro.runtime.protocol import messages as p\n"
         "import os\n"
         "settings = config.load(os.environ, Path.cwd())\n"
         "before = sys.argv[1]\n"
