@@ -33,7 +33,7 @@ def test_a_paused_store_delays_ends_and_dispatches_and_loses_none(place: Node, s
     assert dispatched.returncode in (0, 5), (out, error)
     assert place.run("task", "wait", *(str(task["id"]) for task in tasks)).returncode == 0
     assert [[run["outcome"] for run in place.task(str(task["id"]))["runs"]] for task in tasks] == [["ok"], ["ok"]]
-    assert {row["status"] for row in place.json("node", "list")} == {"up"}
+    until(lambda: {row["status"] for row in place.json("node", "list")} == {"up"})  # its lease has run out meanwhile
     assert set(place.ends().values()) == {1}
 
 
