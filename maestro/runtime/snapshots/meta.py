@@ -55,6 +55,8 @@ def encode(meta: SnapshotMeta) -> dict[str, object]:
     """The account as the archive keeps it, in JSON values. `not_held` is left to the archive, which finds it out."""
     said: dict[str, object] = msgspec.structs.asdict(meta)
     del said["not_held"]
+    if not meta.output:
+        del said["output"]
     said["workspaces"] = [msgspec.structs.asdict(each) for each in meta.workspaces]
     said["missing"] = [msgspec.structs.asdict(each) for each in meta.missing]
     said["containers"] = list(meta.containers)
