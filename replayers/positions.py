@@ -22,15 +22,25 @@ def position(store: Store, text: str) -> int:
     return moment(store, text)[0]
 
 
+def reached(store: Store, text: str) -> int:
+    """The position that `text` means, as `position`. Raises Invalid for a time before the first event, too."""
+    found = position(store, text)
+    if found == 0 and not _is_position(text):
+        first = store.log.read(0, 1)
+        told = f"which is position {first[0].seq}, {rfc3339(first[0].at)}" if first else "of which there is none"
+        raise Invalid(f"{text} is before the first event of the log, {told}", mend="name that, or a later one")
+    return found
+
+
 def moment(store: Store, text: str) -> tuple[int, int]:
     """The position that `text` means, as `position`, and the server time of that moment in ms.
 
     For a position this is the time of its event. A time in the future means now.
     """
     head = store.log.head().seq
-    if text.isascii() and text.isdigit():
+    if _is_position(text):
         if int(text) > head:
-            raise Invalid(f"position {text} is behind the end of the log, {head}")
+            raise Invalid(f"position {text} is beyond the end of the log, {head}")
         return int(text), time_of(store.log, int(text))
     at = time_ms(store, text)
     return position_at(store.log, at), min(at, store.now())
@@ -38,9 +48,13 @@ def moment(store: Store, text: str) -> tuple[int, int]:
 
 def since(store: Store, text: str) -> int:
     """The first position at or after what `text` means; head + 1 where there is none yet."""
-    if text.isascii() and text.isdigit():
+    if _is_position(text):
         return int(text)
     return position_at(store.log, time_ms(store, text) - 1) + 1
+
+
+def _is_position(text: str) -> bool:
+    return text.isascii() and text.isdigit()
 
 
 def time_ms(store: Store, text: str) -> int:

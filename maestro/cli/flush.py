@@ -26,12 +26,17 @@ app = typer.Typer(name="redis", help="The store itself.")
 def flush(
     confirm: Annotated[str | None, typer.Option("--confirm", help="The namespace's name, for scripts.")] = None,
     backup: Annotated[
-        str | None, typer.Option("--backup", help="Where the export goes; below MAESTRO_HOME if not given.")
+        str | None,
+        typer.Option("--backup", help="Where the export of the log goes, to be read; below MAESTRO_HOME if not given."),
     ] = None,
     no_backup: Annotated[bool, typer.Option("--no-backup", help="Export nothing: what is deleted is gone.")] = False,
     format: FormatOption = None,
 ) -> int:
-    """DANGER: delete all tasks, agents, state and history of this namespace. Exports the log first."""
+    """DANGER: delete all tasks, agents, state and history of this namespace.
+
+    The log is exported as JSON Lines first: to be read, as no command loads it again. To be able to come back, take
+    `maestro state snapshot --output X.tar.gz` before: `maestro state restore X.tar.gz` brings it all back.
+    """
     if backup is not None and no_backup:
         raise Invalid("both --backup and --no-backup", "redis flush", "give one of them")
     settings = config.load()
@@ -50,6 +55,7 @@ def _asked(namespace: str) -> str:
     if sys.stdin is None or not sys.stdin.isatty() or sys.stderr is None:
         raise Invalid("nobody is there to confirm", "redis flush", f"give --confirm {namespace} if you mean it")
     sys.stderr.write(f"This deletes all events, tasks, agents and state of the namespace {namespace!r}.\n")
+    sys.stderr.write("Only a snapshot brings them back: `maestro state snapshot --output X.tar.gz` takes one.\n")
     sys.stderr.write("Type its name to go on: ")
     sys.stderr.flush()
     return sys.stdin.readline().strip()

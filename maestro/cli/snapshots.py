@@ -40,7 +40,7 @@ def add(app: typer.Typer) -> None:
         epilog=examples(
             "maestro state snapshot",
             "maestro state snapshot --output /backups/pr-123-$(date +%s).tar.gz",
-            "maestro state snapshot --workspace /tmp/pr-123-review --include-logs",
+            "maestro state snapshot --workspace /tmp/pr-123-review --output /backups/pr-123.tar.gz --include-logs",
         ),
     )(snapshot)
     app.command("snapshots", epilog=examples("maestro state snapshots", "maestro state snapshots --all"))(snapshots)
@@ -66,7 +66,9 @@ def snapshot(
     output: Annotated[
         str | None, typer.Option("--output", "-o", help="Write it to this tar.gz too, for another place or machine.")
     ] = None,
-    include_logs: Annotated[bool, typer.Option("--include-logs", help="With what the agents have printed.")] = False,
+    include_logs: Annotated[
+        bool, typer.Option("--include-logs", help="With what the agents have printed, in the file of --output.")
+    ] = False,
     allow_torn: Annotated[
         bool, typer.Option("--allow-torn", help="Keep it though files changed while they were read; it says which.")
     ] = False,

@@ -105,6 +105,12 @@ ELSEWHERE = {
     "maestro agent assign {} --name {} --to-workspace {}": (
         "tests/runtime/restores/test_restores_foreign.py::test_assignments_that_are_put_back_take_nobodys_folder"
     ),
+    "maestro state restore {}": (
+        "tests/runtime/restores/test_undo.py::test_agents_that_a_restore_took_away_come_back_to_their_folders"
+    ),
+    "Only a snapshot brings them back: `maestro state snapshot --output X.tar.gz` takes one.\n": (
+        "tests/runtime/snapshots/test_snapshots_kept.py::test_what_was_taken_for_a_file_is_never_latest_and_expires_whatever_the_log_knows"
+    ),
     "maestro state restore {} --workspace {} --replace-foreign {}": (
         "tests/runtime/restores/test_restores_foreign.py::test_a_forged_export_replaces_a_folder_only_where_a_user_names_it_exactly"
     ),
@@ -148,7 +154,6 @@ UNTRIED = {
     "stop it: agent stop {} --force": "needs a run that cannot be frozen",
     "agent stop <id> --force": "needs a run that outlives a restore",
     "interrupted; task {} goes on: maestro task wait {}, or maestro task cancel {}": "a note, no refusal",
-    "maestro state restore {}{}": "the undo of a restore: the restores' tests run it",
     "maestro state restore {} --workspace {}": "the undo of a reset: the snapshots' tests run it",
     "node list shows all": "a node that is there is this one, to which an assignment needs no --node",
     "workspace list shows all": "a list of what `state snapshot --workspace` takes",

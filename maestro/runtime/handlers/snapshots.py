@@ -22,7 +22,10 @@ from maestro.runtime.snapshots.request import SnapshotRequest
 
 
 async def snapshot(call: Call, command: p.StateSnapshot) -> p.Done:
-    """Take a snapshot, and export it where a file is named."""
+    """Take a snapshot, and export it where a file is named. Raises Invalid as `_check_output`."""
+    if command.include_logs and not command.output:
+        what = "what the agents have printed goes to a file only"
+        raise Invalid(what, "--include-logs", "name the file with --output")
     agents = await _agents(call, command.workspaces) if command.workspaces else None
     if command.output:
         await trio.to_thread.run_sync(_check_output, command.output)

@@ -68,9 +68,20 @@ class Answer:
         }
 
 
-def undo(begun: BegunRestore) -> str:
-    """The command that brings back what was there before the restore."""
-    only = (
-        "" if begun.to is not None else "".join(f" --workspace {shlex.quote(each.workspace)}" for each in begun.targets)
-    )
-    return f"maestro state restore {begun.before}{only}"
+def undo(begun: BegunRestore) -> str | None:
+    """The command that brings back what was there before the restore, as it is to be typed; None where nothing was."""
+    command = f"maestro state restore {begun.before}"
+    if begun.to is not None:
+        return f"{command} --skip-failed" if begun.lacking else command
+    if begun.lacking:
+        return None
+    for each in begun.targets:
+        place = shlex.quote(each.workspace)
+        command += f" --workspace {place}" + (f" --replace-foreign {place}" if each.foreign else "")
+    return command
+
+
+def undo_told(begun: BegunRestore) -> str:
+    """How to undo the restore, in words."""
+    command = undo(begun)
+    return f"to undo it: {command}" if command else "nothing was there before, so that there is nothing to undo"

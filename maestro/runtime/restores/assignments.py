@@ -97,14 +97,16 @@ def _check_places(check: PlaceCheck, wanted: list[_Wanted], home: Path) -> None:
     """
     there = [each.assignment for each in wanted if each.assignment.workspace is not None]
     claims = [guards.Claim(each.agent, each.workspace_root, each.workspace) for each in there]
+    foreign: list[tuple[str, str]] = []
     for each in there:
         place = str(each.workspace)
         guards.check_workspace(each.agent, place, root=each.workspace_root, home=home, claims=claims)
         if check.is_foreign(place):
             what = f"{place} is no agent's folder here, lies outside MAESTRO_WORKSPACE_ROOT and is not empty"
             command = f"maestro agent assign {each.type} --name {each.agent} --to-workspace {shlex.quote(place)}"
-            mend = f"`{command}`, then again"
-            raise Refused(f"agent {each.agent}: {what}", mend=mend)
+            foreign.append((f"agent {each.agent}: {what}", f"`{command}`"))
+    if foreign:
+        raise Refused("; ".join(what for what, _ in foreign), mend=f"{', '.join(to for _, to in foreign)}, then again")
 
 
 async def _wanted(call: Call, origin: Origin, registry: Registry) -> list[_Wanted]:

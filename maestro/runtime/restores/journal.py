@@ -35,7 +35,7 @@ class Target(msgspec.Struct):
 
     new: the identity of its stage, when that is whole; old: of what was there before; boot: of the system's start in
     which they were recorded. mark: the file that says what became of the workspace where its identity does not
-    (`Exchange.mark`).
+    (`Exchange.mark`). foreign: the folder was no agent's, and the user named it.
     """
 
     workspace: str
@@ -46,6 +46,7 @@ class Target(msgspec.Struct):
     boot: str = ""
     agent: str = ""
     mark: str = ""
+    foreign: bool = False
 
     @property
     def fate(self) -> PlaceFate:
@@ -84,9 +85,10 @@ class BegunRestore(msgspec.Struct, kw_only=True):
     """A restore that was begun, as the journal has it.
 
     to: the position that the state goes back to, None where only workspaces are put back. before: the snapshot that
-    undoes the restore. stopped: the agents that were stopped for it; waiting: those that an earlier restore has left
-    stopped, as their workspaces were lost. assigned: the assignments that it makes. loads: the log that was loaded for
-    it. placing: the stages are whole, and take their places.
+    undoes the restore; lacking: it does not hold every workspace that there was. stopped: the agents that were stopped
+    for it; waiting: those that an earlier restore has left stopped, as their workspaces were lost. assigned: the
+    assignments that it makes. loads: the log that was loaded for it. placing: the stages are whole, and take their
+    places.
     """
 
     restore: str
@@ -95,6 +97,7 @@ class BegunRestore(msgspec.Struct, kw_only=True):
     to: int | None = None
     source: str = ""
     before: str = ""
+    lacking: bool = False
     resume: bool = False
     stopped: list[str] = []
     waiting: list[str] = []

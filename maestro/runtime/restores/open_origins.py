@@ -58,6 +58,12 @@ class OpenOrigins:
                 self._open[name] = await trio.to_thread.run_sync(ExportedOrigin, archive, Path(row.path))
         return self._open[name]
 
+    async def is_file(self, name: str) -> bool:
+        """Whether a snapshot is read from an export file, and not from the snapshot store."""
+        if name in self._open:
+            return bool(self._open[name].path)
+        return not await trio.to_thread.run_sync(SnapshotFolders(self._context.settings.home).has, name)
+
     def close(self) -> None:
         """Close all snapshots that are open."""
         for source in self._open.values():

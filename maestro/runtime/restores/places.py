@@ -1,28 +1,33 @@
 """Where a restore may put workspaces: as the guards allow, and in no folder of somebody else unless a user named it.
 
 A snapshot may be from anybody, and says where its workspaces were. So a folder that it would replace counts as an
-agent's only where an agent of this node has it already, or it lies below the caller's own root of workspaces.
+agent's only where an agent of this node has it already, or it lies below the caller's own root of workspaces; or where
+the log of this store proves that it was that agent's until a restore took it, and it comes back from the snapshot
+store.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import trio
 
 from maestro.model.errors import Invalid, MaestroError
 from maestro.model.ids import shown
+from maestro.model.orphaned import Holding, orphaned
 from maestro.model.restore import may_replace
-from maestro.runtime.node.context import Call
+from maestro.runtime.node.context import Call, Context
 from maestro.runtime.provision.type_binding import caller_settings
+from maestro.runtime.restores.open_origins import OpenOrigins
 from maestro.runtime.restores.plan import Placement, RestorePlan, RestoreRequest
 from maestro.workspaces import guards
 from maestro.workspaces.exchanges.places import check_place
+from replayers.log_reader import history
 
 
-async def check_places(call: Call, wish: RestoreRequest, planned: RestorePlan) -> None:
+async def check_places(call: Call, wish: RestoreRequest, planned: RestorePlan, origins: OpenOrigins) -> None:
     """Note in each placement that cannot be where it is planned why not.
 
     Raises Invalid where --replace-foreign names a folder that would not be replaced.
@@ -35,7 +40,8 @@ async def check_places(call: Call, wish: RestoreRequest, planned: RestorePlan) -
         for each in planned.now.values()
         if planned.to is None and each.workspace not in replaced and each.node in here
     ]
-    check = PlaceCheck(call, set() if wish.loaded else set(held), wish.replace_foreign)
+    own = None if wish.loaded or planned.loads else await _Own.of(call.context, planned, origins)
+    check = PlaceCheck(call, set() if wish.loaded else set(held), wish.replace_foreign, own)
     for named in wish.replace_foreign:
         if named not in replaced:
             what = f"{shown(named)} is not among the folders that would be replaced"
@@ -43,17 +49,47 @@ async def check_places(call: Call, wish: RestoreRequest, planned: RestorePlan) -
     await trio.to_thread.run_sync(check.all, planned.placements, others)
 
 
+class _Own:
+    """Tells which folders a restore took from their agents, by the log of this store. Its calls block.
+
+    kept: the snapshots that are read from the snapshot store. What comes from a file replaces no such folder: it may be
+    from anybody.
+    """
+
+    def __init__(self, context: Context, kept: Collection[str]) -> None:
+        self._context = context
+        self._kept = kept
+        self._orphaned: set[Holding] | None = None
+
+    @classmethod
+    async def of(cls, context: Context, planned: RestorePlan, origins: OpenOrigins) -> _Own:
+        """For the snapshots that a plan puts workspaces back from."""
+        names = {archived.snapshot for _, archived in planned.restorable}
+        return cls(context, [name for name in sorted(names) if not await origins.is_file(name)])
+
+    def has(self, each: Placement) -> bool:
+        """Whether a workspace comes back to the folder that was its agent's until a restore."""
+        if each.archived is None or each.archived.snapshot not in self._kept:
+            return False
+        if self._orphaned is None:  # the log is read only where a folder is nobody's
+            events = (event for events in history(self._context.store) for event in events)
+            self._orphaned = orphaned(events, self._context.node)
+        return (each.agent, each.workspace) in self._orphaned
+
+
 class PlaceCheck:
     """Decides where one restore may put workspaces. Its calls block.
 
-    held: the folders that agents of this node have; named: the foreign folders that the user allows to be replaced.
+    held: the folders that agents of this node have; named: the foreign folders that the user allows to be replaced;
+    own: tells which folders earlier restores took from their agents.
     """
 
-    def __init__(self, call: Call, held: set[str], named: Sequence[str] = ()) -> None:
+    def __init__(self, call: Call, held: set[str], named: Sequence[str] = (), own: _Own | None = None) -> None:
         self._home = call.context.settings.home
         self._root = caller_settings(call).workspace_root
         self._held = held
         self._named = named
+        self._own = own
 
     def all(self, placements: Sequence[Placement], others: Sequence[guards.Claim] = ()) -> None:
         """Note in each placement why it cannot be where it is planned. others: agents that stay where they are."""
@@ -71,7 +107,7 @@ class PlaceCheck:
             except MaestroError as error:
                 each.why_not = error.line()
                 continue
-            each.is_foreign = self.is_foreign(each.workspace)
+            each.is_foreign = self.is_foreign(each.workspace) and not (self._own and self._own.has(each))
             if each.is_foreign and each.workspace not in self._named:
                 each.why_not = (
                     f"{each.workspace} is no agent's folder here, lies outside MAESTRO_WORKSPACE_ROOT and is not empty"

@@ -51,10 +51,11 @@ class Placement(msgspec.Struct, kw_only=True):
 class RestorePlan(msgspec.Struct, kw_only=True):
     """All that a restore would change. to: the position that the state goes back to, None where it stays as it is.
 
-    source: where it comes from, in words; head: the end of the log; loads: the log is empty, and loaded first; now: the
-    agents that there are; fates: what becomes of them; waiting: agents that an earlier restore left stopped, as their
-    workspaces were lost; assigned: the assignments that it makes; undone, regained: the positions of events that hold
-    no more, and of those that hold again; away: nodes that are not up.
+    source: where it comes from, in words; named: the id of the snapshot that the user named, "" for none; head: the end
+    of the log; loads: the log is empty, and loaded first; now: the agents that there are; fates: what becomes of them;
+    waiting: agents that an earlier restore left stopped, as their workspaces were lost; assigned: the assignments that
+    it makes; undone, regained: the positions of events that hold no more, and of those that hold again; away: nodes
+    that are not up.
     """
 
     to: int | None
@@ -64,6 +65,7 @@ class RestorePlan(msgspec.Struct, kw_only=True):
     now: dict[str, Agent]
     away: frozenset[str]
     loads: bool = False
+    named: str = ""
     by_time: bool = False
     placements: list[Placement] = []
     fates: list[Fate] = []
@@ -91,7 +93,15 @@ class RestorePlan(msgspec.Struct, kw_only=True):
         return [each for each in self.placements if each.why_not]
 
     @property
-    def naming(self) -> str:
-        """How the user can allow the foreign folders that are in the way to be replaced, in words; "" where none is."""
+    def mend(self) -> str:
+        """What the user can do about the workspaces that cannot be restored, in words: all of it, in one go."""
         named = [f"--replace-foreign {shlex.quote(each.workspace)}" for each in self.failing if each.is_foreign]
-        return f"replace them with {' '.join(named)}, " if named else ""
+        if not named:
+            return "mend that, or leave them with --skip-failed"
+        rest = [each.agent for each in self.failing if not each.is_foreign]
+        if not rest:
+            return f"mend that, replace them with {' '.join(named)}, or leave them with --skip-failed"
+        both = f"{' '.join(named)} --skip-failed"
+        return (
+            f"mend that, or go on with {both}, which leaves {', '.join(rest)}; --skip-failed alone leaves all of them"
+        )

@@ -45,6 +45,8 @@ async def plan(call: Call, wish: RestoreRequest, origins: OpenOrigins, held: Pas
     if origin is not None and held is None:
         await _check_history(context, origin)
     past = held or await _past(context, wish, origin)
+    if past.position == 0 and wish.workspace is None:
+        await call.note("position 0 is before the first event: all agents, all tasks and all of the state go", "warn")
     archives = await _Archives.find(context, origin, past, by_time=wish.at is not None)
     head = await context.call(context.store.log.head)
     planned = RestorePlan(
@@ -55,10 +57,11 @@ async def plan(call: Call, wish: RestoreRequest, origins: OpenOrigins, held: Pas
         now={agent.id: agent for agent in await context.rows(context.views.agents)},
         away=await _away(context, past, origin),
         loads=held is not None,
+        named=origin.name if origin is not None else "",
         by_time=wish.at is not None,
     )
     if wish.workspace is not None:
-        return await _plan_workspace(call, wish, archives, planned)
+        return await _plan_workspace(call, wish, archives, planned, origins)
     check_apart(((agent.id, agent.node, agent.workspace) for agent in past.agents.values()), planned.source)
     spans = await context.call(lambda: Line(find_cuts(context.store.log, head.floor), head.seq).ranges)
     if held is None:
@@ -67,7 +70,7 @@ async def plan(call: Call, wish: RestoreRequest, origins: OpenOrigins, held: Pas
     relocation = _Relocation(call, origin)
     for agent in past.agents.values():
         await relocation.place(agent, archives, planned)
-    await check_places(call, wish, planned)
+    await check_places(call, wish, planned, origins)
     for each in planned.placements:
         if each.is_barred:
             planned.assigned = [fact for fact in planned.assigned if fact.agent != each.agent]
@@ -88,7 +91,7 @@ async def _away(context: Context, past: Past, origin: Origin | None) -> frozense
 async def _past(context: Context, wish: RestoreRequest, origin: Origin | None) -> Past:
     position = origin.meta.position if origin is not None else 0
     if wish.at is not None:
-        position = await context.call(positions.position, context.store, wish.at)
+        position = await context.call(positions.reached, context.store, wish.at)
     return await trio.to_thread.run_sync(look_back, context.store, position)
 
 
@@ -207,7 +210,9 @@ async def bound(call: Call, kind: str, recorded: dict[str, object]) -> dict[str,
     return recorded
 
 
-async def _plan_workspace(call: Call, wish: RestoreRequest, archives: _Archives, planned: RestorePlan) -> RestorePlan:
+async def _plan_workspace(
+    call: Call, wish: RestoreRequest, archives: _Archives, planned: RestorePlan, origins: OpenOrigins
+) -> RestorePlan:
     """Plan a restore of one workspace, whichever agent had it then. The agents that have it now are stopped
     meanwhile.
     """
@@ -227,7 +232,7 @@ async def _plan_workspace(call: Call, wish: RestoreRequest, archives: _Archives,
         placement.why_not = f"it is on node {had.node}; run this there"
     holders = [each for each in planned.now.values() if each.workspace == path]
     planned.placements = [placement]
-    await check_places(call, wish, planned)
+    await check_places(call, wish, planned, origins)
     planned.fates = [Fate(each.id, "stays", not each.stopped, not each.stopped, each.task) for each in holders]
     planned.waiting = [each.id for each in holders if await is_left_by_restore(context, each)]
     return planned

@@ -19,11 +19,12 @@ import trio
 from maestro.model.errors import MaestroError, VerificationFailed
 from maestro.model.events import NewEvent, RestoreStarted
 from maestro.model.restore import Archived
+from maestro.model.snapshot import Snapshot
 from maestro.runtime.node.context import Call
 from maestro.runtime.node.daemon_log import log
 from maestro.runtime.node.resume import resume
 from maestro.runtime.provision.exclusion import Exclusion
-from maestro.runtime.restores.answer import Answer, undo
+from maestro.runtime.restores.answer import Answer, undo_told
 from maestro.runtime.restores.bystanders import Bystander, look, moved_from
 from maestro.runtime.restores.conclusion import conclude, end
 from maestro.runtime.restores.halt import Halt
@@ -126,7 +127,17 @@ class RestoreProcedure:
 
         folders = tuple(await trio.to_thread.run_sync(self._replaced))
         wanted = SnapshotRequest(how.reason, agents, folders, allow_torn=True, allow_missing=True)
-        await take_in_turn(self._call, wanted, snapshot_folders, quiet)
+        taken = await take_in_turn(self._call, wanted, snapshot_folders, quiet)
+        self._begun.lacking = self._lacks(taken.row)
+
+    def _lacks(self, before: Snapshot) -> bool:
+        """Whether the snapshot that undoes the restore lacks a workspace that is to be put back from it then."""
+        held = {(each.agent, each.workspace) for each in before.workspaces}
+        if self._planned.to is None:
+            return not {each.workspace for each, _ in self._placements} <= {place for _, place in held}
+        return any(
+            row.workspace is not None and (row.id, row.workspace) not in held for row in self._planned.now.values()
+        )
 
     def _replaced(self) -> list[Source]:
         """The folders that are no agent's workspace now, and that the restore would replace."""
@@ -165,6 +176,7 @@ class RestoreProcedure:
                 for one in (lost or {}).get(stage.tree, []):
                     self._lost.append(damaged_row(placement.agent, placement.workspace, one))
                 target = Target(placement.workspace, archived.snapshot, archived.held.tree, agent=placement.agent)
+                target.foreign = placement.is_foreign
                 target.record(stage.path, self._exchange.mark(stage.path))
                 self._begun.targets.append(target)
 
@@ -221,7 +233,7 @@ class RestoreProcedure:
 
     async def _interrupted(self) -> str:
         if self._begun.placing:
-            return f"the restore is complete; to undo it: {undo(self._begun)}"
+            return f"the restore is complete; {undo_told(self._begun)}"
         return "interrupted; nothing was changed"
 
     # ---- after the swap ----
@@ -238,9 +250,9 @@ class RestoreProcedure:
         await self._remember()
         for left in self._exchange.left:
             await self._call.note(f"what was there before cannot be removed, and is left in {left}", "warn")
-        await self._call.note(f"to undo it: {undo(begun)}")
+        await self._call.note(undo_told(begun))
         for each, _ in self._placements:
-            if each.is_foreign:
+            if each.is_foreign and begun.to is not None:
                 place = shlex.quote(each.workspace)
                 again = f"maestro state restore {begun.before} --workspace {place} --replace-foreign {place}"
                 await self._call.note(f"to bring back what was in {each.workspace}: {again}")

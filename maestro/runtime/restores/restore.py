@@ -59,13 +59,18 @@ async def _perform(
 
 
 async def prove(call: Call, planned: RestorePlan, origins: OpenOrigins, skip: bool, go_on: bool) -> None:
-    """Read and check every byte that is to be restored. go_on: note what is damaged and go on, rather than raise.
+    """Read and check every byte of the snapshot that the user named, and of those that are restored from.
 
-    Raises VerificationFailed.
+    skip: leave out what is checked as it is written. go_on: note what is damaged in the snapshot store and go on,
+    rather than raise. Raises VerificationFailed.
     """
-    if skip:
-        return
-    for name in dict.fromkeys(archived.snapshot for _, archived in planned.restorable):
+    read = [archived.snapshot for _, archived in planned.restorable]
+    named = [planned.named] if planned.named else []
+    if skip:  # but a file from which nothing is written would not be read at all
+        names = [name for name in named if name not in read and await origins.is_file(name)]
+    else:
+        names = list(dict.fromkeys([*named, *read]))
+    for name in names:
         try:
             origin = await origins.snapshot(name)
         except VerificationFailed as error:
@@ -79,7 +84,7 @@ async def prove(call: Call, planned: RestorePlan, origins: OpenOrigins, skip: bo
             report = ProgressReport(call.note, f"verifying {origin.path or name}")
             await trio.to_thread.run_sync(origin.verify, report.written)
         except VerificationFailed as error:
-            if not go_on:
+            if not go_on or origin.path:  # a file from elsewhere that is damaged is trusted in nothing
                 raise
             await call.note(f"{error.where}: {error.what}" if error.where else error.what, "warn")
 
@@ -91,7 +96,7 @@ def check(planned: RestorePlan, skip_failed: bool) -> None:
         which = "; ".join(f"{each.agent} ({each.workspace}): {each.why_not}" for each in failing)
         raise Refused(
             f"not every workspace can be put back: {which}",
-            mend=f"mend that, {planned.naming}or leave them with --skip-failed",
+            mend=planned.mend,
         )
     if failing and planned.to is None:
         what = f"{failing[0].workspace} cannot be put back: {failing[0].why_not}"

@@ -24,6 +24,7 @@ class SnapshotMeta(msgspec.Struct, frozen=True, kw_only=True):
 
     position, chain: where the log was cut, and the log's chain value there. digests, folds: of the views at that
     position, and the version of the folds that gave them. taken_at: Unix time in ms. automatic: nobody asked for it.
+    output: the file that it was taken for, "" for none: then it is never `latest`, and expires.
     rolling: each workspace was read at a position of its own. missing: workspaces that were asked for and are not in
     it. containers: how each agent that runs in a container is set up. not_held: mount points and unreadable files, as
     tree/path.
@@ -41,6 +42,7 @@ class SnapshotMeta(msgspec.Struct, frozen=True, kw_only=True):
     workspace_root: str = ""
     reason: str = ""
     automatic: bool = False
+    output: str = ""
     taken_at: int = 0
     rolling: bool = False
     workspaces: tuple[SnapshotWorkspace, ...] = ()
@@ -53,6 +55,8 @@ def encode(meta: SnapshotMeta) -> dict[str, object]:
     """The account as the archive keeps it, in JSON values. `not_held` is left to the archive, which finds it out."""
     said: dict[str, object] = msgspec.structs.asdict(meta)
     del said["not_held"]
+    if not meta.output:
+        del said["output"]
     said["workspaces"] = [msgspec.structs.asdict(each) for each in meta.workspaces]
     said["missing"] = [msgspec.structs.asdict(each) for each in meta.missing]
     said["containers"] = list(meta.containers)

@@ -222,6 +222,7 @@ class _Procedure:
                 workspace_root=str(context.settings.workspace_root),
                 reason=self._wanted.reason,
                 automatic=self._wanted.reason != ASKED,
+                output=self._wanted.output,
                 taken_at=time.time_ns() // 1_000_000,
                 rolling=self._wanted.rolling,
                 workspaces=tuple(self._workspaces),

@@ -44,8 +44,10 @@ async def newest(context: Context) -> str:
         return found.id
     archive = SnapshotFolders(context.settings.home).archive()
     for each in reversed(await trio.to_thread.run_sync(archive.snapshots)):
-        if each.content is not None and not of_manifest(each.content).automatic:
-            return each.snapshot
+        if each.content is not None:
+            meta = of_manifest(each.content)
+            if not (meta.automatic or meta.output):
+                return each.snapshot
     mend = "take one with `maestro state snapshot`, or name one that `maestro state snapshots` lists"
     raise NotFound("there is no snapshot here that was asked for", mend=mend)
 

@@ -68,6 +68,7 @@ def _whole(folders: SnapshotFolders, row: Snapshot) -> SnapshotTaken | None:
         row.id,
         row.position,
         row.automatic,
+        meta.output,
         reason=row.reason,
         manifest=found.manifest,
         workspaces=meta.workspaces,

@@ -138,3 +138,29 @@ def test_a_workspace_in_an_old_run_folder_is_archived_before_it_goes(node: Node,
     assert node.json("replay", "verify")["ok"]
     done = node.run(*back)
     assert (done.returncode, "the folder of the runs of agent shell" in done.stderr) == (4, True), "it is there"
+
+
+def test_what_was_taken_for_a_file_is_never_latest_and_expires_whatever_the_log_knows(
+    node: Node, tmp_path: Path
+) -> None:
+    """The snapshot itself says so: after a flush, and in the log that it holds, which ends before it was complete."""
+    asked = node.json("state", "snapshot")["id"]
+    export = str(tmp_path / "v.tar.gz")
+    filed = node.json("state", "snapshot", "--output", export)["id"]
+    foreign = ("--replace-foreign", str(node.folder / "ann"))
+    for _ in range(2):
+        assert node.json("state", "verify", "latest")["snapshot"] == asked
+        node.json("redis", "flush", "--confirm", node.namespace, "--no-backup")
+        assert node.json("state", "verify", "latest")["snapshot"] == asked
+        node.json("state", "restore", export, *foreign)
+        node.up()
+        rows = {row["id"]: row for row in node.json("state", "snapshots")}
+        assert (rows[filed]["latest"], rows[filed]["path"]) == (False, export) and rows[filed]["expires_at"]
+        assert rows[asked]["latest"] and rows[asked]["expires_at"] is None
+        assert (node.home / "snapshots/latest").readlink().name == asked
+
+
+def test_what_the_agents_have_printed_needs_a_file_to_go_to(node: Node) -> None:
+    refused = node.run("state", "snapshot", "--include-logs")
+    assert refused.returncode == 2 and "--output" in refused.stderr
+    assert node.json("state", "snapshots") == []

@@ -12,7 +12,7 @@ class StateSnapshot(Command, frozen=True, tag_field="kind", tag="state snapshot"
 
     Notes of level `progress` are sent meanwhile.
     workspaces: paths of workspaces or ids of agents, none for all of this node.
-    output: absolute path of an export, "" for none.
+    output: absolute path of an export, "" for none. include_logs: the export holds what the agents have printed, too.
     """
 
     workspaces: list[str] = msgspec.field(default_factory=list)
