@@ -20,12 +20,17 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from maestro.model.errors import StoreAway
 from maestro.store.contract import Store
 from maestro.store.embedded.binary import VERSION_MIN, in_wheel, version_of
 from maestro.store.memory.memory_store import MemoryStore
 from maestro.store.redis.redis_store import RedisStore, open_redis
+
+# How quick a machine is, and what else it does meanwhile, is no property of the code.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 PR_SET_CHILD_SUBREAPER = 36
 

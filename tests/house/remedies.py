@@ -134,6 +134,9 @@ ELSEWHERE = {
     ),
     "did you mean `maestro help {}`?": "tests/cli/test_help.py::test_an_unknown_topic_is_told_with_the_nearest_one",
     "`maestro help` lists the topics": "tests/cli/test_help.py::test_the_remedy_lists_the_topics",
+    "start its daemon there (maestro up), or assign the agent to another node": (
+        "tests/runtime/handlers/test_odd_commands.py::test_a_dispatch_to_an_agent_whose_node_was_shut_down_says_what_it_waits_for"
+    ),
     "maestro up: the daemon has all of it written again": (
         "tests/runtime/daemon/test_cleaners.py::test_an_embedded_store_whose_files_are_removed_writes_them_again"
     ),
