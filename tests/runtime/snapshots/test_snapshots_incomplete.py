@@ -86,7 +86,7 @@ def test_a_restore_brings_back_what_is_gone_and_says_what_undoing_it_cannot(node
 
 
 def test_what_a_snapshot_lacks_is_told_where_its_assignments_are_put_back(tmp_path: Path) -> None:
-    """And `latest` is one and the same for all commands, also where all were written to a file."""
+    """And `latest` is the same for all commands: none, where all were written to a file."""
     out = str(tmp_path / "x.tar.gz")
     with Node(tmp_path / "here") as here:
         for name in ("ann", "ben"):
@@ -97,8 +97,9 @@ def test_what_a_snapshot_lacks_is_told_where_its_assignments_are_put_back(tmp_pa
         assert none.returncode == 3 and "maestro state snapshots" in none.stderr
         assert here.run("state", "restore", "latest").stderr.endswith(none.stderr)
         taken = here.json("state", "snapshot", "--allow-missing", "--output", out)["id"]
-        assert here.json("state", "verify", "latest")["snapshot"] == taken
-        assert here.json("state", "restore", "latest", "--skip-failed")["source"] == taken
+        for words in (("state", "verify"), ("state", "restore"), ("agent", "assign", "--from-snapshot")):
+            assert here.run(*words, "latest").stderr.endswith(none.stderr), words
+        assert here.json("state", "restore", taken, "--skip-failed")["source"] == taken
         shutil.rmtree(here.folder / "ben")
         done = here.run("agent", "assign", "--from-snapshot", out)
         assert done.returncode == 0 and (here.folder / "ben/work").read_text() == "hours of work"
