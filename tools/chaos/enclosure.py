@@ -21,7 +21,7 @@ from pathlib import Path
 NAMESPACE = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
 PR_SET_CHILD_SUBREAPER = 36
 POLL_S = 0.005
-END_S_MAX = 120.0
+END_S_MAX = 30.0
 OVERDUE = 124
 
 

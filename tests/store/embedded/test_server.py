@@ -42,7 +42,7 @@ def binary(request: pytest.FixtureRequest) -> Path:
 
 def end(home: Path) -> None:
     """Kill the server of a home if its data is still open; it is ours, as the home is."""
-    pid, lock = home / "store/embedded_server.pid", home / "store/data.lock"
+    pid, lock = home / "store/server.pid", home / "store/data.lock"
     if lock.exists() and pid.exists() and is_held(lock):
         os.kill(int(pid.read_text()), signal.SIGKILL)
         wait_until(lambda: not is_held(lock))
