@@ -120,7 +120,7 @@ def test_unknown_things_are_told_in_one_line(here: Installation, maestro: Comman
         ("agent", "register", "nobody"): 3,
         ("agent", "assign", "nobody"): 3,
         ("task", "dispatch", "x", "--to", "nobody"): 3,
-        ("task", "dispatch", "x", "--to", "worker", "--depends-on", "nothing"): 4,
+        ("task", "dispatch", "x", "--to", "worker", "--depends-on", "nothing"): 3,
         ("task", "status", "nothing"): 3,
         ("task", "wait", "nothing"): 3,
         ("task", "logs", "nothing"): 3,

@@ -57,7 +57,8 @@ def test_its_commands_print_what_it_says(tmp_path: Path) -> None:
             done = subprocess.run(["sh", "-c", script], env=here.env, capture_output=True, text=True, timeout=60)
             printed = done.stdout.replace(workspace, "/tmp/demo").splitlines()
             tasks.update(zip(TASK.findall("\n".join(lines)), TASK.findall(done.stdout), strict=False))
-            shown = [TASK.sub("TASK", steady(line)) for line in printed]
+            # A disk with less than 40 GB free is warned of, whatever the command.
+            shown = [TASK.sub("TASK", steady(line)) for line in printed if "GB free, less than" not in line]
             assert shown == [TASK.sub("TASK", steady(line)) for line in lines], command
             assert done.returncode == 0
 
