@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from maestro.config import Settings
@@ -49,13 +50,20 @@ class ReadContext:
         return call(*args)
 
     async def together(self, works: Mapping[str, Callable[[], T]], limit_s: float) -> dict[str, T]:
-        """Do blocking work, each in a thread; the results by name, without those that take longer than `limit_s`."""
-        waiting, found = deque(works.items()), dict[str, T]()
+        """Do blocking work, each in a thread; the results by name, without those that take longer than `limit_s`.
+
+        Raises what the work raises.
+        """
+        waiting, found, failed = deque(works.items()), dict[str, T](), list[Exception]()
 
         def work() -> None:
-            while waiting:
-                name, act = waiting.popleft()
-                found[name] = act()
+            with suppress(IndexError):  # another thread has taken the last one
+                while True:
+                    name, act = waiting.popleft()
+                    try:
+                        found[name] = act()
+                    except Exception as error:  # noqa: BLE001 - raised to the caller
+                        failed.append(error)
 
         threads = [threading.Thread(target=work, daemon=True) for _ in range(min(THREADS_MAX, len(works)))]
         deadline = time.monotonic() + limit_s
@@ -63,6 +71,8 @@ class ReadContext:
             thread.start()
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
+        if failed:
+            raise failed[0]
         return dict(found)
 
     async def row(self, query: Callable[..., Found[T]], *args: Any) -> T | None:

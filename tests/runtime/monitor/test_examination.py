@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from pathlib import Path
@@ -56,5 +57,25 @@ def test_a_folder_that_hangs_hinders_no_other_and_is_told_when_it_does_not_come_
         while "hanging" in context.looking:
             await trio.sleep(0.01)
         assert all(check.ok for check in (await examine(context, both))["hanging"])
+
+    trio.run(story)
+
+
+def test_work_that_is_done_together_is_done_once_each_and_what_it_raises_is_raised(tmp_path: Path) -> None:
+    context = ReadContext(cast(Settings, SimpleNamespace(home=tmp_path)), "n", MemoryStore("together"))
+    done: list[int] = []
+
+    def work(number: int) -> int:
+        done.append(number)
+        return number
+
+    async def story() -> None:
+        for count in (0, 1, 100):
+            done.clear()
+            works = {str(number): functools.partial(work, number) for number in range(count)}
+            found = await context.together(works, 10.0)
+            assert found == {str(number): number for number in range(count)} and sorted(done) == list(range(count))
+        with pytest.raises(ZeroDivisionError):
+            await context.together({"a": lambda: 1, "b": lambda: 1 // 0}, 10.0)
 
     trio.run(story)

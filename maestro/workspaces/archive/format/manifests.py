@@ -48,7 +48,8 @@ def read(layout: Layout, snapshot: str) -> tuple[Manifest, str]:
     try:
         found = files.content(path, _BYTES_MAX)
     except FileNotFoundError:
-        raise NotFound(f"there is no snapshot {snapshot!r}", where=str(layout.root)) from None
+        what = f"there is no snapshot {snapshot!r}"
+        raise NotFound(what, where=str(layout.root), mend="state snapshots lists all") from None
     except OSError as error:
         raise VerificationFailed(f"it cannot be read: {error.strerror}", f"manifest {snapshot}", _MEND) from None
     where = f"manifest {snapshot}"
