@@ -60,6 +60,17 @@ def try_lock(descriptor: int, *, shared: bool = False) -> bool:
     return True
 
 
+def remove_unlocked(path: Path) -> None:
+    """Remove a file unless a process holds its lock, or it is a link or gone: it was left by one that has ended."""
+    with suppress(OSError):
+        handle = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            if try_lock(handle):
+                path.unlink()
+        finally:
+            os.close(handle)
+
+
 def lock_file(path: Path) -> int | None:
     """A descriptor of a lock file, created (0600) and locked; None where another process has it. Raises OSError."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)

@@ -53,7 +53,15 @@ def test_a_lock_is_one_process_s_until_that_ends(tmp_path: Path) -> None:
         assert durable.lock_file(tmp_path / "lock") is None
         with (tmp_path / "lock").open() as file:
             assert not durable.try_lock(file.fileno(), shared=True)
+        durable.remove_unlocked(tmp_path / "lock")
+        assert (tmp_path / "lock").exists(), "its lock is held"
         other.stdin.close()
+    (tmp_path / "link").symlink_to(tmp_path / "lock")
+    durable.remove_unlocked(tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
     mine = durable.lock_file(tmp_path / "lock")
     assert mine is not None
     os.close(mine)
+    durable.remove_unlocked(tmp_path / "lock")
+    durable.remove_unlocked(tmp_path / "lock")  # doing it again is harmless
+    assert not (tmp_path / "lock").exists()

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from maestro import files
-from maestro.durable import sync_folder, try_lock
+from maestro.durable import remove_unlocked, sync_folder, try_lock
 from maestro.model.errors import Invalid, Refused, VerificationFailed
 from maestro.workspaces.archive.export import outline
 from maestro.workspaces.archive.export.gzip_members import GzipWriter
@@ -131,14 +131,8 @@ def sweep(out: Path) -> None:
     """Remove the temporary files beside `out` of exports that were killed. Raises `OSError`."""
     prefix = _prefix(out)
     for path in out.parent.iterdir():
-        if path.name.startswith(prefix) and not path.is_symlink():
-            with suppress(OSError):
-                handle = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-                try:
-                    if try_lock(handle):
-                        path.unlink()
-                finally:
-                    os.close(handle)
+        if path.name.startswith(prefix):
+            remove_unlocked(path)
 
 
 def _prefix(out: Path) -> str:

@@ -23,7 +23,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from maestro import files
-from maestro.durable import sync_folder, try_lock
+from maestro.durable import remove_unlocked, sync_folder, try_lock
 from maestro.folders import private_folder
 from maestro.model.errors import Invalid, Refused
 
@@ -91,13 +91,7 @@ class Layout:
     def sweep(self) -> None:
         """Remove half-written files of processes that have ended."""
         for path in self.fresh.iterdir():
-            with suppress(FileNotFoundError):
-                handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-                try:
-                    if try_lock(handle):
-                        path.unlink()
-                finally:
-                    os.close(handle)
+            remove_unlocked(path)
 
 
 class Fresh:
