@@ -86,9 +86,9 @@ def main(settings: Settings) -> int:
     """Run this node's daemon in the foreground; its exit code."""
     report = StartReport()
     start_logging(settings.log_level)
-    HANDLERS.load()
-    _keep_small()
     try:
+        HANDLERS.load()
+        _keep_small()
         lock = DaemonLock.take(open_home(settings))
         lock.say("starting")
         residence = Residence(settings.home, lock, report)
