@@ -34,7 +34,8 @@ Progress = Callable[[int, int], None]
 class Verified(msgspec.Struct, frozen=True):
     """The result: what was compared, and the differences by position.
 
-    events: of the log; checkpoint: of the compared views; digests: by view.
+    events: of the log; checkpoint: of the compared views; digests: by view; differences: the first `FOUND_MAX`;
+    found: how many there are.
     """
 
     events: int
@@ -42,6 +43,7 @@ class Verified(msgspec.Struct, frozen=True):
     generation: str
     digests: dict[str, str]
     differences: list[Difference]
+    found: int = 0
 
     @property
     def first(self) -> Difference | None:
@@ -75,11 +77,11 @@ def verify(store: Store, progress: Progress | None = None) -> Verified:
         log.check_segments(sealed_of(store))
         log.check_versions()
         if damaged or log.seq < checkpoint.seq:
-            return Verified(log.seq, checkpoint, generation.name, {}, log.found[:FOUND_MAX])
+            return Verified(log.seq, checkpoint, generation.name, {}, log.found[:FOUND_MAX], len(log.found))
         comparison = Comparison(store, generation.name, fold)
         if comparison.run():
             found = sorted([*log.found, *comparison.found], key=lambda one: one.position)
-            return Verified(log.seq, checkpoint, generation.name, comparison.digests, found[:FOUND_MAX])
+            return Verified(log.seq, checkpoint, generation.name, comparison.digests, found[:FOUND_MAX], len(found))
 
 
 def _only_log(store: Store, broken: MaestroError, progress: Progress | None) -> Verified:
@@ -90,7 +92,7 @@ def _only_log(store: Store, broken: MaestroError, progress: Progress | None) -> 
             progress(log.seq, log.head.seq)
     log.check_segments(sealed_of(store))
     found = log.found or [Difference(log.seq, broken.line())]
-    return Verified(log.seq, Checkpoint(), "", {}, found[:FOUND_MAX])
+    return Verified(log.seq, Checkpoint(), "", {}, found[:FOUND_MAX], len(found))
 
 
 def _check_log(log: ChainCheck, fold: Fold, upto: int, progress: Progress | None) -> bool:

@@ -16,6 +16,7 @@ from msgspec import inspect
 from maestro.agents.documents import Document, Node, Path, truth
 from maestro.agents.printable_text import shown
 
+NAMED_MAX = 40
 _FOUND = {"null": "nothing", "bool": "true/false", "int": "a number", "float": "a number", "text": "text"}
 
 
@@ -36,7 +37,8 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
     if near:
         return f"did you mean {near[0]!r}?"
-    return "known: " + ", ".join(shown(name, 40) for name in names[:40]) if names else ""
+    more = f" and {len(names) - NAMED_MAX} more" if len(names) > NAMED_MAX else ""
+    return "known: " + ", ".join(shown(name, 40) for name in names[:NAMED_MAX]) + more if names else ""
 
 
 class _Fitting:

@@ -90,16 +90,28 @@ def carry_out(command: p.Command, take: Take, progress: Progress | None = None) 
         printer.flush()
         line = f"{end.where}: {end.what}" if end.where else end.what
         printer.tell(f"{line}; {end.mend}" if end.mend else line)
+    elif end.cut is not None:
+        printer.flush()
+        printer.tell(end.cut.line())
     return end
 
 
-def rows(command: p.Command, columns: Sequence[Column], chosen: str | None, empty: str = "nothing to show") -> int:
-    """Print the rows of an answer as a list. Returns the exit code."""
+def rows(
+    command: p.Command,
+    columns: Sequence[Column],
+    chosen: str | None,
+    empty: str = "nothing to show",
+    counted: bool = False,
+) -> int:
+    """Print the rows of an answer as a list. Returns the exit code.
+
+    counted: as JSON print an object instead, with the rows, whether they are all, and how many there are.
+    """
     if printer.wants_json(chosen):
-        listed = JsonRows()
+        listed = JsonRows(counted)
         end = carry_out(command, listed.add)
         if isinstance(end, p.Done):
-            listed.end()
+            listed.end(end.cut is not None, end.cut.total if end.cut else None)
         return end.exit_code
     kept: list[Row] = []
     end = carry_out(command, kept.append)

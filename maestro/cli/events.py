@@ -8,7 +8,7 @@ import msgspec
 import typer
 
 from maestro.cli import answer, printer
-from maestro.cli.options import FormatOption, TypeOption, examples
+from maestro.cli.options import CountedOption, FormatOption, TypeOption, examples
 from maestro.cli.printer import Column, Row
 from maestro.model.errors import Invalid
 from maestro.runtime.protocol import messages as p
@@ -47,6 +47,7 @@ def tail(
             "--limit", min=1, max=1_000_000, help="At most so many; the newest 100 without --from, --group and --limit."
         ),
     ] = None,
+    counted: CountedOption = False,
     format: FormatOption = None,
 ) -> int:
     """The newest events, or those from a position on; with --follow the coming ones too."""
@@ -57,7 +58,7 @@ def tail(
         return _consume(command, format)
     if follow:
         return answer.stream(command, EVENTS, format)
-    return answer.rows(command, EVENTS, format, "no events")
+    return answer.rows(command, EVENTS, format, "no events", counted)
 
 
 def _consume(command: p.EventsTail, format: str | None) -> int:

@@ -33,6 +33,10 @@ TypeOption = Annotated[
     typer.Option("--type", help="Only these events: run.ended, or all of run.", autocompletion=completion.event_types),
 ]
 SinceOption = Annotated[str | None, typer.Option("--since", help="RFC 3339 time, or how long ago: 90s, 15m, 2h, 7d.")]
+CountedOption = Annotated[
+    bool,
+    typer.Option("--counted", help="JSON as {rows, truncated, total}: tells a list that --limit has cut."),
+]
 
 
 def examples(*lines: str) -> str:

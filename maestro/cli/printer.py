@@ -92,19 +92,30 @@ def json_of(data: Any) -> bytes:
 
 
 class JsonRows:
-    """Prints a JSON list row by row: `[`, one row per line, `]`."""
+    """Prints a JSON list row by row: `[`, one row per line, `]`.
 
-    def __init__(self) -> None:
-        self._empty = True
+    counted: the list is the key `rows` of an object, beside `truncated` and `total`.
+    """
+
+    def __init__(self, counted: bool = False) -> None:
+        self._counted = counted
+        self._count = 0
 
     def add(self, row: Any) -> None:
         """Print one more row."""
-        write((b"[\n" if self._empty else b",\n") + json_of(row))
-        self._empty = False
+        write((b",\n" if self._count else self._begin() + b"\n") + json_of(row))
+        self._count += 1
 
-    def end(self) -> None:
-        """Close the list."""
-        write(b"[]\n" if self._empty else b"\n]\n")
+    def end(self, truncated: bool = False, total: int | None = None) -> None:
+        """Close the list. truncated: more rows may be there; total: how many there are, None where nobody knows."""
+        write(b"\n]" if self._count else self._begin() + b"]")
+        if self._counted:
+            beside = {"truncated": truncated, "total": total if truncated else self._count}
+            write(b"," + _encode(beside)[1:])
+        write(b"\n")
+
+    def _begin(self) -> bytes:
+        return b'{"rows":[' if self._counted else b"["
 
 
 def write_json(data: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from maestro.cli import answer, completion, printer
-from maestro.cli.options import AgentFilter, FormatOption, examples
+from maestro.cli.options import AgentFilter, CountedOption, FormatOption, examples
 from maestro.cli.printer import Column
 from maestro.model.errors import Invalid
 from maestro.runtime.protocol import messages as p
@@ -33,7 +33,8 @@ def status(
     waiting: Annotated[bool, typer.Option("--waiting", help="What waits, and for what.")] = False,
     processing: Annotated[bool, typer.Option("--processing", help="What runs.")] = False,
     completed: Annotated[bool, typer.Option("--completed", help="What ended.")] = False,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=100_000, help="At most so many.")] = 100,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=100_000, help="At most so many tasks.")] = 100,
+    counted: CountedOption = False,
     format: FormatOption = None,
 ) -> int:
     """What waits (for a dependency, its agent, a slot, a retry time), what runs, what ended."""
@@ -42,4 +43,4 @@ def status(
     if len(which) > 1:
         raise Invalid(f"both --{which[0]} and --{which[1]}", "queue status", "give one of them")
     command = p.QueueStatus(agent, task, which[0] if which else "open", limit)
-    return answer.rows(command, QUEUE, format, "the queue is empty")
+    return answer.rows(command, QUEUE, format, "the queue is empty", counted)

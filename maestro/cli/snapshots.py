@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from maestro.cli import answer, completion, printer
-from maestro.cli.options import FormatOption, absolute, examples
+from maestro.cli.options import CountedOption, FormatOption, absolute, examples
 from maestro.cli.printer import Column
 from maestro.model.errors import Invalid
 from maestro.runtime.protocol import messages as p
@@ -102,10 +102,11 @@ def snapshot(
 def snapshots(
     all: Annotated[bool, typer.Option("--all", help="Those too that failed or have expired.")] = False,
     limit: Annotated[int, typer.Option("--limit", min=1, help="So many at most.")] = 100,
+    counted: CountedOption = False,
     format: FormatOption = None,
 ) -> int:
     """The snapshots, newest first."""
-    return answer.rows(p.StateSnapshots(all=all, limit=limit), SNAPSHOTS, format, "no snapshots")
+    return answer.rows(p.StateSnapshots(all=all, limit=limit), SNAPSHOTS, format, "no snapshots", counted)
 
 
 def verify(

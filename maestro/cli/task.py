@@ -10,6 +10,7 @@ import typer
 from maestro.cli import answer, completion, printer
 from maestro.cli.options import (
     AgentFilter,
+    CountedOption,
     FormatOption,
     SinceOption,
     TaskArgument,
@@ -166,6 +167,7 @@ def list_(
     status: Annotated[Status | None, typer.Option("--status", help="Only those in this state.")] = None,
     since: SinceOption = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=100_000, help="At most so many.")] = 100,
+    counted: CountedOption = False,
     all: Annotated[bool, typer.Option("--all", help="Without effect: there are no workflows yet.")] = False,
     format: FormatOption = None,
 ) -> int:
@@ -173,7 +175,7 @@ def list_(
     command = p.TaskList(last, agent, status.value if status else None, since, limit, all)
     if last:
         return answer.one(command, format, _show_task)
-    return answer.rows(command, TASKS, format, "no tasks")
+    return answer.rows(command, TASKS, format, "no tasks", counted)
 
 
 @app.command("wait", epilog=examples("maestro task wait 01J9…", "maestro task wait 01J9… 01JA… --timeout 600"))

@@ -30,6 +30,27 @@ def test_an_empty_list_is_json_too(maestro: CommandLine, daemon: Scripted) -> No
     assert maestro.here("agent", "list") == (0, "[]\n", "")
 
 
+def test_a_list_that_is_cut_says_so_and_how_to_see_more(maestro: CommandLine, daemon: Scripted) -> None:
+    daemon.answers(*ROWS, p.Done(cut=p.Cut(2, "tasks", "--limit 20000 shows all", 20_000)))
+    told = "maestro: only 2 of 20000 tasks are shown; --limit 20000 shows all\n"
+    whole = maestro.here("queue", "status", "--limit", "2")
+    assert (len(json.loads(whole.out)), whole.err) == (2, told)
+    counted = maestro.here("queue", "status", "--limit", "2", "--counted")
+    assert json.loads(counted.out) == {"rows": [row.data for row in ROWS], "truncated": True, "total": 20_000}
+    assert counted.err == told
+    assert maestro.here("task", "list", "--format", "table").err == told
+    assert told.rstrip() in maestro.on_terminal("state", "snapshots").out
+
+
+def test_a_list_that_is_whole_can_be_told_from_one_that_is_cut(maestro: CommandLine, daemon: Scripted) -> None:
+    daemon.answers(*ROWS, p.Done())
+    assert maestro.here("task", "list").err == ""
+    assert json.loads(maestro.here("task", "list", "--counted").out)["total"] == 2
+    daemon.answers(p.Done())
+    empty = json.loads(maestro.here("events", "tail", "--counted").out)
+    assert empty == {"rows": [], "truncated": False, "total": 0}
+
+
 def test_last_prints_one_object(maestro: CommandLine, daemon: Scripted) -> None:
     daemon.answers(p.Done({"id": "01J"}))
     assert json.loads(maestro.here("task", "list", "--last").out)["id"] == "01J"

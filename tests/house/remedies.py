@@ -132,6 +132,9 @@ ELSEWHERE = {
     "node list shows its node: start the daemon there (maestro up), or wait until it is taken for lost": (
         "tests/runtime/scheduler/test_lost_nodes.py::test_a_cancel_ends_what_ran_there"
     ),
+    "maestro agent logs {} --lines {} shows all of them": (
+        "tests/runtime/handlers/test_odd_commands.py::test_a_log_of_which_health_shows_a_part_says_so"
+    ),
     "did you mean `maestro help {}`?": "tests/cli/test_help.py::test_an_unknown_topic_is_told_with_the_nearest_one",
     "`maestro help` lists the topics": "tests/cli/test_help.py::test_the_remedy_lists_the_topics",
     "start its daemon there (maestro up), or assign the agent to another node": (

@@ -37,6 +37,7 @@ from replayers.sealed import sealed_of
 START = "see that it runs and answers, then try again"
 CHECKED = 1000
 """How many of the newest events `doctor` checks the chain of."""
+INCIDENTS_MAX = 3
 WORST = {"ok": 0, "warning": 0, "failed": 4}
 
 
@@ -100,7 +101,11 @@ def _embedded(chosen: choice.Choice, settings: Settings) -> list[Row]:
         disk = ballast.disk_state(settings.home)
         status = "warning" if disk.low else "ok"
         rows.append(_row("store disk", status, f"{disk.free_bytes // 2**20} MiB free", "make room" if disk.low else ""))
-        rows += [_row("store incident", "warning", line) for line in embedded_server.incidents(settings.home)[-3:]]
+        incidents = embedded_server.incidents(settings.home)
+        earlier = f" (and {len(incidents) - INCIDENTS_MAX} earlier ones, in {settings.home}/store/incidents)"
+        for at, line in enumerate(incidents[-INCIDENTS_MAX:]):
+            more = earlier if at == 0 and len(incidents) > INCIDENTS_MAX else ""
+            rows.append(_row("store incident", "warning", line + more))
     return rows
 
 

@@ -12,6 +12,7 @@ from maestro.model.events import FACTS
 from maestro.model.ids import shown
 from maestro.runtime.node.context import Call, Context, Handler
 from maestro.runtime.protocol import messages as p
+from maestro.runtime.protocol.cut import cut_of_page
 from maestro.store.contract import Entry
 from replayers import export as exports
 from replayers import positions
@@ -21,6 +22,7 @@ from replayers.groups import Group
 CHUNK = 1000
 NEWEST = 100
 """How many events `events tail` shows by default."""
+LIMIT_MAX = 1_000_000
 
 
 def _check_type(name: str | None) -> None:
@@ -51,33 +53,44 @@ async def tail(call: Call, command: p.EventsTail) -> p.Done:
     if command.group is not None:
         return await _batch(call, command, command.group)
     head = (await context.call(context.store.log.head)).seq
-    left: int | None = None
     if command.from_position is None:
-        after = await _newest(context, command.type, NEWEST if command.limit is None else command.limit, head)
+        after, cut, left = *await _begin_newest(context, command, head), None
     elif command.from_position < 0:
         raise Invalid(f"there is no position {command.from_position}", mend=f"the log goes from 1 to {head}")
     else:
-        after, left = max(0, command.from_position - 1), command.limit
+        after, cut, left = max(0, command.from_position - 1), None, command.limit
     log = CheckedReader(context.store.log)
     while left != 0 and (command.follow or after < head) and log.found is None:
         entries = await context.call(log.entries, after, CHUNK if command.follow else min(CHUNK, head - after))
         for entry in entries:
+            if left == 0:
+                break
             after = entry.seq
-            if _matches(entry, command.type) and left != 0:
+            if _matches(entry, command.type):
                 await call.item(ready(exports.plain(entry)))
                 left = None if left is None else left - 1
         if not entries and not command.follow:
             break
         if not entries:
             await context.changed(after)
-    return await _end(call, log)
+    if left == 0 and after < head:
+        cut = p.Cut(command.limit or 0, "events", f"--from {after + 1} goes on behind them")
+    return await _end(call, log, cut=cut)
 
 
-async def _end(call: Call, log: CheckedReader, data: Any = None) -> p.Done:
+async def _end(call: Call, log: CheckedReader, data: Any = None, cut: p.Cut | None = None) -> p.Done:
     """The end of an answer that showed events: exit 6 where one of them is not what was written."""
     if log.found is not None:
         await call.note(log.warning(), "warn")
-    return p.Done(data, 6 if log.found else 0)
+    return p.Done(data, 6 if log.found else 0, cut)
+
+
+async def _begin_newest(context: Context, command: p.EventsTail, head: int) -> tuple[int, p.Cut | None]:
+    """The position behind which the newest events stand that are to be shown, and what that leaves out."""
+    count = NEWEST if command.limit is None else command.limit
+    after = await _newest(context, command.type, count, head)
+    total = head if command.type is None else None  # how many of a type there are, only a reading of all would tell
+    return after, cut_of_page(count, "events", LIMIT_MAX, total) if after else None
 
 
 async def _newest(context: Context, kind: str | None, count: int, head: int) -> int:

@@ -34,8 +34,9 @@ async def health(call: Call, command: p.AgentHealth) -> p.Done:
         "status": "healthy" if healthy else "unhealthy",
         "state": agent.state,
         "checks": [{"name": check.name, "ok": check.ok, "detail": check.detail} for check in checks],
-        "log": await _log(call, agent.task or agent.last_task, agent.id, command.log_lines),
     }
+    log, is_cut = await _log(call, agent.task or agent.last_task, agent.id, command.log_lines)
+    answer |= {"log": log, "log_truncated": is_cut}
     if not agent.healthy:
         answer["mend"] = way_out(agent)
     if command.detail:
@@ -50,16 +51,18 @@ async def health(call: Call, command: p.AgentHealth) -> p.Done:
             "executable": definition.executable or None,
             "version": definition.found_version or None,
         }
-    return p.Done(answer, 0 if healthy else 1)
+    more = f"maestro agent logs {agent.id} --lines {command.log_lines} shows all of them"
+    cut = p.Cut(len(log), "lines of the log", more) if is_cut else None
+    return p.Done(answer, 0 if healthy else 1, cut)
 
 
-async def _log(call: Call, task_id: str, agent: str, lines: int) -> list[str]:
-    """The last lines of the agent's last run, [] where that was on another node."""
+async def _log(call: Call, task_id: str, agent: str, lines: int) -> tuple[list[str], bool]:
+    """The last lines of the agent's last run, none where that was on another node, and whether some are left out."""
     context = call.context
     task = await task_list.find(context, task_id) if task_id else None
     runs = [run for slot in task.slots for run in slot.runs if run.agent == agent and run.folder] if task else []
     if not runs or runs[-1].node != context.node or lines <= 0:
-        return []
+        return [], False
     return await trio.to_thread.run_sync(last_lines, Path(runs[-1].folder) / "agent.log", lines)
 
 

@@ -13,6 +13,7 @@ from maestro.runtime.handlers.task_list import LIMIT_MAX, check_agent, find
 from maestro.runtime.node.plan_loader import supply
 from maestro.runtime.node.read_context import ReadCall, ReadContext
 from maestro.runtime.protocol import messages as p
+from maestro.runtime.protocol.cut import cut_of_page
 from maestro.runtime.server.rows import Row, when
 from projections.view_reader import QUEUE_PARTS
 
@@ -29,11 +30,15 @@ async def status(call: ReadCall, command: p.QueueStatus) -> p.Done:
         raise Invalid(f"no such part of the queue: {command.which!r}", mend=f"use one of {', '.join(QUEUE_PARTS)}")
     if not 1 <= command.limit <= LIMIT_MAX:
         raise Invalid(f"limit {command.limit} is out of range", mend=f"use 1 to {LIMIT_MAX}")
+    cut: p.Cut | None = None
     if command.task is not None:
         tasks = [await find(context, command.task)]
     else:
         await check_agent(context, command.agent)
-        tasks = await context.rows(context.views.queue, command.which, command.agent, command.limit)
+        page = await context.page(context.views.queue, command.which, command.agent, command.limit)
+        tasks = page.rows
+        if page.total > len(tasks):
+            cut = cut_of_page(len(tasks), "tasks", LIMIT_MAX, page.total)
     now = await context.now()
     agents = {agent.id: agent for agent in await context.rows(context.views.agents)}
     waits = any(s.status in WAITS for t in tasks if t.open for s in t.slots)
@@ -44,7 +49,7 @@ async def status(call: ReadCall, command: p.QueueStatus) -> p.Done:
     for task, i in slots:
         reason = why_waiting(plan, task, i, now) if plan is not None and task.open else ""
         await call.item(_row(task, task.slots[i], _priority(task, task.slots[i], agents), reason))
-    return p.Done()
+    return p.Done(cut=cut)
 
 
 def _priority(task: Task, slot: Slot, agents: dict[str, Agent]) -> int:

@@ -36,8 +36,11 @@ async def verify(call: Call, command: p.ReplayVerify) -> p.Done:
         "generation": result.generation,
         "views": [{"view": view, "digest": digest} for view, digest in result.digests.items()],
         "differences": [{"position": each.position, "what": each.what} for each in result.differences],
+        "differences_found": result.found,
     }
-    return p.Done(answer, 6 if result.differences else 0)
+    shown, total = len(result.differences), result.found
+    cut = p.Cut(shown, "differences", "the first is the one that counts", total) if total > shown else None
+    return p.Done(answer, 6 if result.differences else 0, cut)
 
 
 async def rebuild(call: Call, command: p.ReplayRebuild) -> p.Done:

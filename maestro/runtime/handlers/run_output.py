@@ -126,11 +126,13 @@ async def _tail(call: Call, run_id: str, follow: bool, lines: int | None) -> Non
     await call.output(plainly.feed(decoder.decode(b"", final=True), final=True))
 
 
-def last_lines(path: Path, lines: int) -> list[str]:
-    """The last lines of a log, for `agent health`."""
+def last_lines(path: Path, lines: int) -> tuple[list[str], bool]:
+    """The last lines of a log, of at most `CHUNK_BYTES`, and whether that leaves out some of them."""
     reader = CappedLogReader(str(path))
     reader.to_last(lines)
-    text = b""
-    while len(text) < CHUNK_BYTES and (chunk := reader.read(CHUNK_BYTES - len(text))):
-        text += chunk
-    return plain(text.decode("utf-8", "replace")).splitlines()[-lines:]
+    text, is_cut = b"", False
+    while chunk := reader.read(CHUNK_BYTES):
+        is_cut = is_cut or len(text) + len(chunk) > CHUNK_BYTES
+        text = (text + chunk)[-CHUNK_BYTES:]
+    found = plain(text.decode("utf-8", "replace")).splitlines()
+    return (found[1:] or found)[-lines:] if is_cut else found[-lines:], is_cut

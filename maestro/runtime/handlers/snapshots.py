@@ -14,6 +14,7 @@ from maestro.model.ids import shown
 from maestro.model.snapshot import Snapshot, decide_pin, latest
 from maestro.runtime.node.context import Call, Handler
 from maestro.runtime.protocol import messages as p
+from maestro.runtime.protocol.cut import cut_of_page
 from maestro.runtime.server.rows import Row, snapshot_row
 from maestro.runtime.snapshots import proof, scrub
 from maestro.runtime.snapshots.folders import SnapshotFolders
@@ -80,14 +81,16 @@ async def list_snapshots(call: Call, command: p.StateSnapshots) -> p.Done:
     """List the snapshots that can be restored, newest first; with `all` the others too."""
     context = call.context
     which = "all" if command.all else "complete"
-    rows = await context.rows(context.views.snapshots, which, limit=command.limit)
+    page = await context.page(context.views.snapshots, which, limit=command.limit)
+    rows = page.rows
     newest = latest(await context.rows(context.views.snapshots))
     damaged = await _damaged(call, rows)
     for row in rows:
         is_latest = newest is not None and row.id == newest.id
         told = snapshot_row(row, context.settings.snapshot_retention_days, is_latest, damaged.get(row.id))
         await call.item(told)
-    return p.Done()
+    is_cut = page.total > len(rows)
+    return p.Done(cut=cut_of_page(len(rows), "snapshots", page.total, page.total) if is_cut else None)
 
 
 async def _damaged(call: Call, rows: list[Snapshot]) -> dict[str, Row]:

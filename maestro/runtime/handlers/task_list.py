@@ -9,6 +9,7 @@ from maestro.model.ids import shown
 from maestro.model.task import Task
 from maestro.runtime.node.read_context import ReadCall, ReadContext
 from maestro.runtime.protocol import messages as p
+from maestro.runtime.protocol.cut import cut_of_page
 from maestro.runtime.server.results import told_task
 from replayers import positions
 
@@ -65,9 +66,12 @@ async def list_tasks(call: ReadCall, command: p.TaskList) -> p.Done:
     if command.since is not None:
         since = await context.call(positions.since, context.store, command.since)
     query = context.views.tasks
-    for row in await context.rows(query, command.agent, command.status, since, limit=command.limit):
+    found = await context.page(query, command.agent, command.status, since, limit=command.limit + 1)
+    for row in found.rows[: command.limit]:
         await call.item(await told_task(call.context, row))
-    return p.Done()
+    total = None if since else found.total  # the index counts those before `since`, too
+    is_cut = len(found.rows) > command.limit
+    return p.Done(cut=cut_of_page(command.limit, "tasks", LIMIT_MAX, total) if is_cut else None)
 
 
 HANDLERS: dict[type[p.Command], Handler] = {p.TaskStatus: status, p.TaskList: list_tasks}

@@ -82,8 +82,12 @@ class ReadContext:
 
     async def rows(self, query: Callable[..., Listed[T]], *args: Any, **named: Any) -> list[T]:
         """The rows of a view's page."""
+        return (await self.page(query, *args, **named)).rows
+
+    async def page(self, query: Callable[..., Listed[T]], *args: Any, **named: Any) -> Listed[T]:
+        """A view's page, with how many rows its index has in all."""
         found = await self.call(lambda: query(*args, **named))
-        return self._fresh(found).rows
+        return self._fresh(found)
 
     async def floor(self) -> int:
         """The version of every subject that has had no event since the last restore."""

@@ -61,6 +61,7 @@ from maestro.runtime.protocol.commands.task import (
     TaskStatus,
     TaskWait,
 )
+from maestro.runtime.protocol.cut import Cut
 
 __all__ = [
     "FRAME_BYTES_MAX",
@@ -83,6 +84,7 @@ __all__ = [
     "Caller",
     "ClientFrame",
     "Command",
+    "Cut",
     "Doctor",
     "Done",
     "EventsExport",
@@ -204,10 +206,14 @@ class Output(msgspec.Struct, frozen=True, tag_field="kind", tag="output"):
 
 
 class Done(msgspec.Struct, frozen=True, tag_field="kind", tag="done"):
-    """The end of a successful command. data: the answer where it is one object; exit_code: of the command line."""
+    """The end of a successful command. data: the answer where it is one object; exit_code: of the command line.
+
+    cut: what the answer leaves out of a list, None where it holds all of it.
+    """
 
     data: Any = None
     exit_code: int = 0
+    cut: Cut | None = None
 
 
 class Failed(msgspec.Struct, frozen=True, tag_field="kind", tag="failed"):

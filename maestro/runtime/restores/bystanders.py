@@ -15,7 +15,6 @@ from maestro.workspaces.exchanges.exchange import STAGE_PREFIX
 
 _PROC = Path("/proc")
 _DELETED = " (deleted)"
-TOLD_MAX = 50
 
 
 class Bystander(NamedTuple):
@@ -55,4 +54,4 @@ def moved_from(standing: Sequence[Bystander]) -> list[Bystander]:
             continue
         if now.endswith(_DELETED) or STAGE_PREFIX in now:
             found.append(each)
-    return found[:TOLD_MAX]
+    return found

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import typing
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from maestro.runtime.protocol import messages as p
 from tests.conftest import StoreServer
 from tests.runtime.acting import Node, until
 
@@ -74,3 +77,42 @@ def test_a_dispatch_to_an_agent_whose_node_was_shut_down_says_what_it_waits_for(
             assert "waits for" not in a.run("task", "dispatch", "true", "--to", "there", "--async").stderr
     finally:
         server.close()
+
+
+LIMITED = {
+    p.TaskList: ("task", "list"),
+    p.QueueStatus: ("queue", "status", "--completed"),
+    p.StateSnapshots: ("state", "snapshots"),
+    p.EventsTail: ("events", "tail"),
+}
+
+
+def test_every_list_with_a_limit_says_what_it_leaves_out(node: Node) -> None:
+    commands = typing.get_args(p.AnyCommand)
+    assert {command for command in commands if "limit" in command.__struct_fields__} == set(LIMITED)
+    for _ in range(2):
+        node.dispatch("yes | head -n 40000", "--to", "w", "--sync")
+        node.json("state", "snapshot")
+    for words in LIMITED.values():
+        done = node.run(*words, "--limit", "1", "--counted")
+        answer = json.loads(done.stdout)
+        assert len(answer["rows"]) == 1 and answer["truncated"] is True, words
+        assert f"only 1 of {answer['total']} " in done.stderr and answer["total"] > 1
+        whole = node.run(*words, "--limit", str(answer["total"] + 20), "--counted")  # some wrote events meanwhile
+        assert json.loads(whole.stdout)["truncated"] is False and whole.stderr == "", words
+    begun = node.run("events", "tail", "--from", "2", "--limit", "3")
+    assert [row["seq"] for row in json.loads(begun.stdout)] == [2, 3, 4]
+    assert begun.stderr == "maestro: only 3 events are shown; --from 5 goes on behind them\n"
+    since = node.run("task", "list", "--since", "1h", "--limit", "1")
+    assert since.stderr == "maestro: only 1 tasks are shown; --limit takes up to 100000\n"
+
+
+def test_a_log_of_which_health_shows_a_part_says_so(node: Node) -> None:
+    node.dispatch("seq 1 40000", "--to", "w", "--sync")
+    done = node.run("agent", "health", "w", "--log-lines", "30000", "--format", "json")
+    report = json.loads(done.stdout)
+    assert report["log"][-1] == "40000" and report["log_truncated"]
+    assert f"only {len(report['log'])} lines of the log are shown; maestro agent logs w --lines 30000" in done.stderr
+    assert len(node.run("agent", "logs", "w", "--lines", "30000").stdout.splitlines()) == 30_000
+    few = node.run("agent", "health", "w", "--log-lines", "2", "--format", "json")
+    assert json.loads(few.stdout)["log"] == ["39999", "40000"] and few.stderr == ""

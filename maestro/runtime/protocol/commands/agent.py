@@ -35,9 +35,10 @@ class AgentList(Command, frozen=True, tag_field="kind", tag="agent list"):
 
 
 class AgentHealth(Command, frozen=True, tag_field="kind", tag="agent health"):
-    """Check an agent. Data: {id, status: healthy|unhealthy, checks: [{name, ok, detail}], log: [line], ...}.
+    """Check an agent. Data: {id, status: healthy|unhealthy, checks: [{name, ok, detail}], log: [line],
+    log_truncated, ...}.
 
-    Exit code 0 when healthy, else 1.
+    Exit code 0 when healthy, else 1. log: of the lines asked for, the last 64 KiB.
     """
 
     id: str

@@ -71,9 +71,9 @@ class EventsExport(Command, frozen=True, tag_field="kind", tag="events export"):
 
 class ReplayVerify(Command, frozen=True, tag_field="kind", tag="replay verify"):
     """Verify log and views. Data: {ok, position, events, generation, views: [{view, digest}], differences:
-    [{position, what}]}.
+    [{position, what}], differences_found}.
 
-    differences: the first 100. Exit code 0, or 6 where there are any.
+    differences: the first 100 of those that were found. Exit code 0, or 6 where there are any.
     """
 
 
