@@ -95,6 +95,14 @@ def load(slug: str, dirs: Dirs) -> Definition:
     raise NotFound(f"no agent type {shown(slug)}", mend=mend)
 
 
+def reload(recorded: Definition, dirs: Dirs) -> Definition:
+    """The definition as its file is now, where that is still there, else as `load` finds it. Raises as `load`."""
+    source = Path(recorded.source)
+    if not source.is_absolute() or not os.path.lexists(source):
+        return load(recorded.slug, dirs)
+    return parse(_file_bytes(source), str(source), None, dirs)
+
+
 def types(dirs: Dirs) -> list[TypeInfo]:
     """All types by slug, valid or not. Files of later `dirs` hide those of earlier ones and the built-in ones."""
     found = {name: _info(name, BUILT_IN, built_in(name)) for name in adapters.names()}

@@ -21,6 +21,9 @@ from maestro.agents.printable_text import shown
 from maestro.agents.schema import Definition
 from maestro.model.errors import Invalid, Refused
 
+BOUND = frozenset({"executable", "found_version", "path", "known_modes", "stamp", "older"})
+"""The keys that `resolve` sets."""
+
 
 class Site(msgspec.Struct, frozen=True):
     """Where a definition is registered from: the caller's environment and folder, and the root of workspaces."""
@@ -86,6 +89,22 @@ def stamp(executable: str) -> str:
     except OSError:
         return ""
     return f"{found.st_ino}:{found.st_size}:{found.st_mtime_ns}"
+
+
+def differences(recorded: Definition, current: Definition) -> list[str]:
+    """The keys in which a recorded definition differs from its file as it is now, but for what binds it to a program.
+
+    current: not resolved; the older form counts as well, where it has one.
+    """
+    told = [
+        [
+            name
+            for name in Definition.__struct_fields__
+            if name not in BOUND and getattr(recorded, name) != getattr(form, name)
+        ]
+        for form in (current, current.older_form())
+    ]
+    return min(told, key=len)
 
 
 def check_paths(definition: Definition) -> None:

@@ -229,7 +229,9 @@ def _show_health(report: Row) -> None:
     for check in report.get("checks", ()):
         said = f"{'ok' if check.get('ok') else 'failed'}: {check.get('name', '')}"
         printer.write_line(f"{said}: {check['detail']}" if check.get("detail") else said)
-    more = {key: value for key, value in report.items() if key not in ("id", "status", "checks", "log")}
+    more = {
+        key: value for key, value in report.items() if key not in ("id", "status", "checks", "log", "log_truncated")
+    }
     printer.write_object(more)
     log = report.get("log")
     if log:

@@ -55,6 +55,37 @@ def decide_assignment(wanted: Assignment, known: AssignmentState, stopped: bool 
     return [*registered, *assigned, *unhealthy, *decide_claim(fact, row, known.places)]
 
 
+def decide_renewal(agent: Agent, registered: AgentRegistered, version: int | None = None) -> NewEvent:
+    """Have an agent work by another definition of its type from its next run on, and keep all else that it has.
+
+    version: of the agent, None behind an event of its own in the same append. It takes work then, also if it was
+    stopped.
+    """
+    fact = AgentAssigned(
+        agent=agent.id,
+        type=agent.type,
+        definition=registered.definition,
+        workspace_root=agent.workspace_root,
+        workspace=agent.workspace,
+        role=agent.role,
+        priority=agent.priority,
+        node=agent.node,
+    )
+    return NewEvent(f"agent:{agent.id}", fact, version)
+
+
+def why_not_renewed(agent: Agent, here: str) -> str:
+    """Why an agent does not take another definition that the node `here` registers, in words; "" where it does.
+
+    On another node the program may be another one; a stopped agent would take work again.
+    """
+    if agent.node not in (None, here):
+        return f"is on node {agent.node}: maestro agent register {agent.type}, there, takes it"
+    if agent.stopped or not agent.healthy:
+        return f"is {agent.state}: maestro agent restart {agent.id} takes it"
+    return ""
+
+
 def stranded_end(agent: Agent, task: Task | None, lost: Collection[str], floor: int = 0) -> NewEvent | None:
     """The end of the run that an agent has on a lost node, None where it has none. task: the one that it runs."""
     run = find_stranded(agent, task, lost)

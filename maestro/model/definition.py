@@ -45,6 +45,11 @@ class AgentDefinition:
         return self._text("source")
 
     @property
+    def adapter(self) -> str:
+        """The built-in adapter, or the other file, that gives what the file leaves out."""
+        return self._text("adapter")
+
+    @property
     def executable(self) -> str:
         """The absolute path of the agent's program, "" where the definition was not bound to one."""
         return self._text("executable")

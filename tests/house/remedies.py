@@ -132,6 +132,15 @@ ELSEWHERE = {
     "node list shows its node: start the daemon there (maestro up), or wait until it is taken for lost": (
         "tests/runtime/scheduler/test_lost_nodes.py::test_a_cancel_ends_what_ran_there"
     ),
+    "{}: maestro agent register {} takes it": (
+        "tests/runtime/handlers/test_odd_commands.py::test_an_edit_of_a_definition_is_told_by_a_dispatch_and_taken_by_register"
+    ),
+    "is {}: maestro agent restart {} takes it": (
+        "tests/runtime/handlers/test_odd_commands.py::test_a_stopped_agent_takes_its_edited_definition_when_it_is_restarted"
+    ),
+    "is on node {}: maestro agent register {}, there, takes it": (
+        "tests/runtime/handlers/test_odd_commands.py::test_an_agent_of_another_node_is_left_as_it_is"
+    ),
     "maestro agent logs {} --lines {} shows all of them": (
         "tests/runtime/handlers/test_odd_commands.py::test_a_log_of_which_health_shows_a_part_says_so"
     ),

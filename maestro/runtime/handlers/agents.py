@@ -6,12 +6,9 @@ import trio
 
 from maestro.agents import definitions, registration
 from maestro.agents.definitions import Definition
-from maestro.model.agent import (
-    decide_register,
-    decide_reset,
-    decide_stop,
-)
-from maestro.model.errors import Invalid, NotFound, Refused
+from maestro.model.agent import Agent, decide_register, decide_reset, decide_stop
+from maestro.model.assignment import decide_renewal, why_not_renewed
+from maestro.model.errors import Invalid, MaestroError, NotFound, Refused
 from maestro.model.events import AgentRegistered, NewEvent
 from maestro.model.health import decide_taking_work
 from maestro.model.scheduling.waiting import why_not_over
@@ -62,12 +59,30 @@ async def _register(call: Call, definition: Definition) -> Row:
     for notice in registration.notices(resolved):
         await call.note(notice, "warn")
     wanted = AgentRegistered(resolved.slug, resolved.to_dict(), resolved.source)
+    taken: dict[str, str] = {}
+    left: dict[str, str] = {}
 
     async def decision() -> list[NewEvent]:
         row = await context.row(context.views.type, resolved.slug)
-        return decide_register(wanted, row, await context.floor())
+        floor = await context.floor()
+        events = decide_register(wanted, row, floor)
+        taken.clear()
+        left.clear()
+        for agent in await context.rows(context.views.agents):
+            keys = _differing(agent, resolved, context.node) if agent.type == resolved.slug else []
+            why = why_not_renewed(agent, context.node) if keys else ""
+            if why:
+                left[agent.id] = why
+            elif keys:
+                taken[agent.id] = ", ".join(keys)
+                events.append(decide_renewal(agent, wanted, max(agent.version, floor)))
+        return events
 
     await context.decide(call, decision)
+    for name, keys in taken.items():
+        await call.note(f"agent {name} takes it from its next run on: {keys}")
+    for name, why in left.items():
+        await call.note(f"agent {name} works by another definition, and {why}", "warn")
     return {
         "slug": resolved.slug,
         "adapter": resolved.adapter,
@@ -76,7 +91,18 @@ async def _register(call: Call, definition: Definition) -> Row:
         "version": resolved.found_version or None,
         "capabilities": list(resolved.capabilities),
         "source": resolved.source,
+        "agents": list(taken),
     }
+
+
+def _differing(agent: Agent, current: Definition, here: str) -> list[str]:
+    """The keys in which an agent's definition differs from one that was resolved on the node `here`, and whether its
+    program is another one there.
+    """
+    recorded = Definition.from_dict(agent.definition)
+    keys = registration.differences(recorded, current)
+    is_bound = (recorded.executable, recorded.stamp) == (current.executable, current.stamp)
+    return keys if is_bound or agent.node not in (None, here) else [*keys, "the program"]
 
 
 async def stop_agent(call: Call, agent: str, force: bool, reason: str) -> None:
@@ -126,17 +152,49 @@ async def stop(call: Call, command: p.AgentStop) -> p.Done:
 
 
 async def restart(call: Call, command: p.AgentRestart) -> p.Done:
-    """Let an agent take work again."""
+    """Let an agent take work again, by its definition as that is now."""
     context = call.context
+    current = await _edited(call, await find(context, command.id))
 
     async def decision() -> list[NewEvent]:
         row = await context.row(context.views.agent, command.id)
         nodes = {node.id: node for node in await context.rows(context.views.nodes)}
-        return decide_taking_work(command.id, row, nodes, await context.floor())
+        floor = await context.floor()
+        events = decide_taking_work(command.id, row, nodes, floor)
+        if current is None or row is None or row.type != current.slug:
+            return events
+        registered = AgentRegistered(current.slug, current.to_dict(), current.source)
+        kind = await context.row(context.views.type, current.slug)
+        events.insert(1, decide_renewal(row, registered))  # what makes it unhealthy again comes last
+        return [*decide_register(registered, kind, floor), *events]
 
     await context.decide(call, decision)
     await resume(call, [await find(context, command.id)], f"agent {command.id} was restarted")
     return await answer(call, command.id)
+
+
+async def _edited(call: Call, agent: Agent) -> Definition | None:
+    """The definition of an agent of this node as it is now, where its file has changed; None where it works on as it
+    did: a definition that cannot be had is told, and hinders no restart.
+    """
+    settings = caller_settings(call)
+    if agent.node not in (None, call.context.node):
+        return None
+
+    def look() -> tuple[Definition | None, list[str]]:
+        recorded = Definition.from_dict(agent.definition)
+        current = definitions.reload(recorded, settings.agents_dirs)
+        keys = registration.differences(recorded, current)
+        return (bind(call, current, settings) if keys else None), keys
+
+    try:
+        current, keys = await trio.to_thread.run_sync(look)
+    except MaestroError as error:
+        await call.note(f"agent {agent.id} works by its definition as it was: {error.line()}", "warn")
+        return None
+    if current is not None:
+        await call.note(f"agent {agent.id} takes its definition as it is now: {', '.join(keys)}")
+    return current
 
 
 async def reset(call: Call, command: p.AgentReset) -> p.Done:

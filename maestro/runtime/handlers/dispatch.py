@@ -7,6 +7,7 @@ refuses, the decision is taken again on the newest state, so that a write of a m
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import msgspec
 
@@ -19,7 +20,9 @@ from maestro.model.target import is_pool, targets_of
 from maestro.model.task import Task
 from maestro.runtime.handlers.task_list import find
 from maestro.runtime.handlers.tasks import exit_code, finished
-from maestro.runtime.monitor.examination import refresh
+from maestro.runtime.monitor.checks import AS_RECORDED, DEFINITION
+from maestro.runtime.monitor.definition_change import change
+from maestro.runtime.monitor.examination import ANSWER_S_MAX, refresh
 from maestro.runtime.node.context import Call, Context, Handler
 from maestro.runtime.node.ids import id_of_key, new_id
 from maestro.runtime.protocol import messages as p
@@ -134,7 +137,7 @@ async def _append(call: Call, wanted: TaskDispatched, prompt: Text) -> None:
         return await decision(fresh=True)
 
     context, daemon = call.context, call.context.daemon
-    await refresh(call, await _targets_here(context, wanted))
+    await _look_at(call, await _targets_here(context, wanted))
 
     async def append(events: Sequence[NewEvent], actor: str, cause: str) -> Committed | Rejected:
         at_once = await daemon.dispatcher.dispatch(events, actor, cause) if daemon else None
@@ -147,8 +150,20 @@ async def _append(call: Call, wanted: TaskDispatched, prompt: Text) -> None:
         await daemon.follower.changed(committed.last - 1)  # the plan has the task then, so that no view need be asked
 
 
+async def _look_at(call: Call, agents: Sequence[Agent]) -> None:
+    """Examine agents of this node, and free ones; say whose definitions have changed since they were assigned."""
+    settings = call.context.settings
+    free = {a.id: partial(change, msgspec.structs.replace(a), settings.agents_dirs) for a in agents if a.node is None}
+    made = await refresh(call, agents)
+    told = [check.detail for checks in made.values() for check in checks if check.name == DEFINITION]
+    told += (await call.context.together(free, ANSWER_S_MAX)).values()
+    for what in told:
+        if what not in ("", AS_RECORDED):
+            await call.note(what, "warn")
+
+
 async def _targets_here(context: Context, wanted: TaskDispatched) -> list[Agent]:
-    """The agents of this node that the task may go to, as known now."""
+    """The agents of this node, and of none, that the task may go to, as known now."""
     if context.daemon is not None:
         plan = context.daemon.follower.plan
         names = dict.fromkeys(name for target in wanted.targets for name in plan.crew.members.get(target, ()))
@@ -156,7 +171,7 @@ async def _targets_here(context: Context, wanted: TaskDispatched) -> list[Agent]
     else:
         agents = await context.rows(context.views.agents)
         found = [agent for agent in agents if not set(wanted.targets).isdisjoint(targets_of(agent))]
-    return [agent for agent in found if agent.node == context.node]
+    return [agent for agent in found if agent.node in (None, context.node)]
 
 
 async def _known(call: Call, wanted: TaskDispatched, fresh: bool) -> tuple[DispatchState, list[NewEvent]]:

@@ -10,26 +10,31 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from maestro.config import Settings
 from maestro.model.agent import Agent
 from maestro.model.definition import AgentDefinition
 from maestro.model.health import WORKSPACE, Check, workspace_check
+from maestro.runtime.monitor.definition_change import change
 from maestro.runtime.provision.known_workspaces import KnownWorkspaces, look
 from maestro.workspaces.addresses import Mounts
 
 DISK_BYTES_MIN = 64 * 1024 * 1024
 PROCESS = "process"
+DEFINITION = "definition"
+AS_RECORDED = "it is what the file says"
 
 
-def local_checks(agent: Agent, home: Path, mounts: Mounts, process_status: str | None) -> list[Check]:
-    """The checks of an agent that only its node can make. home: MAESTRO_HOME. Blocks.
+def local_checks(agent: Agent, settings: Settings, mounts: Mounts, process_status: str | None) -> list[Check]:
+    """The checks of an agent that only its node can make. Blocks.
 
     process_status: psutil's of the run's first process, "" where no run is on, None where nobody has looked.
     """
     found = [_looked(name, check, agent) for name, check in _CHECKS.items()]
     try:
-        found.insert(1, _workspace(agent, home, mounts))
+        found.insert(1, _workspace(agent, settings.home, mounts))
     except OSError as error:
         found.insert(1, Check(WORKSPACE, False, str(error)))
+    found.append(Check(DEFINITION, True, change(agent, settings.agents_dirs) or AS_RECORDED))
     if process_status is None and agent.running:
         return found
     bad = agent.running and process_status in ("stopped", "zombie", "dead")

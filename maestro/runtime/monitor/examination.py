@@ -45,7 +45,7 @@ async def examine(
         found[agent.id] = []  # nothing is known where a look takes long, so that the recorded health stands meanwhile
         hanging = _hanging(context, agent)
         if hanging is None:
-            look = functools.partial(local_checks, row, context.settings.home, mounts, status)
+            look = functools.partial(local_checks, row, context.settings, mounts, status)
             looks[agent.id] = functools.partial(_look, context.looking, agent.id, look)
         else:
             found[agent.id] = hanging
@@ -97,19 +97,24 @@ def judged(agent: Agent, checks: list[Check]) -> Agent:
     return msgspec.structs.replace(agent, healthy=found.healthy, failed_checks=list(found.failed), reason=found.reason)
 
 
-async def refresh(call: Call, agents: Iterable[Agent]) -> None:
-    """Examine those of the agents that belong to this node, and append what has changed. agents: as known now."""
+async def refresh(call: Call, agents: Iterable[Agent]) -> dict[str, list[Check]]:
+    """Examine those of the agents that belong to this node, and append what has changed; the checks by agent.
+
+    agents: as known now.
+    """
     context = call.context
     here = [agent for agent in agents if agent.node == context.node]
     # A node that was lost and is back serves at once, not only when the leader has corrected its agents' health.
     was_lost = any(NODE in agent.failed_checks for agent in here)
     nodes = {node.id: node for node in await context.rows(context.views.nodes)} if was_lost else {}
-    for name, checks in (await examine(context, here)).items():
+    made = await examine(context, here)
+    for name, checks in made.items():
         row = next(agent for agent in here if agent.id == name)
         if NODE in row.failed_checks:
             checks.append(node_check(row, nodes))
         if decide_checked(row, checks):
             await record(call, name, checks)
+    return made
 
 
 async def record(call: Call, agent: str, checks: list[Check]) -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from maestro.model.agent import Agent
+from maestro.model.assignment import why_not_renewed
 from maestro.runtime.protocol import messages as p
 from tests.conftest import StoreServer
 from tests.runtime.acting import Node, until
@@ -116,3 +118,46 @@ def test_a_log_of_which_health_shows_a_part_says_so(node: Node) -> None:
     assert len(node.run("agent", "logs", "w", "--lines", "30000").stdout.splitlines()) == 30_000
     few = node.run("agent", "health", "w", "--log-lines", "2", "--format", "json")
     assert json.loads(few.stdout)["log"] == ["39999", "40000"] and few.stderr == ""
+
+
+def test_an_edit_of_a_definition_is_told_by_a_dispatch_and_taken_by_register(node: Node) -> None:
+    node.agent_type("edited", adapter="shell", env={"SAID": "before"})
+    node.json("agent", "assign", "edited", "--to-workspace", f"{node.folder}/edited", "--role", "sayer")
+    assert node.run("task", "dispatch", "echo $SAID", "--to", "edited", "--sync").stderr == ""
+    node.agent_type("edited", adapter="shell", env={"SAID": "after"})
+    told = "the definition of agent edited has changed since (env): maestro agent register edited takes it"
+    assert told in node.run("task", "dispatch", "echo $SAID", "--to", "edited", "--sync").stderr
+    assert node.run("agent", "logs", "edited").stdout == "before\n"
+    checks = node.json("agent", "health", "edited", "--format", "json")["checks"]
+    assert {"name": "definition", "ok": True, "detail": told} in checks
+    registered = node.run("agent", "register", "edited")
+    assert registered.stderr == "maestro: agent edited takes it from its next run on: env\n"
+    assert json.loads(registered.stdout)["agents"] == ["edited"]
+    assert node.run("task", "dispatch", "echo $SAID", "--to", "edited", "--sync").stderr == ""
+    assert node.run("agent", "logs", "edited").stdout == "after\n"
+    (row,) = (row for row in node.json("agent", "list") if row["id"] == "edited")
+    assert (row["role"], row["workspace"]) == ("sayer", f"{node.folder}/edited")
+    assert node.json("agent", "register", "edited")["agents"] == []
+
+
+def test_a_stopped_agent_takes_its_edited_definition_when_it_is_restarted(node: Node) -> None:
+    node.agent_type("halted", adapter="shell", env={"SAID": "before"})
+    node.json("agent", "assign", "halted", "--to-workspace", f"{node.folder}/halted")
+    node.json("agent", "stop", "halted")
+    node.agent_type("halted", adapter="shell", env={"SAID": "after"})
+    left = "agent halted works by another definition, and is stopped: maestro agent restart halted takes it"
+    assert left in node.run("agent", "register", "halted").stderr
+    assert [row["state"] for row in node.json("agent", "list") if row["id"] == "halted"] == ["stopped"]
+    assert "agent halted takes its definition as it is now: env" in node.run("agent", "restart", "halted").stderr
+    node.dispatch("echo $SAID", "--to", "halted", "--sync")
+    assert node.run("agent", "logs", "halted").stdout == "after\n"
+    node.agent_type("halted", adapter="shell", shell="what")
+    broken = node.run("agent", "restart", "halted")
+    assert broken.returncode == 0 and "works by its definition as it was" in broken.stderr
+    assert "cannot be read any more" in node.run("task", "dispatch", "true", "--to", "halted").stderr
+
+
+def test_an_agent_of_another_node_is_left_as_it_is() -> None:
+    agent = Agent("x", 1, "t", {}, "/root", node="there")
+    assert why_not_renewed(agent, "here") == "is on node there: maestro agent register t, there, takes it"
+    assert why_not_renewed(agent, "there") == ""

@@ -39,7 +39,7 @@ def test_a_folder_that_hangs_hinders_no_other_and_is_told_when_it_does_not_come_
 
     monkeypatch.setattr(examination, "local_checks", look)
     monkeypatch.setattr(examination, "ANSWER_S_MAX", 0.3)
-    settings, store = cast(Settings, SimpleNamespace(home=tmp_path / "home")), MemoryStore("examined")
+    settings, store = cast(Settings, SimpleNamespace(home=tmp_path / "home", agents_dirs=())), MemoryStore("examined")
 
     async def story() -> None:
         context = Context(settings, "n", store, Gateway(store)) if with_trio else ReadContext(settings, "n", store)
@@ -62,7 +62,7 @@ def test_a_folder_that_hangs_hinders_no_other_and_is_told_when_it_does_not_come_
 
 
 def test_work_that_is_done_together_is_done_once_each_and_what_it_raises_is_raised(tmp_path: Path) -> None:
-    context = ReadContext(cast(Settings, SimpleNamespace(home=tmp_path)), "n", MemoryStore("together"))
+    context = ReadContext(cast(Settings, SimpleNamespace(home=tmp_path, agents_dirs=())), "n", MemoryStore("together"))
     done: list[int] = []
 
     def work(number: int) -> int:

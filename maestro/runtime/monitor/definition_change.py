@@ -1,0 +1,68 @@
+"""The change of a definition since an agent was assigned: its file, or its adapter, says something else by now.
+
+Each command that shows or uses an agent looks, so a look costs a few calls of stat: YAML is read only where a file was
+changed after the assignment, and once for each change.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import maestro.agents
+from maestro.model.agent import Agent
+from maestro.model.definition import AgentDefinition
+
+MARGIN_MS = 5000
+"""How far the clock of this host may be behind that of the store, which tells the time of the assignment."""
+_BUILT_IN = Path(maestro.agents.__file__).parent / "builtin"
+_known: dict[str, tuple[object, str]] = {}
+"""Agent -> what was looked at (the agent's version, the files' stamps), and what was found."""
+
+
+def change(agent: Agent, dirs: Sequence[Path]) -> str:
+    """What is different by now, in words with the command that takes it; "" where nothing is. dirs: of definitions.
+
+    Blocks while it reads.
+    """
+    stamps = [_stamp(file) for file in _files(agent, dirs)]
+    found = [stamp for stamp in stamps if stamp is not None]
+    if all(at <= agent.assigned_at - MARGIN_MS for at, *_ in found):
+        return ""
+    looked = (agent.version, found)
+    if agent.id not in _known or _known[agent.id][0] != looked:
+        _known[agent.id] = (looked, _read(agent, dirs))
+    return _known[agent.id][1]
+
+
+def _files(agent: Agent, dirs: Sequence[Path]) -> list[Path]:
+    """The files that the agent's definition is made of, and those that would take their place."""
+    recorded = AgentDefinition(agent.definition)
+    names = (agent.type, recorded.adapter)
+    source = Path(recorded.source)
+    folders = (*dirs, *((source.parent,) if source.is_absolute() else ()), _BUILT_IN)
+    return [source, *(folder / f"{name}.yaml" for folder in dict.fromkeys(folders) for name in names if name)]
+
+
+def _stamp(file: Path) -> tuple[int, int, int] | None:
+    try:
+        found = os.stat(file)  # noqa: PTH116 - twice as fast, and asked for each agent of a list
+    except OSError:
+        return None
+    return found.st_ctime_ns // 1_000_000, found.st_size, found.st_ino
+
+
+def _read(agent: Agent, dirs: Sequence[Path]) -> str:
+    from maestro.agents import definitions, registration
+    from maestro.model.errors import MaestroError
+
+    try:
+        recorded = definitions.Definition.from_dict(agent.definition)
+        keys = registration.differences(recorded, definitions.reload(recorded, dirs))
+    except MaestroError as error:
+        return f"the definition that agent {agent.id} works by cannot be read any more: {error.line()}"
+    if not keys:
+        return ""
+    what = f"the definition of agent {agent.id} has changed since ({', '.join(keys)})"
+    return f"{what}: maestro agent register {agent.type} takes it"
