@@ -22,11 +22,15 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(file.stem for file in _FOLDER.glob("*.yaml")))
 
 
+def text(name: str) -> bytes:
+    """The YAML of a built-in adapter."""
+    return (_FOLDER / f"{name}.yaml").read_bytes()
+
+
 @cache
 def adapter(name: str) -> dict[str, Any]:
     """The keys of a built-in adapter as plain data, `older` included, which callers must not change."""
-    file = _FOLDER / f"{name}.yaml"
-    document = read(file.read_bytes(), str(file))
+    document = read(text(name), str(_FOLDER / f"{name}.yaml"))
     keys = fit(document, AdapterDocument)
     check_keys(document, keys)
     del keys["name"]

@@ -17,6 +17,8 @@ _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,3})?)\s*([KMGT]?)(i?B?)", re.IGNORECASE)
 _SCALES = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
+_MAY_BE_EMPTY: tuple[Path, ...] = (("args",), ("trial",), ("resume", "args"), ("resume", "argv"))
+"""Lists of arguments that a file may empty: they are `[]` where nobody names them."""
 _FILE_PLACES = ("{workspace}/", "{home}/", "{tmp}/")
 _NUMBERS: dict[Path, float] = {
     ("stop", "grace_s"): 0.0,
@@ -38,6 +40,8 @@ def check_keys(document: Document, keys: dict[str, Any]) -> None:
     _check_numbers(document, keys)
     for at, file in enumerate(keys.get("files", ())):
         _check_file(document, file, ("files", at))
+    for at, rule in enumerate(keys.get("requires", ())):
+        _check_requirement(document, rule, ("requires", at))
 
 
 def _check_arguments(document: Document, keys: dict[str, Any]) -> None:
@@ -49,12 +53,13 @@ def _check_arguments(document: Document, keys: dict[str, Any]) -> None:
         ("verify",): PLACEHOLDERS - {"session", "prompt"},
         ("version", "argv"): frozenset({"bin"}),
         ("modes", "list", "argv"): frozenset({"bin"}),
+        ("trial",): frozenset(),
     }
     for path, allowed in lists.items():
         arguments = _at(keys, path)
         if isinstance(arguments, str):
             continue
-        if arguments == []:
+        if arguments == [] and path not in _MAY_BE_EMPTY:
             raise document.invalid(path, "is empty", "write the program and its arguments")
         for at, argument in enumerate(arguments or ()):
             _check_placeholders(document, argument, allowed, (*path, at))
@@ -119,6 +124,17 @@ def _check_file(document: Document, file: dict[str, Any], path: Path) -> None:
         raise document.invalid((*path, "path"), f"is {shown(place)}", mend)
     if not re.fullmatch(r"0?[0-7]{3}", file.get("mode", "0600")):
         raise document.invalid((*path, "mode"), f"is {shown(file['mode'])}", 'write it like "0600"')
+
+
+def _check_requirement(document: Document, rule: dict[str, Any], path: Path) -> None:
+    if not (rule.get("env") or rule.get("files") or rule.get("not_root")):
+        raise document.invalid(path, "has no condition", "add env, files or not_root")
+    for at, name in enumerate(rule.get("env", ())):
+        if not _ENV_NAME.fullmatch(name):
+            raise document.invalid((*path, "env", at), f"{shown(name)} is no name of a variable", "correct it")
+    for at, file in enumerate(rule.get("files", ())):
+        if not file.startswith(("~/", "/")):
+            raise document.invalid((*path, "files", at), f"is {shown(file)}", "begin it with ~/ or /")
 
 
 def check_id(document: Document, key: str, value: str) -> None:

@@ -84,7 +84,7 @@ def load(slug: str, dirs: Dirs) -> Definition:
         for folder in reversed(dirs):
             file = Path(folder) / f"{slug}.yaml"
             if os.path.lexists(file):
-                return parse(_file_bytes(file), str(file), slug, dirs)
+                return parse(file_bytes(file), str(file), slug, dirs)
         if slug in adapters.names():
             return built_in(slug)
     known = {info.slug for info in types(dirs)}
@@ -100,7 +100,7 @@ def reload(recorded: Definition, dirs: Dirs) -> Definition:
     source = Path(recorded.source)
     if not source.is_absolute() or not os.path.lexists(source):
         return load(recorded.slug, dirs)
-    return parse(_file_bytes(source), str(source), None, dirs)
+    return parse(file_bytes(source), str(source), None, dirs)
 
 
 def types(dirs: Dirs) -> list[TypeInfo]:
@@ -119,17 +119,24 @@ def _below(document: Document, keys: dict[str, Any], dirs: Dirs) -> dict[str, An
         return {}
     if name in adapters.names():
         return adapters.adapter(name)
-    for folder in (*reversed(dirs), Path(document.where).parent):
-        file = Path(folder) / f"{name}.yaml"
-        if ID.fullmatch(name) and name != keys["slug"] and os.path.lexists(file):
-            return _keys_of(file, document)
+    if (file := adapter_file(name, keys["slug"], document.where, dirs)) is not None:
+        return _keys_of(file, document)
     known = (*adapters.names(), "none")
     raise document.invalid(("adapter",), f"{shown(name)} is no adapter", suggestion(name, known))
 
 
+def adapter_file(name: str, slug: str, where: str, dirs: Dirs) -> Path | None:
+    """The file that is the adapter `name` of the file at `where`, None where there is none."""
+    for folder in (*reversed(dirs), Path(where).parent):
+        file = Path(folder) / f"{name}.yaml"
+        if ID.fullmatch(name) and name != slug and os.path.lexists(file):
+            return file
+    return None
+
+
 def _keys_of(file: Path, above: Document) -> dict[str, Any]:
     """The keys of a file of agents.d that another file names as its adapter."""
-    document, keys = _read(_file_bytes(file), str(file))
+    document, keys = _read(file_bytes(file), str(file))
     name = keys.get("adapter") or ("none" if keys.get("bin") and keys.get("argv") else "kilo")
     if name != "none" and name not in adapters.names():
         raise above.invalid(("adapter",), f"{file.stem} has itself {name} as its adapter", "name that one")
@@ -150,7 +157,7 @@ def _own(document: Document, keys: dict[str, Any]) -> None:
         if keys.get(key):
             keys[key] = _absolute(document, key, keys[key])
     if "argv" in keys and "via" not in keys.get("prompt", {}):
-        keys["prompt"] = {**keys.get("prompt", {}), "via": _via(keys["argv"])}
+        keys["prompt"] = {**keys.get("prompt", {}), "via": way_of_prompt(keys["argv"])}
 
 
 def _merged(document: Document, keys: dict[str, Any], below: dict[str, Any]) -> Definition:
@@ -175,7 +182,7 @@ def _older(below: dict[str, Any], keys: dict[str, Any]) -> dict[str, Any]:
     return {key: merged_value(value, keys.get(key, value), key) for key, value in below.items()}
 
 
-def _via(argv: list[str]) -> str:
+def way_of_prompt(argv: list[str]) -> str:
     """How the prompt reaches a program whose file gives the arguments and says no more: as its placeholder tells."""
     return "file" if "{prompt_file}" in argv else "arg" if "{prompt}" in argv else "stdin"
 
@@ -208,7 +215,7 @@ def _absolute(document: Document, key: str, value: str) -> str:
     return os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(document.where)), path))  # noqa: PTH100,PTH118,PTH120
 
 
-def _file_bytes(file: Path) -> bytes:
+def file_bytes(file: str | Path) -> bytes:
     """The bytes of a regular file, never more than a document may have. Does not block on a pipe in its place."""
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -232,7 +239,7 @@ def _read_info(file: Path, dirs: Dirs) -> TypeInfo:
         reason = f"{shown(str(file))}: is not read; name it {shown(file.stem)}.yaml"
         return TypeInfo(file.stem, valid=False, file=str(file), reason=reason)
     try:
-        return _info(file.stem, str(file), parse(_file_bytes(file), str(file), file.stem, dirs))
+        return _info(file.stem, str(file), parse(file_bytes(file), str(file), file.stem, dirs))
     except MaestroError as error:
         return TypeInfo(file.stem, valid=False, file=str(file), reason=error.line())
 

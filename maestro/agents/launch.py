@@ -178,12 +178,19 @@ def _matching(patterns: tuple[str, ...]) -> Callable[[str], re.Match[str] | None
     return re.compile("|".join(fnmatch.translate(pattern) for pattern in patterns)).match
 
 
+def _inherited(definition: Definition, environment: Mapping[str, str]) -> dict[str, str]:
+    is_wanted = _matching((*INHERITED, *definition.env_inherit))
+    return {name: value for name, value in environment.items() if is_wanted(name) and not name.startswith("MAESTRO_")}
+
+
+def passed_on(definition: Definition, environment: Mapping[str, str], secrets: Mapping[str, str]) -> dict[str, str]:
+    """The variables that a run gets from outside: those that it inherits, those of its type, and its secrets."""
+    return {**_inherited(definition, environment), **definition.env, **secrets}
+
+
 def _environment(definition: Definition, target: Target) -> dict[str, str]:
     """The environment of a run: the allow-list, what the type adds, its secrets, then Maestro's own, which win."""
-    is_wanted = _matching((*INHERITED, *definition.env_inherit))
-    env = {
-        name: value for name, value in target.environment.items() if is_wanted(name) and not name.startswith("MAESTRO_")
-    }
+    env = _inherited(definition, target.environment)
     if definition.path:
         env["PATH"] = definition.path
     if definition.private_home:

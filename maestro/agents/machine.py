@@ -1,12 +1,16 @@
-"""The resources of this machine, compared with those that a definition asks for."""
+"""What a definition asks of this machine: resources, and what a run of it needs from the user who starts it."""
 
 from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
+from maestro.agents.launch import passed_on
+from maestro.agents.parts import Requirement
 from maestro.agents.schema import Definition
+from maestro.agents.secrets import resolve
 from maestro.model.errors import Refused
 
 _MIB = 1024 * 1024
@@ -22,6 +26,42 @@ def check_resources(definition: Definition, workspace_root: str) -> None:
     _compare(definition, "pids", asked.pids, _smallest(_PIDS), 1, "processes")
     if asked.disk is not None:
         _compare(definition, "disk", asked.disk, _disk_free(Path(workspace_root)), _MIB, "MiB free")
+
+
+def unmet(definition: Definition, environment: Mapping[str, str], user: int | None = None) -> list[str]:
+    """What a run would lack, a line each with its remedy: a secret, or what the definition `requires`. Blocks.
+
+    environment: of the daemon that would start the run; user: its user's id, None for that of this process.
+    """
+    found = []
+    is_root = (os.geteuid() if user is None else user) == 0
+    try:
+        secrets = resolve(definition, environment)
+    except Refused as error:
+        secrets = dict.fromkeys(definition.secret_env, "")
+        found.append(f"{error.what}; {error.mend}")
+    env = passed_on(definition, environment, secrets)
+    home = environment.get("HOME", "")
+    for rule in definition.requires:
+        if rule.modes and definition.program_mode not in rule.modes:
+            continue
+        files = [Path(f"{home}{file[1:]}" if file.startswith("~/") else file) for file in rule.files]
+        is_met = any(env.get(name) for name in rule.env) or any(file.is_file() for file in files)
+        if not is_met and not (rule.not_root and not is_root):
+            found.append(f"{_lacking(rule, environment, env)}; {rule.mend}")
+    return found
+
+
+def _lacking(rule: Requirement, environment: Mapping[str, str], env: Mapping[str, str]) -> str:
+    """Which conditions do not hold, in words; a variable that is set but kept from the run is told as that."""
+    kept = [name for name in rule.env if environment.get(name) and not env.get(name)]
+    parts = ["it would run as root"] if rule.not_root else []
+    parts += [f"{name} is set, but the run does not get it (`secret_env: [{name}]`)" for name in kept]
+    if rule.env and not kept:
+        parts.append(f"the run gets none of {', '.join(rule.env)}" if rule.env[1:] else f"{rule.env[0]} is not set")
+    if rule.files:
+        parts.append(f"there is no {' and no '.join(rule.files)}")
+    return ", ".join(parts)
 
 
 def memory_bytes() -> int | None:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import msgspec
 
+from maestro.agents.launch import Target, compose
 from maestro.agents.parts import ModeList
 from maestro.agents.printable_text import plain
 from maestro.agents.schema import Definition
@@ -92,6 +93,35 @@ def modes(definition: Definition, listing: ModeList, executable: str, env: Mappi
     pattern = re.compile(listing.regex)
     found = [match[1] for line in answer.text.splitlines() if (match := pattern.search(line))]
     return tuple(dict.fromkeys(mode for mode in found if mode and mode not in listing.exclude))
+
+
+def refusal(definition: Definition, executable: str, env: Mapping[str, str]) -> str:
+    """What a program says against the arguments of a run, put before those of `trial`; "" where it says nothing.
+
+    The prompt is left out. Only a program that reads all arguments before it does what `trial` asks for can tell.
+    """
+    with tempfile.TemporaryDirectory(prefix="maestro-trial-", ignore_cleanup_errors=True) as folder:
+        prompt = Path(folder, "prompt.txt")
+        prompt.write_text("Do nothing.\n")
+        target = Target(
+            run="trial",
+            task="trial",
+            agent=definition.slug,
+            token="0",
+            prompt="Do nothing.",
+            prompt_file=str(prompt),
+            workspace=folder,
+            tmp=folder,
+            socket=f"{folder}/run.sock",
+            home=folder,
+        )
+        argv = compose(msgspec.structs.replace(definition, executable=executable), target).argv
+        answer = ask((*argv, *definition.trial), definition, env)
+    if answer.exit_code == 0:
+        return ""
+    said = [line.strip() for line in answer.text.splitlines() if line.strip()]
+    told = f"exit code {answer.exit_code}" if answer.exit_code is not None else "no end in time"
+    return f"{' '.join(argv[1:])} {' '.join(definition.trial)}: {said[-1] if said else told}"
 
 
 def ask(argv: Sequence[str], definition: Definition, env: Mapping[str, str]) -> Answer:

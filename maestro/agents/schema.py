@@ -17,6 +17,7 @@ from maestro.agents.parts import (
     Modes,
     Output,
     Prompt,
+    Requirement,
     Resources,
     ResourceText,
     Resume,
@@ -35,7 +36,8 @@ class AdapterKeys(Schema, frozen=True, kw_only=True):
     bin: a path, a name on PATH, `${VARIABLE}`, or a list of them of which the first that is there is taken. args: more
     arguments, put before the prompt of `argv`: a model, say. verify: a command that must exit 0 in the workspace after
     a good end: a text for the shell, or a list of arguments. own_sandbox: the program brings one, which isolation must
-    let it make inside.
+    let it make inside. requires: what a run needs, for `agent types --check`. trial: arguments that, put behind those
+    of a run, make the program read all of them and end without any work.
     """
 
     bin: str | tuple[str, ...] = ""
@@ -59,6 +61,8 @@ class AdapterKeys(Schema, frozen=True, kw_only=True):
     budget: Budget = Budget()
     verify: str | tuple[str, ...] = ""
     own_sandbox: bool = False
+    requires: tuple[Requirement, ...] = ()
+    trial: tuple[str, ...] = ()
 
 
 class AdapterDocument(AdapterKeys, frozen=True, kw_only=True):

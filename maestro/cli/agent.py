@@ -201,11 +201,26 @@ def logs(
     "types",
     epilog=examples(
         "maestro agent types --check",
+        "maestro agent types --show code-reviewer",
         "maestro agent types --schema > agent-type.json  # for `# yaml-language-server: $schema=agent-type.json`",
     ),
 )
 def types(
-    check: Annotated[bool, typer.Option("--check", help="Ask each program for its version and modes.")] = False,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check", help="Ask each program for its version and modes; tell what a run would lack (secrets, a login)."
+        ),
+    ] = False,
+    show: Annotated[
+        str | None,
+        typer.Option(
+            "--show",
+            metavar="SLUG",
+            help="One effective definition, with where each key comes from.",
+            autocompletion=completion.types,
+        ),
+    ] = None,
     schema: Annotated[
         bool, typer.Option("--schema", help="The JSON Schema of a definition, for editors; nothing else.")
     ] = False,
@@ -217,7 +232,18 @@ def types(
 
         printer.write_json(json_schema())
         return 0
+    if show is not None:
+        if check:
+            raise Invalid("both --check and --show", "agent types", "give one of them")
+        return answer.one(p.AgentTypes(show=show), format, _show_definition)
     return answer.rows(p.AgentTypes(check), TYPES, format, "no definitions; see MAESTRO_AGENTS_DIR")
+
+
+def _show_definition(explained: Row) -> None:
+    from maestro.agents.provenance import commented
+
+    for line in commented(explained):
+        printer.write_line(line)
 
 
 def _show_agent(agent: Row) -> None:

@@ -21,7 +21,7 @@ from maestro.runtime.node.context import Call, Context, Handler
 from maestro.runtime.node.interim_stop import stopped_meanwhile
 from maestro.runtime.node.resume import resume
 from maestro.runtime.protocol import messages as p
-from maestro.runtime.provision.type_binding import bind, caller_settings
+from maestro.runtime.provision.type_binding import bind, caller_settings, tell_notices
 from maestro.runtime.provision.workspace_setup import check_unmounted, refill_workspace
 from maestro.runtime.server.rows import Row
 from maestro.runtime.snapshots.deletion import clear
@@ -56,8 +56,7 @@ async def _register(call: Call, definition: Definition) -> Row:
     context = call.context
     settings = caller_settings(call)
     resolved = await trio.to_thread.run_sync(bind, call, definition, settings)
-    for notice in registration.notices(resolved):
-        await call.note(notice, "warn")
+    await tell_notices(call, resolved)
     wanted = AgentRegistered(resolved.slug, resolved.to_dict(), resolved.source)
     taken: dict[str, str] = {}
     left: dict[str, str] = {}

@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from maestro.agents import registration
 from maestro.model.agent import Assignment
 from maestro.model.assignment import assigned_in
 from maestro.model.events import AgentAssigned, NewEvent
@@ -20,7 +19,7 @@ from maestro.runtime.node.resume import resume
 from maestro.runtime.protocol import messages as p
 from maestro.runtime.provision.assignment import assignment_events, is_stranded
 from maestro.runtime.provision.settlement import remember
-from maestro.runtime.provision.type_binding import resolve_type
+from maestro.runtime.provision.type_binding import resolve_type, tell_notices
 from maestro.runtime.provision.workspace_setup import check_place, make_workspace, warn_of_disk
 
 MOVED = "assigned elsewhere"
@@ -33,8 +32,7 @@ async def assign(call: Call, command: p.AgentAssign) -> p.Done:
     agent = command.type if command.name is None else command.name
     check_id(agent, "agent")  # before anything is made, or said, of a folder that it would name
     definition, settings = await resolve_type(call, command.type)
-    for notice in registration.notices(definition):
-        await call.note(notice, "warn")
+    await tell_notices(call, definition)
     if command.to_workspace is not None:
         await warn_of_disk(call)
     wanted = Assignment(

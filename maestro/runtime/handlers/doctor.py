@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import trio
 
 from maestro import __version__, config
-from maestro.agents import definitions
+from maestro.agents import definitions, machine
 from maestro.config import Settings
 from maestro.model.errors import Invalid, MaestroError, StoreAway, StoreUnsafe, VerificationFailed
 from maestro.model.events import LogForked, NewEvent
@@ -247,6 +247,9 @@ def _agent_types(call: Call, settings: Settings) -> Iterator[Row]:
             found = bind(call, definitions.load(info.slug, settings.agents_dirs), settings)
             version = f" {found.found_version}" if found.found_version else ""
             yield _row(name, "ok", f"{found.executable}{version}, mode {found.mode or '-'}")
+            for lacking in machine.unmet(found, call.context.environment):
+                what, _, mend = lacking.partition("; ")
+                yield _row(name, "warning", what, mend)
         except MaestroError as error:
             status = "warning" if info.file == definitions.BUILT_IN else "failed"
             yield _row(name, status, error.what, error.mend)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import trio
 
-from maestro.agents import definitions, registration
+from maestro.agents import definitions, machine, probe, provenance, registration
 from maestro.agents.definitions import Definition, TypeInfo
 from maestro.config import Settings
 from maestro.model.errors import MaestroError
@@ -19,8 +19,13 @@ PROBES_MAX = 4
 
 
 async def types(call: Call, command: p.AgentTypes) -> p.Done:
-    """List all definitions. With `check` each program is asked; else what was found at registration is told."""
+    """List all definitions. With `check` each program is asked; else what was found at registration is told.
+
+    With `show` the answer is one effective definition instead.
+    """
     settings = caller_settings(call)
+    if command.show is not None:
+        return p.Done(await trio.to_thread.run_sync(_explained, command.show, settings))
     found = await trio.to_thread.run_sync(definitions.types, settings.agents_dirs)
     rows: dict[str, Row] = {}
     limiter = trio.CapacityLimiter(PROBES_MAX)
@@ -44,18 +49,21 @@ def _row(call: Call, info: TypeInfo, settings: Settings, known: tuple[Definition
     the program.
     """
     found, reason = None, info.reason
+    lacks: list[str] = []
     if info.valid:
         try:
             definition = definitions.load(info.slug, settings.agents_dirs)
             found = bind(call, definition, settings) if known is None else _found(call, definition, settings, known[0])
+            lacks = _lacks(found, call, settings) if known is None else []
         except MaestroError as error:
             reason = error.line()
     modes = () if found is None else found.known_modes or found.modes.static
     return {
         "slug": info.slug,
         "valid": info.valid,
-        "usable": found is not None,
-        "reason": reason or None,
+        "usable": found is not None and not lacks,
+        "reason": reason or "; ".join(lacks) or None,
+        "lacks": lacks,
         "binary": None if found is None else found.executable,
         "version": None if found is None else found.found_version or None,
         "modes": list(modes),
@@ -64,6 +72,19 @@ def _row(call: Call, info: TypeInfo, settings: Settings, known: tuple[Definition
         "capabilities": list(info.capabilities),
         "source": info.file,
     }
+
+
+def _lacks(found: Definition, call: Call, settings: Settings) -> list[str]:
+    """What a run of a resolved definition would lack, and what its program says against its arguments."""
+    lacks = machine.unmet(found, call.context.environment)
+    said = probe.refusal(found, found.executable, caller_env(call, settings)) if found.trial else ""
+    return [*lacks, f"it refuses its arguments: {said}"] if said else lacks
+
+
+def _explained(slug: str, settings: Settings) -> Row:
+    """The effective definition of a type, with where each key comes from."""
+    row: Row = msgspec.to_builtins(provenance.explain(slug, settings.agents_dirs))
+    return row
 
 
 def _found(call: Call, definition: Definition, settings: Settings, known: Definition | None) -> Definition:

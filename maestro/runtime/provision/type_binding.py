@@ -7,7 +7,7 @@ from pathlib import Path
 import trio
 
 from maestro import config
-from maestro.agents import definitions, registration
+from maestro.agents import definitions, machine, registration
 from maestro.agents.definitions import Definition
 from maestro.config import Settings
 from maestro.runtime.node.context import Call
@@ -34,6 +34,13 @@ def bind(call: Call, definition: Definition, settings: Settings) -> Definition:
     containment.check(definition)
     site = registration.Site(caller_env(call, settings), call.caller.cwd, str(settings.workspace_root))
     return registration.resolve(definition, site)
+
+
+async def tell_notices(call: Call, definition: Definition) -> None:
+    """Note what a user should know about a resolved definition: also what a run would lack, before one fails by it."""
+    lacking = await trio.to_thread.run_sync(machine.unmet, definition, call.context.environment)
+    for notice in [*registration.notices(definition), *(f"type {definition.slug}: {line}" for line in lacking)]:
+        await call.note(notice, "warn")
 
 
 def caller_env(call: Call, settings: Settings) -> dict[str, str]:

@@ -155,9 +155,30 @@ def test_a_stopped_agent_takes_its_edited_definition_when_it_is_restarted(node: 
     broken = node.run("agent", "restart", "halted")
     assert broken.returncode == 0 and "works by its definition as it was" in broken.stderr
     assert "cannot be read any more" in node.run("task", "dispatch", "true", "--to", "halted").stderr
+    (node.agents / "halted.yaml").unlink()
 
 
 def test_an_agent_of_another_node_is_left_as_it_is() -> None:
     agent = Agent("x", 1, "t", {}, "/root", node="there")
     assert why_not_renewed(agent, "here") == "is on node there: maestro agent register t, there, takes it"
     assert why_not_renewed(agent, "there") == ""
+
+
+def test_what_a_run_would_lack_is_told_before_it_fails_and_a_definition_with_where_it_comes_from(node: Node) -> None:
+    node.agent_type("needy", adapter="shell", secret_env=["NOT_THERE"])
+    lacking = (
+        "secret NOT_THERE of type needy is not there; set NOT_THERE where the daemon starts, or name a secrets_dir"
+    )
+    (row,) = (row for row in node.json("agent", "types", "--check") if row["slug"] == "needy")
+    assert (row["valid"], row["usable"], row["lacks"]) == (True, False, [lacking])
+    assert f"maestro: type needy: {lacking}\n" == node.run("agent", "register", "needy").stderr
+    (row,) = (row for row in node.json("doctor") if row["check"] == "agent needy" and row["status"] == "warning")
+    assert lacking.endswith(row["remedy"])
+    shown = node.json("agent", "types", "--show", "needy")
+    assert shown["keys"]["secret_env"] == ["NOT_THERE"]
+    assert shown["origins"]["secret_env"] == f"{node.agents}/needy.yaml:1"
+    told = node.run("agent", "types", "--show", "needy", "--format", "table").stdout
+    (line,) = (line for line in told.splitlines() if line.startswith("secret_env:"))
+    assert line.split() == ["secret_env:", "[NOT_THERE]", "#", f"{node.agents}/needy.yaml:1"]
+    assert node.run("agent", "types", "--show", "nobody").returncode == 3
+    (node.agents / "needy.yaml").unlink()

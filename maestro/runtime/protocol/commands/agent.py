@@ -74,11 +74,13 @@ class AgentLogs(Command, frozen=True, tag_field="kind", tag="agent logs"):
 
 
 class AgentTypes(Command, frozen=True, tag_field="kind", tag="agent types"):
-    """List agent types. Items: {slug, valid, usable, reason, binary, version, modes, adapter, mode, capabilities,
-    source}.
+    """List agent types. Items: {slug, valid, usable, reason, lacks: [line], binary, version, modes, adapter, mode,
+    capabilities, source}. With `show` Data: {slug, source, keys, origins: {path: place}, older}.
 
-    usable: the definition is valid and its program exists.
+    usable: the definition is valid and its program exists; with `check` also that it lacks nothing.
     version: null where it is not known; `check` runs the probes.
+    show: the slug of a type, whose effective definition is told instead.
     """
 
     check: bool = False
+    show: str | None = None

@@ -1,0 +1,133 @@
+"""What `agent types` tells of a definition: where its keys come from, and what a run would lack."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from maestro.agents import adapters, machine, probe, provenance
+from maestro.agents.definitions import Definition, load, parse
+from maestro.agents.registration import resolve
+from maestro.model.errors import Invalid
+from tests.agents.kilos import program, site
+
+
+def origins(folder: Path, slug: str) -> dict[str, str]:
+    return provenance.explain(slug, [folder]).origins
+
+
+def test_each_key_is_told_with_the_line_or_the_adapter_that_gives_it(tmp_path: Path) -> None:
+    (tmp_path / "upper.yaml").write_text(
+        'slug: upper\nadapter: middle\nenv: {A: "1"}\nsuccess:\n  final_event: {type: z}\n'
+    )
+    (tmp_path / "middle.yaml").write_text("name: middle\nadapter: claude\nresources:\n  memory: 1G\n")
+    told = origins(tmp_path, "upper")
+    assert told["env.A"] == f"{tmp_path}/upper.yaml:3"
+    assert told["success.final_event.type"] == f"{tmp_path}/upper.yaml:5"
+    assert told["resource_limits.memory"] == f"{tmp_path}/middle.yaml:4"
+    assert told["resource_limits.cpu"] == "default"
+    lines = adapters.text("claude").decode().splitlines()
+    for key in ("argv", "bin", "resume"):
+        (line,) = (at for at, text in enumerate(lines, 1) if text.startswith(f"{key}:"))
+        assert told[key if key != "resume" else "resume.args"] == f"adapter claude, line {line}"
+    assert told["mode"] == f"{told['modes.default']} (modes.default)"
+    assert "success.final_event.is_error" not in told  # a match is replaced as a whole
+
+
+def test_rules_that_another_format_drops_are_not_told_as_the_adapters(tmp_path: Path) -> None:
+    (tmp_path / "plain.yaml").write_text("slug: plain\noutput: {format: text}\nargv: ['{bin}', '{prompt}']\n")
+    told = origins(tmp_path, "plain")
+    assert (told["output.text"], told["success.final_event"], told["resume"]) == ("default",) * 3
+    assert told["prompt.via"] == f"{tmp_path}/plain.yaml:3 (as argv has it)"
+
+
+@pytest.mark.parametrize("name", adapters.names())
+def test_what_is_shown_is_a_file_that_means_the_same(name: str) -> None:
+    shown = provenance.commented(msgspec.to_builtins(provenance.explain(name, [])))
+    again, first = parse("\n".join(shown), "shown.yaml"), load(name, [])
+    differ = {key for key in Definition.__struct_fields__ if getattr(again, key) != getattr(first, key)}
+    assert differ <= {"source", "older"}
+
+
+def lacks(keys: str, folder: Path, **env: str) -> list[str]:
+    return machine.unmet(parse(f"slug: x\n{keys}", "x.yaml"), {"HOME": str(folder), **env})
+
+
+def test_a_secret_that_is_not_there_is_told_before_a_run_fails(tmp_path: Path) -> None:
+    keys = "adapter: shell\nsecret_env: [TOKEN]\n"
+    assert lacks(keys, tmp_path) == [
+        "secret TOKEN of type x is not there; set TOKEN where the daemon starts, or name a secrets_dir"
+    ]
+    assert lacks(keys, tmp_path, TOKEN="t") == []
+
+
+@pytest.mark.parametrize(
+    ("user", "mode", "env", "is_told"),
+    [
+        (0, "code", "{}", True),
+        (0, "acceptEdits", "{}", False),
+        (0, "code", '{IS_SANDBOX: "1"}', False),
+        (1000, "code", "{}", False),
+    ],
+)
+def test_claude_as_root_is_told_unless_it_may_break_things(
+    tmp_path: Path, user: int, mode: str, env: str, is_told: bool
+) -> None:
+    (tmp_path / ".claude.json").write_text("{}")
+    definition = parse(f"slug: x\nadapter: claude\nmode: {mode}\nenv: {env}\n", "x.yaml")
+    told = machine.unmet(definition, {"HOME": str(tmp_path)}, user)
+    assert bool(told) == is_told and all("it would run as root, IS_SANDBOX is not set; as root" in one for one in told)
+
+
+def test_a_login_that_is_not_there_is_told_with_what_would_do(tmp_path: Path) -> None:
+    (told,) = lacks("adapter: gemini\n", tmp_path)
+    assert told.startswith("the run gets none of GEMINI_API_KEY, ") and "there is no ~/.gemini/settings.json" in told
+    (told,) = lacks("adapter: gemini\n", tmp_path, GEMINI_API_KEY="k")
+    assert "GEMINI_API_KEY is set, but the run does not get it (`secret_env: [GEMINI_API_KEY]`)" in told
+    assert lacks("adapter: gemini\nsecret_env: [GEMINI_API_KEY]\n", tmp_path, GEMINI_API_KEY="k") == []
+    (tmp_path / ".gemini").mkdir()
+    (tmp_path / ".gemini/settings.json").write_text("{}")
+    assert lacks("adapter: gemini\n", tmp_path) == []
+    assert lacks("adapter: qwen\nrequires: []\n", tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        ("{mend: x}", "requires[0]: has no condition"),
+        ("{mend: x, env: [1A]}", "is no name of a variable"),
+        ("{mend: x, files: [a]}", "begin it with ~/ or /"),
+        ("{env: [A]}", "key 'mend' is missing"),
+    ],
+)
+def test_a_requirement_that_cannot_be_right_is_refused(rule: str, said: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        parse(f"slug: x\nrequires: [{rule}]\n", "x.yaml")
+    assert said in caught.value.line()
+
+
+PARSER = f"""exec {sys.executable} -c '
+import argparse
+parser = argparse.ArgumentParser(prog="parser")
+parser.add_argument("--message-file", required=True)
+parser.add_argument("--model")
+parser.parse_args()
+open("{{worked}}", "w")' "$@"
+"""
+
+
+def test_arguments_that_the_program_refuses_are_told_without_any_work(tmp_path: Path) -> None:
+    path = program(tmp_path / "parser", PARSER.format(worked=tmp_path / "worked"))
+    keys = f"slug: x\nbin: {path}\nadapter: none\nmode: code\ntrial: [--help]\n"
+
+    def said(argv: str) -> str:
+        definition = resolve(parse(f"{keys}argv: {argv}\n", "x.yaml"), site(tmp_path))
+        return probe.refusal(definition, definition.executable, {"PATH": "/bin:/usr/bin"})
+
+    assert said("['{bin}', --model, small, --message-file, '{prompt_file}']") == ""
+    told = said("['{bin}', --message-file, --model, small, '{prompt_file}']")  # an option in the place of a value
+    assert told.endswith("error: argument --message-file: expected one argument")
+    assert not (tmp_path / "worked").exists()
