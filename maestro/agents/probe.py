@@ -121,7 +121,7 @@ def refusal(definition: Definition, executable: str, env: Mapping[str, str]) -> 
         return ""
     said = [line.strip() for line in answer.text.splitlines() if line.strip()]
     told = f"exit code {answer.exit_code}" if answer.exit_code is not None else "no end in time"
-    return f"{' '.join(argv[1:])} {' '.join(definition.trial)}: {said[-1] if said else told}"
+    return next((line for line in said if re.search(r"\berror: ", line, re.IGNORECASE)), said[-1] if said else told)
 
 
 def ask(argv: Sequence[str], definition: Definition, env: Mapping[str, str]) -> Answer:

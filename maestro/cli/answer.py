@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from maestro import config
 from maestro.cli import printer
@@ -16,14 +16,22 @@ from maestro.cli.printer import Column, JsonRows, Row
 from maestro.runtime.client import client
 from maestro.runtime.protocol import messages as p
 
+if TYPE_CHECKING:
+    from rich.live import Live
+
 Take = Callable[[Any], None]
+SPINS_A_SECOND = 12.5
+LINES_LEFT = 4
+"""How many lines of a terminal the last lines of agents leave to the rest."""
 
 
 class Progress:
-    """Prints the notes of a command on stderr; notes of level `progress` share one line, on a terminal only."""
+    """Prints the notes of a command on stderr; notes of level `progress` share one place, on a terminal only: a line
+    with a spinner, and below it what agents have printed last.
+    """
 
     def __init__(self) -> None:
-        self._status: _Status | None = None
+        self._live: Live | None = None
         self._warned: set[str] = set()
 
     def tell(self, note: p.Note) -> None:
@@ -35,31 +43,30 @@ class Progress:
             self.stop()
             printer.tell(note.text)
         elif sys.stderr is not None and sys.stderr.isatty():
-            self._show(escaped(note.text))
+            self._show(note)
 
-    def _show(self, text: str) -> None:
-        if self._status is None:
-            from rich.console import Console
-            from rich.text import Text
+    def _show(self, note: p.Note) -> None:
+        from rich.console import Console, Group
+        from rich.live import Live
+        from rich.spinner import Spinner
+        from rich.text import Text
 
-            self._status = Console(stderr=True, highlight=False).status(Text(text))
-            self._status.start()
-        else:
-            from rich.text import Text
-
-            self._status.update(Text(text))
+        if self._live is None:
+            console = Console(stderr=True, highlight=False)
+            self._spinner = Spinner("dots", style="status.spinner")
+            self._live = Live(console=console, refresh_per_second=SPINS_A_SECOND, transient=True)
+            self._live.start()
+        self._spinner.update(text=Text(escaped(note.text)))
+        room = max(0, self._live.console.height - LINES_LEFT)
+        told = [escaped(line.expandtabs(4)) for line in note.below][-room:] if room else []
+        below = [Text(f"  {line}", style="dim", no_wrap=True, overflow="ellipsis") for line in told]
+        self._live.update(Group(self._spinner, *below))
 
     def stop(self) -> None:
         """Remove the progress line, before anything else is printed."""
-        if self._status is not None:
-            self._status.stop()
-            self._status = None
-
-
-class _Status(Protocol):
-    def start(self) -> None: ...
-    def stop(self) -> None: ...
-    def update(self, status: Any) -> None: ...
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
 
 
 def carry_out(command: p.Command, take: Take, progress: Progress | None = None) -> p.Done | p.Failed:

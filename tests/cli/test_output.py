@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 
 from maestro.cli.escape import escaped, plain
 from maestro.runtime.protocol import messages as p
@@ -106,6 +108,28 @@ def test_notes_go_to_stderr_and_progress_only_to_a_terminal(maestro: CommandLine
     result = maestro.here("task", "dispatch", "x", "--to", "a", "--sync")
     assert result.err == "maestro: low disk\n"
     assert "1 of 2" in maestro.on_terminal("task", "dispatch", "x", "--to", "a", "--sync").out
+
+
+def test_the_last_lines_of_agents_stand_below_the_progress_on_a_terminal_only(
+    maestro: CommandLine, daemon: Scripted
+) -> None:
+    below = [HOSTILE, "a\tb " + "wide 漢字 " * 40]
+    daemon.answers(p.Note("task t: a running", "progress", below), p.Done({"id": "t"}))
+    for command in (("task", "dispatch", "x", "--to", "a", "--sync"), ("task", "wait", "t")):
+        alone = maestro.here(*command)
+        assert alone.err == "" and "wide" not in alone.out
+        shown = maestro.on_terminal(*command, COLUMNS="60").out
+        assert "task t: a running" in shown and "root#" in shown and "x\\x1b[31m" in shown
+        assert not {"\x07", "\x9b", "\u202e"} & set(shown) and "\x1b[31m" not in shown
+        (line,) = {line for line in re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown).split("\n") if "wide" in line}
+        assert line.strip().startswith("a   b wide") and "…" in line
+        assert cell_len(line.replace("\r", "")) <= 60
+
+
+def test_a_terminal_is_where_progress_would_be_shown(maestro: CommandLine, daemon: Scripted) -> None:
+    maestro.here("task", "wait", "t")
+    maestro.on_terminal("task", "wait", "t")
+    assert [caller.terminal for caller in daemon.callers] == [False, True]
 
 
 def test_a_followed_stream_is_json_lines(maestro: CommandLine, daemon: Scripted) -> None:

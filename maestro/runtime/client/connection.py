@@ -148,7 +148,7 @@ def _caller() -> p.Caller:
     except OSError:  # the working folder was deleted; absolute paths still work
         cwd = "/"
     env.pop("MAESTRO_RUN_TOKEN", None)  # the socket says which run it is
-    is_terminal = sys.stdout is not None and sys.stdout.isatty()
+    is_terminal = sys.stderr is not None and sys.stderr.isatty()
     return p.Caller(f"cli:{_user()}", cwd if _is_text(cwd) else "/", env, is_terminal)
 
 

@@ -20,6 +20,7 @@ from maestro.model.target import is_pool, targets_of
 from maestro.model.task import Task
 from maestro.runtime.handlers.task_list import find
 from maestro.runtime.handlers.tasks import exit_code, finished
+from maestro.runtime.handlers.wait_notice import progress_of
 from maestro.runtime.monitor.checks import AS_RECORDED, DEFINITION
 from maestro.runtime.monitor.definition_change import change
 from maestro.runtime.monitor.examination import ANSWER_S_MAX, refresh
@@ -65,28 +66,9 @@ async def dispatch(call: Call, command: p.TaskDispatch) -> p.Done:
     cancels = command.cancel_on_interrupt
     call.when_interrupted(lambda: _interrupted(call, cancels, task_id))
     call.again = p.TaskWait(ids=[task_id], one=True)
-    task = await finished(context, task_id, _Progress(call).tell if call.caller.terminal else None)
+    async with progress_of(call, [task_id]):
+        task = await finished(context, task_id)
     return p.Done(await told_task(call.context, task), exit_code(task))
-
-
-class _Progress:
-    """Tells a terminal the state of a task, each time that it has changed."""
-
-    def __init__(self, call: Call) -> None:
-        self._call = call
-        self._said = ""
-
-    async def tell(self, task: Task) -> None:
-        parts = []
-        for slot in task.slots:
-            run = slot.runs[-1] if slot.runs else None
-            where = run.agent if run and slot.status != "waiting" else slot.target
-            attempt = f", attempt {len(slot.runs)}" if len(slot.runs) > 1 else ""
-            parts.append(f"{where} {slot.outcome or slot.status}{attempt}")
-        text = f"task {task.id}: {'; '.join(parts)}"
-        if text != self._said:
-            self._said = text
-            await self._call.note(text, "progress")
 
 
 def _checked(prompt: str) -> str:

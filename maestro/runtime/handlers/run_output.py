@@ -17,6 +17,8 @@ from maestro.runtime.supervision.spec import SENT_BYTES_MAX
 
 CHUNK_BYTES = 64 * 1024
 POLL_S = 0.1
+GLANCE_BYTES = 8 * 1024
+GLANCE_CHARS_MAX = 400
 
 
 async def tail_runs(call: Call, runs: list[str], follow: bool, lines: int | None = None) -> None:
@@ -124,6 +126,17 @@ async def _tail(call: Call, run_id: str, follow: bool, lines: int | None) -> Non
             await trio.sleep(POLL_S)
             run = await _find(call, run_id)
     await call.output(plainly.feed(decoder.decode(b"", final=True), final=True))
+
+
+def newest_lines(path: Path, lines: int) -> list[str]:
+    """The last lines of a log that say something, each shortened, from a bounded part of its end: for a glance."""
+    reader = CappedLogReader(str(path))
+    reader.to_end(GLANCE_BYTES)
+    text = b""
+    while len(text) < GLANCE_BYTES and (chunk := reader.read(GLANCE_BYTES - len(text))):
+        text += chunk
+    said = plain(text.decode("utf-8", "replace")).splitlines()
+    return [line[:GLANCE_CHARS_MAX] for line in said if line.strip()][-lines:]
 
 
 def last_lines(path: Path, lines: int) -> tuple[list[str], bool]:

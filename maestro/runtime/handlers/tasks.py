@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
 import trio
 
 from maestro.model.dispatch import decide_cancel, decide_retry
@@ -15,22 +13,20 @@ from maestro.model.scheduling.waiting import why_not_over
 from maestro.model.task import Task
 from maestro.runtime.handlers.run_output import follow_task, tail_runs
 from maestro.runtime.handlers.task_list import find
-from maestro.runtime.handlers.wait_notice import NODE_AWAY, notice_of_wait
+from maestro.runtime.handlers.wait_notice import NODE_AWAY, notice_of_wait, progress_of
 from maestro.runtime.node.context import Call, Context, Handler
 from maestro.runtime.protocol import messages as p
 from maestro.runtime.server.results import told_task
 
 
-async def finished(context: Context, task: str, told: Callable[[Task], Awaitable[None]] | None = None) -> Task:
-    """Wait until a task has finished; returns it. told: called with it now and after each change. Raises NotFound."""
+async def finished(context: Context, task: str) -> Task:
+    """Wait until a task has finished; returns it. Raises NotFound."""
     while True:
         known = context.daemon.follower.finished.get(task) if context.daemon else None
         if known is not None:
             return known
         open_here = context.daemon.follower.plan.tasks.get(task) if context.daemon else None
         if context.daemon and open_here is not None:
-            if told:
-                await told(open_here)
             await context.daemon.follower.news(task)
             continue
         found = await context.call(context.views.task, task)
@@ -38,8 +34,6 @@ async def finished(context: Context, task: str, told: Callable[[Task], Awaitable
             raise NotFound(f"there is no task {shown(task)}", mend="task list shows all")
         if not found.row.open:
             return found.row
-        if told:
-            await told(found.row)
         await context.changed(found.checkpoint.seq)
 
 
@@ -53,6 +47,13 @@ async def wait(call: Call, command: p.TaskWait) -> p.Done:
     rows: dict[str, Task] = {}
     call.again = command
 
+    async def interrupted() -> str:
+        left = [task for task in dict.fromkeys(command.ids) if task not in rows]
+        named = f"task {left[0]} goes" if len(left) == 1 else f"{len(left)} tasks go"
+        return f"interrupted; {named} on: maestro task wait {' '.join(left)}"
+
+    call.when_interrupted(interrupted)
+
     async def one(task: str) -> None:
         rows[task] = await finished(call.context, task)
 
@@ -62,7 +63,7 @@ async def wait(call: Call, command: p.TaskWait) -> p.Done:
         if not row.open:
             rows[task] = row
     with trio.move_on_after(float("inf") if command.timeout_s is None else command.timeout_s) as scope:
-        async with trio.open_nursery() as nursery:
+        async with progress_of(call, command.ids), trio.open_nursery() as nursery:
             for task in dict.fromkeys(command.ids):
                 if task not in rows:
                     nursery.start_soon(one, task)

@@ -213,10 +213,10 @@ class Call:
         self._send = send
         self._interrupt: Callable[[], Awaitable[str]] | None = None
 
-    async def note(self, text: str, level: str = "info") -> None:
+    async def note(self, text: str, level: str = "info", below: Sequence[str] = ()) -> None:
         """Send a line for stderr. It is lost where the client is gone: what has begun is not broken off by that."""
         with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-            await self._send(p.Note(text, level))
+            await self._send(p.Note(text, level, list(below)))
 
     async def item(self, row: Any) -> None:
         """Send a row of the answer."""

@@ -139,7 +139,7 @@ class Caller(msgspec.Struct, frozen=True):
     actor: as events name it.
     cwd: its working folder.
     env: its MAESTRO_* variables, PATH, HOME, LANG and XDG folders.
-    terminal: whether its stdout is a terminal.
+    terminal: whether its stderr is a terminal, where progress is shown.
     """
 
     actor: str
@@ -187,10 +187,14 @@ class Skew(msgspec.Struct, frozen=True, tag_field="kind", tag="skew"):
 
 
 class Note(msgspec.Struct, frozen=True, tag_field="kind", tag="note"):
-    """A line for stderr: progress, warnings, hints. level: info, warn or progress."""
+    """A line for stderr: progress, warnings, hints. level: info, warn or progress.
+
+    below: of progress, more lines for a terminal: the last ones that agents have printed, without control sequences.
+    """
 
     text: str
     level: str = "info"
+    below: list[str] = []
 
 
 class Item(msgspec.Struct, frozen=True, tag_field="kind", tag="item"):

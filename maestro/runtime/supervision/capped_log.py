@@ -216,6 +216,12 @@ class CappedLogReader:
         kept = _size(self._path) - head - match.end()
         return MARK % (-behind, head, kept) if behind < 0 else b""
 
+    def to_end(self, size: int) -> None:
+        """Go to where the last `size` bytes begin, or the last piece, where that is smaller."""
+        found = pieces(self._path)
+        begin, held = (found[-1].begin, found[-1].size) if found else (0, _size(self._path))
+        self._beyond, self._at = found[0].head if found else None, begin + max(0, held - size)
+
     def to_last(self, lines: int) -> None:
         """Go to the beginning of the last `lines` lines."""
         for _ in range(_TRIES):

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import typing
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from maestro.model.agent import Agent
 from maestro.model.assignment import why_not_renewed
+from maestro.runtime.handlers.run_output import GLANCE_CHARS_MAX, newest_lines
 from maestro.runtime.protocol import messages as p
 from tests.conftest import StoreServer
 from tests.runtime.acting import Node, until
@@ -182,3 +185,61 @@ def test_what_a_run_would_lack_is_told_before_it_fails_and_a_definition_with_whe
     assert line.split() == ["secret_env:", "[NOT_THERE]", "#", f"{node.agents}/needy.yaml:1"]
     assert node.run("agent", "types", "--show", "nobody").returncode == 3
     (node.agents / "needy.yaml").unlink()
+
+
+class Watched:
+    """A command on a terminal of its own, of which it is the leader: Ctrl-C reaches it."""
+
+    def __init__(self, node: Node, *words: str) -> None:
+        self.shown = ""
+        pid, self._terminal = os.forkpty()
+        if pid == 0:
+            os.execve(sys.executable, [sys.executable, "-m", "maestro", *words], {**node.env, "TERM": "xterm"})
+        self._pid = pid
+
+    def until(self, text: str) -> None:
+        while text not in self.shown:
+            self.shown += os.read(self._terminal, 65536).decode()
+
+    def interrupt(self) -> None:
+        os.write(self._terminal, b"\x03")
+
+    def end(self) -> int:
+        with suppress(OSError):  # Linux: the other end is closed
+            while piece := os.read(self._terminal, 65536):
+                self.shown += piece.decode()
+        os.close(self._terminal)
+        return os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+
+
+def test_a_terminal_that_waits_sees_what_agents_print_and_may_go_while_they_go_on(node: Node) -> None:
+    node.json("agent", "assign", "shell", "--name", "v", "--to-workspace", f"{node.folder}/v")
+    prompt = "printf 'so far \\033[31m%s\\n' $MAESTRO_AGENT_ID; "
+    prompt += "for _ in $(seq 900); do test -e go && break; sleep 0.05; done; rm go"
+    sync = Watched(node, "task", "dispatch", prompt, "--to", "w,v", "--sync")
+    sync.until("w: so far w")
+    sync.until("v: so far v")
+    assert "\x1b[31m" not in sync.shown
+    sync.interrupt()
+    assert sync.end() == 130
+    (first,) = re.findall("interrupted; task (\\S+) goes on", sync.shown)
+    second = node.dispatch(prompt, "--to", "w")["id"]
+    wait = Watched(node, "task", "wait", first, second)
+    wait.until("0 of 2 ended: w running; v running; w waiting")
+    wait.until("w: so far w")
+    wait.interrupt()
+    assert wait.end() == 130
+    assert f"interrupted; 2 tasks go on: maestro task wait {first} {second}\r\n" in wait.shown
+    for name in ("v", "w"):
+        (node.folder / name / "go").touch()
+    assert node.run("task", "wait", first).returncode == 0
+    node.json("task", "cancel", second)
+
+
+def test_a_glance_at_a_log_takes_its_end_only(tmp_path: Path) -> None:
+    log = tmp_path / "agent.log"
+    log.write_text("begin\n" * 10_000 + "x" * 100_000 + "\n\n one\x1b[2J\n\ntwo\n")
+    assert newest_lines(log, 2) == [" one", "two"]
+    first, *_ = newest_lines(log, 3)
+    assert set(first) == {"x"} and len(first) == GLANCE_CHARS_MAX
+    assert newest_lines(tmp_path / "none", 3) == []
