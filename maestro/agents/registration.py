@@ -23,6 +23,8 @@ from maestro.model.errors import Invalid, Refused
 
 BOUND = frozenset({"executable", "found_version", "path", "known_modes", "stamp", "older"})
 """The keys that `resolve` sets."""
+UNREAD = frozenset({"requires", "trial"})
+"""The keys that no run reads."""
 
 
 class Site(msgspec.Struct, frozen=True):
@@ -92,7 +94,8 @@ def stamp(executable: str) -> str:
 
 
 def differences(recorded: Definition, current: Definition) -> list[str]:
-    """The keys in which a recorded definition differs from its file as it is now, but for what binds it to a program.
+    """The keys that a run reads in which a recorded definition differs from its file as it is now, but for those that
+    bind it to a program.
 
     current: not resolved; the older form counts as well, where it has one.
     """
@@ -100,7 +103,7 @@ def differences(recorded: Definition, current: Definition) -> list[str]:
         [
             name
             for name in Definition.__struct_fields__
-            if name not in BOUND and getattr(recorded, name) != getattr(form, name)
+            if name not in BOUND | UNREAD and getattr(recorded, name) != getattr(form, name)
         ]
         for form in (current, current.older_form())
     ]

@@ -10,9 +10,9 @@ import pytest
 
 from maestro.agents import adapters, machine, probe, provenance
 from maestro.agents.definitions import Definition, load, parse
-from maestro.agents.registration import resolve
+from maestro.agents.registration import differences, resolve
 from maestro.model.errors import Invalid
-from tests.agents.kilos import program, site
+from tests.agents.kilos import HISTORICAL, program, site
 
 
 def origins(folder: Path, slug: str) -> dict[str, str]:
@@ -131,3 +131,12 @@ def test_arguments_that_the_program_refuses_are_told_without_any_work(tmp_path: 
     told = said("['{bin}', --message-file, --model, small, '{prompt_file}']")  # an option in the place of a value
     assert told.endswith("error: argument --message-file: expected one argument")
     assert not (tmp_path / "worked").exists()
+
+
+def test_what_binds_a_definition_or_what_no_run_reads_is_no_difference(tmp_path: Path) -> None:
+    path = program(tmp_path / "kilo", HISTORICAL)
+    text = f"slug: x\nmode: code\nbin: {path}\n"
+    recorded = resolve(parse(text, "x.yaml"), site(tmp_path))  # in the older form
+    assert differences(recorded, parse(text, "x.yaml")) == []
+    assert differences(recorded, parse(text + "requires: [{env: [A], mend: set it}]\n", "x.yaml")) == []
+    assert differences(recorded, parse(text + 'env: {A: "1"}\nargs: [-v]\n', "x.yaml")) == ["args", "env"]

@@ -124,7 +124,7 @@ def test_a_log_of_which_health_shows_a_part_says_so(node: Node) -> None:
 
 
 def test_an_edit_of_a_definition_is_told_by_a_dispatch_and_taken_by_register(node: Node) -> None:
-    node.agent_type("edited", adapter="shell", env={"SAID": "before"})
+    node.up().agent_type("edited", adapter="shell", env={"SAID": "before"})
     node.json("agent", "assign", "edited", "--to-workspace", f"{node.folder}/edited", "--role", "sayer")
     assert node.run("task", "dispatch", "echo $SAID", "--to", "edited", "--sync").stderr == ""
     node.agent_type("edited", adapter="shell", env={"SAID": "after"})
