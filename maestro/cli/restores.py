@@ -71,14 +71,14 @@ ResumeOption = Annotated[
 
 WORKSPACES = (
     Column("agent", "AGENT"),
-    Column("workspace", "WORKSPACE", wraps=True),
-    Column("snapshot", "FROM"),
-    Column("events_apart", "EVENTS APART"),
+    Column("workspace", "WORKSPACE", wraps=True, leaves=5),
+    Column("snapshot", "FROM", leaves=3),
+    Column("events_apart", "EVENTS APART", leaves=2),
     Column("added", "ADDED", lambda value: _files(value)),
     Column("changed", "CHANGED", lambda value: _files(value)),
     Column("deleted", "DELETED", lambda value: _files(value)),
-    Column("unchanged", "UNCHANGED", lambda value: _files(value)),
-    Column("change", "AGENT THEN"),
+    Column("unchanged", "UNCHANGED", lambda value: _files(value), leaves=1),
+    Column("change", "AGENT THEN", leaves=4),
     Column("why_not", "CANNOT BE PUT BACK", wraps=True),
 )
 DAMAGED = (
@@ -89,8 +89,8 @@ DAMAGED = (
 DONE = (
     Column("agent", "AGENT"),
     Column("workspace", "WORKSPACE", wraps=True),
-    Column("snapshot", "FROM"),
-    Column("events_apart", "EVENTS APART"),
+    Column("snapshot", "FROM", leaves=2),
+    Column("events_apart", "EVENTS APART", leaves=1),
     Column("why", "LEFT AS IT IS", wraps=True),
 )
 

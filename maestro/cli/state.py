@@ -16,9 +16,9 @@ app = typer.Typer(name="state", help="State shared between agents, and its snaps
 
 KEYS = (
     Column("key", "KEY"),
-    Column("value", "VALUE", wraps=True),
-    Column("set_at", "SET", printer.moment),
-    Column("expires_at", "EXPIRES", printer.moment),
+    Column("value", "VALUE", cuts="end"),
+    Column("set_at", "SET", printer.moment, leaves=1),
+    Column("expires_at", "EXPIRES", printer.moment, leaves=2),
 )
 KeyArgument = Annotated[str, typer.Argument(help="The key, e.g. api_port.", autocompletion=completion.keys)]
 

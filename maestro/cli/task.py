@@ -26,22 +26,22 @@ app = typer.Typer(name="task", help="Tasks: one prompt, dispatched to one or mor
 TASKS = (
     Column("id", "TASK"),
     Column("status", "STATUS"),
-    Column("outcome", "OUTCOME"),
-    Column("targets", "TO", wraps=True),
-    Column("dispatched_at", "DISPATCHED", printer.moment),
-    Column("title", "PROMPT", wraps=True),
+    Column("outcome", "OUTCOME", leaves=2),
+    Column("targets", "TO", cuts="end", leaves=3),
+    Column("dispatched_at", "DISPATCHED", printer.moment, leaves=1),
+    Column("title", "PROMPT", cuts="end"),
 )
 RUNS = (
     Column("id", "RUN"),
     Column("agent", "AGENT"),
     Column("status", "STATUS"),
     Column("outcome", "OUTCOME"),
-    Column("exit_code", "EXIT"),
-    Column("node", "NODE"),
-    Column("duration_s", "SECONDS"),
-    Column("usage", "TOKENS", printer.tokens),
-    Column("usage", "COST", printer.cost),
-    Column("log", "LOG", wraps=True),
+    Column("exit_code", "EXIT", leaves=6),
+    Column("node", "NODE", leaves=1),
+    Column("duration_s", "SECONDS", leaves=4),
+    Column("usage", "TOKENS", printer.tokens, leaves=3),
+    Column("usage", "COST", printer.cost, leaves=2),
+    Column("log", "LOGS", below=True),
 )
 TIMEOUT_S_MAX = 31_536_000
 VerifyOption = Annotated[
