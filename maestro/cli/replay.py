@@ -8,7 +8,7 @@ import typer
 
 from maestro.cli import answer, completion, printer
 from maestro.cli.column import change_text, field_text
-from maestro.cli.options import FormatOption, examples
+from maestro.cli.options import TIME_HELP, FormatOption, examples
 from maestro.cli.printer import Column, Row
 from maestro.runtime.protocol import messages as p
 
@@ -26,7 +26,8 @@ CHANGES = (
     Column("data", "WHAT", cuts="end"),
 )
 PositionArgument = Annotated[
-    str, typer.Argument(metavar="POSITION", help="A position, an RFC 3339 time, or how long ago: 10m.")
+    str,
+    typer.Argument(metavar="POSITION", help=f"A position (1234), a time, or how long ago. {TIME_HELP}"),
 ]
 
 
@@ -83,7 +84,7 @@ def diff(a: PositionArgument, b: PositionArgument, format: FormatOption = None) 
 def _difference(row: Row) -> str:
     """What a table says of a change: the fields that differ; of a row that came or went, all of its fields."""
     before, after = row.get("before") or {}, row.get("after") or {}
-    if before and after:
+    if row.get("change") == "changed":
         return change_text(before, after, printer.value_text)
     return field_text(before or after, printer.value_text)
 

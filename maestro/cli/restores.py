@@ -10,7 +10,7 @@ import typer
 
 from maestro import config
 from maestro.cli import answer, completion, printer
-from maestro.cli.options import FormatOption, absolute, examples, snapshot_named
+from maestro.cli.options import TIME_HELP, FormatOption, absolute, examples, snapshot_named
 from maestro.cli.printer import Column, Row
 from maestro.cli.whereabouts import FolderHint
 from maestro.model.errors import Invalid, TimedOut
@@ -44,8 +44,8 @@ AtOption = Annotated[
     str | None,
     typer.Option(
         "--at",
-        help="The state at this position, time or time ago (1234, 2026-05-01T12:00:00Z, 10m); each workspace from its"
-        " newest archive at or before it.",
+        help=f"The state as it was then; each workspace from its newest archive at or before it. {TIME_HELP} A bare"
+        " number is a position.",
     ),
 ]
 WorkspaceOption = Annotated[

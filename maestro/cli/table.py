@@ -16,7 +16,7 @@ from maestro.cli.column import Column
 
 GAP = "  "
 CUT = "…"
-LONG_WIDTH_MIN = 12
+LONG_WIDTH_MIN = 16
 """So many columns of the terminal a long cell keeps; before it gets fewer, a column is left out."""
 
 

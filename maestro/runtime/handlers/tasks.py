@@ -35,7 +35,7 @@ async def finished(context: Context, task: str, told: Callable[[Task], Awaitable
             continue
         found = await context.call(context.views.task, task)
         if found.row is None:
-            raise NotFound(f"there is no task {shown(task)}", mend="task list shows all")
+            raise NotFound(f"there is no task {shown(task)}", mend="task list shows all", sought=("task", task))
         if not found.row.open:
             return found.row
         if told:
