@@ -30,7 +30,7 @@ def _check_type(name: str | None) -> None:
     if name not in known:
         near = " or ".join(nearest(name, known))
         asked = f"did you mean {near}? " if near else ""
-        raise Invalid(f"there is no event type {shown(name)}", mend=f"{asked}events schema lists them")
+        raise Invalid(f"there is no event type {shown(name)}", mend=asked + "events schema lists them")
 
 
 def _matches(entry: Entry, name: str | None) -> bool:
