@@ -18,6 +18,8 @@ GAP = "  "
 CUT = "…"
 LONG_WIDTH_MIN = 16
 """So many columns of the terminal a long cell keeps; before it gets fewer, a column is left out."""
+TIGHT_WIDTH_MIN = 6
+"""So many it keeps where no column can be left out any more; before it gets fewer, an id is cut."""
 
 
 class Fitted(NamedTuple):
@@ -36,7 +38,8 @@ def fitted(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int)
         if columns[at].leaves and 0 < width < _least(columns, natural, kept):
             kept.remove(at)
             left_out.append(columns[at].title)
-    widths = _widths([natural[at] for at in kept], [_floor(columns[at], natural[at]) for at in kept], width)
+    floors = [[_floor(columns[at], natural[at], least) for at in kept] for least in (LONG_WIDTH_MIN, TIGHT_WIDTH_MIN)]
+    widths = _widths([natural[at] for at in kept], floors, width)
     wraps = any(column.wraps for column in columns)
     lines: list[str] = []
     for row in rows:
@@ -49,28 +52,29 @@ def fitted(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int)
     return Fitted(_joined(titles, widths), lines, left_out)
 
 
-def _floor(column: Column, natural: int) -> int:
-    return min(natural, max(LONG_WIDTH_MIN, len(column.title))) if column.wraps or column.cuts else natural
+def _floor(column: Column, natural: int, least: int = LONG_WIDTH_MIN) -> int:
+    return min(natural, max(least, len(column.title))) if column.wraps or column.cuts else natural
 
 
 def _least(columns: Sequence[Column], natural: Sequence[int], kept: Sequence[int]) -> int:
     return sum(_floor(columns[at], natural[at]) for at in kept) + len(GAP) * (len(kept) - 1)
 
 
-def _widths(natural: list[int], floors: list[int], width: int) -> list[int]:
+def _widths(natural: list[int], floors: list[list[int]], width: int) -> list[int]:
     """The width of each column: what it needs, where there is room; of what is short, the widest give first.
 
-    Where even the floors are too wide (an id as long as the line), they give too, down to one column of the terminal.
+    floors: down to which they give, the first choice first. Where all are too wide (an id as long as the line), every
+    column gives, down to one column of the terminal.
     """
     room = width - len(GAP) * (len(natural) - 1)
     if width <= 0 or sum(natural) <= room:
         return natural
-    floors = floors if sum(floors) <= room else [1] * len(natural)
+    least = next((choice for choice in floors if sum(choice) <= room), [1] * len(natural))
     widths, excess = list(natural), sum(natural) - max(room, len(natural))
     while excess > 0:
-        widest = max((at for at in range(len(widths)) if widths[at] > floors[at]), key=widths.__getitem__)
+        widest = max((at for at in range(len(widths)) if widths[at] > least[at]), key=widths.__getitem__)
         lower = sorted({widths[at] for at in range(len(widths)) if widths[at] < widths[widest]})
-        step = min(excess, widths[widest] - max(floors[widest], lower[-1] if lower else 0), max(1, widths[widest] // 8))
+        step = min(excess, widths[widest] - max(least[widest], lower[-1] if lower else 0), max(1, widths[widest] // 8))
         widths[widest] -= max(1, step)
         excess -= max(1, step)
     return widths

@@ -71,7 +71,7 @@ def test_what_stays_is_whole_as_long_as_it_can_be() -> None:
     assert fitted(columns, [row], 0).lines == ["  ".join(row).rstrip()]
     assert fitted(columns, [row], 65).lines == [f"{row[0]}  text text text …  {row[2]}"]
     assert fitted(columns, [row], 48) == ("A" + " " * 30 + "C", [f"{row[0]}  {row[2]}"], ["B"])
-    assert fitted(columns, [row], 40).lines == [f"{row[0][:21]}…  {row[2]}"]
+    assert fitted(columns, [row], 40).lines == [f"{row[0]}  …k/pr-123"]
     assert fitted(columns, [row], 30).lines == [f"{row[0][:13]}…  …v/work/pr-123"]
 
 
