@@ -8,9 +8,7 @@ from typing import Final
 
 UNITS_MS: Final = {"w": 604_800_000, "d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1_000, "ms": 1}
 _NUMBER = r"[0-9]{1,12}(?:\.[0-9]{1,9})?"
-_BARE = re.compile(_NUMBER)
-_PART = re.compile(rf"({_NUMBER})(ms|[wdhms])")
-_WHOLE = re.compile(rf"(?:{_NUMBER}(?:ms|[wdhms]))+")
+_PART = rf"({_NUMBER})(ms|[wdhms])"  # compiled where a duration is read: each command pays for what is compiled here
 
 
 def duration_ms(text: str, bare: str = "s") -> int | None:
@@ -18,11 +16,11 @@ def duration_ms(text: str, bare: str = "s") -> int | None:
 
     Units are w, d, h, m, s and ms; where there are several, the larger comes first, and each once.
     """
-    if _BARE.fullmatch(text):
+    if re.fullmatch(_NUMBER, text):
         return round(float(text) * UNITS_MS[bare])
-    if not _WHOLE.fullmatch(text):
+    if not re.fullmatch(rf"(?:{_PART})+", text):
         return None
-    parts = _PART.findall(text)
+    parts = re.findall(_PART, text)
     sizes = [UNITS_MS[unit] for _, unit in parts]
     if any(larger <= smaller for larger, smaller in pairwise(sizes)):
         return None
