@@ -19,7 +19,6 @@ from maestro import setting_values
 from maestro.folders import private_folder
 from maestro.folders import socket_path as socket_path
 from maestro.model.errors import Invalid
-from maestro.model.ids import nearest
 
 KILO_DEFAULT = Path("/usr/local/bin/kilo")
 AGENTS_DIR_SYSTEM = Path("/etc/maestro/agents.d")
@@ -242,6 +241,8 @@ def _read_file(path: Path) -> dict[str, str]:
         raise Invalid(f"not valid TOML: {bad}", str(path), "mend it, or remove it") from None
     for key, value in table.items():
         if key not in _VARIABLES:
+            from maestro.model.ids import nearest
+
             near = nearest(key.lower().removeprefix("maestro_"), _VARIABLES)
             asked = f"did you mean {near[0]}? " if near else ""
             raise Invalid(f"unknown key {key!r}", str(path), f"{asked}known are {', '.join(_VARIABLES)}")

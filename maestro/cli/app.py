@@ -11,6 +11,7 @@ import inspect
 import os
 import re
 import traceback
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
 import click
@@ -22,7 +23,6 @@ from typer.utils import get_params_from_function
 from maestro import __version__
 from maestro.cli import printer
 from maestro.model.errors import MaestroError, Refused
-from maestro.model.ids import nearest
 from maestro.runtime.node.failures import user_error
 
 GROUPS = {
@@ -135,15 +135,19 @@ class Commands(TyperGroup):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """Build one."""
-        names = (cmd_name, *ALIASES.get(cmd_name, ()))
-        info = next((self.infos[name] for name in names if name in self.infos), None)
+        info = self._info(cmd_name)
         return None if info is None else _build(info)
+
+    def _info(self, name: str) -> typer.models.CommandInfo | None:
+        names = (name, *ALIASES.get(name, ()))
+        return next((self.infos[each] for each in names if each in self.infos), None)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """As click, but an unknown name is told with those that are like it."""
-        _check_name(ctx, args[0], self.get_command(ctx, args[0]), nearest(args[0], self.infos))
+        if self._info(args[0]) is None:
+            _check_name(ctx, args[0], self.infos)
         return super().resolve_command(ctx, args)
 
 
@@ -174,20 +178,23 @@ class Root(TyperGroup):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """As click, but an unknown name is told with those that are like it, and with the groups that have it."""
-        command = self.get_command(ctx, args[0])
-        if command is None:
+        if args[0] not in GROUPS and args[0] not in ROOT_ALIASES:
             groups = {name: importlib.import_module(module).app for name, module in GROUPS.items()}
             inside = [
                 f"{name} {args[0]}"
                 for name, app in groups.items()
                 if app.info.name and args[0] in {info.name for info in app.registered_commands}
             ]
-            _check_name(ctx, args[0], command, nearest(args[0], GROUPS) or inside)
+            _check_name(ctx, args[0], GROUPS, inside)
         return super().resolve_command(ctx, args)
 
 
-def _check_name(ctx: click.Context, name: str, command: click.Command | None, like: list[str]) -> None:
-    if command is None and not name.startswith("-"):
+def _check_name(ctx: click.Context, name: str, known: Iterable[str], inside: Sequence[str] = ()) -> None:
+    """Refuse a name that no command has, with those like it, else with `inside`; options are left to click."""
+    from maestro.model.ids import nearest  # imported where something went wrong only
+
+    if not name.startswith("-"):
+        like = nearest(name, known) or inside
         error = click.UsageError(f"no such command {name!r}", ctx)
         error.like = [f"`{ctx.command_path} {each}`" for each in like]  # type: ignore[attr-defined]
         raise error

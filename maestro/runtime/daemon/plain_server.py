@@ -17,7 +17,6 @@ from maestro.runtime.node.identity import node_id
 from maestro.runtime.node.known_head import KnownHead
 from maestro.runtime.node.read_context import ReadContext
 from maestro.runtime.protocol import messages as p
-from maestro.runtime.server import likeness
 from maestro.store.contract import Store
 from maestro.workspaces import open_records
 
@@ -65,6 +64,8 @@ def _read(command: p.Command, settings: Settings, store: Store, show: Callable[[
     try:
         done = _run(cast(Coroutine[Any, Any, p.Done], HANDLERS[type(command)](cast(Any, call), command)))
     except NotFound as error:
+        from maestro.runtime.server import likeness
+
         _run(likeness.propose(call.context, error, command))
         raise
     known.follow(store)
