@@ -15,13 +15,11 @@ from typing import Any
 
 import msgspec
 
+from maestro import setting_values
 from maestro.folders import private_folder
 from maestro.folders import socket_path as socket_path
 from maestro.model.errors import Invalid
 
-URL_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel")
-LOG_LEVELS = ("DEBUG", "INFO", "WARN", "ERROR")
-FSYNC_MODES = ("always", "everysec")
 KILO_DEFAULT = Path("/usr/local/bin/kilo")
 AGENTS_DIR_SYSTEM = Path("/etc/maestro/agents.d")
 _FIELD_NAMES = {
@@ -34,7 +32,6 @@ _VARIABLES = (
     *("agent_timeout", "failsafe_mode", "agents_dir", "autostart", "namespace", "embedded_fsync"),
     *("segments_dir", "log_events_max"),
 )
-_WORDS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -153,19 +150,19 @@ def load(env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Setti
     return Settings(
         home=home,
         workspace_root=value("workspace_root", reader.path, lambda: Path("/tmp/maestro-workspaces")),
-        redis_url=value("redis_url", _url, lambda: None),
-        log_level=value("log_level", _log_level, lambda: "INFO"),
-        max_concurrent=value("max_concurrent", _whole(1, 4096, "4"), lambda: 4),
-        snapshot_retention_days=value("snapshot_retention", _whole(1, 36_500, "7 (days)"), lambda: 7),
+        redis_url=value("redis_url", setting_values.url, lambda: None),
+        log_level=value("log_level", setting_values.log_level, lambda: "INFO"),
+        max_concurrent=value("max_concurrent", setting_values.whole(1, 4096, "4"), lambda: 4),
+        snapshot_retention_days=value("snapshot_retention", setting_values.duration("d", 36_500), lambda: 7),
         kilocode_bin=value("kilocode_bin", reader.binary, reader.kilo),
-        agent_timeout_s=value("agent_timeout", _whole(1, 31_536_000, "1800 (seconds)"), lambda: 1800),
-        failsafe_mode=value("failsafe_mode", _switch, lambda: False),
+        agent_timeout_s=value("agent_timeout", setting_values.duration("s", 31_536_000), lambda: 1800),
+        failsafe_mode=value("failsafe_mode", setting_values.switch, lambda: False),
         agents_dirs=value("agents_dir", lambda text: (reader.path(text),), reader.agents_dirs),
-        autostart=value("autostart", _switch, lambda: True),
-        namespace=value("namespace", _namespace, lambda: "default"),
-        embedded_fsync=value("embedded_fsync", _fsync, lambda: "always"),
+        autostart=value("autostart", setting_values.switch, lambda: True),
+        namespace=value("namespace", setting_values.namespace, lambda: "default"),
+        embedded_fsync=value("embedded_fsync", setting_values.fsync, lambda: "always"),
         segments_dir=value("segments_dir", reader.path, lambda: home / "segments"),
-        log_events_max=value("log_events_max", _whole(10_000, 10**9, "500000"), lambda: 500_000),
+        log_events_max=value("log_events_max", setting_values.whole(10_000, 10**9, "500000"), lambda: 500_000),
         config_file=reader.config_file,
         sources=reader.sources,
     )
@@ -244,7 +241,11 @@ def _read_file(path: Path) -> dict[str, str]:
         raise Invalid(f"not valid TOML: {bad}", str(path), "mend it, or remove it") from None
     for key, value in table.items():
         if key not in _VARIABLES:
-            raise Invalid(f"unknown key {key!r}", str(path), f"known are {', '.join(_VARIABLES)}")
+            from maestro.model.ids import nearest
+
+            near = nearest(key.lower().removeprefix("maestro_"), _VARIABLES)
+            asked = f"did you mean {near[0]}? " if near else ""
+            raise Invalid(f"unknown key {key!r}", str(path), f"{asked}known are {', '.join(_VARIABLES)}")
         if not isinstance(value, str | int):
             raise Invalid(f"{value!r} is no text, number or true/false", f"{path}: {key}", "give one plain value")
     return {key: str(value).strip() for key, value in table.items()}
@@ -257,62 +258,3 @@ def _shown(settings: Settings, field: str) -> Any:
     if isinstance(value, Path):
         return str(value)
     return redact(value) if isinstance(value, str) else value
-
-
-def _whole(least: int, most: int, example: str) -> Callable[[str], int]:
-    """A parser of whole numbers from `least` to `most`. example: a value to propose in the error."""
-
-    def parse(text: str) -> int:
-        if re.fullmatch(r"\+?[0-9]{1,12}", text) and least <= int(text) <= most:
-            return int(text)
-        raise ValueError(f"is not a whole number from {least} to {most}; set it to {example}, or unset it")
-
-    return parse
-
-
-def _switch(text: str) -> bool:
-    if text.lower() not in _WORDS:
-        raise ValueError("is neither true nor false; set it to true or false, or unset it")
-    return _WORDS[text.lower()]
-
-
-def _log_level(text: str) -> str:
-    level = "WARN" if text.upper() == "WARNING" else text.upper()
-    if level not in LOG_LEVELS:
-        raise ValueError(f"is no log level; set it to one of {', '.join(LOG_LEVELS)}")
-    return level
-
-
-def _namespace(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", text):
-        raise ValueError("is no namespace; use 1 to 64 letters, digits, `.`, `_` and `-`, a letter or digit first")
-    return text
-
-
-def _fsync(text: str) -> str:
-    if text not in FSYNC_MODES:
-        raise ValueError(f"is no fsync mode; set it to {' or '.join(FSYNC_MODES)}")
-    return text
-
-
-def _url(text: str) -> str:
-    scheme, separator, rest = text.partition("://")
-    if not separator or scheme not in URL_SCHEMES:
-        raise ValueError(f"is no store URL; begin it with one of {', '.join(f'{known}://' for known in URL_SCHEMES)}")
-    if re.search(r"[\s\x00-\x1f]", text):
-        raise ValueError("has a space or a control character in it; percent-encode it")
-    if scheme == "unix":
-        if not rest.rpartition("@")[2].startswith("/"):
-            raise ValueError("names no absolute socket path; write unix:///path/to/server.sock")
-        return text
-    hosts = re.split(r"[/?#]", rest.rpartition("@")[2], maxsplit=1)[0]
-    sentinel = scheme.endswith("+sentinel")
-    for host in hosts.split(",") if sentinel else [hosts]:
-        if not re.fullmatch(r"(\[[0-9A-Fa-f:.%]+\]|[^:,\[\]]+)(:[0-9]{1,5})?", host):
-            raise ValueError(f"names no host and port; write {scheme}://host:port")
-        port = host.rpartition("]")[2].partition(":")[2]
-        if port and not 0 < int(port) < 65536:
-            raise ValueError(f"has the impossible port {port}; ports are 1 to 65535")
-    if sentinel and not re.search(r"[^@,]/[^/?#]", rest):
-        raise ValueError(f"names no service; write {scheme}://host:26379/service")
-    return text

@@ -105,7 +105,9 @@ def find_subject(store: Store, text: str) -> str:
     kind, colon, _ = text.partition(":")
     if colon and kind in KINDS:
         if store.log.version(text) == 0:
-            raise NotFound(f"nothing is known of {shown(text)}", mend="audit without a subject shows all")
+            raise NotFound(
+                f"nothing is known of {shown(text)}", mend="audit without a subject shows all", sought=("subject", text)
+            )
         return text
     task = task_of_run(text)
     if task and "." in text.removeprefix(task) and views.task(task).row:
@@ -122,7 +124,11 @@ def find_subject(store: Store, text: str) -> str:
             return f"{name}:{text}"
     if _was_dispatched(store, text):
         return f"task:{text}"
-    raise NotFound(f"there is no task, agent, node, type or key {shown(text)}", mend="name it as in task:<id>")
+    raise NotFound(
+        f"there is no task, agent, node, type or key {shown(text)}",
+        mend="name it as in task:<id>",
+        sought=("subject", text),
+    )
 
 
 def _was_dispatched(store: Store, task: str) -> bool:

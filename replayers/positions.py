@@ -5,16 +5,13 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 
+from maestro.model.duration import duration_ms
 from maestro.model.errors import Invalid
 from maestro.store.contract import LogStore, Store
 
-UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
-MEND = "give a position (1234), a time (2026-05-01T12:00:00Z) or a time ago (10m, -2h)"
-
-_AGO = re.compile(r"-?(\d{1,9})([smhdw])")
+MEND = "give a position (1234), a time (2026-05-01T12:00:00Z, UTC without a zone) or a time ago (10m, 2h, 1h30m, 7d)"
 
 
 def position(store: Store, text: str) -> int:
@@ -22,14 +19,22 @@ def position(store: Store, text: str) -> int:
     return moment(store, text)[0]
 
 
-def reached(store: Store, text: str) -> int:
-    """The position that `text` means, as `position`. Raises Invalid for a time before the first event, too."""
-    found = position(store, text)
-    if found == 0 and not _is_position(text):
-        first = store.log.read(0, 1)
-        told = f"which is position {first[0].seq}, {rfc3339(first[0].at)}" if first else "of which there is none"
-        raise Invalid(f"{text} is before the first event of the log, {told}", mend="name that, or a later one")
+def reached(store: Store, text: str) -> tuple[int, int]:
+    """As `moment`. Raises Invalid for a time before the first event, too."""
+    found = moment(store, text)
+    early = before_all(store, text, found[0])
+    if early:
+        raise Invalid(early, mend="name that, or a later one")
     return found
+
+
+def before_all(store: Store, text: str, position: int) -> str:
+    """That `text` is a time before the first event, where it is; "" where it is not. position: what it means."""
+    if position or _is_position(text):
+        return ""
+    first = store.log.read(0, 1)
+    told = f"which is position {first[0].seq}, {rfc3339(first[0].at)}" if first else "of which there is none"
+    return f"{text} is before the first event of the log, {told}"
 
 
 def moment(store: Store, text: str) -> tuple[int, int]:
@@ -58,10 +63,14 @@ def _is_position(text: str) -> bool:
 
 
 def time_ms(store: Store, text: str) -> int:
-    """An RFC 3339 time (UTC where it names no zone) or a time ago, as ms since the epoch. Raises Invalid."""
-    ago = _AGO.fullmatch(text)
-    if ago:
-        return store.now() - int(ago[1]) * UNITS_MS[ago[2]]
+    """An RFC 3339 time (UTC where it names no zone) or a time ago, as ms since the epoch. Raises Invalid.
+
+    A time ago is a duration with a unit: `10m`, also as `-10m` or `10m ago`.
+    """
+    span = text.removesuffix(" ago").removeprefix("-")
+    ago = duration_ms(span)
+    if ago is not None and not span[-1].isdigit():
+        return store.now() - ago
     try:
         when = datetime.fromisoformat(text)
     except ValueError:

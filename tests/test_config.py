@@ -73,6 +73,23 @@ def test_the_environment_sets_every_value(env: dict[str, str], tmp_path: Path) -
     assert set(settings.sources.values()) == {"environment"}
 
 
+@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("10m", 600), ("2h", 7200), ("1h30m", 5400)])
+def test_a_duration_is_written_as_everywhere(env: dict[str, str], text: str, seconds: int) -> None:
+    assert config.load(env | {"MAESTRO_AGENT_TIMEOUT": text}).agent_timeout_s == seconds
+    write_config(env, f'agent_timeout = "{text}"\nsnapshot_retention = 3\n')
+    assert config.load(env).agent_timeout_s == seconds
+
+
+@pytest.mark.parametrize(("text", "days"), [("3", 3), ("3d", 3), ("48h", 2), ("2w", 14)])
+def test_a_bare_number_of_retention_is_days(env: dict[str, str], text: str, days: int) -> None:
+    assert config.load(env | {"MAESTRO_SNAPSHOT_RETENTION": text}).snapshot_retention_days == days
+
+
+def test_what_is_no_whole_number_of_its_unit_is_not_rounded(env: dict[str, str]) -> None:
+    with pytest.raises(Invalid, match="'36h' is no duration of 1 to 36500 whole days; give 7"):
+        config.load(env | {"MAESTRO_SNAPSHOT_RETENTION": "36h"})
+
+
 def test_xdg_folders_count_when_absolute_only(env: dict[str, str], tmp_path: Path) -> None:
     assert config.load(env | {"XDG_STATE_HOME": "/var/x"}).home == Path("/var/x/maestro")
     assert config.load(env | {"XDG_STATE_HOME": "x"}).home == tmp_path / ".local/state/maestro"
@@ -94,7 +111,7 @@ def test_an_empty_variable_is_an_unset_one(env: dict[str, str]) -> None:
         ("MAESTRO_MAX_CONCURRENT", "1e3"),
         ("MAESTRO_MAX_CONCURRENT", "٤"),
         ("MAESTRO_AGENT_TIMEOUT", "99999999999999999999"),
-        ("MAESTRO_AGENT_TIMEOUT", "10s"),
+        ("MAESTRO_AGENT_TIMEOUT", "10x"),
         ("MAESTRO_SNAPSHOT_RETENTION", "0"),
         ("MAESTRO_LOG_LEVEL", "LOUD"),
         ("MAESTRO_FAILSAFE_MODE", "maybe"),

@@ -15,8 +15,11 @@ from msgspec import inspect
 
 from maestro.agents.documents import Document, Node, Path, truth
 from maestro.agents.printable_text import shown
+from maestro.model.duration import duration_forms, duration_ms
 
 NAMED_MAX = 40
+SECONDS = "_s"
+"""How the name of a key ends whose value is a number of seconds, or a duration."""
 _FOUND = {"null": "nothing", "bool": "true/false", "int": "a number", "float": "a number", "text": "text"}
 
 
@@ -55,11 +58,20 @@ class _Fitting:
         for key, child in node.entries.items():
             if key not in fields:
                 raise self.document.invalid((*path, key), "is not a known key", suggestion(key, fields))
-            found[key] = self.value(child, fields[key].type, (*path, key))
+            found[key] = self._field(child, fields[key], (*path, key))
         for name, field in fields.items():
             if field.required and name not in found:
                 raise self.document.invalid(path, f"key {name!r} is missing", f"add `{name}: …`")
         return found
+
+    def _field(self, node: Node, field: inspect.Field, path: Path) -> Any:
+        """The value of a key; a text where seconds are wanted is a duration, such as `10m`."""
+        if not (field.encode_name.endswith(SECONDS) and node.kind == "text"):
+            return self.value(node, field.type, path)
+        found = duration_ms(node.text)
+        if found is None:
+            raise self.document.invalid(path, f"is text ({shown(node.text, 60)}), not a duration", duration_forms())
+        return found / 1000
 
     def value(self, node: Node, kind: inspect.Type, path: Path) -> Any:
         options = kind.types if isinstance(kind, inspect.UnionType) else (kind,)

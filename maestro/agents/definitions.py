@@ -92,7 +92,7 @@ def load(slug: str, dirs: Dirs) -> Definition:
     mend = suggestion(slug, known)
     if not mend.startswith("did"):
         mend = f"write {shown(slug)}.yaml in {places}; {mend}"
-    raise NotFound(f"no agent type {shown(slug)}", mend=mend)
+    raise NotFound(f"no agent type {shown(slug)}", mend=mend, sought=("type", slug))
 
 
 def reload(recorded: Definition, dirs: Dirs) -> Definition:

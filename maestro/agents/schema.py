@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from maestro.agents.conversion import SECONDS
 from maestro.agents.parts import (
     AgentFile,
     Budget,
@@ -160,11 +161,20 @@ def json_schema() -> dict[str, Any]:
     for part in schema["$defs"].values():
         part.pop("title", None)
         part["additionalProperties"] = False
+        for name, property in part["properties"].items():
+            if name.endswith(SECONDS):
+                _with_text(property)
         for option in _options(part["properties"]):
             if option.get("additionalProperties") == {"type": "string"}:
                 option["additionalProperties"] = scalars  # values of such a mapping are taken as they are written
     schema["$defs"]["TypeDocument"]["anyOf"] = [{"required": ["slug"]}, {"required": ["name"]}]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Maestro agent type", **schema}
+
+
+def _with_text(property: dict[str, Any]) -> None:
+    """Let a number of seconds be a duration such as `10m`, too."""
+    options = property.pop("anyOf", None) or [{"type": property.pop("type")}]
+    property["anyOf"] = [*options, {"type": "string"}]
 
 
 def _options(properties: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -11,6 +11,7 @@ import inspect
 import os
 import re
 import traceback
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
 import click
@@ -41,11 +42,26 @@ GROUPS = {
     "config": "maestro.cli.config",
     "redis": "maestro.cli.flush",
     "demo": "maestro.cli.demo",
+    "completion": "maestro.cli.shells",
     "help": "maestro.cli.help",
 }
 """Command or group -> the module whose `app` has it. A module named twice holds commands of the top level."""
+ALIASES = {"ls": ("list", "status", "show")}
+"""Hidden name -> the command of a group that it stands for: the first of these that the group has."""
+ROOT_ALIASES = {"ps": ("queue", "status")}
+"""Hidden name -> group and command that it stands for."""
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}
+LIKE_MAX = 5
+TEXTS = {"prompt", "value"}
+"""Arguments that may be any text."""
+LIBRARY_WORDS = (
+    (re.compile(r" is not a valid float( range)?"), " is no number"),
+    (re.compile(r" is not a valid integer( range)?"), " is no whole number"),
+    (re.compile(r" is not in the range ([^<>]+)<=x<=(\S+)"), r" is not from \1 to \2"),
+    (re.compile(r" is not in the range x>=(\S+)"), r" is below \1"),
+)
+"""What click says of a number, in words for a user."""
 NO_OPTION = re.compile(r"-[^=]*\s")
 EXIT_INTERRUPTED = 130
 EXIT_PIPE = 141
@@ -119,8 +135,20 @@ class Commands(TyperGroup):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """Build one."""
-        info = self.infos.get(cmd_name)
+        info = self._info(cmd_name)
         return None if info is None else _build(info)
+
+    def _info(self, name: str) -> typer.models.CommandInfo | None:
+        names = (name, *ALIASES.get(name, ()))
+        return next((self.infos[each] for each in names if each in self.infos), None)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click, but an unknown name is told with those that are like it."""
+        if self._info(args[0]) is None:
+            _check_name(ctx, args[0], self.infos)
+        return super().resolve_command(ctx, args)
 
 
 class Root(TyperGroup):
@@ -134,14 +162,42 @@ class Root(TyperGroup):
         """In the order of `GROUPS`."""
         return list(GROUPS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the module of a command, or of a group, and build it."""
+        if cmd_name in ROOT_ALIASES:
+            group, name = ROOT_ALIASES[cmd_name]
+            return Commands(importlib.import_module(GROUPS[group]).app, group).get_command(ctx, name)
         module = GROUPS.get(cmd_name)
         if module is None:
             return None
         app: typer.Typer = importlib.import_module(module).app
         single = next((info for info in app.registered_commands if info.name == cmd_name), None)
         return _build(single) if single and not app.info.name else Commands(app, cmd_name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click, but an unknown name is told with those that are like it, and with the groups that have it."""
+        if args[0] not in GROUPS and args[0] not in ROOT_ALIASES:
+            groups = {name: importlib.import_module(module).app for name, module in GROUPS.items()}
+            inside = [
+                f"{name} {args[0]}"
+                for name, app in groups.items()
+                if app.info.name and args[0] in {info.name for info in app.registered_commands}
+            ]
+            _check_name(ctx, args[0], GROUPS, inside)
+        return super().resolve_command(ctx, args)
+
+
+def _check_name(ctx: click.Context, name: str, known: Iterable[str], inside: Sequence[str] = ()) -> None:
+    """Refuse a name that no command has, with those like it, else with `inside`; options are left to click."""
+    from maestro.model.ids import nearest  # imported where something went wrong only
+
+    if not name.startswith("-"):
+        like = nearest(name, known) or inside
+        error = click.UsageError(f"no such command {name!r}", ctx)
+        error.like = [f"`{ctx.command_path} {each}`" for each in like]  # type: ignore[attr-defined]
+        raise error
 
 
 def _build(info: typer.models.CommandInfo) -> click.Command:
@@ -166,8 +222,7 @@ def _root(
         raise Refused("a process inside a run may use `maestro state` only", mend="run this outside of the agent")
 
 
-def _command(argv: list[str]) -> click.Command:
-    completing = "_MAESTRO_COMPLETE" in os.environ or not argv or argv[0].startswith("-")
+def _command() -> click.Command:
     app = typer.Typer(
         cls=Root,
         name="maestro",
@@ -177,7 +232,7 @@ def _command(argv: list[str]) -> click.Command:
         context_settings=CONTEXT,
         no_args_is_help=True,
         rich_markup_mode=None,
-        add_completion=completing,  # its two options belong to `maestro` itself; building them costs each command
+        add_completion=False,  # `maestro completion` does it
     )
     return typer.main.get_command(app)
 
@@ -199,8 +254,9 @@ def _invoke(argv: list[str]) -> int:
     try:
         if any("\udc80" <= char <= "\udcff" for word in argv for char in word):
             raise click.UsageError("an argument is not valid UTF-8")
-        command = _command(argv)
+        command = _command()
         if "_MAESTRO_COMPLETE" in os.environ:
+            importlib.import_module("maestro.cli.shells").prepare()
             command.main(argv, prog_name="maestro")
         with command.make_context("maestro", argv) as context:
             result: Any = command.invoke(context)
@@ -235,9 +291,17 @@ def _fail_unforeseen(error: Exception) -> int:
 
 
 def _usage_line(error: click.ClickException) -> str:
-    text = error.format_message().rstrip(".")
+    text = error.format_message().rstrip(".").replace("\n\t", " ")
+    like = list(getattr(error, "like", ()))
+    if isinstance(error, click.NoSuchOption):
+        text, like = f"no such option {error.option_name!r}", list(error.possibilities or ())
+    for library, ours in LIBRARY_WORDS:
+        text = library.sub(ours, text)
     context = getattr(error, "ctx", None)
     if context is None:
         return text
     text = text[:1].lower() + text[1:]
-    return f"{text}; see `{context.command_path} --help`"
+    hint = f"did you mean {', '.join(like[:LIKE_MAX])}? " if like else ""
+    if isinstance(error, click.NoSuchOption) and not like and TEXTS & {param.name for param in context.command.params}:
+        hint = "a text that begins with - goes behind --; "
+    return f"{text}; {hint}see `{context.command_path} --help`"

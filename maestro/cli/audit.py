@@ -34,12 +34,12 @@ def _actor(actor: str) -> str:
 
 AUDIT = (
     Column("seq", "SEQ"),
-    Column("time", "TIME", printer.moment),
+    Column("time", "TIME", printer.moment, leaves=3),
     Column("type", "EVENT"),
-    Column("subject", "SUBJECT"),
-    Column("actor", "BY", _actor),
-    Column("data", "WHAT", _what, wraps=True),
-    Column("because", "BECAUSE OF", wraps=True),
+    Column("subject", "SUBJECT", cuts="end"),
+    Column("actor", "BY", _actor, leaves=2),
+    Column("data", "WHAT", _what, cuts="end"),
+    Column("because", "BECAUSE OF", cuts="end", leaves=1),
 )
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Annotated
 
 import typer
 
 from maestro import config
 from maestro.cli import answer
-from maestro.cli.options import FormatOption, examples
-from maestro.model.errors import Invalid
+from maestro.cli.options import DURATION_HELP, FormatOption, duration, examples
 from maestro.runtime.protocol import messages as p
 
 app = typer.Typer()
@@ -39,12 +37,16 @@ def worker() -> int:
 @app.command("shutdown", epilog=examples("maestro shutdown --grace-period 10", "maestro shutdown --keep"))
 def shutdown(
     grace_period: Annotated[
-        float, typer.Option("--grace-period", min=0, max=86_400, help="Seconds between SIGTERM and SIGKILL.")
-    ] = 10.0,
+        float,
+        typer.Option(
+            "--grace-period",
+            parser=duration("--grace-period"),
+            metavar="DURATION",
+            help=f"Between SIGTERM and SIGKILL: {DURATION_HELP}.",
+        ),
+    ] = "10s",  # type: ignore[assignment]  # parsed as what a user gives
     keep: Annotated[bool, typer.Option("--keep", help="Delete no old run folders.")] = False,
     format: FormatOption = None,
 ) -> int:
     """Stop all agents of this node, hold what is queued, clean up, stop the daemon and the embedded store."""
-    if math.isnan(grace_period):
-        raise Invalid("nan is no time to wait", "--grace-period", "give seconds")
     return answer.one(p.Shutdown(grace_period, keep), format)

@@ -17,11 +17,11 @@ app = typer.Typer(name="events", help="The log as a stream for others.")
 
 EVENTS = (
     Column("seq", "SEQ"),
-    Column("time", "TIME", printer.moment),
+    Column("time", "TIME", printer.moment, leaves=2),
     Column("type", "EVENT"),
-    Column("subject", "SUBJECT"),
-    Column("actor", "ACTOR"),
-    Column("data", "DATA", wraps=True),
+    Column("subject", "SUBJECT", cuts="end"),
+    Column("actor", "ACTOR", leaves=1),
+    Column("data", "DATA", cuts="end"),
 )
 POSITION_MAX = 2**53
 

@@ -128,11 +128,10 @@ def _rendered(text: str) -> str:
         elements = Markdown.elements | {"table_open": Whole}
 
     drawn = io.StringIO()
-    plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
     console = Console(
         file=drawn,
         force_terminal=True,
-        color_system=None if plain else "standard",
+        color_system="standard" if printer.is_styled() else None,
         width=min(WIDTH_MAX, shutil.get_terminal_size().columns),
         theme=Theme({"markdown.code": "bold cyan"}),  # rich's own has a black background
     )

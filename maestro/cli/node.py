@@ -13,13 +13,13 @@ app = typer.Typer(name="node", help="The hosts that run a daemon.")
 
 NODES = (
     Column("id", "NODE"),
-    Column("host", "HOST"),
+    Column("host", "HOST", cuts="end", leaves=4),
     Column("status", "STATUS"),
-    Column("held", "HELD"),
+    Column("held", "HELD", leaves=3),
     Column("running", "RUNS"),
     Column("max_concurrent", "MAX"),
-    Column("build", "BUILD"),
-    Column("joined_at", "JOINED", printer.moment),
+    Column("build", "BUILD", leaves=1),
+    Column("joined_at", "JOINED", printer.moment, leaves=2),
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +11,12 @@ from typing import Annotated
 import typer
 
 from maestro.cli import completion
+from maestro.model.duration import UNITS_MS, duration_forms, duration_ms
 from maestro.model.errors import Invalid
+
+DURATION_MS_MAX = 365 * UNITS_MS["d"]
+DURATION_HELP = "90s, 10m, 2h, 1h30m; a bare number is seconds"
+TIME_HELP = "A time (2026-05-01T12:00:00Z; UTC where it names no zone), or how long ago: 90s, 10m, 2h, 7d."
 
 
 class Format(StrEnum):
@@ -32,11 +38,27 @@ TypeOption = Annotated[
     str | None,
     typer.Option("--type", help="Only these events: run.ended, or all of run.", autocompletion=completion.event_types),
 ]
-SinceOption = Annotated[str | None, typer.Option("--since", help="RFC 3339 time, or how long ago: 90s, 15m, 2h, 7d.")]
 CountedOption = Annotated[
     bool,
     typer.Option("--counted", help="JSON as {rows, truncated, total}: tells a list that --limit has cut."),
 ]
+SinceOption = Annotated[
+    str | None,
+    typer.Option("--since", help=f"{TIME_HELP} A bare number is a position."),
+]
+
+
+def duration(option: str, least_ms: int = 0) -> Callable[[str], float]:
+    """A parser for the value of an option that is a duration, into seconds. It raises Invalid, in one line."""
+
+    def parse(text: str) -> float:
+        found = duration_ms(text)
+        if found is None or not least_ms <= found <= DURATION_MS_MAX:
+            least = "above 0" if least_ms else "from 0"
+            raise Invalid(f"{text!r} is no duration {least} to 365d", option, duration_forms())
+        return found / 1000
+
+    return parse
 
 
 def examples(*lines: str) -> str:

@@ -1,6 +1,6 @@
 """Prints answers: JSON where stdout is not a terminal, tables where it is; and single lines on stderr.
 
-JSON is written row by row as it arrives; rich is imported only to draw a table.
+JSON is written row by row as it arrives; `table.py`, which needs rich, is imported only to draw a table.
 """
 
 from __future__ import annotations
@@ -10,36 +10,26 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
+from maestro.cli.column import Column as Column
 from maestro.cli.escape import escaped, escaped_json, plain
 from maestro.model.errors import MaestroError
 
 Row = Mapping[str, Any]
-WRAPPED_WIDTH_MIN = 24
-COLUMN_GAP = 2
 _encode = msgspec.json.Encoder().encode
-
-
-class Column(NamedTuple):
-    """A column of a table.
-
-    key: the row's field.
-    show: formats its value.
-    wraps: a long text may be broken into lines.
-    """
-
-    key: str
-    title: str
-    show: Callable[[Any], str] | None = None
-    wraps: bool = False
 
 
 def is_terminal() -> bool:
     """Whether stdout is a terminal."""
     return sys.stdout is not None and sys.stdout.isatty()
+
+
+def is_styled() -> bool:
+    """Whether colours and styles are wanted on a terminal: NO_COLOR is unset or empty, and TERM is not `dumb`."""
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def wants_json(chosen: str | None) -> bool:
@@ -125,32 +115,37 @@ def write_json(data: Any) -> None:
 
 
 def write_table(columns: Sequence[Column], rows: Iterable[Row], empty: str = "nothing to show") -> None:
-    """Print rows as a table. On a terminal long texts wrap, but no id or time is cut; elsewhere a row is one line."""
-    cells = [[cell(column, row) for column in columns] for row in rows]
-    if not cells:
+    """Print rows as a table: of the terminal's width, or elsewhere as wide as it is, a row a line, nothing cut.
+
+    What the terminal has no room for is named on stderr (`maestro help terminal`).
+    """
+    listed = list(rows)
+    if not listed:
         tell(empty)
         return
-    import io
+    from maestro.cli.table import fitted
 
-    from rich.cells import cell_len
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    least = 0
-    for column, values in zip(columns, zip(*cells, strict=True), strict=True):
-        natural = max(cell_len(text) for text in (column.title, *values))
-        width = min(natural, WRAPPED_WIDTH_MIN) if column.wraps and is_terminal() else natural
-        table.add_column(column.title, overflow="fold", no_wrap=width == natural, min_width=width)
-        least += width + COLUMN_GAP
-    for line in cells:
-        table.add_row(*(Text(value) for value in line))
-    drawn = io.StringIO()
-    given = shutil.get_terminal_size().columns if is_terminal() else 0
-    Console(file=drawn, force_terminal=is_terminal(), width=max(given, least), highlight=False).print(table)
-    text = "".join(line.rstrip() + "\n" for line in drawn.getvalue().splitlines())
+    inside = [column for column in columns if not column.below]
+    width = shutil.get_terminal_size().columns if is_terminal() else 0
+    drawn = fitted(inside, [[cell(column, row) for column in inside] for row in listed], width)
+    header = f"\x1b[1m{drawn.header}\x1b[0m" if is_terminal() and is_styled() else drawn.header
+    text = "".join(f"{line}\n" for line in (header, *drawn.lines))
     write(text.encode("utf-8", "backslashreplace"))
+    for column in columns:
+        _write_below(column, listed)
+    if drawn.left_out:
+        flush()
+        tell(f"no room for {', '.join(drawn.left_out)}: --format json has all")
+
+
+def _write_below(column: Column, rows: Iterable[Row]) -> None:
+    """The values of a column that is below its table, each whole on a line of its own."""
+    values = [row[column.key] for row in rows if column.below and row.get(column.key)]
+    if values:
+        write_line("")
+        write_line(f"{column.title}:")
+    for value in values:
+        write_line(value_text(value))
 
 
 def write_object(data: Row, leave_out: Iterable[str] = ()) -> None:

@@ -17,12 +17,12 @@ app = typer.Typer(name="queue", help="The queue of tasks.")
 QUEUE = (
     Column("task", "TASK"),
     Column("status", "STATUS"),
-    Column("target", "TO"),
-    Column("agent", "AGENT"),
-    Column("priority", "PRIORITY"),
-    Column("waiting_for", "WAITS FOR", wraps=True),
-    Column("dispatched_at", "DISPATCHED", printer.moment),
-    Column("title", "PROMPT", wraps=True),
+    Column("target", "TO", leaves=3),
+    Column("agent", "AGENT", leaves=4),
+    Column("priority", "PRIORITY", leaves=2),
+    Column("waiting_for", "WAITS FOR", cuts="end"),
+    Column("dispatched_at", "DISPATCHED", printer.moment, leaves=1),
+    Column("title", "PROMPT", cuts="end", leaves=5),
 )
 
 

@@ -7,23 +7,27 @@ from typing import Annotated
 import typer
 
 from maestro.cli import answer, completion, printer
-from maestro.cli.options import FormatOption, examples
+from maestro.cli.column import change_text, field_text
+from maestro.cli.options import TIME_HELP, FormatOption, examples
 from maestro.cli.printer import Column, Row
 from maestro.runtime.protocol import messages as p
 
 app = typer.Typer(name="replay", help="Fold the log again: verify, rebuild, look back.")
 
-VIEWS = (Column("view", "VIEW"), Column("digest", "DIGEST", wraps=True))
-ROWS = (Column("row", "ROW"), Column("data", "DATA", wraps=True))
+VIEWS = (Column("view", "VIEW"), Column("digest", "DIGEST", cuts="end"))
+ROWS = (
+    Column("row", "ROW"),
+    Column("data", "DATA", lambda data: field_text(data, printer.value_text), cuts="end"),
+)
 CHANGES = (
     Column("view", "VIEW"),
     Column("row", "ROW"),
     Column("change", "CHANGE"),
-    Column("before", "BEFORE", wraps=True),
-    Column("after", "AFTER", wraps=True),
+    Column("data", "WHAT", cuts="end"),
 )
 PositionArgument = Annotated[
-    str, typer.Argument(metavar="POSITION", help="A position, an RFC 3339 time, or how long ago: 10m.")
+    str,
+    typer.Argument(metavar="POSITION", help=f"A position (1234), a time, or how long ago. {TIME_HELP}"),
 ]
 
 
@@ -67,7 +71,22 @@ def at(
 @app.command("diff", epilog=examples("maestro replay diff 1200 1300"))
 def diff(a: PositionArgument, b: PositionArgument, format: FormatOption = None) -> int:
     """What changed in the views between two positions."""
-    return answer.rows(p.ReplayDiff(a, b), CHANGES, format, "no difference")
+    command = p.ReplayDiff(a, b)
+    if printer.wants_json(format):
+        return answer.rows(command, CHANGES, format)
+    kept: list[Row] = []
+    end = answer.carry_out(command, lambda row: kept.append({**row, "data": _difference(row)}))
+    if isinstance(end, p.Done):
+        printer.write_table(CHANGES, kept, "no difference")
+    return end.exit_code
+
+
+def _difference(row: Row) -> str:
+    """What a table says of a change: the fields that differ; of a row that came or went, all of its fields."""
+    before, after = row.get("before") or {}, row.get("after") or {}
+    if row.get("change") == "changed":
+        return change_text(before, after, printer.value_text)
+    return field_text(before or after, printer.value_text)
 
 
 def _show_report(report: Row) -> None:

@@ -10,7 +10,7 @@ import typer
 
 from maestro import config
 from maestro.cli import answer, completion, printer
-from maestro.cli.options import FormatOption, absolute, examples, snapshot_named
+from maestro.cli.options import TIME_HELP, FormatOption, absolute, examples, snapshot_named
 from maestro.cli.printer import Column, Row
 from maestro.cli.whereabouts import FolderHint
 from maestro.model.errors import Invalid, TimedOut
@@ -44,8 +44,8 @@ AtOption = Annotated[
     str | None,
     typer.Option(
         "--at",
-        help="The state at this position, time or time ago (1234, 2026-05-01T12:00:00Z, 10m); each workspace from its"
-        " newest archive at or before it.",
+        help=f"The state as it was then; each workspace from its newest archive at or before it. {TIME_HELP} A bare"
+        " number is a position.",
     ),
 ]
 WorkspaceOption = Annotated[
@@ -71,14 +71,14 @@ ResumeOption = Annotated[
 
 WORKSPACES = (
     Column("agent", "AGENT"),
-    Column("workspace", "WORKSPACE", wraps=True),
-    Column("snapshot", "FROM"),
-    Column("events_apart", "EVENTS APART"),
+    Column("workspace", "WORKSPACE", wraps=True, leaves=5),
+    Column("snapshot", "FROM", leaves=3),
+    Column("events_apart", "EVENTS APART", leaves=2),
     Column("added", "ADDED", lambda value: _files(value)),
     Column("changed", "CHANGED", lambda value: _files(value)),
     Column("deleted", "DELETED", lambda value: _files(value)),
-    Column("unchanged", "UNCHANGED", lambda value: _files(value)),
-    Column("change", "AGENT THEN"),
+    Column("unchanged", "UNCHANGED", lambda value: _files(value), leaves=1),
+    Column("change", "AGENT THEN", leaves=4),
     Column("why_not", "CANNOT BE PUT BACK", wraps=True),
 )
 DAMAGED = (
@@ -89,8 +89,8 @@ DAMAGED = (
 DONE = (
     Column("agent", "AGENT"),
     Column("workspace", "WORKSPACE", wraps=True),
-    Column("snapshot", "FROM"),
-    Column("events_apart", "EVENTS APART"),
+    Column("snapshot", "FROM", leaves=2),
+    Column("events_apart", "EVENTS APART", leaves=1),
     Column("why", "LEFT AS IT IS", wraps=True),
 )
 

@@ -20,16 +20,16 @@ SnapshotArgument = Annotated[
 
 SNAPSHOTS = (
     Column("id", "SNAPSHOT"),
-    Column("taken_at", "TAKEN", printer.moment),
-    Column("position", "POSITION"),
-    Column("reason", "REASON"),
-    Column("agents", "AGENTS", wraps=True),
-    Column("bytes", "SIZE", size),
-    Column("added_bytes", "ADDED", size),
-    Column("expires_at", "EXPIRES", printer.moment),
-    Column("pinned", "PINNED"),
+    Column("taken_at", "TAKEN", printer.moment, leaves=4),
+    Column("position", "POSITION", leaves=5),
+    Column("reason", "REASON", leaves=6),
+    Column("agents", "AGENTS", cuts="end", leaves=7),
+    Column("bytes", "SIZE", size, leaves=8),
+    Column("added_bytes", "ADDED", size, leaves=1),
+    Column("expires_at", "EXPIRES", printer.moment, leaves=3),
+    Column("pinned", "PINNED", leaves=2),
     Column("state", "STATE"),
-    Column("damaged", "DAMAGED", lambda found: found["why"], wraps=True),
+    Column("damaged", "DAMAGED", lambda found: found["why"], cuts="end"),
 )
 
 

@@ -7,31 +7,40 @@ from typing import Annotated
 import typer
 
 from maestro.cli import answer, completion, printer, restores, snapshots
-from maestro.cli.options import FormatOption, examples
+from maestro.cli.options import DURATION_HELP, FormatOption, examples
 from maestro.cli.printer import Column, Row
-from maestro.cli.text_input import PROMPT_BYTES_MAX, read_text
+from maestro.cli.text_input import DASH, PROMPT_BYTES_MAX, read_text
 from maestro.runtime.protocol import messages as p
 
 app = typer.Typer(name="state", help="State shared between agents, and its snapshots.")
 
 KEYS = (
     Column("key", "KEY"),
-    Column("value", "VALUE", wraps=True),
-    Column("set_at", "SET", printer.moment),
-    Column("expires_at", "EXPIRES", printer.moment),
+    Column("value", "VALUE", cuts="end"),
+    Column("set_at", "SET", printer.moment, leaves=1),
+    Column("expires_at", "EXPIRES", printer.moment, leaves=2),
 )
 KeyArgument = Annotated[str, typer.Argument(help="The key, e.g. api_port.", autocompletion=completion.keys)]
 
 
-@app.command("set", epilog=examples("maestro state set api_port 8080", "maestro state set report - --ttl 0 < r.md"))
+@app.command(
+    "set",
+    epilog=examples(
+        "maestro state set api_port 8080", "maestro state set report - --ttl 0 < r.md", "maestro state set offset -- -5"
+    ),
+)
 def set_(
     key: KeyArgument,
-    value: Annotated[str, typer.Argument(help="The value; `-` reads standard input.")],
-    ttl: Annotated[str, typer.Option("--ttl", help="How long it lives: 90s, 15m, 24h, 7d; 0 keeps it.")] = "24h",
+    value: Annotated[
+        str, typer.Argument(help="The value; `-` reads standard input; behind `--` one may begin with -.")
+    ],
+    ttl: Annotated[str, typer.Option("--ttl", help=f"How long it lives: {DURATION_HELP}, 0 keeps it.")] = "24h",
     format: FormatOption = None,
 ) -> int:
     """Set a key."""
     text = read_text("-", "the value", PROMPT_BYTES_MAX) if value == "-" else value
+    if value == "-" and not text:
+        printer.tell(f"standard input was empty, so the value is; {DASH}")
     return answer.one(p.StateSet(key, text, ttl), format)
 
 

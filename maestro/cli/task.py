@@ -9,12 +9,14 @@ import typer
 
 from maestro.cli import answer, completion, printer
 from maestro.cli.options import (
+    DURATION_HELP,
     AgentFilter,
     CountedOption,
     FormatOption,
     SinceOption,
     TaskArgument,
     comma_separated,
+    duration,
     examples,
 )
 from maestro.cli.printer import Column, Row
@@ -27,24 +29,32 @@ app = typer.Typer(name="task", help="Tasks: one prompt, dispatched to one or mor
 TASKS = (
     Column("id", "TASK"),
     Column("status", "STATUS"),
-    Column("outcome", "OUTCOME"),
-    Column("targets", "TO", wraps=True),
-    Column("dispatched_at", "DISPATCHED", printer.moment),
-    Column("title", "PROMPT", wraps=True),
+    Column("outcome", "OUTCOME", leaves=2),
+    Column("targets", "TO", cuts="end", leaves=3),
+    Column("dispatched_at", "DISPATCHED", printer.moment, leaves=1),
+    Column("title", "PROMPT", cuts="end"),
 )
 RUNS = (
     Column("id", "RUN"),
     Column("agent", "AGENT"),
     Column("status", "STATUS"),
     Column("outcome", "OUTCOME"),
-    Column("exit_code", "EXIT"),
-    Column("node", "NODE"),
-    Column("duration_s", "SECONDS"),
-    Column("usage", "TOKENS", printer.tokens),
-    Column("usage", "COST", printer.cost),
-    Column("log", "LOG", wraps=True),
+    Column("exit_code", "EXIT", leaves=6),
+    Column("node", "NODE", leaves=1),
+    Column("duration_s", "SECONDS", leaves=4),
+    Column("usage", "TOKENS", printer.tokens, leaves=3),
+    Column("usage", "COST", printer.cost, leaves=2),
+    Column("log", "LOGS", below=True),
 )
-TIMEOUT_S_MAX = 31_536_000
+TimeoutOption = Annotated[
+    float | None,
+    typer.Option(
+        "--timeout",
+        parser=duration("--timeout", least_ms=1),
+        metavar="DURATION",
+        help=f"How long a run may take: {DURATION_HELP}.",
+    ),
+]
 VerifyOption = Annotated[
     str, typer.Option("--verify", help="A shell command that must exit 0 in the workspace after a good end.")
 ]
@@ -72,15 +82,16 @@ class Status(StrEnum):
     "dispatch",
     epilog=examples(
         'maestro task dispatch "Review PR #123" --to code-reviewer --sync',
-        "maestro task dispatch @prompt.md --to a1,a2 --timeout 600",
+        "maestro task dispatch @prompt.md --to a1,a2 --timeout 10m",
         "git diff | maestro task dispatch - --to role:reviewer --priority 1",
         'maestro task dispatch "Run the tests" --to tester --depends-on "$(maestro task list --last | jq -r .id)"',
         'maestro task dispatch "Make the tests pass" --to coder --verify "pytest -q" --budget-cost 2.50',
-        'maestro task dispatch -- "- [ ] a list" --to code-reviewer',
+        "maestro task dispatch --to code-reviewer -- --help-me",
+        'maestro task dispatch "@@all: look here" --to code-reviewer',
     ),
 )
 def dispatch(
-    prompt: Annotated[str, typer.Argument(help="What to do; `-` reads standard input, `@file` a file.")],
+    prompt: Annotated[str, typer.Argument(help="What to do; `-` reads standard input, `@file` a file; `@@x` is `@x`.")],
     to: Annotated[
         list[str],
         typer.Option(
@@ -91,9 +102,7 @@ def dispatch(
     ],
     sync: Annotated[bool, typer.Option("--sync", help="Wait for the end; exit as the agents did.")] = False,
     async_: Annotated[bool, typer.Option("--async", help="Return at once (the default).")] = False,
-    timeout: Annotated[
-        float | None, typer.Option("--timeout", max=TIMEOUT_S_MAX, help="Seconds that a run may take.")
-    ] = None,
+    timeout: TimeoutOption = None,
     depends_on: Annotated[
         list[str] | None,
         typer.Option("--depends-on", help="Wait for these tasks; comma-separated.", autocompletion=completion.tasks),
@@ -117,8 +126,6 @@ def dispatch(
 
     if sync and async_:
         raise Invalid("both --sync and --async", "task dispatch", "give one of them")
-    if timeout is not None and not timeout > 0:
-        raise Invalid(f"{timeout:g} is not above 0", "--timeout", "give seconds")
     command = p.TaskDispatch(
         prompt=read_prompt(prompt),
         to=comma_separated(to, "--to"),
@@ -178,15 +185,21 @@ def list_(
     return answer.rows(command, TASKS, format, "no tasks", counted)
 
 
-@app.command("wait", epilog=examples("maestro task wait 01J9…", "maestro task wait 01J9… 01JA… --timeout 600"))
+@app.command("wait", epilog=examples("maestro task wait 01J9…", "maestro task wait 01J9… 01JA… --timeout 10m"))
 def wait(
     ids: Annotated[list[str], typer.Argument(help="Ids of tasks.", autocompletion=completion.tasks)],
-    timeout: Annotated[float | None, typer.Option("--timeout", help="Seconds to wait at most; then exit 124.")] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            "--timeout",
+            parser=duration("--timeout"),
+            metavar="DURATION",
+            help=f"How long to wait at most, then exit 124: {DURATION_HELP}.",
+        ),
+    ] = None,
     format: FormatOption = None,
 ) -> int:
     """Block until tasks are finished; exits as `dispatch --sync`."""
-    if timeout is not None and not 0 <= timeout <= TIMEOUT_S_MAX:
-        raise Invalid(f"{timeout:g} is no time to wait", "--timeout", "give seconds")
     command = p.TaskWait(comma_separated(ids, "task wait"), timeout)
     if len(command.ids) == 1:
         return answer.one(command, format, _show_task)

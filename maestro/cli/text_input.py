@@ -8,21 +8,27 @@ from pathlib import Path
 from maestro.model.errors import Invalid, NotFound
 
 PROMPT_BYTES_MAX = 64 * 1024 * 1024
+DASH = "for a literal -, pipe one in: printf %s -"
 
 
 def read_prompt(prompt: str) -> str:
-    """The text of a prompt argument: itself, `-` for standard input, `@file` for a file's content.
+    """The text of a prompt argument: itself, `-` for standard input, `@file` for a file's content, `@@x` for `@x`.
 
     Raises Invalid for an empty text, one above the limit or one that is not UTF-8, NotFound for a missing file.
     """
     if prompt == "-":
         prompt = read_text("-", "the prompt", PROMPT_BYTES_MAX)
     elif prompt == "@":
-        raise Invalid("no file behind the @", "the prompt", "name it as in @prompt.md")
+        raise Invalid("no file behind the @", "the prompt", "name it as in @prompt.md; @@ is a literal @")
+    elif prompt.startswith("@@"):
+        prompt = prompt[1:]
     elif prompt.startswith("@"):
-        prompt = read_text(prompt[1:], "the prompt", PROMPT_BYTES_MAX)
+        try:
+            prompt = read_text(prompt[1:], "the prompt", PROMPT_BYTES_MAX)
+        except NotFound as error:
+            raise NotFound(error.what, error.where, "a text that begins with @ is written with @@") from None
     if not prompt.strip():
-        raise Invalid("the prompt is empty", mend="say what to do; `-` reads standard input, `@file` a file")
+        raise Invalid("the prompt is empty", mend=f"say what to do; `-` reads standard input, `@file` a file; {DASH}")
     return prompt
 
 

@@ -13,11 +13,11 @@ app = typer.Typer(name="workspace", help="The folders that agents work in.")
 
 WORKSPACES = (
     Column("agent", "AGENT"),
-    Column("workspace", "WORKSPACE", wraps=True),
-    Column("node", "NODE"),
+    Column("workspace", "WORKSPACE", cuts="start"),
+    Column("node", "NODE", leaves=1),
     Column("exists", "EXISTS"),
-    Column("bytes", "BYTES"),
-    Column("left", "LEFT OVER", wraps=True),
+    Column("bytes", "BYTES", leaves=2),
+    Column("left", "LEFT OVER", cuts="end"),
 )
 
 

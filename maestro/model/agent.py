@@ -304,7 +304,7 @@ def decide_health(
 
 def _known(agent: str, row: Agent | None) -> Agent:
     if row is None:
-        raise NotFound(f"there is no agent {shown(agent)}", mend="agent list shows all")
+        raise NotFound(f"there is no agent {shown(agent)}", mend="agent list shows all", sought=("agent", agent))
     return row
 
 

@@ -52,7 +52,11 @@ def decide_dispatch(wanted: TaskDispatched, known: DispatchState) -> list[NewEve
         raise Refused(f"task {wanted.task} would depend on itself")
     for dependency in wanted.depends_on:
         if dependency not in known.tasks:
-            raise NotFound(f"there is no task {shown(dependency)} to depend on", mend="task list shows all")
+            raise NotFound(
+                f"there is no task {shown(dependency)} to depend on",
+                mend="task list shows all",
+                sought=("task", dependency),
+            )
     chosen = [agent for target in wanted.targets for agent in _able(target, known.agents, wanted.forced)]
     fact = msgspec.structs.replace(wanted, depends_on=tuple(dict.fromkeys(wanted.depends_on)))
     return [
@@ -104,7 +108,9 @@ def _able(target: str, agents: Sequence[Agent], forced: bool) -> list[Agent]:
     matching = [agent for agent in agents if target in targets_of(agent)]
     if not matching:
         what = "no agent matches" if is_pool(target) else "there is no agent"
-        raise NotFound(f"{what} {shown(target)}", mend="agent list shows all, agent assign makes one")
+        raise NotFound(
+            f"{what} {shown(target)}", mend="agent list shows all, agent assign makes one", sought=("target", target)
+        )
     started = [agent for agent in matching if not agent.stopped]
     able = [agent for agent in started if agent.healthy or forced]
     if able or forced:
@@ -159,5 +165,5 @@ def _check_sessions(row: Task, agents: Mapping[str, Agent]) -> None:
 
 def _known(task: str, row: Task | None) -> Task:
     if row is None:
-        raise NotFound(f"there is no task {shown(task)}", mend="task list shows all")
+        raise NotFound(f"there is no task {shown(task)}", mend="task list shows all", sought=("task", task))
     return row

@@ -41,10 +41,18 @@ class Invalid(MaestroError):
 
 
 class NotFound(MaestroError):
-    """There is no such agent, task, type, key or file."""
+    """There is no such agent, task, type, key or file.
+
+    sought: its kind (`agent`, `target`, `task`, `key`, `node`, `snapshot`) and the name that was given, where others of
+    this kind may be proposed; None where not.
+    """
 
     exit_code = 3
     code = "not_found"
+
+    def __init__(self, what: str, where: str = "", mend: str = "", sought: tuple[str, str] | None = None) -> None:
+        super().__init__(what, where, mend)
+        self.sought = sought
 
 
 class Refused(MaestroError):

@@ -6,10 +6,12 @@ A run is named `<task>-<slot>.<attempt>`. A task's id may contain `-` and `.` it
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from maestro.model.errors import Invalid
 
 ID_CHARS_MAX = 64
+LIKE_MAX = 3
 TEXT_BYTES_MAX = 512
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -41,6 +43,27 @@ def check_priority(value: int | None) -> int | None:
     if value is None or (1 <= value <= 5 and not isinstance(value, bool)):
         return value
     raise Invalid(f"priority {value} is out of range", mend="use 1 (most urgent) to 5")
+
+
+def nearest(name: str, known: Iterable[str], likeness: float = 0.6) -> list[str]:
+    """Those of the known names that somebody may have meant who typed another one: the likeliest first, at most three.
+
+    likeness: from 0 to 1; ids that are made of a time are all alike, and want more.
+    """
+    from difflib import SequenceMatcher  # imported where something went wrong only
+
+    typed, found = name.casefold(), []
+    for each in known:
+        other = each.casefold()
+        same = SequenceMatcher(None, typed, other)
+        if typed == other:
+            found.append((2.0, each))
+        elif len(typed) > 2 and other.startswith(typed):
+            found.append((1.0, each))
+        elif same.real_quick_ratio() >= likeness and same.quick_ratio() >= likeness and same.ratio() >= likeness:
+            found.append((same.ratio(), each))
+    found.sort(key=lambda one: (-one[0], one[1]))
+    return [each for likely, each in found[:LIKE_MAX] if likely > found[0][0] - 0.1]
 
 
 def shown(value: str) -> str:

@@ -234,7 +234,9 @@ def decide_pin(snapshot: str, row: Snapshot | None, pinned: bool, floor: int) ->
 def existing(snapshot: str, row: Snapshot | None) -> Snapshot:
     """The row of a snapshot that must exist. Raises NotFound."""
     if row is None:
-        raise NotFound(f"there is no snapshot {shown(snapshot)}", mend="state snapshots lists all")
+        raise NotFound(
+            f"there is no snapshot {shown(snapshot)}", mend="state snapshots lists all", sought=("snapshot", snapshot)
+        )
     return row
 
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 import msgspec
 
+from maestro.model.duration import UNITS_MS, duration_forms, duration_ms
 from maestro.model.errors import Invalid, NotFound
 from maestro.model.events import Event, NewEvent, StateDeleted, StateSet, Text
 from maestro.model.ids import check_text, shown
 
 TTL_DEFAULT: Final = "24h"
 TTL_DAYS_MAX: Final = 36_500
-_UNITS_MS: Final = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
-_TTL = re.compile(r"(\d{1,15})(ms|s|m|h|d|w)", re.ASCII)
 
 
 class StateKey(msgspec.Struct, omit_defaults=True):
@@ -54,7 +52,7 @@ def decide_delete(key: str, row: StateKey | None, now: int, floor: int = 0) -> l
     """Delete a key. Raises Invalid; NotFound where it is not set or has expired."""
     check_key(key)
     if row is None or row.expired(now):
-        raise NotFound(f"there is no state key {shown(key)}", mend="state list shows all")
+        raise NotFound(f"there is no state key {shown(key)}", mend="state list shows all", sought=("key", key))
     return [NewEvent(f"state:{key}", StateDeleted(key), max(row.version, floor))]
 
 
@@ -64,11 +62,10 @@ def check_key(key: str) -> str:
 
 
 def parse_ttl(text: str) -> int | None:
-    """Milliseconds of a time to live such as `24h`, `30m`, `45s`, `7d`; None (for ever) for `0`. Raises Invalid."""
+    """Milliseconds of a time to live, a duration such as `24h`; None (for ever) for `0`. Raises Invalid."""
     if text == "0":
         return None
-    found = _TTL.fullmatch(text)
-    ttl_ms = int(found[1]) * _UNITS_MS[found[2]] if found else 0
-    if 0 < ttl_ms <= TTL_DAYS_MAX * _UNITS_MS["d"]:
+    ttl_ms = duration_ms(text)
+    if ttl_ms is not None and 0 < ttl_ms <= TTL_DAYS_MAX * UNITS_MS["d"]:
         return ttl_ms
-    raise Invalid(f"{shown(text)} is no time to live", mend="use for example 45s, 30m, 24h or 7d; 0 keeps it for ever")
+    raise Invalid(f"{shown(text)} is no time to live", mend=f"{duration_forms()}; 0 keeps it for ever")

@@ -127,7 +127,7 @@ def test_a_definition_survives_the_log_and_ignores_keys_of_later_builds() -> Non
         ("slug: x\nenv:\n  A: [1]\n", "x.yaml:3: env.A: is a list, not text"),
         ("slug: x\nisolate_with: chroot\n", "isolate_with: is text (chroot), not one of bubblewrap, docker, none"),
         ("slug: x\nshared_network: perhaps\n", "shared_network: is text (perhaps), not true or false"),
-        ("slug: x\nlimits: {timeout_s: soon}\n", "limits.timeout_s: is text (soon), not a number"),
+        ("slug: x\nlimits: {timeout_s: soon}\n", "limits.timeout_s: is text (soon), not a duration; give 90"),
         ("slug: x\nlimits: {timeout_s: -1}\n", "limits.timeout_s: is -1"),
         ("slug: x\nstop: {grace_s: 1e99}\n", "stop.grace_s: is 1e+99"),
         ("slug: x\nsuccess: {exit: 0}\n", "success.exit: is a number (0), not a list"),
@@ -293,5 +293,7 @@ def test_every_built_in_adapter_is_valid_by_itself() -> None:
 
 
 def test_json_is_yaml_too() -> None:
+    limits = parse("slug: x\nmode: code\nlimits: {timeout_s: 10m, silent_s: '90', verify_s: 1h30m}\n", "x.yaml").limits
+    assert (limits.timeout_s, limits.silent_s, limits.verify_s) == (600, 90, 5400)
     text = msgspec.json.encode({"slug": "x", "mode": "code", "limits": {"timeout_s": 5}, "env": {"A": "é"}})
     assert parse(text, "x.yaml").limits.timeout_s == 5

@@ -19,9 +19,9 @@ BAD: list[tuple[tuple[str, ...], str]] = [
     (("agent", "bogus"), "no such command 'bogus'"),
     (("agent", "register", "x", "--file", "y"), "both a type and --file"),
     (("agent", "assign"), "missing argument 'TYPE'"),
-    (("agent", "assign", "x", "--priority", "0"), "0 is not in the range"),
-    (("agent", "assign", "x", "--priority", "6"), "6 is not in the range"),
-    (("agent", "assign", "x", "--priority", "high"), "'high' is not a valid integer"),
+    (("agent", "assign", "x", "--priority", "0"), "0 is not from 1 to 5"),
+    (("agent", "assign", "x", "--priority", "6"), "6 is not from 1 to 5"),
+    (("agent", "assign", "x", "--priority", "high"), "'high' is no whole number"),
     (("agent", "assign", "x", "--to-workspace", ""), "'' is no path"),
     (("agent", "assign", "x", "--to-workspace", "/tmp/a\nb"), "is no path"),
     (("agent", "assign", "x", "--to-workspace", "~nobody-of-that-name/w"), "~nobody-of-that-name/w"),
@@ -35,11 +35,11 @@ BAD: list[tuple[tuple[str, ...], str]] = [
         ),
         "missing argument 'ID'",
     ),
-    (("agent", "health", "a", "--log-lines", "-1"), "-1 is not in the range"),
+    (("agent", "health", "a", "--log-lines", "-1"), "-1 is not from 0 to 100000"),
     (("agent", "stop"), "missing argument 'ID'"),
     (("agent", "restart"), "missing argument 'ID'"),
     (("agent", "reset"), "missing argument 'ID'"),
-    (("agent", "logs", "a", "--lines", "x"), "'x' is not a valid integer"),
+    (("agent", "logs", "a", "--lines", "x"), "'x' is no whole number"),
     (("agent", "types", "x"), "unexpected extra argument"),
     (("task", "dispatch"), "missing argument 'PROMPT'"),
     (("task", "dispatch", "do it"), "missing option '--to'"),
@@ -49,19 +49,30 @@ BAD: list[tuple[tuple[str, ...], str]] = [
     (("task", "dispatch", "do it", "--to", ""), "an empty name"),
     ((*DISPATCH, "--depends-on", "x,"), "an empty name"),
     ((*DISPATCH, "--sync", "--async"), "both --sync and --async"),
-    ((*DISPATCH, "--timeout", "0"), "0 is not above 0"),
-    ((*DISPATCH, "--timeout", "-1"), "-1 is not above 0"),
-    ((*DISPATCH, "--timeout", "nan"), "nan is not above 0"),
-    ((*DISPATCH, "--timeout", "inf"), "not in the range"),
-    ((*DISPATCH, "--timeout", "soon"), "'soon' is not a valid float"),
-    ((*DISPATCH, "--priority", "9"), "9 is not in the range"),
-    ((*DISPATCH, "--retries", "-1"), "-1 is not in the range"),
+    ((*DISPATCH, "--timeout", "0"), "'0' is no duration above 0"),
+    ((*DISPATCH, "--timeout", "-1"), "'-1' is no duration"),
+    ((*DISPATCH, "--timeout", "nan"), "'nan' is no duration"),
+    ((*DISPATCH, "--timeout", "inf"), "'inf' is no duration"),
+    ((*DISPATCH, "--timeout", "soon"), "'soon' is no duration"),
+    ((*DISPATCH, "--priority", "9"), "9 is not from 1 to 5"),
+    ((*DISPATCH, "--retries", "-1"), "-1 is not from 0 to 100"),
     (("task", "status"), "which task?"),
     (("task", "list", "--status", "done"), "'done' is not one of"),
-    (("task", "list", "--limit", "0"), "0 is not in the range"),
+    ((*DISPATCH, "--budget-cost", "x"), "'x' is no number; see"),
+    ((*DISPATCH, "--budget-tokens", "1.5"), "'1.5' is no whole number; see"),
+    ((*DISPATCH, "--budget-tokens", "0"), "0 is below 1; see"),
+    ((*DISPATCH, "--dependson", "x"), "no such option '--dependson'; did you mean --depends-on? see"),
+    (("tsak", "list"), "no such command 'tsak'; did you mean `maestro task`? see `maestro --help`"),
+    (("task", "lsit"), "no such command 'lsit'; did you mean `maestro task list`? see `maestro task --help`"),
+    (("dispatch", "x"), "no such command 'dispatch'; did you mean `maestro task dispatch`? see `maestro --help`"),
+    (("list",), "no such command 'list'; did you mean `maestro agent list`, `maestro task list`"),
+    (("zzz",), "no such command 'zzz'; see `maestro --help`"),
+    (("completion", "tcsh"), "'tcsh' is not one of 'bash', 'zsh', 'fish'"),
+    (("ps", "x"), "unexpected extra argument"),
+    (("task", "list", "--limit", "0"), "0 is not from 1 to 100000"),
     (("task", "wait"), "missing argument 'IDS...'"),
-    (("task", "wait", "x", "--timeout", "-1"), "-1 is no time to wait"),
-    (("task", "wait", "x", "--timeout", "nan"), "nan is no time to wait"),
+    (("task", "wait", "x", "--timeout", "-1"), "'-1' is no duration from 0 to 365d; give 90 (seconds)"),
+    (("task", "wait", "x", "--timeout", "nan"), "'nan' is no duration"),
     (("task", "logs"), "missing argument 'ID'"),
     (("task", "cancel"), "missing argument 'ID'"),
     (("task", "retry"), "missing argument 'ID'"),
@@ -70,12 +81,12 @@ BAD: list[tuple[tuple[str, ...], str]] = [
     (("state", "delete"), "missing argument 'KEY'"),
     (("state", "list", "a", "b"), "unexpected extra argument"),
     (("queue", "status", "--waiting", "--completed"), "both --waiting and --completed"),
-    (("queue", "status", "--limit", "-3"), "-3 is not in the range"),
+    (("queue", "status", "--limit", "-3"), "-3 is not from 1 to 100000"),
     (("audit", "a", "b"), "unexpected extra argument"),
-    (("events", "tail", "--from", "-1"), "-1 is not in the range"),
-    (("events", "tail", "--from", "99999999999999999999"), "not in the range"),
+    (("events", "tail", "--from", "-1"), "-1 is not from 0 to"),
+    (("events", "tail", "--from", "99999999999999999999"), "is not from 0 to"),
     (("events", "tail", "--from", "1", "--group", "g"), "both --group and --from"),
-    (("events", "export", "--to", "x"), "'x' is not a valid integer"),
+    (("events", "export", "--to", "x"), "'x' is no whole number"),
     (("events", "schema", "x"), "unexpected extra argument"),
     (("replay", "at", "12"), "missing argument 'VIEW'"),
     (("replay", "diff", "12"), "missing argument"),
@@ -86,8 +97,8 @@ BAD: list[tuple[tuple[str, ...], str]] = [
     (("node", "list", "x"), "unexpected extra argument"),
     (("up", "x"), "unexpected extra argument"),
     (("worker", "--background"), "no such option '--background'"),
-    (("shutdown", "--grace-period", "-1"), "-1.0 is not in the range"),
-    (("shutdown", "--grace-period", "nan"), "no time to wait"),
+    (("shutdown", "--grace-period", "-1"), "'-1' is no duration"),
+    (("shutdown", "--grace-period", "nan"), "'nan' is no duration"),
     (("doctor", "x"), "unexpected extra argument"),
     (("config", "reset"), "nothing is reset without --to-default"),
     (("config", "show", "x"), "unexpected extra argument"),
@@ -146,6 +157,63 @@ def test_a_prompt_may_begin_with_a_dash(maestro: CommandLine, daemon: Scripted, 
     for args in ((prompt, "--to", "a"), ("--to", "a", prompt), ("--to", "a", "--", prompt)):
         assert maestro.here("task", "dispatch", *args).code == 0
     assert [command.prompt for command in daemon.commands if isinstance(command, p.TaskDispatch)] == [prompt] * 3
+
+
+def test_a_text_that_begins_with_a_sign_can_be_given_and_the_error_says_how(
+    maestro: CommandLine, daemon: Scripted
+) -> None:
+    daemon.answers(p.Done({"id": "t"}))
+    said = maestro.here("task", "dispatch", "@all: look", "--to", "a").err
+    assert said == "maestro: the prompt from all: look: no such file; a text that begins with @ is written with @@\n"
+    assert "@@ is a literal @" in maestro.here("task", "dispatch", "@", "--to", "a").err
+    for words in (("task", "dispatch", "-x", "--to", "a"), ("state", "set", "k", "-x")):
+        assert "; a text that begins with - goes behind --; see" in maestro.here(*words).err
+    for words in (("task", "dispatch", "-", "--to", "a"), ("state", "set", "k", "-")):
+        assert "for a literal -, pipe one in: printf %s -" in maestro.apart(*words).err
+    assert [type(command) for command in daemon.commands] == [p.StateSet]
+    daemon.commands.clear()
+    maestro.here("task", "dispatch", "@@all: look", "--to", "a")
+    maestro.here("task", "dispatch", "@@", "--to", "a")
+    maestro.here("task", "dispatch", "--to", "a", "--", "--help-me")
+    maestro.apart("task", "dispatch", "--to", "a", "-", stdin=b"-")
+    assert [each.prompt for each in daemon.commands if isinstance(each, p.TaskDispatch)] == [
+        "@all: look", "@", "--help-me", "-",
+    ]  # fmt: skip
+    maestro.here("state", "set", "k", "--", "-5")
+    maestro.here("state", "set", "k", "@literal")
+    maestro.apart("state", "set", "k", "-", stdin=b"-")
+    assert [each.value for each in daemon.commands if isinstance(each, p.StateSet)] == ["-5", "@literal", "-"]
+
+
+DURATIONS = [
+    ("task dispatch x --to a --timeout", p.TaskDispatch, "timeout_s"),
+    ("task wait x --timeout", p.TaskWait, "timeout_s"),
+    ("shutdown --grace-period", p.Shutdown, "grace_s"),
+]
+
+
+@pytest.mark.parametrize(("command", "sent", "field"), DURATIONS, ids=lambda value: str(value)[:20])
+def test_every_duration_has_the_same_forms(
+    maestro: CommandLine, daemon: Scripted, command: str, sent: type[p.Command], field: str
+) -> None:
+    daemon.answers(p.Done({"id": "t"}))
+    given = {"90": 90, "90s": 90, "10m": 600, "2h": 7200, "1h30m": 5400, "1d": 86_400, "0.5": 0.5}
+    for text in given:
+        assert maestro.here(*command.split(), text).code == 0
+    assert [getattr(each, field) for each in daemon.commands if isinstance(each, sent)] == list(given.values())
+    refused = maestro.here(*command.split(), "soon")
+    assert "'soon' is no duration" in refused.err and "give 90 (seconds), 90s, 10m, 2h, 7d or 1h30m" in refused.err
+
+
+@pytest.mark.parametrize("command", ["task dispatch", "task wait", "shutdown", "state set"])
+def test_help_says_what_a_bare_number_of_a_duration_means(maestro: CommandLine, command: str) -> None:
+    assert "a bare number is seconds" in " ".join(maestro.here(*command.split(), "--help").out.split())
+
+
+@pytest.mark.parametrize("command", ["task list", "audit", "replay at", "replay diff", "state restore"])
+def test_help_says_what_a_time_without_zone_and_a_bare_number_mean(maestro: CommandLine, command: str) -> None:
+    told = " ".join(maestro.here(*command.split(), "--help").out.split())
+    assert "UTC where it names no zone" in told and "osition" in told
 
 
 def test_a_prompt_comes_from_a_file_or_from_standard_input(

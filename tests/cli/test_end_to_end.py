@@ -137,6 +137,7 @@ def test_unknown_things_are_told_in_one_line(here: Installation, maestro: Comman
         ("task", "list", "--since", "someday"): 2,
         ("audit", "--type", "no.such"): 2,
         ("replay", "at", "yesterday-ish", "tasks"): 2,
+        ("replay", "at", "10d", "tasks"): 2,
         ("replay", "diff", "1", "999999"): 2,
         ("events", "export", "--from", "9", "--to", "2"): 2,
     }
@@ -147,6 +148,44 @@ def test_unknown_things_are_told_in_one_line(here: Installation, maestro: Comman
         if (done.code, done.out, done.err.count("\n")) != (code, "", 1):
             wrong[args] = done
     assert not wrong
+
+
+def test_an_unknown_name_is_told_with_one_that_is_like_it(here: Installation, maestro: CommandLine) -> None:
+    maestro.env = here.env
+    task = here.json("task", "list", "--last")["id"]
+    here.json("state", "set", "api_port", "1")
+    node = here.json("node", "list")[0]["id"]
+    like = {
+        ("agent", "health", "wroker"): "worker",
+        ("agent", "stop", "Worker"): "worker",
+        ("agent", "assign", "wroker"): "worker",
+        ("agent", "assign", "worker", "--node", f"{node}x"): node,
+        ("task", "dispatch", "x", "--to", "wroker"): "worker",
+        ("task", "dispatch", "x", "--to", "type:wroker"): "worker",
+        ("task", "dispatch", "x", "--to", "role:worker"): "type:worker",
+        ("task", "dispatch", "x", "--to", "worker", "--depends-on", task[:-1]): task,
+        ("task", "status", task[:-1]): task,
+        ("task", "wait", task[:-1]): task,
+        ("task", "logs", f"{task}9"): task,
+        ("task", "cancel", task[:-1]): task,
+        ("task", "retry", task[:-1]): task,
+        ("queue", "status", "--agent", "wroker"): "worker",
+        ("state", "get", "apiport"): "api_port",
+        ("state", "delete", "API_PORT"): "api_port",
+        ("state", "restore", "lates"): "latest",
+        ("state", "snapshot", "--workspace", "wroker"): "worker",
+        ("workspace", "clean", "wroker"): "worker",
+        ("audit", "wroker"): "worker",
+        ("audit", "agent:wroker"): "agent:worker",
+        ("audit", "--type", "run.endd"): "run.ended",
+    }
+    wrong = {}
+    for args, meant in like.items():
+        done = maestro.here(*args)
+        if done.code not in (2, 3) or "did you mean" not in done.err or meant not in done.err.partition("mean")[2]:
+            wrong[args] = done
+    assert not wrong
+    assert "did you mean" not in maestro.here("agent", "stop", "zzz").err
 
 
 def test_every_list_command_prints_a_json_list(here: Installation, maestro: CommandLine) -> None:

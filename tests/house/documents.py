@@ -121,7 +121,7 @@ def _options(command: click.Command) -> set[str]:
 @cache
 def root() -> Root:
     """The command line as a whole."""
-    command = _command([])
+    command = _command()
     assert isinstance(command, Root)
     return command
 

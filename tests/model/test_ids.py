@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maestro.model.ids import run_id, slot_of_run, task_of_run
+from maestro.model.ids import nearest, run_id, slot_of_run, task_of_run
 
 TASKS = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", fullmatch=True)
 
@@ -32,3 +32,16 @@ def test_the_slot_of_what_is_no_run_raises(value: str) -> None:
 
 def test_what_has_no_hyphen_belongs_to_no_task() -> None:
     assert task_of_run("t") == ""
+
+
+@pytest.mark.parametrize(
+    ("typed", "likeness", "found"),
+    [
+        ("tseter", 0.6, ["tester"]), ("TESTER", 0.6, ["tester"]), ("test", 0.6, ["tester", "tester-2"]),
+        ("", 0.6, []), ("zzz", 0.6, []), ("01M8NJE6Q65QDCKYQFTY3EN0M", 0.85, ["01M8NJE6Q65QDCKYQFTY3EN0M1"]),
+        ("01M8NJE6Q6AAAAAAAAAAAAAAAA", 0.85, []),
+    ],
+)  # fmt: skip
+def test_a_name_is_like_those_that_were_meant(typed: str, likeness: float, found: list[str]) -> None:
+    known = ["tester", "tester-2", "builder", "01M8NJE6Q65QDCKYQFTY3EN0M1", "01M8NJEC2HY29GETF3PFH3H3VK"]
+    assert nearest(typed, known, likeness) == found

@@ -12,9 +12,9 @@ from maestro.model.state import StateKey, decide_delete, decide_set, evolve, par
 
 @pytest.mark.parametrize(
     ("text", "ttl_ms"),
-    [("24h", 86_400_000), ("30m", 1_800_000), ("45s", 45_000), ("7d", 604_800_000), ("1w", 604_800_000), ("5ms", 5)],
+    [("24h", 86_400_000), ("30m", 1_800_000), ("90", 90_000), ("1h30m", 5_400_000), ("1w", 604_800_000), ("5ms", 5)],
 )
-def test_a_time_to_live_has_a_unit(text: str, ttl_ms: int) -> None:
+def test_a_time_to_live_is_a_duration(text: str, ttl_ms: int) -> None:
     assert parse_ttl(text) == ttl_ms
 
 
@@ -22,7 +22,7 @@ def test_zero_keeps_a_key_for_ever() -> None:
     assert parse_ttl("0") is None
 
 
-@pytest.mark.parametrize("text", ["", "90", "h", "-1h", "1.5h", "24 h", "1h30m", "0s", "999999d", "9" * 30 + "s", "٣s"])
+@pytest.mark.parametrize("text", ["", "h", "-1h", "24 h", "30m1h", "0s", "999999d", "9" * 30 + "s", "٣s"])
 def test_anything_else_is_no_time_to_live(text: str) -> None:
     with pytest.raises(Invalid, match="is no time to live"):
         parse_ttl(text)

@@ -117,13 +117,24 @@ def test_a_position_is_a_number_a_time_or_a_time_ago(store: Store) -> None:
         assert positions.since(store, positions.rfc3339(at + 1)) == position + 1
     assert positions.position(store, "4") == positions.since(store, "4") == 4
     assert positions.position(store, "-1h") == 0
-    assert positions.since(store, "10m") == 1
+    assert [positions.since(store, ago) for ago in ("10m", "10m ago", "-10m", "1h30m", "0.5h")] == [1] * 5
     assert positions.position(store, "2030-01-01") == 6
     assert positions.position(store, "2030-01-01T00:00:00") == 6
     assert positions.position(store, "1999-12-31T23:59:59+01:00") == 0
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "7", "1e3", "10x", "-", "2026-13-01", "99999999999999999999w", "٣"])
+def test_a_time_before_the_log_is_not_taken_for_position_0_where_a_view_is_asked_for(store: Store) -> None:
+    at = commit(store, NewEvent("state:a", e.StateSet("a", "1"))).at
+    for text in ("10d", positions.rfc3339(at - 1)):
+        with pytest.raises(Invalid, match=f"^{text} is before the first event of the log, which is position 1, "):
+            positions.reached(store, text)
+    assert positions.reached(store, "0")[0] == 0
+    assert positions.reached(store, positions.rfc3339(at)) == (1, at)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "yesterday", "7", "1.5", "-5", "5 ago", "1e3", "10x", "-", "2026-13-01", "99999999999999999999w", "٣"]
+)
 def test_what_is_neither_is_refused(text: str) -> None:
     store = MemoryStore("positions")
     commit(store, NewEvent("state:a", e.StateSet("a", "1")))

@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 
 from maestro import config
 from maestro.config import Settings
-from maestro.model.errors import StoreAway, StoreUnsafe
+from maestro.model.errors import NotFound, StoreAway, StoreUnsafe
 from maestro.runtime.daemon.store_access import open_store
 from maestro.runtime.handlers import HANDLERS, READS
 from maestro.runtime.node.identity import node_id
@@ -61,7 +61,13 @@ def _read(command: p.Command, settings: Settings, store: Store, show: Callable[[
     known.check(store)
     rows: list[p.Item] = []
     call = PlainCall(ReadContext(settings, node_id(settings.home), store), rows.append)
-    done = _run(cast(Coroutine[Any, Any, p.Done], HANDLERS[type(command)](cast(Any, call), command)))
+    try:
+        done = _run(cast(Coroutine[Any, Any, p.Done], HANDLERS[type(command)](cast(Any, call), command)))
+    except NotFound as error:
+        from maestro.runtime.server import likeness
+
+        _run(likeness.propose(call.context, error, command))
+        raise
     known.follow(store)
     for row in rows:
         show(row)

@@ -22,7 +22,11 @@ async def find(context: ReadContext, agent: str) -> Agent:
     """The row of one agent. Raises NotFound."""
     row = await context.row(context.views.agent, agent)
     if row is None:
-        raise NotFound(f"there is no agent {shown(agent)}", mend="agent list shows all, agent assign makes one")
+        raise NotFound(
+            f"there is no agent {shown(agent)}",
+            mend="agent list shows all, agent assign makes one",
+            sought=("agent", agent),
+        )
     return row
 
 

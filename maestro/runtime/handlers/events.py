@@ -9,7 +9,7 @@ import msgspec
 
 from maestro.model.errors import Invalid, NotFound
 from maestro.model.events import FACTS
-from maestro.model.ids import shown
+from maestro.model.ids import nearest, shown
 from maestro.runtime.node.context import Call, Context, Handler
 from maestro.runtime.protocol import messages as p
 from maestro.runtime.protocol.cut import cut_of_page
@@ -30,7 +30,9 @@ def _check_type(name: str | None) -> None:
         return
     known = {*FACTS, *(fact.partition(".")[0] for fact in FACTS)}
     if name not in known:
-        raise Invalid(f"there is no event type {shown(name)}", mend="events schema lists them")
+        near = " or ".join(nearest(name, known))
+        asked = f"did you mean {near}? " if near else ""
+        raise Invalid(f"there is no event type {shown(name)}", mend=asked + "events schema lists them")
 
 
 def _matches(entry: Entry, name: str | None) -> bool:
@@ -177,7 +179,11 @@ async def audit(call: Call, command: p.Audit) -> p.Done:
         if lines:
             continue
         if command.subject and not (shown_any or command.follow or command.type or since or log.found):
-            raise NotFound(f"nothing is known of {shown(command.subject)}", mend="audit without a subject shows all")
+            raise NotFound(
+                f"nothing is known of {shown(command.subject)}",
+                mend="audit without a subject shows all",
+                sought=("subject", command.subject),
+            )
         if not command.follow or log.found:
             return await _end(call, log)
         await context.changed(after)

@@ -53,7 +53,7 @@ async def rebuild(call: Call, command: p.ReplayRebuild) -> p.Done:
 async def at(call: Call, command: p.ReplayAt) -> p.Done:
     """Send the rows of a view as they were at a position."""
     store = call.context.store
-    position, when_asked = await trio.to_thread.run_sync(positions.moment, store, command.position)
+    position, when_asked = await trio.to_thread.run_sync(positions.reached, store, command.position)
     found = await trio.to_thread.run_sync(rewind.at, store, position, command.view, when_asked)
     for row_id, row in found.rows.items():
         state = {"state": msgspec.convert(row, Agent).state} if row_id.startswith("agent:") else {}
@@ -78,6 +78,10 @@ async def diff(call: Call, command: p.ReplayDiff) -> p.Done:
     store = call.context.store
     a = await trio.to_thread.run_sync(positions.position, store, command.a)
     b = await trio.to_thread.run_sync(positions.position, store, command.b)
+    for text, position in ((command.a, a), (command.b, b)):
+        early = await trio.to_thread.run_sync(positions.before_all, store, text, position)
+        if early:
+            await call.note(f"{early}: taken as the beginning, where there is nothing yet")
     changes = await trio.to_thread.run_sync(lambda: list(rewind.diff(store, a, b)))
     for change in changes:
         await call.item(

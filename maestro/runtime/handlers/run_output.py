@@ -70,7 +70,7 @@ async def _latest(context: Context, id: str) -> tuple[Task, int | None]:
             return known, None
     found = await context.call(context.views.task, id)
     if found.row is None:
-        raise NotFound(f"there is no task {shown(id)}", mend="task list shows all")
+        raise NotFound(f"there is no task {shown(id)}", mend="task list shows all", sought=("task", id))
     return found.row, found.checkpoint.seq
 
 

@@ -55,7 +55,12 @@ async def _agents(call: Call, named: list[str]) -> tuple[str, ...]:
         paths = (os.path.realpath(path), os.path.normpath(path))
         mine = [row.id for row in rows if name == row.id] or [row.id for row in rows if row.workspace in paths]
         if not mine:
-            raise NotFound(f"{shown(name)} is no workspace of an agent", "--workspace", "workspace list shows all")
+            raise NotFound(
+                f"{shown(name)} is no workspace of an agent",
+                "--workspace",
+                "workspace list shows all",
+                sought=("agent", name),
+            )
         found[mine[0]] = None
     return tuple(found)
 

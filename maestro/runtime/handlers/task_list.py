@@ -24,7 +24,7 @@ async def find(context: ReadContext, task: str) -> Task:
     """The row of one task. Raises NotFound."""
     row = await context.row(context.views.task, task)
     if row is None:
-        raise NotFound(f"there is no task {shown(task)}", mend="task list shows all")
+        raise NotFound(f"there is no task {shown(task)}", mend="task list shows all", sought=("task", task))
     return row
 
 
@@ -39,7 +39,7 @@ async def status(call: ReadCall, command: p.TaskStatus) -> p.Done:
 async def check_agent(context: ReadContext, agent: str | None) -> None:
     """Check that an agent that a filter names exists; a pool (`role:x`) need not have one yet. Raises NotFound."""
     if agent is not None and ":" not in agent and await context.row(context.views.agent, agent) is None:
-        raise NotFound(f"there is no agent {shown(agent)}", mend="agent list shows all")
+        raise NotFound(f"there is no agent {shown(agent)}", mend="agent list shows all", sought=("agent", agent))
 
 
 async def _last(context: ReadContext, agent: str | None) -> Task:

@@ -31,7 +31,7 @@ async def finished(context: Context, task: str) -> Task:
             continue
         found = await context.call(context.views.task, task)
         if found.row is None:
-            raise NotFound(f"there is no task {shown(task)}", mend="task list shows all")
+            raise NotFound(f"there is no task {shown(task)}", mend="task list shows all", sought=("task", task))
         if not found.row.open:
             return found.row
         await context.changed(found.checkpoint.seq)

@@ -39,7 +39,9 @@ class OpenOrigins:
         if text == LATEST:
             text = await newest(self._context)
         elif not is_id(text):
-            raise NotFound(f"{shown(text)} is no snapshot and no file", mend="state snapshots lists all")
+            raise NotFound(
+                f"{shown(text)} is no snapshot and no file", mend="state snapshots lists all", sought=("snapshot", text)
+            )
         return await self.snapshot(text)
 
     async def snapshot(self, name: str) -> Origin:

@@ -91,7 +91,7 @@ async def _away(context: Context, past: Past, origin: Origin | None) -> frozense
 async def _past(context: Context, wish: RestoreRequest, origin: Origin | None) -> Past:
     position = origin.meta.position if origin is not None else 0
     if wish.at is not None:
-        position = await context.call(positions.reached, context.store, wish.at)
+        position, _ = await context.call(positions.reached, context.store, wish.at)
     return await trio.to_thread.run_sync(look_back, context.store, position)
 
 
@@ -220,7 +220,7 @@ async def _plan_workspace(
     found = archives.named(workspace, call.caller.cwd)
     if found is None:
         what = f"{shown(workspace)} was no workspace of an agent at position {planned.past.position}"
-        raise NotFound(what, "--workspace", "restore --dry-run shows all")
+        raise NotFound(what, "--workspace", "restore --dry-run shows all", ("agent", workspace))
     had, path = planned.past.agents.get(found.agent), found.workspace
     root = had.workspace_root if had is not None else str(caller_settings(call).workspace_root)
     placement = Placement(

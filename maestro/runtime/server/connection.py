@@ -20,6 +20,7 @@ from maestro.runtime.node.known_head import KnownHead
 from maestro.runtime.protocol import messages as p
 from maestro.runtime.protocol.frames import frame
 from maestro.runtime.protocol.repetition import how_to_repeat
+from maestro.runtime.server import likeness
 
 RECEIVE_BYTES_MAX = 1024 * 1024
 
@@ -126,6 +127,7 @@ async def _carry_out(context: Context, peer: Peer, call: Call, command: p.AnyCom
                     await context.call(KnownHead(context.settings).check, context.store)
                 answer = await context.handler(type(command))(call, command)
             except Exception as error:  # noqa: BLE001 - one command's defect must not end the daemon
+                await likeness.propose(context, error, command)
                 answer = None if _is_gone(error) else _failed(context, error, command)
             nursery.cancel_scope.cancel()
         ended = True

@@ -49,7 +49,9 @@ def read(layout: Layout, snapshot: str) -> tuple[Manifest, str]:
         found = files.content(path, _BYTES_MAX)
     except FileNotFoundError:
         what = f"there is no snapshot {snapshot!r}"
-        raise NotFound(what, where=str(layout.root), mend="state snapshots lists all") from None
+        raise NotFound(
+            what, where=str(layout.root), mend="state snapshots lists all", sought=("snapshot", snapshot)
+        ) from None
     except OSError as error:
         raise VerificationFailed(f"it cannot be read: {error.strerror}", f"manifest {snapshot}", _MEND) from None
     where = f"manifest {snapshot}"

@@ -1,0 +1,85 @@
+"""Values of settings: parsers of texts, each raising ValueError with what is wrong and, behind `; `, the remedy."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from maestro.model.duration import UNITS_MS, duration_forms, duration_ms
+
+URL_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel")
+LOG_LEVELS = ("DEBUG", "INFO", "WARN", "ERROR")
+FSYNC_MODES = ("always", "everysec")
+_WORDS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+
+
+def whole(least: int, most: int, example: str) -> Callable[[str], int]:
+    """A parser of whole numbers from `least` to `most`. example: a value to propose in the error."""
+
+    def parse(text: str) -> int:
+        if re.fullmatch(r"\+?[0-9]{1,12}", text) and least <= int(text) <= most:
+            return int(text)
+        raise ValueError(f"is not a whole number from {least} to {most}; set it to {example}, or unset it")
+
+    return parse
+
+
+def duration(unit: str, most: int) -> Callable[[str], int]:
+    """A parser of durations of 1 to `most` units; a bare number is one of units, too, and nothing is rounded."""
+
+    def parse(text: str) -> int:
+        found = duration_ms(text, unit)
+        if found is not None and found % UNITS_MS[unit] == 0 and 1 <= found // UNITS_MS[unit] <= most:
+            return found // UNITS_MS[unit]
+        name = {"s": "seconds", "d": "days"}[unit]
+        raise ValueError(f"is no duration of 1 to {most} whole {name}; {duration_forms(unit)}")
+
+    return parse
+
+
+def switch(text: str) -> bool:
+    if text.lower() not in _WORDS:
+        raise ValueError("is neither true nor false; set it to true or false, or unset it")
+    return _WORDS[text.lower()]
+
+
+def log_level(text: str) -> str:
+    level = "WARN" if text.upper() == "WARNING" else text.upper()
+    if level not in LOG_LEVELS:
+        raise ValueError(f"is no log level; set it to one of {', '.join(LOG_LEVELS)}")
+    return level
+
+
+def namespace(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", text):
+        raise ValueError("is no namespace; use 1 to 64 letters, digits, `.`, `_` and `-`, a letter or digit first")
+    return text
+
+
+def fsync(text: str) -> str:
+    if text not in FSYNC_MODES:
+        raise ValueError(f"is no fsync mode; set it to {' or '.join(FSYNC_MODES)}")
+    return text
+
+
+def url(text: str) -> str:
+    scheme, separator, rest = text.partition("://")
+    if not separator or scheme not in URL_SCHEMES:
+        raise ValueError(f"is no store URL; begin it with one of {', '.join(f'{known}://' for known in URL_SCHEMES)}")
+    if re.search(r"[\s\x00-\x1f]", text):
+        raise ValueError("has a space or a control character in it; percent-encode it")
+    if scheme == "unix":
+        if not rest.rpartition("@")[2].startswith("/"):
+            raise ValueError("names no absolute socket path; write unix:///path/to/server.sock")
+        return text
+    hosts = re.split(r"[/?#]", rest.rpartition("@")[2], maxsplit=1)[0]
+    sentinel = scheme.endswith("+sentinel")
+    for host in hosts.split(",") if sentinel else [hosts]:
+        if not re.fullmatch(r"(\[[0-9A-Fa-f:.%]+\]|[^:,\[\]]+)(:[0-9]{1,5})?", host):
+            raise ValueError(f"names no host and port; write {scheme}://host:port")
+        port = host.rpartition("]")[2].partition(":")[2]
+        if port and not 0 < int(port) < 65536:
+            raise ValueError(f"has the impossible port {port}; ports are 1 to 65535")
+    if sentinel and not re.search(r"[^@,]/[^/?#]", rest):
+        raise ValueError(f"names no service; write {scheme}://host:26379/service")
+    return text
