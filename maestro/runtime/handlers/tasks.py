@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+import msgspec
 import trio
 
 from maestro.model.dispatch import decide_cancel, decide_retry
@@ -15,6 +16,7 @@ from maestro.model.scheduling.waiting import why_not_over
 from maestro.model.task import Task
 from maestro.runtime.handlers.run_output import follow_task, tail_runs
 from maestro.runtime.handlers.task_list import find
+from maestro.runtime.handlers.task_sets.dependants import Skipped
 from maestro.runtime.handlers.wait_notice import NODE_AWAY, notice_of_wait
 from maestro.runtime.node.context import Call, Context, Handler
 from maestro.runtime.protocol import messages as p
@@ -69,24 +71,25 @@ async def wait(call: Call, command: p.TaskWait) -> p.Done:
     if scope.cancelled_caught:
         left = ", ".join(task for task in command.ids if task not in rows)
         raise TimedOut(f"not finished after {command.timeout_s:g} s: {left}", mend="they go on; wait again")
+    code = next((exit_code(rows[task]) for task in command.ids if exit_code(rows[task])), 0)
     if command.one:
-        first = rows[command.ids[0]]
-        return p.Done(await told_task(call.context, first), exit_code(first))
+        return p.Done(await told_task(call.context, rows[command.ids[0]]), code)
     for task in command.ids:
         await call.item(await told_task(call.context, rows[task]))
-    return p.Done(exit_code=next((exit_code(rows[task]) for task in command.ids if exit_code(rows[task])), 0))
+    return p.Done(exit_code=code)
 
 
 async def logs(call: Call, command: p.TaskLogs) -> p.Done:
     """Send the output of a task's last attempts, of one agent or of all in the order of the targets."""
     task = await find(call.context, command.id)
+    agent = command.agent
     runs = [slot.runs[-1] for slot in task.slots if slot.runs]
-    if command.agent is not None:
-        runs = [run for run in runs if run.agent == command.agent]
+    if agent is not None:
+        runs = [run for run in runs if run.agent == agent]
         if not runs and not (command.follow and task.open):
-            raise NotFound(f"agent {shown(command.agent)} has no run of task {task.id}")
+            raise NotFound(f"agent {shown(agent)} has no run of task {task.id}")
     if command.follow:
-        await follow_task(call, task.id, command.agent)
+        await follow_task(call, task.id, agent)
     else:
         await tail_runs(call, [run.id for run in runs], False)
     return p.Done()
@@ -117,19 +120,42 @@ async def _why_on(context: Context, task: str) -> str:
 
 
 CANCEL_WAIT_S = 30.0
+NAMED_MAX = 5
 
 
 async def retry(call: Call, command: p.TaskRetry) -> p.Done:
-    """Queue a finished task again, to begin anew or to go on with its agents' sessions."""
+    """Queue a finished task again, to begin anew or to go on with its agents' sessions; tell what was skipped for it,
+    or queue that too. With `sync` wait for the end of all.
+    """
     context = call.context
+    skipped = Skipped(context, command.id)
+    row = await context.row(context.views.task, command.id)
+    goes_on = command.with_dependants and row is not None and (row.open or row.status == "completed")
+    goes_on = goes_on and bool(await skipped.some())
 
     async def decision() -> list[NewEvent]:
         row = await context.row(context.views.task, command.id)
         agents = {agent.id: agent for agent in await context.rows(context.views.agents)} if command.resume else None
         return decide_retry(command.id, row, await context.floor(), agents)
 
-    await context.decide(call, decision)
-    return p.Done(await told_task(context, await find(context, command.id)))
+    if not goes_on:
+        await context.decide(call, decision)
+    also: list[str] = []
+    if command.with_dependants:
+        also = await skipped.retry(call)
+    elif some := await skipped.some():
+        named = ", ".join(some[:NAMED_MAX]) + (" and more" if len(some) > NAMED_MAX else "")
+        again = f"maestro task retry {command.id} --with-dependants"
+        await call.note(f"what depends on it was skipped, and stays so: {named}; to retry that too: {again}")
+    if command.sync:
+        call.when_interrupted(lambda: _goes_on(command.id))
+        done = await wait(call, p.TaskWait(ids=[command.id, *also], one=True))
+        return msgspec.structs.replace(done, data=done.data | {"dependants": also})
+    return p.Done(await told_task(context, await find(context, command.id)) | {"dependants": also})
+
+
+async def _goes_on(task: str) -> str:
+    return f"interrupted; task {task} goes on: maestro task wait {task}, or maestro task cancel {task}"
 
 
 HANDLERS: dict[type[p.Command], Handler] = {

@@ -53,6 +53,7 @@ from maestro.runtime.protocol.commands.restore import AgentsPutBack, RestoreLoad
 from maestro.runtime.protocol.commands.snapshot import StatePin, StateSnapshot, StateSnapshots, StateVerify
 from maestro.runtime.protocol.commands.task import (
     QueueStatus,
+    TaskBatch,
     TaskCancel,
     TaskDispatch,
     TaskList,
@@ -114,6 +115,7 @@ __all__ = [
     "StateSnapshot",
     "StateSnapshots",
     "StateVerify",
+    "TaskBatch",
     "TaskCancel",
     "TaskDispatch",
     "TaskList",
@@ -236,6 +238,7 @@ AnyCommand = (
     | AgentLogs
     | AgentTypes
     | TaskDispatch
+    | TaskBatch
     | TaskStatus
     | TaskList
     | TaskWait
@@ -289,6 +292,7 @@ NEEDS_NODE: tuple[type[Command], ...] = (
     StateRestore,
     StateSnapshot,
     TaskDispatch,
+    TaskBatch,
     TaskCancel,
     TaskRetry,
     TaskWait,
