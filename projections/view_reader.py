@@ -117,6 +117,16 @@ class Views:
         listed: Listed[Task] = self._read(read)
         return listed
 
+    def beginning(self, view: str, prefix: str, limit: int) -> Listed[str]:
+        """Ids of tasks or snapshots that begin with a prefix, in order; total: how many were found."""
+
+        def read(generation: str, known: Checkpoint) -> Listed[str]:
+            found = self._views.beginning(generation, view, prefix, limit)
+            return Listed(found, known, len(found))
+
+        listed: Listed[str] = self._read(read)
+        return listed
+
     def last_task(self, agent: str | None = None) -> Found[Task]:
         """The task dispatched last, to any agent or to one."""
         found = self.tasks(agent, limit=1)

@@ -20,6 +20,7 @@ from maestro.runtime.handlers.task_sets.dependants import Skipped
 from maestro.runtime.handlers.wait_notice import NODE_AWAY, notice_of_wait
 from maestro.runtime.node.context import Call, Context, Handler
 from maestro.runtime.protocol import messages as p
+from maestro.runtime.server.id_prefixes import agent_meant, check_whole_task, task_meant
 from maestro.runtime.server.results import told_task
 
 
@@ -53,6 +54,8 @@ def exit_code(task: Task) -> int:
 async def wait(call: Call, command: p.TaskWait) -> p.Done:
     """Wait for all tasks; the exit code is that of the first one that did not complete."""
     rows: dict[str, Task] = {}
+    ids = [await task_meant(call.context, name) for name in command.ids]
+    command = msgspec.structs.replace(command, ids=list(dict.fromkeys(ids)))
     call.again = command
 
     async def one(task: str) -> None:
@@ -81,8 +84,8 @@ async def wait(call: Call, command: p.TaskWait) -> p.Done:
 
 async def logs(call: Call, command: p.TaskLogs) -> p.Done:
     """Send the output of a task's last attempts, of one agent or of all in the order of the targets."""
-    task = await find(call.context, command.id)
-    agent = command.agent
+    task = await find(call.context, await task_meant(call.context, command.id))
+    agent = None if command.agent is None else await agent_meant(call.context, command.agent)
     runs = [slot.runs[-1] for slot in task.slots if slot.runs]
     if agent is not None:
         runs = [run for run in runs if run.agent == agent]
@@ -98,6 +101,7 @@ async def logs(call: Call, command: p.TaskLogs) -> p.Done:
 async def cancel(call: Call, command: p.TaskCancel) -> p.Done:
     """Cancel a task, and wait until it has ended. Raises TimedOut."""
     context = call.context
+    await check_whole_task(context, command.id, "task cancel")
 
     async def decision() -> list[NewEvent]:
         row = await context.row(context.views.task, command.id)
@@ -128,6 +132,7 @@ async def retry(call: Call, command: p.TaskRetry) -> p.Done:
     or queue that too. With `sync` wait for the end of all.
     """
     context = call.context
+    await check_whole_task(context, command.id, "task retry")
     skipped = Skipped(context, command.id)
     row = await context.row(context.views.task, command.id)
     goes_on = command.with_dependants and row is not None and (row.open or row.status == "completed")

@@ -159,7 +159,7 @@ def test_results_are_printed_whole_and_as_they_are(node: Node) -> None:
     printing = f"printf '%s' '{text}'"
     one = node.dispatch(printing, "--to", "w", "--sync")["id"]
     told = node.task(one)["runs"][0]
-    assert told["result_blob"] and told["result"] == node.task(one)["runs"][0]["result"]
+    assert told["result_blob"] and told["result"] == node.task(one[:-1])["runs"][0]["result"]
     done = node.run("task", "result", one)
     assert (done.returncode, done.stdout, done.stderr) == (0, told["result"], "")
     assert node.json("task", "result", one, "--format", "json") == {"w": told["result"]}
@@ -184,3 +184,61 @@ def test_one_task_and_several_are_waited_for_in_one_form(node: Node) -> None:
     assert json.loads(alone.stdout)["id"] == one
     both = node.run("task", "wait", one, two).stdout.splitlines()
     assert both[0] + "\n" == alone.stdout and json.loads(both[1])["id"] == two
+
+
+def test_what_is_read_is_named_by_the_beginning_of_its_id(node: Node) -> None:
+    node.json("agent", "assign", "shell", "--name", "reader", "--to-workspace", f"{node.folder}/reader")
+    node.json("agent", "assign", "shell", "--name", "reads", "--to-workspace", f"{node.folder}/reads")
+    one = node.dispatch("echo read", "--to", "reader", "--sync")["id"]
+    two = node.dispatch("true", "--to", "reads", "--key", "kk", "--sync")["id"]
+    snapshot = node.json("state", "snapshot")["id"]
+    start = one[:-2]
+    for words in (
+        ("task", "status", start),
+        ("task", "status", start.lower()),
+        ("task", "result", start),
+        ("task", "logs", start, "--agent", "reade"),
+        ("task", "wait", start, two[:9]),
+        ("queue", "status", "--task", start),
+        ("queue", "status", "--completed", "--agent", "reade"),
+        ("task", "list", "--agent", "reade"),
+        ("task", "status", "--last", "reade"),
+        ("audit", start),
+        ("audit", f"task:{two[:9]}"),
+        ("audit", "agent:reade"),
+        ("agent", "health", "reade"),
+        ("agent", "logs", "reade"),
+        ("state", "verify", snapshot[:-1]),
+        ("state", "restore", snapshot[:-1], "--dry-run"),
+        ("state", "restore", snapshot, "--dry-run", "--workspace", "reade"),
+    ):
+        done = node.run(*words)
+        assert done.returncode == 0 and done.stdout, (words, done)
+    several = node.run("task", "status", one[:4])
+    assert several.returncode == 2 and one in several.stderr and "characters tell these apart" in several.stderr
+    assert "reads, reader" in node.run("agent", "health", "read").stderr
+    assert node.run("task", "status", "01X").returncode == 3
+
+
+def test_what_is_ended_or_deleted_takes_a_whole_id_and_says_which(node: Node) -> None:
+    node.json("agent", "assign", "shell", "--name", "ender", "--to-workspace", f"{node.folder}/ender")
+    task = node.dispatch("sleep 600", "--to", "ender")["id"]
+    snapshot = node.json("state", "snapshot", "--workspace", "ender")["id"]
+    for words, name in (
+        (("task", "cancel"), task),
+        (("task", "retry"), task),
+        (("agent", "stop"), "ender"),
+        (("agent", "restart"), "ender"),
+        (("agent", "reset"), "ender"),
+        (("workspace", "clean"), "ender"),
+        (("state", "pin"), snapshot),
+        (("state", "unpin"), snapshot),
+        (("state", "restore"), snapshot),
+        (("state", "rollback"), snapshot),
+        (("state", "restore", snapshot, "--workspace"), "ender"),
+    ):
+        done = node.run(*words, name[:-1])
+        assert done.returncode == 3 and f"begins so: maestro {' '.join(words)} {name}" in done.stderr, (words, done)
+    assert node.task(task)["status"] in ("queued", "running")
+    assert "running: sleep 600" in node.run("task", "cancel", task[:-1]).stderr
+    node.json("task", "cancel", task)
