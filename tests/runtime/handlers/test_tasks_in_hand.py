@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.cli.conftest import CommandLine
 from tests.runtime.acting import Node
 
 
@@ -19,6 +22,12 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
         for name in ("w", "v"):
             node.json("agent", "assign", "shell", "--name", name, "--to-workspace", f"{node.folder}/{name}")
         yield node
+
+
+@pytest.fixture
+def maestro(node: Node, capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> CommandLine:
+    """Its command line in this process, where many are called."""
+    return CommandLine(node.env, capfdbinary, monkeypatch)
 
 
 def test_a_key_that_meets_another_task_says_so(node: Node) -> None:
@@ -154,7 +163,6 @@ def test_a_batch_that_was_broken_off_is_finished_and_one_that_was_altered_is_tol
 
 
 def test_results_are_printed_whole_and_as_they_are(node: Node) -> None:
-    node.agent_type("says", adapter="shell", mode="script")
     text = "\x1b[31mred\x1b[0m " + "ä" * 3000
     printing = f"printf '%s' '{text}'"
     one = node.dispatch(printing, "--to", "w", "--sync")["id"]
@@ -186,7 +194,7 @@ def test_one_task_and_several_are_waited_for_in_one_form(node: Node) -> None:
     assert both[0] + "\n" == alone.stdout and json.loads(both[1])["id"] == two
 
 
-def test_what_is_read_is_named_by_the_beginning_of_its_id(node: Node) -> None:
+def test_what_is_read_is_named_by_the_beginning_of_its_id(node: Node, maestro: CommandLine) -> None:
     node.json("agent", "assign", "shell", "--name", "reader", "--to-workspace", f"{node.folder}/reader")
     node.json("agent", "assign", "shell", "--name", "reads", "--to-workspace", f"{node.folder}/reads")
     one = node.dispatch("echo read", "--to", "reader", "--sync")["id"]
@@ -212,15 +220,15 @@ def test_what_is_read_is_named_by_the_beginning_of_its_id(node: Node) -> None:
         ("state", "restore", snapshot[:-1], "--dry-run"),
         ("state", "restore", snapshot, "--dry-run", "--workspace", "reade"),
     ):
-        done = node.run(*words)
-        assert done.returncode == 0 and done.stdout, (words, done)
-    several = node.run("task", "status", one[:4])
-    assert several.returncode == 2 and one in several.stderr and "characters tell these apart" in several.stderr
-    assert "reads, reader" in node.run("agent", "health", "read").stderr
-    assert node.run("task", "status", "01X").returncode == 3
+        done = maestro.here(*words)
+        assert done.code == 0 and done.out, (words, done)
+    several = maestro.here("task", "status", one[:4])
+    assert several.code == 2 and one in several.err and "characters tell these apart" in several.err
+    assert "reads, reader" in maestro.here("agent", "health", "read").err
+    assert maestro.here("task", "status", "01X").code == 3
 
 
-def test_what_is_ended_or_deleted_takes_a_whole_id_and_says_which(node: Node) -> None:
+def test_what_is_ended_or_deleted_takes_a_whole_id_and_says_which(node: Node, maestro: CommandLine) -> None:
     node.json("agent", "assign", "shell", "--name", "ender", "--to-workspace", f"{node.folder}/ender")
     task = node.dispatch("sleep 600", "--to", "ender")["id"]
     snapshot = node.json("state", "snapshot", "--workspace", "ender")["id"]
@@ -237,8 +245,24 @@ def test_what_is_ended_or_deleted_takes_a_whole_id_and_says_which(node: Node) ->
         (("state", "rollback"), snapshot),
         (("state", "restore", snapshot, "--workspace"), "ender"),
     ):
-        done = node.run(*words, name[:-1])
-        assert done.returncode == 3 and f"begins so: maestro {' '.join(words)} {name}" in done.stderr, (words, done)
+        done = maestro.here(*words, name[:-1])
+        assert done.code == 3 and f"begins so: maestro {' '.join(words)} {name}" in done.err, (words, done)
     assert node.task(task)["status"] in ("queued", "running")
-    assert "running: sleep 600" in node.run("task", "cancel", task[:-1]).stderr
+    assert "running: sleep 600" in maestro.here("task", "cancel", task[:-1]).err
     node.json("task", "cancel", task)
+
+
+def test_a_batch_whose_daemon_was_killed_is_given_again_and_every_line_is_there_once(node: Node) -> None:
+    before = len(node.events("task.dispatched"))
+    node.json("agent", "assign", "shell", "--name", "busy", "--to-workspace", f"{node.folder}/busy")
+    node.dispatch("sleep 600", "--to", "busy")
+    path = batch(node, *({"prompt": f"true {number}", "to": "busy"} for number in range(1000)))
+    words = [sys.executable, "-m", "maestro", "task", "dispatch", "--batch", path, "-q"]
+    with subprocess.Popen(words, env=node.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline()
+        node.kill()
+        process.communicate()
+    done = node.run("task", "dispatch", "--batch", path, "-q")
+    assert done.returncode == 0 and len(set(done.stdout.split())) == 1000, done.stderr
+    assert "tasks had been dispatched before" in done.stderr
+    assert len(node.events("task.dispatched")) == before + 1001
