@@ -24,7 +24,7 @@ PREFIXED = ("task", "agent", "snapshot")
 async def task_meant(context: ReadContext, text: str) -> str:
     """The id of the task that is read: as given, or the one that begins so. Raises Invalid where several do."""
     found = await tasks_beginning(context, text)
-    return text if not found else _one(found, text, "tasks", tells_time=True)
+    return text if not found else _one(found, text, "tasks", await _about(context, found))
 
 
 async def agent_meant(context: ReadContext, text: str) -> str:
@@ -36,7 +36,7 @@ async def agent_meant(context: ReadContext, text: str) -> str:
 async def snapshot_meant(context: ReadContext, text: str) -> str:
     """The id of the snapshot that is read, as `task_meant`; `latest` and paths are left as they are."""
     found = await snapshots_beginning(context, text)
-    return text if not found else _one(found, text, "snapshots", tells_time=True)
+    return text if not found else _one(found, text, "snapshots", {})
 
 
 async def subject_meant(context: ReadContext, text: str) -> str:
@@ -57,8 +57,7 @@ async def check_whole_task(context: ReadContext, text: str, command: str) -> Non
     Raises NotFound, with the whole id.
     """
     if found := await tasks_beginning(context, text):
-        rows = await context.rows(context.views.tasks_named, found[:NAMED_MAX])
-        raise _not_whole("task", text, found, command, {row.id: f"{row.status}: {row.title}" for row in rows})
+        raise _not_whole("task", text, found, command, await _about(context, found))
 
 
 async def check_whole_agent(context: ReadContext, text: str, command: str) -> None:
@@ -99,15 +98,22 @@ async def snapshots_beginning(context: ReadContext, text: str) -> list[str]:
     return await context.rows(context.views.beginning, snapshots.NAME, text, FOUND_MAX)
 
 
-def _one(found: list[str], text: str, kind: str, tells_time: bool = False) -> str:
+async def _about(context: ReadContext, found: list[str]) -> dict[str, str]:
+    """What those of the tasks are that are named, by id."""
+    rows = await context.rows(context.views.tasks_named, found[-NAMED_MAX:])
+    return {row.id: f"{row.status}: {row.title}" for row in rows}
+
+
+def _one(found: list[str], text: str, kind: str, about: dict[str, str] | None = None) -> str:
+    """The only one of the ids. about: what they are; None where they do not begin with a time. Raises Invalid."""
     if len(found) == 1:
         return found[0]
     names = sorted(each.rpartition(":")[2] for each in found)
     enough = 1 + max(_common(one, other) for one, other in pairwise(names))
-    why = ", as ids begin with a time" if tells_time else ""
+    why = "" if about is None else ", as ids begin with a time"
     mend = f"give more of it: {enough} characters tell these apart{why}"
     count = f"{len(found)}{' or more' if len(found) >= FOUND_MAX else ''}"
-    raise Invalid(f"{shown(text)} begins the ids of {count} {kind}: {_listed(found)}", mend=mend)
+    raise Invalid(f"{shown(text)} begins the ids of {count} {kind}: {_listed(found, about)}", mend=mend)
 
 
 def _common(one: str, other: str) -> int:
@@ -115,15 +121,15 @@ def _common(one: str, other: str) -> int:
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
-def _listed(found: list[str]) -> str:
+def _listed(found: list[str], about: dict[str, str] | None = None) -> str:
     """The candidates, those with the greatest ids first: of ids that begin with a time the newest."""
-    found = found[::-1]
-    return ", ".join(found[:NAMED_MAX]) + (f" and {len(found) - NAMED_MAX} more" if len(found) > NAMED_MAX else "")
+    named = found[: -NAMED_MAX - 1 : -1]
+    more = f" and {len(found) - NAMED_MAX} more" if len(found) > NAMED_MAX else ""
+    return ", ".join(f"{each} ({about[each]})" if about and each in about else each for each in named) + more
 
 
 def _not_whole(kind: str, text: str, found: list[str], command: str, about: dict[str, str]) -> NotFound:
     what = f"there is no {kind} {shown(text)}"
     if len(found) > 1:
-        return NotFound(what, mend=f"{command} takes a whole id: {_listed(found)} begin so")
-    told = f" ({about[found[0]]})" if found[0] in about else ""
-    return NotFound(what, mend=f"{found[0]}{told} begins so: maestro {command} {found[0]}")
+        return NotFound(what, mend=f"{command} takes a whole id, and several begin so: {_listed(found, about)}")
+    return NotFound(what, mend=f"{_listed(found, about)} begins so: maestro {command} {found[0]}")

@@ -222,8 +222,10 @@ def test_what_is_read_is_named_by_the_beginning_of_its_id(node: Node, maestro: C
     ):
         done = maestro.here(*words)
         assert done.code == 0 and done.out, (words, done)
+    other = node.dispatch("true", "--to", "reader", "--sync")["id"]
     several = maestro.here("task", "status", one[:4])
-    assert several.code == 2 and one in several.err and "characters tell these apart" in several.err
+    assert several.code == 2 and f"{other} (completed: true), {one} (completed: echo read)" in several.err
+    assert "characters tell these apart" in several.err
     assert "reads, reader" in maestro.here("agent", "health", "read").err
     assert maestro.here("task", "status", "01X").code == 3
 
