@@ -9,6 +9,7 @@ import typer
 from maestro.cli import completion
 
 TIMEOUT_S_MAX = 31_536_000
+"""As `maestro.model.dispatch` has it, which is not imported for a number."""
 PromptArgument = Annotated[
     str | None,
     typer.Argument(metavar="PROMPT", help="What to do; `-` reads standard input, `@file` a file."),

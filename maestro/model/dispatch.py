@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
@@ -18,6 +17,7 @@ from maestro.model.target import check_target, is_pool, targets_of
 from maestro.model.task import Task
 
 RETRIES_MAX = 1000
+TIMEOUT_S_MAX = 31_536_000
 BUDGET_MAX = 1e15
 TARGETS_MAX = 1000
 ON_LOST = ("retry", "fail")
@@ -154,8 +154,8 @@ def _check_targets(targets: Sequence[str]) -> None:
 
 def _check_numbers(wanted: TaskDispatched) -> None:
     timeout_s = wanted.timeout_s
-    if timeout_s is not None and not (math.isfinite(timeout_s) and timeout_s > 0):
-        raise Invalid(f"timeout {timeout_s} is out of range", mend="use seconds, more than 0")
+    if timeout_s is not None and not 0 < timeout_s <= TIMEOUT_S_MAX:
+        raise Invalid(f"timeout {timeout_s} is out of range", mend="use seconds, more than 0, at most a year")
     if not 0 <= wanted.retries <= RETRIES_MAX:
         raise Invalid(f"retries {wanted.retries} is out of range", mend=f"use 0 to {RETRIES_MAX}")
     if wanted.on_lost not in ON_LOST:

@@ -71,6 +71,7 @@ def test_a_target_that_cannot_be_one_is_invalid(target: str) -> None:
     [
         {"priority": 0},
         {"priority": 6},
+        {"timeout_s": 31_536_001.0},
         {"timeout_s": 0.0},
         {"timeout_s": -1.0},
         {"timeout_s": math.nan},
