@@ -6,7 +6,7 @@ filtered by two fields has an index of both.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -105,6 +105,27 @@ class Views:
         index = ":".join(part for part in (_named("status", status), _named("agent", agent)) if part) or "all"
         last = None if before is None else before - 1
         return self._list(tasks.NAME, PageQuery(tasks.NAME, index, 0, limit, newest, since or None, last))
+
+    def tasks_named(self, ids: Sequence[str]) -> Listed[Task]:
+        """The tasks of these ids that there are, in this order, from one checkpoint: for some thousands in one call."""
+
+        def read(generation: str, known: Checkpoint) -> Listed[Task]:
+            checkpoint, found = self._views.load(generation, [(tasks.NAME, task) for task in ids])
+            rows = [tasks.decode(task, data) for task, data in zip(ids, found, strict=True) if data is not None]
+            return Listed(rows, _marked(checkpoint, known), len(rows))
+
+        listed: Listed[Task] = self._read(read)
+        return listed
+
+    def beginning(self, view: str, prefix: str, limit: int) -> Listed[str]:
+        """Ids of tasks or snapshots that begin with a prefix, in order; total: how many were found."""
+
+        def read(generation: str, known: Checkpoint) -> Listed[str]:
+            found = self._views.beginning(generation, view, prefix, limit)
+            return Listed(found, known, len(found))
+
+        listed: Listed[str] = self._read(read)
+        return listed
 
     def last_task(self, agent: str | None = None) -> Found[Task]:
         """The task dispatched last, to any agent or to one."""

@@ -20,6 +20,21 @@ from maestro.cli.options import (
     examples,
 )
 from maestro.cli.printer import Column, Row
+from maestro.cli.results import print_results, texts_of, write_sections
+from maestro.cli.task_options import (
+    BatchKeyOption,
+    BatchOption,
+    BudgetCostOption,
+    BudgetTokensOption,
+    CancelOnInterruptOption,
+    DependsOnOption,
+    PromptArgument,
+    StrictKeyOption,
+    SyncOption,
+    TimeoutOption,
+    ToOption,
+    VerifyOption,
+)
 from maestro.cli.text_input import read_prompt
 from maestro.model.errors import Invalid
 from maestro.runtime.protocol import messages as p
@@ -46,24 +61,6 @@ RUNS = (
     Column("usage", "COST", printer.cost, leaves=2),
     Column("log", "LOGS", below=True),
 )
-TimeoutOption = Annotated[
-    float | None,
-    typer.Option(
-        "--timeout",
-        parser=duration("--timeout", least_ms=1),
-        metavar="DURATION",
-        help=f"How long a run may take: {DURATION_HELP}.",
-    ),
-]
-VerifyOption = Annotated[
-    str, typer.Option("--verify", help="A shell command that must exit 0 in the workspace after a good end.")
-]
-BudgetTokensOption = Annotated[
-    int | None, typer.Option("--budget-tokens", min=1, help="Tokens that its runs may use together.")
-]
-BudgetCostOption = Annotated[
-    float | None, typer.Option("--budget-cost", help="What its runs may cost together, as the agents tell it.")
-]
 
 
 class Status(StrEnum):
@@ -86,48 +83,54 @@ class Status(StrEnum):
         "git diff | maestro task dispatch - --to role:reviewer --priority 1",
         'maestro task dispatch "Run the tests" --to tester --depends-on "$(maestro task list --last | jq -r .id)"',
         'maestro task dispatch "Make the tests pass" --to coder --verify "pytest -q" --budget-cost 2.50',
+        'maestro task dispatch -- "- [ ] a list" --to code-reviewer',
         "maestro task dispatch --to code-reviewer -- --help-me",
         'maestro task dispatch "@@all: look here" --to code-reviewer',
+        "maestro task dispatch --batch tasks.jsonl -q > ids",
+        """echo '{"prompt": "Run the tests", "to": "tester", "timeout": 600}' | maestro task dispatch --batch -""",
     ),
 )
 def dispatch(
-    prompt: Annotated[str, typer.Argument(help="What to do; `-` reads standard input, `@file` a file; `@@x` is `@x`.")],
-    to: Annotated[
-        list[str],
-        typer.Option(
-            "--to",
-            help="Agents or pools (type:<slug>, role:<role>, capability:<c>), comma-separated.",
-            autocompletion=completion.targets,
-        ),
-    ],
-    sync: Annotated[bool, typer.Option("--sync", help="Wait for the end; exit as the agents did.")] = False,
+    ctx: typer.Context,
+    prompt: PromptArgument = None,
+    to: ToOption = None,
+    batch: BatchOption = None,
+    batch_key: BatchKeyOption = "",
+    sync: SyncOption = False,
     async_: Annotated[bool, typer.Option("--async", help="Return at once (the default).")] = False,
     timeout: TimeoutOption = None,
-    depends_on: Annotated[
-        list[str] | None,
-        typer.Option("--depends-on", help="Wait for these tasks; comma-separated.", autocompletion=completion.tasks),
-    ] = None,
+    depends_on: DependsOnOption = None,
     priority: Annotated[int | None, typer.Option("--priority", min=1, max=5, help="1 is the most urgent.")] = None,
     retries: Annotated[int, typer.Option("--retries", min=0, max=100, help="New attempts when an agent fails.")] = 0,
     key: Annotated[str | None, typer.Option("--key", help="The same key gives the same task.")] = None,
+    strict_key: StrictKeyOption = False,
     trace: Annotated[bool, typer.Option("--trace", help="Prefix each line of output with its time.")] = False,
     force: Annotated[bool, typer.Option("--force", help="To unhealthy agents too.")] = False,
     verify: VerifyOption = "",
     budget_tokens: BudgetTokensOption = None,
     budget_cost: BudgetCostOption = None,
-    cancel_on_interrupt: Annotated[
-        bool, typer.Option("--cancel-on-interrupt", help="With --sync: Ctrl-C cancels the task.")
-    ] = False,
+    cancel_on_interrupt: CancelOnInterruptOption = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the task's id only.")] = False,
     format: FormatOption = None,
 ) -> int:
-    """Give a prompt to agents; prints the task, or its id on a terminal."""
+    """Give a prompt to agents; prints the task, or its id on a terminal. With --batch, a file of such tasks.
+
+    `maestro help tasks` has the keys of a line, and says how a batch that was broken off is finished.
+    """
+    if batch is not None:
+        from maestro.cli.batch import dispatch_batch
+
+        return dispatch_batch(ctx, batch, batch_key, strict_key, "table" if quiet else format)
     from maestro.runtime.node.ids import made_key
 
+    text = _prompt(prompt, to)
     if sync and async_:
         raise Invalid("both --sync and --async", "task dispatch", "give one of them")
+    if batch_key or (strict_key and not key):
+        option, other = ("--batch-key", "--batch") if batch_key else ("--strict-key", "--key or --batch")
+        raise Invalid(f"it goes with {other}", option, "leave it out")
     command = p.TaskDispatch(
-        prompt=read_prompt(prompt),
+        prompt=text,
         to=comma_separated(to, "--to"),
         sync=sync,
         timeout_s=timeout,
@@ -136,6 +139,7 @@ def dispatch(
         retries=retries,
         key=key or made_key(),
         first=not key,
+        strict_key=strict_key,
         trace=trace,
         force=force,
         cancel_on_interrupt=cancel_on_interrupt,
@@ -143,25 +147,55 @@ def dispatch(
         budget_tokens=budget_tokens,
         budget_cost=budget_cost,
     )
-    if quiet:
-        return answer.one(command, "table", _show_id)
-    return answer.one(command, format, _show_task if sync else _show_id)
+    return answer.one(command, "table" if quiet else format, _show_task if sync and not quiet else _show_id)
 
 
-@app.command("status", epilog=examples("maestro task status 01J9…", "maestro task status --last code-reviewer"))
+def _prompt(prompt: str | None, to: list[str] | None) -> str:
+    """The text of a dispatch that is no batch. Raises Invalid, also where there is no target."""
+    if prompt is None or to is None:
+        missing = "argument 'PROMPT'" if prompt is None else "option '--to'"
+        raise Invalid(f"missing {missing}", mend="see `maestro task dispatch --help`")
+    return read_prompt(prompt)
+
+
+@app.command(
+    "status",
+    epilog=examples(
+        "maestro task status 01J9…", "maestro task status --last code-reviewer", "maestro task status 01J9… --full"
+    ),
+)
 def status(
     id: Annotated[
         str | None,
         typer.Argument(help="Id of a task; with --last that of an agent.", autocompletion=completion.tasks),
     ] = None,
     last: Annotated[bool, typer.Option("--last", help="The newest task (of an agent).")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="With the agents' final texts, whole; JSON has them in any case.")
+    ] = False,
     format: FormatOption = None,
 ) -> int:
     """One task: its runs, exit codes, outcome, timings, usage and logs."""
     if id is None and not last:
         raise Invalid("which task?", "task status", "name its id, or give --last [AGENT]")
     command = p.TaskStatus(last=True, agent=id) if last else p.TaskStatus(id)
-    return answer.one(command, format, _show_task)
+    return answer.one(command, format, _show_whole if full else _show_task)
+
+
+@app.command(
+    "result",
+    epilog=examples(
+        "maestro task result 01J9… > review.md",
+        "maestro task result 01J9… --agent a1",
+        "maestro task result 01J9… --format json | jq -r .a1",
+    ),
+)
+def result(id: TaskArgument, agent: AgentFilter = None, format: FormatOption = None) -> int:
+    """The final texts of a task's agents, whole: of one as they are, of several as JSON, by agent.
+
+    On a terminal, and with --format table, the texts of several stand below each other, each under its agent.
+    """
+    return print_results(id, agent, format)
 
 
 @app.command(
@@ -185,7 +219,14 @@ def list_(
     return answer.rows(command, TASKS, format, "no tasks", counted)
 
 
-@app.command("wait", epilog=examples("maestro task wait 01J9…", "maestro task wait 01J9… 01JA… --timeout 10m"))
+@app.command(
+    "wait",
+    epilog=examples(
+        "maestro task wait 01J9…",
+        "maestro task wait 01J9… 01JA… --timeout 10m",
+        "maestro task wait 01J9… 01JA… | jq -r .status  # an object for each, one or many",
+    ),
+)
 def wait(
     ids: Annotated[list[str], typer.Argument(help="Ids of tasks.", autocompletion=completion.tasks)],
     timeout: Annotated[
@@ -199,10 +240,12 @@ def wait(
     ] = None,
     format: FormatOption = None,
 ) -> int:
-    """Block until tasks are finished; exits as `dispatch --sync`."""
+    """Block until tasks are finished; exits as `dispatch --sync`. As JSON: an object a task, each on a line."""
     command = p.TaskWait(comma_separated(ids, "task wait"), timeout)
     if len(command.ids) == 1:
         return answer.one(command, format, _show_task)
+    if printer.wants_json(format):
+        return answer.carry_out(command, printer.write_json).exit_code
     return answer.rows(command, TASKS, format)
 
 
@@ -229,20 +272,49 @@ def cancel(
     return answer.one(p.TaskCancel(id, reason), format, _show_task)
 
 
-@app.command("retry", epilog=examples("maestro task retry 01J9…", "maestro task retry 01J9… --continue"))
+@app.command(
+    "retry",
+    epilog=examples(
+        "maestro task retry 01J9…",
+        "maestro task retry 01J9… --continue --sync",
+        "maestro task retry 01J9… --with-dependants",
+    ),
+)
 def retry(
     id: TaskArgument,
     resume: Annotated[
         bool, typer.Option("--continue", help="Let each agent go on with the session of its last run.")
     ] = False,
+    with_dependants: Annotated[
+        bool,
+        typer.Option("--with-dependants", help="The tasks that were skipped for it too, and those skipped for them."),
+    ] = False,
+    sync: Annotated[bool, typer.Option("--sync", help="Wait for the end; exit as the agents did.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print ids only: one a line.")] = False,
     format: FormatOption = None,
 ) -> int:
-    """A new attempt of a finished task."""
-    return answer.one(p.TaskRetry(id=id, resume=resume), format, _show_task)
+    """A new attempt of a finished task; what was skipped for it is told, and retried where that is asked for.
+
+    With --with-dependants a task that is open again, or has completed meanwhile, is left alone: then those that were
+    skipped for it are all that is retried.
+    """
+    command = p.TaskRetry(id=id, resume=resume, with_dependants=with_dependants, sync=sync)
+    return answer.one(command, "table" if quiet else format, _show_ids if quiet else _show_task)
 
 
 def _show_id(task: Row) -> None:
     printer.write_line(str(task.get("id", "")))
+
+
+def _show_ids(task: Row) -> None:
+    for name in (task.get("id", ""), *task.get("dependants", ())):
+        printer.write_line(str(name))
+
+
+def _show_whole(task: Row) -> None:
+    _show_task(task)
+    printer.write(b"\n")
+    write_sections(texts_of(task))
 
 
 def _show_task(task: Row) -> None:

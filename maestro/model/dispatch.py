@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -18,6 +17,7 @@ from maestro.model.target import check_target, is_pool, targets_of
 from maestro.model.task import Task
 
 RETRIES_MAX = 1000
+TIMEOUT_S_MAX = 31_536_000
 BUDGET_MAX = 1e15
 TARGETS_MAX = 1000
 ON_LOST = ("retry", "fail")
@@ -57,12 +57,57 @@ def decide_dispatch(wanted: TaskDispatched, known: DispatchState) -> list[NewEve
                 mend="task list shows all",
                 sought=("task", dependency),
             )
-    chosen = [agent for target in wanted.targets for agent in _able(target, known.agents, wanted.forced)]
+    members = Members(known.agents, wanted.targets)
+    chosen = [agent for target in wanted.targets for agent in members.able(target, wanted.forced)]
     fact = msgspec.structs.replace(wanted, depends_on=tuple(dict.fromkeys(wanted.depends_on)))
     return [
         NewEvent(f"task:{wanted.task}", fact, known.floor),
         *decide_resume(known.nodes, chosen, known.here, f"task {wanted.task} was dispatched"),
     ]
+
+
+SAME = {
+    "prompt": "prompt",
+    "targets": "targets",
+    "depends_on": "depends-on",
+    "timeout_s": "timeout",
+    "priority": "priority",
+    "retries": "retries",
+    "verify": "verify",
+    "budget_tokens": "budget-tokens",
+    "budget_cost": "budget-cost",
+    "trace": "trace",
+    "forced": "force",
+    "on_lost": "on-lost",
+}
+"""The fields of `task.dispatched` that two dispatches of one key must have in common, as a user knows them."""
+
+
+def differences(wanted: TaskDispatched, before: TaskDispatched) -> list[str]:
+    """In what a dispatch differs from the one that its key made before, in the words of the command line.
+
+    Dependencies are compared as a set; the order of targets counts, as the exit code goes by it.
+    """
+    found = []
+    for field, name in SAME.items():
+        one, other = getattr(wanted, field), getattr(before, field)
+        if set(one) != set(other) if field == "depends_on" else one != other:
+            found.append(name)
+    return found
+
+
+def decide_batch(wanted: Sequence[TaskDispatched], members: Members, known: DispatchState) -> list[NewEvent]:
+    """Queue tasks together, in order; a task that its key made before is none of them. Raises as `decide_dispatch`, but
+    looks at no dependency: who takes in a batch has found all of them.
+    """
+    chosen: dict[str, Agent] = {}
+    events = []
+    for each in wanted:
+        _check_fields(each)
+        chosen |= {agent.id: agent for target in each.targets for agent in members.able(target, each.forced)}
+        fact = msgspec.structs.replace(each, depends_on=tuple(dict.fromkeys(each.depends_on)))
+        events.append(NewEvent(f"task:{each.task}", fact, known.floor))
+    return events + decide_resume(known.nodes, chosen.values(), known.here, "a batch was dispatched") if events else []
 
 
 def nodes_to_start(wanted: TaskDispatched, known: DispatchState) -> dict[str, list[str]]:
@@ -79,33 +124,75 @@ def nodes_to_start(wanted: TaskDispatched, known: DispatchState) -> dict[str, li
     return found
 
 
+def field_errors(wanted: TaskDispatched) -> Iterator[Invalid]:
+    """What cannot be right about a dispatch, whatever else there is."""
+    checks: tuple[Callable[[], object], ...] = (
+        lambda: check_id(wanted.task, "task"),
+        lambda: _check_targets(wanted.targets),
+        lambda: check_priority(wanted.priority),
+        lambda: _check_numbers(wanted),
+        lambda: _check_budgets(wanted),
+        lambda: None if wanted.key is None else check_text(wanted.key, "key"),
+    )
+    for check in checks:
+        try:
+            check()
+        except Invalid as error:
+            yield error
+
+
 def _check_fields(wanted: TaskDispatched) -> None:
-    check_id(wanted.task, "task")
-    if not 0 < len(wanted.targets) <= TARGETS_MAX:
-        raise Invalid(f"{len(wanted.targets)} targets", mend=f"name 1 to {TARGETS_MAX} with --to")
-    for target in wanted.targets:
+    for error in field_errors(wanted):
+        raise error
+
+
+def _check_targets(targets: Sequence[str]) -> None:
+    if not 0 < len(targets) <= TARGETS_MAX:
+        raise Invalid(f"{len(targets)} targets", mend=f"name 1 to {TARGETS_MAX} with --to")
+    for target in targets:
         check_target(target)
-    if len(set(wanted.targets)) < len(wanted.targets):
-        twice = next(target for target in wanted.targets if wanted.targets.count(target) > 1)
+    if len(set(targets)) < len(targets):
+        twice = next(target for target in targets if targets.count(target) > 1)
         raise Invalid(f"target {shown(twice)} is named twice")
-    check_priority(wanted.priority)
+
+
+def _check_numbers(wanted: TaskDispatched) -> None:
     timeout_s = wanted.timeout_s
-    if timeout_s is not None and not (math.isfinite(timeout_s) and timeout_s > 0):
-        raise Invalid(f"timeout {timeout_s} is out of range", mend="use seconds, more than 0")
+    if timeout_s is not None and not 0 < timeout_s <= TIMEOUT_S_MAX:
+        raise Invalid(f"timeout {timeout_s} is out of range", mend="use seconds, more than 0, at most a year")
     if not 0 <= wanted.retries <= RETRIES_MAX:
         raise Invalid(f"retries {wanted.retries} is out of range", mend=f"use 0 to {RETRIES_MAX}")
+    if wanted.on_lost not in ON_LOST:
+        raise Invalid(f"on_lost {shown(wanted.on_lost)} is unknown", mend="use retry or fail")
+
+
+def _check_budgets(wanted: TaskDispatched) -> None:
     for name, limit in (("tokens", wanted.budget_tokens), ("cost", wanted.budget_cost)):
         if limit is not None and not 0 < limit < BUDGET_MAX:
             raise Invalid(f"budget of {name} {limit} is out of range", mend="use more than 0")
-    if wanted.on_lost not in ON_LOST:
-        raise Invalid(f"on_lost {shown(wanted.on_lost)} is unknown", mend="use retry or fail")
-    if wanted.key is not None:
-        check_text(wanted.key, "key")
 
 
-def _able(target: str, agents: Sequence[Agent], forced: bool) -> list[Agent]:
-    """The agents that answer to a target and could take the task now. Raises NotFound, Refused."""
-    matching = [agent for agent in agents if target in targets_of(agent)]
+class Members:
+    """Who answers to each target. wanted: the targets that matter, None for all: then each agent is looked at once for
+    any number of tasks.
+    """
+
+    def __init__(self, agents: Iterable[Agent], wanted: Collection[str] | None = None) -> None:
+        self.of: dict[str, list[Agent]] = {}
+        self._able: dict[tuple[str, bool], list[Agent]] = {}
+        for agent in agents:
+            for target in targets_of(agent):
+                if wanted is None or target in wanted:
+                    self.of.setdefault(target, []).append(agent)
+
+    def able(self, target: str, forced: bool) -> list[Agent]:
+        """The agents that answer to a target and could take a task now. Raises NotFound, Refused."""
+        if (target, forced) not in self._able:
+            self._able[target, forced] = _able(target, self.of.get(target, []), forced)
+        return self._able[target, forced]
+
+
+def _able(target: str, matching: list[Agent], forced: bool) -> list[Agent]:
     if not matching:
         what = "no agent matches" if is_pool(target) else "there is no agent"
         raise NotFound(
@@ -148,6 +235,45 @@ def decide_retry(
     if resume is not None:
         _check_sessions(row, resume)
     return [NewEvent(f"task:{task}", TaskRetried(task, resume is not None), max(row.version, floor))]
+
+
+def skipped_for(tasks: Iterable[str], rows: Iterable[Task]) -> list[Task]:
+    """The tasks that were skipped for these, directly or for another that was or is open again: dependencies first.
+
+    rows: skipped and open tasks in the order of their dispatch, in which no task comes before what it depends on.
+    """
+    behind, found = set(tasks), []
+    for row in rows:
+        if not behind.isdisjoint(row.depends_on):
+            behind.add(row.id)
+            if row.status == "skipped":
+                found.append(row)
+    return found
+
+
+def decide_retry_dependants(
+    task: str, dependants: Sequence[Task], statuses: Mapping[str, str], floor: int = 0
+) -> tuple[list[NewEvent], dict[str, str]]:
+    """Queue again what was skipped for a task; and for each that would be skipped once more, the reason.
+
+    dependants: as `skipped_for` gives them; statuses: of all else that they depend on, where it has ended.
+    """
+    events: list[NewEvent] = []
+    left: dict[str, str] = {}
+    for row in dependants:
+        why = next(
+            (
+                f"it depends on task {name} too: {'skipped' if name in left else statuses[name]}"
+                for name in row.depends_on
+                if name != task and (name in left or statuses.get(name, "completed") != "completed")
+            ),
+            "",
+        )
+        if why:
+            left[row.id] = why
+        else:
+            events.append(NewEvent(f"task:{row.id}", TaskRetried(row.id), max(row.version, floor)))
+    return events, left
 
 
 def _check_sessions(row: Task, agents: Mapping[str, Agent]) -> None:

@@ -185,6 +185,12 @@ class ViewStore(Protocol):
     def page(self, generation: str, query: PageQuery) -> Page:
         """A page of an index. Cost: O(page)."""
 
+    def beginning(self, generation: str, view: str, prefix: str, limit: int) -> list[str]:
+        """Up to `limit` ids of rows of a view that begin with a prefix, in order. Cost: O(rows), on the server alone.
+
+        Which, where there are more, is not said. prefix: of characters that ids may have.
+        """
+
     def dump(self, generation: str, view: str) -> list[tuple[str, bytes]]:
         """All rows of a view in row order (for verification and digests)."""
 

@@ -13,7 +13,8 @@ from maestro.cli import help as help_command
 from tests.cli.conftest import CommandLine, Env
 
 TOPICS = {
-    "agent-types", "events", "extending", "operations", "replay", "security", "settings", "snapshots", "terminal",
+    "agent-types", "events", "extending", "operations", "replay", "security", "settings", "snapshots", "tasks",
+    "terminal",
     "words", "workspaces",
 }  # fmt: skip
 COLUMNS = 80

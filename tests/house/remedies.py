@@ -15,7 +15,7 @@ from pathlib import Path
 FOLDERS = ("maestro", "projections", "replayers")
 GROUPS = {
     "agent": "register|assign|list|health|stop|restart|reset|logs|types",
-    "task": "dispatch|status|list|wait|logs|cancel|retry",
+    "task": "dispatch|status|result|list|wait|logs|cancel|retry",
     "state": "set|get|list|delete|snapshot|snapshots|verify|pin|unpin|restore|rollback",
     "replay": "verify|rebuild|at|diff",
     "events": "tail|export|schema",
@@ -155,11 +155,21 @@ ELSEWHERE = {
     "what it holds is in its memory only: maestro state snapshot --output FILE, then maestro shutdown, maestro redis flush, maestro state restore FILE": (  # noqa: E501
         "tests/runtime/daemon/test_cleaners.py::test_an_embedded_store_whose_folder_is_removed_says_so_and_the_way_out_leads_out"
     ),
+    "task {} ({}) has no final text; maestro task logs {} shows more": (
+        "tests/runtime/handlers/test_tasks_in_hand.py::test_results_are_printed_whole_and_as_they_are"
+    ),
+    "maestro task wait {} waits for its end": (
+        "tests/runtime/handlers/test_tasks_in_hand.py::test_results_are_printed_whole_and_as_they_are"
+    ),
+    "maestro task retry {} --with-dependants": (
+        "tests/runtime/handlers/test_tasks_in_hand.py::test_a_retry_offers_what_was_skipped_for_it"
+    ),
 }
 
 """Remedies that another test walks."""
 
 UNTRIED = {
+    "see `maestro task dispatch --help`": "help, no refusal",
     "maestro agent register {}": "a definition is resolved before it gets there; the error guards against a defect",
     "maestro shutdown, then again": "needs a daemon that does not end for a minute",
     "see its log; end it, and run `maestro up`": "needs a daemon that stands still",

@@ -14,6 +14,7 @@ from maestro.cli import app
 from maestro.cli import help as help_command
 from maestro.model import errors, outcome
 from maestro.model.events import FACTS
+from maestro.runtime.handlers.task_sets.batch_lines import FIELDS, read_line
 from projections.fold import VIEWS
 from tests.house import documents, sources
 from tests.house.documents import README, SETTINGS
@@ -25,6 +26,14 @@ SUMMARY_MAX = 66
 EXIT_CODE = re.compile(r"\bexit(?:s)?(?: code)? (\d+)\b")
 
 every_document = pytest.mark.parametrize("path", documents.paths(), ids=str)
+
+
+def test_the_keys_of_a_batch_are_those_that_tasks_md_lists() -> None:
+    text = sources.text(Path("maestro/docs/tasks.md"))
+    table = text.partition("| key |")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| `(\w+)`", table, re.MULTILINE) == list(FIELDS)
+    examples = text.partition("```json\n")[2].partition("```")[0].splitlines()
+    assert examples and not [line for line in examples if read_line(1, line.encode()).errors]
 
 
 def test_there_is_a_document_for_each_topic_and_a_readme_for_each_floor() -> None:

@@ -5,13 +5,26 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import msgspec
 import pytest
 
 from maestro.model import events as e
 from maestro.model.agent import Agent
-from maestro.model.dispatch import DispatchState, decide_cancel, decide_dispatch, decide_retry
+from maestro.model.dispatch import (
+    SAME,
+    DispatchState,
+    Members,
+    decide_batch,
+    decide_cancel,
+    decide_dispatch,
+    decide_retry,
+    decide_retry_dependants,
+    differences,
+    skipped_for,
+)
 from maestro.model.errors import Invalid, MaestroError, NotFound, Refused
 from maestro.model.events import NewEvent
+from maestro.model.task import Task
 from tests.model.facts import World, agent, node, task
 from tests.model.history import facts_of
 
@@ -58,6 +71,7 @@ def test_a_target_that_cannot_be_one_is_invalid(target: str) -> None:
     [
         {"priority": 0},
         {"priority": 6},
+        {"timeout_s": 31_536_001.0},
         {"timeout_s": 0.0},
         {"timeout_s": -1.0},
         {"timeout_s": math.nan},
@@ -200,3 +214,65 @@ def test_a_pools_task_goes_on_with_the_agent_that_has_its_session() -> None:
 @pytest.mark.parametrize("budget", [{"budget_tokens": 0}, {"budget_cost": -1.0}, {"budget_cost": math.nan}])
 def test_a_budget_is_more_than_nothing(budget: dict[str, Any]) -> None:
     assert "budget of" in refused(Invalid, task("t", **budget), DispatchState(HEALTHY))
+
+
+OTHER: dict[str, Any] = {
+    "prompt": "other",
+    "targets": ("b",),
+    "depends_on": ("d",),
+    "timeout_s": 1.0,
+    "priority": 1,
+    "retries": 1,
+    "verify": "true",
+    "budget_tokens": 1,
+    "budget_cost": 1.0,
+    "trace": True,
+    "forced": True,
+    "on_lost": "fail",
+}
+
+
+@pytest.mark.parametrize("field", OTHER)
+def test_a_dispatch_of_a_key_differs_in_all_that_a_task_is_given(field: str) -> None:
+    first = task("t", "a", key="k")
+    assert differences(first, first) == []
+    assert differences(msgspec.structs.replace(first, **{field: OTHER[field]}), first) == [SAME[field]]
+
+
+def test_no_field_of_a_dispatch_is_forgotten_where_two_are_compared() -> None:
+    assert {*SAME, "task", "title", "key"} == set(e.TaskDispatched.__struct_fields__)
+
+
+def test_the_order_of_targets_counts_and_that_of_dependencies_does_not() -> None:
+    first = task("t", "a", "b", after=("x", "y"))
+    assert differences(task("t", "a", "b", after=("y", "x")), first) == []
+    assert differences(task("t", "b", "a", after=("x", "y")), first) == ["targets"]
+
+
+def skipped(name: str, *depends_on: str) -> Task:
+    """A task that was skipped."""
+    return Task(name, 7, 1, name, "skipped", [], 0, "me", list(depends_on))
+
+
+def test_what_was_skipped_for_a_task_is_found_through_what_is_open_again_and_in_order() -> None:
+    rows = [skipped("b", "a"), skipped("x", "y"), skipped("c", "b", "x"), skipped("d", "a"), skipped("e", "c")]
+    assert [row.id for row in skipped_for(["a"], rows)] == ["b", "c", "d", "e"]
+    rows[0].status = "queued"  # it was retried already
+    assert [row.id for row in skipped_for(["a"], rows)] == ["c", "d", "e"]
+
+
+def test_what_would_be_skipped_once_more_is_left_with_its_reason() -> None:
+    rows = [skipped("b", "a"), skipped("c", "a", "x"), skipped("d", "b", "c"), skipped("e", "b")]
+    events, left = decide_retry_dependants("a", rows, {"x": "failed"}, 9)
+    assert [(event.subject, event.expected) for event in events] == [("task:b", 9), ("task:e", 9)]
+    assert left == {"c": "it depends on task x too: failed", "d": "it depends on task c too: skipped"}
+
+
+def test_a_batch_is_queued_in_order_and_refused_as_one() -> None:
+    wanted = [task("t", "a"), task("u", "role:review", after=("t", "t"))]
+    events = decide_batch(wanted, Members(HEALTHY), DispatchState(HEALTHY, floor=3))
+    assert [event.subject for event in events] == ["task:t", "task:u"]
+    assert facts_of(events)[1].depends_on == ("t",)  # type: ignore[union-attr]
+    assert decide_batch([], Members(HEALTHY), DispatchState(HEALTHY)) == []
+    with pytest.raises(NotFound):
+        decide_batch([*wanted, task("v", "nobody")], Members(HEALTHY), DispatchState(HEALTHY))

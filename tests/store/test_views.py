@@ -83,6 +83,16 @@ def test_pages_are_ordered_by_score_then_name(store: Store) -> None:
     assert page == Page([("m", b"m")], at(1), 4)
 
 
+def test_rows_are_found_by_the_beginning_of_their_ids(store: Store) -> None:
+    names = [f"01{number:04}" for number in range(50)] + ["K1", "01"]
+    store.views.save("1", ZERO, at(1), [row(name, all=1) for name in names])
+    assert store.views.beginning("1", "tasks", "01000", 100) == [f"01000{number}" for number in range(10)]
+    assert store.views.beginning("1", "tasks", "K", 100) == ["K1"]
+    assert len(store.views.beginning("1", "tasks", "01", 100)) == 51
+    assert len(store.views.beginning("1", "tasks", "01", 7)) == 7
+    assert store.views.beginning("1", "tasks", "2", 7) == store.views.beginning("1", "agents", "K", 7) == []
+
+
 def test_rows_leave_and_change_their_indexes(store: Store) -> None:
     store.views.save("1", ZERO, at(1), [row("a", open=1, all=1), row("b", open=2, all=2)])
     moved = RowChange("tasks", "a", b"done", {"all": 1, "status:done": 7}, ("open", "never"))

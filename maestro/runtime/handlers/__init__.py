@@ -25,6 +25,7 @@ _MODULES: dict[str, tuple[type[p.Command], ...]] = {
     "restores": (p.RestoreLoad, p.RestorePreview, p.StateRestore, p.AgentsPutBack),
     "snapshots": (p.StateSnapshot, p.StateSnapshots, p.StateVerify, p.StatePin),
     "states": (p.StateSet, p.StateGet, p.StateList, p.StateDelete),
+    "task_sets.batch": (p.TaskBatch,),
     "task_list": (p.TaskStatus, p.TaskList),
     "tasks": (p.TaskWait, p.TaskLogs, p.TaskCancel, p.TaskRetry),
     "types": (p.AgentTypes,),

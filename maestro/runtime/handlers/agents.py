@@ -23,6 +23,7 @@ from maestro.runtime.node.resume import resume
 from maestro.runtime.protocol import messages as p
 from maestro.runtime.provision.type_binding import bind, caller_settings, tell_notices
 from maestro.runtime.provision.workspace_setup import check_unmounted, refill_workspace
+from maestro.runtime.server.id_prefixes import agent_meant, check_whole_agent
 from maestro.runtime.server.rows import Row
 from maestro.runtime.snapshots.deletion import clear
 
@@ -146,6 +147,7 @@ async def _why_on(context: Context, agent: str) -> str:
 
 async def stop(call: Call, command: p.AgentStop) -> p.Done:
     """Stop one agent, without touching others; returns when its run has ended."""
+    await check_whole_agent(call.context, command.id, "agent stop")
     await stop_agent(call, command.id, command.force, "agent stop")
     return await answer(call, command.id)
 
@@ -153,6 +155,7 @@ async def stop(call: Call, command: p.AgentStop) -> p.Done:
 async def restart(call: Call, command: p.AgentRestart) -> p.Done:
     """Let an agent take work again, by its definition as that is now."""
     context = call.context
+    await check_whole_agent(context, command.id, "agent restart")
     current = await _edited(call, await find(context, command.id))
 
     async def decision() -> list[NewEvent]:
@@ -199,6 +202,7 @@ async def _edited(call: Call, agent: Agent) -> Definition | None:
 async def reset(call: Call, command: p.AgentReset) -> p.Done:
     """Stop an agent, take a snapshot, clear its workspace, fill that from the template; then it takes work again."""
     context = call.context
+    await check_whole_agent(context, command.id, "agent reset")
     agent = await find(context, command.id)
     await check_unmounted(context, agent)
     before: str | None = None
@@ -220,7 +224,7 @@ async def reset(call: Call, command: p.AgentReset) -> p.Done:
 async def logs(call: Call, command: p.AgentLogs) -> p.Done:
     """Send the output of an agent's current or last run."""
     context = call.context
-    agent = await find(context, command.id)
+    agent = await find(context, await agent_meant(context, command.id))
     task_id = agent.task or agent.last_task
     task = await task_list.find(context, task_id) if task_id else None
     runs = [run.id for slot in task.slots for run in slot.runs if run.agent == agent.id] if task else []

@@ -13,9 +13,10 @@ import msgspec
 
 from maestro.model.agent import Agent, provisional
 from maestro.model.assignment import decide_first_use
-from maestro.model.dispatch import DispatchState, decide_cancel, decide_dispatch, nodes_to_start
-from maestro.model.errors import Invalid, MaestroError, StoreAway
+from maestro.model.dispatch import DispatchState, decide_cancel, decide_dispatch, differences, nodes_to_start
+from maestro.model.errors import Invalid, MaestroError, Refused, StoreAway
 from maestro.model.events import AgentAssigned, NewEvent, TaskDispatched, Text
+from maestro.model.ids import shown
 from maestro.model.target import is_pool, targets_of
 from maestro.model.task import Task
 from maestro.runtime.handlers.task_list import find
@@ -41,12 +42,12 @@ START_THERE = "start its daemon there (maestro up), or assign the agent to anoth
 async def dispatch(call: Call, command: p.TaskDispatch) -> p.Done:
     """Queue a task; with `sync` wait for its end, and exit as it did."""
     context = call.context
-    text = _checked(command.prompt)
+    text = checked_prompt(command.prompt)
     task_id = id_of_key(context.settings.namespace, command.key) if command.key else new_id()
     wanted = TaskDispatched(
         task=task_id,
         prompt="",
-        title=_title(text),
+        title=title_of(text),
         targets=tuple(command.to),
         depends_on=tuple(command.depends_on),
         priority=command.priority,
@@ -60,7 +61,7 @@ async def dispatch(call: Call, command: p.TaskDispatch) -> p.Done:
         budget_cost=command.budget_cost,
     )
     call.when_interrupted(lambda: _unconfirmed(command))
-    await _append(call, wanted, await context.keep(text))
+    await _append(call, wanted, await context.keep(text), command.strict_key)
     if not command.sync:
         return p.Done(await told_task(call.context, await _row(call, task_id)))
     cancels = command.cancel_on_interrupt
@@ -71,7 +72,7 @@ async def dispatch(call: Call, command: p.TaskDispatch) -> p.Done:
     return p.Done(await told_task(call.context, task), exit_code(task))
 
 
-def _checked(prompt: str) -> str:
+def checked_prompt(prompt: str) -> str:
     """The prompt, if it can be one; it may be large, and is not copied. Raises Invalid."""
     if not prompt or prompt.isspace():
         raise Invalid("the prompt is empty", mend="say what the agent should do")
@@ -81,7 +82,7 @@ def _checked(prompt: str) -> str:
     return prompt
 
 
-def _title(prompt: str) -> str:
+def title_of(prompt: str) -> str:
     """The first line of a prompt, shortened."""
     begin = next(index for index, char in enumerate(prompt) if not char.isspace())
     line = prompt[begin : begin + 2 * TITLE_CHARS_MAX].splitlines()[0].strip()
@@ -89,8 +90,10 @@ def _title(prompt: str) -> str:
     return line if len(line) <= TITLE_CHARS_MAX else line[: TITLE_CHARS_MAX - 1] + "…"
 
 
-async def _append(call: Call, wanted: TaskDispatched, prompt: Text) -> None:
-    """Decide a dispatch and append it. prompt: the text, or the blob that holds it. Raises as `decide_dispatch`."""
+async def _append(call: Call, wanted: TaskDispatched, prompt: Text, strict_key: bool) -> None:
+    """Decide a dispatch and append it. prompt: the text, or the blob that holds it. Raises as `decide_dispatch`, and
+    Refused where its key must not, and does, stand for another task.
+    """
     known = DispatchState([])
 
     async def decision(fresh: bool) -> list[NewEvent]:
@@ -119,7 +122,7 @@ async def _append(call: Call, wanted: TaskDispatched, prompt: Text) -> None:
         return await decision(fresh=True)
 
     context, daemon = call.context, call.context.daemon
-    await _look_at(call, await _targets_here(context, wanted))
+    await look_at(call, await targets_here(context, wanted.targets))
 
     async def append(events: Sequence[NewEvent], actor: str, cause: str) -> Committed | Rejected:
         at_once = await daemon.dispatcher.dispatch(events, actor, cause) if daemon else None
@@ -128,11 +131,14 @@ async def _append(call: Call, wanted: TaskDispatched, prompt: Text) -> None:
     committed = await context.decide(call, attempt, append)
     for target, nodes in nodes_to_start(wanted, known).items():
         await call.note(f"{target} waits for node {', '.join(nodes)}, which is down: {START_THERE}", "warn")
+    if known.existing is not None and wanted.key is not None:
+        again = msgspec.structs.replace(wanted, prompt=prompt)
+        await _tell_other(call, again, known.existing, strict_key)
     if committed is not None and daemon:
         await daemon.follower.changed(committed.last - 1)  # the plan has the task then, so that no view need be asked
 
 
-async def _look_at(call: Call, agents: Sequence[Agent]) -> None:
+async def look_at(call: Call, agents: Sequence[Agent]) -> None:
     """Examine agents of this node, and free ones; say whose definitions have changed since they were assigned."""
     settings = call.context.settings
     free = {a.id: partial(change, msgspec.structs.replace(a), settings.agents_dirs) for a in agents if a.node is None}
@@ -144,15 +150,35 @@ async def _look_at(call: Call, agents: Sequence[Agent]) -> None:
             await call.note(what, "warn")
 
 
-async def _targets_here(context: Context, wanted: TaskDispatched) -> list[Agent]:
-    """The agents of this node, and of none, that the task may go to, as known now."""
+async def _tell_other(call: Call, wanted: TaskDispatched, existing: Task, strict: bool) -> None:
+    """Say that the key of a dispatch stands for a task that differs from it. Raises Refused instead where `strict`.
+
+    What the key meant is in the log, at the position where the task was dispatched; that is sealed, never deleted.
+    """
+    event = await call.context.call(call.context.store.log.event, existing.position)
+    if event is None or not isinstance(event.fact, TaskDispatched):
+        return
+    if other := differences(wanted, event.fact):
+        what = other_task(wanted.key or "", existing.id, other)
+        if strict:
+            raise Refused(what, "--strict-key", "use another key for another task")
+        await call.note(f"{what}; that one stands, and nothing was dispatched", "warn")
+
+
+def other_task(key: str, task: str, differs: Sequence[str]) -> str:
+    """The words for a key that stands for another task. differs: in what, as `differences` names it."""
+    return f"the key {shown(key)} stands for task {task}, which has another {', '.join(differs)}"
+
+
+async def targets_here(context: Context, targets: Sequence[str]) -> list[Agent]:
+    """The agents of this node, and of none, that these targets stand for, as known now."""
     if context.daemon is not None:
         plan = context.daemon.follower.plan
-        names = dict.fromkeys(name for target in wanted.targets for name in plan.crew.members.get(target, ()))
+        names = dict.fromkeys(name for target in targets for name in plan.crew.members.get(target, ()))
         found = [plan.agents[name] for name in names]
     else:
         agents = await context.rows(context.views.agents)
-        found = [agent for agent in agents if not set(wanted.targets).isdisjoint(targets_of(agent))]
+        found = [agent for agent in agents if not set(targets).isdisjoint(targets_of(agent))]
     return [agent for agent in found if agent.node in (None, context.node)]
 
 
@@ -174,18 +200,18 @@ async def _known(call: Call, wanted: TaskDispatched, fresh: bool) -> tuple[Dispa
         open_here = plan is not None and dependency in plan.tasks
         if open_here or await context.row(context.views.task, dependency) is not None:
             tasks.append(dependency)
-    first = await _first_use(call, wanted, agents, floor)
+    first = [] if existing is not None else await first_use(call, wanted.targets, agents, floor)
     return DispatchState(list(agents.values()), tasks, existing, nodes, context.node, floor), first
 
 
-async def _first_use(call: Call, wanted: TaskDispatched, agents: dict[str, Agent], floor: int) -> list[NewEvent]:
+async def first_use(call: Call, targets: Sequence[str], agents: dict[str, Agent], floor: int) -> list[NewEvent]:
     """The events that register types which have no agent, and assign to each the agent of its name.
 
     The new agents are added to `agents`.
     """
     facts: list[AgentAssigned] = []
     version = 0
-    for target in wanted.targets:
+    for target in targets:
         slug = target.removeprefix("type:")
         if slug in agents or (is_pool(target) and (slug == target or any(a.type == slug for a in agents.values()))):
             continue

@@ -13,6 +13,7 @@ from maestro.model.ids import nearest, shown
 from maestro.runtime.node.context import Call, Context, Handler
 from maestro.runtime.protocol import messages as p
 from maestro.runtime.protocol.cut import cut_of_page
+from maestro.runtime.server.id_prefixes import PREFIXED, subject_meant
 from maestro.store.contract import Entry
 from replayers import export as exports
 from replayers import positions
@@ -168,7 +169,8 @@ async def audit(call: Call, command: p.Audit) -> p.Done:
     since = 0
     if command.since is not None:
         since = await context.call(positions.since, context.store, command.since)
-    query = audits.Query(command.subject, since, command.type)
+    subject = None if command.subject is None else await _subject(context, command.subject)
+    query = audits.Query(subject, since, command.type)
     log, shown_any = CheckedReader(context.store.log), False
     while True:
         lines, after = await context.call(audits.page, context.store, query, log)
@@ -187,6 +189,21 @@ async def audit(call: Call, command: p.Audit) -> p.Done:
         if not command.follow or log.found:
             return await _end(call, log)
         await context.changed(after)
+
+
+async def _subject(context: Context, text: str) -> str:
+    """The subject that a user means, by its name or id, or by the beginning of an id. Raises NotFound, Invalid."""
+    from replayers import audit as audits
+
+    if text.partition(":")[0] in PREFIXED:
+        return await subject_meant(context, text)
+    try:
+        return await context.call(audits.find_subject, context.store, text)
+    except NotFound:
+        meant = await subject_meant(context, text)
+        if meant == text:
+            raise
+        return meant
 
 
 HANDLERS: dict[type[p.Command], Handler] = {p.EventsTail: tail, p.EventsExport: export, p.Audit: audit}

@@ -14,16 +14,17 @@ from maestro.runtime.handlers.run_output import last_lines
 from maestro.runtime.monitor.examination import examine_all, record
 from maestro.runtime.node.context import Call, Handler
 from maestro.runtime.protocol import messages as p
+from maestro.runtime.server.id_prefixes import agent_meant
 from maestro.runtime.server.rows import Row, when
 
 
 async def health(call: Call, command: p.AgentHealth) -> p.Done:
     """Examine an agent and append what changed, then answer. Exit code 0 where it is healthy and takes work, else 1."""
     context = call.context
-    agent = await find(context, command.id)
+    agent = await find(context, await agent_meant(context, command.id))
     made, (sample,) = await examine_all(context, [agent])
     await record(call, agent.id, made[agent.id])
-    agent = await find(context, command.id)
+    agent = await find(context, agent.id)
     checks = [Check("started", not agent.stopped, agent.reason or "stopped" if agent.stopped else "takes work")]
     checks += made[agent.id]
     told = {check.name for check in checks}

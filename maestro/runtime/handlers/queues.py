@@ -9,11 +9,12 @@ from maestro.model.errors import Invalid
 from maestro.model.scheduling.plan import Plan
 from maestro.model.scheduling.waiting import why_waiting
 from maestro.model.task import PRIORITY_DEFAULT, Slot, Task
-from maestro.runtime.handlers.task_list import LIMIT_MAX, check_agent, find
+from maestro.runtime.handlers.task_list import LIMIT_MAX, agent_of, find
 from maestro.runtime.node.plan_loader import supply
 from maestro.runtime.node.read_context import ReadCall, ReadContext
 from maestro.runtime.protocol import messages as p
 from maestro.runtime.protocol.cut import cut_of_page
+from maestro.runtime.server.id_prefixes import task_meant
 from maestro.runtime.server.rows import Row, when
 from projections.view_reader import QUEUE_PARTS
 
@@ -32,10 +33,10 @@ async def status(call: ReadCall, command: p.QueueStatus) -> p.Done:
         raise Invalid(f"limit {command.limit} is out of range", mend=f"use 1 to {LIMIT_MAX}")
     cut: p.Cut | None = None
     if command.task is not None:
-        tasks = [await find(context, command.task)]
+        tasks = [await find(context, await task_meant(context, command.task))]
     else:
-        await check_agent(context, command.agent)
-        page = await context.page(context.views.queue, command.which, command.agent, command.limit)
+        agent = await agent_of(context, command.agent)
+        page = await context.page(context.views.queue, command.which, agent, command.limit)
         tasks = page.rows
         if page.total > len(tasks):
             cut = cut_of_page(len(tasks), "tasks", LIMIT_MAX, page.total)

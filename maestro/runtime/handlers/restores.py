@@ -17,6 +17,7 @@ from maestro.runtime.restores.planner import plan
 from maestro.runtime.restores.procedure import RestoreOptions
 from maestro.runtime.restores.restore import carry_out, load_and_carry_out, prove
 from maestro.runtime.restores.rights import restoring
+from maestro.runtime.server.id_prefixes import agent_meant, check_whole_agent, check_whole_snapshot, snapshot_meant
 from maestro.runtime.server.rows import Row
 
 FAILED = 6
@@ -31,7 +32,10 @@ async def load(call: Call, command: p.RestoreLoad) -> p.Done:
 
 async def dry_run(call: Call, command: p.RestorePreview) -> p.Done:
     """Answer what a restore would change. Exit code 6 where it would be refused, or something is damaged."""
-    wish = RestoreRequest(command.source, command.at, command.workspace, command.skip_failed, command.replace_foreign)
+    context, source, workspace = call.context, command.source, command.workspace
+    source = None if source is None else await snapshot_meant(context, source)
+    workspace = None if workspace is None else await agent_meant(context, workspace)
+    wish = RestoreRequest(source, command.at, workspace, command.skip_failed, command.replace_foreign)
     with OpenOrigins(call.context) as origins:
         planned = await _planned(call, wish, origins)
         await prove(call, planned, origins, command.skip_verify, go_on=command.skip_failed)
@@ -54,6 +58,11 @@ async def _planned(call: Call, wish: RestoreRequest, origins: OpenOrigins) -> Re
 
 async def restore(call: Call, command: p.StateRestore) -> p.Done:
     """Restore workspaces, and the state where that is asked for."""
+    again = f"state {'rollback' if command.rollback else 'restore'}"
+    if command.source is not None:
+        await check_whole_snapshot(call.context, command.source, again)
+    if command.workspace is not None:
+        await check_whole_agent(call.context, command.workspace, f"{again} {command.source or ''} --workspace")
     wish = RestoreRequest(command.source, command.at, command.workspace, command.skip_failed, command.replace_foreign)
     row = await carry_out(call, wish, _how(command))
     return p.Done(row, _exit_code(row))

@@ -15,6 +15,7 @@ from maestro.model.snapshot import Snapshot, decide_pin, latest
 from maestro.runtime.node.context import Call, Handler
 from maestro.runtime.protocol import messages as p
 from maestro.runtime.protocol.cut import cut_of_page
+from maestro.runtime.server.id_prefixes import check_whole_snapshot, snapshot_meant
 from maestro.runtime.server.rows import Row, snapshot_row
 from maestro.runtime.snapshots import proof, scrub
 from maestro.runtime.snapshots.folders import SnapshotFolders
@@ -119,12 +120,13 @@ async def verify(call: Call, command: p.StateVerify) -> p.Done:
     if command.all:
         row = await scrub.read_all(call)
         return p.Done(row, 0 if row["ok"] else VerificationFailed.exit_code)
-    return p.Done(await proof.prove(call, command.source))
+    return p.Done(await proof.prove(call, await snapshot_meant(call.context, command.source)))
 
 
 async def pin(call: Call, command: p.StatePin) -> p.Done:
     """Keep a snapshot for ever, or let it expire."""
     context = call.context
+    await check_whole_snapshot(context, command.id, f"state {'pin' if command.pinned else 'unpin'}")
     name = await proof.named(call, command.id)
 
     async def decision() -> list[NewEvent]:

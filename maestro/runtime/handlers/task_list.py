@@ -10,6 +10,7 @@ from maestro.model.task import Task
 from maestro.runtime.node.read_context import ReadCall, ReadContext
 from maestro.runtime.protocol import messages as p
 from maestro.runtime.protocol.cut import cut_of_page
+from maestro.runtime.server.id_prefixes import agent_meant, task_meant
 from maestro.runtime.server.results import told_task
 from replayers import positions
 
@@ -32,19 +33,26 @@ async def status(call: ReadCall, command: p.TaskStatus) -> p.Done:
     """Answer with one task by id, or with the last one (of an agent)."""
     context = call.context
     if command.id is not None:
-        return p.Done(await told_task(context, await find(context, command.id)))
+        return p.Done(await told_task(context, await find(context, await task_meant(context, command.id))))
     return p.Done(await told_task(call.context, await _last(context, command.agent)))
 
 
-async def check_agent(context: ReadContext, agent: str | None) -> None:
-    """Check that an agent that a filter names exists; a pool (`role:x`) need not have one yet. Raises NotFound."""
-    if agent is not None and ":" not in agent and await context.row(context.views.agent, agent) is None:
+async def agent_of(context: ReadContext, agent: str | None) -> str | None:
+    """The agent that a filter names, by its id or the beginning of that; a pool (`role:x`) need not have one yet.
+
+    Raises NotFound, Invalid.
+    """
+    if agent is None or ":" in agent:
+        return agent
+    agent = await agent_meant(context, agent)
+    if await context.row(context.views.agent, agent) is None:
         raise NotFound(f"there is no agent {shown(agent)}", mend="agent list shows all", sought=("agent", agent))
+    return agent
 
 
 async def _last(context: ReadContext, agent: str | None) -> Task:
     """The newest task (of an agent). Raises NotFound."""
-    await check_agent(context, agent)
+    agent = await agent_of(context, agent)
     row = await context.row(context.views.last_task, agent)
     if row is None:
         of = f" of agent {agent}" if agent else ""
@@ -61,12 +69,12 @@ async def list_tasks(call: ReadCall, command: p.TaskList) -> p.Done:
         raise Invalid(f"limit {command.limit} is out of range", mend=f"use 1 to {LIMIT_MAX}")
     if command.last:
         return p.Done(await told_task(call.context, await _last(context, command.agent)))
-    await check_agent(context, command.agent)
+    agent = await agent_of(context, command.agent)
     since = 0
     if command.since is not None:
         since = await context.call(positions.since, context.store, command.since)
     query = context.views.tasks
-    found = await context.page(query, command.agent, command.status, since, limit=command.limit + 1)
+    found = await context.page(query, agent, command.status, since, limit=command.limit + 1)
     for row in found.rows[: command.limit]:
         await call.item(await told_task(call.context, row))
     total = None if since else found.total  # the index counts those before `since`, too

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import trio
 
 from maestro.model.dispatch import decide_cancel, decide_retry
@@ -13,9 +14,11 @@ from maestro.model.scheduling.waiting import why_not_over
 from maestro.model.task import Task
 from maestro.runtime.handlers.run_output import follow_task, tail_runs
 from maestro.runtime.handlers.task_list import find
+from maestro.runtime.handlers.task_sets.dependants import Skipped
 from maestro.runtime.handlers.wait_notice import NODE_AWAY, notice_of_wait, progress_of
 from maestro.runtime.node.context import Call, Context, Handler
 from maestro.runtime.protocol import messages as p
+from maestro.runtime.server.id_prefixes import agent_meant, check_whole_task, task_meant
 from maestro.runtime.server.results import told_task
 
 
@@ -45,6 +48,8 @@ def exit_code(task: Task) -> int:
 async def wait(call: Call, command: p.TaskWait) -> p.Done:
     """Wait for all tasks; the exit code is that of the first one that did not complete."""
     rows: dict[str, Task] = {}
+    ids = [await task_meant(call.context, name) for name in command.ids]
+    command = msgspec.structs.replace(command, ids=list(dict.fromkeys(ids)))
     call.again = command
 
     async def interrupted() -> str:
@@ -70,24 +75,25 @@ async def wait(call: Call, command: p.TaskWait) -> p.Done:
     if scope.cancelled_caught:
         left = ", ".join(task for task in command.ids if task not in rows)
         raise TimedOut(f"not finished after {command.timeout_s:g} s: {left}", mend="they go on; wait again")
+    code = next((exit_code(rows[task]) for task in command.ids if exit_code(rows[task])), 0)
     if command.one:
-        first = rows[command.ids[0]]
-        return p.Done(await told_task(call.context, first), exit_code(first))
+        return p.Done(await told_task(call.context, rows[command.ids[0]]), code)
     for task in command.ids:
         await call.item(await told_task(call.context, rows[task]))
-    return p.Done(exit_code=next((exit_code(rows[task]) for task in command.ids if exit_code(rows[task])), 0))
+    return p.Done(exit_code=code)
 
 
 async def logs(call: Call, command: p.TaskLogs) -> p.Done:
     """Send the output of a task's last attempts, of one agent or of all in the order of the targets."""
-    task = await find(call.context, command.id)
+    task = await find(call.context, await task_meant(call.context, command.id))
+    agent = None if command.agent is None else await agent_meant(call.context, command.agent)
     runs = [slot.runs[-1] for slot in task.slots if slot.runs]
-    if command.agent is not None:
-        runs = [run for run in runs if run.agent == command.agent]
+    if agent is not None:
+        runs = [run for run in runs if run.agent == agent]
         if not runs and not (command.follow and task.open):
-            raise NotFound(f"agent {shown(command.agent)} has no run of task {task.id}")
+            raise NotFound(f"agent {shown(agent)} has no run of task {task.id}")
     if command.follow:
-        await follow_task(call, task.id, command.agent)
+        await follow_task(call, task.id, agent)
     else:
         await tail_runs(call, [run.id for run in runs], False)
     return p.Done()
@@ -96,6 +102,7 @@ async def logs(call: Call, command: p.TaskLogs) -> p.Done:
 async def cancel(call: Call, command: p.TaskCancel) -> p.Done:
     """Cancel a task, and wait until it has ended. Raises TimedOut."""
     context = call.context
+    await check_whole_task(context, command.id, "task cancel")
 
     async def decision() -> list[NewEvent]:
         row = await context.row(context.views.task, command.id)
@@ -118,19 +125,43 @@ async def _why_on(context: Context, task: str) -> str:
 
 
 CANCEL_WAIT_S = 30.0
+NAMED_MAX = 5
 
 
 async def retry(call: Call, command: p.TaskRetry) -> p.Done:
-    """Queue a finished task again, to begin anew or to go on with its agents' sessions."""
+    """Queue a finished task again, to begin anew or to go on with its agents' sessions; tell what was skipped for it,
+    or queue that too. With `sync` wait for the end of all.
+    """
     context = call.context
+    await check_whole_task(context, command.id, "task retry")
+    skipped = Skipped(context, command.id)
+    row = await context.row(context.views.task, command.id)
+    goes_on = command.with_dependants and row is not None and (row.open or row.status == "completed")
+    goes_on = goes_on and bool(await skipped.some())
 
     async def decision() -> list[NewEvent]:
         row = await context.row(context.views.task, command.id)
         agents = {agent.id: agent for agent in await context.rows(context.views.agents)} if command.resume else None
         return decide_retry(command.id, row, await context.floor(), agents)
 
-    await context.decide(call, decision)
-    return p.Done(await told_task(context, await find(context, command.id)))
+    if not goes_on:
+        await context.decide(call, decision)
+    also: list[str] = []
+    if command.with_dependants:
+        also = await skipped.retry(call)
+    elif some := await skipped.some():
+        named = ", ".join(some[:NAMED_MAX]) + (" and more" if len(some) > NAMED_MAX else "")
+        again = f"maestro task retry {command.id} --with-dependants"
+        await call.note(f"what depends on it was skipped, and stays so: {named}; to retry that too: {again}")
+    if command.sync:
+        call.when_interrupted(lambda: _goes_on(command.id))
+        done = await wait(call, p.TaskWait(ids=[command.id, *also], one=True))
+        return msgspec.structs.replace(done, data=done.data | {"dependants": also})
+    return p.Done(await told_task(context, await find(context, command.id)) | {"dependants": also})
+
+
+async def _goes_on(task: str) -> str:
+    return f"interrupted; task {task} goes on: maestro task wait {task}, or maestro task cancel {task}"
 
 
 HANDLERS: dict[type[p.Command], Handler] = {

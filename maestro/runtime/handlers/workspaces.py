@@ -11,6 +11,7 @@ from maestro.runtime.node.interim_stop import stopped_meanwhile
 from maestro.runtime.protocol import messages as p
 from maestro.runtime.provision.workspace_setup import check_clearable, check_unmounted
 from maestro.runtime.restores.remains import remains
+from maestro.runtime.server.id_prefixes import check_whole_agent
 from maestro.runtime.snapshots.deletion import clear
 from maestro.workspaces.folders import is_folder
 from maestro.workspaces.usage import size_of
@@ -43,6 +44,7 @@ async def list_workspaces(call: Call, command: p.WorkspaceList) -> p.Done:
 async def clean(call: Call, command: p.WorkspaceClean) -> p.Done:
     """Stop an agent, take a snapshot, then empty its workspace. It stays stopped until it is restarted or assigned."""
     context = call.context
+    await check_whole_agent(context, command.agent, "workspace clean")
     agent = await find(context, command.agent)
     workspace = check_clearable(context, agent)
     await check_unmounted(context, agent)

@@ -94,13 +94,21 @@ class Follower:
             for listener in self._listeners:
                 listener(event)
         if self.plan.missing:
-            # Looked up in a thread, put into the plan here: nobody else may be reading it then.
-            supplies = await self._gateway.call(look_up, list(self.plan.missing), self._views)
-            for rows, as_of in supplies:
-                self.plan.supply(rows, as_of)
+            await self._supply()
         elif not events:
             return
         self._waiting.unpark_all()
+
+    async def _supply(self) -> None:
+        """Give the plan the rows that it lacks, and those that these name: what was queued again may depend on others.
+
+        They are looked up in a thread, and put into the plan here: nobody else may be reading it then.
+        """
+        asked: set[str] = set()
+        while missing := [task for task in self.plan.missing if task not in asked]:
+            asked.update(missing)
+            for rows, as_of in await self._gateway.call(look_up, missing, self._views):
+                self.plan.supply(rows, as_of)
 
     def _apply(self, event: Event) -> None:
         fact = event.fact

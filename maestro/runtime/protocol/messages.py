@@ -53,6 +53,7 @@ from maestro.runtime.protocol.commands.restore import AgentsPutBack, RestoreLoad
 from maestro.runtime.protocol.commands.snapshot import StatePin, StateSnapshot, StateSnapshots, StateVerify
 from maestro.runtime.protocol.commands.task import (
     QueueStatus,
+    TaskBatch,
     TaskCancel,
     TaskDispatch,
     TaskList,
@@ -116,6 +117,7 @@ __all__ = [
     "StateSnapshot",
     "StateSnapshots",
     "StateVerify",
+    "TaskBatch",
     "TaskCancel",
     "TaskDispatch",
     "TaskList",
@@ -246,6 +248,7 @@ AnyCommand = (
     | AgentLogs
     | AgentTypes
     | TaskDispatch
+    | TaskBatch
     | TaskStatus
     | TaskList
     | TaskWait
@@ -299,6 +302,7 @@ NEEDS_NODE: tuple[type[Command], ...] = (
     StateRestore,
     StateSnapshot,
     TaskDispatch,
+    TaskBatch,
     TaskCancel,
     TaskRetry,
     TaskWait,

@@ -12,6 +12,7 @@ _SAFE: tuple[type[p.Command], ...] = (
     p.StateSet,
     p.StateDelete,
     p.StatePin,
+    p.TaskBatch,
     p.TaskCancel,
     p.AgentAssign,
     p.AgentRegister,

@@ -28,6 +28,8 @@ from maestro.store.waiting_append import unconfirmed
 LEASE_TTL_MS = 6000
 RENEW_EVERY_S = 1.5
 IDLE_S_MAX = 5.0
+LOOK_UP_S = 0.05
+"""How long it idles while the follower looks up rows: these change the plan, but not its position."""
 HINTS_EVERY_S = 5.0
 
 
@@ -175,7 +177,8 @@ class Scheduler:
 
     async def _idle(self, seen: int, now: int) -> None:
         due = next_due(self._follower.plan, now)
-        wait_s = IDLE_S_MAX if due is None else min(IDLE_S_MAX, max(0.001, (due - now) / 1000))
+        idle_s = LOOK_UP_S if self._follower.plan.missing else IDLE_S_MAX
+        wait_s = idle_s if due is None else min(idle_s, max(0.001, (due - now) / 1000))
         with trio.move_on_after(wait_s):
             await self._follower.changed(seen)
 

@@ -122,6 +122,11 @@ class MemoryViews:
                 raise ViewDamaged(generation, what)
             return Page(found, held.checkpoint, len(order))
 
+    def beginning(self, generation: str, view: str, prefix: str, limit: int) -> list[str]:
+        """Up to `limit` ids of rows of a view that begin with a prefix, in order."""
+        with self._changed:
+            return sorted(row for row in self._of(generation).rows.get(view, {}) if row.startswith(prefix))[:limit]
+
     def dump(self, generation: str, view: str) -> list[tuple[str, bytes]]:
         """All rows of a view in row order."""
         with self._changed:

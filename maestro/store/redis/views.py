@@ -21,6 +21,8 @@ SAVE = Script("save.lua")
 PAGE = Script("page.lua")
 SWITCH = Script("switch.lua")
 CHUNK = 1000
+SCANNED = 5000
+"""How many rows a server looks at in one call for those that begin with a prefix."""
 LINGER_MS = 60_000
 """How long a generation stays after readers were pointed to another one: a reader may be between two calls."""
 
@@ -147,6 +149,19 @@ class RedisViews:
         return Page(
             [(row, without_checksum(generation, query.view, row, data)) for row, data in named], checkpoint, total
         )
+
+    def beginning(self, generation: str, view: str, prefix: str, limit: int) -> list[str]:
+        """Up to `limit` ids of rows of a view that begin with a prefix, in order."""
+        found: set[bytes] = set()
+        scan = ("HSCAN", self._keys.rows(generation, view))
+        cursor = b"0"
+        while len(found) < limit:
+            with _of(generation):
+                cursor, flat = self._pool.call(*scan, cursor, "MATCH", f"{prefix}*", "COUNT", SCANNED)
+            found.update(flat[::2])
+            if cursor == b"0":
+                break
+        return sorted(row.decode("utf-8", "replace") for row in found)[:limit]
 
     def dump(self, generation: str, view: str) -> list[tuple[str, bytes]]:
         """All rows of a view in row order. Rows changed meanwhile may have either state: compare the checkpoints."""

@@ -11,7 +11,8 @@ class TaskDispatch(Command, frozen=True, tag_field="kind", tag="task dispatch"):
     """Dispatch a task. Data: task row {id, status, outcome, exit_code, title, targets, priority, runs: [...], ...}.
 
     Notes of level `progress` are sent while `sync` waits.
-    first: the key was generated for this command, so no task has it yet.
+    first: the key was generated for this command, so no task has it yet. strict_key: refuse where the key stands for a
+    task of another prompt, other targets or options, instead of a note.
     """
 
     prompt: str
@@ -29,6 +30,23 @@ class TaskDispatch(Command, frozen=True, tag_field="kind", tag="task dispatch"):
     budget_tokens: int | None = None
     budget_cost: float | None = None
     first: bool = False
+    strict_key: bool = False
+
+
+class TaskBatch(Command, frozen=True, tag_field="kind", tag="task dispatch --batch"):
+    """Dispatch a file of tasks, a JSON object a line, once all of it was found to be right.
+
+    Items: {line, error} for each thing that is wrong, and then nothing is dispatched; else a row for each line {line,
+    id, key, title, targets, depends_on, there}, there: whether it had been dispatched before. path: absolute, of a
+    regular file; name: as messages call it; spooled: delete it once it is open. key: what the keys of lines without one
+    begin with, "" for the hash of the file. strict_key: as for `TaskDispatch`.
+    """
+
+    path: str
+    name: str
+    key: str = ""
+    strict_key: bool = False
+    spooled: bool = False
 
 
 class TaskStatus(Command, frozen=True, tag_field="kind", tag="task status"):
@@ -56,7 +74,7 @@ class TaskList(Command, frozen=True, tag_field="kind", tag="task list"):
 class TaskWait(Command, frozen=True, tag_field="kind", tag="task wait"):
     """Wait for tasks. Items: task rows in the order of `ids`; exit code as `dispatch --sync`.
 
-    With `one`, Data: the row of the first task.
+    With `one`, Data: the row of the first task; the exit code is of all, too.
     """
 
     ids: list[str]
@@ -80,10 +98,16 @@ class TaskCancel(Command, frozen=True, tag_field="kind", tag="task cancel"):
 
 
 class TaskRetry(Command, frozen=True, tag_field="kind", tag="task retry"):
-    """Retry a finished task. Data: task row. resume: each agent continues the session of its last run."""
+    """Retry a finished task. Data: task row, with `dependants`: the ids of the others that were retried.
+
+    resume: each agent continues the session of its last run. with_dependants: the tasks that were skipped for it too;
+    of a task that is open again, or has completed since, those alone. sync: wait for the end of all.
+    """
 
     id: str
     resume: bool = False
+    with_dependants: bool = False
+    sync: bool = False
 
 
 class QueueStatus(Command, frozen=True, tag_field="kind", tag="queue status"):

@@ -1,0 +1,82 @@
+"""`maestro task dispatch --batch`: hands a file of tasks to the daemon; prints what is wrong with it, or the tasks."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import sys
+import tempfile
+from pathlib import Path
+from typing import IO
+
+import typer
+from click.core import ParameterSource
+
+from maestro import config
+from maestro.cli import answer, printer
+from maestro.cli.escape import escaped
+from maestro.cli.options import absolute
+from maestro.cli.printer import Row
+from maestro.model.errors import Invalid, NotFound
+from maestro.runtime.protocol import messages as p
+
+WITH = {"batch", "batch_key", "strict_key", "quiet", "format", "async_"}
+"""The options that go with --batch: all that a task is given stands in its line."""
+
+
+def dispatch_batch(ctx: typer.Context, batch: str, key: str, strict_key: bool, chosen: str | None) -> int:
+    """Dispatch a batch: errors as FILE:LINE on stderr; else a task a line, JSON, or ids on a terminal. The exit code.
+
+    ctx: of the command, to find the options that do not go with --batch. chosen: the value of --format.
+    """
+    given = [str(name) for name in ctx.params if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    if wrong := [name for name in given if name not in WITH]:
+        name = wrong[0] if wrong[0] == "prompt" else f"--{wrong[0].replace('_', '-')}"
+        raise Invalid(f"{name} does not go with --batch", "task dispatch", "write it into the lines")
+    as_json = printer.wants_json(chosen)
+
+    def take(row: Row) -> None:
+        if "error" in row:
+            if sys.stderr is not None:
+                print(escaped(f"{batch}:{row['line']}: {row['error']}"), file=sys.stderr)
+        elif as_json:
+            printer.write(printer.json_of(row) + b"\n")
+        else:
+            printer.write_line(str(row["id"]))
+
+    path, is_spooled = _regular(batch)
+    try:
+        command = p.TaskBatch(path, batch, key, strict_key, is_spooled)
+        return answer.carry_out(command, take).exit_code
+    finally:
+        if is_spooled:
+            Path(path).unlink(missing_ok=True)
+
+
+def _regular(batch: str) -> tuple[str, bool]:
+    """The absolute path of a regular file with the batch, and whether it is a copy of what can be read once only.
+
+    Raises NotFound, Invalid.
+    """
+    if batch == "-":
+        return _spooled(sys.stdin.buffer if sys.stdin is not None else None), True
+    path = absolute(batch, "--batch")
+    try:
+        if stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - its error has no path in it
+            return path, False
+        with Path(path).open("rb") as file:
+            return _spooled(file), True
+    except FileNotFoundError:
+        raise NotFound("no such file", batch) from None
+    except OSError as error:
+        raise Invalid(str(error.strerror), batch, "name a file that can be read") from None
+
+
+def _spooled(source: IO[bytes] | None) -> str:
+    """A copy of a stream, in MAESTRO_HOME, which the daemon shares; it deletes the copy as soon as that is open."""
+    home = config.open_home(config.load())
+    with tempfile.NamedTemporaryFile(prefix="batch-", dir=home, delete=False) as copy:
+        if source is not None:
+            shutil.copyfileobj(source, copy)
+    return copy.name

@@ -1,0 +1,68 @@
+"""`maestro task result`: the final texts of a task's agents, as they are into a file, and made safe on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from maestro.cli import answer, printer
+from maestro.cli.printer import Row
+from maestro.model.errors import NotFound, Refused
+from maestro.runtime.protocol import messages as p
+
+
+def print_results(task: str, agent: str | None, chosen: str | None) -> int:
+    """Print the final texts of a task, or of one agent of it. chosen: the value of --format. Returns the exit code.
+
+    Raises Refused for a task that no agent has ended a run of yet, NotFound for an agent that has no part in it.
+    """
+    kept: list[Row] = []
+    end = answer.carry_out(p.TaskStatus(task), kept.append)
+    if isinstance(end, p.Failed):
+        return end.exit_code
+    row: Row = end.data
+    texts = texts_of(row)
+    if agent is not None:
+        named = [name for name in texts if name == agent] or [name for name in texts if name.startswith(agent)]
+        if len(named) != 1:
+            who = f"it has those of {', '.join(texts)}" if texts else f"it is {row['status']}"
+            raise NotFound(f"task {row['id']} has no result of agent {agent!r}", mend=who)
+        texts = {named[0]: texts[named[0]]}
+    if row["finished_at"] is None and not texts:
+        raise Refused(f"task {row['id']} is {row['status']}", mend=f"maestro task wait {row['id']} waits for its end")
+    if row["finished_at"] is None:
+        printer.tell(f"task {row['id']} is {row['status']}: these are the texts of those that have ended")
+    if chosen == "json" or (len(texts) > 1 and printer.wants_json(chosen)):
+        printer.write_json(texts)
+    elif len(texts) > 1:
+        write_sections(texts)
+    else:
+        _write_one(row, next(iter(texts.values()), ""))
+    return 0
+
+
+def texts_of(task: Row) -> dict[str, str]:
+    """The final texts of the last runs that have ended, by agent; by target where an agent has two parts of it."""
+    last: dict[str, Row] = {run["target"]: run for run in task.get("runs", ()) if run["ended_at"]}
+    texts: dict[str, str] = {}
+    for target, run in last.items():
+        texts[target if run["agent"] in texts else run["agent"]] = run["result"]
+    return texts
+
+
+def write_sections(texts: Mapping[str, str]) -> None:
+    """Write texts below each other, each under a heading with its agent."""
+    for number, (name, text) in enumerate(texts.items()):
+        printer.write(b"\n" if number else b"")
+        printer.write_line(f"== {name} ==")
+        printer.write_text(text if text.endswith("\n") or not text else f"{text}\n")
+
+
+def _write_one(task: Row, text: str) -> None:
+    if not text:
+        printer.tell(
+            f"task {task['id']} ({task['status']}) has no final text; maestro task logs {task['id']} shows more"
+        )
+    elif printer.is_terminal() and not text.endswith("\n"):
+        printer.write_text(f"{text}\n")
+    else:
+        printer.write_text(text)
