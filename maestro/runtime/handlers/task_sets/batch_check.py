@@ -9,10 +9,9 @@ from maestro.model.errors import Invalid, MaestroError, NotFound, Refused
 from maestro.model.events import TaskDispatched
 from maestro.model.ids import shown
 from maestro.model.task import Task
-from maestro.runtime.handlers.dispatch import checked_prompt, first_use, other_task, targets_here
+from maestro.runtime.handlers.dispatch import checked_prompt, first_use, look_at, other_task, targets_here
 from maestro.runtime.handlers.task_sets.batch_lines import BatchLine
 from maestro.runtime.handlers.task_sets.batch_tasks import BatchTasks
-from maestro.runtime.monitor.examination import refresh
 from maestro.runtime.node.context import Call
 
 PAGE = 1000
@@ -69,7 +68,7 @@ class BatchCheck:
         new = dict.fromkeys(target for target in targets if target not in self._looked_at)
         if new:
             self._looked_at.update(new)
-            await refresh(self._call, await targets_here(self._call.context, list(new)))
+            await look_at(self._call, await targets_here(self._call.context, list(new)))
             _, self._members = await self._tasks.known(fresh=True)
 
     async def _check(self, line: BatchLine, task: TaskDispatched, there: bool) -> None:

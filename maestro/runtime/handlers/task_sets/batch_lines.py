@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
+from maestro.model.duration import duration_forms, duration_ms
 from maestro.model.errors import Invalid, NotFound, Refused
 from maestro.model.ids import shown
 
@@ -22,7 +23,7 @@ FIELDS: Final[Mapping[str, Any]] = MappingProxyType(
     {
         "prompt": str,
         "to": str | list[str],
-        "timeout": float | None,
+        "timeout": float | str | None,
         "depends_on": str | list[str],
         "priority": int | None,
         "retries": int,
@@ -79,9 +80,22 @@ def read_line(number: int, raw: bytes) -> BatchLine:
         except msgspec.ValidationError as error:
             line.errors.append(f"{name}: {str(error)[:1].lower()}{str(error)[1:]}")
             continue
-        setattr(line, name, _names(line, name, found) if name in ("to", "depends_on") else found)
+        if name == "timeout":
+            line.timeout = _seconds(line, found)
+        else:
+            setattr(line, name, _names(line, name, found) if name in ("to", "depends_on") else found)
     line.errors += [f"{name} is missing" for name in ("prompt", "to") if name not in data]
     return line
+
+
+def _seconds(line: BatchLine, value: float | str | None) -> float | None:
+    """A number of seconds, or a duration as `--timeout` takes it."""
+    if not isinstance(value, str):
+        return value
+    found = duration_ms(value)
+    if found is None:
+        line.errors.append(f"timeout: {shown(value)} is no duration; {duration_forms()}")
+    return None if found is None else found / 1000
 
 
 def _names(line: BatchLine, key: str, value: str | list[str]) -> list[str]:
