@@ -96,11 +96,11 @@ def _check_places(check: PlaceCheck, wanted: list[_Wanted], home: Path) -> None:
     Raises Refused.
     """
     there = [each.assignment for each in wanted if each.assignment.workspace is not None]
-    claims = [guards.Claim(each.agent, each.workspace_root, each.workspace) for each in there]
+    neighbours = guards.Neighbours(home, (guards.Claim(each.agent, each.workspace_root, each.workspace) for each in there))
     foreign: list[tuple[str, str]] = []
     for each in there:
         place = str(each.workspace)
-        guards.check_workspace(each.agent, place, root=each.workspace_root, home=home, claims=claims)
+        neighbours.check(each.agent, place, each.workspace_root)
         if check.is_foreign(place):
             what = f"{place} is no agent's folder here, lies outside MAESTRO_WORKSPACE_ROOT and is not empty"
             command = f"maestro agent assign {each.type} --name {each.agent} --to-workspace {shlex.quote(place)}"
