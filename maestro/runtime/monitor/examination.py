@@ -100,12 +100,12 @@ def judged(agent: Agent, checks: list[Check]) -> Agent:
 async def refresh(call: Call, agents: Iterable[Agent]) -> None:
     """Examine those of the agents that belong to this node, and append what has changed. agents: as known now."""
     context = call.context
-    here = [agent for agent in agents if agent.node == context.node]
+    here = {agent.id: agent for agent in agents if agent.node == context.node}
     # A node that was lost and is back serves at once, not only when the leader has corrected its agents' health.
-    was_lost = any(NODE in agent.failed_checks for agent in here)
+    was_lost = any(NODE in agent.failed_checks for agent in here.values())
     nodes = {node.id: node for node in await context.rows(context.views.nodes)} if was_lost else {}
-    for name, checks in (await examine(context, here)).items():
-        row = next(agent for agent in here if agent.id == name)
+    for name, checks in (await examine(context, here.values())).items():
+        row = here[name]
         if NODE in row.failed_checks:
             checks.append(node_check(row, nodes))
         if decide_checked(row, checks):

@@ -17,7 +17,7 @@ from maestro.workspaces.archive.format import listing
 from maestro.workspaces.archive.format.entries import FILE, FOLDER, HARDLINK, Entry, Tree, check, located, shown
 from maestro.workspaces.archive.format.packs import Block
 from maestro.workspaces.archive.parallel.thread_pool import ThreadPool
-from maestro.workspaces.archive.read.contents import BlockCache, Contents, long_file, plan_reads, small_files
+from maestro.workspaces.archive.read.contents import Contents, long_file, plan_reads, small_files
 
 _LOST = "what it held is damaged, or gone"
 
@@ -114,13 +114,12 @@ def _listed(contents: Contents, tree: Tree) -> tuple[list[Entry], list[Lost]]:
     else:
         check(tree.name, entries)
         return entries, []
-    blocks = BlockCache(contents)
 
     def fetch(digests: Sequence[bytes]) -> dict[bytes, bytes]:
         found = {}
         for digest in digests:
             with suppress(VerificationFailed):
-                found[digest] = blocks.chunk(digest)
+                found[digest] = contents.chunk(digest)
         return found
 
     entries = listing.read_left(tree.root, tree.depth, fetch)
