@@ -76,28 +76,45 @@ def read_file(
     return None
 
 
-def read_files(source: bytes, folders: Folders, keep: Keep) -> list[Seen]:
-    """Read files below the folder `source`, following no link, and give their chunks to `keep`. Raises `Refused`."""
-    try:
-        top = os.open(source, FOLDER_FLAGS)
-    except OSError as error:
-        raise Refused(f"{os.fsdecode(source)!r} cannot be read: {error.strerror}", where="workspace") from None
-    files: list[Seen] = []
-    try:
-        with Descent(top) as descent:
-            for folder, names in folders:
-                prefix = folder + b"/" if folder else b""
-                try:
-                    handle = descent.folder(folder)
-                except OSError:  # no longer a folder
-                    files += [Seen(Entry(prefix + name, GONE, 0, 0, 0, 0), 0, 0) for name in names]
-                    continue
-                for name in names:
-                    entry = Entry(prefix + name, FILE, 0, 0, 0, 0)
-                    files.append(seen(entry, read_file(handle, name, entry, keep)))
-    finally:
-        os.close(top)
-    return files
+class FolderReader:
+    """Reads files below the folder `source`, following no link; a context. Raises `Refused` where there is no folder.
+
+    The folder that was read last stays open, so that the way to its neighbour is short, however deep they lie.
+    """
+
+    def __init__(self, source: bytes) -> None:
+        self.source = source
+        try:
+            self._top = os.open(source, FOLDER_FLAGS)
+        except OSError as error:
+            raise Refused(f"{os.fsdecode(source)!r} cannot be read: {error.strerror}", where="workspace") from None
+        self._descent = Descent(self._top)
+
+    def read(self, folders: Folders, keep: Keep) -> list[Seen]:
+        """Read these files, and give their chunks to `keep`."""
+        files: list[Seen] = []
+        for folder, names in folders:
+            prefix = folder + b"/" if folder else b""
+            try:
+                handle = self._descent.folder(folder)
+            except OSError:  # no longer a folder
+                files += [Seen(Entry(prefix + name, GONE, 0, 0, 0, 0), 0, 0) for name in names]
+                continue
+            for name in names:
+                entry = Entry(prefix + name, FILE, 0, 0, 0, 0)
+                files.append(seen(entry, read_file(handle, name, entry, keep)))
+        return files
+
+    def close(self) -> None:
+        """Close what is open."""
+        self._descent.close()
+        os.close(self._top)
+
+    def __enter__(self) -> FolderReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def xattrs(target: int | str, *, follow: bool = True) -> dict[bytes, bytes] | None:
