@@ -36,6 +36,12 @@ class Ground:
                 self._statuses[path] = None
         return self._statuses[path]
 
+    def forget_absent(self, real: str) -> None:
+        """Look again at the levels of a path that were not there: they have been made."""
+        for level in levels(real):
+            if self._statuses.get(level) is None:
+                self._statuses.pop(level, None)
+
     def identity(self, real: str) -> Identity | None:
         """The (device, inode) of what is at a real path."""
         found = self.status(real)

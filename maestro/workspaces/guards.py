@@ -94,6 +94,11 @@ class Neighbours:
                 raise _refused(place, f"is, or lies in, a folder of runs ({folder})")
         return place.real
 
+    def enter(self, agent: str, workspace: str) -> None:
+        """Take a workspace into account that was made since."""
+        self._ground.forget_absent(workspace)
+        self._workspaces.add(workspace, agent)
+
     def check_reserved(self, workspace: str) -> Place:
         """Refuse a folder that no agent may ever have: of the system, a home, MAESTRO_HOME, or anything but a folder.
 

@@ -43,13 +43,11 @@ class Territory:
             if key is not None:
                 _note(self._at, key, held)
         for level in levels(place.real):
+            _note(self._below, level, held)
             if (identity := self._ground.identity(level)) is not None:
                 _note(self._below, identity, held)
-            if not _note(self._below, level, held):
-                break  # it has two owners already, and so have all levels above it
         for address in _levels(place.address):
-            if not _note(self._below, address, held):
-                break
+            _note(self._below, address, held)
 
     def around(self, place: Place) -> Held | None:
         """A folder that this place is, or lies in; None where there is none."""
@@ -99,14 +97,11 @@ class Territory:
             yield from self._below.get(shown, ())
 
 
-def _note(folders: dict[_Key, list[Held]], key: _Key, held: Held) -> bool:
-    """Enter a folder below a key; False where the key has folders of two owners already."""
+def _note(folders: dict[_Key, list[Held]], key: _Key, held: Held) -> None:
+    """Enter a folder below a key, unless the key has folders of two owners already."""
     known = folders.setdefault(key, [])
-    if len(known) == 2:
-        return False
-    if not known or known[0].owner != held.owner:
+    if not known or (len(known) == 1 and known[0].owner != held.owner):
         known.append(held)
-    return True
 
 
 def _levels(address: Address | None) -> Iterator[Address]:

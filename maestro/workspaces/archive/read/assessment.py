@@ -139,10 +139,8 @@ def _with_folders(entries: list[Entry]) -> list[Entry]:
     by_path = {entry.path: entry for entry in entries}
     for entry in entries:
         path = entry.path
-        while path:
-            path = path.rpartition(b"/")[0]
-            if path not in by_path:
-                by_path[path] = Entry(path, FOLDER, 0o700, entry.uid, entry.gid, entry.mtime)
+        while path and (path := path.rpartition(b"/")[0]) not in by_path:  # what is there has its own turn
+            by_path[path] = Entry(path, FOLDER, 0o700, entry.uid, entry.gid, entry.mtime)
     entries = [by_path[path] for path in sorted(by_path)]
     files = {entry.path for entry in entries if entry.kind == FILE}
     return [entry for entry in entries if entry.kind != HARDLINK or entry.target in files]
