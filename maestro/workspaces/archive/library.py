@@ -57,6 +57,7 @@ class Archive:
         self._layout = Layout(Path(root))
         self._layout.sweep()
         self._kept: Reading | None = None
+        self._glances = diff.Glances()
 
     def keep_open(self) -> None:
         """Keep what is read for one tree open for the next ones, until `close`; for one thread at a time."""
@@ -205,7 +206,7 @@ class Archive:
             return diff.diff(snapshot.entries(name), source, stat_cache.load(self._layout, source))
         with self._opened() as opened:
             entries = restoration.assessment_of(opened, snapshot, name).entries
-            return diff.diff(entries, source, stat_cache.load(self._layout, source))
+            return diff.diff(entries, source, stat_cache.load(self._layout, source), self._glances)
 
     def remember(self, snapshot: str, name: str, path: str | Path) -> None:
         """Record that the folder at `path` was just restored from this tree: the next snapshot need not read it."""
