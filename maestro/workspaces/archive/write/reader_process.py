@@ -13,7 +13,7 @@ from maestro.workspaces.archive.format.packs import PackWriter
 from maestro.workspaces.archive.parallel import child_process
 from maestro.workspaces.archive.parallel.thread_pool import ThreadPool
 from maestro.workspaces.archive.write.chunk_writer import ChunkWriter, Deduplicator
-from maestro.workspaces.archive.write.file_reader import FolderReader
+from maestro.workspaces.archive.write.folder_reader import FolderReader
 from maestro.workspaces.archive.write.readers import Finish, ReadAnswer, ReadRequest, WrittenBlocks
 
 _asked: msgspec.msgpack.Decoder[ReadRequest | Finish] = msgspec.msgpack.Decoder(ReadRequest | Finish)

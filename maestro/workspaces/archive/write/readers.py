@@ -17,7 +17,8 @@ from maestro.workspaces.archive.format.packs import Block
 from maestro.workspaces.archive.format.stat_cache import Seen
 from maestro.workspaces.archive.parallel import child_process
 from maestro.workspaces.archive.parallel.child_process import GONE, ChildProcess, Failed
-from maestro.workspaces.archive.write.file_reader import FolderReader, Folders, Keep
+from maestro.workspaces.archive.write.file_reader import Keep
+from maestro.workspaces.archive.write.folder_reader import FolderReader, Folders
 
 _BATCH_FILES = 128
 _TICK_S = 0.1
