@@ -20,24 +20,31 @@ def orphaned(events: Iterable[Event], node: str) -> set[Holding]:
     events: the whole log, in order, also what was undone.
     """
     held: dict[str, str] = {}
-    seqs: list[int] = []
-    helds: list[dict[str, str]] = []  # by the positions in `seqs`
-    found: set[Holding] = set()
+    changes: list[tuple[str, str | None]] = []  # an agent, and what it had before
+    seqs: list[int] = []  # of the changes
+    found: dict[str, set[str]] = {}  # agents, by the workspace that they had
+
+    def move(agent: str, to: str | None, seq: int) -> None:
+        changes.append((agent, held.pop(agent, None)))
+        seqs.append(seq)
+        if to is not None:
+            held[agent] = to
+
     for event in events:
         fact = event.fact
         if isinstance(fact, AgentAssigned):
-            held = {agent: path for agent, path in held.items() if agent != fact.agent}
-            if fact.workspace is not None and fact.node in (None, node):
-                held[fact.agent] = fact.workspace
-                found = {each for each in found if each[1] != fact.workspace}
+            is_here = fact.workspace is not None and fact.node in (None, node)
+            move(fact.agent, fact.workspace if is_here else None, event.seq)
+            if is_here:
+                found.pop(str(fact.workspace), None)
         elif isinstance(fact, RestoreDone):
-            place = bisect_right(seqs, fact.to)
-            then = helds[place - 1] if place else {}
-            found |= held.items() - then.items()
-            found -= set(then.items())
-            held = then
-        else:
-            continue
-        seqs.append(event.seq)
-        helds.append(held)
-    return found
+            then: dict[str, str | None] = {}
+            for agent, before in reversed(changes[bisect_right(seqs, fact.to) :]):
+                then[agent] = before
+            for agent, workspace in then.items():
+                if (now := held.get(agent)) is not None and now != workspace:
+                    found.setdefault(now, set()).add(agent)
+                move(agent, workspace, event.seq)
+            for agent, back in held.items():
+                found.get(back, set()).discard(agent)
+    return {(agent, workspace) for workspace, agents in found.items() for agent in agents}

@@ -168,20 +168,33 @@ def decide_missing(lacking: Sequence[SnapshotMissing], allowed: bool) -> tuple[S
     return tuple(lacking)
 
 
-def covered(agent: str, since: int, found: SnapshotWorkspace, rows: Iterable[Snapshot]) -> str:
+class KeptMount(msgspec.Struct, frozen=True, order=True):
+    """Whether a workspace was a mount point when a snapshot kept it. taken_at: ms."""
+
+    position: int
+    mounted: bool
+    taken_at: int
+
+
+def kept_mounts(rows: Iterable[Snapshot]) -> dict[tuple[str, str], KeptMount]:
+    """Of each agent and its workspace, as the newest of these snapshots that tells of them has it."""
+    found: dict[tuple[str, str], KeptMount] = {}
+    for row in rows:
+        for held in row.workspaces if row.complete else ():
+            if held.mounted is not None:
+                kept, place = KeptMount(row.position, held.mounted, row.taken_at), (held.agent, held.workspace)
+                found[place] = max(kept, found.get(place, kept))
+    return found
+
+
+def covered(agent: str, since: int, found: SnapshotWorkspace, kept: Mapping[tuple[str, str], KeptMount]) -> str:
     """Why a workspace is not the folder that was archived last, in words; "" where nothing says so.
 
     A file system was mounted over it, or is not mounted: what is there now is another folder. since: when the agent was
-    assigned there, ms; found: as it is now; rows: the snapshots that there are.
+    assigned there, ms; found: as it is now; kept: as snapshots have it (`kept_mounts`).
     """
-    known = [
-        (row.position, held.mounted)
-        for row in rows
-        if row.complete and row.taken_at >= since
-        for held in row.workspaces
-        if (held.agent, held.workspace) == (agent, found.workspace) and held.mounted is not None
-    ]
-    if not known or max(known)[1] == found.mounted:
+    last = kept.get((agent, found.workspace))
+    if last is None or last.taken_at < since or last.mounted == found.mounted:
         return ""
     now = "is now a mount point, and was none" if found.mounted else "is no mount point any more, and was one"
     return f"{now} when it was kept last (assign the agent again if that is meant)"

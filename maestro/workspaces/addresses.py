@@ -8,10 +8,13 @@ system it shows; that folder, plus the path below the mount point, is the addres
 
 from __future__ import annotations
 
+import bisect
+import functools
 import os
 import re
 import select
 import threading
+from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,6 +31,10 @@ class Address(NamedTuple):
         """Whether this folder is `other`, or lies inside it."""
         inside = self.path == other.path or self.path.startswith(other.path.rstrip("/") + "/")
         return self.device == other.device and inside
+
+    def inner(self, name: str) -> Address:
+        """The address of the folder `name` in this folder."""
+        return Address(self.device, f"{self.path.rstrip('/')}/{name}")
 
 
 class Mounts:
@@ -74,9 +81,24 @@ class Mounts:
         inner = real[len(point.rstrip("/")) :].rstrip("/") + rest
         return Address(shown.device, (shown.path.rstrip("/") + inner) or "/"), kind
 
+    @functools.cached_property
+    def points(self) -> list[tuple[str, Address]]:
+        """The mount points, in order of path, each with the folder that it shows."""
+        return sorted((point, shown) for point, shown, _ in self._mounts.values())
+
+    def begins_at(self, real: str) -> bool:
+        """Whether there is a mount point at this path, seen or hidden by another."""
+        return any(point == real for point, _ in self._from(real, real + "\0"))
+
     def below(self, real: str) -> list[Address]:
         """The addresses that the mounts inside a folder show."""
-        return [shown for point, shown, _ in self._mounts.values() if point.startswith(real.rstrip("/") + "/")]
+        inside = real.rstrip("/") + "/"
+        return [shown for _, shown in self._from(inside, inside[:-1] + "0")]
+
+    def _from(self, first: str, end: str) -> list[tuple[str, Address]]:
+        """The mount points whose paths, as texts, lie from `first` on and before `end`."""
+        start = bisect.bisect_left(self.points, first, key=itemgetter(0))
+        return self.points[start : bisect.bisect_left(self.points, end, start, key=itemgetter(0))]
 
 
 class _Watch:

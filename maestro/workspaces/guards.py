@@ -13,13 +13,15 @@ import os
 import pwd
 import stat
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
 
 import msgspec
 
 from maestro.model.errors import Invalid, Refused
-from maestro.workspaces.addresses import Address, Mounts
 from maestro.workspaces.folders import MARK, is_folder
+from maestro.workspaces.ground import Ground, Identity, Place, levels
+from maestro.workspaces.territory import Territory
 
 _LEVELS_MAX = 200
 _ANOTHER = "name another folder"
@@ -46,99 +48,113 @@ class Claim(msgspec.Struct, frozen=True):
     home: str = ""
 
 
-class _Place:
-    """A resolved path.
+class Neighbours:
+    """The folders of this host that no workspace may overlap, looked at once for any number of checks.
 
-    chain: identities of the folder itself, if it exists, and of all folders above it.
-    address: of the folder in its file system.
-    inner: addresses of what is mounted inside it.
+    home: MAESTRO_HOME, where the snapshot store is.
+    claims: the agents of this host; a claim of an agent itself does not count against it.
     """
 
-    def __init__(self, path: str | Path, mounts: Mounts) -> None:
-        self.given = str(path)
-        self.real = os.path.realpath(path)
-        self.identity: tuple[int, int] | None = _identity(self.real)
-        above = (str(folder) for folder in (Path(self.real), *Path(self.real).parents))
-        self.chain = frozenset(found for folder in above if (found := _identity(folder)) is not None)
-        self.address: Address | None = mounts.address(self.real)
-        self.inner: list[Address] = mounts.below(self.real)
+    def __init__(self, home: str | Path, claims: Iterable[Claim] = ()) -> None:
+        self._home, self._ground = home, Ground()
+        claims = list(claims)
+        self._homes = dict.fromkeys(claim.home for claim in claims if claim.home)
+        roots = dict.fromkeys(claim.workspace_root for claim in claims if claim.workspace_root)
+        self._roots = Territory(self._ground, ((root, root) for root in roots))
+        self._workspaces = Territory(
+            self._ground, ((each.workspace, each.agent) for each in claims if each.workspace is not None)
+        )
+        self._runs = Territory(self._ground, ((f"{each.workspace_root}/{each.agent}", each.agent) for each in claims))
 
-    def is_in(self, other: _Place) -> bool:
-        """Whether this folder is `other`, or lies inside it."""
-        if self.real == other.real or self.real.startswith(other.real.rstrip("/") + "/"):
-            return True
-        if other.identity is not None and other.identity in self.chain:
-            return True
-        return self.address is not None and other.address is not None and self.address.lies_in(other.address)
+    def check(self, agent: str, workspace: str, root: str | Path) -> str:
+        """The real path of a folder that `agent` may have as its workspace; it need not exist.
 
-    def overlaps(self, other: _Place) -> str:
-        """The relation of this folder to `other`: `is`, `contains`, `lies inside` or ""."""
-        inside, around = self.is_in(other), other.is_in(self)
-        if inside and around:
-            return "is"
-        if inside or _shown_in(self.address, other.inner):
-            return "lies inside"
-        return "contains" if around or _shown_in(other.address, self.inner) else ""
+        root: the agent's MAESTRO_WORKSPACE_ROOT.
 
+        Raises `Invalid`, `Refused`.
+        """
+        place = self.check_reserved(workspace)
+        for one in self._homes:
+            if relation := place.overlaps(self._ground.place(one)):
+                raise _refused(place, f"{relation} MAESTRO_HOME ({one})")
+        own = self._ground.place(root)
+        if (above := own if own.is_in(place) else self._roots.within(place)) is not None:
+            named = above.given if isinstance(above, Place) else above.place.given
+            mend = "name a folder below it, or elsewhere"
+            raise _refused(place, f"is or contains MAESTRO_WORKSPACE_ROOT ({named})", mend)
+        if found := self._workspaces.overlap(place, but=agent):
+            held, relation = found
+            raise _refused(place, f"{relation} the workspace of agent {held.owner} ({held.place.given})")
+        runs = self._runs.around(place)
+        if runs is not None or place.is_in(self._ground.place(f"{root}/{agent}")):
+            owner = agent if runs is None else runs.owner
+            raise _refused(place, f"is, or lies in, the folder of the runs of agent {owner}")
+        for folder in levels(place.real):
+            if self._ground.status(f"{folder.rstrip('/')}/{MARK}") is not None:
+                raise _refused(place, f"is, or lies in, a folder of runs ({folder})")
+        return place.real
 
-def _shown_in(address: Address | None, mounts: list[Address]) -> bool:
-    """Whether one of these mounts shows the folder of that address, a folder around it, or a part of it."""
-    return address is not None and any(address.lies_in(shown) or shown.lies_in(address) for shown in mounts)
+    def enter(self, agent: str, workspace: str) -> None:
+        """Take a workspace into account that was made since."""
+        self._ground.forget_absent(workspace)
+        self._workspaces.add(workspace, agent)
+
+    def check_reserved(self, workspace: str) -> Place:
+        """Refuse a folder that no agent may ever have: of the system, a home, MAESTRO_HOME, or anything but a folder.
+
+        Raises `Invalid`, `Refused`.
+        """
+        _check_text(workspace)
+        place = self._ground.place(workspace)
+        _check_kind(place)
+        self._check_users(place)
+        self._check_system(place)
+        if relation := place.overlaps(self._ground.place(self._home)):
+            raise _refused(place, f"{relation} MAESTRO_HOME ({self._home})")
+        return place
+
+    def check_agent_id(self, agent: str, root: str | Path) -> None:
+        """Refuse an agent id whose folder of runs would overlap another agent's workspace. Raises `Refused`."""
+        runs = self._ground.place(f"{root}/{agent}")
+        if found := self._workspaces.overlap(runs):
+            what = f"the runs of agent {agent} would lie in {runs.given!r}, but agent {found[0].owner} works there"
+            raise Refused(what, where="agent id", mend="give it another --name")
+
+    @cached_property
+    def _users(self) -> Territory:
+        """The home directories of the users of this host."""
+        homes = {os.environ.get("HOME", ""), *(user.pw_dir for user in pwd.getpwall())}
+        there = (home for home in sorted(homes) if home.startswith("/") and home != "/" and os.path.lexists(home))
+        return Territory(self._ground, ((home, home) for home in there))
+
+    @cached_property
+    def _system(self) -> Territory:
+        return Territory(self._ground, ((folder, folder) for folder in SYSTEM))
+
+    def _check_users(self, place: Place) -> None:
+        if place.real == "/" or place.identity == self._ground.identity("/"):
+            raise _refused(place, "is the root of the file system")
+        if (home := self._users.within(place)) is not None:
+            raise _refused(place, f"is or contains a home directory ({home.owner})")
+
+    def _check_system(self, place: Place) -> None:
+        if (folder := self._system.around(place)) is not None:
+            raise _refused(place, f"is, or lies in, a folder of the system ({folder.owner})")
+        for top in SYSTEM_TOPS:
+            if place.real == top or (place.identity is not None and place.identity == _identity(top)):
+                raise _refused(place, f"is a folder of the system ({top})")
 
 
 def check_workspace(
     agent: str, workspace: str, *, root: str | Path, home: str | Path, claims: Iterable[Claim] = ()
 ) -> str:
-    """The real path of a folder that `agent` may have as its workspace; it need not exist.
-
-    root: the agent's MAESTRO_WORKSPACE_ROOT.
-    home: MAESTRO_HOME, where the snapshot store is.
-    claims: the agents of this host; a claim of `agent` itself does not count against it.
-
-    Raises `Invalid`, `Refused`.
-    """
-    mounts = Mounts()
-    place = _reserved(workspace, home, mounts)
-    claims = list(claims)
-    for one in dict.fromkeys(claim.home for claim in claims if claim.home):
-        if relation := place.overlaps(_Place(one, mounts)):
-            raise _refused(place, f"{relation} MAESTRO_HOME ({one})")
-    for one in dict.fromkeys((str(root), *(claim.workspace_root for claim in claims if claim.workspace_root))):
-        if _Place(one, mounts).is_in(place):
-            mend = "name a folder below it, or elsewhere"
-            raise _refused(place, f"is or contains MAESTRO_WORKSPACE_ROOT ({one})", mend)
-    for claim in claims:
-        if claim.agent == agent or claim.workspace is None:
-            continue
-        if relation := place.overlaps(_Place(claim.workspace, mounts)):
-            raise _refused(place, f"{relation} the workspace of agent {claim.agent} ({claim.workspace})")
-    runs = [Claim(agent, str(root)), *claims]
-    for claim in runs:
-        if place.is_in(_Place(f"{claim.workspace_root}/{claim.agent}", mounts)):
-            raise _refused(place, f"is, or lies in, the folder of the runs of agent {claim.agent}")
-    for folder in (Path(place.real), *Path(place.real).parents):
-        if os.path.lexists(folder / MARK):
-            raise _refused(place, f"is, or lies in, a folder of runs ({folder})")
-    return place.real
+    """Check one workspace, as `Neighbours.check` does."""
+    return Neighbours(home, claims).check(agent, workspace, root)
 
 
 def check_reserved(workspace: str, home: str | Path) -> None:
-    """Refuse a folder that no agent may ever have: of the system, a home, MAESTRO_HOME, or anything but a folder.
-
-    Raises `Invalid`, `Refused`.
-    """
-    _reserved(workspace, home, Mounts())
-
-
-def _reserved(workspace: str, home: str | Path, mounts: Mounts) -> _Place:
-    _check_text(workspace)
-    place = _Place(workspace, mounts)
-    _check_kind(place)
-    _check_homes(place, mounts)
-    _check_system(place, mounts)
-    if relation := place.overlaps(_Place(home, mounts)):
-        raise _refused(place, f"{relation} MAESTRO_HOME ({home})")
-    return place
+    """Refuse a folder that no agent may ever have, as `Neighbours.check_reserved` does."""
+    Neighbours(home).check_reserved(workspace)
 
 
 def check_elsewhere(agent: str, workspace: str, claims: Iterable[Claim] = ()) -> str:
@@ -172,19 +188,14 @@ def _refusals_by_path(agent: str, path: str, claims: Iterable[Claim]) -> Iterato
 
 
 def check_agent_id(agent: str, *, root: str | Path, claims: Iterable[Claim] = ()) -> None:
-    """Refuse an agent id whose folder of runs would overlap another agent's workspace. Raises `Refused`."""
-    mounts = Mounts()
-    runs = _Place(f"{root}/{agent}", mounts)
-    for claim in claims:
-        if claim.workspace is not None and runs.overlaps(_Place(claim.workspace, mounts)):
-            what = f"the runs of agent {agent} would lie in {runs.given!r}, but agent {claim.agent} works there"
-            raise Refused(what, where="agent id", mend="give it another --name")
+    """Refuse the id of one agent, as `Neighbours.check_agent_id` does."""
+    Neighbours("/", claims).check_agent_id(agent, root)
 
 
 def check_root(root: str | Path, home: str | Path) -> None:
     """Refuse a MAESTRO_WORKSPACE_ROOT in MAESTRO_HOME, where no workspace may be. Raises `Refused`."""
-    mounts = Mounts()
-    if _Place(root, mounts).is_in(_Place(home, mounts)):
+    ground = Ground()
+    if ground.place(root).is_in(ground.place(home)):
         what = f"{str(root)!r} is, or lies in, MAESTRO_HOME ({home})"
         raise Refused(what, where="MAESTRO_WORKSPACE_ROOT", mend=_ANOTHER)
 
@@ -222,7 +233,7 @@ def _check_text(workspace: str) -> None:
         raise Invalid("the path is too long", where="workspace", mend="use a shorter one")
 
 
-def _check_kind(place: _Place) -> None:
+def _check_kind(place: Place) -> None:
     """Check that the path is a folder or absent, and that the lowest existing folder above it is one too."""
     for folder in (Path(place.real), *Path(place.real).parents):
         try:
@@ -236,30 +247,12 @@ def _check_kind(place: _Place) -> None:
         return
 
 
-def _check_homes(place: _Place, mounts: Mounts) -> None:
-    if place.real == "/" or place.identity == _identity("/"):
-        raise _refused(place, "is the root of the file system")
-    homes = {os.environ.get("HOME", ""), *(user.pw_dir for user in pwd.getpwall())}
-    for home in sorted(home for home in homes if home.startswith("/") and home != "/" and os.path.lexists(home)):
-        if _Place(home, mounts).is_in(place):
-            raise _refused(place, f"is or contains a home directory ({home})")
-
-
-def _check_system(place: _Place, mounts: Mounts) -> None:
-    for folder in SYSTEM:
-        if place.is_in(_Place(folder, mounts)):
-            raise _refused(place, f"is, or lies in, a folder of the system ({folder})")
-    for folder in SYSTEM_TOPS:
-        if place.real == folder or (place.identity is not None and place.identity == _identity(folder)):
-            raise _refused(place, f"is a folder of the system ({folder})")
-
-
-def _refused(place: _Place, why: str, mend: str = _ANOTHER) -> Refused:
+def _refused(place: Place, why: str, mend: str = _ANOTHER) -> Refused:
     told = repr(place.given) if place.given == place.real else f"{place.given!r} ({place.real!r})"
     return Refused(f"{told} {why}", where="workspace", mend=mend)
 
 
-def _identity(path: str) -> tuple[int, int] | None:
+def _identity(path: str) -> Identity | None:
     try:
         found = Path(path).stat()
     except OSError:

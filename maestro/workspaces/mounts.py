@@ -134,8 +134,9 @@ def file_system_of(descriptor: int) -> str:
     return next(kinds, b"").decode(errors="replace")
 
 
+@functools.cache
 def _has_openat2() -> bool:
-    """Whether the kernel has openat2(2), and no filter of system calls refuses it."""
+    """Whether the kernel has openat2(2), and no filter of system calls refuses it: asked once, not for each folder."""
     if not sys.platform.startswith("linux"):
         return False
     try:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 from maestro.model import events as e
-from maestro.model.events import NewEvent
+from maestro.model.events import Event, NewEvent
 from maestro.model.orphaned import Holding, orphaned
 from maestro.store.memory.memory_store import MemoryStore
 from tests.projections.histories import commit, restore
@@ -60,3 +62,18 @@ def test_folders_of_other_nodes_do_not_count() -> None:
     told.assign("ben", "/b", None)
     told.restore(0)
     assert told.found() == {("ben", "/b")}
+
+
+def test_eight_times_as_many_agents_take_no_copies_of_all_holdings() -> None:
+    """All holdings were copied, and kept, for each assignment."""
+
+    def peak(agents: int) -> int:
+        facts = (e.AgentAssigned(f"a{one}", "shell", {}, "/root", f"/w{one}", "", 3, "here") for one in range(agents))
+        log = [Event(one, f"agent:{fact.agent}", 0, "", "", 0, fact) for one, fact in enumerate(facts, 1)]
+        tracemalloc.start()
+        orphaned(log, "here")
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    assert peak(1600) < 20 * peak(200)  # a dictionary grows by leaps; with copies it is 64 times as much

@@ -16,6 +16,7 @@ from maestro.model.snapshot import (
     decide_pin,
     decide_start,
     evolve,
+    kept_mounts,
     latest,
     outlived,
     retained,
@@ -159,12 +160,13 @@ def kept(mounted: bool | None, seq: int) -> Snapshot:
 
 
 def test_a_workspace_that_a_mount_covers_or_uncovers_is_not_the_one_that_was_kept() -> None:
-    rows = [kept(True, 1), kept(False, 3), kept(None, 5)]
-    assert "is now a mount point, and was none" in covered("a", 0, held(True), rows)
-    assert "is no mount point any more" in covered("a", 0, held(False), rows[:1])
-    assert covered("a", 0, held(False), rows) == covered("a", 0, held(True), [kept(None, 1)]) == ""
-    assert covered("a", 4 * DAY, held(True), rows) == "", "it was assigned anew since"
-    assert covered("a", 0, held(True, "/w/b"), rows) == covered("b", 0, held(True), rows) == ""
+    first, last = kept_mounts([kept(True, 1)]), kept_mounts([kept(True, 1), kept(False, 3), kept(None, 5)])
+    untold = kept_mounts([kept(None, 1)])
+    assert "is now a mount point, and was none" in covered("a", 0, held(True), last)
+    assert "is no mount point any more" in covered("a", 0, held(False), first)
+    assert covered("a", 0, held(False), last) == covered("a", 0, held(True), untold) == ""
+    assert covered("a", 4 * DAY, held(True), last) == "", "it was assigned anew since"
+    assert covered("a", 0, held(True, "/w/b"), last) == covered("b", 0, held(True), last) == ""
 
 
 def test_a_start_ends_what_its_node_or_one_that_is_gone_was_taking() -> None:

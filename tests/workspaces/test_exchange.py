@@ -12,6 +12,7 @@ from maestro.model.errors import Refused, VerificationFailed
 from maestro.workspaces.exchanges import exchange, pairs
 from maestro.workspaces.exchanges.exchange import Exchange
 from maestro.workspaces.exchanges.pairs import Pair
+from tests.counting import calls
 
 
 def folder(path: Path, content: str) -> Path:
@@ -267,3 +268,18 @@ def test_two_stages_for_one_place_or_one_inside_another_are_refused_before_anyth
             staged(one, other)
             one.commit()
         assert content(target) == ["old"] and not list(tmp_path.glob(f"{exchange.STAGE_PREFIX}*"))
+
+
+def test_many_stages_are_recorded_at_once_and_brought_to_the_disk_by_one_call(tmp_path: Path) -> None:
+    targets = [folder(tmp_path / f"w{number}", "old") for number in range(40)]
+
+    def fill_and_commit(one: Exchange) -> None:
+        for stage in stages:
+            folder(Path(stage), "new")
+        one.commit()
+
+    stages: list[str] = []
+    with Exchange(tmp_path / "journal") as one:
+        assert calls(lambda: stages.extend(one.stages(targets)))["fsync"] <= 2
+        assert calls(lambda: fill_and_commit(one))["_sync_file_system"] == 1
+    assert content(*targets) == ["new"] * 40

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from tools.bench import append_cases, read_cases, replay_cases, run_cases, spawn
+from tools.bench import append_cases, read_cases, replay_cases, run_cases, scale_cases, spawn
 from tools.bench.measure import Case, Row, measure, table
 from tools.place import Place
 
@@ -21,6 +21,7 @@ BENCHES: dict[str, tuple[Cases, tuple[str, ...]]] = {
     "launch": (spawn.cases, ("none",)),
     "run": (run_cases.cases, ("everysec", "always")),
     "read": (read_cases.cases, ("everysec",)),
+    "scale": (scale_cases.cases, ("everysec",)),
 }
 
 

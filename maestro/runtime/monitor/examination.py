@@ -103,13 +103,13 @@ async def refresh(call: Call, agents: Iterable[Agent]) -> dict[str, list[Check]]
     agents: as known now.
     """
     context = call.context
-    here = [agent for agent in agents if agent.node == context.node]
+    here = {agent.id: agent for agent in agents if agent.node == context.node}
     # A node that was lost and is back serves at once, not only when the leader has corrected its agents' health.
-    was_lost = any(NODE in agent.failed_checks for agent in here)
+    was_lost = any(NODE in agent.failed_checks for agent in here.values())
     nodes = {node.id: node for node in await context.rows(context.views.nodes)} if was_lost else {}
-    made = await examine(context, here)
+    made = await examine(context, here.values())
     for name, checks in made.items():
-        row = next(agent for agent in here if agent.id == name)
+        row = here[name]
         if NODE in row.failed_checks:
             checks.append(node_check(row, nodes))
         if decide_checked(row, checks):

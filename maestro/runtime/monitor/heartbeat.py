@@ -16,7 +16,7 @@ from maestro.runtime.node.clock import Clock
 from maestro.runtime.node.context import Context
 from maestro.runtime.node.daemon_log import log, seldom
 from maestro.runtime.node.follower import Follower
-from maestro.runtime.provision.settlement import settle
+from maestro.runtime.provision.settlement import Settlement
 from maestro.runtime.scheduler.scheduler import Scheduler
 from maestro.runtime.worker import process_usage
 from maestro.runtime.worker.worker import Worker
@@ -74,10 +74,11 @@ class Heartbeat:
             statuses[agent.id] = tree.status if tree and agent.id not in held else ""
             await self._put_sample(agent, tree)
         found = await examine(self._context, mine, statuses)
+        settlement = Settlement(self._context)
         for agent in mine:
-            await self._tell_change(agent, await self._settled(agent, found[agent.id]))
+            await self._tell_change(agent, await self._settled(settlement, agent, found[agent.id]))
 
-    async def _settled(self, agent: Agent, checks: list[Check]) -> list[Check]:
+    async def _settled(self, settlement: Settlement, agent: Agent, checks: list[Check]) -> list[Check]:
         """The checks of an agent, once its new workspace has been made, or found to be there."""
         if agent.workspace is None or agent.node != self._context.node or any(not check.ok for check in checks):
             return checks
@@ -85,7 +86,7 @@ class Heartbeat:
         if self._settled_at.get(agent.id) == assigned_at:
             return checks
         try:
-            await settle(self._context, agent)
+            await settlement.settle(agent)
             self._settled_at[agent.id] = assigned_at
         except MaestroError as error:
             log.warning("workspace of agent %s: %s", agent.id, error.line())

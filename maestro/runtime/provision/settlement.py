@@ -40,36 +40,45 @@ async def claims_on(context: Context, host: str) -> tuple[list[guards.Claim], se
     return claims, near
 
 
-async def settle(context: Context, agent: Agent) -> None:
-    """Make the workspace of an assignment to this node where it was never made, and remember that it is there.
+class Settlement:
+    """One round of settling: the folders of all agents are looked at once for it, and only where they must be."""
 
-    Nothing where that is remembered. Raises Refused as `guards.check_workspace`, and where it was there and is gone.
-    """
-    assert agent.workspace is not None
-    row, workspace = msgspec.structs.replace(agent), agent.workspace
-    memory = KnownWorkspaces(context.settings.home)
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._memory = KnownWorkspaces(context.settings.home)
+        self._neighbours: guards.Neighbours | None = None
 
-    def is_settled() -> bool:
-        seen, known = look(workspace, current()), memory.get(workspace)
+    async def settle(self, agent: Agent) -> None:
+        """Make the workspace of an assignment to this node where it was never made, and remember that it is there.
+
+        Nothing where that is remembered. Raises Refused as `guards.Neighbours.check`, and where it was there and is
+        gone.
+        """
+        row = msgspec.structs.replace(agent)  # a copy for the thread, as the plan changes its rows in place
+        if await trio.to_thread.run_sync(self._is_settled, row):
+            return
+        claims = [] if self._neighbours is not None else (await claims_on(self._context, self._context.node))[0]
+        await trio.to_thread.run_sync(self._make, row, claims)
+
+    def _is_settled(self, row: Agent) -> bool:
+        workspace = str(row.workspace)
+        seen, known = look(workspace, current()), self._memory.get(workspace)
         check = workspace_check(row, seen, known)
         if not check.ok:
             raise Refused(check.detail, where="workspace", mend=way_out(row, [check.name]))
         return seen.there and is_remembered(row, known)
 
-    if await trio.to_thread.run_sync(is_settled):
-        return
-    claims, _ = await claims_on(context, context.node)
-
-    def make() -> None:
-        root, home = row.workspace_root or context.settings.workspace_root, context.settings.home
-        real = guards.check_workspace(row.id, workspace, root=root, home=home, claims=claims)
+    def _make(self, row: Agent, claims: list[guards.Claim]) -> None:
+        settings, workspace = self._context.settings, str(row.workspace)
+        if self._neighbours is None:
+            self._neighbours = guards.Neighbours(settings.home, claims)
+        real = self._neighbours.check(row.id, workspace, row.workspace_root or settings.workspace_root)
         if real != workspace:
             raise Refused(f"{workspace!r} is a link", where="workspace", mend=f"assign {row.id} to {real}")
         if templates.fill(workspace, AgentDefinition(row.definition).workspace_template):
             log.info("made the workspace %s of agent %s", workspace, row.id)
-        memory.remember(row, look(workspace, current()))
-
-    await trio.to_thread.run_sync(make)
+            self._neighbours.enter(row.id, workspace)
+        self._memory.remember(row, look(workspace, current()))
 
 
 async def remember(context: Context, agent: Agent) -> None:

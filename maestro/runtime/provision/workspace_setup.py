@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import NamedTuple
 
 import trio
 
 from maestro.agents.definitions import Definition
-from maestro.config import Settings, open_workspace_root
+from maestro.config import open_workspace_root
 from maestro.model.agent import Agent
 from maestro.model.definition import AgentDefinition
 from maestro.model.errors import Invalid, Refused
@@ -46,8 +45,11 @@ def _checked(call: Call, agent: str, workspace: str | None, claims: list[guards.
         raise Invalid(f"{workspace!r} is no absolute path", "--to-workspace", "write it from / on")
     if workspace is not None and here not in near:
         return guards.check_elsewhere(agent, workspace, claims)
-    root = _root(settings, agent, claims)
-    return workspace and guards.check_workspace(agent, workspace, root=root, home=settings.home, claims=claims)
+    root = open_workspace_root(settings)  # of runs, made if absent; this agent is to have its folder below it
+    guards.check_root(root, settings.home)
+    neighbours = guards.Neighbours(settings.home, claims)
+    neighbours.check_agent_id(agent, root)
+    return workspace and neighbours.check(agent, workspace, root)
 
 
 async def warn_of_disk(call: Call) -> None:
@@ -56,14 +58,6 @@ async def warn_of_disk(call: Call) -> None:
     warning = cleaning.disk_warning(root, call.context.settings.max_concurrent)
     if warning:
         await call.note(warning, "warn")
-
-
-def _root(settings: Settings, agent: str, claims: list[guards.Claim]) -> Path:
-    """The root of runs, made if absent, checked to be one below which this agent may have its folder."""
-    root = open_workspace_root(settings)
-    guards.check_root(root, settings.home)
-    guards.check_agent_id(agent, root=root, claims=claims)
-    return root
 
 
 async def make_workspace(workspace: str, definition: Definition) -> None:

@@ -77,7 +77,8 @@ async def _assign(call: Call, origin: Origin, wanted: list[_Wanted]) -> list[str
         async with context.placing:
             await context.decide(call, decision)
     names = [each.assignment.agent for each in wanted]
-    agents = [row for row in await context.rows(context.views.agents) if row.id in names]
+    assigned = set(names)
+    agents = [row for row in await context.rows(context.views.agents) if row.id in assigned]
     for agent in agents:
         await remember(context, agent)
     await resume(call, agents, "agents were assigned from a snapshot")
@@ -96,11 +97,13 @@ def _check_places(check: PlaceCheck, wanted: list[_Wanted], home: Path) -> None:
     Raises Refused.
     """
     there = [each.assignment for each in wanted if each.assignment.workspace is not None]
-    claims = [guards.Claim(each.agent, each.workspace_root, each.workspace) for each in there]
+    neighbours = guards.Neighbours(
+        home, (guards.Claim(each.agent, each.workspace_root, each.workspace) for each in there)
+    )
     foreign: list[tuple[str, str]] = []
     for each in there:
         place = str(each.workspace)
-        guards.check_workspace(each.agent, place, root=each.workspace_root, home=home, claims=claims)
+        neighbours.check(each.agent, place, each.workspace_root)
         if check.is_foreign(place):
             what = f"{place} is no agent's folder here, lies outside MAESTRO_WORKSPACE_ROOT and is not empty"
             command = f"maestro agent assign {each.type} --name {each.agent} --to-workspace {shlex.quote(place)}"
@@ -181,11 +184,11 @@ async def _fill(call: Call, origin: Origin, wanted: list[_Wanted]) -> None:
 
 def _put(home: Path, origin: Origin, wanted: list[_Wanted]) -> None:
     with Journal(home).exchange() as exchange:
-        stages = []
-        for each in wanted:
-            assert each.held is not None and each.assignment.workspace is not None
-            Path(each.assignment.workspace).parent.mkdir(parents=True, exist_ok=True)
-            stages.append(Stage(each.held.tree, exchange.stage(each.assignment.workspace)))
+        places = [str(each.assignment.workspace) for each in wanted]
+        for place in places:
+            Path(place).parent.mkdir(parents=True, exist_ok=True)
+        trees = [each.held.tree for each in wanted if each.held is not None]
+        stages = [Stage(tree, path) for tree, path in zip(trees, exchange.stages(places), strict=True)]
         for error in origin.put(stages).values():
             raise error
         exchange.commit()

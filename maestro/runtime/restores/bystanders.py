@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from maestro.workspaces.exchanges.exchange import STAGE_PREFIX
+from maestro.workspaces.ground import levels
 
 _PROC = Path("/proc")
 _DELETED = " (deleted)"
@@ -32,15 +33,14 @@ def look(workspaces: Sequence[str]) -> list[Bystander]:
         pids = [int(entry.name) for entry in os.scandir(_PROC) if entry.name.isdigit()]
     except OSError:
         return found
+    places = set(workspaces)
     for pid in pids:
         try:
             cwd = str((_PROC / str(pid) / "cwd").readlink())
             command = (_PROC / str(pid) / "comm").read_text(errors="replace").strip()
         except OSError:
             continue
-        for workspace in workspaces:
-            if cwd == workspace or cwd.startswith(workspace + "/"):
-                found.append(Bystander(pid, command, workspace))
+        found += [Bystander(pid, command, level) for level in levels(cwd) if level in places]
     return found
 
 

@@ -53,7 +53,8 @@ async def conclude(context: Context, begun: BegunRestore, past: Past | None = No
 
     past: how things were at that position, folded from the log where it is None. Raises Conflict, StoreAway.
     """
-    left = {target.agent: _told(begun, target) for target in begun.targets if target.workspace in begun.broken_off.left}
+    lost = set(begun.broken_off.left)
+    left = {target.agent: _told(begun, target) for target in begun.targets if target.workspace in lost}
     if begun.to is None:
         await _tell_placed(context, begun, left)
         await restart(context, begun, left)
@@ -100,7 +101,8 @@ async def _tell_placed(context: Context, begun: BegunRestore, left: Mapping[str,
 
 async def abandon(context: Context, begun: BegunRestore, reason: str) -> None:
     """Record that a restore failed, and let its agents take work again, but for those whose workspaces are lost."""
-    lost = [target for target in begun.targets if target.workspace in begun.broken_off.left]
+    places_lost = set(begun.broken_off.left)
+    lost = [target for target in begun.targets if target.workspace in places_lost]
     if begun.to is not None:
         said = "; ".join([reason, *(f"{target.workspace}: {target.why_lost}" for target in lost)])
         failed = NewEvent(f"restore:{begun.restore}", RestoreFailed(begun.restore, said))

@@ -27,6 +27,7 @@ class OpenOrigins:
         """The archive of this node. Raises as `Archive`."""
         if self._archive is None:
             self._archive = await trio.to_thread.run_sync(SnapshotFolders(self._context.settings.home).archive)
+            self._archive.keep_open()
         return self._archive
 
     async def named(self, text: str) -> Origin:
@@ -70,6 +71,8 @@ class OpenOrigins:
         """Close all snapshots that are open."""
         for source in self._open.values():
             source.close()
+        if self._archive is not None:
+            self._archive.close()
 
     def __enter__(self) -> OpenOrigins:
         return self

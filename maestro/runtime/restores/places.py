@@ -94,11 +94,12 @@ class PlaceCheck:
     def all(self, placements: Sequence[Placement], others: Sequence[guards.Claim] = ()) -> None:
         """Note in each placement why it cannot be where it is planned. others: agents that stay where they are."""
         claims = [*others, *(guards.Claim(each.agent, each.root, each.workspace) for each in placements)]
+        neighbours = guards.Neighbours(self._home, claims)
         for each in placements:
             if each.why_not:
                 continue
             try:
-                self._guard(each, claims)
+                self._guard(each, neighbours)
             except MaestroError as error:
                 each.why_not, each.is_barred = error.line(), each.workspace not in self._held
                 continue
@@ -120,12 +121,12 @@ class PlaceCheck:
             is_held=path in self._held, is_below_root=self._is_below_root(path), is_empty=_is_empty(path)
         )
 
-    def _guard(self, each: Placement, claims: Sequence[guards.Claim]) -> None:
+    def _guard(self, each: Placement, neighbours: guards.Neighbours) -> None:
         if _is_removed_run_folder(each):
-            guards.check_reserved(each.workspace, self._home)
+            neighbours.check_reserved(each.workspace)
             return
         for root in {str(each.root), str(self._root)}:
-            guards.check_workspace(each.agent, each.workspace, root=root, home=self._home, claims=claims)
+            neighbours.check(each.agent, each.workspace, root)
 
     def _is_below_root(self, path: str) -> bool:
         return os.path.realpath(path).startswith(os.path.realpath(self._root).rstrip("/") + "/")

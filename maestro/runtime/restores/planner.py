@@ -71,10 +71,10 @@ async def plan(call: Call, wish: RestoreRequest, origins: OpenOrigins, held: Pas
     for agent in past.agents.values():
         await relocation.place(agent, archives, planned)
     await check_places(call, wish, planned, origins)
-    for each in planned.placements:
-        if each.is_barred:
-            planned.assigned = [fact for fact in planned.assigned if fact.agent != each.agent]
-            planned.assigned.append(await relocation.assigned(past.agents[each.agent], each.root, None, planned.away))
+    barred = {each.agent: each.root for each in planned.placements if each.is_barred}
+    planned.assigned = [fact for fact in planned.assigned if fact.agent not in barred]
+    for agent_id, root in barred.items():
+        planned.assigned.append(await relocation.assigned(past.agents[agent_id], root, None, planned.away))
     return planned
 
 
@@ -114,6 +114,9 @@ class _Archives:
 
     def __init__(self, held: Sequence[Archived], past: Past, by_time: bool) -> None:
         self._held = held
+        self._by_place: dict[tuple[str, str], list[Archived]] = {}
+        for each in held:
+            self._by_place.setdefault((each.held.agent, each.held.workspace), []).append(each)
         self._past = past
         self._by_time = by_time
 
@@ -128,9 +131,10 @@ class _Archives:
 
     def of(self, agent: str, workspace: str) -> Archived | None:
         """The archive that an agent's workspace comes from, None where there is none."""
+        fitting = self._by_place.get((agent, workspace), [])
         if self._by_time:
-            return newest(agent, workspace, self._held, self._past.position, self._is_on_line)
-        return next((each for each in self._held if _is_of(each, agent, workspace)), None)
+            return newest(agent, workspace, fitting, self._past.position, self._is_on_line)
+        return fitting[0] if fitting else None
 
     def named(self, name: str, cwd: str) -> SnapshotWorkspace | None:
         """The workspace that a user means by an agent's id or by a path, also where no agent has it.
@@ -149,10 +153,6 @@ class _Archives:
 
     def _is_on_line(self, position: int) -> bool:
         return any(first <= position <= last for first, last in self._past.spans)
-
-
-def _is_of(archived: Archived, agent: str, workspace: str) -> bool:
-    return (archived.held.agent, archived.held.workspace) == (agent, workspace)
 
 
 class _Relocation:

@@ -184,12 +184,13 @@ class RestoreProcedure:
             raise VerificationFailed(f"nothing can be put back: {self._skipped[-1].why_not}", mend=ANOTHER)
 
     def _stages(self, held: Sequence[tuple[Placement, Archived]]) -> list[Stage]:
-        stages = []
-        for placement, archived in held:
+        for placement, _ in held:
             Path(placement.workspace).parent.mkdir(parents=True, exist_ok=True)
-            path = self._exchange.stage(placement.workspace)
-            stages.append(Stage(archived.held.tree, path, placement.workspace))
-        return stages
+        paths = self._exchange.stages(placement.workspace for placement, _ in held)
+        return [
+            Stage(archived.held.tree, path, placement.workspace)
+            for path, (placement, archived) in zip(paths, held, strict=True)
+        ]
 
     async def _leave_out(self, stage: Stage, placement: Placement, error: MaestroError) -> None:
         if not self._skips:

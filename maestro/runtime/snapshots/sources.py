@@ -15,7 +15,7 @@ from maestro.model.agent import Agent
 from maestro.model.definition import AgentDefinition
 from maestro.model.errors import MaestroError
 from maestro.model.events import SnapshotMissing, SnapshotWorkspace
-from maestro.model.snapshot import covered
+from maestro.model.snapshot import covered, kept_mounts
 from maestro.runtime.node.context import Call, Context
 from maestro.runtime.snapshots.folders import SnapshotFolders
 from maestro.runtime.supervision.capped_log import CHUNK_BYTES, CappedLogReader, pieces
@@ -56,7 +56,7 @@ async def workspaces(call: Call, agents: Collection[str] | None) -> tuple[list[S
     rows = [row for row in await context.rows(context.views.agents) if agents is None or row.id in agents]
     found = [Source(f"workspaces/{row.id}", row.workspace, row.id) for row in rows if row.workspace is not None]
     agents_by_id = {row.id: row for row in rows}
-    before = await context.rows(context.views.snapshots, "complete")
+    before = kept_mounts(await context.rows(context.views.snapshots, "complete"))
 
     def work() -> tuple[list[Source], list[SnapshotMissing]]:
         there, lacking = [], []

@@ -22,7 +22,7 @@ from maestro.model.ids import task_of_run
 from maestro.model.task import Run, Task
 from maestro.runtime.node.context import Context
 from maestro.runtime.provision import containment
-from maestro.runtime.provision.settlement import settle
+from maestro.runtime.provision.settlement import Settlement
 from maestro.runtime.supervision.spec import Spec
 from maestro.runtime.worker.run_observer import RunObserver, is_heard
 from maestro.workspaces import deletion, folders, templates
@@ -122,7 +122,7 @@ class Prepared:
             folders.create(folder, data)
         deletion.check_whole(self._context.settings.home, workspace)
         if self._agent.workspace is not None:
-            await settle(self._context, self._agent)
+            await Settlement(self._context).settle(self._agent)
         await self._fill(workspace)
         if self.definition.private_home:
             home = containment.home_of(self._context.settings.home, self._run.agent)

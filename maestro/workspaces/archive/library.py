@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -21,6 +21,7 @@ from maestro.workspaces.archive.read import damage, restoration, scrub, verifica
 from maestro.workspaces.archive.read.assessment import Lost
 from maestro.workspaces.archive.read.damage import Damage
 from maestro.workspaces.archive.read.purge import Listing
+from maestro.workspaces.archive.read.reading import Reading, reading
 from maestro.workspaces.archive.read.restoration import Restored
 from maestro.workspaces.archive.read.scrub import Age, Scrubbed
 from maestro.workspaces.archive.read.verification import Verified
@@ -55,6 +56,28 @@ class Archive:
     def __init__(self, root: str | Path) -> None:
         self._layout = Layout(Path(root))
         self._layout.sweep()
+        self._kept: Reading | None = None
+        self._glances = diff.Glances()
+
+    def keep_open(self) -> None:
+        """Keep what is read for one tree open for the next ones, until `close`; for one thread at a time."""
+        self._kept = self._kept or Reading(self._layout)
+
+    def close(self) -> None:
+        """Close what `keep_open` keeps open."""
+        if self._kept is not None:
+            self._kept.close()
+        self._kept = None
+
+    @contextmanager
+    def _opened(self) -> Iterator[Reading]:
+        """The archive as it is read during the block, with the lock that this needs."""
+        with self._layout.shared():
+            if self._kept is not None:
+                yield self._kept
+                return
+            with reading(self._layout) as opened:
+                yield opened
 
     def save(
         self,
@@ -103,18 +126,17 @@ class Archive:
         Raises `VerificationFailed` where a tree could not be restored, `Refused` where its folder differs from it.
         """
         listings = {}
-        with self._layout.shared():
+        with self._opened() as opened:
             for name, (path, place) in trees.items():
-                listings[name] = verification.prove(self._layout, snapshot, name)
+                listings[name] = verification.prove(opened, snapshot, name)
                 known = stat_cache.load(self._layout, os.path.realpath(place))
                 _check_same(diff.diff(listings[name].entries, path, known), path)
         return listings
 
     def listing(self, snapshot: str, name: str) -> Listing:
         """The entries of one tree of a snapshot, and the names it left out. Raises `NotFound`, `VerificationFailed`."""
-        with self._layout.shared():
-            left_out = manifests.read(self._layout, snapshot)[0].tree(name).left_out
-            return Listing(restoration.entries_of(self._layout, snapshot, name), left_out)
+        with self._opened() as opened:
+            return Listing(restoration.entries_of(opened, snapshot, name), opened.tree(snapshot, name).left_out)
 
     def restore(
         self, snapshot: str, name: str, stage_dir: str | Path, *, reuse: str | None = None, skip_lost: bool = False
@@ -128,17 +150,17 @@ class Archive:
         Raises `VerificationFailed`, `Refused` (no room, no rights), `NotFound`; then there is no stage.
         """
         put = restoration.restore_whole_files if skip_lost else restoration.restore
-        with self._layout.shared():
+        with self._opened() as opened:
             source = None if reuse is None else os.path.realpath(reuse)
-            return put(self._layout, snapshot, name, Path(stage_dir), source)
+            return put(opened, snapshot, name, Path(stage_dir), source)
 
     def lost(self, snapshot: str, name: str) -> list[Lost]:
         """The files that a restore of this tree with `skip_lost` would leave out, as far as damage is known.
 
         Raises `VerificationFailed` where no file of the tree is whole.
         """
-        with self._layout.shared():
-            return restoration.assessment_of(self._layout, snapshot, name).lost
+        with self._opened() as opened:
+            return restoration.assessment_of(opened, snapshot, name).lost
 
     def damaged(self) -> dict[str, Damage]:
         """The snapshots that are damaged, by id, as far as damage is known."""
@@ -182,15 +204,15 @@ class Archive:
         source = os.path.realpath(path)
         if isinstance(snapshot, Export):
             return diff.diff(snapshot.entries(name), source, stat_cache.load(self._layout, source))
-        with self._layout.shared():
-            entries = restoration.assessment_of(self._layout, snapshot, name).entries
-            return diff.diff(entries, source, stat_cache.load(self._layout, source))
+        with self._opened() as opened:
+            entries = restoration.assessment_of(opened, snapshot, name).entries
+            return diff.diff(entries, source, stat_cache.load(self._layout, source), self._glances)
 
     def remember(self, snapshot: str, name: str, path: str | Path) -> None:
         """Record that the folder at `path` was just restored from this tree: the next snapshot need not read it."""
         source = os.path.realpath(path)
-        with self._layout.shared():
-            entries = restoration.entries_of(self._layout, snapshot, name)
+        with self._opened() as opened:
+            entries = restoration.entries_of(opened, snapshot, name)
             stat_cache.save(self._layout, source, stat_cache.known_of(source, entries))
 
     def collect(self, keep: Iterable[str]) -> Collected:

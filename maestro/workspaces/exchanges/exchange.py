@@ -15,6 +15,7 @@ from __future__ import annotations
 import ctypes
 import os
 import secrets
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
@@ -70,6 +71,7 @@ class Exchange:
         self._folder = private_folder(Path(journal), "restore journal", tighten=True)
         self._path = self._folder / "journal"
         self._journal = Journal("staging", [])
+        self._inside: set[str] = set()
         self.completed: list[str] = []
         self.lost: list[Lost] = []
         self.left: list[str] = []
@@ -85,20 +87,17 @@ class Exchange:
 
     def stage(self, target: str | Path) -> str:
         """The path at which to make the stage for `target`, beside it or in it; recorded, and not there yet."""
-        above = os.path.realpath(Path(target).parent)
-        place = f"{above}/{Path(target).name}"
-        name = f"{STAGE_PREFIX}{secrets.token_hex(6)}"
-        if entrywise.is_bound(place):
-            times = (os.lstat(place).st_mtime_ns, 0)
-            self._add(Pair(f"{place}/{name}", place, inside=True, times=times))
-        else:
-            self._add(Pair(f"{above}/{name}", place))
-        return self._journal.pairs[-1].stage
+        return self.stages([target])[0]
+
+    def stages(self, targets: Iterable[str | Path]) -> list[str]:
+        """The paths at which to make the stages for these targets, as `stage`; all are recorded at once."""
+        fresh = [_pair(target) for target in targets]
+        self._add(*fresh)
+        return [pair.stage for pair in fresh]
 
     def mark(self, stage: str) -> str:
         """The file that records the outcome of an exchange entry by entry; "" for a folder exchanged as a whole."""
-        inside = {pair.stage for pair in self._journal.pairs if pair.inside}
-        return str(self._folder / Path(stage).name) if stage in inside else ""
+        return str(self._folder / Path(stage).name) if stage in self._inside else ""
 
     def forget(self, stage: str | Path) -> None:
         """Leave a stage out of the exchange and remove it; its target stays as it is."""
@@ -116,8 +115,8 @@ class Exchange:
         for pair in pairs:
             identify(pair)
         check_apart(pairs)
-        for pair in pairs:
-            _sync_file_system(pair.stage)
+        for stage in {os.lstat(pair.stage).st_dev: pair.stage for pair in pairs}.values():
+            _sync_file_system(stage)
         self._write("exchanging")
         why = self._carry_out("exchanging")
         self._discard()
@@ -148,8 +147,9 @@ class Exchange:
     ) -> None:
         self.close()
 
-    def _add(self, pair: Pair) -> None:
-        self._journal.pairs.append(pair)
+    def _add(self, *pairs: Pair) -> None:
+        self._journal.pairs += pairs
+        self._inside |= {pair.stage for pair in pairs if pair.inside}
         self._write("staging")
 
     def _recover(self) -> None:
@@ -242,8 +242,17 @@ class Exchange:
         replace(self._path, msgspec.json.encode(self._journal))
 
 
+def _pair(target: str | Path) -> Pair:
+    above = os.path.realpath(Path(target).parent)
+    place = f"{above}/{Path(target).name}"
+    name = f"{STAGE_PREFIX}{secrets.token_hex(6)}"
+    if entrywise.is_bound(place):
+        return Pair(f"{place}/{name}", place, inside=True, times=(os.lstat(place).st_mtime_ns, 0))
+    return Pair(f"{above}/{name}", place)
+
+
 def _sync_file_system(path: str) -> None:
-    """Bring everything that was written into the stage to the disk before it is swapped in."""
+    """Bring everything that was written into stages there to the disk before they are swapped in."""
     if not hasattr(_libc, "syncfs"):
         os.sync()
         return

@@ -23,7 +23,7 @@ from maestro.workspaces.archive.parallel import child_process
 from maestro.workspaces.archive.parallel.child_process import ChildProcess
 from maestro.workspaces.archive.read.contents import Contents
 from maestro.workspaces.archive.write import chunk_writer
-from maestro.workspaces.archive.write.file_reader import read_files
+from maestro.workspaces.archive.write.folder_reader import FolderReader
 from tests.workspaces.archive.trees import told
 
 FILES = 2000
@@ -172,7 +172,8 @@ def test_a_folder_that_becomes_a_link_is_not_followed(source: Path, tmp_path: Pa
     elsewhere = tmp_path / "elsewhere"
     (source / "folder-1").rename(elsewhere)
     (source / "folder-1").symlink_to(elsewhere)
-    found = read_files(os.fsencode(source), [(b"folder-1/inner", [b"1"]), (b"", [b"none"])], lambda *_: None)
+    with FolderReader(os.fsencode(source)) as reader:
+        found = reader.read([(b"folder-1/inner", [b"1"]), (b"", [b"none"])], lambda *_: None)
     assert [(one.entry.path, one.entry.kind, one.ctime) for one in found] == [
         (b"folder-1/inner/1", "", 0),
         (b"none", "", 0),

@@ -21,7 +21,7 @@ from maestro.workspaces.archive.format import index as indexes
 from maestro.workspaces.archive.format import manifests
 from maestro.workspaces.archive.format.entries import FILE, FORMAT, Entry, are_tree_names
 from maestro.workspaces.archive.format.layout import Layout, disk_refusal
-from maestro.workspaces.archive.read.contents import BlockCache, Contents, naming
+from maestro.workspaces.archive.read.contents import Contents, naming
 from maestro.workspaces.archive.read.verification import checked_entries
 
 _COPY_BYTES = 1 << 20
@@ -100,21 +100,20 @@ def _write(
         _copy(writer.write, extra, source)
         writer.write(padding(extra.size))
     writer.cut()
-    blocks = BlockCache(contents)
     for branch, entries in zip(head.trees, trees, strict=True):
         for entry in entries:
             writer.write(header(outline.member(branch.name, entry)))
             if entry.kind == FILE and entry.size:
                 with naming(branch.name, entry):
-                    _write_file(writer, blocks, entry)
+                    _write_file(writer, contents, entry)
     writer.finish()
 
 
-def _write_file(writer: GzipWriter, blocks: BlockCache, entry: Entry) -> None:
+def _write_file(writer: GzipWriter, contents: Contents, entry: Entry) -> None:
     whole = hashlib.sha256()
     for piece in entry.parts():
         if piece.digest:
-            data = blocks.chunk(piece.digest)
+            data = contents.chunk(piece.digest)
             whole.update(data)
             writer.write(data)
             continue

@@ -7,8 +7,7 @@ A manifest decides path, type, mode and link target of everything that a restore
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from itertools import pairwise
+from collections.abc import Iterable
 
 import msgspec
 
@@ -122,14 +121,29 @@ def located(tree: str, path: bytes) -> str:
     return f"{tree}/{shown(path)}" if path else tree
 
 
-def are_tree_names(names: Sequence[str]) -> bool:
-    """Whether these are valid, distinct names of trees, none of which lies inside another one.
+class TreeNames:
+    """Names of trees, entered one after the other: distinct, and none of them inside another one.
 
     A name consists of parts of letters, digits, dots, dashes and underscores, with `/` between them.
     """
-    ordered = sorted(f"{name}/" for name in names)
-    apart = all(not later.startswith(earlier) for earlier, later in pairwise(ordered))
-    return apart and all(len(name) <= 255 and all(map(NAME.fullmatch, name.split("/"))) for name in names)
+
+    def __init__(self) -> None:
+        self._names: set[str] = set()
+        self._above: set[str] = set()
+
+    def add(self, name: str) -> bool:
+        """Enter a name; whether it is one."""
+        parts = name.split("/")
+        above = {"/".join(parts[:count]) for count in range(1, len(parts))}
+        is_apart = name not in self._names and name not in self._above and not above & self._names
+        self._names.add(name)
+        self._above |= above
+        return is_apart and len(name) <= 255 and all(map(NAME.fullmatch, parts))
+
+
+def are_tree_names(names: Iterable[str]) -> bool:
+    """Whether these are names of trees, as `TreeNames` has them."""
+    return all(map(TreeNames().add, names))
 
 
 def impossible(entry: Entry) -> str:

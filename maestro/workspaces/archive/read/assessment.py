@@ -17,7 +17,7 @@ from maestro.workspaces.archive.format import listing
 from maestro.workspaces.archive.format.entries import FILE, FOLDER, HARDLINK, Entry, Tree, check, located, shown
 from maestro.workspaces.archive.format.packs import Block
 from maestro.workspaces.archive.parallel.thread_pool import ThreadPool
-from maestro.workspaces.archive.read.contents import BlockCache, Contents, long_file, plan_reads, small_files
+from maestro.workspaces.archive.read.contents import Contents, long_file, plan_reads, small_files
 
 _LOST = "what it held is damaged, or gone"
 
@@ -114,13 +114,12 @@ def _listed(contents: Contents, tree: Tree) -> tuple[list[Entry], list[Lost]]:
     else:
         check(tree.name, entries)
         return entries, []
-    blocks = BlockCache(contents)
 
     def fetch(digests: Sequence[bytes]) -> dict[bytes, bytes]:
         found = {}
         for digest in digests:
             with suppress(VerificationFailed):
-                found[digest] = blocks.chunk(digest)
+                found[digest] = contents.chunk(digest)
         return found
 
     entries = listing.read_left(tree.root, tree.depth, fetch)
@@ -140,10 +139,8 @@ def _with_folders(entries: list[Entry]) -> list[Entry]:
     by_path = {entry.path: entry for entry in entries}
     for entry in entries:
         path = entry.path
-        while path:
-            path = path.rpartition(b"/")[0]
-            if path not in by_path:
-                by_path[path] = Entry(path, FOLDER, 0o700, entry.uid, entry.gid, entry.mtime)
+        while path and (path := path.rpartition(b"/")[0]) not in by_path:  # what is there has its own turn
+            by_path[path] = Entry(path, FOLDER, 0o700, entry.uid, entry.gid, entry.mtime)
     entries = [by_path[path] for path in sorted(by_path)]
     files = {entry.path for entry in entries if entry.kind == FILE}
     return [entry for entry in entries if entry.kind != HARDLINK or entry.target in files]

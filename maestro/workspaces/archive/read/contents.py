@@ -10,9 +10,10 @@ import hashlib
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -25,8 +26,15 @@ from maestro.workspaces.archive.format.layout import Layout
 from maestro.workspaces.archive.format.packs import Block, damaged, read_block, read_proved_block
 
 _HANDLES_MAX = 64
-_BLOCKS_KEPT = 8
+_KEPT_MAX, _KEPT_BYTES_MAX = 8, 32 << 20
 _ZEROS = bytes(1 << 20)
+
+
+class _Unpacked(NamedTuple):
+    """A block that was read and checked. places: offset and length of each of its chunks."""
+
+    content: bytes
+    places: dict[bytes, tuple[int, int]]
 
 
 class Contents:
@@ -34,7 +42,8 @@ class Contents:
 
     Raises `VerificationFailed` naming the damaged pack.
 
-    A block that is found damaged is quarantined: see `quarantine`.
+    A block that is found damaged is quarantined: see `quarantine`. The last few blocks of many chunks are kept, as
+    neighbours in a tree, and small trees one after the other, tend to lie in one block.
     """
 
     def __init__(self, layout: Layout, index: Index) -> None:
@@ -42,6 +51,7 @@ class Contents:
         self._layout = layout
         self._lock = threading.Lock()
         self._handles: OrderedDict[str, int] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, int], _Unpacked] = OrderedDict()
         self._damaged: dict[tuple[str, int], VerificationFailed] = {}
         self.damage_met: list[VerificationFailed] = []
         """All damage that was found, including chunks that a spare block still had."""
@@ -78,6 +88,7 @@ class Contents:
 
     def _quarantine(self, block: Block, error: VerificationFailed) -> None:
         with self._lock:
+            self._kept.pop((block.pack, block.offset), None)
             self._damaged[block.pack, block.offset] = error
             self.damage_met.append(error)
             self.index.exclude(block)
@@ -92,7 +103,7 @@ class Contents:
         found: dict[bytes, bytes] = {}
         for block, of_block in wanted.values():
             try:
-                found |= self.pick(block, self.block(block), of_block)
+                found |= self.pick(block, of_block)
             except VerificationFailed:
                 if not of_block <= self.index.blocks.keys():
                     raise
@@ -107,21 +118,41 @@ class Contents:
                 wanted.setdefault((block.pack, block.offset), (block, set()))[1].add(digest)
         for block, of_block in wanted.values():
             with suppress(VerificationFailed):
-                self.pick(block, self.block(block), of_block)
+                self.pick(block, of_block)
 
-    def pick(self, block: Block, content: bytes, wanted: set[bytes]) -> dict[bytes, bytes]:
-        """The wanted chunks from the content of a block, each checked against its digest."""
+    def chunk(self, digest: bytes) -> bytes:
+        """One chunk, checked."""
+        return self.pick(self.index.find(digest), (digest,))[digest]
+
+    def pick(self, block: Block, wanted: Collection[bytes]) -> dict[bytes, bytes]:
+        """The wanted chunks of a block, each checked against its digest."""
+        unpacked = self._unpacked(block)
         found = {}
-        for digest, offset, length in block.chunks():
-            if digest in wanted:
-                chunk = content[offset : offset + length] if len(block.lengths) > 1 else content
-                if hashlib.sha256(chunk).digest() != digest:
-                    path = self._layout.packs / f"{block.pack}.pack"
-                    error = damaged(path, f"holds a chunk at byte {block.offset} that is not what it was")
-                    self._quarantine(block, error)
-                    raise error
-                found[digest] = chunk
+        for digest in wanted:
+            offset, length = unpacked.places[digest]
+            chunk = unpacked.content[offset : offset + length]
+            if hashlib.sha256(chunk).digest() != digest:
+                path = self._layout.packs / f"{block.pack}.pack"
+                error = damaged(path, f"holds a chunk at byte {block.offset} that is not what it was")
+                self._quarantine(block, error)
+                raise error
+            found[digest] = chunk
         return found
+
+    def _unpacked(self, block: Block) -> _Unpacked:
+        """A block, read and checked as a whole now, or a moment ago."""
+        place = (block.pack, block.offset)
+        with self._lock:
+            if (kept := self._kept.get(place)) is not None:
+                self._kept.move_to_end(place)
+                return kept
+        places = {digest: (offset, length) for digest, offset, length in block.chunks()}
+        unpacked = _Unpacked(self.block(block), places)
+        with self._lock:
+            self._kept[place] = unpacked
+            while len(self._kept) > _KEPT_MAX or sum(len(one.content) for one in self._kept.values()) > _KEPT_BYTES_MAX:
+                self._kept.popitem(last=False)
+        return unpacked
 
     def entries(self, tree: Tree) -> tuple[list[Entry], list[bytes]]:
         """The entries of a tree, and the digests of the chunks that list them."""
@@ -146,26 +177,6 @@ class Contents:
         with self._lock:
             while self._handles:
                 os.close(self._handles.popitem()[1])
-
-
-class BlockCache:
-    """Reads chunks one by one and caches the last few blocks, as neighbours in a tree tend to lie in one block."""
-
-    def __init__(self, contents: Contents) -> None:
-        self._contents = contents
-        self._kept: OrderedDict[tuple[str, int], bytes] = OrderedDict()
-
-    def chunk(self, digest: bytes) -> bytes:
-        """One chunk, checked."""
-        block = self._contents.index.find(digest)
-        place = (block.pack, block.offset)
-        content = self._kept.pop(place, None)
-        if content is None:
-            content = self._contents.block(block)
-        self._kept[place] = content
-        if len(self._kept) > _BLOCKS_KEPT:
-            self._kept.popitem(last=False)
-        return self._contents.pick(block, content, {digest})[digest]
 
 
 class ReadPlan(msgspec.Struct):
@@ -203,7 +214,7 @@ def plan_reads(tree: str, entries: Sequence[Entry], index: Index) -> ReadPlan:
 def small_files(contents: Contents, tree: str, block: Block, entries: Sequence[Entry]) -> Iterator[tuple[Entry, bytes]]:
     """Yield files of one chunk that lie in one block, each with its checked bytes."""
     with naming(tree, entries[0]):
-        found = contents.pick(block, contents.block(block), {entry.digest for entry in entries})
+        found = contents.pick(block, {entry.digest for entry in entries})
     for entry in entries:
         content = found[entry.digest]
         if len(content) != entry.size:
@@ -217,7 +228,6 @@ def long_file(contents: Contents, tree: str, entry: Entry, write: Callable[[byte
     write: called with the bytes of each piece, b"" for a hole.
     """
     whole = hashlib.sha256()
-    blocks = BlockCache(contents)
     for piece in entry.parts():
         if not piece.digest:
             for at in range(0, piece.length, len(_ZEROS)):
@@ -225,7 +235,7 @@ def long_file(contents: Contents, tree: str, entry: Entry, write: Callable[[byte
             data = b""
         else:
             with naming(tree, entry):
-                data = blocks.chunk(piece.digest)
+                data = contents.chunk(piece.digest)
             if len(data) != piece.length:
                 raise VerificationFailed("a piece of the member has a wrong size", where=located(tree, entry.path))
             whole.update(data)

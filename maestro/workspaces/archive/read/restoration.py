@@ -18,8 +18,7 @@ from pathlib import Path
 import msgspec
 
 from maestro.model.errors import VerificationFailed
-from maestro.workspaces.archive.format import index as indexes
-from maestro.workspaces.archive.format import manifests, stat_cache
+from maestro.workspaces.archive.format import stat_cache
 from maestro.workspaces.archive.format.entries import FILE, HARDLINK, Entry, Tree
 from maestro.workspaces.archive.format.layout import Layout
 from maestro.workspaces.archive.format.stat_cache import StatCache
@@ -27,6 +26,7 @@ from maestro.workspaces.archive.parallel.block_queue import BlockQueue, Part, Pa
 from maestro.workspaces.archive.parallel.thread_pool import ThreadPool
 from maestro.workspaces.archive.read.assessment import Assessment, Lost, assess, read_all
 from maestro.workspaces.archive.read.contents import Contents, ReadPlan, long_file, plan_reads
+from maestro.workspaces.archive.read.reading import Reading
 from maestro.workspaces.archive.read.stage import Stage, write_all, write_block
 from maestro.workspaces.archive.read.verification import checked_entries
 from maestro.workspaces.descent import FOLDER_FLAGS, Descent
@@ -48,48 +48,39 @@ class Restored(msgspec.Struct, frozen=True):
     lost: list[Lost] = []
 
 
-def restore(layout: Layout, snapshot: str, name: str, stage_dir: Path, reuse: str | None = None) -> Restored:
+def restore(opened: Reading, snapshot: str, name: str, stage_dir: Path, reuse: str | None = None) -> Restored:
     """Restore a tree into `stage_dir`, which must not exist. The caller holds `layout.shared()`.
 
     See `library.Archive.restore`.
     """
-    tree = manifests.read(layout, snapshot)[0].tree(name)
-    return _staged(layout, tree, stage_dir, reuse, lambda contents: Assessment(checked_entries(contents, tree), []))
+    tree = opened.tree(snapshot, name)
+    return _staged(opened, tree, stage_dir, reuse, lambda contents: Assessment(checked_entries(contents, tree), []))
 
 
 def restore_whole_files(
-    layout: Layout, snapshot: str, name: str, stage_dir: Path, reuse: str | None = None
+    opened: Reading, snapshot: str, name: str, stage_dir: Path, reuse: str | None = None
 ) -> Restored:
     """Restore a tree as `restore` does, but leave out and report damaged files.
 
     Raises `VerificationFailed` where no file is whole.
     """
     try:
-        return restore(layout, snapshot, name, stage_dir, reuse)
+        return restore(opened, snapshot, name, stage_dir, reuse)
     except VerificationFailed:
-        tree = find_damage(layout, snapshot, name)
-    return _staged(layout, tree, stage_dir, reuse, lambda contents: refuse_empty(assess(contents, tree), name))
+        tree = find_damage(opened, snapshot, name)
+    return _staged(opened, tree, stage_dir, reuse, lambda contents: refuse_empty(assess(contents, tree), name))
 
 
-def find_damage(layout: Layout, snapshot: str, name: str) -> Tree:
+def find_damage(opened: Reading, snapshot: str, name: str) -> Tree:
     """Read all of a tree, so that all its damage is in quarantine and all its intact chunks are salvaged."""
-    tree = manifests.read(layout, snapshot)[0].tree(name)
-    contents = Contents(layout, indexes.load(layout))
-    try:
-        read_all(contents, tree, assess(contents, tree).entries, lambda _: None)
-    finally:
-        contents.close()
+    tree, contents = opened.tree(snapshot, name), opened.contents
+    read_all(contents, tree, assess(contents, tree).entries, lambda _: None)
     return tree
 
 
-def assessment_of(layout: Layout, snapshot: str, name: str) -> Assessment:
+def assessment_of(opened: Reading, snapshot: str, name: str) -> Assessment:
     """What `restore_whole_files` would restore and leave out, as far as damage is known. Raises as it does."""
-    tree = manifests.read(layout, snapshot)[0].tree(name)
-    contents = Contents(layout, indexes.load(layout))
-    try:
-        return refuse_empty(assess(contents, tree), name)
-    finally:
-        contents.close()
+    return refuse_empty(assess(opened.contents, opened.tree(snapshot, name)), name)
 
 
 def refuse_empty(found: Assessment, name: str) -> Assessment:
@@ -102,10 +93,10 @@ def refuse_empty(found: Assessment, name: str) -> Assessment:
 
 
 def _staged(
-    layout: Layout, tree: Tree, stage_dir: Path, reuse: str | None, wanted: Callable[[Contents], Assessment]
+    opened: Reading, tree: Tree, stage_dir: Path, reuse: str | None, wanted: Callable[[Contents], Assessment]
 ) -> Restored:
     """Restore into a new stage what `wanted` selects; a failure removes the stage."""
-    contents = Contents(layout, indexes.load(layout))
+    contents, layout = opened.contents, opened.layout
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -120,20 +111,15 @@ def _staged(
         finally:
             stage.close()
     finally:
-        contents.close()
         if was_enabled:
             gc.enable()
     size = sum(entry.size for entry in found.entries)
     return Restored(tree.name, len(found.entries), size, reused, found.lost)
 
 
-def entries_of(layout: Layout, snapshot: str, name: str) -> list[Entry]:
+def entries_of(opened: Reading, snapshot: str, name: str) -> list[Entry]:
     """The checked entries of a tree. Raises `NotFound`, `VerificationFailed`."""
-    contents = Contents(layout, indexes.load(layout))
-    try:
-        return checked_entries(contents, manifests.read(layout, snapshot)[0].tree(name))
-    finally:
-        contents.close()
+    return checked_entries(opened.contents, opened.tree(snapshot, name))
 
 
 def _fill(layout: Layout, stage: Stage, contents: Contents, wanted: tuple[list[Entry], str | None, StatCache]) -> int:

@@ -16,6 +16,7 @@ from maestro.workspaces.archive.format.layout import Layout
 from maestro.workspaces.archive.read.assessment import Lost, assess, read_all
 from maestro.workspaces.archive.read.contents import Contents
 from maestro.workspaces.archive.read.purge import Listing
+from maestro.workspaces.archive.read.reading import Reading
 
 SAVED = "all that was there has been saved to another pack"
 LOST_MEND = "`restore --skip-failed` brings back what is whole; a new snapshot keeps anew what is still in a workspace"
@@ -75,18 +76,14 @@ def verify(layout: Layout, snapshot: str, expected: str = "", progress: Progress
     return Verified(snapshot, digest, entries, files, size)
 
 
-def prove(layout: Layout, snapshot: str, name: str) -> Listing:
+def prove(opened: Reading, snapshot: str, name: str) -> Listing:
     """Read a tree completely, along the same path as a restore; what it holds. The caller holds `layout.shared()`.
 
     Raises `VerificationFailed` naming the first member that a restore would fail on, `NotFound`.
     """
-    tree = manifests.read(layout, snapshot)[0].tree(name)
-    contents = Contents(layout, indexes.load(layout))
-    try:
-        entries = checked_entries(contents, tree)
-        found = read_all(contents, tree, entries, lambda _: None)
-    finally:
-        contents.close()
+    tree, contents = opened.tree(snapshot, name), opened.contents
+    entries = checked_entries(contents, tree)
+    found = read_all(contents, tree, entries, lambda _: None)
     if found:
         raise found[0]
     return Listing(entries, tree.left_out)

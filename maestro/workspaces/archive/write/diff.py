@@ -12,7 +12,7 @@ from maestro.workspaces.archive.format.stat_cache import StatCache
 from maestro.workspaces.archive.parallel.thread_pool import ThreadPool
 from maestro.workspaces.archive.write.readers import Readers
 from maestro.workspaces.archive.write.scan import Job, ReadBackends, Scan
-from maestro.workspaces.mappings import Mappings
+from maestro.workspaces.mappings import Mapped, Mappings
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -42,9 +42,21 @@ class Diff(msgspec.Struct, frozen=True):
     unchanged_bytes: int
 
 
-def diff(wanted: Sequence[Entry], source: str, cache: StatCache) -> Diff:
-    """Compare entries of a snapshot with the folder at `source`, which may be absent. Raises `Refused`."""
-    now = {entry.path: entry for entry in _entries(source, cache)} if os.path.lexists(source) else {}
+class Glances(Mappings):
+    """Mapped files as a diff asks for them: before a tree only, as nothing of what it saw is remembered."""
+
+    def after(self, tree: bytes, device: int) -> Mapped:  # noqa: ARG002
+        """No files: see the class."""
+        return Mapped(frozenset(), frozenset(), frozenset(), frozenset())
+
+
+def diff(wanted: Sequence[Entry], source: str, cache: StatCache, glances: Glances | None = None) -> Diff:
+    """Compare entries of a snapshot with the folder at `source`, which may be absent. Raises `Refused`.
+
+    glances: shared by the diffs of many folders.
+    """
+    is_there = os.path.lexists(source)
+    now = {entry.path: entry for entry in _entries(source, cache, glances or Glances())} if is_there else {}
     added, changed = [], []
     unchanged = unchanged_bytes = 0
     is_root = os.geteuid() == 0
@@ -60,14 +72,14 @@ def diff(wanted: Sequence[Entry], source: str, cache: StatCache) -> Diff:
     return Diff(added, changed, [_change(entry) for entry in now.values()], unchanged, unchanged_bytes)
 
 
-def _entries(source: str, cache: StatCache) -> list[Entry]:
+def _entries(source: str, cache: StatCache, glances: Glances) -> list[Entry]:
     with ThreadPool[None](lambda: None) as pool:
 
         def submit(job: Job) -> None:
             pool.submit(lambda _: job(_forget))
 
         readers = Readers(None, _forget)
-        scan = Scan(source, cache, lambda _: True, ReadBackends(submit, readers, Mappings()))
+        scan = Scan(source, cache, lambda _: True, ReadBackends(submit, readers, glances))
         scan.walk(pool.raise_failure)
         scan.gather(readers.wait(pool.raise_failure))
     scan.finish()

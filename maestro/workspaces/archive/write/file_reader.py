@@ -17,11 +17,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from maestro.model.errors import Refused
 from maestro.workspaces.archive.format.chunking import WHOLE_BYTES_MAX, cut
 from maestro.workspaces.archive.format.entries import FILE, GONE, MOUNT, UNREAD, Entry, Piece
-from maestro.workspaces.archive.format.stat_cache import Seen, seen
-from maestro.workspaces.descent import FOLDER_FLAGS, Descent
 from maestro.workspaces.mounts import open_within
 
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -33,8 +30,6 @@ _LARGE_BYTES = 16 << 20
 _AHEAD = 4
 
 Keep = Callable[[bytes, bytes | memoryview], None]
-Folders = list[tuple[bytes, list[bytes]]]
-"""Names of files, by folder."""
 
 
 def read_file(
@@ -74,30 +69,6 @@ def read_file(
         finally:
             os.close(handle)
     return None
-
-
-def read_files(source: bytes, folders: Folders, keep: Keep) -> list[Seen]:
-    """Read files below the folder `source`, following no link, and give their chunks to `keep`. Raises `Refused`."""
-    try:
-        top = os.open(source, FOLDER_FLAGS)
-    except OSError as error:
-        raise Refused(f"{os.fsdecode(source)!r} cannot be read: {error.strerror}", where="workspace") from None
-    files: list[Seen] = []
-    try:
-        with Descent(top) as descent:
-            for folder, names in folders:
-                prefix = folder + b"/" if folder else b""
-                try:
-                    handle = descent.folder(folder)
-                except OSError:  # no longer a folder
-                    files += [Seen(Entry(prefix + name, GONE, 0, 0, 0, 0), 0, 0) for name in names]
-                    continue
-                for name in names:
-                    entry = Entry(prefix + name, FILE, 0, 0, 0, 0)
-                    files.append(seen(entry, read_file(handle, name, entry, keep)))
-    finally:
-        os.close(top)
-    return files
 
 
 def xattrs(target: int | str, *, follow: bool = True) -> dict[bytes, bytes] | None:

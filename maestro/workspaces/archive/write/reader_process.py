@@ -13,7 +13,7 @@ from maestro.workspaces.archive.format.packs import PackWriter
 from maestro.workspaces.archive.parallel import child_process
 from maestro.workspaces.archive.parallel.thread_pool import ThreadPool
 from maestro.workspaces.archive.write.chunk_writer import ChunkWriter, Deduplicator
-from maestro.workspaces.archive.write.file_reader import read_files
+from maestro.workspaces.archive.write.folder_reader import FolderReader
 from maestro.workspaces.archive.write.readers import Finish, ReadAnswer, ReadRequest, WrittenBlocks
 
 _asked: msgspec.msgpack.Decoder[ReadRequest | Finish] = msgspec.msgpack.Decoder(ReadRequest | Finish)
@@ -23,6 +23,7 @@ def read(layout: Layout, asked: Iterator[bytes], answer: Callable[[msgspec.Struc
     """Read the files of each `ReadRequest` until `Finish`. The parent holds `layout.shared()`."""
     gc.disable()  # this process makes no reference cycles
     writer = PackWriter(layout)
+    reader: FolderReader | None = None
     try:
         deduplicator = Deduplicator(indexes.load(layout), writer)
         with ThreadPool(lambda: ChunkWriter(deduplicator), ChunkWriter.flush) as pool:
@@ -31,12 +32,19 @@ def read(layout: Layout, asked: Iterator[bytes], answer: Callable[[msgspec.Struc
                 message = _asked.decode(frame)
                 if isinstance(message, Finish):
                     break
-                answer(ReadAnswer(read_files(message.source, message.folders, pool.own_resource().keep)))
+                if reader is None or reader.source != message.source:
+                    if reader is not None:
+                        reader.close()
+                    reader = None
+                    reader = FolderReader(message.source)
+                answer(ReadAnswer(reader.read(message.folders, pool.own_resource().keep)))
             else:
                 raise EOFError
         writer.finish()
         answer(WrittenBlocks(writer.blocks, writer.bytes))
     finally:
+        if reader is not None:
+            reader.close()
         writer.drop()
 
 

@@ -17,7 +17,8 @@ from maestro.workspaces.archive.format.packs import Block
 from maestro.workspaces.archive.format.stat_cache import Seen
 from maestro.workspaces.archive.parallel import child_process
 from maestro.workspaces.archive.parallel.child_process import GONE, ChildProcess, Failed
-from maestro.workspaces.archive.write.file_reader import Folders, Keep, read_files
+from maestro.workspaces.archive.write.file_reader import Keep
+from maestro.workspaces.archive.write.folder_reader import FolderReader, Folders
 
 _BATCH_FILES = 128
 _TICK_S = 0.1
@@ -97,17 +98,19 @@ class Readers:
 
         tick: called now and then.
         """
-        for reader in self._readers:
-            reader.flush()
+        for child in self._readers:
+            child.flush()
         folders: Folders = []
         for folder, name, _ in self._waiting:
             _add(folders, folder, name)
         self._waiting = []
         seen: list[Seen] = []
-        for one_folder in folders:  # up to three gigabytes, so progress and cancels are handled in between
-            seen += read_files(self._source, [one_folder], self._keep)
-            tick()
-        return seen + [one for reader in self._readers for one in reader.wait(tick)]
+        if folders:
+            with FolderReader(self._source) as reader:
+                for one_folder in folders:  # up to three gigabytes, so progress and cancels are handled in between
+                    seen += reader.read([one_folder], self._keep)
+                    tick()
+        return seen + [one for child in self._readers for one in child.wait(tick)]
 
     def finish(self) -> None:
         """Tell the child processes to bring what they wrote to the disk."""

@@ -26,7 +26,7 @@ from maestro.workspaces.archive.format.entries import (
     FORMAT,
     Manifest,
     Tree,
-    are_tree_names,
+    TreeNames,
     located,
 )
 from maestro.workspaces.archive.format.index import Index
@@ -240,6 +240,7 @@ def _scan(
 ) -> list[tuple[str, Scan]]:
     """Scan the trees one after the other: each is read, and looked at again, before the next one is asked for."""
     scans: list[tuple[str, Scan]] = []
+    names = TreeNames()
     told_at = 0.0
 
     def tell() -> None:
@@ -260,7 +261,7 @@ def _scan(
             scan = Scan(source, stat_cache.load(layout, place), deduplicator.is_kept, backends)
             scan.place = place
             scans.append((name, scan))
-            if not are_tree_names([name for name, _ in scans]):
+            if not names.add(name):
                 raise Invalid(f"these names of trees cannot be: {[name for name, _ in scans]}")
             scan.walk(tell)
             scan.gather(readers.wait(tell))
