@@ -7,6 +7,7 @@ from typing import Any
 
 from maestro.agents.conversion import suggestion
 from maestro.agents.documents import Document, Path
+from maestro.agents.launch import EMBEDDED
 from maestro.agents.printable_text import shown
 from maestro.agents.rules import check_pattern, check_rules
 
@@ -36,8 +37,11 @@ def check_keys(document: Document, keys: dict[str, Any]) -> None:
     check_rules(document, keys)
     _check_environment(document, keys)
     _check_numbers(document, keys)
+    for name, value in keys.get("env", {}).items():
+        _check_embedded(document, value, ("env", name))
     for at, file in enumerate(keys.get("files", ())):
         _check_file(document, file, ("files", at))
+        _check_embedded(document, file["content"], ("files", at, "content"))
 
 
 def _check_arguments(document: Document, keys: dict[str, Any]) -> None:
@@ -74,6 +78,14 @@ def _check_placeholders(document: Document, argument: str, allowed: frozenset[st
     part = next((found for found in _PLACEHOLDER.finditer(argument) if found[1] in PLACEHOLDERS), None)
     if part is not None:
         raise document.invalid(path, f"{part[0]} is only a part of the argument", "give it an argument of its own")
+
+
+def _check_embedded(document: Document, text: str, path: Path) -> None:
+    """Check a text in which placeholders are filled wherever they are."""
+    for found in EMBEDDED.finditer(text):
+        if found[0] in ("{prompt}", "{session}"):
+            mend = "use {prompt_file}" if found[0] == "{prompt}" else "use it in resume"
+            raise document.invalid(path, f"{found[0]} is no placeholder here", mend)
 
 
 def _check_probes(document: Document, keys: dict[str, Any]) -> None:

@@ -43,10 +43,11 @@ def _row(call: Call, info: TypeInfo, settings: Settings, known: tuple[Definition
     """The row of one type. known: the definition as it was registered, if it was; known itself None: ask
     the program.
     """
-    found, reason = None, info.reason
+    found, reason, usage = None, info.reason, ""
     if info.valid:
         try:
             definition = definitions.load(info.slug, settings.agents_dirs)
+            usage = definition.output.usage_told
             found = bind(call, definition, settings) if known is None else _found(call, definition, settings, known[0])
         except MaestroError as error:
             reason = error.line()
@@ -59,6 +60,7 @@ def _row(call: Call, info: TypeInfo, settings: Settings, known: tuple[Definition
         "binary": None if found is None else found.executable,
         "version": None if found is None else found.found_version or None,
         "modes": list(modes),
+        "usage": usage or None,
         "adapter": info.adapter or None,
         "mode": info.mode or None,
         "capabilities": list(info.capabilities),
