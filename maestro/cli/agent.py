@@ -52,6 +52,7 @@ TYPES = (
     Column("version", "VERSION"),
     Column("mode", "MODE"),
     Column("modes", "MODES", wraps=True),
+    Column("usage", "USAGE"),
     Column("binary", "BINARY", wraps=True),
     Column("source", "SOURCE", wraps=True),
     Column("reason", "REASON", wraps=True),
