@@ -159,7 +159,7 @@ def _by_exit(definition: Definition, end: JudgedEnd) -> Verdict | None:
     if end.told is not None and end.told.failure:
         last = _last_event(end.told, end.told.failure)
         return _verdict(definition, end, "exit", f"{evidence}; fail_event: {end.told.failure}{last}")
-    return _verdict(definition, end, "exit", evidence + _last_words(end))
+    return _verdict(definition, end, "exit", evidence + _last_words(_printed(end)))
 
 
 def _by_events(definition: Definition, end: JudgedEnd) -> Verdict | None:
@@ -171,7 +171,7 @@ def _by_events(definition: Definition, end: JudgedEnd) -> Verdict | None:
         evidence = f"exit {end.exit_code}, but fail_event: {told.failure}{_last_event(told, told.failure)}"
         return _verdict(definition, end, "agent_error", evidence)
     if not told.events:
-        evidence = f"exit {end.exit_code} without an event on stdout{_last_words(end)}"
+        evidence = f"exit {end.exit_code} without an event on stdout{_last_words(_printed(end))}"
         return _verdict(definition, end, "no_output", evidence)
     if definition.success.final_event is not None and not told.final:
         evidence = f"exit {end.exit_code}, but final_event is missing among {told.events} events{_last_event(told)}"
@@ -195,11 +195,11 @@ def _by_patterns(definition: Definition, end: JudgedEnd) -> Verdict | None:
     for name, outcome, patterns, lines, behind in looked_at:
         if (found := first_match(patterns, lines, behind)) is not None:
             evidence = f"{name} {shown(found.pattern)} matched: {shown(found.text, TOLD)}"
-            return _verdict(definition, end, outcome, evidence + _last_words(end, but=found.text))
+            return _verdict(definition, end, outcome, evidence + _last_words(lines, but=found.text))
     if rules.final_stdout and good is None:
         wanted = rules.final_stdout if isinstance(rules.final_stdout, str) else " or ".join(rules.final_stdout)
         evidence = f"exit {end.exit_code}, but no line matches final_stdout {shown(wanted)}"
-        return _verdict(definition, end, "agent_error", evidence + _last_words(end))
+        return _verdict(definition, end, "agent_error", evidence + _last_words(stdout))
     return None
 
 
@@ -257,10 +257,16 @@ def _last_event(told: TranscriptSum, but: str = "") -> str:
     return f"; last event: {told.last}" if told.last and not but.startswith(f"{line}: ") else ""
 
 
-def _last_words(end: JudgedEnd, but: str = "") -> str:
-    """The last line that was printed, for evidence that has another one, or none."""
-    words = _last_line(end.stderr or b"") or _last_line(end.log or end.stdout)
+def _last_words(lines: list[str], but: str = "") -> str:
+    """The last line that says something, for evidence that has another one, or none."""
+    words = next((line.strip() for line in reversed(lines) if line.strip()), "")
     return f"; last line: {shown(words, TOLD)}" if words and words != but.strip() else ""
+
+
+def _printed(end: JudgedEnd) -> list[str]:
+    """What a run printed last: on stderr, where there is something, else in its log."""
+    lines = cut_lines((end.stderr or b"")[-8192:])
+    return lines if any(line.strip() for line in lines) else cut_lines((end.log or end.stdout)[-8192:])
 
 
 def _stderr(end: JudgedEnd) -> list[str]:

@@ -228,7 +228,7 @@ def test_any_end_has_one_verdict_with_evidence_on_one_line(end: JudgedEnd) -> No
 )
 def test_the_good_sign_must_come_behind_the_last_bad_one(stdout: bytes, outcome: str, evidence: str) -> None:
     rules = judged_by(r"{final_stdout: '^DONE', fail_stdout: ['^ERROR', '^nothing there\nDONE']}")
-    verdict = judge(rules, JudgedEnd(exit_code=0, stdout=stdout, log=stdout))
+    verdict = judge(rules, JudgedEnd(exit_code=0, stdout=stdout, log=stdout, stderr=b"Warning: no terminal\n"))
     assert (verdict.outcome, evidence in verdict.evidence) == (outcome, True), verdict.evidence
 
 
