@@ -4,6 +4,8 @@
 `$AGENT_CLIS_DIR`, else `$XDG_CACHE_HOME/maestro-tests/agents`. It needs Node and npm and nothing else, may be
 interrupted, run again and run twice at once, and says which agent it had to leave out and why.
 
+A prompt that begins with `/` or `!` is plain text to codex, kilo and opencode, also one with `@path` in it.
+
 Facts seen with the stub, on Linux x86_64, beyond and against what was known before. Samples lie in `samples/`.
 
 codex 0.169.0

@@ -51,6 +51,8 @@ def _row(call: Call, info: TypeInfo, settings: Settings, known: tuple[Definition
             found = bind(call, definition, settings) if known is None else _found(call, definition, settings, known[0])
         except MaestroError as error:
             reason = error.line()
+    if found is not None:  # an older program may have another form of output
+        usage = found.output.usage_told
     modes = () if found is None else found.known_modes or found.modes.static
     return {
         "slug": info.slug,
