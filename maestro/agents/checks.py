@@ -7,6 +7,7 @@ from typing import Any
 
 from maestro.agents.conversion import suggestion
 from maestro.agents.documents import Document, Path
+from maestro.agents.launch import EMBEDDED
 from maestro.agents.printable_text import shown
 from maestro.agents.rules import check_pattern, check_rules
 
@@ -38,8 +39,12 @@ def check_keys(document: Document, keys: dict[str, Any]) -> None:
     check_rules(document, keys)
     _check_environment(document, keys)
     _check_numbers(document, keys)
+    _check_guard(document, keys.get("prompt", {}))
+    for name, value in keys.get("env", {}).items():
+        _check_embedded(document, value, ("env", name))
     for at, file in enumerate(keys.get("files", ())):
         _check_file(document, file, ("files", at))
+        _check_embedded(document, file["content"], ("files", at, "content"))
     for at, rule in enumerate(keys.get("requires", ())):
         _check_requirement(document, rule, ("requires", at))
 
@@ -79,6 +84,21 @@ def _check_placeholders(document: Document, argument: str, allowed: frozenset[st
     part = next((found for found in _PLACEHOLDER.finditer(argument) if found[1] in PLACEHOLDERS), None)
     if part is not None:
         raise document.invalid(path, f"{part[0]} is only a part of the argument", "give it an argument of its own")
+
+
+def _check_embedded(document: Document, text: str, path: Path) -> None:
+    """Check a text in which placeholders are filled wherever they are."""
+    for found in EMBEDDED.finditer(text):
+        if found[0] in ("{prompt}", "{session}"):
+            mend = "use {prompt_file}" if found[0] == "{prompt}" else "use it in resume"
+            raise document.invalid(path, f"{found[0]} is no placeholder here", mend)
+
+
+def _check_guard(document: Document, prompt: dict[str, Any]) -> None:
+    guard = prompt.get("guard", "\n")
+    if guard[:1] in {"", "-", *prompt.get("commands", "")}:
+        mend = "begin it with a line end, or a word that the program takes for text"
+        raise document.invalid(("prompt", "guard"), f"{shown(guard)} does not make a prompt plain text", mend)
 
 
 def _check_probes(document: Document, keys: dict[str, Any]) -> None:

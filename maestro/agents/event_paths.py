@@ -9,7 +9,6 @@ import msgspec
 
 from maestro.agents.parts import Match, Matches
 
-VALUES_MAX = 1000
 PATH = re.compile(r"[^\s.\[\]*]+(?:\[(?:-?\d+|\*)\]|\.\*|\.[^\s.\[\]*]+)*|\*(?:\.\*|\.[^\s.\[\]*]+)*")
 _INDEX = re.compile(r"-?\d{1,6}")
 _BRACKETS = re.compile(r"\[(-?\d+|\*)\]")
@@ -22,8 +21,8 @@ class Place:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._parts = tuple(part for part in _BRACKETS.sub(r".\1", path.removeprefix("$")).split(".") if part)
-        self._is_key = self._parts == (path,) and path != "*"
+        self.parts = tuple(part for part in _BRACKETS.sub(r".\1", path.removeprefix("$")).split(".") if part)
+        self._is_key = self.parts == (path,) and path != "*"
 
     def values(self, data: Any) -> list[Any]:
         """All values at the path, in order; a key with dots in it is found by its whole name too."""
@@ -33,8 +32,8 @@ class Place:
             if self._is_key:
                 return []
         found = [data]
-        for part in self._parts:
-            found = [below for value in found for below in _below(value, part)][:VALUES_MAX]
+        for part in self.parts:
+            found = [below for value in found for below in _below(value, part)]
         return found
 
     def text(self, data: Any) -> str:

@@ -17,6 +17,9 @@ INHERITED = (
     *("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME"),
 )
 _BELOW = re.compile(r"(\{(?:workspace|home|tmp)\})(/.+)", re.DOTALL)
+EMBEDDED = re.compile(r"(?<!\{)\{[a-z_]+\}(?!\})")
+"""A placeholder anywhere in a text; one in double braces is left as it is, as templates have them."""
+
 _MENTION = "Your task is in the file {file} because of its size. Read all of it, then do what it says."
 
 
@@ -83,13 +86,13 @@ def compose(definition: Definition, target: Target) -> Launch:
     words = _words(definition, resumed=bool(target.session))
     argv = tuple(_filled(word, places) for word in words if word != "{prompt}" or argument is not None)
     files = tuple(
-        PlacedFile(f"{places[folder]}/{path}", file.content, int(file.mode, base=8))
+        PlacedFile(f"{places[folder]}/{path}", _embedded(file.content, places), int(file.mode, base=8))
         for file in definition.files
         for folder, _, path in (file.path.partition("/"),)
     )
     return Launch(
         argv=argv,
-        env={name: _filled(value, places) if name in definition.env else value for name, value in env.items()},
+        env={name: _embedded(value, places) if name in definition.env else value for name, value in env.items()},
         cwd=places.get(definition.cwd, definition.cwd),
         stdin=stdin,
         files=files,
@@ -115,22 +118,23 @@ def _verify(definition: Definition, target: Target) -> tuple[str, ...]:
 
 def _words(definition: Definition, resumed: bool) -> tuple[str, ...]:
     """The arguments with their placeholders, and those that go on with a session where one is given."""
-    argv = _inserted(definition.argv, definition.args, _prompt_at(definition.argv))
+    argv = _inserted(definition.argv, definition.args, definition.args_before)
     rule = definition.resume
     if not resumed or rule is None:
         return argv
-    if rule.argv:
-        return rule.argv
-    named = {"prompt": _prompt_at(argv), "start": 1, "end": len(argv)}
-    return _inserted(argv, rule.args, named[rule.before] if rule.before in named else argv.index(rule.before))
+    return rule.argv or _inserted(argv, rule.args, rule.before)
+
+
+def _inserted(argv: tuple[str, ...], words: tuple[str, ...], before: str) -> tuple[str, ...]:
+    named = {"prompt": _prompt_at, "start": lambda _: 1, "end": len}
+    at = named[before](argv) if before in named else argv.index(before) if before in argv else _prompt_at(argv)
+    return (*argv[:at], *words, *argv[at:])
 
 
 def _prompt_at(argv: tuple[str, ...]) -> int:
-    return next((at for at, word in enumerate(argv) if word in ("{prompt}", "{prompt_file}")), len(argv))
-
-
-def _inserted(argv: tuple[str, ...], words: tuple[str, ...], at: int) -> tuple[str, ...]:
-    return (*argv[:at], *words, *argv[at:])
+    """Where the prompt is, with what is before it that looks like the option it is the value of (or like `--`)."""
+    at = next((at for at, word in enumerate(argv) if word in ("{prompt}", "{prompt_file}")), len(argv))
+    return at - 1 if 1 < at < len(argv) and argv[at - 1].startswith("-") else at
 
 
 def _filled(word: str, places: Mapping[str, str]) -> str:
@@ -139,6 +143,18 @@ def _filled(word: str, places: Mapping[str, str]) -> str:
         return places[word]
     match = _BELOW.fullmatch(word)
     return f"{places[match[1]]}{match[2]}" if match else word
+
+
+def _embedded(text: str, places: Mapping[str, str]) -> str:
+    """A text with each placeholder in it filled; what is none here stays as it is."""
+    return EMBEDDED.sub(lambda found: places.get(found[0], found[0]), text)
+
+
+def delivered(definition: Definition, prompt: bytes) -> bytes:
+    """A prompt as the program gets it: a guard is before one that it would take as a command of its own."""
+    rule = definition.prompt
+    first = prompt[:1].decode("utf-8", "replace")
+    return rule.guard.encode() + prompt if first and first in rule.commands else prompt
 
 
 def prompt_bytes(prompt: str) -> bytes:
@@ -162,7 +178,8 @@ def _prompt(definition: Definition, target: Target) -> tuple[str | None, str | N
         return None, target.prompt_file
     if not fits:
         return _MENTION.format(file=target.prompt_file), None
-    return ("\n" + target.prompt if dashed else target.prompt), None
+    is_command = bool(target.prompt) and target.prompt[0] in rule.commands
+    return ("\n" if dashed else rule.guard if is_command else "") + target.prompt, None
 
 
 def _fits(prompt: str, bytes_max: int) -> bool:

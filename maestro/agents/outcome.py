@@ -7,18 +7,19 @@ Exit 0 is not success by itself, and a timeout is Maestro's own clock, never the
 from __future__ import annotations
 
 import errno
-import re
 import signal as signals
-from collections.abc import Callable
 
 import msgspec
 
+from maestro.agents.line_patterns import LINE_LENGTH_MAX, cut_lines, first_match, last_match, whole_lines
 from maestro.agents.printable_text import plain, shown
 from maestro.agents.schema import Definition
 from maestro.agents.transcript import TranscriptSum
 
 RESULT_BYTES_MAX = 64 * 1024
-_LINE_LENGTH_MAX = 4096
+TOLD = 2000
+"""How much of a line that matched is told."""
+
 _TRANSIENT = frozenset({errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ETXTBSY})
 _CUT = "[… the beginning is in agent.log]\n"
 
@@ -65,6 +66,7 @@ class JudgedEnd(msgspec.Struct, frozen=True, kw_only=True):
     stdout: bytes = b""
     log: bytes = b""
     output_bytes: int = 0
+    stdout_bytes: int = 0
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,9 +93,13 @@ def judge(definition: Definition, end: JudgedEnd) -> Verdict:
     for rule in rules:
         verdict = rule(definition, end)
         if verdict is not None:
-            return verdict
-    verified = "" if end.check is None else f"; verify {_command(end.check)} passed"
-    return _verdict(definition, end, "ok", f"exit {end.exit_code}{verified}")
+            break
+    else:
+        verified = "" if end.check is None else f"; verify {_command(end.check)} passed"
+        verdict = _verdict(definition, end, "ok", f"exit {end.exit_code}{verified}")
+    if verdict.source == "agent" and (unread := _unread(definition, end)):
+        verdict = msgspec.structs.replace(verdict, evidence=f"{verdict.evidence}; {unread}")
+    return verdict
 
 
 def final_text(stdout: bytes) -> str:
@@ -136,9 +142,12 @@ def _by_refusal(definition: Definition, end: JudgedEnd) -> Verdict | None:
     """The verdict on a run whose agent denied the work, whatever its exit code says."""
     rule = definition.success.refused_text
     if end.told is not None and end.told.refusal:
-        return _verdict(definition, end, "refused", f"refused_event: {end.told.refusal}")
-    if rule and (line := _match(rule, _result(definition, end).split("\n"))) is not None:
-        return _verdict(definition, end, "refused", f"refused_text {shown(rule)} matched: {shown(line, 200)}")
+        last = _last_event(end.told, end.told.refusal)
+        return _verdict(definition, end, "refused", f"refused_event: {end.told.refusal}{last}")
+    if rule and (found := first_match(rule, _result(definition, end).split("\n"))) is not None:
+        return _verdict(
+            definition, end, "refused", f"refused_text {shown(found.pattern)} matched: {shown(found.text, TOLD)}"
+        )
     return None
 
 
@@ -148,9 +157,9 @@ def _by_exit(definition: Definition, end: JudgedEnd) -> Verdict | None:
         return None
     evidence = _exit_text(end)
     if end.told is not None and end.told.failure:
-        return _verdict(definition, end, "exit", f"{evidence}; fail_event: {end.told.failure}")
-    last = _last_line(end.stderr or b"") or _last_line(end.log or end.stdout)
-    return _verdict(definition, end, "exit", evidence + (f"; last line: {shown(last, 200)}" if last else ""))
+        last = _last_event(end.told, end.told.failure)
+        return _verdict(definition, end, "exit", f"{evidence}; fail_event: {end.told.failure}{last}")
+    return _verdict(definition, end, "exit", evidence + _last_words(_printed(end)))
 
 
 def _by_events(definition: Definition, end: JudgedEnd) -> Verdict | None:
@@ -159,13 +168,13 @@ def _by_events(definition: Definition, end: JudgedEnd) -> Verdict | None:
         return None
     told = end.told or TranscriptSum()
     if told.failure:
-        return _verdict(definition, end, "agent_error", f"exit {end.exit_code}, but fail_event: {told.failure}")
+        evidence = f"exit {end.exit_code}, but fail_event: {told.failure}{_last_event(told, told.failure)}"
+        return _verdict(definition, end, "agent_error", evidence)
     if not told.events:
-        evidence = f"exit {end.exit_code} without an event on stdout"
-        last = _last_line(end.log or end.stdout)
-        return _verdict(definition, end, "no_output", evidence + (f"; last line: {shown(last, 200)}" if last else ""))
+        evidence = f"exit {end.exit_code} without an event on stdout{_last_words(_printed(end))}"
+        return _verdict(definition, end, "no_output", evidence)
     if definition.success.final_event is not None and not told.final:
-        evidence = f"exit {end.exit_code}, but final_event is missing among {told.events} events"
+        evidence = f"exit {end.exit_code}, but final_event is missing among {told.events} events{_last_event(told)}"
         return _verdict(definition, end, "agent_error", evidence)
     return None
 
@@ -173,20 +182,24 @@ def _by_events(definition: Definition, end: JudgedEnd) -> Verdict | None:
 def _by_patterns(definition: Definition, end: JudgedEnd) -> Verdict | None:
     """The verdict on a run with a good exit code whose output matches a pattern of failure."""
     rules = definition.success
-    stdout = _lines(end.stdout)
+    stdout, stderr = cut_lines(end.stdout), _stderr(end)
     said = _result(definition, end).split("\n")
-    looked_at: tuple[tuple[str, str, str, Callable[[JudgedEnd, list[str]], list[str]]], ...] = (
-        ("wrong_mode_stderr", "wrong_mode", rules.wrong_mode_stderr, _stderr),
-        ("fail_stdout", "agent_error", rules.fail_stdout, lambda _, stdout: stdout + said),
-        ("fail_stderr", "agent_error", rules.fail_stderr, _stderr),
-        ("fail_text", "agent_error", rules.fail_text, lambda _, __: said),
+    good = last_match(rules.final_stdout, stdout)
+    printed = stdout if definition.output.format == "text" else stdout + said
+    looked_at = (
+        ("wrong_mode_stderr", "wrong_mode", rules.wrong_mode_stderr, stderr, -1),
+        ("fail_stdout", "agent_error", rules.fail_stdout, printed, -1 if good is None else good.line),
+        ("fail_stderr", "agent_error", rules.fail_stderr, stderr, -1),
+        ("fail_text", "agent_error", rules.fail_text, said, -1),
     )
-    for name, outcome, pattern, lines in looked_at:
-        if pattern and (line := _match(pattern, lines(end, stdout))) is not None:
-            return _verdict(definition, end, outcome, f"{name} {shown(pattern)} matched: {shown(line, 200)}")
-    if rules.final_stdout and _match(rules.final_stdout, stdout) is None:
-        evidence = f"exit {end.exit_code}, but no line matches final_stdout {shown(rules.final_stdout)}"
-        return _verdict(definition, end, "agent_error", evidence)
+    for name, outcome, patterns, lines, behind in looked_at:
+        if (found := first_match(patterns, lines, behind)) is not None:
+            evidence = f"{name} {shown(found.pattern)} matched: {shown(found.text, TOLD)}"
+            return _verdict(definition, end, outcome, evidence + _last_words(lines, but=found.text))
+    if rules.final_stdout and good is None:
+        wanted = rules.final_stdout if isinstance(rules.final_stdout, str) else " or ".join(rules.final_stdout)
+        evidence = f"exit {end.exit_code}, but no line matches final_stdout {shown(wanted)}"
+        return _verdict(definition, end, "agent_error", evidence + _last_words(stdout))
     return None
 
 
@@ -225,12 +238,43 @@ def _command(check: Check) -> str:
     return shown(" ".join(words), 200)
 
 
-def _stderr(end: JudgedEnd, stdout: list[str]) -> list[str]:
+def _unread(definition: Definition, end: JudgedEnd) -> str:
+    """What was printed and not looked at, in words, where a rule would have looked at it; "" for nothing."""
+    rules = definition.success
+    found = [end.told.unread] if end.told is not None and end.told.unread else []
+    if (rules.final_stdout or rules.fail_stdout) and end.stdout_bytes > len(end.stdout):
+        found.append(f"patterns were looked for in the last {len(end.stdout)} of {end.stdout_bytes} bytes of stdout")
+    looked_at = end.stdout if rules.final_stdout or rules.fail_stdout else b""
+    looked_at += end.stderr or b"" if rules.fail_stderr or rules.wrong_mode_stderr else b""
+    if any(len(line) > LINE_LENGTH_MAX for line in whole_lines(looked_at)):
+        found.append(f"patterns were looked for in the first {LINE_LENGTH_MAX} characters of each line")
+    return "; ".join(found)
+
+
+def _last_event(told: TranscriptSum, but: str = "") -> str:
+    """The last event, for evidence that has another one, or none."""
+    line = told.last.partition(": ")[0]
+    return f"; last event: {told.last}" if told.last and not but.startswith(f"{line}: ") else ""
+
+
+def _last_words(lines: list[str], but: str = "") -> str:
+    """The last line that says something, for evidence that has another one, or none."""
+    words = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return f"; last line: {shown(words, TOLD)}" if words and words != but.strip() else ""
+
+
+def _printed(end: JudgedEnd) -> list[str]:
+    """What a run printed last: on stderr, where there is something, else in its log."""
+    lines = cut_lines((end.stderr or b"")[-8192:])
+    return lines if any(line.strip() for line in lines) else cut_lines((end.log or end.stdout)[-8192:])
+
+
+def _stderr(end: JudgedEnd) -> list[str]:
     """The lines of a run's stderr; where it was not kept apart, those of the log that stdout does not have."""
     if end.stderr is not None:
-        return _lines(end.stderr)
-    said = set(stdout)
-    return [line for line in _lines(end.log) if line not in said and not line.startswith("TRACE: ")]
+        return cut_lines(end.stderr)
+    said = set(cut_lines(end.stdout))
+    return [line for line in cut_lines(end.log) if line not in said and not line.startswith("TRACE: ")]
 
 
 def _result(definition: Definition, end: JudgedEnd) -> str:
@@ -265,15 +309,5 @@ def _exit_text(end: JudgedEnd) -> str:
         return f"ended by signal {end.signal}"
 
 
-def _lines(text: bytes) -> list[str]:
-    lines = plain(text.decode("utf-8", "replace")).split("\n")
-    return [line[:_LINE_LENGTH_MAX] for line in lines]
-
-
-def _match(pattern: str, lines: list[str]) -> str | None:
-    compiled = re.compile(pattern)
-    return next((line for line in lines if compiled.search(line)), None)
-
-
 def _last_line(text: bytes) -> str:
-    return next((line.strip() for line in reversed(_lines(text[-8192:])) if line.strip()), "")
+    return next((line.strip() for line in reversed(cut_lines(text[-8192:])) if line.strip()), "")

@@ -19,6 +19,10 @@ Matches: TypeAlias = Match | tuple[Match, ...]
 """One match, or several of which any may hold."""
 
 
+Patterns: TypeAlias = str | tuple[str, ...]
+"""A regular expression, or several of which any may match."""
+
+
 class Schema(msgspec.Struct, frozen=True, kw_only=True):
     """The base of mappings in a document. Fields without a default are required in it."""
 
@@ -53,12 +57,15 @@ class Prompt(Schema, frozen=True, kw_only=True):
 
     otherwise: what happens to a prompt that is no argument (over `max_bytes`, or with a NUL) where via is `arg`:
     `stdin`, or `mention` (the argument names the file to read). One that begins with `-` goes by stdin, or with a line
-    end before it.
+    end before it. commands: the characters with which a prompt begins that the program takes as a command of its own
+    (`/!`); such a prompt goes with `guard` before it, all others exactly as they are.
     """
 
     via: Literal["arg", "stdin", "file"] = "arg"
     max_bytes: int = PROMPT_BYTES_MAX
     otherwise: Literal["stdin", "mention"] = "mention"
+    commands: str = ""
+    guard: str = "\n"
 
 
 class AgentFile(Schema, frozen=True, kw_only=True):
@@ -88,14 +95,16 @@ class TextRule(Schema, frozen=True, kw_only=True):
     """Where an agent's final text is: at `path` in the events that match.
 
     take: the `last` of them, or `all`, joined by `join` (deltas of a stream: ""). after: an event that matches this
-    begins it anew, so that only what follows the last one counts.
+    begins it anew, so that only what follows the last one counts. Where the output is text: `pattern` instead of match
+    and path, a regular expression for a line, of which group 1 counts, or all that it finds; `after` is one, too.
     """
 
     match: Match = {}
-    path: str
+    path: str = ""
+    pattern: str = ""
     take: Literal["last", "all"] = "last"
     join: str = ""
-    after: Match | None = None
+    after: Match | str | None = None
 
 
 class UsageRule(Schema, frozen=True, kw_only=True):
@@ -103,65 +112,96 @@ class UsageRule(Schema, frozen=True, kw_only=True):
 
     Numbers are found there by the names that agents give them (input, input_tokens, prompt_tokens, output, …; cost,
     total_cost_usd, … also beside them); `input`, `output`, `cached` and `cost` are paths for those that are called
-    otherwise. counts: whether `each` event tells of its own part, or of the `total` so far: of the run, or of the whole
-    `session`, what earlier runs used in it included.
+    otherwise; of several for one number the sum counts. counts: whether `each` event tells of its own part, or of the
+    `total` so far: of the run, or of the whole `session`, what earlier runs used in it included. id: the path of what
+    an event tells of (a message, say): told again, it counts once, by its largest numbers. told: `end` where the
+    program tells it only when it is done, so that a budget cannot stop it before. Where the output is text: `pattern`
+    instead of match and paths, a regular expression for a line, with groups called input, output, cached, cost or id.
     """
 
     match: Match = {}
     path: str = ""
-    input: str = ""
-    output: str = ""
-    cached: str = ""
-    cost: str = ""
+    pattern: str = ""
+    input: str | tuple[str, ...] = ""
+    output: str | tuple[str, ...] = ""
+    cached: str | tuple[str, ...] = ""
+    cost: str | tuple[str, ...] = ""
+    id: str = ""
     counts: Literal["each", "total", "session"] = "each"
+    told: Literal["stream", "end"] = "stream"
 
 
 class Output(Schema, frozen=True, kw_only=True):
     """What stdout is: plain text, an event a line (`ndjson`), or one document (`json`).
 
     session: paths to the id of the agent's session, the first that is there counts; with `text` regular expressions,
-    group 1 of a line. text: where the final text is, the first rule that finds some counts; usage: tokens and cost;
-    both not for `text`.
+    group 1 of a line. text: where the final text is, the first rule that finds some counts. usage: tokens and cost; of
+    several rules, each of which tells all of it, the larger number counts.
     """
 
     format: Literal["text", "ndjson", "json"] = "text"
     session: tuple[str, ...] = ()
     text: TextRule | tuple[TextRule, ...] | None = None
-    usage: UsageRule | None = None
+    usage: UsageRule | tuple[UsageRule, ...] | None = None
+
+    @property
+    def usages(self) -> tuple[UsageRule, ...]:
+        """The rules of usage, however many there are."""
+        return (self.usage,) if isinstance(self.usage, UsageRule) else self.usage or ()
+
+    @property
+    def texts(self) -> tuple[TextRule, ...]:
+        """The rules of the final text, however many there are."""
+        return (self.text,) if isinstance(self.text, TextRule) else self.text or ()
+
+    @property
+    def usage_told(self) -> str:
+        """When the agent tells what it used: `stream`, at the `end` only, or "" for never."""
+        if not self.usages:
+            return ""
+        return "stream" if self.format != "json" and any(rule.told == "stream" for rule in self.usages) else "end"
 
 
 class Success(Schema, frozen=True, kw_only=True):
     """What makes the end of a run a good one.
 
     exit: the codes. final_event: must have come; fail_event: must not; refused_event: the agent denied the work. The
-    patterns are looked for in each line: of stdout and of the final text, of stderr, of the final text; one that
-    matches means `agent_error`, and `wrong_mode` or `refused` for those called so; final_stdout is what a line of
-    stdout must match. output_required: it must say something.
+    patterns are looked for in each line, one with `\\n` in it in all lines at once: of stdout and of the final text, of
+    stderr, of the final text. One that matches means `agent_error`, and `wrong_mode` or `refused` for those called so.
+    final_stdout is what a line of stdout must match; then fail_stdout counts only behind the last line that does, as a
+    try that failed may be followed by one that went well, and an answer may quote a failure. output_required: it must
+    say something.
     """
 
     exit: tuple[int, ...] = (0,)
     final_event: Matches | None = None
     fail_event: Matches | None = None
     refused_event: Matches | None = None
-    final_stdout: str = ""
-    fail_stdout: str = ""
-    fail_stderr: str = ""
-    fail_text: str = ""
-    wrong_mode_stderr: str = ""
-    refused_text: str = ""
+    final_stdout: Patterns = ""
+    fail_stdout: Patterns = ""
+    fail_stderr: Patterns = ""
+    fail_text: Patterns = ""
+    wrong_mode_stderr: Patterns = ""
+    refused_text: Patterns = ""
     output_required: bool = False
 
 
 class Resume(Schema, frozen=True, kw_only=True):
     """How to go on with the agent's own session: `args` put before the prompt, behind the program, or at the end.
 
-    before: `prompt`, `start`, `end`, or an argument of `argv` to put them before. argv: instead of all that, a whole
-    command line.
+    before: `prompt` (with the option that it is the value of), `start`, `end`, or an argument of `argv` to put them
+    before. argv: instead of all that, a whole command line. Where neither has `{session}`, the program goes on with its
+    latest session, and needs to tell none.
     """
 
     args: tuple[str, ...] = ()
     before: str = "prompt"
     argv: tuple[str, ...] = ()
+
+    @property
+    def by_id(self) -> bool:
+        """Whether it goes on with a session that it is told, not just with its latest."""
+        return "{session}" in (*self.args, *self.argv)
 
 
 class Stop(Schema, frozen=True, kw_only=True):

@@ -16,7 +16,7 @@ from maestro.agents import probe
 from maestro.agents.checks import ID
 from maestro.agents.conversion import suggestion
 from maestro.agents.machine import check_resources
-from maestro.agents.parts import ModeList
+from maestro.agents.parts import Budget, ModeList
 from maestro.agents.printable_text import shown
 from maestro.agents.schema import Definition
 from maestro.model.errors import Invalid, Refused
@@ -125,7 +125,14 @@ def check_paths(definition: Definition) -> None:
 
 def notices(definition: Definition) -> list[str]:
     """What a user should know about a valid definition, one line each, for stderr."""
-    return _below_home(definition)
+    return [*_below_home(definition), *_late_budget(definition)]
+
+
+def _late_budget(definition: Definition) -> list[str]:
+    if definition.budget == Budget() or definition.output.usage_told == "stream":
+        return []
+    does = "tells what it used at the end only" if definition.output.usage_told else "does not tell what it uses"
+    return [f"type {definition.slug}: its program {does}, so its budget cannot stop it in time"]
 
 
 def _below_home(definition: Definition) -> list[str]:

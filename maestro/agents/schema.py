@@ -35,10 +35,11 @@ class AdapterKeys(Schema, frozen=True, kw_only=True):
     """The keys that say how a program is driven: an adapter sets them, a definition may override them.
 
     bin: a path, a name on PATH, `${VARIABLE}`, or a list of them of which the first that is there is taken. args: more
-    arguments, put before the prompt of `argv`: a model, say. verify: a command that must exit 0 in the workspace after
-    a good end: a text for the shell, or a list of arguments. own_sandbox: the program brings one, which isolation must
-    let it make inside. requires: what a run needs, for `agent types --check`. trial: arguments that, put behind those
-    of a run, make the program read all of them and end without any work.
+    arguments: a model, say; args_before: where in `argv` they are put, as `before` of `resume` says it. verify: a
+    command that must exit 0 in the workspace after a good end: a text for the shell, or a list of arguments.
+    own_sandbox: the program brings one, which isolation must let it make inside. requires: what a run needs, for
+    `agent types --check`. trial: arguments that, put behind those of a run, make the program read all of them and end
+    without any work.
     """
 
     bin: str | tuple[str, ...] = ""
@@ -46,6 +47,7 @@ class AdapterKeys(Schema, frozen=True, kw_only=True):
     modes: Modes = Modes()
     argv: tuple[str, ...] = ()
     args: tuple[str, ...] = ()
+    args_before: str = "prompt"
     prompt: Prompt = Prompt()
     cwd: str = "{workspace}"
     env: dict[str, str] = msgspec.field(default_factory=dict)

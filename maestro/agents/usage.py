@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import re
 from typing import Any
 
 import msgspec
 
-from maestro.agents.event_paths import Matcher, Place
+from maestro.agents.event_paths import Matcher, Place, scalar
 from maestro.agents.parts import UsageRule
 
 
@@ -29,8 +31,17 @@ _CACHED = _places(
 )
 _COST = _places("total_cost_usd cost_usd costUSD costUsd total_cost totalCost cost.total cost")
 _ALL = _places("total_tokens totalTokens totalTokenCount total_token_count total tokens")
+USUAL = tuple(place.path for place in (*_INPUT, *_OUTPUT, *_CACHED, *_COST, *_ALL))
+"""The paths at which usage is looked for where a rule names none."""
+
+COSTS = tuple(place.path for place in _COST)
 _TOKENS_MAX = 10**15
 _COST_DIGITS = 9
+_IDS_MAX = 10_000
+"""How many ids are remembered, the latest: an id that comes back after so many others is taken for a new one."""
+
+_WRITTEN = re.compile(r"\$?([0-9][0-9.,_]*)([kKmM]?)")
+_SCALES = {"": 1, "k": 1000, "m": 1_000_000}
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -69,29 +80,77 @@ class Usage(msgspec.Struct, frozen=True):
 NOTHING = Usage()
 
 
-class Meter:
-    """Adds up the usage that events tell, by a rule. before: what earlier runs used in the session that goes on."""
+class Meters:
+    """Measures the usage that events or lines tell by several rules, each of which tells all of it: the larger counts.
 
-    def __init__(self, rule: UsageRule, before: Usage = NOTHING) -> None:
-        self._before = before if rule.counts == "session" else NOTHING
-        self._rule = rule
-        self._matches = Matcher(rule.match)
-        self._place = Place(rule.path)
-        above = rule.path.rpartition(".")[0]
-        self._above = Place(above) if above else None
-        self.sum = NOTHING
+    before: what earlier runs used in the session that goes on.
+    """
+
+    def __init__(self, rules: tuple[UsageRule, ...], before: Usage = NOTHING) -> None:
+        self._meters = [_Meter(rule, before) for rule in rules]
+
+    @property
+    def sum(self) -> Usage:
+        """What was used so far."""
+        return functools.reduce(_larger, (meter.sum for meter in self._meters), NOTHING)
 
     def take(self, event: dict[str, Any]) -> None:
         """Count an event, if it tells of usage."""
+        for meter in self._meters:
+            meter.take(event)
+
+    def search(self, line: str) -> None:
+        """Count a line of a text output, if it tells of usage."""
+        for meter in self._meters:
+            meter.search(line)
+
+
+class _Meter:
+    """Measures usage by one rule."""
+
+    def __init__(self, rule: UsageRule, before: Usage) -> None:
+        self._before = before if rule.counts == "session" else NOTHING
+        self._rule = rule
+        self._matches = Matcher(rule.match)
+        self._place, self._id = Place(rule.path), Place(rule.id)
+        above = rule.path.rpartition(".")[0]
+        self._above = Place(above) if above else None
+        self._pattern = re.compile(rule.pattern)
+        self._told: dict[str, Usage] = {}
+        self.sum = NOTHING
+
+    def take(self, event: dict[str, Any]) -> None:
         if not self._matches(event):
             return
-        told = [_Source(event, value, self._above) for value in self._place.values(event)]
-        for source in told[:100]:
-            found = self._usage(source)
-            if self._rule.counts == "each":
-                self.sum = self.sum.plus(found)
-            else:
-                self.sum = _larger(self.sum, found.minus(self._before))
+        told = [self._usage(_Source(event, value, self._above)) for value in self._place.values(event)]
+        if told:
+            ids = self._id.values(event) if self._rule.id else []
+            self._count(
+                functools.reduce(Usage.plus, told), next((name for value in ids if (name := scalar(value))), "")
+            )
+
+    def search(self, line: str) -> None:
+        found = self._pattern.search(line)
+        if found is not None:
+            part = {name: value for name, value in found.groupdict().items() if value is not None}
+            number = {name: _written(value) for name, value in part.items() if name in ("input", "output", "cached")}
+            cost = round(_written(part.get("cost", "")), _COST_DIGITS)
+            self._count(
+                Usage(**{f"{name}_tokens": int(n) for name, n in number.items()}, cost=cost), part.get("id", "")
+            )
+
+    def _count(self, found: Usage, name: str) -> None:
+        """Count what was told. name: of what it was told of, "" where it has none."""
+        if self._rule.counts != "each":
+            self.sum = _larger(self.sum, found.minus(self._before))
+            return
+        before = self._told.pop(name, NOTHING) if name else NOTHING
+        found = _larger(before, found)
+        self.sum = self.sum.plus(found.minus(before))
+        if name:
+            self._told[name] = found
+            if len(self._told) > _IDS_MAX:
+                del self._told[next(iter(self._told))]
 
     def _usage(self, source: _Source) -> Usage:
         rule = self._rule
@@ -110,18 +169,23 @@ class _Source:
         self._part = part
         self._beside = [] if above is None else above.values(event)[:1]
 
-    def number(self, path: str, names: tuple[Place, ...]) -> float:
-        """The number at a path, where one is given, else under the first of the names that is there; 0 for none."""
+    def number(self, path: str | tuple[str, ...], names: tuple[Place, ...]) -> float:
+        """The number at a path, where one is given (of several the sum), else under the first of the names that is
+        there; 0 for none.
+        """
         if path:
-            return _first((Place(path),), [self._event, self._part])
+            return self._at(path, [self._event, self._part])
         if names is _ALL and (alone := _number(self._part)) is not None:
             return alone
         return _first(names, [self._part])
 
-    def cost(self, path: str) -> float:
+    def cost(self, path: str | tuple[str, ...]) -> float:
         """The cost, as `number` finds it; under its usual names also beside the part, and in the event."""
-        names = (Place(path),) if path else _COST
-        return round(_first(names, [self._part, *self._beside, self._event]), _COST_DIGITS)
+        wheres = [self._part, *self._beside, self._event]
+        return round(self._at(path, wheres) if path else _first(_COST, wheres), _COST_DIGITS)
+
+    def _at(self, path: str | tuple[str, ...], wheres: list[Any]) -> float:
+        return sum(_first((Place(one),), wheres) for one in ((path,) if isinstance(path, str) else path))
 
 
 def _first(places: tuple[Place, ...], wheres: list[Any]) -> float:
@@ -131,6 +195,13 @@ def _first(places: tuple[Place, ...], wheres: list[Any]) -> float:
             if numbers:
                 return sum(numbers)
     return 0.0
+
+
+def _written(text: str) -> float:
+    """A number as people write it, 1,234 or 2.1k or 3M; 0.0 for what is none."""
+    match = _WRITTEN.fullmatch(text.strip())
+    number = _number(match[1].replace(",", "").replace("_", "")) if match else None
+    return (number or 0.0) * (_SCALES[match[2].lower()] if match else 1)
 
 
 def _number(value: Any) -> float | None:

@@ -48,11 +48,12 @@ REGISTERED = (
 TYPES = (
     Column("slug", "TYPE"),
     Column("usable", "USABLE"),
-    Column("adapter", "ADAPTER", leaves=4),
-    Column("version", "VERSION", leaves=6),
-    Column("mode", "MODE", leaves=5),
-    Column("modes", "MODES", wraps=True, leaves=2),
-    Column("binary", "BINARY", wraps=True, leaves=3),
+    Column("adapter", "ADAPTER", leaves=5),
+    Column("version", "VERSION", leaves=7),
+    Column("mode", "MODE", leaves=6),
+    Column("modes", "MODES", wraps=True, leaves=3),
+    Column("usage", "USAGE", leaves=4),
+    Column("binary", "BINARY", wraps=True, leaves=2),
     Column("source", "SOURCE", wraps=True, leaves=1),
     Column("reason", "REASON", wraps=True),
 )

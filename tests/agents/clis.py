@@ -4,6 +4,8 @@
 `$AGENT_CLIS_DIR`, else `$XDG_CACHE_HOME/maestro-tests/agents`. It needs Node and npm and nothing else, may be
 interrupted, run again and run twice at once, and says which agent it had to leave out and why.
 
+A prompt that begins with `/` or `!` is plain text to codex, kilo and opencode, also one with `@path` in it.
+
 Facts seen with the stub, on Linux x86_64, beyond and against what was known before. Samples lie in `samples/`.
 
 codex 0.169.0
@@ -33,7 +35,9 @@ qwen 0.15.10
     is the sum of the session, side requests (titles, memory) included; `assistant` events count one request each.
     Unknown mode: exit 1, help on stderr. Unknown session: exit 1, stderr only; sessions belong to the working
     directory. Its shell tool refuses a bare `sleep`. A filter: exit 0, and nothing tells of it. Tools that it would
-    have to ask for are not offered, so `permission_denials` stays empty.
+    have to ask for are not offered, so `permission_denials` stays empty. A prompt that begins with `/` is a command
+    where there is one of that name (`/summary`: exit 0, success, `num_turns: 0`); behind a line end never. `@path` as
+    gemini.
 
 Others, which are not pinned; the newest there were in 2026-11, with the same stub:
 
@@ -43,18 +47,27 @@ claude 2.1.197
     401 and 500: ten retries over minutes, told as `api_retry` (CLAUDE_CODE_MAX_RETRIES lowers them), then exit 1. As
     root `bypassPermissions` is refused (exit 1) without IS_SANDBOX=1. Unknown mode: exit 1. What its mode denies ends
     with 0 and stands in `result.permission_denials`. A refusal of the model: exit 1,
-    `result` with `stop_reason: refusal`. SIGTERM: exit 143 at once; the shell child goes on.
+    `result` with `stop_reason: refusal`. SIGTERM: exit 143 at once; the shell child goes on. A prompt that begins with
+    `/` is a command, also by stdin: exit 0, `num_turns: 0`, `Unknown command: /deploy`; behind a line end or a blank it
+    is none, and arrives with it; `!`, `#` and `@` are nothing special. `modelUsage` has the titles that it asks for,
+    too, `usage` has not. `assistant` events tell the tokens given before the answer, and 0 made.
 gemini 0.61.0
     GEMINI_API_KEY, GOOGLE_GEMINI_BASE_URL, and `security.auth.selectedType: gemini-api-key` in ~/.gemini/settings.json
     (else exit 41). Prompt on stdin. 401: exit 145, `result` with `status: error`. Asks a small model first, which it
     counts. `stats` of a resumed run are its own. Ignores SIGTERM while a tool runs; with GEMINI_CLI_NO_RELAUNCH=true
     exit 0 (!) in 1 s without a `result`. The shell child goes on in both cases. A filter: four tries, then exit 0 with
     an `error` event, "The model response was blocked due to safety settings.", and `result` with `status: error`.
-    Tools that its mode denies are not offered.
+    In `plan` a write is offered and denied: exit 0, `tool_result` with `error.type: policy_violation`, `result` with
+    `status: success`. A prompt that begins with `/` is a command where there is one of that name, behind a line end
+    never. `@path` adds a file of the workspace, anywhere in the prompt. Usage is in `result` only.
 opencode 1.18.33
     As kilo, in 4 to 8 s, refusals too; a variable for the limit of retries was not found, so 500 is tried silently for
     minutes.
 aider 0.86.2
+    A prompt that begins with `/` or `!` is a command (a shell's); behind a line end it is none. A failure behind a
+    first answer, edits that do not apply (`Only 3 reflections allowed, stopping.`), an empty answer: exit 0. With
+    --yes-always it opens pages of its documentation in a browser. --restore-chat-history goes on with what stands in
+    the workspace.
     OPENAI_API_BASE, AIDER_MODEL. Exit 0 whatever happens; `Tokens: … sent, … received.` only after an answer. 500: two
     minutes of retries. Unknown mode: exit 2; there is none for its own choice of a form of editing. Makes a repository.
 """

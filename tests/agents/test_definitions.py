@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from maestro.agents import adapters, definitions
-from maestro.agents.definitions import Definition, load, parse, types
+from maestro.agents.adapters import names
+from maestro.agents.definitions import Definition, built_in, load, parse, types
 from maestro.agents.parts import Resources
 from maestro.agents.schema import TypeDocument, json_schema
 from maestro.model.errors import Invalid, NotFound
@@ -173,6 +174,21 @@ def test_a_definition_survives_the_log_and_ignores_keys_of_later_builds() -> Non
         ("slug: x\nresume: {args: [--on]}\n", "resume: has no {session}"),
         ("slug: x\nresume: {args: ['{session}'], before: -q}\n", "resume.before: -q is not in argv"),
         ("slug: x\nadapter: shell\nresume: {args: ['{session}']}\n", "resume: needs a session, but none is ever known"),
+        ("slug: x\nargs_before: -q\nargs: [a]\n", "args_before: -q is not in argv; use prompt, start, end"),
+        ("slug: x\nenv: {A: 'a {prompt}'}\n", "env.A: {prompt} is no placeholder here; use {prompt_file}"),
+        (
+            "slug: x\nfiles: [{path: '{tmp}/x', content: 'a{session}'}]\n",
+            "files[0].content: {session} is no placeholder",
+        ),
+        ("slug: x\nprompt: {commands: '/', guard: '/x'}\n", "prompt.guard: /x does not make a prompt plain text"),
+        ("slug: x\nprompt: {commands: '/', guard: ''}\n", "prompt.guard: '' does not make a prompt plain text"),
+        ("slug: x\nresume: {before: end}\n", "resume: has no arguments"),
+        ("slug: x\nsuccess: {fail_stdout: [a, '(']}\n", "success.fail_stdout[1]: is no regular expression"),
+        ("slug: x\noutput: {text: {pattern: a}}\n", "output.text.pattern: is for text, but the output is ndjson"),
+        ("slug: x\noutput: {usage: [{id: a..b}]}\n", "output.usage[0].id: a..b is no path"),
+        ("slug: x\nadapter: shell\noutput: {usage: {pattern: '(a)'}}\n", "output.usage.pattern: has no group of such"),
+        ("slug: x\nadapter: shell\noutput: {text: {pattern: a, after: {b: c}}}\n", "output.text.after: does not fit"),
+        ("slug: x\noutput: {text: {path: a, after: b}}\n", "output.text.after: does not fit the format ndjson"),
         ("slug: x\nbudget: {tokens: 0}\n", "budget.tokens: is 0"),
         ("slug: x\nbudget: {tokens: 1.5}\n", "budget.tokens: is a number (1.5), not a whole number"),
         ("slug: x\nverify: []\n", "verify: is empty"),
@@ -182,6 +198,23 @@ def test_a_definition_survives_the_log_and_ignores_keys_of_later_builds() -> Non
 )
 def test_a_wrong_key_is_named_with_its_line_and_remedy(text: str, said: str) -> None:
     assert said in refusal(text)
+
+
+def test_what_an_earlier_build_recorded_is_still_read() -> None:
+    for name in names():
+        data = built_in(name).to_dict()
+        recorded = {key: value for key, value in data.items() if key != "args_before"}
+        recorded["prompt"] = {key: data["prompt"][key] for key in ("via", "max_bytes", "otherwise")}
+        recorded["output"] = {"format": "ndjson", "session": ["id"], "text": {"match": {}, "path": "a", "after": None}}
+        recorded["output"]["usage"] = {"match": {"type": "result"}, "path": "u", "input": "", "counts": "each"}
+        recorded["success"] = {**data["success"], "fail_stdout": "^a", "final_stdout": ""}
+        found = Definition.from_dict(recorded)
+        assert (found.args_before, found.prompt.commands, found.prompt.guard) == ("prompt", "", "\n")
+        assert (found.output.usages[0].id, found.output.usages[0].told, found.output.texts[0].path) == (
+            "",
+            "stream",
+            "a",
+        )
 
 
 def test_the_way_of_the_prompt_follows_from_overridden_arguments() -> None:

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maestro.agents import secrets
+from maestro.agents.adapters import names
 from maestro.agents.definitions import Definition, built_in, parse
-from maestro.agents.launch import Launch, Target, compose, prompt_bytes
+from maestro.agents.launch import Launch, Target, compose, delivered, prompt_bytes
 from maestro.agents.registration import resolve
 from maestro.model.errors import Refused
 from tests.agents.kilos import HISTORICAL, TODAY, program, site
@@ -97,6 +98,64 @@ def test_a_session_is_gone_on_with_where_the_adapter_puts_it(resume: str, argv: 
     definition = resolved(f"{RESUMING}{resume}\n{given}")
     assert compose(definition, target(session="s1")).argv == argv
     assert compose(definition, target()).argv == ("/bin/agent", "-m", "x", "/runs/a/t1/prompt.txt", "-q")
+
+
+@pytest.mark.parametrize(
+    ("keys", "argv"),
+    [
+        ("argv: ['{bin}', --file, '{prompt_file}', -q]", ("-m", "x", "--file", "/runs/a/t1/prompt.txt", "-q")),
+        ("argv: ['{bin}', --, '{prompt_file}']", ("-m", "x", "--", "/runs/a/t1/prompt.txt")),
+        ("argv: ['{bin}', -q, v, '{prompt_file}']", ("-q", "v", "-m", "x", "/runs/a/t1/prompt.txt")),
+        ("argv: ['{bin}', '{prompt_file}', -q]\nargs_before: end", ("/runs/a/t1/prompt.txt", "-q", "-m", "x")),
+        (
+            "argv: ['{bin}', --c, v, '{prompt_file}']\nargs_before: --c",
+            ("-m", "x", "--c", "v", "/runs/a/t1/prompt.txt"),
+        ),
+        ("argv: ['{bin}', c, '{prompt_file}']\nargs_before: start", ("-m", "x", "c", "/runs/a/t1/prompt.txt")),
+    ],
+)
+def test_more_arguments_never_come_between_an_option_and_its_value(keys: str, argv: tuple[str, ...]) -> None:
+    assert compose(resolved(f"adapter: shell\nargs: [-m, x]\n{keys}\n"), target()).argv == ("/bin/agent", *argv)
+
+
+def test_more_arguments_of_each_built_in_adapter_stand_before_an_option_or_the_prompt() -> None:
+    for name in names():
+        argv = compose(resolved(f"adapter: {name}\nargs: [--model, x]\n"), target(session="s1")).argv
+        at = argv.index("--model")
+        assert argv[at - 1][:1] != "-" or argv[at - 1] in ("--no-analytics", "--auto"), argv
+    assert compose(resolved("adapter: aider\nargs: [--model, x]\n"), target()).argv[1:4] == (
+        "--model",
+        "x",
+        "--message-file",
+    )
+
+
+def test_a_session_without_an_id_is_gone_on_with_by_the_arguments_alone() -> None:
+    definition = resolved("adapter: shell\nresume: {args: [--last]}\n")
+    assert compose(definition, target(session="latest")).argv == ("/bin/agent", "--last", "/runs/a/t1/prompt.txt")
+    assert compose(definition, target()).argv == ("/bin/agent", "/runs/a/t1/prompt.txt")
+
+
+@pytest.mark.parametrize("first", ["/", "!", "@", "#", "-", "x", " ", ""])
+def test_a_prompt_is_never_a_command_of_the_agents_own(first: str) -> None:
+    prompt = f"{first}deploy é".encode()
+    for name, commands in {"aider": "/!", "claude": "/", "gemini": "/", "qwen": "/", "codex": "", "shell": ""}.items():
+        guard = b"\n" if first and first in commands else b""
+        assert delivered(built_in(name), prompt) == guard + prompt
+    words = "adapter: shell\nargv: ['{bin}', '{prompt}']\nprompt: {commands: '/', guard: 'Do this: '}\n"
+    sent = compose(resolved(words), target(prompt.decode())).argv[1]
+    assert sent == {"/": "Do this: ", "-": "\n"}.get(first, "") + prompt.decode()
+    assert delivered(built_in("aider"), b"") == b""
+
+
+def test_placeholders_are_filled_wherever_they_are_in_variables_and_files() -> None:
+    text = (
+        "adapter: shell\nenv: {A: 'a:{workspace}/x:{tmp}', B: '{{workspace}} {no}'}\n"
+        'files: [{path: \'{tmp}/c.json\', content: \'{"dir": "{workspace}", "say": "{{prompt}} {mode}"}\'}]\nmode: m\n'
+    )
+    launch = compose(resolved(text), target())
+    assert (launch.env["A"], launch.env["B"]) == ("a:/work space/ws/x:/runs/a/t1/tmp", "{{workspace}} {no}")
+    assert launch.files[0].content == '{"dir": "/work space/ws", "say": "{{prompt}} m"}'
 
 
 def test_kilo_and_codex_go_on_with_their_sessions_before_the_prompt() -> None:

@@ -212,3 +212,53 @@ def test_any_end_has_one_verdict_with_evidence_on_one_line(end: JudgedEnd) -> No
     assert "\n" not in verdict.evidence
     assert verdict.outcome != "ok" or end.exit_code == 0
     assert verdict == judge(built_in("kilo"), end)
+
+
+@pytest.mark.parametrize(
+    ("stdout", "outcome", "evidence"),
+    [
+        (b"ERROR: no\nDONE\n", "ok", "exit 0"),
+        (b"DONE\nERROR: no\nbye\n", "agent_error", "fail_stdout ^ERROR matched: ERROR: no; last line: bye"),
+        (b"ERROR: 1\nDONE\nERROR: 2\nERROR: 3\n", "agent_error", "matched: ERROR: 2; last line: ERROR: 3"),
+        (b"DONE\n\nDONE\nERROR: no\nDONE\n", "ok", "exit 0"),
+        (b"nothing there\nDONE\n", "agent_error", "nothing there"),
+        (b"nothing there\nmore\nDONE\n", "ok", "exit 0"),
+        (b"bye\n", "agent_error", "no line matches final_stdout ^DONE; last line: bye"),
+    ],
+)
+def test_the_good_sign_must_come_behind_the_last_bad_one(stdout: bytes, outcome: str, evidence: str) -> None:
+    rules = judged_by(r"{final_stdout: '^DONE', fail_stdout: ['^ERROR', '^nothing there\nDONE']}")
+    verdict = judge(rules, JudgedEnd(exit_code=0, stdout=stdout, log=stdout, stderr=b"Warning: no terminal\n"))
+    assert (verdict.outcome, evidence in verdict.evidence) == (outcome, True), verdict.evidence
+
+
+def test_without_a_good_sign_every_bad_one_counts() -> None:
+    rules = judged_by("{fail_stdout: ['^ERROR', '^FATAL']}")
+    verdict = judge(rules, JudgedEnd(exit_code=0, stdout=b"FATAL: x\nERROR: y\nall is well\n"))
+    assert "fail_stdout ^FATAL matched: FATAL: x" in verdict.evidence
+
+
+def test_evidence_tells_what_matched_whole_and_what_came_last() -> None:
+    words = "word " * 100 + "end"
+    rules = judged_by("{fail_stderr: '^E'}")
+    verdict = judge(rules, JudgedEnd(exit_code=0, stderr=f"E {words}\nand then\n".encode()))
+    assert f"matched: E {words}; last line: and then" in verdict.evidence
+    told = TranscriptSum(events=3, failure=f"line 2: {words}", last="line 3: bye")
+    verdict = judge(built_in("kilo"), JudgedEnd(exit_code=1, told=told))
+    assert verdict.evidence == f"exit 1; fail_event: line 2: {words}; last event: line 3: bye"
+    same = msgspec.structs.replace(told, last=f"line 2: {words}")
+    assert judge(built_in("kilo"), JudgedEnd(exit_code=1, told=same)).evidence.endswith("end")
+    missing = TranscriptSum(events=3, last="line 3: bye")
+    verdict = judge(built_in("kilo"), JudgedEnd(exit_code=0, told=missing))
+    assert verdict.evidence == "exit 0, but final_event is missing among 3 events; last event: line 3: bye"
+
+
+def test_what_no_rule_looked_at_is_said_with_the_verdict() -> None:
+    rules = judged_by("{fail_stdout: '^ERROR'}")
+    said = JudgedEnd(exit_code=0, stdout=b"x" * 5000, stdout_bytes=900_000)
+    verdict = judge(rules, said)
+    assert "exit 0; patterns were looked for in the last 5000 of 900000 bytes of stdout" in verdict.evidence
+    assert "in the first 4096 characters of each line" in verdict.evidence
+    assert judge(SHELL, said).evidence == "exit 0"
+    told = TranscriptSum(events=1, final=True, unread="line 3 was passed over")
+    assert judge(built_in("kilo"), JudgedEnd(exit_code=0, told=told)).evidence == "exit 0; line 3 was passed over"

@@ -128,6 +128,21 @@ def test_resources_that_are_there_are_accepted(tmp_path: Path) -> None:
     assert notices(found) == notices(built_in("shell")) == []
 
 
+@pytest.mark.parametrize(
+    ("adapter", "said"),
+    [
+        ("gemini", "tells what it used at the end only, so its budget cannot stop it in time"),
+        ("codex", "at the end only"),
+        ("shell", "does not tell what it uses"),
+        ("claude", ""),
+        ("aider", ""),
+    ],
+)
+def test_a_budget_that_cannot_stop_a_run_in_time_is_said(adapter: str, said: str) -> None:
+    told = notices(parse(f"slug: x\nadapter: {adapter}\nbudget: {{tokens: 50}}\n", "x.yaml"))
+    assert [said in line for line in told] == ([True] if said else []), told
+
+
 def test_a_version_that_is_too_old_is_refused_where_there_is_no_older_form(tmp_path: Path) -> None:
     place = program(tmp_path / "agent", "echo 1.2.3\n")
     text = f"slug: x\nadapter: shell\nbin: {place}\nversion: {{argv: ['{{bin}}', '-V'], min: '1.10'}}\n"

@@ -12,18 +12,39 @@ import pytest
 from maestro.agents.definitions import built_in
 from maestro.agents.outcome import JudgedEnd, Verdict, judge
 from maestro.agents.transcript import Transcript, TranscriptSum
+from maestro.agents.usage import Usage
+from tests.agents.clis import CLIS
 
 SAMPLES = Path(__file__).parent / "samples"
 ENDS = {
+    "aider/cost": (0, "ok", ""),
+    "aider/empty": (0, "agent_error", "matched: 'Empty response received from LLM. Check your provider account?"),
     "aider/error_401": (0, "agent_error", "litellm.BadRequestError"),
-    "aider/error_500": (0, "agent_error", "no line matches final_stdout"),
+    "aider/error_500": (0, "agent_error", "last line: The API provider's servers are down or overloaded."),
+    "aider/late_401": (
+        0,
+        "agent_error",
+        "litellm.AuthenticationError: AuthenticationError: OpenAIException - scripted",
+    ),
+    "aider/late_429": (
+        0,
+        "agent_error",
+        "OpenAIException - scripted failure 429; last line: The API provider has rate",
+    ),
+    "aider/late_500": (0, "agent_error", "litellm.InternalServerError"),
+    "aider/quoted": (0, "ok", ""),
+    "aider/recovered": (0, "ok", ""),
+    "aider/reflections": (0, "agent_error", "matched: Only 3 reflections allowed, stopping."),
     "aider/success": (0, "ok", ""),
+    "aider/token_limit": (0, "agent_error", "Model openai/stub-model has hit a token limit!"),
+    "claude/command": (0, "agent_error", '"num_turns": 0'),
     "claude/denied": (0, "refused", "permission_denials[*].tool_name: Write, Bash in {"),
     "claude/error_401": (1, "exit", "401"),
     "claude/error_500": (1, "exit", "500"),
     "claude/refused": (1, "refused", "violate our Usage Policy"),
     "claude/resumed": (0, "ok", ""),
     "claude/success": (0, "ok", ""),
+    "claude/titled": (0, "ok", ""),
     "claude/unknown_session": (1, "exit", "fail_event"),
     "codex/broken_stream": (1, "exit", "stream disconnected"),
     "codex/error_401": (1, "exit", "401 Unauthorized"),
@@ -32,6 +53,7 @@ ENDS = {
     "codex/refused": (1, "refused", "content_filter"),
     "codex/resumed": (0, "ok", ""),
     "codex/success": (0, "ok", ""),
+    "gemini/denied": (0, "refused", "denied by policy"),
     "gemini/error_401": (145, "exit", "401"),
     "gemini/refused": (0, "refused", "blocked due to safety settings"),
     "gemini/resumed": (0, "ok", ""),
@@ -58,8 +80,8 @@ ENDS = {
 }
 
 
-def read(sample: str, exit_code: int = 0) -> tuple[TranscriptSum, Verdict]:
-    """What the adapter makes of a sample."""
+def read(sample: str, exit_code: int = 0, events: int | None = None) -> tuple[TranscriptSum, Verdict]:
+    """What the adapter makes of a sample, or of so many of its first events."""
     definition = built_in(sample.partition("/")[0])
     stdout, stderr = b"", b""
     for file in SAMPLES.glob(f"{sample}.*"):
@@ -67,6 +89,7 @@ def read(sample: str, exit_code: int = 0) -> tuple[TranscriptSum, Verdict]:
             stderr = file.read_bytes()
         else:
             stdout = file.read_bytes()
+    stdout = b"".join(stdout.splitlines(keepends=True)[:events])
     transcript = Transcript(definition)
     transcript.feed(stdout)
     transcript.end()
@@ -74,6 +97,12 @@ def read(sample: str, exit_code: int = 0) -> tuple[TranscriptSum, Verdict]:
     return told, judge(
         definition, JudgedEnd(exit_code=exit_code, stdout=stdout, stderr=stderr, log=stdout + stderr, told=told)
     )
+
+
+def test_each_program_is_recorded_with_its_version_and_the_pinned_ones_are_the_same() -> None:
+    versions = {path.parent.name: path.read_text().strip() for path in SAMPLES.glob("*/VERSION")}
+    assert versions.keys() == {sample.partition("/")[0] for sample in ENDS}
+    assert {cli.name: cli.version for cli in CLIS}.items() <= versions.items()
 
 
 def test_every_sample_is_judged() -> None:
@@ -125,3 +154,56 @@ def test_a_resumed_session_is_the_same_and_says_what_was_before(cli: str) -> Non
 def test_codex_tells_what_its_whole_thread_used() -> None:
     assert read("codex/first")[0].usage.input_tokens == 100
     assert read("codex/resumed")[0].usage.input_tokens == 200
+
+
+def test_aider_tells_tokens_and_cost_behind_each_answer() -> None:
+    assert read("aider/reflections")[0].usage == Usage(400, 40)
+    assert read("aider/cost")[0].usage == Usage(100, 10, 0, 0.00035)
+
+
+@pytest.mark.parametrize(
+    ("line", "usage"),
+    [
+        ("Tokens: 2.1k sent, 10 received.", Usage(2100, 10)),
+        ("Tokens: 12k sent, 3.5k cache write, 9.0k cache hit, 1.2k received.", Usage(12_000, 1200, 9000)),
+        ("Cost: $0.12 message, $0.50 session.", Usage(0, 0, 0, 0.12)),
+        ("Tokens: 5 sent, 6 received. Cost: $0.0011 message, $0.0022 session.", Usage(5, 6, 0, 0.0011)),
+        ("The Tokens: 5 sent, 6 received.", Usage()),
+    ],
+)
+def test_all_forms_of_the_count_of_aider_are_read(line: str, usage: Usage) -> None:
+    transcript = Transcript(built_in("aider"))
+    transcript.feed(line.encode())
+    transcript.end()
+    assert transcript.told.usage == usage
+
+
+def test_claude_tells_tokens_while_it_works_and_all_of_them_at_the_end() -> None:
+    told = [read("claude/titled", events=count)[0].usage for count in (1, 2, 3, 4)]
+    assert [usage.input_tokens for usage in told] == [0, 500, 500, 1000]
+    ended = read("claude/titled")[0].usage
+    assert (ended.input_tokens, ended.output_tokens, ended.cost) == (2000, 28, 0.0107), "its own title included"
+
+
+def test_claude_counts_a_message_once_and_what_a_cache_had_as_given() -> None:
+    usage = b'{"input_tokens":3,"cache_creation_input_tokens":50,"cache_read_input_tokens":700,"output_tokens":%d}'
+    transcript = Transcript(built_in("claude"))
+    for made in (1, 1, 9):  # an event for each block of its content
+        transcript.feed(b'{"type":"assistant","message":{"id":"m1","usage":' + usage % made + b"}}\n")
+    transcript.feed(b'{"type":"assistant","message":{"id":"m2","usage":' + usage % 2 + b"}}\n")
+    assert transcript.told.usage == Usage(2 * 753, 11, 1400)
+
+
+@pytest.mark.parametrize(
+    ("cli", "told"),
+    [
+        *(("aider", "stream"), ("claude", "stream"), ("kilo", "stream"), ("opencode", "stream"), ("qwen", "stream")),
+        *(("codex", "end"), ("gemini", "end"), ("shell", "")),
+    ],
+)
+def test_it_is_known_which_programs_tell_their_usage_at_the_end_only(cli: str, told: str) -> None:
+    assert built_in(cli).output.usage_told == told
+    if told:
+        whole = read(f"{cli}/success")[0]
+        usages = {read(f"{cli}/success", events=count)[0].usage for count in range(1, whole.lines)}
+        assert (usages - {Usage(), whole.usage} != set()) == (told == "stream" and cli != "aider"), usages

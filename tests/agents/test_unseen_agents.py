@@ -127,7 +127,18 @@ def test_types_are_shown_with_program_version_and_modes_or_why_not(here: Here) -
 def test_editors_get_a_schema_and_people_get_tables(here: Here) -> None:
     assert here.json("agent", "types", "--schema")["title"] == "Maestro agent type"
     shown = here.run("agent", "types", "--check", "--format", "table").stdout.splitlines()
-    assert shown[0].split() == ["TYPE", "USABLE", "ADAPTER", "VERSION", "MODE", "MODES", "BINARY", "SOURCE", "REASON"]
+    assert shown[0].split() == [
+        "TYPE",
+        "USABLE",
+        "ADAPTER",
+        "VERSION",
+        "MODE",
+        "MODES",
+        "USAGE",
+        "BINARY",
+        "SOURCE",
+        "REASON",
+    ]
     assert next(line.split()[:4] for line in shown if line.startswith("brook ")) == [
         "brook",
         "yes",
@@ -172,6 +183,8 @@ def test_usage_is_an_event_while_the_run_goes_on(here: Here, tmp_path: Path) -> 
         ),
         ("brook", f"{DONE}; echo broken >&2; exit 4", "exit", "exit 4; last line: broken"),
         ("brook", f"printf '\\377\\033[2J%0100000d\\n' 0; say fine; {DONE}", "ok", "exit 0"),
+        ("brook", 'say fine; printf \'{"n":["%03000000d"],"ev":"done","ok":true}\\n\' 0', "ok", "exit 0"),
+        ("brook", f'{DONE}; printf \'{{"n":"%03000000d\\n\' 0', "ok", "line 3, of 3000006 bytes, is no whole JSON"),
         ("quill", "echo ERROR: no key", "agent_error", "fail_stdout ^ERROR matched: ERROR: no key"),
         ("quill", "echo fine; echo over quota >&2", "agent_error", "fail_stderr quota matched: over quota"),
         ("quill", "echo well; echo I will not do that", "refused", "refused_text ^I will not matched"),

@@ -48,15 +48,18 @@ def _row(call: Call, info: TypeInfo, settings: Settings, known: tuple[Definition
     """The row of one type. known: the definition as it was registered, if it was; known itself None: ask
     the program.
     """
-    found, reason = None, info.reason
+    found, reason, usage = None, info.reason, ""
     lacks: list[str] = []
     if info.valid:
         try:
             definition = definitions.load(info.slug, settings.agents_dirs)
+            usage = definition.output.usage_told
             found = bind(call, definition, settings) if known is None else _found(call, definition, settings, known[0])
             lacks = _lacks(found, call, settings) if known is None else []
         except MaestroError as error:
             reason = error.line()
+    if found is not None:  # an older program may have another form of output
+        usage = found.output.usage_told
     modes = () if found is None else found.known_modes or found.modes.static
     return {
         "slug": info.slug,
@@ -67,6 +70,7 @@ def _row(call: Call, info: TypeInfo, settings: Settings, known: tuple[Definition
         "binary": None if found is None else found.executable,
         "version": None if found is None else found.found_version or None,
         "modes": list(modes),
+        "usage": usage or None,
         "adapter": info.adapter or None,
         "mode": info.mode or None,
         "capabilities": list(info.capabilities),

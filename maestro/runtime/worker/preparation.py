@@ -14,7 +14,7 @@ import trio
 
 from maestro.agents import registration, secrets
 from maestro.agents.definitions import Definition
-from maestro.agents.launch import Launch, Target, compose
+from maestro.agents.launch import Launch, Target, compose, delivered
 from maestro.config import Settings
 from maestro.model.agent import Agent
 from maestro.model.events import RunReleased, RunStarted, TaskDispatched
@@ -119,7 +119,7 @@ class Prepared:
         data = await self._context.insist(lambda: self._context.content(self._dispatched.prompt))
         folder, workspace = self._folder, workspace_of(self._agent, self._folder)
         if not self._is_furnished:
-            folders.create(folder, data)
+            folders.create(folder, delivered(self.definition, data))
         deletion.check_whole(self._context.settings.home, workspace)
         if self._agent.workspace is not None:
             await Settlement(self._context).settle(self._agent)

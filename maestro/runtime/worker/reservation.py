@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import trio
 
+from maestro.agents.launch import delivered
 from maestro.model.agent import Agent
 from maestro.model.errors import MaestroError
 from maestro.model.events import RunReleased
@@ -33,6 +34,7 @@ class Reservation:
     ) -> None:
         node = services.context.node
         self._folder = place(services.context.settings, agent, fact.task, fact.attempt)
+        self._definitions, self._agent = services.definitions, agent
         self._execute = execute
         self._forget = forget
         self.started = start_of(node, fact, fact.task, agent, self._folder)
@@ -51,7 +53,8 @@ class Reservation:
         if self.execution.furnished:
             return
         try:
-            folders.create(self._folder, prompt.encode("utf-8", "surrogateescape"))
+            data = delivered(self._definitions.of(self._agent), prompt.encode("utf-8", "surrogateescape"))
+            folders.create(self._folder, data)
             self.execution.furnished = True
         except MaestroError as error:  # made again, and told to the user, when the run is prepared
             log.debug("the folder of run %s: %s", self.execution.entry.run, error.line())

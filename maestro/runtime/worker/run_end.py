@@ -63,6 +63,7 @@ def facts(end: End, folder: RunFolder, timeout_s: float, seen: Seen) -> outcome.
         stdout=read_ends(folder.tail) if end.output_bytes else b"",
         log=read_ends(folder.log, LOG_END_BYTES) if end.output_bytes else b"",
         output_bytes=end.output_bytes,
+        stdout_bytes=end.stdout_bytes,
     )
 
 

@@ -20,14 +20,23 @@ from maestro.model.task import Run, Slot, Task
 from maestro.runtime.supervision.spec import End
 from maestro.workspaces.folders import RunFolder
 
+LATEST = "latest"
+"""The session of an agent that goes on with its latest one, and does not tell which that is."""
+
 CHUNK_BYTES = 64 * 1024
 ADVANCE_BYTES = 1024 * 1024
 """How many bytes are read before other runs get their turn."""
 
 
 def is_heard(definition: Definition) -> bool:
-    """Whether the stdout of such an agent tells more than its text: a session, usage, a result."""
-    return definition.output.format != "text" or bool(definition.output.session)
+    """Whether the stdout of such an agent is read while it runs: for a session, usage, a result."""
+    output = definition.output
+    return output.format != "text" or bool(output.session or output.texts or output.usages) or _has_latest(definition)
+
+
+def _has_latest(definition: Definition) -> bool:
+    """Whether such an agent goes on with its latest session, whatever that is called."""
+    return definition.resume is not None and not definition.resume.by_id
 
 
 def usage_of(run: Run) -> Usage:
@@ -87,7 +96,7 @@ class RunObserver:
         told, run = self.told, self._run
         task = task_of_run(run.id)
         found: list[AnyFact] = []
-        session = told.session or self._session
+        session = told.session or self._session or (LATEST if self._position and _has_latest(self._definition) else "")
         if session and session != self._session_told:
             found.append(RunSessionOpened(run.id, task, run.agent, session))
         if told.usage != self._usage_told:
@@ -125,7 +134,7 @@ class RunObserver:
         tail = read_ends(self._folder.tail) if stdout_bytes > self._position else b""
         begin = stdout_bytes - len(tail)
         if begin > self._position:
-            self._transcript.gap()
+            self._transcript.gap(begin - self._position)
         self._transcript.feed(tail[max(0, self._position - begin) :])
         self._transcript.end()
         if not self.told.session and (patterns := session_patterns(self._definition)):
