@@ -62,6 +62,51 @@ class Script:
             return connection.call("EVAL", self.text, len(keys), *keys, *args)
 
 
+class SentScript:
+    """A call of a script that was sent on a connection of its own, and whose reply is not taken yet.
+
+    It is one that may be repeated: where the connection is lost meanwhile, it is sent again.
+    """
+
+    def __init__(self, pool: ConnectionPool, script: Script, keys: Sequence[str], args: Sequence[Word]) -> None:
+        self._pool = pool
+        self._call = (script, keys, args)
+        self._connection: Connection | None = pool.take()
+        try:
+            script.send(self._connection, keys, args)
+        except ReplyLost:
+            self.abandon()
+        except BaseException:
+            self.abandon()
+            raise
+
+    def result(self) -> Any:
+        """Wait for the reply; the result of the script."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return self._pool.script(*self._call)
+        script, keys, args = self._call
+        try:
+            found = script.settle(connection, keys, args, connection.receive())
+        except ReplyTimeout:
+            connection.close()
+            raise
+        except (ReplyLost, ServerBusy, Moved):
+            connection.close()
+            return self._pool.script(*self._call)
+        except BaseException:
+            connection.close()
+            raise
+        self._pool.give(connection)
+        return found
+
+    def abandon(self) -> None:
+        """Do without the reply; the script may be executed or not."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
 class _Blocked:
     """A blocking call in progress. woken: the call is to return."""
 
@@ -104,7 +149,8 @@ class ConnectionPool:
             raise
         return connection
 
-    def _take(self) -> Connection:
+    def take(self) -> Connection:
+        """A connection for the caller alone, who gives it back or closes it."""
         with self._lock:
             connection = self._idle.pop() if self._idle else None
         if connection is None:
@@ -118,15 +164,16 @@ class ConnectionPool:
     @contextmanager
     def lend(self) -> Iterator[Connection]:
         """Lend a connection for the length of a block; one that failed is closed."""
-        connection = self._take()
+        connection = self.take()
         try:
             yield connection
         except BaseException:
             connection.close()
             raise
-        self._give(connection)
+        self.give(connection)
 
-    def _give(self, connection: Connection) -> None:
+    def give(self, connection: Connection) -> None:
+        """Take a connection back."""
         with self._lock:
             if not self._closed:
                 self._idle.append(connection)
@@ -142,11 +189,11 @@ class ConnectionPool:
 
     def send_once(self, work: Callable[[Connection], T]) -> T:
         """Run work that must not be repeated. Raises `ReplyLost` when it may or may not have been executed."""
-        connection = self._take()
+        connection = self.take()
         try:
             done = work(connection)
         except ServerBusy:
-            self._give(connection)
+            self.give(connection)
             raise
         except Moved as moved:
             connection.close()
@@ -159,7 +206,7 @@ class ConnectionPool:
             if isinstance(error, ReplyLost):
                 self.forget()
             raise
-        self._give(connection)
+        self.give(connection)
         return done
 
     def run(self, work: Callable[[Connection], T], stop: Callable[[], bool] = lambda: False, repeat: bool = True) -> T:
@@ -227,6 +274,10 @@ class ConnectionPool:
     def script(self, script: Script, keys: Sequence[str], args: Sequence[Word]) -> Any:
         """Run a script that may be repeated."""
         return self.run(lambda connection: script.run(connection, keys, args))
+
+    def send(self, script: Script, keys: Sequence[str], args: Sequence[Word]) -> SentScript:
+        """As `script`, but without waiting for the reply."""
+        return SentScript(self, script, keys, args)
 
     def block(self, command: Command, block_ms: int, repeat: bool = True) -> Any:
         """Send a blocking command on a connection of its own; None when it timed out, {} when it was woken.
