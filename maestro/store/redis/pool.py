@@ -62,51 +62,6 @@ class Script:
             return connection.call("EVAL", self.text, len(keys), *keys, *args)
 
 
-class SentScript:
-    """A call of a script that was sent on a connection of its own, and whose reply is not taken yet.
-
-    It is one that may be repeated: where the connection is lost meanwhile, it is sent again.
-    """
-
-    def __init__(self, pool: ConnectionPool, script: Script, keys: Sequence[str], args: Sequence[Word]) -> None:
-        self._pool = pool
-        self._call = (script, keys, args)
-        self._connection: Connection | None = pool.take()
-        try:
-            script.send(self._connection, keys, args)
-        except ReplyLost:
-            self.abandon()
-        except BaseException:
-            self.abandon()
-            raise
-
-    def result(self) -> Any:
-        """Wait for the reply; the result of the script."""
-        connection, self._connection = self._connection, None
-        if connection is None:
-            return self._pool.script(*self._call)
-        script, keys, args = self._call
-        try:
-            found = script.settle(connection, keys, args, connection.receive())
-        except ReplyTimeout:
-            connection.close()
-            raise
-        except (ReplyLost, ServerBusy, Moved):
-            connection.close()
-            return self._pool.script(*self._call)
-        except BaseException:
-            connection.close()
-            raise
-        self._pool.give(connection)
-        return found
-
-    def abandon(self) -> None:
-        """Do without the reply; the script may be executed or not."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
-
-
 class _Blocked:
     """A blocking call in progress. woken: the call is to return."""
 
@@ -274,10 +229,6 @@ class ConnectionPool:
     def script(self, script: Script, keys: Sequence[str], args: Sequence[Word]) -> Any:
         """Run a script that may be repeated."""
         return self.run(lambda connection: script.run(connection, keys, args))
-
-    def send(self, script: Script, keys: Sequence[str], args: Sequence[Word]) -> SentScript:
-        """As `script`, but without waiting for the reply."""
-        return SentScript(self, script, keys, args)
 
     def block(self, command: Command, block_ms: int, repeat: bool = True) -> Any:
         """Send a blocking command on a connection of its own; None when it timed out, {} when it was woken.

@@ -15,7 +15,8 @@ from maestro.model.errors import Refused, ViewDamaged
 from maestro.store.contract import Checkpoint, Page, PageQuery, RowChange
 from maestro.store.keys import Keys
 from maestro.store.redis.connection import Command, WrongType
-from maestro.store.redis.pool import ConnectionPool, Script, SentScript
+from maestro.store.redis.pool import ConnectionPool, Script
+from maestro.store.redis.sent_script import SentScript
 from maestro.store.wholeness import FIELDS, SIZE, check_size, checkpoint_of, fields_of, with_checksum, without_checksum
 
 SAVE = Script("save.lua")
@@ -151,7 +152,7 @@ class RedisViews:
         fields = fields_of(after)
         keys = [self._keys.checkpoint(generation), *writes.keys]
         args = [before.seq, before.chain, before.stopped, len(fields), *fields, *writes.args]
-        return _Sent(generation, self._pool.send(SAVE, keys, args))
+        return _Sent(generation, SentScript(self._pool, SAVE, keys, args))
 
     def page(self, generation: str, query: PageQuery) -> Page:
         """A page of an index, its rows and its checkpoint in one call."""
