@@ -223,7 +223,7 @@ class RedisViews:
         while True:
             with _of(generation):
                 found = self._pool.call("ZRANGE", key, start, start + CHUNK - 1, "WITHSCORES")
-            scores.update((row.decode("utf-8", "replace"), int(score)) for row, score in found)
+            scores.update([(row.decode("utf-8", "replace"), int(score)) for row, score in found])
             if len(found) < CHUNK:
                 return scores
             start += CHUNK
