@@ -40,6 +40,20 @@ async def claims_on(context: Context, host: str) -> tuple[list[guards.Claim], se
     return claims, near
 
 
+def is_settled(context: Context, agent: Agent) -> bool:
+    """Whether the workspace of an assignment to this node is there, and remembered. Raises Refused where it was there
+    and is gone.
+
+    It blocks for as long as the workspace's file system does.
+    """
+    assert agent.workspace is not None
+    seen, known = look(agent.workspace, current()), KnownWorkspaces(context.settings.home).get(agent.workspace)
+    check = workspace_check(agent, seen, known)
+    if not check.ok:
+        raise Refused(check.detail, where="workspace", mend=way_out(agent, [check.name]))
+    return seen.there and is_remembered(agent, known)
+
+
 async def settle(context: Context, agent: Agent) -> None:
     """Make the workspace of an assignment to this node where it was never made, and remember that it is there.
 
@@ -48,15 +62,7 @@ async def settle(context: Context, agent: Agent) -> None:
     assert agent.workspace is not None
     row, workspace = msgspec.structs.replace(agent), agent.workspace
     memory = KnownWorkspaces(context.settings.home)
-
-    def is_settled() -> bool:
-        seen, known = look(workspace, current()), memory.get(workspace)
-        check = workspace_check(row, seen, known)
-        if not check.ok:
-            raise Refused(check.detail, where="workspace", mend=way_out(row, [check.name]))
-        return seen.there and is_remembered(row, known)
-
-    if await trio.to_thread.run_sync(is_settled):
+    if await trio.to_thread.run_sync(is_settled, context, row):
         return
     claims, _ = await claims_on(context, context.node)
 

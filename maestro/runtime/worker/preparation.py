@@ -22,7 +22,7 @@ from maestro.model.ids import task_of_run
 from maestro.model.task import Run, Task
 from maestro.runtime.node.context import Context
 from maestro.runtime.provision import containment
-from maestro.runtime.provision.settlement import settle
+from maestro.runtime.provision.settlement import is_settled, settle
 from maestro.runtime.supervision.spec import Spec
 from maestro.runtime.worker.run_observer import RunObserver, is_heard
 from maestro.workspaces import deletion, folders, templates
@@ -121,7 +121,8 @@ class Prepared:
         if not self._is_furnished:
             folders.create(folder, data)
         deletion.check_whole(self._context.settings.home, workspace)
-        if self._agent.workspace is not None:
+        # Looked at here, as `_fill` does: a thread for it cost more hand-overs of the interpreter's lock than all else.
+        if self._agent.workspace is not None and not is_settled(self._context, self._agent):
             await settle(self._context, self._agent)
         await self._fill(workspace)
         if self.definition.private_home:
