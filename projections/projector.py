@@ -19,7 +19,7 @@ import msgspec
 
 from maestro.model.errors import LineageBroken, Refused, StoreUnsafe, ViewDamaged
 from maestro.model.events import Event, RestoreDone, Unrecognised
-from maestro.store.contract import Checkpoint, Head, Saving, Store
+from maestro.store.contract import Checkpoint, Head, RowChange, Saving, Store
 from projections import generations
 from projections.fold import reason
 from projections.generations import BUILD, FOLDS, Generation
@@ -207,15 +207,22 @@ class Projector:
 
         While a generation is built, a save is answered while the next events are read and folded: `_settle`.
         """
-        for events in self._behind(before.seq, head.seq):
-            while events:
-                before, events = self._pass(generation, before, events, head)
-                if not building:
-                    self._settle()
-                if before.stopped:
-                    return before
-            if building and self._progress:
-                self._progress(before.seq, head.seq)
+        lists = iter(self._behind(before.seq, head.seq))
+        events = next(lists, [])
+        while events:
+            after, events, changes = self._pass(generation, before, events, head)
+            if not events and not after.stopped:
+                events = next(lists, [])  # first: while the server saves it sends no more than fits into a socket
+            self._settle()
+            if after != before:
+                self._saving = self._views.send(generation.name, before, after, changes)
+            if not building:
+                self._settle()
+            elif self._progress:
+                self._progress(after.seq, head.seq)
+            before = after
+            if before.stopped:
+                break
         return before
 
     def _settle(self) -> None:
@@ -226,9 +233,9 @@ class Projector:
 
     def _pass(
         self, generation: Generation, before: Checkpoint, events: list[Event], head: Head
-    ) -> tuple[Checkpoint, list[Event]]:
-        """Fold as many of the events as ROWS_MAX allows and send them to be saved; returns the checkpoint that stands
-        then, and the events left.
+    ) -> tuple[Checkpoint, list[Event], list[RowChange]]:
+        """Fold as many of the events as ROWS_MAX allows; returns the checkpoint and the changes to save, and the events
+        that are left.
         """
         known, stopped = _foldable(events, generation.cut)
         cache = (
@@ -254,13 +261,10 @@ class Projector:
             head.floor,
             stopped if count == len(known) else "",
         )
-        if after != before:
-            changes = cache.changes(touched)
-            self._settle()
-            self._saving = self._views.send(generation.name, before, after, changes)
+        changes = cache.changes(touched) if after != before else []
         cache.trim()
         self._cache, self._cached_at = cache, (generation.name, after)
-        return after, events[count:]
+        return after, events[count:], changes
 
     def _behind(self, after: int, upto: int) -> Iterable[list[Event]]:
         """The events after+1..upto: few by one call that may be repeated, many by a scan that reads ahead."""
