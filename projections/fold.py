@@ -150,8 +150,12 @@ def digest(rows: Iterable[tuple[str, bytes]], indexes: Mapping[str, Mapping[str,
     """SHA-256 in hex over the rows by id and the indexes by name and row id, each part preceded by its length."""
     parts: list[bytes] = []
     for row_id, data in sorted(rows):
-        parts += (row_id.encode("utf-8", "surrogatepass"), data)
+        row = row_id.encode("utf-8", "surrogatepass")
+        parts.append(b"%d:%b%d:%b" % (len(row), row, len(data), data))
     for name in sorted(indexes):
-        for row_id, score in sorted(indexes[name].items()):
-            parts += (name.encode("utf-8", "surrogatepass"), row_id.encode("utf-8", "surrogatepass"), b"%d" % score)
-    return hashlib.sha256(b"".join(b"%d:%b" % (len(part), part) for part in parts)).hexdigest()
+        scores, index = indexes[name], name.encode("utf-8", "surrogatepass")
+        start = b"%d:%b" % (len(index), index)
+        for row_id in sorted(scores):
+            row, score = row_id.encode("utf-8", "surrogatepass"), b"%d" % scores[row_id]
+            parts.append(b"%b%d:%b%d:%b" % (start, len(row), row, len(score), score))
+    return hashlib.sha256(b"".join(parts)).hexdigest()

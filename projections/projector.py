@@ -19,7 +19,7 @@ import msgspec
 
 from maestro.model.errors import LineageBroken, Refused, StoreUnsafe, ViewDamaged
 from maestro.model.events import Event, RestoreDone, Unrecognised
-from maestro.store.contract import Checkpoint, Head, Store
+from maestro.store.contract import Checkpoint, Head, RowChange, Saving, Store
 from projections import generations
 from projections.fold import reason
 from projections.generations import BUILD, FOLDS, Generation
@@ -38,6 +38,9 @@ NEWER = "the views were made by a newer build of Maestro; update this node"
 
 MENDS_MAX, MENDS_S = 3, 60.0
 """Views that are damaged more often than MENDS_MAX times within MENDS_S seconds are not rebuilt any more."""
+
+_STOPPERS: set[type] = {Unrecognised, RestoreDone}
+"""The facts at which a fold may have to end."""
 
 log = logging.getLogger("maestro")
 
@@ -69,6 +72,7 @@ class Projector:
         self._views = store.views
         self._progress = progress
         self._lock = threading.Lock()
+        self._saving: Saving | None = None
         self._cache: RowCache | None = None
         self._cached_at: tuple[str, Checkpoint] | None = None
         self._mended: deque[float] = deque(maxlen=MENDS_MAX)
@@ -188,29 +192,62 @@ class Projector:
         if before.seq == 0 and not building and self._views.current() != generation.name:
             raise Overtaken
         head = msgspec.structs.replace(head, floor=before.floor or self._floor(generation, head))
-        for events in self._behind(before.seq, head.seq):
-            while events:
-                before, events = self._pass(generation, before, events, head)
-                if before.stopped:
-                    return before
-            if building and self._progress:
-                self._progress(before.seq, head.seq)
+        try:
+            after = self._fold(generation, before, head, building)
+            self._settle()
+        except BaseException:
+            saving, self._saving, self._cache = self._saving, None, None
+            if saving is not None:
+                saving.abandon()
+            raise
+        return after
+
+    def _fold(self, generation: Generation, before: Checkpoint, head: Head, building: bool) -> Checkpoint:
+        """Fold and save the events behind the checkpoint `before`, up to the head.
+
+        While a generation is built, a save is answered while the next events are read and folded: `_settle`.
+        """
+        lists = iter(self._behind(before.seq, head.seq))
+        events = next(lists, [])
+        while events:
+            after, events, changes = self._pass(generation, before, events, head)
+            if not events and not after.stopped:
+                events = next(lists, [])  # first: while the server saves it sends no more than fits into a socket
+            self._settle()
+            if after != before:
+                self._saving = self._views.send(generation.name, before, after, changes)
+            if not building:
+                self._settle()
+            elif self._progress:
+                self._progress(after.seq, head.seq)
+            before = after
+            if before.stopped:
+                break
         return before
+
+    def _settle(self) -> None:
+        """Take the answer of the save that was sent last, if there is one. Raises Overtaken where it was refused."""
+        saving, self._saving = self._saving, None
+        if saving is not None and not saving.result():
+            raise Overtaken
 
     def _pass(
         self, generation: Generation, before: Checkpoint, events: list[Event], head: Head
-    ) -> tuple[Checkpoint, list[Event]]:
-        """Fold and save as many of the events as ROWS_MAX allows; returns the new checkpoint and the events left."""
+    ) -> tuple[Checkpoint, list[Event], list[RowChange]]:
+        """Fold as many of the events as ROWS_MAX allows; returns the checkpoint and the changes to save, and the events
+        that are left.
+        """
         known, stopped = _foldable(events, generation.cut)
         cache = (
             self._cache
             if self._cache and self._cached_at == (generation.name, before)
             else self._empty_cache(generation)
         )
-        self._cache = None  # The cached rows belong to no checkpoint until the save has succeeded.
+        self._cache = None  # The cached rows belong to no checkpoint until they are to be saved.
         count, touched = cache.fitting(known, ROWS_MAX)
-        missing = cache.missing(touched)
+        missing = cache.missing(touched, known[:count])
         if missing:
+            self._settle()
             checkpoint, rows = self._views.load(generation.name, missing)
             if checkpoint != before:
                 raise Overtaken
@@ -224,11 +261,10 @@ class Projector:
             head.floor,
             stopped if count == len(known) else "",
         )
-        if after != before and not self._views.save(generation.name, before, after, cache.changes(touched)):
-            raise Overtaken
+        changes = cache.changes(touched) if after != before else []
         cache.trim()
         self._cache, self._cached_at = cache, (generation.name, after)
-        return after, events[count:]
+        return after, events[count:], changes
 
     def _behind(self, after: int, upto: int) -> Iterable[list[Event]]:
         """The events after+1..upto: few by one call that may be repeated, many by a scan that reads ahead."""
@@ -256,6 +292,8 @@ def _foldable(events: Sequence[Event], cut: int) -> tuple[Sequence[Event], str]:
 
     Raises Restored at a restore after `cut`.
     """
+    if not _STOPPERS & {event.fact.__class__ for event in events}:
+        return events, ""
     for index, event in enumerate(events):
         fact = event.fact
         if fact.__class__ is Unrecognised:

@@ -6,10 +6,12 @@ one.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
-from maestro.model.events import FACTS, AnyFact, Event
+from maestro.model.events import FACTS, AnyFact, Event, TaskDispatched
 from maestro.store.contract import RowChange
 from projections import queue, tasks
 from projections.fold import FOLDED, VIEWS, Fold, FoldedView, encode
@@ -18,8 +20,8 @@ from projections.lineage import Line
 KEPT_MAX = 20_000
 """With more rows than this the cache is cleared after a pass."""
 
-ROWS_AN_EVENT = 3
-"""One event changes at most a row of `tasks`, the same row in the queue and a row of `agents`."""
+_NONE: Mapping[str, int] = MappingProxyType({})
+"""The index entries of a row that is not in the store."""
 
 Key = tuple[str, str]
 Touches = dict[type[AnyFact], tuple[tuple[str, Callable[[Event], str]], ...]]
@@ -38,20 +40,43 @@ _off_line = _touches(view for view in FOLDED if not view.FOLLOWS_LINE)
 
 def touched(events: Iterable[Event], line: Line) -> set[Key]:
     """The keys (view, row id) of the rows that these events may change, over all views."""
-    found: set[Key] = set()
+    ids = _ids(_routed(events, line))
+    if tasks.NAME in ids:
+        ids[queue.NAME] = ids[tasks.NAME]
+    return {(view, row_id) for view, of in ids.items() for row_id in of}
+
+
+def _routed(events: Iterable[Event], line: Line) -> list[tuple[Touches, Iterable[Event]]]:
+    """The events by what they may touch: those on the line, and those off it."""
+    if not line.cut:
+        return [(_all, events)]
+    on: list[Event] = []
+    off: list[Event] = []
     for event in events:
-        routes = _all if line.holds(event.seq) else _off_line
-        for view, touches in routes.get(event.fact.__class__, ()):
-            found.add((view, touches(event)))
-            if view == tasks.NAME:
-                found.add((queue.NAME, touches(event)))
+        (on if line.holds(event.seq) else off).append(event)
+    return [(_all, on), (_off_line, off)]
+
+
+def _ids(routed: Iterable[tuple[Touches, Iterable[Event]]]) -> dict[str, set[str]]:
+    """View -> ids of the rows that the events may change, without the queue's.
+
+    The events are sorted by type first, so that each function is looked up once a type instead of once an event.
+    """
+    found: dict[str, set[str]] = defaultdict(set)
+    for routes, events in routed:
+        by_type: dict[type[AnyFact], list[Event]] = defaultdict(list)
+        for event in events:
+            by_type[event.fact.__class__].append(event)
+        for fact, some in by_type.items():
+            for view, touches in routes.get(fact, ()):
+                found[view].update(map(touches, some))
     return found
 
 
 class RowCache:
     """A fold over some rows only, with the index entries that the store holds for them.
 
-    stored: (view, row id) -> index entries, {} for a row that is not in the store.
+    stored: (view, row id) -> index entries, none for a row that is not in the store.
     """
 
     def __init__(self, line: Line) -> None:
@@ -63,30 +88,29 @@ class RowCache:
 
         A row of `tasks` may change its row in the queue, which counts but need not be loaded.
         """
-        touched: dict[Key, None] = {}
-        line = self.fold.line
-        twins = 0
-        for count, event in enumerate(events):
-            if len(touched) + twins > rows_max - ROWS_AN_EVENT and count:
-                return count, list(touched)
-            routes = _all if event.seq >= line.cut or line.holds(event.seq) else _off_line
-            for view, touches in routes[event.fact.__class__]:
-                key = (view, touches(event))
-                if key not in touched:
-                    touched[key] = None
-                    twins += view == tasks.NAME
-        return len(events), list(touched)
+        count = len(events)
+        while True:
+            ids = _ids(_routed(events[:count], self.fold.line))
+            if sum(map(len, ids.values())) + len(ids.get(tasks.NAME, ())) <= rows_max or count <= 1:
+                return count, [(view, row_id) for view, of in ids.items() for row_id in of]
+            count //= 2
 
-    def missing(self, keys: Iterable[Key]) -> list[Key]:
-        """The rows that must be loaded before an event that touches them is folded."""
-        stored = self.stored
+    def missing(self, keys: Iterable[Key], events: Iterable[Event]) -> list[Key]:
+        """The rows that must be loaded before these events, which touch them, are folded.
+
+        A task whose dispatch is the first event of its subject ever has no row yet.
+        """
+        stored, holds = self.stored, self.fold.line.holds
+        for event in events:
+            if event.prev == 0 and event.fact.__class__ is TaskDispatched and holds(event.seq):
+                stored.setdefault((tasks.NAME, event.fact.task), _NONE)
         return [key for key in keys if key not in stored]
 
     def take(self, keys: Iterable[Key], rows: Iterable[bytes | None]) -> None:
         """Add rows as loaded from the store, None for a missing one."""
         for (view, row_id), data in zip(keys, rows, strict=True):
             if data is None:
-                self.stored[view, row_id] = {}
+                self.stored[view, row_id] = _NONE
                 continue
             row = VIEWS[view].decode(row_id, data)
             self.fold.rows[view][row_id] = row
@@ -97,23 +121,31 @@ class RowCache:
     def changes(self, touched: Iterable[Key]) -> list[RowChange]:
         """The changes to save after the fold changed these rows; from here on they count as stored."""
         changes: list[RowChange] = []
-        for view, row_id in touched:
+        for key in touched:
+            view, row_id = key
             row = self.fold.rows[view].get(row_id)
             data = None if row is None else encode(row)
-            self._change(changes, (view, row_id), row, data)
+            self._change(changes, key, row, data)
             if view == tasks.NAME:
-                held = queue.holds(row)
-                self._change(changes, (queue.NAME, row_id), row if held else None, data if held else None)
+                if row is not None and not queue.holds(row):
+                    row = data = None
+                self._change(changes, (queue.NAME, row_id), row, data)
         return changes
 
     def _change(self, changes: list[RowChange], key: Key, row: Any, data: bytes | None) -> None:
         view, row_id = key
-        before = self.stored.get(key) or {}
-        if row is None and not before:
+        before = self.stored.get(key)
+        if row is None:
+            if before:
+                changes.append(RowChange(view, row_id, None, _NONE, list(before)))
+                self.stored[key] = _NONE
             return
-        now = {} if row is None else VIEWS[view].indexes(row)
-        add = {name: score for name, score in now.items() if before.get(name) != score}
-        changes.append(RowChange(view, row_id, data, add, [name for name in before if name not in now]))
+        now = VIEWS[view].indexes(row)
+        if before:
+            add = {name: score for name, score in now.items() if before.get(name) != score}
+            changes.append(RowChange(view, row_id, data, add, [name for name in before if name not in now]))
+        else:
+            changes.append(RowChange(view, row_id, data, now, ()))
         self.stored[key] = now
 
     def trim(self) -> None:

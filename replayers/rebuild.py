@@ -11,6 +11,7 @@ import msgspec
 from maestro.model.errors import Invalid
 from maestro.store.contract import Checkpoint, Store
 from projections.fold import VIEWS, digest
+from projections.log_scan import collector_at_rest
 from projections.projector import Progress, Projector
 
 
@@ -38,4 +39,7 @@ def rebuild(store: Store, view: str | None = None, progress: Progress | None = N
 
 def digests(store: Store, generation: str, views: list[str]) -> dict[str, str]:
     """The digests of a generation's views as stored; of one checkpoint unless something is appended meanwhile."""
-    return {view: digest(store.views.dump(generation, view), store.views.indexes(generation, view)) for view in views}
+    with collector_at_rest():
+        return {
+            view: digest(store.views.dump(generation, view), store.views.indexes(generation, view)) for view in views
+        }

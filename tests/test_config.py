@@ -336,3 +336,13 @@ def test_settings_cost_a_command_neither_redis_nor_trio() -> None:
     code = f"{imported}; print([m for m in sys.modules if m in ('redis', 'trio')])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_command_that_a_daemon_answers_imports_nothing_that_it_can_do_without() -> None:
+    code = (
+        "import sys; from maestro import __main__ as m; m._import_msgspec(); import maestro.cli.app, maestro.cli.task;"
+        "unwanted = {'ctypes', 'redis', 'rich', 'trio', 'typing_extensions'}; print(sorted(unwanted & {*sys.modules}));"
+        "import typing_extensions"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

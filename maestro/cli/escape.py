@@ -5,12 +5,12 @@ Agents' output, names and prompts are not trusted; each character that a termina
 
 from __future__ import annotations
 
-import re
+import re  # its patterns are compiled where they are first used, which most commands never do
 
 _BIDI = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
-_ACTED_ON = re.compile(f"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff{_BIDI}]")
-_ACTED_ON_IN_TEXT = re.compile(f"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff{_BIDI}]")
-_SEQUENCE = re.compile(
+_ACTED_ON = f"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff{_BIDI}]"
+_ACTED_ON_IN_TEXT = f"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff{_BIDI}]"
+_SEQUENCE = (
     r"\x1b\[[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor
     r"|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)"  # OSC, DCS and their like: titles, links
     r"|\x1b[ -/]*[0-~]"
@@ -20,18 +20,18 @@ _NAMED = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
 def escaped(value: str) -> str:
     """One line: control characters, newlines and direction marks as escapes such as `\\x1b`."""
-    return _ACTED_ON.sub(_escape, value)
+    return value if value.isprintable() else re.sub(_ACTED_ON, _escape, value)
 
 
 def plain(text: str) -> str:
     """Output of an agent for a terminal: lines and tabs stay, control sequences are removed, their rest is escaped."""
-    text = _SEQUENCE.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
-    return _ACTED_ON_IN_TEXT.sub(_escape, text)
+    text = re.sub(_SEQUENCE, "", text).replace("\r\n", "\n").replace("\r", "\n")
+    return re.sub(_ACTED_ON_IN_TEXT, _escape, text)
 
 
 def escaped_json(text: str) -> str:
     """JSON as it is, but with the characters that JSON itself leaves to the terminal written as `\\u....`."""
-    return _ACTED_ON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return re.sub(_ACTED_ON, lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _escape(found: re.Match[str]) -> str:

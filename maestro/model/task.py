@@ -157,11 +157,15 @@ def _ended(row: Task, fact: RunEnded, event: Event) -> None:
     run.outcome, run.exit_code, run.signal, run.source = outcome, fact.exit_code, fact.signal, fact.source
     run.evidence, run.result, run.duration_ms, run.ended_at = fact.evidence, fact.result, fact.duration_ms, event.at
     run.restart = fact.restart
-    if run.was_lost:
+    if outcome == "ok":  # most end so; it is a loss in no way, and nothing follows
+        slot.status, slot.retry_at, slot.outcome = "ended", 0, outcome
+        return
+    lost = run.was_lost
+    if lost:
         slot.losses += 1
     elif outcome in RETRIED:
         slot.failures += 1
-    if _goes_on(row, slot, outcome, run.was_lost):
+    if _goes_on(row, slot, outcome, lost):
         slot.status, slot.retry_at = "waiting", fact.retry_at or event.at
     else:
         slot.status, slot.retry_at, slot.outcome = "ended", 0, outcome

@@ -164,6 +164,16 @@ class WorkStore(Protocol):
         """Heartbeats by key, None for one that does not exist or has expired."""
 
 
+class Saving(Protocol):
+    """A save of a view that was sent and not answered yet."""
+
+    def result(self) -> bool:
+        """Wait for the answer: what `ViewStore.save` returns, and raises."""
+
+    def abandon(self) -> None:
+        """Do without the answer; the save may be carried out or not."""
+
+
 class ViewStore(Protocol):
     """Rows, indexes and checkpoints of the views, by generation. A generation is a name such as `14-5f0c9a1e.0.1`.
 
@@ -181,6 +191,9 @@ class ViewStore(Protocol):
 
     def save(self, generation: str, before: Checkpoint, after: Checkpoint, changes: Sequence[RowChange]) -> bool:
         """Write rows, indexes and checkpoint atomically if the checkpoint still is `before`; else return False."""
+
+    def send(self, generation: str, before: Checkpoint, after: Checkpoint, changes: Sequence[RowChange]) -> Saving:
+        """As `save`, but without waiting for the answer: the caller works on meanwhile, and takes it then."""
 
     def page(self, generation: str, query: PageQuery) -> Page:
         """A page of an index. Cost: O(page)."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
+from functools import cache
 
 from maestro.model.errors import ViewDamaged
 from maestro.store.contract import Checkpoint
@@ -34,8 +35,13 @@ def without_checksum(generation: str, view: str, row: str, stored: bytes) -> byt
 
 
 def _row_sum(view: str, row: str, data: bytes) -> bytes:
-    name = f"{view}\0{row}".encode("utf-8", "surrogatepass")
-    return zlib.crc32(data, zlib.crc32(name)).to_bytes(SUM_BYTES, "big")
+    name = zlib.crc32(row.encode("utf-8", "surrogatepass"), _view_sum(view))
+    return zlib.crc32(data, name).to_bytes(SUM_BYTES, "big")
+
+
+@cache
+def _view_sum(view: str) -> int:
+    return zlib.crc32(f"{view}\0".encode())
 
 
 def fields_of(checkpoint: Checkpoint) -> tuple[str | int, ...]:

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from maestro.model import events as e
 from maestro.model.events import NewEvent
 from maestro.model.ids import run_id
-from maestro.store.contract import Append, Store
+from maestro.store.contract import Append, Saving, Store
 from maestro.store.memory.memory_store import MemoryStore
+from projections.fold import Fold
 from projections.projector import Projector
 from projections.view_reader import Views
 from tests.projections.histories import commit, everything, fresh, grow, restore, stored
@@ -65,6 +66,57 @@ def test_many_events_are_saved_in_chunks(store: Store) -> None:
     assert told[-1] == (2500, 2500)
     found = Views(store).state_list("", 0)
     assert (found.total, len(found.rows)) == (1700, 1700)
+
+
+def dispatched(number: int) -> NewEvent:
+    return NewEvent(f"task:t{number}", e.TaskDispatched(f"t{number}", "go", "go", ("a",)), 0)
+
+
+def test_a_new_generation_is_folded_while_its_last_save_is_answered(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for start in range(0, 1500, 500):
+        commit(store, *map(dispatched, range(start, start + 500)))
+    order: list[str] = []
+    send, load, apply = store.views.send, store.views.load, Fold.apply
+
+    class Told:
+        def __init__(self, saving: Saving) -> None:
+            self.abandon = saving.abandon
+            self._saving = saving
+
+        def result(self) -> bool:
+            order.append("answer")
+            return self._saving.result()
+
+    monkeypatch.setattr(store.views, "send", lambda *of: [order.append("send"), Told(send(*of))][1])
+    monkeypatch.setattr(store.views, "load", lambda *of: [order.append("load"), load(*of)][1])
+    monkeypatch.setattr(Fold, "apply", lambda *of: [order.append("fold"), apply(*of)][1])
+    Projector(store).catch_up()
+    assert order == ["fold", "send", "fold", "answer", "send", "fold", "answer", "send", "answer"]
+    order.clear()
+    commit(store, dispatched(1500))
+    Projector(store).catch_up()
+    assert order == ["fold", "send", "answer"]
+
+
+def test_a_builder_whose_save_was_refused_meanwhile_goes_on_from_the_winner(store: Store) -> None:
+    for start in range(0, 3000, 500):
+        commit(
+            store, *(NewEvent(f"state:k{n % 1300}", e.StateSet(f"k{n % 1300}", "x")) for n in range(start, start + 500))
+        )
+    other = Projector(store)
+    told: list[int] = []
+
+    def progress(done: int, _end: int) -> None:
+        if not told:
+            other.catch_up()
+        told.append(done)
+
+    slow = Projector(store, progress)
+    assert slow.catch_up().seq == 3000
+    assert slow.generation == other.generation
+    assert stored(store, slow.generation) == fresh(everything(store)).digests()
 
 
 def test_any_number_of_threads_fold_each_event_once(opened: Callable[[], Store]) -> None:

@@ -29,7 +29,7 @@ def cases(place: Place, fsync: str) -> Iterator[Case]:
         for _ in range(TASKS):
             home.run("task", "dispatch", "go", "--to", "true", "--async")
         for name, words in READS:
-            yield _case(home, name, fsync, words, 8)
+            yield _case(home, name, fsync, words, 5)
         home.run("shutdown", "--grace-period", "1")
         for name, words in READS:
             home.run(*words)  # starts the embedded store, which stays

@@ -62,6 +62,8 @@ class Listener:
 
     async def mend(self) -> None:
         """Bind again where the path leads to another socket, or nowhere."""
+        if self.is_there:  # nearly always, and each run asks; the lock costs a turn of trio's loop
+            return
         async with self._binding:
             if self.is_there:
                 return

@@ -56,11 +56,15 @@ class LastWriter:
 
 def _place() -> int:
     """The folder of all these files, made if absent. Raises OSError where it is not this user's alone."""
-    path = Path(_PLACE, f"maestro-{os.geteuid()}", "writers")
-    for folder in (path.parent, path):
-        with contextlib.suppress(FileExistsError):
-            folder.mkdir(mode=0o700)
-        found = folder.lstat()
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
-            raise PermissionError(str(folder))
-    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    user = os.geteuid()
+    path = f"{_PLACE}/maestro-{user}"
+    for folder in (path, f"{path}/writers"):
+        try:
+            found = os.lstat(folder)  # first: each run asks, and a mkdir has to lock the folder above for all
+        except FileNotFoundError:
+            with contextlib.suppress(FileExistsError):
+                Path(folder).mkdir(0o700)
+            found = os.lstat(folder)
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != user or found.st_mode & 0o022:
+            raise PermissionError(folder)
+    return os.open(f"{path}/writers", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)

@@ -7,17 +7,17 @@ process groups.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import sys
 import time
 from collections.abc import Iterator
+from functools import cache
+from typing import Any
 
 LINUX = sys.platform.startswith("linux")
 
 _PR_SET_CHILD_SUBREAPER = 36
-_libc = ctypes.CDLL(None, use_errno=True)  # loaded once, before any fork
 
 # A kernel built without CONFIG_PROC_CHILDREN makes `children` look at every process instead.
 _CHILDREN_LISTED = os.access(f"/proc/self/task/{os.getpid()}/children", os.R_OK)
@@ -26,7 +26,15 @@ _CHILDREN_LISTED = os.access(f"/proc/self/task/{os.getpid()}/children", os.R_OK)
 def become_subreaper() -> None:
     """Make orphans below this process its children, not init's. Not inherited by fork."""
     if LINUX:
-        _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        _libc().prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+@cache
+def _libc() -> Any:
+    """The C library, loaded once: by a launcher before it forks any warden, by a command line not at all."""
+    import ctypes  # a twentieth of what a command line imports, and only this needs it
+
+    return ctypes.CDLL(None, use_errno=True)
 
 
 def read(path: str) -> bytes:

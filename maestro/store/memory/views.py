@@ -52,6 +52,20 @@ class _Generation:
             self.sizes[f"index:{change.view}:{index}"] = len(scores)
 
 
+class _Saved:
+    """A save that was carried out at once."""
+
+    def __init__(self, saved: bool) -> None:
+        self._saved = saved
+
+    def result(self) -> bool:
+        """What `MemoryViews.save` returned."""
+        return self._saved
+
+    def abandon(self) -> None:
+        """Nothing is waited for."""
+
+
 def _written(changes: Sequence[RowChange]) -> set[str]:
     """The names of the rows and indexes that changes write to."""
     names = {f"rows:{change.view}" for change in changes}
@@ -100,6 +114,10 @@ class MemoryViews:
                 held.write(change)
             held.checkpoint = after
             return True
+
+    def send(self, generation: str, before: Checkpoint, after: Checkpoint, changes: Sequence[RowChange]) -> _Saved:
+        """As `save`, which here takes no time to wait for."""
+        return _Saved(self.save(generation, before, after, changes))
 
     def page(self, generation: str, query: PageQuery) -> Page:
         """A page of an index."""

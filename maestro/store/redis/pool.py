@@ -104,7 +104,8 @@ class ConnectionPool:
             raise
         return connection
 
-    def _take(self) -> Connection:
+    def take(self) -> Connection:
+        """A connection for the caller alone, who gives it back or closes it."""
         with self._lock:
             connection = self._idle.pop() if self._idle else None
         if connection is None:
@@ -118,15 +119,16 @@ class ConnectionPool:
     @contextmanager
     def lend(self) -> Iterator[Connection]:
         """Lend a connection for the length of a block; one that failed is closed."""
-        connection = self._take()
+        connection = self.take()
         try:
             yield connection
         except BaseException:
             connection.close()
             raise
-        self._give(connection)
+        self.give(connection)
 
-    def _give(self, connection: Connection) -> None:
+    def give(self, connection: Connection) -> None:
+        """Take a connection back."""
         with self._lock:
             if not self._closed:
                 self._idle.append(connection)
@@ -142,11 +144,11 @@ class ConnectionPool:
 
     def send_once(self, work: Callable[[Connection], T]) -> T:
         """Run work that must not be repeated. Raises `ReplyLost` when it may or may not have been executed."""
-        connection = self._take()
+        connection = self.take()
         try:
             done = work(connection)
         except ServerBusy:
-            self._give(connection)
+            self.give(connection)
             raise
         except Moved as moved:
             connection.close()
@@ -159,7 +161,7 @@ class ConnectionPool:
             if isinstance(error, ReplyLost):
                 self.forget()
             raise
-        self._give(connection)
+        self.give(connection)
         return done
 
     def run(self, work: Callable[[Connection], T], stop: Callable[[], bool] = lambda: False, repeat: bool = True) -> T:

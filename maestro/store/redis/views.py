@@ -7,7 +7,8 @@ replaces the old one at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from maestro.model.errors import Refused, ViewDamaged
@@ -15,6 +16,7 @@ from maestro.store.contract import Checkpoint, Page, PageQuery, RowChange
 from maestro.store.keys import Keys
 from maestro.store.redis.connection import Command, WrongType
 from maestro.store.redis.pool import ConnectionPool, Script
+from maestro.store.redis.sent_script import SentScript
 from maestro.store.wholeness import FIELDS, SIZE, check_size, checkpoint_of, fields_of, with_checksum, without_checksum
 
 SAVE = Script("save.lua")
@@ -42,33 +44,64 @@ def _of(generation: str) -> Iterator[None]:
 
 
 class _Writes:
-    """The changes of one save, gathered by key: the last change of each row and index entry wins."""
+    """The changes of one save, gathered by key: of the changes of one row the last one wins."""
 
     def __init__(self, keys: Keys, generation: str, changes: Sequence[RowChange]) -> None:
-        rows: dict[str, dict[str, bytes | None]] = {}
-        entries: dict[tuple[str, str], dict[str, int | None]] = {}
+        by_view: dict[str, dict[str, RowChange]] = defaultdict(dict)
         for change in changes:
-            data = None if change.data is None else with_checksum(change.view, change.row, change.data)
-            rows.setdefault(change.view, {})[change.row] = data
-            for index in change.remove:
-                entries.setdefault((change.view, index), {})[change.row] = None
-            for index, score in change.add.items():
-                entries.setdefault((change.view, index), {})[change.row] = score
+            by_view[change.view][change.row] = change
         self.keys: list[str] = []
         self.args: list[bytes | str | int] = []
-        for view, cells in rows.items():
-            self.keys.append(keys.rows(generation, view))
-            self._command("HSET", [(row, data) for row, data in cells.items() if data is not None])
-            self._command("HDEL", [(row,) for row, data in cells.items() if data is None])
-        for (view, index), scores in entries.items():
-            self.keys.append(keys.index(generation, view, index))
-            self._command("ZADD", [(score, row) for row, score in scores.items() if score is not None])
-            self._command("ZREM", [(row,) for row, score in scores.items() if score is None])
+        for view, last in by_view.items():
+            self._view(keys, generation, view, last.values())
 
-    def _command(self, name: str, items: Sequence[tuple[bytes | str | int | None, ...]]) -> None:
-        for start in range(0, len(items), CHUNK):
-            flat = [part for item in items[start : start + CHUNK] for part in item if part is not None]
-            self.args += (name, len(self.keys) + 1, len(flat), *flat)
+    def _view(self, keys: Keys, generation: str, view: str, changes: Iterable[RowChange]) -> None:
+        put: list[bytes | str] = []
+        deleted: list[str] = []
+        added: dict[str, list[str | int]] = defaultdict(list)
+        removed: dict[str, list[str]] = defaultdict(list)
+        for change in changes:
+            row, data = change.row, change.data
+            if data is None:
+                deleted.append(row)
+            else:
+                put += row, with_checksum(view, row, data)
+            for index in change.remove:
+                removed[index].append(row)
+            for index, score in change.add.items():
+                added[index] += score, row
+        self.keys.append(keys.rows(generation, view))
+        self._command("HSET", put)
+        self._command("HDEL", deleted)
+        for index in {**added, **removed}:
+            self.keys.append(keys.index(generation, view, index))
+            self._command("ZADD", added.get(index, ()))
+            self._command("ZREM", removed.get(index, ()))
+
+    def _command(self, name: str, words: Sequence[bytes | str | int]) -> None:
+        for start in range(0, len(words), 2 * CHUNK):
+            some = words[start : start + 2 * CHUNK]
+            self.args += name, len(self.keys) + 1, len(some), *some
+
+
+class _Sent:
+    """A save that was sent."""
+
+    def __init__(self, generation: str, script: SentScript) -> None:
+        self._generation = generation
+        self._script = script
+
+    def result(self) -> bool:
+        """Wait for the answer: whether everything was written."""
+        with _of(self._generation):
+            saved = self._script.result()
+        if isinstance(saved, list):
+            check_size(self._generation, saved[0].decode("utf-8", "replace"), *saved[1:])
+        return bool(saved)
+
+    def abandon(self) -> None:
+        """Do without the answer."""
+        self._script.abandon()
 
 
 class RedisViews:
@@ -113,17 +146,15 @@ class RedisViews:
 
     def save(self, generation: str, before: Checkpoint, after: Checkpoint, changes: Sequence[RowChange]) -> bool:
         """Write everything, or nothing where the checkpoint is not `before` any more."""
+        return self.send(generation, before, after, changes).result()
+
+    def send(self, generation: str, before: Checkpoint, after: Checkpoint, changes: Sequence[RowChange]) -> _Sent:
+        """As `save`, without waiting for the answer."""
         writes = _Writes(self._keys, generation, changes)
         fields = fields_of(after)
-        with _of(generation):
-            saved = self._pool.script(
-                SAVE,
-                [self._keys.checkpoint(generation), *writes.keys],
-                [before.seq, before.chain, before.stopped, len(fields), *fields, *writes.args],
-            )
-        if isinstance(saved, list):
-            check_size(generation, saved[0].decode("utf-8", "replace"), *saved[1:])
-        return bool(saved)
+        keys = [self._keys.checkpoint(generation), *writes.keys]
+        args = [before.seq, before.chain, before.stopped, len(fields), *fields, *writes.args]
+        return _Sent(generation, SentScript(self._pool, SAVE, keys, args))
 
     def page(self, generation: str, query: PageQuery) -> Page:
         """A page of an index, its rows and its checkpoint in one call."""
@@ -207,7 +238,7 @@ class RedisViews:
         while True:
             with _of(generation):
                 found = self._pool.call("ZRANGE", key, start, start + CHUNK - 1, "WITHSCORES")
-            scores.update((row.decode("utf-8", "replace"), int(score)) for row, score in found)
+            scores.update([(row.decode("utf-8", "replace"), int(score)) for row, score in found])
             if len(found) < CHUNK:
                 return scores
             start += CHUNK

@@ -130,10 +130,12 @@ def few_processes(room: int) -> Callable[[], None]:
     seen = [process.info for process in psutil.process_iter(["uids", "num_threads"])]
     limit = sum(one["num_threads"] or 0 for one in seen if one["uids"] and one["uids"].real == user) + room
 
+    libc = processes._libc()
+
     def limited() -> None:
         if os.getuid() == 0:
             for capability in (21, 24):  # SYS_ADMIN and SYS_RESOURCE know no limit
-                processes._libc.prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
+                libc.prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
             os.setresuid(user, 0, 0)
         resource.setrlimit(resource.RLIMIT_NPROC, (limit, limit))
 

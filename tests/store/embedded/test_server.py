@@ -298,7 +298,9 @@ def quietly(home: Path) -> None:
 def test_none_of_the_callers_secrets_stay_with_the_server(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_API_KEY", "hunter2")
     pid = pid_of(embedded_server.ensure(home))
-    assert b"hunter2" not in Path(f"/proc/{pid}/environ").read_bytes()
+    environment = Path(f"/proc/{pid}/environ").read_bytes()
+    assert b"hunter2" not in environment
+    assert f"GLIBC_TUNABLES={embedded_server.TUNABLES}".encode() in environment
 
 
 def test_a_lock_that_cannot_be_made_is_one_line(home: Path) -> None:
