@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import yaml
 
-from maestro.agents.documents import Limits, Node, read, truth
+from maestro.documents.yaml_tree import Limits, Node, read, truth
 from maestro.model.agent import Agent, AgentType
 from maestro.model.errors import Invalid, VerificationFailed
 from maestro.model.ids import shown

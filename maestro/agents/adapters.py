@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from maestro.agents.checks import check_keys
-from maestro.agents.conversion import fit
-from maestro.agents.documents import read
 from maestro.agents.schema import AdapterDocument
+from maestro.documents.conversion import fit
+from maestro.documents.yaml_tree import read
 
 WHOLE = frozenset({"match", "after", "text", "usage", "final_event", "fail_event", "refused_event", "resume", "verify"})
 """Keys whose mappings are replaced as a whole, as parts of two of them would contradict each other."""

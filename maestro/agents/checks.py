@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from maestro.agents.conversion import suggestion
-from maestro.agents.documents import Document, Path
 from maestro.agents.launch import EMBEDDED
-from maestro.agents.printable_text import shown
 from maestro.agents.rules import check_pattern, check_rules
+from maestro.documents.conversion import suggestion
+from maestro.documents.yaml_tree import Document, Path
+from maestro.printable_text import shown
 
 PLACEHOLDERS = frozenset({"bin", "mode", "prompt", "prompt_file", "workspace", "home", "tmp", "session"})
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")

@@ -17,13 +17,13 @@ import msgspec
 from maestro.agents import adapters
 from maestro.agents.adapters import merged_value, overridden
 from maestro.agents.checks import ID, check_id, check_keys, resources
-from maestro.agents.conversion import fit, suggestion
-from maestro.agents.documents import LIMITS, Document, read
-from maestro.agents.printable_text import shown
 from maestro.agents.rules import check_form
 from maestro.agents.schema import Definition as Definition
 from maestro.agents.schema import TypeDocument
+from maestro.documents.conversion import fit, suggestion
+from maestro.documents.yaml_tree import LIMITS, Document, read
 from maestro.model.errors import Invalid, MaestroError, NotFound
+from maestro.printable_text import shown
 
 BUILT_IN = "built-in"
 Dirs: TypeAlias = Sequence[str | Path]

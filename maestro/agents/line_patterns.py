@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from maestro.agents.parts import Patterns
-from maestro.agents.printable_text import plain
+from maestro.printable_text import plain
 
 LINE_LENGTH_MAX = 4096
 """How much of a line is looked at."""

@@ -12,9 +12,9 @@ import signal as signals
 import msgspec
 
 from maestro.agents.line_patterns import LINE_LENGTH_MAX, cut_lines, first_match, last_match, whole_lines
-from maestro.agents.printable_text import plain, shown
 from maestro.agents.schema import Definition
 from maestro.agents.transcript import TranscriptSum
+from maestro.printable_text import plain, shown
 
 RESULT_BYTES_MAX = 64 * 1024
 TOLD = 2000

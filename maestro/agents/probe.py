@@ -20,8 +20,8 @@ import msgspec
 
 from maestro.agents.launch import Target, compose
 from maestro.agents.parts import ModeList
-from maestro.agents.printable_text import plain
 from maestro.agents.schema import Definition
+from maestro.printable_text import plain
 
 TIMEOUT_S = 20.0
 ANSWER_BYTES_MAX = 256 * 1024

@@ -14,11 +14,11 @@ import msgspec
 
 from maestro.agents import adapters
 from maestro.agents.adapters import overridden
-from maestro.agents.conversion import fit
 from maestro.agents.definitions import BUILT_IN, Dirs, adapter_file, file_bytes, load, way_of_prompt
-from maestro.agents.documents import Document, Node, read
 from maestro.agents.registration import BOUND
 from maestro.agents.schema import AdapterDocument, Definition, TypeDocument
+from maestro.documents.conversion import fit
+from maestro.documents.yaml_tree import Document, Node, read
 
 DEFAULT = "default"
 

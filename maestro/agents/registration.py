@@ -14,12 +14,12 @@ import msgspec
 
 from maestro.agents import probe
 from maestro.agents.checks import ID
-from maestro.agents.conversion import suggestion
 from maestro.agents.machine import check_resources
 from maestro.agents.parts import Budget, ModeList
-from maestro.agents.printable_text import shown
 from maestro.agents.schema import Definition
+from maestro.documents.conversion import suggestion
 from maestro.model.errors import Invalid, Refused
+from maestro.printable_text import shown
 
 BOUND = frozenset({"executable", "found_version", "path", "known_modes", "stamp", "older"})
 """The keys that `resolve` sets."""

@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from maestro.agents.documents import Document, Path
 from maestro.agents.event_paths import PATH, patterns
 from maestro.agents.parts import Output, TextRule, UsageRule
-from maestro.agents.printable_text import shown
 from maestro.agents.schema import Definition
+from maestro.documents.yaml_tree import Document, Path
+from maestro.printable_text import shown
 
 _EVENTS = ("final_event", "fail_event", "refused_event")
 _PATTERNS = ("final_stdout", "fail_stdout", "fail_stderr", "fail_text", "wrong_mode_stderr", "refused_text")

@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 import msgspec
 
-from maestro.agents.conversion import SECONDS
 from maestro.agents.parts import (
     AgentFile,
     Budget,
@@ -28,6 +27,7 @@ from maestro.agents.parts import (
     Success,
     VersionProbe,
 )
+from maestro.documents.conversion import SECONDS
 from maestro.model.errors import Invalid
 
 

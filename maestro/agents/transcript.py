@@ -18,9 +18,9 @@ import msgspec
 from maestro.agents.event_paths import Matcher, Place, scalar
 from maestro.agents.excerpt import Excerpt, wanted_by
 from maestro.agents.parts import TextRule
-from maestro.agents.printable_text import plain, shown
 from maestro.agents.schema import Definition
 from maestro.agents.usage import NOTHING, Meters, Usage
+from maestro.printable_text import plain, shown
 
 LINE_BYTES_MAX = 1024 * 1024
 TEXT_CHARS_MAX = 128 * 1024

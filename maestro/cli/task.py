@@ -19,8 +19,9 @@ from maestro.cli.options import (
     duration,
     examples,
 )
-from maestro.cli.printer import Column, Row
+from maestro.cli.printer import Row
 from maestro.cli.results import print_results, texts_of, write_sections
+from maestro.cli.task_columns import RUNS, TASKS
 from maestro.cli.task_options import (
     BatchKeyOption,
     BatchOption,
@@ -40,27 +41,6 @@ from maestro.model.errors import Invalid
 from maestro.runtime.protocol import messages as p
 
 app = typer.Typer(name="task", help="Tasks: one prompt, dispatched to one or more agents.")
-
-TASKS = (
-    Column("id", "TASK"),
-    Column("status", "STATUS"),
-    Column("outcome", "OUTCOME", leaves=2),
-    Column("targets", "TO", cuts="end", leaves=3),
-    Column("dispatched_at", "DISPATCHED", printer.moment, leaves=1),
-    Column("title", "PROMPT", cuts="end"),
-)
-RUNS = (
-    Column("id", "RUN"),
-    Column("agent", "AGENT"),
-    Column("status", "STATUS"),
-    Column("outcome", "OUTCOME"),
-    Column("exit_code", "EXIT", leaves=6),
-    Column("node", "NODE", leaves=1),
-    Column("duration_s", "SECONDS", leaves=4),
-    Column("usage", "TOKENS", printer.tokens, leaves=3),
-    Column("usage", "COST", printer.cost, leaves=2),
-    Column("log", "LOGS", below=True),
-)
 
 
 class Status(StrEnum):

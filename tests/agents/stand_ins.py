@@ -19,6 +19,7 @@ case "$1 $2" in
   "--version "*) cat "SAMPLES/VERSION"; exit ;;
   "agent list") printf 'code (primary)\nbuild (primary)\nplan (primary)\n'; exit ;;
 esac
+case " $* " in *" --help "*) exit ;; esac
 echo "$@" > "$here/call"
 file=
 for word; do

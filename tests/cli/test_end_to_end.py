@@ -153,6 +153,7 @@ def test_unknown_things_are_told_in_one_line(here: Installation, maestro: Comman
 def test_an_unknown_name_is_told_with_one_that_is_like_it(here: Installation, maestro: CommandLine) -> None:
     maestro.env = here.env
     task = here.json("task", "list", "--last")["id"]
+    mistyped = task[:-1] + ("0" if task[-1] != "0" else "1")
     here.json("state", "set", "api_port", "1")
     node = here.json("node", "list")[0]["id"]
     like = {
@@ -163,12 +164,12 @@ def test_an_unknown_name_is_told_with_one_that_is_like_it(here: Installation, ma
         ("task", "dispatch", "x", "--to", "wroker"): "worker",
         ("task", "dispatch", "x", "--to", "type:wroker"): "worker",
         ("task", "dispatch", "x", "--to", "role:worker"): "type:worker",
-        ("task", "dispatch", "x", "--to", "worker", "--depends-on", task[:-1]): task,
-        ("task", "status", task[:-1]): task,
-        ("task", "wait", task[:-1]): task,
+        ("task", "dispatch", "x", "--to", "worker", "--depends-on", mistyped): task,
+        ("task", "status", mistyped): task,
+        ("task", "wait", mistyped): task,
         ("task", "logs", f"{task}9"): task,
-        ("task", "cancel", task[:-1]): task,
-        ("task", "retry", task[:-1]): task,
+        ("task", "cancel", mistyped): task,
+        ("task", "retry", mistyped): task,
         ("queue", "status", "--agent", "wroker"): "worker",
         ("state", "get", "apiport"): "api_port",
         ("state", "delete", "API_PORT"): "api_port",

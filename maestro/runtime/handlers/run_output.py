@@ -7,10 +7,10 @@ from pathlib import Path
 
 import trio
 
-from maestro.agents.printable_text import PlainText, plain
 from maestro.model.errors import NotFound, Refused
 from maestro.model.ids import shown, task_of_run
 from maestro.model.task import Run, Task
+from maestro.printable_text import PlainText, plain
 from maestro.runtime.node.context import Call, Context
 from maestro.runtime.supervision.capped_log import CappedLogReader
 from maestro.runtime.supervision.spec import SENT_BYTES_MAX

@@ -10,8 +10,8 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 import yaml
 
-from maestro.agents.printable_text import shown
 from maestro.model.errors import Invalid
+from maestro.printable_text import shown
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NULL = frozenset({"", "~", "null", "Null", "NULL"})

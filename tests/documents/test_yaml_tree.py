@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from maestro.agents.documents import Limits, read
-from maestro.agents.printable_text import plain, shown
+from maestro.documents.yaml_tree import Limits, read
 from maestro.model.errors import Invalid
+from maestro.printable_text import plain, shown
 
 BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"{b}: &{b} [*{a},*{a},*{a},*{a},*{a},*{a},*{a},*{a},*{a}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)

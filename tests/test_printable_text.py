@@ -7,7 +7,7 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maestro.agents.printable_text import PlainText, plain
+from maestro.printable_text import PlainText, plain
 
 PIECES = [
     "a",

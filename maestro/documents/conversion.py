@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
-from maestro.agents.documents import Document, Node, Path, truth
-from maestro.agents.printable_text import shown
+from maestro.documents.yaml_tree import Document, Node, Path, truth
 from maestro.model.duration import duration_forms, duration_ms
+from maestro.printable_text import shown
 
 NAMED_MAX = 40
 SECONDS = "_s"
