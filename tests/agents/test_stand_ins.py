@@ -23,7 +23,7 @@ class Stage(Installation):
         return self
 
     def add(self, name: str, slug: str, **keys: Any) -> None:
-        self.agent_type(slug, **{"adapter": name, "bin": str(self.folder / name / name), **keys})
+        self.agent_type(slug, **{"adapter": name, "requires": [], "bin": str(self.folder / name / name), **keys})
 
     def does(self, prompt: str, agent: str, *words: str) -> dict[str, Any]:
         done = self.run("task", "dispatch", prompt, "--to", agent, "--sync", *words)
