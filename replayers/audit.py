@@ -162,8 +162,10 @@ def _linked(store: Store, task: Task, log: CheckedReader) -> list[Event]:
     if result is not None:
         ends.append(result.version)
     for end in ends:
-        seq = end
+        seq, about = end, ""
         while seq > 0 and seq not in found and (event := log.event(seq)) is not None:
+            if event.subject != (about := about or event.subject):
+                break  # the first event of a subject behind a restore links to the end of that
             found[seq] = event
             seq = event.prev
     for name in task.depends_on:

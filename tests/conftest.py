@@ -35,6 +35,36 @@ settings.load_profile("any machine")
 PR_SET_CHILD_SUBREAPER = 36
 
 
+LONGEST_FIRST = (
+    "runtime/restores/test_leaving.py",
+    "runtime/restores",
+    "runtime/worker/test_restarts.py",
+    "workspaces/archive/test_limits.py",
+    "runtime/daemon",
+    "runtime/snapshots",
+    "crash",
+    "runtime",
+    "workspaces/archive",
+    "cli",
+)
+"""Files that take long, and folders that hold some: begun first, so that no process is left with one at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order the files by `LONGEST_FIRST`; the tests of a file stay in their order."""
+    here = Path(__file__).parent
+    places: dict[Path, int] = {}
+
+    def place(item: pytest.Item) -> int:
+        if item.path not in places:
+            name = item.path.relative_to(here).as_posix()
+            found = (at for at, prefix in enumerate(LONGEST_FIRST) if name.startswith(prefix))
+            places[item.path] = next(found, len(LONGEST_FIRST))
+        return places[item.path]
+
+    items.sort(key=place)
+
+
 def _binaries() -> tuple[dict[str, Path], list[str]]:
     """The servers that the tests run on, and what is left out, with the reason."""
     found: dict[str, Path] = {}

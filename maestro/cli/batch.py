@@ -33,7 +33,13 @@ def dispatch_batch(ctx: typer.Context, batch: str, key: str, strict_key: bool, c
     given = [str(name) for name in ctx.params if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE]
     if wrong := [name for name in given if name not in WITH]:
         name = wrong[0] if wrong[0] == "prompt" else f"--{wrong[0].replace('_', '-')}"
-        raise Invalid(f"{name} does not go with --batch", "task dispatch", "write it into the lines")
+        waits = name in ("--sync", "--async", "--cancel-on-interrupt")
+        mend = (
+            "wait for them: maestro task wait $(maestro task dispatch --batch FILE -q)"
+            if waits
+            else "write it into the lines"
+        )
+        raise Invalid(f"{name} does not go with --batch", "task dispatch", mend)
     as_json = printer.wants_json(chosen)
 
     def take(row: Row) -> None:

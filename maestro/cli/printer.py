@@ -199,8 +199,8 @@ def cost(usage: Any) -> str:
 
 
 def moment(value: Any) -> str:
-    """A time to the second: 2026-01-31T12:00:00Z."""
-    return f"{str(value)[:19]}Z"
+    """A time to the second: 2026-01-31T12:00:00Z; "" for none."""
+    return f"{str(value)[:19]}Z" if value else ""
 
 
 def tell(line: str) -> None:

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Annotated
 
 import typer
+from click.core import ParameterSource
 
 from maestro.cli import answer, completion, printer
 from maestro.cli.options import (
@@ -97,6 +98,8 @@ def dispatch(
 
     `maestro help tasks` has the keys of a line, and says how a batch that was broken off is finished.
     """
+    if batch_key == "" and ctx.get_parameter_source("batch_key") is ParameterSource.COMMANDLINE:
+        raise Invalid("is empty", "--batch-key", "give a text, or leave it out; is a variable of your script not set?")
     if batch is not None:
         from maestro.cli.batch import dispatch_batch
 
@@ -109,6 +112,8 @@ def dispatch(
     if batch_key or (strict_key and not key):
         option, other = ("--batch-key", "--batch") if batch_key else ("--strict-key", "--key or --batch")
         raise Invalid(f"it goes with {other}", option, "leave it out")
+    if key == "":
+        raise Invalid("is empty", "--key", "give a text, or leave it out; is a variable of your script not set?")
     command = p.TaskDispatch(
         prompt=text,
         to=comma_separated(to, "--to"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 import msgspec
 
@@ -13,6 +14,7 @@ from maestro.model.events import NewEvent, TaskCancelRequested, TaskDispatched, 
 from maestro.model.health import way_out
 from maestro.model.ids import check_id, check_priority, check_text, shown
 from maestro.model.node import Node, decide_resume
+from maestro.model.outcome import FINISHED
 from maestro.model.target import check_target, is_pool, targets_of
 from maestro.model.task import Task
 
@@ -223,15 +225,25 @@ def decide_cancel(task: str, row: Task | None, reason: str = "", floor: int = 0)
 
 
 def decide_retry(
-    task: str, row: Task | None, floor: int = 0, resume: Mapping[str, Agent] | None = None
+    task: str,
+    row: Task | None,
+    floor: int = 0,
+    resume: Mapping[str, Agent] | None = None,
+    needed: Mapping[str, str] = MappingProxyType({}),
 ) -> list[NewEvent]:
-    """Queue a finished task again. resume: the agents by id, where each is to go on with its last session.
+    """Queue a finished task again. resume: the agents by id, where each is to go on with its last session; needed: the
+    status of each task that it depends on.
 
-    Raises NotFound; Refused while it is open, and where a session is not there or cannot be gone on with.
+    Raises NotFound; Refused while it is open, where it would be skipped for a dependency that has failed, and where a
+    session is not there or cannot be gone on with.
     """
     row = _known(task, row)
     if row.open:
-        raise Refused(f"task {task} has not finished: {row.status}", mend=f"task cancel {task} ends it")
+        raise Refused(f"task {task} has not finished: {row.status}", mend=f"maestro task cancel {task} ends it")
+    for name, status in needed.items():
+        if status in FINISHED and status != "completed":
+            what = f"task {task} would be skipped at once: it depends on task {name}, which is {status}"
+            raise Refused(what, mend=f"maestro task retry {name} --with-dependants")
     if resume is not None:
         _check_sessions(row, resume)
     return [NewEvent(f"task:{task}", TaskRetried(task, resume is not None), max(row.version, floor))]

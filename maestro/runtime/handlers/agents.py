@@ -40,13 +40,15 @@ async def register(call: Call, command: p.AgentRegister) -> p.Done:
     if command.type is not None:
         settings = caller_settings(call)
         return p.Done(await _register(call, await trio.to_thread.run_sync(_load, command.type, settings.agents_dirs)))
+    invalid = 0
     for info in await trio.to_thread.run_sync(definitions.types, caller_settings(call).agents_dirs):
         if info.valid and info.file != definitions.BUILT_IN:
             definition = await trio.to_thread.run_sync(_load, info.slug, caller_settings(call).agents_dirs)
             await call.item(await _register(call, definition))
         elif not info.valid:
+            invalid += 1
             await call.note(f"{info.slug} is not valid: {info.reason}", "warn")
-    return p.Done()
+    return p.Done(None, 2 if invalid else 0)
 
 
 def _load(slug: str, dirs: tuple[object, ...]) -> Definition:

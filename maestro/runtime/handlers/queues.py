@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from maestro.runtime.node.context import Handler
 
 WAITS = ("waiting", "released")
+SORTED_MIN = 2000
+"""So many tasks are put in the exact order of their turn before they are cut; of more, the rest is in the index's."""
 
 
 async def status(call: ReadCall, command: p.QueueStatus) -> p.Done:
@@ -36,12 +38,14 @@ async def status(call: ReadCall, command: p.QueueStatus) -> p.Done:
         tasks = [await find(context, await task_meant(context, command.task))]
     else:
         agent = await agent_of(context, command.agent)
-        page = await context.page(context.views.queue, command.which, agent, command.limit)
-        tasks = page.rows
-        if page.total > len(tasks):
-            cut = cut_of_page(len(tasks), "tasks", LIMIT_MAX, page.total)
+        tasks, total = await _page(context, command.which, agent, command.limit)
+        if total > command.limit:
+            cut = cut_of_page(command.limit, "tasks", LIMIT_MAX, total)
     now = await context.now()
     agents = {agent.id: agent for agent in await context.rows(context.views.agents)}
+    if cut is not None and command.which != "completed":
+        tasks.sort(key=lambda task: min(_turn(task, i, agents) for i in range(len(task.slots))))
+        tasks = tasks[: command.limit]
     waits = any(s.status in WAITS for t in tasks if t.open for s in t.slots)
     plan = await _plan(context, tasks, list(agents.values())) if waits else None
     slots = [(task, i) for task in tasks for i, slot in enumerate(task.slots) if _wanted(command.which, slot)]
@@ -51,6 +55,23 @@ async def status(call: ReadCall, command: p.QueueStatus) -> p.Done:
         reason = why_waiting(plan, task, i, now) if plan is not None and task.open else ""
         await call.item(_row(task, task.slots[i], _priority(task, task.slots[i], agents), reason))
     return p.Done(cut=cut)
+
+
+async def _page(context: ReadContext, which: str, agent: str | None, limit: int) -> tuple[list[Task], int]:
+    """At least the tasks that come first, and how many there are.
+
+    The index knows neither the agents' priorities nor who was first within a millisecond, and does not put what runs
+    before what waits: so more are read than are shown, and the caller sorts them.
+    """
+    query = context.views.queue
+    if which == "completed":
+        page = await context.page(query, which, agent, limit)
+        return page.rows, page.total
+    page = await context.page(query, which, agent, max(limit, SORTED_MIN))
+    tasks = {task.id: task for task in page.rows}
+    if which == "open" and page.total > len(tasks):
+        tasks |= {task.id: task for task in (await context.page(query, "processing", agent, limit)).rows}
+    return list(tasks.values()), page.total
 
 
 def _priority(task: Task, slot: Slot, agents: dict[str, Agent]) -> int:

@@ -142,7 +142,9 @@ async def retry(call: Call, command: p.TaskRetry) -> p.Done:
     async def decision() -> list[NewEvent]:
         row = await context.row(context.views.task, command.id)
         agents = {agent.id: agent for agent in await context.rows(context.views.agents)} if command.resume else None
-        return decide_retry(command.id, row, await context.floor(), agents)
+        needs = row.depends_on if row is not None else []
+        needed = {one.id: one.status for one in await context.rows(context.views.tasks_named, needs)} if needs else {}
+        return decide_retry(command.id, row, await context.floor(), agents, needed)
 
     if not goes_on:
         await context.decide(call, decision)

@@ -10,6 +10,7 @@ from maestro import config
 from maestro.agents import definitions, machine, registration
 from maestro.agents.definitions import Definition
 from maestro.config import Settings
+from maestro.model.errors import NotFound
 from maestro.runtime.node.context import Call
 from maestro.runtime.provision import containment
 
@@ -20,11 +21,23 @@ def caller_settings(call: Call) -> Settings:
 
 
 async def resolve_type(call: Call, slug: str) -> tuple[Definition, Settings]:
-    """The definition of a type, bound to this machine, and the caller's settings. Raises NotFound, Invalid, Refused."""
+    """The definition of a type, bound to this machine, and the caller's settings. Raises NotFound, Invalid, Refused.
+
+    A type that lies in none of the caller's folders may have been registered from a file elsewhere: that is read.
+    """
     settings = caller_settings(call)
+    row = await call.context.row(call.context.views.type, slug)
 
     def work() -> Definition:
-        return bind(call, definitions.load(slug, settings.agents_dirs), settings)
+        try:
+            found = definitions.load(slug, settings.agents_dirs)
+        except NotFound:
+            if row is None:
+                raise
+            found = Definition.from_dict(row.definition)
+            if Path(found.source).is_absolute():  # else it came by a pipe, and is as it was registered
+                found = definitions.reload(found, settings.agents_dirs)
+        return bind(call, found, settings)
 
     return await trio.to_thread.run_sync(work), settings
 

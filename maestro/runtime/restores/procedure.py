@@ -165,7 +165,10 @@ class RestoreProcedure:
             by_origin.setdefault(archived.snapshot, []).append((placement, archived))
         for name, held in by_origin.items():
             origin = await self._origins.snapshot(name)
-            report = ProgressReport(self._call.note, f"putting {len(held)} workspaces back from {origin.path or name}")
+            report = ProgressReport(
+                self._call.note,
+                f"putting {len(held)} workspace{'' if len(held) == 1 else 's'} back from {origin.path or name}",
+            )
             stages = await trio.to_thread.run_sync(self._stages, held)
             lost: dict[str, list[Lost]] | None = {} if self._skips else None
             failed = await trio.to_thread.run_sync(origin.put, stages, report.written, lost)

@@ -158,7 +158,8 @@ def _age(oldest_s: float, never: int, packs: int) -> str:
     if packs and never == packs:
         return f"never read since they were written (the oldest {ago} ago)"
     new = f", {never} of them never since they were written" if never else ""
-    return f"each read or written within the last {ago}{new}"
+    within = "hour" if ago == "less than an hour" else ago
+    return f"each read or written within the last {within}{new}"
 
 
 def _told(damaged: dict[str, Damage]) -> str:

@@ -100,7 +100,12 @@ async def ended(context: Context, task: Task, run: Run, verdict: outcome.Verdict
     if restart:
         evidence = evidence.replace("lost", "lost (restart)", 1)
     if end.leftovers:
-        evidence += f"; {end.leftovers} processes that it left behind were killed"
+        left = (
+            "1 process that it left behind was"
+            if end.leftovers == 1
+            else f"{end.leftovers} processes that it left behind were"
+        )
+        evidence += f"; {left} killed"
     if end.oom_kills and verdict.outcome != "oom":
         evidence += f"; {end.oom_kills} of its processes were killed at its limit of memory"
     if end.forks_refused:

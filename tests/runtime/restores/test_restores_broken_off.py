@@ -133,7 +133,7 @@ def test_one_workspace_alone_that_is_lost_is_brought_back_by_the_command_that_it
 
 
 def test_a_journal_that_cannot_be_read_hinders_no_start_and_is_named(node: Node) -> None:
-    killed(node, "maestro.workspaces.exchanges.exchange:Exchange.stage:1")
+    killed(node, "maestro.workspaces.exchanges.exchange:Exchange.stages:1")
     (node.home / "restore/exchange/journal").write_text('{"state": "exch')
     node.up()
     rows = json.loads(node.run("doctor", "--format", "json").stdout)

@@ -66,7 +66,7 @@ def test_what_is_refused_loads_nothing(other: Node, export: Path, with_daemon: b
     "fail",
     [
         "replayers.checkpoint:load:1",
-        "maestro.workspaces.exchanges.exchange:Exchange.stage:1",
+        "maestro.workspaces.exchanges.exchange:Exchange.stages:1",
         "maestro.workspaces.exchanges.exchange:identify:1",
     ],
 )
@@ -81,7 +81,7 @@ def test_what_fails_behind_the_load_is_unloaded_again(other: Node, export: Path,
     [
         "replayers.checkpoint:load:1",
         "maestro.runtime.restores.halt:stop_reason:1",
-        "maestro.workspaces.exchanges.exchange:Exchange.stage:1",
+        "maestro.workspaces.exchanges.exchange:Exchange.stages:1",
         "maestro.workspaces.exchanges.exchange:_sync_file_system:1",
     ],
 )

@@ -79,7 +79,7 @@ def test_a_restore_brings_back_what_is_gone_and_says_what_undoing_it_cannot(node
     (node.folder / "ann").rename(tmp_path / "away")
     done = node.run("state", "restore", whole)
     assert done.returncode == 0, done.stderr
-    assert f"the workspace of ann is left out: {node.folder / 'ann'} is not there" in done.stderr
+    assert f"the workspace of ann is not kept, as there is none: {node.folder / 'ann'} is not there" in done.stderr
     assert (node.folder / "ann" / "work").read_text() == "hours of work"
     row = next(row for row in node.json("state", "snapshots") if row["reason"] == "restore")
     assert [each["agent"] for each in row["missing"]] == ["ann"]

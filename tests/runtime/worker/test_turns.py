@@ -67,7 +67,7 @@ def test_a_task_for_a_free_agent_is_released_and_started_with_its_dispatch(node:
 
 def test_what_waits_for_an_agent_starts_with_its_release(node: Node) -> None:
     tasks = [node.dispatch("sleep 0.2", "--to", "ann")["id"] for _ in range(3)]
-    node.json("task", "wait", *tasks)
+    assert node.run("task", "wait", *tasks).returncode == 0
     for task in tasks:
         released, started = (e for e in story(node, task) if e.type in ("run.released", "run.started"))
         assert started.seq == released.seq + 1 and started.cause == str(released.seq)
@@ -81,7 +81,7 @@ def test_no_more_runs_are_on_than_the_node_has_room_for(node: Node) -> None:
         workspace = str(node.folder / f"more-{number}")
         node.json("agent", "assign", "shell", "--name", f"more-{number}", "--to-workspace", workspace)
     tasks = [node.dispatch("sleep 0.3", "--to", f"more-{number}")["id"] for number in range(4)]
-    node.json("task", "wait", *tasks)
+    assert node.run("task", "wait", *tasks).returncode == 0
     on = most = 0
     for event in node.events():
         on += (event.type == "run.started") - (event.type == "run.ended")

@@ -243,10 +243,10 @@ def _scan(
     names = TreeNames()
     told_at = 0.0
 
-    def tell() -> None:
+    def tell(last: bool = False) -> None:
         nonlocal told_at
         pool.raise_failure()
-        if progress is None or (now := time.monotonic()) - told_at < _TELL_S:
+        if progress is None or ((now := time.monotonic()) - told_at < _TELL_S and not last):
             return
         told_at = now
         done = deduplicator.read_bytes + readers.read_bytes
@@ -267,5 +267,6 @@ def _scan(
             scan.gather(readers.wait(tell))
             pool.wait()
             scan.finish()
+        tell(last=True)  # so that whoever watches sees the whole amount, however quick it was
     deduplicator.thread_pool = None
     return scans
