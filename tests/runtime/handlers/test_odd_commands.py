@@ -47,6 +47,40 @@ def test_what_is_not_there_is_told_with_3(node: Node) -> None:
         assert node.run("audit", subject).returncode == 3
     assert node.json("audit", "agent:w")
     assert node.json("audit", "agent:w", "--type", "log") == []
+    task = node.dispatch("true", "--to", "w", "--sync")["id"]
+    for row in node.json("audit", task):  # a first event behind a restore links to that, which is no part of the story
+        assert task in row["subject"], row
+
+
+def test_a_type_that_was_registered_from_a_file_elsewhere_can_be_assigned(node: Node) -> None:
+    file = node.folder / "elsewhere.yaml"
+    file.write_text('{"slug": "afar", "adapter": "shell"}')
+    assert node.run("agent", "assign", "afar").returncode == 3
+    node.json("agent", "register", "--file", str(file))
+    assert node.json("agent", "assign", "afar", "--to-workspace", f"{node.folder}/afar")["type"] == "afar"
+    assert node.run("task", "dispatch", "exit 7", "--to", "afar", "--sync").returncode == 7
+
+
+def test_one_type_that_is_not_valid_is_told_by_the_exit_code(node: Node) -> None:
+    file = node.agents / "broken.yaml"
+    file.write_text('{"slug": "broken", "adapter": "nowhere"}')
+    done = node.run("agent", "register")
+    file.unlink()
+    assert done.returncode == 2 and "broken is not valid" in done.stderr
+    assert node.run("agent", "register").returncode == 0
+
+
+def test_a_queue_that_is_cut_begins_with_what_runs_and_goes_on_in_the_order_of_turns(node: Node) -> None:
+    running = node.dispatch("sleep 60", "--to", "w")["id"]
+    assert until(lambda: node.json("task", "status", running)["status"] == "running")
+    lines = "".join(json.dumps({"prompt": f"echo {n}", "to": "w"}) + "\n" for n in range(9))
+    batch = node.run("task", "dispatch", "--batch", "-", "--batch-key", "order", stdin=lines)
+    order = [running, *(json.loads(line)["id"] for line in batch.stdout.splitlines())]
+    for limit in (1, 3, 9):
+        rows = node.json("queue", "status", "--limit", str(limit))
+        assert [row["task"] for row in rows] == order[:limit]
+    for task in reversed(order):
+        node.json("task", "cancel", task)
 
 
 def test_an_empty_or_odd_name_moves_nothing(node: Node) -> None:

@@ -56,6 +56,16 @@ def test_a_key_that_meets_another_target_registers_and_asks_nobody(node: Node) -
     assert "prompt" in node.run("task", "dispatch", large + "x", "--to", "w", "--key", "large").stderr
 
 
+def test_a_retry_that_would_be_skipped_at_once_names_what_to_retry(node: Node) -> None:
+    first = node.dispatch("exit 3", "--to", "w")["id"]
+    second = node.dispatch("true", "--to", "w", "--depends-on", first)["id"]
+    node.run("task", "wait", first, second)
+    done = node.run("task", "retry", second)
+    assert done.returncode == 4 and f"it depends on task {first}, which is failed" in done.stderr
+    assert f"maestro task retry {first} --with-dependants" in done.stderr
+    assert node.json("task", "status", second)["status"] == "skipped"
+
+
 def test_a_retry_offers_what_was_skipped_for_it(node: Node) -> None:
     good = f"{node.folder}/good"
     first = node.dispatch(f"test -e {good}", "--to", "w")["id"]
