@@ -151,10 +151,17 @@ def _write_below(column: Column, rows: Iterable[Row]) -> None:
 def write_object(data: Row, leave_out: Iterable[str] = ()) -> None:
     """Print an object as lines `key  value`, without unset fields."""
     hidden = set(leave_out)
-    shown = {key: value for key, value in data.items() if key not in hidden and value not in (None, "", [], {})}
+    shown = {key: value for key, value in data.items() if key not in hidden and not _is_unset(value)}
     width = max((len(key) for key in shown), default=0)
     for key, value in shown.items():
         write_line(f"{key:<{width}}  {value_text(value)}")
+
+
+def _is_unset(value: Any) -> bool:
+    """Whether a value says nothing: none, empty, or a mapping of such and of zeros, as a usage without any."""
+    if isinstance(value, Mapping):
+        return not any(value.values())
+    return value in (None, "", [])
 
 
 def cell(column: Column, row: Row) -> str:
@@ -174,7 +181,7 @@ def value_text(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(value_text(item) for item in value)
     if isinstance(value, Mapping):
-        return _encode(value).decode()
+        return ", ".join(f"{key}={value_text(item)}" for key, item in value.items())
     return str(value)
 
 

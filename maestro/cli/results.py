@@ -9,6 +9,9 @@ from maestro.cli.printer import Row
 from maestro.model.errors import NotFound, Refused
 from maestro.runtime.protocol import messages as p
 
+LINES_MAX = 20
+"""So many lines of each final text are shown below a task that was waited for."""
+
 
 def print_results(task: str, agent: str | None, chosen: str | None) -> int:
     """Print the final texts of a task, or of one agent of it. chosen: the value of --format. Returns the exit code.
@@ -47,6 +50,18 @@ def texts_of(task: Row) -> dict[str, str]:
     for target, run in last.items():
         texts[target if run["agent"] in texts else run["agent"]] = run["result"]
     return texts
+
+
+def write_ends(task: Row) -> None:
+    """Write the last lines of each final text of a task that has ended, for a terminal, and how to see the rest."""
+    texts = {name: text for name, text in texts_of(task).items() if text}
+    for name, text in texts.items():
+        lines = text.rstrip("\n").split("\n")
+        left = len(lines) - LINES_MAX
+        more = f" (the last {LINES_MAX} of {len(lines)} lines: maestro task result {task['id']})" if left > 0 else ""
+        printer.write_line("")
+        printer.write_line(f"== {name} =={more}")
+        printer.write_text("\n".join(lines[-LINES_MAX:]) + "\n")
 
 
 def write_sections(texts: Mapping[str, str]) -> None:

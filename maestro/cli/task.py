@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from click.core import ParameterSource
 
-from maestro.cli import answer, completion, printer
+from maestro.cli import answer, completion, printer, task_forms
 from maestro.cli.options import (
     DURATION_HELP,
     AgentFilter,
@@ -20,9 +20,8 @@ from maestro.cli.options import (
     duration,
     examples,
 )
-from maestro.cli.printer import Row
-from maestro.cli.results import print_results, texts_of, write_sections
-from maestro.cli.task_columns import RUNS, TASKS
+from maestro.cli.results import print_results
+from maestro.cli.task_columns import TASKS
 from maestro.cli.task_options import (
     BatchKeyOption,
     BatchOption,
@@ -98,8 +97,7 @@ def dispatch(
 
     `maestro help tasks` has the keys of a line, and says how a batch that was broken off is finished.
     """
-    if batch_key == "" and ctx.get_parameter_source("batch_key") is ParameterSource.COMMANDLINE:
-        raise Invalid("is empty", "--batch-key", "give a text, or leave it out; is a variable of your script not set?")
+    _check_keys(ctx, batch)
     if batch is not None:
         from maestro.cli.batch import dispatch_batch
 
@@ -109,11 +107,6 @@ def dispatch(
     text = _prompt(prompt, to)
     if sync and async_:
         raise Invalid("both --sync and --async", "task dispatch", "give one of them")
-    if batch_key or (strict_key and not key):
-        option, other = ("--batch-key", "--batch") if batch_key else ("--strict-key", "--key or --batch")
-        raise Invalid(f"it goes with {other}", option, "leave it out")
-    if key == "":
-        raise Invalid("is empty", "--key", "give a text, or leave it out; is a variable of your script not set?")
     command = p.TaskDispatch(
         prompt=text,
         to=comma_separated(to, "--to"),
@@ -132,7 +125,18 @@ def dispatch(
         budget_tokens=budget_tokens,
         budget_cost=budget_cost,
     )
-    return answer.one(command, "table" if quiet else format, _show_task if sync and not quiet else _show_id)
+    show = task_forms.show_end if sync and not quiet else task_forms.show_id
+    return answer.one(command, "table" if quiet else format, show)
+
+
+def _check_keys(ctx: typer.Context, batch: str | None) -> None:
+    """Check the options of keys. Raises Invalid, also for an empty one: a script's variable was not set."""
+    for name, option in (("key", "--key"), ("batch_key", "--batch-key")):
+        if ctx.params[name] == "" and ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise Invalid("is empty", option, "give a text, or leave it out; is a variable of your script not set?")
+    if batch is None and (ctx.params["batch_key"] or (ctx.params["strict_key"] and not ctx.params["key"])):
+        option, other = ("--batch-key", "--batch") if ctx.params["batch_key"] else ("--strict-key", "--key or --batch")
+        raise Invalid(f"it goes with {other}", option, "leave it out")
 
 
 def _prompt(prompt: str | None, to: list[str] | None) -> str:
@@ -164,7 +168,7 @@ def status(
     if id is None and not last:
         raise Invalid("which task?", "task status", "name its id, or give --last [AGENT]")
     command = p.TaskStatus(last=True, agent=id) if last else p.TaskStatus(id)
-    return answer.one(command, format, _show_whole if full else _show_task)
+    return answer.one(command, format, task_forms.show_whole if full else task_forms.show_task)
 
 
 @app.command(
@@ -200,7 +204,7 @@ def list_(
     """Tasks, newest first."""
     command = p.TaskList(last, agent, status.value if status else None, since, limit, all)
     if last:
-        return answer.one(command, format, _show_task)
+        return answer.one(command, format, task_forms.show_task)
     return answer.rows(command, TASKS, format, "no tasks", counted)
 
 
@@ -228,7 +232,7 @@ def wait(
     """Block until tasks are finished; exits as `dispatch --sync`. As JSON: an object a task, each on a line."""
     command = p.TaskWait(comma_separated(ids, "task wait"), timeout)
     if len(command.ids) == 1:
-        return answer.one(command, format, _show_task)
+        return answer.one(command, format, task_forms.show_end)
     if printer.wants_json(format):
         return answer.carry_out(command, printer.write_json).exit_code
     return answer.rows(command, TASKS, format)
@@ -247,14 +251,34 @@ def logs(
     return answer.text(p.TaskLogs(id, agent, follow))
 
 
-@app.command("cancel", epilog=examples('maestro task cancel 01J9… --reason "wrong branch"'))
+@app.command(
+    "cancel",
+    epilog=examples(
+        'maestro task cancel 01J9… --reason "wrong branch"',
+        "maestro task cancel $(maestro task list --status queued | jq -r '.[].id')",
+    ),
+)
 def cancel(
-    id: TaskArgument,
+    ids: Annotated[list[str], typer.Argument(help="Ids of tasks.", autocompletion=completion.tasks)],
     reason: Annotated[str, typer.Option("--reason", help="Why; it is kept in the audit trail.")] = "",
     format: FormatOption = None,
 ) -> int:
-    """End a task: what is queued never starts, what runs is stopped with all its processes."""
-    return answer.one(p.TaskCancel(id, reason), format, _show_task)
+    """End tasks: what is queued never starts, what runs is stopped with all its processes.
+
+    Of several each is ended, whatever the others answer; the exit code is the first that is not 0. As JSON: an object a
+    task, each on a line.
+    """
+    names = comma_separated(ids, "task cancel")
+    if len(names) == 1:
+        return answer.one(p.TaskCancel(names[0], reason), format, task_forms.show_task)
+    show = printer.write_json if printer.wants_json(format) else task_forms.show_state
+    codes = []
+    for name in names:
+        end = answer.carry_out(p.TaskCancel(name, reason), show)
+        codes.append(end.exit_code)
+        if isinstance(end, p.Done):
+            show(end.data)
+    return next((code for code in codes if code), 0)
 
 
 @app.command(
@@ -284,26 +308,4 @@ def retry(
     skipped for it are all that is retried.
     """
     command = p.TaskRetry(id=id, resume=resume, with_dependants=with_dependants, sync=sync)
-    return answer.one(command, "table" if quiet else format, _show_ids if quiet else _show_task)
-
-
-def _show_id(task: Row) -> None:
-    printer.write_line(str(task.get("id", "")))
-
-
-def _show_ids(task: Row) -> None:
-    for name in (task.get("id", ""), *task.get("dependants", ())):
-        printer.write_line(str(name))
-
-
-def _show_whole(task: Row) -> None:
-    _show_task(task)
-    printer.write(b"\n")
-    write_sections(texts_of(task))
-
-
-def _show_task(task: Row) -> None:
-    printer.write_object(task, ("runs", "slots", "results", "version"))
-    if task.get("runs"):
-        printer.write(b"\n")
-        printer.write_table(RUNS, task["runs"])
+    return answer.one(command, "table" if quiet else format, task_forms.show_ids if quiet else task_forms.show_task)

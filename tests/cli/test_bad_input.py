@@ -83,7 +83,7 @@ BAD: list[tuple[tuple[str, ...], str]] = [
     (("task", "wait", "x", "--timeout", "-1"), "'-1' is no duration from 0 to 365d; give 90 (seconds)"),
     (("task", "wait", "x", "--timeout", "nan"), "'nan' is no duration"),
     (("task", "logs"), "missing argument 'ID'"),
-    (("task", "cancel"), "missing argument 'ID'"),
+    (("task", "cancel"), "missing argument 'IDS...'"),
     (("task", "retry"), "missing argument 'ID'"),
     (("state", "set", "k"), "missing argument 'VALUE'"),
     (("state", "get"), "missing argument 'KEY'"),

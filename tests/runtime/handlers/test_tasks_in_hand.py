@@ -56,6 +56,15 @@ def test_a_key_that_meets_another_target_registers_and_asks_nobody(node: Node) -
     assert "prompt" in node.run("task", "dispatch", large + "x", "--to", "w", "--key", "large").stderr
 
 
+def test_several_tasks_are_cancelled_by_one_command_whatever_becomes_of_one(node: Node) -> None:
+    tasks = [node.dispatch("sleep 60", "--to", "w")["id"] for _ in range(2)]
+    done = node.run("task", "cancel", tasks[0], "nothing", tasks[1])
+    assert [json.loads(line)["id"] for line in done.stdout.splitlines()] == tasks
+    assert done.returncode == 3 and "there is no task 'nothing'" in done.stderr
+    for task in tasks:
+        assert json.loads(node.run("task", "wait", task).stdout)["status"] == "cancelled"
+
+
 def test_a_retry_that_would_be_skipped_at_once_names_what_to_retry(node: Node) -> None:
     first = node.dispatch("exit 3", "--to", "w")["id"]
     second = node.dispatch("true", "--to", "w", "--depends-on", first)["id"]
