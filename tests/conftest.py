@@ -36,6 +36,7 @@ PR_SET_CHILD_SUBREAPER = 36
 
 
 LONGEST_FIRST = (
+    "agents/test_real_agents.py",
     "runtime/restores/test_leaving.py",
     "runtime/restores",
     "runtime/worker/test_restarts.py",
