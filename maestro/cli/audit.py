@@ -33,11 +33,11 @@ def _actor(actor: str) -> str:
 
 
 AUDIT = (
-    Column("seq", "SEQ"),
+    Column("seq", "SEQ", leaves=2),
     Column("time", "TIME", printer.moment, leaves=3),
     Column("type", "EVENT"),
     Column("subject", "SUBJECT", cuts="end"),
-    Column("actor", "BY", _actor, leaves=2),
+    Column("actor", "BY", _actor),
     Column("data", "WHAT", _what, cuts="end"),
     Column("because", "BECAUSE OF", cuts="end", leaves=1),
 )
