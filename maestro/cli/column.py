@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+UNSET = "-"
+"""The cell of what is not set."""
+
 
 class Column(NamedTuple):
     """A column of a table.

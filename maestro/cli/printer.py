@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from maestro.cli.column import UNSET
 from maestro.cli.column import Column as Column
 from maestro.cli.escape import escaped, escaped_json, plain
 from maestro.model.errors import MaestroError
@@ -168,7 +169,7 @@ def cell(column: Column, row: Row) -> str:
     """The escaped text of a row in a column."""
     value = row.get(column.key)
     if value in (None, "", []):
-        return "-"
+        return UNSET
     return escaped(column.show(value) if column.show else value_text(value))
 
 

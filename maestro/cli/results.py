@@ -73,9 +73,11 @@ def write_sections(texts: Mapping[str, str]) -> None:
 
 
 def _write_one(task: Row, text: str) -> None:
-    if not text:
+    if not text and not task["runs"]:
+        printer.tell(f"task {task['id']} is {task['status']} and never ran: {task['reason']}")
+    elif not text:
         printer.tell(
-            f"task {task['id']} ({task['status']}) has no final text; maestro task logs {task['id']} shows more"
+            f"task {task['id']} ({task['status']}) has no final text; maestro task logs {task['id']} shows its output"
         )
     elif printer.is_terminal() and not text.endswith("\n"):
         printer.write_text(f"{text}\n")

@@ -1,8 +1,8 @@
 """Tables that fit: which columns a terminal has room for, how wide each is, and the lines that are drawn.
 
-Where the room is short, columns are left out in the order that their table states (`Column.leaves`), then long cells
-share what is left: they are broken into lines, or cut with `…`, as their table has it, never both. Nothing here knows
-of terminals: a width of 0 is room without end.
+Where the room is short, columns are left out: first those that say nothing in any row, then in the order that their
+table states (`Column.leaves`). Then long cells share what is left: they are broken into lines, or cut with `…`, as
+their table has it, never both. Nothing here knows of terminals: a width of 0 is room without end.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from rich.cells import cell_len
 
-from maestro.cli.column import Column
+from maestro.cli.column import UNSET, Column
 
 GAP = "  "
 CUT = "…"
@@ -34,10 +34,12 @@ def fitted(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int)
     """Draw rows of cells, one for each column. width: of the terminal, 0 for room without end."""
     natural = [max(map(cell_len, (column.title, *(row[at] for row in rows)))) for at, column in enumerate(columns)]
     kept, left_out = list(range(len(columns))), []
-    for at in sorted(kept, key=lambda at: columns[at].leaves):
+    says = [any(row[at] != UNSET for row in rows) for at in range(len(columns))]
+    for at in sorted(kept, key=lambda at: (says[at], columns[at].leaves)):
         if columns[at].leaves and 0 < width < _least(columns, natural, kept):
             kept.remove(at)
-            left_out.append(columns[at].title)
+            if says[at]:
+                left_out.append(columns[at].title)
     floors = [[_floor(columns[at], natural[at], least) for at in kept] for least in (LONG_WIDTH_MIN, TIGHT_WIDTH_MIN)]
     widths = _widths([natural[at] for at in kept], floors, width)
     wraps = any(column.wraps for column in columns)

@@ -88,7 +88,16 @@ RUN = {"id": "r" * 31, "agent": "tester", "status": "ended", "log": "/w/" + "dee
 def test_a_tasks_logs_are_whole_and_what_is_left_out_is_said(maestro: CommandLine, daemon: Scripted) -> None:
     daemon.answers(p.Done({"id": "t", "runs": [RUN, {**RUN, "log": "/w/agent.log"}]}))
     lines = maestro.on_terminal("task", "status", "t", COLUMNS="80", NO_COLOR="1").out.splitlines()
-    assert lines[-4:-1] == ["LOGS:", RUN["log"], "/w/agent.log"]
+    assert lines[-3:] == ["LOGS:", RUN["log"], "/w/agent.log"]  # TOKENS and COST say nothing, and are not missed
+    used = {
+        **RUN,
+        "exit_code": 143,
+        "duration_s": 1234.5,
+        "node": "a-node-of-many",
+        "usage": {"input_tokens": 9000, "output_tokens": 800, "cached_tokens": 0, "cost": 0.25},
+    }
+    daemon.answers(p.Done({"id": "t", "runs": [used]}))
+    lines = maestro.on_terminal("task", "status", "t", COLUMNS="80", NO_COLOR="1").out.splitlines()
     assert lines[-1] == "maestro: no room for NODE, COST: --format json has all"
     wide = maestro.here("task", "status", "t", "--format", "table")
     assert RUN["log"] in wide.out.splitlines() and "COST" in wide.out and wide.err == ""
@@ -106,3 +115,9 @@ def test_a_change_is_told_by_the_fields_that_differ() -> None:
     before, after = {"id": "a", "state": "idle", "task": None}, {"id": "a", "state": "active", "task": "t1"}
     assert change_text(before, after, value_text) == "state: idle → active, task: - → t1"
     assert field_text(before, value_text) == "id=a state=idle"
+
+
+def test_a_column_that_says_nothing_leaves_first_and_is_not_missed() -> None:
+    columns = [Column("a", "A"), Column("b", "LONGER", leaves=2), Column("c", "SECOND", leaves=1)]
+    found = fitted(columns, [["x" * 20, "-", "told"], ["y", "-", "-"]], 30)
+    assert (found.header.split(), found.left_out) == (["A", "SECOND"], [])

@@ -155,7 +155,7 @@ ELSEWHERE = {
     "what it holds is in its memory only: maestro state snapshot --output FILE, then maestro shutdown, maestro redis flush, maestro state restore FILE": (  # noqa: E501
         "tests/runtime/daemon/test_cleaners.py::test_an_embedded_store_whose_folder_is_removed_says_so_and_the_way_out_leads_out"
     ),
-    "task {} ({}) has no final text; maestro task logs {} shows more": (
+    "task {} ({}) has no final text; maestro task logs {} shows its output": (
         "tests/runtime/handlers/test_tasks_in_hand.py::test_results_are_printed_whole_and_as_they_are"
     ),
     "maestro task wait {} waits for its end": (
