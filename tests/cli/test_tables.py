@@ -98,7 +98,7 @@ def test_a_tasks_logs_are_whole_and_what_is_left_out_is_said(maestro: CommandLin
     }
     daemon.answers(p.Done({"id": "t", "runs": [used]}))
     lines = maestro.on_terminal("task", "status", "t", COLUMNS="80", NO_COLOR="1").out.splitlines()
-    assert lines[-1] == "maestro: no room for NODE, COST: --format json has all"
+    assert lines[-1] == "maestro: no room for NODE, COST, TOKENS: --format json has all"
     wide = maestro.here("task", "status", "t", "--format", "table")
     assert RUN["log"] in wide.out.splitlines() and "COST" in wide.out and wide.err == ""
 
