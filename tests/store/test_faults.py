@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from maestro.model.errors import Invalid, StoreAway, StoreUnsafe, Unknown
-from maestro.store.contract import Append, Committed, Hint
+from maestro.store.contract import Append, Checkpoint, Committed, Hint
 from maestro.store.keys import Keys
 from maestro.store.redis.connection import Connection
 from maestro.store.redis.dialler import Dialler
@@ -190,6 +190,32 @@ def test_a_busy_server_is_waited_for(
     assert commit(store, an_append("a", "2", 1))[0].first == 2
 
 
+def test_a_save_of_the_views_waits_for_a_busy_server_on_a_new_connection_too(
+    server: Any, hand: Connection, open_at: Opening, an_append: Appending
+) -> None:
+    store, killer = open_at(server.url), open_at(server.url)
+    commit(store, an_append("a", "1", 0))
+    killer.log.head()
+    hand.call("CONFIG", "SET", "lua-time-limit", "1")
+
+    def loop_until_killed() -> None:
+        with pytest.raises(StoreUnsafe):
+            hand.call("EVAL", "while true do end", 0)
+
+    looping = threading.Thread(target=loop_until_killed)
+    looping.start()
+    until = time.monotonic() + 20
+    with pytest.raises(StoreAway, match="not ready"):
+        while time.monotonic() < until:
+            commit(store, an_append("a", "2", 1))
+    store._pool.forget()  # the next call looks at the log of a new connection first, and hears there that it is busy
+    saving = store.views.send("1", Checkpoint(), Checkpoint(1, "c"), [])
+    killer._pool.call("SCRIPT", "KILL")
+    looping.join()
+    assert saving.result()
+    assert store.views.checkpoint("1").seq == 1
+
+
 def test_a_server_that_loads_is_waited_for(
     server: Any, hand: Connection, open_at: Opening, an_append: Appending
 ) -> None:
@@ -214,7 +240,7 @@ def test_a_server_that_loads_is_waited_for(
 def test_least_rights_are_enough(
     server: Any, hand: Connection, namespace: str, open_at: Opening, an_append: Appending
 ) -> None:
-    from maestro.store.contract import Checkpoint, PageQuery, RowChange
+    from maestro.store.contract import PageQuery, RowChange
     from maestro.store.redis.safety import acl_rule
 
     hand.call(*acl_rule("mae", namespace, "pass/word"))
