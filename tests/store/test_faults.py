@@ -58,6 +58,9 @@ def test_a_script_that_the_server_forgot_is_sent_again(
     assert commit(store, an_append("a", "2", 1))[0].first == 2
     hand.call("SCRIPT", "FLUSH")
     assert store.work.lease_take("l", "me", 1000)
+    hand.call("SCRIPT", "FLUSH")
+    store.work.samples_put({name: {"cpu": "1"} for name in "abc"}, 60_000)
+    assert all(store.work.samples("abc"))
 
 
 def test_a_large_group_goes_out_in_parts_and_is_there_once(
@@ -248,7 +251,7 @@ def test_least_rights_are_enough(
     [result] = commit(store, an_append("a", "1", 0, hints=(Hint("n", "r", 0),)))
     assert isinstance(result, Committed)
     store.work.done(store.work.claim("n", 1, 10))
-    store.work.sample_put("agent:a:last_heartbeat", {"cpu": "1"}, 1000)
+    store.work.samples_put({"agent:a:last_heartbeat": {"cpu": "1"}}, 1000)
     store.views.save("1", Checkpoint(), Checkpoint(1, "c"), [RowChange("tasks", "t", b"{}", {"all": 1})])
     assert store.views.page("1", PageQuery("tasks", "all")).total == 1
     assert store.views.indexes("1", "tasks") == {"all": {"t": 1}}
