@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from maestro.model.errors import Invalid, StoreAway, StoreUnsafe, Unknown
-from maestro.store.contract import Append, Checkpoint, Committed, Hint
+from maestro.store.contract import Append, Checkpoint, Committed, Hint, PageQuery, RowChange
 from maestro.store.keys import Keys
 from maestro.store.redis.connection import Connection
 from maestro.store.redis.dialler import Dialler
@@ -219,6 +219,21 @@ def test_a_save_of_the_views_waits_for_a_busy_server_on_a_new_connection_too(
     assert store.views.checkpoint("1").seq == 1
 
 
+def test_a_save_whose_answer_is_lost_is_sent_again_and_counts_once(
+    server: Any, start_proxy: Callable[..., Any], open_at: Opening
+) -> None:
+    proxy = start_proxy(str(server.socket))
+    store = open_at(proxy.url)
+    one, two = Checkpoint(1, "c"), Checkpoint(2, "d")
+    assert store.views.save("1", Checkpoint(), one, [])
+    proxy.lose_replies = 1
+    saving = store.views.send("1", one, two, [RowChange("tasks", "t", b"{}", {"all": 1})])
+    assert not saving.result()  # as its checkpoint was moved already, by itself
+    assert store.views.load("1", [("tasks", "t")]) == (two, [b"{}"])
+    store.views.send("1", two, Checkpoint(3, "e"), []).abandon()
+    assert store.views.page("1", PageQuery("tasks", "all")).total == 1
+
+
 def test_a_server_that_loads_is_waited_for(
     server: Any, hand: Connection, open_at: Opening, an_append: Appending
 ) -> None:
@@ -243,7 +258,6 @@ def test_a_server_that_loads_is_waited_for(
 def test_least_rights_are_enough(
     server: Any, hand: Connection, namespace: str, open_at: Opening, an_append: Appending
 ) -> None:
-    from maestro.store.contract import PageQuery, RowChange
     from maestro.store.redis.safety import acl_rule
 
     hand.call(*acl_rule("mae", namespace, "pass/word"))
