@@ -157,8 +157,8 @@ class WorkStore(Protocol):
     def lease_holder(self, lease: str) -> str | None:
         """The current holder of a lease, None where nobody holds it."""
 
-    def sample_put(self, key: str, value: Mapping[str, str], ttl_ms: int) -> None:
-        """Store a heartbeat, e.g. `agent:<id>:last_heartbeat`, for ttl_ms; sets its field `at` (server ms)."""
+    def samples_put(self, values: Mapping[str, Mapping[str, str]], ttl_ms: int) -> None:
+        """Store heartbeats by key, e.g. `agent:<id>:last_heartbeat`, for ttl_ms; sets their field `at` (server ms)."""
 
     def samples(self, keys: Sequence[str]) -> list[dict[str, str] | None]:
         """Heartbeats by key, None for one that does not exist or has expired."""

@@ -57,14 +57,23 @@ class Neighbours:
 
     def __init__(self, home: str | Path, claims: Iterable[Claim] = ()) -> None:
         self._home, self._ground = home, Ground()
-        claims = list(claims)
-        self._homes = dict.fromkeys(claim.home for claim in claims if claim.home)
-        roots = dict.fromkeys(claim.workspace_root for claim in claims if claim.workspace_root)
-        self._roots = Territory(self._ground, ((root, root) for root in roots))
-        self._workspaces = Territory(
-            self._ground, ((each.workspace, each.agent) for each in claims if each.workspace is not None)
-        )
-        self._runs = Territory(self._ground, ((f"{each.workspace_root}/{each.agent}", each.agent) for each in claims))
+        self._homes: dict[str, None] = {}
+        self._root_names: set[str] = set()
+        self._roots, self._workspaces, self._runs = (Territory(self._ground) for _ in range(3))
+        for claim in claims:
+            self.add(claim)
+
+    def add(self, claim: Claim) -> None:
+        """Take the folders of one more agent into account."""
+        if claim.home:
+            self._homes[claim.home] = None
+        root = claim.workspace_root
+        if root and root not in self._root_names:
+            self._root_names.add(root)
+            self._roots.add(root, root)
+        if claim.workspace is not None:
+            self._workspaces.add(claim.workspace, claim.agent)
+        self._runs.add(f"{root}/{claim.agent}", claim.agent)
 
     def check(self, agent: str, workspace: str, root: str | Path) -> str:
         """The real path of a folder that `agent` may have as its workspace; it need not exist.

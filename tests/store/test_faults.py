@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from maestro.model.errors import Invalid, StoreAway, StoreUnsafe, Unknown
-from maestro.store.contract import Append, Committed, Hint
+from maestro.store.contract import Append, Checkpoint, Committed, Hint, PageQuery, RowChange
 from maestro.store.keys import Keys
 from maestro.store.redis.connection import Connection
 from maestro.store.redis.dialler import Dialler
@@ -58,6 +58,9 @@ def test_a_script_that_the_server_forgot_is_sent_again(
     assert commit(store, an_append("a", "2", 1))[0].first == 2
     hand.call("SCRIPT", "FLUSH")
     assert store.work.lease_take("l", "me", 1000)
+    hand.call("SCRIPT", "FLUSH")
+    store.work.samples_put({name: {"cpu": "1"} for name in "abc"}, 60_000)
+    assert all(store.work.samples("abc"))
 
 
 def test_a_large_group_goes_out_in_parts_and_is_there_once(
@@ -190,6 +193,47 @@ def test_a_busy_server_is_waited_for(
     assert commit(store, an_append("a", "2", 1))[0].first == 2
 
 
+def test_a_save_of_the_views_waits_for_a_busy_server_on_a_new_connection_too(
+    server: Any, hand: Connection, open_at: Opening, an_append: Appending
+) -> None:
+    store, killer = open_at(server.url), open_at(server.url)
+    commit(store, an_append("a", "1", 0))
+    killer.log.head()
+    hand.call("CONFIG", "SET", "lua-time-limit", "1")
+
+    def loop_until_killed() -> None:
+        with pytest.raises(StoreUnsafe):
+            hand.call("EVAL", "while true do end", 0)
+
+    looping = threading.Thread(target=loop_until_killed)
+    looping.start()
+    until = time.monotonic() + 20
+    with pytest.raises(StoreAway, match="not ready"):
+        while time.monotonic() < until:
+            commit(store, an_append("a", "2", 1))
+    store._pool.forget()  # the next call looks at the log of a new connection first, and hears there that it is busy
+    saving = store.views.send("1", Checkpoint(), Checkpoint(1, "c"), [])
+    killer._pool.call("SCRIPT", "KILL")
+    looping.join()
+    assert saving.result()
+    assert store.views.checkpoint("1").seq == 1
+
+
+def test_a_save_whose_answer_is_lost_is_sent_again_and_counts_once(
+    server: Any, start_proxy: Callable[..., Any], open_at: Opening
+) -> None:
+    proxy = start_proxy(str(server.socket))
+    store = open_at(proxy.url)
+    one, two = Checkpoint(1, "c"), Checkpoint(2, "d")
+    assert store.views.save("1", Checkpoint(), one, [])
+    proxy.lose_replies = 1
+    saving = store.views.send("1", one, two, [RowChange("tasks", "t", b"{}", {"all": 1})])
+    assert not saving.result()  # as its checkpoint was moved already, by itself
+    assert store.views.load("1", [("tasks", "t")]) == (two, [b"{}"])
+    store.views.send("1", two, Checkpoint(3, "e"), []).abandon()
+    assert store.views.page("1", PageQuery("tasks", "all")).total == 1
+
+
 def test_a_server_that_loads_is_waited_for(
     server: Any, hand: Connection, open_at: Opening, an_append: Appending
 ) -> None:
@@ -214,7 +258,6 @@ def test_a_server_that_loads_is_waited_for(
 def test_least_rights_are_enough(
     server: Any, hand: Connection, namespace: str, open_at: Opening, an_append: Appending
 ) -> None:
-    from maestro.store.contract import Checkpoint, PageQuery, RowChange
     from maestro.store.redis.safety import acl_rule
 
     hand.call(*acl_rule("mae", namespace, "pass/word"))
@@ -222,7 +265,7 @@ def test_least_rights_are_enough(
     [result] = commit(store, an_append("a", "1", 0, hints=(Hint("n", "r", 0),)))
     assert isinstance(result, Committed)
     store.work.done(store.work.claim("n", 1, 10))
-    store.work.sample_put("agent:a:last_heartbeat", {"cpu": "1"}, 1000)
+    store.work.samples_put({"agent:a:last_heartbeat": {"cpu": "1"}}, 1000)
     store.views.save("1", Checkpoint(), Checkpoint(1, "c"), [RowChange("tasks", "t", b"{}", {"all": 1})])
     assert store.views.page("1", PageQuery("tasks", "all")).total == 1
     assert store.views.indexes("1", "tasks") == {"all": {"t": 1}}

@@ -85,7 +85,7 @@ def test_what_is_no_heartbeat_is_none(store: RedisStore, hand: Connection, keys:
     name = "agent:a:last_heartbeat"
     hand.call(*(("SET", keys.sample(name), "x") if kind == "text" else ("HSET", keys.sample(name), b"\xff", "x")))
     assert store.work.samples([name, "none"]) == [None, None]
-    store.work.sample_put(name, {"pid": "1"}, 10_000)
+    store.work.samples_put({name: {"pid": "1"}}, 10_000)
     (found,) = store.work.samples([name])
     assert found is not None
     assert found["pid"] == "1"

@@ -122,11 +122,12 @@ def test_a_lease_ends_by_itself(store: Store) -> None:
 
 def test_samples_replace_each_other_and_end_by_themselves(store: Store) -> None:
     before = store.now()
-    store.work.sample_put("agent:a:last_heartbeat", {"cpu": "1", "old": "x", "at": "forged"}, 60_000)
-    store.work.sample_put("agent:a:last_heartbeat", {"cpu": "2"}, 60_000)
-    store.work.sample_put("agent:b:last_heartbeat", {}, 20)
-    [first, none] = store.work.samples(["agent:a:last_heartbeat", "agent:c:last_heartbeat"])
-    assert none is None
+    store.work.samples_put({"agent:a:last_heartbeat": {"cpu": "1", "old": "x", "at": "forged"}}, 60_000)
+    store.work.samples_put({f"agent:{name}:last_heartbeat": {"cpu": "2"} for name in "ad"}, 60_000)
+    store.work.samples_put({}, 60_000)
+    store.work.samples_put({"agent:b:last_heartbeat": {}}, 20)
+    [first, none, last] = store.work.samples([f"agent:{name}:last_heartbeat" for name in "acd"])
+    assert none is None and last is not None and last.pop("at") and last == {"cpu": "2"}
     assert first is not None
     assert before <= int(first.pop("at")) <= store.now()
     assert first == {"cpu": "2"}

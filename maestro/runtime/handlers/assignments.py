@@ -18,9 +18,10 @@ from maestro.runtime.node.interim_stop import stopped_meanwhile
 from maestro.runtime.node.resume import resume
 from maestro.runtime.protocol import messages as p
 from maestro.runtime.provision.assignment import assignment_events, is_stranded
+from maestro.runtime.provision.place_guard import check_place
 from maestro.runtime.provision.settlement import remember
 from maestro.runtime.provision.type_binding import resolve_type, tell_notices
-from maestro.runtime.provision.workspace_setup import check_place, make_workspace, warn_of_disk
+from maestro.runtime.provision.workspace_setup import make_workspace, warn_of_disk
 
 MOVED = "assigned elsewhere"
 """Why an agent is stopped for a move by force."""

@@ -29,8 +29,8 @@ from maestro.runtime.node.context import Call, Context, Handler
 from maestro.runtime.node.ids import id_of_key, new_id
 from maestro.runtime.protocol import messages as p
 from maestro.runtime.protocol.repetition import how_to_repeat
+from maestro.runtime.provision.place_guard import check_place
 from maestro.runtime.provision.type_binding import resolve_type
-from maestro.runtime.provision.workspace_setup import check_place
 from maestro.runtime.server.results import told_task
 from maestro.store.contract import Committed, Rejected
 

@@ -68,11 +68,12 @@ class Heartbeat:
         samples = await trio.to_thread.run_sync(process_usage.sample, pids, limiter=self._thread)
         held |= self._held()  # Maestro itself has paused these runs: a stopped process is no failure
         mine = self._mine()
-        statuses = {}
+        statuses, values = {}, {}
         for agent in mine:
             tree = samples.get(agent.run)
             statuses[agent.id] = tree.status if tree and agent.id not in held else ""
-            await self._put_sample(agent, tree)
+            values[f"agent:{agent.id}:last_heartbeat"] = self._value(agent, tree)
+        await self._context.gateway.ask(self._context.store.work.samples_put, values, SAMPLE_TTL_MS)
         found = await examine(self._context, mine, statuses)
         settlement = Settlement(self._context)
         for agent in mine:
@@ -107,15 +108,14 @@ class Heartbeat:
             return runs_here or agent.node == self._context.node
         return self._scheduler.leading
 
-    async def _put_sample(self, agent: Agent, tree: process_usage.Sample | None) -> None:
+    def _value(self, agent: Agent, tree: process_usage.Sample | None) -> dict[str, str]:
         value = {"node": self._context.node, "run": agent.run}
         if tree is not None:
             value["memory_bytes"] = str(tree.memory_bytes)
             value["cpu_percent"] = f"{tree.cpu_percent:.1f}"
             value["processes"] = str(tree.processes)
             value["status"] = tree.status
-        key = f"agent:{agent.id}:last_heartbeat"
-        await self._context.gateway.ask(self._context.store.work.sample_put, key, value, SAMPLE_TTL_MS)
+        return value
 
     async def _tell_change(self, agent: Agent, checks: list[Check]) -> None:
         """Append what the checks change about an agent's health. This node makes all of its checks."""

@@ -7,7 +7,7 @@ from maestro.model.assignment import AssignmentState, decide_assignment, strande
 from maestro.model.events import NewEvent
 from maestro.model.task import Task
 from maestro.runtime.node.context import Call, Context
-from maestro.runtime.provision.workspace_setup import CheckedPlace
+from maestro.runtime.provision.place_guard import CheckedPlace
 
 
 async def assignment_events(

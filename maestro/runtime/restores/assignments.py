@@ -21,9 +21,10 @@ from maestro.model.restore import mapped
 from maestro.runtime.node.context import Call, Context
 from maestro.runtime.node.resume import resume
 from maestro.runtime.provision.assignment import assignment_events
+from maestro.runtime.provision.place_guard import PlaceGuard
 from maestro.runtime.provision.settlement import remember
 from maestro.runtime.provision.type_binding import caller_settings
-from maestro.runtime.provision.workspace_setup import check_place, make_workspace
+from maestro.runtime.provision.workspace_setup import make_workspace
 from maestro.runtime.restores.journal import Journal
 from maestro.runtime.restores.log_loader import held_log
 from maestro.runtime.restores.open_origins import OpenOrigins
@@ -55,12 +56,13 @@ async def put_back(call: Call, source: str) -> list[str]:
         origin = await origins.named(source)
         async with restoring(journal), held_log(origin, journal) as folder:
             registry = await trio.to_thread.run_sync(checkpoint.registry, folder)
-        wanted = await _wanted(call, origin, registry)
+        guard = PlaceGuard(call)
+        wanted = await _wanted(call, origin, registry, guard)
         await trio.to_thread.run_sync(
             _check_places, PlaceCheck(call, await _held(context)), wanted, context.settings.home
         )
         for each in wanted:  # a refused assignment makes no folder
-            await _decision(call, each.assignment)
+            await _decision(call, each.assignment, guard)
         with trio.CancelScope(shield=True):  # all agents are assigned, whoever still listens
             names = await _assign(call, origin, wanted)
     return names
@@ -69,13 +71,16 @@ async def put_back(call: Call, source: str) -> list[str]:
 async def _assign(call: Call, origin: Origin, wanted: list[_Wanted]) -> list[str]:
     context = call.context
     await _fill(call, origin, wanted)
+    guard = PlaceGuard(call)  # there are folders by now that were not there when it was checked before
     for each in wanted:
 
         async def decision(assignment: Assignment = each.assignment) -> list[NewEvent]:
-            return await _decision(call, assignment)
+            return await _decision(call, assignment, guard)
 
         async with context.placing:
-            await context.decide(call, decision)
+            committed = await context.decide(call, decision)
+            if committed is not None:
+                guard.assigned(each.assignment, committed.last)
     names = [each.assignment.agent for each in wanted]
     assigned = set(names)
     agents = [row for row in await context.rows(context.views.agents) if row.id in assigned]
@@ -112,7 +117,7 @@ def _check_places(check: PlaceCheck, wanted: list[_Wanted], home: Path) -> None:
         raise Refused("; ".join(what for what, _ in foreign), mend=f"{', '.join(to for _, to in foreign)}, then again")
 
 
-async def _wanted(call: Call, origin: Origin, registry: Registry) -> list[_Wanted]:
+async def _wanted(call: Call, origin: Origin, registry: Registry, guard: PlaceGuard) -> list[_Wanted]:
     context = call.context
     settings = caller_settings(call)
     recorded = {kind.slug: kind.definition for kind in registry.types}
@@ -123,7 +128,7 @@ async def _wanted(call: Call, origin: Origin, registry: Registry) -> list[_Wante
         check_id(agent.id, "agent")
         if agent.type not in definitions:
             definitions[agent.type] = await bound(call, agent.type, recorded.get(agent.type, {}))
-        workspace, root = await _place(call, agent, str(settings.workspace_root))
+        workspace, root = await _place(call, agent, str(settings.workspace_root), guard)
         assignment = Assignment(
             agent.id,
             agent.type,
@@ -138,7 +143,7 @@ async def _wanted(call: Call, origin: Origin, registry: Registry) -> list[_Wante
     return found
 
 
-async def _place(call: Call, agent: RegisteredAgent, root: str) -> tuple[str | None, str]:
+async def _place(call: Call, agent: RegisteredAgent, root: str, guard: PlaceGuard) -> tuple[str | None, str]:
     """The workspace and the root of workspaces that an agent gets on this node.
 
     They lie below the caller's root where the caller set one, or where the agent was on another node; else where they
@@ -151,14 +156,14 @@ async def _place(call: Call, agent: RegisteredAgent, root: str) -> tuple[str | N
     is_set = caller_settings(call).sources["workspace_root"] != "default"
     root = root if elsewhere or is_set else agent.workspace_root
     if agent.workspace is None:
-        await check_place(call, agent.id, None, None)
+        await guard.check(agent.id, None)
         return None, root
     workspace = mapped(agent.workspace, agent.workspace_root, root)
-    return (await check_place(call, agent.id, workspace, None)).workspace, root
+    return (await guard.check(agent.id, workspace)).workspace, root
 
 
-async def _decision(call: Call, wanted: Assignment) -> list[NewEvent]:
-    place = await check_place(call, wanted.agent, wanted.workspace, wanted.node)
+async def _decision(call: Call, wanted: Assignment, guard: PlaceGuard) -> list[NewEvent]:
+    place = await guard.check(wanted.agent, wanted.workspace)
     return await assignment_events(call, wanted, place)
 
 

@@ -28,9 +28,10 @@ from maestro.store.embedded.ballast import disk_state, free_ballast, restore_bal
 from maestro.store.embedded.binary import find_binary
 from maestro.store.redis.resp import ErrorReply, dial_unix
 
-TUNABLES = "glibc.malloc.tcache_count=2000"
+TUNABLES = "glibc.malloc.tcache_count=2000:glibc.malloc.tcache_max=128"
 """For the server's malloc: a save of the views allocates thousands of small words at once, of which glibc would keep 7
-of a size, and search for the rest. Other C libraries do not read it.
+of a size, and search for the rest. Of larger blocks it keeps none that way: a thread that only frees, as UNLINK's does,
+would hold 64 MB of them. Other C libraries do not read it.
 """
 START_S_MAX = 60.0
 STOP_S_MAX = 30.0

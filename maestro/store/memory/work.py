@@ -99,11 +99,12 @@ class MemoryWork:
             holder, until = self._leases.get(lease, ("", 0))
             return holder if until > self._now() else None
 
-    def sample_put(self, key: str, value: Mapping[str, str], ttl_ms: int) -> None:
-        """Store a heartbeat; its field `at` is the server time in ms."""
+    def samples_put(self, values: Mapping[str, Mapping[str, str]], ttl_ms: int) -> None:
+        """Store heartbeats by key; their field `at` is the server time in ms."""
         with self._changed:
             now = self._now()
-            self._samples[key] = ({**value, "at": str(now)}, now + ttl_ms)
+            for key, value in values.items():
+                self._samples[key] = ({**value, "at": str(now)}, now + ttl_ms)
 
     def samples(self, keys: Sequence[str]) -> list[dict[str, str] | None]:
         """Heartbeats by key, None for one that does not exist or has expired."""

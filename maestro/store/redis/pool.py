@@ -50,6 +50,11 @@ class Script:
         self.send(connection, keys, args)
         return self.settle(connection, keys, args, connection.receive())
 
+    def run_all(self, connection: Connection, calls: Sequence[tuple[Sequence[str], Sequence[Word]]]) -> list[Any]:
+        """Run the script once for each of these keys and arguments, all sent together; the results."""
+        replies = connection.many([("EVALSHA", self.digest, len(keys), *keys, *args) for keys, args in calls])
+        return [self.settle(connection, *call, reply) for call, reply in zip(calls, replies, strict=True)]
+
     def send(self, connection: Connection, keys: Sequence[str], args: Sequence[Word]) -> None:
         """Send the call of the script, without waiting for its reply."""
         connection.send(packed(("EVALSHA", self.digest, len(keys), *keys, *args)))

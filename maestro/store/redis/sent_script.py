@@ -18,10 +18,11 @@ class SentScript:
     def __init__(self, pool: ConnectionPool, script: Script, keys: Sequence[str], args: Sequence[Word]) -> None:
         self._pool = pool
         self._call = (script, keys, args)
-        self._connection: Connection | None = pool.take()
+        self._connection: Connection | None = None
         try:
+            self._connection = pool.take()
             script.send(self._connection, keys, args)
-        except ReplyLost:
+        except (ReplyLost, ServerBusy):  # `result` sends it, and waits for a server that is busy
             self.abandon()
         except BaseException:
             self.abandon()

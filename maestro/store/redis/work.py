@@ -13,7 +13,7 @@ from typing import Any
 
 from maestro.store.contract import Hint, WorkEntry
 from maestro.store.keys import WORKERS, Keys
-from maestro.store.redis.connection import Command, NoGroup, ReplyLost, WrongType, checked
+from maestro.store.redis.connection import Command, NoGroup, ReplyLost, Word, WrongType, checked
 from maestro.store.redis.pool import ConnectionPool, Script
 
 LEASE = Script("lease.lua")
@@ -164,10 +164,14 @@ class RedisWork:
             return None
         return None if holder is None else holder.decode("utf-8", "replace")
 
-    def sample_put(self, key: str, value: Mapping[str, str], ttl_ms: int) -> None:
-        """Store a heartbeat; its field `at` is the server's time in ms."""
-        fields = [part for name, text in value.items() if name != "at" for part in (name, text)]
-        self._pool.script(SAMPLE, [self._keys.sample(key)], [ttl_ms, *fields])
+    def samples_put(self, values: Mapping[str, Mapping[str, str]], ttl_ms: int) -> None:
+        """Store heartbeats by key, sent together; their field `at` is the server's time in ms."""
+        calls: list[tuple[list[str], list[Word]]] = []
+        for key, value in values.items():
+            fields = [part for name, text in value.items() if name != "at" for part in (name, text)]
+            calls.append(([self._keys.sample(key)], [ttl_ms, *fields]))
+        if calls:
+            self._pool.run(lambda connection: SAMPLE.run_all(connection, calls))
 
     def samples(self, keys: Sequence[str]) -> list[dict[str, str] | None]:
         """Heartbeats by key, None for one that does not exist or has expired."""

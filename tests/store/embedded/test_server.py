@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import signal
 import stat
@@ -14,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -300,7 +302,29 @@ def test_none_of_the_callers_secrets_stay_with_the_server(home: Path, monkeypatc
     pid = pid_of(embedded_server.ensure(home))
     environment = Path(f"/proc/{pid}/environ").read_bytes()
     assert b"hunter2" not in environment
-    assert f"GLIBC_TUNABLES={embedded_server.TUNABLES}".encode() in environment
+    assert all(tunable.encode() in environment for tunable in embedded_server.TUNABLES.split(":"))
+
+
+def test_what_is_deleted_in_the_background_leaves_no_memory_behind(home: Path) -> None:
+    """A thread that only frees kept two thousand blocks of each size up to a kilobyte: 64 MB."""
+    url = embedded_server.ensure(home, "everysec")
+
+    def memory() -> int:
+        status = Path(f"/proc/{pid_of(url)}/status").read_text()
+        return int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0]) // 1024
+
+    def put_and_delete() -> None:
+        for start in range(0, 20_000, 1000):
+            rows = ((f"row{row}", bytes(16 + row % 62 * 16)) for row in range(start, start + 1000))
+            ask(url, "HSET", "rows", *(word for row in rows for word in row))
+        ask(url, "UNLINK", "rows")
+        wait_until(lambda: b"lazyfree_pending_objects:0" in cast(bytes, ask(url, "INFO", "memory")))
+
+    put_and_delete()
+    before = memory()
+    for _ in range(3):
+        put_and_delete()
+    assert memory() - before < 16
 
 
 def test_a_lock_that_cannot_be_made_is_one_line(home: Path) -> None:

@@ -74,7 +74,7 @@ def test_work_leases_and_samples_need_no_more_rights(store: RedisStore) -> None:
     assert store.work.lease_take("node:a", "me", 60_000)
     assert store.work.lease_holder("node:a") == "me"
     store.work.lease_drop("node:a", "me")
-    store.work.sample_put("agent:a:last_heartbeat", {"cpu": "1"}, 60_000)
+    store.work.samples_put({"agent:a:last_heartbeat": {"cpu": "1"}}, 60_000)
     sample = store.work.samples(["agent:a:last_heartbeat"])[0]
     assert sample is not None and sample["cpu"] == "1"
 
