@@ -258,6 +258,7 @@ class Excerpt:
         else:
             if value is not _NOTHING:
                 above.value[above.key] = value
+                self._kept += len(above.key)  # names are kept, too, however long
             above.key = None
 
     def _append(self, above: _Open, value: Any) -> None:

@@ -34,7 +34,8 @@ _LAST_CHARS = 500
 _LINE_SEARCHED_MAX = 4096
 _LINE_BYTES_SEARCHED = 4 * _LINE_SEARCHED_MAX
 _BEGINS_TRIED = 20
-_BEGINS = re.compile(rb"^[ \t]*(?=[{\[])", re.MULTILINE)
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_BEGINS = re.compile(rb"^(?:\xef\xbb\xbf)?[ \t]*(?=[{\[])", re.MULTILINE)
 
 
 class TranscriptSum(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,7 +138,7 @@ class Transcript:
         elif self._format == "text":  # of which no rule looks at more than the beginning
             self._line += piece[: max(0, _LINE_BYTES_SEARCHED - len(self._line))]
         else:
-            self._begin_excerpt(bytes(self._line) + piece)
+            self._begin_excerpt((bytes(self._line) + piece).removeprefix(_BYTE_ORDER_MARK))
             self._line.clear()
 
     def _begin_excerpt(self, data: bytes) -> None:
@@ -263,7 +264,7 @@ def session_in(line: str, patterns: list[re.Pattern[str]]) -> str:
 
 def _events(line: bytes) -> Iterator[dict[str, Any]]:
     """The events of a line: the object that it is, or those in the list that it is."""
-    line = line.strip()
+    line = line.removeprefix(_BYTE_ORDER_MARK).strip()
     if line[:1] not in (b"{", b"["):
         return
     data = _decoded(line)

@@ -85,6 +85,46 @@ def test_a_line_without_an_end_costs_no_more_memory_than_one_may_have() -> None:
     assert peak < 4 * LINE_BYTES_MAX
 
 
+METERED = reader("{format: ndjson, usage: {match: {t: u}, path: 'by.*', id: id}}")
+
+
+def kept_after(*lines: bytes) -> tuple[int, TranscriptSum]:
+    """How many bytes a transcript takes behind these lines, and what it tells."""
+    transcript = Transcript(METERED)
+    tracemalloc.start()
+    for line in lines:
+        transcript.feed(line + b"\n")
+    transcript.end()
+    kept = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    return kept, transcript.told
+
+
+def test_names_and_ids_of_any_length_cost_no_more_memory_than_a_line_may_have() -> None:
+    names = b",".join(b'"%d%s":1' % (at, b"k" * 900_000) for at in range(20))
+    kept, told = kept_after(b'{"t":"u","by":{' + names + b"}}")
+    assert kept < 4 * LINE_BYTES_MAX and "not all that the rules ask for was kept" in told.unread
+    ids = [b'{"t":"u","by":{"a":{"in":1}},"id":"%d%s"}' % (at % 10, b"x" * 900_000) for at in range(20)]
+    kept, told = kept_after(*ids)
+    assert kept < 4 * LINE_BYTES_MAX and told.usage.tokens == 10
+
+
+def test_what_is_added_up_stays_a_number_that_can_be_stored() -> None:
+    definition = reader("{format: ndjson, usage: {path: u}}")
+    told = read(definition, *[{"u": {"input": 999_999_999_999_999, "output": 1, "cost": 1e14}}] * 30)
+    assert told.usage == Usage(10**15, 30, 0, 1e15)
+    line = reader(r"{format: text, usage: {pattern: '(?P<input>\w+) in'}}")
+    assert read(line, b"999999999999999M in\n" * 3).usage == Usage(10**15)
+
+
+def test_a_byte_order_mark_before_the_first_event_is_no_part_of_it() -> None:
+    mark = b"\xef\xbb\xbf"
+    assert read(KILO, mark + b'{"type":"text","part":{"text":"first"}}\n').text == "first"
+    long = b'{"n":"' + b"x" * LINE_BYTES_MAX + b'","type":"text","part":{"text":"first"}}\n'
+    assert read(KILO, mark + long).text == "first"
+    assert read(reader("{format: json, text: {path: a}}"), mark + b'{"a":"b"}').text == "b"
+
+
 AGENT_END = reader(
     "{format: ndjson, session: [sid], text: {match: {type: agent_end}, path: 'messages[-1].content[*].text'},"
     " usage: {match: {type: agent_end}, path: 'messages.*.usage'}}",
