@@ -174,6 +174,12 @@ def test_what_a_run_would_lack_is_told_before_it_fails_and_a_definition_with_whe
     )
     (row,) = (row for row in node.json("agent", "types", "--check") if row["slug"] == "needy")
     assert (row["valid"], row["usable"], row["lacks"]) == (True, False, [lacking])
+    seems = "ONE is not set, there is no /none; set it"
+    node.agent_type("doubted", adapter="shell", requires=[{"env": ["ONE"], "files": ["/none"], "mend": "set it"}])
+    (row,) = (row for row in node.json("agent", "types", "--check") if row["slug"] == "doubted")
+    assert (row["usable"], row["lacks"], row["reason"]) == (True, [seems], f"may fail: {seems}")
+    node.json("agent", "register", "doubted")
+    (node.agents / "doubted.yaml").unlink()
     assert f"maestro: type needy: {lacking}\n" == node.run("agent", "register", "needy").stderr
     (row,) = (row for row in node.json("doctor") if row["check"] == "agent needy" and row["status"] == "warning")
     assert lacking.endswith(row["remedy"])
