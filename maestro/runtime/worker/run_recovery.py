@@ -22,7 +22,7 @@ from maestro.runtime.supervision.exit_record import read_record
 from maestro.runtime.supervision.spec import End
 from maestro.runtime.worker.budget import exceeded
 from maestro.runtime.worker.preparation import verification_of
-from maestro.runtime.worker.run_end import DAEMON_STOPPED, Seen, check_of, ended, facts
+from maestro.runtime.worker.run_end import DAEMON_STOPPED, Seen, check_of, ended, facts, redacted
 from maestro.runtime.worker.run_observer import RunObserver, is_heard, session_of
 from maestro.store.contract import Append, Committed
 from maestro.workspaces.folders import RunFolder, recorded
@@ -53,7 +53,7 @@ async def _end(context: Context, follower: Follower, task: Task, run: Run) -> No
     judged, seen_end = facts(end, folder, run.timeout_s, seen), end
     if Path(folder.verification).is_dir() and outcome.judge(definition, judged).outcome == "ok":
         judged = msgspec.structs.replace(judged, check=_verified(folder, run))
-    verdict = outcome.judge(definition, judged)
+    verdict = redacted(context, definition, outcome.judge(definition, judged))
     fact = await context.insist(lambda: ended(context, task, run, verdict, seen_end))
     first, *others = [*observer.news(), fact]
     subject = f"run:{run.id}"

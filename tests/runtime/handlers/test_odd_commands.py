@@ -143,6 +143,27 @@ def test_an_edit_of_a_definition_is_told_by_a_dispatch_and_taken_by_register(nod
     assert node.json("agent", "register", "edited")["agents"] == []
 
 
+def test_a_secret_that_events_tell_in_pieces_or_escaped_is_in_no_result_and_no_evidence(node: Node) -> None:
+    folder = node.folder / "secrets"
+    folder.mkdir()
+    (folder / "TOKEN").write_text('hünter2"/3')
+    told = {"format": "ndjson", "text": {"match": {"e": "say"}, "path": "t", "take": "all"}}
+    keys = {
+        "bin": "/bin/sh",
+        "argv": ["{bin}", "{prompt_file}"],
+        "output": told,
+        "success": {"fail_event": {"e": "no"}},
+    }
+    node.up().agent_type("teller", adapter="none", secret_env=["TOKEN"], secrets_dir=str(folder), **keys)
+    said = r"""printf '%s\n' '{"e":"say","t":"it is hün"}' '{"e":"say","t":"ter2\"\/3."}' """
+    said += r"""'{"e":"no","t":"h\u00FCnter2\"/3"}'"""
+    row = node.dispatch(said, "--to", "teller", "--sync", code=1)
+    (run,) = row["runs"]
+    assert (run["outcome"], run["result"]) == ("agent_error", "it is [redacted].")
+    assert '"t": "[redacted]"' in run["evidence"] and "ünter" not in json.dumps(row, ensure_ascii=False)
+    (node.agents / "teller.yaml").unlink()
+
+
 def test_a_stopped_agent_takes_its_edited_definition_when_it_is_restarted(node: Node) -> None:
     node.agent_type("halted", adapter="shell", env={"SAID": "before"})
     node.json("agent", "assign", "halted", "--to-workspace", f"{node.folder}/halted")
