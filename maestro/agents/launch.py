@@ -153,8 +153,7 @@ def embedded(text: str, places: Mapping[str, str]) -> str:
 def delivered(definition: Definition, prompt: bytes) -> bytes:
     """A prompt as the program gets it: a guard is before one that it would take as a command of its own."""
     rule = definition.prompt
-    first = prompt[:1].decode("utf-8", "replace")
-    return rule.guard.encode() + prompt if first and first in rule.commands else prompt
+    return rule.guard.encode() + prompt if prompt.startswith(tuple(map(str.encode, rule.commands))) else prompt
 
 
 def prompt_bytes(prompt: str) -> bytes:
