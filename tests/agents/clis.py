@@ -53,7 +53,7 @@ claude 2.1.197
     too, `usage` has not. `assistant` events tell the tokens given before the answer, and 0 made.
 gemini 0.61.0
     GEMINI_API_KEY, GOOGLE_GEMINI_BASE_URL, and `security.auth.selectedType: gemini-api-key` in ~/.gemini/settings.json
-    (else exit 41). Prompt on stdin. 401: exit 145, `result` with `status: error`. Asks a small model first, which it
+    (else exit 41; without the URL the key is enough, GOOGLE_API_KEY alone never). Prompt on stdin. 401: exit 145, `result` with `status: error`. Asks a small model first, which it
     counts. `stats` of a resumed run are its own. Ignores SIGTERM while a tool runs; with GEMINI_CLI_NO_RELAUNCH=true
     exit 0 (!) in 1 s without a `result`. The shell child goes on in both cases. A filter: four tries, then exit 0 with
     an `error` event, "The model response was blocked due to safety settings.", and `result` with `status: error`.

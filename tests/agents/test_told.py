@@ -88,6 +88,7 @@ def test_a_login_that_is_not_there_is_told_with_what_would_do(tmp_path: Path) ->
     (told,) = lacks("adapter: gemini\n", tmp_path, GEMINI_API_KEY="k")
     assert "GEMINI_API_KEY is set, but the run does not get it (`secret_env: [GEMINI_API_KEY]`)" in told
     assert lacks("adapter: gemini\nsecret_env: [GEMINI_API_KEY]\n", tmp_path, GEMINI_API_KEY="k") == []
+    assert lacks("adapter: gemini\nsecret_env: [GOOGLE_API_KEY]\n", tmp_path, GOOGLE_API_KEY="k")
     (tmp_path / ".gemini").mkdir()
     (tmp_path / ".gemini/settings.json").write_text("{}")
     assert lacks("adapter: gemini\n", tmp_path) == []
