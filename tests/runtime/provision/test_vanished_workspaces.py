@@ -65,7 +65,9 @@ def test_an_edit_that_an_agent_takes_does_not_have_its_vanished_workspace_forgot
     registered = here.run("agent", "register", "taker")
     assert "taker-gone works by another definition, and is failed" in registered.stderr
     kept = here.run("agent", "restart", "taker-gone")
-    assert "taker-gone works by its definition as it was" in kept.stderr and f"{gone} was there and is gone" in kept.stderr
+    assert (
+        "taker-gone works by its definition as it was" in kept.stderr and f"{gone} was there and is gone" in kept.stderr
+    )
     assert row_of(here, "taker-gone")["healthy"] is False and not gone.exists()
     shutil.rmtree(there)  # has taken it, and was there before
     assert "taker-there takes it from its next run on: env" in registered.stderr
