@@ -109,6 +109,13 @@ def test_names_and_ids_of_any_length_cost_no_more_memory_than_a_line_may_have() 
     assert kept < 4 * LINE_BYTES_MAX and told.usage.tokens == 10
 
 
+def test_what_an_event_is_may_stand_behind_more_than_is_kept_of_it() -> None:
+    parts = b",".join(b'"m%d":{"in":1,"x":["\\"}"]}' % at for at in range(60_000))
+    kept, told = kept_after(b'{"by":{' + parts + b'},"t":"u","id":"a"}', b'{"t":"u","by":{"m":{"in":1}},"id":"b"}')
+    assert told.events == 2 and 1000 < told.usage.tokens < 60_000
+    assert kept < 8 * LINE_BYTES_MAX and "not all that the rules ask for was kept" in told.unread
+
+
 def test_what_is_added_up_stays_a_number_that_can_be_stored() -> None:
     definition = reader("{format: ndjson, usage: {path: u}}")
     told = read(definition, *[{"u": {"input": 999_999_999_999_999, "output": 1, "cost": 1e14}}] * 30)
