@@ -13,6 +13,7 @@ from maestro.printable_text import plain
 LINE_LENGTH_MAX = 4096
 """How much of a line is looked at."""
 
+FIRST_CHARACTERS = f"patterns were looked for in the first {LINE_LENGTH_MAX} characters of each line"
 _FOUND_MAX = 4 * LINE_LENGTH_MAX
 """How much is kept of a match: one may be all that was printed."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import tracemalloc
 from itertools import pairwise
 from typing import Any
@@ -206,6 +207,26 @@ def test_a_document_of_any_length_is_read_too() -> None:
     document = {"log": ["x" * 1000] * 3000, "response": "yes", "stats": {"input": 4}}
     told = read(definition, b"{no}\n", json.dumps(document, indent=1).encode())
     assert (told.text, told.usage, told.final, told.unread) == ("yes", Usage(4), True, "")
+
+
+@pytest.mark.parametrize("line", [b"[\n", b'{"a":\n', b'["a",\n', b"[INFO] no\n"])
+def test_a_document_that_no_line_begins_is_looked_for_in_time(line: bytes) -> None:
+    started = time.process_time()
+    told = read(reader("{format: json, text: {path: a}}"), line * (LINE_BYTES_MAX // len(line)))
+    assert time.process_time() - started < 10
+    assert (told.events, "a document was looked for at the first 10000 lines" in told.unread) == (0, True)
+
+
+def test_a_document_that_many_messages_are_before_is_found() -> None:
+    definition = reader("{format: json, text: {path: a}}")
+    assert read(definition, b"[INFO] no {x}\n" * 5000 + b'[{"a":\n\n"yes"}, 1]\n \n').text == "yes"
+
+
+def test_of_a_line_of_text_that_is_looked_at_in_part_that_is_said() -> None:
+    definition = reader("{format: text, text: {pattern: '^> (.*)'}}")
+    assert read(definition, b"> " + b"a" * 4094 + b"\n").unread == ""
+    told = read(definition, b"> " + b"a" * 4095 + b"\n")
+    assert (len(told.text), told.unread) == (4094, "patterns were looked for in the first 4096 characters of each line")
 
 
 def test_a_gap_is_said() -> None:

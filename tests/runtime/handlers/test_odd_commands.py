@@ -164,6 +164,17 @@ def test_a_secret_that_events_tell_in_pieces_or_escaped_is_in_no_result_and_no_e
     (node.agents / "teller.yaml").unlink()
 
 
+def test_a_retry_says_where_the_latest_session_of_an_agent_is_that_of_another_task(node: Node) -> None:
+    node.up().agent_type("last", adapter="shell", resume={"args": ["-e"]})
+    first = str(node.dispatch("echo begun; exit 1", "--to", "last", "--sync", code=1)["id"])
+    assert "latest session" not in node.run("task", "retry", first, "--continue", "--sync").stderr
+    other = str(node.dispatch("true", "--to", "last", "--sync")["id"])
+    told = f"agent last goes on with its latest session, which is that of task {other}"
+    assert told in node.run("task", "retry", first, "--continue").stderr
+    node.run("task", "wait", first)
+    (node.agents / "last.yaml").unlink()
+
+
 def test_a_stopped_agent_takes_its_edited_definition_when_it_is_restarted(node: Node) -> None:
     node.agent_type("halted", adapter="shell", env={"SAID": "before"})
     node.json("agent", "assign", "halted", "--to-workspace", f"{node.folder}/halted")
@@ -199,7 +210,7 @@ def test_what_a_run_would_lack_is_told_before_it_fails_and_a_definition_with_whe
     node.agent_type("doubted", adapter="shell", requires=[{"env": ["ONE"], "files": ["/none"], "mend": "set it"}])
     (row,) = (row for row in node.json("agent", "types", "--check") if row["slug"] == "doubted")
     assert (row["usable"], row["lacks"], row["reason"]) == (True, [seems], f"may fail: {seems}")
-    node.json("agent", "register", "doubted")
+    assert node.run("agent", "register", "doubted").stderr == f"maestro: type doubted: may fail: {seems}\n"
     (node.agents / "doubted.yaml").unlink()
     assert f"maestro: type needy: {lacking}\n" == node.run("agent", "register", "needy").stderr
     (row,) = (row for row in node.json("doctor") if row["check"] == "agent needy" and row["status"] == "warning")
