@@ -39,7 +39,6 @@ def check_keys(document: Document, keys: dict[str, Any]) -> None:
     check_rules(document, keys)
     _check_environment(document, keys)
     _check_numbers(document, keys)
-    _check_guard(document, keys.get("prompt", {}))
     for name, value in keys.get("env", {}).items():
         _check_embedded(document, value, ("env", name))
     for at, file in enumerate(keys.get("files", ())):
@@ -92,13 +91,6 @@ def _check_embedded(document: Document, text: str, path: Path) -> None:
         if found[0] in ("{prompt}", "{session}"):
             mend = "use {prompt_file}" if found[0] == "{prompt}" else "use it in resume"
             raise document.invalid(path, f"{found[0]} is no placeholder here", mend)
-
-
-def _check_guard(document: Document, prompt: dict[str, Any]) -> None:
-    guard = prompt.get("guard", "\n")
-    if guard[:1] in {"", "-", *prompt.get("commands", "")}:
-        mend = "begin it with a line end, or a word that the program takes for text"
-        raise document.invalid(("prompt", "guard"), f"{shown(guard)} does not make a prompt plain text", mend)
 
 
 def _check_probes(document: Document, keys: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -114,7 +114,7 @@ def types(dirs: Dirs) -> list[TypeInfo]:
 
 def _below(document: Document, keys: dict[str, Any], dirs: Dirs) -> dict[str, Any]:
     """The keys of a file's adapter, which the file's own keys override. Names the adapter in `keys`."""
-    name = keys["adapter"] = keys.get("adapter") or ("none" if keys.get("bin") and keys.get("argv") else "kilo")
+    name = keys["adapter"] = adapter_name(keys)
     if name == "none":
         return {}
     if name in adapters.names():
@@ -123,6 +123,11 @@ def _below(document: Document, keys: dict[str, Any], dirs: Dirs) -> dict[str, An
         return _keys_of(file, document)
     known = (*adapters.names(), "none")
     raise document.invalid(("adapter",), f"{shown(name)} is no adapter", suggestion(name, known))
+
+
+def adapter_name(keys: Mapping[str, Any]) -> str:
+    """The adapter of a file with these keys."""
+    return keys.get("adapter") or ("none" if keys.get("bin") and keys.get("argv") else "kilo")
 
 
 def adapter_file(name: str, slug: str, where: str, dirs: Dirs) -> Path | None:
@@ -137,7 +142,7 @@ def adapter_file(name: str, slug: str, where: str, dirs: Dirs) -> Path | None:
 def _keys_of(file: Path, above: Document) -> dict[str, Any]:
     """The keys of a file of agents.d that another file names as its adapter."""
     document, keys = _read(file_bytes(file), str(file))
-    name = keys.get("adapter") or ("none" if keys.get("bin") and keys.get("argv") else "kilo")
+    name = adapter_name(keys)
     if name != "none" and name not in adapters.names():
         raise above.invalid(("adapter",), f"{file.stem} has itself {name} as its adapter", "name that one")
     _own(document, keys)
@@ -156,8 +161,10 @@ def _own(document: Document, keys: dict[str, Any]) -> None:
     for key in ("workspace_template", "secrets_dir", "shared_cache"):
         if keys.get(key):
             keys[key] = _absolute(document, key, keys[key])
-    if "argv" in keys and "via" not in keys.get("prompt", {}):
-        keys["prompt"] = {**keys.get("prompt", {}), "via": way_of_prompt(keys["argv"])}
+    if "argv" in keys:
+        keys.setdefault("trial", [])  # the adapter's are for its own command line: behind another they might do work
+        if "via" not in keys.get("prompt", {}):
+            keys["prompt"] = {**keys.get("prompt", {}), "via": way_of_prompt(keys["argv"])}
 
 
 def _merged(document: Document, keys: dict[str, Any], below: dict[str, Any]) -> Definition:

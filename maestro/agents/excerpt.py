@@ -20,8 +20,8 @@ from maestro.agents.usage import COSTS, USUAL
 KEPT_BYTES_MAX = 1024 * 1024
 _DEPTH_MAX = 200
 _VALUE_BYTES = 64  # what a value takes besides its text
-_TEXT = re.compile(rb'(?:[^"\\]|\\.)*+', re.DOTALL)
-_PASSED = re.compile(rb'[^"{}\[\]]*+')
+_TEXT = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
+_PASSED = re.compile(rb'[^"{}\[\]]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"[^"{}\[\]]*+)*+', re.DOTALL)
 _BLANK = re.compile(rb"[ \t\r\n,:]*+")
 _SCALAR = re.compile(rb"[-+.0-9A-Za-z]*+")
 _NOTHING = object()
@@ -112,6 +112,7 @@ class Excerpt:
         self._value: Any = _NOTHING
         self.has_failed = False
         self._passing = 0  # depth in what is passed over
+        self._passed: Any = _NOTHING  # what is kept of that
         self._text: bytearray | None = None  # of the string that is being read, kept or not
         self._in_text = self._is_kept = self._after_backslash = False
         self._scalar = bytearray()
@@ -187,7 +188,8 @@ class Excerpt:
         elif sign:
             self._passing += 1 if sign in b"{[" else -1
             if not self._passing:
-                self._put(_NOTHING)
+                value, self._passed = self._passed, _NOTHING
+                self._put(value)
         return at + 1 if sign else at
 
     # ---- the values ----
@@ -195,12 +197,17 @@ class Excerpt:
     def _is_key(self) -> bool:
         return bool(self._open) and isinstance(self._open[-1].value, dict) and self._open[-1].key is None
 
+    @property
+    def _is_full(self) -> bool:
+        """Whether nothing more is kept where it reads; of the event itself more is: what matches often comes last."""
+        return self._kept > KEPT_BYTES_MAX * (1 if self._open[1:] else 2)
+
     def _next(self) -> Wanted | None:
         """What is wanted of the value that comes next."""
         if not self._open:
             return self._root
         above = self._open[-1]
-        if self._kept > KEPT_BYTES_MAX:
+        if self._is_full:
             self.is_cut = True
             return None
         if isinstance(above.value, dict):
@@ -258,7 +265,11 @@ class Excerpt:
         else:
             if value is not _NOTHING:
                 above.value[above.key] = value
+                self._kept += len(above.key)  # names are kept, too, however long
             above.key = None
+        if self._open[1:] and self._is_full and not above.wanted.is_tail:
+            self.is_cut = True  # the rest of it is passed over at once, as there may be millions of values
+            self._passed, self._passing = self._open.pop().value, 1
 
     def _append(self, above: _Open, value: Any) -> None:
         at = above.count

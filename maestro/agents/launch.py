@@ -86,13 +86,13 @@ def compose(definition: Definition, target: Target) -> Launch:
     words = _words(definition, resumed=bool(target.session))
     argv = tuple(_filled(word, places) for word in words if word != "{prompt}" or argument is not None)
     files = tuple(
-        PlacedFile(f"{places[folder]}/{path}", _embedded(file.content, places), int(file.mode, base=8))
+        PlacedFile(f"{places[folder]}/{path}", embedded(file.content, places), int(file.mode, base=8))
         for file in definition.files
         for folder, _, path in (file.path.partition("/"),)
     )
     return Launch(
         argv=argv,
-        env={name: _embedded(value, places) if name in definition.env else value for name, value in env.items()},
+        env={name: embedded(value, places) if name in definition.env else value for name, value in env.items()},
         cwd=places.get(definition.cwd, definition.cwd),
         stdin=stdin,
         files=files,
@@ -145,7 +145,7 @@ def _filled(word: str, places: Mapping[str, str]) -> str:
     return f"{places[match[1]]}{match[2]}" if match else word
 
 
-def _embedded(text: str, places: Mapping[str, str]) -> str:
+def embedded(text: str, places: Mapping[str, str]) -> str:
     """A text with each placeholder in it filled; what is none here stays as it is."""
     return EMBEDDED.sub(lambda found: places.get(found[0], found[0]), text)
 
@@ -153,8 +153,7 @@ def _embedded(text: str, places: Mapping[str, str]) -> str:
 def delivered(definition: Definition, prompt: bytes) -> bytes:
     """A prompt as the program gets it: a guard is before one that it would take as a command of its own."""
     rule = definition.prompt
-    first = prompt[:1].decode("utf-8", "replace")
-    return rule.guard.encode() + prompt if first and first in rule.commands else prompt
+    return rule.guard.encode() + prompt if prompt.startswith(tuple(map(str.encode, rule.commands))) else prompt
 
 
 def prompt_bytes(prompt: str) -> bytes:

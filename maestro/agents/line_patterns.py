@@ -13,6 +13,10 @@ from maestro.printable_text import plain
 LINE_LENGTH_MAX = 4096
 """How much of a line is looked at."""
 
+FIRST_CHARACTERS = f"patterns were looked for in the first {LINE_LENGTH_MAX} characters of each line"
+_FOUND_MAX = 4 * LINE_LENGTH_MAX
+"""How much is kept of a match: one may be all that was printed."""
+
 
 def whole_lines(text: bytes) -> list[str]:
     return plain(text.decode("utf-8", "replace")).split("\n")
@@ -35,9 +39,11 @@ def _matches(pattern: str, lines: list[str]) -> Iterator[Found]:
     compiled = re.compile(pattern, re.MULTILINE)
     if "\\n" in pattern or "\n" in pattern:
         text = "\n".join(lines)
+        line, counted = 0, 0  # line ends are counted on from the match before, as there may be as many of them
         for found in compiled.finditer(text):
+            line, counted = line + text.count("\n", counted, found.end()), found.end()
             begin, end = text.rfind("\n", 0, found.start()) + 1, text.find("\n", found.end())
-            yield Found(text.count("\n", 0, found.end()), text[begin : end if end >= 0 else None], pattern)
+            yield Found(line, text[begin : end if end >= 0 else None][:_FOUND_MAX], pattern)
     else:
         yield from (Found(at, line, pattern) for at, line in enumerate(lines) if compiled.search(line))
 

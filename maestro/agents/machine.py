@@ -33,13 +33,26 @@ def unmet(definition: Definition, environment: Mapping[str, str], user: int | No
 
     environment: of the daemon that would start the run; user: its user's id, None for that of this process.
     """
+    return [*missing_secret(definition, environment), *doubts(definition, environment, user)]
+
+
+def missing_secret(definition: Definition, environment: Mapping[str, str]) -> list[str]:
+    """The secret without which no run starts, as a line with its remedy; [] where all are there. Blocks."""
+    try:
+        resolve(definition, environment)
+    except Refused as error:
+        return [f"{error.what}; {error.mend}"]
+    return []
+
+
+def doubts(definition: Definition, environment: Mapping[str, str], user: int | None = None) -> list[str]:
+    """What a run seems to lack of what the definition `requires`, a line each. Blocks.
+
+    Only seems: a program may find its login where no rule looks, in a file of its own or the keys of the system.
+    """
     found = []
     is_root = (os.geteuid() if user is None else user) == 0
-    try:
-        secrets = resolve(definition, environment)
-    except Refused as error:
-        secrets = dict.fromkeys(definition.secret_env, "")
-        found.append(f"{error.what}; {error.mend}")
+    secrets = dict.fromkeys(definition.secret_env, "it is told apart where it is missing")
     env = passed_on(definition, environment, secrets)
     home = environment.get("HOME", "")
     for rule in definition.requires:

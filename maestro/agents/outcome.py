@@ -11,7 +11,14 @@ import signal as signals
 
 import msgspec
 
-from maestro.agents.line_patterns import LINE_LENGTH_MAX, cut_lines, first_match, last_match, whole_lines
+from maestro.agents.line_patterns import (
+    FIRST_CHARACTERS,
+    LINE_LENGTH_MAX,
+    cut_lines,
+    first_match,
+    last_match,
+    whole_lines,
+)
 from maestro.agents.schema import Definition
 from maestro.agents.transcript import TranscriptSum
 from maestro.printable_text import plain, shown
@@ -247,8 +254,8 @@ def _unread(definition: Definition, end: JudgedEnd) -> str:
     looked_at = end.stdout if rules.final_stdout or rules.fail_stdout else b""
     looked_at += end.stderr or b"" if rules.fail_stderr or rules.wrong_mode_stderr else b""
     if any(len(line) > LINE_LENGTH_MAX for line in whole_lines(looked_at)):
-        found.append(f"patterns were looked for in the first {LINE_LENGTH_MAX} characters of each line")
-    return "; ".join(found)
+        found.append(FIRST_CHARACTERS)
+    return "; ".join(dict.fromkeys(found))
 
 
 def _last_event(told: TranscriptSum, but: str = "") -> str:

@@ -5,6 +5,7 @@ The program is not trusted to answer, to end or to be quiet: what it leaves is k
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import selectors
@@ -18,13 +19,15 @@ from pathlib import Path
 
 import msgspec
 
-from maestro.agents.launch import Target, compose
+from maestro.agents.launch import Target, compose, embedded
 from maestro.agents.parts import ModeList
 from maestro.agents.schema import Definition
 from maestro.printable_text import plain
 
 TIMEOUT_S = 20.0
 ANSWER_BYTES_MAX = 256 * 1024
+USAGE = 2
+"""The exit code of most programs for a command line that they do not understand."""
 _INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ", "TMPDIR", "XDG_CONFIG_HOME", "XDG_DATA_HOME")
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -41,6 +44,15 @@ class Found(msgspec.Struct, frozen=True):
 
     executable: str
     tried: tuple[str, ...]
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """What a program says against its arguments. is_certain: as one that does not know them, not as one that lacks
+    something of a run, which a trial does not have.
+    """
+
+    text: str
+    is_certain: bool
 
 
 def find_program(definition: Definition, env: Mapping[str, str], cwd: str) -> Found:
@@ -95,10 +107,11 @@ def modes(definition: Definition, listing: ModeList, executable: str, env: Mappi
     return tuple(dict.fromkeys(mode for mode in found if mode and mode not in listing.exclude))
 
 
-def refusal(definition: Definition, executable: str, env: Mapping[str, str]) -> str:
-    """What a program says against the arguments of a run, put before those of `trial`; "" where it says nothing.
+def refusal(definition: Definition, executable: str, env: Mapping[str, str]) -> Refusal | None:
+    """What a program says against the arguments of a run, put before those of `trial`; None where it says nothing.
 
-    The prompt is left out. Only a program that reads all arguments before it does what `trial` asks for can tell.
+    The prompt is left out. Only a program that reads all arguments before it does what `trial` asks for can tell. Where
+    those would be no options, the program is not asked: it would go to work.
     """
     with tempfile.TemporaryDirectory(prefix="maestro-trial-", ignore_cleanup_errors=True) as folder:
         prompt = Path(folder, "prompt.txt")
@@ -114,19 +127,30 @@ def refusal(definition: Definition, executable: str, env: Mapping[str, str]) -> 
             tmp=folder,
             socket=f"{folder}/run.sock",
             home=folder,
+            environment=env,
         )
-        argv = compose(msgspec.structs.replace(definition, executable=executable), target).argv
-        answer = ask((*argv, *definition.trial), definition, env)
+        launch = compose(msgspec.structs.replace(definition, executable=executable), target)
+        if "--" in launch.argv:
+            return None
+        for file in launch.files:
+            if file.path.startswith(f"{folder}/"):  # none in the user's home
+                with contextlib.suppress(OSError):
+                    Path(file.path).parent.mkdir(parents=True, exist_ok=True)
+                    Path(file.path).write_bytes(file.content.encode("utf-8", "replace"))
+        answer = ask((*launch.argv, *definition.trial), definition, env, folder)
     if answer.exit_code == 0:
-        return ""
+        return None
     said = [line.strip() for line in answer.text.splitlines() if line.strip()]
     told = f"exit code {answer.exit_code}" if answer.exit_code is not None else "no end in time"
-    return next((line for line in said if re.search(r"\berror: ", line, re.IGNORECASE)), said[-1] if said else told)
+    error = next((line for line in said if re.search(r"\berror: ", line, re.IGNORECASE)), "")
+    return Refusal(error or (said[-1] if said else told), bool(error) and answer.exit_code == USAGE)
 
 
-def ask(argv: Sequence[str], definition: Definition, env: Mapping[str, str]) -> Answer:
-    """Run a command for its output, stdout and stderr together, at most `TIMEOUT_S`; never raises for the program."""
-    environment = {name: env[name] for name in _INHERITED if name in env} | definition.env
+def ask(argv: Sequence[str], definition: Definition, env: Mapping[str, str], place: str = "") -> Answer:
+    """Run a command for its output, stdout and stderr together, at most `TIMEOUT_S`; never raises for the program.
+
+    place: the folder that stands for those of a run, else one of its own.
+    """
     with tempfile.TemporaryDirectory(prefix="maestro-probe-", ignore_cleanup_errors=True) as folder:
         try:
             process = subprocess.Popen(
@@ -135,7 +159,7 @@ def ask(argv: Sequence[str], definition: Definition, env: Mapping[str, str]) -> 
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 cwd=folder,
-                env=environment,
+                env=_environment(definition, env, place or folder),
                 start_new_session=True,
             )
         except (OSError, ValueError):
@@ -148,6 +172,22 @@ def ask(argv: Sequence[str], definition: Definition, env: Mapping[str, str]) -> 
                 _kill_group(process)
             code = process.wait()
     return Answer(plain(output.decode("utf-8", "replace")), code if ended and code >= 0 else None)
+
+
+def _environment(definition: Definition, env: Mapping[str, str], place: str) -> dict[str, str]:
+    """The environment of a probe: what each program gets, and what its type sets, as a run in a folder would."""
+    environment = {name: env[name] for name in _INHERITED if name in env}
+    if definition.private_home:
+        environment["HOME"] = place
+    places = {
+        "{bin}": definition.executable,
+        "{mode}": definition.program_mode,
+        "{prompt_file}": f"{place}/prompt.txt",
+        "{workspace}": place,
+        "{home}": environment.get("HOME", "/"),
+        "{tmp}": place,
+    }
+    return environment | {name: embedded(value, places) for name, value in definition.env.items()}
 
 
 def _read(process: subprocess.Popen[bytes], deadline: float) -> bytes:

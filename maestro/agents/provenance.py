@@ -14,7 +14,7 @@ import msgspec
 
 from maestro.agents import adapters
 from maestro.agents.adapters import overridden
-from maestro.agents.definitions import BUILT_IN, Dirs, adapter_file, file_bytes, load, way_of_prompt
+from maestro.agents.definitions import BUILT_IN, Dirs, adapter_file, adapter_name, file_bytes, load, way_of_prompt
 from maestro.agents.registration import BOUND
 from maestro.agents.schema import AdapterDocument, Definition, TypeDocument
 from maestro.documents.conversion import fit
@@ -86,7 +86,7 @@ def _merged(definition: Definition, dirs: Dirs) -> dict[str, Any]:
         below = _built_in(definition.adapter)
     elif (file := adapter_file(definition.adapter, definition.slug, document.where, dirs)) is not None:
         between = read(file_bytes(file), str(file))
-        name = str(load(file.stem, (file.parent,)).adapter)
+        name = adapter_name(fit(between, TypeDocument))
         below = overridden(_built_in(name) if name in adapters.names() else {}, _file(between))
     return overridden(below, own)
 
@@ -99,6 +99,8 @@ def _file(document: Document) -> dict[str, Any]:
         if written in found:
             found.setdefault(name, found[written])
             del found[written]
+    if "argv" in found:
+        found.setdefault("trial", _Sourced([], f"{found['argv'].origin} (as argv has it)"))
     if "argv" in found and "via" not in found.get("prompt", {}):
         via = _Sourced(way_of_prompt(keys["argv"]), f"{found['argv'].origin} (as argv has it)")
         found["prompt"] = {**found.get("prompt", {}), "via": via}

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from maestro.agents.event_paths import PATH, patterns
-from maestro.agents.parts import Output, TextRule, UsageRule
+from maestro.agents.parts import Output, Prompt, TextRule, UsageRule
 from maestro.agents.schema import Definition
 from maestro.documents.yaml_tree import Document, Path
 from maestro.printable_text import shown
@@ -73,6 +73,7 @@ def check_form(document: Document, form: Definition) -> None:
         if getattr(success, name) is not None and output.format == "text":
             mend = "set output: {format: ndjson}"
             raise document.invalid(("success", name), "needs events, but the output is text", mend)
+    _check_guard(document, form.prompt)
     _check_output(document, form.output)
     if form.args:
         _check_before(document, form, form.args_before, ("args_before",))
@@ -85,6 +86,12 @@ def check_form(document: Document, form: Definition) -> None:
     if form.resume.by_id and not output.session:
         mend = "say in output.session where the agent tells the id of its session"
         raise document.invalid(("resume",), "needs a session, but none is ever known", mend)
+
+
+def _check_guard(document: Document, prompt: Prompt) -> None:
+    if prompt.guard[:1] in {"", "-", *prompt.commands}:
+        mend = "begin it with a line end, or a word that the program takes for text"
+        raise document.invalid(("prompt", "guard"), f"{shown(prompt.guard)} does not make a prompt plain text", mend)
 
 
 def _check_output(document: Document, output: Output) -> None:

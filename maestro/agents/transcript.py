@@ -17,6 +17,7 @@ import msgspec
 
 from maestro.agents.event_paths import Matcher, Place, scalar
 from maestro.agents.excerpt import Excerpt, wanted_by
+from maestro.agents.line_patterns import FIRST_CHARACTERS, LINE_LENGTH_MAX
 from maestro.agents.parts import TextRule
 from maestro.agents.schema import Definition
 from maestro.agents.usage import NOTHING, Meters, Usage
@@ -31,10 +32,15 @@ EVIDENCE_CHARS = 2000
 """How much of what matched is told as evidence."""
 
 _LAST_CHARS = 500
-_LINE_SEARCHED_MAX = 4096
+_LINE_SEARCHED_MAX = LINE_LENGTH_MAX
 _LINE_BYTES_SEARCHED = 4 * _LINE_SEARCHED_MAX
 _BEGINS_TRIED = 20
-_BEGINS = re.compile(rb"^[ \t]*(?=[{\[])", re.MULTILINE)
+_DOCUMENT_BEGINS = re.compile(r"^\ufeff?[ \t]*(?=[{\[])", re.MULTILINE)
+_DOCUMENTS_TRIED = 10_000
+"""At how many lines a document is looked for, as each may be read to the end of what was printed."""
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_BEGINS = re.compile(rb"^(?:\xef\xbb\xbf)?[ \t]*(?=[{\[])", re.MULTILINE)
 
 
 class TranscriptSum(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,6 +111,8 @@ class Transcript:
         if self._format == "json" and self._excerpt is None:
             for event in _documents(bytes(self._line)):
                 self._take(event)
+            if not self._events and self._line.count(b"\n") > _DOCUMENTS_TRIED:
+                self._leave_out(f"a document was looked for at the first {_DOCUMENTS_TRIED} lines that may begin one")
             self._line.clear()
         elif self._line or self._excerpt is not None:
             self._end_line()
@@ -137,7 +145,7 @@ class Transcript:
         elif self._format == "text":  # of which no rule looks at more than the beginning
             self._line += piece[: max(0, _LINE_BYTES_SEARCHED - len(self._line))]
         else:
-            self._begin_excerpt(bytes(self._line) + piece)
+            self._begin_excerpt((bytes(self._line) + piece).removeprefix(_BYTE_ORDER_MARK))
             self._line.clear()
 
     def _begin_excerpt(self, data: bytes) -> None:
@@ -181,7 +189,10 @@ class Transcript:
     def _search(self, line: bytes) -> None:
         if not (self._patterns or self._texts or self._definition.output.usages):
             return
-        text = plain(line[:_LINE_BYTES_SEARCHED].decode("utf-8", "replace"))[:_LINE_SEARCHED_MAX]
+        text = plain(line[:_LINE_BYTES_SEARCHED].decode("utf-8", "replace"))
+        if len(line) > _LINE_BYTES_SEARCHED or len(text) > _LINE_SEARCHED_MAX:
+            self._leave_out(FIRST_CHARACTERS)
+            text = text[:_LINE_SEARCHED_MAX]
         if not self._session and self._patterns:
             self._session = session_in(text, self._patterns)
         self._meters.search(text)
@@ -263,7 +274,7 @@ def session_in(line: str, patterns: list[re.Pattern[str]]) -> str:
 
 def _events(line: bytes) -> Iterator[dict[str, Any]]:
     """The events of a line: the object that it is, or those in the list that it is."""
-    line = line.strip()
+    line = line.removeprefix(_BYTE_ORDER_MARK).strip()
     if line[:1] not in (b"{", b"["):
         return
     data = _decoded(line)
@@ -274,10 +285,18 @@ def _events(line: bytes) -> Iterator[dict[str, Any]]:
 
 def _documents(text: bytes) -> Iterator[dict[str, Any]]:
     """The document that the whole output is, or that begins at one of its lines: before it there may be messages."""
-    for begin in _BEGINS.finditer(text):
-        if events := list(_events(text[begin.end() :])):
-            yield from events
-            return
+    said = text.decode("utf-8", "replace")
+    reader = json.JSONDecoder()
+    for begin in itertools.islice(_DOCUMENT_BEGINS.finditer(said), _DOCUMENTS_TRIED):
+        try:
+            data, end = reader.raw_decode(said, begin.end())
+        except (ValueError, RecursionError):
+            continue
+        if said[end:].isspace() or end == len(said):
+            events = [event for event in (data if isinstance(data, list) else [data]) if isinstance(event, dict)]
+            if events:
+                yield from events
+                return
 
 
 def _decoded(text: bytes) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import re
 from typing import Any
 
@@ -37,6 +38,7 @@ USUAL = tuple(place.path for place in (*_INPUT, *_OUTPUT, *_CACHED, *_COST, *_AL
 COSTS = tuple(place.path for place in _COST)
 _TOKENS_MAX = 10**15
 _COST_DIGITS = 9
+_ID_CHARS = 64  # longer ones are remembered by their digest
 _IDS_MAX = 10_000
 """How many ids are remembered, the latest: an id that comes back after so many others is taken for a new one."""
 
@@ -142,11 +144,13 @@ class _Meter:
     def _count(self, found: Usage, name: str) -> None:
         """Count what was told. name: of what it was told of, "" where it has none."""
         if self._rule.counts != "each":
-            self.sum = _larger(self.sum, found.minus(self._before))
+            self.sum = _larger(self.sum, _bounded(found).minus(self._before))
             return
+        if len(name) > _ID_CHARS:
+            name = hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()
         before = self._told.pop(name, NOTHING) if name else NOTHING
         found = _larger(before, found)
-        self.sum = self.sum.plus(found.minus(before))
+        self.sum = _bounded(self.sum.plus(found.minus(before)))
         if name:
             self._told[name] = found
             if len(self._told) > _IDS_MAX:
@@ -201,7 +205,7 @@ def _written(text: str) -> float:
     """A number as people write it, 1,234 or 2.1k or 3M; 0.0 for what is none."""
     match = _WRITTEN.fullmatch(text.strip())
     number = _number(match[1].replace(",", "").replace("_", "")) if match else None
-    return (number or 0.0) * (_SCALES[match[2].lower()] if match else 1)
+    return min((number or 0.0) * (_SCALES[match[2].lower()] if match else 1), _TOKENS_MAX)
 
 
 def _number(value: Any) -> float | None:
@@ -214,6 +218,16 @@ def _number(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     return value if 0 <= value < _TOKENS_MAX else None
+
+
+def _bounded(usage: Usage) -> Usage:
+    """A usage with no number that nobody can have used, so that what is added up stays one that can be stored."""
+    return Usage(
+        min(usage.input_tokens, _TOKENS_MAX),
+        min(usage.output_tokens, _TOKENS_MAX),
+        min(usage.cached_tokens, _TOKENS_MAX),
+        min(usage.cost, float(_TOKENS_MAX)),
+    )
 
 
 def _larger(one: Usage, other: Usage) -> Usage:

@@ -53,13 +53,14 @@ claude 2.1.197
     too, `usage` has not. `assistant` events tell the tokens given before the answer, and 0 made.
 gemini 0.61.0
     GEMINI_API_KEY, GOOGLE_GEMINI_BASE_URL, and `security.auth.selectedType: gemini-api-key` in ~/.gemini/settings.json
-    (else exit 41). Prompt on stdin. 401: exit 145, `result` with `status: error`. Asks a small model first, which it
-    counts. `stats` of a resumed run are its own. Ignores SIGTERM while a tool runs; with GEMINI_CLI_NO_RELAUNCH=true
-    exit 0 (!) in 1 s without a `result`. The shell child goes on in both cases. A filter: four tries, then exit 0 with
-    an `error` event, "The model response was blocked due to safety settings.", and `result` with `status: error`.
-    In `plan` a write is offered and denied: exit 0, `tool_result` with `error.type: policy_violation`, `result` with
-    `status: success`. A prompt that begins with `/` is a command where there is one of that name, behind a line end
-    never. `@path` adds a file of the workspace, anywhere in the prompt. Usage is in `result` only.
+    (else exit 41; without the URL the key is enough, GOOGLE_API_KEY alone never). Prompt on stdin. 401: exit 145,
+    `result` with `status: error`. Asks a small model first, which it counts. `stats` of a resumed run are its own.
+    Ignores SIGTERM while a tool runs; with GEMINI_CLI_NO_RELAUNCH=true exit 0 (!) in 1 s without a `result`. The shell
+    child goes on in both cases. A filter: four tries, then exit 0 with an `error` event, "The model response was
+    blocked due to safety settings.", and `result` with `status: error`. In `plan` a write is offered and denied: exit
+    0, `tool_result` with `error.type: policy_violation`, `result` with `status: success`. A prompt that begins with `/`
+    is a command where there is one of that name, behind a line end never. `@path` adds a file of the workspace,
+    anywhere in the prompt. Usage is in `result` only.
 opencode 1.18.33
     As kilo, in 4 to 8 s, refusals too; a variable for the limit of retries was not found, so 500 is tried silently for
     minutes.

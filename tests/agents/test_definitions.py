@@ -181,6 +181,11 @@ def test_a_definition_survives_the_log_and_ignores_keys_of_later_builds() -> Non
             "files[0].content: {session} is no placeholder",
         ),
         ("slug: x\nprompt: {commands: '/', guard: '/x'}\n", "prompt.guard: /x does not make a prompt plain text"),
+        (
+            "slug: x\nadapter: claude\nprompt: {guard: /}\n",
+            "x.yaml:3: prompt.guard: / does not make a prompt plain text",
+        ),
+        ('slug: x\nadapter: aider\nprompt: {commands: "\\n"}\n', "does not make a prompt plain text"),
         ("slug: x\nprompt: {commands: '/', guard: ''}\n", "prompt.guard: '' does not make a prompt plain text"),
         ("slug: x\nresume: {before: end}\n", "resume: has no arguments"),
         ("slug: x\nsuccess: {fail_stdout: [a, '(']}\n", "success.fail_stdout[1]: is no regular expression"),

@@ -142,6 +142,13 @@ def test_a_prompt_is_never_a_command_of_the_agents_own(first: str) -> None:
     for name, commands in {"aider": "/!", "claude": "/", "gemini": "/", "qwen": "/", "codex": "", "shell": ""}.items():
         guard = b"\n" if first and first in commands else b""
         assert delivered(built_in(name), prompt) == guard + prompt
+    signs = parse("slug: x\nadapter: shell\nprompt: {commands: '›/'}\n", "x.yaml")
+    assert [delivered(signs, word.encode()) for word in ("›a", "/a", "»a", "")] == [
+        b"\n\xe2\x80\xbaa",
+        b"\n/a",
+        "»a".encode(),
+        b"",
+    ]
     words = "adapter: shell\nargv: ['{bin}', '{prompt}']\nprompt: {commands: '/', guard: 'Do this: '}\n"
     sent = compose(resolved(words), target(prompt.decode())).argv[1]
     assert sent == {"/": "Do this: ", "-": "\n"}.get(first, "") + prompt.decode()

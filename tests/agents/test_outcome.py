@@ -192,6 +192,13 @@ def test_a_pattern_over_a_long_line_is_judged_in_time() -> None:
     assert time.process_time() - started < 5
 
 
+def test_a_pattern_over_several_lines_that_matches_them_all_is_judged_in_time() -> None:
+    started = time.process_time()
+    rules = judged_by(r"{final_stdout: 'a\n', fail_stdout: ['b\n+', 'a\n+z']}")
+    assert judge(rules, JudgedEnd(exit_code=0, stdout=b"a\n" * 131_072)).outcome == "ok"
+    assert time.process_time() - started < 5
+
+
 @settings(deadline=None)
 @given(
     st.builds(

@@ -88,6 +88,7 @@ def test_a_login_that_is_not_there_is_told_with_what_would_do(tmp_path: Path) ->
     (told,) = lacks("adapter: gemini\n", tmp_path, GEMINI_API_KEY="k")
     assert "GEMINI_API_KEY is set, but the run does not get it (`secret_env: [GEMINI_API_KEY]`)" in told
     assert lacks("adapter: gemini\nsecret_env: [GEMINI_API_KEY]\n", tmp_path, GEMINI_API_KEY="k") == []
+    assert lacks("adapter: gemini\nsecret_env: [GOOGLE_API_KEY]\n", tmp_path, GOOGLE_API_KEY="k")
     (tmp_path / ".gemini").mkdir()
     (tmp_path / ".gemini/settings.json").write_text("{}")
     assert lacks("adapter: gemini\n", tmp_path) == []
@@ -123,14 +124,48 @@ def test_arguments_that_the_program_refuses_are_told_without_any_work(tmp_path: 
     path = program(tmp_path / "parser", PARSER.format(worked=tmp_path / "worked"))
     keys = f"slug: x\nbin: {path}\nadapter: none\nmode: code\ntrial: [--help]\n"
 
-    def said(argv: str) -> str:
-        definition = resolve(parse(f"{keys}argv: {argv}\n", "x.yaml"), site(tmp_path))
-        return probe.refusal(definition, definition.executable, {"PATH": "/bin:/usr/bin"})
+    def said(argv: str) -> probe.Refusal | None:
+        return tried(f"{keys}argv: {argv}\n", tmp_path)
 
-    assert said("['{bin}', --model, small, --message-file, '{prompt_file}']") == ""
+    assert said("['{bin}', --model, small, --message-file, '{prompt_file}']") is None
     told = said("['{bin}', --message-file, --model, small, '{prompt_file}']")  # an option in the place of a value
-    assert told.endswith("error: argument --message-file: expected one argument")
+    assert told is not None and told.text.endswith("error: argument --message-file: expected one argument")
+    assert told.is_certain
+    assert said("['{bin}', --message-file, '{prompt_file}', --]") is None  # behind which --help would be a word
     assert not (tmp_path / "worked").exists()
+
+
+def tried(keys: str, folder: Path) -> probe.Refusal | None:
+    definition = resolve(parse(keys, "x.yaml"), site(folder))
+    return probe.refusal(definition, definition.executable, {"PATH": "/bin:/usr/bin", "HOME": str(folder)})
+
+
+def test_a_trial_finds_what_a_run_would_and_what_it_lacks_is_no_certain_refusal(tmp_path: Path) -> None:
+    looks = f'test -f "$1" && test "$2" = {tmp_path}/.rc && test "$CONFIG" = "$1" && exit 0\n'
+    looks += 'echo "not so: $* $CONFIG"; exit 1\n'
+    keys = (
+        f"slug: x\nbin: {program(tmp_path / 'looks', looks)}\nadapter: none\ntrial: [--help]\n"
+        "argv: ['{bin}', '{tmp}/c.json', '{home}/.rc', '{prompt}']\n"
+        "env: {CONFIG: '{tmp}/c.json'}\n"
+    )
+    files = "files: [{path: '{tmp}/c.json', content: x}, {path: '{home}/.rc', content: x}]\n"
+    assert tried(keys + files, tmp_path) is None
+    assert not (tmp_path / ".rc").exists()
+    told = tried(keys, tmp_path)  # as a wrapper does that wants a secret, which a trial does not have
+    assert told is not None and told.text.startswith("not so: ") and not told.is_certain
+
+
+def test_the_trial_of_an_adapter_is_for_its_own_command_line_only(tmp_path: Path) -> None:
+    assert parse("slug: x\nadapter: codex\n", "x.yaml").trial == ("--help",)
+    (tmp_path / "y.yaml").write_text("slug: y\nadapter: codex\nargv: ['{bin}', work, '{prompt}']\n")
+    assert load("y", [tmp_path]).trial == ()
+    assert origins(tmp_path, "y")["trial"] == f"{tmp_path}/y.yaml:3 (as argv has it)"
+
+
+def test_a_file_that_is_an_adapter_only_is_told_with_its_lines(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text("slug: base\nadapter: none\nbin: /bin/sh\n")  # no type: it has no argv
+    (tmp_path / "top.yaml").write_text("slug: top\nadapter: base\nargv: ['{bin}', '{prompt}']\n")
+    assert origins(tmp_path, "top")["bin"] == f"{tmp_path}/base.yaml:3"
 
 
 def test_what_binds_a_definition_or_what_no_run_reads_is_no_difference(tmp_path: Path) -> None:

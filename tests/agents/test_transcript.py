@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import tracemalloc
 from itertools import pairwise
 from typing import Any
@@ -85,6 +86,53 @@ def test_a_line_without_an_end_costs_no_more_memory_than_one_may_have() -> None:
     assert peak < 4 * LINE_BYTES_MAX
 
 
+METERED = reader("{format: ndjson, usage: {match: {t: u}, path: 'by.*', id: id}}")
+
+
+def kept_after(*lines: bytes) -> tuple[int, TranscriptSum]:
+    """How many bytes a transcript takes behind these lines, and what it tells."""
+    transcript = Transcript(METERED)
+    tracemalloc.start()
+    for line in lines:
+        transcript.feed(line + b"\n")
+    transcript.end()
+    kept = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    return kept, transcript.told
+
+
+def test_names_and_ids_of_any_length_cost_no_more_memory_than_a_line_may_have() -> None:
+    names = b",".join(b'"%d%s":1' % (at, b"k" * 900_000) for at in range(20))
+    kept, told = kept_after(b'{"t":"u","by":{' + names + b"}}")
+    assert kept < 4 * LINE_BYTES_MAX and "not all that the rules ask for was kept" in told.unread
+    ids = [b'{"t":"u","by":{"a":{"in":1}},"id":"%d%s"}' % (at % 10, b"x" * 900_000) for at in range(20)]
+    kept, told = kept_after(*ids)
+    assert kept < 4 * LINE_BYTES_MAX and told.usage.tokens == 10
+
+
+def test_what_an_event_is_may_stand_behind_more_than_is_kept_of_it() -> None:
+    parts = b",".join(b'"m%d":{"in":1,"x":["\\"}"]}' % at for at in range(60_000))
+    kept, told = kept_after(b'{"by":{' + parts + b'},"t":"u","id":"a"}', b'{"t":"u","by":{"m":{"in":1}},"id":"b"}')
+    assert told.events == 2 and 1000 < told.usage.tokens < 60_000
+    assert kept < 8 * LINE_BYTES_MAX and "not all that the rules ask for was kept" in told.unread
+
+
+def test_what_is_added_up_stays_a_number_that_can_be_stored() -> None:
+    definition = reader("{format: ndjson, usage: {path: u}}")
+    told = read(definition, *[{"u": {"input": 999_999_999_999_999, "output": 1, "cost": 1e14}}] * 30)
+    assert told.usage == Usage(10**15, 30, 0, 1e15)
+    line = reader(r"{format: text, usage: {pattern: '(?P<input>\w+) in'}}")
+    assert read(line, b"999999999999999M in\n" * 3).usage == Usage(10**15)
+
+
+def test_a_byte_order_mark_before_the_first_event_is_no_part_of_it() -> None:
+    mark = b"\xef\xbb\xbf"
+    assert read(KILO, mark + b'{"type":"text","part":{"text":"first"}}\n').text == "first"
+    long = b'{"n":"' + b"x" * LINE_BYTES_MAX + b'","type":"text","part":{"text":"first"}}\n'
+    assert read(KILO, mark + long).text == "first"
+    assert read(reader("{format: json, text: {path: a}}"), mark + b'{"a":"b"}').text == "b"
+
+
 AGENT_END = reader(
     "{format: ndjson, session: [sid], text: {match: {type: agent_end}, path: 'messages[-1].content[*].text'},"
     " usage: {match: {type: agent_end}, path: 'messages.*.usage'}}",
@@ -159,6 +207,26 @@ def test_a_document_of_any_length_is_read_too() -> None:
     document = {"log": ["x" * 1000] * 3000, "response": "yes", "stats": {"input": 4}}
     told = read(definition, b"{no}\n", json.dumps(document, indent=1).encode())
     assert (told.text, told.usage, told.final, told.unread) == ("yes", Usage(4), True, "")
+
+
+@pytest.mark.parametrize("line", [b"[\n", b'{"a":\n', b'["a",\n', b"[INFO] no\n"])
+def test_a_document_that_no_line_begins_is_looked_for_in_time(line: bytes) -> None:
+    started = time.process_time()
+    told = read(reader("{format: json, text: {path: a}}"), line * (LINE_BYTES_MAX // len(line)))
+    assert time.process_time() - started < 10
+    assert (told.events, "a document was looked for at the first 10000 lines" in told.unread) == (0, True)
+
+
+def test_a_document_that_many_messages_are_before_is_found() -> None:
+    definition = reader("{format: json, text: {path: a}}")
+    assert read(definition, b"[INFO] no {x}\n" * 5000 + b'[{"a":\n\n"yes"}, 1]\n \n').text == "yes"
+
+
+def test_of_a_line_of_text_that_is_looked_at_in_part_that_is_said() -> None:
+    definition = reader("{format: text, text: {pattern: '^> (.*)'}}")
+    assert read(definition, b"> " + b"a" * 4094 + b"\n").unread == ""
+    told = read(definition, b"> " + b"a" * 4095 + b"\n")
+    assert (len(told.text), told.unread) == (4094, "patterns were looked for in the first 4096 characters of each line")
 
 
 def test_a_gap_is_said() -> None:

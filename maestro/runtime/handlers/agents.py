@@ -10,17 +10,19 @@ from maestro.model.agent import Agent, decide_register, decide_reset, decide_sto
 from maestro.model.assignment import decide_renewal, why_not_renewed
 from maestro.model.errors import Invalid, MaestroError, NotFound, Refused
 from maestro.model.events import AgentRegistered, NewEvent
-from maestro.model.health import decide_taking_work
+from maestro.model.health import check_kept, decide_taking_work
 from maestro.model.scheduling.waiting import why_not_over
 from maestro.model.task import Task
 from maestro.runtime.handlers import task_list
 from maestro.runtime.handlers.agent_list import answer, find
 from maestro.runtime.handlers.run_output import tail_runs
 from maestro.runtime.handlers.wait_notice import NODE_AWAY, notice_of_wait
+from maestro.runtime.monitor.examination import refresh
 from maestro.runtime.node.context import Call, Context, Handler
 from maestro.runtime.node.interim_stop import stopped_meanwhile
 from maestro.runtime.node.resume import resume
 from maestro.runtime.protocol import messages as p
+from maestro.runtime.provision.settlement import remember
 from maestro.runtime.provision.type_binding import bind, caller_settings, tell_notices
 from maestro.runtime.provision.workspace_setup import check_unmounted, refill_workspace
 from maestro.runtime.server.id_prefixes import agent_meant, check_whole_agent
@@ -63,6 +65,8 @@ async def _register(call: Call, definition: Definition) -> Row:
     wanted = AgentRegistered(resolved.slug, resolved.to_dict(), resolved.source)
     taken: dict[str, str] = {}
     left: dict[str, str] = {}
+    # Whose workspace has vanished becomes ill first: an assignment would forget that it was there.
+    await refresh(call, [agent for agent in await context.rows(context.views.agents) if agent.type == resolved.slug])
 
     async def decision() -> list[NewEvent]:
         row = await context.row(context.views.type, resolved.slug)
@@ -82,6 +86,7 @@ async def _register(call: Call, definition: Definition) -> Row:
 
     await context.decide(call, decision)
     for name, keys in taken.items():
+        await remember(context, await find(context, name))
         await call.note(f"agent {name} takes it from its next run on: {keys}")
     for name, why in left.items():
         await call.note(f"agent {name} works by another definition, and {why}", "warn")
@@ -158,6 +163,7 @@ async def restart(call: Call, command: p.AgentRestart) -> p.Done:
     """Let an agent take work again, by its definition as that is now."""
     context = call.context
     await check_whole_agent(context, command.id, "agent restart")
+    await refresh(call, [await find(context, command.id)])
     current = await _edited(call, await find(context, command.id))
 
     async def decision() -> list[NewEvent]:
@@ -173,7 +179,10 @@ async def restart(call: Call, command: p.AgentRestart) -> p.Done:
         return [*decide_register(registered, kind, floor), *events]
 
     await context.decide(call, decision)
-    await resume(call, [await find(context, command.id)], f"agent {command.id} was restarted")
+    restarted = await find(context, command.id)
+    if current is not None:
+        await remember(context, restarted)
+    await resume(call, [restarted], f"agent {command.id} was restarted")
     return await answer(call, command.id)
 
 
@@ -189,6 +198,8 @@ async def _edited(call: Call, agent: Agent) -> Definition | None:
         recorded = Definition.from_dict(agent.definition)
         current = definitions.reload(recorded, settings.agents_dirs)
         keys = registration.differences(recorded, current)
+        if keys:
+            check_kept(agent, None)
         return (bind(call, current, settings) if keys else None), keys
 
     try:

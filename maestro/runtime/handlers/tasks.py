@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 import trio
 
+from maestro.model.agent import Agent
 from maestro.model.dispatch import decide_cancel, decide_retry
 from maestro.model.errors import NotFound, TimedOut
 from maestro.model.events import NewEvent
@@ -20,6 +23,7 @@ from maestro.runtime.node.context import Call, Context, Handler
 from maestro.runtime.protocol import messages as p
 from maestro.runtime.server.id_prefixes import agent_meant, check_whole_task, task_meant
 from maestro.runtime.server.results import told_task
+from maestro.runtime.worker.run_observer import LATEST
 
 
 async def finished(context: Context, task: str) -> Task:
@@ -139,15 +143,20 @@ async def retry(call: Call, command: p.TaskRetry) -> p.Done:
     goes_on = command.with_dependants and row is not None and (row.open or row.status == "completed")
     goes_on = goes_on and bool(await skipped.some())
 
+    others: list[str] = []
+
     async def decision() -> list[NewEvent]:
         row = await context.row(context.views.task, command.id)
         agents = {agent.id: agent for agent in await context.rows(context.views.agents)} if command.resume else None
+        others[:] = _other_sessions(row, agents or {})
         needs = row.depends_on if row is not None else []
         needed = {one.id: one.status for one in await context.rows(context.views.tasks_named, needs)} if needs else {}
         return decide_retry(command.id, row, await context.floor(), agents, needed)
 
     if not goes_on:
         await context.decide(call, decision)
+    for other in others:
+        await call.note(other, "warn")
     also: list[str] = []
     if command.with_dependants:
         also = await skipped.retry(call)
@@ -160,6 +169,17 @@ async def retry(call: Call, command: p.TaskRetry) -> p.Done:
         done = await wait(call, p.TaskWait(ids=[command.id, *also], one=True))
         return msgspec.structs.replace(done, data=done.data | {"dependants": also})
     return p.Done(await told_task(context, await find(context, command.id)) | {"dependants": also})
+
+
+def _other_sessions(task: Task | None, agents: Mapping[str, Agent]) -> list[str]:
+    """Which agents would go on with a session that is not the task's, in words: they know their latest one only."""
+    found = {}
+    for slot in () if task is None else task.slots:
+        before = next((run for run in reversed(slot.runs) if run.session), None)
+        agent = agents.get(before.agent) if before is not None and before.session == LATEST else None
+        if agent is not None and task is not None and agent.last_task not in ("", task.id):
+            found[agent.id] = agent.last_task
+    return [f"agent {name} goes on with its latest session, which is that of task {of}" for name, of in found.items()]
 
 
 async def _goes_on(task: str) -> str:

@@ -49,13 +49,15 @@ def _row(call: Call, info: TypeInfo, settings: Settings, known: tuple[Definition
     the program.
     """
     found, reason, usage = None, info.reason, ""
-    lacks: list[str] = []
+    hindrances: list[str] = []
+    doubts: list[str] = []
     if info.valid:
         try:
             definition = definitions.load(info.slug, settings.agents_dirs)
             usage = definition.output.usage_told
             found = bind(call, definition, settings) if known is None else _found(call, definition, settings, known[0])
-            lacks = _lacks(found, call, settings) if known is None else []
+            if known is None:
+                hindrances, doubts = _lacks(found, call, settings)
         except MaestroError as error:
             reason = error.line()
     if found is not None:  # an older program may have another form of output
@@ -64,9 +66,9 @@ def _row(call: Call, info: TypeInfo, settings: Settings, known: tuple[Definition
     return {
         "slug": info.slug,
         "valid": info.valid,
-        "usable": found is not None and not lacks,
-        "reason": reason or "; ".join(lacks) or None,
-        "lacks": lacks,
+        "usable": found is not None and not hindrances,
+        "reason": reason or "; ".join([*hindrances, *(f"may fail: {doubt}" for doubt in doubts)]) or None,
+        "lacks": [*hindrances, *doubts],
         "binary": None if found is None else found.executable,
         "version": None if found is None else found.found_version or None,
         "modes": list(modes),
@@ -78,11 +80,16 @@ def _row(call: Call, info: TypeInfo, settings: Settings, known: tuple[Definition
     }
 
 
-def _lacks(found: Definition, call: Call, settings: Settings) -> list[str]:
-    """What a run of a resolved definition would lack, and what its program says against its arguments."""
-    lacks = machine.unmet(found, call.context.environment)
-    said = probe.refusal(found, found.executable, caller_env(call, settings)) if found.trial else ""
-    return [*lacks, f"it refuses its arguments: {said}"] if said else lacks
+def _lacks(found: Definition, call: Call, settings: Settings) -> tuple[list[str], list[str]]:
+    """What a run of a resolved definition lacks for certain, and what it seems to lack, also by what its program says
+    against its arguments.
+    """
+    hindrances = machine.missing_secret(found, call.context.environment)
+    doubts = machine.doubts(found, call.context.environment)
+    said = probe.refusal(found, found.executable, caller_env(call, settings)) if found.trial else None
+    if said is not None:
+        (hindrances if said.is_certain else doubts).append(f"it refuses its arguments: {said.text}")
+    return hindrances, doubts
 
 
 def _explained(slug: str, settings: Settings) -> Row:

@@ -30,7 +30,8 @@ def change(agent: Agent, dirs: Sequence[Path]) -> str:
     recorded = AgentDefinition(agent.definition)
     stamps = [_stamp(file) for file in _files(agent.type, recorded.adapter, recorded.source, tuple(dirs))]
     found = [stamp for stamp in stamps if stamp is not None]
-    if all(at <= agent.assigned_at - MARGIN_MS for at, *_ in found):
+    is_gone = recorded.source.startswith("/") and stamps[0] is None  # another file may count now, however old that is
+    if not is_gone and all(at <= agent.assigned_at - MARGIN_MS for at, *_ in found):
         return ""
     looked = (agent.version, found)
     if agent.id not in _known or _known[agent.id][0] != looked:
@@ -57,11 +58,13 @@ def _stamp(file: str) -> tuple[int, int, int] | None:
 
 def _read(agent: Agent, dirs: Sequence[Path]) -> str:
     from maestro.agents import definitions, registration
-    from maestro.model.errors import MaestroError
+    from maestro.model.errors import MaestroError, NotFound
 
     try:
         recorded = definitions.Definition.from_dict(agent.definition)
         keys = registration.differences(recorded, definitions.reload(recorded, dirs))
+    except NotFound:
+        return ""  # its file is gone, and nothing has taken its place: it works on as it did
     except MaestroError as error:
         return f"the definition that agent {agent.id} works by cannot be read any more: {error.line()}"
     if not keys:

@@ -51,8 +51,11 @@ def bind(call: Call, definition: Definition, settings: Settings) -> Definition:
 
 async def tell_notices(call: Call, definition: Definition) -> None:
     """Note what a user should know about a resolved definition: also what a run would lack, before one fails by it."""
-    lacking = await trio.to_thread.run_sync(machine.unmet, definition, call.context.environment)
-    for notice in [*registration.notices(definition), *(f"type {definition.slug}: {line}" for line in lacking)]:
+    environment = call.context.environment
+    lacking = await trio.to_thread.run_sync(machine.missing_secret, definition, environment)
+    doubts = await trio.to_thread.run_sync(machine.doubts, definition, environment)
+    lines = [*lacking, *(f"may fail: {doubt}" for doubt in doubts)]
+    for notice in [*registration.notices(definition), *(f"type {definition.slug}: {line}" for line in lines)]:
         await call.note(notice, "warn")
 
 

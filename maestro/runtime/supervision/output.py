@@ -35,6 +35,7 @@ class Redactor:
             plain = os.fsencode(secret)
             if plain:
                 forms |= {plain, *_base64_forms(plain), json.dumps(secret)[1:-1].encode()}
+                forms.add(os.fsencode(json.dumps(secret, ensure_ascii=False)[1:-1]))
         self._forms = sorted(forms, key=len, reverse=True)
         self._held = b""
 

@@ -22,7 +22,7 @@ from maestro.runtime.supervision.spec import End, Spec
 from maestro.runtime.worker.preparation import Job, Prepared, place, start_of, verification_of
 from maestro.runtime.worker.programs import Programs
 from maestro.runtime.worker.run_appends import RunAppends
-from maestro.runtime.worker.run_end import check_of, ended, facts
+from maestro.runtime.worker.run_end import check_of, ended, facts, redacted
 from maestro.runtime.worker.run_observer import RunObserver, is_heard, session_of
 from maestro.runtime.worker.run_process import RunProcess
 from maestro.runtime.worker.run_services import RunServices
@@ -233,7 +233,7 @@ class Execution:
     async def _finish(self, job: Job, end: End, seen: outcome.JudgedEnd) -> None:
         """Append how the run ended, and let its wardens know."""
         context = self._services.context
-        verdict = outcome.judge(job.definition, seen)
+        verdict = redacted(context, job.definition, outcome.judge(job.definition, seen))
         fact = await context.insist(lambda: ended(context, job.task, job.run, verdict, end))
         if not await self.log.end(*job.observer.news(), fact):
             log.warning("run %s was ended elsewhere first: %s is dropped", job.run.id, fact.outcome)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import random
 
 import msgspec
 
-from maestro.agents import outcome
+from maestro.agents import outcome, secrets
+from maestro.agents.definitions import Definition
 from maestro.agents.transcript import TranscriptSum
+from maestro.model.errors import MaestroError
 from maestro.model.events import RunEnded
 from maestro.model.ids import slot_of_run, task_of_run
 from maestro.model.task import Run, Task, may_go_on
@@ -21,6 +24,10 @@ LOG_END_BYTES = 64 * 1024
 BACKOFF_MS = 1000
 BACKOFF_MS_MAX = 300_000
 LOST_BACKOFF_MS = 100
+REDACTED = "[redacted]"
+SECRET_CHARS_MIN = 6
+"""Shorter secrets are taken out of the output only: they would be found by chance in any evidence."""
+
 DAEMON_STOPPED = "the daemon stopped"
 """The reason with which a daemon that ends in order stops its runs. The next daemon finds it in their exit records."""
 
@@ -91,6 +98,25 @@ def _loss(end: End) -> str | None:
     if end.worker_gone:
         return "its worker was gone"
     return "its warden was killed" if end.lost else None
+
+
+def redacted(context: Context, definition: Definition, verdict: outcome.Verdict) -> outcome.Verdict:
+    """The verdict without the secrets of its run: events may tell one in pieces, or written so that the stream of bytes
+    did not show it. Blocks.
+    """
+    try:
+        values = secrets.resolve(definition, context.environment).values()
+    except MaestroError:
+        return verdict
+    forms: set[str] = set()
+    for value in values:
+        if len(value) >= SECRET_CHARS_MIN:
+            forms |= {value, json.dumps(value, ensure_ascii=False)[1:-1]}
+    forms |= {repr(form)[1:-1] for form in forms}  # as a line of evidence shows what is not plainly printable
+    result, evidence = verdict.result, verdict.evidence
+    for form in sorted(forms, key=len, reverse=True):
+        result, evidence = result.replace(form, REDACTED), evidence.replace(form, REDACTED)
+    return msgspec.structs.replace(verdict, result=result, evidence=evidence)
 
 
 async def ended(context: Context, task: Task, run: Run, verdict: outcome.Verdict, end: End) -> RunEnded:

@@ -6,13 +6,15 @@ exit record, or none, and then it is lost.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from maestro.agents import outcome
 from maestro.agents.definitions import Definition
-from maestro.model.events import NewEvent
+from maestro.model.agent import Agent
+from maestro.model.events import AgentAssigned, NewEvent
 from maestro.model.ids import slot_of_run
 from maestro.model.task import Run, Task
 from maestro.runtime.node.context import Context
@@ -22,10 +24,13 @@ from maestro.runtime.supervision.exit_record import read_record
 from maestro.runtime.supervision.spec import End
 from maestro.runtime.worker.budget import exceeded
 from maestro.runtime.worker.preparation import verification_of
-from maestro.runtime.worker.run_end import DAEMON_STOPPED, Seen, check_of, ended, facts
+from maestro.runtime.worker.run_end import DAEMON_STOPPED, Seen, check_of, ended, facts, redacted
 from maestro.runtime.worker.run_observer import RunObserver, is_heard, session_of
 from maestro.store.contract import Append, Committed
 from maestro.workspaces.folders import RunFolder, recorded
+
+LOOKED_BACK = 1000
+"""How many events are read at once to find an earlier assignment."""
 
 
 async def recover(context: Context, follower: Follower) -> None:
@@ -39,7 +44,7 @@ async def recover(context: Context, follower: Follower) -> None:
 async def _end(context: Context, follower: Follower, task: Task, run: Run) -> None:
     agent = follower.plan.agents[run.agent]
     folder = recorded(run.folder)  # the agent may have been given another root since
-    definition = Definition.from_dict(agent.definition)
+    definition = await _definition(context, agent, run)
     end = _record(folder.record, run)
     lost = _loss(end)
     end = end or End(run.id, run.token, lost=True)
@@ -53,7 +58,7 @@ async def _end(context: Context, follower: Follower, task: Task, run: Run) -> No
     judged, seen_end = facts(end, folder, run.timeout_s, seen), end
     if Path(folder.verification).is_dir() and outcome.judge(definition, judged).outcome == "ok":
         judged = msgspec.structs.replace(judged, check=_verified(folder, run))
-    verdict = outcome.judge(definition, judged)
+    verdict = redacted(context, definition, outcome.judge(definition, judged))
     fact = await context.insist(lambda: ended(context, task, run, verdict, seen_end))
     first, *others = [*observer.news(), fact]
     subject = f"run:{run.id}"
@@ -62,6 +67,21 @@ async def _end(context: Context, follower: Follower, task: Task, run: Run) -> No
     observer.forget()
     kept = isinstance(result, Committed)
     log.info("run %s of the earlier daemon: %s%s", run.id, fact.outcome, "" if kept else " (already ended)")
+
+
+async def _definition(context: Context, agent: Agent, run: Run) -> Definition:
+    """The definition that a run was started with: its agent may have taken another one since."""
+    found, upto = agent.definition, run.token
+    while agent.assigned_at > run.started_at and upto > 0:
+        after = max(0, upto - LOOKED_BACK)
+        ask = partial(context.gateway.ask, context.store.log.read, after, upto - after)
+        facts_then = [event.fact for event in await context.insist(ask)]
+        assigned = [fact for fact in facts_then if isinstance(fact, AgentAssigned) and fact.agent == agent.id]
+        if assigned:
+            found = assigned[-1].definition
+            break
+        upto = after
+    return Definition.from_dict(found)
 
 
 def _verified(folder: RunFolder, run: Run) -> outcome.Check:

@@ -177,6 +177,38 @@ def test_an_edit_of_a_definition_is_told_by_a_dispatch_and_taken_by_register(nod
     assert node.json("agent", "register", "edited")["agents"] == []
 
 
+def test_a_secret_that_events_tell_in_pieces_or_escaped_is_in_no_result_and_no_evidence(node: Node) -> None:
+    folder = node.folder / "secrets"
+    folder.mkdir()
+    (folder / "TOKEN").write_text('hünter2"/3')
+    told = {"format": "ndjson", "text": {"match": {"e": "say"}, "path": "t", "take": "all"}}
+    keys = {
+        "bin": "/bin/sh",
+        "argv": ["{bin}", "{prompt_file}"],
+        "output": told,
+        "success": {"fail_event": {"e": "no"}},
+    }
+    node.up().agent_type("teller", adapter="none", secret_env=["TOKEN"], secrets_dir=str(folder), **keys)
+    said = r"""printf '%s\n' '{"e":"say","t":"it is hün"}' '{"e":"say","t":"ter2\"\/3."}' """
+    said += r"""'{"e":"no","t":"h\u00FCnter2\"/3"}'"""
+    row = node.dispatch(said, "--to", "teller", "--sync", code=1)
+    (run,) = row["runs"]
+    assert (run["outcome"], run["result"]) == ("agent_error", "it is [redacted].")
+    assert '"t": "[redacted]"' in run["evidence"] and "ünter" not in json.dumps(row, ensure_ascii=False)
+    (node.agents / "teller.yaml").unlink()
+
+
+def test_a_retry_says_where_the_latest_session_of_an_agent_is_that_of_another_task(node: Node) -> None:
+    node.up().agent_type("last", adapter="shell", resume={"args": ["-e"]})
+    first = str(node.dispatch("echo begun; exit 1", "--to", "last", "--sync", code=1)["id"])
+    assert "latest session" not in node.run("task", "retry", first, "--continue", "--sync").stderr
+    other = str(node.dispatch("true", "--to", "last", "--sync")["id"])
+    told = f"agent last goes on with its latest session, which is that of task {other}"
+    assert told in node.run("task", "retry", first, "--continue").stderr
+    node.run("task", "wait", first)
+    (node.agents / "last.yaml").unlink()
+
+
 def test_a_stopped_agent_takes_its_edited_definition_when_it_is_restarted(node: Node) -> None:
     node.agent_type("halted", adapter="shell", env={"SAID": "before"})
     node.json("agent", "assign", "halted", "--to-workspace", f"{node.folder}/halted")
@@ -208,6 +240,12 @@ def test_what_a_run_would_lack_is_told_before_it_fails_and_a_definition_with_whe
     )
     (row,) = (row for row in node.json("agent", "types", "--check") if row["slug"] == "needy")
     assert (row["valid"], row["usable"], row["lacks"]) == (True, False, [lacking])
+    seems = "ONE is not set, there is no /none; set it"
+    node.agent_type("doubted", adapter="shell", requires=[{"env": ["ONE"], "files": ["/none"], "mend": "set it"}])
+    (row,) = (row for row in node.json("agent", "types", "--check") if row["slug"] == "doubted")
+    assert (row["usable"], row["lacks"], row["reason"]) == (True, [seems], f"may fail: {seems}")
+    assert node.run("agent", "register", "doubted").stderr == f"maestro: type doubted: may fail: {seems}\n"
+    (node.agents / "doubted.yaml").unlink()
     assert f"maestro: type needy: {lacking}\n" == node.run("agent", "register", "needy").stderr
     (row,) = (row for row in node.json("doctor") if row["check"] == "agent needy" and row["status"] == "warning")
     assert lacking.endswith(row["remedy"])

@@ -55,6 +55,29 @@ def test_all_commands_tell_the_same_at_once_and_nothing_is_made(here: Node) -> N
     assert not workspace.exists()
 
 
+def test_an_edit_that_an_agent_takes_does_not_have_its_vanished_workspace_forgotten(here: Node) -> None:
+    here.agent_type("taker", env={"A": "1"})
+    gone, there = here.folder / "taker-gone", here.folder / "taker-there"
+    for name, workspace in (("taker-gone", gone), ("taker-there", there)):
+        here.json("agent", "assign", "taker", "--name", name, "--to-workspace", str(workspace))
+    shutil.rmtree(gone)
+    here.agent_type("taker", env={"A": "2"})
+    registered = here.run("agent", "register", "taker")
+    assert "taker-gone works by another definition, and is failed" in registered.stderr
+    kept = here.run("agent", "restart", "taker-gone")
+    assert (
+        "taker-gone works by its definition as it was" in kept.stderr and f"{gone} was there and is gone" in kept.stderr
+    )
+    assert row_of(here, "taker-gone")["healthy"] is False and not gone.exists()
+    shutil.rmtree(there)  # has taken it, and was there before
+    assert "taker-there takes it from its next run on: env" in registered.stderr
+    assert f"{there} was there and is gone" in refused(here, "task", "dispatch", "run: true", "--to", "taker-there")
+    here.agent_type("taker", env={"A": "3"})
+    assert "works by its definition as it was" in here.run("agent", "restart", "taker-there").stderr
+    assert not there.exists()
+    (here.agents / "taker.yaml").unlink()
+
+
 def test_a_dispatch_by_force_makes_no_folder_either(here: Node) -> None:
     workspace = assigned(here, "forced")
     shutil.rmtree(workspace)

@@ -47,6 +47,14 @@ def test_a_secret_inside_base64_is_found_at_every_alignment(
     assert longest <= len(encode(before + after)) + 8
 
 
+@pytest.mark.parametrize("is_ascii", [True, False])
+def test_a_secret_inside_json_is_found_however_that_is_written(is_ascii: bool) -> None:
+    secret = 'pä"ss\\wörd'
+    redactor = Redactor([secret])
+    text = json.dumps({"a": secret}, ensure_ascii=is_ascii).encode()
+    assert redactor.feed(text) + redactor.flush() == b'{"a": "[redacted]"}'
+
+
 ALIKE = ["abc", "abcdef", "cab", "bcdefg-long"]
 
 

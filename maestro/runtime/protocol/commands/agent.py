@@ -77,7 +77,8 @@ class AgentTypes(Command, frozen=True, tag_field="kind", tag="agent types"):
     """List agent types. Items: {slug, valid, usable, reason, lacks: [line], binary, version, modes, adapter, mode,
     capabilities, source}. With `show` Data: {slug, source, keys, origins: {path: place}, older}.
 
-    usable: the definition is valid and its program exists; with `check` also that it lacks nothing.
+    usable: the definition is valid and its program exists; with `check` also that its secrets are there, and that its
+    program knows its arguments. What a run only seems to lack is among `lacks`, and no reason to be unusable.
     version: null where it is not known; `check` runs the probes.
     show: the slug of a type, whose effective definition is told instead.
     """
