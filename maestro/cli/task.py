@@ -106,6 +106,8 @@ def dispatch(
     text = _prompt(prompt, to)
     if sync and async_:
         raise Invalid("both --sync and --async", "task dispatch", "give one of them")
+    if key is not None and not key.strip():
+        raise Invalid("it is empty", "--key", "name one, or leave it out")
     if batch_key or (strict_key and not key):
         option, other = ("--batch-key", "--batch") if batch_key else ("--strict-key", "--key or --batch")
         raise Invalid(f"it goes with {other}", option, "leave it out")

@@ -57,6 +57,8 @@ BAD: list[tuple[tuple[str, ...], str]] = [
     ((*DISPATCH, "--strict-key"), "it goes with --key or --batch"),
     ((*DISPATCH, "--batch-key", "b"), "it goes with --batch"),
     ((*DISPATCH, "--batch", "tasks.jsonl"), "does not go with --batch"),
+    ((*DISPATCH, "--key", ""), "--key: it is empty"),
+    (("task", "dispatch", "--batch", "tasks.jsonl", "--sync"), "maestro task wait, with the ids that --quiet prints"),
     (("task", "dispatch", "--batch", "/"), "name a file that can be read"),
     (("task", "dispatch", "--batch", "", "--retries", "1"), "--retries does not go with --batch"),
     (("task", "result"), "missing argument 'ID'"),
