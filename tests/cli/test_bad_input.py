@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from maestro.cli.app import GROUPS
+from maestro.runtime.client import client
 from maestro.runtime.protocol import messages as p
 from tests.cli.conftest import CommandLine
 from tests.cli.scripted import Scripted
@@ -202,8 +203,14 @@ DURATIONS = [
 
 @pytest.mark.parametrize(("command", "sent", "field"), DURATIONS, ids=lambda value: str(value)[:20])
 def test_every_duration_has_the_same_forms(
-    maestro: CommandLine, daemon: Scripted, command: str, sent: type[p.Command], field: str
+    maestro: CommandLine,
+    daemon: Scripted,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    sent: type[p.Command],
+    field: str,
 ) -> None:
+    monkeypatch.setattr(client, "END_S_MAX", 0)  # `shutdown` waits for the daemon's end: here that is this process
     daemon.answers(p.Done({"id": "t"}))
     given = {"90": 90, "90s": 90, "10m": 600, "2h": 7200, "1h30m": 5400, "1d": 86_400, "0.5": 0.5}
     for text in given:
