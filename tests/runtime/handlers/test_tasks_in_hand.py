@@ -131,6 +131,7 @@ def test_a_batch_whose_writer_is_not_waited_for_leaves_no_copy(node: Node) -> No
 
 def test_all_errors_of_a_batch_are_told_and_nothing_is_dispatched(node: Node) -> None:
     before = node.json("task", "list", "--last")["id"]
+    node.json("agent", "assign", "shell", "--name", "reviewer", "--to-workspace", f"{node.folder}/reviewer")
     path = batch(
         node,
         {"prompt": "true", "to": "w", "key": "c-one"},
@@ -139,7 +140,7 @@ def test_all_errors_of_a_batch_are_told_and_nothing_is_dispatched(node: Node) ->
         {"prompt": "true", "to": "w", "key": "c-one", "priority": 9, "retries": "x", "timeout": -1},
         {"to": ["w", "w", "role:none"], "depends_on": ["c-late", "c-one", "no-task"]},
         {"prompt": "true", "to": "w", "key": "c-late"},
-        {"prompt": "true", "to": "shel"},
+        {"prompt": "true", "to": "reviewr"},
     )
     done = node.run("task", "dispatch", "--batch", path)
     assert done.returncode == 2 and done.stdout == ""
@@ -159,7 +160,7 @@ def test_all_errors_of_a_batch_are_told_and_nothing_is_dispatched(node: Node) ->
         "5: no agent matches 'role:none'",
         "5: depends_on: 'c-late' is the key of line 6, which comes no earlier",
         "5: depends_on: there is no task 'no-task', and no earlier line has that key",
-        "7: no agent type shel; did you mean 'shell'?",
+        "7: no agent type reviewr; did you mean 'reviewer'?",
     ]
     assert [text for text in said if not any(line.startswith(text) for line in told)] == [], "\n".join(told)
     assert len(told) == len(said)
