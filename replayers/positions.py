@@ -9,8 +9,11 @@ from datetime import UTC, datetime
 
 from maestro.model.duration import duration_ms
 from maestro.model.errors import Invalid
+from maestro.model.ids import shown
 from maestro.store.contract import LogStore, Store
 
+DIGITS_MAX = 19
+"""More are no number of events that can ever be."""
 MEND = "give a position (1234), a time (2026-05-01T12:00:00Z, UTC without a zone) or a time ago (10m, 2h, 1h30m, 7d)"
 
 
@@ -59,7 +62,7 @@ def since(store: Store, text: str) -> int:
 
 
 def _is_position(text: str) -> bool:
-    return text.isascii() and text.isdigit()
+    return text.isascii() and text.isdigit() and len(text) <= DIGITS_MAX
 
 
 def time_ms(store: Store, text: str) -> int:
@@ -74,7 +77,7 @@ def time_ms(store: Store, text: str) -> int:
     try:
         when = datetime.fromisoformat(text)
     except ValueError:
-        raise Invalid(f"{text!r} is no position and no time", mend=MEND) from None
+        raise Invalid(f"{shown(text)} is no position and no time", mend=MEND) from None
     return int((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() * 1000)
 
 

@@ -17,6 +17,7 @@ from maestro.runtime.client import client
 from maestro.runtime.protocol import messages as p
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.live import Live
 
 Take = Callable[[Any], None]
@@ -46,13 +47,13 @@ class Progress:
             self._show(note)
 
     def _show(self, note: p.Note) -> None:
-        from rich.console import Console, Group
+        from rich.console import Group
         from rich.live import Live
         from rich.spinner import Spinner
         from rich.text import Text
 
         if self._live is None:
-            console = Console(stderr=True, highlight=False)
+            console = _console()
             self._spinner = Spinner("dots", style="status.spinner")
             self._live = Live(console=console, refresh_per_second=SPINS_A_SECOND, transient=True)
             self._live.start()
@@ -67,6 +68,17 @@ class Progress:
         if self._live is not None:
             self._live.stop()
             self._live = None
+
+
+def _console() -> Console:
+    """Stderr, with the cursor left to be seen: a command that is killed or stopped could not show it again."""
+    from rich.console import Console
+
+    class WithCursor(Console):
+        def show_cursor(self, show: bool = True) -> bool:  # noqa: ARG002 - as rich has it
+            return False
+
+    return WithCursor(stderr=True, highlight=False)
 
 
 def carry_out(command: p.Command, take: Take, progress: Progress | None = None) -> p.Done | p.Failed:

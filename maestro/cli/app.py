@@ -190,7 +190,11 @@ class Root(TyperGroup):
 
 
 def _check_name(ctx: click.Context, name: str, known: Iterable[str], inside: Sequence[str] = ()) -> None:
-    """Refuse a name that no command has, with those like it, else with `inside`; options are left to click."""
+    """Refuse a name that no command has, with those like it, else with `inside`; options are left to click, and so is
+    all where a shell completes the line.
+    """
+    if ctx.resilient_parsing:
+        return
     from maestro.model.ids import nearest  # imported where something went wrong only
 
     if not name.startswith("-"):

@@ -23,6 +23,10 @@ from maestro.runtime.protocol import messages as p
 
 WITH = {"batch", "batch_key", "strict_key", "quiet", "format", "async_"}
 """The options that go with --batch: all that a task is given stands in its line."""
+OWN = ("/dev/", "/proc/")
+"""Where names of open files are, as /dev/stdin: to the daemon they would be others."""
+WAITING = {"sync", "cancel_on_interrupt"}
+WAIT = "leave it out: maestro task wait, with the ids that --quiet prints, waits for them"
 
 
 def dispatch_batch(ctx: typer.Context, batch: str, key: str, strict_key: bool, chosen: str | None) -> int:
@@ -33,12 +37,7 @@ def dispatch_batch(ctx: typer.Context, batch: str, key: str, strict_key: bool, c
     given = [str(name) for name in ctx.params if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE]
     if wrong := [name for name in given if name not in WITH]:
         name = wrong[0] if wrong[0] == "prompt" else f"--{wrong[0].replace('_', '-')}"
-        waits = name in ("--sync", "--async", "--cancel-on-interrupt")
-        mend = (
-            "wait for them: maestro task wait $(maestro task dispatch --batch FILE -q)"
-            if waits
-            else "write it into the lines"
-        )
+        mend = WAIT if wrong[0] in WAITING else "write it into the lines"
         raise Invalid(f"{name} does not go with --batch", "task dispatch", mend)
     as_json = printer.wants_json(chosen)
 
@@ -69,20 +68,29 @@ def _regular(batch: str) -> tuple[str, bool]:
         return _spooled(sys.stdin.buffer if sys.stdin is not None else None), True
     path = absolute(batch, "--batch")
     try:
-        if stat.S_ISREG(os.stat(path).st_mode):  # noqa: PTH116 - its error has no path in it
+        if stat.S_ISREG(os.stat(path).st_mode) and not path.startswith(OWN):  # noqa: PTH116 - its error has no path in it
             return path, False
-        with Path(path).open("rb") as file:
-            return _spooled(file), True
+        file = Path(path).open("rb")  # noqa: SIM115 - closed below
     except FileNotFoundError:
         raise NotFound("no such file", batch) from None
     except OSError as error:
         raise Invalid(str(error.strerror), batch, "name a file that can be read") from None
+    with file:
+        return _spooled(file), True
 
 
 def _spooled(source: IO[bytes] | None) -> str:
-    """A copy of a stream, in MAESTRO_HOME, which the daemon shares; it deletes the copy as soon as that is open."""
+    """A copy of a stream, in MAESTRO_HOME, which the daemon shares; it deletes the copy as soon as that is open.
+
+    Where the copy cannot be made whole, none is left.
+    """
     home = config.open_home(config.load())
     with tempfile.NamedTemporaryFile(prefix="batch-", dir=home, delete=False) as copy:
-        if source is not None:
-            shutil.copyfileobj(source, copy)
+        try:
+            if source is not None:
+                shutil.copyfileobj(source, copy)
+            copy.flush()
+        except BaseException:
+            Path(copy.name).unlink(missing_ok=True)
+            raise
     return copy.name

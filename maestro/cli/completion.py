@@ -29,9 +29,10 @@ def types(incomplete: str) -> list[tuple[str, str]]:
 
 
 def targets(incomplete: str) -> list[tuple[str, str]]:
-    """As `agents`, for the last one of a comma-separated list."""
+    """As `agents`, for the last one of a comma-separated list; those before it are not offered again."""
     before, comma, last = incomplete.rpartition(",")
-    return [(f"{before}{comma}{name}", about) for name, about in agents(last)]
+    named = before.split(",")
+    return [(f"{before}{comma}{name}", about) for name, about in agents(last) if name not in named]
 
 
 def keys(incomplete: str) -> list[tuple[str, str]]:

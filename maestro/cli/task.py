@@ -132,7 +132,8 @@ def dispatch(
 def _check_keys(ctx: typer.Context, batch: str | None) -> None:
     """Check the options of keys. Raises Invalid, also for an empty one: a script's variable was not set."""
     for name, option in (("key", "--key"), ("batch_key", "--batch-key")):
-        if ctx.params[name] == "" and ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+        is_given = ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if is_given and not ctx.params[name].strip():
             raise Invalid("is empty", option, "give a text, or leave it out; is a variable of your script not set?")
     if batch is None and (ctx.params["batch_key"] or (ctx.params["strict_key"] and not ctx.params["key"])):
         option, other = ("--batch-key", "--batch") if ctx.params["batch_key"] else ("--strict-key", "--key or --batch")

@@ -239,7 +239,7 @@ def decide_retry(
     """
     row = _known(task, row)
     if row.open:
-        raise Refused(f"task {task} has not finished: {row.status}", mend=f"maestro task cancel {task} ends it")
+        raise Refused(f"task {task} has not finished: {row.status}", mend=f"task cancel {task} ends it")
     for name, status in needed.items():
         if status in FINISHED and status != "completed":
             what = f"task {task} would be skipped at once: it depends on task {name}, which is {status}"

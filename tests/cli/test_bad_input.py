@@ -57,9 +57,9 @@ BAD: list[tuple[tuple[str, ...], str]] = [
     ((*DISPATCH, "--strict-key"), "it goes with --key or --batch"),
     ((*DISPATCH, "--key", ""), "--key: is empty"),
     (("task", "dispatch", "--batch", "x", "--batch-key", ""), "--batch-key: is empty"),
-    (("task", "dispatch", "--batch", "x", "--sync"), "wait for them: maestro task wait"),
     ((*DISPATCH, "--batch-key", "b"), "it goes with --batch"),
     ((*DISPATCH, "--batch", "tasks.jsonl"), "does not go with --batch"),
+    (("task", "dispatch", "--batch", "tasks.jsonl", "--sync"), "maestro task wait, with the ids that --quiet prints"),
     (("task", "dispatch", "--batch", "/"), "name a file that can be read"),
     (("task", "dispatch", "--batch", "", "--retries", "1"), "--retries does not go with --batch"),
     (("task", "result"), "missing argument 'ID'"),
@@ -203,7 +203,11 @@ DURATIONS = [
 
 @pytest.mark.parametrize(("command", "sent", "field"), DURATIONS, ids=lambda value: str(value)[:20])
 def test_every_duration_has_the_same_forms(
-    maestro: CommandLine, daemon: Scripted, command: str, sent: type[p.Command], field: str
+    maestro: CommandLine,
+    daemon: Scripted,
+    command: str,
+    sent: type[p.Command],
+    field: str,
 ) -> None:
     # Refused: a `shutdown` that is done would be waited for until this process ends, as it is the server.
     daemon.answers(p.Failed("refused", 4, "as the test wants it"))

@@ -135,6 +135,7 @@ def test_unknown_things_are_told_in_one_line(here: Installation, maestro: Comman
         ("state", "set", "a\nb", "x"): 2,
         ("state", "set", "a", "x", "--ttl", "soon"): 2,
         ("task", "list", "--since", "someday"): 2,
+        ("task", "list", "--since", "9" * 5000): 2,
         ("audit", "--type", "no.such"): 2,
         ("replay", "at", "yesterday-ish", "tasks"): 2,
         ("replay", "at", "10d", "tasks"): 2,

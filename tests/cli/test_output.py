@@ -121,6 +121,7 @@ def test_the_last_lines_of_agents_stand_below_the_progress_on_a_terminal_only(
         shown = maestro.on_terminal(*command, COLUMNS="60").out
         assert "task t: a running" in shown and "root#" in shown and "x\\x1b[31m" in shown
         assert not {"\x07", "\x9b", "\u202e"} & set(shown) and "\x1b[31m" not in shown
+        assert "\x1b[?25l" not in shown  # the cursor stays: a command that is killed cannot show it again
         (line,) = {line for line in re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown).split("\n") if "wide" in line}
         assert line.strip().startswith("a   b wide") and "…" in line
         assert cell_len(line.replace("\r", "")) <= 60

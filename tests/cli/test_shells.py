@@ -59,6 +59,70 @@ def test_the_script_is_one_that_its_shell_can_read(path: Env, maestro: CommandLi
         assert subprocess.run([shell, "-n"], input=script.encode(), env=path, capture_output=True).stderr == b""
 
 
+HOSTILE = ["$(touch pwned)", "*", "my key", "a;touch pwned", "build:one", "it's", 'q"`x`']
+"""Keys that an agent may have set, and a shell would act on."""
+AGENTS = ({"id": "web", "type": "t", "state": "idle"}, {"id": "web-2", "type": "t", "state": "idle"})
+ZSH = r"""
+compdef() { }
+_files() { print FILES }
+compset() { print -r -- "compset $*" }
+compadd() { print -rl -- $values; print -rl -- $shown }
+eval "$(maestro completion zsh)"
+words=(maestro state get '') CURRENT=4 PREFIX=
+_maestro_completion
+"""
+
+
+@pytest.fixture
+def hostile(daemon: Scripted) -> None:
+    """A daemon whose keys and values a shell would act on."""
+    rows = [{"key": key, "value": "\\$(touch pwned)\x1b[2J"} for key in HOSTILE]
+    daemon.script = lambda command: (
+        *map(p.Item, AGENTS if isinstance(command, p.AgentList) else rows), p.Done()
+    )  # fmt: skip
+
+
+@pytest.mark.usefixtures("hostile")
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("maestro state get ", [r"\$\(touch\ pwned\)", r"\*", r"my\ key", r"a\;touch\ pwned", "build:one", r"it\'s"]),
+        ('maestro state get "', [r"\$(touch pwned)", "*", "my key", "a;touch pwned", "build:one", "it's"]),
+        ("maestro state get '", ["$(touch pwned)", "*", "my key", "a;touch pwned", "build:one", r"it'\''s"]),
+        (r"maestro state get my\ k", [r"my\ key"]),
+        ("maestro state get build:o", ["one"]),
+        ('maestro state get "build:o', ["build:one"]),
+        ("maestro task dispatch x --to=we", ["web", "web-2"]),
+        ("maestro task dispatch x --to web,we", ["web,web-2"]),
+        ("maestro nosuch sta", ["state"]),
+    ],
+)
+def test_bash_is_given_what_it_can_put_there_and_never_evaluates_it(path: Env, line: str, offered: list[str]) -> None:
+    script = 'set -eu; eval "$(maestro completion bash)"; touch file; COMP_LINE=$1 COMP_POINT=${#1}; '
+    script += "_maestro_completion maestro; printf '%s\\n' \"${COMPREPLY[@]}\""
+    argv = ["bash", "--norc", "-c", script, "-", line]
+    home = Path(path["MAESTRO_HOME"])
+    done = subprocess.run(argv, env=path, cwd=home, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[:6] == offered
+    assert not (home / "pwned").exists()
+
+
+@pytest.mark.usefixtures("hostile")
+def test_zsh_evaluates_nothing_that_an_agent_has_said(path: Env, maestro: CommandLine) -> None:
+    home = Path(path["MAESTRO_HOME"])
+    for line in ("maestro state get ", "maestro nosuch "):
+        environ = {**path, "_TYPER_COMPLETE_ARGS": line, "_MAESTRO_COMPLETE": "complete_zsh"}
+        argv = [sys.executable, "-m", "maestro"]
+        assert subprocess.run(argv, env=environ, capture_output=True, text=True).stdout == "_files\n"
+    if shutil.which("zsh"):
+        done = subprocess.run(["zsh", "-f", "-c", ZSH], env=path, cwd=home, capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stderr) == (0, "")
+        about = r"\$(touch pwned)\x1b[2J"
+        assert done.stdout.splitlines() == [*HOSTILE, *(f"{key}  -- {about}" for key in HOSTILE)]
+    assert not (home / "pwned").exists()
+
+
 def test_its_help_says_how_to_install_it(maestro: CommandLine) -> None:
     told = maestro.here("completion", "--help").out
     assert all(line in told for line in ('eval "$(maestro completion bash)"', "~/.zshrc", "config.fish"))

@@ -24,7 +24,7 @@ async def propose(context: ReadContext, error: Exception, command: p.Command) ->
     if not isinstance(known, NotFound) or known.sought is None:
         return
     kind, name = known.sought
-    if kind == "type" and isinstance(command, p.TaskDispatch):
+    if kind == "type" and isinstance(command, (p.TaskDispatch, p.TaskBatch)):
         kind = "target"  # a target that is no agent is looked for among the types
     with suppress(MaestroError):  # the store has gone: the error says enough without
         near = await _near(context, kind, name)

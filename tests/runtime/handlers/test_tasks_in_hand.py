@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -129,11 +130,27 @@ def test_a_batch_is_dispatched_line_by_line_with_dependencies_by_key(node: Node)
     assert "3 of 3 tasks had been dispatched before; --batch-key NAME makes" in again.stderr
     new = node.run("task", "dispatch", "--batch", "-", "--batch-key", "n", "-q", stdin=Path(path).read_text())
     assert new.returncode == 0 and new.stdout.split()[0] == first and second not in new.stdout
+    words = [sys.executable, "-m", "maestro", "task", "dispatch", "--batch", "/dev/stdin", "-q"]
+    with Path(path).open() as file:  # the daemon has another file of this name
+        own = subprocess.run(words, env=node.env, stdin=file, capture_output=True, text=True)
+    assert own.stdout.split() == [first, second, third], own
+    assert not list(node.home.glob("batch-*"))
+
+
+def test_a_batch_whose_writer_is_not_waited_for_leaves_no_copy(node: Node) -> None:
+    words = [sys.executable, "-m", "maestro", "task", "dispatch", "--batch", "-"]
+    with subprocess.Popen(words, env=node.env, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as command:
+        while not list(node.home.glob("batch-*")):
+            assert command.poll() is None
+        command.send_signal(signal.SIGINT)
+        assert command.stderr is not None and command.stderr.read() == "maestro: interrupted\n"
+    assert command.returncode == 130
     assert not list(node.home.glob("batch-*"))
 
 
 def test_all_errors_of_a_batch_are_told_and_nothing_is_dispatched(node: Node) -> None:
     before = node.json("task", "list", "--last")["id"]
+    node.json("agent", "assign", "shell", "--name", "reviewer", "--to-workspace", f"{node.folder}/reviewer")
     path = batch(
         node,
         {"prompt": "true", "to": "w", "key": "c-one"},
@@ -142,11 +159,12 @@ def test_all_errors_of_a_batch_are_told_and_nothing_is_dispatched(node: Node) ->
         {"prompt": "true", "to": "w", "key": "c-one", "priority": 9, "retries": "x", "timeout": -1},
         {"to": ["w", "w", "role:none"], "depends_on": ["c-late", "c-one", "no-task"]},
         {"prompt": "true", "to": "w", "key": "c-late"},
+        {"prompt": "true", "to": "reviewr"},
     )
     done = node.run("task", "dispatch", "--batch", path)
     assert done.returncode == 2 and done.stdout == ""
     *errors, end = done.stderr.splitlines()
-    assert end == f"maestro: {path}: 12 errors, so nothing was dispatched; mend these lines and give it again"
+    assert end == f"maestro: {path}: 13 errors, so nothing was dispatched; mend these lines and give it again"
     told = [error.removeprefix(f"{path}:") for error in errors]
     said = [
         "2: unknown key 'prioriti'; did you mean priority?",
@@ -161,6 +179,7 @@ def test_all_errors_of_a_batch_are_told_and_nothing_is_dispatched(node: Node) ->
         "5: no agent matches 'role:none'",
         "5: depends_on: 'c-late' is the key of line 6, which comes no earlier",
         "5: depends_on: there is no task 'no-task', and no earlier line has that key",
+        "7: no agent type reviewr; did you mean 'reviewer'?",
     ]
     assert [text for text in said if not any(line.startswith(text) for line in told)] == [], "\n".join(told)
     assert len(told) == len(said)

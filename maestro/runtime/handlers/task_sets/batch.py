@@ -37,7 +37,7 @@ async def dispatch_batch(call: Call, command: p.TaskBatch) -> p.Done:
         tasks = BatchTasks(call.context, file, key)
         dispatching = _Dispatching(call, tasks)
         call.when_interrupted(dispatching.interrupted)
-        dispatching.count = await BatchCheck(call, tasks, command.name, command.strict_key).run()
+        dispatching.count = await BatchCheck(call, tasks, command).run()
         await dispatching.run()
         if dispatching.there:
             new = "" if command.key else "; --batch-key NAME makes lines without a key new tasks"

@@ -13,6 +13,8 @@ from maestro.runtime.handlers.dispatch import checked_prompt, first_use, look_at
 from maestro.runtime.handlers.task_sets.batch_lines import BatchLine
 from maestro.runtime.handlers.task_sets.batch_tasks import BatchTasks
 from maestro.runtime.node.context import Call
+from maestro.runtime.protocol import messages as p
+from maestro.runtime.server.likeness import propose
 
 PAGE = 1000
 
@@ -20,13 +22,14 @@ Group = Sequence[tuple[BatchLine, TaskDispatched]]
 
 
 class BatchCheck:
-    """The check of one batch. name: of its file. strict: a key that stands for another task is an error."""
+    """The check of one batch."""
 
-    def __init__(self, call: Call, tasks: BatchTasks, name: str, strict: bool) -> None:
+    def __init__(self, call: Call, tasks: BatchTasks, command: p.TaskBatch) -> None:
         self._call = call
         self._tasks = tasks
-        self._name = name
-        self._strict = strict
+        self._command = command
+        self._name = command.name
+        self._strict = command.strict_key  # a key that stands for another task is an error
         self._wrong = self._other = 0
         self._members = Members([])
         self._looked_at: set[str] = set()
@@ -103,6 +106,7 @@ class BatchCheck:
                     registers = await first_use(self._call, [target], {}, 0)
                     self._types[target] = "" if registers else error.line()
                 except MaestroError as other:
+                    await propose(self._call.context, other, self._command)
                     self._types[target] = other.line()
             return [self._types[target]] if self._types[target] else []
         except MaestroError as error:
