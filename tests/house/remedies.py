@@ -179,6 +179,7 @@ UNTRIED = {
     "stop it: agent stop {} --force": "needs a run that cannot be frozen",
     "agent stop <id> --force": "needs a run that outlives a restore",
     "interrupted; task {} goes on: maestro task wait {}, or maestro task cancel {}": "a note, no refusal",
+    "leave it out: maestro task wait, with the ids that --quiet prints, waits for them": "names the command that waits",
     " (the last {} of {} lines: maestro task result {})": "a note, no refusal",
     "interrupted; {} on: maestro task wait {}": "a note, no refusal",
     "maestro state restore {} --workspace {}": "the undo of a reset: the snapshots' tests run it",
