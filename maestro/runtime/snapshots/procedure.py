@@ -117,7 +117,7 @@ class _Procedure:
         self._missing = decide_missing(lacking, wanted.allow_missing)
         for each in self._missing:
             await self._call.note(
-                f"the workspace of {each.agent} is not kept, as there is none: {each.workspace} {each.why}", "warn"
+                f"the workspace of {each.agent} is not kept: {each.workspace} {each.why}", "warn"
             )
         self._sources = [*there, *wanted.folders]
         self._agents = await context.rows(context.views.agents)

@@ -54,7 +54,7 @@ def test_what_may_be_missing_is_named_in_it_and_by_latest(node: Node, gone: str,
     out = str(tmp_path / "x.tar.gz")
     for words, name in (((), "latest"), (("--output", out), out)):
         done = node.run("state", "snapshot", "--allow-missing", *words)
-        assert done.returncode == 0 and f"left out: {node.folder / 'ann'} {gone}" in done.stderr
+        assert done.returncode == 0 and f"is not kept: {node.folder / 'ann'} {gone}" in done.stderr
         missing = [{"agent": "ann", "workspace": str(node.folder / "ann"), "why": gone}]
         row = node.json("state", "snapshots")[0]
         assert (row["missing"], row["agents"]) == (missing, ["ben"])
@@ -79,7 +79,7 @@ def test_a_restore_brings_back_what_is_gone_and_says_what_undoing_it_cannot(node
     (node.folder / "ann").rename(tmp_path / "away")
     done = node.run("state", "restore", whole)
     assert done.returncode == 0, done.stderr
-    assert f"the workspace of ann is not kept, as there is none: {node.folder / 'ann'} is not there" in done.stderr
+    assert f"the workspace of ann is not kept: {node.folder / 'ann'} is not there" in done.stderr
     assert (node.folder / "ann" / "work").read_text() == "hours of work"
     row = next(row for row in node.json("state", "snapshots") if row["reason"] == "restore")
     assert [each["agent"] for each in row["missing"]] == ["ann"]
