@@ -141,9 +141,10 @@ def _check_file(document: Document, file: dict[str, Any], path: Path) -> None:
 def _check_requirement(document: Document, rule: dict[str, Any], path: Path) -> None:
     if not (rule.get("env") or rule.get("files") or rule.get("not_root")):
         raise document.invalid(path, "has no condition", "add env, files or not_root")
-    for at, name in enumerate(rule.get("env", ())):
-        if not _ENV_NAME.fullmatch(name):
-            raise document.invalid((*path, "env", at), f"{shown(name)} is no name of a variable", "correct it")
+    for key in ("env", "given"):
+        for at, name in enumerate(rule.get(key, ())):
+            if not _ENV_NAME.fullmatch(name):
+                raise document.invalid((*path, key, at), f"{shown(name)} is no name of a variable", "correct it")
     for at, file in enumerate(rule.get("files", ())):
         if not file.startswith(("~/", "/")):
             raise document.invalid((*path, "files", at), f"is {shown(file)}", "begin it with ~/ or /")

@@ -55,11 +55,15 @@ def doubts(definition: Definition, environment: Mapping[str, str], user: int | N
     secrets = dict.fromkeys(definition.secret_env, "it is told apart where it is missing")
     env = passed_on(definition, environment, secrets)
     home = environment.get("HOME", "")
+    written = {file.path.replace("{home}", "~", 1) for file in definition.files}
     for rule in definition.requires:
         if rule.modes and definition.program_mode not in rule.modes:
             continue
+        if rule.given and not any(env.get(name) for name in rule.given):
+            continue
         files = [Path(f"{home}{file[1:]}" if file.startswith("~/") else file) for file in rule.files]
         is_met = any(env.get(name) for name in rule.env) or any(file.is_file() for file in files)
+        is_met = is_met or not written.isdisjoint(rule.files)
         if not is_met and not (rule.not_root and not is_root):
             found.append(f"{_lacking(rule, environment, env)}; {rule.mend}")
     return found
@@ -69,6 +73,7 @@ def _lacking(rule: Requirement, environment: Mapping[str, str], env: Mapping[str
     """Which conditions do not hold, in words; a variable that is set but kept from the run is told as that."""
     kept = [name for name in rule.env if environment.get(name) and not env.get(name)]
     parts = ["it would run as root"] if rule.not_root else []
+    parts += [f"with {' or '.join(rule.given)}"] if rule.given else []
     parts += [f"{name} is set, but the run does not get it (`secret_env: [{name}]`)" for name in kept]
     if rule.env and not kept:
         parts.append(f"the run gets none of {', '.join(rule.env)}" if rule.env[1:] else f"{rule.env[0]} is not set")

@@ -80,14 +80,15 @@ class Requirement(Schema, frozen=True, kw_only=True):
     """What a run needs from its surroundings; one of the conditions that are given is enough.
 
     env: one of these variables is set, and the run gets it. files: one of these is there; `~/` is the user's home.
-    not_root: the user is not root. modes: only in these modes of the program, () for all. mend: what to do where none
-    of them holds.
+    not_root: the user is not root. given: only where the run gets one of these variables, () for always; modes: only in
+    these modes of the program, () for all. mend: what to do where none of them holds.
     """
 
     mend: str
     env: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     not_root: bool = False
+    given: tuple[str, ...] = ()
     modes: tuple[str, ...] = ()
 
 

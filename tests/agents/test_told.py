@@ -89,6 +89,14 @@ def test_a_login_that_is_not_there_is_told_with_what_would_do(tmp_path: Path) ->
     assert "GEMINI_API_KEY is set, but the run does not get it (`secret_env: [GEMINI_API_KEY]`)" in told
     assert lacks("adapter: gemini\nsecret_env: [GEMINI_API_KEY]\n", tmp_path, GEMINI_API_KEY="k") == []
     assert lacks("adapter: gemini\nsecret_env: [GOOGLE_API_KEY]\n", tmp_path, GOOGLE_API_KEY="k")
+    url = {
+        "GEMINI_API_KEY": "k",
+        "GOOGLE_GEMINI_BASE_URL": "http://127.0.0.1:1",
+    }  # it ends with 41 without its settings
+    (told,) = lacks("adapter: gemini\nsecret_env: [GEMINI_API_KEY]\n", tmp_path, **url)
+    assert told.startswith("with GOOGLE_GEMINI_BASE_URL, there is no ~/.gemini/settings.json; write {")
+    files = "files: [{path: '{home}/.gemini/settings.json', content: '{}'}]\n"
+    assert lacks(f"adapter: gemini\nsecret_env: [GEMINI_API_KEY]\n{files}", tmp_path, **url) == []
     (tmp_path / ".gemini").mkdir()
     (tmp_path / ".gemini/settings.json").write_text("{}")
     assert lacks("adapter: gemini\n", tmp_path) == []
@@ -100,6 +108,7 @@ def test_a_login_that_is_not_there_is_told_with_what_would_do(tmp_path: Path) ->
     [
         ("{mend: x}", "requires[0]: has no condition"),
         ("{mend: x, env: [1A]}", "is no name of a variable"),
+        ("{mend: x, env: [A], given: [1A]}", "requires[0].given[0]: 1A is no name of a variable"),
         ("{mend: x, files: [a]}", "begin it with ~/ or /"),
         ("{env: [A]}", "key 'mend' is missing"),
     ],

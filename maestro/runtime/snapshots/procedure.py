@@ -116,9 +116,7 @@ class _Procedure:
         there, lacking = await sources.workspaces(self._call, wanted.agents)
         self._missing = decide_missing(lacking, wanted.allow_missing)
         for each in self._missing:
-            await self._call.note(
-                f"the workspace of {each.agent} is not kept: {each.workspace} {each.why}", "warn"
-            )
+            await self._call.note(f"the workspace of {each.agent} is not kept: {each.workspace} {each.why}", "warn")
         self._sources = [*there, *wanted.folders]
         self._agents = await context.rows(context.views.agents)
         amount = await sources.amount(context, self._folders, self._sources)
