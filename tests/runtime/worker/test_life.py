@@ -110,7 +110,7 @@ def test_the_same_key_is_the_same_task(place: Installation) -> None:
 def test_a_pool_takes_the_least_loaded_agent_and_the_urgent_goes_first(place: Installation) -> None:
     place.json("agent", "assign", "reviewer", "--name", "r1", "--to-workspace", str(place.folder / "r1"))
     place.json("agent", "assign", "reviewer", "--name", "r2", "--to-workspace", str(place.folder / "r2"))
-    busy = dispatch(place, "run: sleep 2", "--to", "r1", "--async")
+    busy = dispatch(place, "run: sleep 600", "--to", "r1", "--async")
     until(lambda: place.json("task", "status", str(busy["id"]))["status"] == "running")
     pooled = dispatch(place, "run: true", "--to", "capability:review", "--sync")
     assert pooled["agents"] == ["r2"]
@@ -119,6 +119,7 @@ def test_a_pool_takes_the_least_loaded_agent_and_the_urgent_goes_first(place: In
     waiting = place.json("queue", "status", "--waiting")
     assert [entry["task"] for entry in waiting] == [soon["id"], late["id"]]
     assert str(busy["id"]) in waiting[0]["waiting_for"]
+    place.json("task", "cancel", str(busy["id"]))
     assert place.run("task", "wait", str(late["id"]), str(soon["id"])).returncode == 0
     rows = {row["id"]: row for row in place.json("task", "list")}
     assert rows[soon["id"]]["started_at"] < rows[late["id"]]["started_at"]
