@@ -1,7 +1,8 @@
 """The excerpt of a line of JSON that is too long to be kept: what the rules ask for, read as its bytes come.
 
 What no path leads to is passed over byte by byte, so that an event which repeats a whole conversation costs no more
-memory than what is wanted of it; that is bounded, too, and `is_cut` says where the bound was met.
+memory than what is wanted of it; that is bounded, too, and `is_cut` says where the bound was met. A library that reads
+JSON in pieces (ijson) keeps each text whole, and one text may be all that was printed.
 """
 
 from __future__ import annotations

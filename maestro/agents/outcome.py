@@ -21,6 +21,7 @@ from maestro.agents.line_patterns import (
 )
 from maestro.agents.schema import Definition
 from maestro.agents.transcript import TranscriptSum
+from maestro.agents.verdict import Check, JudgedEnd, Verdict
 from maestro.printable_text import plain, shown
 
 RESULT_BYTES_MAX = 64 * 1024
@@ -29,69 +30,6 @@ TOLD = 2000
 
 _TRANSIENT = frozenset({errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ETXTBSY})
 _CUT = "[… the beginning is in agent.log]\n"
-
-
-class Check(msgspec.Struct, frozen=True, kw_only=True):
-    """The end of the command of `verify`. command: as its arguments; output: the end of what it printed."""
-
-    command: tuple[str, ...]
-    exit_code: int | None = None
-    timed_out: bool = False
-    stopped: str | None = None
-    lost: str | None = None
-    spawn_error: str | None = None
-    output: bytes = b""
-
-
-class JudgedEnd(msgspec.Struct, frozen=True, kw_only=True):
-    """The end of a run as it is judged: what its warden told of it (`supervision.spec.End`), and its output.
-
-    exit_code: None where a signal ended it or nothing ran.
-
-    stopped: the reason of a stop that was asked for; lost: why nobody saw the end (worker or node gone). wrong_mode:
-    why it was not started at all; oom: which limit of memory ended it; stalled: it was silent for too long; budget:
-    what it used up; check: what verified it. stdout: the last bytes of it; told: its transcript, where stdout is read
-    as events; stderr: both ends of it, None where it was not kept apart; log: the last bytes of agent.log;
-    output_bytes: of all output.
-    """
-
-    exit_code: int | None = None
-    signal: int | None = None
-    timed_out: bool = False
-    stopped: str | None = None
-    spawn_error: str | None = None
-    errno: int | None = None
-    lost: str | None = None
-    timeout_s: float | None = None
-    wrong_mode: str | None = None
-    oom: str | None = None
-    stalled: bool = False
-    budget: str | None = None
-    check: Check | None = None
-    told: TranscriptSum | None = None
-    stderr: bytes | None = None
-    stdout: bytes = b""
-    log: bytes = b""
-    output_bytes: int = 0
-    stdout_bytes: int = 0
-
-
-class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """The outcome of a run, with its reasons. source: `agent` where the agent's own doing decided, else `maestro`.
-
-    outcome: one of `maestro.model.outcome.SEVERITY`. result: the final text. transient: the start failed for want of
-    processes, files or memory, so that it may be tried again without spending the attempt. loss: of what is `lost`,
-    why.
-    """
-
-    outcome: str
-    exit_code: int | None = None
-    signal: int | None = None
-    source: str = "agent"
-    evidence: str = ""
-    result: str = ""
-    transient: bool = False
-    loss: str = ""
 
 
 def judge(definition: Definition, end: JudgedEnd) -> Verdict:
@@ -233,10 +171,8 @@ def _by_check(definition: Definition, end: JudgedEnd) -> Verdict | None:
     if check.timed_out:
         limit = definition.limits.verify_s
         return _of_maestro(definition, end, "agent_error", f"{what} took longer than {limit:g} s (limits.verify_s)")
-    last = _last_line(check.output)
     told = "was ended by a signal" if check.exit_code is None else f"exited {check.exit_code}"
-    said = f"; last line: {shown(last, 200)}" if last else ""
-    return _verdict(definition, end, "agent_error", f"{what} {told}{said}")
+    return _verdict(definition, end, "agent_error", f"{what} {told}{_last_words(cut_lines(check.output[-8192:]))}")
 
 
 def _command(check: Check) -> str:
@@ -314,7 +250,3 @@ def _exit_text(end: JudgedEnd) -> str:
         return f"ended by {signals.Signals(end.signal).name}"
     except ValueError:
         return f"ended by signal {end.signal}"
-
-
-def _last_line(text: bytes) -> str:
-    return next((line.strip() for line in reversed(cut_lines(text[-8192:])) if line.strip()), "")

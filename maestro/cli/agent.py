@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from maestro.cli import answer, completion, printer
+from maestro.cli.column import Column
 from maestro.cli.options import AgentArgument, FormatOption, absolute, examples, snapshot_named
-from maestro.cli.printer import Column, Row
+from maestro.cli.printer import Row
 from maestro.cli.text_input import read_text
 from maestro.model.errors import Invalid
 from maestro.runtime.protocol import messages as p
@@ -254,7 +255,8 @@ def _show_agent(agent: Row) -> None:
 def _show_health(report: Row) -> None:
     printer.write_line(f"status: {report.get('status', 'unhealthy')}")
     for check in report.get("checks", ()):
-        said = f"{'ok' if check.get('ok') else 'failed'}: {check.get('name', '')}"
+        state = "failed" if not check.get("ok") else "note" if check.get("notable") else "ok"
+        said = f"{state}: {check.get('name', '')}"
         printer.write_line(f"{said}: {check['detail']}" if check.get("detail") else said)
     more = {
         key: value for key, value in report.items() if key not in ("id", "status", "checks", "log", "log_truncated")

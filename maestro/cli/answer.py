@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from maestro import config
 from maestro.cli import printer
+from maestro.cli.column import Column
 from maestro.cli.escape import escaped
-from maestro.cli.printer import Column, JsonRows, Row
+from maestro.cli.printer import JsonRows, Row
 from maestro.runtime.client import client
 from maestro.runtime.protocol import messages as p
 

@@ -52,16 +52,6 @@ ROOT_ALIASES = {"ps": ("queue", "status")}
 """Hidden name -> group and command that it stands for."""
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}
-LIKE_MAX = 5
-TEXTS = {"prompt", "value"}
-"""Arguments that may be any text."""
-LIBRARY_WORDS = (
-    (re.compile(r" is not a valid float( range)?"), " is no number"),
-    (re.compile(r" is not a valid integer( range)?"), " is no whole number"),
-    (re.compile(r" is not in the range ([^<>]+)<=x<=(\S+)"), r" is not from \1 to \2"),
-    (re.compile(r" is not in the range x>=(\S+)"), r" is below \1"),
-)
-"""What click says of a number, in words for a user."""
 NO_OPTION = re.compile(r"-[^=]*\s")
 EXIT_INTERRUPTED = 130
 EXIT_PIPE = 141
@@ -147,7 +137,7 @@ class Commands(TyperGroup):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """As click, but an unknown name is told with those that are like it."""
         if self._info(args[0]) is None:
-            _check_name(ctx, args[0], self.infos)
+            _unknown(ctx, args[0], self.infos)
         return super().resolve_command(ctx, args)
 
 
@@ -185,23 +175,14 @@ class Root(TyperGroup):
                 for name, app in groups.items()
                 if app.info.name and args[0] in {info.name for info in app.registered_commands}
             ]
-            _check_name(ctx, args[0], GROUPS, inside)
+            _unknown(ctx, args[0], GROUPS, inside)
         return super().resolve_command(ctx, args)
 
 
-def _check_name(ctx: click.Context, name: str, known: Iterable[str], inside: Sequence[str] = ()) -> None:
-    """Refuse a name that no command has, with those like it, else with `inside`; options are left to click, and so is
-    all where a shell completes the line.
-    """
-    if ctx.resilient_parsing:
-        return
-    from maestro.model.ids import nearest  # imported where something went wrong only
+def _unknown(ctx: click.Context, name: str, known: Iterable[str], inside: Sequence[str] = ()) -> None:
+    from maestro.cli.usage_errors import check_name  # imported where something went wrong only
 
-    if not name.startswith("-"):
-        like = nearest(name, known) or inside
-        error = click.UsageError(f"no such command {name!r}", ctx)
-        error.like = [f"`{ctx.command_path} {each}`" for each in like]  # type: ignore[attr-defined]
-        raise error
+    check_name(ctx, name, known, inside)
 
 
 def _build(info: typer.models.CommandInfo) -> click.Command:
@@ -271,7 +252,7 @@ def _invoke(argv: list[str]) -> int:
         _write_help(error.format_message())
         return 0
     except click.ClickException as error:
-        return printer.fail(_usage_line(error), error.exit_code)
+        return printer.fail(_usage(error), error.exit_code)
     except MaestroError as error:
         if os.environ.get("MAESTRO_LOG_LEVEL", "").upper() == "DEBUG":
             traceback.print_exc()
@@ -294,18 +275,7 @@ def _fail_unforeseen(error: Exception) -> int:
     return printer.fail(f"defect in maestro: {error!r}; MAESTRO_LOG_LEVEL=DEBUG shows where", 1)
 
 
-def _usage_line(error: click.ClickException) -> str:
-    text = error.format_message().rstrip(".").replace("\n\t", " ")
-    like = list(getattr(error, "like", ()))
-    if isinstance(error, click.NoSuchOption):
-        text, like = f"no such option {error.option_name!r}", list(error.possibilities or ())
-    for library, ours in LIBRARY_WORDS:
-        text = library.sub(ours, text)
-    context = getattr(error, "ctx", None)
-    if context is None:
-        return text
-    text = text[:1].lower() + text[1:]
-    hint = f"did you mean {', '.join(like[:LIKE_MAX])}? " if like else ""
-    if isinstance(error, click.NoSuchOption) and not like and TEXTS & {param.name for param in context.command.params}:
-        hint = "a text that begins with - goes behind --; "
-    return f"{text}; {hint}see `{context.command_path} --help`"
+def _usage(error: click.ClickException) -> str:
+    from maestro.cli.usage_errors import usage_line  # as above
+
+    return usage_line(error)

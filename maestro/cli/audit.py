@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from maestro.cli import answer, printer
+from maestro.cli.column import Column
 from maestro.cli.options import FormatOption, SinceOption, TypeOption, examples
-from maestro.cli.printer import Column
 from maestro.runtime.protocol import messages as p
 
 app = typer.Typer()

@@ -8,8 +8,9 @@ import typer
 
 from maestro import config
 from maestro.cli import printer
+from maestro.cli.column import Column
 from maestro.cli.options import FormatOption, examples
-from maestro.cli.printer import Column, JsonRows
+from maestro.cli.printer import JsonRows
 from maestro.model.errors import Invalid
 
 app = typer.Typer(name="config", help="The settings of this installation.")

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from maestro.cli import answer
+from maestro.cli.column import Column
 from maestro.cli.options import FormatOption, examples
-from maestro.cli.printer import Column
 from maestro.runtime.protocol import messages as p
 
 app = typer.Typer()

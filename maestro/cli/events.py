@@ -8,8 +8,9 @@ import msgspec
 import typer
 
 from maestro.cli import answer, printer
+from maestro.cli.column import Column
 from maestro.cli.options import CountedOption, FormatOption, TypeOption, examples
-from maestro.cli.printer import Column, Row
+from maestro.cli.printer import Row
 from maestro.model.errors import Invalid
 from maestro.runtime.protocol import messages as p
 

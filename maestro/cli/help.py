@@ -6,7 +6,6 @@ first paragraph says in one sentence what the document tells.
 
 from __future__ import annotations
 
-import difflib
 import io
 import os
 import re
@@ -23,6 +22,7 @@ import typer
 from maestro.cli import printer
 from maestro.cli.options import examples
 from maestro.model.errors import NotFound
+from maestro.model.ids import nearest
 
 app = typer.Typer()
 
@@ -98,10 +98,8 @@ def _read(topic: str) -> str:
     names = topics()
     if topic in names:
         return (FOLDER / f"{topic}.md").read_text(encoding="utf-8")
-    near = difflib.get_close_matches(topic.lower(), names, n=1, cutoff=0.6)
-    starts = [name for name in names if topic and name.startswith(topic.lower())]
-    nearest = (starts or near)[:1]
-    mend = f"did you mean `maestro help {nearest[0]}`?" if nearest else "`maestro help` lists the topics"
+    near = nearest(topic, names)
+    mend = f"did you mean `maestro help {near[0]}`?" if near else "`maestro help` lists the topics"
     raise NotFound(f"there is no topic {topic!r}", "help", mend)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import typer
 
 from maestro.cli import answer, printer
+from maestro.cli.column import Column
 from maestro.cli.options import FormatOption, examples
-from maestro.cli.printer import Column
 from maestro.runtime.protocol import messages as p
 
 app = typer.Typer(name="node", help="The hosts that run a daemon.")

@@ -14,8 +14,7 @@ from typing import Any
 
 import msgspec
 
-from maestro.cli.column import UNSET
-from maestro.cli.column import Column as Column
+from maestro.cli.column import UNSET, Column
 from maestro.cli.escape import escaped, escaped_json, plain
 from maestro.model.errors import MaestroError
 

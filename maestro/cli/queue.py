@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from maestro.cli import answer, completion, printer
+from maestro.cli.column import Column
 from maestro.cli.options import AgentFilter, CountedOption, FormatOption, examples
-from maestro.cli.printer import Column
 from maestro.model.errors import Invalid
 from maestro.runtime.protocol import messages as p
 

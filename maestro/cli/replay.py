@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from maestro.cli import answer, completion, printer
-from maestro.cli.column import change_text, field_text
+from maestro.cli.column import Column, change_text, field_text
 from maestro.cli.options import TIME_HELP, FormatOption, examples
-from maestro.cli.printer import Column, Row
+from maestro.cli.printer import Row
 from maestro.runtime.protocol import messages as p
 
 app = typer.Typer(name="replay", help="Fold the log again: verify, rebuild, look back.")

@@ -10,8 +10,9 @@ import typer
 
 from maestro import config
 from maestro.cli import answer, completion, printer
+from maestro.cli.column import Column
 from maestro.cli.options import TIME_HELP, FormatOption, absolute, examples, snapshot_named
-from maestro.cli.printer import Column, Row
+from maestro.cli.printer import Row
 from maestro.cli.whereabouts import FolderHint
 from maestro.model.errors import Invalid, TimedOut
 from maestro.runtime.protocol import messages as p

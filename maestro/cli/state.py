@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from maestro.cli import answer, completion, printer, restores, snapshots
+from maestro.cli.column import Column
 from maestro.cli.options import DURATION_HELP, FormatOption, examples
-from maestro.cli.printer import Column, Row
+from maestro.cli.printer import Row
 from maestro.cli.text_input import DASH, PROMPT_BYTES_MAX, read_text
 from maestro.runtime.protocol import messages as p
 

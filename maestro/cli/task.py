@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
-from click.core import ParameterSource
 
 from maestro.cli import answer, completion, printer, task_forms
 from maestro.cli.options import (
@@ -30,29 +28,19 @@ from maestro.cli.task_options import (
     CancelOnInterruptOption,
     DependsOnOption,
     PromptArgument,
+    Status,
     StrictKeyOption,
     SyncOption,
     TimeoutOption,
     ToOption,
     VerifyOption,
+    check_keys,
 )
 from maestro.cli.text_input import read_prompt
 from maestro.model.errors import Invalid
 from maestro.runtime.protocol import messages as p
 
 app = typer.Typer(name="task", help="Tasks: one prompt, dispatched to one or more agents.")
-
-
-class Status(StrEnum):
-    """States of a task."""
-
-    queued = "queued"
-    running = "running"
-    completed = "completed"
-    failed = "failed"
-    cancelled = "cancelled"
-    timed_out = "timed_out"
-    skipped = "skipped"
 
 
 @app.command(
@@ -97,7 +85,7 @@ def dispatch(
 
     `maestro help tasks` has the keys of a line, and says how a batch that was broken off is finished.
     """
-    _check_keys(ctx, batch)
+    check_keys(ctx, batch)
     if batch is not None:
         from maestro.cli.batch import dispatch_batch
 
@@ -127,17 +115,6 @@ def dispatch(
     )
     show = task_forms.show_end if sync and not quiet else task_forms.show_id
     return answer.one(command, "table" if quiet else format, show)
-
-
-def _check_keys(ctx: typer.Context, batch: str | None) -> None:
-    """Check the options of keys. Raises Invalid, also for an empty one: a script's variable was not set."""
-    for name, option in (("key", "--key"), ("batch_key", "--batch-key")):
-        is_given = ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
-        if is_given and not ctx.params[name].strip():
-            raise Invalid("is empty", option, "give a text, or leave it out; is a variable of your script not set?")
-    if batch is None and (ctx.params["batch_key"] or (ctx.params["strict_key"] and not ctx.params["key"])):
-        option, other = ("--batch-key", "--batch") if ctx.params["batch_key"] else ("--strict-key", "--key or --batch")
-        raise Invalid(f"it goes with {other}", option, "leave it out")
 
 
 def _prompt(prompt: str | None, to: list[str] | None) -> str:

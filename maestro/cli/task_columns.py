@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from maestro.cli import printer
-from maestro.cli.printer import Column
+from maestro.cli.column import Column
 
 TASKS = (
     Column("id", "TASK"),

@@ -1,13 +1,16 @@
-"""The options of `task dispatch`: what a task is given, and how its file of many is."""
+"""The options of `maestro task`: what a task is given, how its file of many is, and the states that it may have."""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
+from click.core import ParameterSource
 
 from maestro.cli import completion
 from maestro.cli.options import DURATION_HELP, duration
+from maestro.model.errors import Invalid
 
 PromptArgument = Annotated[
     str | None,
@@ -66,3 +69,26 @@ BudgetCostOption = Annotated[
 CancelOnInterruptOption = Annotated[
     bool, typer.Option("--cancel-on-interrupt", help="With --sync: Ctrl-C cancels the task.")
 ]
+
+
+class Status(StrEnum):
+    """States of a task."""
+
+    queued = "queued"
+    running = "running"
+    completed = "completed"
+    failed = "failed"
+    cancelled = "cancelled"
+    timed_out = "timed_out"
+    skipped = "skipped"
+
+
+def check_keys(ctx: typer.Context, batch: str | None) -> None:
+    """Check the options of keys. Raises Invalid, also for an empty one: a script's variable was not set."""
+    for name, option in (("key", "--key"), ("batch_key", "--batch-key")):
+        is_given = ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if is_given and not ctx.params[name].strip():
+            raise Invalid("is empty", option, "give a text, or leave it out; is a variable of your script not set?")
+    if batch is None and (ctx.params["batch_key"] or (ctx.params["strict_key"] and not ctx.params["key"])):
+        option, other = ("--batch-key", "--batch") if ctx.params["batch_key"] else ("--strict-key", "--key or --batch")
+        raise Invalid(f"it goes with {other}", option, "leave it out")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import typer
 
 from maestro.cli import answer
+from maestro.cli.column import Column
 from maestro.cli.options import AgentArgument, FormatOption, examples
-from maestro.cli.printer import Column
 from maestro.runtime.protocol import messages as p
 
 app = typer.Typer(name="workspace", help="The folders that agents work in.")

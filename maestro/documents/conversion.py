@@ -6,7 +6,6 @@ or `5` needs quotes), but the values of a mapping to text (`env`) are taken as w
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -15,6 +14,7 @@ from msgspec import inspect
 
 from maestro.documents.yaml_tree import Document, Node, Path, truth
 from maestro.model.duration import duration_forms, duration_ms
+from maestro.model.ids import nearest
 from maestro.printable_text import shown
 
 NAMED_MAX = 40
@@ -37,7 +37,7 @@ def fit(document: Document, schema: type[msgspec.Struct]) -> dict[str, Any]:
 def suggestion(word: str, known: Iterable[str]) -> str:
     """A hint on a misspelt word: `did you mean 'x'?`, or the list of the words that are known."""
     names = sorted(known)
-    near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    near = nearest(word, names)
     if near:
         return f"did you mean {near[0]!r}?"
     more = f" and {len(names) - NAMED_MAX} more" if len(names) > NAMED_MAX else ""

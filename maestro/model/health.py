@@ -24,11 +24,12 @@ HEARTBEAT_S_MAX: Final = 60.0
 
 
 class Check(msgspec.Struct, frozen=True):
-    """The result of one check of an agent. detail: what was seen, for people."""
+    """The result of one check of an agent. detail: what was seen, for people; notable: it holds, and wants a look."""
 
     name: str
     ok: bool
     detail: str
+    notable: bool = False
 
 
 class Verdict(msgspec.Struct, frozen=True):

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maestro.agents.definitions import Definition, built_in, parse
-from maestro.agents.outcome import RESULT_BYTES_MAX, Check, JudgedEnd, final_text, judge
+from maestro.agents.outcome import RESULT_BYTES_MAX, final_text, judge
 from maestro.agents.transcript import TranscriptSum
+from maestro.agents.verdict import Check, JudgedEnd
 
 SHELL = built_in("shell")
 SH = ("/bin/sh", "-c", "make test")

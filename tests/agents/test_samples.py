@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from maestro.agents.definitions import built_in
-from maestro.agents.outcome import JudgedEnd, Verdict, judge
+from maestro.agents.outcome import judge
 from maestro.agents.transcript import Transcript, TranscriptSum
 from maestro.agents.usage import Usage
+from maestro.agents.verdict import JudgedEnd, Verdict
 from tests.agents.clis import CLIS
 
 SAMPLES = Path(__file__).parent / "samples"

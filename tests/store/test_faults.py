@@ -168,12 +168,8 @@ def test_a_full_server_refuses_before_the_first_write_and_goes_on_later(
     assert commit(store, an_append("a", "2", 1))[0].first == 2
 
 
-def test_a_busy_server_is_waited_for(
-    server: Any, hand: Connection, open_at: Opening, an_append: Appending, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store, killer = open_at(server.url), open_at(server.url)
-    commit(store, an_append("a", "1", 0))
-    killer.log.head()
+def kept_busy(hand: Connection, call: Callable[[], object]) -> threading.Thread:
+    """A thread whose script keeps the server busy until it is killed; it is once a call is told so."""
     hand.call("CONFIG", "SET", "lua-time-limit", "1")
 
     def loop_until_killed() -> None:
@@ -185,7 +181,17 @@ def test_a_busy_server_is_waited_for(
     until = time.monotonic() + 20
     with pytest.raises(StoreAway, match="not ready"):
         while time.monotonic() < until:
-            commit(store, an_append("a", "2", 1))
+            call()
+    return looping
+
+
+def test_a_busy_server_is_waited_for(
+    server: Any, hand: Connection, open_at: Opening, an_append: Appending, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, killer = open_at(server.url), open_at(server.url)
+    commit(store, an_append("a", "1", 0))
+    killer.log.head()
+    looping = kept_busy(hand, lambda: commit(store, an_append("a", "2", 1)))
     timer = threading.Timer(0.2, killer._pool.call, ("SCRIPT", "KILL"))
     timer.start()
     assert store.log.head().seq >= 1
@@ -199,18 +205,7 @@ def test_a_save_of_the_views_waits_for_a_busy_server_on_a_new_connection_too(
     store, killer = open_at(server.url), open_at(server.url)
     commit(store, an_append("a", "1", 0))
     killer.log.head()
-    hand.call("CONFIG", "SET", "lua-time-limit", "1")
-
-    def loop_until_killed() -> None:
-        with pytest.raises(StoreUnsafe):
-            hand.call("EVAL", "while true do end", 0)
-
-    looping = threading.Thread(target=loop_until_killed)
-    looping.start()
-    until = time.monotonic() + 20
-    with pytest.raises(StoreAway, match="not ready"):
-        while time.monotonic() < until:
-            commit(store, an_append("a", "2", 1))
+    looping = kept_busy(hand, lambda: commit(store, an_append("a", "2", 1)))
     store._pool.forget()  # the next call looks at the log of a new connection first, and hears there that it is busy
     saving = store.views.send("1", Checkpoint(), Checkpoint(1, "c"), [])
     killer._pool.call("SCRIPT", "KILL")

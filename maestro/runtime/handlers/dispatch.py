@@ -22,7 +22,6 @@ from maestro.model.task import Task
 from maestro.runtime.handlers.task_list import find
 from maestro.runtime.handlers.tasks import exit_code, finished
 from maestro.runtime.handlers.wait_notice import progress_of
-from maestro.runtime.monitor.checks import AS_RECORDED, DEFINITION
 from maestro.runtime.monitor.definition_change import change
 from maestro.runtime.monitor.examination import ANSWER_S_MAX, refresh
 from maestro.runtime.node.context import Call, Context, Handler
@@ -143,11 +142,10 @@ async def look_at(call: Call, agents: Sequence[Agent]) -> None:
     settings = call.context.settings
     free = {a.id: partial(change, msgspec.structs.replace(a), settings.agents_dirs) for a in agents if a.node is None}
     made = await refresh(call, agents)
-    told = [check.detail for checks in made.values() for check in checks if check.name == DEFINITION]
+    told = [check.detail for checks in made.values() for check in checks if check.notable]
     told += (await call.context.together(free, ANSWER_S_MAX)).values()
-    for what in told:
-        if what not in ("", AS_RECORDED):
-            await call.note(what, "warn")
+    for what in filter(None, told):
+        await call.note(what, "warn")
 
 
 async def _tell_other(call: Call, wanted: TaskDispatched, existing: Task, strict: bool) -> None:

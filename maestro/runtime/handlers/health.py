@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import trio
 
 from maestro.model.definition import AgentDefinition
@@ -34,7 +35,7 @@ async def health(call: Call, command: p.AgentHealth) -> p.Done:
         "id": agent.id,
         "status": "healthy" if healthy else "unhealthy",
         "state": agent.state,
-        "checks": [{"name": check.name, "ok": check.ok, "detail": check.detail} for check in checks],
+        "checks": [msgspec.to_builtins(check) for check in checks],
     }
     log, is_cut = await _log(call, agent.task or agent.last_task, agent.id, command.log_lines)
     answer |= {"log": log, "log_truncated": is_cut}

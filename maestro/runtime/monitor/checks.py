@@ -20,8 +20,6 @@ from maestro.workspaces.addresses import Mounts
 
 DISK_BYTES_MIN = 64 * 1024 * 1024
 PROCESS = "process"
-DEFINITION = "definition"
-AS_RECORDED = "it is what the file says"
 
 
 def local_checks(agent: Agent, settings: Settings, mounts: Mounts, process_status: str | None) -> list[Check]:
@@ -34,7 +32,8 @@ def local_checks(agent: Agent, settings: Settings, mounts: Mounts, process_statu
         found.insert(1, _workspace(agent, settings.home, mounts))
     except OSError as error:
         found.insert(1, Check(WORKSPACE, False, str(error)))
-    found.append(Check(DEFINITION, True, change(agent, settings.agents_dirs) or AS_RECORDED))
+    changed = change(agent, settings.agents_dirs)
+    found.append(Check("definition", True, changed or "it is what the file says", notable=bool(changed)))
     if process_status is None and agent.running:
         return found
     bad = agent.running and process_status in ("stopped", "zombie", "dead")

@@ -18,8 +18,10 @@ class Cut(msgspec.Struct, frozen=True):
 
     def line(self) -> str:
         """The line for stderr."""
-        of = "" if self.total is None else f" of {self.total}"
-        return f"only {self.shown}{of} {self.what} are shown; {self.more}"
+        one, of = self.shown == 1, "" if self.total is None else f" of {self.total}"
+        noun, blank, rest = self.what.partition(" ")
+        what = noun.removesuffix("s") + blank + rest if one and not of else self.what
+        return f"only {self.shown}{of} {what} {'is' if one else 'are'} shown; {self.more}"
 
 
 def cut_of_page(shown: int, what: str, limit_max: int, total: int | None = None) -> Cut:

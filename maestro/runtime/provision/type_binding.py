@@ -26,20 +26,16 @@ async def resolve_type(call: Call, slug: str) -> tuple[Definition, Settings]:
     A type that lies in none of the caller's folders may have been registered from a file elsewhere: that is read.
     """
     settings = caller_settings(call)
-    row = await call.context.row(call.context.views.type, slug)
-
-    def work() -> Definition:
-        try:
-            found = definitions.load(slug, settings.agents_dirs)
-        except NotFound:
-            if row is None:
-                raise
-            found = Definition.from_dict(row.definition)
-            if Path(found.source).is_absolute():  # else it came by a pipe, and is as it was registered
-                found = definitions.reload(found, settings.agents_dirs)
-        return bind(call, found, settings)
-
-    return await trio.to_thread.run_sync(work), settings
+    try:
+        found = await trio.to_thread.run_sync(definitions.load, slug, settings.agents_dirs)
+    except NotFound:
+        row = await call.context.row(call.context.views.type, slug)
+        if row is None:
+            raise
+        found = Definition.from_dict(row.definition)
+        if Path(found.source).is_absolute():  # else it came by a pipe, and is as it was registered
+            found = await trio.to_thread.run_sync(definitions.reload, found, settings.agents_dirs)
+    return await trio.to_thread.run_sync(bind, call, found, settings), settings
 
 
 def bind(call: Call, definition: Definition, settings: Settings) -> Definition:

@@ -12,6 +12,7 @@ import msgspec
 import trio
 
 from maestro.agents import outcome
+from maestro.agents.verdict import JudgedEnd
 from maestro.model.errors import MaestroError
 from maestro.model.events import TaskDispatched
 from maestro.model.ids import slot_of_run, task_of_run
@@ -181,7 +182,7 @@ class Execution:
         self._move(RunEvent.OVER)
         await self._finish(job, end, seen or facts(end, job.folder, job.run.timeout_s, self.programs.seen))
 
-    async def _launch(self, job: Job, ready: Ready) -> tuple[End, outcome.JudgedEnd | None]:
+    async def _launch(self, job: Job, ready: Ready) -> tuple[End, JudgedEnd | None]:
         """Launch the run and watch it to its end: as its warden tells it, and as its judge sees it, None: not launched.
 
         A run that was cancelled before `run.started` came into the log is not launched.
@@ -201,7 +202,7 @@ class Execution:
             why = f"it could not be watched: {user_error(error) or error}"
             return End(spec.run, spec.token, spawn_error=why, retriable=True), None
 
-    async def _within_disk_limit(self, job: Job, ready: Ready) -> tuple[End, outcome.JudgedEnd]:
+    async def _within_disk_limit(self, job: Job, ready: Ready) -> tuple[End, JudgedEnd]:
         limit = job.definition.resource_limits.disk
         if limit is None:
             return await self._watch_and_judge(job, ready)
@@ -211,7 +212,7 @@ class Execution:
             nursery.cancel_scope.cancel()
         return result
 
-    async def _watch_and_judge(self, job: Job, ready: Ready) -> tuple[End, outcome.JudgedEnd]:
+    async def _watch_and_judge(self, job: Job, ready: Ready) -> tuple[End, JudgedEnd]:
         self._move(RunEvent.LAUNCH)
         end = await self._watch(ready.spec, job if is_heard(job.definition) else None)
         seen = await self.programs.look(job, end)
@@ -230,7 +231,7 @@ class Execution:
             process = await self.programs.launch(spec)
         return await self.programs.follow(process, observed)
 
-    async def _finish(self, job: Job, end: End, seen: outcome.JudgedEnd) -> None:
+    async def _finish(self, job: Job, end: End, seen: JudgedEnd) -> None:
         """Append how the run ended, and let its wardens know."""
         context = self._services.context
         verdict = redacted(context, job.definition, outcome.judge(job.definition, seen))

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import msgspec
 import trio
 
-from maestro.agents import outcome
+from maestro.agents.verdict import JudgedEnd
 from maestro.model.errors import MaestroError
 from maestro.model.events import RunUsageReported
 from maestro.runtime.node.daemon_log import log
@@ -145,7 +145,7 @@ class Programs:
         if self.process is not None:
             self.process.stop(why)
 
-    async def look(self, job: Job, end: End) -> outcome.JudgedEnd:
+    async def look(self, job: Job, end: End) -> JudgedEnd:
         """What the judge sees of the end of the agent, all that it printed included."""
         if is_heard(job.definition):
             await job.observer.complete(end)

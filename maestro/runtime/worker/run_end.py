@@ -7,9 +7,10 @@ import random
 
 import msgspec
 
-from maestro.agents import outcome, secrets
+from maestro.agents import secrets
 from maestro.agents.definitions import Definition
 from maestro.agents.transcript import TranscriptSum
+from maestro.agents.verdict import Check, JudgedEnd, Verdict
 from maestro.model.errors import MaestroError
 from maestro.model.events import RunEnded
 from maestro.model.ids import slot_of_run, task_of_run
@@ -45,14 +46,14 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     told: TranscriptSum | None = None
 
 
-def facts(end: End, folder: RunFolder, timeout_s: float, seen: Seen) -> outcome.JudgedEnd:
+def facts(end: End, folder: RunFolder, timeout_s: float, seen: Seen) -> JudgedEnd:
     """The end of a run as its judge sees it, out of the warden's `End`, the run's files and what the worker knows."""
     if end.lost:  # its warden did not close the log
         capped_log.settle(folder.log)
     oom = None
     if end.oom:
         oom = f"{max(1, end.oom_kills)} of its processes killed at the run's limit of memory"
-    return outcome.JudgedEnd(
+    return JudgedEnd(
         exit_code=end.exit_code,
         signal=end.signal,
         timed_out=end.timed_out,
@@ -80,10 +81,10 @@ def may_be_signalled(end: End) -> bool:
     return not by_rule and not end.lost and (end.signal is not None or bool(end.exit_code))
 
 
-def check_of(end: End, command: list[str], folder: RunFolder, lost: str | None = None) -> outcome.Check:
+def check_of(end: End, command: list[str], folder: RunFolder, lost: str | None = None) -> Check:
     """How the verification of a run ended, as the judge sees it. command: what was run; lost: why it was lost."""
     output = read_ends(f"{folder.verification}/tail") + read_ends(f"{folder.verification}/errors")
-    return outcome.Check(
+    return Check(
         command=tuple(command),
         exit_code=end.exit_code,
         timed_out=end.timed_out,
@@ -100,7 +101,7 @@ def _loss(end: End) -> str | None:
     return "its warden was killed" if end.lost else None
 
 
-def redacted(context: Context, definition: Definition, verdict: outcome.Verdict) -> outcome.Verdict:
+def redacted(context: Context, definition: Definition, verdict: Verdict) -> Verdict:
     """The verdict without the secrets of its run: events may tell one in pieces, or written so that the stream of bytes
     did not show it. Blocks.
     """
@@ -119,7 +120,7 @@ def redacted(context: Context, definition: Definition, verdict: outcome.Verdict)
     return msgspec.structs.replace(verdict, result=result, evidence=evidence)
 
 
-async def ended(context: Context, task: Task, run: Run, verdict: outcome.Verdict, end: End) -> RunEnded:
+async def ended(context: Context, task: Task, run: Run, verdict: Verdict, end: End) -> RunEnded:
     """The event `run.ended`, with the time at which the next attempt may start, where there may be one."""
     evidence = verdict.evidence
     restart = verdict.loss == DAEMON_STOPPED

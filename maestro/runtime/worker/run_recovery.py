@@ -13,6 +13,7 @@ import msgspec
 
 from maestro.agents import outcome
 from maestro.agents.definitions import Definition
+from maestro.agents.verdict import Check
 from maestro.model.agent import Agent
 from maestro.model.events import AgentAssigned, NewEvent
 from maestro.model.ids import slot_of_run
@@ -84,7 +85,7 @@ async def _definition(context: Context, agent: Agent, run: Run) -> Definition:
     return Definition.from_dict(found)
 
 
-def _verified(folder: RunFolder, run: Run) -> outcome.Check:
+def _verified(folder: RunFolder, run: Run) -> Check:
     """How the run was verified; lost where the verification has left no record."""
     end = _record(f"{folder.verification}/exit.json", run)
     return check_of(end or End(run.id, run.token, lost=True), verification_of(folder), folder, _loss(end))

@@ -143,7 +143,7 @@ def test_every_list_with_a_limit_says_what_it_leaves_out(node: Node) -> None:
     assert [row["seq"] for row in json.loads(begun.stdout)] == [2, 3, 4]
     assert begun.stderr == "maestro: only 3 events are shown; --from 5 goes on behind them\n"
     since = node.run("task", "list", "--since", "1h", "--limit", "1")
-    assert since.stderr == "maestro: only 1 tasks are shown; --limit takes up to 100000\n"
+    assert since.stderr == "maestro: only 1 task is shown; --limit takes up to 100000\n"
 
 
 def test_a_log_of_which_health_shows_a_part_says_so(node: Node) -> None:
@@ -166,7 +166,8 @@ def test_an_edit_of_a_definition_is_told_by_a_dispatch_and_taken_by_register(nod
     assert told in node.run("task", "dispatch", "echo $SAID", "--to", "edited", "--sync").stderr
     assert node.run("agent", "logs", "edited").stdout == "before\n"
     checks = node.json("agent", "health", "edited", "--format", "json")["checks"]
-    assert {"name": "definition", "ok": True, "detail": told} in checks
+    assert {"name": "definition", "ok": True, "detail": told, "notable": True} in checks
+    assert f"note: definition: {told}\n" in node.run("agent", "health", "edited", "--format", "table").stdout
     registered = node.run("agent", "register", "edited")
     assert registered.stderr == "maestro: agent edited takes it from its next run on: env\n"
     assert json.loads(registered.stdout)["agents"] == ["edited"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import os
 import stat
@@ -15,7 +14,7 @@ import msgspec
 
 from maestro.model.duration import duration_forms, duration_ms
 from maestro.model.errors import Invalid, NotFound, Refused
-from maestro.model.ids import shown
+from maestro.model.ids import nearest, shown
 
 LINE_BYTES_MAX = 80 * 1024 * 1024
 """A line with a prompt of 64 MiB, the most that a prompt may have."""
@@ -71,7 +70,7 @@ def read_line(number: int, raw: bytes) -> BatchLine:
         return BatchLine(number, errors=['not an object, as {"prompt": "…", "to": "…"}'], broken=True)
     for name, value in data.items():
         if name not in FIELDS:
-            near = difflib.get_close_matches(name.replace("-", "_"), FIELDS, 1)
+            near = nearest(name.replace("-", "_"), FIELDS)
             meant = f"; did you mean {near[0]}?" if near else f"; the keys are {', '.join(FIELDS)}"
             line.errors.append(f"unknown key {shown(name)}{meant}")
             continue
