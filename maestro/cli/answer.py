@@ -110,10 +110,15 @@ def carry_out(command: p.Command, take: Take, progress: Progress | None = None) 
         printer.flush()
         line = f"{end.where}: {end.what}" if end.where else end.what
         printer.tell(f"{line}; {end.mend}" if end.mend else line)
-    elif end.cut is not None:
+    return end
+
+
+def _code(end: p.Done | p.Failed) -> int:
+    """The exit code of an answer that is printed; says what was left out of that."""
+    if isinstance(end, p.Done) and end.cut is not None:
         printer.flush()
         printer.tell(end.cut.line())
-    return end
+    return end.exit_code
 
 
 def rows(
@@ -132,12 +137,12 @@ def rows(
         end = carry_out(command, listed.add)
         if isinstance(end, p.Done):
             listed.end(end.cut is not None, end.cut.total if end.cut else None)
-        return end.exit_code
+        return _code(end)
     kept: list[Row] = []
     end = carry_out(command, kept.append)
     if isinstance(end, p.Done):
         printer.write_table(columns, kept, empty)
-    return end.exit_code
+    return _code(end)
 
 
 def one(
@@ -155,7 +160,7 @@ def one(
     data = end.data if isinstance(end, p.Done) and end.data is not None else (kept[-1] if kept else None)
     if isinstance(end, p.Done) and data is not None:
         show_one(data, chosen, show, also)
-    return end.exit_code
+    return _code(end)
 
 
 def show_one(
