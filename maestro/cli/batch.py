@@ -6,7 +6,7 @@ import os
 import shutil
 import stat
 import sys
-import tempfile
+import uuid
 from pathlib import Path
 from typing import IO
 
@@ -50,47 +50,41 @@ def dispatch_batch(ctx: typer.Context, batch: str, key: str, strict_key: bool, c
         else:
             printer.write_line(str(row["id"]))
 
-    path, is_spooled = _regular(batch)
+    home = config.open_home(config.load())
+    copy = home / f"batch-{uuid.uuid4().hex}"  # named before it is made: an interruption at any point removes it
     try:
-        command = p.TaskBatch(path, batch, key, strict_key, is_spooled)
+        path = _regular(batch, copy)
+        command = p.TaskBatch(path, batch, key, strict_key, path == str(copy))
         return answer.carry_out(command, take).exit_code
     finally:
-        if is_spooled:
-            Path(path).unlink(missing_ok=True)
+        copy.unlink(missing_ok=True)
 
 
-def _regular(batch: str) -> tuple[str, bool]:
-    """The absolute path of a regular file with the batch, and whether it is a copy of what can be read once only.
+def _regular(batch: str, copy: Path) -> str:
+    """The absolute path of a regular file with the batch: the file itself, or `copy` of what can be read once only.
+
+    copy: in MAESTRO_HOME, which the daemon shares; it deletes the copy as soon as that is open.
 
     Raises NotFound, Invalid.
     """
     if batch == "-":
-        return _spooled(sys.stdin.buffer if sys.stdin is not None else None), True
+        return _spooled(sys.stdin.buffer if sys.stdin is not None else None, copy)
     path = absolute(batch, "--batch")
     try:
         if stat.S_ISREG(os.stat(path).st_mode) and not path.startswith(OWN):  # noqa: PTH116 - its error has no path in it
-            return path, False
+            return path
         file = Path(path).open("rb")  # noqa: SIM115 - closed below
     except FileNotFoundError:
         raise NotFound("no such file", batch) from None
     except OSError as error:
         raise Invalid(str(error.strerror), batch, "name a file that can be read") from None
     with file:
-        return _spooled(file), True
+        return _spooled(file, copy)
 
 
-def _spooled(source: IO[bytes] | None) -> str:
-    """A copy of a stream, in MAESTRO_HOME, which the daemon shares; it deletes the copy as soon as that is open.
-
-    Where the copy cannot be made whole, none is left.
-    """
-    home = config.open_home(config.load())
-    with tempfile.NamedTemporaryFile(prefix="batch-", dir=home, delete=False) as copy:
-        try:
-            if source is not None:
-                shutil.copyfileobj(source, copy)
-            copy.flush()
-        except BaseException:
-            Path(copy.name).unlink(missing_ok=True)
-            raise
-    return copy.name
+def _spooled(source: IO[bytes] | None, copy: Path) -> str:
+    """Write a stream into a new file that only its owner reads; its path."""
+    with os.fdopen(os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        if source is not None:
+            shutil.copyfileobj(source, file)
+    return str(copy)
