@@ -24,7 +24,10 @@ _MENTION = "Your task is in the file {file} because of its size. Read all of it,
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """A run, as `compose` needs it. All paths are absolute."""
+    """A run, as `compose` needs it. All paths are absolute.
+
+    variables: further ones of its task, as they are; marks: further ones that tell the run what it is.
+    """
 
     run: str
     task: str
@@ -40,6 +43,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     verify: str = ""
     environment: Mapping[str, str] = {}
     secrets: Mapping[str, str] = {}
+    variables: Mapping[str, str] = {}
+    marks: Mapping[str, str] = {}
 
 
 class PlacedFile(msgspec.Struct, frozen=True):
@@ -72,6 +77,7 @@ def compose(definition: Definition, target: Target) -> Launch:
         raise Refused(f"type {definition.slug} has no program yet", mend=f"maestro agent register {definition.slug}")
     argument, stdin = _prompt(definition, target)
     env = _environment(definition, target)
+    embeds = definition.env.keys() - target.variables.keys()
     places = {
         "{bin}": definition.executable,
         "{mode}": definition.program_mode,
@@ -92,7 +98,7 @@ def compose(definition: Definition, target: Target) -> Launch:
     )
     return Launch(
         argv=argv,
-        env={name: embedded(value, places) if name in definition.env else value for name, value in env.items()},
+        env={name: embedded(value, places) if name in embeds else value for name, value in env.items()},
         cwd=places.get(definition.cwd, definition.cwd),
         stdin=stdin,
         files=files,
@@ -205,7 +211,7 @@ def passed_on(definition: Definition, environment: Mapping[str, str], secrets: M
 
 
 def _environment(definition: Definition, target: Target) -> dict[str, str]:
-    """The environment of a run: the allow-list, what the type adds, its secrets, then Maestro's own, which win."""
+    """The environment of a run: the allow-list, the type's, its secrets, its task's, then Maestro's own, which win."""
     env = _inherited(definition, target.environment)
     if definition.path:
         env["PATH"] = definition.path
@@ -216,6 +222,8 @@ def _environment(definition: Definition, target: Target) -> dict[str, str]:
         "TMPDIR": target.tmp,
         **definition.env,
         **target.secrets,
+        **{name: value for name, value in target.variables.items() if not name.startswith("MAESTRO_")},
+        **target.marks,
         "MAESTRO_TASK_ID": target.task,
         "MAESTRO_AGENT_ID": target.agent,
         "MAESTRO_WORKSPACE": target.workspace,

@@ -34,7 +34,7 @@ _CUT = "[… the beginning is in agent.log]\n"
 
 def judge(definition: Definition, end: JudgedEnd) -> Verdict:
     """The verdict on the end of a run. Pure: the same end is always judged the same."""
-    rules = (_by_maestro, _by_refusal, _by_exit, _by_events, _by_patterns, _by_silence, _by_check)
+    rules = (_by_maestro, _by_refusal, _by_exit, _by_events, _by_patterns, _by_silence, _by_schema, _by_check)
     for rule in rules:
         verdict = rule(definition, end)
         if verdict is not None:
@@ -153,6 +153,14 @@ def _by_silence(definition: Definition, end: JudgedEnd) -> Verdict | None:
     if definition.success.output_required and not _result(definition, end):
         return _verdict(definition, end, "no_output", f"output_required: exit {end.exit_code} without a final text")
     return None
+
+
+def _by_schema(definition: Definition, end: JudgedEnd) -> Verdict | None:
+    """The verdict on a run with a good end whose final text is not what was asked for."""
+    if not end.misfit:
+        return None
+    evidence = f"exit {end.exit_code}, but the answer does not fit its schema: {end.misfit}"
+    return _verdict(definition, end, "agent_error", evidence)
 
 
 def _by_check(definition: Definition, end: JudgedEnd) -> Verdict | None:

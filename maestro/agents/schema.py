@@ -6,7 +6,6 @@ runs less isolated, or judged more kindly, than its file asks.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Literal
 
 import msgspec
@@ -27,7 +26,7 @@ from maestro.agents.parts import (
     Success,
     VersionProbe,
 )
-from maestro.documents.conversion import SECONDS
+from maestro.documents.json_schema import json_schema
 from maestro.model.errors import Invalid
 
 
@@ -156,31 +155,8 @@ class Definition(AdapterKeys, frozen=True, kw_only=True):
         return Definition.from_dict({**self.to_dict(), **self.older, "older": {}})
 
 
-def json_schema() -> dict[str, Any]:
+def type_schema() -> dict[str, Any]:
     """The JSON Schema of a file of `agents.d`, for editors that complete and check YAML by it."""
-    schema = msgspec.json.schema(TypeDocument)
-    scalars = {"type": ["string", "number", "boolean"]}
-    for part in schema["$defs"].values():
-        part.pop("title", None)
-        part["additionalProperties"] = False
-        for name, property in part["properties"].items():
-            if name.endswith(SECONDS):
-                _with_text(property)
-        for option in _options(part["properties"]):
-            if option.get("additionalProperties") == {"type": "string"}:
-                option["additionalProperties"] = scalars  # values of such a mapping are taken as they are written
+    schema = json_schema(TypeDocument, "Maestro agent type")
     schema["$defs"]["TypeDocument"]["anyOf"] = [{"required": ["slug"]}, {"required": ["name"]}]
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Maestro agent type", **schema}
-
-
-def _with_text(property: dict[str, Any]) -> None:
-    """Let a number of seconds be a duration such as `10m`, too."""
-    options = property.pop("anyOf", None) or [{"type": property.pop("type")}]
-    property["anyOf"] = [*options, {"type": "string"}]
-
-
-def _options(properties: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Each form that a key may have."""
-    for kind in properties.values():
-        yield kind
-        yield from kind.get("anyOf", ())
+    return schema

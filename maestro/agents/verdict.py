@@ -28,7 +28,7 @@ class JudgedEnd(msgspec.Struct, frozen=True, kw_only=True):
     why it was not started at all; oom: which limit of memory ended it; stalled: it was silent for too long; budget:
     what it used up; check: what verified it. stdout: the last bytes of it; told: its transcript, where stdout is read
     as events; stderr: both ends of it, None where it was not kept apart; log: the last bytes of agent.log;
-    output_bytes: of all output.
+    output_bytes: of all output. misfit: why its final text does not fit the schema that is asked for.
     """
 
     exit_code: int | None = None
@@ -44,6 +44,7 @@ class JudgedEnd(msgspec.Struct, frozen=True, kw_only=True):
     stalled: bool = False
     budget: str | None = None
     check: Check | None = None
+    misfit: str = ""
     told: TranscriptSum | None = None
     stderr: bytes | None = None
     stdout: bytes = b""

@@ -13,7 +13,7 @@ from maestro.agents import adapters, definitions
 from maestro.agents.adapters import names
 from maestro.agents.definitions import Definition, built_in, load, parse, types
 from maestro.agents.parts import Resources
-from maestro.agents.schema import TypeDocument, json_schema
+from maestro.agents.schema import TypeDocument, type_schema
 from maestro.model.errors import Invalid, NotFound
 
 
@@ -263,7 +263,7 @@ def test_matches_are_replaced_whole_and_their_values_taken_as_written() -> None:
 
 
 def test_the_json_schema_for_editors_knows_every_key_and_no_other() -> None:
-    schema = json_schema()
+    schema = type_schema()
     known = schema["$defs"]["TypeDocument"]
     assert set(known["properties"]) == {field.encode_name for field in msgspec.structs.fields(TypeDocument)}
     assert all(part["additionalProperties"] is False for part in schema["$defs"].values())
