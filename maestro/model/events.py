@@ -52,6 +52,27 @@ from maestro.model.facts.task import (
     TaskFinished,
     TaskRetried,
 )
+from maestro.model.facts.workflow import (
+    HandlerCalled,
+    LoopTurned,
+    StepApproved,
+    StepEnded,
+    StepReadied,
+    StepStarted,
+    WorkflowDeleted,
+    WorkflowRunAdmitted,
+    WorkflowRunEnding,
+    WorkflowRunFinished,
+    WorkflowRunPaused,
+    WorkflowRunResumed,
+    WorkflowRunStarted,
+    WorkflowStored,
+    WorkflowSwitched,
+    WorkspaceArchived,
+    WorkspaceArchiveWanted,
+    WorkspaceRestoreWanted,
+    WorkspaceReturned,
+)
 
 __all__ = [
     "FACTS",
@@ -67,8 +88,10 @@ __all__ = [
     "BlobRef",
     "Event",
     "Fact",
+    "HandlerCalled",
     "LogForked",
     "LogSealed",
+    "LoopTurned",
     "NewEvent",
     "NodeHeld",
     "NodeJoined",
@@ -95,13 +118,30 @@ __all__ = [
     "SnapshotWorkspace",
     "StateDeleted",
     "StateSet",
+    "StepApproved",
+    "StepEnded",
+    "StepReadied",
+    "StepStarted",
     "TaskCancelRequested",
     "TaskDispatched",
     "TaskFinished",
     "TaskRetried",
     "Text",
     "Unrecognised",
+    "WorkflowDeleted",
+    "WorkflowRunAdmitted",
+    "WorkflowRunEnding",
+    "WorkflowRunFinished",
+    "WorkflowRunPaused",
+    "WorkflowRunResumed",
+    "WorkflowRunStarted",
+    "WorkflowStored",
+    "WorkflowSwitched",
+    "WorkspaceArchiveWanted",
+    "WorkspaceArchived",
     "WorkspaceClaimed",
+    "WorkspaceRestoreWanted",
+    "WorkspaceReturned",
 ]
 
 
@@ -148,6 +188,25 @@ AnyFact: TypeAlias = (
     | RestoreDone
     | RestorePlaced
     | RestoreFailed
+    | WorkflowStored
+    | WorkflowDeleted
+    | WorkflowSwitched
+    | WorkflowRunStarted
+    | WorkflowRunAdmitted
+    | WorkflowRunPaused
+    | WorkflowRunResumed
+    | WorkflowRunEnding
+    | WorkflowRunFinished
+    | StepReadied
+    | StepApproved
+    | StepStarted
+    | StepEnded
+    | LoopTurned
+    | HandlerCalled
+    | WorkspaceArchiveWanted
+    | WorkspaceArchived
+    | WorkspaceRestoreWanted
+    | WorkspaceReturned
     | LogSealed
     | LogForked
     | Unrecognised
@@ -188,6 +247,25 @@ FACTS: dict[str, type[AnyFact]] = {
     "restore.done": RestoreDone,
     "restore.placed": RestorePlaced,
     "restore.failed": RestoreFailed,
+    "workflow.stored": WorkflowStored,
+    "workflow.deleted": WorkflowDeleted,
+    "workflow.switched": WorkflowSwitched,
+    "workflow_run.started": WorkflowRunStarted,
+    "workflow_run.admitted": WorkflowRunAdmitted,
+    "workflow_run.paused": WorkflowRunPaused,
+    "workflow_run.resumed": WorkflowRunResumed,
+    "workflow_run.ending": WorkflowRunEnding,
+    "workflow_run.finished": WorkflowRunFinished,
+    "workflow_step.readied": StepReadied,
+    "workflow_step.approved": StepApproved,
+    "workflow_step.started": StepStarted,
+    "workflow_step.ended": StepEnded,
+    "workflow_loop.turned": LoopTurned,
+    "workflow_handler.called": HandlerCalled,
+    "workspace.archive_wanted": WorkspaceArchiveWanted,
+    "workspace.archived": WorkspaceArchived,
+    "workspace.restore_wanted": WorkspaceRestoreWanted,
+    "workspace.returned": WorkspaceReturned,
     "log.sealed": LogSealed,
     "log.forked": LogForked,
 }

@@ -10,11 +10,15 @@ from typing import TypeAlias
 import msgspec
 
 
-class BlobRef(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A text kept outside the log because of its size. blob: SHA-256 in hex; size: bytes, uncompressed."""
+class BlobRef(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A text kept outside the log because of its size. blob: SHA-256 in hex; size: bytes, uncompressed.
+
+    executable: of a file that a step leaves, whether it may be executed.
+    """
 
     blob: str
     size: int
+    executable: bool = False
 
 
 Text: TypeAlias = str | BlobRef

@@ -31,8 +31,9 @@ class SnapshotMissing(msgspec.Struct, frozen=True):
 class SnapshotStarted(Fact, frozen=True):
     """`snapshot:<id>`: the cut. What the snapshot holds is what there was at this event's seq, its position.
 
-    reason: asked, restore, rollback, reset, clean, failsafe, schedule or cleanup; automatic: nobody asked for it, so it
-    expires; agents: whose workspaces were asked for; node: where it lies.
+    reason: asked, restore, rollback, reset, clean, failsafe, schedule, cleanup, or in words; automatic: nobody asked
+    for it, so it expires; agents: whose workspaces were asked for; node: where it lies. run: of a workflow, which may
+    go back to it while it is open.
     """
 
     snapshot: str
@@ -40,6 +41,7 @@ class SnapshotStarted(Fact, frozen=True):
     automatic: bool = False
     agents: tuple[str, ...] = ()
     node: str = ""
+    run: str = ""
 
 
 class SnapshotTaken(Fact, frozen=True):

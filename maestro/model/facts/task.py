@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from maestro.model.facts import Fact, Text
+from typing import Any
+
+import msgspec
+
+from maestro.model.facts import BlobRef, Fact, Text
 
 
 class TaskDispatched(Fact, frozen=True):
@@ -12,6 +16,13 @@ class TaskDispatched(Fact, frozen=True):
     None for the agent's. title: the first line of the prompt, shortened. on_lost: `retry` or `fail`, for which
     the command line has no option: `retry`. verify: a shell command that must exit 0 in the workspace after a good
     end. budget_tokens, budget_cost: what its runs may use together, until it is retried; more ends them.
+
+    Of an attempt of a workflow's step: workflow, step: the run and the instance. command: `sh` or `bash` where the
+    prompt is a script that runs instead of the agent's program. place: whose workspace it works in: "" the agent's own,
+    else the run's folder; `run` the run's folder; else that agent's. node, folder: where the run's folder is. alone: it
+    has that folder to itself. env: further variables. answer_schema: the JSON Schema of its final text. session: of the
+    agent's own, that it goes on with. leaves: paths, with `*` and `**`, of the files that it leaves to later steps;
+    brings: files that are put into the workspace before it starts, by path.
     """
 
     task: str
@@ -29,6 +40,18 @@ class TaskDispatched(Fact, frozen=True):
     verify: str = ""
     budget_tokens: int | None = None
     budget_cost: float | None = None
+    workflow: str = ""
+    step: str = ""
+    command: str = ""
+    place: str = ""
+    node: str = ""
+    folder: str = ""
+    alone: bool = False
+    env: dict[str, str] = msgspec.field(default_factory=dict)
+    answer_schema: dict[str, Any] | None = None
+    session: str = ""
+    leaves: tuple[str, ...] = ()
+    brings: dict[str, BlobRef] = msgspec.field(default_factory=dict)
 
 
 class TaskCancelRequested(Fact, frozen=True):
@@ -128,6 +151,9 @@ class RunEnded(Fact, frozen=True):
     duration_ms: from the spawn to the end, monotonic. retry_at: when the next attempt may start (backoff with jitter,
     chosen by the worker), None when there is none to come (`task.may_go_on`), or it may start at once. restart: it is
     `lost` since its daemon ended in order, which counts for nothing (`outcome.is_loss`).
+
+    Of a workflow's step: output: its stdout, "" where that is the result; check: what its failed `verify` printed;
+    error: why its final text did not fit the schema; files: those that it leaves, by path.
     """
 
     run: str
@@ -143,6 +169,10 @@ class RunEnded(Fact, frozen=True):
     output_bytes: int = 0
     retry_at: int | None = None
     restart: bool = False
+    output: Text = ""
+    check: Text = ""
+    error: str = ""
+    files: dict[str, BlobRef] = msgspec.field(default_factory=dict)
 
 
 class RunParked(Fact, frozen=True):
