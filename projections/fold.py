@@ -14,7 +14,7 @@ import msgspec
 
 from maestro.model.errors import MaestroError
 from maestro.model.events import FACTS, AnyFact, Event, Unrecognised
-from projections import agents, nodes, queue, snapshots, state, tasks
+from projections import agents, nodes, queue, snapshots, state, tasks, workflow_runs, workflows
 from projections.lineage import Line
 
 Apply = Callable[[Event], None]
@@ -44,8 +44,10 @@ class FoldedView(View, Protocol):
         """The id of the row that an event of such a fact may change."""
 
 
-FOLDED: tuple[FoldedView, ...] = (agents, tasks, state, nodes, snapshots)
-VIEWS: dict[str, View] = {view.NAME: view for view in (agents, tasks, queue, state, nodes, snapshots)}
+FOLDED: tuple[FoldedView, ...] = (agents, tasks, state, nodes, snapshots, workflows, workflow_runs)
+VIEWS: dict[str, View] = {
+    view.NAME: view for view in (agents, tasks, queue, state, nodes, snapshots, workflows, workflow_runs)
+}
 
 Routes = dict[type[AnyFact], tuple[Apply, ...]]
 

@@ -15,7 +15,7 @@ from maestro.model.events import AnyFact, Event
 from maestro.model.snapshot import Snapshot, evolve
 
 NAME = "snapshots"
-VERSION = 2
+VERSION = 3
 FOLLOWS_LINE = False
 
 Rows = dict[str, Snapshot]

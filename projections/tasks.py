@@ -1,7 +1,8 @@
 """The view `tasks`: every task of the line with its slots and runs, one row per task, row id = task id.
 
 Indexes, by position of the dispatch: `all`, `status:<s>`, `agent:<a>` and `status:<s>:agent:<a>`, where an agent is
-each named target and each agent that had a run; `finished` and `finished:agent:<a>`, by position of the end.
+each named target and each agent that had a run; `finished` and `finished:agent:<a>`, by position of the end. The tasks
+of workflows' steps are in `step:all`, `step:status:<s>`, … instead, but for the last two.
 """
 
 from __future__ import annotations
@@ -16,8 +17,11 @@ from maestro.model.events import AnyFact, Event, TaskDispatched
 from maestro.model.task import CHANGES, Task, dispatched
 
 NAME = "tasks"
-VERSION = 3
+VERSION = 4
 FOLLOWS_LINE = True
+
+OF_STEPS = "step:"
+"""What the indexes of tasks of workflows' steps begin with."""
 
 Rows = dict[str, Task]
 _decoder = msgspec.json.Decoder(Task)
@@ -50,14 +54,14 @@ def folds(rows: Rows) -> dict[type[AnyFact], Callable[[Event], None]]:
 
 def indexes(row: Task) -> dict[str, int]:
     """The indexes that contain the row, with its score in each."""
-    status, position = row.status, row.position
-    scores = {"all": position, f"status:{status}": position}
+    status, position, of = row.status, row.position, OF_STEPS if row.workflow else ""
+    scores = {f"{of}all": position, f"{of}status:{status}": position}
     finished = not row.open
     if finished:
         scores["finished"] = row.version
     for agent in agents(row):
-        scores[f"agent:{agent}"] = position
-        scores[f"status:{status}:agent:{agent}"] = position
+        scores[f"{of}agent:{agent}"] = position
+        scores[f"{of}status:{status}:agent:{agent}"] = position
         if finished:
             scores[f"finished:agent:{agent}"] = row.version
     return scores

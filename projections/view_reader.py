@@ -17,8 +17,10 @@ from maestro.model.node import Node
 from maestro.model.snapshot import Snapshot
 from maestro.model.state import StateKey
 from maestro.model.task import Task
+from maestro.model.workflow.run_header import RunHeader
+from maestro.model.workflow.stored_workflow import StoredWorkflow
 from maestro.store.contract import Checkpoint, Page, PageQuery, Store
-from projections import agents, nodes, queue, snapshots, state, tasks
+from projections import agents, nodes, queue, snapshots, state, tasks, workflow_runs, workflows
 from projections.fold import VIEWS
 from projections.projector import NEWER, Progress, Projector
 
@@ -98,13 +100,19 @@ class Views:
     ) -> Listed[Task]:
         """A page of tasks by their dispatch, newest first; total counts the whole index, not the range.
 
-        agent: an agent id, or a target as named (`role:x`).
+        Without those of workflows' steps. agent: an agent id, or a target as named (`role:x`).
         since, before: positions; tasks dispatched at or after `since`, and before `before` (for the next page, the
         `position` of the last row).
         """
-        index = ":".join(part for part in (_named("status", status), _named("agent", agent)) if part) or "all"
         last = None if before is None else before - 1
-        return self._list(tasks.NAME, PageQuery(tasks.NAME, index, 0, limit, newest, since or None, last))
+        return self._list(tasks.NAME, PageQuery(tasks.NAME, _of(agent, status), 0, limit, newest, since or None, last))
+
+    def step_tasks(
+        self, agent: str | None = None, status: str | None = None, since: int = 0, limit: int = 100
+    ) -> Listed[Task]:
+        """A page of the tasks of workflows' steps, as `tasks` has the others."""
+        index = f"{tasks.OF_STEPS}{_of(agent, status)}"
+        return self._list(tasks.NAME, PageQuery(tasks.NAME, index, 0, limit, True, since or None))
 
     def tasks_named(self, ids: Sequence[str]) -> Listed[Task]:
         """The tasks of these ids that there are, in this order, from one checkpoint: for some thousands in one call."""
@@ -178,6 +186,28 @@ class Views:
         """One snapshot by id."""
         return self._find(snapshots.NAME, snapshot)
 
+    # ---- workflows ----
+
+    def workflows(self) -> Listed[StoredWorkflow]:
+        """All stored workflows that are not deleted, the one that changed last first."""
+        return self._list(workflows.NAME, PageQuery(workflows.NAME, "all", 0, ALL))
+
+    def workflow(self, workflow: str) -> Found[StoredWorkflow]:
+        """One stored workflow by id, also a deleted one."""
+        return self._find(workflows.NAME, workflow)
+
+    def workflow_runs(
+        self, which: str = "all", limit: int = ALL, newest: bool = True, before: int | None = None
+    ) -> Listed[RunHeader]:
+        """A page of the headers of runs by their start. which: an index of the view; before: a position."""
+        last = None if before is None else before - 1
+        query = PageQuery(workflow_runs.NAME, which, 0, limit, newest, max_score=last)
+        return self._list(workflow_runs.NAME, query)
+
+    def workflow_run(self, run: str) -> Found[RunHeader]:
+        """The header of one run by id."""
+        return self._find(workflow_runs.NAME, run)
+
     # ---- one call each ----
 
     def _list(self, view: str, query: PageQuery) -> Listed[Any]:
@@ -225,6 +255,11 @@ def _in_order(query: PageQuery, row_ids: list[str], rows: list[Any]) -> bool:
         return False
     order: list[tuple[Any, bytes]] = [(score, row_id.encode()) for score, row_id in zip(scores, row_ids, strict=True)]
     return order == sorted(order, reverse=query.newest)
+
+
+def _of(agent: str | None, status: str | None) -> str:
+    """The index of the tasks of an agent, in a status; None for any."""
+    return ":".join(part for part in (_named("status", status), _named("agent", agent)) if part) or "all"
 
 
 def _named(kind: str, name: str | None) -> str:

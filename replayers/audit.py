@@ -1,9 +1,9 @@
 """The audit: who did what, when and why, from the log, for all subjects or one.
 
 The story of a task is its own events, those of its runs, the end of each task that it waited for, and its result in the
-state. It is found by following the links between a subject's events, so its cost is that of its length. Where a restore
-has cut these links, and for all other subjects, the whole log is read, since what a restore undid stays part of the
-story.
+state; that of a workflow's run has the stories of its tasks in it. It is found by following the links between a
+subject's events, so its cost is that of its length. Where a restore has cut these links, and for all other subjects,
+the whole log is read, since what a restore undid stays part of the story.
 """
 
 from __future__ import annotations
@@ -23,11 +23,13 @@ from maestro.store.contract import Store
 from projections.view_reader import Views
 from replayers.chain import CheckedReader
 from replayers.positions import rfc3339
+from replayers.run_story import concerns_run, linked_run, story
 
 CHUNK = 1000
 EXPIRED_TOO = 0
 """A time at which no key of the state has expired yet: finds expired keys too."""
 KINDS = frozenset({"type", "agent", "workspaces", "node", "task", "run", "state", "snapshot", "restore", "log"})
+KINDS |= {"workflow", "workflow-run"}
 
 
 class Query(msgspec.Struct, frozen=True):
@@ -68,12 +70,17 @@ def page(store: Store, query: Query, log: CheckedReader | None = None) -> tuple[
     task = _task(store, subject)
     if task is not None and query.since <= task.position:
         return _lines(log, _linked(store, task, log), query), head
+    kind, _, name = (subject or "").partition(":")
+    run = linked_run(store, name) if kind == "workflow-run" else None
+    if run is not None and query.since <= run.position:
+        return _lines(log, story(store, run, log.event, lambda task: _linked(store, task, log)), query), head
     concerns = _concerns(subject)
     after, lines = max(query.since, 1) - 1, list[StoryLine]()
     while after < head and not lines:
         events = [event_of(entry) for entry in log.entries(after, min(CHUNK, head - after))]
         if not events:
             break
+        concerns = concerns_run(store, name, events) if kind == "workflow-run" else concerns
         lines = _lines(log, filter(concerns, events), query)
         after = events[-1].seq
     return lines, after
@@ -97,7 +104,8 @@ def plain(line: StoryLine) -> dict[str, Any]:
 
 
 def find_subject(store: Store, text: str) -> str:
-    """The subject that a user means: as the log names it, or the id of a task, an agent, a node, a type or a key.
+    """The subject that a user means: as the log names it, or the id of a task, an agent, a node, a type, a key, a
+    workflow or a run of one.
 
     Raises NotFound where there is none.
     """
@@ -117,6 +125,8 @@ def find_subject(store: Store, text: str) -> str:
         ("agent", views.agent),
         ("node", views.node),
         ("type", views.type),
+        ("workflow", views.workflow),
+        ("workflow-run", views.workflow_run),
         ("state", lambda key: views.state(key, EXPIRED_TOO)),
     )
     for name, find in finders:
@@ -125,7 +135,7 @@ def find_subject(store: Store, text: str) -> str:
     if _was_dispatched(store, text):
         return f"task:{text}"
     raise NotFound(
-        f"there is no task, agent, node, type or key {shown(text)}",
+        f"there is no task, agent, node, type, key or workflow {shown(text)}",
         mend="name it as in task:<id>",
         sought=("subject", text),
     )

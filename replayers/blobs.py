@@ -6,7 +6,20 @@ import re
 
 import msgspec
 
-from maestro.model.events import BlobRef, Event, RunEnded, StateSet, TaskDispatched, Text
+from maestro.model.events import (
+    AnyFact,
+    BlobRef,
+    Event,
+    RunEnded,
+    StateSet,
+    StepEnded,
+    StepStarted,
+    TaskDispatched,
+    Text,
+    WorkflowRunFinished,
+    WorkflowRunStarted,
+    WorkflowStored,
+)
 from maestro.store.codec import event_of
 from maestro.store.contract import Entry, Store
 
@@ -34,9 +47,23 @@ def named_by(entry: Entry) -> list[str]:
 
 
 def _of(event: Event) -> list[str]:
-    match event.fact:
-        case TaskDispatched(prompt=text) | RunEnded(result=text) | StateSet(value=text):
-            return _in_text(text)
+    return [blob for text in _texts(event.fact) for blob in _in_text(text)]
+
+
+def _texts(fact: AnyFact) -> list[Text]:
+    """All texts of a fact that may be kept apart."""
+    match fact:
+        case TaskDispatched(prompt=text, brings=brings):
+            return [text, *brings.values()]
+        case RunEnded() | StepEnded():
+            return [fact.result, fact.output, fact.check, *fact.files.values()]
+        case StateSet(value=text) | StepStarted(told=text) | WorkflowRunFinished(result=text):
+            return [text]
+        case WorkflowStored(definition=definition, source=source):
+            return [definition, source]
+        case WorkflowRunStarted(definition=definition, children=children, reused=reused, brings=brings):
+            kept = [text for told in reused.values() for text in _texts(told)]
+            return [definition, children, *brings.values(), *kept]
     return []
 
 

@@ -15,6 +15,7 @@ from maestro.model.health import way_out
 from maestro.model.ids import check_id, check_priority, check_text, shown
 from maestro.model.node import Node, decide_resume
 from maestro.model.outcome import FINISHED
+from maestro.model.scheduling.sites import VIRTUAL
 from maestro.model.target import check_target, is_pool, targets_of
 from maestro.model.task import Task
 
@@ -84,6 +85,12 @@ SAME = {
 }
 """The fields of `task.dispatched` that two dispatches of one key must have in common, as a user knows them."""
 
+OF_STEPS = (
+    *("workflow", "step", "command", "place", "node", "folder", "alone", "env", "answer_schema", "session"),
+    *("leaves", "brings"),
+)
+"""The fields that only the attempt of a workflow's step has, which no dispatch by key is."""
+
 
 def differences(wanted: TaskDispatched, before: TaskDispatched) -> list[str]:
     """In what a dispatch differs from the one that its key made before, in the words of the command line.
@@ -130,7 +137,7 @@ def field_errors(wanted: TaskDispatched) -> Iterator[Invalid]:
     """What cannot be right about a dispatch, whatever else there is."""
     checks: tuple[Callable[[], object], ...] = (
         lambda: check_id(wanted.task, "task"),
-        lambda: _check_targets(wanted.targets),
+        lambda: _check_targets(wanted.targets, VIRTUAL if wanted.workflow else frozenset()),
         lambda: check_priority(wanted.priority),
         lambda: _check_numbers(wanted),
         lambda: _check_budgets(wanted),
@@ -148,11 +155,12 @@ def _check_fields(wanted: TaskDispatched) -> None:
         raise error
 
 
-def _check_targets(targets: Sequence[str]) -> None:
+def _check_targets(targets: Sequence[str], virtual: Collection[str]) -> None:
     if not 0 < len(targets) <= TARGETS_MAX:
         raise Invalid(f"{len(targets)} targets", mend=f"name 1 to {TARGETS_MAX} with --to")
     for target in targets:
-        check_target(target)
+        if target not in virtual:
+            check_target(target)
     if len(set(targets)) < len(targets):
         twice = next(target for target in targets if targets.count(target) > 1)
         raise Invalid(f"target {shown(twice)} is named twice")
@@ -238,6 +246,9 @@ def decide_retry(
     session is not there or cannot be gone on with.
     """
     row = _known(task, row)
+    if row.workflow:
+        what = f"task {task} is an attempt of step {row.step} of workflow run {row.workflow}, which decides on more"
+        raise Refused(what, mend=f"maestro workflow status {row.workflow} shows the run")
     if row.open:
         raise Refused(f"task {task} has not finished: {row.status}", mend=f"task cancel {task} ends it")
     for name, status in needed.items():

@@ -23,9 +23,11 @@ from maestro.model.events import (
     SnapshotWorkspace,
     StateSet,
     TaskFinished,
+    WorkflowRunFinished,
 )
 from maestro.model.state import StateKey
 from maestro.model.task import Task
+from maestro.model.workflow.run_header import RunHeader
 
 RESTORED = "restored"
 STOP_REASON = "restore"
@@ -220,34 +222,46 @@ def decide_going_on(row: Agent | None, why: str, stopped: Stopped, floor: int = 
     return [NewEvent(f"agent:{row.id}", AgentStopped(row.id, stopped.left), max(row.version, floor))]
 
 
+class OpenWork(NamedTuple):
+    """What is open at a position: tasks, and runs of workflows."""
+
+    tasks: Sequence[Task]
+    runs: Sequence[RunHeader] = ()
+
+
 def decide_restore_end(
     done: RestoreDone,
-    open_now: Iterable[Task],
-    open_then: Iterable[Task],
+    now: OpenWork,
+    then: OpenWork,
     floor: int = 0,
     resume: bool = False,
     more: Sequence[NewEvent] = (),
 ) -> list[NewEvent]:
     """The append that completes a restore: `restore.done` and the end, cancelled, of every open run and task.
 
-    open_now: tasks open at the head; open_then: those open at `done.to`, as they were. resume: these go on, and what
-    ran is run again. more: what else holds from then on. Append it with `floors`; it conflicts where an open task has
-    moved since the rows were read.
+    now: what is open at the head; then: what was at `done.to`, as it was. resume: that goes on, and what ran is run
+    again. more: what else holds from then on. Append it with `floors`; it conflicts where something open has moved
+    since the rows were read.
     """
-    then = list(open_then)
-    after = [event for task in then for event in (_resumed(task) if resume else _ends(task))]
+    after = [event for task in then.tasks for event in (_resumed(task) if resume else _ends(task))]
+    after += [] if resume else [_ends_run(run) for run in then.runs]
     ended_then = {event.subject for event in after}
     before: list[NewEvent] = []
     versions: dict[str, int] = {}
-    for task in open_now:
-        for event in _ends(task):
-            versions[event.subject] = max(_version(task, event.fact), floor)
-            if event.subject not in ended_then:
-                before.append(NewEvent(event.subject, event.fact, versions[event.subject]))
+    found = [(event, _version(task, event.fact)) for task in now.tasks for event in _ends(task)]
+    for event, version in [*found, *((_ends_run(run), run.seq) for run in now.runs)]:
+        versions[event.subject] = max(version, floor)
+        if event.subject not in ended_then:
+            before.append(NewEvent(event.subject, event.fact, versions[event.subject]))
     placed = []
     for event in after:
         placed.append(NewEvent(event.subject, event.fact, versions.pop(event.subject, None)))
     return [*before, NewEvent(f"restore:{done.restore}", done), *placed, *more]
+
+
+def _ends_run(run: RunHeader) -> NewEvent:
+    """The end, cancelled, of an open run of a workflow: as a whole, without handlers, retries or rounds."""
+    return NewEvent(f"workflow-run:{run.id}", WorkflowRunFinished(run.id, "cancelled", "restored", RESTORED))
 
 
 def _ends(task: Task, outcome: str = "cancelled") -> list[NewEvent]:

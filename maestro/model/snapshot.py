@@ -55,6 +55,7 @@ class Snapshot(msgspec.Struct, omit_defaults=True):
     why: str = ""
     missing: tuple[SnapshotMissing, ...] = ()
     not_held: tuple[str, ...] = ()
+    run: str = ""
 
     @property
     def complete(self) -> bool:
@@ -75,9 +76,11 @@ def evolve(row: Snapshot | None, event: Event) -> Snapshot | None:
     """The snapshot after the event, changed in place."""
     fact = event.fact
     if isinstance(fact, SnapshotStarted):
-        return Snapshot(
+        row = Snapshot(
             fact.snapshot, event.seq, event.seq, event.at, fact.automatic, fact.reason, fact.node, fact.agents
         )
+        row.run = fact.run
+        return row
     if isinstance(fact, SnapshotTaken):
         return _taken(row, fact, event)
     if row is None:
@@ -117,14 +120,21 @@ def _is_asked(row: Snapshot) -> bool:
     return row.complete and not row.automatic and not row.path
 
 
-def outlived(rows: Iterable[Snapshot], now: int, retention_ms: int, damaged: Collection[str] = ()) -> list[Snapshot]:
+def outlived(
+    rows: Iterable[Snapshot],
+    now: int,
+    retention_ms: int,
+    damaged: Collection[str] = (),
+    runs: Collection[str] = (),
+) -> list[Snapshot]:
     """The snapshots that retention deletes at `now`, server time in ms: complete, old enough, and kept by nobody.
 
     damaged: ids of those that are known to lack something. A whole one is not deleted while only damaged ones would be
-    left of one of its workspaces.
+    left of one of its workspaces. runs: of workflows, whose snapshots are needed.
     """
     there = [row for row in rows if row.complete]
-    going = {row.id: row for row in there if not row.kept and now - row.taken_at > retention_ms}
+    old = [row for row in there if now - row.taken_at > retention_ms]
+    going = {row.id: row for row in old if not row.kept and (not row.run or row.run not in runs)}
     staying = [row for row in there if row.id not in going]
     whole = {agent for row in staying if row.id not in damaged for agent in _agents(row)}
     hurt = {agent for row in staying if row.id in damaged for agent in _agents(row)}

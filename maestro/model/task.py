@@ -104,6 +104,12 @@ def dispatched(fact: TaskDispatched, event: Event) -> Task:
         verify=fact.verify,
         budget_tokens=fact.budget_tokens,
         budget_cost=fact.budget_cost,
+        workflow=fact.workflow,
+        step=fact.step,
+        place=fact.place,
+        node=fact.node,
+        folder=fact.folder,
+        alone=fact.alone,
     )
 
 
@@ -157,6 +163,8 @@ def _ended(row: Task, fact: RunEnded, event: Event) -> None:
     run.outcome, run.exit_code, run.signal, run.source = outcome, fact.exit_code, fact.signal, fact.source
     run.evidence, run.result, run.duration_ms, run.ended_at = fact.evidence, fact.result, fact.duration_ms, event.at
     run.restart = fact.restart
+    if row.workflow:
+        run.output, run.check, run.error, run.files = fact.output, fact.check, fact.error, fact.files
     if outcome == "ok":  # most end so; it is a loss in no way, and nothing follows
         slot.status, slot.retry_at, slot.outcome = "ended", 0, outcome
         return

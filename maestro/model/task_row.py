@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from maestro.model.events import Text
+from maestro.model.events import BlobRef, Text
 from maestro.model.outcome import FINISHED, is_loss
 
 LEVEL_MS: Final = 600_000
@@ -46,6 +46,10 @@ class Run(msgspec.Struct, omit_defaults=True, gc=False):
     shared: bool = False
     cached_tokens: int = 0
     restart: bool = False
+    output: Text = ""
+    check: Text = ""
+    error: str = ""
+    files: dict[str, BlobRef] = {}
 
     @property
     def was_lost(self) -> bool:
@@ -102,6 +106,9 @@ class Task(msgspec.Struct, omit_defaults=True, gc=False):
     status: queued, running, completed, failed, cancelled, timed_out or skipped. cancel: the reason of a cancel request,
     None without one. position: seq of its `task.dispatched`, where the prompt is. retried_at: when it was last retried,
     0 for never; resumes: so that the agents go on with their sessions. budget_*: for its tries together.
+
+    workflow, step: the run of a workflow and the instance of its step that this is an attempt of; place, node, folder,
+    alone: where that works (`TaskDispatched`).
     """
 
     id: str
@@ -132,6 +139,12 @@ class Task(msgspec.Struct, omit_defaults=True, gc=False):
     verify: str = ""
     budget_tokens: int | None = None
     budget_cost: float | None = None
+    workflow: str = ""
+    step: str = ""
+    place: str = ""
+    node: str = ""
+    folder: str = ""
+    alone: bool = False
 
     @property
     def open(self) -> bool:

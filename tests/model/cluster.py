@@ -6,28 +6,35 @@ the version under which it last wrote of each run, and learns of nothing: its ne
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from maestro.model import events as e
 from maestro.model.agent import Agent
-from maestro.model.events import NewEvent
-from maestro.model.restore import decide_restore_end
+from maestro.model.events import Event, NewEvent
+from maestro.model.restore import OpenWork, decide_restore_end
 from maestro.model.scheduling.endings import decide_stranded
 from maestro.model.scheduling.foresight import after_dispatch, after_end
 from maestro.model.scheduling.schedule import Decision, Plan, decide, next_due, why_waiting
+from maestro.model.scheduling.sites import VIRTUAL, ground_of
+from maestro.model.task import dispatched
+from tests.model.facts import workspace_of
 from tests.model.history import Log, new
 
 
 @dataclass
 class Process:
-    """A run's process tree. place: (node, workspace); version: under which its worker writes."""
+    """A run's process tree. place: (node, workspace); version: under which its worker writes; common: it bears others
+    in its workspace.
+    """
 
     run: str
     task: str
     agent: str
     place: tuple[str, str]
     version: int
+    common: bool = False
 
 
 @dataclass
@@ -81,6 +88,8 @@ class Cluster:
         meanwhile: what happens before the log has them. may_start: runs may begin with their release.
         """
         decisions = decide(self.plan, self.log.at)
+        for fact in [event.fact for decision in decisions for event in decision.events]:
+            assert not isinstance(fact, e.RunReleased) or not self.enters_hold(fact), fact
         if meanwhile is not None:
             meanwhile()
         for number, decision in enumerate(decisions):
@@ -88,6 +97,12 @@ class Cluster:
                 continue
             self.append([], decision, may_start)
         return len(decisions)
+
+    def enters_hold(self, fact: e.RunReleased) -> bool:
+        """Whether a run is released to a workspace that something else holds."""
+        row, agent = self.plan.tasks[fact.task], self.plan.crew.agent(fact.agent)
+        site = None if agent is None else self.plan.crew.site(ground_of(row), agent)
+        return bool(site and site.place) and self.plan.holds.keeps_out(site.place, (row.workflow, row.step))
 
     def append(self, before: list[NewEvent], decision: Decision, may_start: bool) -> bool:
         """Append a decision behind what it follows from; a run may begin with its release, where its node has room."""
@@ -99,13 +114,14 @@ class Cluster:
             for stream, run, _ in decision.hints:
                 self.hint(stream, run, self.log.version(f"run:{run}"))
             return True
-        agent = self.plan.agents[fact.agent]
-        workspace = agent.workspace or f"/runs/{fact.run}"
-        started = e.RunStarted(fact.run, fact.task, agent.id, host.name, f"/runs/{fact.run}", workspace)
+        wanted = next((event.fact for event in before if isinstance(event.fact, e.TaskDispatched)), None)
+        row = self.plan.tasks.get(fact.task) or dispatched(wanted, Event(0, "", 0, "", "", 0, wanted))
+        workspace = workspace_of(self.plan, row, fact.agent, fact.run)
+        started = e.RunStarted(fact.run, fact.task, fact.agent, host.name, f"/runs/{fact.run}", workspace)
         if not self.commit([*before, *decision.events, NewEvent(decision.events[0].subject, started)]):
             return False
         version = self.log.version(f"run:{fact.run}")
-        host.processes[fact.run] = Process(fact.run, fact.task, agent.id, (host.name, workspace), version)
+        host.processes[fact.run] = self.process(started, version)
         return True
 
     def dispatch(self, events: list[NewEvent], at_once: bool, may_start: bool) -> None:
@@ -141,17 +157,23 @@ class Cluster:
         run, token = stream.pop(0)
         released = self.log.events[token - 1].fact
         assert isinstance(released, e.RunReleased)
-        agent = self.plan.agents.get(released.agent)
-        if agent is None:
+        agent, row = self.plan.crew.agent(released.agent), self.plan.tasks.get(released.task)
+        site = None if agent is None or row is None else self.plan.crew.site(ground_of(row), agent)
+        if agent is None or site is None or site.node not in ("", host.name):
             return False
-        workspace = agent.workspace or f"/runs/{run}"
+        workspace = site.workspace or f"/runs/{run}"
         started = e.RunStarted(run, released.task, agent.id, host.name, f"/runs/{run}", workspace)
-        if agent.node not in (None, host.name) or not self.commit([NewEvent(f"run:{run}", started, token)]):
+        if not self.commit([NewEvent(f"run:{run}", started, token)]):
             return False
-        place = (host.name, workspace)
-        process = Process(run, released.task, agent.id, place, self.log.version(f"run:{run}"))
-        host.processes[run] = process
+        host.processes[run] = self.process(started, self.log.version(f"run:{run}"))
         return True
+
+    def process(self, started: e.RunStarted, version: int) -> Process:
+        """The process of a run that has started."""
+        row = self.plan.tasks[started.task]
+        common = started.workspace == f"{row.folder}/workspace" and not row.alone
+        place = (started.node, started.workspace)
+        return Process(started.run, started.task, started.agent, place, version, common)
 
     def end(
         self, host: Host, process: Process, outcome: str, retry_at: int | None = None, with_task: bool = False
@@ -205,7 +227,7 @@ class Cluster:
             host.dead |= host.processes
             host.processes.clear()
         done = e.RestoreDone(f"r{self.log.head}", to)
-        assert self.commit(decide_restore_end(done, now, then, self.log.floor), floors=True)
+        assert self.commit(decide_restore_end(done, OpenWork(now), OpenWork(then), self.log.floor), floors=True)
         for host in self.hosts.values():
             for process in list(host.dead.values()):
                 assert not self.end(host, process, "ok"), "a run from before a restore wrote after it"
@@ -215,14 +237,16 @@ class Cluster:
     def check(self) -> None:
         """The invariants of every moment."""
         live = [run for row in self.plan.tasks.values() for slot in row.slots if (run := slot.live)]
-        agents = [run.agent for run in live]
+        agents = [run.agent for run in live if run.agent not in VIRTUAL]
         assert len(agents) == len(set(agents)), f"two runs of one agent: {live}"
         processes = [process for host in self.hosts.values() for process in host.processes.values()]
-        places = [process.place for process in processes]
-        assert len(places) == len(set(places)), f"two writers in one workspace: {processes}"
+        places = Counter(process.place for process in processes)
+        mixed = [each for each in processes if places[each.place] > 1 and not each.common]
+        assert not mixed, f"two writers in one workspace: {processes}"
         for host in self.hosts.values():
             assert len(host.processes) <= host.slots
-        assert {run.agent: run.id for run in live} == {row.id: row.run for row in self.plan.agents.values() if row.run}
+        busy = {run.agent: run.id for run in live if run.agent not in VIRTUAL}
+        assert busy == {row.id: row.run for row in self.plan.agents.values() if row.run}
         assert {run.id for run in live} == set(self.plan.crew.live)
 
     def check_log(self) -> None:
@@ -242,7 +266,7 @@ class Cluster:
         assert views.agents == self.plan.agents
         assert views.nodes == self.plan.nodes
 
-    def quiet(self) -> None:
+    def quiet(self) -> None:  # noqa: C901
         """No more faults: after enough time every open task has ended or says what it waits for."""
         for host in self.hosts.values():
             if not host.up or self.plan.nodes[host.name].status != "up":
@@ -250,6 +274,8 @@ class Cluster:
             self.put(e.NodeResumed(host.name))
         for agent in list(self.plan.agents):
             self.put(e.AgentRestarted(agent))
+        for row in [row for row in self.log.fold().headers.values() if row.open]:
+            self.put(e.WorkflowRunFinished(row.id, "completed"))
         self.hint_again()
         for _ in range(3000):
             moved = self.schedule()

@@ -8,6 +8,7 @@ from maestro.model import events as e
 from maestro.model.agent import Agent
 from maestro.model.scheduling.plan import Plan
 from maestro.model.scheduling.schedule import decide
+from maestro.model.scheduling.sites import ground_of
 from maestro.model.task import Slot, Task
 from tests.model.history import Log, facts_of, new
 
@@ -28,6 +29,20 @@ def task(name: str, *targets: str, **fields: Any) -> e.TaskDispatched:
     """A task for the targets, else for agent `a`."""
     after = fields.pop("after", ())
     return e.TaskDispatched(name, "do it", "do it", targets or ("a",), depends_on=tuple(after), **fields)
+
+
+def step(name: str, *targets: str, **fields: Any) -> e.TaskDispatched:
+    """A task that is the attempt of step `name` of the workflow run `w`, whose folder is on node `n`."""
+    fields = {"workflow": "w", "step": name, "node": "n", "folder": "/wf/w"} | fields
+    return task(name, *(targets or (".run",)), **fields)
+
+
+def workspace_of(plan: Plan, row: Task, name: str, run: str) -> str:
+    """Where a worker has a run work."""
+    agent = plan.crew.agent(name)
+    site = None if agent is None else plan.crew.site(ground_of(row), agent)
+    assert site is not None
+    return site.workspace or f"/runs/{run}"
 
 
 class World:
@@ -72,7 +87,7 @@ class World:
         found = self.plan.run(run)
         assert found is not None, f"{run} is not released"
         row, live = found
-        workspace = self.plan.agents[live.agent].workspace or f"/runs/{run}"
+        workspace = workspace_of(self.plan, row, live.agent, run)
         return self.happens(e.RunStarted(run, row.id, live.agent, node, f"/runs/{run}", workspace))
 
     def ends(self, run: str, outcome: str = "ok", **fields: Any) -> World:

@@ -13,8 +13,12 @@ from maestro.model.node import Node
 from maestro.model.restore import line
 from maestro.model.scheduling.plan import Plan
 from maestro.model.task import Task
+from maestro.model.workflow import run_header
+from maestro.model.workflow.run_header import RunHeader
+from maestro.runtime.node.plan_loader import hold
 
 Row = TypeVar("Row")
+OF_WORKFLOWS = (e.WorkflowRunStarted, e.WorkspaceArchiveWanted, e.StepEnded, e.WorkflowRunFinished)
 
 
 class Views:
@@ -24,10 +28,15 @@ class Views:
         self.tasks: dict[str, Task] = {}
         self.agents: dict[str, Agent] = {}
         self.nodes: dict[str, Node] = {}
+        self.headers: dict[str, RunHeader] = {}
 
     def apply(self, event: Event) -> None:
         """Fold one event into the rows that it touches."""
         fact = event.fact
+        if event.subject.startswith("workflow-run:"):
+            name = event.subject.removeprefix("workflow-run:")
+            _put(self.headers, name, run_header.evolve(self.headers.get(name), event))
+            return
         name = getattr(fact, "task", None)
         if name:
             _put(self.tasks, name, task.evolve(self.tasks.get(name), event))
@@ -105,6 +114,7 @@ class Log:
         views = self.fold()
         open_tasks = [row for row in views.tasks.values() if row.open]
         plan = Plan.load(open_tasks, views.agents.values(), views.nodes.values(), self.head, self.floor)
+        hold(plan, [row for row in views.headers.values() if row.open])
         self.supply(plan)
         return plan
 
@@ -117,6 +127,8 @@ class Log:
 
 def subject_of(fact: e.AnyFact) -> str:
     """The subject that a fact stands under."""
+    if isinstance(fact, OF_WORKFLOWS):
+        return f"workflow-run:{fact.run}"
     for kind, field in (("run", "run"), ("task", "task"), ("type", "slug"), ("agent", "agent"), ("node", "node")):
         name = getattr(fact, field, None)
         if name is not None:

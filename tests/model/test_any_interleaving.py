@@ -28,6 +28,7 @@ AGENTS: dict[str, tuple[str | None, str | None]] = {
     "f": (None, None),
 }
 TARGETS = (*AGENTS, "type:bound", "role:free", "capability:fast")
+FOLDERS = {"v": "north", "w": "south"}
 OUTCOMES = ("ok", "ok", "exit", "lost", "oom", "timeout", "cancelled", "spawn_error")
 
 
@@ -80,6 +81,41 @@ class Parties:
         events = decide_dispatch(wanted, known)
         self.cluster.dispatch(events, at_once=random.random() < 0.5, may_start=random.random() < 0.5)
         self.tasks.append(wanted.task)
+
+    def step_task(self, random: Random) -> None:
+        """An attempt of a workflow's step, in the folder of its run, in an agent's workspace, or where its agent is."""
+        workflow, step = random.choice("vw"), random.choice("xyz")
+        wanted = e.TaskDispatched(
+            task=f"t{len(self.tasks)}",
+            prompt="do it",
+            title="do it",
+            targets=(random.choice((".run", ".run", ".echo", *TARGETS)),),
+            retries=random.choice((0, 2)),
+            workflow=workflow,
+            step=step,
+            place=random.choice(("", "", "run", "a", "c", "e")),
+            node=FOLDERS[workflow],
+            folder=f"/wf/{workflow}",
+            alone=random.random() < 0.3,
+        )
+        events = [e.NewEvent(f"task:{wanted.task}", wanted, self.cluster.log.floor)]
+        self.cluster.dispatch(events, at_once=random.random() < 0.5, may_start=random.random() < 0.5)
+        self.tasks.append(wanted.task)
+
+    def archive(self, random: Random) -> None:
+        """An instance of a step holds a workspace, or the folder of its run."""
+        workflow, agent = random.choice("vw"), self.cluster.plan.agents.get(random.choice("abd"))
+        if workflow not in self.cluster.log.fold().headers:
+            self.cluster.put(e.WorkflowRunStarted(workflow, "flow", 1, "", node=FOLDERS[workflow]))
+        node, workspace = FOLDERS[workflow], f"/wf/{workflow}/workspace"
+        if agent is not None and random.random() < 0.7:
+            node, workspace = agent.node or "", agent.workspace or ""
+        self.cluster.put(e.WorkspaceArchiveWanted(workflow, random.choice("xyz"), node, workspace))
+
+    def let_go(self, random: Random) -> None:
+        """An instance ends, or goes on with another attempt."""
+        ends = e.StepEnded(random.choice("vw"), random.choice("xyz"), "failed", next=random.choice(("", "", "retry")))
+        self.cluster.put(ends)
 
     def cancel(self, random: Random) -> None:
         """Any task, open or not."""
@@ -230,12 +266,15 @@ class Parties:
         self.cluster.restore(max(1, self.cluster.log.head - random.randrange(30)))
 
 
-OFTEN = ("dispatch", "schedule", "take", "end") * 4
+OFTEN = ("dispatch", "step_task", "schedule", "take", "end") * 4
 NOW_AND_THEN = ("cancel", "retry", "clock", "assign", "compare", "join", "resume", "health", "restart", "watch") * 2
+OF_STEPS = ("archive", "let_go") * 2
 SELDOM = ("new_scheduler", "hints", "crash", "lose", "hold", "stop")
-STEPS = st.tuples(st.sampled_from(OFTEN + NOW_AND_THEN + SELDOM), st.integers(0, 2**32))
-STEPS_WITH_RESTORES = st.tuples(st.sampled_from((*OFTEN, *NOW_AND_THEN, *SELDOM, "restore")), st.integers(0, 2**32))
-FIRST = ("cancel", "dispatch", "end", "take", "stop", "assign", "health", "lose", "crash", "join", "hold")
+ALL = OFTEN + NOW_AND_THEN + OF_STEPS + SELDOM
+STEPS = st.tuples(st.sampled_from(ALL), st.integers(0, 2**32))
+STEPS_WITH_RESTORES = st.tuples(st.sampled_from((*ALL, "restore")), st.integers(0, 2**32))
+AT_NODES = ("lose", "crash", "join", "hold")
+FIRST = ("cancel", "dispatch", "step_task", "archive", "end", "take", "stop", "assign", "health", *AT_NODES)
 PATIENT = settings(max_examples=80, deadline=None, report_multiple_bugs=False, suppress_health_check=list(HealthCheck))
 
 

@@ -10,6 +10,7 @@ from maestro.model.outcome import LOSSES_MAX
 from maestro.model.restore import (
     Archived,
     Fate,
+    OpenWork,
     Span,
     decide_lives,
     decide_restore_end,
@@ -95,7 +96,7 @@ def test_keys_get_the_time_to_live_that_they_had_left() -> None:
 def resumed(world: World, to: int) -> World:
     now = [row for row in world.log.fold().tasks.values() if row.open]
     then = [row for row in world.log.fold(to).tasks.values() if row.open]
-    events = decide_restore_end(e.RestoreDone("r", to), now, then, world.log.floor, resume=True)
+    events = decide_restore_end(e.RestoreDone("r", to), OpenWork(now), OpenWork(then), world.log.floor, resume=True)
     assert world.log.append(events, floors=True)
     world.plan = world.log.plan()
     return world

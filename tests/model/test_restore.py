@@ -8,6 +8,7 @@ from hypothesis import given
 
 from maestro.model import events as e
 from maestro.model.restore import (
+    OpenWork,
     PlaceFate,
     Stopped,
     broken_off,
@@ -61,7 +62,7 @@ def restored(world: World, to: int) -> list[e.AnyFact]:
     """Restore; what the append says."""
     open_now = [row for row in world.log.fold().tasks.values() if row.open]
     open_then = [row for row in world.log.fold(to).tasks.values() if row.open]
-    events = decide_restore_end(e.RestoreDone("r", to), open_now, open_then, world.log.floor)
+    events = decide_restore_end(e.RestoreDone("r", to), OpenWork(open_now), OpenWork(open_then), world.log.floor)
     assert world.log.append(events, floors=True)
     world.plan = world.log.plan()
     return [event.fact for event in events]
@@ -124,7 +125,7 @@ def test_it_conflicts_where_an_open_run_moves_meanwhile() -> None:
     world = World(node(), agent("a"), task("t"))
     world.decides()
     open_now = [world.task("t")]
-    events = decide_restore_end(e.RestoreDone("r", 2), open_now, [])
+    events = decide_restore_end(e.RestoreDone("r", 2), OpenWork(open_now), OpenWork([]))
     world.starts("t-0.1")
     assert world.log.append(events, floors=True) is None
 
@@ -160,7 +161,7 @@ def test_restored_tasks_are_queued_again_by_a_retry() -> None:
 
 def test_an_empty_log_restored_into_has_only_the_line_of_the_restore() -> None:
     log = Log()
-    assert log.append(decide_restore_end(e.RestoreDone("r", 0), [], []), floors=True)
+    assert log.append(decide_restore_end(e.RestoreDone("r", 0), OpenWork([]), OpenWork([])), floors=True)
     assert positions(log.restores, log.head) == [1]
 
 

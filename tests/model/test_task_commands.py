@@ -11,6 +11,7 @@ import pytest
 from maestro.model import events as e
 from maestro.model.agent import Agent
 from maestro.model.dispatch import (
+    OF_STEPS,
     SAME,
     DispatchState,
     Members,
@@ -24,6 +25,7 @@ from maestro.model.dispatch import (
 )
 from maestro.model.errors import Invalid, MaestroError, NotFound, Refused
 from maestro.model.events import NewEvent
+from maestro.model.scheduling.sites import virtual_agents
 from maestro.model.task import Task
 from tests.model.facts import World, agent, node, task
 from tests.model.history import facts_of
@@ -240,7 +242,7 @@ def test_a_dispatch_of_a_key_differs_in_all_that_a_task_is_given(field: str) -> 
 
 
 def test_no_field_of_a_dispatch_is_forgotten_where_two_are_compared() -> None:
-    assert {*SAME, "task", "title", "key"} == set(e.TaskDispatched.__struct_fields__)
+    assert {*SAME, *OF_STEPS, "task", "title", "key"} == set(e.TaskDispatched.__struct_fields__)
 
 
 def test_the_order_of_targets_counts_and_that_of_dependencies_does_not() -> None:
@@ -276,3 +278,10 @@ def test_a_batch_is_queued_in_order_and_refused_as_one() -> None:
     assert decide_batch([], Members(HEALTHY), DispatchState(HEALTHY)) == []
     with pytest.raises(NotFound):
         decide_batch([*wanted, task("v", "nobody")], Members(HEALTHY), DispatchState(HEALTHY))
+
+
+def test_only_a_step_may_have_a_virtual_agent() -> None:
+    virtual = list(virtual_agents().values())
+    wanted = task("t", ".run", workflow="w", step="x")
+    assert decide_dispatch(wanted, DispatchState(virtual)) == [NewEvent("task:t", wanted, 0)]
+    assert "beginning with a letter or digit" in refused(Invalid, task("t", ".run"), DispatchState(virtual))

@@ -19,6 +19,9 @@ SNAPSHOTS = ("s1", "s2")
 KEYS = ("port", "task:t1:result", "ключ", "a b")
 STATUSES = ("completed", "failed", "cancelled", "timed_out", "skipped")
 OUTCOMES = ("ok", "exit", "lost", "timeout", "cancelled")
+WORKFLOWS = ("deploy", "review")
+WORKFLOW_RUNS = tuple(f"w{n}" for n in range(4))
+INSTANCES = ("build", "build#2", "review[0]", "gate")
 
 
 class World:
@@ -30,9 +33,8 @@ class World:
 
     def event(self) -> NewEvent:
         """A fact about anybody, at any version."""
-        draw = self.random.choice(
-            (self.agent, self.node, self.state, self.snapshot, self.task, self.task, self.run, self.run, self.run)
-        )
+        once = (self.agent, self.node, self.state, self.snapshot, self.workflow)
+        draw = self.random.choice((*once, *[self.task] * 2, *[self.run] * 3, *[self.workflow_run] * 3))
         return draw()
 
     def agent(self) -> NewEvent:
@@ -85,10 +87,13 @@ class World:
         dispatched = e.TaskDispatched(
             task, "do it", "do it", tuple(targets), priority=self.random.choice((None, 1, 5)), retries=self.pick(0, 2)
         )
+        of_step = e.TaskDispatched(
+            task, "do it", "do it", (".run",), workflow="w0", step="build", place="run", folder="/w/.workflows/w0"
+        )
         status = self.random.choice(STATUSES)
         facts: tuple[e.AnyFact, ...] = (
             dispatched,
-            dispatched,
+            of_step if self.random.random() < 0.3 else dispatched,
             e.TaskCancelRequested(task, "not needed"),
             e.TaskRetried(task),
             e.TaskFinished(task, status, "ok" if status == "completed" else "exit", 0),
@@ -132,6 +137,72 @@ class World:
             e.SnapshotUnpinned(snapshot),
         )
         return NewEvent(f"snapshot:{snapshot}", self.random.choice(facts))
+
+    def workflow(self) -> NewEvent:
+        """A fact about a definition."""
+        workflow = self.random.choice(WORKFLOWS)
+        number = self.pick(1, 3)
+        facts: tuple[e.AnyFact, ...] = (
+            e.WorkflowStored(workflow, number, '{"steps":[]}', "steps: []", "ab" * 32, "Ship", self.pick(0, 2)),
+            e.WorkflowStored(workflow, number, e.BlobRef("ab" * 32, 9_000), "steps: []", "cd" * 32),
+            e.WorkflowDeleted(workflow),
+            e.WorkflowSwitched(workflow, self.random.random() < 0.5),
+        )
+        return NewEvent(f"workflow:{workflow}", self.random.choice(facts))
+
+    def workflow_run(self) -> NewEvent:
+        """A fact about the run of a workflow, as a whole or about one of its steps."""
+        run = self.random.choice(WORKFLOW_RUNS)
+        draw = self.random.choice((self._run_as_a_whole, self._step, self._workspace_of_a_step))
+        return NewEvent(f"workflow-run:{run}", draw(run))
+
+    def _run_as_a_whole(self, run: str) -> e.AnyFact:
+        parent = self.random.choice(("", "", "w0"))
+        return self.random.choice(
+            (
+                e.WorkflowRunStarted(run, self.random.choice(WORKFLOWS), 1, "{}", parent=parent, group="main"),
+                e.WorkflowRunStarted(
+                    run,
+                    self.random.choice(WORKFLOWS),
+                    2,
+                    "{}",
+                    key="nightly",
+                    node="north",
+                    folder=f"/w/.workflows/{run}",
+                ),
+                e.WorkflowRunAdmitted(run),
+                e.WorkflowRunPaused(run, self.random.choice(("asked", "budget"))),
+                e.WorkflowRunResumed(run, 100),
+                e.WorkflowRunEnding(run, self.random.choice(STATUSES[:4]), "a step failed", "build"),
+                e.WorkflowRunFinished(run, self.random.choice(STATUSES[:4]), "ok", result="done"),
+            )
+        )
+
+    def _step(self, run: str) -> e.AnyFact:
+        instance = self.random.choice(INSTANCES)
+        step, _, _ = instance.partition("#")
+        return self.random.choice(
+            (
+                e.StepReadied(run, step, 1, items=self.random.choice((None, ["a", 1])), until=self.pick(0, 9)),
+                e.StepApproved(run, instance, self.random.random() < 0.5, "looks good"),
+                e.StepStarted(run, instance, 1, self.random.choice(TASKS), agent="builder", told="do it"),
+                e.StepEnded(run, instance, "completed", "ok", tokens=70, cost=0.25, result="done"),
+                e.StepEnded(run, instance, "failed", "exit", next="retry", due=9, tokens=7),
+                e.LoopTurned(run, step, 1, self.random.random() < 0.5, "ok"),
+                e.HandlerCalled(run, "notify"),
+            )
+        )
+
+    def _workspace_of_a_step(self, run: str) -> e.AnyFact:
+        instance, node = self.random.choice(INSTANCES), self.random.choice(NODES)
+        return self.random.choice(
+            (
+                e.WorkspaceArchiveWanted(run, instance, node, "/w/builder", "builder"),
+                e.WorkspaceArchived(run, instance, "s1", size=70),
+                e.WorkspaceRestoreWanted(run, instance, node, "/w/builder", "s1", "builder"),
+                e.WorkspaceReturned(run, instance, "s1", changed=3),
+            )
+        )
 
     def other(self) -> NewEvent:
         """A fact that no view is made of."""

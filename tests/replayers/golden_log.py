@@ -2,7 +2,7 @@
 
 `python -m tests.replayers.golden_log` writes the one of this version, once, before the release. A later version adds
 its own and keeps the older ones: their events must still be read, and where the fold versions are still those of
-their `.json`, the digests must still be the same.
+their `.json`, the digests must still be the same, view by view.
 """
 
 from __future__ import annotations
@@ -19,17 +19,20 @@ from maestro.model import events as e
 from maestro.model.events import NewEvent
 from maestro.store.codec import chain_of, event_of
 from maestro.store.contract import Entry
-from projections.fold import Fold
+from projections.fold import VIEWS, Fold
 from projections.generations import FOLDS
 from projections.lineage import Line, cuts_of
 from replayers.export import plain
 from tests.projections.histories import World
+from tests.replayers.golden_run import told
 
 FOLDER = Path(__file__).with_name("golden")
-EVENTS = 500
+EVENTS = 800
 START = 1_780_000_000_000
 CUTS = {150: 90, 260: 200, 380: 120}
 """Where the log is restored, and to what: the third goes back behind both others."""
+TOLD_FROM = 400
+"""From here on every other event is the next one of a run of a workflow: no restore cuts into it."""
 
 
 class Stored(msgspec.Struct):
@@ -71,14 +74,14 @@ def made() -> Iterator[Entry]:
     """A log with every fact of this version, the same each time."""
     random = Random(20260501)
     world = World(random)
-    rare = iter(all_others())
+    rare, whole = iter(all_others()), iter(told())
     versions: dict[str, int] = {}
     floor, chain, at = 0, "", START
     for seq in range(1, EVENTS + 1):
         if seq in CUTS:
             new = NewEvent(f"restore:r{seq}", e.RestoreDone(f"r{seq}", CUTS[seq], "snapshot"))
         else:
-            new = next(rare, None) if seq % 40 == 0 else None
+            new = next(rare, None) if seq % 40 == 0 else next(whole, None) if seq > TOLD_FROM and seq % 2 else None
             new = new or world.event()
         at += random.choice((0, 1, 1_000, 600_000))
         name = e.NAMES[type(new.fact)]
@@ -92,14 +95,14 @@ def made() -> Iterator[Entry]:
         if seq in CUTS:
             floor, versions = seq, {}
         yield msgspec.structs.replace(entry, chain=chain)
-    if undrawn := [e.NAMES[type(new.fact)] for new in rare]:
+    if undrawn := [e.NAMES[type(new.fact)] for new in (*rare, *whole)]:
         raise ValueError(f"{EVENTS} events have no place for {undrawn}: the next golden log needs more of them")
 
 
 def all_others() -> Iterator[NewEvent]:
     """Facts that are rare, one each: those that no view is made of, and those of snapshots.
 
-    Each 40th event is one of them, unless the log is restored there: a log of `EVENTS` has 12 places.
+    Each 40th event is one of them, unless the log is restored there: a log of `EVENTS` has 20 places.
     """
     yield NewEvent("snapshot:s1", e.SnapshotStarted("s1", "asked", False, ("tester",), "north"))
     yield NewEvent("snapshot:s1", e.SnapshotTaken("s1", 10, True, "/s/1"))
@@ -120,8 +123,9 @@ def write() -> None:
     entries = list(made())
     encode: Any = msgspec.json.encode
     (FOLDER / f"{__version__}.jsonl").write_bytes(b"".join(encode(plain(entry)) + b"\n" for entry in entries))
-    told = {"folds": FOLDS, "digests": fold(entries).digests()}
-    (FOLDER / f"{__version__}.json").write_bytes(msgspec.json.format(encode(told), indent=2) + b"\n")
+    versions = {name: view.VERSION for name, view in VIEWS.items()}
+    proof = {"folds": FOLDS, "versions": versions, "digests": fold(entries).digests()}
+    (FOLDER / f"{__version__}.json").write_bytes(msgspec.json.format(encode(proof), indent=2) + b"\n")
 
 
 if __name__ == "__main__":

@@ -112,7 +112,7 @@ def test_what_a_restore_undid_stays_part_of_the_story(told: Store) -> None:
 
 def test_each_kind_of_subject_can_be_asked_for() -> None:
     table = (Path(__file__).parents[2] / "maestro/docs/events.md").read_text()
-    assert set(re.findall(r"^\| `(\w+):", table, re.MULTILINE)) == audit.KINDS
+    assert set(re.findall(r"^\| `([\w-]+):", table, re.MULTILINE)) == audit.KINDS
 
 
 def test_the_places_of_all_workspaces_have_a_story(told: Store) -> None:

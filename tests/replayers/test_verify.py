@@ -95,7 +95,7 @@ def test_bytes_that_are_no_row_are_named(lived: Store) -> None:
 
 def test_a_flipped_event_is_named_in_memory() -> None:
     store = MemoryStore("flipped")
-    for _ in grow(store, Random(6), 40):
+    for _ in grow(store, Random(6), 80):
         pass
     Projector(store).catch_up()
     entries = store.log._entries

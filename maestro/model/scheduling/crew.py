@@ -9,18 +9,18 @@ import msgspec
 
 from maestro.model.agent import Agent
 from maestro.model.node import Node
-from maestro.model.scheduling.lanes import SHARED
+from maestro.model.scheduling.sites import SHARED, Ground, Place, Site, ground_of, site_of, virtual_agents
 from maestro.model.target import targets_of
-from maestro.model.task import Task
+from maestro.model.task import Run, Task
 
-Place = tuple[str, str]
-"""A workspace: the node that owns it and its path."""
+__all__ = ["Crew", "Live", "Place"]
 
 
 class Live(msgspec.Struct):
     """A run that is released or running. node: where, SHARED until a node starts it; token: position of its release.
 
-    started: whether it runs; shared: whether any node may start it; place: the workspace that it writes to.
+    started: whether it runs; shared: whether any node may start it; place: the workspace that it writes to; owner: the
+    agent whose workspace that is, "" for nobody's; common: others may write there at the same time.
     """
 
     task: str
@@ -31,17 +31,20 @@ class Live(msgspec.Struct):
     started: bool
     shared: bool
     place: Place | None
+    owner: str = ""
+    common: bool = False
 
 
 class Crew:
     """Agents and nodes by id, live runs by id, and what follows from them.
 
     used: live runs by node; unstarted: released ones; writers: live runs by place; members: agents by target;
-    sharers: agents by place.
+    sharers: agents by place. virtual: agents that are always there, and in no view.
     """
 
     def __init__(self) -> None:
         self.agents: dict[str, Agent] = {}
+        self.virtual = virtual_agents()
         self.nodes: dict[str, Node] = {}
         self.live: dict[str, Live] = {}
         self.unstarted: dict[str, None] = {}
@@ -63,7 +66,7 @@ class Crew:
         self._answers[row.id] = targets_of(row)
         for target in self._answers[row.id]:
             self.members.setdefault(target, {})[row.id] = None
-        place = place_of(row)
+        place = _place_of(row)
         if place is not None:
             self._at[row.id] = place
             self.sharers.setdefault(place, {})[row.id] = None
@@ -72,26 +75,49 @@ class Crew:
         """The targets that the agent answers to."""
         return self._answers.get(agent, [])
 
-    def track(self, task: Task, index: int) -> list[str]:
-        """Take in what the last run of a slot is now; the agents of the workspace that it has left, if any."""
+    def agent(self, name: str) -> Agent | None:
+        """An agent by id, a virtual one too."""
+        return self.virtual.get(name) or self.agents.get(name)
+
+    def candidates(self, target: str) -> list[Agent]:
+        """The agents that answer to a target."""
+        if target in self.virtual:
+            return [self.virtual[target]]
+        return [self.agents[name] for name in self.members.get(target, ())]
+
+    def site(self, ground: Ground, agent: Agent) -> Site | None:
+        """Where an agent would work now; None where the agent is not there whose workspace is asked for."""
+        return site_of(ground, agent, self.agents)
+
+    def is_free(self, place: Place, common: bool) -> bool:
+        """Whether a run may begin to write to a workspace beside those that do. common: it bears others there."""
+        writers = self.writers.get(place, ())
+        return not writers or (common and all(self.live[run].common for run in writers))
+
+    def track(self, task: Task, index: int) -> Place | None:
+        """Take in what the last run of a slot is now; the workspace that it has left, if any."""
         slot = task.slots[index]
         if not slot.runs:
-            return []
+            return None
         run = slot.runs[-1]
         left = self._untrack(run.id)
         place = None
         if slot.live is not None:
             started = run.status == "running"
             node = run.node or SHARED
-            agent = self.agents.get(run.agent)
-            place = (node, run.workspace) if started else place_of(agent) if agent else None
-            self.live[run.id] = Live(task.id, index, run.token, run.agent, node, started, run.shared, place)
+            agent = self.agent(run.agent)
+            site = None if agent is None else self.site(ground_of(task), agent)
+            if started:
+                site = _site_of_started(task, run, site)
+            place, owner, common = (None, "", False) if site is None else (site.place, site.owner, site.common)
+            live = Live(task.id, index, run.token, run.agent, node, started, run.shared, place, owner, common)
+            self.live[run.id] = live
             self.used[node] += 1
             if not started:
                 self.unstarted[run.id] = None
             if place is not None:
                 self.writers.setdefault(place, set()).add(run.id)
-        return [] if left is None or left == place else list(self.sharers.get(left, ()))
+        return None if left == place else left
 
     def _untrack(self, run: str) -> Place | None:
         live = self.live.pop(run, None)
@@ -119,11 +145,13 @@ class Crew:
         return {**{name: min(room, total) for name, room in free.items()}, SHARED: total}
 
 
-def place_of(agent: Agent) -> Place | None:
+def _site_of_started(task: Task, run: Run, now: Site | None) -> Site:
+    """Where a run works that has started: agents may have been moved since. now: where it would start now."""
+    in_folder = bool(task.folder) and run.workspace == f"{task.folder}/workspace"
+    owner = "" if in_folder or now is None else now.owner
+    return Site(run.node or SHARED, run.workspace, owner, in_folder and not task.alone)
+
+
+def _place_of(agent: Agent) -> Place | None:
     """The workspace that an agent writes to, None for one that works in its run folders."""
     return None if agent.workspace is None else (agent.node or SHARED, agent.workspace)
-
-
-def stream_of(agent: Agent) -> str:
-    """The work stream that the agent's runs go to: its node's, or the shared one for an agent that is on no node."""
-    return agent.node or SHARED

@@ -15,9 +15,10 @@ import msgspec
 from maestro.model.agent import Agent
 from maestro.model.events import NewEvent, RunEnded, RunParked, StateSet, TaskFinished, Text
 from maestro.model.outcome import LOSSES_MAX, exit_code_of, status_of, worst
-from maestro.model.scheduling.crew import Live, stream_of
+from maestro.model.scheduling.crew import Live
 from maestro.model.scheduling.lanes import failed_it, out_of_retries
 from maestro.model.scheduling.plan import Plan
+from maestro.model.scheduling.sites import ground_of, shown_agent
 from maestro.model.task import Run, Slot, Task
 
 RESULT_TTL_MS: Final = 86_400_000
@@ -147,8 +148,9 @@ def _run_ended(floor: int, task: Task, run: Run, outcome: str, why: str) -> NewE
 
 def _is_stopped(plan: Plan, run: Run) -> bool:
     """Whether a run that has started belongs to an agent that was stopped: as on a living node it ends cancelled."""
-    agent = plan.agents.get(run.agent)
-    return run.status == "running" and agent is not None and agent.stopped
+    live = plan.crew.live.get(run.id)
+    names = (run.agent, "" if live is None else live.owner)
+    return run.status == "running" and any(plan.agents[name].stopped for name in names if name in plan.agents)
 
 
 def _why_adrift(plan: Plan, name: str) -> str:
@@ -158,32 +160,47 @@ def _why_adrift(plan: Plan, name: str) -> str:
         return ""
     if live.started:
         return _why_stranded(plan, live)
-    agent = plan.agents.get(live.agent)
-    if agent is None or plan.tasks[live.task].cancel is not None:
+    task = plan.tasks[live.task]
+    agent = plan.crew.agent(live.agent)
+    if agent is None or task.cancel is not None:
         return ""
-    if agent.stopped:
-        return f"withdrawn: agent {agent.id} was stopped before it started"
-    if agent.run != name:
+    site = plan.crew.site(ground_of(task), agent)
+    owner = agent if site is None else plan.agents.get(site.owner, agent)
+    if live.place is not None and plan.holds.keeps_out(live.place, (task.workflow, task.step)):
+        return "withdrawn: its workspace is held by a step of a workflow"
+    for one in (agent, owner):
+        if one.stopped:
+            return f"withdrawn: agent {one.id} was stopped before it started"
+    if agent.run != name and agent.id not in plan.crew.virtual:
         return f"withdrawn: agent {agent.id} has another run"
-    return f"withdrawn: agent {agent.id} was moved before it started" if stream_of(agent) != live.node else ""
+    moved = site is None or site.node != live.node
+    return f"withdrawn: agent {owner.id} was moved before it started" if moved else ""
 
 
 def _why_stranded(plan: Plan, live: Live) -> str:
     """Why a run that has started on a lost node ends without it, or "".
 
     What may run anywhere does. What is bound to that node's workspace waits for it, unless somebody wants its end: the
-    task was cancelled, the agent stopped or moved away.
+    task was cancelled, the agent, or that whose workspace it is, stopped or moved away. What works in the folder of a
+    workflow's run ends: the folder is lost with the node, or it runs again when that is back.
     """
     node = plan.nodes.get(live.node)
     if node is None or node.status != "lost":
         return ""
     gone = f"node {live.node} was lost"
-    agent = plan.agents.get(live.agent)
-    if live.shared or plan.tasks[live.task].cancel is not None:
+    task = plan.tasks[live.task]
+    if live.shared or task.cancel is not None:
         return gone
+    agent = plan.crew.agent(live.agent)
     if agent is None or agent.stopped:
         return f"{gone}, agent {live.agent} was stopped"
-    return f"{gone}, agent {live.agent} was moved" if agent.node != live.node else ""
+    site = plan.crew.site(ground_of(task), agent)
+    if site is not None and site.in_run_folder:
+        return f"{gone}, and the folder of the workflow's run with it"
+    owner = agent if site is None else plan.agents.get(site.owner, agent)
+    if owner.stopped:
+        return f"{gone}, agent {owner.id} was stopped"
+    return f"{gone}, agent {owner.id} was moved" if site is None or site.node != live.node else ""
 
 
 def _why_parked(plan: Plan, row: Task, slot: Slot) -> str:
@@ -208,7 +225,7 @@ def _reason(row: Task, outcomes: Sequence[str], outcome: str) -> str:
         return row.cancel
     slot = row.slots[list(outcomes).index(outcome)]
     evidence = slot.tries[-1].evidence if slot.tries else ""
-    return f"{slot.target}: {outcome}" + (f", {evidence}" if evidence else "")
+    return f"{shown_agent(slot.target)}: {outcome}" + (f", {evidence}" if evidence else "")
 
 
 def _result(row: Task) -> Text:

@@ -10,10 +10,16 @@ from collections.abc import Callable, Iterator
 from heapq import heapify, heappop, heappush
 from typing import NamedTuple
 
+from maestro.model.scheduling.sites import RUN_FOLDER, SHARED, Ground, Place, ground_of
 from maestro.model.task import Slot, Task
 
-SHARED = ""
-"""The name of the shared work stream, for runs that any node may take."""
+__all__ = ["NOBODY", "NO_NODE", "SHARED", "Entry", "Holder", "Lane", "Lanes", "failed_it", "lane_of", "out_of_retries"]
+
+Holder = tuple[str, str]
+"""What holds a workspace: the run of a workflow and the instance of its step."""
+NOBODY: Holder = ("", "")
+
+_ANYWHERE = Ground()
 
 NO_NODE = "-"
 """The origin of an entry that did not wait for room on a node. No node is called so."""
@@ -23,12 +29,15 @@ class Lane(NamedTuple):
     """A lane: slots that wait in the same one are interchangeable for agents. forced: sick agents may take it.
 
     avoid: agents that failed the slot before; strict: they may not have it again, else only if nobody else is free.
+    ground: where it is to work; holder: of a workspace, where the slot's task is that of one.
     """
 
     target: str
     forced: bool = False
     avoid: tuple[str, ...] = ()
     strict: bool = False
+    ground: Ground = Ground()
+    holder: Holder = NOBODY
 
 
 class Entry(NamedTuple):
@@ -59,6 +68,7 @@ class Lanes:
         self._is_true = is_true
         self._heaps: dict[Lane, list[Entry]] = {}
         self._by_target: dict[str, dict[Lane, None]] = {}
+        self._by_spot: dict[Place | str, dict[Lane, None]] = {}
 
     def push(self, entry: Entry) -> None:
         """Put a ready slot into its lane; it is offered at once where it is the first there."""
@@ -66,6 +76,8 @@ class Lanes:
         if heap is None:
             heap = self._heaps[entry.lane] = []
             self._by_target.setdefault(entry.lane.target, {})[entry.lane] = None
+            for spot in spots(entry.lane.ground):
+                self._by_spot.setdefault(spot, {})[entry.lane] = None
         if not heap or heap[0] != entry:
             heappush(heap, entry)
         if heap[0] == entry:
@@ -85,7 +97,20 @@ class Lanes:
         if heap is not None:
             del self._heaps[lane]
             del self._by_target[lane.target][lane]
+            self._leave_spots(lane)
         return None
+
+    def _leave_spots(self, lane: Lane) -> None:
+        for spot in spots(lane.ground):
+            waiting = self._by_spot[spot]
+            del waiting[lane]
+            if not waiting:
+                del self._by_spot[spot]
+
+    def offer_spot(self, spot: Place | str) -> None:
+        """Offer the first of each lane that is to work at a place, or in an agent's workspace: it may be free."""
+        for lane in list(self._by_spot.get(spot, ())):
+            self.offer_lane(lane)
 
     def offer(self, target: str) -> None:
         """Offer the first of each lane of a target: an agent that answers to it may take work."""
@@ -135,6 +160,7 @@ class Lanes:
     def drain(self, target: str) -> Iterator[Entry]:
         """Take all entries of a target out, to be pushed anew under another key."""
         for lane in list(self._by_target.pop(target, ())):
+            self._leave_spots(lane)
             yield from self._heaps.pop(lane)
 
     def take_offers(self) -> list[Entry]:
@@ -144,12 +170,27 @@ class Lanes:
         return offers
 
 
-def lane_of(task: Task, slot: Slot) -> Lane:
-    """The lane of a waiting slot. The first try at going on with a session waits for the agent that has it."""
+def spots(ground: Ground) -> list[Place | str]:
+    """What a lane waits for besides an agent: a run's folder, or by its id the agent whose workspace is meant."""
+    found: list[Place | str] = []
+    if ground.place not in ("", RUN_FOLDER):
+        found.append(ground.place)
+    if ground.folder:
+        found.append((ground.node, f"{ground.folder}/workspace"))
+    return found
+
+
+def lane_of(task: Task, slot: Slot, holder: Holder = NOBODY) -> Lane:
+    """The lane of a waiting slot. The first try at going on with a session waits for the agent that has it.
+
+    holder: what the task belongs to, where that holds a workspace.
+    """
+    ground = ground_of(task) if task.workflow else _ANYWHERE
     if not slot.pool or len(slot.runs) == slot.earlier:
         before = slot.resumable if task.resumes else None
-        return Lane(slot.target if before is None else before.agent, task.forced)
-    return Lane(slot.target, task.forced, tuple(sorted(failed_it(slot))), out_of_retries(task, slot))
+        target = slot.target if before is None else before.agent
+        return Lane(target, task.forced, ground=ground, holder=holder)
+    return Lane(slot.target, task.forced, tuple(sorted(failed_it(slot))), out_of_retries(task, slot), ground, holder)
 
 
 def failed_it(slot: Slot) -> set[str]:

@@ -16,10 +16,7 @@ from maestro.model import task as tasks_
 from maestro.model.agent import Agent
 from maestro.model.ids import slot_of_run
 from maestro.model.node import Node
-from maestro.model.outcome import LOSSES_MAX
-from maestro.model.scheduling.crew import Crew, Place
-from maestro.model.scheduling.dependencies import Dependencies
-from maestro.model.scheduling.lanes import Entry, Lanes, lane_of
+from maestro.model.scheduling.open_tasks import OpenTasks
 from maestro.model.task import PRIORITY_DEFAULT, Run, Task
 
 TIMEOUT_S_DEFAULT = 1800.0
@@ -27,31 +24,28 @@ TIMEOUT_S_DEFAULT = 1800.0
 AgentFact = e.AgentAssigned | e.AgentStopped | e.AgentRestarted | e.AgentReset | e.AgentHealthChanged
 NodeFact = e.NodeJoined | e.NodeHeld | e.NodeResumed | e.NodeLeft | e.NodeLost
 RunFact = e.RunReleased | e.RunStarted | e.RunSessionOpened | e.RunUsageReported | e.RunEnded | e.RunParked
+WorkflowFact = (
+    e.WorkspaceArchiveWanted
+    | e.StepEnded
+    | e.WorkflowRunStarted
+    | e.WorkflowRunPaused
+    | e.WorkflowRunResumed
+    | e.WorkflowRunEnding
+    | e.WorkflowRunFinished
+)
 
 
-class Plan:
-    """The plan. It may be read freely; only `apply`, `supply`, `wake` and decisions change it.
+class Plan(OpenTasks):
+    """The plan. It may be read freely; only `apply`, `hold`, `supply`, `wake` and decisions change it.
 
-    seq: the last event folded; floor: as of the views' checkpoint; timeout_s: of runs whose task and type give none.
+    floor: as of the views' checkpoint; timeout_s: of runs whose task and type give none.
     """
 
     def __init__(self, floor: int = 0, seq: int = 0, timeout_s: float = TIMEOUT_S_DEFAULT) -> None:
-        self.seq, self.floor, self.timeout_s = seq, floor, timeout_s
-        self.clock = 0  # the latest time of an event or a decision, ms
-        self.crew = Crew()
-        self.agents, self.nodes = self.crew.agents, self.crew.nodes
-        self.tasks: dict[str, Task] = {}
-        self.dependencies = Dependencies()
+        super().__init__(seq)
+        self.floor, self.timeout_s = floor, timeout_s
         self.supplied_at = 0
         self._ahead: dict[str, int] = {}
-        # what the next decision looks at; ended, released: what the last one did, in case the log refused it
-        self.lanes = Lanes(self.is_true)
-        self.changed: dict[str, None] = {}
-        self.adrift: dict[str, None] = {}
-        self.ended: list[str] = []
-        self.released: list[tuple[Entry, str, Place | None]] = []
-        # the event that last made a task ready or an agent free
-        self.because: dict[str, int] = {}
 
     @classmethod
     def load(
@@ -140,6 +134,35 @@ class Plan:
                 self._agent_event(event, fact)
             case e.NodeJoined() | e.NodeHeld() | e.NodeResumed() | e.NodeLeft() | e.NodeLost():
                 self._node_event(event, fact)
+            case (
+                e.WorkspaceArchiveWanted()
+                | e.StepEnded()
+                | e.WorkflowRunStarted()
+                | e.WorkflowRunPaused()
+                | e.WorkflowRunResumed()
+                | e.WorkflowRunEnding()
+                | e.WorkflowRunFinished()
+            ):
+                self._workflow_event(fact)
+
+    # ---- runs of workflows ----
+
+    def _workflow_event(self, fact: WorkflowFact) -> None:
+        match fact:
+            case e.WorkspaceArchiveWanted():
+                self.hold((fact.run, fact.instance), (fact.node, fact.workspace))
+            case e.StepEnded():
+                if not fact.next:
+                    self._let_go(self.holds.end((fact.run, fact.instance)))
+            case e.WorkflowRunStarted():
+                self.pauses.begin(fact.run, fact.parent)
+            case e.WorkflowRunPaused():
+                self.pauses.pause(fact.run)
+            case e.WorkflowRunResumed() | e.WorkflowRunEnding():
+                self.go_on(self.pauses.resume(fact.run))
+            case e.WorkflowRunFinished():
+                self._let_go(self.holds.end_all(fact.run))
+                self.go_on(self.pauses.end(fact.run))
 
     # ---- tasks ----
 
@@ -171,6 +194,8 @@ class Plan:
 
     def _add(self, row: Task) -> None:
         self.tasks[row.id] = row
+        if row.workflow:
+            self.steps.setdefault((row.workflow, row.step), {})[row.id] = None
         self.because.setdefault(row.id, self.seq)
         self.dependencies.add(row, self.tasks, self.seq)
         for index in range(len(row.slots)):
@@ -185,6 +210,7 @@ class Plan:
         if row is not None:
             self.because.pop(name, None)
             self.changed.pop(name, None)
+            self._forget_step(row)
             self.dependencies.forget(row)
         for other in self.dependencies.settle(name, status):
             self.because[other] = self.seq
@@ -192,61 +218,6 @@ class Plan:
                 self.requeue(self.tasks[other])
             elif status != "completed":
                 self.changed[other] = None
-
-    # ---- what is ready ----
-
-    def wake(self, now: int) -> None:
-        """Put the slots whose time has come at `now` (ms) into their lanes."""
-        self.clock = max(self.clock, now)
-        for name, index in self.lanes.woken(self.clock):
-            if name in self.tasks:
-                self.requeue_slot(self.tasks[name], index)
-
-    def reopen_last_decision(self) -> None:
-        """Have each change of the last decision that the log did not take decided again."""
-        self.changed.update((name, None) for name in self.ended if name in self.tasks)
-        for entry, agent, place in self.released:
-            if entry.task in self.tasks:
-                self.requeue_slot(self.tasks[entry.task], entry.slot)
-            if not self.agents[agent].run:
-                self._free(agent)
-            if place is not None and place not in self.crew.writers:
-                for sharer in self.crew.sharers.get(place, ()):
-                    self._free(sharer)
-        self.ended.clear()
-        self.released.clear()
-
-    def requeue(self, row: Task) -> None:
-        """Put every slot of a task that waits for nothing but an agent into its lane."""
-        for index in range(len(row.slots)):
-            self.requeue_slot(row, index)
-
-    def requeue_slot(self, row: Task, index: int) -> None:
-        """Put one slot into its lane if it is ready, or among the timers if it has a time to wait for."""
-        slot = row.slots[index]
-        if slot.status != "waiting" or self.dependencies.unmet[row.id]:
-            return
-        if slot.retry_at > self.clock:
-            self.lanes.sleep(slot.retry_at, row.id, index)
-        else:
-            self.lanes.push(self.entry(row, index))
-
-    def entry(self, row: Task, index: int) -> Entry:
-        """The entry of a slot in its lane."""
-        slot = row.slots[index]
-        agent = None if slot.pool else self.agents.get(slot.target)
-        order = row.order_key(PRIORITY_DEFAULT if agent is None else agent.priority)
-        return Entry(order, row.position, index, row.id, lane_of(row, slot))
-
-    def is_true(self, entry: Entry) -> bool:
-        """Whether the slot of an entry still waits, ready, as the entry says."""
-        row = self.tasks.get(entry.task)
-        if row is None or row.position != entry.position or self.dependencies.unmet[row.id]:
-            return False
-        slot = row.slots[entry.slot]
-        if slot.status != "waiting" or slot.retry_at > self.clock or slot.losses > LOSSES_MAX:
-            return False
-        return self.entry(row, entry.slot)[:5] == entry[:5]
 
     # ---- runs, agents, nodes ----
 
@@ -278,15 +249,10 @@ class Plan:
                 self.requeue_slot(row, index)
 
     def _track(self, row: Task, index: int) -> None:
-        """Take in what the last run of a slot is now; agents that share the workspace that it leaves are free."""
-        for agent in self.crew.track(row, index):
-            self._free(agent)
-
-    def _free(self, agent: str) -> None:
-        """Offer what waits for an agent that may be able to take work."""
-        self.because[f"agent:{agent}"] = self.seq
-        for target in self.crew.answers(agent):
-            self.lanes.offer(target)
+        """Take in what the last run of a slot is now; the workspace that it leaves may be free."""
+        left = self.crew.track(row, index)
+        if left is not None:
+            self._vacate(left)
 
     def _agent_event(self, event: e.Event, fact: AgentFact) -> None:
         row = self.agents.get(fact.agent)
@@ -296,8 +262,7 @@ class Plan:
             return
         if isinstance(fact, e.AgentAssigned):
             self.crew.place(row)
-            live = self.crew.live.get(row.run)
-            if live is not None:
+            for live in [live for live in self.crew.live.values() if row.id in (live.agent, live.owner)]:
                 self._track(self.tasks[live.task], live.slot)
             if row.priority != priority:
                 for entry in list(self.lanes.drain(row.id)):
@@ -305,7 +270,9 @@ class Plan:
                         self.requeue_slot(self.tasks[entry.task], entry.slot)
         if row.run:
             self.adrift[row.run] = None
+        self.adrift.update((run, None) for run, live in self.crew.live.items() if live.owner == row.id)
         self._free(row.id)
+        self.lanes.offer_spot(row.id)
 
     def _node_event(self, event: e.Event, fact: NodeFact) -> None:
         row = nodes_.evolve(self.nodes.get(fact.node), event)

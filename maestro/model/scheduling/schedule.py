@@ -8,17 +8,18 @@ it decides again; what the log refused, as another event came first, is then dec
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from heapq import heappop, heappush
 
 from maestro.model.agent import Agent
 from maestro.model.definition import AgentDefinition
 from maestro.model.events import NewEvent, RunReleased
 from maestro.model.ids import run_id
-from maestro.model.scheduling.crew import Place, place_of, stream_of
+from maestro.model.scheduling.crew import Place
 from maestro.model.scheduling.endings import Decision, Endings
 from maestro.model.scheduling.lanes import NO_NODE, SHARED, Entry, Lane
 from maestro.model.scheduling.plan import Plan
+from maestro.model.scheduling.sites import Site, shown_agent
 from maestro.model.scheduling.waiting import why_waiting
 from maestro.model.task import Task
 
@@ -66,7 +67,7 @@ class Releases:
                 heappush(self._offers, plan.entry(row, index))
         self._taken: Counter[str] = Counter()
         self._agents: set[str] = set()
-        self._places: set[Place] = set()
+        self._places: dict[Place, bool] = {}  # whether all that was placed there now bears others
         self._slots: set[tuple[str, int]] = set()
         self._room = plan.crew.free_slots()
 
@@ -84,10 +85,10 @@ class Releases:
             elif not self._holds(entry):
                 self._offer_next(entry)
             else:
-                agent = self._choose(entry)
-                placed = agent is not None
-                if agent is not None:
-                    found.append(self._release(entry, self._plan.tasks[entry.task], agent))
+                chosen = self._choose(entry)
+                placed = chosen is not None
+                if chosen is not None:
+                    found.append(self._release(entry, self._plan.tasks[entry.task], *chosen))
             if not placed and entry.origin != NO_NODE:
                 self._refill(entry.origin)
         return found
@@ -95,8 +96,9 @@ class Releases:
     def foresee(self, row: Task) -> Decision | None:
         """The release of the one slot of a task that is not in the plan yet, if an agent can take it at once."""
         entry = self._plan.entry(row, 0)
-        agent = self._best(self._willing(entry.lane), entry.lane)
-        return None if agent is None else self._release(entry, row, agent)
+        able = self._willing(entry.lane)
+        agent = self._best(able, entry.lane)
+        return None if agent is None else self._release(entry, row, agent, able[agent])
 
     def _holds(self, entry: Entry) -> bool:
         if entry.task not in self._ready:
@@ -110,74 +112,86 @@ class Releases:
             if entry is not None:
                 heappush(self._offers, entry)
 
-    def _choose(self, entry: Entry) -> Agent | None:
-        """The agent that takes the slot of an entry; None where none can: the event that frees one offers it again."""
+    def _choose(self, entry: Entry) -> tuple[str, Site] | None:
+        """The agent that takes the slot of an entry, and where; None where none can: what frees one offers it again."""
         plan, lane = self._plan, entry.lane
         able = self._willing(lane)
         best = self._best(able, lane)
         if best is not None:
-            return best
-        for node in dict.fromkeys(stream_of(agent) for agent in able):
+            return best, able[best]
+        for node in dict.fromkeys(site.node for site in able.values()):
             plan.lanes.block(node, entry)
         return None
 
-    def _best(self, able: list[Agent], lane: Lane) -> Agent | None:
+    def _best(self, able: Mapping[str, Site], lane: Lane) -> str | None:
         """The least loaded of these agents whose node has room."""
-        with_room = [agent for agent in able if self._room.get(stream_of(agent), 0)]
-        return min(with_room, key=lambda agent: self._load(agent, lane.avoid), default=None)
+        with_room = [name for name, site in able.items() if self._room.get(site.node, 0)]
+        if len(with_room) < 2:
+            return with_room[0] if with_room else None
+        agents = self._plan.agents
+        return min(with_room, key=lambda name: self._load(agents[name], able[name], lane.avoid))
 
-    def _willing(self, lane: Lane) -> list[Agent]:
-        """The agents that could take what waits in a lane if their nodes had room."""
-        plan = self._plan
-        return [
-            agent
-            for name in plan.crew.members.get(lane.target, ())
-            if not (lane.strict and name in lane.avoid) and self._able(agent := plan.agents[name], lane.forced)
-        ]
+    def _willing(self, lane: Lane) -> dict[str, Site]:
+        """The agents that could take what waits in a lane if their nodes had room, with where they would work."""
+        found = {}
+        for agent in self._plan.crew.candidates(lane.target):
+            if not (lane.strict and agent.id in lane.avoid) and (site := self._able(agent, lane)) is not None:
+                found[agent.id] = site
+        return found
 
-    def _able(self, agent: Agent, forced: bool) -> bool:
-        if agent.run or agent.id in self._agents or agent.stopped or not (agent.healthy or forced):
-            return False
-        place = place_of(agent)
-        return place is None or (place not in self._plan.crew.writers and place not in self._places)
+    def _able(self, agent: Agent, lane: Lane) -> Site | None:
+        """Where an agent can begin to work now for what waits in a lane; None where it cannot."""
+        if agent.run or agent.id in self._agents or agent.stopped or not (agent.healthy or lane.forced):
+            return None
+        crew = self._plan.crew
+        site = crew.site(lane.ground, agent)
+        if site is None or site.place is None:
+            return site
+        owner = crew.agents.get(site.owner, agent)
+        if owner.stopped or not (owner.healthy or lane.forced):
+            return None
+        if self._plan.holds.keeps_out(site.place, lane.holder) or not crew.is_free(site.place, site.common):
+            return None
+        return site if site.place not in self._places or (site.common and self._places[site.place]) else None
 
-    def _load(self, agent: Agent, avoid: tuple[str, ...]) -> tuple[bool, bool, bool, int, int, str]:
+    def _load(self, agent: Agent, site: Site, avoid: tuple[str, ...]) -> tuple[bool, bool, bool, int, int, str]:
         """The sort key of an agent: healthy first, not failed the slot, wanted by nobody, most room, longest rest."""
-        room = self._room.get(stream_of(agent), 0)
+        room = self._room.get(site.node, 0)
         wanted = self._plan.lanes.wanted(agent.id)
         return (not agent.healthy, agent.id in avoid, wanted, -room, agent.last_run_at, agent.id)
 
-    def _release(self, entry: Entry, row: Task, agent: Agent) -> Decision:
+    def _release(self, entry: Entry, row: Task, agent: str, site: Site) -> Decision:
         plan = self._plan
-        slot, stream = row.slots[entry.slot], stream_of(agent)
+        slot = row.slots[entry.slot]
         attempt = len(slot.runs) + 1
         fact = RunReleased(
             run=run_id(row.id, entry.slot, attempt),
             task=row.id,
             slot=entry.slot,
             attempt=attempt,
-            agent=agent.id,
-            node=agent.node,
+            agent=agent,
+            node=site.node or None,
             timeout_s=_timeout_s(plan, row, agent),
             decided_at=self._now,
-            shared=stream == SHARED,
-            reason=_reason(row, entry, agent),
+            shared=site.node == SHARED,
+            reason=_reason(row, entry, agent, site),
         )
-        self._take(entry, agent, stream)
-        cause = max(plan.because.get(row.id, 0), plan.because.get(f"agent:{agent.id}", 0))
+        self._take(entry, agent, site)
+        cause = max(plan.because.get(row.id, 0), plan.because.get(f"agent:{agent}", 0))
         event = NewEvent(f"run:{fact.run}", fact, plan.floor)
-        return Decision((event,), ((stream, fact.run, 0),), str(cause))
+        return Decision((event,), ((site.node, fact.run, 0),), str(cause))
 
-    def _take(self, entry: Entry, agent: Agent, stream: str) -> None:
+    def _take(self, entry: Entry, agent: str, site: Site) -> None:
         self._slots.add((entry.task, entry.slot))
-        self._agents.add(agent.id)
-        place = place_of(agent)
-        self._plan.released.append((entry, agent.id, place))
-        if place is not None:
-            self._places.add(place)
-        self._taken[stream] += 1
+        is_virtual = agent in self._plan.crew.virtual
+        if not is_virtual:
+            self._agents.add(agent)
+        self._plan.released.append((entry, agent, site.place))
+        if site.place is not None:
+            self._places[site.place] = site.common
+        self._taken[site.node] += 1
         self._room = self._plan.crew.free_slots(self._taken)
-        if entry.lane.target != agent.id:
+        if is_virtual or entry.lane.target != agent:
             self._offer_next(entry)
 
     def _offer_next(self, entry: Entry) -> None:
@@ -187,16 +201,26 @@ class Releases:
             heappush(self._offers, following)
 
 
-def _timeout_s(plan: Plan, row: Task, agent: Agent) -> float:
+def _timeout_s(plan: Plan, row: Task, agent: str) -> float:
     """The timeout of a run: its task's, else its type's, else the plan's."""
-    if row.timeout_s is not None:
-        return row.timeout_s
-    return AgentDefinition(agent.definition).timeout_s or plan.timeout_s
+    found = plan.crew.agent(agent)
+    if row.timeout_s is not None or found is None:
+        return row.timeout_s or plan.timeout_s
+    return AgentDefinition(found.definition).timeout_s or plan.timeout_s
 
 
-def _reason(row: Task, entry: Entry, agent: Agent) -> str:
+def _reason(row: Task, entry: Entry, agent: str, site: Site) -> str:
     slot = row.slots[entry.slot]
-    why = "its agent is free" if entry.lane.target == agent.id else f"{agent.id} is the least loaded of {slot.target}"
+    if agent != entry.lane.target:
+        why = f"{agent} is the least loaded of {slot.target}"
+    elif shown_agent(agent) != agent:
+        why = "its place is free"
+    else:
+        why = "its agent is free"
+    if site.in_run_folder:
+        why += ", in the run's folder"
+    elif site.owner not in ("", agent):
+        why += f", in the workspace of {site.owner}"
     if slot.tries:
         why += f", again after {slot.tries[-1].outcome}"
     return why

@@ -7,9 +7,9 @@ from collections.abc import Collection, Mapping
 
 from maestro.model.agent import Agent
 from maestro.model.node import Node
-from maestro.model.scheduling.crew import place_of, stream_of
-from maestro.model.scheduling.lanes import SHARED, lane_of
+from maestro.model.scheduling.lanes import SHARED, Lane
 from maestro.model.scheduling.plan import Plan
+from maestro.model.scheduling.sites import Site, shown_agent
 from maestro.model.task import Slot, Task
 
 
@@ -30,6 +30,8 @@ def why_waiting(plan: Plan, task: Task, slot: int, now: int) -> str:
                 return f"task {name}"
     if what.retry_at > now:
         return f"retry in {max(1, (what.retry_at - now + 999) // 1000)} s"
+    if paused := plan.pauses.paused(task.workflow):
+        return f"workflow run {paused}, which is paused"
     return _why_nobody(plan, task, what)
 
 
@@ -40,13 +42,13 @@ def _why_not_started(plan: Plan, node: str | None) -> str:
 
 
 def _why_nobody(plan: Plan, task: Task, slot: Slot) -> str:
-    lane = lane_of(task, slot)
-    members = [plan.agents[name] for name in plan.crew.members.get(slot.target, ())]
+    lane = plan.lane(task, slot)
+    members = plan.crew.candidates(slot.target)
     if lane.strict:
         members = [agent for agent in members if agent.id not in lane.avoid]
     if not members:
         return f"another agent of {slot.target}" if slot.pool else f"agent {slot.target} to be assigned"
-    reasons = [_why_not_agent(plan, agent, lane.forced) for agent in members]
+    reasons = [_why_not_agent(plan, agent, lane) for agent in members]
     if "" in reasons:
         return "its turn"
     if len(reasons) == 1 or not slot.pool:
@@ -54,20 +56,46 @@ def _why_nobody(plan: Plan, task: Task, slot: Slot) -> str:
     return f"an agent of {slot.target} ({'; '.join(reasons[:3])}{'; ...' if len(reasons) > 3 else ''})"
 
 
-def _why_not_agent(plan: Plan, agent: Agent, forced: bool) -> str:
+def _why_not_agent(plan: Plan, agent: Agent, lane: Lane) -> str:
+    if why := _why_not_able(agent, lane.forced):
+        return why
+    if agent.run:
+        return f"agent {agent.id} is busy with task {agent.task}"
+    site = plan.crew.site(lane.ground, agent)
+    if site is None:
+        return f"agent {lane.ground.place}, whose workspace it needs, to be assigned"
+    if site.owner not in ("", agent.id) and (why := _why_not_able(plan.agents[site.owner], lane.forced)):
+        return f"{why}, whose workspace it needs" if why.endswith("stopped") else why
+    if site.place is not None and (why := _why_not_place(plan, site, lane)):
+        return why
+    if site.node != SHARED and (why := _why_no_node(plan, site.node)):
+        return why
+    return _why_no_room(plan, site.node)
+
+
+def _why_not_able(agent: Agent, forced: bool) -> str:
     if agent.stopped:
         return f"agent {agent.id} is stopped"
     if not agent.healthy and not forced:
         return f"agent {agent.id} is unhealthy: {agent.reason or ', '.join(agent.failed_checks)}"
-    if agent.run:
-        return f"agent {agent.id} is busy with task {agent.task}"
-    place = place_of(agent)
-    for other in plan.crew.sharers.get(place, ()) if place else ():
+    return ""
+
+
+def _why_not_place(plan: Plan, site: Site, lane: Lane) -> str:
+    """Why nobody may begin to write to a workspace now. Agents are asked, too, as running tasks may not be there."""
+    place = site.place
+    assert place is not None
+    what = "the folder of its run" if site.in_run_folder else f"workspace {site.workspace}"
+    if plan.holds.keeps_out(place, lane.holder):
+        run, step = plan.holds.holder(place) or ("", "")
+        return f"{what} is held by step {step} of workflow run {run}"
+    for other in plan.crew.sharers.get(place, ()):
         if plan.agents[other].run:
-            return f"workspace {agent.workspace} is in use by agent {other}"
-    if agent.node is not None and (why := _why_no_node(plan, agent.node)):
-        return why
-    return _why_no_room(plan, agent)
+            return f"{what} is in use by agent {other}"
+    if plan.crew.is_free(place, site.common):
+        return ""
+    live = plan.crew.live[min(plan.crew.writers[place])]
+    return f"{what} is in use by task {live.task} of agent {shown_agent(live.agent)}"
 
 
 def _why_no_node(plan: Plan, name: str) -> str:
@@ -75,18 +103,20 @@ def _why_no_node(plan: Plan, name: str) -> str:
     if node is None:
         return f"node {name} has not joined"
     if node.held:
-        return f"node {name} is held: {node.reason}"
+        return f"node {name} is held: {node.hold or node.reason}"
     return "" if node.status == "up" else f"node {name} is {'lost' if node.status == 'lost' else 'down'}"
 
 
-def _why_no_room(plan: Plan, agent: Agent) -> str:
-    """Why no node has room for the agent; runs are counted from the agents, as running tasks may not be in the plan."""
-    busy = Counter(stream_of(other) for other in plan.agents.values() if other.run)
+def _why_no_room(plan: Plan, name: str) -> str:
+    """Why a node has no room, or for SHARED none; runs are counted from the agents, too, as running tasks may not be in
+    the plan.
+    """
+    busy = Counter(other.node or SHARED for other in plan.agents.values() if other.run)
     free = plan.crew.free_slots()
     able = [node for node in plan.nodes.values() if node.takes_work]
-    if agent.node is not None:
-        full = not free.get(agent.node, 0) or busy[agent.node] >= plan.nodes[agent.node].max_concurrent
-        return f"a slot on node {agent.node}" if full else ""
+    if name != SHARED:
+        full = not free.get(name, 0) or busy[name] >= plan.nodes[name].max_concurrent
+        return f"a slot on node {name}" if full else ""
     if not able:
         return "a node that takes work"
     full = not free[SHARED] or sum(busy.values()) >= sum(node.max_concurrent for node in able)

@@ -1,0 +1,39 @@
+"""The pauses of workflows' runs: while one is paused, no task of its steps is released, nor of the runs below it."""
+
+from __future__ import annotations
+
+
+class Pauses:
+    """Which open runs are paused, and which run each is a child of."""
+
+    def __init__(self) -> None:
+        self._parents: dict[str, str] = {}
+        self._paused: set[str] = set()
+
+    def begin(self, run: str, parent: str) -> None:
+        """Know an open run. parent: the one that it is a child of, "" for none."""
+        if parent:
+            self._parents[run] = parent
+
+    def pause(self, run: str) -> None:
+        """Have a run paused."""
+        self._paused.add(run)
+
+    def resume(self, run: str) -> bool:
+        """Have a run go on, or end; whether it was paused."""
+        was_paused = run in self._paused
+        self._paused.discard(run)
+        return was_paused
+
+    def end(self, run: str) -> bool:
+        """Forget a run that has ended; whether it was paused."""
+        self._parents.pop(run, None)
+        return self.resume(run)
+
+    def paused(self, run: str) -> str:
+        """The paused run that keeps a run from starting anything: itself, or one above it; "" for none."""
+        while run and self._paused:
+            if run in self._paused:
+                return run
+            run = self._parents.get(run, "")
+        return ""

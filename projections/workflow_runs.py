@@ -1,0 +1,76 @@
+"""The view `workflow_runs`: the header of every run of a workflow of the line, row id = id of the run.
+
+Indexes, by position of the start: `all`, `open`, `status:<s>`, and each of them with `:workflow:<id>` behind it
+(`workflow:<id>` for all). Runs of children are in `child-of:<run>` and, while they are open, in `open`; in no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from operator import attrgetter
+
+import msgspec
+
+from maestro.model import events as e
+from maestro.model.events import AnyFact, Event
+from maestro.model.workflow.run_header import RunHeader, evolve
+
+NAME = "workflow_runs"
+VERSION = 1
+FOLLOWS_LINE = True
+
+Rows = dict[str, RunHeader]
+_decoder = msgspec.json.Decoder(RunHeader)
+
+FACTS = (
+    e.WorkflowRunStarted,
+    e.WorkflowRunAdmitted,
+    e.WorkflowRunPaused,
+    e.WorkflowRunResumed,
+    e.WorkflowRunEnding,
+    e.WorkflowRunFinished,
+    e.StepReadied,
+    e.StepApproved,
+    e.StepStarted,
+    e.StepEnded,
+    e.LoopTurned,
+    e.HandlerCalled,
+    e.WorkspaceArchiveWanted,
+    e.WorkspaceArchived,
+    e.WorkspaceRestoreWanted,
+    e.WorkspaceReturned,
+)
+"""All facts whose subject is a run: each changes at least the header's `seq`."""
+
+touches: Callable[[Event], str] = attrgetter("fact.run")
+"""The id of the row that an event changes. event: one whose fact `folds` handles."""
+
+
+def folds(rows: Rows) -> dict[type[AnyFact], Callable[[Event], None]]:
+    """For each fact that concerns the view, the function that applies its event to these rows in place."""
+
+    def fold(event: Event) -> None:
+        run = touches(event)
+        row = evolve(rows.get(run), event)
+        if row is not None:
+            rows[run] = row
+
+    return dict.fromkeys(FACTS, fold)
+
+
+def indexes(row: RunHeader) -> dict[str, int]:
+    """The indexes that contain the row, with its score in each."""
+    position = row.position
+    opened = {"open": position} if row.open else {}
+    if row.parent:
+        return opened | {f"child-of:{row.parent}": position}
+    scores = {"all": position, f"status:{row.status}": position, f"workflow:{row.workflow}": position}
+    scores[f"status:{row.status}:workflow:{row.workflow}"] = position
+    if row.open:
+        scores |= opened | {f"open:workflow:{row.workflow}": position}
+    return scores
+
+
+def decode(_row_id: str, data: bytes) -> RunHeader:
+    """Decode a row from its canonical JSON."""
+    return _decoder.decode(data)
