@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from maestro.model.errors import Refused
+from maestro.workspaces import workflow_folders
 from maestro.workspaces.folders import MARK, is_folder
 from maestro.workspaces.mounts import check_no_mounts, is_mount, mount_refusal, open_above
 from maestro.workspaces.removal import empty, open_folder, remove
@@ -30,17 +31,40 @@ class ExpiredRun(msgspec.Struct, frozen=True):
     age_days: float
     filled: bool
 
+    @property
+    def owner(self) -> str:
+        """Whose the workspace in it is, as snapshots name it: the agent, or the run of a workflow itself."""
+        return self.task if self.agent == workflow_folders.NAME else self.agent
+
+    @property
+    def tree(self) -> str:
+        """The name of the workspace in it, as snapshots name it."""
+        above = workflow_folders.TREES if self.agent == workflow_folders.NAME else f"runs/{self.agent}"
+        return f"{above}/{self.task}"
+
+
+def workflow_run(folder: str, age_days: float) -> ExpiredRun:
+    """The folder of a workflow's run that is not needed any more, which only the log can tell."""
+    path = Path(folder)
+    return ExpiredRun(workflow_folders.NAME, path.name, folder, age_days, _is_filled(path / "workspace"))
+
+
+def workflow_runs(root: str | Path) -> list[str]:
+    """The folders of workflows' runs below `root`, by name."""
+    runs = Path(root, workflow_folders.NAME)
+    return sorted(str(folder) for folder in _folders(runs)) if os.path.lexists(runs / MARK) else []
+
 
 def expired_runs(root: str | Path, days: float, now: float | None = None) -> list[ExpiredRun]:
     """The run folders below `root` that have not changed for `days` days, oldest first.
 
     now: Unix time in seconds. Only folders that carry the mark of run folders are considered; everything else below the
-        root is a user's.
+        root is a user's. Runs of workflows are not among them: an open one may wait for longer.
     """
     now = time.time() if now is None else now
     found = []
     for agent in _folders(Path(root)):
-        if not os.path.lexists(agent / MARK):
+        if agent.name == workflow_folders.NAME or not os.path.lexists(agent / MARK):
             continue
         for task in _folders(agent):
             age = (now - _last_change(task)) / _DAY_S

@@ -24,6 +24,7 @@ import msgspec
 
 from maestro.folders import private_folder
 from maestro.model.errors import Invalid, Refused
+from maestro.model.scheduling.sites import VIRTUAL
 
 MARK = ".maestro-runs"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -95,7 +96,7 @@ class RunFolder(msgspec.Struct, frozen=True):
 def place(root: str | Path, agent: str, task: str, attempt: int) -> RunFolder:
     """The paths of an attempt. Raises `Invalid` for an id that cannot be a folder's name."""
     for name in (agent, task):
-        if not _NAME.fullmatch(name):
+        if not _NAME.fullmatch(name) and name not in VIRTUAL:
             raise Invalid(f"{name!r} cannot name a folder", mend="use letters, digits, dot, dash and underscore")
     return RunFolder(str(root), agent, task, attempt)
 

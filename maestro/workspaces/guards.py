@@ -19,6 +19,7 @@ from pathlib import Path
 import msgspec
 
 from maestro.model.errors import Invalid, Refused
+from maestro.workspaces import workflow_folders
 from maestro.workspaces.folders import MARK, is_folder
 from maestro.workspaces.ground import Ground, Identity, Place, levels
 from maestro.workspaces.territory import Territory
@@ -71,6 +72,7 @@ class Neighbours:
         if root and root not in self._root_names:
             self._root_names.add(root)
             self._roots.add(root, root)
+            self._runs.add(f"{root}/{workflow_folders.NAME}", "")
         if claim.workspace is not None:
             self._workspaces.add(claim.workspace, claim.agent)
         self._runs.add(f"{root}/{claim.agent}", claim.agent)
@@ -95,6 +97,9 @@ class Neighbours:
             held, relation = found
             raise _refused(place, f"{relation} the workspace of agent {held.owner} ({held.place.given})")
         runs = self._runs.around(place)
+        own = self._ground.place(f"{root}/{workflow_folders.NAME}")
+        if place.is_in(own) or (runs is not None and not runs.owner):
+            raise _refused(place, "is, or lies in, the folder of the runs of workflows")
         if runs is not None or place.is_in(self._ground.place(f"{root}/{agent}")):
             owner = agent if runs is None else runs.owner
             raise _refused(place, f"is, or lies in, the folder of the runs of agent {owner}")
@@ -192,6 +197,8 @@ def _refusals_by_path(agent: str, path: str, claims: Iterable[Claim]) -> Iterato
             yield f"is in, or contains, MAESTRO_HOME ({claim.home})"
         if claim.agent != agent and theirs is not None and (within(path, theirs) or within(theirs, path)):
             yield f"is in, or contains, the workspace of agent {claim.agent} ({theirs})"
+        if claim.workspace_root and within(path, f"{claim.workspace_root}/{workflow_folders.NAME}"):
+            yield "is, or lies in, the folder of the runs of workflows"
         if within(path, f"{claim.workspace_root}/{claim.agent}"):
             yield f"is, or lies in, the folder of the runs of agent {claim.agent}"
 

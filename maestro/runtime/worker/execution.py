@@ -13,13 +13,16 @@ import trio
 
 from maestro.agents import outcome
 from maestro.agents.verdict import JudgedEnd
+from maestro.model.agent import Agent
 from maestro.model.errors import MaestroError
-from maestro.model.events import TaskDispatched
+from maestro.model.events import RunEnded, TaskDispatched
 from maestro.model.ids import slot_of_run, task_of_run
-from maestro.model.task import Task
+from maestro.model.scheduling.sites import SHARED, Site, ground_of
+from maestro.model.task import Run, Task
 from maestro.runtime.node.daemon_log import log
 from maestro.runtime.node.failures import user_error
 from maestro.runtime.supervision.spec import End, Spec
+from maestro.runtime.worker import carried_files, step_results
 from maestro.runtime.worker.preparation import Job, Prepared, place, start_of, verification_of
 from maestro.runtime.worker.programs import Programs
 from maestro.runtime.worker.run_appends import RunAppends
@@ -28,28 +31,33 @@ from maestro.runtime.worker.run_observer import RunObserver, is_heard, session_o
 from maestro.runtime.worker.run_process import RunProcess
 from maestro.runtime.worker.run_services import RunServices
 from maestro.runtime.worker.run_states import AT_GATE, RunEvent, RunState, following
+from maestro.runtime.worker.step_definitions import definition_for
 from maestro.store.contract import WorkEntry
 
 
 class Ready(NamedTuple):
-    """What is to be launched for a run. spec: the agent; verification: what verifies a good end, None for nothing."""
+    """What is to be launched for a run. spec: the agent; verification: what verifies a good end, None for nothing.
+
+    dispatched: how its task was dispatched.
+    """
 
     spec: Spec
     verification: Spec | None
+    dispatched: TaskDispatched
 
 
 class Execution:
     """The execution of one run: from a claimed hint, or in reserved room, where `begin` takes the place of the hint.
 
     services: of the worker. entry: the hint; its `entry` is "" where there is none. reserved_for: the agent of a run in
-    reserved room, "" for one with a hint. agent_id: "" until the agent is known. furnished: the folder of the run is
-    there. log: the run's appends. programs: what was launched for it.
+    reserved room and that whose workspace it is, () for one with a hint. agent_ids: these, () until they are known.
+    furnished: the folder of the run is there. log: the run's appends. programs: what was launched for it.
     """
 
-    def __init__(self, services: RunServices, entry: WorkEntry, reserved_for: str = "") -> None:
+    def __init__(self, services: RunServices, entry: WorkEntry, reserved_for: tuple[str, ...] = ()) -> None:
         self.entry = entry
         self.task_id = task_of_run(entry.run)
-        self.agent_id = reserved_for
+        self.agent_ids = _named(reserved_for)
         self.log = RunAppends(services, entry.run, entry.token)
         self.programs = Programs(services, self.log)
         self.furnished = False
@@ -57,7 +65,13 @@ class Execution:
         self._state = RunState.CLAIMED
         if reserved_for:  # it may start at any moment: whoever holds the agent waits
             self._state = RunState.RESERVED
-            services.gate.enter(reserved_for)
+            for agent in self.agent_ids:
+                services.gate.enter(agent)
+
+    @property
+    def agent_id(self) -> str:
+        """Its agent, "" until that is known."""
+        return self.agent_ids[0] if self.agent_ids else ""
 
     @property
     def process(self) -> RunProcess | None:
@@ -74,10 +88,11 @@ class Execution:
     def _move(self, event: RunEvent) -> None:
         """Go to the next state; the start gate counts the run for as long as its start is under way."""
         before, self._state = self._state, following(self._state, event)
-        if self._state in AT_GATE and before not in AT_GATE:
-            self._services.gate.enter(self.agent_id)
-        elif before in AT_GATE and self._state not in AT_GATE:
-            self._services.gate.leave(self.agent_id)
+        for agent in self.agent_ids:
+            if self._state in AT_GATE and before not in AT_GATE:
+                self._services.gate.enter(agent)
+            elif before in AT_GATE and self._state not in AT_GATE:
+                self._services.gate.leave(agent)
 
     def begin(self, token: int) -> None:
         """Know that the log has the release of a run in reserved room, at position `token`, and its start behind it."""
@@ -98,19 +113,19 @@ class Execution:
         if found is None:
             return
         task, run = found
-        agent = plan.agents.get(run.agent)
+        agent = plan.crew.agent(run.agent)
         has_begun = self._state is RunState.BEGUN
         status = "running" if has_begun else "released"
         if agent is None or run.status != status or run.token != self.entry.token:
             return
         if task.cancel is not None and not has_begun:
             return
-        self.agent_id = agent.id
-        folder = place(self._services.context.settings, agent, task.id, run.attempt)
-        definition = self._services.definitions.of(agent)
-        session, before = session_of(task.slots[slot_of_run(run.id)], task, run)
-        observer = RunObserver(definition, run, folder, before)
-        job = Job(task, run, agent, folder, definition, observer, session, self.furnished)
+        site = plan.crew.site(ground_of(task), agent)
+        if not has_begun:
+            if site is None or site.node not in (SHARED, self._services.context.node):
+                return  # the workspace is elsewhere by now: the scheduler withdraws the run
+            self.agent_ids = _named((agent.id, site.owner))
+        job = await self._job(task, run, agent, site)
         self.furnished = True
         socket = await self._services.sockets.lend(run.id)
         try:
@@ -120,6 +135,21 @@ class Execution:
         finally:
             self._services.sockets.give_back(socket)
 
+    async def _job(self, task: Task, run: Run, agent: Agent, site: Site | None) -> Job:
+        """What the run is about. site: where it would start now; what has begun works where its start says."""
+        dispatched = await self._services.dispatch_of(task) if task.workflow else None
+        folder = place(self._services.context.settings, agent, task.id, run.attempt)
+        definition = definition_for(self._services.definitions.of(agent), dispatched)
+        session, before = session_of(task.slots[slot_of_run(run.id)], task, run)
+        observer = RunObserver(definition, run, folder, before)
+        workspace = run.workspace or (site.workspace if site is not None else "") or folder.workspace
+        owner = None if site is None else self._services.follower.plan.agents.get(site.owner)
+        if owner is not None and owner.workspace != workspace:
+            owner = None
+        return Job(
+            task, run, agent, folder, definition, observer, session, workspace, owner, dispatched, self.furnished
+        )
+
     async def _start(self, job: Job, socket: str) -> Ready | End | None:
         """Prepare the run while `run.started` is on its way to the log; None where the log refuses that."""
         prepared: list[Ready | End] = []
@@ -128,11 +158,11 @@ class Execution:
             await trio.lowlevel.checkpoint()  # what is appended goes to the store first
             prepared.append(await self._make_ready(job, socket))
 
-        await self._services.gate.opens(self.agent_id, self)
+        await self._may_pass()
         self._move(RunEvent.PREPARE)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(prepare)
-            start = start_of(self._services.context.node, job.run, job.task.id, job.agent, job.folder)
+            start = start_of(self._services.context.node, job.run, job.task.id, job.folder, job.workspace)
             may_start = await self.log.append(start)
             if not may_start:
                 nursery.cancel_scope.cancel()
@@ -151,28 +181,19 @@ class Execution:
 
     async def _make_ready(self, job: Job, socket: str) -> Ready | End:
         """Put all in place that the run needs; what is to be launched, or the end of the run where that cannot be."""
-        context, run = self._services.context, job.run
+        run = job.run
         try:
-            dispatched = self._services.follower.dispatched(job.task.id)
-            if dispatched is None:
-                dispatched = await context.insist(lambda: self._dispatched(job.task))
-            prepared = Prepared(context, job, dispatched, socket)
+            dispatched = job.dispatched or await self._services.dispatch_of(job.task)
+            prepared = Prepared(self._services, job, dispatched, socket)
             if why := await prepared.wrong_mode():
                 self.programs.note(wrong_mode=why)
                 return End(run.id, run.token, spawn_error=why)
-            return Ready(await prepared.spec(), prepared.verification)
+            return Ready(await prepared.spec(), prepared.verification, dispatched)
         except MaestroError as error:
             return End(run.id, run.token, spawn_error=error.line())
         except Exception as error:  # noqa: BLE001 - what has been started must end, whatever hinders it
             log.error("preparing run %s", run.id, exc_info=error)
             return End(run.id, run.token, spawn_error=f"it could not be prepared: {error}")
-
-    async def _dispatched(self, task: Task) -> TaskDispatched:
-        context = self._services.context
-        event = await context.gateway.ask(context.store.log.event, task.position)
-        if event is None or not isinstance(event.fact, TaskDispatched):
-            raise MaestroError(f"event {task.position}, the dispatch of {task.id}, is not in the log")
-        return event.fact
 
     # ---- from its start to its end ----
 
@@ -180,7 +201,22 @@ class Execution:
         """Launch what is ready, watch it, and append how it ended."""
         end, seen = (ready, None) if isinstance(ready, End) else await self._launch(job, ready)
         self._move(RunEvent.OVER)
-        await self._finish(job, end, seen or facts(end, job.folder, job.run.timeout_s, self.programs.seen))
+        seen = seen or facts(end, job.folder, job.run.timeout_s, self.programs.seen)
+        context = self._services.context
+        verdict = redacted(context, job.definition, outcome.judge(job.definition, seen))
+        files: carried_files.Files = {}
+        if isinstance(ready, Ready):
+            held = self._held(job, ready)
+            verdict, files = await carried_files.capture(context, ready.dispatched, verdict, held)
+        fact = await context.insist(lambda: ended(context, job.task, job.run, verdict, end))
+        fact = msgspec.structs.replace(fact, files=files) if files else fact
+        if job.dispatched is not None:
+            fact = await step_results.completed(context, job.definition, job.dispatched, job.folder, (fact, seen))
+        await self._finish(job, fact)
+
+    @staticmethod
+    def _held(job: Job, ready: Ready) -> carried_files.Held:
+        return carried_files.Held(job.workspace, ready.spec.lock, ready.spec.folder)
 
     async def _launch(self, job: Job, ready: Ready) -> tuple[End, JudgedEnd | None]:
         """Launch the run and watch it to its end: as its warden tells it, and as its judge sees it, None: not launched.
@@ -194,6 +230,12 @@ class Execution:
             log.debug("run %s starts though the log is not followed: %s", spec.run, error.line())
         if self.programs.stopped is not None:
             return End(spec.run, spec.token, stopped=self.programs.stopped.reason), None
+        if self._is_kept_out(job):
+            return End(spec.run, spec.token, spawn_error="its workspace is held by another step", retriable=True), None
+        try:
+            await carried_files.bring(self._services.context, ready.dispatched, self._held(job, ready))
+        except MaestroError as error:
+            return End(spec.run, spec.token, spawn_error=error.line()), None
         try:
             return await self._within_disk_limit(job, ready)
         except Exception as error:  # noqa: BLE001 - a run that has been started must end
@@ -201,6 +243,13 @@ class Execution:
             log.error("run %s could not be watched", spec.run, exc_info=error)
             why = f"it could not be watched: {user_error(error) or error}"
             return End(spec.run, spec.token, spawn_error=why, retriable=True), None
+
+    def _is_kept_out(self, job: Job) -> bool:
+        """Whether something else holds the workspace since before the run has started."""
+        plan = self._services.follower.plan
+        live = plan.crew.live.get(job.run.id)
+        holder = (job.task.workflow, job.task.step)
+        return live is not None and live.place is not None and plan.holds.keeps_out(live.place, holder)
 
     async def _within_disk_limit(self, job: Job, ready: Ready) -> tuple[End, JudgedEnd]:
         limit = job.definition.resource_limits.disk
@@ -216,6 +265,9 @@ class Execution:
         self._move(RunEvent.LAUNCH)
         end = await self._watch(ready.spec, job if is_heard(job.definition) else None)
         seen = await self.programs.look(job, end)
+        if job.dispatched is not None:
+            evaluator = self._services.evaluator
+            seen = await step_results.fitted(evaluator, job.definition, job.dispatched, job.folder, seen)
         check = ready.verification
         if check is not None and outcome.judge(job.definition, seen).outcome == "ok":
             self._move(RunEvent.VERIFY)
@@ -227,17 +279,31 @@ class Execution:
 
     async def _watch(self, spec: Spec, observed: Job | None = None) -> End:
         """Launch a program, once the agent is not held, and wait for its end."""
-        async with self._services.gate.passing(self.agent_id, self):
+        await self._may_pass()
+        for agent in self.agent_ids:
+            self._services.gate.enter(agent)
+        try:
             process = await self.programs.launch(spec)
+        finally:
+            for agent in self.agent_ids:
+                self._services.gate.leave(agent)
         return await self.programs.follow(process, observed)
 
-    async def _finish(self, job: Job, end: End, seen: JudgedEnd) -> None:
+    async def _may_pass(self) -> None:
+        """Wait while its agent is held, or that whose workspace it is."""
+        gate = self._services.gate
+        while held := [agent for agent in self.agent_ids if gate.held(agent)]:
+            await gate.opens(held[0], self)
+
+    async def _finish(self, job: Job, fact: RunEnded) -> None:
         """Append how the run ended, and let its wardens know."""
-        context = self._services.context
-        verdict = redacted(context, job.definition, outcome.judge(job.definition, seen))
-        fact = await context.insist(lambda: ended(context, job.task, job.run, verdict, end))
         if not await self.log.end(*job.observer.news(), fact):
             log.warning("run %s was ended elsewhere first: %s is dropped", job.run.id, fact.outcome)
         self.programs.settle()
-        if is_heard(job.definition):
+        if job.dispatched is not None or is_heard(job.definition):
             job.observer.forget()
+
+
+def _named(agents: tuple[str, ...]) -> tuple[str, ...]:
+    """The agents, each once, without "" for none."""
+    return tuple(dict.fromkeys(filter(None, agents)))

@@ -17,15 +17,17 @@ from maestro.agents.definitions import Definition
 from maestro.agents.launch import Launch, Target, compose, delivered
 from maestro.config import Settings
 from maestro.model.agent import Agent
+from maestro.model.errors import Invalid
 from maestro.model.events import RunReleased, RunStarted, TaskDispatched
-from maestro.model.ids import task_of_run
+from maestro.model.ids import shown, task_of_run
 from maestro.model.task import Run, Task
-from maestro.runtime.node.context import Context
 from maestro.runtime.provision import containment
 from maestro.runtime.provision.settlement import Settlement
 from maestro.runtime.supervision.spec import Spec
 from maestro.runtime.worker.run_observer import RunObserver, is_heard
-from maestro.workspaces import deletion, folders, templates
+from maestro.runtime.worker.run_services import RunServices
+from maestro.runtime.worker.step_definitions import prompt_of
+from maestro.workspaces import deletion, folders, templates, workflow_folders
 from maestro.workspaces.folders import RunFolder
 
 
@@ -33,7 +35,9 @@ class Job(NamedTuple):
     """What a run is about, as the plan had it when its execution began.
 
     folder: of its files. definition: how to run its agent. observer: reads its transcript. session: the session of the
-    agent's own that it continues, "" for none. furnished: whether its folder is there already.
+    agent's own that it continues, "" for none. workspace: where it works; owner: the agent whose workspace that is,
+    None for nobody's. dispatched: how its task was dispatched, where that is a step of a workflow. furnished: whether
+    its folder is there already.
     """
 
     task: Task
@@ -43,7 +47,15 @@ class Job(NamedTuple):
     definition: Definition
     observer: RunObserver
     session: str
+    workspace: str
+    owner: Agent | None
+    dispatched: TaskDispatched | None
     furnished: bool
+
+    @property
+    def in_run_folder(self) -> bool:
+        """Whether it works in the folder of a workflow's run."""
+        return bool(self.task.folder) and self.workspace == f"{self.task.folder}/workspace"
 
 
 def place(settings: Settings, agent: Agent, task: str, attempt: int) -> RunFolder:
@@ -52,15 +64,10 @@ def place(settings: Settings, agent: Agent, task: str, attempt: int) -> RunFolde
     return folders.place(root, agent.id, task, attempt)
 
 
-def workspace_of(agent: Agent, folder: RunFolder) -> str:
-    """The path of the workspace of a run: the assigned one, else one in the run's folder."""
-    return agent.workspace or folder.workspace
-
-
-def start_of(node: str, run: Run | RunReleased, task: str, agent: Agent, folder: RunFolder) -> RunStarted:
+def start_of(node: str, run: Run | RunReleased, task: str, folder: RunFolder, workspace: str) -> RunStarted:
     """The event that says that this node executes a run."""
     name = run.run if isinstance(run, RunReleased) else run.id
-    return RunStarted(name, task, agent.id, node, folder.attempt_path, workspace_of(agent, folder))
+    return RunStarted(name, task, run.agent, node, folder.attempt_path, workspace)
 
 
 def lock_path(home: Path, workspace: str) -> Path:
@@ -93,13 +100,14 @@ class Prepared:
     `spec`, the spec of the command that must succeed after a good end, None where there is none.
     """
 
-    def __init__(self, context: Context, job: Job, dispatched: TaskDispatched, socket: str) -> None:
-        self._context = context
-        self._agent = job.agent
+    def __init__(self, services: RunServices, job: Job, dispatched: TaskDispatched, socket: str) -> None:
+        self._context = services.context
+        self._furnishing = services.furnishing
+        self._job = job
         self._run = job.run
         self._folder = job.folder
         self._dispatched = dispatched
-        self._session = job.session
+        self._session = job.session or (dispatched.session if job.definition.resume is not None else "")
         self._is_furnished = job.furnished
         self._socket = socket
         self.definition = job.definition
@@ -117,13 +125,17 @@ class Prepared:
         Raises as `compose`, `folders.create`, `templates.fill`.
         """
         data = await self._context.insist(lambda: self._context.content(self._dispatched.prompt))
-        folder, workspace = self._folder, workspace_of(self._agent, self._folder)
+        data = prompt_of(self._run.agent, self._dispatched, data)
+        folder, job, workspace = self._folder, self._job, self._job.workspace
         if not self._is_furnished:
             folders.create(folder, delivered(self.definition, data))
         deletion.check_whole(self._context.settings.home, workspace)
-        if self._agent.workspace is not None:
-            await Settlement(self._context).settle(self._agent)
-        await self._fill(workspace)
+        if job.owner is not None:
+            await Settlement(self._context).settle(job.owner)
+        if job.in_run_folder:
+            await self._fill_run_folder(workspace)
+        elif job.owner is None or job.owner.id == job.agent.id:
+            await self._fill(workspace)
         if self.definition.private_home:
             home = containment.home_of(self._context.settings.home, self._run.agent)
             await trio.to_thread.run_sync(containment.furnish, self.definition, home, _user_home())
@@ -150,9 +162,26 @@ class Prepared:
         else:
             templates.fill(workspace)
 
+    async def _fill_run_folder(self, workspace: str) -> None:
+        """Make the workspace of a workflow's run, as the first step that is here needs it; once, whatever is in it."""
+        async with self._furnishing:
+            if folders.is_folder(workspace):
+                return
+            workflow_folders.make(self._job.task.folder)
+            await self._fill(workspace)
+
+    def _variables(self) -> dict[str, str]:
+        """The further variables of the task. Raises Invalid for one that no process can have."""
+        variables = dict(self._dispatched.env)
+        for name, value in variables.items():
+            if not name or "=" in name or "\0" in name or "\0" in value:
+                raise Invalid(f"the variable {shown(name)} cannot be set", "env", "use a plain name, and no NUL in it")
+        return variables
+
     def _target(self, prompt: str, workspace: str) -> Target:
         environment = self._context.environment
-        run = self._run
+        run, step = self._run, self._dispatched
+        marks = {"MAESTRO_WORKFLOW_RUN": step.workflow, "MAESTRO_STEP": step.step} if step.workflow else {}
         return Target(
             run=run.id,
             task=task_of_run(run.id),
@@ -168,12 +197,15 @@ class Prepared:
             verify=self._dispatched.verify,
             environment=environment,
             secrets=secrets.resolve(self.definition, environment),
+            variables=self._variables(),
+            marks=marks,
         )
 
     def _spec(self, launch: Launch, workspace: str) -> Spec:
         """The spec of the agent, with `maestro` last on its PATH, so that it can use `state`."""
         home = self._context.settings.home
-        run = self._run
+        run, job = self._run, self._job
+        is_step = bool(self._dispatched.workflow)
         spec = Spec(
             run=run.id,
             argv=list(launch.argv),
@@ -185,14 +217,14 @@ class Prepared:
             token=run.token,
             stdin=launch.stdin,
             tail=self._folder.tail,
-            lock=str(lock_path(home, workspace)),
-            folder=self._agent.workspace,
+            lock=str(lock_path(home, self._locked(workspace))),
+            folder=None if job.owner is None else workspace,
             timeout_s=run.timeout_s,
             grace_s=launch.grace_s,
             stop_signal=int(signal.Signals[f"SIG{launch.stop_signal}"]),
-            trace=task_of_run(run.id) if self._dispatched.trace else None,
+            trace=(self._dispatched.step or task_of_run(run.id)) if self._dispatched.trace else None,
             redact=list(launch.redact),
-            stdout=self._folder.stdout if is_heard(self.definition) else None,
+            stdout=self._folder.stdout if is_step or is_heard(self.definition) else None,
             errors=self._folder.errors,
             silent_s=self.definition.limits.silent_s,
             marks=[f"{self._folder.root}/{self._folder.agent}/{folders.MARK}"],
@@ -206,6 +238,11 @@ class Prepared:
             socket=launch.env["MAESTRO_RUN_SOCKET"],
         )
         return containment.contain(spec, self.definition, target, _user_home())
+
+    def _locked(self, workspace: str) -> str:
+        """What the run locks: its workspace; where it bears others there, what is its own."""
+        shares = self._job.in_run_folder and not self._dispatched.alone
+        return self._folder.attempt_path if shares else workspace
 
     def _verification(self, launch: Launch, workspace: str) -> Spec:
         """The spec of what verifies the run: with the run's place, environment and limits, but with own files."""

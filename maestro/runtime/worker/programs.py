@@ -15,7 +15,7 @@ from maestro.runtime.provision import containment
 from maestro.runtime.supervision.spec import End, Spec
 from maestro.runtime.worker import disk_quota
 from maestro.runtime.worker.budget import exceeded
-from maestro.runtime.worker.preparation import Job, workspace_of
+from maestro.runtime.worker.preparation import Job
 from maestro.runtime.worker.run_appends import RunAppends
 from maestro.runtime.worker.run_end import DAEMON_STOPPED, Seen, facts, may_be_signalled
 from maestro.runtime.worker.run_observer import is_heard
@@ -128,7 +128,7 @@ class Programs:
 
     async def mind_disk(self, job: Job, limit: int) -> None:
         """Stop the run when its folders hold more than `limit` bytes; then return."""
-        folders = [workspace_of(job.agent, job.folder), job.folder.tmp]
+        folders = [job.workspace, job.folder.tmp]
         if job.definition.private_home:
             folders.append(containment.home_of(self._services.context.settings.home, job.agent.id))
         await disk_quota.mind(tuple(folders), limit, self._use_up)

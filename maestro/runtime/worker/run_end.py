@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
 
 import msgspec
 
@@ -101,23 +102,33 @@ def _loss(end: End) -> str | None:
     return "its warden was killed" if end.lost else None
 
 
-def redacted(context: Context, definition: Definition, verdict: Verdict) -> Verdict:
-    """The verdict without the secrets of its run: events may tell one in pieces, or written so that the stream of bytes
-    did not show it. Blocks.
+def redaction(context: Context, definition: Definition) -> Callable[[str], str]:
+    """What takes the secrets of a run out of a text: events may tell one in pieces, or written so that the stream of
+    bytes did not show it.
     """
     try:
         values = secrets.resolve(definition, context.environment).values()
     except MaestroError:
-        return verdict
-    forms: set[str] = set()
+        values = dict[str, str]().values()
+    found: set[str] = set()
     for value in values:
         if len(value) >= SECRET_CHARS_MIN:
-            forms |= {value, json.dumps(value, ensure_ascii=False)[1:-1]}
-    forms |= {repr(form)[1:-1] for form in forms}  # as a line of evidence shows what is not plainly printable
-    result, evidence = verdict.result, verdict.evidence
-    for form in sorted(forms, key=len, reverse=True):
-        result, evidence = result.replace(form, REDACTED), evidence.replace(form, REDACTED)
-    return msgspec.structs.replace(verdict, result=result, evidence=evidence)
+            found |= {value, json.dumps(value, ensure_ascii=False)[1:-1]}
+    found |= {repr(form)[1:-1] for form in found}  # as a line of evidence shows what is not plainly printable
+    forms = sorted(found, key=len, reverse=True)
+
+    def redact(text: str) -> str:
+        for form in forms:
+            text = text.replace(form, REDACTED)
+        return text
+
+    return redact
+
+
+def redacted(context: Context, definition: Definition, verdict: Verdict) -> Verdict:
+    """The verdict without the secrets of its run. Blocks."""
+    redact = redaction(context, definition)
+    return msgspec.structs.replace(verdict, result=redact(verdict.result), evidence=redact(verdict.evidence))
 
 
 async def ended(context: Context, task: Task, run: Run, verdict: Verdict, end: End) -> RunEnded:

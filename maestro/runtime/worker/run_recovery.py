@@ -18,15 +18,19 @@ from maestro.model.agent import Agent
 from maestro.model.events import AgentAssigned, NewEvent
 from maestro.model.ids import slot_of_run
 from maestro.model.task import Run, Task
+from maestro.runtime.evaluation.evaluator import Evaluator
 from maestro.runtime.node.context import Context
 from maestro.runtime.node.daemon_log import log
 from maestro.runtime.node.follower import Follower
 from maestro.runtime.supervision.exit_record import read_record
 from maestro.runtime.supervision.spec import End
+from maestro.runtime.worker import carried_files, step_results
 from maestro.runtime.worker.budget import exceeded
-from maestro.runtime.worker.preparation import verification_of
+from maestro.runtime.worker.preparation import lock_path, verification_of
 from maestro.runtime.worker.run_end import DAEMON_STOPPED, Seen, check_of, ended, facts, redacted
 from maestro.runtime.worker.run_observer import RunObserver, is_heard, session_of
+from maestro.runtime.worker.run_services import dispatch_of
+from maestro.runtime.worker.step_definitions import definition_for, definition_of
 from maestro.store.contract import Append, Committed
 from maestro.workspaces.folders import RunFolder, recorded
 
@@ -36,16 +40,20 @@ LOOKED_BACK = 1000
 
 async def recover(context: Context, follower: Follower) -> None:
     """Append the end of every run that the plan has as running on this node."""
-    for task in list(follower.plan.tasks.values()):
-        for slot in task.slots:
-            if slot.runs and slot.runs[-1].status == "running" and slot.runs[-1].node == context.node:
-                await _end(context, follower, task, slot.runs[-1])
+    async with Evaluator() as evaluator:
+        for task in list(follower.plan.tasks.values()):
+            for slot in task.slots:
+                if slot.runs and slot.runs[-1].status == "running" and slot.runs[-1].node == context.node:
+                    await _end(context, follower, evaluator, (task, slot.runs[-1]))
 
 
-async def _end(context: Context, follower: Follower, task: Task, run: Run) -> None:
-    agent = follower.plan.agents[run.agent]
+async def _end(context: Context, follower: Follower, evaluator: Evaluator, of: tuple[Task, Run]) -> None:
+    task, run = of
+    agent = follower.plan.crew.agent(run.agent)
+    assert agent is not None
     folder = recorded(run.folder)  # the agent may have been given another root since
-    definition = await _definition(context, agent, run)
+    dispatched = await dispatch_of(context, follower, task) if task.workflow else None
+    definition = definition_for(await _definition(context, agent, run), dispatched)
     end = _record(folder.record, run)
     lost = _loss(end)
     end = end or End(run.id, run.token, lost=True)
@@ -57,10 +65,19 @@ async def _end(context: Context, follower: Follower, task: Task, run: Run) -> No
         budget = exceeded(definition.budget, task, run.id, observer.told.usage)
         seen = Seen(lost=lost, told=observer.told, budget=budget)
     judged, seen_end = facts(end, folder, run.timeout_s, seen), end
+    if dispatched is not None:
+        judged = await step_results.fitted(evaluator, definition, dispatched, folder, judged)
     if Path(folder.verification).is_dir() and outcome.judge(definition, judged).outcome == "ok":
         judged = msgspec.structs.replace(judged, check=_verified(folder, run))
     verdict = redacted(context, definition, outcome.judge(definition, judged))
+    files: carried_files.Files = {}
+    if dispatched is not None:  # what it leaves could not be kept by the earlier daemon any more
+        place = carried_files.Held(run.workspace, str(lock_path(context.settings.home, run.workspace)))
+        verdict, files = await carried_files.capture(context, dispatched, verdict, place)
     fact = await context.insist(lambda: ended(context, task, run, verdict, seen_end))
+    fact = msgspec.structs.replace(fact, files=files) if files else fact
+    if dispatched is not None:
+        fact = await step_results.completed(context, definition, dispatched, folder, (fact, judged))
     first, *others = [*observer.news(), fact]
     subject = f"run:{run.id}"
     events = (NewEvent(subject, first, run.version), *(NewEvent(subject, other) for other in others))
@@ -82,7 +99,7 @@ async def _definition(context: Context, agent: Agent, run: Run) -> Definition:
             found = assigned[-1].definition
             break
         upto = after
-    return Definition.from_dict(found)
+    return definition_of(msgspec.structs.replace(agent, definition=found))
 
 
 def _verified(folder: RunFolder, run: Run) -> Check:

@@ -21,6 +21,8 @@ from maestro.model.events import (
     TaskCancelRequested,
     TaskDispatched,
 )
+from maestro.model.scheduling.sites import ground_of
+from maestro.runtime.evaluation.evaluator import Evaluator
 from maestro.runtime.node.context import Context
 from maestro.runtime.node.daemon_log import log, seldom
 from maestro.runtime.node.failures import user_error
@@ -66,6 +68,8 @@ class Worker:
             task_ends=task_ends,
             actor=f"worker:{context.node}",
             departing=lambda: self.departing,
+            evaluator=Evaluator(),
+            furnishing=trio.Lock(),
         )
         self._nursery: trio.Nursery | None = None
         self._freed = trio.lowlevel.ParkingLot()
@@ -75,7 +79,7 @@ class Worker:
 
     async def run(self) -> None:
         """Claim runs and execute them until the daemon ends."""
-        async with trio.open_nursery() as nursery:
+        async with self._services.evaluator, trio.open_nursery() as nursery:
             nursery.start_soon(self._acknowledge)
             await nursery.start(self._sockets.serve)
             self._nursery = nursery
@@ -118,20 +122,22 @@ class Worker:
 
     def reserve(self, fact: RunReleased, dispatched: TaskDispatched | None) -> Reserved | None:
         """See `Rooms.reserve`."""
-        agent = self._follower.plan.agents.get(fact.agent)
-        if agent is None or fact.shared or fact.node != self._context.node or fact.run in self.runs:
+        plan = self._follower.plan
+        agent, asked = plan.crew.agent(fact.agent), plan.tasks.get(fact.task) or dispatched
+        site = None if agent is None or asked is None else plan.crew.site(ground_of(asked), agent)
+        if agent is None or site is None or fact.shared or fact.node != self._context.node or fact.run in self.runs:
             return None
-        if self._nursery is None or not self._room() or self.gate.held(agent.id):
+        if self._nursery is None or not self._room() or any(map(self.gate.held, (agent.id, site.owner))):
             return None
         try:
-            reserved = Reservation(self._services, fact, agent, self._start, self._forget)
+            reserved = Reservation(self._services, fact, (agent, site), self._start, self._forget)
         except MaestroError as error:  # told to the user where the run is started from a hint
             log.debug("no room is reserved for run %s: %s", fact.run, error.line())
             return None
         self.runs[fact.run] = reserved.execution
         dispatched = dispatched or self._follower.dispatched(fact.task)
         if dispatched is not None and isinstance(dispatched.prompt, str):
-            self._nursery.start_soon(reserved.furnish, dispatched.prompt)
+            self._nursery.start_soon(reserved.furnish, dispatched, dispatched.prompt)
         return reserved
 
     def _forget(self, execution: Execution) -> None:
@@ -222,7 +228,7 @@ class Worker:
     def _of(self, task: str = "", agent: str = "") -> list[Execution]:
         """The runs of a task, or of an agent; without either all."""
         runs = self.runs.values()
-        return [run for run in runs if (not task or run.task_id == task) and (not agent or run.agent_id == agent)]
+        return [run for run in runs if (not task or run.task_id == task) and (not agent or agent in run.agent_ids)]
 
     def _stop(self, runs: list[Execution], stop: Stop, lost: bool = False) -> None:
         for run in runs:

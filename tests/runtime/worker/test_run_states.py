@@ -77,7 +77,7 @@ def test_a_start_is_under_way_from_the_reservation_to_the_end_of_the_preparation
 
 def test_the_gate_counts_a_run_in_reserved_room_until_it_is_given_up() -> None:
     gate = StartGate()
-    run = Execution(cast(Any, SimpleNamespace(gate=gate)), WorkEntry("n", "", "t-0.1", 0), "ann")
+    run = Execution(cast(Any, SimpleNamespace(gate=gate)), WorkEntry("n", "", "t-0.1", 0), ("ann",))
     assert gate.inside(["ann"]) and not gate.inside(["ben"])
     run.begin(7)
     assert gate.inside(["ann"]) and (run.entry.token, run.log.version) == (7, 8)
