@@ -37,6 +37,7 @@ class Answer:
         begun, past = self._begun, self._planned.past
         put = {target.workspace for target in begun.targets}
         open_then = [task.id for task in past.tasks] if begun.to is not None else []
+        runs_then = [run.id for run in past.runs] if begun.to is not None else []
         return {
             "restore": begun.restore,
             "source": begun.source,
@@ -51,6 +52,8 @@ class Answer:
             "damaged": self._damaged,
             "cancelled": [] if begun.resume else open_then,
             "resumed": open_then if begun.resume else [],
+            "cancelled_workflow_runs": [] if begun.resume else runs_then,
+            "resumed_workflow_runs": runs_then if begun.resume else [],
             "before": begun.before,
             "undo": undo(begun),
             "standing": [

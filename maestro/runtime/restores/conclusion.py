@@ -13,6 +13,7 @@ import trio
 
 from maestro.model.events import NewEvent, RestoreDone, RestoreFailed, RestorePlaced
 from maestro.model.restore import (
+    OpenWork,
     Stopped,
     decide_agents,
     decide_going_on,
@@ -26,6 +27,7 @@ from maestro.runtime.node.known_head import KnownHead
 from maestro.runtime.restores.journal import BegunRestore, LoadedLog, Target
 from maestro.runtime.restores.past import Past, look_back
 from maestro.runtime.restores.stop_reason import why_stopped
+from maestro.runtime.snapshots.step_wishes import answer
 from maestro.store.contract import Append, Committed
 from projections.lineage import find_cuts
 from replayers.checkpoint import same_history
@@ -58,6 +60,7 @@ async def conclude(context: Context, begun: BegunRestore, past: Past | None = No
     if begun.to is None:
         await _tell_placed(context, begun, left)
         await restart(context, begun, left)
+        await _answer(context, begun)
         return
     if past is None:
         past = await trio.to_thread.run_sync(look_back, context.store, begun.to)
@@ -74,10 +77,12 @@ async def conclude(context: Context, begun: BegunRestore, past: Past | None = No
 
 async def _end(context: Context, begun: BegunRestore, past: Past, left: Mapping[str, str]) -> list[NewEvent]:
     assert begun.to is not None
-    open_now = await context.rows(context.views.open_tasks)
+    tasks = await context.rows(context.views.open_tasks)
+    runs = await context.rows(context.views.workflow_runs, "open")
     more = [*decide_lives(past.keys, past.at), *decide_agents(begun.assigned, past.agents, left)]
     done = RestoreDone(begun.restore, begun.to, begun.source, begun.before)
-    return decide_restore_end(done, open_now, past.tasks, await context.floor(), begun.resume, more)
+    then = OpenWork(past.tasks, past.runs)
+    return decide_restore_end(done, OpenWork(tasks, runs), then, await context.floor(), begun.resume, more)
 
 
 def _is_done(context: Context, restore: str) -> bool:
@@ -97,6 +102,13 @@ async def _tell_placed(context: Context, begun: BegunRestore, left: Mapping[str,
         workspaces = tuple(target.workspace for target in begun.targets if target.agent not in left)
         fact = RestorePlaced(begun.restore, begun.source, workspaces, begun.before)
         await context.append([NewEvent(subject, fact)], begun.actor, begun.cause)
+
+
+async def _answer(context: Context, begun: BegunRestore) -> None:
+    """Tell the run of a workflow, which wished for the restore, that its workspace is as it was."""
+    event = await context.call(context.store.log.event, begun.wish) if begun.wish else None
+    if event is not None and begun.returned is not None:
+        await answer(context, event, begun.returned)
 
 
 async def abandon(context: Context, begun: BegunRestore, reason: str) -> None:

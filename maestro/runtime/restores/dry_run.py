@@ -29,6 +29,7 @@ LISTED_MAX = 1000
 ENTRY_BYTES = 1024
 OFF_LINE = ("node.", "snapshot.", "restore.", "log.", "alert.")
 """Prefixes of the types of events that a restore does not undo."""
+OF_WORKFLOW = "workflow-run:"
 
 
 async def preview(context: Context, planned: RestorePlan, origins: OpenOrigins) -> Row:
@@ -58,6 +59,7 @@ async def preview(context: Context, planned: RestorePlan, origins: OpenOrigins) 
         "regained": await _events(context, planned.regained),
         "damaged": damaged,
         "open_tasks": [task.id for task in planned.past.tasks] if planned.to is not None else [],
+        "open_workflow_runs": [run.id for run in planned.past.runs] if planned.to is not None else [],
         "disk_needed_bytes": needed,
         "disk_free_bytes": free,
         "failing": [
@@ -165,15 +167,20 @@ def _counted(context: Context, spans: Sequence[Span]) -> Row:
     kinds: Counter[str] = Counter()
     listed: list[Row] = []
     tasks: dict[str, None] = {}
+    runs: dict[str, None] = {}
     for first, last in spans:
         for events in history(context.store, first - 1, last):
             for event in _on_line(events):
                 kinds[event.type] += 1
                 if task := getattr(event.fact, "task", ""):
                     tasks[task] = None
+                if event.subject.startswith(OF_WORKFLOW):
+                    runs[event.subject.removeprefix(OF_WORKFLOW)] = None
                 listed.append({"seq": event.seq, "at": when(event.at), "type": event.type, "subject": event.subject})
             del listed[:-LISTED_MAX]
-    return {"events": kinds.total(), "types": dict(sorted(kinds.items())), "tasks": list(tasks), "newest": listed[::-1]}
+    types = dict(sorted(kinds.items()))
+    found = {"tasks": list(tasks), "workflow_runs": list(runs), "newest": listed[::-1]}
+    return {"events": kinds.total(), "types": types, **found}
 
 
 def _on_line(events: Iterable[Event]) -> Iterable[Event]:

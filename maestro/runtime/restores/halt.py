@@ -61,10 +61,15 @@ class Halt:
             self._still.end()
 
     def _running(self) -> list[str]:
-        """The agents with a run that a node which is up still has to end."""
+        """The agents with a run that a node which is up still has to end.
+
+        Runs of agents that are always there are not among them: nobody stops these, and no workspace of an agent is
+        theirs. What they run here stands still meanwhile, and ends with `restore.done`.
+        """
         daemon = self._context.daemon
         if daemon is None:
             return []
-        runs = daemon.follower.plan.crew.live.values()
-        mine = [run for run in runs if self._begun.to is not None or run.agent in self._begun.stopped]
+        plan = daemon.follower.plan
+        runs = [run for run in plan.crew.live.values() if run.agent in plan.agents]
+        mine = [run for run in runs if self._begun.to is not None or {run.agent, run.owner} & {*self._begun.stopped}]
         return [run.agent for run in mine if run.node not in self._away]

@@ -9,19 +9,20 @@ from maestro.model.agent import Agent
 from maestro.model.restore import Span
 from maestro.model.state import StateKey
 from maestro.model.task import Task
+from maestro.model.workflow.run_header import RunHeader
 from maestro.store.contract import Store
 from projections.fold import Fold
 from projections.lineage import Cut, Line, cuts_of
 from replayers import checkpoint, positions, rewind
 
-VIEWS = ("agents", "tasks", "state")
+VIEWS = ("agents", "tasks", "state", "workflow_runs")
 
 
 class Past(NamedTuple):
     """Agents, open tasks and state as they were at a position of the log.
 
     at: server time of the position, ms; spans: the positions of the events that led there; tasks: those that were open;
-    keys: those of the state that had not expired.
+    keys: those of the state that had not expired; runs: of workflows, those that were open.
     """
 
     position: int
@@ -30,6 +31,7 @@ class Past(NamedTuple):
     agents: dict[str, Agent]
     tasks: list[Task]
     keys: list[StateKey]
+    runs: list[RunHeader]
 
 
 def look_back(store: Store, position: int) -> Past:
@@ -57,4 +59,5 @@ def _past(fold: Fold, position: int, at: int) -> Past:
         {row.id: row for row in fold.rows_of("agents").values() if isinstance(row, Agent)},
         [row for row in fold.rows_of("tasks").values() if row.open],
         [row for row in fold.rows_of("state").values() if rewind.lives(row, at)],
+        [row for row in fold.rows_of("workflow_runs").values() if row.open],
     )

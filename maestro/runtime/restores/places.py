@@ -22,7 +22,7 @@ from maestro.runtime.node.context import Call, Context
 from maestro.runtime.provision.type_binding import caller_settings
 from maestro.runtime.restores.open_origins import OpenOrigins
 from maestro.runtime.restores.plan import Placement, RestorePlan, RestoreRequest
-from maestro.workspaces import guards
+from maestro.workspaces import guards, workflow_folders
 from maestro.workspaces.exchanges.places import check_place
 from replayers.log_reader import history
 
@@ -135,8 +135,12 @@ class PlaceCheck:
 def _is_removed_run_folder(each: Placement) -> bool:
     """Whether a placement is the workspace in a run folder that retention has removed, and that is not there now."""
     kind, _, run = each.archived.held.tree.partition("/") if each.archived is not None else ("", "", "")
-    folder = f"{each.root}/{run}"
-    is_in_it = kind == "runs" and run.split("/")[:-1] == [each.agent] and each.workspace == f"{folder}/workspace"
+    if kind == workflow_folders.TREES:
+        folder, owner = f"{each.root}/{workflow_folders.NAME}/{run}", run
+    else:
+        folder, owner = f"{each.root}/{run}", run.rpartition("/")[0]
+    is_kind = kind in ("runs", workflow_folders.TREES)
+    is_in_it = is_kind and owner == each.agent and each.workspace == f"{folder}/workspace"
     return is_in_it and not os.path.lexists(folder)
 
 

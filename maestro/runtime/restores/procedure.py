@@ -10,7 +10,7 @@ position before they were stopped, so that undoing the restore finds them as the
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -55,13 +55,24 @@ class RestoreOptions(msgspec.Struct, frozen=True):
 
 
 class RestoreProcedure:
-    """Carries out one planned restore. under_way: the right to restore on this node, which the caller holds."""
+    """Carries out one planned restore. under_way: the right to restore on this node, which the caller holds.
 
-    def __init__(self, call: Call, planned: RestorePlan, origins: OpenOrigins, under_way: UnderWay) -> None:
+    confirm: awaited when the stages are whole; what it raises undoes the restore.
+    """
+
+    def __init__(
+        self,
+        call: Call,
+        planned: RestorePlan,
+        origins: OpenOrigins,
+        under_way: UnderWay,
+        confirm: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint,
+    ) -> None:
         self._call = call
         self._context = call.context
         self._planned = planned
         self._origins = origins
+        self._confirm = confirm
         self._journal, self._exchange, self._begun = under_way
         self._placements = planned.restorable
         self._skipped = list(planned.failing)
@@ -98,6 +109,7 @@ class RestoreProcedure:
         try:
             await self._keep(wish, how, snapshot_folders, halt)
             await self._stage()
+            await self._confirm()
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(self._place)
         finally:

@@ -147,7 +147,7 @@ class _Procedure:
         context, wanted = self._context, self._wanted
         asked = [source.agent for source in self._sources if source.tree.startswith("workspaces/")]
         agents = (*asked, *(each.agent for each in self._missing))
-        fact = SnapshotStarted(self._id, wanted.reason, wanted.reason != ASKED, agents, context.node)
+        fact = SnapshotStarted(self._id, wanted.reason, wanted.reason != ASKED, agents, context.node, wanted.run)
 
         async def decision() -> list[NewEvent]:
             row = await context.row(context.views.snapshot, self._id)

@@ -17,7 +17,7 @@ class SnapshotRequest(msgspec.Struct, frozen=True):
     agents: whose workspaces, None for all; their runs on this node are paused meanwhile. folders: to read besides, in
     which no agent works. include_logs: the output of runs too. allow_torn: files may change while they are read.
     allow_missing: workspaces that cannot be read are named in it. output: the file to export it to, an absolute path,
-    "" for none.
+    "" for none. run: of a workflow, which needs it while it is open.
     """
 
     reason: str = ASKED
@@ -28,6 +28,7 @@ class SnapshotRequest(msgspec.Struct, frozen=True):
     allow_missing: bool = False
     rolling: bool = False
     output: str = ""
+    run: str = ""
 
 
 class TakenSnapshot(msgspec.Struct, frozen=True):

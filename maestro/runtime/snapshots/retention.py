@@ -14,6 +14,7 @@ from maestro.runtime.node.context import Context
 from maestro.runtime.node.daemon_log import log
 from maestro.runtime.snapshots.folders import SnapshotFolders
 from maestro.runtime.snapshots.meta import of_manifest
+from maestro.runtime.snapshots.needed_runs import needed_runs
 from maestro.store.contract import Committed
 from maestro.workspaces.archive.format.entries import located
 
@@ -89,7 +90,7 @@ async def expire(context: Context, now: int) -> None:
     rows = await context.rows(context.views.snapshots)
     floor = await context.floor()
     damaged = await trio.to_thread.run_sync(folders.damaged)
-    for row in outlived(rows, now, days * DAY_MS, damaged.keys()):
+    for row in outlived(rows, now, days * DAY_MS, damaged.keys(), await needed_runs(context)):
         if row.lies_on(context.node) and await _append(context, decide_expired(row, floor), row):
             log.info("snapshot %s is older than %d days: deleted", row.id, days)
     await _collect(context, folders)
