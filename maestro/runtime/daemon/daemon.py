@@ -37,6 +37,7 @@ from maestro.runtime.node.follower import Follower
 from maestro.runtime.node.ids import new_id
 from maestro.runtime.node.node_daemon import NodeDaemon
 from maestro.runtime.restores.crash_recovery import keep_settled, settle
+from maestro.runtime.restores.steps.wishes import WorkspaceWishes
 from maestro.runtime.scheduler.membership import Membership
 from maestro.runtime.scheduler.merged_appends import MergedAppends
 from maestro.runtime.scheduler.scheduler import Scheduler
@@ -68,6 +69,7 @@ class Parts:
     membership: Membership
     scheduler: Scheduler
     worker: Worker
+    wishes: WorkspaceWishes
     daemon: NodeDaemon
 
 
@@ -77,9 +79,10 @@ def _put_together(context: Context, residence: Residence, clock: Clock) -> Parts
     membership = Membership(context, follower, new_id())
     merged = MergedAppends(follower, membership.holder)
     worker = Worker(context, follower, launcher, merged)
-    scheduler = Scheduler(context.gateway, follower, clock, merged, worker)
+    scheduler = Scheduler(context, follower, clock, merged, worker)
     daemon = context.daemon = NodeDaemon(follower, worker, scheduler)
-    return Parts(context, residence, clock, follower, launcher, membership, scheduler, worker, daemon)
+    wishes = WorkspaceWishes(context, follower)
+    return Parts(context, residence, clock, follower, launcher, membership, scheduler, worker, wishes, daemon)
 
 
 def main(settings: Settings) -> int:
@@ -195,6 +198,7 @@ async def _live(parts: Parts) -> None:
         nursery.start_soon(parts.membership.keep)
         nursery.start_soon(scheduler.run)
         nursery.start_soon(worker.run)
+        nursery.start_soon(parts.wishes.run)
         nursery.start_soon(health.run)
         nursery.start_soon(watch_disk, context, worker)
         nursery.start_soon(tidy, context, follower, scheduler)

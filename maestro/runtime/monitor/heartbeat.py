@@ -96,7 +96,7 @@ class Heartbeat:
 
     def _held(self) -> set[str]:
         runs = self._worker.runs.values()
-        return {run.agent_id for run in runs if self._worker.gate.held(run.agent_id)}
+        return {agent for run in runs for agent in run.agent_ids if self._worker.gate.held(agent)}
 
     def _mine(self) -> list[Agent]:
         """The agents that this node examines: two nodes that see different things would contradict each other."""

@@ -60,6 +60,10 @@ class Pausable(Protocol):
         """The agent of the run; "" while it is not known."""
 
     @property
+    def agent_ids(self) -> tuple[str, ...]:
+        """That agent, and the one in whose workspace the run works."""
+
+    @property
     def process(self) -> Freezable | None:
         """The process tree of the run; None before its launch."""
 
@@ -169,7 +173,7 @@ class Pause:
             self._gate.release(self._agents)
 
     def _mine(self) -> list[Pausable]:
-        return [run for run in self._runs() if self._agents is None or run.agent_id in self._agents]
+        return [run for run in self._runs() if self._agents is None or not set(self._agents).isdisjoint(run.agent_ids)]
 
     async def _freeze(self) -> list[str]:
         runs = [(run.agent_id, run.process) for run in self._mine() if run.process is not None and not run.over]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from maestro.model.errors import Conflict
 from maestro.model.scheduling.plan import Plan
 from maestro.model.task import Task
+from maestro.model.workflow.run_header import RunHeader
 from projections.view_reader import Views
 
 TRIES_MAX = 200
@@ -24,12 +25,24 @@ def load_plan(views: Views, timeout_s: float) -> Plan:
         nodes = views.nodes()
         tasks = views.open_tasks()
         at = tasks.checkpoint
-        if agents.checkpoint.seq == at.seq and nodes.checkpoint.seq == at.seq:
+        runs = views.workflow_runs("open", newest=False)
+        if {agents.checkpoint.seq, nodes.checkpoint.seq, runs.checkpoint.seq} == {at.seq}:
             plan = Plan.load(tasks.rows, agents.rows, nodes.rows, at.seq, at.floor)
             plan.timeout_s = timeout_s
+            hold(plan, runs.rows)
             supply(plan, views)
             return plan
     raise Conflict("the views move too fast to be read as one", mend="try again")
+
+
+def hold(plan: Plan, runs: Sequence[RunHeader]) -> None:
+    """Have the open runs of workflows hold what their steps hold, and those wait that are paused."""
+    for run in runs:
+        plan.pauses.begin(run.id, run.parent)
+        if run.paused:
+            plan.pauses.pause(run.id)
+        for instance, (node, workspace) in run.held.items():
+            plan.hold((run.id, instance), (node, workspace))
 
 
 def supply(plan: Plan, views: Views) -> None:

@@ -15,14 +15,15 @@ from maestro.model.events import NewEvent, RunReleased, TaskDispatched
 from maestro.model.scheduling.foresight import after_dispatch
 from maestro.model.scheduling.schedule import Decision, decide, next_due
 from maestro.runtime.node.clock import Clock
-from maestro.runtime.node.context import ANSWER_S_MAX
+from maestro.runtime.node.context import ANSWER_S_MAX, APPEND_S_MAX, Context
 from maestro.runtime.node.daemon_log import log, seldom
 from maestro.runtime.node.follower import Follower
 from maestro.runtime.node.handover import Rooms
 from maestro.runtime.scheduler.merged_appends import LEASE, MergedAppends
 from maestro.runtime.scheduler.node_watch import NodeWatch
+from maestro.runtime.scheduler.workflows.appends import RunAppends
+from maestro.runtime.scheduler.workflows.leader import WorkflowLeader
 from maestro.store.contract import Append, AppendResult, Committed, Fence, Head, Hint
-from maestro.store.gateway import Gateway
 from maestro.store.waiting_append import unconfirmed
 
 LEASE_TTL_MS = 6000
@@ -46,19 +47,22 @@ class _Asked:
 class Scheduler:
     """The scheduler of one daemon: runs in every daemon, decides in the one that holds the lease.
 
-    gateway: to the log. follower: its plan is decided on. clock: of the server. merged: makes the merged appends, and
-    knows whether this daemon leads. rooms: where a run that is released to this node may begin at once.
+    context: with the gateway to the log. follower: its plan is decided on. clock: of the server. merged: makes the
+    merged appends, and knows whether this daemon leads. rooms: where a run that is released here may begin at once.
     """
 
-    def __init__(self, gateway: Gateway, follower: Follower, clock: Clock, merged: MergedAppends, rooms: Rooms) -> None:
+    def __init__(self, context: Context, follower: Follower, clock: Clock, merged: MergedAppends, rooms: Rooms) -> None:
         self._turn = trio.Lock()
         self._nursery: trio.Nursery | None = None  # while it leads, and knows what was decided before it did
-        self._store = gateway.store
-        self._gateway = gateway
+        self._store = context.gateway.store
+        self._gateway = context.gateway
         self._follower = follower
         self._clock = clock
         self._merged = merged
         self._rooms = rooms
+        self._workflows = WorkflowLeader(
+            context, follower, clock, RunAppends(follower, self.append, merged.fence.actor)
+        )
 
     @property
     def leading(self) -> bool:
@@ -79,6 +83,7 @@ class Scheduler:
                     self._merged.leading = True
                     nursery.start_soon(self._lead, nursery)
                     nursery.start_soon(self._keep_hints)
+                    nursery.start_soon(self._workflows.run)
                     nursery.start_soon(NodeWatch(self._gateway, self._follower, self.fence).run)
                 self._merged.leading, self._nursery = False, None
             await trio.sleep(RENEW_EVERY_S)
@@ -149,11 +154,24 @@ class Scheduler:
         finally:
             asked.answered.set()
 
+    async def append(self, events: Sequence[NewEvent], cause: str) -> AppendResult:
+        """Append what this daemon decides as the leader; a task that is dispatched with it begins at once if it can."""
+        append = Append(tuple(events), self.fence.actor, cause, fence=self.fence)
+        tasks = [event.fact for event in events if isinstance(event.fact, TaskDispatched)]
+        if len(tasks) == 1 and self._nursery is not None:
+            async with self._turn:
+                decision = after_dispatch(self._follower.plan, tasks[0], self._clock.now())
+                if decision is not None:
+                    result = await self._release(decision, append)
+                    if isinstance(result, Committed):
+                        await self._follower.changed(result.last - 1)
+                    return result
+        return await self._gateway.append(append, APPEND_S_MAX)
+
     async def _release(self, decision: Decision, append: Append) -> AppendResult:
         """Append a decision behind what it follows from. A run that it releases begins at once where there is room."""
         fact = decision.events[0].fact
-        first = append.events[0].fact if append.events else None
-        dispatched = first if isinstance(first, TaskDispatched) else None
+        dispatched = next((one.fact for one in append.events if isinstance(one.fact, TaskDispatched)), None)
         reserved = self._rooms.reserve(fact, dispatched) if isinstance(fact, RunReleased) else None
         merged = self._merged.with_decision(append, decision, reserved)
         has_begun = False
