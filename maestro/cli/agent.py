@@ -230,9 +230,9 @@ def types(
 ) -> int:
     """All definitions: program, version, modes, or why one cannot be used."""
     if schema:
-        from maestro.agents.schema import json_schema
+        from maestro.agents.schema import type_schema
 
-        printer.write_json(json_schema())
+        printer.write_json(type_schema())
         return 0
     if show is not None:
         if check:

@@ -29,6 +29,7 @@ GROUPS = {
     "agent": "maestro.cli.agent",
     "task": "maestro.cli.task",
     "state": "maestro.cli.state",
+    "workflow": "maestro.cli.workflow",
     "queue": "maestro.cli.queue",
     "audit": "maestro.cli.audit",
     "events": "maestro.cli.events",

@@ -17,6 +17,7 @@ WHAT_CHARS_MAX = 100
 TELLING = (
     *("status", "outcome", "exit_code", "reason", "session", "input_tokens", "output_tokens", "cost"),
     *("agent", "node", "role", "workspace", "title", "value", "to", "before"),
+    *("version", "enabled", "instance", "step", "approved", "why"),
 )
 
 

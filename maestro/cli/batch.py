@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 import sys
 import uuid
@@ -18,6 +17,7 @@ from maestro.cli import answer, printer
 from maestro.cli.escape import escaped
 from maestro.cli.options import absolute
 from maestro.cli.printer import Row
+from maestro.cli.text_input import chunks
 from maestro.model.errors import Invalid, NotFound
 from maestro.runtime.protocol import messages as p
 
@@ -85,6 +85,6 @@ def _regular(batch: str, copy: Path) -> str:
 def _spooled(source: IO[bytes] | None, copy: Path) -> str:
     """Write a stream into a new file that only its owner reads; its path."""
     with os.fdopen(os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        if source is not None:
-            shutil.copyfileobj(source, file)
+        for chunk in chunks(source) if source is not None else ():
+            file.write(chunk)
     return str(copy)

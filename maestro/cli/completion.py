@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import click
+
 from maestro import config
 from maestro.model.errors import MaestroError
 from maestro.runtime.client import client
@@ -44,6 +46,66 @@ def snapshots(incomplete: str) -> list[tuple[str, str]]:
     """Ids of the newest snapshots, with time and reason, and `latest`."""
     found = _ids(p.StateSnapshots(limit=30), incomplete, ("taken_at", "reason"))
     return [("latest", "the newest that was asked for"), *found] if "latest".startswith(incomplete) else found
+
+
+def workflows(incomplete: str) -> list[tuple[str, str]]:
+    """Ids of stored workflows, with their titles."""
+    return _ids(p.WorkflowList(), incomplete, ("title",))
+
+
+def runs(incomplete: str) -> list[tuple[str, str]]:
+    """Ids of the newest runs of workflows, with workflow and status."""
+    return _ids(p.WorkflowRuns(limit=30), incomplete, ("workflow", "status"))
+
+
+def open_runs(incomplete: str) -> list[tuple[str, str]]:
+    """As `runs`, of those that have not ended, and ids of workflows that have some."""
+    found = _ids(p.WorkflowRuns(open=True, limit=100), incomplete, ("workflow", "status"))
+    of = _ids(p.WorkflowRuns(open=True, limit=100), incomplete, (), "workflow")
+    return [*found, *((name, "all its open runs") for name in dict.fromkeys(name for name, _ in of))]
+
+
+def read_runs(incomplete: str) -> list[tuple[str, str]]:
+    """As `runs`, and ids of workflows, whose newest run is meant."""
+    return [*runs(incomplete), *workflows(incomplete)]
+
+
+def asking_runs(incomplete: str) -> list[tuple[str, str]]:
+    """Ids of runs that wait for an approval, with workflow and what they wait for."""
+    return _ids(p.WorkflowRuns(waiting=True, limit=100), incomplete, ("workflow", "waiting_for"))
+
+
+def steps(ctx: click.Context, incomplete: str) -> list[tuple[str, str]]:
+    """Instances of the run that was named before, with status and what they wait for."""
+    return _told(_instances(str(ctx.params.get("id") or "")), incomplete)
+
+
+def gates(ctx: click.Context, incomplete: str) -> list[tuple[str, str]]:
+    """As `steps`, those that wait for an approval."""
+    found = _instances(str(ctx.params.get("id") or ""))
+    return _told([row for row in found if row["waiting_for"] == "approval"], incomplete)
+
+
+def beginnings(ctx: click.Context, incomplete: str) -> list[tuple[str, str]]:
+    """Where the run that was named before, or the newest of the workflow, may go on: its steps, and `failed`."""
+    found = _told(_instances(str(ctx.params.get("old") or ctx.params.get("source") or "")), incomplete)
+    return [("failed", "what has not ended well"), *found] if "failed".startswith(incomplete) else found
+
+
+def _instances(run: str) -> list[dict[str, Any]]:
+    try:
+        found = client.ask_daemon_once(p.WorkflowStatus(run), config.load()) if run else None
+    except (MaestroError, OSError):
+        return []
+    return found["steps"] if isinstance(found, dict) else []
+
+
+def _told(rows: list[dict[str, Any]], incomplete: str) -> list[tuple[str, str]]:
+    return [
+        (row["id"], " ".join(filter(None, (row["status"], row["waiting_for"]))))
+        for row in rows
+        if row["id"].startswith(incomplete)
+    ]
 
 
 def views(incomplete: str) -> list[str]:

@@ -6,86 +6,57 @@ touched.
 
 from __future__ import annotations
 
-import os
-import secrets
 import shlex
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from maestro.cli import printer
+from maestro.cli.demo_story import Story
 from maestro.cli.options import examples
-from maestro.model.errors import MaestroError
+from maestro.model.errors import MaestroError, NotFound
+from maestro.model.ids import nearest, shown
 
 app = typer.Typer()
 
+TOPICS = {
+    "tasks": "agents, tasks with dependencies and priorities, the audit trail, the proof",
+    "workflow": "a list at run time, a failing item, resume, a loop until it is green, an approval, the trace",
+}
+ONLY = "there are tasks and workflow"
 TYPES = ("designer", "builder", "tester")
 DEFINITION = "slug: {slug}\nmode: script\nadapter: shell\ncapabilities: [{slug}]\n"
 
 
-class Story:
-    """The folder and environment of one demo. `run` shows a command as it could be typed, then executes it."""
-
-    def __init__(self, place: Path) -> None:
-        self.place = place
-        self.up = False
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("MAESTRO_")}
-        self.env = {
-            **kept,
-            "MAESTRO_HOME": str(place / "home"),
-            "MAESTRO_WORKSPACE_ROOT": str(place / "runs"),
-            "MAESTRO_AGENTS_DIR": str(place / "agents.d"),
-            "MAESTRO_NAMESPACE": f"demo-{secrets.token_hex(4)}",
-        }
-
-    def say(self, line: str) -> None:
-        """Print a comment that explains the next commands."""
-        printer.write(f"\n# {line}\n".encode())
-        printer.flush()
-
-    def run(self, *args: str) -> str:
-        """Execute a command; prints and returns its output. Raises MaestroError where it fails."""
-        shown = shlex.join(args)
-        printer.write(f"$ maestro {shown}\n".encode())
-        printer.flush()
-        self.up = True
-        done = subprocess.run(
-            [sys.executable, "-m", "maestro", *args], env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
-        )
-        printer.write(done.stdout)
-        printer.flush()
-        if done.returncode:
-            raise MaestroError(f"`maestro {shown}` ended with exit code {done.returncode}", "demo")
-        return done.stdout.decode("utf-8", "replace")
-
-    def stop(self) -> None:
-        """Shut the daemon down, without output."""
-        words = [sys.executable, "-m", "maestro", "shutdown", "--grace-period", "2"]
-        quiet = subprocess.DEVNULL
-        subprocess.run(words, env=self.env, stdin=quiet, stdout=quiet, stderr=quiet)
-
-    def dispatch(self, *args: str) -> str:
-        """Dispatch a task and return its id."""
-        return self.run("task", "dispatch", *args, "--quiet").strip().splitlines()[-1]
+def completed(incomplete: str) -> list[tuple[str, str]]:
+    """Topics that begin so, with what each shows, for the completion of a shell."""
+    return [(topic, shows) for topic, shows in TOPICS.items() if topic.startswith(incomplete)]
 
 
-@app.command("demo", epilog=examples("maestro demo"))
-def demo() -> int:
+TopicArgument = Annotated[
+    str, typer.Argument(help="What to show: tasks or workflow.", autocompletion=completed, show_default=True)
+]
+
+
+@app.command("demo", epilog=examples("maestro demo", "maestro demo workflow"))
+def demo(topic: TopicArgument = "tasks") -> int:
     """A complete run on a throw-away namespace, with real processes and no API key; nothing of yours is touched."""
+    if topic not in TOPICS:
+        near = nearest(topic, list(TOPICS))
+        raise NotFound(f"there is no demo {shown(topic)}", mend=f"maestro demo {near[0]}" if near else ONLY)
     place = Path(tempfile.mkdtemp(prefix="maestro-demo-"))
     story = Story(place)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that a SIGTERM deletes the demo's folders too
     try:
         _prepare(place)
-        _run_story(story)
+        next_one = _tell_workflow(story) if topic == "workflow" else _run_story(story)
     finally:
         _clean_up(story)
-    story.say("That was Maestro. Next: `maestro agent assign --help` and `maestro task dispatch --help`")
+    story.say(f"That was Maestro. Next: {next_one}")
     return 0
 
 
@@ -98,7 +69,14 @@ def _prepare(place: Path) -> None:
         (place / "agents.d" / f"{slug}.yaml").write_text(DEFINITION.format(slug=slug))
 
 
-def _run_story(story: Story) -> None:
+def _tell_workflow(story: Story) -> str:
+    from maestro.cli import workflow_demo
+
+    return workflow_demo.tell(story)
+
+
+def _run_story(story: Story) -> str:
+    """Agents and tasks; returns what to read next."""
     table = ("--format", "table")
     maestro = shlex.join([sys.executable, "-m", "maestro"])
     story.say("Three agents, each in a workspace of its own; their node and its store start by themselves")
@@ -138,6 +116,7 @@ def _run_story(story: Story) -> None:
 
     story.say("The proof: every event checked against the chain, every view folded again and compared")
     story.run("replay", "verify", *table)
+    return "`maestro demo workflow`, `maestro agent assign --help` and `maestro task dispatch --help`"
 
 
 def _clean_up(story: Story) -> None:

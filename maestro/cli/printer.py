@@ -32,6 +32,11 @@ def is_styled() -> bool:
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
+def is_dumb() -> bool:
+    """Whether a terminal knows no control sequences: TERM is `dumb`, or not set."""
+    return os.environ.get("TERM", "") in ("", "dumb")
+
+
 def wants_json(chosen: str | None) -> bool:
     """Whether to print JSON. chosen: the value of --format, None where it was not given."""
     return chosen == "json" or (chosen is None and not is_terminal())

@@ -257,10 +257,12 @@ def _show_preview(row: Row) -> None:
             kinds = ", ".join(f"{count} {kind}" for kind, count in events["types"].items())
             printer.write_line(f"events {what}: {events['events']} ({kinds})")
             _show_names(f"tasks {what}", len(events["tasks"]), events["tasks"])
+            _show_names(f"workflow runs {what}", len(events["workflow_runs"]), events["workflow_runs"])
     for what, names in (
         ("agents stopped", row["stopped"]),
         ("agents restarted", row["restarted"]),
         ("tasks open then, cancelled unless --resume-queued", row["open_tasks"]),
+        ("workflow runs open then, cancelled unless --resume-queued", row["open_workflow_runs"]),
     ):
         _show_names(what, len(names), names)
     free = row["disk_free_bytes"]
@@ -287,6 +289,8 @@ def _show_done(row: Row) -> None:
     _show_damaged(row.get("damaged", []))
     for what in ("cancelled", "resumed"):
         _show_names(f"tasks {what}", len(row[what]), row[what])
+        runs = row[f"{what}_workflow_runs"]
+        _show_names(f"workflow runs {what}", len(runs), runs)
 
 
 def _files(value: Mapping[str, Any]) -> str:

@@ -167,7 +167,11 @@ def result(id: TaskArgument, agent: AgentFilter = None, format: FormatOption = N
 
 @app.command(
     "list",
-    epilog=examples("maestro task list --status failed --since 2h", "maestro task list --last | jq -r .id"),
+    epilog=examples(
+        "maestro task list --status failed --since 2h",
+        "maestro task list --last | jq -r .id",
+        "maestro task list --all  # with the steps of workflows",
+    ),
 )
 def list_(
     last: Annotated[bool, typer.Option("--last", help="The newest one, as an object.")] = False,
@@ -176,7 +180,7 @@ def list_(
     since: SinceOption = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=100_000, help="At most so many.")] = 100,
     counted: CountedOption = False,
-    all: Annotated[bool, typer.Option("--all", help="Without effect: there are no workflows yet.")] = False,
+    all: Annotated[bool, typer.Option("--all", help="The steps of workflows, too.")] = False,
     format: FormatOption = None,
 ) -> int:
     """Tasks, newest first."""

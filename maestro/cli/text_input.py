@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import select
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from maestro.model.errors import Invalid, NotFound
 
 PROMPT_BYTES_MAX = 64 * 1024 * 1024
+WAKE_S = 0.5
+CHUNK_BYTES = 1 << 20
 DASH = "for a literal -, pipe one in: printf %s -"
 
 
@@ -44,10 +50,34 @@ def read_text(path: str, what: str, limit: int) -> str:
         raise Invalid(f"not UTF-8 at byte {error.start}", where, "convert it to UTF-8") from None
 
 
+def chunks(source: IO[bytes]) -> Iterator[bytes]:
+    """What can be read from a pipe or a terminal, nothing of which was read before, up to its end.
+
+    A Ctrl-C that comes just before a read begins is heard WAKE_S later, not with what is read next.
+    """
+    handle = source.fileno()
+    while True:
+        if select.select([handle], [], [], WAKE_S)[0]:
+            chunk = os.read(handle, CHUNK_BYTES)
+            if not chunk:
+                return
+            yield chunk
+
+
+def read_up_to(source: IO[bytes], count: int) -> bytes:
+    """The first bytes of `chunks`, not many more than are asked for."""
+    data = bytearray()
+    for chunk in chunks(source):
+        data += chunk
+        if len(data) >= count:
+            break
+    return bytes(data)
+
+
 def _read(path: str, where: str, count: int) -> bytes:
     try:
         if path == "-":
-            return b"" if sys.stdin is None else sys.stdin.buffer.read(count)
+            return b"" if sys.stdin is None else read_up_to(sys.stdin.buffer, count)
         with Path(path).open("rb") as file:
             return file.read(count)
     except FileNotFoundError:

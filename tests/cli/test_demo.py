@@ -7,20 +7,31 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from maestro.cli.demo import completed
+from tests.cli.conftest import CommandLine
 from tests.installation import left_behind
 
 
-def test_the_demo_tells_its_story_and_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("topic", "signs"),
+    [
+        ("tasks", ("1 passed", "8080")),
+        ("workflow", ("check[1]  failed", "test#2    completed", "asks: Ship to production?", "shipped to production")),
+    ],
+)
+def test_the_demo_tells_its_story_and_leaves_nothing(tmp_path: Path, topic: str, signs: tuple[str, ...]) -> None:
     env = {name: value for name, value in os.environ.items() if not name.startswith("MAESTRO_")}
     done = subprocess.run(
-        [sys.executable, "-m", "maestro", "demo"],
+        [sys.executable, "-m", "maestro", "demo", topic],
         env={**env, "TMPDIR": str(tmp_path), "HOME": str(tmp_path)},
         capture_output=True,
         text=True,
         timeout=120,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "1 passed" in done.stdout and "8080" in done.stdout
+    assert not [sign for sign in signs if sign not in done.stdout]
     assert list(tmp_path.iterdir()) == []
 
 
@@ -38,3 +49,10 @@ def test_a_reader_who_has_seen_enough_leaves_no_store_behind(tmp_path: Path) -> 
         assert demo.wait(60) == 141
     assert list(tmp_path.iterdir()) == []
     assert left_behind(place / "home") == []
+
+
+def test_it_knows_its_topics(maestro: CommandLine) -> None:
+    told = maestro.here("demo", "workflw")
+    assert (told.code, told.err) == (3, "maestro: there is no demo 'workflw'; maestro demo workflow\n")
+    assert maestro.here("demo", "\x1b[1m").err == "maestro: there is no demo '\\x1b[1m'; there are tasks and workflow\n"
+    assert [topic for topic, _ in completed("w")] == ["workflow"]

@@ -15,7 +15,7 @@ from tests.cli.conftest import CommandLine, Env
 TOPICS = {
     "agent-types", "events", "extending", "operations", "replay", "security", "settings", "snapshots", "tasks",
     "terminal",
-    "words", "workspaces",
+    "words", "workflows", "workspaces",
 }  # fmt: skip
 COLUMNS = 80
 

@@ -12,7 +12,7 @@ from maestro.runtime.protocol import messages as p
 from tests.cli.conftest import CommandLine
 from tests.cli.scripted import Scripted
 
-NO_EVENTS: dict[str, Any] = {"events": 0, "types": {}, "tasks": [], "newest": []}
+NO_EVENTS: dict[str, Any] = {"events": 0, "types": {}, "tasks": [], "workflow_runs": [], "newest": []}
 FILES = {"files": 2, "bytes": 5_000, "paths": ["a", "b"]}
 NONE: dict[str, Any] = {"files": 0, "bytes": 0, "paths": []}
 PREVIEW = {
@@ -37,11 +37,18 @@ PREVIEW = {
         },
         {"agent": "ben", "workspace": "/b", "why_not": "it is no folder", "change": "returns"},
     ],
-    "undone": {**NO_EVENTS, "events": 3, "types": {"run.ended": 1, "state.set": 2}, "tasks": ["T1"]},
+    "undone": {
+        **NO_EVENTS,
+        "events": 3,
+        "types": {"run.ended": 1, "state.set": 2},
+        "tasks": ["T1"],
+        "workflow_runs": ["R1"],
+    },
     "regained": NO_EVENTS,
     "stopped": ["ann"],
     "restarted": ["ann", "ben"],
     "open_tasks": [],
+    "open_workflow_runs": ["R1", "R2"],
     "disk_needed_bytes": 5_000,
     "disk_free_bytes": 64_000_000_000,
 }
@@ -53,6 +60,8 @@ DONE = {
     "skipped": [{"agent": "ben", "workspace": "/b", "why": "it is no folder"}],
     "cancelled": ["T9"],
     "resumed": [],
+    "cancelled_workflow_runs": ["R9"],
+    "resumed_workflow_runs": [],
     "undo": "maestro state restore s-2",
 }
 
@@ -108,7 +117,7 @@ def test_what_was_done_and_what_was_left_is_a_table(maestro: CommandLine, daemon
     assert lines[0] == "restored from s-1: position 13, 2026-11-22T11:20:24Z"
     assert lines[2].split() == ["ann", "/a", "s-1", "7", "-"]
     assert lines[3].split()[-4:] == ["it", "is", "no", "folder"]
-    assert lines[4] == "tasks cancelled: T9"
+    assert lines[4:] == ["tasks cancelled: T9", "workflow runs cancelled: R9"]
 
 
 def test_files_that_are_damaged_are_listed_and_the_code_says_so(maestro: CommandLine, daemon: Scripted) -> None:
@@ -133,6 +142,8 @@ def test_the_dry_run_is_a_table_with_what_would_be_lost(maestro: CommandLine, da
         "ann: untracked, would be lost: f00, f01, f02, f03, f04, f05, f06, f07, f08, f09 and 2 more",
         "events undone: 3 (1 run.ended, 2 state.set)",
         "tasks undone: T1",
+        "workflow runs undone: R1",
+        "workflow runs open then, cancelled unless --resume-queued: R1, R2",
         "agents restarted: ann, ben",
         "disk needed: about 5.0 kB of 64.0 GB free",
     ):

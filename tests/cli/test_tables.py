@@ -16,7 +16,7 @@ from maestro.runtime.protocol import messages as p
 from tests.cli.conftest import CommandLine
 from tests.cli.scripted import Scripted
 
-MODULES = {*GROUPS.values(), "maestro.cli.snapshots", "maestro.cli.restores"}
+MODULES = {*GROUPS.values(), "maestro.cli.snapshots", "maestro.cli.restores", "maestro.cli.run_forms"}
 TABLES = {
     f"{module.rpartition('.')[2]}.{name}": value
     for module in sorted(MODULES)

@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 from maestro import __version__
 from maestro.config import Settings, open_home, socket_path
@@ -32,6 +33,10 @@ SKEW_POLL_S = 0.3
 SKEW_S_MAX = 20.0
 """How long a daemon of another build that has no runs may take until one of this build has replaced it."""
 AGAIN_POLL_S = 0.05
+WAKE_S = 0.5
+"""So often the wait for an answer is broken off and begun anew: a Ctrl-C that comes just before the wait begins would
+not end it, and be heard with the next answer only.
+"""
 END_S_MAX = 60.0
 LISTEN_S_MAX = 4.0
 """How long a daemon whose socket file was removed may take to listen again."""
@@ -88,18 +93,23 @@ def _await_next(settings: Settings) -> None:
 
 def ask_daemon(command: p.Command, settings: Settings) -> list[p.Item] | None:
     """The rows of a command's answer, if a daemon of this build runs here; None without one. For completion."""
+    rows: list[p.Item] = []
+    end = _asked(command, settings, lambda row: rows.append(row) if isinstance(row, p.Item) else None)
+    return None if end is None else rows
+
+
+def ask_daemon_once(command: p.Command, settings: Settings) -> Any:
+    """As `ask_daemon`, of an answer that is one object: that; None also where the command failed."""
+    end = _asked(command, settings, lambda _: None)
+    return end.data if isinstance(end, p.Done) else None
+
+
+def _asked(command: p.Command, settings: Settings, show: Show) -> p.Done | p.Failed | p.Again | None:
     greeted = greet(dial(str(socket_path(settings.home, "daemon.sock"))))
     if not isinstance(greeted, Connection):
         return None
-    rows: list[p.Item] = []
     with greeted as connection:
-        _converse(
-            connection,
-            command,
-            frames.frame(command),
-            lambda row: rows.append(row) if isinstance(row, p.Item) else None,
-        )
-    return rows
+        return _converse(connection, command, frames.frame(command), show)
 
 
 class _Process:
@@ -123,6 +133,7 @@ def _converse(connection: Connection, command: p.Command, message: bytes, show: 
     with Interrupts(connection.sock) as interrupts:
         with suppress(ConnectionResetError, BrokenPipeError):  # the server may have sent the reason before it closed
             connection.sock.sendall(message)
+        connection.sock.settimeout(WAKE_S)
         interrupts.sent = True
         with suppress(ConnectionResetError):
             for body in connection.bodies:

@@ -115,7 +115,7 @@ def greet(sock: socket.socket | None) -> Connection | p.Skew | p.Failed | None:
     kept = False
     try:
         frames.send(sock, p.Hello(p.PROTOCOL, __version__, "", _caller()))
-        bodies = frames.bodies(sock)
+        bodies = frames.bodies(sock, lambda: kept)
         first = next(bodies, None)
         answer = None if first is None else server_frames.decode(first)
         if isinstance(answer, p.Welcome):

@@ -29,6 +29,15 @@ _MODULES: dict[str, tuple[type[p.Command], ...]] = {
     "task_list": (p.TaskStatus, p.TaskList),
     "tasks": (p.TaskWait, p.TaskLogs, p.TaskCancel, p.TaskRetry),
     "types": (p.AgentTypes,),
+    "workflow_runs.acts": (p.WorkflowStop, p.WorkflowPause, p.WorkflowResume, p.WorkflowAnswer),
+    "workflow_runs.logs": (p.WorkflowLogs,),
+    "workflow_runs.reading": (p.WorkflowRuns, p.WorkflowStatus),
+    "workflow_runs.waiting": (p.WorkflowWait, p.WorkflowWatch),
+    "workflows.definitions": (
+        *(p.WorkflowCheck, p.WorkflowCreate, p.WorkflowDelete, p.WorkflowDiff),
+        *(p.WorkflowGraph, p.WorkflowList, p.WorkflowShow, p.WorkflowSwitch),
+    ),
+    "workflows.start": (p.WorkflowStart,),
     "workspaces": (p.WorkspaceList, p.WorkspaceClean),
 }
 _MODULE_OF = {command: module for module, commands in _MODULES.items() for command in commands}
@@ -50,5 +59,8 @@ class Handlers(dict[type[p.Command], "Handler"]):
 
 
 HANDLERS = Handlers()
-READS = (p.AgentList, p.TaskStatus, p.TaskList, p.QueueStatus)
+READS = (
+    *(p.AgentList, p.TaskStatus, p.TaskList, p.QueueStatus),
+    *(p.WorkflowRuns, p.WorkflowStatus),
+)
 """Commands that only read, by handlers that do without trio: they never wait but for the store."""

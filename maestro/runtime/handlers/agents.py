@@ -133,12 +133,18 @@ async def stop_agent(call: Call, agent: str, force: bool, reason: str) -> None:
 
 
 async def _run_over(context: Context, agent: str) -> None:
-    """Return when the agent has no run."""
+    """Return when the agent has no run, and no other one works in its workspace."""
     while True:
         found = await context.call(context.views.agent, agent)
-        if found.row is None or not found.row.run:
+        if found.row is None or not (found.row.run or _is_worked_in(context, agent)):
             return
         await context.changed(found.checkpoint.seq)
+
+
+def _is_worked_in(context: Context, agent: str) -> bool:
+    """Whether a step of a workflow, which another agent works for, is in the workspace of this one."""
+    lives = context.daemon.follower.plan.crew.live.values() if context.daemon else ()
+    return any(live.owner == agent for live in lives)
 
 
 async def _why_on(context: Context, agent: str) -> str:

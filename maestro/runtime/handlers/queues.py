@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 from maestro.model.agent import Agent
 from maestro.model.errors import Invalid
 from maestro.model.scheduling.plan import Plan
+from maestro.model.scheduling.sites import shown_agent
 from maestro.model.scheduling.waiting import why_waiting
 from maestro.model.task import PRIORITY_DEFAULT, Slot, Task
 from maestro.runtime.handlers.task_list import LIMIT_MAX, agent_of, find
-from maestro.runtime.node.plan_loader import supply
+from maestro.runtime.node.plan_loader import hold, supply
 from maestro.runtime.node.read_context import ReadCall, ReadContext
 from maestro.runtime.protocol import messages as p
 from maestro.runtime.protocol.cut import cut_of_page
@@ -91,6 +92,7 @@ async def _plan(context: ReadContext, tasks: list[Task], agents: list[Agent]) ->
     nodes = await context.rows(context.views.nodes)
     plan = Plan.load([task for task in tasks if task.open], agents, nodes)
     await context.call(supply, plan, context.views)
+    hold(plan, await context.rows(context.views.workflow_runs, "open", newest=False))
     return plan
 
 
@@ -107,14 +109,16 @@ def _row(task: Task, slot: Slot, priority: int, reason: str) -> Row:
     return {
         "task": task.id,
         "status": task.status if not task.open else slot.status,
-        "target": slot.target,
-        "agent": run.agent if run else None,
+        "target": shown_agent(slot.target),
+        "agent": shown_agent(run.agent) if run else None,
         "run": run.id if run else None,
         "priority": priority,
         "waiting_for": reason or None,
         "dispatched_at": when(task.dispatched_at),
         "title": task.title,
         "outcome": slot.outcome or task.outcome or None,
+        "workflow": task.workflow or None,
+        "step": task.step or None,
     }
 
 

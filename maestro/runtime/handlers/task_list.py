@@ -75,11 +75,17 @@ async def list_tasks(call: ReadCall, command: p.TaskList) -> p.Done:
         since = await context.call(positions.since, context.store, command.since)
     query = context.views.tasks
     found = await context.page(query, agent, command.status, since, limit=command.limit + 1)
-    for row in found.rows[: command.limit]:
+    rows, total = found.rows, found.total
+    if command.all:
+        of_steps = context.views.step_tasks
+        steps = await context.page(of_steps, agent, command.status, since, limit=command.limit + 1)
+        rows = sorted([*rows, *steps.rows], key=lambda row: -row.position)
+        total += steps.total
+    for row in rows[: command.limit]:
         await call.item(await told_task(call.context, row))
-    total = None if since else found.total  # the index counts those before `since`, too
-    is_cut = len(found.rows) > command.limit
-    return p.Done(cut=cut_of_page(command.limit, "tasks", LIMIT_MAX, total) if is_cut else None)
+    total_here = None if since else total  # the index counts those before `since`, too
+    is_cut = len(rows) > command.limit
+    return p.Done(cut=cut_of_page(command.limit, "tasks", LIMIT_MAX, total_here) if is_cut else None)
 
 
 HANDLERS: dict[type[p.Command], Handler] = {p.TaskStatus: status, p.TaskList: list_tasks}

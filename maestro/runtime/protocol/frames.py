@@ -6,7 +6,7 @@ The command line uses them on a blocking socket, the server on a trio stream; bo
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 
@@ -57,8 +57,19 @@ class Unframer:
             yield body
 
 
-def bodies(sock: socket.socket) -> Iterator[bytes]:
-    """The bodies of arriving frames, until the other end closes. Raises as `Unframer.feed`, and OSError."""
+def bodies(sock: socket.socket, patient: Callable[[], bool] = lambda: False) -> Iterator[bytes]:
+    """The bodies of arriving frames, until the other end closes. Raises as `Unframer.feed`, and OSError.
+
+    patient: whether to wait on where the socket's timeout passes, rather than raise TimeoutError.
+    """
     unframer = Unframer()
-    while data := sock.recv(256 * 1024):
+    while True:
+        try:
+            data = sock.recv(256 * 1024)
+        except TimeoutError:
+            if not patient():
+                raise
+            continue
+        if not data:
+            return
         yield from unframer.feed(data)

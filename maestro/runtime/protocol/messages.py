@@ -11,8 +11,6 @@ Standard library and msgspec only: every command line pays for what this module 
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
 from maestro.runtime.protocol.commands import Command
@@ -62,7 +60,30 @@ from maestro.runtime.protocol.commands.task import (
     TaskStatus,
     TaskWait,
 )
+from maestro.runtime.protocol.commands.workflow_runs import (
+    WorkflowAnswer,
+    WorkflowLogs,
+    WorkflowPause,
+    WorkflowResume,
+    WorkflowRuns,
+    WorkflowStatus,
+    WorkflowStop,
+    WorkflowWait,
+    WorkflowWatch,
+)
+from maestro.runtime.protocol.commands.workflows import (
+    WorkflowCheck,
+    WorkflowCreate,
+    WorkflowDelete,
+    WorkflowDiff,
+    WorkflowGraph,
+    WorkflowList,
+    WorkflowShow,
+    WorkflowStart,
+    WorkflowSwitch,
+)
 from maestro.runtime.protocol.cut import Cut
+from maestro.runtime.protocol.replies import Done, Failed, Item, Note, Output, Skew, Welcome
 
 __all__ = [
     "FRAME_BYTES_MAX",
@@ -127,6 +148,24 @@ __all__ = [
     "TaskWait",
     "Up",
     "Welcome",
+    "WorkflowAnswer",
+    "WorkflowCheck",
+    "WorkflowCreate",
+    "WorkflowDelete",
+    "WorkflowDiff",
+    "WorkflowGraph",
+    "WorkflowList",
+    "WorkflowLogs",
+    "WorkflowPause",
+    "WorkflowResume",
+    "WorkflowRuns",
+    "WorkflowShow",
+    "WorkflowStart",
+    "WorkflowStatus",
+    "WorkflowStop",
+    "WorkflowSwitch",
+    "WorkflowWait",
+    "WorkflowWatch",
     "WorkspaceClean",
     "WorkspaceList",
 ]
@@ -161,76 +200,6 @@ class Hello(msgspec.Struct, frozen=True, tag_field="kind", tag="hello"):
     build: str
     folds: str
     caller: Caller
-
-
-class Welcome(msgspec.Struct, frozen=True, tag_field="kind", tag="welcome"):
-    """The server accepts the command that follows. notices: lines for stderr (limits that differ, a low disk).
-
-    namespace, store: what the server serves, so that a client of another one (by its environment) does not write into
-    the wrong one; store is the URL that was set, "" for none. Both are "" on the socket of a run.
-    """
-
-    build: str
-    node: str
-    notices: list[str] = []
-    namespace: str = ""
-    store: str = ""
-
-
-class Skew(msgspec.Struct, frozen=True, tag_field="kind", tag="skew"):
-    """The server has another protocol, build or folds: it drains, without killing runs, and is then restarted.
-
-    running: how many runs it still has.
-    """
-
-    build: str
-    protocol: int
-    running: int
-
-
-class Note(msgspec.Struct, frozen=True, tag_field="kind", tag="note"):
-    """A line for stderr: progress, warnings, hints. level: info, warn or progress.
-
-    below: of progress, more lines for a terminal: the last ones that agents have printed, without control sequences.
-    """
-
-    text: str
-    level: str = "info"
-    below: list[str] = []
-
-
-class Item(msgspec.Struct, frozen=True, tag_field="kind", tag="item"):
-    """One row of the answer, as JSON-ready data."""
-
-    data: Any
-
-
-class Output(msgspec.Struct, frozen=True, tag_field="kind", tag="output"):
-    """Raw text for stdout (logs). Already redacted; the client strips control sequences for a terminal."""
-
-    text: str
-
-
-class Done(msgspec.Struct, frozen=True, tag_field="kind", tag="done"):
-    """The end of a successful command. data: the answer where it is one object; exit_code: of the command line.
-
-    cut: what the answer leaves out of a list, None where it holds all of it.
-    """
-
-    data: Any = None
-    exit_code: int = 0
-    cut: Cut | None = None
-
-
-class Failed(msgspec.Struct, frozen=True, tag_field="kind", tag="failed"):
-    """The end of a failed command, with one line for the user: what, where, how to mend it."""
-
-    code: str
-    exit_code: int
-    what: str
-    where: str = ""
-    mend: str = ""
-    traceback: str = ""
 
 
 class Interrupt(msgspec.Struct, frozen=True, tag_field="kind", tag="interrupt"):
@@ -282,6 +251,24 @@ AnyCommand = (
     | NodeList
     | Doctor
     | RedisFlush
+    | WorkflowAnswer
+    | WorkflowLogs
+    | WorkflowPause
+    | WorkflowResume
+    | WorkflowRuns
+    | WorkflowStatus
+    | WorkflowStop
+    | WorkflowWait
+    | WorkflowWatch
+    | WorkflowCheck
+    | WorkflowCreate
+    | WorkflowDelete
+    | WorkflowDiff
+    | WorkflowGraph
+    | WorkflowList
+    | WorkflowShow
+    | WorkflowStart
+    | WorkflowSwitch
 )
 
 
@@ -307,6 +294,13 @@ NEEDS_NODE: tuple[type[Command], ...] = (
     TaskRetry,
     TaskWait,
     Up,
+    WorkflowAnswer,
+    WorkflowPause,
+    WorkflowResume,
+    WorkflowStop,
+    WorkflowWait,
+    WorkflowWatch,
+    WorkflowStart,
     WorkspaceClean,
 )
 """Commands that need this node's daemon; the client starts it where MAESTRO_AUTOSTART allows."""

@@ -21,6 +21,12 @@ _SAFE: tuple[type[p.Command], ...] = (
     p.AgentRestart,
     p.Up,
     p.Shutdown,
+    p.WorkflowAnswer,
+    p.WorkflowPause,
+    p.WorkflowStop,
+    p.WorkflowCreate,
+    p.WorkflowDelete,
+    p.WorkflowSwitch,
 )
 """Commands that have the same effect when repeated, or are refused the second time."""
 _LOOK: dict[type[p.Command], str] = {
@@ -32,6 +38,7 @@ _LOOK: dict[type[p.Command], str] = {
     p.RestoreLoad: "maestro audit",
     p.AgentsPutBack: "maestro agent list",
     p.RedisFlush: "maestro doctor",
+    p.WorkflowResume: "maestro workflow status",
 }
 """For commands that do more when repeated: the command that shows whether the first try took effect."""
 
@@ -40,6 +47,8 @@ def how_to_repeat(command: p.Command) -> str:
     """The advice for one command."""
     if isinstance(command, p.TaskDispatch) and command.key is not None:
         return f"repeat it with --key {command.key}, which gives the same task and never a second one"
+    if isinstance(command, p.WorkflowStart):
+        return f"repeat it with --key {command.key}, which gives the same run and never a second one"
     if isinstance(command, _SAFE):
         return SAFE
     look = _LOOK.get(type(command))

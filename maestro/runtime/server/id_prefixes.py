@@ -10,14 +10,15 @@ from itertools import pairwise, takewhile
 
 from maestro.model.errors import Invalid, NotFound
 from maestro.model.ids import is_id, shown
+from maestro.model.workflow.run_header import RunHeader
 from maestro.runtime.node.read_context import ReadContext
-from projections import snapshots, tasks
+from projections import snapshots, tasks, workflow_runs
 
 TASK_CHARS_MIN = 4
 AGENT_CHARS_MIN = 2
 NAMED_MAX = 5
 FOUND_MAX = 1000
-PREFIXED = ("task", "agent", "snapshot")
+PREFIXED = ("task", "agent", "snapshot", "workflow-run")
 """The kinds of subjects that may be named by the beginning of their id."""
 
 
@@ -39,13 +40,22 @@ async def snapshot_meant(context: ReadContext, text: str) -> str:
     return text if not found else _one(found, text, "snapshots", {})
 
 
+async def run_meant(context: ReadContext, text: str) -> str:
+    """The id of the workflow's run that is read, as `task_meant`."""
+    found = await runs_beginning(context, text)
+    return text if not found else _one(found, text, "runs", await _about_runs(context, found))
+
+
 async def subject_meant(context: ReadContext, text: str) -> str:
-    """The subject of an audit: a task, an agent or a snapshot that begins so, by itself or as `task:…`."""
+    """The subject of an audit: a task, an agent, a snapshot or a workflow's run that begins so, by itself or as
+    `task:…`.
+    """
     kind, _, name = text.rpartition(":")
     if kind not in ("", *PREFIXED):
         return text
     found = []
-    for known, beginning in (("task", tasks_beginning), ("agent", agents_beginning), ("snapshot", snapshots_beginning)):
+    beginnings = (tasks_beginning, agents_beginning, snapshots_beginning, runs_beginning)
+    for known, beginning in zip(PREFIXED, beginnings, strict=True):
         if kind in ("", known):
             found += [f"{known}:{each}" for each in await beginning(context, name)]
     return text if not found else _one(found, text, "subjects")
@@ -72,6 +82,12 @@ async def check_whole_snapshot(context: ReadContext, text: str, command: str) ->
         raise _not_whole("snapshot", text, found, command, {})
 
 
+async def check_whole_run(context: ReadContext, text: str, command: str, rest: str = "") -> None:
+    """As `check_whole_task`, for the run of a workflow. rest: what the user wrote behind it."""
+    if found := await runs_beginning(context, text):
+        raise _not_whole("run", text, found, command, await _about_runs(context, found), rest)
+
+
 async def tasks_beginning(context: ReadContext, text: str) -> list[str]:
     """The ids of tasks that begin so; [] for what is an id itself, or no beginning of one."""
     if len(text) < TASK_CHARS_MIN or not is_id(text):
@@ -96,6 +112,21 @@ async def snapshots_beginning(context: ReadContext, text: str) -> list[str]:
     if await context.row(context.views.snapshot, text) is not None:
         return []
     return await context.rows(context.views.beginning, snapshots.NAME, text, FOUND_MAX)
+
+
+async def runs_beginning(context: ReadContext, text: str) -> list[str]:
+    """As `tasks_beginning`, for runs of workflows."""
+    if len(text) < TASK_CHARS_MIN or not is_id(text) or await context.row(context.views.workflow_run, text) is not None:
+        return []
+    return await context.rows(context.views.beginning, workflow_runs.NAME, text.upper(), FOUND_MAX)
+
+
+async def _about_runs(context: ReadContext, found: list[str]) -> dict[str, str]:
+    told: dict[str, str] = {}
+    for run in found[-NAMED_MAX:]:
+        row: RunHeader | None = await context.row(context.views.workflow_run, run)
+        told |= {run: f"{row.status}: {row.workflow}"} if row is not None else {}
+    return told
 
 
 async def _about(context: ReadContext, found: list[str]) -> dict[str, str]:
@@ -128,8 +159,10 @@ def _listed(found: list[str], about: dict[str, str] | None = None) -> str:
     return ", ".join(f"{each} ({about[each]})" if about and each in about else each for each in named) + more
 
 
-def _not_whole(kind: str, text: str, found: list[str], command: str, about: dict[str, str]) -> NotFound:
+def _not_whole(kind: str, text: str, found: list[str], command: str, about: dict[str, str], rest: str = "") -> NotFound:
     what = f"there is no {kind} {shown(text)}"
     if len(found) > 1:
         return NotFound(what, mend=f"{command} takes a whole id, and several begin so: {_listed(found, about)}")
-    return NotFound(what, mend=f"{_listed(found, about)} begins so: maestro {command} {found[0]}")
+    return NotFound(
+        what, mend=f"{_listed(found, about)} begins so: maestro {command} {' '.join(filter(None, (found[0], rest)))}"
+    )

@@ -37,7 +37,7 @@ async def _near(context: ReadContext, kind: str, name: str) -> list[str]:
     views = context.views
     if kind == "subject":
         prefix, colon, rest = name.rpartition(":")
-        kinds = [prefix] if colon else ["agent", "task", "node", "key"]
+        kinds = [prefix] if colon else ["agent", "task", "node", "key", "workflow"]
         found = [each for one in kinds for each in await _near(context, one, rest)]
         return [f"{prefix}{colon}{each}" for each in found]
     match kind:
@@ -47,11 +47,15 @@ async def _near(context: ReadContext, kind: str, name: str) -> list[str]:
             return nearest(name, {each for row in await context.rows(views.agents) for each in targets_of(row)})
         case "task":
             return nearest(name, [row.id for row in await context.rows(views.tasks, limit=TASKS_MAX)], OF_TIME)
+        case "workflow-run":
+            return nearest(name, [row.id for row in await context.rows(views.workflow_runs, limit=TASKS_MAX)], OF_TIME)
         case "key" | "state":
             rows = await context.rows(views.state_list, "", await context.now())
             return nearest(name, [row.key for row in rows])
         case "node":
             return nearest(name, [row.id for row in await context.rows(views.nodes)])
+        case "workflow":
+            return nearest(name, [row.id for row in await context.rows(views.workflows)])
         case "snapshot":
             ids = [row.id for row in await context.rows(views.snapshots)]
             return nearest(name, ["latest"]) or nearest(name, ids, OF_TIME)

@@ -14,6 +14,7 @@ from maestro.model.events import BlobRef
 from maestro.model.health import is_fit
 from maestro.model.node import Node
 from maestro.model.outcome import exit_code_of
+from maestro.model.scheduling.sites import shown_agent
 from maestro.model.snapshot import Snapshot
 from maestro.model.state import StateKey
 from maestro.model.task import Run, Slot, Task
@@ -73,7 +74,7 @@ def task_row(task: Task, texts: Mapping[str, str] = MappingProxyType({})) -> Row
         "source": task.source or None,
         "reason": task.reason or None,
         "title": task.title,
-        "targets": [slot.target for slot in task.slots],
+        "targets": [shown_agent(slot.target) for slot in task.slots],
         "agents": sorted({run["agent"] for run in runs}),
         "priority": task.priority,
         "depends_on": task.depends_on,
@@ -88,6 +89,8 @@ def task_row(task: Task, texts: Mapping[str, str] = MappingProxyType({})) -> Row
         "duration_s": _seconds(task.finished_at - task.started_at) if task.finished_at and task.started_at else None,
         "verify": task.verify or None,
         "budget": _budget(task),
+        "workflow": task.workflow or None,
+        "step": task.step or None,
         "usage": {name: _rounded(sum(run["usage"][name] for run in runs)) for name in _USAGE},
         "runs": runs,
     }
@@ -99,8 +102,8 @@ def _run_row(slot: Slot, run: Run, text: str) -> Row:
     result = run.result if isinstance(run.result, str) else text
     return {
         "id": run.id,
-        "target": slot.target,
-        "agent": run.agent,
+        "target": shown_agent(slot.target),
+        "agent": shown_agent(run.agent),
         "node": run.node,
         "attempt": run.attempt,
         "status": run.status,

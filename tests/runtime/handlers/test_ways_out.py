@@ -3,7 +3,7 @@
 `WALKS` has an entry for each remedy that `tests/house/remedies.py` finds in the source, so that a new one fails here
 until its walk is written. A walk brings an installation into the situation, has a command refused with that text, runs
 the command that it names, and sees the refused one work. `ELSEWHERE` names the tests that walk a remedy already;
-`UNTRIED` says why one is not walked.
+`UNTRIED` says why one is not walked; `RUN_WALKS` has the walks of runs of workflows.
 """
 
 from __future__ import annotations
@@ -19,9 +19,12 @@ import redis
 
 from maestro.model.events import NewEvent, SnapshotFailed, SnapshotStarted
 from maestro.store.contract import Append
+from tests.cli.conftest import CommandLine
 from tests.conftest import StoreServer
 from tests.house.remedies import ELSEWHERE, UNTRIED, remedies
 from tests.runtime.acting import Node, marked, until
+from tests.runtime.handlers.run_walks import RUN_WALKS, RunWalk
+from tests.runtime.workflow_place import WorkflowPlace
 
 TOP = Path(__file__).parents[3]
 Walk = Callable[[Node], None]
@@ -247,7 +250,7 @@ WALKS: dict[str, Walk] = {
 
 def test_each_remedy_has_its_walk() -> None:
     found = remedies(TOP)
-    told = {*WALKS, *ELSEWHERE, *UNTRIED}
+    told = {*WALKS, *RUN_WALKS, *ELSEWHERE, *UNTRIED}
     assert not {text: where for text, where in found.items() if text not in told}, "give each a walk"
     assert not told - found.keys(), "these are no longer said"
     for test in ELSEWHERE.values():
@@ -268,3 +271,10 @@ def lived(place: Node) -> Node:
 def test_the_way_out_leads_out(lived: Node, server: StoreServer, walk: Walk) -> None:
     lived.url = server.url
     walk(lived)
+
+
+@pytest.mark.parametrize("walk", list(dict.fromkeys(RUN_WALKS.values())))
+def test_the_way_out_of_a_run_leads_out(
+    lived: Node, capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch, walk: RunWalk
+) -> None:
+    walk(WorkflowPlace(lived, CommandLine(lived.env, capfdbinary, monkeypatch)))

@@ -60,7 +60,7 @@ class TaskStatus(Command, frozen=True, tag_field="kind", tag="task status"):
 class TaskList(Command, frozen=True, tag_field="kind", tag="task list"):
     """List tasks. Items: task rows, newest first; with `last` Data: task row.
 
-    all: reserved for the steps of workflows; the handler does not read it.
+    all: those of workflows' steps, too.
     """
 
     last: bool = False

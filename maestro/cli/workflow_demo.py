@@ -1,0 +1,83 @@
+"""`maestro demo workflow`: one workflow that fails in one item, is taken up there, loops until green, and asks."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from maestro.cli.demo_story import Story
+from maestro.model.errors import MaestroError
+
+PATIENCE_S = 60.0
+DEFINITION = """\
+name: "Check, mend, ship"
+vars: {to: production}
+steps:
+  - id: parts                 # a list that is known only at run time
+    run: echo '["api", "web", "docs"]'
+  - id: check                 # an instance for each, side by side; one that fails stops no other
+    needs: [parts]
+    for_each: "{{ steps.parts.json }}"
+    run: cat "$NOTES"/{{ item }}.md
+    env: {NOTES: NOTES_FOLDER}
+  - id: mend                  # an agent; a shell stands in for an AI here
+    needs: [check]
+    agent: builder
+    prompt: "echo '{{ steps.check.items | length }} parts, round {{ round }}' | tee -a mended"
+  - id: test                  # back to `mend` until this is green, three times at most
+    needs: [mend]
+    in: builder
+    run: "test $(wc -l < mended) -ge 2 && echo '{\\"green\\": true}' || echo '{\\"green\\": false}'"
+    again: {from: mend, until: steps.test.json.green, max: 3}
+  - id: gate                  # a person decides; meanwhile nothing is occupied
+    needs: [test]
+    approval: {prompt: "Ship to {{ vars.to }}?", timeout: 24h, on_timeout: reject}
+  - id: ship
+    needs: [gate]
+    run: echo shipped to {{ vars.to }}
+result: "{{ steps.ship.output }}"
+"""
+
+
+def tell(story: Story) -> str:
+    """The story; returns what to read next."""
+    table = ("--format", "table")
+    notes = story.place / "notes"
+    notes.mkdir()
+    (story.place / "release.yaml").write_text(DEFINITION.replace("NOTES_FOLDER", json.dumps(str(notes))))
+    story.say("A workflow is one file: steps, what each needs, and what it does")
+    story.shell("cat release.yaml")
+    story.run("agent", "assign", "builder", "--to-workspace", str(story.place / "work" / "builder"), *table)
+    story.run("workflow", "graph", "release.yaml")
+
+    story.say("A run of it: the three checks run side by side; the notes of one part are missing, so it fails")
+    story.shell("echo '# Api' > notes/api.md; echo '# Docs' > notes/docs.md")
+    story.run("workflow", "run", "release.yaml", *table, code=1)
+
+    story.say("The notes are written, and a new run takes over what was done: of the checks only the failed one runs")
+    story.shell("echo '# Web' > notes/web.md")
+    run = story.run("workflow", "run", "release", "--resume-from", "failed", "--async", "--quiet").split()[-1]
+    _until_it_asks(story, run)
+    story.run("workflow", "status", run, *table)
+
+    story.say("The loop has turned until its test was green; now a person is asked")
+    story.run("workflow", "approve", run, "gate", "--reason", "looks good", *table)
+    story.run("workflow", "wait", run, "--quiet", *table)
+
+    story.say("What each step waited for, was told, read and wrote, and when")
+    story.run("workflow", "status", run, "--trace", *table)
+    return "`maestro help workflows`, a tutorial of ten minutes, and `maestro workflow run --help`"
+
+
+def _until_it_asks(story: Story, run: str) -> None:
+    """Wait until the run waits for an approval. Raises MaestroError where it ends without, or takes too long."""
+    deadline = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline:
+        told: dict[str, Any] = json.loads(story.ask("workflow", "status", run, "--format", "json") or "{}")
+        if any(step["waiting_for"] == "approval" for step in told.get("steps", ())):
+            return
+        if told.get("ended_at"):
+            break
+        time.sleep(0.2)
+    raise MaestroError(f"run {run} does not ask: {story.ask('workflow', 'status', run)}", "demo")

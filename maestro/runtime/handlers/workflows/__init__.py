@@ -1,0 +1,1 @@
+"""Handlers of `workflow`: what is stored, and the runs of it."""
