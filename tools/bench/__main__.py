@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from tools.bench import append_cases, read_cases, replay_cases, run_cases, scale_cases, spawn
+from tools.bench import append_cases, read_cases, replay_cases, run_cases, scale_cases, spawn, workflow_cases
 from tools.bench.measure import Case, Row, measure, table
 from tools.place import Place
 
@@ -22,6 +22,7 @@ BENCHES: dict[str, tuple[Cases, tuple[str, ...]]] = {
     "run": (run_cases.cases, ("everysec", "always")),
     "read": (read_cases.cases, ("everysec",)),
     "scale": (scale_cases.cases, ("everysec",)),
+    "workflows": (workflow_cases.cases, ("everysec",)),
 }
 
 

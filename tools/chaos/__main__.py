@@ -1,12 +1,14 @@
-"""`tools/chaos/run [--seeds N] [--from S] [--long] [--jobs J] [--fault NAME]`: trials, a line each; 1 if one failed."""
+"""`tools/chaos/run [--seeds N] [--from S] [--long] [--jobs J] [--fault NAME | --workflows]`: trials, a line each."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
+from tools.chaos import flows
 from tools.chaos.faults import FAULTS
 from tools.chaos.trial import Trial, run
 
@@ -21,13 +23,15 @@ def main() -> int:
     parser.add_argument("--long", action="store_true", help=f"at least {LONG} trials")
     parser.add_argument("--jobs", type=int, default=2, help="trials at once (2)")
     parser.add_argument("--fault", choices=list(FAULTS), default="", help="this fault for every seed")
+    parser.add_argument("--workflows", action="store_true", help="runs of workflows, whose daemon is killed repeatedly")
     parser.add_argument("--keep", type=Path, help="a folder for the logs of failed trials")
     options = parser.parse_args()
     count = max(options.seeds, LONG) if options.long else options.seeds
     failed = 0
     with ThreadPoolExecutor(options.jobs) as pool:
         seeds = range(options.first, options.first + count)
-        for trial in pool.map(lambda seed: run(seed, options.keep, options.fault), seeds):
+        one = flows.run if options.workflows else partial(run, fault=options.fault)
+        for trial in pool.map(lambda seed: one(seed, options.keep), seeds):
             print(told(trial), flush=True)
             failed += bool(trial.breaches)
     print(f"{count - failed} of {count} trials held every invariant (seeds {seeds.start} to {seeds.stop - 1})")

@@ -46,7 +46,7 @@ def run(seed: int, keep: Path | None = None, fault: str = "") -> Trial:
             trial.breaches.append(traceback.format_exc())
         if trial.breaches and keep is not None:
             folder = keep / f"seed-{seed}"
-            shutil.copytree(place.path, folder, ignore_dangling_symlinks=True, dirs_exist_ok=True, ignore=_sockets)
+            shutil.copytree(place.path, folder, ignore_dangling_symlinks=True, dirs_exist_ok=True, ignore=sockets)
             trial.kept = str(folder)
     trial.seconds = time.monotonic() - start
     return trial
@@ -64,7 +64,7 @@ def _run(trial: Trial, place: Place) -> None:
             striker.join()
             work.settle()
             trial.breaches += installation.breaches + breaches(work, installation.events())
-            trial.breaches += _verify(installation)
+            trial.breaches += proven(installation)
         trial.breaches += [f"left over: {process}" for process in installation.left_over()]
 
 
@@ -77,10 +77,12 @@ def _strike(trial: Trial, strike: object, rng: Random) -> None:
         trial.breaches.append(traceback.format_exc())
 
 
-def _verify(installation: Installation) -> list[str]:
+def proven(installation: Installation) -> list[str]:
+    """What the verification of the log and the views finds amiss."""
     done = installation.home.run("replay", "verify", check=False)
     return [f"replay verify: {done.returncode}: {done.stdout} {done.stderr}"] if done.returncode else []
 
 
-def _sockets(folder: str, names: list[str]) -> list[str]:
+def sockets(folder: str, names: list[str]) -> list[str]:
+    """What in a folder can be copied in no way."""
     return [name for name in names if not (Path(folder) / name).is_file() and not (Path(folder) / name).is_dir()]
