@@ -22,12 +22,15 @@ GROUPS = {
     "node": "list",
     "workspace": "list|clean",
     "queue": "status",
+    "workflow": "create|run|list|show|diff|delete|runs|status|wait|logs|stop|pause|resume|approve|reject|validate|graph"
+    "|schema|enable|disable",
     "redis": "flush",
 }
 NAMED = "|".join(rf"{group} (?:{commands})" for group, commands in GROUPS.items())
 ALONE = "audit|config|demo|doctor|help|shutdown|state|up|worker"
-REMEDY = re.compile(rf"\b(?:maestro (?:{NAMED}|{ALONE})\b|(?:{NAMED})\b)")
-NO_REMEDY = {"examples", "Typer", "Argument", "Option", "command"}
+REMEDY = re.compile(rf"\b(?:maestro (?:{NAMED}|{ALONE})\b|(?!workflow runs?\b)(?:{NAMED})\b)")
+"""`workflow run` alone is what it is called, no command."""
+NO_REMEDY = {"examples", "Typer", "Argument", "Option", "command", "COMMANDS"}  # the last: with their examples
 
 
 def remedies(top: Path) -> dict[str, str]:
@@ -48,7 +51,7 @@ def _texts(tree: ast.Module) -> Iterator[tuple[int, str]]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             skipped.add(id(node.value))
-        elif isinstance(node, ast.Call) and _name(node.func) in NO_REMEDY:
+        elif isinstance(node, ast.Call | ast.AnnAssign) and _subject(node) in NO_REMEDY:
             skipped |= {id(part) for part in ast.walk(node)}
         elif isinstance(node, ast.keyword) and node.arg in ("tag", "help", "epilog"):
             skipped |= {id(part) for part in ast.walk(node.value)}
@@ -65,6 +68,11 @@ def _texts(tree: ast.Module) -> Iterator[tuple[int, str]]:
         elif isinstance(node, ast.JoinedStr):
             parts = (str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
             yield node.lineno, "".join(parts)
+
+
+def _subject(node: ast.Call | ast.AnnAssign) -> str:
+    """What is called, or assigned."""
+    return _name(node.func if isinstance(node, ast.Call) else node.target)
 
 
 def _name(node: ast.expr) -> str:
@@ -164,6 +172,27 @@ ELSEWHERE = {
     "maestro task retry {} --with-dependants": (
         "tests/runtime/handlers/test_tasks_in_hand.py::test_a_retry_offers_what_was_skipped_for_it"
     ),
+    "store it: maestro workflow create NAME --definition FILE, then maestro workflow run NAME": (
+        "tests/runtime/handlers/test_workflow_starts.py::test_a_file_is_stored_first_under_its_stem"
+    ),
+    "assign one: maestro agent assign, with {}": (
+        "tests/runtime/handlers/test_workflow_definitions.py::test_who_is_missing_is_assigned_and_what_is_missing_stored_as_the_error_says"
+    ),
+    "maestro workflow create {} --definition FILE": (
+        "tests/runtime/handlers/test_workflow_definitions.py::test_who_is_missing_is_assigned_and_what_is_missing_stored_as_the_error_says"
+    ),
+    "maestro workflow create {} --definition FILE stores it again": (
+        "tests/runtime/handlers/test_workflow_definitions.py::test_a_deleted_workflow_keeps_its_history_and_its_numbers"
+    ),
+    "maestro workflow stop {} ends them": (
+        "tests/runtime/handlers/test_workflow_starts.py::test_a_busy_group_refuses_where_it_says_so_and_names_the_run"
+    ),
+    "maestro workflow wait {}, or maestro workflow stop {}": (
+        "tests/runtime/handlers/test_workflow_starts.py::test_a_busy_group_refuses_where_it_says_so_and_names_the_run"
+    ),
+    "start anew: maestro workflow run {}": (
+        "tests/runtime/handlers/test_workflow_resumptions.py::test_what_it_takes_over_must_be_there"
+    ),
 }
 
 """Remedies that another test walks."""
@@ -186,7 +215,9 @@ UNTRIED = {
     "node list shows all": "a node that is there is this one, to which an assignment needs no --node",
     "workspace list shows all": "a list of what `state snapshot --workspace` takes",
     "events schema lists them": "a schema, no list of names to try again with",
-    "That was Maestro. Next: `maestro agent assign --help` and `maestro task dispatch --help`": "an invitation",
+    "`maestro demo workflow`, `maestro agent assign --help` and `maestro task dispatch --help`": "an invitation",
+    "`maestro help workflows`, a tutorial of ten minutes, and `maestro workflow run --help`": "an invitation",
+    "maestro demo {}": "the demo's own test runs it",
     "sleep 1; echo 'an API on port 8080' | tee plan.md; {} state set api_port 8080 --ttl 1h >/dev/null": "a demo's",
     "{}; task wait {} waits for it": ("a wait for as long as a node is away"),
     "use another snapshot: `maestro state snapshots` lists all": ("a list"),
@@ -201,6 +232,16 @@ UNTRIED = {
     "maestro doctor": ("shows whether a command took effect that was not confirmed"),
     "`maestro help \\1`": ("a link of a document, as a terminal shows it"),
     "`maestro help TOPIC` shows one; `maestro --help` lists the commands.": ("the end of a list, no refusal"),
+    "no workflows: maestro workflow create stores one": "an empty list, no refusal",
+    "write at least one step; maestro help workflows has examples": "a document",
+    "maestro workflow runs {}": "a list",
+    "nothing goes on: {}; to go on: maestro up": "a note, no refusal",
+    "to see all of it: maestro workflow logs {} {}": "a note, no refusal",
+    "to go on from what failed: maestro workflow run {} --resume-from failed --run {}": "a note, no refusal",
+    "maestro workflow status": ("shows whether a command took effect that was not confirmed"),
+    "it has not ended yet: maestro workflow wait {}": (
+        "a note; needs a step that outlives a stop for ten seconds; the walks of runs wait by id"
+    ),
     "maestro task list": ("shows whether a command took effect that was not confirmed"),
 }
 """Remedies that no test walks, and why."""

@@ -64,8 +64,8 @@ def functions(module: ast.Module) -> list[str]:
 
 
 def methods(module: ast.Module) -> list[tuple[str, Function]]:
-    """The public methods and properties of a module's classes, each with the name of its class."""
-    classes = [node for node in module.body if isinstance(node, ast.ClassDef)]
+    """The public methods and properties of a module's public classes, each with the name of its class."""
+    classes = [node for node in module.body if isinstance(node, ast.ClassDef) and not node.name.startswith("_")]
     found = [(each.name, node) for each in classes for node in each.body if isinstance(node, Function)]
     return [(owner, method) for owner, method in found if not method.name.startswith("_")]
 

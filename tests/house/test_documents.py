@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from maestro.cli import app
 from maestro.cli import help as help_command
 from maestro.model import errors, outcome
 from maestro.model.events import FACTS
+from maestro.model.workflow.run import LINKS
 from maestro.runtime.handlers.task_sets.batch_lines import FIELDS, read_line
 from projections.fold import VIEWS
 from tests.house import documents, sources
@@ -23,6 +26,8 @@ README_LINES_MAX = 150
 LINE_LENGTH_MAX = 120
 SUMMARY_MAX = 66
 """So that a line of `maestro help` fits a terminal of 80 columns."""
+OUTCOME_AT = {"End": 1, "WorkflowRunFinished": 2, "StepEnded": 3}
+"""Which argument is the outcome."""
 EXIT_CODE = re.compile(r"\bexit(?:s)?(?: code)? (\d+)\b")
 
 every_document = pytest.mark.parametrize("path", documents.paths(), ids=str)
@@ -133,7 +138,7 @@ def test_every_exit_code_has_a_row() -> None:
 
 
 def test_every_event_has_its_place_in_the_table() -> None:
-    rows = re.findall(r"^\| `\w+:[^|]*\| (.*) \|$", sources.text(Path("maestro/docs/events.md")), re.MULTILINE)
+    rows = re.findall(r"^\| `[\w-]+:[^|]*\| (.*) \|$", sources.text(Path("maestro/docs/events.md")), re.MULTILINE)
     assert sorted(documents.SPAN.findall(" ".join(rows))) == sorted(FACTS)
 
 
@@ -144,6 +149,34 @@ def test_every_view_is_named() -> None:
 def test_every_outcome_of_a_run_and_status_of_a_task_is_explained() -> None:
     table = sources.text(Path("maestro/docs/operations.md")).partition("## How runs and tasks end")[2]
     assert not [name for name in (*outcome.SEVERITY, *outcome.FINISHED) if f"`{name}`" not in table]
+
+
+def test_every_outcome_that_only_steps_and_runs_of_workflows_have_is_explained() -> None:
+    table = sources.text(Path("maestro/docs/operations.md")).partition("## How steps and runs of workflows end")[2]
+    found = {name for path in sources.modules() if "workflow" in str(path) for name in outcomes(path) if name.isalpha()}
+    assert {"template", "rejected", "restore"} <= found
+    known = {*outcome.SEVERITY, *outcome.FINISHED}
+    assert not [name for name in {*found, *LINKS, "no_convergence", "restored"} - known if f"`{name}`" not in table]
+
+
+def outcomes(path: Path) -> Iterator[str]:
+    """The outcomes that a module of the program gives to steps and runs of workflows."""
+    for node in ast.walk(sources.tree(path)) if path.parts[0] == "maestro" else ():
+        values: list[ast.expr] = []
+        if isinstance(node, ast.Call):
+            values = [keyword.value for keyword in node.keywords if keyword.arg == "outcome"]
+            at = OUTCOME_AT.get(getattr(node.func, "id", getattr(node.func, "attr", "")), len(node.args))
+            values += node.args[at : at + 1]
+        elif isinstance(node, ast.Assign) and "outcome" in ast.unparse(node.targets[0]).split(",")[0]:
+            values = [node.value]
+        while values:
+            match values.pop():
+                case ast.IfExp(body=body, orelse=orelse):
+                    values += [body, orelse]
+                case ast.Tuple(elts=[first, *_]):
+                    values.append(first)
+                case ast.Constant(value=str(name)):
+                    yield name
 
 
 def test_every_key_of_an_agent_type_is_in_the_table() -> None:

@@ -24,7 +24,9 @@ def test_the_version_is_at_least_the_one_that_the_command_line_promises() -> Non
 
 
 def test_what_is_not_python_lies_inside_a_package() -> None:
-    data = [path for path in sources.files() if path.suffix in {".lua", ".yaml"} and path.parts[0] not in {"tests"}]
+    data = [
+        path for path in sources.files() if path.suffix in {".lua", ".yaml"} and path.parts[0] not in {"tests", "tools"}
+    ]
     data += [path for path in sources.files() if path.parent.name == "docs"]  # `maestro help` shows them
     packages = set(project()["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"])
     assert packages == set(sources.PACKAGES)
