@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +140,14 @@ def test_a_batch_is_dispatched_line_by_line_with_dependencies_by_key(node: Node)
 
 def test_a_batch_whose_writer_is_not_waited_for_leaves_no_copy(node: Node) -> None:
     words = [sys.executable, "-m", "maestro", "task", "dispatch", "--batch", "-"]
-    with subprocess.Popen(words, env=node.env, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as command:
+    with subprocess.Popen(
+        words,
+        env=node.env,
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # what a shell starts behind & ignores it
+    ) as command:
         while not list(node.home.glob("batch-*")):
             assert command.poll() is None
         command.send_signal(signal.SIGINT)
