@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from functools import lru_cache
-
 from maestro.model.facts import BlobRef
 from maestro.model.workflow.definition import Step, Workflow
 from maestro.model.workflow.instances import Instance, instance_id, parse_instance
+from maestro.model.workflow.path_patterns import PathPatterns
 from maestro.model.workflow.run import Run
-
-_PARTS = re.compile(r"\*\*/|\*\*|\*|\?|[^*?]+")
-_AS = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-
-
-@lru_cache(1024)
-def pattern(path: str) -> re.Pattern[str]:
-    """A declared path as a regular expression: `*` and `?` within a folder, `**` over folders."""
-    return re.compile("".join(_AS.get(part) or re.escape(part) for part in _PARTS.findall(path)), re.DOTALL)
 
 
 def left(workflow: Workflow, step: str) -> tuple[str, ...]:
@@ -43,8 +32,17 @@ def brought(run: Run, step: Step, instance: Instance) -> dict[str, BlobRef]:
         if source is None or source[0] not in run.current:
             continue
         name, _, item = source
+        patterns = PathPatterns(files.paths)
         told = run.told.get(instance_id(name, run.current[name].round, item))
         for path, blob in (told.files if told is not None else {}).items():
-            if any(pattern(wanted).fullmatch(path) for wanted in files.paths):
+            if _matches(patterns, path):
                 found[path] = blob
     return found
+
+
+def _matches(patterns: PathPatterns, path: str) -> bool:
+    """Whether a path of a file is one of those that patterns mean: as the step that left it had them found."""
+    places = patterns.start
+    for name in path.split("/"):
+        places = patterns.step(places, name)
+    return bool(patterns.matched(places))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from maestro.model.workflow.definition import Step
 from maestro.model.workflow.instances import Instance
 from maestro.model.workflow.run import Run
@@ -10,6 +12,10 @@ COMMANDS = ".run"
 """The agent that is always there for commands in the run's folder."""
 ECHO = ".echo"
 """The agent that is always there to answer its prompt."""
+STAND_IN = "echo"
+"""How a user calls that one."""
+EVERY = "*"
+"""All agents, and commands too, in `--agent-override`."""
 
 
 def target_of(run: Run, instance: Instance) -> str:
@@ -25,10 +31,22 @@ def named(step: Step, link: int = 0) -> str:
     return step.agents[min(link, len(step.agents) - 1)]
 
 
-def overridden(overrides: dict[str, str], target: str) -> str:
+def overridden(overrides: Mapping[str, str], target: str) -> str:
     """Who works instead of a target by `--agent-override`; the target itself without."""
-    other = overrides.get(target) or overrides.get("*")
-    return target if other is None else ECHO if other == "echo" else other
+    if target not in overrides and EVERY not in overrides:
+        return target
+    other = replaced(overrides, target)
+    return ECHO if other == STAND_IN else other
+
+
+def replaced(overrides: Mapping[str, str], target: str) -> str:
+    """Who is named instead of a target, as a user names it."""
+    return overrides.get(target, overrides.get(EVERY, target))
+
+
+def overridden_chain(agents: tuple[str, ...], overrides: Mapping[str, str]) -> tuple[str, ...]:
+    """The chain of agents as the overrides of its run make it, each once, as a user names them."""
+    return tuple(dict.fromkeys(replaced(overrides, one) for one in agents))
 
 
 def stands_in(target: str) -> bool:

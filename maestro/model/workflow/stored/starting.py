@@ -11,10 +11,6 @@ from maestro.model.events import Text, WorkflowRunStarted
 from maestro.model.workflow.definition import Workflow
 from maestro.model.workflow.resumption import Resumption
 
-ECHO = "echo"
-"""How a user calls the stand-in that answers its prompt."""
-EVERY = "*"
-
 
 class Pinned(msgspec.Struct, frozen=True):
     """A workflow below a run, at the version that it has for that run."""
@@ -106,8 +102,3 @@ def start_of(
         archives=takes.archives if takes else {},
         force=wish.force,
     )
-
-
-def overridden(agents: tuple[str, ...], overrides: Mapping[str, str]) -> tuple[str, ...]:
-    """The chain of agents as the overrides of its run make it, each once."""
-    return tuple(dict.fromkeys(overrides.get(one, overrides.get(EVERY, one)) for one in agents))

@@ -10,7 +10,8 @@ from maestro.model.target import is_pool
 from maestro.model.workflow.checks import PREVIOUS
 from maestro.model.workflow.definition import Step
 from maestro.model.workflow.graph import graph_of
-from maestro.model.workflow.stored.starting import ECHO, Target
+from maestro.model.workflow.overrides import STAND_IN
+from maestro.model.workflow.stored.starting import Target
 from maestro.model.workflow.template import Kind, Template, TemplateFailed
 from maestro.runtime.evaluation.evaluator import Evaluator
 from maestro.runtime.handlers.workflows.workforce import Workforce
@@ -80,7 +81,7 @@ async def _told(evaluator: Evaluator, step: Step, values: dict[str, Any]) -> tup
 def _chosen(chain: tuple[str, ...], workforce: Workforce) -> str | None:
     """Who would take it now: of the chain the first that is able, of a pool one that is idle."""
     for target in chain:
-        if target in (ECHO, "run"):
+        if target in (STAND_IN, "run"):
             return target
         able = [one for one in workforce.members.of.get(target, ()) if one.healthy and not one.stopped]
         if able:

@@ -13,7 +13,8 @@ from maestro.model.ids import shown
 from maestro.model.target import check_target
 from maestro.model.workflow.checks import near
 from maestro.model.workflow.definition import Step, Workflow
-from maestro.model.workflow.stored.starting import ECHO, EVERY, Target, overridden
+from maestro.model.workflow.overrides import EVERY, STAND_IN, overridden_chain
+from maestro.model.workflow.stored.starting import Target
 from maestro.runtime.handlers.dispatch import first_use
 from maestro.runtime.node.context import Call
 
@@ -46,10 +47,10 @@ class Workforce:
         rows = await self._call.context.rows(self._call.context.views.agents)
         self.agents = {agent.id: agent for agent in rows}
         self._check_overrides()
-        chains = [*self._chains(again), *(Chain(OPTION, (to,)) for to in self._overrides.values() if to != ECHO)]
+        chains = [*self._chains(again), *(Chain(OPTION, (to,)) for to in self._overrides.values() if to != STAND_IN)]
         self.members = Members(self.agents.values())
         missing: dict[str, MaestroError] = {}
-        for target in dict.fromkeys(one for chain in chains for one in chain.targets if one != ECHO):
+        for target in dict.fromkeys(one for chain in chains for one in chain.targets if one != STAND_IN):
             if (error := await self._missing(target)) is not None:
                 missing[target] = error
         for chain in chains:
@@ -60,7 +61,7 @@ class Workforce:
                 raise first
         for target, error in missing.items():
             await self._call.note(f"{target} cannot work, others of its chain will: {error.line()}", "warn")
-        self._wanted = [one for chain in chains for one in chain.targets if one != ECHO and one not in missing]
+        self._wanted = [one for chain in chains for one in chain.targets if one != STAND_IN and one not in missing]
         self._wanted = list(dict.fromkeys(self._wanted))
 
     async def _missing(self, target: str) -> MaestroError | None:
@@ -89,12 +90,12 @@ class Workforce:
     def chain(self, step: Step) -> tuple[str, ...]:
         """Who works for a step, as the overrides have it: () for nobody, `run` for a command of the run's folder."""
         if step.kind == "agent":
-            return overridden(step.agents, self._overrides)
+            return overridden_chain(step.agents, self._overrides)
         if step.kind != "run":
             return ()
         if step.place in ("", "run"):
-            return (ECHO,) if EVERY in self._overrides else ("run",)
-        return overridden((step.place,), self._overrides)
+            return (STAND_IN,) if EVERY in self._overrides else ("run",)
+        return overridden_chain((step.place,), self._overrides)
 
     def _chains(self, again: Collection[str] | None) -> list[Chain]:
         found: list[Chain] = []
@@ -107,7 +108,7 @@ class Workforce:
                 if targets and "{{" not in targets[0]:
                     found.append(Chain(where, targets))
                 if step.kind == "agent" and step.place not in ("", "run") and "{{" not in step.place:
-                    found.append(Chain(f"{where}: in", overridden((step.place,), self._overrides)))
+                    found.append(Chain(f"{where}: in", overridden_chain((step.place,), self._overrides)))
         return found
 
     def _workflows(self) -> dict[str, Workflow]:

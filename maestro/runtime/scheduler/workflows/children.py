@@ -9,12 +9,12 @@ from typing import Any
 import msgspec
 
 from maestro.model.errors import NotFound
-from maestro.model.events import NewEvent, StepStarted, WorkflowRunStarted
-from maestro.model.workflow.definition import Workflow
+from maestro.model.events import NewEvent, StepStarted
 from maestro.model.workflow.files import brought
 from maestro.model.workflow.instances import Instance
 from maestro.model.workflow.run import Run
 from maestro.model.workflow.stored.params import from_texts, merged
+from maestro.model.workflow.stored.starting import Pinned, Place, Target, Wish, canonical, start_of
 from maestro.runtime.node.context import Context
 from maestro.runtime.node.follower import Follower
 from maestro.runtime.node.ids import id_of_key
@@ -23,13 +23,6 @@ from maestro.runtime.scheduler.workflows.live_run import LiveRun, LiveRuns
 
 DEFINITION_INLINE_MAX = 1024
 """Bytes that a definition may have in the event of a run; runs of one version share the blob of a larger one."""
-
-
-class Pinned(msgspec.Struct):
-    """A version of a workflow below a run, as it was when the topmost run started."""
-
-    version: int
-    definition: msgspec.Raw
 
 
 _pinned = msgspec.json.Decoder(dict[str, Pinned])
@@ -51,46 +44,40 @@ class Children:
         pinned = _pinned.decode(await self._context.content(run.fact.children) or b"{}").get(step.workflow)
         if pinned is None:
             raise NotFound(f"workflow {step.workflow} was not there when run {run.id} started")
-        workflow = msgspec.json.decode(pinned.definition, type=Workflow)
+        workflow = pinned.definition
         scope = Scope(run, step.id, instance.id)
         given = await self._evaluation.tree(scope._replace(key="with"), step.params)
         id = id_of_key(self._context.settings.namespace, f"workflow-run:{run.id}/{instance.id}/{attempt}")
-        definition = await self._context.keep(bytes(pinned.definition).decode(), DEFINITION_INLINE_MAX)
+        definition = await self._context.keep(canonical(workflow), DEFINITION_INLINE_MAX)
         params = merged(workflow, from_texts(workflow, _texts(given), "with") | _others(given), "with")
-        fact = WorkflowRunStarted(
-            id,
-            step.workflow,
-            pinned.version,
-            definition,
-            params=params,
+        target = Target(step.workflow, pinned.version, workflow, definition, {})
+        place = Place(run.fact.node, str(PurePosixPath(run.fact.folder).parent / id))
+        priority = step.priority if step.priority is not None else run.fact.priority
+        wish = Wish(priority, run.fact.trace, overrides=run.fact.overrides)
+        group = await self._group(live, Run(start_of(id, target, params, "", place, wish), 0, workflow))
+        fact = msgspec.structs.replace(
+            start_of(id, target, params, group, place, wish),
             children=run.fact.children,
             parent=run.id,
             instance=instance.id,
             root=run.fact.root or run.id,
-            priority=step.priority if step.priority is not None else run.fact.priority,
-            trace=run.fact.trace,
-            overrides=run.fact.overrides,
-            node=run.fact.node,
-            folder=str(PurePosixPath(run.fact.folder).parent / id),
             timeout_s=step.timeout or 0.0,
             brings=brought(run, step, instance),
         )
-        group, when_busy = await self._group(live, Run(fact, 0, workflow))
-        fact = msgspec.structs.replace(fact, group=group, when_busy=when_busy)
         start = StepStarted(run.id, instance.id, attempt, "", id, read={})
         return [
             NewEvent(f"workflow-run:{run.id}", start),
             NewEvent(f"workflow-run:{id}", fact, self._follower.plan.floor),
         ]
 
-    async def _group(self, live: LiveRun, child: Run) -> tuple[str, str]:
+    async def _group(self, live: LiveRun, child: Run) -> str:
         """The group of a child, "" for none: one that a run above it holds is shared."""
         concurrency = child.workflow.concurrency
         if concurrency is None:
-            return "", "queue"
+            return ""
         group = str((await self._evaluation.text(Scope(child, "", key="concurrency.group"), concurrency.group)).value)
         held = {above.run.fact.group for above in (live, *self._runs.parents(live))}
-        return ("", "queue") if group in held else (group, concurrency.when_busy)
+        return "" if group in held else group
 
 
 def _texts(given: Mapping[str, Any]) -> dict[str, str]:

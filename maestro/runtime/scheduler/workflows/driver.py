@@ -47,6 +47,10 @@ class Driver:
         """End what was started."""
         await self._evaluation.aclose()
 
+    async def catch_up(self, live: LiveRun) -> None:
+        """Find what of a run ended while nobody led."""
+        await self._attempts.catch_up(live)
+
     def wake(self, live: LiveRun) -> None:
         """Have a run driven, once more where it is being driven."""
         if live.driving:

@@ -21,7 +21,6 @@ from maestro.runtime.node.daemon_log import log, seldom
 from maestro.runtime.node.follower import Follower
 from maestro.runtime.node.run_reader import read_run
 from maestro.runtime.scheduler.workflows.appends import RunAppends
-from maestro.runtime.scheduler.workflows.attempts import Attempts
 from maestro.runtime.scheduler.workflows.driver import Driver
 from maestro.runtime.scheduler.workflows.live_run import LiveRun, LiveRuns
 from projections.workflow_runs import FACTS
@@ -44,7 +43,6 @@ class WorkflowLeader:
         self._leads = False
         self.runs = LiveRuns()
         self._driver = Driver(context, follower, clock, self.runs, appends)
-        self._attempts = Attempts(context, follower, self.runs)
         follower.listen(self._hear)
 
     def _hear(self, event: Event) -> None:
@@ -139,7 +137,7 @@ class WorkflowLeader:
             if event.subject == PREFIX + live.id:
                 live.take(event)
         self.runs.add(live)
-        await self._attempts.catch_up(live)
+        await self._driver.catch_up(live)
         return live
 
     # ---- following ----

@@ -68,7 +68,7 @@ def test_files_of_a_step_reach_the_first_steps_of_a_child_and_a_judge_that_fails
                     "id": "sub",
                     "needs": ["make"],
                     "workflow": inner.name,
-                    "files": {"from": "make", "paths": ["dist/**"]},
+                    "files": {"from": "make", "paths": ["dist"]},
                 },
                 {
                     "id": "judge",
