@@ -39,14 +39,16 @@ def no_run_of(workflow: str) -> NotFound:
     return NotFound(what, mend=RUN_STARTS_ONE)
 
 
-def header_row(header: RunHeader, asking: Sequence[str] = ()) -> Row:
-    """The row of a run in a list. steps_begun, steps_ended: attempts of steps; asking: the approvals it waits for."""
+def header_row(header: RunHeader, asking: Sequence[str] | None = None) -> Row:
+    """The row of a run in a list. steps_begun, steps_ended: attempts of steps; asking: the approvals that it
+    waits for, None where that was not looked up.
+    """
     return {
         "id": header.id,
         "workflow": header.workflow,
         "version": header.version,
         "status": header.status,
-        "waiting_for": list(asking),
+        **({} if asking is None else {"waiting_for": list(asking)}),
         "paused": header.paused or None,
         "outcome": header.outcome or None,
         "why": header.why or None,

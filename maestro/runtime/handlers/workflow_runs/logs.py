@@ -115,7 +115,8 @@ def instance_meant(run: Run, text: str) -> str:
     instance, round = instance_id(*parsed), instance_id(*parsed[:2])
     has_begun = any(instance_id(one.step, one.round) == round for one in run.instances.values())
     if instance not in (parsed[0], *run.instances) and (has_begun or run.ended):
-        has = [one.id for one in run.instances.values() if one.step == parsed[0]]
+        of_step = [one for one in run.instances.values() if one.step == parsed[0]]
+        has = [one.id for one in sorted(of_step, key=lambda one: (one.round, one.item or 0))]
         mend = f"it has {', '.join(has[:5])}{' …' if len(has) > 5 else ''}" if has else "the step has never begun"
         raise NotFound(f"step {parsed[0]} has no instance {shown(text)}", mend=mend)
     return instance
