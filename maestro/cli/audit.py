@@ -23,7 +23,8 @@ TELLING = (
 
 def _what(data: dict[str, Any]) -> str:
     """The fields of a fact, shortened: without definitions, prompts, and ids that are in the subject."""
-    said = [f"{key}={printer.value_text(data[key])}" for key in TELLING if data.get(key) not in (None, "")]
+    told = data | {"agent": str(data.get("agent") or "").removeprefix(".")}  # `run` and `echo`, as users know them
+    said = [f"{key}={printer.value_text(told[key])}" for key in TELLING if told.get(key) not in (None, "")]
     line = " ".join(said)
     return line if len(line) <= WHAT_CHARS_MAX else line[: WHAT_CHARS_MAX - 1] + "…"
 
