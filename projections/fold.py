@@ -16,6 +16,7 @@ from maestro.model.errors import MaestroError
 from maestro.model.events import FACTS, AnyFact, Event, Unrecognised
 from projections import agents, nodes, queue, snapshots, state, tasks, workflow_runs, workflows
 from projections.lineage import Line
+from projections.monitoring import alerts, deliveries, firings, schedules, totals
 
 Apply = Callable[[Event], None]
 
@@ -44,9 +45,16 @@ class FoldedView(View, Protocol):
         """The id of the row that an event of such a fact may change."""
 
 
-FOLDED: tuple[FoldedView, ...] = (agents, tasks, state, nodes, snapshots, workflows, workflow_runs)
+FOLDED: tuple[FoldedView, ...] = (
+    *(agents, tasks, state, nodes, snapshots, workflows, workflow_runs),
+    *(alerts, deliveries, schedules, firings, totals),
+)
 VIEWS: dict[str, View] = {
-    view.NAME: view for view in (agents, tasks, queue, state, nodes, snapshots, workflows, workflow_runs)
+    view.NAME: view
+    for view in (
+        *(agents, tasks, queue, state, nodes, snapshots, workflows, workflow_runs),
+        *(alerts, deliveries, schedules, firings, totals),
+    )
 }
 
 Routes = dict[type[AnyFact], tuple[Apply, ...]]

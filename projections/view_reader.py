@@ -6,56 +6,25 @@ filtered by two fields has an index of both.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeVar
-
-import msgspec
+from collections.abc import Sequence
 
 from maestro.model.agent import Agent, AgentType
-from maestro.model.errors import ViewDamaged
 from maestro.model.node import Node
 from maestro.model.snapshot import Snapshot
 from maestro.model.state import StateKey
 from maestro.model.task import Task
 from maestro.model.workflow.run_header import RunHeader
 from maestro.model.workflow.stored_workflow import StoredWorkflow
-from maestro.store.contract import Checkpoint, Page, PageQuery, Store
+from maestro.store.contract import Checkpoint, PageQuery
 from projections import agents, nodes, queue, snapshots, state, tasks, workflow_runs, workflows
-from projections.fold import VIEWS
-from projections.projector import NEWER, Progress, Projector
+from projections.monitoring.queries import MonitoringQueries
+from projections.view_calls import ALL as ALL, Found as Found, Listed as Listed, marked
 
-ALL = 2**31 - 1
-"""A limit that exceeds the length of any index."""
-
-Row = TypeVar("Row")
 QUEUE_PARTS = ("open", "waiting", "processing", "completed")
 
 
-class Listed(msgspec.Struct, Generic[Row], frozen=True):
-    """Rows in order, their checkpoint (`stopped`: why they are stale), and how many the index holds in all."""
-
-    rows: list[Row]
-    checkpoint: Checkpoint
-    total: int
-
-
-class Found(msgspec.Struct, Generic[Row], frozen=True):
-    """One row, or None where there is none, and the checkpoint at which this is true."""
-
-    row: Row | None
-    checkpoint: Checkpoint
-
-
-class Views:
+class Views(MonitoringQueries):
     """Typed queries of the views. Thread-safe. Raises StoreAway, and what Projector.catch_up raises."""
-
-    def __init__(self, store: Store, progress: Progress | None = None) -> None:
-        self.projector = Projector(store, progress)
-        self._views = store.views
-
-    def checkpoint(self) -> Checkpoint:
-        """Bring the views to the end of the log, and return their checkpoint."""
-        return self.projector.catch_up()
 
     # ---- agents and nodes ----
 
@@ -120,7 +89,7 @@ class Views:
         def read(generation: str, known: Checkpoint) -> Listed[Task]:
             checkpoint, found = self._views.load(generation, [(tasks.NAME, task) for task in ids])
             rows = [tasks.decode(task, data) for task, data in zip(ids, found, strict=True) if data is not None]
-            return Listed(rows, _marked(checkpoint, known), len(rows))
+            return Listed(rows, marked(checkpoint, known), len(rows))
 
         listed: Listed[Task] = self._read(read)
         return listed
@@ -208,54 +177,6 @@ class Views:
         """The header of one run by id."""
         return self._find(workflow_runs.NAME, run)
 
-    # ---- one call each ----
-
-    def _list(self, view: str, query: PageQuery) -> Listed[Any]:
-        def read(generation: str, known: Checkpoint) -> Listed[Any]:
-            page: Page = self._views.page(generation, query)
-            decode = VIEWS[view].decode
-            rows = [decode(row_id, data) for row_id, data in page.rows]
-            if known.stopped != NEWER and not _in_order(query, [row_id for row_id, _ in page.rows], rows):
-                raise ViewDamaged(generation, f"the index {query.index!r} of {view} is damaged")
-            return Listed(rows, _marked(page.checkpoint, known), page.total)
-
-        found: Listed[Any] = self._read(read)
-        return found
-
-    def _find(self, view: str, row_id: str) -> Found[Any]:
-        def read(generation: str, known: Checkpoint) -> Found[Any]:
-            checkpoint, (data,) = self._views.load(generation, [(view, row_id)])
-            row = None if data is None else VIEWS[view].decode(row_id, data)
-            return Found(row, _marked(checkpoint, known))
-
-        found: Found[Any] = self._read(read)
-        return found
-
-    def _read(self, read: Callable[[str, Checkpoint], Any]) -> Any:
-        """The answer of a read of the live generation, at a checkpoint no earlier than the log's end now.
-
-        A damaged generation is repaired first.
-        """
-        while True:
-            known = self.projector.catch_up()
-            try:
-                found = read(self.projector.generation, known)
-            except ViewDamaged as damaged:
-                self.projector.mend(damaged)
-                continue
-            if found.checkpoint.seq >= known.seq:
-                return found
-
-
-def _in_order(query: PageQuery, row_ids: list[str], rows: list[Any]) -> bool:
-    """Whether the rows of a page belong to the index, and in the order in which the page shows them."""
-    index, indexes = query.index, VIEWS[query.view].indexes
-    scores = [indexes(row).get(index) for row in rows]
-    if None in scores:
-        return False
-    order: list[tuple[Any, bytes]] = [(score, row_id.encode()) for score, row_id in zip(scores, row_ids, strict=True)]
-    return order == sorted(order, reverse=query.newest)
-
 
 def _of(agent: str | None, status: str | None) -> str:
     """The index of the tasks of an agent, in a status; None for any."""
@@ -264,10 +185,3 @@ def _of(agent: str | None, status: str | None) -> str:
 
 def _named(kind: str, name: str | None) -> str:
     return "" if name is None else f"{kind}:{name}"
-
-
-def _marked(checkpoint: Checkpoint, known: Checkpoint) -> Checkpoint:
-    """The checkpoint of an answer, marked stale where the catch-up before found that it is."""
-    if known.stopped and not checkpoint.stopped:
-        return msgspec.structs.replace(checkpoint, stopped=known.stopped)
-    return checkpoint

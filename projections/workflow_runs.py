@@ -1,7 +1,8 @@
 """The view `workflow_runs`: the header of every run of a workflow of the line, row id = id of the run.
 
 Indexes, by position of the start: `all`, `open`, `status:<s>`, and each of them with `:workflow:<id>` behind it
-(`workflow:<id>` for all). Runs of children are in `child-of:<run>` and, while they are open, in `open`; in no other.
+(`workflow:<id>` for all). Runs of children are in `child-of:<run>` and, while they are open, in `open`. Those that ask
+a person for an approval are in `asking`, by the time since when; children are in no other.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from maestro.model.events import AnyFact, Event
 from maestro.model.workflow.run_header import RunHeader, evolve
 
 NAME = "workflow_runs"
-VERSION = 1
+VERSION = 2
 FOLLOWS_LINE = True
 
 Rows = dict[str, RunHeader]
@@ -62,6 +63,8 @@ def indexes(row: RunHeader) -> dict[str, int]:
     """The indexes that contain the row, with its score in each."""
     position = row.position
     opened = {"open": position} if row.open else {}
+    if row.asking:
+        opened["asking"] = min(row.asking.values())
     if row.parent:
         return opened | {f"child-of:{row.parent}": position}
     scores = {"all": position, f"status:{row.status}": position, f"workflow:{row.workflow}": position}

@@ -1,9 +1,10 @@
 """The audit: who did what, when and why, from the log, for all subjects or one.
 
 The story of a task is its own events, those of its runs, the end of each task that it waited for, and its result in the
-state; that of a workflow's run has the stories of its tasks in it. It is found by following the links between a
-subject's events, so its cost is that of its length. Where a restore has cut these links, and for all other subjects,
-the whole log is read, since what a restore undid stays part of the story.
+state; that of a workflow's run has the stories of its tasks in it; that of a schedule its firings, and what these
+began. It is found by following the links between a subject's events, so its cost is that of its length. Where a restore
+has cut these links, and for all other subjects, the whole log is read, since what a restore undid stays part of the
+story.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ CHUNK = 1000
 EXPIRED_TOO = 0
 """A time at which no key of the state has expired yet: finds expired keys too."""
 KINDS = frozenset({"type", "agent", "workspaces", "node", "task", "run", "state", "snapshot", "restore", "log"})
-KINDS |= {"workflow", "workflow-run"}
+KINDS |= {"workflow", "workflow-run", "alert", "webhook", "delivery", "schedule", "firing"}
 
 
 class Query(msgspec.Struct, frozen=True):
@@ -37,12 +38,12 @@ class Query(msgspec.Struct, frozen=True):
 
     subject: a subject as the log names it, or an id; None for all.
     since: the first position.
-    type: the name of an event type, or of a family of types.
+    types: the names of event types, or of families of types; none for all.
     """
 
     subject: str | None = None
     since: int = 0
-    type: str | None = None
+    types: tuple[str, ...] = ()
 
 
 class StoryLine(msgspec.Struct, frozen=True):
@@ -112,7 +113,7 @@ def find_subject(store: Store, text: str) -> str:
     views = Views(store)
     kind, colon, _ = text.partition(":")
     if colon and kind in KINDS:
-        if store.log.version(text) == 0:
+        if store.log.version(text) == 0 and not (kind == "schedule" and store.log.version(_firing_of(text))):
             raise NotFound(
                 f"nothing is known of {shown(text)}", mend="audit without a subject shows all", sought=("subject", text)
             )
@@ -139,6 +140,11 @@ def find_subject(store: Store, text: str) -> str:
         mend="name it as in task:<id>",
         sought=("subject", text),
     )
+
+
+def _firing_of(schedule: str) -> str:
+    """The subject of what has fired of a schedule; one of a workflow has no other. schedule: its subject."""
+    return f"firing:{schedule.partition(':')[2]}"
 
 
 def _was_dispatched(store: Store, task: str) -> bool:
@@ -205,14 +211,21 @@ def _concerns(subject: str | None) -> Callable[[Event], bool]:
         named = isinstance(fact, e.TaskDispatched) and name in fact.targets
         return event.subject == subject or getattr(fact, "agent", None) == name or named
 
-    return {"task": of_task, "agent": of_agent}.get(kind, lambda event: event.subject == subject)
+    def of_schedule(event: Event) -> bool:
+        return event.subject in (subject, _firing_of(subject)) or event.actor == subject
+
+    of_kind = {"task": of_task, "agent": of_agent, "schedule": of_schedule}
+    return of_kind.get(kind, lambda event: event.subject == subject)
+
+
+def _is_wanted(event: Event, query: Query) -> bool:
+    return not query.types or any(f"{event.type}.".startswith(f"{wanted}.") for wanted in query.types)
 
 
 def _lines(log: CheckedReader, events: Iterable[Event], query: Query) -> list[StoryLine]:
-    wanted = query.type
     lines = []
     for event in events:
-        if event.seq < query.since or not (wanted is None or f"{event.type}.".startswith(f"{wanted}.")):
+        if event.seq < query.since or not _is_wanted(event, query):
             continue
         led = log.event(int(event.cause)) if event.cause.isascii() and event.cause.isdigit() else None
         lines.append(StoryLine(event, f"{led.type} {led.subject}" if led else ""))

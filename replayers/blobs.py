@@ -11,6 +11,7 @@ from maestro.model.events import (
     BlobRef,
     Event,
     RunEnded,
+    ScheduleAdded,
     StateSet,
     StepEnded,
     StepStarted,
@@ -57,7 +58,12 @@ def _texts(fact: AnyFact) -> list[Text]:
             return [text, *brings.values()]
         case RunEnded() | StepEnded():
             return [fact.result, fact.output, fact.check, *fact.files.values()]
-        case StateSet(value=text) | StepStarted(told=text) | WorkflowRunFinished(result=text):
+        case (
+            StateSet(value=text)
+            | StepStarted(told=text)
+            | WorkflowRunFinished(result=text)
+            | ScheduleAdded(request=text)
+        ):
             return [text]
         case WorkflowStored(definition=definition, source=source):
             return [definition, source]

@@ -12,137 +12,107 @@ from typing import TypeAlias
 
 import msgspec
 
-from maestro.model.facts import BlobRef, Fact, Text
+from maestro.model.facts import (
+    BlobRef as BlobRef,
+    Fact as Fact,
+    Text as Text,
+)
 from maestro.model.facts.agent import (
-    AgentAssigned,
-    AgentHealthChanged,
-    AgentRegistered,
-    AgentReset,
-    AgentRestarted,
-    AgentStopped,
-    WorkspaceClaimed,
+    AgentAssigned as AgentAssigned,
+    AgentHealthChanged as AgentHealthChanged,
+    AgentRegistered as AgentRegistered,
+    AgentReset as AgentReset,
+    AgentRestarted as AgentRestarted,
+    AgentStopped as AgentStopped,
+    CheckFound as CheckFound,
+    WorkspaceClaimed as WorkspaceClaimed,
+)
+from maestro.model.facts.alert import (
+    AlertRaised as AlertRaised,
+    AlertResolved as AlertResolved,
+    AlertSnoozed as AlertSnoozed,
+    DeliveryAttempted as DeliveryAttempted,
+    DeliveryDone as DeliveryDone,
+    DeliveryDropped as DeliveryDropped,
+    DeliveryQueued as DeliveryQueued,
+    DeliveryRequested as DeliveryRequested,
+    WebhookConfigured as WebhookConfigured,
+    WebhookDisabled as WebhookDisabled,
+)
+from maestro.model.facts.failsafe import (
+    FailsafeKept as FailsafeKept,
+    FailsafeReturned as FailsafeReturned,
+    GuardDropped as GuardDropped,
+    WorkspaceGuarded as WorkspaceGuarded,
 )
 from maestro.model.facts.log import (
-    LogForked,
-    LogSealed,
-    RestoreDone,
-    RestoreFailed,
-    RestorePlaced,
-    RestoreStarted,
-    SnapshotExpired,
-    SnapshotFailed,
-    SnapshotMissing,
-    SnapshotPinned,
-    SnapshotStarted,
-    SnapshotTaken,
-    SnapshotUnpinned,
-    SnapshotWorkspace,
+    LogForked as LogForked,
+    LogSealed as LogSealed,
+    RestoreDone as RestoreDone,
+    RestoreFailed as RestoreFailed,
+    RestorePlaced as RestorePlaced,
+    RestoreStarted as RestoreStarted,
+    SnapshotExpired as SnapshotExpired,
+    SnapshotFailed as SnapshotFailed,
+    SnapshotMissing as SnapshotMissing,
+    SnapshotPinned as SnapshotPinned,
+    SnapshotStarted as SnapshotStarted,
+    SnapshotTaken as SnapshotTaken,
+    SnapshotUnpinned as SnapshotUnpinned,
+    SnapshotWorkspace as SnapshotWorkspace,
 )
-from maestro.model.facts.node import NodeHeld, NodeJoined, NodeLeft, NodeLost, NodeResumed
-from maestro.model.facts.state import StateDeleted, StateSet
+from maestro.model.facts.node import (
+    NodeHeld as NodeHeld,
+    NodeJoined as NodeJoined,
+    NodeLeft as NodeLeft,
+    NodeLost as NodeLost,
+    NodeResumed as NodeResumed,
+)
+from maestro.model.facts.schedule import (
+    ScheduleAdded as ScheduleAdded,
+    ScheduleEnded as ScheduleEnded,
+    ScheduleFired as ScheduleFired,
+    ScheduleRemoved as ScheduleRemoved,
+    ScheduleSkipped as ScheduleSkipped,
+    ScheduleSwitched as ScheduleSwitched,
+)
+from maestro.model.facts.state import (
+    StateDeleted as StateDeleted,
+    StateSet as StateSet,
+)
 from maestro.model.facts.task import (
-    RunEnded,
-    RunParked,
-    RunReleased,
-    RunSessionOpened,
-    RunStarted,
-    RunUsageReported,
-    TaskCancelRequested,
-    TaskDispatched,
-    TaskFinished,
-    TaskRetried,
+    RunEnded as RunEnded,
+    RunParked as RunParked,
+    RunReleased as RunReleased,
+    RunSessionOpened as RunSessionOpened,
+    RunStarted as RunStarted,
+    RunUsageReported as RunUsageReported,
+    TaskCancelRequested as TaskCancelRequested,
+    TaskDispatched as TaskDispatched,
+    TaskFinished as TaskFinished,
+    TaskRetried as TaskRetried,
 )
 from maestro.model.facts.workflow import (
-    HandlerCalled,
-    LoopTurned,
-    StepApproved,
-    StepEnded,
-    StepReadied,
-    StepStarted,
-    WorkflowDeleted,
-    WorkflowRunAdmitted,
-    WorkflowRunEnding,
-    WorkflowRunFinished,
-    WorkflowRunPaused,
-    WorkflowRunResumed,
-    WorkflowRunStarted,
-    WorkflowStored,
-    WorkflowSwitched,
-    WorkspaceArchived,
-    WorkspaceArchiveWanted,
-    WorkspaceRestoreWanted,
-    WorkspaceReturned,
+    HandlerCalled as HandlerCalled,
+    LoopTurned as LoopTurned,
+    StepApproved as StepApproved,
+    StepEnded as StepEnded,
+    StepReadied as StepReadied,
+    StepStarted as StepStarted,
+    WorkflowDeleted as WorkflowDeleted,
+    WorkflowRunAdmitted as WorkflowRunAdmitted,
+    WorkflowRunEnding as WorkflowRunEnding,
+    WorkflowRunFinished as WorkflowRunFinished,
+    WorkflowRunPaused as WorkflowRunPaused,
+    WorkflowRunResumed as WorkflowRunResumed,
+    WorkflowRunStarted as WorkflowRunStarted,
+    WorkflowStored as WorkflowStored,
+    WorkflowSwitched as WorkflowSwitched,
+    WorkspaceArchived as WorkspaceArchived,
+    WorkspaceArchiveWanted as WorkspaceArchiveWanted,
+    WorkspaceRestoreWanted as WorkspaceRestoreWanted,
+    WorkspaceReturned as WorkspaceReturned,
 )
-
-__all__ = [
-    "FACTS",
-    "NAMES",
-    "VERSIONS",
-    "AgentAssigned",
-    "AgentHealthChanged",
-    "AgentRegistered",
-    "AgentReset",
-    "AgentRestarted",
-    "AgentStopped",
-    "AnyFact",
-    "BlobRef",
-    "Event",
-    "Fact",
-    "HandlerCalled",
-    "LogForked",
-    "LogSealed",
-    "LoopTurned",
-    "NewEvent",
-    "NodeHeld",
-    "NodeJoined",
-    "NodeLeft",
-    "NodeLost",
-    "NodeResumed",
-    "RestoreDone",
-    "RestoreFailed",
-    "RestorePlaced",
-    "RestoreStarted",
-    "RunEnded",
-    "RunParked",
-    "RunReleased",
-    "RunSessionOpened",
-    "RunStarted",
-    "RunUsageReported",
-    "SnapshotExpired",
-    "SnapshotFailed",
-    "SnapshotMissing",
-    "SnapshotPinned",
-    "SnapshotStarted",
-    "SnapshotTaken",
-    "SnapshotUnpinned",
-    "SnapshotWorkspace",
-    "StateDeleted",
-    "StateSet",
-    "StepApproved",
-    "StepEnded",
-    "StepReadied",
-    "StepStarted",
-    "TaskCancelRequested",
-    "TaskDispatched",
-    "TaskFinished",
-    "TaskRetried",
-    "Text",
-    "Unrecognised",
-    "WorkflowDeleted",
-    "WorkflowRunAdmitted",
-    "WorkflowRunEnding",
-    "WorkflowRunFinished",
-    "WorkflowRunPaused",
-    "WorkflowRunResumed",
-    "WorkflowRunStarted",
-    "WorkflowStored",
-    "WorkflowSwitched",
-    "WorkspaceArchiveWanted",
-    "WorkspaceArchived",
-    "WorkspaceClaimed",
-    "WorkspaceRestoreWanted",
-    "WorkspaceReturned",
-]
 
 
 class Unrecognised(Fact, frozen=True):
@@ -207,6 +177,26 @@ AnyFact: TypeAlias = (
     | WorkspaceArchived
     | WorkspaceRestoreWanted
     | WorkspaceReturned
+    | AlertRaised
+    | AlertResolved
+    | AlertSnoozed
+    | DeliveryAttempted
+    | DeliveryDone
+    | DeliveryDropped
+    | DeliveryQueued
+    | DeliveryRequested
+    | WebhookConfigured
+    | WebhookDisabled
+    | FailsafeKept
+    | FailsafeReturned
+    | GuardDropped
+    | WorkspaceGuarded
+    | ScheduleAdded
+    | ScheduleEnded
+    | ScheduleFired
+    | ScheduleRemoved
+    | ScheduleSkipped
+    | ScheduleSwitched
     | LogSealed
     | LogForked
     | Unrecognised
@@ -266,6 +256,26 @@ FACTS: dict[str, type[AnyFact]] = {
     "workspace.archived": WorkspaceArchived,
     "workspace.restore_wanted": WorkspaceRestoreWanted,
     "workspace.returned": WorkspaceReturned,
+    "alert.raised": AlertRaised,
+    "alert.resolved": AlertResolved,
+    "alert.snoozed": AlertSnoozed,
+    "webhook.attempted": DeliveryAttempted,
+    "webhook.delivered": DeliveryDone,
+    "webhook.dropped": DeliveryDropped,
+    "webhook.queued": DeliveryQueued,
+    "webhook.requested": DeliveryRequested,
+    "webhook.configured": WebhookConfigured,
+    "webhook.disabled": WebhookDisabled,
+    "failsafe.kept": FailsafeKept,
+    "failsafe.returned": FailsafeReturned,
+    "failsafe.dropped": GuardDropped,
+    "failsafe.guarded": WorkspaceGuarded,
+    "schedule.added": ScheduleAdded,
+    "schedule.ended": ScheduleEnded,
+    "schedule.fired": ScheduleFired,
+    "schedule.removed": ScheduleRemoved,
+    "schedule.skipped": ScheduleSkipped,
+    "schedule.switched": ScheduleSwitched,
     "log.sealed": LogSealed,
     "log.forked": LogForked,
 }

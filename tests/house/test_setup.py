@@ -126,8 +126,12 @@ def test_the_lock_holds_all_that_the_project_asks_for_within_its_ranges() -> Non
     for text in [*project["project"]["dependencies"], *built]:
         wanted = Requirement(text)
         assert run[canonicalize_name(wanted.name)] in wanted.specifier, f"{text}: run tools/lock"
-    for text in project["project"]["optional-dependencies"]["test"]:
+    extras = project["project"]["optional-dependencies"]
+    for text in [*extras["test"], *extras["otlp"]]:
         wanted = Requirement(text)
+        if wanted.name == project["project"]["name"]:
+            assert wanted.extras <= extras.keys()
+            continue
         assert test[canonicalize_name(wanted.name)] in wanted.specifier, f"{text}: run tools/lock"
     assert run.items() <= test.items()
 

@@ -22,6 +22,9 @@ OUTCOMES = ("ok", "exit", "lost", "timeout", "cancelled")
 WORKFLOWS = ("deploy", "review")
 WORKFLOW_RUNS = tuple(f"w{n}" for n in range(4))
 INSTANCES = ("build", "build#2", "review[0]", "gate")
+ALERTS = ("task_failed:t1", "agent_unhealthy:tester", "store:")
+SCHEDULES = ("nightly", "deploy#0")
+EVIDENCE = (e.CheckFound("process", False, "it is stopped", 5.0, "s", 3.0, "kill -CONT 7"),)
 
 
 class World:
@@ -33,7 +36,16 @@ class World:
 
     def event(self) -> NewEvent:
         """A fact about anybody, at any version."""
-        once = (self.agent, self.node, self.state, self.snapshot, self.workflow)
+        once = (
+            self.agent,
+            self.node,
+            self.state,
+            self.snapshot,
+            self.workflow,
+            self.alert,
+            self.schedule,
+            self.restored,
+        )
         draw = self.random.choice((*once, *[self.task] * 2, *[self.run] * 3, *[self.workflow_run] * 3))
         return draw()
 
@@ -53,12 +65,76 @@ class World:
             e.AgentRestarted(agent),
             e.AgentReset(agent),
             e.AgentHealthChanged(agent, self.random.random() < 0.5, ("heartbeat",), "old"),
+            e.AgentHealthChanged(agent, False, ("process",), "stopped", EVIDENCE, "t1-0.1", "t1", by_run=True),
+            self._failsafe(agent),
         )
         if self.random.random() < 0.15:
             return NewEvent(
                 "type:shell", e.AgentRegistered("shell", {"mode": "x", "n": self.pick(1, 9)}, "/etc/x.yaml")
             )
         return NewEvent(f"agent:{agent}", self.random.choice(facts))
+
+    def _failsafe(self, agent: str) -> e.AnyFact:
+        task = self.random.choice(TASKS)
+        run = run_id(task, 0, self.attempts.get((task, 0), 0))
+        return self.random.choice(
+            (
+                e.WorkspaceGuarded(agent, run, task, f"/w/{agent}", "s1", "north"),
+                e.FailsafeReturned(agent, run, task, f"/w/{agent}", "s1", "s2", "exit", self.pick(1, 3)),
+                e.FailsafeKept(agent, run, task, f"/w/{agent}", "s1", "somebody else has changed it"),
+                e.GuardDropped(agent, run, self.random.random() < 0.5),
+            )
+        )
+
+    def alert(self) -> NewEvent:
+        """A fact about an alert, a webhook, or what it is to be told."""
+        alert, endpoint = self.random.choice(ALERTS), self.random.choice(("e1", "e2"))
+        delivery = f"d{self.pick(1, 4)}"
+        name, _, subject = alert.partition(":")
+        facts: dict[str, tuple[e.AnyFact, ...]] = {
+            f"alert:{alert}": (
+                e.AlertRaised(alert, name, subject, "warning", "it failed", "exit 3", 7, "maestro task logs t1"),
+                e.AlertRaised(alert, name, subject, "critical", "gone", momentary=True, node="north"),
+                e.AlertResolved(alert, self.random.choice(("recovered", "acknowledged", "gone")), "seen"),
+                e.AlertSnoozed(alert, self.random.choice((0, 9_000)), "known"),
+            ),
+            f"webhook:{endpoint}": (
+                e.WebhookConfigured(endpoint, "north", self.random.random() < 0.5),
+                e.WebhookDisabled(endpoint, "410", self.random.random() < 0.5),
+            ),
+            f"delivery:{delivery}": (
+                e.DeliveryQueued(delivery, endpoint, alert, "raised", self.pick(1, 9), self.pick(0, 1)),
+                e.DeliveryAttempted(delivery, self.pick(1, 3), "500", 500, self.random.choice((None, 9))),
+                e.DeliveryDone(delivery, 204),
+                e.DeliveryQueued(delivery, endpoint, alert, "resolved", behind=self.pick(1, 2)),
+                e.DeliveryRequested(delivery),
+                e.DeliveryDropped(delivery, "1000 newer ones wait"),
+            ),
+        }
+        about = self.random.choice(tuple(facts))
+        return NewEvent(about, self.random.choice(facts[about]))
+
+    def schedule(self) -> NewEvent:
+        """A fact about a schedule, or what has fired of it."""
+        schedule, due = self.random.choice(SCHEDULES), self.pick(1, 9) * 3_600_000
+        facts: dict[str, tuple[e.AnyFact, ...]] = {
+            f"schedule:{schedule}": (
+                e.ScheduleAdded(
+                    schedule, "0 2 * * *", "Europe/Berlin", "once", ("state", "snapshot"), "/w", "north", "{}"
+                ),
+                e.ScheduleRemoved(schedule),
+                e.ScheduleSwitched(schedule, self.random.random() < 0.5),
+            ),
+            f"firing:{schedule}": (
+                e.ScheduleFired(schedule, due, self.pick(0, 2)),
+                e.ScheduleFired(schedule, due, by_hand=True),
+                e.ScheduleSkipped(schedule, due, 2, "one of it is still on"),
+                e.ScheduleEnded(schedule, due, True, "s1"),
+                e.ScheduleEnded(schedule, due, False, why="disk full"),
+            ),
+        }
+        about = self.random.choice(tuple(facts))
+        return NewEvent(about, self.random.choice(facts[about]))
 
     def node(self) -> NewEvent:
         """A fact about a node."""
@@ -88,14 +164,22 @@ class World:
             task, "do it", "do it", tuple(targets), priority=self.random.choice((None, 1, 5)), retries=self.pick(0, 2)
         )
         of_step = e.TaskDispatched(
-            task, "do it", "do it", (".run",), workflow="w0", step="build", place="run", folder="/w/.workflows/w0"
+            task,
+            "do it",
+            "do it",
+            (".run",),
+            workflow="w0",
+            root="w0",
+            step="build",
+            place="run",
+            folder="/w/.workflows/w0",
         )
         status = self.random.choice(STATUSES)
         facts: tuple[e.AnyFact, ...] = (
             dispatched,
             of_step if self.random.random() < 0.3 else dispatched,
             e.TaskCancelRequested(task, "not needed"),
-            e.TaskRetried(task),
+            e.TaskRetried(task, False, self.random.choice((None, 900)), self.random.choice((None, 2.5))),
             e.TaskFinished(task, status, "ok" if status == "completed" else "exit", 0),
             e.TaskFinished(task, status, "exit", 3),
         )
@@ -112,7 +196,7 @@ class World:
             return NewEvent(f"run:{run}", released)
         run = run_id(task, slot, attempt)
         facts: tuple[e.AnyFact, ...] = (
-            e.RunStarted(run, task, agent, "north", f"/r/{run}", "/w"),
+            e.RunStarted(run, task, agent, "north", f"/r/{run}", "/w", self.random.choice((0, 1_780_000_000_000))),
             e.RunSessionOpened(run, task, agent, "s-1"),
             e.RunUsageReported(run, task, agent, 100, 20, 0.1),
             e.RunEnded(run, task, agent, self.random.choice(OUTCOMES), 0, result="done", duration_ms=5),
@@ -206,7 +290,12 @@ class World:
 
     def other(self) -> NewEvent:
         """A fact that no view is made of."""
-        return NewEvent("restore:r1", self.random.choice((e.RestoreStarted("r1", 1), e.RestoreFailed("r1", "no room"))))
+        return NewEvent("restore:r1", e.RestoreStarted("r1", 1))
+
+    def restored(self) -> NewEvent:
+        """A fact about a restore that cuts nothing."""
+        placed = e.RestorePlaced("r1", "s1", ("/w/tester",))
+        return NewEvent("restore:r1", self.random.choice((placed, e.RestoreFailed("r1", "no room"))))
 
     def pick(self, low: int, high: int) -> int:
         """A whole number, both ends included."""

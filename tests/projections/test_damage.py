@@ -34,8 +34,11 @@ RUN_LISTS = (
 )
 """The indexes of `workflow_runs`."""
 
-UNREAD = ("index:state:all", "index:workflows:name", "index:workflows:scheduled")
+UNREAD = ("index:state:all", "index:workflows:name", "index:workflows:scheduled", "index:totals:all")
 """Indexes that no list is read from: what becomes of them is seen where a row of theirs changes, and by `verify`."""
+
+RULES = tuple(f"name:{alert.partition(':')[0]}" for alert in histories.ALERTS)
+OF_ALERTS = tuple(f"alert:{alert}" for alert in histories.ALERTS)
 
 Raw = redis.Redis
 Damage = Callable[[Raw, str], object]
@@ -115,7 +118,12 @@ def answers(store: Store) -> dict[str, Any]:
         lists |= {f"steps {status} {agent}": views.step_tasks(agent, status) for status in (None, "queued", *STATUSES)}
         lists |= {f"tasks {status} {agent}": views.tasks(agent, status) for status in (None, "queued", *STATUSES)}
     lists |= {"workflows": views.workflows()} | {f"runs {which}": views.workflow_runs(which) for which in RUN_LISTS}
+    lists |= {f"alerts {which}": views.alerts(which) for which in ("open", "resolved", *RULES)}
+    lists |= {f"deliveries {which}": views.deliveries(which) for which in ("open", "failed", *OF_ALERTS)}
+    lists |= {"endpoints": views.endpoints(), "schedules": views.schedules()}
+    lists |= {f"firings {which}": views.firings(which) for which in ("all", "open")}
     rows: dict[str, Any] = {f"task {task}": views.task(task) for task in TASKS}
+    rows |= {"totals": views.totals()} | {f"alert {alert}": views.alert(alert) for alert in histories.ALERTS}
     rows |= {f"agent {agent}": views.agent(agent) for agent in AGENTS}
     rows |= {f"node {node}": views.node(node) for node in NODES}
     rows |= {f"snapshot {snapshot}": views.snapshot(snapshot) for snapshot in SNAPSHOTS}

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from random import Random
-from threading import Event as Flag
-from threading import Thread
+from threading import Event as Flag, Thread
 
 import msgspec
 import pytest

@@ -10,8 +10,7 @@ from random import Random
 from threading import Barrier, Thread
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from maestro.model import events as e
 from maestro.model.events import NewEvent

@@ -116,6 +116,10 @@ def all_others() -> Iterator[NewEvent]:
     yield NewEvent("log:segments", e.LogSealed(1, 9, "ab" * 32, "cd" * 20, "/s/1.zst"))
     yield NewEvent("log:lineage", e.LogForked(9, "cd" * 20, "a failover"))
     yield NewEvent("workspaces:all", e.WorkspaceClaimed("tester", "/w", "/w/tester", "north"))
+    yield NewEvent("agent:tester", e.WorkspaceGuarded("tester", "t1-0.1", "t1", "/w/tester", "s1", "north"))
+    yield NewEvent("agent:tester", e.FailsafeKept("tester", "t1-0.1", "t1", "/w/tester", "s1", "somebody changed it"))
+    yield NewEvent("alert:store:", e.AlertSnoozed("store:", 9_000, "known"))
+    yield NewEvent("alert:store:", e.AlertResolved("store:", "recovered", "it is back"))
 
 
 def write() -> None:

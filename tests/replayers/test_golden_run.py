@@ -18,8 +18,7 @@ from maestro.model.workflow.decide import Work, decide
 from maestro.model.workflow.definition import Workflow
 from maestro.model.workflow.run import Run
 from tests.replayers import golden_run
-from tests.replayers.golden_log import FOLDER as GOLDEN
-from tests.replayers.golden_log import START, event_of, read
+from tests.replayers.golden_log import FOLDER as GOLDEN, START, event_of, read
 
 OF_WORKFLOWS = [fact for fact in get_args(AnyFact) if fact.__module__ == facts.__name__]
 MAPPINGS = [kind for kind in vars(definition).values() if isinstance(kind, type) and issubclass(kind, definition.Keys)]

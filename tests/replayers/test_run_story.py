@@ -63,7 +63,7 @@ def test_it_has_the_stories_of_its_tasks_and_of_no_others(store: Store) -> None:
     assert story[-1] == ("workflow_run.finished", "workflow-run:R1")
     assert not any("R0" in subject or "R2" in subject for _, subject in story)
     assert told(store, Query("workflow-run:R1", since=2)) == told(store, Query("R1"))  # as the whole log has it
-    assert told(store, Query("R1", type="workflow_step"))[0] == STORY[1]
+    assert told(store, Query("R1", types=("workflow_step",)))[0] == STORY[1]
 
 
 def test_what_a_restore_undid_stays_part_of_it() -> None:

@@ -21,8 +21,7 @@ from projections.generations import FOLDS
 from projections.lineage import Line, cuts_of
 from replayers import segments
 from tests.projections.histories import commit, grow
-from tests.replayers.golden_log import FOLDER, fold
-from tests.replayers.golden_log import read as golden
+from tests.replayers.golden_log import FOLDER, fold, read as golden
 
 LOGS = sorted(FOLDER.glob("*.jsonl"))
 

@@ -81,9 +81,10 @@ def test_a_line_says_who_did_it_and_what_led_to_it(told: Store) -> None:
 
 def test_a_story_can_begin_later_and_be_of_one_kind(told: Store) -> None:
     assert seqs(lines(told, Query("t1", since=5))) == [5, 6, 7, 8]
-    assert seqs(lines(told, Query("t1", type="run"))) == [4, 5, 6]
-    assert seqs(lines(told, Query("t1", type="run.ended"))) == [6]
-    assert seqs(lines(told, Query(type="task"))) == [2, 3, 7, 12]
+    assert seqs(lines(told, Query("t1", types=("run",)))) == [4, 5, 6]
+    assert seqs(lines(told, Query("t1", types=("run.ended",)))) == [6]
+    assert seqs(lines(told, Query(types=("task",)))) == [2, 3, 7, 12]
+    assert seqs(lines(told, Query(types=("task", "run.ended")))) == [2, 3, 6, 7, 11, 12]
     assert seqs(lines(told, Query())) == list(range(1, 14))
 
 

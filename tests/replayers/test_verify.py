@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from random import Random
-from threading import Event as Flag
-from threading import Thread
+from threading import Event as Flag, Thread
 from typing import Any
 
 import msgspec

@@ -4,7 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from maestro.model.facts import Fact
+
+
+class CheckFound(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A check of an agent as a change of its health found it: the evidence. detail: what was seen, in words.
+
+    value, limit: numbers in `unit`, None where there is none; mend: what helps, "" for nothing.
+    """
+
+    name: str
+    ok: bool
+    detail: str = ""
+    value: float | None = None
+    unit: str = ""
+    limit: float | None = None
+    mend: str = ""
 
 
 class AgentRegistered(Fact, frozen=True):
@@ -54,12 +71,22 @@ class AgentReset(Fact, frozen=True):
 
 
 class AgentHealthChanged(Fact, frozen=True):
-    """`agent:<id>`: became healthy or unhealthy. failed: the names of the checks that failed."""
+    """`agent:<id>`: became healthy or unhealthy, or is unhealthy for another reason: once each, not at each look.
+
+    failed: the names of the checks that failed; reason: what was seen of them, or why the agent is stopped, where it
+    is. checks: the evidence, of the checks that failed before or fail now, as far as they were made now. run, task:
+    those that were on, "" for none. by_run: what that run does makes the agent unhealthy, not what lies around it, so
+    that failsafe mode ends it. Events of builds up to 1.2.0 lack these four.
+    """
 
     agent: str
     healthy: bool
     failed: tuple[str, ...] = ()
     reason: str = ""
+    checks: tuple[CheckFound, ...] = ()
+    run: str = ""
+    task: str = ""
+    by_run: bool = False
 
 
 class WorkspaceClaimed(Fact, frozen=True):

@@ -22,7 +22,8 @@ class TaskDispatched(Fact, frozen=True):
     else the run's folder; `run` the run's folder; else that agent's. node, folder: where the run's folder is. alone: it
     has that folder to itself. env: further variables. answer_schema: the JSON Schema of its final text. session: of the
     agent's own, that it goes on with. leaves: paths, with `*` and `**`, of the files that it leaves to later steps;
-    brings: files that are put into the workspace before it starts, by path.
+    brings: files that are put into the workspace before it starts, by path. root: the topmost run, where that is
+    another one.
     """
 
     task: str
@@ -52,6 +53,7 @@ class TaskDispatched(Fact, frozen=True):
     session: str = ""
     leaves: tuple[str, ...] = ()
     brings: dict[str, BlobRef] = msgspec.field(default_factory=dict)
+    root: str = ""
 
 
 class TaskCancelRequested(Fact, frozen=True):
@@ -64,11 +66,14 @@ class TaskCancelRequested(Fact, frozen=True):
 class TaskRetried(Fact, frozen=True):
     """`task:<id>`: a finished task is queued again; its earlier runs stay on record.
 
-    resume: each agent goes on with the session of its last run.
+    resume: each agent goes on with the session of its last run. budget_tokens, budget_cost: what its runs may use
+    together from now on; None leaves that as it was.
     """
 
     task: str
     resume: bool = False
+    budget_tokens: int | None = None
+    budget_cost: float | None = None
 
 
 class TaskFinished(Fact, frozen=True):
@@ -109,7 +114,10 @@ class RunReleased(Fact, frozen=True):
 
 
 class RunStarted(Fact, frozen=True):
-    """`run:<id>`: a worker took it, before the spawn. folder: its attempt folder on that node."""
+    """`run:<id>`: a worker took it, before the spawn. folder: its attempt folder on that node.
+
+    ready_at: since when nothing kept it but the queue (no dependency, retry time or pause), server ms; 0: not known.
+    """
 
     run: str
     task: str
@@ -117,6 +125,7 @@ class RunStarted(Fact, frozen=True):
     node: str
     folder: str
     workspace: str
+    ready_at: int = 0
 
 
 class RunSessionOpened(Fact, frozen=True):

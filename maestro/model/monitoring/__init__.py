@@ -1,0 +1,1 @@
+"""What monitors watch and tell: alerts, and what metrics count."""

@@ -1,0 +1,1 @@
+"""Schedules: what recurs, when it is due, and what has fired."""

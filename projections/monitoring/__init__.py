@@ -1,0 +1,1 @@
+"""The views of what monitors watch: alerts, deliveries, schedules, firings and totals."""
