@@ -1,35 +1,38 @@
-"""The health of agents: the one rule that lists, checks, dispatches and releases follow.
+"""The health of agents: the one verdict that lists, checks, dispatches and releases follow.
 
-The row of an agent says which checks failed when they were made last. Not everybody can make every check: what lies on
-a node's disks is seen there only, whether a node is lost stands in the log. A recorded failure stays until somebody who
-can make that check finds it passed.
+`monitoring/health_rules.py` makes checks out of what was seen. The row of an agent says which of them failed when they
+were made last. Not everybody can make every check: what lies on a node's disks is seen there only, whether a node is
+lost stands in the log. A recorded failure stays until somebody who can make that check finds it passed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
-from maestro.model.agent import Agent, decide_health, decide_restart
+from maestro.model.agent import Agent, decide_restart
 from maestro.model.errors import Refused
-from maestro.model.events import AgentHealthChanged, NewEvent
+from maestro.model.events import AgentHealthChanged, CheckFound, NewEvent
+from maestro.model.monitoring.health_rules import (
+    HEARTBEAT as HEARTBEAT,
+    NODE as NODE,
+    OF_THE_RUN,
+    WORKSPACE as WORKSPACE,
+    Check as Check,
+    checks_of as checks_of,
+    is_remembered as is_remembered,
+    mend_node,
+    mend_workspace,
+    workspace_check as workspace_check,
+)
+from maestro.model.monitoring.sights import (
+    RememberedWorkspace as RememberedWorkspace,
+    SeenHeartbeat as SeenHeartbeat,
+    SeenWorkspace as SeenWorkspace,
+    Sight as Sight,
+)
 from maestro.model.node import Node
-
-NODE: Final = "node"
-WORKSPACE: Final = "workspace"
-HEARTBEAT: Final = "heartbeat"
-HEARTBEAT_S_MAX: Final = 60.0
-
-
-class Check(msgspec.Struct, frozen=True):
-    """The result of one check of an agent. detail: what was seen, for people; notable: it holds, and wants a look."""
-
-    name: str
-    ok: bool
-    detail: str
-    notable: bool = False
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -42,28 +45,6 @@ class Verdict(msgspec.Struct, frozen=True):
     def healthy(self) -> bool:
         """Whether all checks hold."""
         return not self.failed
-
-
-class SeenWorkspace(msgspec.Struct, frozen=True):
-    """What a node sees of a workspace. there: the folder exists; problem: why it cannot be used, or "".
-
-    shown: which folder of which file system its path leads to, "" where that is unknown.
-    """
-
-    there: bool
-    problem: str = ""
-    shown: str = ""
-
-
-class RememberedWorkspace(msgspec.Struct, frozen=True):
-    """What a node remembers of a workspace that it has made or seen for an agent.
-
-    assigned_at: the time of that assignment, ms; shown: as in `SeenWorkspace`.
-    """
-
-    workspace: str
-    assigned_at: int
-    shown: str = ""
 
 
 def examines(here: str, agent: Agent, nodes: Mapping[str, Node]) -> bool:
@@ -86,66 +67,38 @@ def verdict(row: Agent, checks: Sequence[Check]) -> Verdict:
     made = {check.name: check for check in checks}
     failed = [name for name in row.failed_checks if name not in made or not made[name].ok]
     failed += [check.name for check in checks if not check.ok and check.name not in failed]
-    if failed == row.failed_checks:
+    same = failed == row.failed_checks and not (failed and is_other(row, checks))
+    if same or row.stopped:  # why it is stopped is what its row tells, and what helps
         return Verdict(tuple(failed), row.reason)
     told = (made[name].detail if name in made else f"{name} failed" for name in failed)
     return Verdict(tuple(failed), "; ".join(told))
 
 
+def is_other(row: Agent, checks: Iterable[Check]) -> bool:
+    """Whether a check that failed before fails for another reason by now. What was measured is none."""
+    return not row.stopped and any(not check.ok and check.kind not in row.reason for check in checks)
+
+
 def decide_checked(row: Agent, checks: Sequence[Check], floor: int = 0) -> list[NewEvent]:
-    """Record what checks change about an agent's health; nothing where it is recorded already."""
+    """Record what checks change about an agent's health, with their evidence; nothing where it is recorded already."""
     found = verdict(row, checks)
-    return decide_health(row.id, row, found.failed, found.reason, floor)
+    is_same = list(found.failed) == row.failed_checks and found.healthy == row.healthy
+    if is_same and (found.healthy or not is_other(row, checks)):
+        return []
+    concerned = {*row.failed_checks, *found.failed}
+    run, task = (row.run, row.task) if row.running else ("", "")
+    by_run = bool(run) and not OF_THE_RUN.isdisjoint(found.failed)
+    evidence = _evidence(checks, concerned)
+    fact = AgentHealthChanged(row.id, found.healthy, found.failed, found.reason, evidence, run, task, by_run)
+    return [NewEvent(f"agent:{row.id}", fact, max(row.version, floor))]
 
 
-def node_check(agent: Agent, nodes: Mapping[str, Node]) -> Check:
-    """Check that the node that owns an agent's workspace is not lost. One that was shut down in order is not."""
-    node = None if agent.node is None else nodes.get(agent.node)
-    if agent.node is None:
-        return Check(NODE, True, "any node will do")
-    if node is None:
-        return Check(NODE, True, f"node {agent.node} has not joined yet")
-    return Check(NODE, node.status != "lost", f"node {node.id} is {node.status}")
-
-
-def heartbeat_check(agent: Agent, nodes: Mapping[str, Node], age_s: float | None, now: int) -> Check:
-    """Check that the node of an agent has sent a heartbeat lately.
-
-    age_s: since the last one, None where none is known. A node that is down, that has just started, or to which the
-    agent has just been assigned, need not have sent one. now: server ms.
-    """
-    owners = nodes.values() if agent.node is None else [nodes[agent.node]] if agent.node in nodes else []
-    since = [max(node.joined_at, agent.assigned_at) for node in owners if node.status == "up"]
-    due = any(now - at > HEARTBEAT_S_MAX * 1000 for at in since)
-    if age_s is not None and age_s < HEARTBEAT_S_MAX:
-        return Check(HEARTBEAT, True, f"{age_s:.1f} s ago")
-    told = f"no heartbeat in the last {HEARTBEAT_S_MAX:.0f} s"
-    if not due:
-        return Check(HEARTBEAT, True, f"{told}: its node is down, or has just started, or has just got the agent")
-    return Check(HEARTBEAT, False, f"{told}: is the daemon of its node up?")
-
-
-def is_remembered(agent: Agent, known: RememberedWorkspace | None) -> bool:
-    """Whether a node remembers to have seen the workspace since the agent was assigned to it."""
-    return known is not None and known.workspace == agent.workspace and known.assigned_at >= agent.assigned_at
-
-
-def workspace_check(agent: Agent, seen: SeenWorkspace, known: RememberedWorkspace | None) -> Check:
-    """Check that an assigned workspace can be used, and is the folder that it was. One that is gone is not
-    made again.
-    """
-    path, remembered = agent.workspace or "", is_remembered(agent, known)
-    if seen.problem:
-        return Check(WORKSPACE, False, f"{path} {seen.problem}")
-    if not seen.there:
-        was_in_it = not agent.run and agent.runs > 0 and agent.last_run_at >= agent.assigned_at
-        if remembered or was_in_it:
-            return Check(WORKSPACE, False, f"{path} was there and is gone")
-        return Check(WORKSPACE, True, f"{path} is to be made")
-    if remembered and known is not None and known.shown and seen.shown not in ("", known.shown):
-        what = f"{path} is another folder than it was ({seen.shown}, before {known.shown}): is a mount new or missing?"
-        return Check(WORKSPACE, False, what)
-    return Check(WORKSPACE, True, f"{path} can be used")
+def _evidence(checks: Sequence[Check], names: Collection[str]) -> tuple[CheckFound, ...]:
+    return tuple(
+        CheckFound(check.name, check.ok, check.detail, check.value, check.unit, check.limit, check.mend)
+        for check in checks
+        if check.name in names
+    )
 
 
 def check_kept(row: Agent | None, workspace: str | None) -> None:
@@ -154,14 +107,16 @@ def check_kept(row: Agent | None, workspace: str | None) -> None:
     Raises Refused: to have the workspace made anew, a user names it.
     """
     if workspace is None and row is not None and WORKSPACE in row.failed_checks:
-        raise Refused(f"agent {row.id} cannot keep its workspace: {row.reason}", mend=way_out(row))
+        why = f"{row.workspace} failed when it was looked at last" if row.stopped else row.reason
+        raise Refused(f"agent {row.id} cannot keep its workspace: {why}", mend=way_out(row))
 
 
 def decide_health_by_nodes(agents: Iterable[Agent], nodes: Mapping[str, Node], floor: int = 0) -> list[NewEvent]:
     """Agents of lost nodes become unhealthy; those whose nodes are back become healthy, if they were ill of
     that only.
     """
-    return [event for agent in agents for event in decide_checked(agent, [node_check(agent, nodes)], floor)]
+    seen = Sight(nodes=nodes)
+    return [event for agent in agents for event in decide_checked(agent, checks_of(agent, seen), floor)]
 
 
 def still_lost(agent: str, node: Node | None) -> list[NewEvent]:
@@ -182,10 +137,8 @@ def way_out(agent: Agent, failed: Sequence[str] | None = None) -> str:
     recorded.
     """
     names = agent.failed_checks if failed is None else failed
-    again = f"agent assign {agent.type} --name {agent.id} --to-workspace"
     if NODE in names:
-        return f"start the daemon of its node (maestro up), or move the agent: {again} <folder> --node <node>"
+        return mend_node(agent)
     if WORKSPACE in names:
-        path = agent.workspace or "<folder>"
-        return f"{again} {path} takes or makes it anew, state restore <snapshot> --workspace {path} brings it back"
-    return f"agent health {agent.id}; --force overrides"
+        return mend_workspace(agent)
+    return f"maestro agent health {agent.id} says what to do about it; --force overrides"

@@ -2,31 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
 from maestro.model import events as e
+from maestro.model.agent import Agent
 from maestro.model.errors import Refused
 from maestro.model.health import (
     Check,
     RememberedWorkspace,
+    SeenHeartbeat,
     SeenWorkspace,
+    Sight,
     check_kept,
+    checks_of,
     decide_checked,
     decide_health_by_nodes,
     decide_taking_work,
     examines,
-    heartbeat_check,
     is_fit,
-    node_check,
     still_lost,
     verdict,
     way_out,
     workspace_check,
 )
-from maestro.model.node import decide_lost
+from maestro.model.monitoring.failsafe import HELD, held
+from maestro.model.node import Node, decide_lost
 from tests.model.facts import World, agent, node, task
 
-GOOD, FULL = Check("disk", True, "room"), Check("disk", False, "0 MiB free")
+
+def node_check(row: Agent, nodes: Mapping[str, Node]) -> Check:
+    (check,) = [each for each in checks_of(row, Sight(nodes=nodes)) if each.name == "node"]
+    return check
+
+
+def heartbeat_check(row: Agent, nodes: Mapping[str, Node], age_s: float | None, now: int) -> Check:
+    sight = Sight(nodes=nodes, heartbeat=SeenHeartbeat(age_s, now))
+    (check,) = [each for each in checks_of(row, sight) if each.name == "heartbeat"]
+    return check
+
+
+GOOD = Check("disk", True, "room")
+FULL = Check("disk", False, "0 MiB free", False, 0.0, "MiB", 64.0, "make room")
 
 
 def lost_world() -> World:
@@ -36,11 +54,65 @@ def lost_world() -> World:
 def test_a_check_that_fails_makes_it_unhealthy_and_one_that_holds_healthy_again() -> None:
     world = World(node(), agent("a"))
     (event,) = decide_checked(world.agent("a"), [FULL])
-    assert event.fact == e.AgentHealthChanged("a", False, ("disk",), "0 MiB free")
+    found = e.CheckFound("disk", False, "0 MiB free", 0.0, "MiB", 64.0, "make room")
+    assert event.fact == e.AgentHealthChanged("a", False, ("disk",), "0 MiB free", (found,))
     world.happens(event.fact)
     assert decide_checked(world.agent("a"), [Check("disk", False, "other words")]) == [], "it is known"
-    (event,) = decide_checked(world.agent("a"), [GOOD])
-    assert event.fact == e.AgentHealthChanged("a", True)
+    (event,) = decide_checked(world.agent("a"), [GOOD, Check("workspace", True, "not of interest")])
+    assert event.fact == e.AgentHealthChanged("a", True, checks=(e.CheckFound("disk", True, "room"),))
+
+
+def test_why_an_agent_is_stopped_is_told_whatever_its_health_becomes() -> None:
+    world = World(node(), agent("a"), e.AgentStopped("a", f"{HELD}do this"))
+    for check in (FULL, GOOD):
+        (event,) = decide_checked(world.agent("a"), [check])
+        world.happens(event.fact)
+        assert (world.agent("a").healthy, held(world.agent("a"))) == (check.ok, "do this")
+
+
+def test_another_reason_is_told_once_with_all_that_fails_now() -> None:
+    world = World(node(), agent("a"), e.AgentHealthChanged("a", False, ("disk",), "full"))
+    gone = Check("workspace", False, "gone")
+    (event,) = decide_checked(world.agent("a"), [FULL, gone])
+    fact = event.fact
+    assert isinstance(fact, e.AgentHealthChanged)
+    assert (fact.failed, fact.reason) == (("disk", "workspace"), "0 MiB free; gone")
+    assert [check.name for check in fact.checks] == ["disk", "workspace"]
+    world.happens(fact)
+    assert decide_checked(world.agent("a"), [gone, FULL]) == [], "whatever their order"
+    (event,) = decide_checked(world.agent("a"), [GOOD, gone])
+    fact = event.fact
+    assert isinstance(fact, e.AgentHealthChanged)
+    assert (fact.healthy, fact.failed) == (False, ("workspace",))
+    assert [(check.name, check.ok) for check in fact.checks] == [("disk", True), ("workspace", False)]
+
+
+def test_a_check_that_goes_on_to_fail_for_another_reason_is_told_and_what_is_measured_is_none() -> None:
+    world = World(node(), agent("a"))
+    row = world.agent("a")
+    known = RememberedWorkspace("/w/a", row.assigned_at, "ext4:/w/a")
+    sights = (GONE, GONE, SeenWorkspace(True, "is now a link to elsewhere"), SeenWorkspace(True, "is no folder"), GONE)
+    told = []
+    for sight in sights:
+        for event in decide_checked(world.agent("a"), [workspace_check(world.agent("a"), sight, known)]):
+            assert isinstance(event.fact, e.AgentHealthChanged)
+            told.append(event.fact.reason)
+            world.happens(event.fact)
+    was_there = "/w/a was there and is gone"
+    assert told == [was_there, "/w/a is now a link to elsewhere", "/w/a is no folder", was_there]
+    world.happens(e.AgentStopped("a", "asked"))
+    assert decide_checked(world.agent("a"), [workspace_check(row, sights[2], known)]) == [], "it is stopped for another"
+
+
+def test_what_a_run_does_ends_it_in_failsafe_mode_and_what_lies_around_it_does_not() -> None:
+    world = World(node(), agent("a"), task("t"))
+    free = decide_checked(world.agent("a"), [Check("process", False, "is stopped")])[0].fact
+    world.decides()
+    world.starts("t-0.1")
+    facts = [decide_checked(world.agent("a"), [Check(name, False, "")])[0].fact for name in ("process", "store")]
+    found = [fact for fact in (free, *facts) if isinstance(fact, e.AgentHealthChanged)]
+    assert [(fact.run, fact.task) for fact in found] == [("", ""), ("t-0.1", "t"), ("t-0.1", "t")]
+    assert [fact.by_run for fact in found] == [False, True, False]
 
 
 def test_what_cannot_be_seen_from_here_stays_as_it_was_found() -> None:
@@ -61,7 +133,7 @@ def test_agents_of_a_lost_node_are_unhealthy_until_it_is_back() -> None:
     assert decide_health_by_nodes(plan.agents.values(), plan.nodes) == []
     world.happens(node("n"))
     (event,) = decide_health_by_nodes(plan.agents.values(), plan.nodes)
-    assert event.fact == e.AgentHealthChanged("a", True)
+    assert event.fact == e.AgentHealthChanged("a", True, checks=(e.CheckFound("node", True, "node n is up"),))
 
 
 def test_a_node_that_left_in_order_is_no_illness() -> None:

@@ -24,7 +24,7 @@ async def find(context: ReadContext, agent: str) -> Agent:
     if row is None:
         raise NotFound(
             f"there is no agent {shown(agent)}",
-            mend="agent list shows all, agent assign makes one",
+            mend="maestro agent list shows all, maestro agent assign makes one",
             sought=("agent", agent),
         )
     return row

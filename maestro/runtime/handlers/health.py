@@ -7,12 +7,14 @@ from pathlib import Path
 import msgspec
 import trio
 
+from maestro.model.agent import Agent
 from maestro.model.definition import AgentDefinition
 from maestro.model.health import Check, is_fit, way_out
 from maestro.runtime.handlers import task_list
 from maestro.runtime.handlers.agent_list import find
 from maestro.runtime.handlers.run_output import last_lines
 from maestro.runtime.monitor.examination import examine_all, record
+from maestro.runtime.monitor.work_sight import work_of
 from maestro.runtime.node.context import Call, Handler
 from maestro.runtime.protocol import messages as p
 from maestro.runtime.server.id_prefixes import agent_meant
@@ -23,13 +25,14 @@ async def health(call: Call, command: p.AgentHealth) -> p.Done:
     """Examine an agent and append what changed, then answer. Exit code 0 where it is healthy and takes work, else 1."""
     context = call.context
     agent = await find(context, await agent_meant(context, command.id))
-    made, (sample,) = await examine_all(context, [agent])
+    made, (sample,) = await examine_all(context, [agent], await work_of(context, agent))
     await record(call, agent.id, made[agent.id])
     agent = await find(context, agent.id)
-    checks = [Check("started", not agent.stopped, agent.reason or "stopped" if agent.stopped else "takes work")]
-    checks += made[agent.id]
+    checks = [_started(agent), *made[agent.id]]
     told = {check.name for check in checks}
-    checks += [Check(name, False, agent.reason) for name in agent.failed_checks if name not in told]
+    left = [name for name in agent.failed_checks if name not in told]  # found before, and nobody has looked since
+    why = "it failed when it was looked at last" if agent.stopped else agent.reason
+    checks += [Check(name, False, why, mend=way_out(agent, [name])) for name in left]
     healthy = is_fit(agent)
     answer: Row = {
         "id": agent.id,
@@ -39,8 +42,8 @@ async def health(call: Call, command: p.AgentHealth) -> p.Done:
     }
     log, is_cut = await _log(call, agent.task or agent.last_task, agent.id, command.log_lines)
     answer |= {"log": log, "log_truncated": is_cut}
-    if not agent.healthy:
-        answer["mend"] = way_out(agent)
+    if not healthy:
+        answer["mend"] = next((check.mend for check in checks if not check.ok and check.mend), way_out(agent))
     if command.detail:
         definition = AgentDefinition(agent.definition)
         answer["detail"] = {
@@ -56,6 +59,12 @@ async def health(call: Call, command: p.AgentHealth) -> p.Done:
     more = f"maestro agent logs {agent.id} --lines {command.log_lines} shows all of them"
     cut = p.Cut(len(log), "lines of the log", more) if is_cut else None
     return p.Done(answer, 0 if healthy else 1, cut)
+
+
+def _started(agent: Agent) -> Check:
+    if not agent.stopped:
+        return Check("started", True, "takes work")
+    return Check("started", False, agent.reason or "stopped", mend=f"maestro agent restart {agent.id}")
 
 
 async def _log(call: Call, task_id: str, agent: str, lines: int) -> tuple[list[str], bool]:

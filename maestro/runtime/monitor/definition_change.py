@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import maestro.agents
 from maestro.model.agent import Agent
@@ -22,18 +23,33 @@ _known: dict[str, tuple[object, str]] = {}
 """Agent -> what was looked at (the agent's version, the files' stamps), and what was found."""
 
 
-def change(agent: Agent, dirs: Sequence[Path]) -> str:
+class Stamps(NamedTuple):
+    """What the files of a definition look like. newest: when the youngest was changed, ms; gone: the own one is."""
+
+    found: tuple[tuple[int, int, int], ...]
+    newest: int
+    gone: bool
+
+
+def stamps_of(files: tuple[str, ...], own: bool) -> Stamps:
+    """What these files look like now. own: the first is the definition's own. Blocks."""
+    stamps = [_stamp(file) for file in files]
+    found = tuple(stamp for stamp in stamps if stamp is not None)
+    return Stamps(found, max((at for at, *_ in found), default=0), own and stamps[0] is None)
+
+
+def change(agent: Agent, dirs: Sequence[Path], stamped: Callable[[tuple[str, ...], bool], Stamps] = stamps_of) -> str:
     """What is different by now, in words with the command that takes it; "" where nothing is. dirs: of definitions.
 
-    Blocks while it reads.
+    stamped: as `stamps_of`; of many agents at once, one that remembers. Blocks while it reads.
     """
     recorded = AgentDefinition(agent.definition)
-    stamps = [_stamp(file) for file in _files(agent.type, recorded.adapter, recorded.source, tuple(dirs))]
-    found = [stamp for stamp in stamps if stamp is not None]
-    is_gone = recorded.source.startswith("/") and stamps[0] is None  # another file may count now, however old that is
-    if not is_gone and all(at <= agent.assigned_at - MARGIN_MS for at, *_ in found):
+    files = _files(agent.type, recorded.adapter, recorded.source, tuple(dirs))
+    stamps = stamped(files, recorded.source.startswith("/"))
+    # another file may count now, however old that is, where its own is gone
+    if not stamps.gone and (not stamps.found or stamps.newest <= agent.assigned_at - MARGIN_MS):
         return ""
-    looked = (agent.version, found)
+    looked = (agent.version, stamps.found)
     if agent.id not in _known or _known[agent.id][0] != looked:
         _known[agent.id] = (looked, _read(agent, dirs))
     return _known[agent.id][1]

@@ -1,14 +1,14 @@
 """The examination of agents: makes every check that this node can make, and appends what changes an agent's health.
 
 Lists, `agent health`, dispatches and the heartbeat all examine agents here; `maestro.model.health` says what the checks
-mean. Each agent is looked at in a thread of its own: a file system that hangs makes its own agent wait, and no other.
+mean. Agents are looked at in threads: a file system that hangs makes its own agent wait, and no other.
 """
 
 from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -16,8 +16,18 @@ import msgspec
 from maestro.model.agent import Agent
 from maestro.model.errors import NotFound
 from maestro.model.events import NewEvent
-from maestro.model.health import NODE, WORKSPACE, Check, decide_checked, examines, heartbeat_check, node_check, verdict
-from maestro.runtime.monitor.checks import local_checks
+from maestro.model.health import (
+    NODE,
+    Check,
+    SeenHeartbeat,
+    SeenWorkspace,
+    Sight,
+    checks_of,
+    decide_checked,
+    examines,
+    verdict,
+)
+from maestro.runtime.monitor.checks import Round, local_sight
 from maestro.runtime.node.read_context import ReadContext
 from maestro.workspaces.addresses import current
 
@@ -29,43 +39,40 @@ SILENT_S_MAX = 30.0
 """A workspace that does not answer for so long is ill: a busy machine is slow, but not that slow."""
 
 
-async def examine(
-    context: ReadContext, agents: Iterable[Agent], statuses: Mapping[str, str] | None = None
-) -> dict[str, list[Check]]:
-    """The checks of this node's agents that only this node can make, by agent.
-
-    statuses: psutil's of the first processes of runs that are on, by agent; None where nobody has looked.
+async def observe(context: ReadContext, agents: Iterable[Agent]) -> dict[str, Sight]:
+    """What this node sees of its agents, by agent. What takes long to be seen is left out, so that the recorded health
+    stands meanwhile.
     """
-    mounts = current()
-    found: dict[str, list[Check]] = {}
-    looks: dict[str, Callable[[], list[Check]]] = {}
-    for agent in agents:
-        row = msgspec.structs.replace(agent)  # a copy for the thread, as the plan changes its rows in place
-        status = None if statuses is None else statuses.get(agent.id, "")
-        found[agent.id] = []  # nothing is known where a look takes long, so that the recorded health stands meanwhile
-        hanging = _hanging(context, agent)
-        if hanging is None:
-            look = functools.partial(local_checks, row, context.settings, mounts, status)
-            looks[agent.id] = functools.partial(_look, context.looking, agent.id, look)
-        else:
-            found[agent.id] = hanging
-    return found | await context.together(looks, ANSWER_S_MAX)
+    shared = Round(context.settings, current())
+    hanging: dict[str, Sight] = {}
+    looks: dict[str, Callable[[], Sight]] = {}
+    rows = [msgspec.structs.replace(agent) for agent in agents]  # for the threads: the plan changes its rows in place
+    for row in rows:
+        since = context.looking.get(row.id)
+        waited_s = 0.0 if since is None else time.monotonic() - since
+        if waited_s <= ANSWER_S_MAX:
+            look = functools.partial(local_sight, row, shared)
+            looks[row.id] = functools.partial(_look, context.looking, row.id, look)
+        else:  # an earlier look hangs there still, and no second thread is to
+            hanging[row.id] = _silent(row) if waited_s > SILENT_S_MAX else Sight()
+    found = hanging | await context.together(looks, ANSWER_S_MAX)
+    return {
+        row.id: msgspec.structs.replace(
+            found.get(row.id, Sight()), run=context.seen_runs.get(row.run), store=context.seen_store
+        )
+        for row in rows
+    }
 
 
-def _hanging(context: ReadContext, agent: Agent) -> list[Check] | None:
-    """The checks of an agent at whose workspace an earlier look hangs still, so that no second thread does; None where
-    none hangs. One check fails where the file system has not answered for long.
-    """
-    since = context.looking.get(agent.id)
-    waited_s = 0.0 if since is None else time.monotonic() - since
-    if waited_s <= ANSWER_S_MAX:
-        return None
-    where = agent.workspace or agent.workspace_root
-    silent = Check(WORKSPACE, False, f"{where} does not answer for {SILENT_S_MAX:.0f} s")
-    return [silent] if waited_s > SILENT_S_MAX else []
+def _silent(agent: Agent) -> Sight:
+    """What is seen of an agent whose file system does not answer."""
+    problem = f"does not answer for {SILENT_S_MAX:.0f} s"
+    if agent.workspace is None:
+        return Sight(place=f"{agent.workspace_root} {problem}")
+    return Sight(workspace=SeenWorkspace(there=False, problem=problem))
 
 
-def _look(looking: dict[str, float], agent: str, look: Callable[[], list[Check]]) -> list[Check]:
+def _look(looking: dict[str, float], agent: str, look: Callable[[], Sight]) -> Sight:
     looking[agent] = time.monotonic()
     try:
         return look()
@@ -74,20 +81,24 @@ def _look(looking: dict[str, float], agent: str, look: Callable[[], list[Check]]
 
 
 async def examine_all(
-    context: ReadContext, agents: list[Agent]
+    context: ReadContext, agents: list[Agent], work: Sight | None = None
 ) -> tuple[dict[str, list[Check]], list[dict[str, str] | None]]:
     """Every check of these agents that this node can make, by agent; and the agents' last heartbeats, in
-    their order.
+    their order. work: what was seen of their work, where somebody has looked at it.
     """
     nodes = {node.id: node for node in await context.rows(context.views.nodes)}
     keys = [f"agent:{agent.id}:last_heartbeat" for agent in agents]
     samples = await context.call(context.store.work.samples, keys) if keys else []
     now = await context.now()
-    made = await examine(context, [agent for agent in agents if examines(context.node, agent, nodes)])
+    seen = await observe(context, [agent for agent in agents if examines(context.node, agent, nodes)])
+    made: dict[str, list[Check]] = {}
     for agent, sample in zip(agents, samples, strict=True):
         age_s = None if sample is None or "at" not in sample else max(0, now - int(sample["at"])) / 1000
-        checks = made.setdefault(agent.id, [])
-        checks += [node_check(agent, nodes), heartbeat_check(agent, nodes, age_s, now)]
+        heard = SeenHeartbeat(age_s, now, context.hearing is not None and not context.hearing.judges(now))
+        sight = msgspec.structs.replace(seen.get(agent.id, Sight()), nodes=nodes, heartbeat=heard)
+        if work is not None:
+            sight = msgspec.structs.replace(sight, outcomes=work.outcomes, queue=work.queue)
+        made[agent.id] = checks_of(agent, sight)
     return made, samples
 
 
@@ -107,13 +118,13 @@ async def refresh(call: Call, agents: Iterable[Agent]) -> dict[str, list[Check]]
     # A node that was lost and is back serves at once, not only when the leader has corrected its agents' health.
     was_lost = any(NODE in agent.failed_checks for agent in here.values())
     nodes = {node.id: node for node in await context.rows(context.views.nodes)} if was_lost else {}
-    made = await examine(context, here.values())
-    for name, checks in made.items():
+    made: dict[str, list[Check]] = {}
+    for name, sight in (await observe(context, here.values())).items():
         row = here[name]
-        if NODE in row.failed_checks:
-            checks.append(node_check(row, nodes))
-        if decide_checked(row, checks):
-            await record(call, name, checks)
+        sight = msgspec.structs.replace(sight, nodes=nodes) if NODE in row.failed_checks else sight
+        made[name] = checks_of(row, sight)
+        if decide_checked(row, made[name]):
+            await record(call, name, made[name])
     return made
 
 

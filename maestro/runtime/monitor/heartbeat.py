@@ -1,17 +1,25 @@
 """The heartbeat of a node: every 5 s, and at once after an assignment, it samples runs and examines agents.
 
-A heartbeat is a sample with a time to live, not an event; a change of an agent's health is an event.
+A heartbeat is a sample with a time to live, not an event; a change of an agent's health is an event. What the samples
+hold is told to other programs in `maestro/docs/monitoring.md`.
 """
 
 from __future__ import annotations
 
+import functools
+import time
+
+import msgspec
 import trio
 
 from maestro.model.agent import Agent
 from maestro.model.errors import MaestroError, StoreAway
 from maestro.model.events import AgentAssigned, Event, RunEnded
-from maestro.model.health import HEARTBEAT, WORKSPACE, Check, decide_checked, node_check
-from maestro.runtime.monitor.examination import examine
+from maestro.model.health import WORKSPACE, Check, SeenHeartbeat, checks_of, decide_checked
+from maestro.model.monitoring.hearing import Hearing
+from maestro.runtime.monitor.examination import observe
+from maestro.runtime.monitor.node_sight import NodeSight
+from maestro.runtime.monitor.process_watch import Guarded, ProcessWatch
 from maestro.runtime.node.clock import Clock
 from maestro.runtime.node.context import Context
 from maestro.runtime.node.daemon_log import log, seldom
@@ -38,6 +46,9 @@ class Heartbeat:
         self._clock = clock
         self._thread = trio.CapacityLimiter(1)
         self._settled_at: dict[str, int] = {}  # by agent: the time of the assignment whose workspace is there
+        self._watch = ProcessWatch()
+        self._node = NodeSight(context)
+        self._hearing = context.hearing = Hearing()
         self._news = trio.Event()
         follower.listen(self._hear)
 
@@ -58,26 +69,45 @@ class Heartbeat:
             try:
                 await self._beat()
             except StoreAway as error:
+                self._hearing.away()
                 seldom.warn("heartbeat", error.line())
             with trio.move_on_after(EVERY_S):
                 await self._news.wait()
 
     async def _beat(self) -> None:
-        pids = {run.entry.run: run.programs.pid for run in self._worker.runs.values()}
+        context = self._context
+        samples = await self._look_at_runs()
+        mine = self._mine()
+        values = {f"agent:{agent.id}:last_heartbeat": self._value(agent, samples.get(agent.run)) for agent in mine}
+        await self._node.look()
+        values[f"node:{context.node}:seen"] = self._node.value
+        await context.gateway.ask(context.store.work.samples_put, values, SAMPLE_TTL_MS)
+        self._hearing.heard(self._clock.now())
+        seen = await observe(context, mine)
+        settlement = Settlement(context)
+        for agent in mine:
+            heard = SeenHeartbeat(0.0, self._clock.now())
+            sight = msgspec.structs.replace(seen[agent.id], nodes=self._follower.plan.nodes, heartbeat=heard)
+            await self._tell_change(agent, await self._settled(settlement, agent, checks_of(agent, sight)))
+
+    async def _look_at_runs(self) -> dict[str, process_usage.Sample]:
+        """Sample the processes of all runs that are on here, and have seen how long each stands still."""
+        processes = {
+            run.entry.run: (run.agent_ids, run.process)
+            for run in self._worker.runs.values()
+            if run.process is not None and not run.over
+        }
+        pids = {run: process.pid for run, (_, process) in processes.items()}
         held = self._held()
         samples = await trio.to_thread.run_sync(process_usage.sample, pids, limiter=self._thread)
         held |= self._held()  # Maestro itself has paused these runs: a stopped process is no failure
-        mine = self._mine()
-        statuses, values = {}, {}
-        for agent in mine:
-            tree = samples.get(agent.run)
-            statuses[agent.id] = tree.status if tree and agent.id not in held else ""
-            values[f"agent:{agent.id}:last_heartbeat"] = self._value(agent, tree)
-        await self._context.gateway.ask(self._context.store.work.samples_put, values, SAMPLE_TTL_MS)
-        found = await examine(self._context, mine, statuses)
-        settlement = Settlement(self._context)
-        for agent in mine:
-            await self._tell_change(agent, await self._settled(settlement, agent, found[agent.id]))
+        guarded = {
+            run: Guarded(process.spec.log, process.spec.silent_s, not held.isdisjoint(agents))
+            for run, (agents, process) in processes.items()
+        }
+        look = functools.partial(self._watch.look, samples, guarded, time.monotonic())
+        self._context.seen_runs = await trio.to_thread.run_sync(look, limiter=self._thread)
+        return samples
 
     async def _settled(self, settlement: Settlement, agent: Agent, checks: list[Check]) -> list[Check]:
         """The checks of an agent, once its new workspace has been made, or found to be there."""
@@ -91,7 +121,8 @@ class Heartbeat:
             self._settled_at[agent.id] = assigned_at
         except MaestroError as error:
             log.warning("workspace of agent %s: %s", agent.id, error.line())
-            return [check for check in checks if check.name != WORKSPACE] + [Check(WORKSPACE, False, error.line())]
+            failed = Check(WORKSPACE, False, error.line(), mend=error.mend or "")
+            return [check for check in checks if check.name != WORKSPACE] + [failed]
         return checks
 
     def _held(self) -> set[str]:
@@ -119,9 +150,7 @@ class Heartbeat:
 
     async def _tell_change(self, agent: Agent, checks: list[Check]) -> None:
         """Append what the checks change about an agent's health. This node makes all of its checks."""
-        plan = self._follower.plan
-        checks = [*checks, node_check(agent, plan.nodes), Check(HEARTBEAT, True, "now")]
-        events = decide_checked(agent, checks, plan.floor)
+        events = decide_checked(agent, checks, self._follower.plan.floor)
         if not events:
             return
         bad = [check.detail for check in checks if not check.ok]

@@ -12,11 +12,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from maestro.config import Settings
 from maestro.model.errors import NotFound
 from maestro.model.events import Text
+from maestro.model.monitoring.hearing import Hearing
+from maestro.model.monitoring.sights import SeenRun, SeenStore
 from maestro.runtime.node.daemon_log import log
 from maestro.store.contract import Head, Store
 from projections.view_reader import Found, Listed, Views
@@ -29,6 +31,35 @@ Answer = TypeVar("Answer", bound=Found[Any] | Listed[Any])
 
 THREADS_MAX = 16
 """How many threads `ReadContext.together` has at most."""
+NEXT_THREAD_S = 0.05
+"""After how long the works that wait get another thread: what is quick is done in one, which costs least."""
+
+
+class Line(Generic[T]):
+    """Works that wait for a thread, and what was found by those that are done, by name."""
+
+    def __init__(self, works: Mapping[str, Callable[[], T]]) -> None:
+        self.waiting = deque(works.items())
+        self.threads_max = min(THREADS_MAX, len(works))
+        self._found: dict[str, T] = {}
+        self._failed: list[Exception] = []
+
+    def work(self) -> None:
+        """Do one work after the other, until none waits. Blocks."""
+        with suppress(IndexError):  # another thread has taken the last one
+            while True:
+                name, act = self.waiting.popleft()
+                try:
+                    self._found[name] = act()
+                except Exception as error:  # noqa: BLE001 - raised to the caller
+                    self._failed.append(error)
+
+    def end(self) -> dict[str, T]:
+        """The results by name; what waits still is left undone. Raises what a work has raised."""
+        self.waiting.clear()
+        if self._failed:
+            raise self._failed[0]
+        return dict(self._found)
 
 
 class ReadContext:
@@ -43,6 +74,12 @@ class ReadContext:
         self.views = Views(store)
         self.looking: dict[str, float] = {}
         """Agent -> since when a thread is looking at its workspace, by `time.monotonic`."""
+        self.seen_runs: dict[str, SeenRun] = {}
+        """Run -> what the heartbeat has seen of its processes last; nothing in a command without a daemon."""
+        self.seen_store: SeenStore | None = None
+        """What the heartbeat has seen of the store's safety last."""
+        self.hearing: Hearing | None = None
+        """How well this node's daemon hears others; None in a command without one."""
         self._told_stale = ""
 
     async def call(self, call: Callable[..., T], *args: object) -> T:
@@ -50,30 +87,19 @@ class ReadContext:
         return call(*args)
 
     async def together(self, works: Mapping[str, Callable[[], T]], limit_s: float) -> dict[str, T]:
-        """Do blocking work, each in a thread; the results by name, without those that take longer than `limit_s`.
+        """Do blocking work in threads; the results by name, without what is not done after `limit_s`.
 
         Raises what the work raises.
         """
-        waiting, found, failed = deque(works.items()), dict[str, T](), list[Exception]()
-
-        def work() -> None:
-            with suppress(IndexError):  # another thread has taken the last one
-                while True:
-                    name, act = waiting.popleft()
-                    try:
-                        found[name] = act()
-                    except Exception as error:  # noqa: BLE001 - raised to the caller
-                        failed.append(error)
-
-        threads = [threading.Thread(target=work, daemon=True) for _ in range(min(THREADS_MAX, len(works)))]
-        deadline = time.monotonic() + limit_s
-        for thread in threads:
-            thread.start()
+        line, deadline = Line(works), time.monotonic() + limit_s
+        threads: list[threading.Thread] = []
+        while line.waiting and len(threads) < line.threads_max:
+            threads.append(threading.Thread(target=line.work, daemon=True))
+            threads[-1].start()
+            threads[-1].join(min(NEXT_THREAD_S, max(0.0, deadline - time.monotonic())))
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
-        if failed:
-            raise failed[0]
-        return dict(found)
+        return line.end()
 
     async def row(self, query: Callable[..., Found[T]], *args: Any) -> T | None:
         """One row of a view, None where there is none; a stale view is logged once."""

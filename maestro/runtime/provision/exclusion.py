@@ -35,7 +35,9 @@ class Exclusion:
                         what = (
                             f"{folder!r}, or a folder above or inside it, is written by a run of another MAESTRO_HOME"
                         )
-                        raise Refused(what, "workspace", "stop that run there (agent stop), then run this again")
+                        raise Refused(
+                            what, "workspace", "stop that run there (maestro agent stop), then run this again"
+                        )
                     time.sleep(_PAUSE_S)
         except BaseException:
             self.release()

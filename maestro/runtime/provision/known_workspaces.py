@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -15,7 +17,10 @@ from maestro.durable import replace
 from maestro.folders import private_folder
 from maestro.model.agent import Agent
 from maestro.model.health import RememberedWorkspace, SeenWorkspace
-from maestro.workspaces.addresses import Mounts
+from maestro.workspaces.addresses import Mounts, read_file
+
+_IS_LINK = "is now a link to elsewhere, or lies behind one"
+_decoder = msgspec.json.Decoder(RememberedWorkspace)
 
 
 class KnownWorkspaces:
@@ -27,7 +32,7 @@ class KnownWorkspaces:
     def get(self, workspace: str) -> RememberedWorkspace | None:
         """What this node remembers of a workspace, None where it remembers nothing that can be read."""
         try:
-            return msgspec.json.decode(self._file(workspace).read_bytes(), type=RememberedWorkspace)
+            return _decoder.decode(read_file(self._file(workspace)))
         except (OSError, msgspec.DecodeError):
             return None
 
@@ -37,26 +42,31 @@ class KnownWorkspaces:
         if not seen.there or seen.problem or self.get(known.workspace) == known:
             return
         private_folder(self._folder, "MAESTRO_HOME")
-        file = self._file(known.workspace)
+        file = Path(self._file(known.workspace))
         replace(file, msgspec.json.encode(known), durable=False, shared=True)
 
-    def _file(self, workspace: str) -> Path:
+    def _file(self, workspace: str) -> str:
         name = hashlib.sha256(workspace.encode("utf-8", "surrogateescape")).hexdigest()[:32]
-        return self._folder / f"{name}.json"
+        return f"{self._folder}/{name}.json"
 
 
-def look(workspace: str, mounts: Mounts) -> SeenWorkspace:
-    """What this node sees of a workspace now. Blocks for as long as its file system does."""
-    if os.path.realpath(workspace) != workspace:
-        return SeenWorkspace(os.path.lexists(workspace), "is now a link to elsewhere, or lies behind one")
-    path = Path(workspace)
+def look(workspace: str, mounts: Mounts, real: Callable[[str], str] = os.path.realpath) -> SeenWorkspace:
+    """What this node sees of a workspace now. Blocks for as long as its file system does.
+
+    real: the path without links of the folder that it lies in; of many workspaces at once, one that remembers.
+    """
+    above = os.path.dirname(workspace)  # noqa: PTH120 - pathlib takes ten times as long, and all agents are looked at
+    if os.path.normpath(workspace) != workspace or real(above) != above:
+        return SeenWorkspace(os.path.lexists(workspace), _IS_LINK)
     try:
-        path.lstat()
+        mode = os.lstat(workspace).st_mode
     except FileNotFoundError:
         return SeenWorkspace(there=False)
     except OSError as error:
         return SeenWorkspace(there=False, problem=f"cannot be reached: {error.strerror}")
-    if not path.is_dir():
+    if stat.S_ISLNK(mode):
+        return SeenWorkspace(there=True, problem=_IS_LINK)
+    if not stat.S_ISDIR(mode):
         return SeenWorkspace(there=True, problem="is not a folder")
     if not os.access(workspace, os.R_OK | os.W_OK | os.X_OK):
         return SeenWorkspace(there=True, problem="cannot be written")

@@ -30,7 +30,7 @@ async def claims_on(context: Context, host: str) -> tuple[list[guards.Claim], se
     """
     nodes = {each.id: each for each in await context.rows(context.views.nodes)}
     if host not in nodes and host != context.node:
-        raise NotFound(f"there is no node {host!r}", mend="node list shows all", sought=("node", host))
+        raise NotFound(f"there is no node {host!r}", mend="maestro node list shows all", sought=("node", host))
     near = _same_host(nodes, host)
     claims = [
         guards.Claim(each.id, each.workspace_root, each.workspace, nodes[each.node].home if each.node in nodes else "")

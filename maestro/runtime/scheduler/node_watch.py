@@ -10,7 +10,8 @@ import trio
 
 from maestro.model.errors import StoreAway
 from maestro.model.events import NewEvent
-from maestro.model.health import decide_checked, decide_health_by_nodes, heartbeat_check
+from maestro.model.health import SeenHeartbeat, Sight, checks_of, decide_checked, decide_health_by_nodes
+from maestro.model.monitoring.hearing import Hearing
 from maestro.model.node import Node, decide_lost
 from maestro.runtime.node.daemon_log import log, seldom
 from maestro.runtime.node.follower import Follower
@@ -30,6 +31,7 @@ class NodeWatch:
         self._gateway = gateway
         self._follower = follower
         self._fence = fence
+        self._hearing = Hearing()
 
     async def run(self) -> None:
         """Record as lost the nodes whose leases have run out, and are not taken again while the store can be asked.
@@ -52,6 +54,7 @@ class NodeWatch:
                     await self._listen()
             except StoreAway as error:
                 missing_since.clear()
+                self._hearing.away()
                 seldom.warn("node leases", error.line())
 
     async def _has_lease(self, node: Node) -> bool:
@@ -62,7 +65,8 @@ class NodeWatch:
         plan = self._follower.plan
         lost = msgspec.structs.replace(node, status="lost")
         agents = [agent for agent in plan.agents.values() if agent.node == node.id]
-        events = [*decide_lost(node, "its lease ran out"), *decide_health_by_nodes(agents, {node.id: lost}, plan.floor)]
+        ill = decide_health_by_nodes(agents, {node.id: lost}, plan.floor)
+        events = [*decide_lost(node, "its lease ran out", plan.floor), *ill]
         log.warning("node %s is lost: its lease ran out", node.id)
         await self._append(events, f"lease:{node.incarnation}")
 
@@ -76,18 +80,21 @@ class NodeWatch:
     async def _listen(self) -> None:
         """Make unhealthy the agents of which their node, though it is up, has sent no heartbeat for long.
 
-        A look at a folder of theirs may hang there.
+        A look at a folder of theirs may hang there. Not so where the store was away, or this node stood still, until
+        just now: then nobody could be heard.
         """
         plan, store = self._follower.plan, self._gateway.store
         agents = [agent for agent in plan.agents.values() if agent.node is not None]
         samples = await self._gateway.ask(store.work.samples, [f"agent:{agent.id}:last_heartbeat" for agent in agents])
         now = await self._gateway.ask(store.now)
+        self._hearing.heard(now)
+        deaf = not self._hearing.judges(now)
         events: list[NewEvent] = []
         for agent, sample in zip(agents, samples, strict=True):
             age_s = None if sample is None or "at" not in sample else max(0, now - int(sample["at"])) / 1000
-            check = heartbeat_check(agent, plan.nodes, age_s, now)
-            if not check.ok:  # that it is heard again is told by its node itself, with all that it sees
-                events += decide_checked(agent, [check], plan.floor)
+            checks = checks_of(agent, Sight(nodes=plan.nodes, heartbeat=SeenHeartbeat(age_s, now, deaf)))
+            failed = [check for check in checks if not check.ok]  # that it is heard again its node tells itself
+            events += decide_checked(agent, failed, plan.floor)
         await self._append(events, f"heartbeats:{plan.seq}")
 
     async def _append(self, events: list[NewEvent], cause: str) -> None:

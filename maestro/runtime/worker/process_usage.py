@@ -11,14 +11,33 @@ from typing import NamedTuple
 
 import psutil
 
-from maestro.runtime.supervision.processes import is_first_of_namespace
+from maestro.runtime.supervision.processes import LINUX, is_first_of_namespace, read
+
+STANDING = frozenset({psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE, psutil.STATUS_DISK_SLEEP})
+"""States in which a process does nothing, and that do not end by themselves, or should not last."""
+
+
+class Standing(NamedTuple):
+    """A process in one of these states. started: its start time, which tells it from a later one of that pid.
+
+    role: `agent` for the agent's own process, `warden` for the one that guards the run, `child` for all others. moves:
+    how often it has waited for something, as far as that is known: it is in the same call while this stays.
+    """
+
+    pid: int
+    started: float
+    name: str
+    status: str
+    role: str
+    moves: int
 
 
 class Sample(NamedTuple):
     """What the process tree of one run uses. memory_bytes: resident. cpu_s: since its start, with ended children.
 
     cpu_percent: since the sample before (100 is one core), 0.0 in the first. status: of the agent's own process, as
-    psutil names it (`running`, `sleeping`, `disk-sleep`, `stopped`, `zombie` …), "" where it is gone.
+    psutil names it (`running`, `sleeping`, `disk-sleep`, `stopped`, `zombie` …), "" where it is gone. standing: the
+    processes that stand still, the warden among them.
     """
 
     memory_bytes: int
@@ -26,6 +45,7 @@ class Sample(NamedTuple):
     cpu_percent: float
     processes: int
     status: str
+    standing: tuple[Standing, ...] = ()
 
 
 _before: dict[tuple[str, int], tuple[float, float]] = {}
@@ -36,12 +56,14 @@ def sample(pids: Mapping[str, int]) -> dict[str, Sample]:
     """Run -> sample of all that lives below the warden of its agent. pids: run -> the agent's pid, 0 for none yet."""
     below: dict[int, list[psutil.Process]] = {}
     parents: dict[int, int] = {}
+    known: dict[int, psutil.Process] = {}
     for process in psutil.process_iter(["ppid"]):
         parent = process.info["ppid"]
         parents[process.pid] = parent
+        known[process.pid] = process
         below.setdefault(parent, []).append(process)
     samples = {
-        run: _sample(run, _proper(pid, below), descendants(parents[pid], below))
+        run: _sample(run, _proper(pid, below), known.get(parents[pid]), descendants(parents[pid], below))
         for run, pid in pids.items()
         if pid in parents and parents[pid] > 1
     }
@@ -69,8 +91,9 @@ def _proper(agent: int, below: dict[int, list[psutil.Process]]) -> int:
     return agent
 
 
-def _sample(run: str, agent: int, tree: list[psutil.Process]) -> Sample:
+def _sample(run: str, agent: int, warden: psutil.Process | None, tree: list[psutil.Process]) -> Sample:
     memory_bytes, cpu_s, alive, status = 0, 0.0, 0, ""
+    standing = [] if warden is None else _standing(warden, "warden")
     for process in tree:
         try:
             with process.oneshot():
@@ -79,10 +102,28 @@ def _sample(run: str, agent: int, tree: list[psutil.Process]) -> Sample:
                 alive += 1
                 if process.pid == agent:
                     status = process.status()
+                standing += _standing(process, "agent" if process.pid == agent else "child")
         except psutil.Error:  # it has ended since the look began
             continue
     now = time.monotonic()
     at, used_s = _before.get((run, agent), (now, cpu_s))
     _before[(run, agent)] = (now, cpu_s)
     percent = 100 * max(0.0, cpu_s - used_s) / (now - at) if now > at else 0.0
-    return Sample(memory_bytes, cpu_s, percent, alive, status)
+    return Sample(memory_bytes, cpu_s, percent, alive, status, tuple(standing))
+
+
+def _standing(process: psutil.Process, role: str) -> list[Standing]:
+    """The process, where it stands still; nothing where it does not, or has ended since the look began."""
+    try:
+        status = process.status()
+        if status not in STANDING or (status == psutil.STATUS_ZOMBIE and process.num_threads() > 1):
+            return []  # whose first thread has ended while others work on looks like a zombie, and is none
+        moves = process.num_ctx_switches().voluntary if status == psutil.STATUS_DISK_SLEEP else 0
+        return [Standing(process.pid, process.create_time(), _name(process), status, role, moves)]
+    except (psutil.Error, OSError):
+        return []
+
+
+def _name(process: psutil.Process) -> str:
+    """The name of a process, without its command line: to read that of one in a call that does not end may hang."""
+    return read(f"/proc/{process.pid}/comm").decode("utf-8", "replace").strip() if LINUX else process.name()

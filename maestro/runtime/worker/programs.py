@@ -14,7 +14,7 @@ from maestro.runtime.node.daemon_log import log
 from maestro.runtime.provision import containment
 from maestro.runtime.supervision.spec import End, Spec
 from maestro.runtime.worker import disk_quota
-from maestro.runtime.worker.budget import exceeded
+from maestro.runtime.worker.budget import exceeded, raised_by
 from maestro.runtime.worker.preparation import Job
 from maestro.runtime.worker.run_appends import RunAppends
 from maestro.runtime.worker.run_end import DAEMON_STOPPED, Seen, facts, may_be_signalled
@@ -79,6 +79,12 @@ class Programs:
         if self.process is not None:
             self.process.stop(*stop)
 
+    def end_unhealthy(self, reason: str) -> None:
+        """Ask for the end of the run because its agent is unhealthy; a stop that was asked for before counts."""
+        if self.stopped is None:
+            self.note(unhealthy=reason)
+            self.stop(Stop(f"its agent is unhealthy: {reason}"))
+
     def note(self, **seen: object) -> None:
         """Add to what the judge is told, by the names of `Seen`."""
         self.seen = msgspec.structs.replace(self.seen, **seen)
@@ -135,7 +141,7 @@ class Programs:
 
     def _mind_budget(self, job: Job) -> None:
         row = self._services.follower.plan.tasks.get(job.task.id)
-        why = exceeded(job.definition.budget, row, job.run.id, job.observer.told.usage)
+        why = exceeded(job.definition.budget, row, job.run.id, job.observer.told.usage, raised_by(job.definition))
         if why is not None and self.seen.budget is None:
             self._use_up(why)
 
