@@ -49,13 +49,17 @@ class Dependencies:
                 self.unmet[other].discard(name)
         return waiting
 
-    def reopen(self, name: str, tasks: Mapping[str, Task], seq: int) -> None:
-        """Take in that a finished task is open again: its row is missing, and dependents without a run wait again."""
+    def reopen(self, name: str, tasks: Mapping[str, Task], seq: int) -> list[str]:
+        """Take in that a finished task is open again: its row is missing, and dependents without a run wait again.
+
+        These dependents.
+        """
         self.missing[name] = seq
         self.settled.pop(name, None)
-        for other in self.waiting.get(name, ()):
-            if not tasks[other].begun:
-                self.unmet[other].add(name)
+        again = [other for other in self.waiting.get(name, ()) if not tasks[other].begun]
+        for other in again:
+            self.unmet[other].add(name)
+        return again
 
     def forget(self, row: Task) -> None:
         """Forget a task that has ended."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from heapq import heapify, heappop, heappush
+from itertools import islice
 from typing import NamedTuple
 
 from maestro.model.scheduling.sites import RUN_FOLDER, SHARED, Ground, Place, ground_of
@@ -153,9 +154,24 @@ class Lanes:
             _, task, slot = heappop(self.due)
             yield task, slot
 
+    def fronts(self, begin: int, count: int) -> list[Entry]:
+        """The first entries of up to `count` lanes, from lane number `begin` on; no entries behind the last lane."""
+        lanes = islice(tuple(self._heaps), begin, begin + count)
+        return [entry for lane in lanes if (entry := self.first(lane)) is not None]
+
+    @property
+    def count(self) -> int:
+        """How many lanes there are."""
+        return len(self._heaps)
+
     def wanted(self, target: str) -> bool:
         """Whether a slot waits for exactly this target."""
         return any(self.first(lane) is not None for lane in list(self._by_target.get(target, ())))
+
+    def firsts(self, target: str) -> list[Entry]:
+        """The first entry of each lane of slots that wait for exactly this target."""
+        lanes = list(self._by_target.get(target, ()))
+        return [entry for lane in lanes if (entry := self.first(lane)) is not None]
 
     def drain(self, target: str) -> Iterator[Entry]:
         """Take all entries of a target out, to be pushed anew under another key."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from maestro.model.outcome import LOSSES_MAX
+from maestro.model.scheduling.census import DEPENDENCY, RETRY, START, Census
 from maestro.model.scheduling.crew import Crew, Place
 from maestro.model.scheduling.dependencies import Dependencies
 from maestro.model.scheduling.holds import Holds
@@ -19,7 +20,8 @@ class OpenTasks:
     seq: the last event folded; clock: the latest time of an event or a decision, ms. steps: open tasks by the run of a
     workflow and the instance of its step; holds: of workspaces by such instances; pauses: of such runs. adrift, ended,
     released: runs to be looked at; what the last decision did, in case the log refused it. because: the event that last
-    made a task ready or an agent free.
+    made a task ready or an agent free. census: what waits, and for what; freed: when tasks were freed of what is no
+    queue: their last dependency, a pause.
     """
 
     def __init__(self, seq: int = 0) -> None:
@@ -38,6 +40,8 @@ class OpenTasks:
         self.ended: list[str] = []
         self.released: list[tuple[Entry, str, Place | None]] = []
         self.because: dict[str, int] = {}
+        self.census = Census()
+        self.freed: dict[str, int] = {}
 
     def wake(self, now: int) -> None:
         """Put the slots whose time has come at `now` (ms) into their lanes."""
@@ -67,12 +71,36 @@ class OpenTasks:
     def requeue_slot(self, row: Task, index: int) -> None:
         """Put one slot into its lane if it is ready, or among the timers if it has a time to wait for."""
         slot = row.slots[index]
-        if slot.status != "waiting" or self.dependencies.unmet[row.id] or self.pauses.paused(row.workflow):
+        if slot.status != "waiting":
+            self.count_run(row, index)
             return
+        if self.dependencies.unmet[row.id]:
+            self.census.put(row.id, index, DEPENDENCY, row.retried_at or row.dispatched_at)
+            return
+        ready_at = self._ready_at(row, slot)
+        paused = row.workflow and self.pauses.paused(row.workflow)
         if slot.retry_at > self.clock:
-            self.lanes.sleep(slot.retry_at, row.id, index)
-        else:
-            self.lanes.push(self.entry(row, index))
+            self.census.put(row.id, index, RETRY, slot.runs[-1].ended_at if slot.runs else ready_at)
+            if not paused:
+                self.lanes.sleep(slot.retry_at, row.id, index)
+            return
+        entry = self.entry(row, index)
+        self.census.put(row.id, index, (entry.lane, row.workflow), ready_at)
+        if not paused:
+            self.lanes.push(entry)
+
+    def count_run(self, row: Task, index: int) -> None:
+        """Take into the census that a slot has a run, or has ended."""
+        slot = row.slots[index]
+        if slot.status == "released":
+            self.census.stay(row.id, index, START, slot.runs[-1].released_at)
+        elif slot.status != "waiting":
+            self.census.leave(row.id, index)
+
+    def _ready_at(self, row: Task, slot: Slot) -> int:
+        """Since when nothing keeps a slot but the queue."""
+        ended_at = slot.runs[-1].ended_at if slot.runs else 0
+        return max(row.retried_at or row.dispatched_at, slot.retry_at, ended_at, self.freed.get(row.id, 0))
 
     def entry(self, row: Task, index: int) -> Entry:
         """The entry of a slot in its lane."""
@@ -94,7 +122,7 @@ class OpenTasks:
         slot = row.slots[entry.slot]
         if slot.status != "waiting" or slot.retry_at > self.clock or slot.losses > LOSSES_MAX:
             return False
-        if self.pauses.paused(row.workflow):
+        if row.workflow and self.pauses.paused(row.workflow):
             return False
         return self.entry(row, entry.slot)[:5] == entry[:5]
 
@@ -112,10 +140,12 @@ class OpenTasks:
         self._requeue_of(holder)
         self.adrift.update((run, None) for run in self.crew.writers.get(place, ()) if run in self.crew.unstarted)
 
-    def go_on(self, was_paused: bool) -> None:
-        """Put the tasks of steps back into their lanes, where a run was paused until now."""
+    def go_on(self, run: str, was_paused: bool) -> None:
+        """Put the tasks of a workflow's run, and of those below it, back into their lanes, where it was paused."""
         for holder in list(self.steps) if was_paused else ():
-            self._requeue_of(holder)
+            if self.pauses.is_below(holder[0], run):
+                self.freed.update(dict.fromkeys(self.steps[holder], self.clock))
+                self._requeue_of(holder)
 
     def _let_go(self, ended: Mapping[Holder, Place]) -> None:
         for holder, place in ended.items():

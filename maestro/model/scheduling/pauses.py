@@ -30,6 +30,12 @@ class Pauses:
         self._parents.pop(run, None)
         return self.resume(run)
 
+    def is_below(self, run: str, top: str) -> bool:
+        """Whether a run is the other one, or below it."""
+        while run and run != top:
+            run = self._parents.get(run, "")
+        return run == top
+
     def paused(self, run: str) -> str:
         """The paused run that keeps a run from starting anything: itself, or one above it; "" for none."""
         while run and self._paused:

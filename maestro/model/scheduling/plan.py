@@ -7,12 +7,10 @@ the plan does not hold (the status of a task that ended long ago) stands in `mis
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, get_args
 
-from maestro.model import agent as agents_
-from maestro.model import events as e
-from maestro.model import node as nodes_
-from maestro.model import task as tasks_
+from maestro.model import agent as agents_, events as e, node as nodes_, task as tasks_
 from maestro.model.agent import Agent
 from maestro.model.ids import slot_of_run
 from maestro.model.node import Node
@@ -21,7 +19,18 @@ from maestro.model.task import PRIORITY_DEFAULT, Run, Task
 
 TIMEOUT_S_DEFAULT = 1800.0
 
-AgentFact = e.AgentAssigned | e.AgentStopped | e.AgentRestarted | e.AgentReset | e.AgentHealthChanged
+TaskFact = e.TaskCancelRequested | e.TaskFinished | e.TaskRetried
+AgentFact = (
+    e.AgentAssigned
+    | e.AgentStopped
+    | e.AgentRestarted
+    | e.AgentReset
+    | e.AgentHealthChanged
+    | e.WorkspaceGuarded
+    | e.FailsafeReturned
+    | e.FailsafeKept
+    | e.GuardDropped
+)
 NodeFact = e.NodeJoined | e.NodeHeld | e.NodeResumed | e.NodeLeft | e.NodeLost
 RunFact = e.RunReleased | e.RunStarted | e.RunSessionOpened | e.RunUsageReported | e.RunEnded | e.RunParked
 WorkflowFact = (
@@ -85,7 +94,7 @@ class Plan(OpenTasks):
                 self._ahead[name] = as_of
                 self._add(row)
             else:
-                self._settle(name, "unknown" if row is None else row.status)
+                self._settle(name, "unknown" if row is None else row.status, 0 if row is None else row.finished_at)
 
     @property
     def missing(self) -> Mapping[str, int]:
@@ -115,39 +124,13 @@ class Plan(OpenTasks):
         if event.seq <= self.seq:
             return
         self.seq, self.clock = event.seq, max(self.clock, event.at)
-        fact = event.fact
-        match fact:
-            case e.TaskDispatched():
-                self._dispatched(event, fact)
-            case e.TaskCancelRequested() | e.TaskFinished() | e.TaskRetried():
-                self._task_event(event, fact)
-            case (
-                e.RunReleased()
-                | e.RunStarted()
-                | e.RunEnded()
-                | e.RunParked()
-                | e.RunSessionOpened()
-                | e.RunUsageReported()
-            ):
-                self._run_event(event, fact)
-            case e.AgentAssigned() | e.AgentStopped() | e.AgentRestarted() | e.AgentReset() | e.AgentHealthChanged():
-                self._agent_event(event, fact)
-            case e.NodeJoined() | e.NodeHeld() | e.NodeResumed() | e.NodeLeft() | e.NodeLost():
-                self._node_event(event, fact)
-            case (
-                e.WorkspaceArchiveWanted()
-                | e.StepEnded()
-                | e.WorkflowRunStarted()
-                | e.WorkflowRunPaused()
-                | e.WorkflowRunResumed()
-                | e.WorkflowRunEnding()
-                | e.WorkflowRunFinished()
-            ):
-                self._workflow_event(fact)
+        fold = _FOLDS.get(event.fact.__class__)
+        if fold is not None:
+            fold(self, event, event.fact)
 
     # ---- runs of workflows ----
 
-    def _workflow_event(self, fact: WorkflowFact) -> None:
+    def _workflow_event(self, _event: e.Event, fact: WorkflowFact) -> None:
         match fact:
             case e.WorkspaceArchiveWanted():
                 self.hold((fact.run, fact.instance), (fact.node, fact.workspace))
@@ -159,10 +142,10 @@ class Plan(OpenTasks):
             case e.WorkflowRunPaused():
                 self.pauses.pause(fact.run)
             case e.WorkflowRunResumed() | e.WorkflowRunEnding():
-                self.go_on(self.pauses.resume(fact.run))
+                self.go_on(fact.run, self.pauses.resume(fact.run))
             case e.WorkflowRunFinished():
                 self._let_go(self.holds.end_all(fact.run))
-                self.go_on(self.pauses.end(fact.run))
+                self.go_on(fact.run, self.pauses.end(fact.run))
 
     # ---- tasks ----
 
@@ -171,17 +154,20 @@ class Plan(OpenTasks):
         if row is not None and fact.task not in self.tasks and self._ahead.get(fact.task, 0) < event.seq:
             self._add(row)
 
-    def _task_event(self, event: e.Event, fact: e.TaskCancelRequested | e.TaskFinished | e.TaskRetried) -> None:
+    def _task_event(self, event: e.Event, fact: TaskFact) -> None:
         row = self._follow(fact.task, event)
         if row is None:
             if isinstance(fact, e.TaskRetried):
-                self.dependencies.reopen(fact.task, self.tasks, event.seq)
+                for other in self.dependencies.reopen(fact.task, self.tasks, event.seq):
+                    self.requeue(self.tasks[other])
             return
         self.because[row.id] = event.seq
         if isinstance(fact, e.TaskFinished):
-            self._settle(row.id, row.status)
+            self._settle(row.id, row.status, event.at)
         else:
             self.changed[row.id] = None
+            for index in range(len(row.slots)):  # a cancel ends those that wait
+                self.count_run(row, index)
             self.adrift.update((slot.live.id, None) for slot in row.slots if slot.live is not None)
 
     def _follow(self, name: str, event: e.Event) -> Task | None:
@@ -203,18 +189,22 @@ class Plan(OpenTasks):
         self.changed[row.id] = None
         self.requeue(row)
 
-    def _settle(self, name: str, status: str) -> None:
-        """Forget a task that has ended, but for its dependents."""
+    def _settle(self, name: str, status: str, at: int) -> None:
+        """Forget a task that has ended, but for its dependents. at: when it ended."""
         self._ahead.pop(name, None)
         row = self.tasks.pop(name, None)
         if row is not None:
             self.because.pop(name, None)
+            self.freed.pop(name, None)
+            for index in range(len(row.slots)):
+                self.census.leave(name, index)
             self.changed.pop(name, None)
             self._forget_step(row)
             self.dependencies.forget(row)
         for other in self.dependencies.settle(name, status):
             self.because[other] = self.seq
             if not self.dependencies.unmet[other]:
+                self.freed[other] = max(at, self.freed.get(other, 0))
                 self.requeue(self.tasks[other])
             elif status != "completed":
                 self.changed[other] = None
@@ -240,6 +230,7 @@ class Plan(OpenTasks):
             case e.RunReleased() | e.RunStarted():
                 self.dependencies.begin(row)
                 self._track(row, index)
+                self.count_run(row, index)
                 if row.cancel is not None:
                     self.changed[row.id] = None
                 self.adrift[fact.run] = None
@@ -283,3 +274,20 @@ class Plan(OpenTasks):
             for run, live in self.crew.live.items():
                 if live.node == row.id:
                     self.adrift[run] = None
+
+
+_FOLDS: Mapping[type, Callable[[Plan, e.Event, Any], None]] = {
+    fact: fold
+    for fold, facts in (
+        (Plan._dispatched, (e.TaskDispatched,)),
+        (Plan._task_event, get_args(TaskFact)),
+        (Plan._run_event, get_args(RunFact)),
+        (Plan._agent_event, get_args(AgentFact)),
+        (Plan._node_event, get_args(NodeFact)),
+        (Plan._workflow_event, get_args(WorkflowFact)),
+    )
+    for fact in facts
+}
+"""What takes in an event, by its fact: most are of runs, and asking for one kind after the other would take a tenth of
+the time.
+"""

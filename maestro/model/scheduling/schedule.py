@@ -143,12 +143,14 @@ class Releases:
         """Where an agent can begin to work now for what waits in a lane; None where it cannot."""
         if agent.run or agent.id in self._agents or agent.stopped or not (agent.healthy or lane.forced):
             return None
+        if agent.guard is not None:
+            return None  # its workspace has yet to go back
         crew = self._plan.crew
         site = crew.site(lane.ground, agent)
         if site is None or site.place is None:
             return site
         owner = crew.agents.get(site.owner, agent)
-        if owner.stopped or not (owner.healthy or lane.forced):
+        if owner.stopped or owner.guard is not None or not (owner.healthy or lane.forced):
             return None
         if self._plan.holds.keeps_out(site.place, lane.holder) or not crew.is_free(site.place, site.common):
             return None

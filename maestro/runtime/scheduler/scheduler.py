@@ -23,6 +23,7 @@ from maestro.runtime.scheduler.merged_appends import LEASE, MergedAppends
 from maestro.runtime.scheduler.node_watch import NodeWatch
 from maestro.runtime.scheduler.workflows.appends import RunAppends
 from maestro.runtime.scheduler.workflows.leader import WorkflowLeader
+from maestro.runtime.scheduler.workflows.live_run import LiveRuns
 from maestro.store.contract import Append, AppendResult, Committed, Fence, Head, Hint
 from maestro.store.waiting_append import unconfirmed
 
@@ -73,6 +74,11 @@ class Scheduler:
     def fence(self) -> Fence:
         """The fence of this daemon's lease: what is appended under it is refused once another daemon leads."""
         return self._merged.fence
+
+    @property
+    def open_runs(self) -> LiveRuns:
+        """The open runs of workflows; empty while another daemon leads."""
+        return self._workflows.runs
 
     async def run(self) -> None:
         """Take the lease, lead while this daemon holds it, and try again while another one does. For ever."""
