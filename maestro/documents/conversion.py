@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 from msgspec import inspect
 
-from maestro.documents.yaml_tree import Document, Node, Path, truth
+from maestro.documents.yaml_tree import Document, Node, Path, path_text, truth
 from maestro.model.duration import duration_forms, duration_ms
 from maestro.model.ids import nearest
 from maestro.printable_text import shown
@@ -35,12 +35,21 @@ class Misfit(NamedTuple):
 def fit(document: Document, schema: type[msgspec.Struct]) -> dict[str, Any]:
     """The document as plain data that `msgspec.convert` takes for `schema`: only the keys that are written.
 
-    Raises `Invalid` at the first value that does not fit.
+    Raises `Invalid` at the first value that does not fit, which tells of the others, too.
     """
     found, misfits = fitted(document, schema)
     if misfits:
-        raise document.invalid(*misfits[0][:3])
+        first, *others = misfits
+        also = [f"line {document.spot(one.path).line}: {_words(one)}" for one in others[:ALSO_MAX]]
+        also += [f"{len(others) - ALSO_MAX} more"] if len(others) > ALSO_MAX else []
+        mend = "; ".join(part for part in (first.mend, f"also {', '.join(also)}" if also else "") if part)
+        raise document.invalid(first.path, first.what, mend)
     return found
+
+
+def _words(misfit: Misfit) -> str:
+    label = path_text(misfit.path)
+    return f"{label}: {misfit.what}" if label else misfit.what
 
 
 def fitted(
@@ -59,6 +68,9 @@ def fitted(
 
 _EMPTY: dict[type[inspect.Type], Any] = {inspect.IntType: 1, inspect.VarTupleType: []}
 """What stands for a required key that is missing, by type, so that all else can be checked; else an empty text."""
+
+ALSO_MAX = 5
+"""So many further values that do not fit are told beside the first."""
 
 NOTHING: Any = object()
 """What stands for a value that does not fit."""

@@ -14,6 +14,7 @@ from maestro.model.workflow.definition import Workflow
 CHARS_MAX = 200
 FIELDS = ("minute", "hour", "day-of-month", "month", "day-of-week")
 RANGES = ("0 to 59", "0 to 23", "1 to 31 or L", "1 to 12 or JAN to DEC", "0 to 7 or SUN to SAT")
+STEPS_MAX = (59, 23, 31, 12, 7)
 FORM = "write five fields: minute, hour, day of the month, month, day of the week, as in `0 2 * * *`"
 NAMED = {
     "@yearly": "0 0 1 1 *", "@annually": "0 0 1 1 *", "@monthly": "0 0 1 * *", "@weekly": "0 0 * * 0",
@@ -27,10 +28,16 @@ def schedule_findings(workflow: Workflow) -> Iterator[Finding]:
     for at, schedule in enumerate(workflow.schedules):
         for offset, what, mend in cron_errors(schedule.cron):
             yield Finding(("schedules", at, "cron"), what, mend, offset)
-        if not _is_zone(schedule.tz):
-            like = nearest(schedule.tz[:60], _zones())
-            mend = f"did you mean `{like[0]}`?" if like else "use a name as `Europe/Berlin`"
-            yield Finding(("schedules", at, "tz"), f"`{schedule.tz[:60]}` is no time zone", mend)
+        if wrong := zone_error(schedule.tz):
+            yield Finding(("schedules", at, "tz"), *wrong)
+
+
+def zone_error(name: str) -> tuple[str, str] | None:
+    """What is wrong with the name of a time zone, and what to write instead; None where nothing is."""
+    if _is_zone(name):
+        return None
+    like = nearest(name[:60], _zones())
+    return f"`{name[:60]}` is no time zone", f"did you mean `{like[0]}`?" if like else "use a name as `Europe/Berlin`"
 
 
 def cron_errors(text: str) -> Iterator[tuple[int, str, str]]:
@@ -46,7 +53,11 @@ def cron_errors(text: str) -> Iterator[tuple[int, str, str]]:
     wrong = False
     for number, part in enumerate(parts):
         alone = " ".join(part[0] if at == number else "*" for at in range(len(FIELDS)))
-        if not _is_due(alone, False):
+        steps = [int(step) for step in re.findall(r"/([0-9]+)", part[0])]
+        if max(steps, default=0) > STEPS_MAX[number]:  # `*/90` would be due each hour, which nobody means
+            wrong = True
+            yield part.start(), f"`{part[0][:60]}` has a step above {STEPS_MAX[number]}", f"use {RANGES[number]}"
+        elif not _is_due(alone, False):
             wrong = True
             yield part.start(), f"`{part[0][:60]}` is no {FIELDS[number]}", f"use {RANGES[number]}, `*`, `*/5`, a list"
     if not wrong and not _is_due(text, True):

@@ -92,7 +92,8 @@ def complaint(document: Document, finding: Finding, level: str = "error") -> Com
     if finding.offset is not None:
         spot = document.spot_in(finding.path, finding.offset)
     label = path_text(finding.path)
-    what = finding.what if not label or finding.path[-1:] == ("id",) else f"{label}: {finding.what}"
+    tells_id = finding.path[-1:] == ("id",) and not finding.what.startswith("is ")  # the words name it themselves
+    what = finding.what if not label or tells_id else f"{label}: {finding.what}"
     return Complaint(spot.line, spot.column, what, finding.mend, level)
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from maestro.documents.schedules import cron_errors
 from maestro.documents.workflow_file import read_workflow, told
@@ -24,8 +23,17 @@ def step(more: str, before: str = "") -> str:
     return before + STEP + "".join(f"    {line}\n" for line in more.splitlines())
 
 
+KNOWN = (
+    "known: budget, concurrency, description, env, finally, name, on_failure, result, schedules, steps, timeout, vars, "
+)
+KNOWN += "version"
 CASES: list[tuple[str, str, str]] = [
     ("an unknown key", step("promt: x"), "f.yaml:5:5: steps[0].promt: is not a known key; did you mean 'prompt'?"),
+    (
+        "an unknown key at the top that is a known one of steps",
+        f"id: x\n{STEP}",
+        f"f.yaml:1:1: id: is not a known key; {KNOWN}",
+    ),
     ("an unknown key at the top", f"vrs: {{}}\n{STEP}", "f.yaml:1:1: vrs: is not a known key; did you mean 'vars'?"),
     ("no id", "steps:\n  - agent: a\n    prompt: b\n", "f.yaml:2:5: steps[0]: key 'id' is missing; add `id: …`"),
     (
@@ -267,6 +275,11 @@ def test_a_sample_with_every_key_is_right() -> None:
 @pytest.mark.parametrize("cron", ["0 2 * * *", "*/5 8-18 1,15 * MON-FRI", "0 0 L * *", "0 0 * * 5#1", "0 0 29 2 *"])
 def test_schedules_that_come_to_pass_are_taken(cron: str) -> None:
     assert not list(cron_errors(cron))
+
+
+@pytest.mark.parametrize("cron", ["*/90 * * * *", "0 0-20/24 * * *", f"1,*/{'9' * 100} * * * *"])
+def test_a_step_that_no_field_has_room_for_is_refused(cron: str) -> None:
+    assert [what.split("` ")[1][:17] for _, what, _ in cron_errors(cron)] == ["has a step above "]
 
 
 @settings(max_examples=200)

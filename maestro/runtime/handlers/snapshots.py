@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import count
 from pathlib import Path
 
 import msgspec
@@ -11,7 +12,7 @@ import trio
 from maestro.model.errors import Invalid, MaestroError, NotFound, VerificationFailed
 from maestro.model.events import NewEvent
 from maestro.model.ids import shown
-from maestro.model.snapshot import Snapshot, decide_pin, latest
+from maestro.model.snapshot import SCHEDULED, Snapshot, decide_pin, latest
 from maestro.runtime.node.context import Call, Handler
 from maestro.runtime.protocol import messages as p
 from maestro.runtime.protocol.cut import cut_of_page
@@ -20,7 +21,7 @@ from maestro.runtime.server.rows import Row, snapshot_row
 from maestro.runtime.snapshots import proof, scrub
 from maestro.runtime.snapshots.folders import SnapshotFolders
 from maestro.runtime.snapshots.procedure import take
-from maestro.runtime.snapshots.request import SnapshotRequest
+from maestro.runtime.snapshots.request import ASKED, SnapshotRequest
 
 
 async def snapshot(call: Call, command: p.StateSnapshot) -> p.Done:
@@ -28,10 +29,17 @@ async def snapshot(call: Call, command: p.StateSnapshot) -> p.Done:
     if command.include_logs and not command.output:
         what = "what the agents have printed goes to a file only"
         raise Invalid(what, "--include-logs", "name the file with --output")
-    agents = await _agents(call, command.workspaces) if command.workspaces else None
+    name = ""
+    if command.firing:
+        taken_before, name = await _of_firing(call, command.firing)
+        if taken_before is not None:
+            return p.Done(snapshot_row(taken_before, call.context.settings.snapshot_retention_days))
+    agents = await agents_named(call, command.workspaces) if command.workspaces else None
     if command.output:
         await trio.to_thread.run_sync(_check_output, command.output)
     wanted = SnapshotRequest(
+        reason=SCHEDULED if command.firing else ASKED,
+        name=name,
         agents=agents,
         include_logs=command.include_logs,
         allow_torn=command.allow_torn,
@@ -46,7 +54,17 @@ async def snapshot(call: Call, command: p.StateSnapshot) -> p.Done:
     return p.Done(row)
 
 
-async def _agents(call: Call, named: list[str]) -> tuple[str, ...]:
+async def _of_firing(call: Call, firing: str) -> tuple[Snapshot | None, str]:
+    """The complete snapshot of a firing, None where there is none, and the id that the next attempt at one gets."""
+    for number in count(1):
+        name = firing if number == 1 else f"{firing}-{number}"
+        row = await call.context.row(call.context.views.snapshot, name)
+        if row is None or row.complete:
+            return row, name
+    raise AssertionError("there is no last number")
+
+
+async def agents_named(call: Call, named: list[str]) -> tuple[str, ...]:
     """The ids of the agents that a user names by their ids or by their workspaces. Raises NotFound."""
     rows = [row for row in await call.context.rows(call.context.views.agents) if row.workspace]
     found: dict[str, None] = {}
@@ -59,7 +77,7 @@ async def _agents(call: Call, named: list[str]) -> tuple[str, ...]:
             raise NotFound(
                 f"{shown(name)} is no workspace of an agent",
                 "--workspace",
-                "workspace list shows all",
+                "maestro workspace list shows all",
                 sought=("agent", name),
             )
         found[mine[0]] = None

@@ -38,8 +38,7 @@ from maestro.runtime.snapshots.request import ASKED, SnapshotRequest, TakenSnaps
 from maestro.runtime.snapshots.scrub import known_damage, tell_healed
 from maestro.runtime.snapshots.sources import Source
 from maestro.workspaces.archive.export.export_writer import Exported
-from maestro.workspaces.archive.write.snapshot_writer import Saved
-from maestro.workspaces.archive.write.snapshot_writer import Source as Tree
+from maestro.workspaces.archive.write.snapshot_writer import Saved, Source as Tree
 from replayers import checkpoint
 
 Quiet = Callable[[str], Awaitable[None]]
@@ -101,7 +100,7 @@ class _Procedure:
         self._context = call.context
         self._wanted = wanted
         self._folders = folders
-        self._id = new_name()
+        self._id = wanted.name or new_name()
         self._position = 0
         self._agents: list[Agent] = []
         self._sources: list[Source] = []
@@ -175,7 +174,7 @@ class _Procedure:
             self._meta,
             allow_torn=wanted.allow_torn,
             allow_unread=wanted.allow_missing
-            and wanted.reason == ASKED,  # a snapshot that undoes something must hold whole trees
+            and wanted.asked,  # a snapshot that undoes something must hold whole trees
             progress=report.scanned,
         )
 

@@ -11,7 +11,7 @@ import trio
 
 from maestro.model.errors import NotFound, Refused, VerificationFailed
 from maestro.model.ids import shown
-from maestro.model.snapshot import Snapshot, existing, latest
+from maestro.model.snapshot import SCHEDULED, Snapshot, existing, latest
 from maestro.runtime.node.context import Call, Context
 from maestro.runtime.snapshots.folders import SnapshotFolders
 from maestro.runtime.snapshots.meta import SnapshotMeta, of_export, of_manifest
@@ -34,7 +34,7 @@ async def named(call: Call, name: str) -> str:
 
 
 async def newest(context: Context) -> str:
-    """The id of the `latest` snapshot: the newest complete one that was asked for.
+    """The id of the `latest` snapshot: the newest complete one that was asked for, at once or by a schedule.
 
     Where the log knows of none, the archive says which one that is. Raises NotFound; VerificationFailed as
     `meta.decode`.
@@ -46,7 +46,7 @@ async def newest(context: Context) -> str:
     for each in reversed(await trio.to_thread.run_sync(archive.snapshots)):
         if each.content is not None:
             meta = of_manifest(each.content)
-            if not (meta.automatic or meta.output):
+            if not meta.output and (not meta.automatic or meta.reason == SCHEDULED):
                 return each.snapshot
     mend = "take one with `maestro state snapshot`, or name one that `maestro state snapshots` lists"
     raise NotFound("there is no snapshot here that was asked for", mend=mend)
@@ -68,7 +68,7 @@ async def prove(call: Call, source: str) -> dict[str, Any]:
     if row is None and not folders.has(name):
         existing(name, None)
     if row is not None and not row.complete:
-        raise Refused(f"snapshot {name} is {row.state}", mend="state snapshots lists those that are complete")
+        raise Refused(f"snapshot {name} is {row.state}", mend="maestro state snapshots lists those that are complete")
     if not folders.has(name):
         where = f"on node {row.node}" if row and not row.lies_on(call.context.node) else str(folders.root)
         raise NotFound(f"snapshot {shown(name)} lies {where}", mend="verify it there")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from maestro.model.snapshot import Snapshot
+from maestro.model.snapshot import SCHEDULED, Snapshot
 from maestro.runtime.snapshots.sources import Source
 from maestro.workspaces.archive.export.export_writer import Exported
 
@@ -17,7 +17,7 @@ class SnapshotRequest(msgspec.Struct, frozen=True):
     agents: whose workspaces, None for all; their runs on this node are paused meanwhile. folders: to read besides, in
     which no agent works. include_logs: the output of runs too. allow_torn: files may change while they are read.
     allow_missing: workspaces that cannot be read are named in it. output: the file to export it to, an absolute path,
-    "" for none. run: of a workflow, which needs it while it is open.
+    "" for none. run: of a workflow, which needs it while it is open. name: its id, "" for a new one.
     """
 
     reason: str = ASKED
@@ -29,6 +29,12 @@ class SnapshotRequest(msgspec.Struct, frozen=True):
     rolling: bool = False
     output: str = ""
     run: str = ""
+    name: str = ""
+
+    @property
+    def asked(self) -> bool:
+        """Whether a user says what it holds: at once, or by a schedule."""
+        return self.reason in (ASKED, SCHEDULED)
 
 
 class TakenSnapshot(msgspec.Struct, frozen=True):

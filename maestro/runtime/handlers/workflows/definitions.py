@@ -86,8 +86,8 @@ async def store(call: Call, command: p.WorkflowCreate, workflow: Workflow) -> Ro
 
     committed = await context.decide(call, decision)
     row = known(name, await library.find(context, name))
-    if workflow.schedules and committed is not None:
-        await call.note(f"the schedules of {name} are kept, but this release starts nothing by them", "warn")
+    if workflow.schedules and committed is not None and not row.enabled:
+        await call.note(f"its schedules are switched off: maestro workflow enable {name}", "warn")
     return {**version_row(name, row.newest), "stored": committed is not None}
 
 

@@ -32,6 +32,7 @@ async def inspected(call: Call, text: str, file: str, name: str, stood_in: Colle
         found = await trio.to_thread.run_sync(
             lambda: list(islice(installation_findings(workflow, here, name), FOUND_MAX))
         )
+        found = [one for one in found if not one.if_written or document.node(one.finding.path) is not None]
         more = {complaint(document, one.finding, one.level) for one in found}
         reading = Reading(document, workflow, tuple(sorted({*reading.complaints, *more})))
     await tell(call, reading, file)
@@ -61,11 +62,12 @@ async def surroundings(call: Call, workflow: Workflow, stood_in: Collection[str]
     places = {step.place for step in workflow.steps}
     for target in named | places if "*" in stood_in else stood_in:
         targets.setdefault(target, frozenset())
-    slugs = {slug for target in named for slug in (target.removeprefix("type:"), *targets.get(target, ()))}
+    slugs = {slug for target in named | places for slug in (target.removeprefix("type:"), *targets.get(target, ()))}
     dirs = caller_settings(call).agents_dirs
     types = await trio.to_thread.run_sync(partial(known_types, dirs, slugs))
     recorded = {slug: data for slug, data in registered.items() if slug in slugs or slug not in types.all}
     recorded |= {agent.type: agent.definition for agent in agents if agent.type in slugs}
     types = with_agents(types, {slug: Definition.from_dict(data) for slug, data in recorded.items()})
     names = frozenset(row.id for row in await context.rows(context.views.workflows))
-    return Surroundings(targets, types.all, types.silent, types.resuming, stored, names)
+    guarded = types.in_failsafe(context.settings.failsafe_mode)
+    return Surroundings(targets, types.all, types.silent, types.resuming, stored, names, guarded)

@@ -46,7 +46,7 @@ NOBODY = (": unknown agent", ": no agent has the ")
 
 async def start(call: Call, command: p.WorkflowStart) -> p.Done:
     """Start a run; with a key that was used before, tell the run that it made."""
-    _check_options(command)
+    check_options(command)
     context = call.context
     namespace = context.settings.namespace
     run = id_of_key(f"{namespace}\0workflow-run", command.key) if command.key else new_id()
@@ -69,7 +69,8 @@ async def start(call: Call, command: p.WorkflowStart) -> p.Done:
     return p.Done(header_row(known))
 
 
-def _check_options(command: p.WorkflowStart) -> None:
+def check_options(command: p.WorkflowStart) -> None:
+    """Check what needs no look at the store. Raises Invalid."""
     check_workflow_id(command.workflow)
     check_priority(command.priority)
     if command.key is not None:

@@ -71,7 +71,7 @@ class Workforce:
             if target not in self.members.of and await first_use(self._call, [target], self.agents, 0):
                 self.members = Members(self.agents.values())
             if target not in self.members.of:
-                mend = "agent list shows all, agent assign makes one"
+                mend = "maestro agent list shows all, maestro agent assign makes one"
                 return NotFound(f"no agent matches {shown(target)}", mend=mend)
         except StoreAway:
             raise
