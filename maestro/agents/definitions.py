@@ -18,8 +18,7 @@ from maestro.agents import adapters
 from maestro.agents.adapters import merged_value, overridden
 from maestro.agents.checks import ID, check_id, check_keys, resources
 from maestro.agents.rules import check_form
-from maestro.agents.schema import Definition as Definition
-from maestro.agents.schema import TypeDocument
+from maestro.agents.schema import Definition as Definition, TypeDocument
 from maestro.documents.conversion import fit, suggestion
 from maestro.documents.yaml_tree import LIMITS, Document, read
 from maestro.model.errors import Invalid, MaestroError, NotFound

@@ -12,11 +12,20 @@ from maestro.model.errors import MaestroError
 
 
 class KnownTypes(msgspec.Struct, frozen=True):
-    """Types by slug. silent: those that tell no usage; resuming: those that can go on with a session."""
+    """Types by slug. silent: those that tell no usage; resuming: those that can go on with a session.
+
+    guarded: those that say that they are guarded by failsafe mode; bare: those that say that they are not.
+    """
 
     all: frozenset[str]
     silent: frozenset[str] = frozenset()
     resuming: frozenset[str] = frozenset()
+    guarded: frozenset[str] = frozenset()
+    bare: frozenset[str] = frozenset()
+
+    def in_failsafe(self, mode: bool) -> frozenset[str]:
+        """The types whose workspaces go back after a bad run. mode: MAESTRO_FAILSAFE_MODE."""
+        return self.all - self.bare if mode else self.guarded
 
 
 def known_types(dirs: Dirs, wanted: Collection[str]) -> KnownTypes:
@@ -38,8 +47,12 @@ def with_agents(known: KnownTypes, recorded: dict[str, Definition]) -> KnownType
     """The types with what recorded definitions say of theirs, by slug."""
     silent = {slug for slug, one in recorded.items() if not one.output.usage_told}
     resuming = {slug for slug, one in recorded.items() if one.resume is not None}
+    guarded = {slug for slug, one in recorded.items() if one.failsafe is True}
+    bare = {slug for slug, one in recorded.items() if one.failsafe is False}
     return KnownTypes(
         known.all | recorded.keys(),
         (known.silent - recorded.keys()) | silent,
         (known.resuming - recorded.keys()) | resuming,
+        (known.guarded - recorded.keys()) | guarded,
+        (known.bare - recorded.keys()) | bare,
     )

@@ -78,7 +78,8 @@ class TypeDocument(AdapterKeys, frozen=True, kw_only=True):
     """A file of `agents.d`. A file of only `slug` and `mode` is complete.
 
     name: the same as slug. adapter: a built-in one, another file of agents.d, or `none`; where there is none, `kilo`,
-    unless the file gives both `bin` and `argv`. image: the container image, for docker.
+    unless the file gives both `bin` and `argv`. image: the container image, for docker. failsafe: whether the workspace
+    goes back after a bad run, whatever MAESTRO_FAILSAFE_MODE says.
     """
 
     slug: str = ""
@@ -94,6 +95,7 @@ class TypeDocument(AdapterKeys, frozen=True, kw_only=True):
     isolate_with: Literal["none", "bubblewrap", "docker"] = "none"
     shared_network: bool = False
     image: str = ""
+    failsafe: bool | None = None
 
 
 class Definition(AdapterKeys, frozen=True, kw_only=True):
@@ -118,6 +120,7 @@ class Definition(AdapterKeys, frozen=True, kw_only=True):
     isolate_with: Literal["none", "bubblewrap", "docker"] = "none"
     shared_network: bool = False
     image: str = ""
+    failsafe: bool | None = None
     older: dict[str, object] = msgspec.field(default_factory=dict)
     executable: str = ""
     found_version: str = ""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from typing import Any
 
 import msgspec
 
+from maestro.model.agent_row import Agent as Agent, AgentType as AgentType, Guard as Guard
 from maestro.model.errors import Invalid, NotFound, Refused
 from maestro.model.events import (
     AgentAssigned,
@@ -17,65 +18,17 @@ from maestro.model.events import (
     AgentStopped,
     AnyFact,
     Event,
+    FailsafeKept,
+    FailsafeReturned,
+    GuardDropped,
     NewEvent,
     RunEnded,
     RunReleased,
     RunStarted,
     RunUsageReported,
+    WorkspaceGuarded,
 )
 from maestro.model.ids import check_id, check_priority, check_text, shown
-
-
-class AgentType(msgspec.Struct, omit_defaults=True):
-    """A registered definition of agents; the row `type:<slug>` of the view `agents`."""
-
-    slug: str
-    version: int
-    definition: dict[str, Any]
-    source: str = ""
-    registered_at: int = 0
-
-
-class Agent(msgspec.Struct, omit_defaults=True):
-    """An agent; the row `agent:<id>` of the view `agents`. version: seq of its last own event (run events do not
-    count).
-
-    run: the released or running run that holds the agent, "" when it is free. running: that run has started.
-    """
-
-    id: str
-    version: int
-    type: str
-    definition: dict[str, Any]
-    workspace_root: str
-    workspace: str | None = None
-    role: str = ""
-    priority: int = 3
-    node: str | None = None
-    stopped: bool = False
-    healthy: bool = True
-    failed_checks: list[str] = []
-    reason: str = ""
-    run: str = ""
-    running: bool = False
-    task: str = ""
-    assigned_at: int = 0
-    last_task: str = ""
-    last_run_at: int = 0
-    runs: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cost: float = 0.0
-    cached_tokens: int = 0
-
-    @property
-    def state(self) -> str:
-        """`active` (a run is on), `stopped`, `failed` (unhealthy) or `idle`."""
-        if self.running:
-            return "active"
-        if self.stopped:
-            return "stopped"
-        return "idle" if self.healthy else "failed"
 
 
 class Assignment(msgspec.Struct, frozen=True):
@@ -133,8 +86,13 @@ def _stopped(row: Agent, fact: AgentStopped, event: Event) -> None:
     row.version, row.stopped, row.reason = event.seq, True, fact.reason
 
 
-def _restarted(row: Agent, _fact: AgentRestarted | AgentReset, event: Event) -> None:
+def _restarted(row: Agent, _fact: AgentRestarted, event: Event) -> None:
     row.version = event.seq
+    _mended(row)
+
+
+def _reset(row: Agent, _fact: AgentReset, event: Event) -> None:
+    row.version, row.guard = event.seq, None
     _mended(row)
 
 
@@ -143,15 +101,40 @@ def _health_changed(row: Agent, fact: AgentHealthChanged, event: Event) -> None:
     row.failed_checks = list(fact.failed)
 
 
+def _guarded(row: Agent, fact: WorkspaceGuarded, event: Event) -> None:
+    row.version = event.seq
+    row.guard = Guard(fact.run, fact.task, fact.workspace, fact.snapshot, fact.node)
+
+
+def _returned(row: Agent, fact: FailsafeReturned, event: Event) -> None:
+    row.version, row.guard, row.returns = event.seq, None, fact.in_a_row
+
+
+def _kept(row: Agent, _fact: FailsafeKept, event: Event) -> None:
+    row.version, row.guard = event.seq, None
+
+
+def _dropped(row: Agent, fact: GuardDropped, event: Event) -> None:
+    row.version = event.seq
+    if row.guard is not None and row.guard.run == fact.run:
+        row.guard = None
+    if fact.good:
+        row.returns = 0
+
+
 CHANGES: dict[type[AnyFact], Callable[[Agent, Any, Event], None]] = {
     AgentStopped: _stopped,
     AgentRestarted: _restarted,
-    AgentReset: _restarted,
+    AgentReset: _reset,
     AgentHealthChanged: _health_changed,
     RunReleased: _released,
     RunStarted: _started,
     RunUsageReported: _usage_reported,
     RunEnded: _ended,
+    WorkspaceGuarded: _guarded,
+    FailsafeReturned: _returned,
+    FailsafeKept: _kept,
+    GuardDropped: _dropped,
 }
 """How each fact changes its agent. A table, as a replay folds hundreds of thousands of events a second."""
 
@@ -174,6 +157,8 @@ def assigned(row: Agent | None, fact: AgentAssigned, event: Event) -> Agent:
     if row is None:
         row = Agent(fact.agent, event.seq, fact.type, fact.definition, fact.workspace_root)
     row.version, row.assigned_at = event.seq, event.at
+    if row.guard is not None and (row.workspace, row.node) != (fact.workspace, fact.node):
+        row.guard = None  # whoever moves the agent leaves the other workspace as it is
     row.type, row.definition, row.workspace_root = fact.type, fact.definition, fact.workspace_root
     row.workspace, row.role, row.priority, row.node = fact.workspace, fact.role, fact.priority, fact.node
     _mended(row)
@@ -182,7 +167,7 @@ def assigned(row: Agent | None, fact: AgentAssigned, event: Event) -> Agent:
 
 def _mended(row: Agent) -> None:
     """Let the agent take work again; it counts as healthy until a check says otherwise."""
-    row.stopped, row.healthy, row.failed_checks, row.reason = False, True, [], ""
+    row.stopped, row.healthy, row.failed_checks, row.reason, row.returns = False, True, [], "", 0
 
 
 def decide_register(wanted: AgentRegistered, row: AgentType | None, floor: int = 0) -> list[NewEvent]:
@@ -275,7 +260,7 @@ def decide_reset(agent: str, row: Agent | None, snapshot: str | None = None, flo
     """
     row = _known(agent, row)
     if row.run:
-        raise Refused(f"agent {agent} runs task {row.task}", mend=f"stop it first: agent stop {agent}")
+        raise Refused(f"agent {agent} runs task {row.task}", mend=f"stop it first: maestro agent stop {agent}")
     return [NewEvent(f"agent:{agent}", AgentReset(agent, snapshot), _version(row, floor))]
 
 
@@ -285,26 +270,14 @@ def decide_clear(agent: str, row: Agent | None) -> None:
     """
     row = _known(agent, row)
     if row.running:
-        raise Refused(f"agent {agent} runs task {row.task} again", mend=f"stop it first: agent stop {agent}")
-
-
-def decide_health(
-    agent: str, row: Agent | None, failed: Sequence[str], reason: str = "", floor: int = 0
-) -> list[NewEvent]:
-    """Record the result of an agent's checks, where it differs from what is recorded.
-
-    failed: the names of the checks that do not hold. Raises NotFound.
-    """
-    row = _known(agent, row)
-    if row.healthy == (not failed) and row.failed_checks == list(failed):
-        return []
-    fact = AgentHealthChanged(agent, not failed, tuple(failed), reason)
-    return [NewEvent(f"agent:{agent}", fact, _version(row, floor))]
+        raise Refused(f"agent {agent} runs task {row.task} again", mend=f"stop it first: maestro agent stop {agent}")
 
 
 def _known(agent: str, row: Agent | None) -> Agent:
     if row is None:
-        raise NotFound(f"there is no agent {shown(agent)}", mend="agent list shows all", sought=("agent", agent))
+        raise NotFound(
+            f"there is no agent {shown(agent)}", mend="maestro agent list shows all", sought=("agent", agent)
+        )
     return row
 
 

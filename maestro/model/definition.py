@@ -85,6 +85,12 @@ class AgentDefinition:
         return bool(self._data.get("shared_network"))
 
     @property
+    def failsafe(self) -> bool | None:
+        """Whether a workspace goes back after a bad run; None where MAESTRO_FAILSAFE_MODE says so."""
+        found = self._data.get("failsafe")
+        return found if isinstance(found, bool) else None
+
+    @property
     def resource_limits(self) -> dict[str, Any]:
         """What a run may use: `memory` and `disk` in bytes, `cpu` in cores, `pids`; None for no limit."""
         found = self._data.get("resource_limits")

@@ -13,6 +13,7 @@ from maestro.model.errors import Invalid, NotFound, Refused
 from maestro.model.events import NewEvent, TaskCancelRequested, TaskDispatched, TaskRetried
 from maestro.model.health import way_out
 from maestro.model.ids import check_id, check_priority, check_text, shown
+from maestro.model.monitoring.failsafe import held
 from maestro.model.node import Node, decide_resume
 from maestro.model.outcome import FINISHED
 from maestro.model.scheduling.sites import VIRTUAL
@@ -57,7 +58,7 @@ def decide_dispatch(wanted: TaskDispatched, known: DispatchState) -> list[NewEve
         if dependency not in known.tasks:
             raise NotFound(
                 f"there is no task {shown(dependency)} to depend on",
-                mend="task list shows all",
+                mend="maestro task list shows all",
                 sought=("task", dependency),
             )
     members = Members(known.agents, wanted.targets)
@@ -87,7 +88,7 @@ SAME = {
 
 OF_STEPS = (
     *("workflow", "step", "command", "place", "node", "folder", "alone", "env", "answer_schema", "session"),
-    *("leaves", "brings"),
+    *("leaves", "brings", "root"),
 )
 """The fields that only the attempt of a workflow's step has, which no dispatch by key is."""
 
@@ -176,7 +177,7 @@ def _check_numbers(wanted: TaskDispatched) -> None:
         raise Invalid(f"on_lost {shown(wanted.on_lost)} is unknown", mend="use retry or fail")
 
 
-def _check_budgets(wanted: TaskDispatched) -> None:
+def _check_budgets(wanted: TaskDispatched | TaskRetried) -> None:
     for name, limit in (("tokens", wanted.budget_tokens), ("cost", wanted.budget_cost)):
         if limit is not None and not 0 < limit < BUDGET_MAX:
             raise Invalid(f"budget of {name} {limit} is out of range", mend="use more than 0")
@@ -205,18 +206,19 @@ class Members:
 def _able(target: str, matching: list[Agent], forced: bool) -> list[Agent]:
     if not matching:
         what = "no agent matches" if is_pool(target) else "there is no agent"
-        raise NotFound(
-            f"{what} {shown(target)}", mend="agent list shows all, agent assign makes one", sought=("target", target)
-        )
+        mend = "maestro agent list shows all, maestro agent assign makes one"
+        raise NotFound(f"{what} {shown(target)}", mend=mend, sought=("target", target))
     started = [agent for agent in matching if not agent.stopped]
     able = [agent for agent in started if agent.healthy or forced]
     if able or forced:
         return able or matching
     if is_pool(target):
-        raise Refused(f"no agent of {shown(target)} is healthy", mend="agent list shows why; --force overrides health")
+        mend = "maestro agent list shows why; --force overrides health"
+        raise Refused(f"no agent of {shown(target)} is healthy", mend=mend)
     agent = matching[0]
     if agent.stopped:
-        raise Refused(f"agent {agent.id} is stopped", mend=f"agent restart {agent.id}")
+        why = f"held: {held(agent)}" if held(agent) else "stopped"
+        raise Refused(f"agent {agent.id} is {why}", mend="" if held(agent) else f"maestro agent restart {agent.id}")
     checks = ", ".join(agent.failed_checks) or "health"
     why = f" ({agent.reason})" if agent.reason else ""
     raise Refused(f"agent {agent.id} is unhealthy: {checks} failed{why}", mend=way_out(agent))
@@ -238,26 +240,26 @@ def decide_retry(
     floor: int = 0,
     resume: Mapping[str, Agent] | None = None,
     needed: Mapping[str, str] = MappingProxyType({}),
+    budget: tuple[int | None, float | None] = (None, None),
 ) -> list[NewEvent]:
     """Queue a finished task again. resume: the agents by id, where each is to go on with its last session; needed: the
-    status of each task that it depends on.
-
-    Raises NotFound; Refused while it is open, where it would be skipped for a dependency that has failed, and where a
-    session is not there or cannot be gone on with.
+    status of each task that it depends on; budget: tokens and cost, None as before. Raises NotFound, Invalid; Refused
+    while it is open, where it would be skipped for a dependency, and where no session can be gone on with.
     """
     row = _known(task, row)
     if row.workflow:
         what = f"task {task} is an attempt of step {row.step} of workflow run {row.workflow}, which decides on more"
         raise Refused(what, mend=f"maestro workflow status {row.workflow} shows the run")
     if row.open:
-        raise Refused(f"task {task} has not finished: {row.status}", mend=f"task cancel {task} ends it")
+        raise Refused(f"task {task} has not finished: {row.status}", mend=f"maestro task cancel {task} ends it")
     for name, status in needed.items():
         if status in FINISHED and status != "completed":
             what = f"task {task} would be skipped at once: it depends on task {name}, which is {status}"
             raise Refused(what, mend=f"maestro task retry {name} --with-dependants")
     if resume is not None:
         _check_sessions(row, resume)
-    return [NewEvent(f"task:{task}", TaskRetried(task, resume is not None), max(row.version, floor))]
+    _check_budgets(fact := TaskRetried(task, resume is not None, *budget))
+    return [NewEvent(f"task:{task}", fact, max(row.version, floor))]
 
 
 def skipped_for(tasks: Iterable[str], rows: Iterable[Task]) -> list[Task]:
@@ -301,7 +303,7 @@ def decide_retry_dependants(
 
 def _check_sessions(row: Task, agents: Mapping[str, Agent]) -> None:
     """Check that each agent of a task can go on with a session. Raises Refused."""
-    again = f"task retry {row.id} starts anew"
+    again = f"maestro task retry {row.id} starts anew"
     for slot in row.slots:
         before = next((run for run in reversed(slot.runs) if run.session), None)
         if before is None:
@@ -314,5 +316,5 @@ def _check_sessions(row: Task, agents: Mapping[str, Agent]) -> None:
 
 def _known(task: str, row: Task | None) -> Task:
     if row is None:
-        raise NotFound(f"there is no task {shown(task)}", mend="task list shows all", sought=("task", task))
+        raise NotFound(f"there is no task {shown(task)}", mend="maestro task list shows all", sought=("task", task))
     return row

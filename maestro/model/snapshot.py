@@ -7,6 +7,7 @@ bytes are in the archive, `maestro.workspaces.archive`. Restoring one is `restor
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Final
 
 import msgspec
 
@@ -26,6 +27,8 @@ from maestro.model.events import (
 )
 from maestro.model.ids import check_id, shown
 
+SCHEDULED = "schedule"
+"""The reason of a snapshot that a schedule took: it expires as automatic ones do, but may be the latest."""
 OVER = frozenset({"failed", "expired"})
 """The states of snapshots of which nothing is kept."""
 
@@ -112,12 +115,12 @@ def _taken(row: Snapshot | None, fact: SnapshotTaken, event: Event) -> Snapshot:
 
 
 def latest(rows: Iterable[Snapshot]) -> Snapshot | None:
-    """The newest complete snapshot that was asked for, and stayed in the archive."""
+    """The newest complete snapshot that was asked for, at once or by a schedule, and stayed in the archive."""
     return max((row for row in rows if _is_asked(row)), key=lambda row: row.position, default=None)
 
 
 def _is_asked(row: Snapshot) -> bool:
-    return row.complete and not row.automatic and not row.path
+    return row.complete and (not row.automatic or row.reason == SCHEDULED) and not row.path
 
 
 def outlived(
@@ -166,6 +169,9 @@ def retained(there: Iterable[str], rows: Mapping[str, Snapshot]) -> list[str]:
     return [name for name in there if name not in rows or rows[name].state not in OVER]
 
 
+ALLOW_MISSING: Final = "--allow-missing"
+
+
 def decide_missing(lacking: Sequence[SnapshotMissing], allowed: bool) -> tuple[SnapshotMissing, ...]:
     """Decide whether a snapshot may lack workspaces that were asked for; returns them.
 
@@ -173,7 +179,7 @@ def decide_missing(lacking: Sequence[SnapshotMissing], allowed: bool) -> tuple[S
     """
     if lacking and not allowed:
         which = "; ".join(f"the workspace of {each.agent} {each.why}: {each.workspace}" for each in lacking)
-        mend = "put that in order, name what there is with --workspace, or leave it out with --allow-missing"
+        mend = f"put that in order, name what there is with --workspace, or leave it out with {ALLOW_MISSING}"
         raise Refused(f"not all that was asked for can be kept: {which}", "snapshot", mend)
     return tuple(lacking)
 
@@ -248,7 +254,7 @@ def decide_pin(snapshot: str, row: Snapshot | None, pinned: bool, floor: int) ->
     """
     row = existing(snapshot, row)
     if not row.complete:
-        raise Refused(f"snapshot {row.id} is {row.state}", mend="state snapshots lists those that are complete")
+        raise Refused(f"snapshot {row.id} is {row.state}", mend="maestro state snapshots lists those that are complete")
     if row.pinned == pinned:
         return []
     return [_at_version(row, SnapshotPinned(row.id) if pinned else SnapshotUnpinned(row.id), floor)]
@@ -258,7 +264,9 @@ def existing(snapshot: str, row: Snapshot | None) -> Snapshot:
     """The row of a snapshot that must exist. Raises NotFound."""
     if row is None:
         raise NotFound(
-            f"there is no snapshot {shown(snapshot)}", mend="state snapshots lists all", sought=("snapshot", snapshot)
+            f"there is no snapshot {shown(snapshot)}",
+            mend="maestro state snapshots lists all",
+            sought=("snapshot", snapshot),
         )
     return row
 

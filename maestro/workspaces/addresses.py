@@ -18,6 +18,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
+SMALL_BYTES_MAX = 65_536
 _ESCAPED = re.compile(rb"\\([0-7]{3})")
 
 
@@ -138,7 +139,7 @@ def _mount_id(path: str) -> bytes:
     except (OSError, AttributeError):
         return b""
     try:
-        for line in Path(f"/proc/self/fdinfo/{handle}").read_bytes().splitlines():
+        for line in read_file(f"/proc/self/fdinfo/{handle}").splitlines():
             if line.startswith(b"mnt_id:"):
                 return line.split()[1]
     except OSError:
@@ -146,6 +147,15 @@ def _mount_id(path: str) -> bytes:
     finally:
         os.close(handle)
     return b""
+
+
+def read_file(path: str) -> bytes:
+    """The content of a small file. Raises OSError."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(handle, SMALL_BYTES_MAX)
+    finally:
+        os.close(handle)
 
 
 def _text(field: bytes) -> str:

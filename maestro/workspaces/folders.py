@@ -7,6 +7,7 @@ above it, never through a link, and must be this user's: a redirected path is ne
     <root>/<agent>/<task>/prompt.txt        the prompt, byte for byte
                          /tmp/  /workspace/ /agent.log -> attempts/<N>/agent.log
                          /attempts/<N>/     agent.log, tail, stdout, errors, exit.json, verify/
+                         /attempts/<N>/earlier/   the workspace as the attempt before left it, in failsafe mode
 """
 
 from __future__ import annotations
@@ -123,6 +124,20 @@ def create(folder: RunFolder, prompt: bytes) -> None:
             is_new = _make(agent, folder.task)
             with entered(agent, folder.task) as task:
                 (_fill_new if is_new else _fill_existing)(task, folder, prompt)
+    except OSError as error:
+        raise _refusal(error, folder.path) from None
+
+
+def put_aside(folder: RunFolder) -> None:
+    """Move the workspace that an earlier attempt has left into the folder of this one, as `earlier`, in one step.
+
+    Nothing where there is none. Raises `Refused` as `create`.
+    """
+    try:
+        with opened(folder.root) as top, entered(top, folder.agent) as agent, entered(agent, folder.task) as task:
+            with entered(task, "attempts") as attempts, entered(attempts, str(folder.attempt)) as attempt:
+                with suppress(FileNotFoundError):
+                    os.rename("workspace", "earlier", src_dir_fd=task, dst_dir_fd=attempt)
     except OSError as error:
         raise _refusal(error, folder.path) from None
 

@@ -10,7 +10,16 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from tools.bench import append_cases, read_cases, replay_cases, run_cases, scale_cases, spawn, workflow_cases
+from tools.bench import (
+    append_cases,
+    failsafe_cases,
+    read_cases,
+    replay_cases,
+    run_cases,
+    scale_cases,
+    spawn,
+    workflow_cases,
+)
 from tools.bench.measure import Case, Row, measure, table
 from tools.place import Place
 
@@ -23,6 +32,7 @@ BENCHES: dict[str, tuple[Cases, tuple[str, ...]]] = {
     "read": (read_cases.cases, ("everysec",)),
     "scale": (scale_cases.cases, ("everysec",)),
     "workflows": (workflow_cases.cases, ("everysec",)),
+    "failsafe": (failsafe_cases.cases, ("everysec",)),
 }
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from maestro.model.events import RunReleased, RunStarted, TaskDispatched
+from maestro.model.agent import Agent
+from maestro.model.events import RunEnded, RunReleased, RunStarted, TaskDispatched
 from maestro.store.contract import Append
 
 
@@ -47,4 +48,24 @@ class TaskEnds(Protocol):
         """The append, whose last event ends a run, with the end of the task behind it.
 
         None where the task has not ended with that run, where that cannot be known, or where another node decides it.
+        """
+
+
+class Failsafe(Protocol):
+    """What the worker asks of failsafe mode, which lies above it: it archives workspaces and has them go back."""
+
+    def wants(self, owner: Agent) -> bool:
+        """Whether runs in the workspace of this agent are guarded."""
+
+    async def guard(self, owner: Agent, task: str, run: str) -> None:
+        """Archive a workspace before a run, and record that; the run may start then.
+
+        Raises Torn where somebody writes there all the time, other MaestroErrors where it cannot be guarded.
+        """
+
+    async def settle(self, owner: str, fact: RunEnded, ended_at: int) -> bool:
+        """Have a workspace go back after a run that ended so, or record why it does not, and hold its agent.
+
+        ended_at: when the last process of the run was dead, Unix ns, 0 where that is not known. False where nothing has
+        to go back, nor will: it is to be recorded with the end of the run.
         """

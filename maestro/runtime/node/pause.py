@@ -7,8 +7,8 @@ wardens see to that. A daemon that is killed takes its runs with it, so nothing 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Protocol
 
 import trio
@@ -104,6 +104,15 @@ class StartGate:
         finally:
             self._waiting.discard(who)
 
+    @contextmanager
+    def aside(self, who: object) -> Iterator[None]:
+        """Count a run as waiting before the gate for the time of the block, so that no pause waits for its end."""
+        self._waiting.add(who)
+        try:
+            yield
+        finally:
+            self._waiting.discard(who)
+
     @asynccontextmanager
     async def passing(self, agent: str, who: object) -> AsyncIterator[None]:
         """Wait while the agent is held; its start is under way for the time of the block. who: the run, for `waits`."""
@@ -186,7 +195,7 @@ class Pause:
             with trio.move_on_at(deadline):
                 await process.comes_to_rest()
             if process.frozen is None and process.end is None:
-                raise Refused(f"agent {agent} cannot be paused", mend=f"stop it: agent stop {agent} --force")
+                raise Refused(f"agent {agent} cannot be paused", mend=f"stop it: maestro agent stop {agent} --force")
             if process.frozen is not None and not process.frozen.complete:
                 warnings.append(f"a process of agent {agent} did not stand still: it is in a call of the system")
         return warnings

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import trio
 
 from maestro.model.events import NewEvent, RestoreDone, RestoreFailed, RestorePlaced
+from maestro.model.monitoring.failsafe import decide_returned
 from maestro.model.restore import (
     OpenWork,
     Stopped,
@@ -27,6 +28,7 @@ from maestro.runtime.node.known_head import KnownHead
 from maestro.runtime.restores.journal import BegunRestore, LoadedLog, Target
 from maestro.runtime.restores.past import Past, look_back
 from maestro.runtime.restores.stop_reason import why_stopped
+from maestro.runtime.snapshots import guard_archive
 from maestro.runtime.snapshots.step_wishes import answer
 from maestro.store.contract import Append, Committed
 from projections.lineage import find_cuts
@@ -105,10 +107,12 @@ async def _tell_placed(context: Context, begun: BegunRestore, left: Mapping[str,
 
 
 async def _answer(context: Context, begun: BegunRestore) -> None:
-    """Tell the run of a workflow, which wished for the restore, that its workspace is as it was."""
+    """Tell whoever it was done for that the workspace is as it was: a run of a workflow, or a guarded agent."""
     event = await context.call(context.store.log.event, begun.wish) if begun.wish else None
     if event is not None and begun.returned is not None:
         await answer(context, event, begun.returned)
+    if begun.guarded is not None:
+        await guard_archive.tell(context, decide_returned, begun.guarded, begun.actor, begun.cause)
 
 
 async def abandon(context: Context, begun: BegunRestore, reason: str) -> None:

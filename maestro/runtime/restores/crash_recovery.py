@@ -98,10 +98,10 @@ async def end_begun(context: Context, journal: Journal) -> None:
         await drop_lease(context, lease)
 
 
-async def findings(context: Context) -> list[tuple[str, str, str]]:
+async def findings(context: Context, is_away: bool = False) -> list[tuple[str, str, str]]:
     """What `doctor` says of restores: those that are not ended, and agents that one has left stopped.
 
-    Each finding is (check, detail, remedy).
+    Each finding is (check, detail, remedy). is_away: the store cannot be asked; what this node knows is told.
     """
     found = []
     journal = Journal(context.settings.home)
@@ -116,7 +116,7 @@ async def findings(context: Context) -> list[tuple[str, str, str]]:
             return []
         except MaestroError as error:
             found.append(("restore", error.line(), error.mend))
-    for row in await context.rows(context.views.agents):
+    for row in () if is_away else await context.rows(context.views.agents):
         if why := await is_left_by_restore(context, row):
             found.append(
                 (f"agent {row.id}", why, why.split("`")[1] if "`" in why else f"maestro agent restart {row.id}")

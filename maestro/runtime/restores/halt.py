@@ -50,7 +50,7 @@ class Halt:
         if scope.cancelled_caught:
             which = ", ".join(self._running())
             raise Refused(
-                f"these agents did not stop within {STOP_S_MAX:.0f} s: {which}", mend="agent stop <id> --force"
+                f"these agents did not stop within {STOP_S_MAX:.0f} s: {which}", mend="maestro agent stop <id> --force"
             )
         if self._still is not None:
             await self._still.begin(None if begun.to is not None else begun.stopped)

@@ -15,7 +15,7 @@ from maestro import files
 from maestro.durable import replace, sync_folder
 from maestro.folders import private_folder
 from maestro.model.errors import Refused, VerificationFailed
-from maestro.model.events import AgentAssigned, WorkspaceReturned
+from maestro.model.events import AgentAssigned, FailsafeReturned, WorkspaceReturned
 from maestro.model.restore import BrokenOff, PlaceFate, broken_off
 from maestro.workspaces.exchanges import leftovers
 from maestro.workspaces.exchanges.exchange import STAGE_PREFIX, Exchange
@@ -88,7 +88,8 @@ class BegunRestore(msgspec.Struct, kw_only=True):
     undoes the restore; lacking: it does not hold every workspace that there was. stopped: the agents that were stopped
     for it; waiting: those that an earlier restore has left stopped, as their workspaces were lost. assigned: the
     assignments that it makes. loads: the log that was loaded for it. placing: the stages are whole, and take their
-    places. wish: the position of the wish of a workflow that it fulfils, 0 for none; returned: its answer.
+    places. wish: the position of the wish of a workflow that it fulfils, 0 for none; returned: its answer. guarded:
+    what is told of it where a workspace goes back after a guarded run.
     """
 
     restore: str
@@ -107,6 +108,7 @@ class BegunRestore(msgspec.Struct, kw_only=True):
     placing: bool = False
     wish: int = 0
     returned: WorkspaceReturned | None = None
+    guarded: FailsafeReturned | None = None
 
     @property
     def broken_off(self) -> BrokenOff:

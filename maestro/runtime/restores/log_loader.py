@@ -43,9 +43,12 @@ async def held_log(origin: Origin, journal: Journal, skip_failed: bool = False) 
     """The log that a snapshot holds, extracted into a folder for the time of the block.
 
     Every byte of the snapshot is proved before; with skip_failed it is enough that the log is whole. The caller has the
-    right to restore on this node. Raises VerificationFailed.
+    right to restore on this node. Raises VerificationFailed, Refused where it holds no log.
     """
     folder = journal.folder / CHECKPOINT
+    if not origin.has(CHECKPOINT):
+        mend = "use one that holds it: `maestro state snapshots` lists all, those before runs have the reason failsafe"
+        raise Refused(f"{origin.path or origin.name} holds a workspace, and no log", "snapshot", mend)
 
     def put() -> None:
         remove_tree(folder)

@@ -41,7 +41,9 @@ class OpenOrigins:
             text = await newest(self._context)
         elif not is_id(text):
             raise NotFound(
-                f"{shown(text)} is no snapshot and no file", mend="state snapshots lists all", sought=("snapshot", text)
+                f"{shown(text)} is no snapshot and no file",
+                mend="maestro state snapshots lists all",
+                sought=("snapshot", text),
             )
         return await self.snapshot(text)
 
@@ -50,7 +52,9 @@ class OpenOrigins:
         if name not in self._open:
             row = await self._context.row(self._context.views.snapshot, name)
             if row is not None and row.state != "complete":
-                raise Refused(f"snapshot {name} is {row.state}", mend="state snapshots lists those that are complete")
+                raise Refused(
+                    f"snapshot {name} is {row.state}", mend="maestro state snapshots lists those that are complete"
+                )
             archive = await self.archive()
             try:
                 manifest = row.manifest if row is not None else ""

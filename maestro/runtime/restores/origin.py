@@ -48,6 +48,9 @@ class Origin(Protocol):
     reuses: bool
     meta: SnapshotMeta
 
+    def has(self, tree: str) -> bool:
+        """Whether it holds a tree of this name."""
+
     def size(self, tree: str) -> int:
         """The bytes of all files of a tree."""
 
@@ -97,6 +100,10 @@ class StoredOrigin:
         self.name = snapshot
         self.meta = of_manifest(found.content)
         self._sizes = {tree.name: tree.size for tree in found.content.trees}
+
+    def has(self, tree: str) -> bool:
+        """See Origin."""
+        return tree in self._sizes
 
     def size(self, tree: str) -> int:
         """See Origin."""
@@ -158,6 +165,10 @@ class ExportedOrigin:
             self._export.close()
             raise
         self._sizes = {branch.name: branch.size for branch in head.trees}
+
+    def has(self, tree: str) -> bool:
+        """See Origin."""
+        return tree in self._sizes
 
     def size(self, tree: str) -> int:
         """See Origin."""

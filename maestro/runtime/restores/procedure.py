@@ -47,11 +47,14 @@ ANOTHER = "use another snapshot: `maestro state snapshots` lists all"
 
 
 class RestoreOptions(msgspec.Struct, frozen=True):
-    """How a restore is done. reason: `restore`, or `rollback` where the user calls it that."""
+    """How a restore is done. reason: `restore`, or `rollback` where the user calls it that. kept: the snapshot of what
+    is there, where the caller has taken it.
+    """
 
     reason: str = "restore"
     skip_verify: bool = False
     resume: bool = False
+    kept: str = ""
 
 
 class RestoreProcedure:
@@ -137,6 +140,9 @@ class RestoreProcedure:
             await halt.begin()
             await self._call.note("taking a snapshot of what is there now", "progress")
 
+        if how.kept:
+            await quiet(how.kept)
+            return
         folders = tuple(await trio.to_thread.run_sync(self._replaced))
         wanted = SnapshotRequest(how.reason, agents, folders, allow_torn=True, allow_missing=True)
         taken = await take_in_turn(self._call, wanted, snapshot_folders, quiet)

@@ -5,8 +5,8 @@ Both are given back on every way out, also where the command was cancelled.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import trio
 
@@ -19,6 +19,7 @@ from maestro.workspaces.exchanges.exchange import Exchange
 LEASE_TTL_MS = 30_000
 RENEW_EVERY_S = 2.0
 DROP_S_MAX = 5.0
+AGAIN_S = 0.5
 
 
 @asynccontextmanager
@@ -30,6 +31,26 @@ async def restoring(journal: Journal) -> AsyncIterator[Exchange]:
     finally:
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(exchange.close)
+
+
+@asynccontextmanager
+async def in_turn(
+    context: Context, lease: str, gives_up: Callable[[], bool] = lambda: False
+) -> AsyncIterator[tuple[Journal, Exchange] | None]:
+    """Hold the rights that a restore needs; waits for a restore that is under way. None where the caller gives up."""
+    journal = Journal(context.settings.home)
+    while not gives_up():
+        async with AsyncExitStack() as stack:
+            try:
+                exchange = await stack.enter_async_context(restoring(journal))
+                await stack.enter_async_context(leased(context, (lease,)))
+            except Refused:
+                pass
+            else:
+                yield journal, exchange
+                return
+        await trio.sleep(AGAIN_S)
+    yield None
 
 
 @asynccontextmanager

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from maestro.model.agent import Agent
-from maestro.model.events import AgentHealthChanged, AgentStopped
+from maestro.model.events import (
+    AgentHealthChanged,
+    AgentStopped,
+    FailsafeKept,
+    FailsafeReturned,
+    GuardDropped,
+    WorkspaceGuarded,
+)
 from maestro.model.restore import STOP_REASON
 from maestro.runtime.node.context import Context
 
 LOOKS_MAX = 100
+BESIDE = (AgentHealthChanged, WorkspaceGuarded, GuardDropped, FailsafeReturned, FailsafeKept)
+"""What happens to an agent without letting it take work, or stopping it."""
 
 
 async def why_stopped(context: Context, row: Agent) -> str:
-    """The reason of an agent's last stop, whatever its health has been since; "" where it is not stopped."""
+    """The reason of an agent's last stop, whatever became of its health since; "" where it is not stopped."""
 
     def look() -> str:
         seq = row.version
@@ -21,7 +30,7 @@ async def why_stopped(context: Context, row: Agent) -> str:
                 return ""
             if isinstance(event.fact, AgentStopped):
                 return event.fact.reason
-            if not isinstance(event.fact, AgentHealthChanged):
+            if not isinstance(event.fact, BESIDE):
                 return ""
             seq = event.prev
         return ""

@@ -90,7 +90,10 @@ async def expire(context: Context, now: int) -> None:
     rows = await context.rows(context.views.snapshots)
     floor = await context.floor()
     damaged = await trio.to_thread.run_sync(folders.damaged)
+    guards = {agent.guard.snapshot for agent in await context.rows(context.views.agents) if agent.guard is not None}
     for row in outlived(rows, now, days * DAY_MS, damaged.keys(), await needed_runs(context)):
+        if row.id in guards:  # its workspace may yet have to go back to it
+            continue
         if row.lies_on(context.node) and await _append(context, decide_expired(row, floor), row):
             log.info("snapshot %s is older than %d days: deleted", row.id, days)
     await _collect(context, folders)

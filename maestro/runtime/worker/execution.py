@@ -25,8 +25,8 @@ from maestro.runtime.supervision.spec import End, Spec
 from maestro.runtime.worker import carried_files, step_results
 from maestro.runtime.worker.preparation import Job, Prepared, place, start_of, verification_of
 from maestro.runtime.worker.programs import Programs
-from maestro.runtime.worker.run_appends import RunAppends
-from maestro.runtime.worker.run_end import check_of, ended, facts, redacted
+from maestro.runtime.worker.run_appends import RunAppends, RunGuard
+from maestro.runtime.worker.run_end import check_of, ended, facts, of_unhealthy, redacted
 from maestro.runtime.worker.run_observer import RunObserver, is_heard, session_of
 from maestro.runtime.worker.run_process import RunProcess
 from maestro.runtime.worker.run_services import RunServices
@@ -61,6 +61,7 @@ class Execution:
         self.log = RunAppends(services, entry.run, entry.token)
         self.programs = Programs(services, self.log)
         self.furnished = False
+        self._guard = RunGuard(services)
         self._services = services
         self._state = RunState.CLAIMED
         if reserved_for:  # it may start at any moment: whoever holds the agent waits
@@ -162,7 +163,9 @@ class Execution:
         self._move(RunEvent.PREPARE)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(prepare)
-            start = start_of(self._services.context.node, job.run, job.task.id, job.folder, job.workspace)
+            waiting = self._services.follower.plan.census
+            ready_at = waiting.since(job.task.id, slot_of_run(job.run.id)) or job.run.released_at
+            start = start_of(self._services.context.node, job.run, job.task.id, job.folder, job.workspace, ready_at)
             may_start = await self.log.append(start)
             if not may_start:
                 nursery.cancel_scope.cancel()
@@ -203,10 +206,11 @@ class Execution:
         self._move(RunEvent.OVER)
         seen = seen or facts(end, job.folder, job.run.timeout_s, self.programs.seen)
         context = self._services.context
-        verdict = redacted(context, job.definition, outcome.judge(job.definition, seen))
+        verdict = of_unhealthy(outcome.judge(job.definition, seen), self.programs.seen)
+        verdict = redacted(context, job.definition, verdict)
         files: carried_files.Files = {}
         if isinstance(ready, Ready):
-            held = self._held(job, ready)
+            held = carried_files.Held(job.workspace, ready.spec.lock, ready.spec.folder)
             verdict, files = await carried_files.capture(context, ready.dispatched, verdict, held)
         fact = await context.insist(lambda: ended(context, job.task, job.run, verdict, end))
         fact = msgspec.structs.replace(fact, files=files) if files else fact
@@ -214,15 +218,8 @@ class Execution:
             fact = await step_results.completed(context, job.definition, job.dispatched, job.folder, (fact, seen))
         await self._finish(job, fact)
 
-    @staticmethod
-    def _held(job: Job, ready: Ready) -> carried_files.Held:
-        return carried_files.Held(job.workspace, ready.spec.lock, ready.spec.folder)
-
     async def _launch(self, job: Job, ready: Ready) -> tuple[End, JudgedEnd | None]:
-        """Launch the run and watch it to its end: as its warden tells it, and as its judge sees it, None: not launched.
-
-        A run that was cancelled before `run.started` came into the log is not launched.
-        """
+        """Launch the run, unless it was cancelled; its end as its warden tells it, and for its judge if launched."""
         spec = ready.spec
         try:
             await self._services.follower.changed(self.log.version - 1)
@@ -232,8 +229,14 @@ class Execution:
             return End(spec.run, spec.token, stopped=self.programs.stopped.reason), None
         if self._is_kept_out(job):
             return End(spec.run, spec.token, spawn_error="its workspace is held by another step", retriable=True), None
+        hindered = await self._guard.put(job.owner, spec.run, spec.token)
+        if hindered is None and self.programs.stopped is not None:  # while its workspace was archived
+            hindered = End(spec.run, spec.token, stopped=self.programs.stopped.reason)
+        if hindered is not None:
+            return hindered, None
         try:
-            await carried_files.bring(self._services.context, ready.dispatched, self._held(job, ready))
+            held = carried_files.Held(job.workspace, spec.lock, spec.folder)
+            await carried_files.bring(self._services.context, ready.dispatched, held)
         except MaestroError as error:
             return End(spec.run, spec.token, spawn_error=error.line()), None
         try:
@@ -244,11 +247,15 @@ class Execution:
             why = f"it could not be watched: {user_error(error) or error}"
             return End(spec.run, spec.token, spawn_error=why, retriable=True), None
 
+    def end_unhealthy(self, reason: str) -> None:
+        """End the run where its workspace is guarded: its agent has become unhealthy."""
+        if self._guard.owner and not self.over:
+            self.programs.end_unhealthy(reason)
+
     def _is_kept_out(self, job: Job) -> bool:
         """Whether something else holds the workspace since before the run has started."""
-        plan = self._services.follower.plan
+        plan, holder = self._services.follower.plan, (job.task.workflow, job.task.step)
         live = plan.crew.live.get(job.run.id)
-        holder = (job.task.workflow, job.task.step)
         return live is not None and live.place is not None and plan.holds.keeps_out(live.place, holder)
 
     async def _within_disk_limit(self, job: Job, ready: Ready) -> tuple[End, JudgedEnd]:
@@ -296,8 +303,10 @@ class Execution:
             await gate.opens(held[0], self)
 
     async def _finish(self, job: Job, fact: RunEnded) -> None:
-        """Append how the run ended, and let its wardens know."""
-        if not await self.log.end(*job.observer.news(), fact):
+        """Append how the run ended, once its workspace is as it should be, and let its wardens know."""
+        with self._services.gate.aside(self):
+            fact, before = await self._guard.lift(fact, job.folder)
+        if not await self.log.end(*job.observer.news(), fact, before=before):
             log.warning("run %s was ended elsewhere first: %s is dropped", job.run.id, fact.outcome)
         self.programs.settle()
         if job.dispatched is not None or is_heard(job.definition):

@@ -19,8 +19,10 @@ from maestro.config import Settings
 from maestro.model.agent import Agent
 from maestro.model.errors import Invalid
 from maestro.model.events import RunReleased, RunStarted, TaskDispatched
-from maestro.model.ids import shown, task_of_run
+from maestro.model.ids import shown, slot_of_run, task_of_run
+from maestro.model.monitoring.failsafe import goes_back
 from maestro.model.task import Run, Task
+from maestro.model.tracing.identity import traceparent
 from maestro.runtime.provision import containment
 from maestro.runtime.provision.settlement import Settlement
 from maestro.runtime.supervision.spec import Spec
@@ -64,10 +66,12 @@ def place(settings: Settings, agent: Agent, task: str, attempt: int) -> RunFolde
     return folders.place(root, agent.id, task, attempt)
 
 
-def start_of(node: str, run: Run | RunReleased, task: str, folder: RunFolder, workspace: str) -> RunStarted:
-    """The event that says that this node executes a run."""
+def start_of(
+    node: str, run: Run | RunReleased, task: str, folder: RunFolder, workspace: str, ready_at: int
+) -> RunStarted:
+    """The event that says that this node executes a run. ready_at: since when it waited in the queue, server ms."""
     name = run.run if isinstance(run, RunReleased) else run.id
-    return RunStarted(name, task, run.agent, node, folder.attempt_path, workspace)
+    return RunStarted(name, task, run.agent, node, folder.attempt_path, workspace, ready_at)
 
 
 def lock_path(home: Path, workspace: str) -> Path:
@@ -103,6 +107,7 @@ class Prepared:
     def __init__(self, services: RunServices, job: Job, dispatched: TaskDispatched, socket: str) -> None:
         self._context = services.context
         self._furnishing = services.furnishing
+        self._failsafe = services.failsafe
         self._job = job
         self._run = job.run
         self._folder = job.folder
@@ -135,6 +140,8 @@ class Prepared:
         if job.in_run_folder:
             await self._fill_run_folder(workspace)
         elif job.owner is None or job.owner.id == job.agent.id:
+            if self._begins_afresh():
+                folders.put_aside(folder)
             await self._fill(workspace)
         if self.definition.private_home:
             home = containment.home_of(self._context.settings.home, self._run.agent)
@@ -153,6 +160,14 @@ class Prepared:
             inside = file.path[len(base) :].lstrip("/")
             real = os.path.realpath(base) if base == home else base
             folders.put_file(real, inside, file.content.encode(), file.mode)
+
+    def _begins_afresh(self) -> bool:
+        """Whether failsafe mode has this attempt find what the first one found: a workspace that is only its task's."""
+        job, run = self._job, self._run
+        if job.workspace != job.folder.workspace or not self._failsafe.wants(job.agent):
+            return False
+        earlier = [one for one in job.task.slots[slot_of_run(run.id)].runs if one.attempt < run.attempt]
+        return bool(earlier) and goes_back(earlier[-1].outcome, earlier[-1].restart)
 
     async def _fill(self, workspace: str) -> None:
         """Make the workspace where it is absent or empty; a template is copied in a thread."""
@@ -199,6 +214,7 @@ class Prepared:
             secrets=secrets.resolve(self.definition, environment),
             variables=self._variables(),
             marks=marks,
+            traceparent=traceparent(self._context.settings.namespace, step, run.id, run.token),
         )
 
     def _spec(self, launch: Launch, workspace: str) -> Spec:

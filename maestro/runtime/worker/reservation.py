@@ -41,7 +41,10 @@ class Reservation:
         self._definitions, self._agent = services.definitions, agent
         self._execute = execute
         self._forget = forget
-        self.started = start_of(node, fact, fact.task, self._folder, site.workspace or self._folder.workspace)
+        # a task that is dispatched in the same append is ready since then
+        ready_at = services.follower.plan.census.since(fact.task, fact.slot) or fact.decided_at
+        workspace = site.workspace or self._folder.workspace
+        self.started = start_of(node, fact, fact.task, self._folder, workspace, ready_at)
         self.actor = services.actor
         self.execution = Execution(services, WorkEntry(node, "", fact.run, 0), reserved_for=(agent.id, site.owner))
 

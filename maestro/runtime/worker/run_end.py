@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
 
 import msgspec
 
@@ -13,11 +16,14 @@ from maestro.agents.definitions import Definition
 from maestro.agents.transcript import TranscriptSum
 from maestro.agents.verdict import Check, JudgedEnd, Verdict
 from maestro.model.errors import MaestroError
-from maestro.model.events import RunEnded
+from maestro.model.events import FailsafeKept, FailsafeReturned, RunEnded
 from maestro.model.ids import slot_of_run, task_of_run
+from maestro.model.monitoring.failsafe import told
 from maestro.model.task import Run, Task, may_go_on
 from maestro.runtime.node.context import RESULT_INLINE_BYTES_MAX, Context
+from maestro.runtime.node.subject_events import events_behind
 from maestro.runtime.supervision import capped_log
+from maestro.runtime.supervision.exit_record import RECORD_NAME
 from maestro.runtime.supervision.spec import LOG_BYTES_MAX, End
 from maestro.runtime.worker.run_observer import read_ends
 from maestro.workspaces.folders import RunFolder
@@ -38,13 +44,15 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     """What the worker knows of the end of a run besides the warden's `End`.
 
     lost: why the infrastructure lost the run; wrong_mode: why it was not started; budget: what it used up, in words;
-    told: its transcript. None where there is no such thing.
+    told: its transcript; unhealthy: what was wrong with its agent, so that failsafe mode stopped it. None where there
+    is no such thing.
     """
 
     lost: str | None = None
     wrong_mode: str | None = None
     budget: str | None = None
     told: TranscriptSum | None = None
+    unhealthy: str | None = None
 
 
 def facts(end: End, folder: RunFolder, timeout_s: float, seen: Seen) -> JudgedEnd:
@@ -74,6 +82,23 @@ def facts(end: End, folder: RunFolder, timeout_s: float, seen: Seen) -> JudgedEn
         output_bytes=end.output_bytes,
         stdout_bytes=end.stdout_bytes,
     )
+
+
+def dead_at(folder: RunFolder) -> int:
+    """When the last process of a run was dead, by its wardens' records, Unix ns; 0 where there is none."""
+    found = 0
+    for record in (folder.record, f"{folder.verification}/{RECORD_NAME}"):
+        with suppress(OSError):
+            found = max(found, Path(record).stat().st_mtime_ns)
+    return found
+
+
+def of_unhealthy(verdict: Verdict, seen: Seen) -> Verdict:
+    """The verdict on a run that failsafe mode may have stopped because its agent was unhealthy."""
+    if seen.unhealthy is None or verdict.outcome != "cancelled":
+        return verdict
+    evidence = f"its agent was unhealthy: {seen.unhealthy}; {verdict.evidence}"
+    return msgspec.structs.replace(verdict, outcome="agent_error", evidence=evidence)
 
 
 def may_be_signalled(end: End) -> bool:
@@ -172,6 +197,17 @@ async def ended(context: Context, task: Task, run: Run, verdict: Verdict, end: E
         retry_at=None if restart else await _retry_at(context, task, run, kind),
         restart=restart,
     )
+
+
+async def with_return(context: Context, fact: RunEnded, owner: str, token: int) -> RunEnded:
+    """The end of a run whose evidence says what failsafe mode has done with its workspace; unchanged for nothing.
+
+    owner: the agent whose workspace that is; token: the position of the release of the run.
+    """
+    find = partial(context.call, events_behind, context.store, f"agent:{owner}", token)
+    facts = [event.fact for event in await context.insist(find) or ()]
+    done = [one for one in facts if isinstance(one, FailsafeReturned | FailsafeKept) and one.run == fact.run]
+    return msgspec.structs.replace(fact, evidence=f"{fact.evidence}; {told(done[-1])}") if done else fact
 
 
 async def _retry_at(context: Context, task: Task, run: Run, kind: str) -> int | None:

@@ -1,13 +1,16 @@
 """The recovery of runs at a daemon's start: appends the ends of those that this node's earlier daemon was executing.
 
 That daemon is dead, as this one holds its lock, and its wardens have killed the process trees. Each run has left an
-exit record, or none, and then it is lost.
+exit record, or none, and then it is lost. A guarded run that has ended badly ends in the log only when its workspace is
+as it was: `restores/failsafe` sees to that.
 """
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -15,8 +18,9 @@ from maestro.agents import outcome
 from maestro.agents.definitions import Definition
 from maestro.agents.verdict import Check
 from maestro.model.agent import Agent
-from maestro.model.events import AgentAssigned, NewEvent
+from maestro.model.events import AgentAssigned, AnyFact, GuardDropped, NewEvent, RunEnded
 from maestro.model.ids import slot_of_run
+from maestro.model.monitoring.failsafe import goes_back
 from maestro.model.task import Run, Task
 from maestro.runtime.evaluation.evaluator import Evaluator
 from maestro.runtime.node.context import Context
@@ -25,9 +29,18 @@ from maestro.runtime.node.follower import Follower
 from maestro.runtime.supervision.exit_record import read_record
 from maestro.runtime.supervision.spec import End
 from maestro.runtime.worker import carried_files, step_results
-from maestro.runtime.worker.budget import exceeded
+from maestro.runtime.worker.budget import exceeded, raised_by
 from maestro.runtime.worker.preparation import lock_path, verification_of
-from maestro.runtime.worker.run_end import DAEMON_STOPPED, Seen, check_of, ended, facts, redacted
+from maestro.runtime.worker.run_end import (
+    DAEMON_STOPPED,
+    Seen,
+    check_of,
+    dead_at,
+    ended,
+    facts,
+    redacted,
+    with_return,
+)
 from maestro.runtime.worker.run_observer import RunObserver, is_heard, session_of
 from maestro.runtime.worker.run_services import dispatch_of
 from maestro.runtime.worker.step_definitions import definition_for, definition_of
@@ -38,16 +51,56 @@ LOOKED_BACK = 1000
 """How many events are read at once to find an earlier assignment."""
 
 
-async def recover(context: Context, follower: Follower) -> None:
-    """Append the end of every run that the plan has as running on this node."""
+class LeftRun(NamedTuple):
+    """A guarded run whose workspace has to go back. owner: whose that is; ended_at: when it was dead, Unix ns."""
+
+    run: str
+    owner: str
+    ended_at: int
+
+
+class Judged(NamedTuple):
+    """The end of a run of an earlier daemon. facts: all that is told of it, `fact`, the last one, its end."""
+
+    run: Run
+    facts: list[AnyFact]
+    fact: RunEnded
+    observer: RunObserver
+
+
+async def recover(context: Context, follower: Follower) -> list[LeftRun]:
+    """Append the end of every run that the plan has as running on this node; those that are left for failsafe mode."""
+    plan = follower.plan
+    owners = {agent.guard.run: agent.id for agent in plan.agents.values() if agent.guard is not None}
+    left = []
     async with Evaluator() as evaluator:
-        for task in list(follower.plan.tasks.values()):
+        for task in list(plan.tasks.values()):
             for slot in task.slots:
                 if slot.runs and slot.runs[-1].status == "running" and slot.runs[-1].node == context.node:
-                    await _end(context, follower, evaluator, (task, slot.runs[-1]))
+                    run = slot.runs[-1]
+                    of, owner = await judged(context, follower, evaluator, (task, run)), owners.get(run.id, "")
+                    if owner and goes_back(of.fact.outcome, of.fact.restart):
+                        left.append(LeftRun(run.id, owner, dead_at(recorded(run.folder)) or time.time_ns()))
+                    else:
+                        here = (context.node, run.workspace)
+                        settled = next((a.id for a in plan.agents.values() if (a.node, a.workspace) == here), "")
+                        await end(context, of if owner else await returned(context, of, settled), owner)
+    return left
 
 
-async def _end(context: Context, follower: Follower, evaluator: Evaluator, of: tuple[Task, Run]) -> None:
+async def returned(context: Context, judged: Judged, owner: str) -> Judged:
+    """The end of a run with what failsafe mode has done before it; the same one where that is nothing.
+
+    owner: whose workspace it is, "" for nobody's.
+    """
+    if not owner:
+        return judged
+    fact = await with_return(context, judged.fact, owner, judged.run.token)
+    return judged if fact is judged.fact else judged._replace(facts=[*judged.facts[:-1], fact], fact=fact)
+
+
+async def judged(context: Context, follower: Follower, evaluator: Evaluator, of: tuple[Task, Run]) -> Judged:
+    """Judge the end of a run that an earlier daemon of this node was executing."""
     task, run = of
     agent = follower.plan.crew.agent(run.agent)
     assert agent is not None
@@ -62,14 +115,14 @@ async def _end(context: Context, follower: Follower, evaluator: Evaluator, of: t
     seen = Seen(lost=lost)
     if is_heard(definition):
         await observer.complete(end)
-        budget = exceeded(definition.budget, task, run.id, observer.told.usage)
+        budget = exceeded(definition.budget, task, run.id, observer.told.usage, raised_by(definition))
         seen = Seen(lost=lost, told=observer.told, budget=budget)
-    judged, seen_end = facts(end, folder, run.timeout_s, seen), end
+    found, seen_end = facts(end, folder, run.timeout_s, seen), end
     if dispatched is not None:
-        judged = await step_results.fitted(evaluator, definition, dispatched, folder, judged)
-    if Path(folder.verification).is_dir() and outcome.judge(definition, judged).outcome == "ok":
-        judged = msgspec.structs.replace(judged, check=_verified(folder, run))
-    verdict = redacted(context, definition, outcome.judge(definition, judged))
+        found = await step_results.fitted(evaluator, definition, dispatched, folder, found)
+    if Path(folder.verification).is_dir() and outcome.judge(definition, found).outcome == "ok":
+        found = msgspec.structs.replace(found, check=_verified(folder, run))
+    verdict = redacted(context, definition, outcome.judge(definition, found))
     files: carried_files.Files = {}
     if dispatched is not None:  # what it leaves could not be kept by the earlier daemon any more
         place = carried_files.Held(run.workspace, str(lock_path(context.settings.home, run.workspace)))
@@ -77,11 +130,19 @@ async def _end(context: Context, follower: Follower, evaluator: Evaluator, of: t
     fact = await context.insist(lambda: ended(context, task, run, verdict, seen_end))
     fact = msgspec.structs.replace(fact, files=files) if files else fact
     if dispatched is not None:
-        fact = await step_results.completed(context, definition, dispatched, folder, (fact, judged))
-    first, *others = [*observer.news(), fact]
+        fact = await step_results.completed(context, definition, dispatched, folder, (fact, found))
+    return Judged(run, [*observer.news(), fact], fact, observer)
+
+
+async def end(context: Context, judged: Judged, owner: str = "") -> None:
+    """Append the end of a run. owner: whose workspace was guarded for it and stays as it is, "" for nobody's."""
+    run, facts, fact, observer = judged
     subject = f"run:{run.id}"
-    events = (NewEvent(subject, first, run.version), *(NewEvent(subject, other) for other in others))
-    result = await context.gateway.append(Append(events, f"worker:{context.node}", str(run.token)))
+    first, *others = facts
+    events = [NewEvent(subject, first, run.version), *(NewEvent(subject, other) for other in others)]
+    if owner:
+        events.insert(0, NewEvent(f"agent:{owner}", GuardDropped(owner, run.id, fact.outcome == "ok")))
+    result = await context.gateway.append(Append(tuple(events), f"worker:{context.node}", str(run.token)))
     observer.forget()
     kept = isinstance(result, Committed)
     log.info("run %s of the earlier daemon: %s%s", run.id, fact.outcome, "" if kept else " (already ended)")

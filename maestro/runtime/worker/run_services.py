@@ -16,7 +16,7 @@ from maestro.model.task import Task
 from maestro.runtime.evaluation.evaluator import Evaluator
 from maestro.runtime.node.context import Context
 from maestro.runtime.node.follower import Follower
-from maestro.runtime.node.handover import TaskEnds
+from maestro.runtime.node.handover import Failsafe, TaskEnds
 from maestro.runtime.node.pause import StartGate
 from maestro.runtime.server.sockets import RunSockets
 from maestro.runtime.worker.launcher_client import LauncherClient
@@ -45,7 +45,8 @@ class RunServices:
     context, follower: of the node. launcher: starts their programs. sockets: lent to them. gate: every start goes
     through it. definitions: how to run agents. task_ends: what may be appended with the end of a run. actor: who
     appends their events. departing: whether a signal has asked for the end of the daemon.
-    evaluator: checks answers. furnishing: held by whoever makes the folder of a workflow's run.
+    failsafe: guards workspaces. evaluator: checks answers. furnishing: held by whoever makes the folder of a workflow's
+    run.
     """
 
     context: Context
@@ -57,6 +58,7 @@ class RunServices:
     task_ends: TaskEnds
     actor: str
     departing: Callable[[], bool]
+    failsafe: Failsafe
     evaluator: Evaluator
     furnishing: trio.Lock
 

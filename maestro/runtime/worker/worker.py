@@ -13,6 +13,7 @@ import trio
 
 from maestro.model.errors import MaestroError, StoreAway
 from maestro.model.events import (
+    AgentHealthChanged,
     AgentStopped,
     Event,
     RestoreDone,
@@ -27,7 +28,7 @@ from maestro.runtime.node.context import Context
 from maestro.runtime.node.daemon_log import log, seldom
 from maestro.runtime.node.failures import user_error
 from maestro.runtime.node.follower import Follower
-from maestro.runtime.node.handover import Reserved, TaskEnds
+from maestro.runtime.node.handover import Failsafe, Reserved, TaskEnds
 from maestro.runtime.node.pause import Pause, StartGate
 from maestro.runtime.server.sockets import RunSockets
 from maestro.runtime.worker.execution import Execution
@@ -45,12 +46,19 @@ ACKNOWLEDGE_AFTER_S = 0.02
 class Worker:
     """The worker of one daemon: executes at most `max_concurrent` runs at once, each in a task of its own.
 
-    task_ends: what may be appended with the end of a run. runs: those that are on here, by id, of reserved ones, too.
-    draining: no more runs are taken. departing: a signal has asked for the end of the daemon. low_disk: the disk of the
-    embedded store is nearly full, so that no more runs are taken.
+    task_ends: what may be appended with the end of a run. failsafe: guards workspaces. runs: those that are on here, by
+    id, of reserved ones, too. draining: no more runs are taken. departing: a signal has asked for the daemon's end.
+    low_disk: the disk of the embedded store is nearly full, so that no more runs are taken.
     """
 
-    def __init__(self, context: Context, follower: Follower, launcher: LauncherClient, task_ends: TaskEnds) -> None:
+    def __init__(
+        self,
+        context: Context,
+        follower: Follower,
+        launcher: LauncherClient,
+        task_ends: TaskEnds,
+        failsafe: Failsafe,
+    ) -> None:
         self.runs: dict[str, Execution] = {}
         self.gate = StartGate()
         self.draining = self.departing = False
@@ -68,6 +76,7 @@ class Worker:
             task_ends=task_ends,
             actor=f"worker:{context.node}",
             departing=lambda: self.departing,
+            failsafe=failsafe,
             evaluator=Evaluator(),
             furnishing=trio.Lock(),
         )
@@ -215,6 +224,8 @@ class Worker:
                 self._stop(self._of(task=task), Stop(f"cancelled: {reason}" if reason else "cancelled"))
             case AgentStopped(agent=agent, reason=reason, force=force):
                 self._stop(self._of(agent=agent), Stop(reason or "agent stopped", force))
+            case AgentHealthChanged(run=run, by_run=True, reason=reason) if run in self.runs:
+                self.runs[run].end_unhealthy(reason)  # not for what lies around it: a full disk, an unsafe store
             case RestoreDone():
                 self._stop(self._of(), Stop("restored", force=True))
             case RunEnded(run=run) if run in self.runs:

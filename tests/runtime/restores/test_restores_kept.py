@@ -27,6 +27,34 @@ def node(tmp_path: Path) -> Iterator[Node]:
         yield node
 
 
+def test_an_agent_in_failsafe_mode_works_again_after_a_restore_in_the_middle_of_its_run(node: Node) -> None:
+    tree = node.folder / "carl"
+    node.agent_type("guarded", adapter="shell", failsafe=True)
+    node.json("agent", "assign", "guarded", "--to-workspace", str(tree))
+    until(tree.is_dir)
+    archive = node.json("state", "snapshot", "--workspace", str(tree))["id"]
+    node.dispatch("touch on; sleep 60", "--to", "guarded")
+    until((tree / "on").exists)
+    node.json("state", "restore", archive, "--workspace", str(tree))
+    assert not (tree / "on").exists()
+    assert {agent["state"] for agent in node.json("agent", "list")} == {"idle"}
+
+
+def test_what_a_person_writes_as_failsafe_mode_archives_a_bad_run_stays(node: Node) -> None:
+    """Whenever it is written behind the run's end: before the return, which then is none, or after it."""
+    tree = node.folder / "dora"
+    node.agent_type("careful", adapter="shell", failsafe=True)
+    node.json("agent", "assign", "careful", "--to-workspace", str(tree))
+    until(tree.is_dir)
+    for number in range(2000):
+        (tree / str(number)).write_text("before")
+    task = node.dispatch("for each in *; do echo after > $each; done; exit 1", "--to", "careful")["id"]
+    until((node.root / "careful" / task / "attempts/1/exit.json").exists)
+    (tree / "mine").write_text("of a person")
+    until(lambda: node.task(task)["finished_at"])
+    assert (tree / "mine").read_text() == "of a person"
+
+
 @pytest.mark.parametrize("only", [(), ("--workspace", "ann")])
 def test_the_last_thing_that_an_agent_wrote_is_kept(node: Node, only: tuple[str, ...]) -> None:
     """It writes as long as it lives, and once more when it is told to stop."""

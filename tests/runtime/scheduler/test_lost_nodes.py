@@ -30,19 +30,26 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     server = StoreServer("valkey", "--appendfsync", "everysec")
     folder = tmp_path_factory.mktemp("lost")
     env = {"MAESTRO_REDIS_URL": server.url, "MAESTRO_NAMESPACE": f"t-{os.urandom(4).hex()}"}
+    env["MAESTRO_MAX_CONCURRENT"] = "5"
     mark = f"lost-{os.urandom(4).hex()}"
     try:
         with Node(folder / "a", **env) as a, Node(folder / "b", **env) as b:
             for node in (a, b):
                 node.agent_type("worker")
                 node.up()
+                node.agent_type("guarded", failsafe=True)
+            b.json("agent", "assign", "guarded", "--name", "guarded", "--to-workspace", f"{b.folder}/guarded")
+            until(Path(f"{b.folder}/guarded").is_dir)
+            Path(f"{b.folder}/guarded/kept").touch()
             for name in (*WORKERS, "idle"):
                 b.json("agent", "assign", "worker", "--name", name, "--to-workspace", f"{b.folder}/{name}")
             tasks = {}
             for name in WORKERS:
                 prompt = f"run: test {name} = moved -a -e {a.folder}/go && exit 0; export MARK={mark}; sleep 600 & wait"
                 tasks[name] = str(b.dispatch(prompt, "--to", name, "--async")["id"])
-            until(lambda: len(marked(mark)) == len(WORKERS))
+            prompt = f"run: test -e {a.folder}/go && exec ls; rm kept; touch half; export MARK={mark}; sleep 600 & wait"
+            tasks["guarded"] = str(b.dispatch(prompt, "--to", "guarded", "--async")["id"])
+            until(lambda: len(marked(mark)) == len(tasks))
             Path(f"{a.folder}/go").touch()
             for pid in processes_of(b):
                 os.kill(pid, signal.SIGKILL)
@@ -71,7 +78,7 @@ def test_its_agents_are_unhealthy_in_the_append_that_loses_it(pair: Pair) -> Non
     assert found["idle"]["reason"] == f"node {pair.b.id} is lost"
     (lost,) = pair.a.events("node.lost")
     after = [event.subject for event in pair.a.events("agent.health_changed") if event.cause == lost.cause]
-    assert sorted(after) == sorted(f"agent:{name}" for name in (*WORKERS, "idle"))
+    assert sorted(after) == sorted(f"agent:{name}" for name in (*WORKERS, "guarded", "idle"))
 
 
 def test_nothing_is_dispatched_to_it_and_the_refusal_says_why(pair: Pair) -> None:
@@ -129,6 +136,17 @@ def test_a_node_that_is_back_has_its_agents_healthy_and_no_run_has_ended_twice(p
     assert pair.a.dispatch("run: pwd", "--to", "idle", "--sync")["runs"][0]["node"] == pair.b.id
     assert set(pair.a.ends().values()) == {1}
     assert pair.a.json("replay", "verify")["ok"] is True
+
+
+def test_a_workspace_there_goes_back_before_the_next_attempt_when_its_node_is_back(pair: Pair) -> None:
+    assert pair.a.run("task", "wait", pair.tasks["guarded"]).returncode == 0
+    first, second = pair.a.task(pair.tasks["guarded"])["runs"]
+    assert (first["outcome"], second["outcome"], second["node"]) == ("lost", "ok", pair.b.id)
+    assert second["result"].split()[-1] == "kept", "it finds what the first attempt found, and no `half`"
+    seqs = {
+        event.type: event.seq for event in pair.a.events() if event.subject in (f"run:{second['id']}", "agent:guarded")
+    }
+    assert seqs["failsafe.returned"] < seqs["run.started"]
 
 
 def test_a_node_that_stood_still_and_goes_on_late_is_refused_and_never_writes_beside_another(

@@ -68,9 +68,10 @@ def test_shutdown_ends_it_too(tmp_path: Path) -> None:
 
 def test_the_documents_say_so_and_give_a_unit_that_covers_a_service() -> None:
     text = (sources.ROOT / "maestro/docs/operations.md").read_text()
-    (unit,) = re.findall(r"```ini\n(.*?)```", text, re.DOTALL)
-    assert "maestro worker" in unit and "KillMode=mixed" in unit and "Restart=" in unit
-    assert "KillMode=control-group" in text
+    for name in ("maestro.service", "user/maestro.service"):
+        unit = (sources.ROOT / "tools/systemd" / name).read_text()
+        assert "maestro worker" in unit and "KillMode=mixed" in unit and "Restart=" in unit
+    assert "KillMode=mixed" in text and "KillMode=control-group" in text
     assert re.search(
         r"daemon, launcher and wardens are killed in one instant.{0,80}lives on until the next", text, re.DOTALL
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ import pytest
 import redis
 
 from tests.conftest import StoreServer
-from tests.runtime.acting import Node, marked, until
+from tests.runtime.acting import Node, marked
 
 
 @pytest.fixture
@@ -86,21 +85,6 @@ def test_a_task_that_kills_whoever_guards_it_is_parked(place: Node) -> None:
     assert (row["status"], row["outcome"]) == ("failed", "parked")
     assert not marked(mark)
     place.dispatch("run: true", "--to", "w2", "--sync")
-
-
-def test_an_agent_that_stops_itself_is_unhealthy_until_it_goes_on(place: Node) -> None:
-    mark = f"stopped-{os.urandom(4).hex()}"
-    row = place.dispatch(f"run: echo $$ > {place.folder}/pid; export MARK={mark}; kill -STOP $$; echo on", "--to", "w3")
-    until(lambda: "w3" in [event.fact.agent for event in place.events("agent.health_changed")])  # type: ignore[union-attr]
-    refused = place.run("task", "dispatch", "run: true", "--to", "w3")
-    assert refused.returncode == 4
-    assert "process failed" in refused.stderr
-    forced = place.dispatch("run: echo forced", "--to", "w3", "--force")
-    health = place.run("agent", "health", "w3")
-    assert (health.returncode, health.stdout.splitlines()[0]) == (1, "status: unhealthy")
-    os.kill(int((place.folder / "pid").read_text()), signal.SIGCONT)
-    assert place.run("task", "wait", str(row["id"]), str(forced["id"])).returncode == 0
-    until(lambda: place.run("agent", "health", "w3").returncode == 0)
 
 
 def test_a_run_reaches_nothing_but_state_with_a_clean_environment_or_none(place: Node) -> None:

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 import trio
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from maestro.agents.definitions import Definition, parse
 from maestro.agents.parts import Budget
@@ -105,6 +104,8 @@ def test_a_budget_is_exceeded_by_more_than_it(
     runs = [run_of(number, input_tokens=used) for number, used in enumerate(others, 2)]
     row = Task("t", 1, 1, "", "running", [Slot("a", runs=[run_of(1, input_tokens=1), *runs])], 0, "", **task)
     assert exceeded(type_, row, "t-0.1", Usage(7, 3, 0, 0.5)) == said
+    found = exceeded(type_, row, "t-0.1", Usage(7, 3, 0, 0.5), "to raise it: x")
+    assert bool(found and found.endswith("to raise it: x")) == bool(said and "type" in said)
 
 
 def test_what_a_killed_daemon_had_not_told_is_told_once_by_the_next(tmp_path: Path) -> None:

@@ -77,7 +77,9 @@ def test_a_start_is_under_way_from_the_reservation_to_the_end_of_the_preparation
 
 def test_the_gate_counts_a_run_in_reserved_room_until_it_is_given_up() -> None:
     gate = StartGate()
-    run = Execution(cast(Any, SimpleNamespace(gate=gate)), WorkEntry("n", "", "t-0.1", 0), ("ann",))
+    run = Execution(
+        cast(Any, SimpleNamespace(gate=gate, failsafe=None, context=None)), WorkEntry("n", "", "t-0.1", 0), ("ann",)
+    )
     assert gate.inside(["ann"]) and not gate.inside(["ben"])
     run.begin(7)
     assert gate.inside(["ann"]) and (run.entry.token, run.log.version) == (7, 8)
@@ -90,7 +92,9 @@ def test_the_gate_counts_a_run_in_reserved_room_until_it_is_given_up() -> None:
 
 def test_the_gate_does_not_count_a_claimed_run() -> None:
     gate = StartGate()
-    run = Execution(cast(Any, SimpleNamespace(gate=gate)), WorkEntry("n", "1-0", "t-0.1", 7))
+    run = Execution(
+        cast(Any, SimpleNamespace(gate=gate, failsafe=None, context=None)), WorkEntry("n", "1-0", "t-0.1", 7)
+    )
     assert not gate.inside(None)
     with pytest.raises(LocalDefect):
         run.begin(7)

@@ -15,8 +15,7 @@ import psutil
 import pytest
 
 from maestro.model.errors import Refused, VerificationFailed
-from maestro.workspaces.archive.format import index as indexes
-from maestro.workspaces.archive.format import manifests
+from maestro.workspaces.archive.format import index as indexes, manifests
 from maestro.workspaces.archive.format.layout import Layout
 from maestro.workspaces.archive.library import Archive
 from maestro.workspaces.archive.parallel import child_process

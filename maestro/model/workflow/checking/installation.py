@@ -21,7 +21,8 @@ class Surroundings(msgspec.Struct, frozen=True):
 
     targets: agents and pools that agents answer to, each with the types of these. types: that can be had, also without
     an agent; silent: those that tell no usage; resuming: those that can go on with a session. workflows: stored
-    ones by id, as far as they are below the definition; names: of all stored ones.
+    ones by id, as far as they are below the definition; names: of all stored ones. guarded: types whose workspaces go
+    back after a bad run.
     """
 
     targets: Mapping[str, frozenset[str]]
@@ -30,6 +31,7 @@ class Surroundings(msgspec.Struct, frozen=True):
     resuming: frozenset[str]
     workflows: Mapping[str, Workflow]
     names: frozenset[str] = frozenset()
+    guarded: frozenset[str] = frozenset()
 
     def types_of(self, target: str) -> frozenset[str]:
         """The types that may work for a target; none for one that is not known."""
@@ -39,10 +41,14 @@ class Surroundings(msgspec.Struct, frozen=True):
 
 
 class Noted(msgspec.Struct, frozen=True):
-    """What was found. level: `error`, `warning` for what may be right elsewhere, or `notice`."""
+    """What was found. level: `error`, `warning` for what may be right elsewhere, or `notice`.
+
+    if_written: it counts only where the file has the key itself, and not by default.
+    """
 
     finding: Finding
     level: str
+    if_written: bool = False
 
 
 def installation_findings(
@@ -57,6 +63,7 @@ def installation_findings(
         for one in _agents(step, path, here):
             yield Noted(one, unknown)
         yield from _sessions(step, path, here)
+        yield from _guarded(step, path, here)
         yield from _own_failure(step, path)
         if step.workflow:
             yield from _child(step, path, here, unknown)
@@ -123,6 +130,25 @@ def _sessions(step: Step, path: Path, here: Surroundings) -> Iterator[Noted]:
             what = f"`{target[:60]}` cannot go on with a session: its type {names} has no `resume`"
             finding = Finding((*path, "retries", "continue"), what, "remove it, or name another agent")
             yield Noted(finding, "error" if len(cannot) == len(types) else "warning")
+
+
+def _guarded(step: Step, path: Path, here: Surroundings) -> Iterator[Noted]:
+    """New attempts that are to find what the last one left, in workspaces that go back before them."""
+    if step.place == RUN_FOLDER or isinstance(step.retries, int):
+        return
+    owners = (step.place,) if step.place else step.agents
+    for target in owners:
+        guarded = sorted(here.types_of(target) & here.guarded)
+        if not guarded:
+            continue
+        why = f"type `{guarded[0]}` is in failsafe mode: the workspace of `{target[:60]}` goes back before each attempt"
+        if step.retry.workspace == "keep":
+            mend = "write `workspace: restore`, or `failsafe: false` in the type"
+            yield Noted(Finding((*path, "retries", "workspace"), why, mend), "error", if_written=True)
+        if step.retry.resume:
+            mend = "remove it, or write `failsafe: false` in the type"
+            yield Noted(Finding((*path, "retries", "continue"), why, mend), "error", if_written=True)
+        return
 
 
 def _own_failure(step: Step, path: Path) -> Iterator[Noted]:

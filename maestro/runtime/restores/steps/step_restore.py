@@ -6,9 +6,6 @@ exchange nothing was done, and the next daemon finds the wish again.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-
 import trio
 
 from maestro.model.errors import NotFound, Refused
@@ -19,16 +16,14 @@ from maestro.runtime.node.failures import user_error
 from maestro.runtime.node.ids import new_id
 from maestro.runtime.restores.conclusion import LEASE
 from maestro.runtime.restores.crash_recovery import end_begun
-from maestro.runtime.restores.journal import BegunRestore, Journal, UnderWay
+from maestro.runtime.restores.journal import BegunRestore, UnderWay
 from maestro.runtime.restores.open_origins import OpenOrigins
 from maestro.runtime.restores.past import Past
-from maestro.runtime.restores.plan import Placement, RestorePlan
-from maestro.runtime.restores.plan import RestoreRequest as Request
+from maestro.runtime.restores.plan import Placement, RestorePlan, RestoreRequest as Request
 from maestro.runtime.restores.procedure import RestoreOptions, RestoreProcedure
-from maestro.runtime.restores.rights import leased, restoring
+from maestro.runtime.restores.rights import in_turn
 from maestro.runtime.restores.steps.bystander_runs import bystander
-from maestro.runtime.snapshots.step_wishes import AGAIN_S, call_of, source_of, stands, vacant
-from maestro.workspaces.exchanges.exchange import Exchange
+from maestro.runtime.snapshots.step_wishes import call_of, source_of, stands, vacant
 from maestro.workspaces.exchanges.places import check_place
 
 FORCE = "keep what is there (--files keep), or lose it with --force"
@@ -42,7 +37,8 @@ async def put_back(context: Context, event: Event) -> WorkspaceReturned | None:
     """
     wish = event.fact
     assert isinstance(wish, WorkspaceRestoreWanted)
-    async with vacant(context, event), _right(context) as right:
+    async with vacant(context, event), in_turn(context, LEASE) as right:
+        assert right is not None
         journal, exchange = right
         await end_begun(context, journal)
         if await stands(context, event) != "open":
@@ -72,23 +68,6 @@ async def put_back(context: Context, event: Event) -> WorkspaceReturned | None:
             procedure = RestoreProcedure(call, planned, origins, under_way, confirm)
             await procedure.run(Request(wish.snapshot, workspace=wish.workspace), how)
             return None
-
-
-@asynccontextmanager
-async def _right(context: Context) -> AsyncIterator[tuple[Journal, Exchange]]:
-    """Hold the rights that a restore needs; waits for a restore that is under way."""
-    journal = Journal(context.settings.home)
-    while True:
-        async with AsyncExitStack() as stack:
-            try:
-                exchange = await stack.enter_async_context(restoring(journal))
-                await stack.enter_async_context(leased(context, (LEASE,)))
-            except Refused:
-                pass
-            else:
-                yield journal, exchange
-                return
-        await trio.sleep(AGAIN_S)
 
 
 async def _placement(

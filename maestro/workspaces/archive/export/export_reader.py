@@ -286,7 +286,7 @@ def _opened(path: Path) -> BinaryIO:
     except FileNotFoundError:
         raise NotFound(f"there is no file {str(path)!r}") from None
     except files.NoFile as error:
-        mend = "name the tar.gz that `state snapshot --output` wrote"
+        mend = "name the tar.gz that `maestro state snapshot --output` wrote"
         raise Invalid(f"{str(path)!r} is no export: {error.strerror}", mend=mend) from None
     except OSError as error:
         raise Refused(f"{str(path)!r} cannot be read: {error.strerror}") from None

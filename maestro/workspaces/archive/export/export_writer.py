@@ -17,8 +17,7 @@ from maestro.model.errors import Invalid, Refused, VerificationFailed
 from maestro.workspaces.archive.export import outline
 from maestro.workspaces.archive.export.gzip_members import GzipWriter
 from maestro.workspaces.archive.export.tar_headers import Member, header, padded, padding
-from maestro.workspaces.archive.format import index as indexes
-from maestro.workspaces.archive.format import manifests
+from maestro.workspaces.archive.format import index as indexes, manifests
 from maestro.workspaces.archive.format.entries import FILE, FORMAT, Entry, are_tree_names
 from maestro.workspaces.archive.format.layout import Layout, disk_refusal
 from maestro.workspaces.archive.read.contents import Contents, naming

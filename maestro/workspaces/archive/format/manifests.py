@@ -50,7 +50,7 @@ def read(layout: Layout, snapshot: str) -> tuple[Manifest, str]:
     except FileNotFoundError:
         what = f"there is no snapshot {snapshot!r}"
         raise NotFound(
-            what, where=str(layout.root), mend="state snapshots lists all", sought=("snapshot", snapshot)
+            what, where=str(layout.root), mend="maestro state snapshots lists all", sought=("snapshot", snapshot)
         ) from None
     except OSError as error:
         raise VerificationFailed(f"it cannot be read: {error.strerror}", f"manifest {snapshot}", _MEND) from None

@@ -11,8 +11,7 @@ from __future__ import annotations
 import msgspec
 
 from maestro.model.errors import MaestroError
-from maestro.workspaces.archive.format import index as indexes
-from maestro.workspaces.archive.format import manifests, quarantine
+from maestro.workspaces.archive.format import index as indexes, manifests, quarantine
 from maestro.workspaces.archive.format.index import read_checked, write_checked
 from maestro.workspaces.archive.format.layout import Layout
 from maestro.workspaces.archive.read.assessment import Lost, assess

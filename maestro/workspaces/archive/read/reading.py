@@ -12,8 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from maestro.model.errors import VerificationFailed
-from maestro.workspaces.archive.format import index as indexes
-from maestro.workspaces.archive.format import manifests
+from maestro.workspaces.archive.format import index as indexes, manifests
 from maestro.workspaces.archive.format.entries import Tree
 from maestro.workspaces.archive.format.layout import Layout
 from maestro.workspaces.archive.format.stat_cache import is_racy

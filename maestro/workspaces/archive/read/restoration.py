@@ -87,7 +87,7 @@ def refuse_empty(found: Assessment, name: str) -> Assessment:
     """`found`, unless no file of it is whole: an empty tree must not replace what is there now."""
     if not found.has_content:
         raise VerificationFailed(
-            "none of its files is whole", name, "use another snapshot: `state snapshots` lists all"
+            "none of its files is whole", name, "use another snapshot: `maestro state snapshots` lists all"
         )
     return found
 

@@ -14,8 +14,7 @@ import msgspec
 
 from maestro import files
 from maestro.model.errors import MaestroError, VerificationFailed
-from maestro.workspaces.archive.format import index as indexes
-from maestro.workspaces.archive.format import quarantine
+from maestro.workspaces.archive.format import index as indexes, quarantine
 from maestro.workspaces.archive.format.layout import Layout, put
 from maestro.workspaces.archive.format.packs import Block, read_directory, read_proved_block
 from maestro.workspaces.archive.format.quarantine import WHOLE, Quarantined

@@ -9,8 +9,7 @@ from contextlib import suppress
 import msgspec
 
 from maestro.model.errors import VerificationFailed
-from maestro.workspaces.archive.format import index as indexes
-from maestro.workspaces.archive.format import manifests, quarantine
+from maestro.workspaces.archive.format import index as indexes, manifests, quarantine
 from maestro.workspaces.archive.format.entries import FILE, Entry, Manifest, Tree, check
 from maestro.workspaces.archive.format.layout import Layout
 from maestro.workspaces.archive.read.assessment import Lost, assess, read_all

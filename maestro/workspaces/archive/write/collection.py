@@ -17,8 +17,7 @@ import msgspec
 from maestro import files
 from maestro.durable import sync_folder
 from maestro.model.errors import NotFound, VerificationFailed
-from maestro.workspaces.archive.format import index as indexes
-from maestro.workspaces.archive.format import manifests, quarantine, stat_cache
+from maestro.workspaces.archive.format import index as indexes, manifests, quarantine, stat_cache
 from maestro.workspaces.archive.format.index import Index
 from maestro.workspaces.archive.format.layout import Layout
 from maestro.workspaces.archive.format.packs import PACK_BYTES, Block, PackWriter, compressed, read_proved_block

@@ -32,7 +32,8 @@ class Diff(msgspec.Struct, frozen=True):
 
     added: missing in the folder now.
     deleted: in the folder but not in the snapshot, so the restore would delete it.
-    unchanged: how many files and links match already; folders are not counted.
+    unchanged: how many files and links match already; folders are not counted. touched: folders that match but for
+        the time of their last change, which a restore puts back, too.
     """
 
     added: list[Change]
@@ -40,6 +41,12 @@ class Diff(msgspec.Struct, frozen=True):
     deleted: list[Change]
     unchanged: int
     unchanged_bytes: int
+    touched: int = 0
+
+    @property
+    def is_same(self) -> bool:
+        """Whether the folder is exactly what the restore would make of it."""
+        return not (self.added or self.changed or self.deleted or self.touched)
 
 
 class Glances(Mappings):
@@ -58,7 +65,7 @@ def diff(wanted: Sequence[Entry], source: str, cache: StatCache, glances: Glance
     is_there = os.path.lexists(source)
     now = {entry.path: entry for entry in _entries(source, cache, glances or Glances())} if is_there else {}
     added, changed = [], []
-    unchanged = unchanged_bytes = 0
+    unchanged = unchanged_bytes = touched = 0
     is_root = os.geteuid() == 0
     for entry in wanted:
         there = now.pop(entry.path, None)
@@ -66,10 +73,12 @@ def diff(wanted: Sequence[Entry], source: str, cache: StatCache, glances: Glance
             added.append(_change(entry))
         elif _is_like(entry, there, is_root):
             unchanged += entry.kind != FOLDER
+            touched += entry.mtime != there.mtime
             unchanged_bytes += entry.size
         else:
             changed.append(_change(entry))
-    return Diff(added, changed, [_change(entry) for entry in now.values()], unchanged, unchanged_bytes)
+    deleted = [_change(entry) for entry in now.values()]
+    return Diff(added, changed, deleted, unchanged, unchanged_bytes, touched)
 
 
 def _entries(source: str, cache: StatCache, glances: Glances) -> list[Entry]:

@@ -17,8 +17,7 @@ from typing import NamedTuple
 import msgspec
 
 from maestro.model.errors import Conflict, Invalid, Refused
-from maestro.workspaces.archive.format import index as indexes
-from maestro.workspaces.archive.format import listing, manifests, quarantine, stat_cache
+from maestro.workspaces.archive.format import index as indexes, listing, manifests, quarantine, stat_cache
 from maestro.workspaces.archive.format.entries import (
     BYTES_MAX,
     ENTRIES_MAX,

@@ -1,0 +1,1 @@
+"""Workspaces are archived before guarded runs, and go back after bad ones."""
