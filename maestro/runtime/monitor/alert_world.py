@@ -1,0 +1,116 @@
+"""The world as the rules of alerts want it: from the plan in memory, and some rows and samples of the store."""
+
+from __future__ import annotations
+
+from maestro.model.monitoring.alert_conditions import Approval, Due, Outage, Overspent, Ready, World
+from maestro.model.scheduling.lanes import Entry
+from maestro.model.scheduling.waiting import why_waiting
+from maestro.model.workflow.commands import addition
+from maestro.model.workflow.decide import over_budget
+from maestro.runtime.node.context import Context
+from maestro.runtime.node.follower import Follower
+from maestro.runtime.scheduler.scheduler import Scheduler
+from maestro.runtime.scheduler.workflows.attempts import Attempts
+
+LANES_A_LOOK = 1000
+"""So many lanes are looked at at once for the oldest ready task; where there are more, in turn."""
+VERIFIED = "replay:verified"
+"""The sample of the last `replay verify`: {ok, why}."""
+SNAPSHOT_COMMAND = ["state", "snapshot"]
+
+
+def seen_key(node: str) -> str:
+    """The sample in which a node tells what it sees of itself."""
+    return f"node:{node}:seen"
+
+
+class AlertWorld:
+    """Looks at the world. outage: gives the last outage of the store as this node has seen it."""
+
+    def __init__(self, context: Context, follower: Follower, scheduler: Scheduler) -> None:
+        self._context = context
+        self._follower = follower
+        self._scheduler = scheduler
+        self._lane = 0
+        self._oldest: Entry | None = None
+
+    async def look(self, now: int, outage: Outage | None) -> World:
+        """The world at `now`. Raises StoreAway."""
+        context, plan = self._context, self._follower.plan
+        nodes = [node.id for node in plan.nodes.values() if node.status != "left"]
+        keys = [*map(seen_key, nodes), VERIFIED]
+        *seen, verified = await context.gateway.ask(context.store.work.samples, keys)
+        totals = await context.row(context.views.totals)
+        approvals, overspent = self._runs()
+        due = await self._due()
+        return World(
+            now=now,
+            agents=plan.agents,
+            nodes=plan.nodes,
+            seen=dict(zip(nodes, seen, strict=True)),
+            running=len(plan.crew.live),
+            ready=self._ready(now),
+            approvals=approvals,
+            overspent=overspent,
+            snapshots=due,
+            newest=totals.snapshot_at if totals is not None else 0,
+            spend={int(hour): cost for hour, (_, cost) in totals.hours.items()} if totals is not None else {},
+            verified=verified,
+            outage=outage,
+        )
+
+    def _runs(self) -> tuple[list[Approval], list[Overspent]]:
+        approvals, overspent = [], []
+        attempts = Attempts(self._context, self._follower, self._scheduler.open_runs)
+        for live in self._scheduler.open_runs:
+            run = live.run
+            workflow = run.fact.workflow
+            for step in run.asking:
+                prompt = run.asked[step].approval or ""
+                approvals.append(Approval(live.id, workflow, step, run.current[step].since, prompt))
+            if run.paused == "budget":
+                usage = attempts.usage(live)
+                overspent.append(Overspent(live.id, workflow, over_budget(run, usage), addition(run, usage)))
+        return approvals, overspent
+
+    async def _due(self) -> list[Due]:
+        """The schedules that take snapshots, with their last due times."""
+        views = self._context.views
+        schedules = [
+            row
+            for row in await self._context.rows(views.schedules)
+            if row.enabled and list(row.command[:2]) == SNAPSHOT_COMMAND
+        ]
+        if not schedules:
+            return []
+        fired = {row.schedule: row.last_due for row in await self._context.rows(views.firings)}
+        return [Due(row.name, fired.get(row.name, 0)) for row in schedules]
+
+    def _ready(self, now: int) -> Ready | None:
+        """The task that has been ready longest, among the first ones of all lanes; those that are held count as not.
+
+        The first of a lane is its oldest but for priorities: one of a lower priority may be older by 40 minutes.
+        """
+        plan = self._follower.plan
+        begin = self._lane if self._lane < plan.lanes.count else 0
+        self._lane = begin + LANES_A_LOOK
+        entries = plan.lanes.fronts(begin, LANES_A_LOOK)
+        if self._oldest is not None and plan.is_true(self._oldest):
+            entries.append(self._oldest)
+        ages = [(plan.census.since(entry.task, entry.slot), entry) for entry in entries if not self._is_held(entry)]
+        self._oldest = None
+        if not ages:
+            return None
+        since, entry = min(ages, key=lambda one: one[0])
+        self._oldest = entry
+        row = plan.tasks[entry.task]
+        return Ready(row.id, row.title, since, why_waiting(plan, row, entry.slot, now))
+
+    def _is_held(self, entry: Entry) -> bool:
+        """Whether a person has stopped what the slot waits for: its agent, or the node of that."""
+        plan = self._follower.plan
+        agent = plan.agents.get(entry.lane.target)
+        if agent is None:
+            return not any(node.takes_work for node in plan.nodes.values())
+        node = plan.nodes.get(agent.node or "")
+        return agent.stopped or (node is not None and (node.held or node.status == "left"))
