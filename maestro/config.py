@@ -16,8 +16,7 @@ from typing import Any
 import msgspec
 
 from maestro import setting_values
-from maestro.folders import private_folder
-from maestro.folders import socket_path as socket_path
+from maestro.folders import private_folder, socket_path as socket_path
 from maestro.model.errors import Invalid
 
 KILO_DEFAULT = Path("/usr/local/bin/kilo")
@@ -30,8 +29,10 @@ _FIELD_NAMES = {
 _VARIABLES = (
     *("home", "workspace_root", "redis_url", "log_level", "max_concurrent", "snapshot_retention", "kilocode_bin"),
     *("agent_timeout", "failsafe_mode", "agents_dir", "autostart", "namespace", "embedded_fsync"),
-    *("segments_dir", "log_events_max"),
+    *("segments_dir", "log_events_max", "webhook_secrets", "metrics_token"),
 )
+_SECRETS = {"webhook_secrets", "metrics_token"}
+"""Settings whose values are shown nowhere, not even where they are wrong."""
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -42,6 +43,8 @@ class Settings(msgspec.Struct, frozen=True):
     agents_dirs: in order; a later folder overrides an earlier one.
     embedded_fsync: `always`; `everysec` is for benchmarks and takes effect when the embedded server starts.
     log_events_max: more events than this are sealed into segments_dir, oldest first.
+    webhook_secrets: keys that webhooks are signed with, each with one signature; empty: unsigned.
+    metrics_token: what whoever scrapes the metrics must send; None: nothing, on loopback only.
     sources: by variable (lower case, no prefix), its source: `default`, `environment` or the config file.
     """
 
@@ -60,6 +63,8 @@ class Settings(msgspec.Struct, frozen=True):
     embedded_fsync: str
     segments_dir: Path
     log_events_max: int
+    webhook_secrets: tuple[bytes, ...]
+    metrics_token: str | None
     config_file: Path
     sources: dict[str, str]
 
@@ -133,7 +138,8 @@ class _Reader:
             return parse(text)
         except ValueError as bad:
             reason, _, mend = str(bad).partition("; ")
-            raise Invalid(f"{redact(text)!r} {reason}", where, mend) from None
+            told = "its value" if field in _SECRETS else repr(redact(text))
+            raise Invalid(f"{told} {reason}", where, mend) from None
 
 
 def load(env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Settings:
@@ -163,6 +169,8 @@ def load(env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Setti
         embedded_fsync=value("embedded_fsync", setting_values.fsync, lambda: "always"),
         segments_dir=value("segments_dir", reader.path, lambda: home / "segments"),
         log_events_max=value("log_events_max", setting_values.whole(10_000, 10**9, "500000"), lambda: 500_000),
+        webhook_secrets=value("webhook_secrets", setting_values.webhook_secrets, tuple),
+        metrics_token=value("metrics_token", setting_values.token, lambda: None),
         config_file=reader.config_file,
         sources=reader.sources,
     )
@@ -253,6 +261,9 @@ def _read_file(path: Path) -> dict[str, str]:
 
 def _shown(settings: Settings, field: str) -> Any:
     value = getattr(settings, _FIELD_NAMES.get(field, field))
+    if field in _SECRETS:
+        told = f"*** ({len(value)})" if isinstance(value, tuple) else "***"
+        return told if value else ""
     if isinstance(value, tuple):
         return os.pathsep.join(map(str, value))
     if isinstance(value, Path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import binascii
 import re
 from collections.abc import Callable
 
@@ -9,6 +10,7 @@ from maestro.model.duration import UNITS_MS, duration_forms, duration_ms
 
 URL_SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel")
 LOG_LEVELS = ("DEBUG", "INFO", "WARN", "ERROR")
+WEBHOOK_KEY_BYTES_MIN, WEBHOOK_KEY_BYTES_MAX = 24, 64  # what Standard Webhooks asks for
 FSYNC_MODES = ("always", "everysec")
 _WORDS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 
@@ -59,6 +61,34 @@ def namespace(text: str) -> str:
 def fsync(text: str) -> str:
     if text not in FSYNC_MODES:
         raise ValueError(f"is no fsync mode; set it to {' or '.join(FSYNC_MODES)}")
+    return text
+
+
+def webhook_secrets(text: str) -> tuple[bytes, ...]:
+    """The keys of secrets as Standard Webhooks writes them. No error tells any of it."""
+    keys = []
+    for number, secret in enumerate(re.split(r"[,\s]+", text.strip(", \t\r\n")), 1):
+        encoded = secret.removeprefix("whsec_").rstrip("=")
+        try:
+            key = binascii.a2b_base64(encoded + "=" * (-len(encoded) % 4), strict_mode=True)
+        except ValueError:
+            key = b""
+        if not secret.startswith("whsec_") or not WEBHOOK_KEY_BYTES_MIN <= len(key) <= WEBHOOK_KEY_BYTES_MAX:
+            which = f"has a part, the {number}., that is" if number > 1 else "is"
+            raise ValueError(
+                f"{which} no webhook secret; write whsec_ and {WEBHOOK_KEY_BYTES_MIN} to {WEBHOOK_KEY_BYTES_MAX} bytes"
+                " in base64, several with a comma between them: echo whsec_$(head -c 32 /dev/urandom | base64)"
+            )
+        keys.append(key)
+    return tuple(keys)
+
+
+def token(text: str) -> str:
+    """A token of a header. No error tells any of it."""
+    if not re.fullmatch(r"[A-Za-z0-9._~+/=-]{16,512}", text):
+        raise ValueError(
+            "is no token: 16 to 512 letters, digits and `._~+/=-`; make one: head -c 24 /dev/urandom | base64"
+        )
     return text
 
 

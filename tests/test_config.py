@@ -58,6 +58,8 @@ def test_the_environment_sets_every_value(env: dict[str, str], tmp_path: Path) -
             "MAESTRO_EMBEDDED_FSYNC": "everysec",
             "MAESTRO_SEGMENTS_DIR": "/srv/segments",
             "MAESTRO_LOG_EVENTS_MAX": "20000",
+            "MAESTRO_METRICS_TOKEN": "c2NyYXBlci1zLXRva2Vu",
+            "MAESTRO_WEBHOOK_SECRETS": f"whsec_{'YWFh' * 8}",
         },
         cwd=tmp_path / "here",
     )
@@ -70,6 +72,8 @@ def test_the_environment_sets_every_value(env: dict[str, str], tmp_path: Path) -
     assert settings.kilocode_bin == str(tmp_path / "here/kilo")
     assert settings.agents_dirs == (Path("/srv/agents"),)
     assert (settings.segments_dir, settings.log_events_max) == (Path("/srv/segments"), 20_000)
+    assert settings.metrics_token == "c2NyYXBlci1zLXRva2Vu"
+    assert settings.webhook_secrets == (b"aaa" * 8,)
     assert set(settings.sources.values()) == {"environment"}
 
 
@@ -190,7 +194,21 @@ def test_show_has_a_row_for_each_variable_with_its_source(env: dict[str, str]) -
     assert rows["MAESTRO_LOG_LEVEL"]["value"] == "DEBUG"
     assert rows["MAESTRO_LOG_LEVEL"]["source"] == "environment"
     assert rows["MAESTRO_HOME"]["source"] == "default"
-    assert len(rows) == 15
+    assert len(rows) == 17
+
+
+def test_a_token_is_shown_nowhere_not_even_a_bad_one(env: dict[str, str]) -> None:
+    rows = {row["name"]: row for row in config.show(config.load(env | {"MAESTRO_METRICS_TOKEN": "t" * 16}))}
+    assert rows["MAESTRO_METRICS_TOKEN"] == {
+        "name": "MAESTRO_METRICS_TOKEN",
+        "value": "***",
+        "source": "environment",
+    }
+    for bad in ("hunter2", "hunter2 with a space in it", "hunter2\u00e4" * 4):
+        with pytest.raises(Invalid) as refused:
+            config.load(env | {"MAESTRO_METRICS_TOKEN": bad})
+        assert "MAESTRO_METRICS_TOKEN: its value is no token" in refused.value.line()
+        assert "hunter2" not in refused.value.line()
 
 
 def test_the_environment_wins_over_the_file(env: dict[str, str]) -> None:
