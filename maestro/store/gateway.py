@@ -22,6 +22,7 @@ from typing import Any, Never, TypeVar
 import trio
 
 from maestro.model.errors import MaestroError, StoreAway, StoreUnsafe, Unknown
+from maestro.model.monitoring.histogram import APPEND_US, Histogram
 from maestro.store.contract import Append, AppendResult, Head, Store
 from maestro.store.cooperative import Wanted, run_in_greenlet
 from maestro.store.redis.connection import WritesRefused
@@ -41,10 +42,12 @@ class Gateway:
     away_since: `time.monotonic()` at which the store was found to be away, None while it is reachable.
     away: the error that was raised then.
     broken: the error after which no append is ever tried again.
+    appends: how long appends took from the request to the log's answer, microseconds.
     """
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        self.appends = Histogram()
         self.away_since: float | None = None
         self.away: StoreAway | None = None
         self.broken: MaestroError | None = None
@@ -100,7 +103,9 @@ class Gateway:
         with trio.CancelScope(shield=True, deadline=trio.current_time() + deadline_s):
             self._waiting.append(waiting)
             self._news.unpark_all()
+            asked_at = time.perf_counter()
             await trio.lowlevel.wait_task_rescheduled(abort)
+            self.appends.observe(APPEND_US, int(1_000_000 * (time.perf_counter() - asked_at)))
             return waiting.result()
         if prompt and not waiting.unsure:
             raise undone(self.away)
