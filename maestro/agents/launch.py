@@ -26,7 +26,8 @@ _MENTION = "Your task is in the file {file} because of its size. Read all of it,
 class Target(msgspec.Struct, frozen=True, kw_only=True):
     """A run, as `compose` needs it. All paths are absolute.
 
-    variables: further ones of its task, as they are; marks: further ones that tell the run what it is.
+    variables: further ones of its task, as they are; marks: further ones that tell the run what it is. traceparent: its
+    place in a trace (W3C Trace Context), "" for none.
     """
 
     run: str
@@ -45,6 +46,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     secrets: Mapping[str, str] = {}
     variables: Mapping[str, str] = {}
     marks: Mapping[str, str] = {}
+    traceparent: str = ""
 
 
 class PlacedFile(msgspec.Struct, frozen=True):
@@ -211,8 +213,13 @@ def passed_on(definition: Definition, environment: Mapping[str, str], secrets: M
 
 
 def _environment(definition: Definition, target: Target) -> dict[str, str]:
-    """The environment of a run: the allow-list, the type's, its secrets, its task's, then Maestro's own, which win."""
+    """The environment of a run: the allow-list, the type's, its secrets, its task's, then Maestro's own, which win.
+
+    Its place in a trace stands before the type's, and instead of that of whoever started the daemon.
+    """
     env = _inherited(definition, target.environment)
+    if target.traceparent:
+        env = {name: value for name, value in env.items() if name != "TRACESTATE"} | {"TRACEPARENT": target.traceparent}
     if definition.path:
         env["PATH"] = definition.path
     if definition.private_home:

@@ -118,6 +118,11 @@ def test_a_definition_survives_the_log_and_ignores_keys_of_later_builds() -> Non
         ("mode: code\n", "key 'slug' is missing"),
         ("slug: x\nmdoe: code\n", "x.yaml:2: mdoe: is not a known key; did you mean 'mode'?"),
         ("slug: x\nstop:\n  sginal: INT\n", "x.yaml:3: stop.sginal: is not a known key; did you mean 'signal'?"),
+        (
+            "slug: x\nmdoe: code\nmode: 5\nenv: [A]\n",
+            "x.yaml:2: mdoe: is not a known key; did you mean 'mode'?; also line 3: mode: is a number (5), not text, "
+            "line 4: env: is a list, not a mapping of names",
+        ),
         ("slug: x\nmode: 5\n", "x.yaml:2: mode: is a number (5), not text; put it in quotes"),
         ("slug: x\nmode: on\n", "mode: is true/false (on), not text"),
         ("slug: x\nmode:\n", "mode: is nothing, not text"),

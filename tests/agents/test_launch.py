@@ -7,8 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from maestro.agents import secrets
 from maestro.agents.adapters import names
@@ -316,3 +315,17 @@ def test_a_real_program_receives_the_prompt(tmp_path: Path, prompt: str, script:
         assert str(file) in said
     else:
         assert said.removeprefix("\n") == prompt
+
+
+def test_the_place_in_a_trace_is_the_runs_own_unless_a_user_sets_another() -> None:
+    daemon = {**DAEMON, "TRACEPARENT": "of-the-daemon", "TRACESTATE": "of-the-daemon"}
+    inherits = "adapter: shell\nenv_inherit: [TRACEPARENT, TRACESTATE]\n"
+    mine = {"environment": daemon, "traceparent": "of-the-run"}
+    env = compose(resolved(inherits), target(**mine)).env
+    assert (env["TRACEPARENT"], env.get("TRACESTATE")) == ("of-the-run", None)
+    of_type = resolved(inherits + "env: {TRACEPARENT: of-the-type, TRACESTATE: x}\n")
+    env = compose(of_type, target(**mine)).env
+    assert (env["TRACEPARENT"], env["TRACESTATE"]) == ("of-the-type", "x")
+    assert (
+        compose(of_type, target(**mine, variables={"TRACEPARENT": "of-the-step"})).env["TRACEPARENT"] == "of-the-step"
+    )

@@ -8,8 +8,7 @@ import time
 
 import msgspec
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from maestro.agents.definitions import Definition, built_in, parse
 from maestro.agents.outcome import RESULT_BYTES_MAX, final_text, judge

@@ -9,8 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from maestro.agents.definitions import Definition, parse
 from maestro.agents.event_paths import Matcher, Place

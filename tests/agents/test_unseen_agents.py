@@ -256,6 +256,11 @@ def test_silence_and_budgets_end_a_run(here: Here) -> None:
     task = here.does("spend 1 1 0.75; sleep 600", "brook", "--budget-cost", "0.5")
     assert (task["outcome"], task["budget"]) == ("budget", {"tokens": None, "cost": 0.5})
     assert "the task's budget is a cost of 0.5, 0.75 was used" in task["runs"][0]["evidence"]
+    larger = alert_of(here, task["id"])["command"].partition("#")[0].split()
+    assert larger[:4] == ["maestro", "task", "retry", task["id"]] and larger[4] == "--budget-cost"
+    assert here.json(*larger[1:])["budget"]["cost"] == float(larger[5]) > 0.75
+    here.json("task", "cancel", task["id"])
+    here.ended(task["id"])
     task = here.does(
         'spend 6 0; echo \'{"ev":"fault","ok":false}\'', "brook", "--budget-tokens", "10", "--retries", "3"
     )
@@ -263,6 +268,31 @@ def test_silence_and_budgets_end_a_run(here: Here) -> None:
     used = {row["id"]: row["usage"] for row in here.json("agent", "list", "--usage")}
     assert (used["thrifty"]["input_tokens"], used["thrifty"]["output_tokens"]) == (190, 11)
     assert used["silent"]["input_tokens"] == 0
+
+
+def alert_of(here: Here, task: str) -> dict[str, Any]:
+    """The alert that a task has spent its budget."""
+    found: list[dict[str, Any]] = []
+
+    def listed() -> bool:
+        found[:] = [row for row in here.json("monitor", "alerts") if row["id"] == f"over_budget:{task}"]
+        return bool(found)
+
+    until(listed)
+    return found[0]
+
+
+def test_a_type_that_spends_its_budget_goes_on_with_a_larger_one_as_it_says(here: Here) -> None:
+    here.add(BROOK_YAML, "dear", "budget: {cost: 1}\n")
+    task = here.does(f"spend 1 1 1.5; sleep 1; {DONE}", "dear")
+    assert task["outcome"] == "budget"
+    told = task["runs"][0]["evidence"]
+    assert "to raise it: `budget` in " in told and "then `maestro agent register dear`" in told, told
+    assert alert_of(here, task["id"])["command"].startswith(f"maestro task status {task['id']}")
+    here.add(BROOK_YAML, "dear", "budget: {cost: 9}\n")
+    here.json("agent", "register", "dear")
+    here.json("task", "retry", task["id"])
+    assert here.ended(task["id"])["outcome"] == "ok"
 
 
 def test_a_mode_that_the_program_has_lost_is_found_before_the_start(here: Here) -> None:

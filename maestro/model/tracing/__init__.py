@@ -1,0 +1,1 @@
+"""Traces: what the log tells as spans of OpenTelemetry, without its libraries."""
