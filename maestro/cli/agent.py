@@ -252,16 +252,24 @@ def _show_agent(agent: Row) -> None:
     printer.write_object(agent, ("definition", "version"))
 
 
+def _limit(check: Row) -> str:
+    return f"{check['limit']:g} {check.get('unit', '')}".rstrip()
+
+
 def _show_health(report: Row) -> None:
     printer.write_line(f"status: {report.get('status', 'unhealthy')}")
     for check in report.get("checks", ()):
         state = "failed" if not check.get("ok") else "note" if check.get("notable") else "ok"
         said = f"{state}: {check.get('name', '')}"
-        printer.write_line(f"{said}: {check['detail']}" if check.get("detail") else said)
-    more = {
-        key: value for key, value in report.items() if key not in ("id", "status", "checks", "log", "log_truncated")
-    }
-    printer.write_object(more)
+        said = f"{said}: {check['detail']}" if check.get("detail") else said
+        printer.write_line(said if check.get("limit") is None else f"{said} (limit {_limit(check)})")
+        if check.get("mend"):
+            printer.write_line(f"  to mend it: {check['mend']}")
+    told = ("id", "status", "checks", "mend", "log", "log_truncated", "detail")
+    detail: Row = report.get("detail") or {}
+    sample = {f"sample {key}": value for key, value in (detail.get("sample") or {}).items()}
+    rest = {key: value for key, value in report.items() if key not in told}
+    printer.write_object(rest | {key: value for key, value in detail.items() if key != "sample"} | sample)
     log = report.get("log")
     if log:
         printer.write_line("log:")

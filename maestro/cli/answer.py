@@ -82,11 +82,37 @@ def _console() -> Console:
     return WithCursor(stderr=True, highlight=False)
 
 
+class Kept(Exception):
+    """Raised in place of carrying out the first command of a command line that is read for a schedule."""
+
+    def __init__(self, command: p.Command) -> None:
+        super().__init__(command)
+        self.command = command
+
+
+_keeps = False
+
+
+def kept(command_line: Callable[[], object]) -> p.Command | None:
+    """The first command that a command line would carry out; it is not. None where there is none."""
+    global _keeps
+    _keeps = True
+    try:
+        command_line()
+    except Kept as found:
+        return found.command
+    finally:
+        _keeps = False
+    return None
+
+
 def carry_out(command: p.Command, take: Take, progress: Progress | None = None) -> p.Done | p.Failed:
     """Execute a command; `take` gets the rows of its answer. Prints its notes, raw output and error.
 
     progress: shared with the commands before, where one command line executes several.
     """
+    if _keeps:
+        raise Kept(command)
     progress = progress or Progress()
 
     def show(message: p.Note | p.Item | p.Output) -> None:

@@ -31,6 +31,8 @@ GROUPS = {
     "state": "maestro.cli.state",
     "workflow": "maestro.cli.workflow",
     "queue": "maestro.cli.queue",
+    "monitor": "maestro.cli.monitor",
+    "schedule": "maestro.cli.schedule",
     "audit": "maestro.cli.audit",
     "events": "maestro.cli.events",
     "replay": "maestro.cli.replay",
@@ -64,7 +66,11 @@ class Command(TyperCommand):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """As click, which would take such a word for an option: NUL, which no argument holds, hides its dash."""
-        rest = super().parse_args(ctx, [f"\0{word}" if NO_OPTION.match(word) else word for word in args])
+        try:
+            rest = super().parse_args(ctx, [f"\0{word}" if NO_OPTION.match(word) else word for word in args])
+        except click.UsageError as error:
+            error.ctx = error.ctx or ctx  # the parser knows no command, and so the line would not say where to look
+            raise
         ctx.params = {name: _unhidden(value) for name, value in ctx.params.items()}
         return rest
 
@@ -236,16 +242,21 @@ def run(argv: list[str]) -> int:
         return printer.fail(error.line(), error.exit_code)
 
 
+def parsed(argv: list[str]) -> Any:
+    """Parse a command line and call its function; what that returns. Raises what click raises, and MaestroError."""
+    command = _command()
+    with command.make_context("maestro", argv) as context:
+        return command.invoke(context)
+
+
 def _invoke(argv: list[str]) -> int:
     try:
         if any("\udc80" <= char <= "\udcff" for word in argv for char in word):
             raise click.UsageError("an argument is not valid UTF-8")
-        command = _command()
         if "_MAESTRO_COMPLETE" in os.environ:
             importlib.import_module("maestro.cli.shells").prepare()
-            command.main(argv, prog_name="maestro")
-        with command.make_context("maestro", argv) as context:
-            result: Any = command.invoke(context)
+            _command().main(argv, prog_name="maestro")
+        result = parsed(argv)
         return result if isinstance(result, int) else 0
     except click.exceptions.Exit as end:
         return end.exit_code

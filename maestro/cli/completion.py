@@ -48,9 +48,30 @@ def snapshots(incomplete: str) -> list[tuple[str, str]]:
     return [("latest", "the newest that was asked for"), *found] if "latest".startswith(incomplete) else found
 
 
+def alerts(incomplete: str) -> list[tuple[str, str]]:
+    """Ids of open alerts, with what they tell."""
+    return _ids(p.AlertList(), incomplete, ("what",))
+
+
+def momentary(incomplete: str) -> list[tuple[str, str]]:
+    """As `alerts`, those that can be acknowledged."""
+    can = set(_ids(p.AlertList(), incomplete, (), "id", "momentary"))
+    return [(name, about) for name, about in alerts(incomplete) if (name, "") in can]
+
+
 def workflows(incomplete: str) -> list[tuple[str, str]]:
     """Ids of stored workflows, with their titles."""
     return _ids(p.WorkflowList(), incomplete, ("title",))
+
+
+def schedules(incomplete: str) -> list[tuple[str, str]]:
+    """Names of schedules, also those of workflows, with what they do."""
+    return _ids(p.ScheduleList(), incomplete, ("cron", "command"))
+
+
+def command_schedules(incomplete: str) -> list[tuple[str, str]]:
+    """As `schedules`, those that `maestro schedule add` has added."""
+    return [one for one in schedules(incomplete) if "#" not in one[0]]
 
 
 def runs(incomplete: str) -> list[tuple[str, str]]:
@@ -122,7 +143,9 @@ def event_types(incomplete: str) -> list[str]:
     return [name for name in FACTS if name.startswith(incomplete)]
 
 
-def _ids(command: p.Command, incomplete: str, about: tuple[str, ...], key: str = "id") -> list[tuple[str, str]]:
+def _ids(
+    command: p.Command, incomplete: str, about: tuple[str, ...], key: str = "id", only: str = ""
+) -> list[tuple[str, str]]:
     try:
         items = client.ask_daemon(command, config.load()) or []
     except (MaestroError, OSError):
@@ -131,5 +154,5 @@ def _ids(command: p.Command, incomplete: str, about: tuple[str, ...], key: str =
     return [
         (str(row[key]), " ".join(str(row.get(name, "")) for name in about))
         for row in rows
-        if str(row.get(key, "")).startswith(incomplete)
+        if str(row.get(key, "")).startswith(incomplete) and (not only or row.get(only))
     ]

@@ -11,6 +11,7 @@ import shutil
 import signal
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -26,8 +27,11 @@ app = typer.Typer()
 TOPICS = {
     "tasks": "agents, tasks with dependencies and priorities, the audit trail, the proof",
     "workflow": "a list at run time, a failing item, resume, a loop until it is green, an approval, the trace",
+    "budget": "an agent that spends too much is ended, a workflow that does is paused, told of, and goes on with more",
+    "rollback": "failsafe mode: an agent ruins its workspace and it goes back, but never over the work of a person",
 }
-ONLY = "there are tasks and workflow"
+ONLY = f"there are {', '.join(list(TOPICS)[:-1])} and {list(TOPICS)[-1]}"
+PACE_S_MAX = 60.0
 TYPES = ("designer", "builder", "tester")
 DEFINITION = "slug: {slug}\nmode: script\nadapter: shell\ncapabilities: [{slug}]\n"
 
@@ -38,22 +42,27 @@ def completed(incomplete: str) -> list[tuple[str, str]]:
 
 
 TopicArgument = Annotated[
-    str, typer.Argument(help="What to show: tasks or workflow.", autocompletion=completed, show_default=True)
+    str, typer.Argument(help=f"What to show: {', '.join(TOPICS)}.", autocompletion=completed, show_default=True)
+]
+PaceOption = Annotated[
+    float, typer.Option("--pace", min=0, max=PACE_S_MAX, help="Seconds to wait after each text, to read along.")
 ]
 
 
-@app.command("demo", epilog=examples("maestro demo", "maestro demo workflow"))
-def demo(topic: TopicArgument = "tasks") -> int:
+@app.command("demo", epilog=examples("maestro demo", "maestro demo workflow", "maestro demo budget --pace 2"))
+def demo(topic: TopicArgument = "tasks", pace: PaceOption = 0) -> int:
     """A complete run on a throw-away namespace, with real processes and no API key; nothing of yours is touched."""
     if topic not in TOPICS:
         near = nearest(topic, list(TOPICS))
-        raise NotFound(f"there is no demo {shown(topic)}", mend=f"maestro demo {near[0]}" if near else ONLY)
+        raise NotFound(
+            f"there is no demo {shown(topic)}", mend=f"did you mean `maestro demo {near[0]}`?" if near else ONLY
+        )
     place = Path(tempfile.mkdtemp(prefix="maestro-demo-"))
-    story = Story(place)
+    story = Story(place, pace)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that a SIGTERM deletes the demo's folders too
     try:
         _prepare(place)
-        next_one = _tell_workflow(story) if topic == "workflow" else _run_story(story)
+        next_one = _STORIES[topic](story)
     finally:
         _clean_up(story)
     story.say(f"That was Maestro. Next: {next_one}")
@@ -73,6 +82,12 @@ def _tell_workflow(story: Story) -> str:
     from maestro.cli import workflow_demo
 
     return workflow_demo.tell(story)
+
+
+def _tell_budget(story: Story) -> str:
+    from maestro.cli import budget_demo
+
+    return budget_demo.tell(story)
 
 
 def _run_story(story: Story) -> str:
@@ -117,6 +132,20 @@ def _run_story(story: Story) -> str:
     story.say("The proof: every event checked against the chain, every view folded again and compared")
     story.run("replay", "verify", *table)
     return "`maestro demo workflow`, `maestro agent assign --help` and `maestro task dispatch --help`"
+
+
+def _tell_rollback(story: Story) -> str:
+    from maestro.cli import rollback_demo
+
+    return rollback_demo.tell(story)
+
+
+_STORIES: dict[str, Callable[[Story], str]] = {
+    "tasks": _run_story,
+    "workflow": _tell_workflow,
+    "budget": _tell_budget,
+    "rollback": _tell_rollback,
+}
 
 
 def _clean_up(story: Story) -> None:

@@ -7,6 +7,7 @@ import secrets
 import shlex
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from maestro.cli import printer
@@ -14,10 +15,14 @@ from maestro.model.errors import MaestroError
 
 
 class Story:
-    """The folder and environment of one demo. `run` shows a command as it could be typed, then executes it."""
+    """The folder and environment of one demo. `run` shows a command as it could be typed, then executes it.
 
-    def __init__(self, place: Path) -> None:
+    pace_s: how long to wait after each text that explains, so that it can be read.
+    """
+
+    def __init__(self, place: Path, pace_s: float = 0) -> None:
         self.place = place
+        self.pace_s = pace_s
         self.up = False
         kept = {name: value for name, value in os.environ.items() if not name.startswith("MAESTRO_")}
         self.env = {
@@ -32,6 +37,7 @@ class Story:
         """Print a comment that explains the next commands."""
         printer.write(f"\n# {line}\n".encode())
         printer.flush()
+        time.sleep(self.pace_s)
 
     def run(self, *args: str, code: int = 0) -> str:
         """Execute a command; prints and returns its output. Raises MaestroError for another exit code."""

@@ -54,7 +54,7 @@ def tail(
     """The newest events, or those from a position on; with --follow the coming ones too."""
     if group is not None and from_ is not None:
         raise Invalid("both --group and --from", "events tail", "a group keeps its own position")
-    command = p.EventsTail(follow, from_, type, group, limit)
+    command = p.EventsTail(follow, from_, tuple(type or ()), group, limit)
     if group is not None:
         return _consume(command, format)
     if follow:
@@ -95,15 +95,52 @@ def _consume(command: p.EventsTail, format: str | None) -> int:
     return code
 
 
-@app.command("export", epilog=examples("maestro events export > log.jsonl", "maestro events export --cloudevents"))
+@app.command(
+    "export",
+    epilog=examples(
+        "maestro events export > log.jsonl",
+        "maestro events export --cloudevents",
+        "maestro events export --otlp http://localhost:4318",
+    ),
+)
 def export(
     cloudevents: Annotated[bool, typer.Option("--cloudevents", help="As CloudEvents 1.0.")] = False,
     from_: Annotated[int, typer.Option("--from", min=0, max=POSITION_MAX, help="Begin at this position.")] = 0,
     to: Annotated[int | None, typer.Option("--to", min=0, max=POSITION_MAX, help="The last position.")] = None,
+    otlp: Annotated[
+        str | None,
+        typer.Option("--otlp", metavar="URL", help="As spans of traces, to this collector (OTLP over HTTP)."),
+    ] = None,
 ) -> int:
-    """All events as JSON Lines on standard output."""
+    """All events as JSON Lines on standard output; with --otlp as traces, to a collector."""
+    if otlp is not None:
+        if cloudevents:
+            raise Invalid("both --otlp and --cloudevents", "events export", "use one of them")
+        return _traces(otlp, from_, to)
     command = p.EventsExport(cloudevents, from_, to)
     return answer.carry_out(command, lambda row: printer.write(printer.json_of(row) + b"\n")).exit_code
+
+
+def _traces(url: str, first: int, last: int | None) -> int:
+    """Send a range as traces; prints how many spans that were."""
+    import trio
+
+    from maestro import config
+    from maestro.monitor import traces
+    from maestro.monitor.daemon_link import DaemonLink
+
+    if last is not None and last < first:
+        raise Invalid("the range of positions is empty", "events export", "--to names the last position")
+    past = trio.run(traces.export, url, DaemonLink(config.load(), here=True), first, last)
+    printer.write_json({name: getattr(past, name) for name in past.__struct_fields__ if name != "exit_code"})
+    printer.flush()
+    if past.incomplete:
+        printer.tell(f"{past.incomplete} spans began before position {first}: an earlier --from has them whole")
+    if past.open:
+        printer.tell(f"{past.open} spans have not ended at position {past.position}: they are not sent yet")
+    if past.rejected:
+        printer.tell(f"the collector declined {past.rejected} spans")
+    return past.exit_code
 
 
 @app.command("schema", epilog=examples("maestro events schema > events.schema.json"))

@@ -27,6 +27,8 @@ from maestro.model.ids import nearest
 app = typer.Typer()
 
 FOLDER = Path(__file__).parents[1] / "docs"
+WORD = re.compile(r"\w[\w-]{2,40}")
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 WIDTH_MAX = 100
 """Columns of a rendered document: longer lines of prose are hard to read."""
 LINK = re.compile(r"\[[^\]]+\]\(([a-z-]+)\.md(?:#[a-z-]+)?\)")
@@ -98,9 +100,28 @@ def _read(topic: str) -> str:
     names = topics()
     if topic in names:
         return (FOLDER / f"{topic}.md").read_text(encoding="utf-8")
-    near = nearest(topic, names)
-    mend = f"did you mean `maestro help {near[0]}`?" if near else "`maestro help` lists the topics"
+    near, mend = nearest(topic, names), "`maestro help` lists the topics"
+    if near:
+        mend = f"did you mean `maestro help {near[0]}`?"
+    elif found := telling(topic):
+        mend = f"{' and '.join(f'`maestro help {each}`' for each in found)} tell{'s' * (len(found) == 1)} of it"
     raise NotFound(f"there is no topic {topic!r}", "help", mend)
+
+
+def telling(word: str) -> list[str]:
+    """The topic that tells of a word in a heading, or else the two that have it the most often; none where none has."""
+    if not WORD.fullmatch(word):
+        return []
+    sought = re.compile(rf"\b{re.escape(word)}", re.IGNORECASE)
+
+    def rank(topic: str) -> tuple[bool, bool, int]:
+        text = (FOLDER / f"{topic}.md").read_text(encoding="utf-8")
+        headings = HEADING.findall(text)
+        is_heading = any(heading.casefold() == word.casefold() for heading in headings)
+        return is_heading, any(map(sought.search, headings)), len(sought.findall(text))
+
+    found = sorted((topic for topic in topics() if rank(topic)[2]), key=rank, reverse=True)
+    return found[: 1 if found and rank(found[0])[1] else 2]
 
 
 def _rendered(text: str) -> str:

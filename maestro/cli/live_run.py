@@ -12,6 +12,7 @@ from typing import Any
 from maestro.cli import answer, printer, run_forms
 from maestro.cli.answer import Progress, carry_out
 from maestro.cli.run_words import remark
+from maestro.model.ids import typed_instance
 from maestro.runtime.protocol import messages as p
 
 Row = Mapping[str, Any]
@@ -136,7 +137,7 @@ def _said(run: Row, row: Row) -> str:
     status = str(row["status"])
     if status == "waiting":
         if row["waiting_for"] == "approval":
-            return f"{remark(row)}; to approve: maestro workflow approve {run.get('id')} {row['id']}"
+            return f"{remark(row)}; to approve: maestro workflow approve {run.get('id')} {typed_instance(row['id'])}"
         return remark(row) if row["waiting_for"] in ("retry", "agent") else ""
     if status == "running":
         attempt = row.get("attempt") or 1

@@ -17,9 +17,13 @@ def offline_complaints(text: str, file: str) -> list[Row]:
     complaints = set(reading.complaints)
     if reading.workflow is not None and reading.document is not None:
         named = {target.removeprefix("type:") for step in reading.workflow.steps for target in step.agents}
-        types = known_types(config.load().agents_dirs, named)
-        here = Surroundings({}, types.all, types.silent, types.resuming, {})
+        settings = config.load()
+        types = known_types(settings.agents_dirs, named)
+        guarded = types.in_failsafe(settings.failsafe_mode)
+        here = Surroundings({}, types.all, types.silent, types.resuming, {}, guarded=guarded)
         for one in installation_findings(reading.workflow, here, is_offline=True):
+            if one.if_written and reading.document.node(one.finding.path) is None:
+                continue
             complaints.add(complaint(reading.document, one.finding, one.level))
     return [
         {"file": file, **msgspec.structs.asdict(one), "text": one.text(file)} for one in sorted(complaints)[:SHOWN_MAX]

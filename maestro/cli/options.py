@@ -35,8 +35,10 @@ AgentFilter = Annotated[
 ]
 TaskArgument = Annotated[str, typer.Argument(help="Id of a task.", autocompletion=completion.tasks)]
 TypeOption = Annotated[
-    str | None,
-    typer.Option("--type", help="Only these events: run.ended, or all of run.", autocompletion=completion.event_types),
+    list[str] | None,
+    typer.Option(
+        "--type", help="Only these events: run.ended, or all of run. Repeatable.", autocompletion=completion.event_types
+    ),
 ]
 CountedOption = Annotated[
     bool,

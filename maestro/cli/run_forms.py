@@ -10,6 +10,7 @@ from maestro.cli import printer
 from maestro.cli.column import Column
 from maestro.cli.printer import Row
 from maestro.cli.run_words import cost_of, lasted, money, remark, took
+from maestro.model.ids import typed_instance
 
 RUNS = (
     Column("id", "RUN"),
@@ -109,7 +110,7 @@ def tell_ways(run: Row) -> None:
         return
     for row in run.get("steps") or ():
         if row["status"] == "waiting" and row["waiting_for"] == "approval":
-            printer.tell(f"to approve: maestro workflow approve {run['id']} {row['id']}")
+            printer.tell(f"to approve: maestro workflow approve {run['id']} {typed_instance(row['id'])}")
     if run.get("idle"):
         printer.tell(idle(run))
     if run.get("paused"):
@@ -155,7 +156,7 @@ def tell_failure(run: Row) -> None:
     if row is not None:
         if row.get("last_line"):
             printer.tell(f"{row['id']} printed last: {row['last_line']}")
-        printer.tell(f"to see all of it: maestro workflow logs {run['id']} {row['id']}")
+        printer.tell(f"to see all of it: maestro workflow logs {run['id']} {typed_instance(row['id'])}")
     printer.tell(
         f"to go on from what failed: maestro workflow run {run['workflow']} --resume-from failed --run {run['id']}"
     )

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from maestro.cli import printer
+from maestro.model.ids import typed_instance
 
 Row = Mapping[str, Any]
 
@@ -30,7 +31,7 @@ def headline(run: Row, rows: Mapping[str, Row], now: float) -> str:
 def approvals(run: Row, rows: Mapping[str, Row]) -> list[str]:
     """The commands that approve what waits for that."""
     waiting = [row for row in rows.values() if row["status"] == "waiting" and row["waiting_for"] == "approval"]
-    return [f"maestro workflow approve {run.get('id')} {row['id']}" for row in waiting]
+    return [f"maestro workflow approve {run.get('id')} {typed_instance(row['id'])}" for row in waiting]
 
 
 def remark(row: Row, now: float | None = None) -> str:

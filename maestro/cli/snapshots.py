@@ -59,7 +59,7 @@ def snapshot(
         list[str] | None,
         typer.Option(
             "--workspace",
-            help="Only this workspace: its path, or the id of its agent; may be repeated. Else all of this node.",
+            help="Only this workspace: its path, or its agent; may be repeated. Else all, which must be on this node.",
             autocompletion=completion.agents,
         ),
     ] = None,
@@ -74,7 +74,9 @@ def snapshot(
     ] = False,
     allow_missing: Annotated[
         bool,
-        typer.Option("--allow-missing", help="Take it though a workspace is not there to be read; it says which."),
+        typer.Option(
+            "--allow-missing", help="Take it though a workspace is not there, or on another node; it says which."
+        ),
     ] = False,
     rolling: Annotated[
         bool,
@@ -85,7 +87,8 @@ def snapshot(
     """Keep all workspaces and the log as they are now.
 
     Agents at work are paused while theirs is read. What is taken stays: only automatic snapshots, and what is left
-    here of one with --output, are deleted after MAESTRO_SNAPSHOT_RETENTION days, unless they are pinned.
+    here of one with --output, are deleted after MAESTRO_SNAPSHOT_RETENTION days, unless they are pinned. Where agents
+    have workspaces on several nodes it is refused (4): take it on each, with --allow-missing, or name some.
     """
     out = "" if output is None else absolute(output, "--output")
     command = p.StateSnapshot(

@@ -269,6 +269,7 @@ def cancel(
         "maestro task retry 01J9…",
         "maestro task retry 01J9… --continue --sync",
         "maestro task retry 01J9… --with-dependants",
+        "maestro task retry 01J9… --budget-cost 5   # where it has spent its budget",
     ),
 )
 def retry(
@@ -280,14 +281,25 @@ def retry(
         bool,
         typer.Option("--with-dependants", help="The tasks that were skipped for it too, and those skipped for them."),
     ] = False,
+    budget_tokens: BudgetTokensOption = None,
+    budget_cost: BudgetCostOption = None,
     sync: Annotated[bool, typer.Option("--sync", help="Wait for the end; exit as the agents did.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print ids only: one a line.")] = False,
     format: FormatOption = None,
 ) -> int:
     """A new attempt of a finished task; what was skipped for it is told, and retried where that is asked for.
 
+    Its budget begins anew, as large as before unless another one is given.
+
     With --with-dependants a task that is open again, or has completed meanwhile, is left alone: then those that were
     skipped for it are all that is retried.
     """
-    command = p.TaskRetry(id=id, resume=resume, with_dependants=with_dependants, sync=sync)
+    command = p.TaskRetry(
+        id=id,
+        resume=resume,
+        with_dependants=with_dependants,
+        sync=sync,
+        budget_tokens=budget_tokens,
+        budget_cost=budget_cost,
+    )
     return answer.one(command, "table" if quiet else format, task_forms.show_ids if quiet else task_forms.show_task)

@@ -16,9 +16,10 @@ LIBRARY_WORDS = (
     (re.compile(r" is not a valid float( range)?"), " is no number"),
     (re.compile(r" is not a valid integer( range)?"), " is no whole number"),
     (re.compile(r" is not in the range ([^<>]+)<=x<=(\S+)"), r" is not from \1 to \2"),
+    (re.compile(r" requires an argument"), " needs a value"),
     (re.compile(r" is not in the range x>=(\S+)"), r" is below \1"),
 )
-"""What click says of a number, in words for a user."""
+"""What click says of values, in words for a user."""
 
 
 def check_name(ctx: click.Context, name: str, known: Iterable[str], inside: Sequence[str] = ()) -> None:

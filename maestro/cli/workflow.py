@@ -20,6 +20,7 @@ from maestro.cli.workflow_input import (
     stem,
     vars_in,
 )
+from maestro.model.errors import Invalid
 from maestro.runtime.protocol import messages as p
 
 app = typer.Typer(name="workflow", help="Workflows: steps with needs, loops, approvals, in one YAML file.")
@@ -58,7 +59,9 @@ class ShowFormat(StrEnum):
 )
 def create(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Its id; `name` in the file is a title.")],
-    definition: Annotated[str, typer.Option("--definition", metavar="YAML", help="The file; `-` is standard input.")],
+    definition: Annotated[
+        str | None, typer.Option("--definition", metavar="YAML", help="The file; `-` is standard input. Required.")
+    ] = None,
     vars: Annotated[
         str | None, typer.Option("--vars", metavar="FILE", help="JSON: values over the defaults of its vars.")
     ] = None,
@@ -68,6 +71,10 @@ def create(
 
     All that is wrong is told at once, each as FILE:LINE:COL, and exits 2.
     """
+    if definition is None:
+        named = (stem(name) or "ID", name) if name.endswith((".yaml", ".yml")) else (name, "FILE.yaml")
+        mend = f"maestro workflow create {named[0]} --definition {named[1]}"
+        raise Invalid("the file goes behind --definition", "workflow create", mend)
     text, file = definition_in(definition)
     command = p.WorkflowCreate(name, text, file, vars_in(vars), f"--vars {vars}" if vars else "")
     return checked(command, format, _show_version)[0]

@@ -10,8 +10,7 @@ from pathlib import Path
 import msgspec
 
 from maestro import __version__
-from maestro.runtime.protocol import frames
-from maestro.runtime.protocol import messages as p
+from maestro.runtime.protocol import frames, messages as p
 
 Script = Callable[[p.Command], Iterable[msgspec.Struct]]
 _client_frames = msgspec.msgpack.Decoder(p.ClientFrame)

@@ -13,6 +13,8 @@ from tests.cli.scripted import Scripted
 
 DISPATCH = ("task", "dispatch", "do it", "--to", "a")
 
+EVERY = ("schedule", "add", "n", "--cron", "* * * * *", "--")
+
 BAD: list[tuple[tuple[str, ...], str]] = [
     (("bogus",), "no such command 'bogus'"),
     (("--bogus",), "no such option '--bogus'"),
@@ -41,6 +43,25 @@ BAD: list[tuple[tuple[str, ...], str]] = [
     (("agent", "reset"), "missing argument 'ID'"),
     (("agent", "logs", "a", "--lines", "x"), "'x' is no whole number"),
     (("agent", "types", "x"), "unexpected extra argument"),
+    (("monitor", "start", "--interval", "0"), "'0' is no duration above 0"),
+    (("monitor", "start", "--interval", "soon"), "'soon' is no duration"),
+    (("monitor", "start", "--metrics-port", "0"), "0 is not from 1 to 65535"),
+    (("monitor", "start", "--metrics-port", "x"), "'x' is no whole number"),
+    (("monitor", "start", "--once", "--metrics-port", "9464"), "both --once and --metrics-port"),
+    (("monitor", "start", "extra"), "unexpected extra argument"),
+    (("monitor", "alerts", "--limit", "0"), "0 is not from 1 to 100000"),
+    (("monitor", "ack"), "missing argument 'ALERTS...'"),
+    (("monitor", "snooze", "store:"), "missing option '--for'"),
+    (("monitor", "snooze", "store:", "--for", "400d"), "'400d' is no duration"),
+    (("monitor", "resend"), "missing argument 'ALERT'"),
+    (("schedule", "add", "n"), "missing argument '-- COMMAND...'"),
+    (("schedule", "add", "n", "--", "state", "snapshot"), "missing option '--cron'"),
+    (("schedule", "add", "n", "--cron", "* * * * *", "--missed", "x", "--", "state", "snapshot"), "'x' is not one of"),
+    ((*EVERY, "redis", "flush"), "`redis flush` is nothing that a schedule carries out; use state snapshot"),
+    ((*EVERY, "state", "snapshot", "--rollin"), "no such option '--rollin'; did you mean --rolling?"),
+    ((*EVERY, "task", "dispatch", "--to", "a", "--", ""), "the prompt is empty"),
+    ((*EVERY, "task", "dispatch", "--batch", "/dev/null"), "--batch"),
+    ((*EVERY, "workspace", "clean"), "missing argument 'AGENT'"),
     (("task", "dispatch"), "missing argument 'PROMPT'"),
     (("task", "dispatch", "do it"), "missing option '--to'"),
     (("task", "dispatch", "", "--to", "a"), "the prompt is empty"),
@@ -134,7 +155,6 @@ BAD: list[tuple[tuple[str, ...], str]] = [
     (("redis", "flush", "--backup", "x", "--no-backup"), "both --backup and --no-backup"),
     (("demo", "tasks", "x"), "unexpected extra argument"),
     (("help", "x", "y"), "unexpected extra argument"),
-    (("workflow", "create", "x"), "missing option '--definition'"),
     (("workflow", "show", "x", "--version", "0"), "0 is below 1"),
     (("workflow", "show", "x", "--format", "xml"), "'xml' is not one of"),
     (("workflow", "diff", "x", "1"), "missing argument 'B'"),

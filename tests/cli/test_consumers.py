@@ -43,6 +43,7 @@ def test_the_newest_events_are_counted_by_what_is_shown(tail: Any) -> None:
     assert tail("--limit", "3", "--type", "state.set") == [10, 11, 12]
     assert tail("--limit", "99", "--type", "state.deleted") == [13, 14]
     assert tail("--type", "task") == []
+    assert tail("--limit", "3", "--type", "state.deleted", "--type", "state.set") == [12, 13, 14]
 
 
 def test_a_range_begins_at_its_position_and_keeps_to_the_limit(tail: Any) -> None:

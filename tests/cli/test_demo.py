@@ -19,6 +19,8 @@ from tests.installation import left_behind
     [
         ("tasks", ("1 passed", "8080")),
         ("workflow", ("check[1]  failed", "test#2    completed", "asks: Ship to production?", "shipped to production")),
+        ("budget", ("outcome        budget", "paused      budget", "over_budget:", "--add-budget cost=2", "cost=2.25")),
+        ("rollback", ("failsafe.returned", "-rw-r-----", "Chapter two", "failsafe: ", "of-a-person.md")),
     ],
 )
 def test_the_demo_tells_its_story_and_leaves_nothing(tmp_path: Path, topic: str, signs: tuple[str, ...]) -> None:
@@ -53,6 +55,9 @@ def test_a_reader_who_has_seen_enough_leaves_no_store_behind(tmp_path: Path) -> 
 
 def test_it_knows_its_topics(maestro: CommandLine) -> None:
     told = maestro.here("demo", "workflw")
-    assert (told.code, told.err) == (3, "maestro: there is no demo 'workflw'; maestro demo workflow\n")
-    assert maestro.here("demo", "\x1b[1m").err == "maestro: there is no demo '\\x1b[1m'; there are tasks and workflow\n"
+    assert (told.code, told.err) == (3, "maestro: there is no demo 'workflw'; did you mean `maestro demo workflow`?\n")
+    assert (
+        maestro.here("demo", "\x1b[1m").err
+        == "maestro: there is no demo '\\x1b[1m'; there are tasks, workflow, budget and rollback\n"
+    )
     assert [topic for topic, _ in completed("w")] == ["workflow"]

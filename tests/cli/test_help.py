@@ -13,8 +13,8 @@ from maestro.cli import help as help_command
 from tests.cli.conftest import CommandLine, Env
 
 TOPICS = {
-    "agent-types", "events", "extending", "operations", "replay", "security", "settings", "snapshots", "tasks",
-    "terminal",
+    "agent-types", "events", "extending", "monitoring", "operations", "replay", "security", "settings", "snapshots",
+    "tasks", "terminal",
     "words", "workflows", "workspaces",
 }  # fmt: skip
 COLUMNS = 80
@@ -113,6 +113,10 @@ def test_ctrl_c_belongs_to_the_pager(maestro: CommandLine, tmp_path: Path) -> No
         ("Snapshots", "did you mean `maestro help snapshots`?"),
         ("set", "did you mean `maestro help settings`?"),
         ("agent-type.md", "did you mean `maestro help agent-types`?"),
+        ("alerts", "`maestro help monitoring` tells of it"),
+        ("metrics", "`maestro help monitoring` tells of it"),
+        ("service", "`maestro help monitoring` tells of it"),
+        ("docker", "`maestro help security` and `maestro help monitoring` tell of it"),
         ("zzz", "`maestro help` lists the topics"),
         ("", "`maestro help` lists the topics"),
         ("../docs/words", "`maestro help` lists the topics"),

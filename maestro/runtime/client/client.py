@@ -23,8 +23,7 @@ from maestro.config import Settings, open_home, socket_path
 from maestro.model.errors import MaestroError, Refused, StoreAway
 from maestro.runtime.client.connection import ANSWER_S_MAX, Connection, dial, greet, serve_here, server_frames
 from maestro.runtime.client.interrupts import Interrupts
-from maestro.runtime.protocol import frames
-from maestro.runtime.protocol import messages as p
+from maestro.runtime.protocol import frames, messages as p
 from maestro.runtime.supervision import processes
 
 Show = Callable[[p.Note | p.Item | p.Output], None]
@@ -47,15 +46,20 @@ ONE_SERVER: tuple[type[p.Command], ...] = (*p.NEEDS_NODE, p.Shutdown, p.RedisFlu
 """Commands that wait for a daemon of another build to end, rather than run next to it."""
 
 
-def execute(command: p.Command, settings: Settings, show: Show) -> p.Done | p.Failed:
+class NoDaemon(Refused):
+    """No daemon runs on this node, and none is to be started."""
+
+
+def execute(command: p.Command, settings: Settings, show: Show, here: bool = True) -> p.Done | p.Failed:
     """Execute a command; `show` gets all messages before the end, in order.
 
+    here: without a daemon a command that needs none is carried out in this process, which starts the embedded store.
     Ctrl-C stops the command, not its task; a second one gives up at once (KeyboardInterrupt). Raises Refused where no
     server may be used, Invalid for a command that cannot be sent, StoreAway where the server ends before its answer.
     """
     while True:
         message = frames.frame(command)
-        connected = _connect(command, settings, show)
+        connected = _connect(command, settings, show, here)
         if isinstance(connected, (p.Done, p.Failed)):
             return connected
         with connected as connection:
@@ -94,17 +98,18 @@ def _await_next(settings: Settings) -> None:
 def ask_daemon(command: p.Command, settings: Settings) -> list[p.Item] | None:
     """The rows of a command's answer, if a daemon of this build runs here; None without one. For completion."""
     rows: list[p.Item] = []
-    end = _asked(command, settings, lambda row: rows.append(row) if isinstance(row, p.Item) else None)
+    end = ask_running(command, settings, lambda row: rows.append(row) if isinstance(row, p.Item) else None)
     return None if end is None else rows
 
 
 def ask_daemon_once(command: p.Command, settings: Settings) -> Any:
     """As `ask_daemon`, of an answer that is one object: that; None also where the command failed."""
-    end = _asked(command, settings, lambda _: None)
+    end = ask_running(command, settings, lambda _: None)
     return end.data if isinstance(end, p.Done) else None
 
 
-def _asked(command: p.Command, settings: Settings, show: Show) -> p.Done | p.Failed | p.Again | None:
+def ask_running(command: p.Command, settings: Settings, show: Show) -> p.Done | p.Failed | p.Again | None:
+    """As `execute`, if a daemon of this build runs here; None without one: it is not started, nor waited for."""
     greeted = greet(dial(str(socket_path(settings.home, "daemon.sock"))))
     if not isinstance(greeted, Connection):
         return None
@@ -157,7 +162,7 @@ def _ended_early(connection: Connection, command: p.Command) -> Exception:
     return StoreAway("the daemon of this node ended before it answered", mend=mend)
 
 
-def _connect(command: p.Command, settings: Settings, show: Show) -> Connection | p.Done | p.Failed:
+def _connect(command: p.Command, settings: Settings, show: Show, here: bool) -> Connection | p.Done | p.Failed:
     inside = os.environ.get("MAESTRO_RUN_SOCKET")
     if inside:
         return _connect_run(inside, command)
@@ -168,10 +173,10 @@ def _connect(command: p.Command, settings: Settings, show: Show) -> Connection |
     starts = 0
     busy_at = began_at = time.monotonic()
     while True:
-        greeted = _greeted(path, settings)
+        greeted = _greeted(path, settings, command)
         if isinstance(greeted, Connection) and (other := _other(greeted.welcome, settings)):
             greeted.sock.close()
-            if isinstance(command, (*p.NEEDS_NODE, p.Shutdown)):
+            if not here or isinstance(command, (*p.NEEDS_NODE, p.Shutdown)):
                 raise Refused(other, mend="give each its own MAESTRO_HOME")
             return _serve_here(command, settings, show)
         if isinstance(greeted, (Connection, p.Failed)):
@@ -184,7 +189,7 @@ def _connect(command: p.Command, settings: Settings, show: Show) -> Connection |
             _wait_out(greeted, busy_at)
         elif greeted is None and isinstance(command, ONE_SERVER) and _is_to_come(command, path, settings, began_at):
             time.sleep(AGAIN_POLL_S)
-        elif greeted is None and isinstance(command, p.NEEDS_NODE):
+        elif greeted is None and (isinstance(command, p.NEEDS_NODE) or not here):
             if starts == STARTS_MAX:
                 raise StoreAway("the daemon of this node ends as soon as it is asked", path, SEE_LOG)
             starts += 1
@@ -193,11 +198,16 @@ def _connect(command: p.Command, settings: Settings, show: Show) -> Connection |
             return _serve_here(command, settings, show)
 
 
-def _greeted(path: str, settings: Settings) -> Connection | p.Skew | p.Failed | None:
-    """Connect and greet, as `greet`; the error for a daemon that does not answer names its process."""
+def _greeted(path: str, settings: Settings, command: p.Command) -> Connection | p.Skew | p.Failed | None:
+    """Connect and greet, as `greet`; the error for a daemon that does not answer names its process.
+
+    For `doctor` such a daemon is as none: that names it too, and finds what else is wrong.
+    """
     try:
         return greet(dial(path))
     except StoreAway:
+        if isinstance(command, p.Doctor) and not command.accept_loss:
+            return None
         from maestro.runtime.node import daemon_lock
 
         holder = daemon_lock.holder(settings.home)
@@ -273,7 +283,7 @@ def _is_inside_run() -> bool:
 
 def _start_daemon(command: p.Command, settings: Settings, show: Show) -> None:
     if not settings.autostart and not isinstance(command, p.Up):
-        raise Refused("no daemon runs on this node, and MAESTRO_AUTOSTART is off", mend="start it with `maestro up`")
+        raise NoDaemon("no daemon runs on this node, and MAESTRO_AUTOSTART is off", mend="start it with `maestro up`")
     from maestro.runtime.client import daemon_start
 
     home = open_home(settings)

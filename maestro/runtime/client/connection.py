@@ -19,8 +19,7 @@ import msgspec
 from maestro import __version__
 from maestro.config import Settings
 from maestro.model.errors import MaestroError, Refused, StoreAway
-from maestro.runtime.protocol import frames
-from maestro.runtime.protocol import messages as p
+from maestro.runtime.protocol import frames, messages as p
 
 ANSWER_S_MAX = 10.0
 """How long a daemon may take to greet; one that is stopped or stuck is not waited for longer."""
@@ -148,6 +147,7 @@ def _caller() -> p.Caller:
     except OSError:  # the working folder was deleted; absolute paths still work
         cwd = "/"
     env.pop("MAESTRO_RUN_TOKEN", None)  # the socket says which run it is
+    env.pop("MAESTRO_WEBHOOK_SECRETS", None)  # a monitor needs them, no daemon
     is_terminal = sys.stderr is not None and sys.stderr.isatty()
     return p.Caller(f"cli:{_user()}", cwd if _is_text(cwd) else "/", env, is_terminal)
 

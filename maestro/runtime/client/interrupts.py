@@ -7,8 +7,7 @@ import socket
 import threading
 from types import TracebackType
 
-from maestro.runtime.protocol import frames
-from maestro.runtime.protocol import messages as p
+from maestro.runtime.protocol import frames, messages as p
 
 
 class Interrupts:

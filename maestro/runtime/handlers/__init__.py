@@ -22,7 +22,13 @@ _MODULES: dict[str, tuple[type[p.Command], ...]] = {
     "nodes": (p.Up, p.NodeList, p.Shutdown),
     "queues": (p.QueueStatus,),
     "replays": (p.ReplayVerify, p.ReplayRebuild, p.ReplayAt, p.ReplayDiff),
+    "monitoring.alerts": (p.AlertList, p.AlertAcknowledge, p.AlertSnooze),
+    "monitoring.deliveries": (p.DeliveryTake, p.DeliveryReport, p.DeliveryResend),
+    "monitoring.figures": (p.MonitorFigures,),
+    "monitoring.look": (p.MonitorLook,),
     "restores": (p.RestoreLoad, p.RestorePreview, p.StateRestore, p.AgentsPutBack),
+    "schedules.listing": (p.ScheduleList,),
+    "schedules.schedules": (p.ScheduleAdd, p.ScheduleRemove, p.ScheduleSwitch, p.ScheduleRun),
     "snapshots": (p.StateSnapshot, p.StateSnapshots, p.StateVerify, p.StatePin),
     "states": (p.StateSet, p.StateGet, p.StateList, p.StateDelete),
     "task_sets.batch": (p.TaskBatch,),
@@ -61,6 +67,6 @@ class Handlers(dict[type[p.Command], "Handler"]):
 HANDLERS = Handlers()
 READS = (
     *(p.AgentList, p.TaskStatus, p.TaskList, p.QueueStatus),
-    *(p.WorkflowRuns, p.WorkflowStatus),
+    *(p.WorkflowRuns, p.WorkflowStatus, p.ScheduleList),
 )
 """Commands that only read, by handlers that do without trio: they never wait but for the store."""

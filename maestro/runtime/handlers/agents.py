@@ -15,7 +15,7 @@ from maestro.model.scheduling.waiting import why_not_over
 from maestro.model.task import Task
 from maestro.runtime.handlers import task_list
 from maestro.runtime.handlers.agent_list import answer, find
-from maestro.runtime.handlers.run_output import tail_runs
+from maestro.runtime.handlers.run_output import send_end, tail_runs
 from maestro.runtime.handlers.wait_notice import NODE_AWAY, notice_of_wait
 from maestro.runtime.monitor.examination import refresh
 from maestro.runtime.node.context import Call, Context, Handler
@@ -248,8 +248,11 @@ async def logs(call: Call, command: p.AgentLogs) -> p.Done:
     task = await task_list.find(context, task_id) if task_id else None
     runs = [run.id for slot in task.slots for run in slot.runs if run.agent == agent.id] if task else []
     if not runs:
-        raise NotFound(f"agent {agent.id} has not run yet", mend=f"task dispatch <prompt> --to {agent.id}")
-    await tail_runs(call, [runs[-1]], command.follow, command.lines)
+        raise NotFound(f"agent {agent.id} has not run yet", mend=f"maestro task dispatch <prompt> --to {agent.id}")
+    if command.end > 0:
+        await send_end(call, runs[-1], command.end)
+    else:
+        await tail_runs(call, [runs[-1]], command.follow, command.lines)
     return p.Done()
 
 

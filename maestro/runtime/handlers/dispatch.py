@@ -17,6 +17,7 @@ from maestro.model.dispatch import DispatchState, decide_cancel, decide_dispatch
 from maestro.model.errors import Invalid, MaestroError, Refused, StoreAway
 from maestro.model.events import AgentAssigned, NewEvent, TaskDispatched, Text
 from maestro.model.ids import shown
+from maestro.model.monitoring.health_rules import DEFINITION
 from maestro.model.target import is_pool, targets_of
 from maestro.model.task import Task
 from maestro.runtime.handlers.task_list import find
@@ -142,7 +143,7 @@ async def look_at(call: Call, agents: Sequence[Agent]) -> None:
     settings = call.context.settings
     free = {a.id: partial(change, msgspec.structs.replace(a), settings.agents_dirs) for a in agents if a.node is None}
     made = await refresh(call, agents)
-    told = [check.detail for checks in made.values() for check in checks if check.notable]
+    told = [check.detail for checks in made.values() for check in checks if check.notable and check.name == DEFINITION]
     told += (await call.context.together(free, ANSWER_S_MAX)).values()
     for what in filter(None, told):
         await call.note(what, "warn")
@@ -200,6 +201,11 @@ async def _known(call: Call, wanted: TaskDispatched, fresh: bool) -> tuple[Dispa
             tasks.append(dependency)
     first = [] if existing is not None else await first_use(call, wanted.targets, agents, floor)
     return DispatchState(list(agents.values()), tasks, existing, nodes, context.node, floor), first
+
+
+async def known_to(call: Call, wanted: TaskDispatched) -> DispatchState:
+    """What a dispatch that is only tried must know, on the newest state. Raises as `first_use`."""
+    return (await _known(call, wanted, fresh=True))[0]
 
 
 async def first_use(call: Call, targets: Sequence[str], agents: dict[str, Agent], floor: int) -> list[NewEvent]:

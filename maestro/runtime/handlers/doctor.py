@@ -14,6 +14,8 @@ from maestro.agents import definitions, machine
 from maestro.config import Settings
 from maestro.model.errors import Invalid, MaestroError, StoreAway, StoreUnsafe, VerificationFailed
 from maestro.model.events import LogForked, NewEvent
+from maestro.runtime.monitor.presence import present
+from maestro.runtime.monitor.webhooks import undelivered, way_out, without
 from maestro.runtime.node import daemon_lock
 from maestro.runtime.node.context import Call, Handler
 from maestro.runtime.node.known_head import LINEAGE, MEND, KnownEntry, KnownHead
@@ -46,22 +48,24 @@ async def doctor(call: Call, command: p.Doctor) -> p.Done:
     settings = caller_settings(call)
     if command.accept_loss:
         await _accept_loss(call)
-    code = 0
     rows = await _store(call, settings)
-    if any(row["status"] == "failed" for row in rows):
-        code = 5
+    code = 5 if any(row["status"] == "failed" for row in rows) else 0
+    is_away = any(row["check"] == "store" and row["status"] == "failed" for row in rows)
+    is_away = is_away or call.context.storeless is not None  # else each finding would wait for it anew
     is_here = call.context.daemon is not None
     rows += await trio.to_thread.run_sync(lambda: [*_host(settings, is_here), *_agent_types(call, settings)])
     rows += await trio.to_thread.run_sync(lambda: [_row(*told) for told in containment.report()])
     rows.append(await trio.to_thread.run_sync(_snapshots, settings))
-    rows += await _restores(call)
+    rows += await _restores(call, is_away)
+    rows += await _monitors(call, is_away)
     for row in rows:
         await call.item(row)
     return p.Done(exit_code=code or max(WORST[row["status"]] for row in rows))
 
 
 def _row(check: str, status: str, detail: str, remedy: str = "") -> Row:
-    return {"check": check, "status": status, "detail": detail, "remedy": remedy or None}
+    """A finding. What is well has no remedy, though something could be added to it."""
+    return {"check": check, "status": status, "detail": detail, "remedy": (status != "ok" and remedy) or None}
 
 
 async def _store(call: Call, settings: Settings) -> list[Row]:
@@ -155,14 +159,42 @@ async def _sealed(call: Call) -> list[Row]:
     return [found] if found else []
 
 
-async def _restores(call: Call) -> list[Row]:
-    """The findings on restores that somebody has to end."""
-    if call.context.storeless:
-        return []
+async def _restores(call: Call, is_away: bool) -> list[Row]:
+    """The findings on restores that somebody has to end. is_away: the store cannot be asked for its part of them."""
     try:
-        return [_row(check, "failed", detail, remedy) for check, detail, remedy in await findings(call.context)]
+        found = await findings(call.context, is_away)
+        return [_row(check, "failed", detail, remedy) for check, detail, remedy in found]
     except MaestroError as error:  # what is wrong with the log is told by a finding of its own
         return [_row("restore", "warning", error.line(), error.mend)]
+
+
+async def _monitors(call: Call, is_away: bool) -> list[Row]:
+    """The finding on monitors: whether one runs in the namespace; a warning where agents work that nobody watches.
+
+    is_away: the store is, which alone knows of them.
+    """
+    context = call.context
+    unknown = [_row("monitor", "warning", "not known: the store alone could tell", "see to the store first")]
+    if is_away:
+        return unknown
+    try:
+        nodes = [node.id for node in await context.rows(context.views.nodes)]
+        found = await present(context, nodes, await context.now())
+        is_used = bool(found) or bool(await context.rows(context.views.agents))
+        webhooks = (await undelivered(context, 1))["endpoints"]
+    except MaestroError:  # what is wrong with the store is told by a finding of its own
+        return unknown
+    rows = [
+        _row("webhook", "warning", f"{row['endpoint']} {without(row)}", way_out(row))
+        for row in webhooks
+        if row["state"] == "unattended" or (row["state"] == "disabled" and row["undelivered"])
+    ]
+    if found:
+        count = f"{len(found)} monitor{'s run' if len(found) > 1 else ' runs'}"
+        return [*rows, _row("monitor", "ok", f"{count}, on {', '.join(dict.fromkeys(each.node for each in found))}")]
+    told = "none runs: nobody is shown, or sent, what the daemon raises as alerts"
+    remedy = "`maestro monitor start`, as a service; `maestro monitor alerts` lists what was raised"
+    return [*rows, _row("monitor", "warning", told, remedy) if is_used else _row("monitor", "ok", "none runs")]
 
 
 async def _accept_loss(call: Call) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -15,8 +15,7 @@ from maestro.runtime.protocol import messages as p
 from maestro.runtime.protocol.cut import cut_of_page
 from maestro.runtime.server.id_prefixes import PREFIXED, subject_meant
 from maestro.store.contract import Entry
-from replayers import export as exports
-from replayers import positions
+from replayers import export as exports, positions
 from replayers.chain import CheckedReader
 from replayers.groups import Group
 
@@ -26,20 +25,22 @@ NEWEST = 100
 LIMIT_MAX = 1_000_000
 
 
-def _check_type(name: str | None) -> None:
-    if name is None:
-        return
+def _check_types(names: Sequence[str]) -> None:
     known = {*FACTS, *(fact.partition(".")[0] for fact in FACTS)}
-    if name not in known:
+    for name in names:
+        if name in known:
+            continue
         near = " or ".join(nearest(name, known))
         asked = f"did you mean {near}? " if near else ""
-        raise Invalid(f"there is no event type {shown(name)}", mend=asked + "events schema lists them")
+        raise Invalid(f"there is no event type {shown(name)}", mend=asked + "maestro events schema lists them")
 
 
-def _matches(entry: Entry, name: str | None) -> bool:
-    """Whether an entry is of a type, such as `task.dispatched`, or of a family, such as `task`."""
+def _matches(entry: Entry, names: Sequence[str]) -> bool:
+    """Whether an entry is of one of these types, such as `task.dispatched`, or families, such as `task`; of no names:
+    always.
+    """
     kind = entry.type.decode("utf-8", "replace")
-    return name is None or kind == name or kind.startswith(name + ".")
+    return not names or any(f"{kind}.".startswith(f"{name}.") for name in names)
 
 
 def ready(row: dict[str, Any]) -> Any:
@@ -50,7 +51,7 @@ def ready(row: dict[str, Any]) -> Any:
 async def tail(call: Call, command: p.EventsTail) -> p.Done:
     """Send the newest events, or those from a position on; with a group, those that the group has not taken yet."""
     context = call.context
-    _check_type(command.type)
+    _check_types(command.types)
     if command.limit is not None and command.limit < 0:
         raise Invalid(f"limit {command.limit} is out of range", mend="use 0 or more")
     if command.group is not None:
@@ -69,7 +70,7 @@ async def tail(call: Call, command: p.EventsTail) -> p.Done:
             if left == 0:
                 break
             after = entry.seq
-            if _matches(entry, command.type):
+            if _matches(entry, command.types):
                 await call.item(ready(exports.plain(entry)))
                 left = None if left is None else left - 1
         if not entries and not command.follow:
@@ -91,20 +92,20 @@ async def _end(call: Call, log: CheckedReader, data: Any = None, cut: p.Cut | No
 async def _begin_newest(context: Context, command: p.EventsTail, head: int) -> tuple[int, p.Cut | None]:
     """The position behind which the newest events stand that are to be shown, and what that leaves out."""
     count = NEWEST if command.limit is None else command.limit
-    after = await _newest(context, command.type, count, head)
-    total = head if command.type is None else None  # how many of a type there are, only a reading of all would tell
+    after = await _newest(context, command.types, count, head)
+    total = head if not command.types else None  # how many of a type there are, only a reading of all would tell
     return after, cut_of_page(count, "events", LIMIT_MAX, total) if after else None
 
 
-async def _newest(context: Context, kind: str | None, count: int, head: int) -> int:
-    """The position behind which the newest `count` events of a type stand."""
-    if kind is None or not count:
+async def _newest(context: Context, kinds: Sequence[str], count: int, head: int) -> int:
+    """The position behind which the newest `count` events of these types stand."""
+    if not kinds or not count:
         return max(0, head - count)
     after = head
     while after > 0:
         first = max(0, after - CHUNK)
         for entry in reversed(await context.call(context.store.log.entries, first, after - first)):
-            if _matches(entry, kind):
+            if _matches(entry, kinds):
                 count -= 1
                 if not count:
                     return entry.seq - 1
@@ -131,7 +132,7 @@ async def _batch(call: Call, command: p.EventsTail, name: str) -> p.Done:
             if left == 0:
                 break
             after = entry.seq
-            if _matches(entry, command.type):
+            if _matches(entry, command.types):
                 await call.item(ready(exports.plain(entry)))
                 left = None if left is None else left - 1
         return await _end(call, log, {"position": after, "end": False})
@@ -165,12 +166,12 @@ async def audit(call: Call, command: p.Audit) -> p.Done:
     from replayers import audit as audits
 
     context = call.context
-    _check_type(command.type)
+    _check_types(command.types)
     since = 0
     if command.since is not None:
         since = await context.call(positions.since, context.store, command.since)
     subject = None if command.subject is None else await _subject(context, command.subject)
-    query = audits.Query(subject, since, command.type)
+    query = audits.Query(subject, since, tuple(command.types))
     log, shown_any = CheckedReader(context.store.log), False
     while True:
         lines, after = await context.call(audits.page, context.store, query, log)
@@ -180,10 +181,10 @@ async def audit(call: Call, command: p.Audit) -> p.Done:
         query = audits.further(query, after)
         if lines:
             continue
-        if command.subject and not (shown_any or command.follow or command.type or since or log.found):
+        if command.subject and not (shown_any or command.follow or command.types or since or log.found):
             raise NotFound(
                 f"nothing is known of {shown(command.subject)}",
-                mend="audit without a subject shows all",
+                mend="maestro audit without a subject shows all",
                 sought=("subject", command.subject),
             )
         if not command.follow or log.found:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import trio
@@ -18,6 +19,8 @@ from maestro.runtime.snapshots.run_folders import clean_runs
 from maestro.runtime.worker import janitor
 
 KILL_S = 5.0
+OTHER_S_MAX = 10.0
+"""How long a shutdown waits for another one that ends what a daemon has left."""
 
 
 async def up(call: Call, command: p.Up) -> p.Done:
@@ -87,18 +90,28 @@ async def _shut_down(call: Call, command: p.Shutdown) -> p.Done:
 
 
 def _end_left_behind(home: Path) -> None:
-    """End the runs that a daemon which was killed has left. Blocks.
+    """End the runs that a daemon which was killed has left, after another shutdown that is at it. Blocks.
 
     Raises Refused where the daemon lives, and only its socket is gone.
     """
-    other = holder(home)
-    if other is not None:
-        raise Refused(f"the daemon of this node ({other.name}) lives, and is not this one", mend=other.remedy)
-    lock = DaemonLock.take(home)
+    deadline = time.monotonic() + OTHER_S_MAX
+    while (lock := _lock(home)) is None:
+        other = holder(home)
+        if other is not None and time.monotonic() > deadline:
+            raise Refused(f"the daemon of this node ({other.name}) lives, and is not this one", mend=other.remedy)
+        time.sleep(0.05)
     try:
         janitor.sweep(home)
     finally:
         lock.release()
+
+
+def _lock(home: Path) -> DaemonLock | None:
+    """The daemon lock; None where another process has it."""
+    try:
+        return DaemonLock.take(home)
+    except Refused:
+        return None
 
 
 async def _cancel_here(call: Call, grace_s: float) -> list[str]:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 import trio
 
 from maestro.model.agent import Agent
+from maestro.model.errors import MaestroError, VerificationFailed
+from maestro.runtime.monitor.alert_world import VERIFIED
 from maestro.runtime.node.context import Call, Handler
 from maestro.runtime.protocol import messages as p
 from maestro.runtime.server.rows import when
-from replayers import positions, rewind
-from replayers import rebuild as rebuilds
-from replayers import verify as verifies
+from replayers import positions, rebuild as rebuilds, rewind, verify as verifies
+
+VERIFIED_TTL_MS = 30 * 86_400_000
 
 
 def _progress(call: Call, what: str) -> Any:
@@ -28,7 +31,11 @@ def _progress(call: Call, what: str) -> Any:
 
 async def verify(call: Call, command: p.ReplayVerify) -> p.Done:
     """Fold the log from the start; compare the result with the live views, and each event with the chain."""
-    result = await trio.to_thread.run_sync(verifies.verify, call.context.store, _progress(call, "verified"))
+    try:
+        result = await trio.to_thread.run_sync(verifies.verify, call.context.store, _progress(call, "verified"))
+    except VerificationFailed as error:
+        await _keep_found(call, error.what)
+        raise
     answer = {
         "ok": not result.differences,
         "position": result.checkpoint.seq,
@@ -38,9 +45,17 @@ async def verify(call: Call, command: p.ReplayVerify) -> p.Done:
         "differences": [{"position": each.position, "what": each.what} for each in result.differences],
         "differences_found": result.found,
     }
+    await _keep_found(call, "" if not result.differences else str(result.differences[0].what))
     shown, total = len(result.differences), result.found
     cut = p.Cut(shown, "differences", "the first is the one that counts", total) if total > shown else None
     return p.Done(answer, 6 if result.differences else 0, cut)
+
+
+async def _keep_found(call: Call, why: str) -> None:
+    """Leave what was found where the alert `replay_mismatch` is judged by it."""
+    sample = {"ok": "" if why else "1", "why": why}
+    with suppress(MaestroError):
+        await call.context.call(call.context.store.work.samples_put, {VERIFIED: sample}, VERIFIED_TTL_MS)
 
 
 async def rebuild(call: Call, command: p.ReplayRebuild) -> p.Done:

@@ -19,6 +19,7 @@ CHUNK_BYTES = 64 * 1024
 POLL_S = 0.1
 GLANCE_BYTES = 8 * 1024
 GLANCE_CHARS_MAX = 400
+END_BYTES_MAX = 1024 * 1024
 
 
 async def tail_runs(call: Call, runs: list[str], follow: bool, lines: int | None = None) -> None:
@@ -70,7 +71,7 @@ async def _latest(context: Context, id: str) -> tuple[Task, int | None]:
             return known, None
     found = await context.call(context.views.task, id)
     if found.row is None:
-        raise NotFound(f"there is no task {shown(id)}", mend="task list shows all", sought=("task", id))
+        raise NotFound(f"there is no task {shown(id)}", mend="maestro task list shows all", sought=("task", id))
     return found.row, found.checkpoint.seq
 
 
@@ -105,12 +106,10 @@ async def _tail(call: Call, run_id: str, follow: bool, lines: int | None) -> Non
     while follow and run.status == "released":
         await trio.sleep(POLL_S)
         run = await _find(call, run_id)
-    if not run.folder:
-        await call.note(f"run {run.id} has not started")
+    log = await _log_of(call, run)
+    if not log:
         return
-    if run.node != call.context.node:
-        raise Refused(f"the log of run {run.id} lies on node {run.node}", mend="ask for it there")
-    reader = CappedLogReader(f"{run.folder}/agent.log")
+    reader = CappedLogReader(log)
     decoder, plainly = codecs.getincrementaldecoder("utf-8")("replace"), PlainText()
     if lines is not None:
         await trio.to_thread.run_sync(reader.to_last, lines)
@@ -128,14 +127,37 @@ async def _tail(call: Call, run_id: str, follow: bool, lines: int | None) -> Non
     await call.output(plainly.feed(decoder.decode(b"", final=True), final=True))
 
 
+async def _log_of(call: Call, run: Run) -> str:
+    """Where the log of a run is, "" where it has none yet. Raises Refused for one on another node."""
+    if not run.folder:
+        await call.note(f"run {run.id} has not started")
+        return ""
+    if run.node != call.context.node:
+        raise Refused(f"the log of run {run.id} lies on node {run.node}", mend="ask for it there")
+    return f"{run.folder}/agent.log"
+
+
+async def send_end(call: Call, run_id: str, size: int) -> None:
+    """Send the end of a run's output as it is now: at most so many bytes of it, whatever its lines are like."""
+    log = await _log_of(call, await _find(call, run_id))
+    if log:
+        text = await trio.to_thread.run_sync(_end, log, min(size, END_BYTES_MAX))
+        await call.output(plain(text.decode("utf-8", "replace")))
+
+
+def _end(log: str, size: int) -> bytes:
+    """The end of a log, at most so many bytes. Blocks."""
+    reader = CappedLogReader(log)
+    reader.to_end(size)
+    text = b""
+    while len(text) < size and (chunk := reader.read(size - len(text))):
+        text += chunk
+    return text
+
+
 def newest_lines(path: Path, lines: int) -> list[str]:
     """The last lines of a log that say something, each shortened, from a bounded part of its end: for a glance."""
-    reader = CappedLogReader(str(path))
-    reader.to_end(GLANCE_BYTES)
-    text = b""
-    while len(text) < GLANCE_BYTES and (chunk := reader.read(GLANCE_BYTES - len(text))):
-        text += chunk
-    said = plain(text.decode("utf-8", "replace")).splitlines()
+    said = plain(_end(str(path), GLANCE_BYTES).decode("utf-8", "replace")).splitlines()
     return [line[:GLANCE_CHARS_MAX] for line in said if line.strip()][-lines:]
 
 

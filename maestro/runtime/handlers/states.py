@@ -58,7 +58,7 @@ async def _shown(call: Call, key: str) -> Row:
     now = await context.now()
     row = await context.row(context.views.state, key, now)
     if row is None:
-        raise NotFound(f"there is no state key {shown(key)}", mend="state list shows all", sought=("key", key))
+        raise NotFound(f"there is no state key {shown(key)}", mend="maestro state list shows all", sought=("key", key))
     return state_row(row, await told_value(context, row))
 
 

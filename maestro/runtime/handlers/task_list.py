@@ -25,7 +25,7 @@ async def find(context: ReadContext, task: str) -> Task:
     """The row of one task. Raises NotFound."""
     row = await context.row(context.views.task, task)
     if row is None:
-        raise NotFound(f"there is no task {shown(task)}", mend="task list shows all", sought=("task", task))
+        raise NotFound(f"there is no task {shown(task)}", mend="maestro task list shows all", sought=("task", task))
     return row
 
 
@@ -46,7 +46,9 @@ async def agent_of(context: ReadContext, agent: str | None) -> str | None:
         return agent
     agent = await agent_meant(context, agent)
     if await context.row(context.views.agent, agent) is None:
-        raise NotFound(f"there is no agent {shown(agent)}", mend="agent list shows all", sought=("agent", agent))
+        raise NotFound(
+            f"there is no agent {shown(agent)}", mend="maestro agent list shows all", sought=("agent", agent)
+        )
     return agent
 
 
@@ -56,7 +58,7 @@ async def _last(context: ReadContext, agent: str | None) -> Task:
     row = await context.row(context.views.last_task, agent)
     if row is None:
         of = f" of agent {agent}" if agent else ""
-        raise NotFound(f"there is no task{of} yet", mend="task dispatch makes one")
+        raise NotFound(f"there is no task{of} yet", mend="maestro task dispatch makes one")
     return row
 
 

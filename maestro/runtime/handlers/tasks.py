@@ -9,7 +9,7 @@ import trio
 
 from maestro.model.agent import Agent
 from maestro.model.dispatch import decide_cancel, decide_retry
-from maestro.model.errors import NotFound, TimedOut
+from maestro.model.errors import NotFound, Refused, TimedOut
 from maestro.model.events import NewEvent
 from maestro.model.ids import shown
 from maestro.model.outcome import exit_code_of
@@ -38,7 +38,7 @@ async def finished(context: Context, task: str) -> Task:
             continue
         found = await context.call(context.views.task, task)
         if found.row is None:
-            raise NotFound(f"there is no task {shown(task)}", mend="task list shows all", sought=("task", task))
+            raise NotFound(f"there is no task {shown(task)}", mend="maestro task list shows all", sought=("task", task))
         if not found.row.open:
             return found.row
         await context.changed(found.checkpoint.seq)
@@ -118,7 +118,7 @@ async def cancel(call: Call, command: p.TaskCancel) -> p.Done:
             return p.Done(await told_task(context, await finished(context, command.id)))
     why = await _why_on(context, command.id)
     what = f"the cancel of task {command.id} is recorded, but it has not ended after {CANCEL_WAIT_S:.0f} s: {why}"
-    raise TimedOut(what, mend=f"{NODE_AWAY}; task wait {command.id} waits for it")
+    raise TimedOut(what, mend=f"{NODE_AWAY}; maestro task wait {command.id} waits for it")
 
 
 async def _why_on(context: Context, task: str) -> str:
@@ -144,6 +144,7 @@ async def retry(call: Call, command: p.TaskRetry) -> p.Done:
     goes_on = goes_on and bool(await skipped.some())
 
     others: list[str] = []
+    budget = command.budget_tokens, command.budget_cost
 
     async def decision() -> list[NewEvent]:
         row = await context.row(context.views.task, command.id)
@@ -151,8 +152,11 @@ async def retry(call: Call, command: p.TaskRetry) -> p.Done:
         others[:] = _other_sessions(row, agents or {})
         needs = row.depends_on if row is not None else []
         needed = {one.id: one.status for one in await context.rows(context.views.tasks_named, needs)} if needs else {}
-        return decide_retry(command.id, row, await context.floor(), agents, needed)
+        return decide_retry(command.id, row, await context.floor(), agents, needed, budget)
 
+    if goes_on and budget != (None, None):
+        what = f"task {command.id} itself is not retried, and keeps its budget"
+        raise Refused(what, mend="leave out the budget")
     if not goes_on:
         await context.decide(call, decision)
     for other in others:

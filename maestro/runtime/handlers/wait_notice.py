@@ -22,7 +22,9 @@ NAMED_MAX = 6
 RUNS_MAX = 4
 """Of how many runs the last lines are shown."""
 LINES_MAX = 3
-NODE_AWAY: Final = "node list shows its node: start the daemon there (maestro up), or wait until it is taken for lost"
+NODE_AWAY: Final = (
+    "maestro node list shows its node: start the daemon there (maestro up), or wait until it is taken for lost"
+)
 
 
 @asynccontextmanager

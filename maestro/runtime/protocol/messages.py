@@ -13,162 +13,114 @@ from __future__ import annotations
 
 import msgspec
 
-from maestro.runtime.protocol.commands import Command
+from maestro.runtime.protocol.commands import (
+    Command as Command,
+)
 from maestro.runtime.protocol.commands.agent import (
-    AgentAssign,
-    AgentHealth,
-    AgentList,
-    AgentLogs,
-    AgentRegister,
-    AgentReset,
-    AgentRestart,
-    AgentStop,
-    AgentTypes,
+    AgentAssign as AgentAssign,
+    AgentHealth as AgentHealth,
+    AgentList as AgentList,
+    AgentLogs as AgentLogs,
+    AgentRegister as AgentRegister,
+    AgentReset as AgentReset,
+    AgentRestart as AgentRestart,
+    AgentStop as AgentStop,
+    AgentTypes as AgentTypes,
+)
+from maestro.runtime.protocol.commands.monitor import (
+    AlertAcknowledge as AlertAcknowledge,
+    AlertList as AlertList,
+    AlertSnooze as AlertSnooze,
+    DeliveryReport as DeliveryReport,
+    DeliveryResend as DeliveryResend,
+    DeliveryTake as DeliveryTake,
+    MonitorFigures as MonitorFigures,
+    MonitorLook as MonitorLook,
+    ScheduleAdd as ScheduleAdd,
+    ScheduleList as ScheduleList,
+    ScheduleRemove as ScheduleRemove,
+    ScheduleRun as ScheduleRun,
+    ScheduleSwitch as ScheduleSwitch,
 )
 from maestro.runtime.protocol.commands.node import (
-    Doctor,
-    NodeList,
-    RedisFlush,
-    Shutdown,
-    Up,
-    WorkspaceClean,
-    WorkspaceList,
+    Doctor as Doctor,
+    NodeList as NodeList,
+    RedisFlush as RedisFlush,
+    Shutdown as Shutdown,
+    Up as Up,
+    WorkspaceClean as WorkspaceClean,
+    WorkspaceList as WorkspaceList,
 )
 from maestro.runtime.protocol.commands.record import (
-    Audit,
-    EventsExport,
-    EventsTail,
-    ReplayAt,
-    ReplayDiff,
-    ReplayRebuild,
-    ReplayVerify,
-    StateDelete,
-    StateGet,
-    StateList,
-    StateSet,
+    Audit as Audit,
+    EventsExport as EventsExport,
+    EventsTail as EventsTail,
+    ReplayAt as ReplayAt,
+    ReplayDiff as ReplayDiff,
+    ReplayRebuild as ReplayRebuild,
+    ReplayVerify as ReplayVerify,
+    StateDelete as StateDelete,
+    StateGet as StateGet,
+    StateList as StateList,
+    StateSet as StateSet,
 )
-from maestro.runtime.protocol.commands.restore import AgentsPutBack, RestoreLoad, RestorePreview, StateRestore
-from maestro.runtime.protocol.commands.snapshot import StatePin, StateSnapshot, StateSnapshots, StateVerify
+from maestro.runtime.protocol.commands.restore import (
+    AgentsPutBack as AgentsPutBack,
+    RestoreLoad as RestoreLoad,
+    RestorePreview as RestorePreview,
+    StateRestore as StateRestore,
+)
+from maestro.runtime.protocol.commands.snapshot import (
+    StatePin as StatePin,
+    StateSnapshot as StateSnapshot,
+    StateSnapshots as StateSnapshots,
+    StateVerify as StateVerify,
+)
 from maestro.runtime.protocol.commands.task import (
-    QueueStatus,
-    TaskBatch,
-    TaskCancel,
-    TaskDispatch,
-    TaskList,
-    TaskLogs,
-    TaskRetry,
-    TaskStatus,
-    TaskWait,
+    QueueStatus as QueueStatus,
+    TaskBatch as TaskBatch,
+    TaskCancel as TaskCancel,
+    TaskDispatch as TaskDispatch,
+    TaskList as TaskList,
+    TaskLogs as TaskLogs,
+    TaskRetry as TaskRetry,
+    TaskStatus as TaskStatus,
+    TaskWait as TaskWait,
 )
 from maestro.runtime.protocol.commands.workflow_runs import (
-    WorkflowAnswer,
-    WorkflowLogs,
-    WorkflowPause,
-    WorkflowResume,
-    WorkflowRuns,
-    WorkflowStatus,
-    WorkflowStop,
-    WorkflowWait,
-    WorkflowWatch,
+    WorkflowAnswer as WorkflowAnswer,
+    WorkflowLogs as WorkflowLogs,
+    WorkflowPause as WorkflowPause,
+    WorkflowResume as WorkflowResume,
+    WorkflowRuns as WorkflowRuns,
+    WorkflowStatus as WorkflowStatus,
+    WorkflowStop as WorkflowStop,
+    WorkflowWait as WorkflowWait,
+    WorkflowWatch as WorkflowWatch,
 )
 from maestro.runtime.protocol.commands.workflows import (
-    WorkflowCheck,
-    WorkflowCreate,
-    WorkflowDelete,
-    WorkflowDiff,
-    WorkflowGraph,
-    WorkflowList,
-    WorkflowShow,
-    WorkflowStart,
-    WorkflowSwitch,
+    WorkflowCheck as WorkflowCheck,
+    WorkflowCreate as WorkflowCreate,
+    WorkflowDelete as WorkflowDelete,
+    WorkflowDiff as WorkflowDiff,
+    WorkflowGraph as WorkflowGraph,
+    WorkflowList as WorkflowList,
+    WorkflowShow as WorkflowShow,
+    WorkflowStart as WorkflowStart,
+    WorkflowSwitch as WorkflowSwitch,
 )
-from maestro.runtime.protocol.cut import Cut
-from maestro.runtime.protocol.replies import Done, Failed, Item, Note, Output, Skew, Welcome
-
-__all__ = [
-    "FRAME_BYTES_MAX",
-    "INSIDE_RUN",
-    "NEEDS_NODE",
-    "PROTOCOL",
-    "Again",
-    "AgentAssign",
-    "AgentHealth",
-    "AgentList",
-    "AgentLogs",
-    "AgentRegister",
-    "AgentReset",
-    "AgentRestart",
-    "AgentStop",
-    "AgentTypes",
-    "AgentsPutBack",
-    "AnyCommand",
-    "Audit",
-    "Caller",
-    "ClientFrame",
-    "Command",
-    "Cut",
-    "Doctor",
-    "Done",
-    "EventsExport",
-    "EventsTail",
-    "Failed",
-    "Hello",
-    "Interrupt",
-    "Item",
-    "NodeList",
-    "Note",
-    "Output",
-    "QueueStatus",
-    "RedisFlush",
-    "ReplayAt",
-    "ReplayDiff",
-    "ReplayRebuild",
-    "ReplayVerify",
-    "RestoreLoad",
-    "RestorePreview",
-    "ServerFrame",
-    "Shutdown",
-    "Skew",
-    "StateDelete",
-    "StateGet",
-    "StateList",
-    "StatePin",
-    "StateRestore",
-    "StateSet",
-    "StateSnapshot",
-    "StateSnapshots",
-    "StateVerify",
-    "TaskBatch",
-    "TaskCancel",
-    "TaskDispatch",
-    "TaskList",
-    "TaskLogs",
-    "TaskRetry",
-    "TaskStatus",
-    "TaskWait",
-    "Up",
-    "Welcome",
-    "WorkflowAnswer",
-    "WorkflowCheck",
-    "WorkflowCreate",
-    "WorkflowDelete",
-    "WorkflowDiff",
-    "WorkflowGraph",
-    "WorkflowList",
-    "WorkflowLogs",
-    "WorkflowPause",
-    "WorkflowResume",
-    "WorkflowRuns",
-    "WorkflowShow",
-    "WorkflowStart",
-    "WorkflowStatus",
-    "WorkflowStop",
-    "WorkflowSwitch",
-    "WorkflowWait",
-    "WorkflowWatch",
-    "WorkspaceClean",
-    "WorkspaceList",
-]
+from maestro.runtime.protocol.cut import (
+    Cut as Cut,
+)
+from maestro.runtime.protocol.replies import (
+    Done as Done,
+    Failed as Failed,
+    Item as Item,
+    Note as Note,
+    Output as Output,
+    Skew as Skew,
+    Welcome as Welcome,
+)
 
 PROTOCOL = 1
 FRAME_BYTES_MAX = 256 * 1024 * 1024
@@ -269,6 +221,19 @@ AnyCommand = (
     | WorkflowShow
     | WorkflowStart
     | WorkflowSwitch
+    | AlertAcknowledge
+    | AlertList
+    | AlertSnooze
+    | DeliveryReport
+    | DeliveryResend
+    | DeliveryTake
+    | MonitorFigures
+    | MonitorLook
+    | ScheduleAdd
+    | ScheduleList
+    | ScheduleRemove
+    | ScheduleRun
+    | ScheduleSwitch
 )
 
 
@@ -302,8 +267,19 @@ NEEDS_NODE: tuple[type[Command], ...] = (
     WorkflowWatch,
     WorkflowStart,
     WorkspaceClean,
+    MonitorLook,
+    MonitorFigures,
+    AlertAcknowledge,
+    AlertSnooze,
+    DeliveryTake,
+    DeliveryReport,
+    DeliveryResend,
+    ScheduleAdd,
+    ScheduleRun,
 )
 """Commands that need this node's daemon; the client starts it where MAESTRO_AUTOSTART allows."""
 
 INSIDE_RUN: tuple[type[Command], ...] = (StateSet, StateGet, StateList, StateDelete)
 """The commands that a process inside a run may use."""
+OF_MONITORS: tuple[type[Command], ...] = (MonitorLook, DeliveryTake, DeliveryReport)
+"""The commands that nobody types: what comes of them is the doing of a monitor, whoever has started that."""

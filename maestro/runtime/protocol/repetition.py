@@ -27,6 +27,13 @@ _SAFE: tuple[type[p.Command], ...] = (
     p.WorkflowCreate,
     p.WorkflowDelete,
     p.WorkflowSwitch,
+    p.AlertAcknowledge,
+    p.AlertSnooze,
+    p.DeliveryReport,
+    p.DeliveryResend,
+    p.ScheduleAdd,
+    p.ScheduleRemove,
+    p.ScheduleSwitch,
 )
 """Commands that have the same effect when repeated, or are refused the second time."""
 _LOOK: dict[type[p.Command], str] = {
@@ -39,6 +46,7 @@ _LOOK: dict[type[p.Command], str] = {
     p.AgentsPutBack: "maestro agent list",
     p.RedisFlush: "maestro doctor",
     p.WorkflowResume: "maestro workflow status",
+    p.ScheduleRun: "maestro schedule list",
 }
 """For commands that do more when repeated: the command that shows whether the first try took effect."""
 

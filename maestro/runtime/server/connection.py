@@ -111,6 +111,8 @@ async def _converse(context: Context, peer: Peer, run: str) -> None:
         if not isinstance(command, p.INSIDE_RUN):
             raise Refused("a process inside a run may use `state` only", mend="run this from outside the agent")
         caller = msgspec.structs.replace(caller, actor=f"run:{run}")
+    elif isinstance(command, p.OF_MONITORS):
+        caller = msgspec.structs.replace(caller, actor=f"monitor:{context.node}")
     await _carry_out(context, peer, Call(context, caller, peer.send), command)
 
 

@@ -56,6 +56,13 @@ async def _near(context: ReadContext, kind: str, name: str) -> list[str]:
             return nearest(name, [row.id for row in await context.rows(views.nodes)])
         case "workflow":
             return nearest(name, [row.id for row in await context.rows(views.workflows)])
+        case "alert":
+            alerts = [*await context.rows(views.alerts), *await context.rows(views.alerts, "resolved", TASKS_MAX)]
+            return nearest(name, [row.id for row in alerts])
+        case "schedule":
+            of = [(row.id, row.newest.schedules) for row in await context.rows(views.workflows)]
+            own = [f"{workflow}#{number}" for workflow, count in of for number in range(count)]
+            return nearest(name, [*(row.name for row in await context.rows(views.schedules)), *own])
         case "snapshot":
             ids = [row.id for row in await context.rows(views.snapshots)]
             return nearest(name, ["latest"]) or nearest(name, ids, OF_TIME)

@@ -141,14 +141,19 @@ def a_budget_that_is_used_up(place: WorkflowPlace) -> None:
     program.write_text('#!/bin/sh\necho \'{"u":{"input":60,"cost":0.5}}\'; echo "{\\"t\\":\\"$1\\"}"\n')
     program.chmod(0o755)
     (place.node.agents / "meter.yaml").write_text(METER.format(program=program))
-    steps = ("{id: a, %s}", "{id: b, needs: a, %s}", "{id: c, needs: b, %s}")
+    steps = ("{id: a, %s}", "{id: b, needs: a, %s}", "{id: c, needs: b, %s}", "{id: d, needs: c, %s}")
     lines = "".join(f"  - {one % 'agent: meter, prompt: x'}\n" for one in steps)
     place.create("metered", f"budget: {{tokens: 50, cost: 0.002}}\nsteps:\n{lines}")
     run = begun(place, "metered")
     until(lambda: place.json("status", run)["paused"] == "budget")
+    alerts = "monitor", "alerts"
+    alert = until(lambda: next((row for row in place.node.json(*alerts) if row["subject"] == run), None))
+    assert alert["why"] == "60 of 50 tokens are used"
+    place.follow(alert["command"])
+    until(lambda: (row := place.json("status", run))["paused"] == "budget" and row["usage"]["tokens"] == 120)
     line = place.refused(4, "resume", run)
     place.follow(way(line, "add more than that: "))
-    until(lambda: (row := place.json("status", run))["paused"] == "budget" and row["usage"]["tokens"] == 120)
+    until(lambda: (row := place.json("status", run))["paused"] == "budget" and row["usage"]["tokens"] == 180)
     place.follow(way(looked(place, run), "to go on: "))
     assert place.run("wait", run).code == 0
 

@@ -46,6 +46,8 @@ def test_a_store_that_is_away_is_one_finding_among_all_others(
         assert "cannot be reached" in rows["store"]["detail"]
         assert rows["store"]["remedy"] == "start it, or correct MAESTRO_REDIS_URL"
         assert "log" not in rows
+        assert "restore" not in rows, "the store's error is told once"
+        assert rows["monitor"]["detail"] == "not known: the store alone could tell"
         everything_else_was_looked_at(rows)
         server.start()
         assert looked(node, 0)["log"]["status"] == "ok"

@@ -21,7 +21,7 @@ from maestro.model.events import NewEvent, SnapshotFailed, SnapshotStarted
 from maestro.store.contract import Append
 from tests.cli.conftest import CommandLine
 from tests.conftest import StoreServer
-from tests.house.remedies import ELSEWHERE, UNTRIED, remedies
+from tests.house.remedies import BARE, ELSEWHERE, UNTRIED, remedies
 from tests.runtime.acting import Node, marked, until
 from tests.runtime.handlers.run_walks import RUN_WALKS, RunWalk
 from tests.runtime.workflow_place import WorkflowPlace
@@ -52,7 +52,7 @@ def listed(text: str, refused_words: str, lists: str, works: str, code: int = 3)
 
 
 def an_agent_that_is_not_there(node: Node) -> None:
-    text = "agent list shows all, agent assign makes one"
+    text = "maestro agent list shows all, maestro agent assign makes one"
     refused(node, text, "task", "dispatch", "true", "--to", "role:none")
     assert node.json("agent", "list")
     node.json("agent", "assign", "worker", "--name", "of-role", "--role", "none", "--to-workspace", f"{node.folder}/r")
@@ -61,15 +61,15 @@ def an_agent_that_is_not_there(node: Node) -> None:
 
 def a_stopped_agent(node: Node) -> None:
     node.json("agent", "stop", "w1")
-    line = refused(node, "agent restart {}", "task", "dispatch", "true", "--to", "w1", code=4)
-    node.json(*line.rpartition("; ")[2].split())
+    line = refused(node, "maestro agent restart {}", "task", "dispatch", "true", "--to", "w1", code=4)
+    node.json(*line.rpartition("; ")[2].split()[1:])
     node.dispatch("true", "--to", "w1", "--sync")
 
 
 def a_task_that_runs(node: Node) -> None:
     task = node.dispatch("run:sleep 600", "--to", "w1")["id"]
-    line = refused(node, "task cancel {} ends it", "task", "retry", task, code=4)
-    node.json(*line.rpartition("; ")[2].split()[:3])
+    line = refused(node, "maestro task cancel {} ends it", "task", "retry", task, code=4)
+    node.json(*line.rpartition("; ")[2].split()[1:4])
     node.run("task", "wait", task)
     node.json("task", "retry", task)
     node.json("task", "cancel", task)
@@ -78,20 +78,20 @@ def a_task_that_runs(node: Node) -> None:
 
 def a_session_that_was_never_told(node: Node) -> None:
     task = node.dispatch("true", "--to", "w1", "--sync")["id"]
-    line = refused(node, "task retry {} starts anew", "task", "retry", task, "--continue", code=4)
-    node.json(*line.rpartition("; ")[2].split()[:3])
+    line = refused(node, "maestro task retry {} starts anew", "task", "retry", task, "--continue", code=4)
+    node.json(*line.rpartition("; ")[2].split()[1:4])
 
 
 def no_task_yet(node: Node) -> None:
     node.json("agent", "assign", "worker", "--name", "fresh", "--to-workspace", f"{node.folder}/fresh")
-    refused(node, "task dispatch makes one", "task", "status", "--last", "fresh")
+    refused(node, "maestro task dispatch makes one", "task", "status", "--last", "fresh")
     node.dispatch("true", "--to", "fresh", "--sync")
     node.json("task", "status", "--last", "fresh")
 
 
 def no_run_yet(node: Node) -> None:
     node.json("agent", "assign", "worker", "--name", "new", "--to-workspace", f"{node.folder}/new")
-    refused(node, "task dispatch <prompt> --to {}", "agent", "logs", "new")
+    refused(node, "maestro task dispatch <prompt> --to {}", "agent", "logs", "new")
     node.dispatch("echo said", "--to", "new", "--sync")
     assert "said" in node.run("agent", "logs", "new").stdout
 
@@ -102,7 +102,7 @@ def an_argument_that_is_missing(node: Node) -> None:
 
 
 def a_snapshot_that_failed(node: Node) -> None:
-    text = "state snapshots lists those that are complete"
+    text = "maestro state snapshots lists those that are complete"
     store = node.store()
     events = (
         NewEvent("snapshot:s-failed", SnapshotStarted("s-failed", "asked", False), store.log.head().floor),
@@ -219,20 +219,26 @@ def beside(node: Node, **env: str) -> Node:
 
 
 WALKS: dict[str, Walk] = {
-    "agent list shows all": listed(
-        "agent list shows all", "task list --agent {}", "agent list", "task list --agent {}"
+    "maestro agent list shows all": listed(
+        "maestro agent list shows all", "task list --agent {}", "agent list", "task list --agent {}"
     ),
-    "task list shows all": listed("task list shows all", "task status {}", "task list", "task status {}"),
-    "state list shows all": listed("state list shows all", "state get {}", "state list", "state get {}"),
-    "state snapshots lists all": listed("state snapshots lists all", "state pin {}", "state snapshots", "state pin {}"),
-    "agent list shows all, agent assign makes one": an_agent_that_is_not_there,
-    "agent restart {}": a_stopped_agent,
-    "task cancel {} ends it": a_task_that_runs,
-    "task retry {} starts anew": a_session_that_was_never_told,
-    "task dispatch makes one": no_task_yet,
-    "task dispatch <prompt> --to {}": no_run_yet,
+    "maestro task list shows all": listed(
+        "maestro task list shows all", "task status {}", "task list", "task status {}"
+    ),
+    "maestro state list shows all": listed(
+        "maestro state list shows all", "state get {}", "state list", "state get {}"
+    ),
+    "maestro state snapshots lists all": listed(
+        "maestro state snapshots lists all", "state pin {}", "state snapshots", "state pin {}"
+    ),
+    "maestro agent list shows all, maestro agent assign makes one": an_agent_that_is_not_there,
+    "maestro agent restart {}": a_stopped_agent,
+    "maestro task cancel {} ends it": a_task_that_runs,
+    "maestro task retry {} starts anew": a_session_that_was_never_told,
+    "maestro task dispatch makes one": no_task_yet,
+    "maestro task dispatch <prompt> --to {}": no_run_yet,
     "see `maestro agent assign --help`": an_argument_that_is_missing,
-    "state snapshots lists those that are complete": a_snapshot_that_failed,
+    "maestro state snapshots lists those that are complete": a_snapshot_that_failed,
     "take one with `maestro state snapshot`, or name one that `maestro state snapshots` lists": no_snapshot_yet,
     "restore it with a MAESTRO_NAMESPACE of its own, or after `maestro redis flush`": a_snapshot_of_another_history,
     "start it with `maestro up`": no_daemon,
@@ -256,6 +262,11 @@ def test_each_remedy_has_its_walk() -> None:
     for test in ELSEWHERE.values():
         path, _, name = test.partition("::")
         assert f"def {name}(" in (TOP / path).read_text(), test
+
+
+def test_each_remedy_can_be_pasted_as_it_stands() -> None:
+    bare = {text: where for text, where in remedies(TOP).items() if BARE.search(text)}
+    assert not bare, "write `maestro` before each command that a person may paste"
 
 
 @pytest.fixture(scope="module")

@@ -66,11 +66,15 @@ class AgentReset(Command, frozen=True, tag_field="kind", tag="agent reset"):
 
 
 class AgentLogs(Command, frozen=True, tag_field="kind", tag="agent logs"):
-    """The output of an agent's current or last run, as Output frames."""
+    """The output of an agent's current or last run, as Output frames.
+
+    end: at most so many bytes, the last ones, as they are now; 0 for all, or what the other fields say.
+    """
 
     id: str
     follow: bool = False
     lines: int | None = None
+    end: int = 0
 
 
 class AgentTypes(Command, frozen=True, tag_field="kind", tag="agent types"):

@@ -34,12 +34,13 @@ class StateDelete(Command, frozen=True, tag_field="kind", tag="state delete"):
 class Audit(Command, frozen=True, tag_field="kind", tag="audit"):
     """The story of one subject or all. Items: {seq, time, type, subject, actor, cause, because, data}.
 
-    because: the event that led to it, in words. Exit code 6 where an event is not what was written.
+    because: the event that led to it, in words. types: as for `events tail`. Exit code 6 where an event is not what was
+    written.
     """
 
     subject: str | None = None
     since: str | None = None
-    type: str | None = None
+    types: tuple[str, ...] = ()
     follow: bool = False
 
 
@@ -47,6 +48,7 @@ class EventsTail(Command, frozen=True, tag_field="kind", tag="events tail"):
     """Read the log, live with follow. Items: {seq, type, subject, at, time, actor, cause, prev, v,
     data, chain}. Exit code 6 where an event is not what was written.
 
+    types: only events of one of these types or families; all where none is named.
     limit: None for the newest 100, with from_position or group for all.
     group: a durable group of readers. The answer is then one batch, with data {position, end}: the position of the
     batch's end, and whether nothing is left. The group reads the batch again until a later request acknowledges it.
@@ -55,7 +57,7 @@ class EventsTail(Command, frozen=True, tag_field="kind", tag="events tail"):
 
     follow: bool = False
     from_position: int | None = None
-    type: str | None = None
+    types: tuple[str, ...] = ()
     group: str | None = None
     limit: int | None = None
     taken: int | None = None

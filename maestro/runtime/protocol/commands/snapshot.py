@@ -13,6 +13,7 @@ class StateSnapshot(Command, frozen=True, tag_field="kind", tag="state snapshot"
     Notes of level `progress` are sent meanwhile.
     workspaces: paths of workspaces or ids of agents, none for all of this node.
     output: absolute path of an export, "" for none. include_logs: the export holds what the agents have printed, too.
+    firing: of a schedule, which takes it: what its id begins with; one of them that is complete is the answer.
     """
 
     workspaces: list[str] = msgspec.field(default_factory=list)
@@ -21,6 +22,7 @@ class StateSnapshot(Command, frozen=True, tag_field="kind", tag="state snapshot"
     allow_torn: bool = False
     allow_missing: bool = False
     rolling: bool = False
+    firing: str = ""
 
 
 class StateSnapshots(Command, frozen=True, tag_field="kind", tag="state snapshots"):

@@ -102,12 +102,15 @@ class TaskRetry(Command, frozen=True, tag_field="kind", tag="task retry"):
 
     resume: each agent continues the session of its last run. with_dependants: the tasks that were skipped for it too;
     of a task that is open again, or has completed since, those alone. sync: wait for the end of all.
+    budget_tokens, budget_cost: what its runs may use together from now on; None leaves that as it was.
     """
 
     id: str
     resume: bool = False
     with_dependants: bool = False
     sync: bool = False
+    budget_tokens: int | None = None
+    budget_cost: float | None = None
 
 
 class QueueStatus(Command, frozen=True, tag_field="kind", tag="queue status"):

@@ -1,0 +1,1 @@
+"""Handlers of monitors: the look at everything, alerts, deliveries, figures."""
