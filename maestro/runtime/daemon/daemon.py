@@ -24,10 +24,14 @@ from maestro.runtime.daemon.housekeeping import tidy
 from maestro.runtime.daemon.log_sealer import keep_sealed
 from maestro.runtime.daemon.log_unloader import unload_begun
 from maestro.runtime.daemon.residence import Residence
+from maestro.runtime.daemon.service_notices import ServiceNotices
 from maestro.runtime.daemon.start_report import StartReport
 from maestro.runtime.daemon.store_guard import watch_disk
 from maestro.runtime.handlers import HANDLERS
+from maestro.runtime.monitor.alert_watch import AlertWatch
+from maestro.runtime.monitor.firings import Firings
 from maestro.runtime.monitor.heartbeat import Heartbeat
+from maestro.runtime.monitor.timetable import Lead, Timetable
 from maestro.runtime.node.clock import Clock
 from maestro.runtime.node.context import Context
 from maestro.runtime.node.daemon_lock import DaemonLock
@@ -37,6 +41,7 @@ from maestro.runtime.node.follower import Follower
 from maestro.runtime.node.ids import new_id
 from maestro.runtime.node.node_daemon import NodeDaemon
 from maestro.runtime.restores.crash_recovery import keep_settled, settle
+from maestro.runtime.restores.failsafe.guards import Guards
 from maestro.runtime.restores.steps.wishes import WorkspaceWishes
 from maestro.runtime.scheduler.membership import Membership
 from maestro.runtime.scheduler.merged_appends import MergedAppends
@@ -70,6 +75,7 @@ class Parts:
     scheduler: Scheduler
     worker: Worker
     wishes: WorkspaceWishes
+    guards: Guards
     daemon: NodeDaemon
 
 
@@ -78,44 +84,46 @@ def _put_together(context: Context, residence: Residence, clock: Clock) -> Parts
     launcher = LauncherClient(context.settings.home)
     membership = Membership(context, follower, new_id())
     merged = MergedAppends(follower, membership.holder)
-    worker = Worker(context, follower, launcher, merged)
+    guards = Guards(context, follower)
+    worker = Worker(context, follower, launcher, merged, guards)
     scheduler = Scheduler(context, follower, clock, merged, worker)
     daemon = context.daemon = NodeDaemon(follower, worker, scheduler)
     wishes = WorkspaceWishes(context, follower)
-    return Parts(context, residence, clock, follower, launcher, membership, scheduler, worker, wishes, daemon)
+    return Parts(context, residence, clock, follower, launcher, membership, scheduler, worker, wishes, guards, daemon)
 
 
 def main(settings: Settings) -> int:
     """Run this node's daemon in the foreground; its exit code."""
-    report = StartReport()
+    report, manager = StartReport(), ServiceNotices(os.environ)
     start_logging(settings.log_level)
     try:
         HANDLERS.load()
         _keep_small()
         lock = DaemonLock.take(open_home(settings))
         lock.say("starting")
-        residence = Residence(settings.home, lock, report)
+        residence = Residence(settings.home, lock, report, manager)
         private_folder(settings.home / "locks", "MAESTRO_HOME")
         start_anew = _reside(settings, residence)
     except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001 - whatever it is, it is told in one line
-        return _ended(error, settings, report)
-    if start_anew:
-        environment = {**os.environ, **lock.hand_on()}
+        line, code = _ended(error, settings)
+        report.fail(line)
+        manager.tell(f"STATUS={line}")
+        return code
+    if start_anew and not residence.signalled:
+        environment = {**os.environ, **lock.hand_on(), **manager.hand_on()}
         os.execve(sys.executable, [sys.executable, "-m", "maestro", "worker"], environment)
     return 0
 
 
-def _ended(error: BaseException, settings: Settings, report: StartReport) -> int:
-    """Say why the daemon ends, in its log and to whoever waits for its start; its exit code."""
+def _ended(error: BaseException, settings: Settings) -> tuple[str, int]:
+    """Say in its log why the daemon ends; that line, and its exit code."""
     known = user_error(error)
     if known is None:
         log.error("the daemon ends by a defect", exc_info=error)
-        report.fail(f"it ends by a defect: {error!r}")
-        return 1
+        return f"it ends by a defect: {error!r}", 1
     line = placed(known, (settings.home, settings.workspace_root)).line()
     log.error(line)
-    report.fail(line)
-    return known.exit_code
+    return line, known.exit_code
 
 
 def _reside(settings: Settings, residence: Residence) -> bool:
@@ -171,7 +179,7 @@ async def _serve(context: Context, residence: Residence) -> bool:
     await trio.to_thread.run_sync(janitor.sweep, settings.home, parts.launcher.pid)
     sweep_run_sockets(settings.home)
     await membership.join()
-    await recover(context, follower)
+    parts.guards.left = await recover(context, follower)
     await deletion.settle(context)
     await settle(context)
     await retention.sweep(context)
@@ -192,6 +200,9 @@ async def _live(parts: Parts) -> None:
     context, follower, scheduler = parts.context, parts.follower, parts.scheduler
     daemon, worker, residence = parts.daemon, parts.worker, parts.residence
     health = Heartbeat(context, worker, follower, scheduler, parts.clock)
+    alerts = AlertWatch(context, follower, scheduler, parts.clock)
+    daemon.look_for_alerts = alerts.look
+    lead = Lead(lambda: scheduler.leading, scheduler.fence, parts.clock.now)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(parts.launcher.watch)
         nursery.start_soon(follower.run)
@@ -199,24 +210,37 @@ async def _live(parts: Parts) -> None:
         nursery.start_soon(scheduler.run)
         nursery.start_soon(worker.run)
         nursery.start_soon(parts.wishes.run)
+        nursery.start_soon(parts.guards.run)
         nursery.start_soon(health.run)
+        nursery.start_soon(alerts.run)
+        nursery.start_soon(Timetable(context, follower, lead).run)
+        nursery.start_soon(Firings(context, follower, lead).run)
         nursery.start_soon(watch_disk, context, worker)
         nursery.start_soon(tidy, context, follower, scheduler)
         nursery.start_soon(keep_sealed, context, follower, scheduler)
         nursery.start_soon(keep_settled, context)
         nursery.start_soon(_keep_warm, context)
         nursery.start_soon(_watch_lineage, context)
-        nursery.start_soon(listen_signals, daemon, worker)
+        nursery.start_soon(listen_signals, daemon, worker, residence)
         nursery.start_soon(daemon.end_when_drained)
         await nursery.start(listen_admin, context)
         nursery.start_soon(residence.watch, daemon, context.revive is not None)
         residence.settled()
+        nursery.start_soon(residence.manager.keep, lambda: _status(parts), lambda: follower.still_s)
         log.info("node %s is up, namespace %s", context.node, context.settings.namespace)
         await daemon.ending.wait()
-        residence.lock.say("ending")
+        residence.leaving()
         await end_runs(context, daemon, worker)
         context.store.log.wake()
         nursery.cancel_scope.cancel()
+
+
+def _status(parts: Parts) -> str:
+    """What the daemon does, in a line for whoever asks the service manager."""
+    follower, context = parts.follower, parts.context
+    trouble = follower.stopped or ("the store is away" if follower.away else "")
+    doing = f"{parts.worker.count()} runs on, {len(follower.plan.tasks)} tasks open"
+    return f"node {context.node}, namespace {context.settings.namespace}: {trouble or doing}"
 
 
 async def _keep_warm(context: Context) -> None:

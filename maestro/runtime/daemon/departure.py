@@ -18,6 +18,7 @@ import trio
 from maestro.model.errors import MaestroError
 from maestro.model.node import decide_hold
 from maestro.model.outcome import RESTART
+from maestro.runtime.daemon.residence import Residence
 from maestro.runtime.node.context import Context
 from maestro.runtime.node.daemon_log import log
 from maestro.runtime.node.node_daemon import NodeDaemon
@@ -32,8 +33,14 @@ AFTER_GRACE_S = 5.0
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-async def listen_signals(daemon: NodeDaemon, worker: Worker) -> None:
-    """End the daemon in order at SIGTERM, SIGINT, or when its terminal is closed."""
+async def listen_signals(daemon: NodeDaemon, worker: Worker, residence: Residence) -> None:
+    """End the daemon in order at SIGTERM, SIGINT, or when its terminal is closed. More of them change nothing."""
+
+    def late(_number: int, _frame: FrameType | None) -> None:
+        residence.signalled = True
+
+    for each in SIGNALS:  # what trio puts back: while the last things are done, the default would end the daemon
+        signal.signal(each, late)
     with trio.open_signal_receiver(*SIGNALS) as received, _noted_at_once(worker):
         async for number in received:
             log.info("signal %d: stopping", number)
@@ -99,8 +106,9 @@ def _is_service() -> bool:
 
 async def _hold(context: Context, daemon: NodeDaemon) -> None:
     """Hold this node, before the first of its runs has ended, so that none of them is released to it again."""
-    node = daemon.follower.plan.nodes.get(context.node)
-    events = decide_hold(node, RESTART) if node is not None else []
+    plan = daemon.follower.plan
+    node = plan.nodes.get(context.node)
+    events = decide_hold(node, RESTART, plan.floor) if node is not None else []
     try:
         if events:
             await context.gateway.append(Append(tuple(events), f"node:{context.node}", "signal"), HOLD_S_MAX)

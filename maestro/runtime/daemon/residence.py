@@ -20,6 +20,7 @@ import trio
 
 from maestro.config import socket_path
 from maestro.model.errors import MaestroError, Refused, StoreAway
+from maestro.runtime.daemon.service_notices import ServiceNotices
 from maestro.runtime.daemon.start_report import StartReport
 from maestro.runtime.node.daemon_lock import DaemonLock
 from maestro.runtime.node.daemon_log import log, seldom
@@ -34,11 +35,16 @@ LOG = "daemon.log"
 
 
 class Residence:
-    """The residence of one daemon. lock: the daemon lock of the home; report: of its start."""
+    """The residence of one daemon. lock: the daemon lock of the home; report: of its start; manager: of services.
 
-    def __init__(self, home: Path, lock: DaemonLock, report: StartReport) -> None:
+    signalled: whether it was told to end once more while it ended.
+    """
+
+    def __init__(self, home: Path, lock: DaemonLock, report: StartReport, manager: ServiceNotices) -> None:
         self.home = home
         self.lock = lock
+        self.manager = manager
+        self.signalled = False
         self._report = report
         self._store: int | None = None
         self._store_known: tuple[int, int] = (0, 0)
@@ -47,6 +53,12 @@ class Residence:
         """Say that the daemon listens, in its lock and to whoever waits for its start."""
         self.lock.say("listening")
         self._report.done()
+        self.manager.tell("READY=1")
+
+    def leaving(self) -> None:
+        """Say that the daemon ends, and takes no commands any more."""
+        self.lock.say("ending")
+        self.manager.tell("STOPPING=1", "STATUS=ending its runs")
 
     @property
     def stands(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -96,6 +97,10 @@ def test_a_daemon_that_is_stopped_is_named_with_its_process(node: Node) -> None:
         done = node.run("up")
         assert done.returncode == 5
         assert f"process {pid}" in done.stderr and f"kill -9 {pid}" in done.stderr
+        looked = node.run("doctor", "--format", "json")
+        found = {row["check"]: row for row in json.loads(looked.stdout)}
+        assert looked.returncode == 4 and {"store", "log", "home", "snapshots"} <= found.keys()
+        assert found["daemon"]["status"] == "failed" and f"kill -9 {pid}" in found["daemon"]["remedy"]
     finally:
         os.kill(pid, signal.SIGCONT)
 

@@ -13,8 +13,7 @@ import msgspec
 import pytest
 
 from maestro import __version__
-from maestro.runtime.protocol import frames
-from maestro.runtime.protocol import messages as p
+from maestro.runtime.protocol import frames, messages as p
 from tests.runtime.acting import Node, until
 
 
