@@ -43,8 +43,8 @@ class Invalid(MaestroError):
 class NotFound(MaestroError):
     """There is no such agent, task, type, key or file.
 
-    sought: its kind (`agent`, `target`, `task`, `key`, `node`, `snapshot`) and the name that was given, where others of
-    this kind may be proposed; None where not.
+    sought: its kind (`agent`, `target`, `task`, `key`, `node`, `snapshot`, `alert`) and the name that was given, where
+    others of this kind may be proposed; None where not.
     """
 
     exit_code = 3

@@ -85,3 +85,8 @@ def task_of_run(run: str) -> str:
 def slot_of_run(run: str) -> int:
     """The number of the slot, from 0, that a run belongs to. Raises ValueError for what is no id of a run."""
     return int(run.rpartition("-")[2].partition(".")[0])
+
+
+def typed_instance(id: str) -> str:
+    """The id of an instance as people type it: `review:3` for `review[3]`, whose brackets are patterns for a shell."""
+    return f"{id[:-1].replace('[', ':')}" if id.endswith("]") else id

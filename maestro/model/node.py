@@ -82,9 +82,9 @@ def _joined(row: Node | None, fact: NodeJoined, event: Event) -> Node:
     )
 
 
-def decide_hold(node: Node, reason: str) -> list[NewEvent]:
-    """Hold a node, so that its queued tasks wait until it is resumed; nothing where it is held."""
-    return [] if node.held else [NewEvent(f"node:{node.id}", NodeHeld(node.id, reason), node.version)]
+def decide_hold(node: Node, reason: str, floor: int = 0) -> list[NewEvent]:
+    """Hold a node, so that its queued tasks wait until it is resumed; nothing where it is held. floor: of the log."""
+    return [] if node.held else [NewEvent(f"node:{node.id}", NodeHeld(node.id, reason), max(node.version, floor))]
 
 
 def decide_resume(nodes: Mapping[str, Node], agents: Iterable[Agent], here: str, reason: str) -> list[NewEvent]:
@@ -99,9 +99,11 @@ def decide_resume(nodes: Mapping[str, Node], agents: Iterable[Agent], here: str,
     ]
 
 
-def decide_lost(node: Node, reason: str) -> list[NewEvent]:
-    """Record that a node's lease ran out; nothing where it is not up.
+def decide_lost(node: Node, reason: str, floor: int = 0) -> list[NewEvent]:
+    """Record that a node's lease ran out; nothing where it is not up. floor: of the log, which a restore raises.
 
     What that means for its agents: `health.decide_health_by_nodes`.
     """
-    return [NewEvent(f"node:{node.id}", NodeLost(node.id, reason), node.version)] if node.status == "up" else []
+    if node.status != "up":
+        return []
+    return [NewEvent(f"node:{node.id}", NodeLost(node.id, reason), max(node.version, floor))]

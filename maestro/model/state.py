@@ -52,7 +52,7 @@ def decide_delete(key: str, row: StateKey | None, now: int, floor: int = 0) -> l
     """Delete a key. Raises Invalid; NotFound where it is not set or has expired."""
     check_key(key)
     if row is None or row.expired(now):
-        raise NotFound(f"there is no state key {shown(key)}", mend="state list shows all", sought=("key", key))
+        raise NotFound(f"there is no state key {shown(key)}", mend="maestro state list shows all", sought=("key", key))
     return [NewEvent(f"state:{key}", StateDeleted(key), max(row.version, floor))]
 
 

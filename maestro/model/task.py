@@ -248,6 +248,8 @@ def _retried(row: Task, fact: TaskRetried, event: Event) -> None:
     if row.open:
         return
     row.resumes = fact.resume
+    row.budget_tokens = row.budget_tokens if fact.budget_tokens is None else fact.budget_tokens
+    row.budget_cost = row.budget_cost if fact.budget_cost is None else fact.budget_cost
     row.version, row.status, row.retried_at = event.seq, TASK_MOVES["finished"][TaskRetried], event.at
     row.cancel, row.exit_code, row.started_at, row.finished_at = None, None, 0, 0
     row.outcome = row.source = row.reason = ""

@@ -1,6 +1,6 @@
 """The remedies that the code names: each text that tells a user to run a command of Maestro, found in the source.
 
-A remedy names its command as `maestro <command>`, or as `<group> <command>` (`task list shows all`). Placeholders of a
+A remedy names its command as `maestro <command>`, as people paste it; `BARE` finds one that does not. Placeholders of a
 text are `{}`. Docstrings, help, examples and the tags of the protocol are no remedies. The walks are in
 `tests/runtime/handlers/test_ways_out.py`.
 """
@@ -11,6 +11,8 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
+
+from tests.house.untried_remedies import UNTRIED as UNTRIED
 
 FOLDERS = ("maestro", "projections", "replayers")
 GROUPS = {
@@ -24,13 +26,18 @@ GROUPS = {
     "queue": "status",
     "workflow": "create|run|list|show|diff|delete|runs|status|wait|logs|stop|pause|resume|approve|reject|validate|graph"
     "|schema|enable|disable",
+    "schedule": "add|list|remove|enable|disable|run",
     "redis": "flush",
+    "monitor": "start|alerts|ack|resend|snooze",
 }
 NAMED = "|".join(rf"{group} (?:{commands})" for group, commands in GROUPS.items())
 ALONE = "audit|config|demo|doctor|help|shutdown|state|up|worker"
 REMEDY = re.compile(rf"\b(?:maestro (?:{NAMED}|{ALONE})\b|(?!workflow runs?\b)(?:{NAMED})\b)")
 """`workflow run` alone is what it is called, no command."""
-NO_REMEDY = {"examples", "Typer", "Argument", "Option", "command", "COMMANDS"}  # the last: with their examples
+BARE = re.compile(rf"(?<!maestro )(?<!\}} )\b(?!workflow runs?\b)(?:{NAMED})\b")
+"""A command without `maestro`, or what stands for it (`{}`), before it."""
+NO_REMEDY = {"examples", "Typer", "Argument", "Option", "command", "COMMANDS", "Rule"}
+"""`COMMANDS` are with their examples; a `Rule` is what the document says of an alert."""
 
 
 def remedies(top: Path) -> dict[str, str]:
@@ -80,6 +87,30 @@ def _name(node: ast.expr) -> str:
 
 
 ELSEWHERE = {
+    "no schedules; maestro schedule add makes one": (
+        "tests/runtime/handlers/test_schedules.py::test_an_empty_list_says_what_makes_a_schedule"
+    ),
+    "maestro schedule list shows all": (
+        "tests/runtime/handlers/test_schedules.py::test_names_that_are_not_there_are_told_and_a_workflows_own_are_switched_with_it"
+    ),
+    "maestro workflow disable {}, or take it out of its definition": (
+        "tests/runtime/handlers/test_schedules.py::test_names_that_are_not_there_are_told_and_a_workflows_own_are_switched_with_it"
+    ),
+    "wait for its end, or cancel it; maestro schedule list shows it": (
+        "tests/runtime/handlers/test_schedules.py::test_while_its_run_is_on_it_begins_no_other_and_what_fails_is_said"
+    ),
+    "interrupted; what schedule {} has begun goes on: maestro schedule list": (
+        "tests/runtime/handlers/test_schedules.py::test_an_interrupted_firing_by_hand_goes_on_and_the_list_shows_it"
+    ),
+    "store it: maestro workflow create {} --definition FILE": (
+        "tests/runtime/handlers/test_schedules.py::test_what_cannot_be_is_refused_when_it_is_added_and_nothing_is_kept"
+    ),
+    "its schedules are switched off: maestro workflow enable {}": (
+        "tests/runtime/handlers/test_schedules.py::test_names_that_are_not_there_are_told_and_a_workflows_own_are_switched_with_it"
+    ),
+    "maestro schedule list": (
+        "tests/runtime/handlers/test_schedules.py::test_an_interrupted_firing_by_hand_goes_on_and_the_list_shows_it"
+    ),
     "find out what the store lost, then `maestro doctor --accept-loss`": (
         "tests/runtime/daemon/test_losses.py::test_a_store_without_its_tail_stops_the_daemon_until_the_loss_is_accepted"
     ),
@@ -98,16 +129,16 @@ ELSEWHERE = {
     "start its daemon there (maestro up), or name another": (
         "tests/runtime/scheduler/test_lost_nodes.py::test_a_node_that_is_back_has_its_agents_healthy_and_no_run_has_ended_twice"
     ),
-    "agent assign {} --name {} --to-workspace": (
+    "maestro agent assign {} --name {} --to-workspace": (
         "tests/runtime/provision/test_vanished_workspaces.py::test_assigning_it_again_makes_it_anew"
     ),
     "start the daemon of its node (maestro up), or move the agent: {} <folder> --node <node>": (
         "tests/runtime/scheduler/test_lost_nodes.py::test_its_work_goes_on_where_its_user_moves_it"
     ),
-    "{} {} takes or makes it anew, state restore <snapshot> --workspace {} brings it back": (
+    "{} {} takes or makes it anew, maestro state restore <snapshot> --workspace {} brings it back": (
         "tests/runtime/provision/test_vanished_workspaces.py::test_a_restore_brings_it_back"
     ),
-    "stop that run there (agent stop), then run this again": (
+    "stop that run there (maestro agent stop), then run this again": (
         "tests/runtime/provision/test_placements.py::test_what_another_home_writes_is_neither_emptied_nor_replaced"
     ),
     "maestro agent assign {} --name {} --to-workspace {}": (
@@ -137,7 +168,7 @@ ELSEWHERE = {
     "the next snapshot keeps anew what of it is still in a workspace, --skip-failed restores the rest, and `maestro state verify --all` proves a copy of the pack that was put back": (  # noqa: E501
         "tests/runtime/snapshots/test_damaged_snapshots.py::test_what_is_whole_comes_back_and_the_rest_is_listed"
     ),
-    "node list shows its node: start the daemon there (maestro up), or wait until it is taken for lost": (
+    "maestro node list shows its node: start the daemon there (maestro up), or wait until it is taken for lost": (
         "tests/runtime/scheduler/test_lost_nodes.py::test_a_cancel_ends_what_ran_there"
     ),
     "{}: maestro agent register {} takes it": (
@@ -178,6 +209,18 @@ ELSEWHERE = {
     "assign one: maestro agent assign, with {}": (
         "tests/runtime/handlers/test_workflow_definitions.py::test_who_is_missing_is_assigned_and_what_is_missing_stored_as_the_error_says"
     ),
+    "maestro agent health {} says what to do about it; --force overrides": (
+        "tests/runtime/monitor/test_unhealthy_agents.py::test_a_process_that_stands_still_its_program_and_their_mending_are_an_event_each"
+    ),
+    "maestro task cancel {} ends the run": (
+        "tests/runtime/provision/test_vanished_workspaces.py::test_a_dispatch_after_the_cancel_of_a_run_that_stood_still_is_taken_at_once"
+    ),
+    "put it back, or bind another one: maestro agent assign {} --name {}": (
+        "tests/runtime/monitor/test_unhealthy_agents.py::test_a_program_that_is_gone_is_put_back_or_another_one_is_bound"
+    ),
+    "maestro agent logs {} shows why": (
+        "tests/runtime/monitor/test_unhealthy_agents.py::test_what_is_only_notable_refuses_nothing"
+    ),
     "maestro workflow create {} --definition FILE": (
         "tests/runtime/handlers/test_workflow_definitions.py::test_who_is_missing_is_assigned_and_what_is_missing_stored_as_the_error_says"
     ),
@@ -193,55 +236,36 @@ ELSEWHERE = {
     "start anew: maestro workflow run {}": (
         "tests/runtime/handlers/test_workflow_resumptions.py::test_what_it_takes_over_must_be_there"
     ),
+    "maestro task status {}   # then: maestro task retry {}": (
+        "tests/runtime/monitor/test_alerts.py::test_two_monitors_on_two_nodes_show_an_alert_that_is_raised_once"
+    ),
+    "mend that, or silence it: maestro monitor snooze {} --for 2h": (
+        "tests/runtime/monitor/test_alerts.py::test_what_is_acknowledged_or_snoozed_wants_attention_no_more"
+    ),
+    "maestro monitor alerts --all shows all": (
+        "tests/runtime/monitor/test_alerts.py::test_what_is_acknowledged_or_snoozed_wants_attention_no_more"
+    ),
+    "`maestro state restore {} --workspace {}` has it as it was before": (
+        "tests/runtime/restores/test_failsafe.py::test_what_a_person_has_changed_since_stays_and_the_agent_is_held"
+    ),
+    "{}, `maestro agent restart {}` goes on with what is there": (
+        "tests/runtime/restores/test_failsafe.py::test_what_a_person_has_changed_since_stays_and_the_agent_is_held"
+    ),
+    "{}; `maestro agent restart {}` has it take work again": (
+        "tests/runtime/restores/test_failsafe.py"
+        "::test_after_three_returns_in_a_row_the_agent_is_held_and_its_remedy_leads_out"
+    ),
+    "maestro task retry {}{}": "tests/agents/test_unseen_agents.py::test_silence_and_budgets_end_a_run",
+    "to raise it: `budget` in {}, then `maestro agent register {}`": (
+        "tests/agents/test_unseen_agents.py::test_a_type_that_spends_its_budget_goes_on_with_a_larger_one_as_it_says"
+    ),
+    "maestro task status {}   # raise the limit that its evidence names, then: maestro task retry {}": (
+        "tests/agents/test_unseen_agents.py::test_a_type_that_spends_its_budget_goes_on_with_a_larger_one_as_it_says"
+    ),
+    "start a monitor for it ({}), or give it up: maestro monitor ack webhook:{}": (
+        "tests/runtime/monitor/test_alerts.py"
+        "::test_one_look_sends_what_is_due_once_and_leaves_a_receiver_that_fails_to_the_next"
+    ),
 }
 
 """Remedies that another test walks."""
-
-UNTRIED = {
-    "see `maestro task dispatch --help`": "help, no refusal",
-    "maestro agent register {}": "a definition is resolved before it gets there; the error guards against a defect",
-    "maestro shutdown, then again": "needs a daemon that does not end for a minute",
-    "see its log; end it, and run `maestro up`": "needs a daemon that stands still",
-    "stop it first: agent stop {}": "a reset stops it first: the error is for who starts it in between",
-    "agent health {}; --force overrides": "needs an agent whose checks fail",
-    "agent list shows why; --force overrides health": "needs an agent whose checks fail",
-    "stop it: agent stop {} --force": "needs a run that cannot be frozen",
-    "agent stop <id> --force": "needs a run that outlives a restore",
-    "interrupted; task {} goes on: maestro task wait {}, or maestro task cancel {}": "a note, no refusal",
-    "leave it out: maestro task wait, with the ids that --quiet prints, waits for them": "names the command that waits",
-    " (the last {} of {} lines: maestro task result {})": "a note, no refusal",
-    "interrupted; {} on: maestro task wait {}": "a note, no refusal",
-    "maestro state restore {} --workspace {}": "the undo of a reset: the snapshots' tests run it",
-    "node list shows all": "a node that is there is this one, to which an assignment needs no --node",
-    "workspace list shows all": "a list of what `state snapshot --workspace` takes",
-    "events schema lists them": "a schema, no list of names to try again with",
-    "`maestro demo workflow`, `maestro agent assign --help` and `maestro task dispatch --help`": "an invitation",
-    "`maestro help workflows`, a tutorial of ten minutes, and `maestro workflow run --help`": "an invitation",
-    "maestro demo {}": "the demo's own test runs it",
-    "sleep 1; echo 'an API on port 8080' | tee plan.md; {} state set api_port 8080 --ttl 1h >/dev/null": "a demo's",
-    "{}; task wait {} waits for it": ("a wait for as long as a node is away"),
-    "use another snapshot: `maestro state snapshots` lists all": ("a list"),
-    "use another snapshot: `state snapshots` lists all": ("a list"),
-    "name the tar.gz that `state snapshot --output` wrote": ("names a file, no command to run now"),
-    "see whether it took effect before you repeat it: maestro audit": ("shows what became of an append"),
-    "maestro task status": ("shows whether a command took effect that was not confirmed"),
-    "maestro agent list": ("shows whether a command took effect that was not confirmed"),
-    "maestro workspace list": ("shows whether a command took effect that was not confirmed"),
-    "maestro state snapshots": ("shows whether a command took effect that was not confirmed"),
-    "maestro audit": ("shows whether a command took effect that was not confirmed"),
-    "maestro doctor": ("shows whether a command took effect that was not confirmed"),
-    "`maestro help \\1`": ("a link of a document, as a terminal shows it"),
-    "`maestro help TOPIC` shows one; `maestro --help` lists the commands.": ("the end of a list, no refusal"),
-    "no workflows: maestro workflow create stores one": "an empty list, no refusal",
-    "write at least one step; maestro help workflows has examples": "a document",
-    "maestro workflow runs {}": "a list",
-    "nothing goes on: {}; to go on: maestro up": "a note, no refusal",
-    "to see all of it: maestro workflow logs {} {}": "a note, no refusal",
-    "to go on from what failed: maestro workflow run {} --resume-from failed --run {}": "a note, no refusal",
-    "maestro workflow status": ("shows whether a command took effect that was not confirmed"),
-    "it has not ended yet: maestro workflow wait {}": (
-        "a note; needs a step that outlives a stop for ten seconds; the walks of runs wait by id"
-    ),
-    "maestro task list": ("shows whether a command took effect that was not confirmed"),
-}
-"""Remedies that no test walks, and why."""

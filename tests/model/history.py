@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
-from maestro.model import agent, node, task
-from maestro.model import events as e
+from maestro.model import agent, events as e, node, task
 from maestro.model.agent import Agent
 from maestro.model.events import Event, NewEvent
 from maestro.model.node import Node

@@ -11,7 +11,6 @@ from maestro.model import events as e
 from maestro.model.agent import (
     Assignment,
     decide_assign,
-    decide_health,
     decide_register,
     decide_reset,
     decide_restart,
@@ -152,18 +151,6 @@ def test_a_reset_waits_until_no_run_holds_the_agent() -> None:
     assert world.happens(event.fact).agent("a").state == "idle"
 
 
-def test_health_is_an_event_when_it_changes() -> None:
-    world = World(node(), agent("a"))
-    assert decide_health("a", world.agent("a"), []) == []
-    (event,) = decide_health("a", world.agent("a"), ["disk"], "full")
-    world.happens(event.fact)
-    assert world.agent("a").state == "failed"
-    assert decide_health("a", world.agent("a"), ["disk"]) == []
-    assert decide_health("a", world.agent("a"), ["disk", "queue"])
-    (event,) = decide_health("a", world.agent("a"), [])
-    assert event.fact == e.AgentHealthChanged("a", True)
-
-
 def test_after_a_restore_agents_are_changed_at_the_floor() -> None:
     row = World(node(), agent("a")).agent("a")
     assert decide_stop("a", row, floor=40)[0].expected == 40
@@ -174,8 +161,6 @@ def test_commands_on_no_agent_find_none() -> None:
     for command in (decide_stop, decide_restart, decide_reset):
         with pytest.raises(NotFound, match="ghost"):
             command("ghost", None)
-    with pytest.raises(NotFound):
-        decide_health("ghost", None, [])
 
 
 # ---- nodes ----
@@ -198,4 +183,7 @@ def test_a_node_is_lost_once() -> None:
     world = World(node())
     (event,) = decide_lost(world.log.fold().nodes["n"], "its lease ran out")
     assert event.expected == 1
+    for decide in (decide_lost, decide_hold):
+        (late,) = decide(world.log.fold().nodes["n"], "after a restore", 9)
+        assert late.expected == 9, "else the log would refuse it for ever"
     assert decide_lost(world.happens(event.fact).log.fold().nodes["n"], "again") == []

@@ -10,10 +10,10 @@ import msgspec
 from hypothesis import HealthCheck, given, settings
 
 from maestro.model import events as e
-from maestro.model.agent import Assignment, decide_assign, decide_health, decide_stop
+from maestro.model.agent import Assignment, decide_assign, decide_stop
 from maestro.model.dispatch import DispatchState, decide_cancel, decide_dispatch, decide_retry
 from maestro.model.errors import MaestroError
-from maestro.model.health import decide_health_by_nodes, decide_taking_work, still_lost
+from maestro.model.health import Check, decide_checked, decide_health_by_nodes, decide_taking_work, still_lost
 from maestro.model.node import decide_lost
 from maestro.model.scheduling.schedule import decide
 from tests.model.cluster import Cluster, Host
@@ -131,10 +131,9 @@ class Parties:
 
     def health(self, random: Random) -> None:
         """A check of an agent fails, or none does any more."""
-        agent, failed = random.choice(list(AGENTS)), random.choice(([], [], ["disk"]))
-        self.cluster.commit(
-            decide_health(agent, self.cluster.plan.agents.get(agent), failed, "", self.cluster.log.floor)
-        )
+        row, holds = self.cluster.plan.agents.get(random.choice(list(AGENTS))), random.random() < 0.7
+        if row is not None:
+            self.cluster.commit(decide_checked(row, [Check("disk", holds, "")], self.cluster.log.floor))
 
     def stop(self, random: Random) -> None:
         """An agent takes no more work; its worker ends what it runs."""

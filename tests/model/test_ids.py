@@ -1,8 +1,7 @@
 """The id of a run: made of task, slot and attempt, and read, whatever the task is called."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from maestro.model.ids import nearest, run_id, slot_of_run, task_of_run
 

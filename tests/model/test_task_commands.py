@@ -98,7 +98,8 @@ def test_no_target_and_a_target_named_twice_are_invalid() -> None:
 def test_an_unhealthy_target_is_refused_with_the_check_that_failed_unless_forced() -> None:
     known = DispatchState(agents(agent("a"), e.AgentHealthChanged("a", False, ("disk", "heartbeat"))))
     line = refused(Refused, task("t"), known)
-    assert line == "agent a is unhealthy: disk, heartbeat failed; agent health a; --force overrides"
+    found = "agent a is unhealthy: disk, heartbeat failed"
+    assert line == f"{found}; maestro agent health a says what to do about it; --force overrides"
     assert decide_dispatch(task("t", forced=True), known)
 
 
@@ -285,3 +286,14 @@ def test_only_a_step_may_have_a_virtual_agent() -> None:
     wanted = task("t", ".run", workflow="w", step="x")
     assert decide_dispatch(wanted, DispatchState(virtual)) == [NewEvent("task:t", wanted, 0)]
     assert "beginning with a letter or digit" in refused(Invalid, task("t", ".run"), DispatchState(virtual))
+
+
+def test_a_retry_may_have_another_budget_and_keeps_what_it_does_not_name() -> None:
+    dispatched = e.TaskDispatched("t", "p", "p", ("a",), budget_tokens=5, budget_cost=1.0)
+    world = World(agent("a"), dispatched, e.TaskFinished("t", "failed", "budget"))
+    (event,) = decide_retry("t", world.task("t"), budget=(9, None))
+    assert event.fact == e.TaskRetried("t", budget_tokens=9)
+    row = world.happens(event.fact).task("t")
+    assert (row.status, row.budget_tokens, row.budget_cost) == ("queued", 9, 1.0)
+    with pytest.raises(Invalid):
+        decide_retry("t", world.happens(e.TaskFinished("t", "failed", "budget")).task("t"), budget=(None, 0.0))

@@ -9,11 +9,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
-from maestro.model import agent as agents
-from maestro.model import events as e
-from maestro.model import node as nodes
-from maestro.model import state
-from maestro.model import task as tasks
+from maestro.model import agent as agents, events as e, node as nodes, state, task as tasks
 from maestro.model.events import FACTS, Event
 from maestro.model.outcome import FINISHED, LOSSES_MAX, SEVERITY
 from tests.model.facts import World, agent, node, task

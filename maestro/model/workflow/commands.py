@@ -144,3 +144,17 @@ def _check_above(run: Run, tokens: int, cost: float, usage: Usage) -> None:
     if wanted:
         mend = f"add more than that: maestro workflow resume {run.id} --add-budget {','.join(wanted)}"
         raise Refused(f"run {run.id}: {over_budget(run, usage)}", mend=mend)
+
+
+def addition(run: Run, usage: Usage = (0, 0.0)) -> str:
+    """What `resume --add-budget` takes for a run to go on: what it has spent too much, and the budget once more.
+
+    "" where none of its budgets is used up. usage: of what works now.
+    """
+    tokens, cost = run.tokens + usage[0], run.cost + usage[1]
+    wanted: list[str] = []
+    if run.tokens_max and tokens >= run.tokens_max:
+        wanted.append(f"tokens={tokens}")
+    if run.cost_max and cost >= run.cost_max:
+        wanted.append(f"cost={cost + 0.01:.2f}")
+    return ",".join(wanted)

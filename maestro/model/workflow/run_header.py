@@ -8,6 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from maestro.model import events as e
+from maestro.model.workflow.instances import parse_instance
 
 OPEN = ("queued", "running", "paused")
 
@@ -18,7 +19,7 @@ class RunHeader(msgspec.Struct, omit_defaults=True):
     status: queued, running, paused, completed, failed, cancelled or timed_out. paused: `asked` or `budget`; ends_as:
     what an open run will end as, once that is certain. held: workspaces that instances hold, (node, path) by instance;
     points: of these instances those that hold theirs up to the end of their first attempt only. begun, ended: attempts
-    of steps.
+    of steps. asking: steps whose approval waits for a person, with since when.
     """
 
     id: str
@@ -49,6 +50,7 @@ class RunHeader(msgspec.Struct, omit_defaults=True):
     cost: float = 0.0
     held: dict[str, tuple[str, str]] = {}
     points: list[str] = []
+    asking: dict[str, int] = {}
 
     @property
     def open(self) -> bool:
@@ -91,6 +93,13 @@ def _worked(
 
 def _moved(row: RunHeader, fact: e.AnyFact, at: int) -> None:
     match fact:
+        case e.StepReadied():
+            if fact.verdict == "go" and fact.approval is not None:
+                row.asking[fact.step] = at
+        case e.StepApproved():
+            parsed = parse_instance(fact.instance)
+            if parsed is not None:
+                row.asking.pop(parsed[0], None)
         case e.WorkflowRunAdmitted():
             if row.status == "queued":
                 row.status = "paused" if row.paused else "running"
@@ -103,11 +112,13 @@ def _moved(row: RunHeader, fact: e.AnyFact, at: int) -> None:
             row.status = "running" if row.status == "paused" else row.status
         case e.WorkflowRunEnding(status=status, why=why):
             row.ends_as, row.why, row.paused = status, why, ""
+            row.asking.clear()
             row.status = "running" if row.status == "paused" else row.status
         case e.WorkflowRunFinished(status=status, outcome=outcome, why=why):
             row.status, row.outcome, row.why, row.ended_at = status, outcome, why or row.why, at
             row.held.clear()
             row.points.clear()
+            row.asking.clear()
 
 
 def _started(fact: e.WorkflowRunStarted, event: e.Event) -> RunHeader:

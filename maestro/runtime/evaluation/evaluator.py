@@ -11,8 +11,7 @@ from typing import Any
 import msgspec
 import trio
 
-from maestro.model.workflow.template import Kind as TemplateKind
-from maestro.model.workflow.template import TemplateFailed
+from maestro.model.workflow.template import Kind as TemplateKind, TemplateFailed
 from maestro.runtime.evaluation.evaluation_process import FRAME_MAX, NOTHING, PARSED, Answer, Kind, Request
 
 TIME_S = 2.0

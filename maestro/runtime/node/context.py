@@ -19,7 +19,7 @@ from maestro.runtime.node.contention import Race
 from maestro.runtime.node.daemon_log import log, seldom
 from maestro.runtime.node.ids import new_id
 from maestro.runtime.node.node_daemon import NodeDaemon
-from maestro.runtime.node.read_context import THREADS_MAX, ReadContext
+from maestro.runtime.node.read_context import NEXT_THREAD_S, THREADS_MAX, Line, ReadContext
 from maestro.runtime.protocol import messages as p
 from maestro.store.contract import Append, Committed, Fence, Hint, Rejected, Store
 from maestro.store.gateway import Gateway
@@ -39,6 +39,8 @@ LIMITS: Final = {
 """Settings that are the daemon's for all its callers: variable, as in `Settings.sources`, and field."""
 ANSWER_S_MAX = 4.5
 """How long a command waits for its append to be confirmed before it says that its outcome is unknown."""
+REVIVED_S_MAX = 9.0
+"""As ANSWER_S_MAX, where the store is embedded: one that has died is started again meanwhile."""
 APPEND_S_MAX = 60.0
 """How long an append may take to be confirmed that belongs to what has begun, or that no command waits for."""
 
@@ -120,17 +122,22 @@ class Context(ReadContext):
 
     async def together(self, works: Mapping[str, Callable[[], T]], limit_s: float) -> dict[str, T]:
         """Do blocking work in threads of trio: see `ReadContext.together`."""
-        found: dict[str, T] = {}
-        limiter = trio.CapacityLimiter(THREADS_MAX)
+        line, limiter = Line(works), trio.CapacityLimiter(THREADS_MAX)
+        done = trio.Event()
 
-        async def one(name: str, work: Callable[[], T]) -> None:
-            with trio.move_on_after(limit_s):
-                found[name] = await trio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=limiter)
+        async def work() -> None:
+            await trio.to_thread.run_sync(line.work, abandon_on_cancel=True, limiter=limiter)
+            done.set()  # as nothing waits any more
 
-        async with trio.open_nursery() as nursery:
-            for name, work in works.items():
-                nursery.start_soon(one, name, work)
-        return found
+        with trio.move_on_after(limit_s):
+            async with trio.open_nursery() as nursery:
+                for _ in range(line.threads_max):
+                    nursery.start_soon(work)
+                    with trio.move_on_after(NEXT_THREAD_S):
+                        await done.wait()
+                    if not line.waiting:
+                        break
+        return line.end()
 
     async def insist(self, action: Callable[[], Awaitable[T]]) -> T:
         """Do the action, again after each outage of the store. Raises StoreAway when the gateway closes."""
@@ -155,7 +162,7 @@ class Context(ReadContext):
         Raises StoreAway where the store refuses it: nothing was done, nor will be; Unknown where its answer is lost.
         """
         if self.revive is not None:
-            return await self.append(events, actor, cause)
+            return await self.gateway.append(Append(tuple(events), actor, cause), REVIVED_S_MAX)
         return await self.gateway.append(Append(tuple(events), actor, cause), ANSWER_S_MAX, prompt=True)
 
     async def decide(

@@ -21,7 +21,7 @@ class _JsonLines(logging.Formatter):
         line = {"at": at.replace("+00:00", "Z"), "level": record.levelname, "message": record.getMessage()}
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=True)
+        return json.dumps(line, ensure_ascii=True, separators=(",", ":"))
 
 
 class Seldom:

@@ -50,6 +50,12 @@ class Follower:
         self._listeners: list[Callable[[Event], None]] = []
         self._dispatched: dict[str, TaskDispatched] = {}
         self._about: dict[str, trio.lowlevel.ParkingLot] = {}
+        self._moved_at = trio.current_time()
+
+    @property
+    def still_s(self) -> float:
+        """For how many seconds it has not come to its next read; 0 where it can go no further, and says why."""
+        return 0.0 if self.stopped else trio.current_time() - self._moved_at
 
     def listen(self, listener: Callable[[Event], None]) -> None:
         """Call `listener` with each event, after the event is in the plan. The listener must not block."""
@@ -68,6 +74,7 @@ class Follower:
     async def run(self) -> None:
         """Follow for ever. Outages of the store are waited out. Raises LineageBroken for a log that is another one."""
         while not self.stopped:
+            self._moved_at = trio.current_time()
             try:
                 events = await self._gateway.wait(self._store.log.follow, self._heard, EVENTS_A_READ, BLOCK_MS)
                 await self._take(events)

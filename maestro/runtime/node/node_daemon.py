@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 import trio
@@ -59,7 +59,9 @@ class NodeDaemon:
 
     follower: of the log; its plan is to be read only. runs: those that are on here. dispatcher: for dispatches.
     ending: set when the daemon is to end. start_anew: whether another daemon follows at once. evicted: why the home is
-    not this daemon's any more, None while it is; taken: it is another daemon's.
+    not this daemon's any more, None while it is; taken: it is another daemon's. monitors: those of this node that look,
+    with the time to which each counts as running (server ms). look_for_alerts: looks at once for what is to be told,
+    where this daemon leads.
     """
 
     def __init__(self, follower: Follower, runs: LocalRuns, dispatcher: Dispatcher) -> None:
@@ -70,6 +72,8 @@ class NodeDaemon:
         self.start_anew = False
         self.evicted: Refused | None = None
         self.taken = False
+        self.look_for_alerts: Callable[[], Awaitable[object]] = trio.lowlevel.checkpoint
+        self.monitors: dict[str, int] = {}
 
     def drain(self, reason: str) -> None:
         """Take no more runs, and start anew when the last one has ended."""

@@ -34,6 +34,8 @@ of a size, and search for the rest. Of larger blocks it keeps none that way: a t
 would hold 64 MB of them. Other C libraries do not read it.
 """
 START_S_MAX = 60.0
+SILENT_S_MAX = 2.5
+"""How long a server that somebody else started may be silent: as `GREET_S` of connections. One that loads says so."""
 STOP_S_MAX = 30.0
 LOG_BYTES_MAX = 1024 * 1024
 FULL_BYTES_MAX = 16 * 1024 * 1024
@@ -83,18 +85,26 @@ def ensure(home: Path, fsync: str = "always", wait_s: float = START_S_MAX, binar
     """The URL of the embedded server, which is started unless it runs. Waits up to wait_s until it answers.
 
     fsync: `always`, or `everysec` for benchmarks; only the process that starts the server decides.
+    A server that runs, and was not started here, is waited for up to SILENT_S_MAX where it gives no answer at all.
     Raises `StoreAway` when it does not answer in time, `StoreUnsafe` when its data cannot be loaded.
     """
     at = server_paths(home)
     deadline = time.monotonic() + wait_s
     pause = _PAUSE_S_MIN
     starts: list[int] = []
+    full = False
     while True:
-        liveness = _liveness(at.socket, max(deadline - time.monotonic(), 0.05))
+        patience_s = max(deadline - time.monotonic(), 0.05)
+        liveness = _liveness(at.socket, patience_s if starts else min(patience_s, SILENT_S_MAX))
         if liveness == "up":
             if starts:
                 restore_ballast(home)
             return url(home)
+        if liveness == "silent" and not starts:
+            raise _timeout_error(at, liveness, min(wait_s, SILENT_S_MAX))
+        if liveness == "queue full" and not starts:
+            deadline = min(deadline, time.monotonic() + 2 * SILENT_S_MAX) if not full else deadline
+            full = True
         if liveness == "away":
             _start_where_free(at, fsync, binary, starts)
         if time.monotonic() > deadline:

@@ -29,14 +29,14 @@ class Clock:
 
 
 class MemoryStore:
-    """`Store` in memory."""
+    """`Store` in memory. clock: of its server."""
 
     cooperative = False
 
-    def __init__(self, namespace: str) -> None:
+    def __init__(self, namespace: str, clock: Clock | None = None) -> None:
         Keys(namespace)
         self.namespace = namespace
-        self._clock = Clock()
+        self._clock = clock or Clock()
         self._changed = Condition()
         self._start()
 

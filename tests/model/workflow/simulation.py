@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from hypothesis import strategies as st
 
+from maestro.model.events import Event
 from maestro.model.facts.workflow import (
     StepApproved,
     StepReadied,
@@ -26,6 +27,7 @@ from maestro.model.workflow.definition import Workflow
 from maestro.model.workflow.folding.endings import End, ended, turned
 from maestro.model.workflow.instances import instance_id
 from maestro.model.workflow.run import Run
+from maestro.model.workflow.run_header import evolve
 
 ONCE = (WorkflowRunResumed, WorkflowRunEnding)
 """Facts that a log has once only, as they are appended under the version of the run."""
@@ -43,6 +45,7 @@ class Life:
         self.start = WorkflowRunStarted("r", "w", 1, definition="", group=self.group)
         self.run = Run(self.start, self.now, workflow)
         self.facts.append((self.start, self.now))
+        self.header = evolve(None, Event(1, "workflow-run:r", self.now, "me", "", 0, self.start))
         self.tasks = 0
         self.held = ""
         self.usage: Usage = (0, 0.0)
@@ -53,6 +56,10 @@ class Life:
     def tell(self, fact: Any) -> None:
         self.facts.append((fact, self.now))
         self.run.apply(fact, self.now, "me")
+        self.header = evolve(self.header, Event(len(self.facts), "workflow-run:r", self.now, "me", "", 0, fact))
+        assert self.header is not None
+        if not self.run.ends_as:  # handlers alone may ask then, and the header does not know these
+            assert self.header.asking.keys() == self.run.asking.keys()
 
     def dice(self, most: int) -> int:
         return self.data.draw(st.integers(0, most))

@@ -14,7 +14,7 @@ from maestro.model.facts.workflow import (
     WorkflowRunPaused,
     WorkflowRunResumed,
 )
-from maestro.model.workflow.commands import decide_approval, decide_pause, decide_resume, decide_stop
+from maestro.model.workflow.commands import addition, decide_approval, decide_pause, decide_resume, decide_stop
 from maestro.model.workflow.folding.endings import End
 from tests.model.workflow.scripted import Scripted
 from tests.model.workflow.test_run import again, flow, step
@@ -140,3 +140,19 @@ def test_a_run_that_is_not_paused_can_be_given_more_and_else_is_left_alone() -> 
     life = Scripted(flow(step("a"), budget={"cost": 1}))
     assert decide_resume(life.run).note == "run r is not paused"
     assert decide_resume(life.run, cost=2.0).facts == (WorkflowRunResumed("r", 0, 2.0),)
+
+
+@pytest.mark.parametrize("budget", [{"tokens": 100}, {"cost": 1.0}, {"tokens": 100, "cost": 1.0}, {"cost": 0.0004}])
+@pytest.mark.parametrize(("tokens", "cost"), [(100, 1.0), (130, 0.2), (99, 19.504), (9_000, 1e6)])
+def test_the_addition_that_is_named_lets_a_run_go_on_whichever_budget_is_used_up(
+    budget: dict[str, Any], tokens: int, cost: float
+) -> None:
+    keys = flow(step("a"), step("b", "a"), budget=budget)
+    life = Scripted(keys, {"a": [End("completed", "ok", tokens=tokens, cost=cost)]})
+    life.go()
+    named = addition(life.run)
+    assert bool(named) == (life.run.paused == "budget")
+    assert {part.partition("=")[0] for part in named.split(",") if part} <= budget.keys()
+    if named:
+        added = {name: float(number) for name, _, number in (part.partition("=") for part in named.split(","))}
+        assert decide_resume(life.run, int(added.get("tokens", 0)), added.get("cost", 0.0)).facts

@@ -9,8 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from maestro.model.workflow.checking.shell_context import misplaced
 from maestro.model.workflow.template import Template, TemplateFailed
@@ -103,11 +102,14 @@ def judge(script: str, evil: str) -> None:
 
 
 def run_in_shells(rendered: str) -> None:
-    """Run a script in the shells: it must not do what its values say."""
+    """Run a script in the shells, as steps do: it must not do what its values say.
+
+    With -e, since bash without it goes on with the next line, of a value even, behind what is no syntax: `x=(({{ v }}`.
+    """
     with tempfile.TemporaryDirectory() as folder:
         for shell in SHELLS:
             subprocess.run(
-                [shell, "-c", rendered], cwd=folder, capture_output=True, stdin=subprocess.DEVNULL, timeout=10,
+                [shell, "-ec", rendered], cwd=folder, capture_output=True, stdin=subprocess.DEVNULL, timeout=10,
                 env={"PATH": "/nonexistent"},
             )  # fmt: skip
             assert not (Path(folder) / "HIT").exists(), (shell, rendered)

@@ -10,8 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from maestro.runtime.supervision import capped_log
 from maestro.runtime.supervision.capped_log import CappedLog, CappedLogReader, settle

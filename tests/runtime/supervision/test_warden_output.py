@@ -10,8 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from maestro.runtime.supervision.deadlines import Deadlines
 from maestro.runtime.supervision.output import Copy, Ends, Redactor, Tail, Tracer

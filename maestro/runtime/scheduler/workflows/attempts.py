@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from maestro.model.task import Run as TaskRun
-from maestro.model.task import Task
+from maestro.model.task import Run as TaskRun, Task
 from maestro.model.workflow.decide import Work
 from maestro.runtime.node.context import Context
 from maestro.runtime.node.follower import Follower

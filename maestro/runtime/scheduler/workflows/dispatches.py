@@ -54,6 +54,7 @@ class Dispatches:
             verify="" if is_stand_in and "*" in run.fact.overrides else str(verify.value),
             workflow=run.id,
             step=instance.id,
+            root=run.fact.root,
             command=step.shell if step.kind == "run" and not is_stand_in else "",
             place=_place(step, is_stand_in),
             node=run.fact.node,

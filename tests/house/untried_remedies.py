@@ -1,0 +1,92 @@
+"""The remedies that no test walks, each with the reason; see `remedies.py`."""
+
+from __future__ import annotations
+
+UNTRIED = {
+    "see `maestro task dispatch --help`": "help, no refusal",
+    "maestro agent register {}": "a definition is resolved before it gets there; the error guards against a defect",
+    "maestro shutdown, then again": "needs a daemon that does not end for a minute",
+    "see its log; end it, and run `maestro up`": "needs a daemon that stands still",
+    "stop it first: maestro agent stop {}": "a reset stops it first: the error is for who starts it in between",
+    "maestro agent logs {} --follow shows what it prints, maestro task cancel {} ends it": (
+        "needs a run that prints nothing for half an hour"
+    ),
+    "maestro node list shows its node: see that the daemon there is up, and not stopped": (
+        "needs a daemon that stands still for a minute"
+    ),
+    "maestro queue status --agent {} says what each task waits for": "needs a task that waits for half an hour",
+    "maestro agent list shows why; --force overrides health": "needs an agent whose checks fail",
+    "stop it: maestro agent stop {} --force": "needs a run that cannot be frozen",
+    "maestro agent stop <id> --force": "needs a run that outlives a restore",
+    "interrupted; task {} goes on: maestro task wait {}, or maestro task cancel {}": "a note, no refusal",
+    "leave it out: maestro task wait, with the ids that --quiet prints, waits for them": "names the command that waits",
+    " (the last {} of {} lines: maestro task result {})": "a note, no refusal",
+    "interrupted; {} on: maestro task wait {}": "a note, no refusal",
+    "maestro state restore {} --workspace {}": "the undo of a reset: the snapshots' tests run it",
+    "maestro node list shows all": "a node that is there is this one, to which an assignment needs no --node",
+    "maestro workspace list shows all": "a list of what `state snapshot --workspace` takes",
+    "maestro audit without a subject shows all": "a list of all there is",
+    "agent {} is held (maestro agent health {} says the way out)": "part of the end of a run; failsafe's tests read it",
+    "maestro events schema lists them": "a schema, no list of names to try again with",
+    "`maestro demo workflow`, `maestro agent assign --help` and `maestro task dispatch --help`": "an invitation",
+    "`maestro help workflows`, a tutorial of ten minutes, and `maestro workflow run --help`": "an invitation",
+    "did you mean `maestro demo {}`?": "the demo's own test runs them",
+    "`maestro help {}`": "a document",
+    "maestro workflow create {} --definition {}": "the same command, with the file where it belongs",
+    "maestro state snapshot {}": "as `maestro state snapshot`, without the workspaces of other nodes",
+    "maestro doctor lists those that get nothing": "a list; `test_alerts.py` walks from there",
+    "sleep 1; echo 'an API on port 8080' | tee plan.md; {} state set api_port 8080 --ttl 1h >/dev/null": "a demo's",
+    "{}; maestro task wait {} waits for it": ("a wait for as long as a node is away"),
+    "use another snapshot: `maestro state snapshots` lists all": ("a list"),
+    "name the tar.gz that `maestro state snapshot --output` wrote": ("names a file, no command to run now"),
+    "see whether it took effect before you repeat it: maestro audit": ("shows what became of an append"),
+    "maestro task status": ("shows whether a command took effect that was not confirmed"),
+    "maestro agent list": ("shows whether a command took effect that was not confirmed"),
+    "maestro workspace list": ("shows whether a command took effect that was not confirmed"),
+    "maestro state snapshots": ("shows whether a command took effect that was not confirmed"),
+    "maestro audit": ("shows whether a command took effect that was not confirmed"),
+    "maestro doctor": ("shows whether a command took effect that was not confirmed"),
+    "`maestro help \\1`": ("a link of a document, as a terminal shows it"),
+    "`maestro help TOPIC` shows one; `maestro --help` lists the commands.": ("the end of a list, no refusal"),
+    "no workflows: maestro workflow create stores one": "an empty list, no refusal",
+    "write at least one step; maestro help workflows has examples": "a document",
+    "maestro workflow runs {}": "a list",
+    "nothing goes on: {}; to go on: maestro up": "a note, no refusal",
+    "to see all of it: maestro workflow logs {} {}": "a note, no refusal",
+    "to go on from what failed: maestro workflow run {} --resume-from failed --run {}": "a note, no refusal",
+    "maestro workflow status": ("shows whether a command took effect that was not confirmed"),
+    "it has not ended yet: maestro workflow wait {}": (
+        "a note; needs a step that outlives a stop for ten seconds; the walks of runs wait by id"
+    ),
+    "maestro task list": ("shows whether a command took effect that was not confirmed"),
+    "maestro agent health {}": "says what to do about each check",
+    "maestro up   # on host {}": "for another host: as `start the daemon of its node (maestro up)`",
+    "maestro doctor   # on host {}": "for another host: names what is short of room",
+    "maestro queue status --waiting": "says what each task waits for",
+    "maestro queue status --processing": "says what runs, and so spends",
+    "maestro workflow resume {}": "the walk of a budget that is used up follows it out of its alert",
+    "maestro workflow run {} --resume-from failed --run {}": "the walks of runs resume so",
+    "maestro workflow status {}   # then: {}": "shows a run before the command behind it",
+    "maestro state snapshot": "a success of it is what ends the alert: `test_alert_rules.py`",
+    "maestro replay rebuild   # then: maestro replay verify": "the views' tests damage them, and build them anew so",
+    "`maestro monitor start`, as a service; `maestro monitor alerts` lists what was raised": (
+        "an invitation of doctor: a monitor that runs ends it, `test_alerts.py`"
+    ),
+    "maestro monitor start --alert-webhook URL": (
+        "a monitor that is started for it again ends the alert: `test_alert_rules.py`"
+    ),
+    "maestro monitor alerts --all": "a list",
+    "maestro schedule run {}": "a later firing that ends well is what ends the alert: `test_alert_rules.py`",
+    "`maestro monitor start`, `maestro help monitoring` and `maestro help agent-types`": "an invitation",
+    "`maestro help monitoring`, its section on failsafe mode": "an invitation",
+    "no agent: maestro agent assign makes one": "an empty list of the screen, no refusal",
+    "maestro queue status": "a list, where the screen has no room for all",
+    "maestro workflow runs": "a list, where the screen has no room for all",
+    "maestro monitor alerts": "a list, where the screen has no room for all",
+    "maestro node list": "a list, where the screen has no room for all",
+    "maestro monitor ack {}": "a column of the screen: `test_alerts.py` acknowledges",
+    "no daemon runs on this node: maestro up starts it": "the screen's own test starts it so",
+    "{} {} not arrived: maestro monitor alerts --undelivered": "a list",
+    "use one that holds it: `maestro state snapshots` lists all, those before runs have the reason failsafe": "a list",
+}
+"""Remedies that no test walks, and why."""
