@@ -163,3 +163,18 @@ def test_what_a_person_changes_while_a_return_is_broken_off_stays(node: Node) ->
     until(lambda: f"run:{task}-0.1" in node.ends())
     row = until(lambda: (found := node.task(task))["finished_at"] and found)
     assert row["outcome"] == "exit" and "stays as the run left it" in row["reason"] and place.is_clean()
+
+
+def test_what_took_the_place_of_a_workspace_is_followed_nowhere_and_the_way_out_leads_out(node: Node) -> None:
+    place = Place(node, "linked")
+    place.work("cd ..; rm -rf work; ln -s /etc work; exit 3", code=3)
+    (kept,) = place.facts("failsafe.kept")
+    way = f"mv {place.tree} {place.tree}.left"
+    assert way in place.row["reason"] and place.tree.is_symlink()
+    back = ("state", "restore", kept.snapshot, "--workspace", str(place.tree))
+    assert node.run(*back).returncode == 4
+    subprocess.run(way.split(), check=True)
+    node.json(*back)
+    assert look(place.tree) == place.before
+    node.json("agent", "restart", "linked")
+    place.work("true")
