@@ -14,7 +14,7 @@ from maestro.cli.monitoring.screen import LiveScreen, suits
 from maestro.config import Settings
 from maestro.monitor.daemon_link import DaemonLink
 from maestro.monitor.json_lines import JsonLines
-from maestro.monitor.parts import wanted
+from maestro.monitor.parts import servers, wanted
 from maestro.monitor.service import Options, serve
 from maestro.runtime.node.daemon_log import start_logging
 from maestro.runtime.node.failures import user_error
@@ -38,7 +38,9 @@ def run(
     link = DaemonLink(settings)
     with _one_error():
         if as_lines or not suits():
-            return trio.run(serve, options, link, JsonLines(link, printer.write_json), wanted(options))
+            return trio.run(
+                serve, options, link, JsonLines(link, printer.write_json), wanted(options), servers(options)
+            )
         return trio.run(_with_screen, options, link)
 
 
@@ -90,6 +92,6 @@ async def _with_screen(options: Options, link: DaemonLink) -> int:
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(shown, nursery.cancel_scope)
-        code = await serve(options, link, screen, wanted(options))
+        code = await serve(options, link, screen, wanted(options), servers(options))
         nursery.cancel_scope.cancel()
     return code

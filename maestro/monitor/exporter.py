@@ -64,9 +64,12 @@ DOWN: dict[str, Values] = {"maestro_daemon_up": [([], 0)]}
 Respond = Callable[[str, list[tuple[str, str]]], Any]
 
 
-async def serve(options: Place, link: DaemonLink) -> None:
+async def serve(
+    options: Place, link: DaemonLink, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
     """Serve the metrics for ever, where `options` say so. Raises Invalid where that cannot be: see `listen`."""
     if options.metrics_port is None:
+        task_status.started()
         return
     told = Told(DaemonLink(link.settings))  # where the daemon hangs, scrapes fill it up: looks go on by theirs
     token = trio.lowlevel.current_trio_token()
@@ -79,6 +82,7 @@ async def serve(options: Place, link: DaemonLink) -> None:
     try:
         server.begin()
         log.info("metrics are at http://%s:%d%s", options.metrics_host, server.port, PATH)
+        task_status.started()
         await told.run()
     finally:
         with trio.CancelScope(shield=True):

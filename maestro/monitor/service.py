@@ -53,13 +53,33 @@ Part = Callable[[Options, DaemonLink], Awaitable[object]]
 """What runs beside the looks, for ever. Raises Invalid where it cannot do what the options say."""
 
 
-async def serve(options: Options, link: DaemonLink, presenter: Presenter, parts: Sequence[Part] = ()) -> int:
-    """Monitor until SIGTERM (0), SIGINT (130) or SIGHUP (0); the exit code. Raises what a part raises."""
+class Server(Protocol):
+    """A part that listens: it says when, or raises Invalid where it cannot."""
+
+    async def __call__(
+        self, options: Options, link: DaemonLink, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Serve for ever."""
+
+
+async def serve(
+    options: Options,
+    link: DaemonLink,
+    presenter: Presenter,
+    parts: Sequence[Part] = (),
+    servers: Sequence[Server] = (),
+) -> int:
+    """Monitor until SIGTERM (0), SIGINT (130) or SIGHUP (0); the exit code. Raises what a part raises.
+
+    servers: listen before the first look, so that where one cannot nothing was begun.
+    """
     code = 0
     looked = trio.Event()
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         try:
             async with trio.open_nursery() as nursery:
+                for server in servers:
+                    await nursery.start(server, options, link)
                 for part in parts:
                     nursery.start_soon(_beside, part, options, link, looked)
                 nursery.start_soon(_look, options, link, presenter, looked)
