@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import ssl
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -63,7 +64,8 @@ class Collector:
             raise Invalid(
                 f"traces need libraries that are not installed: {error.name}",
                 "--otlp",
-                "install the extra: pip install 'maestro-orchestrator[otlp]'",
+                f"install Maestro with its extra otlp, in its folder: {sys.executable} -m pip install '.[otlp]', or as "
+                "it was installed: uv tool install --force '.[otlp]', pipx install --force '.[otlp]'",
             ) from None
 
     async def send(self, spans: Sequence[Span]) -> None:

@@ -126,7 +126,7 @@ def test_without_the_extra_one_line_says_how_to_get_it(here: Installation, tmp_p
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['opentelemetry'] = None\n")
     done = here.run("events", "export", "--otlp", "http://127.0.0.1:4318", PYTHONPATH=str(tmp_path))
     assert (done.returncode, done.stdout) == (2, "")
-    assert len(done.stderr.splitlines()) == 1 and "maestro-orchestrator[otlp]" in done.stderr
+    assert len(done.stderr.splitlines()) == 1 and "-m pip install '.[otlp]'" in done.stderr
     assert here.run("events", "export", "--to", "1", PYTHONPATH=str(tmp_path)).returncode == 0
 
 
