@@ -28,6 +28,8 @@ from maestro.model.facts.agent import (
     WorkspaceClaimed as WorkspaceClaimed,
 )
 from maestro.model.facts.alert import (
+    ALERT_FACTS,
+    AlertFact,
     AlertRaised as AlertRaised,
     AlertResolved as AlertResolved,
     AlertSnoozed as AlertSnoozed,
@@ -40,12 +42,23 @@ from maestro.model.facts.alert import (
     WebhookDisabled as WebhookDisabled,
 )
 from maestro.model.facts.failsafe import (
+    FAILSAFE_FACTS,
+    FailsafeFact,
     FailsafeKept as FailsafeKept,
     FailsafeReturned as FailsafeReturned,
     GuardDropped as GuardDropped,
     WorkspaceGuarded as WorkspaceGuarded,
 )
+from maestro.model.facts.forward import (
+    FORWARD_FACTS,
+    ForwardAnswered as ForwardAnswered,
+    ForwardAsked as ForwardAsked,
+    ForwardBegun as ForwardBegun,
+    ForwardFact,
+)
 from maestro.model.facts.log import (
+    LOG_FACTS,
+    LogFact,
     LogForked as LogForked,
     LogSealed as LogSealed,
     RestoreDone as RestoreDone,
@@ -55,6 +68,7 @@ from maestro.model.facts.log import (
     SnapshotExpired as SnapshotExpired,
     SnapshotFailed as SnapshotFailed,
     SnapshotMissing as SnapshotMissing,
+    SnapshotPart as SnapshotPart,
     SnapshotPinned as SnapshotPinned,
     SnapshotStarted as SnapshotStarted,
     SnapshotTaken as SnapshotTaken,
@@ -62,19 +76,47 @@ from maestro.model.facts.log import (
     SnapshotWorkspace as SnapshotWorkspace,
 )
 from maestro.model.facts.node import (
+    NodeDrainBegun as NodeDrainBegun,
+    NodeDrainEnded as NodeDrainEnded,
+    NodeForgotten as NodeForgotten,
     NodeHeld as NodeHeld,
     NodeJoined as NodeJoined,
     NodeLeft as NodeLeft,
     NodeLost as NodeLost,
     NodeResumed as NodeResumed,
 )
+from maestro.model.facts.parts import (
+    PART_FACTS,
+    PartFact,
+    PartWanted as PartWanted,
+    RestoreAsked as RestoreAsked,
+    RestoreOpened as RestoreOpened,
+    RestorePartFailed as RestorePartFailed,
+    RestorePartPlaced as RestorePartPlaced,
+    RestorePartStaged as RestorePartStaged,
+    RestorePartWanted as RestorePartWanted,
+    RestorePlacement as RestorePlacement,
+    SnapshotAsked as SnapshotAsked,
+    SnapshotOpened as SnapshotOpened,
+    SnapshotPartFailed as SnapshotPartFailed,
+    SnapshotPartReady as SnapshotPartReady,
+    SnapshotPartTaken as SnapshotPartTaken,
+)
 from maestro.model.facts.schedule import (
+    SCHEDULE_FACTS,
     ScheduleAdded as ScheduleAdded,
     ScheduleEnded as ScheduleEnded,
+    ScheduleFact,
     ScheduleFired as ScheduleFired,
     ScheduleRemoved as ScheduleRemoved,
     ScheduleSkipped as ScheduleSkipped,
     ScheduleSwitched as ScheduleSwitched,
+)
+from maestro.model.facts.setting import (
+    SETTING_FACTS,
+    ArchiveNamed as ArchiveNamed,
+    SettingChanged as SettingChanged,
+    SettingFact,
 )
 from maestro.model.facts.state import (
     StateDeleted as StateDeleted,
@@ -148,16 +190,7 @@ AnyFact: TypeAlias = (
     | RunParked
     | StateSet
     | StateDeleted
-    | SnapshotStarted
-    | SnapshotTaken
-    | SnapshotFailed
-    | SnapshotExpired
-    | SnapshotPinned
-    | SnapshotUnpinned
-    | RestoreStarted
-    | RestoreDone
-    | RestorePlaced
-    | RestoreFailed
+    | LogFact
     | WorkflowStored
     | WorkflowDeleted
     | WorkflowSwitched
@@ -177,28 +210,15 @@ AnyFact: TypeAlias = (
     | WorkspaceArchived
     | WorkspaceRestoreWanted
     | WorkspaceReturned
-    | AlertRaised
-    | AlertResolved
-    | AlertSnoozed
-    | DeliveryAttempted
-    | DeliveryDone
-    | DeliveryDropped
-    | DeliveryQueued
-    | DeliveryRequested
-    | WebhookConfigured
-    | WebhookDisabled
-    | FailsafeKept
-    | FailsafeReturned
-    | GuardDropped
-    | WorkspaceGuarded
-    | ScheduleAdded
-    | ScheduleEnded
-    | ScheduleFired
-    | ScheduleRemoved
-    | ScheduleSkipped
-    | ScheduleSwitched
-    | LogSealed
-    | LogForked
+    | AlertFact
+    | FailsafeFact
+    | ScheduleFact
+    | NodeDrainBegun
+    | NodeDrainEnded
+    | NodeForgotten
+    | ForwardFact
+    | PartFact
+    | SettingFact
     | Unrecognised
 )
 
@@ -227,16 +247,7 @@ FACTS: dict[str, type[AnyFact]] = {
     "run.parked": RunParked,
     "state.set": StateSet,
     "state.deleted": StateDeleted,
-    "snapshot.started": SnapshotStarted,
-    "snapshot.taken": SnapshotTaken,
-    "snapshot.failed": SnapshotFailed,
-    "snapshot.expired": SnapshotExpired,
-    "snapshot.pinned": SnapshotPinned,
-    "snapshot.unpinned": SnapshotUnpinned,
-    "restore.started": RestoreStarted,
-    "restore.done": RestoreDone,
-    "restore.placed": RestorePlaced,
-    "restore.failed": RestoreFailed,
+    **LOG_FACTS,
     "workflow.stored": WorkflowStored,
     "workflow.deleted": WorkflowDeleted,
     "workflow.switched": WorkflowSwitched,
@@ -256,28 +267,15 @@ FACTS: dict[str, type[AnyFact]] = {
     "workspace.archived": WorkspaceArchived,
     "workspace.restore_wanted": WorkspaceRestoreWanted,
     "workspace.returned": WorkspaceReturned,
-    "alert.raised": AlertRaised,
-    "alert.resolved": AlertResolved,
-    "alert.snoozed": AlertSnoozed,
-    "webhook.attempted": DeliveryAttempted,
-    "webhook.delivered": DeliveryDone,
-    "webhook.dropped": DeliveryDropped,
-    "webhook.queued": DeliveryQueued,
-    "webhook.requested": DeliveryRequested,
-    "webhook.configured": WebhookConfigured,
-    "webhook.disabled": WebhookDisabled,
-    "failsafe.kept": FailsafeKept,
-    "failsafe.returned": FailsafeReturned,
-    "failsafe.dropped": GuardDropped,
-    "failsafe.guarded": WorkspaceGuarded,
-    "schedule.added": ScheduleAdded,
-    "schedule.ended": ScheduleEnded,
-    "schedule.fired": ScheduleFired,
-    "schedule.removed": ScheduleRemoved,
-    "schedule.skipped": ScheduleSkipped,
-    "schedule.switched": ScheduleSwitched,
-    "log.sealed": LogSealed,
-    "log.forked": LogForked,
+    **ALERT_FACTS,
+    **FAILSAFE_FACTS,
+    **SCHEDULE_FACTS,
+    "node.drain_begun": NodeDrainBegun,
+    "node.drain_ended": NodeDrainEnded,
+    "node.forgotten": NodeForgotten,
+    **FORWARD_FACTS,
+    **PART_FACTS,
+    **SETTING_FACTS,
 }
 
 NAMES: dict[type[AnyFact], str] = {fact: name for name, fact in FACTS.items()}

@@ -11,6 +11,7 @@ from maestro.model.ids import run_id
 from maestro.store.contract import Append, Committed, Store
 from projections.fold import Fold, digest
 from projections.lineage import Line, cuts_of
+from tests.projections.histories_of_nodes import part, shared
 
 AGENTS = ("reviewer", "tester", "builder")
 TASKS = tuple(f"t{n}" for n in range(6))
@@ -45,6 +46,8 @@ class World:
             self.alert,
             self.schedule,
             self.restored,
+            lambda: part(self.random),
+            lambda: shared(self.random),
         )
         draw = self.random.choice((*once, *[self.task] * 2, *[self.run] * 3, *[self.workflow_run] * 3))
         return draw()
@@ -145,6 +148,10 @@ class World:
             e.NodeResumed(node),
             e.NodeLeft(node, "stopped"),
             e.NodeLost(node, "lease"),
+            e.NodeJoined(node, "host", f"i{self.pick(1, 99)}", 4711, 4, "1.3.0", "/h", ("gpu", "big"), "ab" * 16),
+            e.NodeDrainBegun(node, "repair"),
+            e.NodeDrainEnded(node),
+            e.NodeForgotten(node),
         )
         return NewEvent(f"node:{node}", self.random.choice(facts))
 
@@ -315,9 +322,11 @@ def restore(store: Store, to: int, *ends: NewEvent, name: str = "r") -> int:
     return commit(store, done, *ends, floors=True, cause=f"cmd:{name}").first
 
 
-def grow(store: Store, random: Random, appends: int, restores: bool = False) -> Iterator[int]:
+def grow(
+    store: Store, random: Random, appends: int, restores: bool = False, world: World | None = None
+) -> Iterator[int]:
     """Append random events; yields the head after each append."""
-    world = World(random)
+    world = world or World(random)
     for number in range(appends):
         head = store.log.head().seq
         if restores and head and random.random() < 0.1:

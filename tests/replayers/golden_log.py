@@ -31,6 +31,8 @@ EVENTS = 800
 START = 1_780_000_000_000
 CUTS = {150: 90, 260: 200, 380: 120}
 """Where the log is restored, and to what: the third goes back behind both others."""
+RARE_EVERY = 20
+"""So often there is a place for a fact that no other draw makes."""
 TOLD_FROM = 400
 """From here on every other event is the next one of a run of a workflow: no restore cuts into it."""
 
@@ -81,7 +83,13 @@ def made() -> Iterator[Entry]:
         if seq in CUTS:
             new = NewEvent(f"restore:r{seq}", e.RestoreDone(f"r{seq}", CUTS[seq], "snapshot"))
         else:
-            new = next(rare, None) if seq % 40 == 0 else next(whole, None) if seq > TOLD_FROM and seq % 2 else None
+            new = (
+                next(rare, None)
+                if seq % RARE_EVERY == 0
+                else next(whole, None)
+                if seq > TOLD_FROM and seq % 2
+                else None
+            )
             new = new or world.event()
         at += random.choice((0, 1, 1_000, 600_000))
         name = e.NAMES[type(new.fact)]
@@ -102,7 +110,7 @@ def made() -> Iterator[Entry]:
 def all_others() -> Iterator[NewEvent]:
     """Facts that are rare, one each: those that no view is made of, and those of snapshots.
 
-    Each 40th event is one of them, unless the log is restored there: a log of `EVENTS` has 20 places.
+    Each `RARE_EVERY`th event is one of them, unless the log is restored there.
     """
     yield NewEvent("snapshot:s1", e.SnapshotStarted("s1", "asked", False, ("tester",), "north"))
     yield NewEvent("snapshot:s1", e.SnapshotTaken("s1", 10, True, "/s/1"))
@@ -120,6 +128,8 @@ def all_others() -> Iterator[NewEvent]:
     yield NewEvent("agent:tester", e.FailsafeKept("tester", "t1-0.1", "t1", "/w/tester", "s1", "somebody changed it"))
     yield NewEvent("alert:store:", e.AlertSnoozed("store:", 9_000, "known"))
     yield NewEvent("alert:store:", e.AlertResolved("store:", "recovered", "it is back"))
+    yield NewEvent("restore:r1", e.RestorePartFailed("r1", "north", "no room"))
+    yield NewEvent("snapshot:s3", e.SnapshotPartTaken("s3", "north", "cd" * 32, bytes=70, torn=("a\n",)))
 
 
 def write() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 from maestro.model.facts import Fact
 
 
@@ -108,3 +110,31 @@ class DeliveryDropped(Fact, frozen=True):
 
     delivery: str
     why: str
+
+
+AlertFact: TypeAlias = (
+    AlertRaised
+    | AlertResolved
+    | AlertSnoozed
+    | WebhookConfigured
+    | WebhookDisabled
+    | DeliveryQueued
+    | DeliveryAttempted
+    | DeliveryDone
+    | DeliveryRequested
+    | DeliveryDropped
+)
+
+ALERT_FACTS: dict[str, type[AlertFact]] = {
+    "alert.raised": AlertRaised,
+    "alert.resolved": AlertResolved,
+    "alert.snoozed": AlertSnoozed,
+    "webhook.configured": WebhookConfigured,
+    "webhook.disabled": WebhookDisabled,
+    "webhook.queued": DeliveryQueued,
+    "webhook.attempted": DeliveryAttempted,
+    "webhook.delivered": DeliveryDone,
+    "webhook.requested": DeliveryRequested,
+    "webhook.dropped": DeliveryDropped,
+}
+"""The names of these facts in the stream."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 from maestro.model.facts import Fact
 
 
@@ -61,3 +63,14 @@ class GuardDropped(Fact, frozen=True):
     agent: str
     run: str
     good: bool = False
+
+
+FailsafeFact: TypeAlias = WorkspaceGuarded | FailsafeReturned | FailsafeKept | GuardDropped
+
+FAILSAFE_FACTS: dict[str, type[FailsafeFact]] = {
+    "failsafe.guarded": WorkspaceGuarded,
+    "failsafe.returned": FailsafeReturned,
+    "failsafe.kept": FailsafeKept,
+    "failsafe.dropped": GuardDropped,
+}
+"""The names of these facts in the stream."""

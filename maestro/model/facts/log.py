@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import msgspec
 
 from maestro.model.facts import Fact
@@ -10,7 +12,8 @@ from maestro.model.facts import Fact
 class SnapshotWorkspace(msgspec.Struct, frozen=True, omit_defaults=True):
     """A workspace in a snapshot. tree: its name there; position: of the log when the workspace was read.
 
-    mounted: it was a mount point, None where that is not known.
+    mounted: it was a mount point, None where that is not known. node: in whose archive it lies, "" for that of the
+    whole snapshot.
     """
 
     agent: str
@@ -18,6 +21,16 @@ class SnapshotWorkspace(msgspec.Struct, frozen=True, omit_defaults=True):
     tree: str
     position: int
     mounted: bool | None = None
+    node: str = ""
+
+
+class SnapshotPart(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A part of a complete snapshot: what the archive of one node holds. manifest: SHA-256 of its manifest there."""
+
+    node: str
+    manifest: str
+    bytes: int = 0
+    added_bytes: int = 0
 
 
 class SnapshotMissing(msgspec.Struct, frozen=True):
@@ -50,7 +63,7 @@ class SnapshotTaken(Fact, frozen=True):
     path: the file that it was exported to, "" where it was not; manifest: SHA-256 of its manifest; bytes: of all
     files; added_bytes: what the snapshot store grew by; torn: files that changed while they were read; not_held:
     mount points, and what could not be read; both as tree/path; missing: workspaces that were asked for and are not in
-    it, which was allowed.
+    it, which was allowed. parts: where it lies on several nodes, what each of them holds.
     """
 
     snapshot: str
@@ -66,6 +79,7 @@ class SnapshotTaken(Fact, frozen=True):
     node: str = ""
     not_held: tuple[str, ...] = ()
     missing: tuple[SnapshotMissing, ...] = ()
+    parts: tuple[SnapshotPart, ...] = ()
 
 
 class SnapshotFailed(Fact, frozen=True):
@@ -105,22 +119,28 @@ class RestoreStarted(Fact, frozen=True):
 class RestoreDone(Fact, frozen=True):
     """`restore:<id>`: from here on only the events 1..to and this seq onwards count for the state (`restore.line`).
 
-    before: the snapshot that undoes it.
+    before: the snapshot that undoes it. pending: nodes that exchange their workspaces from here on, and whose agents
+    take nothing until they have (`RestorePartPlaced`).
     """
 
     restore: str
     to: int
     source: str = ""
     before: str = ""
+    pending: tuple[str, ...] = ()
 
 
 class RestorePlaced(Fact, frozen=True):
-    """`restore:<id>`: only these workspaces were put back; the line is not cut. before: the snapshot that undoes it."""
+    """`restore:<id>`: only these workspaces were put back; the line is not cut. before: the snapshot that undoes it.
+
+    pending: as in `RestoreDone`; the workspaces are those of such nodes, too.
+    """
 
     restore: str
     source: str
     workspaces: tuple[str, ...] = ()
     before: str = ""
+    pending: tuple[str, ...] = ()
 
 
 class RestoreFailed(Fact, frozen=True):
@@ -146,3 +166,35 @@ class LogForked(Fact, frozen=True):
     known_seq: int
     known_chain: str
     reason: str = ""
+
+
+LogFact: TypeAlias = (
+    SnapshotStarted
+    | SnapshotTaken
+    | SnapshotFailed
+    | SnapshotExpired
+    | SnapshotPinned
+    | SnapshotUnpinned
+    | RestoreStarted
+    | RestoreDone
+    | RestorePlaced
+    | RestoreFailed
+    | LogSealed
+    | LogForked
+)
+
+LOG_FACTS: dict[str, type[LogFact]] = {
+    "snapshot.started": SnapshotStarted,
+    "snapshot.taken": SnapshotTaken,
+    "snapshot.failed": SnapshotFailed,
+    "snapshot.expired": SnapshotExpired,
+    "snapshot.pinned": SnapshotPinned,
+    "snapshot.unpinned": SnapshotUnpinned,
+    "restore.started": RestoreStarted,
+    "restore.done": RestoreDone,
+    "restore.placed": RestorePlaced,
+    "restore.failed": RestoreFailed,
+    "log.sealed": LogSealed,
+    "log.forked": LogForked,
+}
+"""The names of these facts in the stream."""

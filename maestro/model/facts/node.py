@@ -6,7 +6,11 @@ from maestro.model.facts import Fact
 
 
 class NodeJoined(Fact, frozen=True):
-    """`node:<id>`: a daemon started there. incarnation: unique per daemon start."""
+    """`node:<id>`: a daemon started there. incarnation: unique per daemon start.
+
+    labels: of `MAESTRO_NODE_LABELS`; archive: the UUID of the shared archive that it reaches, "" where it has its own,
+    `unreached` where it is to reach one and does not.
+    """
 
     node: str
     host: str
@@ -15,6 +19,8 @@ class NodeJoined(Fact, frozen=True):
     max_concurrent: int
     build: str
     home: str = ""
+    labels: tuple[str, ...] = ()
+    archive: str = ""
 
 
 class NodeHeld(Fact, frozen=True):
@@ -43,3 +49,22 @@ class NodeLost(Fact, frozen=True):
 
     node: str
     reason: str = ""
+
+
+class NodeDrainBegun(Fact, frozen=True):
+    """`node:<id>`: it takes nothing new, finishes what runs, then leaves; until `NodeDrainEnded`."""
+
+    node: str
+    reason: str = ""
+
+
+class NodeDrainEnded(Fact, frozen=True):
+    """`node:<id>`: it takes work again, as far as nothing else holds it."""
+
+    node: str
+
+
+class NodeForgotten(Fact, frozen=True):
+    """`node:<id>`: it does not come back; what it left in the shared archive may be collected."""
+
+    node: str

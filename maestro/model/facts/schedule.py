@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 from maestro.model.facts import Fact, Text
 
 
@@ -70,3 +72,18 @@ class ScheduleEnded(Fact, frozen=True):
     ok: bool
     made: str = ""
     why: str = ""
+
+
+ScheduleFact: TypeAlias = (
+    ScheduleAdded | ScheduleRemoved | ScheduleSwitched | ScheduleFired | ScheduleSkipped | ScheduleEnded
+)
+
+SCHEDULE_FACTS: dict[str, type[ScheduleFact]] = {
+    "schedule.added": ScheduleAdded,
+    "schedule.removed": ScheduleRemoved,
+    "schedule.switched": ScheduleSwitched,
+    "schedule.fired": ScheduleFired,
+    "schedule.skipped": ScheduleSkipped,
+    "schedule.ended": ScheduleEnded,
+}
+"""The names of these facts in the stream."""

@@ -97,8 +97,8 @@ class TaskFinished(Fact, frozen=True):
 class RunReleased(Fact, frozen=True):
     """`run:<id>`: the scheduler gives the run to a node. The seq of this event is the run's fencing token.
 
-    agent: who runs it (a pool's choice is made here). shared: the hint went to the shared stream, so any node may
-    take it, and `node` is None until it starts. reason: why now, why this agent.
+    agent: who runs it (a pool's choice is made here). shared: nothing binds it to a node: the hint went to the shared
+    stream, and `node` is None until one starts it, or labels have chosen `node`. reason: why now, why this agent.
     """
 
     run: str

@@ -1,0 +1,48 @@
+"""What happens to commands that one node has another one carry out: the subject of these is `forward:<id>`."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from maestro.model.facts import Fact, Text
+
+
+class ForwardAsked(Fact, frozen=True):
+    """`forward:<id>`: a command for the daemon of another node, which alone can carry it out.
+
+    command: as JSON of the protocol, with its kind; it carries no secret, and no variable of the caller. actor: who
+    typed it; cwd: where. expires_at: server time in ms; what has not begun by then never begins.
+    """
+
+    forward: str
+    node: str
+    command: Text
+    actor: str
+    cwd: str = "/"
+    expires_at: int = 0
+
+
+class ForwardBegun(Fact, frozen=True):
+    """`forward:<id>`: the node carries it out. incarnation: of its daemon; no answer comes where that ends."""
+
+    forward: str
+    node: str
+    incarnation: str
+
+
+class ForwardAnswered(Fact, frozen=True):
+    """`forward:<id>`: what came of it. answer: as JSON: {items, data, exit_code, notes}, or {failed: {...}}."""
+
+    forward: str
+    node: str
+    answer: Text
+
+
+ForwardFact: TypeAlias = ForwardAsked | ForwardBegun | ForwardAnswered
+
+FORWARD_FACTS: dict[str, type[ForwardFact]] = {
+    "forward.asked": ForwardAsked,
+    "forward.begun": ForwardBegun,
+    "forward.answered": ForwardAnswered,
+}
+"""The names of these facts in the stream."""
