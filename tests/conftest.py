@@ -27,6 +27,7 @@ from maestro.store.contract import Store
 from maestro.store.embedded.binary import VERSION_MIN, in_wheel, version_of
 from maestro.store.memory.memory_store import MemoryStore
 from maestro.store.redis.redis_store import RedisStore, open_redis
+from tests.agents.clis import S3RVER
 
 # How quick a machine is, and what else it does meanwhile, is no property of the code.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -94,6 +95,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.write_line(f"store tests run on: {', '.join(STORES)}")
     for what in LEFT_OUT:
         terminalreporter.write_line(f"store tests left out: {what}")
+    if not S3RVER.path.exists():
+        terminalreporter.write_line(
+            f"object store left out: s3rver {S3RVER.version} (run tools/agent-clis; needs Node)"
+        )
 
 
 class StoreServer:

@@ -11,6 +11,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from tests import forked_commands
+
 KILO = """#!/bin/sh
 # The historical form: kilo <mode> "<prompt>" <workspace-dir>. Runs what stands behind "run:" in the prompt.
 if [ "$1" = "--version" ]; then echo "0.9.0"; exit 0; fi
@@ -47,6 +49,7 @@ class Installation:
             "MAESTRO_NAMESPACE": f"t-{os.urandom(4).hex()}",
             **env,
         }
+        self.apart = forked_commands.APART
 
     def agent_type(self, slug: str, **keys: Any) -> None:
         """Write a definition; JSON is YAML."""
@@ -54,14 +57,7 @@ class Installation:
 
     def run(self, *words: str, stdin: str = "", timeout: float = 60, **env: str) -> subprocess.CompletedProcess[str]:
         """Run `maestro <words>`, output not a terminal."""
-        return subprocess.run(
-            [sys.executable, "-m", "maestro", *words],
-            env={**self.env, **env},
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-        )
+        return forked_commands.run(words, {**self.env, **env}, stdin, timeout, self.apart)
 
     def json(self, *words: str, **named: Any) -> Any:
         """Run, insist on success, and return what it printed as JSON."""

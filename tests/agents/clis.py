@@ -114,6 +114,8 @@ CLIS = (
     Cli("kilo", "@kilocode/cli", "7.7.7", "kilo"),
     Cli("qwen", "@qwen-code/qwen-code", "0.15.10", "qwen"),
 )
+S3RVER = Cli("s3rver", "s3rver", "3.7.1", "s3rver")
+"""No agent: an object store with the S3 API, for the tests of shared archives."""
 
 
 def folder() -> Path:
@@ -187,9 +189,9 @@ def _run(command: list[str], name: str) -> str:
 
 
 def main() -> int:
-    """Install all of them. Exit code 1 if one had to be left out."""
+    """Install all of them, and s3rver. Exit code 1 if one had to be left out."""
     missing = 0
-    for cli in CLIS:
+    for cli in (*CLIS, S3RVER):
         try:
             print(f"    {cli.name} {cli.version}: {install(cli)}", flush=True)
         except CannotInstall as error:

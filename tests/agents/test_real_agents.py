@@ -1,6 +1,7 @@
 """Real agents do real work through Maestro, and fail as they really fail. The model is the stub's.
 
 Each test runs once for each agent that is installed (`tools/agent-clis`); the end of the output names those left out.
+REAL_AGENTS=all drives the slow ones to every end.
 """
 
 from __future__ import annotations
@@ -19,7 +20,15 @@ from tests.installation import Installation
 MISCONDUCT = {"codex": "exit", "kilo": "exit", "qwen": "agent_error"}
 """How each makes it known that the API refused: only qwen ends with 0."""
 
+ALL = os.environ.get("REAL_AGENTS") == "all"
+"""Whether slow ones are driven to every end too. Kilo takes 11 s of a processor to begin, qwen 3: by default both work,
+and are cancelled at work. How they fail is in `samples/` (test_samples.py); that Maestro then does what it should is
+shown with codex, which takes half a second, and with stand-ins (test_stand_ins.py).
+"""
+SLOW = {"kilo", "qwen"}
+
 agents = pytest.mark.parametrize("agent", sorted(THERE))
+ends = pytest.mark.parametrize("agent", sorted(THERE if ALL else THERE.keys() - SLOW))
 
 
 @pytest.fixture(scope="module")
@@ -51,21 +60,21 @@ def test_it_works_with_its_tools_and_what_it_tells_is_known(stage: Stage, agent:
     assert KEY not in stage.log(run)
 
 
-@pytest.mark.parametrize("agent", sorted(THERE.keys() - {"qwen"}))
+@pytest.mark.parametrize("agent", sorted(THERE.keys() - (set() if ALL else SLOW) - {"qwen"}))
 def test_a_model_that_refuses_is_told_from_an_api_that_fails(stage: Stage, agent: str) -> None:
     code, task, run = stage.work(agent, "[[refuse I will not do that.]]")
     assert (code, task["outcome"], run["outcome"]) == (1, "refused", "refused"), run
     assert run["evidence"].startswith("refused_event: line ")
 
 
-@agents
+@ends
 def test_a_refused_key_is_a_failure_whatever_its_exit_code(stage: Stage, agent: str) -> None:
     code, task, run = stage.work(agent, "[[fail 401]]")
     assert (code, task["status"], run["outcome"]) == (1, "failed", MISCONDUCT[agent]), run
     assert "401" in run["evidence"]
 
 
-@agents
+@ends
 def test_an_api_that_fails_for_long_is_a_failure_too(stage: Stage, agent: str) -> None:
     if agent == "qwen":
         # It tries again for minutes without a word: that is what the limit of silence is for.
@@ -86,13 +95,13 @@ def test_cancelling_ends_it_and_the_command_that_its_shell_was_running(stage: St
     assert not said_by(mark)
 
 
-@agents
+@ends
 def test_a_model_that_does_not_answer_runs_into_the_timeout(stage: Stage, agent: str) -> None:
     code, task, run = stage.work(agent, "[[stall 300]]", "--timeout", "5")
     assert (code, task["status"], run["outcome"], run["source"]) == (124, "timed_out", "timeout", "maestro"), run
 
 
-@agents
+@ends
 def test_a_retry_goes_on_with_its_own_session_and_counts_what_was_new(stage: Stage, agent: str) -> None:
     code, task, first = stage.work(agent, "[[usage 500 5]] [[recall]]")
     assert (code, first["result"]) == (0, "Earlier:"), first
@@ -105,7 +114,7 @@ def test_a_retry_goes_on_with_its_own_session_and_counts_what_was_new(stage: Sta
     assert (second["usage"]["input_tokens"], again["usage"]["input_tokens"]) == (500, 1000)
 
 
-@pytest.mark.parametrize("agent", sorted({"kilo"} & set(THERE)))
+@pytest.mark.parametrize("agent", sorted({"kilo"} & set(THERE) if ALL else ()))
 def test_a_mode_that_it_would_silently_replace_is_refused_before_anything_starts(stage: Stage, agent: str) -> None:
     stage.variant(agent, "kilo-lost", mode="architekt")
     before = len(stage.stub.requests)

@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.crash.test_restore_killed import HOOK
 from tests.workspaces.mounted import in_namespace
 
-KILLS = int(os.environ.get("KILLS", "6"))
+KILLS = int(os.environ.get("KILLS", "3"))
 SEED = int(os.environ.get("SEED", time.time_ns() % 10**6))
 
 SCRIPT = """
@@ -44,6 +44,7 @@ def measured(node):
     daemon.wait(30)
     return int(os.read(read, 20))
 with Node(place / "m", PYTHONPATH=str(place / "hook")) as node:
+    node.apart = ()  # the hook is for the daemon
     node.json("agent", "assign", "shell", "--name", "a", "--to-workspace", str(ws))
     for number in range(10):
         (ws / f"folder-{number % 3}").mkdir(exist_ok=True)

@@ -21,7 +21,7 @@ from maestro.workspaces.exchanges.exchange import STAGE_PREFIX
 from tests.runtime.acting import Node, ended, until
 from tests.workspaces.archive.trees import Told, told
 
-KILLS = int(os.environ.get("KILLS", "8"))
+KILLS = int(os.environ.get("KILLS", "3"))
 SEED = int(os.environ.get("SEED", time.time_ns() % 10**6))
 AGENTS = ("ann", "ben")
 
@@ -52,6 +52,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     (place / "hook").mkdir()
     (place / "hook/sitecustomize.py").write_text(HOOK)
     node = Node(place / "here", PYTHONPATH=str(place / "hook"))
+    node.apart = ()  # the hook is for the daemon
     with node:
         for agent in AGENTS:
             node.json("agent", "assign", "shell", "--name", agent, "--to-workspace", str(node.folder / agent))

@@ -18,6 +18,7 @@ from tests.installation import Installation
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     with Installation(tmp_path_factory.mktemp("life")) as place:
         place.agent_type("reviewer", capabilities=["review"])
+        place.agent_type("stubborn", mode="script", adapter="shell", stop={"grace_s": 0.5})
         yield place
 
 
@@ -58,7 +59,7 @@ def test_a_failed_dependency_skips_with_its_cause(place: Installation) -> None:
 
 
 def test_a_timeout_is_maestros_own_clock(place: Installation) -> None:
-    row = dispatch(place, "trap '' TERM; sleep 60", "--to", "shell", "--timeout", "0.5", "--sync", code=124)
+    row = dispatch(place, "trap '' TERM; sleep 60", "--to", "stubborn", "--timeout", "0.5", "--sync", code=124)
     assert row["status"] == "timed_out"
     assert row["runs"][0]["outcome"] == "timeout"
 
