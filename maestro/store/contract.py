@@ -123,7 +123,17 @@ class LogStore(Protocol):
         """The version of a subject: its last event's seq, the floor if unseen since a restore, 0 if unknown."""
 
     def versions(self, subjects: Sequence[str] | None = None) -> dict[str, int]:
-        """The versions of all (or some) subjects seen since the last restore, and the floor under "" (verification)."""
+        """The versions of all (or some) subjects seen since the last restore, and the floor under "" (verification).
+
+        Of all: also the horizon under `HORIZON`, where there is one.
+        """
+
+    def forget(self, versions: Mapping[str, int], horizon: int) -> int:
+        """Forget these versions where they are the subjects' still; returns how many were forgotten.
+
+        horizon: a position that none of these is behind. From then on an append that names such a version, or that
+        makes a subject after reading up to an earlier position only (`Append.read_at`), is rejected as `sealed`.
+        """
 
 
 class WorkStore(Protocol):
@@ -154,8 +164,12 @@ class WorkStore(Protocol):
     def lease_drop(self, lease: str, holder: str) -> None:
         """Give up a lease, if `holder` holds it."""
 
-    def lease_holder(self, lease: str) -> str | None:
-        """The current holder of a lease, None where nobody holds it."""
+    def lease_holder(self, lease: str, ttl_ms: int = 0) -> str | None:
+        """The current holder of a lease, None where nobody holds it.
+
+        ttl_ms: for how long the lease is taken; one that would last longer was written by the clock of another server,
+        before a failover, and ends after this time. The same holds for `lease_take`.
+        """
 
     def samples_put(self, values: Mapping[str, Mapping[str, str]], ttl_ms: int) -> None:
         """Store heartbeats by key, e.g. `agent:<id>:last_heartbeat`, for ttl_ms; sets their field `at` (server ms)."""
@@ -218,6 +232,9 @@ class ViewStore(Protocol):
 
     def drop(self, generation: str) -> None:
         """Delete a generation that readers do not use."""
+
+    def drop_older(self) -> None:
+        """Delete what readers of a release with an older layout use; nothing where there is none."""
 
 
 class BlobStore(Protocol):

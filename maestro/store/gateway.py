@@ -25,7 +25,7 @@ from maestro.model.errors import MaestroError, StoreAway, StoreUnsafe, Unknown
 from maestro.model.monitoring.histogram import APPEND_US, Histogram
 from maestro.store.contract import Append, AppendResult, Head, Store
 from maestro.store.cooperative import Wanted, run_in_greenlet
-from maestro.store.redis.connection import WritesRefused
+from maestro.store.redis.refusals import WritesRefused
 from maestro.store.waiting_append import PROMPT_S, WaitingAppend, again, unconfirmed, undone
 
 T = TypeVar("T")
@@ -41,7 +41,8 @@ class Gateway:
 
     away_since: `time.monotonic()` at which the store was found to be away, None while it is reachable.
     away: the error that was raised then.
-    broken: the error after which no append is ever tried again.
+    broken: the error after which no append is ever tried again. breaks: set once there is one.
+    admit: called with each append before it is made; what it raises is raised to whoever appends.
     appends: how long appends took from the request to the log's answer, microseconds.
     """
 
@@ -51,6 +52,8 @@ class Gateway:
         self.away_since: float | None = None
         self.away: StoreAway | None = None
         self.broken: MaestroError | None = None
+        self.admit: Callable[[Append], None] = lambda _: None
+        self.breaks = trio.Event()
         self._waiting: deque[WaitingAppend] = deque()
         self._news = trio.lowlevel.ParkingLot()
         self._closing = trio.Event()
@@ -91,6 +94,7 @@ class Gateway:
         Raises the error in `broken` once the log is not the known one any more; `StoreAway` or `Unknown` when the
         gateway gives up.
         """
+        self.admit(append)
         until = trio.current_time() + PROMPT_S if prompt else math.inf
         waiting = WaitingAppend(append, trio.lowlevel.current_task(), until)
 
@@ -231,6 +235,7 @@ class Gateway:
                 self._drop(group, isinstance(error, WritesRefused))
             except StoreUnsafe as error:
                 self.broken = error
+                self.breaks.set()
                 continue
             except Exception as error:  # noqa: BLE001 - one caller's mistake must not end the task that serves all
                 return await self._one_by_one(group, error, known)

@@ -12,8 +12,24 @@ from maestro.model.errors import Invalid
 
 NAMESPACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 WORKERS = "workers"
+LAYOUT = 1
+"""The version of a generation's layout: 1 with sizes and checksums, 0 without. It only grows.
+
+Each layout has a pointer of its own to the generation that readers use, so that nodes of a release with another one go
+on with theirs: that of layout 0 is `views`. (Up to 1.2.0 a node read whatever the one pointer named, and failed.)
+"""
 FLOOR = ""
 """The field of the versions hash that holds the floor: no subject has this name."""
+HORIZON = "sealed"
+"""The field of the versions hash that holds the horizon (`LogStore.forget`): no subject has this name, without a colon.
+"""
+FORGOTTEN = frozenset({"task", "run", "state", "workflow-run"})
+"""The kinds of subjects whose versions may be forgotten: those that grow without bound, and whose end is known."""
+
+
+def may_be_forgotten(subject: str) -> bool:
+    """Whether the version of a subject may ever be forgotten."""
+    return subject.partition(":")[0] in FORGOTTEN
 
 
 class Keys:
@@ -30,7 +46,8 @@ class Keys:
         self.log = self.prefix + "log"
         self.versions = self.prefix + "versions"
         self.cursors = self.prefix + "cursors"
-        self.views = self.prefix + "views"
+        self.views = f"{self.prefix}views:{LAYOUT}"
+        self.older_views = self.prefix + "views"
         self.blobs = self.prefix + "blobs"
         self.everything = f"maestro:\\{{{namespace}\\}}:*"
 

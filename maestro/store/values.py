@@ -36,15 +36,20 @@ class Hint(msgspec.Struct, frozen=True):
 
 
 class Fence(msgspec.Struct, frozen=True):
-    """The condition of an append: it is rejected unless `holder` holds `lease` at that moment."""
+    """The condition of an append: it is rejected unless `holder` holds `lease` at that moment.
+
+    holder: of a daemon `<node>:<incarnation>`.
+    """
 
     lease: str
     holder: str
 
     @property
     def actor(self) -> str:
-        """The actor named by events that are appended under this lease."""
-        return f"{self.lease}:{self.holder}"
+        """The actor named by events that are appended under this lease: without the incarnation, which the node's last
+        `node.joined` before them tells, and which would be a tenth of an event.
+        """
+        return f"{self.lease}:{self.holder.partition(':')[0]}"
 
 
 class Append(msgspec.Struct, frozen=True):
@@ -56,6 +61,8 @@ class Append(msgspec.Struct, frozen=True):
     since: with `resend`, the head before the earlier try; events for any version are looked for behind it too.
     follows: one actor for each of the last events that follows from the event before it: that event's position is its
     cause.
+    read_at: where the append makes subjects that were looked for and not found, the position that was read up to: it is
+    rejected where the store has forgotten versions of later events; -1 where nothing was looked for.
     """
 
     events: tuple[NewEvent, ...]
@@ -67,6 +74,7 @@ class Append(msgspec.Struct, frozen=True):
     resend: bool = False
     since: int = 0
     follows: tuple[str, ...] = ()
+    read_at: int = -1
 
 
 class Committed(msgspec.Struct, frozen=True, tag=True):
@@ -79,7 +87,10 @@ class Committed(msgspec.Struct, frozen=True, tag=True):
 
 
 class Rejected(msgspec.Struct, frozen=True, tag=True):
-    """Nothing was appended. reason: `version`, `fence` or `bad`; actual: the subject's version, or -1."""
+    """Nothing was appended. reason: `version`, `sealed`, `fence` or `bad`; actual: the subject's version, or -1.
+
+    `sealed`: the store has forgotten the version of the subject, or (`Append.read_at`) may have.
+    """
 
     reason: str
     subject: str = ""

@@ -9,6 +9,10 @@ import pytest
 
 from maestro.model.errors import Refused
 from maestro.store.contract import Checkpoint, Page, PageQuery, RowChange, Store
+from maestro.store.keys import Keys
+from maestro.store.redis.dialler import Dialler
+from maestro.store.redis.redis_store import RedisStore
+from tests.conftest import StoreServer
 
 ZERO = Checkpoint()
 
@@ -136,6 +140,24 @@ def test_readers_are_switched_at_once_and_by_one(store: Store) -> None:
     assert store.views.current() == "2"
     assert store.views.switch("2", "2")
     assert store.views.load("2", [("tasks", "a")]) == (at(2), [b"new"])
+
+
+def test_views_of_a_release_with_another_layout_are_its_own_until_they_are_dropped(
+    server_kind: str, shared_server: Callable[[str], StoreServer], open_at: Callable[..., RedisStore], namespace: str
+) -> None:
+    url = shared_server(server_kind).url
+    store, raw, keys = open_at(url), Dialler(url, 5)(), Keys(namespace)
+    raw.call("SET", keys.older_views, "13-e5f6be07.0.1")
+    raw.call("HSET", keys.rows("13-e5f6be07.0.1", "tasks"), "t", "{}")
+    assert store.views.current() is None
+    store.views.save("1", ZERO, at(1), [row("a", all=1)])
+    assert store.views.switch(None, "1")
+    assert raw.call("GET", keys.older_views) == b"13-e5f6be07.0.1"
+    for _ in range(2):
+        store.views.drop_older()
+        assert not raw.call("EXISTS", keys.older_views, keys.rows("13-e5f6be07.0.1", "tasks"))
+        assert store.views.current() == "1"
+    store.erase()
 
 
 def test_only_a_generation_that_nobody_reads_is_dropped(store: Store) -> None:

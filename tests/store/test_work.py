@@ -120,6 +120,18 @@ def test_a_lease_ends_by_itself(store: Store) -> None:
     assert store.work.lease_holder("l") == "b"
 
 
+def test_a_lease_of_a_server_whose_clock_was_ahead_ends_as_any_other(store: Store) -> None:
+    for lease, noticed in (("taken", lambda: store.work.lease_take("taken", "b", 30)), ("seen", lambda: None)):
+        assert store.work.lease_take(lease, "a", 3_600_000)  # what is left of it where the clock is an hour behind
+        assert not noticed()
+        until = time.monotonic() + 20
+        while store.work.lease_holder(lease, 30 if lease == "seen" else 0) == "a":
+            assert time.monotonic() < until
+            time.sleep(0.005)
+    assert store.work.lease_take("taken", "b", 60_000)
+    assert store.work.lease_holder("taken", 120_000) == "b"
+
+
 def test_samples_replace_each_other_and_end_by_themselves(store: Store) -> None:
     before = store.now()
     store.work.samples_put({"agent:a:last_heartbeat": {"cpu": "1", "old": "x", "at": "forged"}}, 60_000)

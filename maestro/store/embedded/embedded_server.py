@@ -40,6 +40,7 @@ STOP_S_MAX = 30.0
 LOG_BYTES_MAX = 1024 * 1024
 FULL_BYTES_MAX = 16 * 1024 * 1024
 _PAUSE_S_MIN, _PAUSE_S_MAX = 0.001, 0.02
+_IN_ORDER = "ready to exit, bye bye"
 _DISK_FULL = ("No space left", "Can't recover from AOF write error")
 
 Liveness = Literal["up", "loading", "silent", "queue full", "away"]
@@ -163,7 +164,7 @@ def _start_where_free(at: ServerPaths, fsync: str, binary: Path | None, starts: 
                 return
             if stranded.end(at.data):  # a server without socket and lock file runs
                 return
-            if starts:
+            if starts and not any(_IN_ORDER in line for line in _log_lines(at, starts[-1])):  # else others stopped it
                 _explain_death(at, starts)
             elif at.pid.exists():
                 _handle_crash(at)
@@ -178,7 +179,7 @@ def _start(at: ServerPaths, data_lock: int, fsync: str, binary: Path | None) -> 
     command = [
         str(binary or find_binary()), "--port", "0", "--unixsocket", str(at.socket), "--unixsocketperm", "700",
         "--dir", str(at.data), "--appendonly", "yes", "--appendfsync", fsync, "--aof-load-truncated", "yes",
-        "--save", "", "--maxmemory", "0", "--maxmemory-policy", "noeviction",
+        "--save", "", "--maxmemory", "0", "--maxmemory-policy", "noeviction", "--stream-node-max-bytes", "16384",
         "--daemonize", "yes", "--pidfile", str(at.pid), "--logfile", str(at.log),
     ]
     # The server lives long: neither the caller's secrets nor marks of a run may stay in its environment.

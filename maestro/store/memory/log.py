@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from threading import Condition
 
 import msgspec
@@ -12,7 +12,7 @@ from maestro.model.errors import LineageBroken
 from maestro.model.events import Event
 from maestro.store.codec import Encoded, chain_of, encode_append, event_of
 from maestro.store.contract import Append, AppendResult, Committed, Entry, Fence, Head, Hint, Rejected
-from maestro.store.keys import FLOOR
+from maestro.store.keys import FLOOR, HORIZON
 from maestro.store.memory.work import MemoryWork
 from maestro.store.redis.lineage import SEGMENTS, sealed_reads
 from maestro.store.redis.log_import import Succession, log_not_empty
@@ -33,6 +33,7 @@ class MemoryLog:
         self._versions: dict[str, int] = {}
         self._at = 0
         self._floor = 0
+        self._horizon = 0  # up to which versions may have been forgotten
         self._woken = 0
         self._cursors: dict[str, int] = {}
 
@@ -120,9 +121,13 @@ class MemoryLog:
             follows = index >= len(append.events) - len(append.follows)
             found = None if follows else self._seen(append, event, after, start, append.resend)
             if not found:
-                return Rejected("version", event.subject, expected, actual)
+                forgotten = event.subject not in self._versions and self._floor < expected <= self._horizon
+                return Rejected("sealed" if forgotten else "version", event.subject, expected, actual)
         elif index == 0 and expected is None and start > since:
             found = self._seen(append, event, since, start, True)
+        elif expected is not None and event.subject not in self._versions:
+            read = min(append.read_at if append.read_at >= 0 else start, since if append.resend else start)
+            return Rejected("sealed", event.subject, expected, actual) if read < self._horizon else None
         else:
             return None
         if not found:
@@ -273,8 +278,22 @@ class MemoryLog:
     def versions(self, subjects: Sequence[str] | None = None) -> dict[str, int]:
         """The versions of all or some subjects, and the floor."""
         with self._changed:
-            held = {FLOOR: self._floor, **self._versions} if self._entries else {}
-            return held if subjects is None else {name: held[name] for name in (FLOOR, *subjects) if name in held}
+            horizon = {HORIZON: self._horizon} if self._horizon else {}
+            held = {FLOOR: self._floor, **horizon, **self._versions} if self._entries else {}
+            if subjects is None:
+                return held
+            return {name: held[name] for name in (FLOOR, *subjects) if name in held}
+
+    def forget(self, versions: Mapping[str, int], horizon: int) -> int:
+        """Forget versions that have not changed, and raise the horizon."""
+        with self._changed:
+            if not self._entries:
+                return 0
+            self._horizon = max(self._horizon, horizon)
+            gone = [subject for subject, version in versions.items() if self._versions.get(subject) == version]
+            for subject in gone:
+                del self._versions[subject]
+            return len(gone)
 
     def memory_bytes(self) -> int:
         """Bytes that the entries use, about."""
@@ -287,5 +306,5 @@ class MemoryLog:
         self._entries.clear()
         self._cursors.clear()
         self._versions.clear()
-        self._at = self._floor = self._gone = 0
+        self._at = self._floor = self._gone = self._horizon = 0
         return keys

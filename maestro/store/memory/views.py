@@ -186,6 +186,9 @@ class MemoryViews:
                 raise Refused(f"generation {generation} is in use", "views", "switch to another one first")
             self._generations.pop(generation, None)
 
+    def drop_older(self) -> None:
+        """Delete what readers of an older release use: nothing, as none can be here."""
+
     def erase(self) -> int:
         """Delete everything; returns how many keys a server would have had."""
         held = self._generations.values()
@@ -228,6 +231,9 @@ class MemoryBlobs:
             for name in dead:
                 del self._blobs[name]
             return len(dead)
+
+    def drop_older(self) -> None:
+        """Delete what readers of an older release use: nothing, as none can be here."""
 
     def erase(self) -> int:
         """Delete everything; returns how many keys a server would have had."""

@@ -82,7 +82,7 @@ class MemoryWork:
     def lease_take(self, lease: str, holder: str, ttl_ms: int) -> bool:
         """Take or renew a lease."""
         with self._changed:
-            if self.lease_holder(lease) not in (None, holder):
+            if self.lease_holder(lease, ttl_ms) not in (None, holder):
                 return False
             self._leases[lease] = (holder, self._now() + max(1, ttl_ms))
             return True
@@ -93,10 +93,12 @@ class MemoryWork:
             if self.lease_holder(lease) == holder:
                 del self._leases[lease]
 
-    def lease_holder(self, lease: str) -> str | None:
+    def lease_holder(self, lease: str, ttl_ms: int = 0) -> str | None:
         """The current holder of a lease, None where nobody holds it."""
         with self._changed:
             holder, until = self._leases.get(lease, ("", 0))
+            if ttl_ms and until > self._now() + ttl_ms:
+                self._leases[lease] = (holder, self._now() + ttl_ms)
             return holder if until > self._now() else None
 
     def samples_put(self, values: Mapping[str, Mapping[str, str]], ttl_ms: int) -> None:

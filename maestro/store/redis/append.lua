@@ -7,10 +7,11 @@
 -- ARGV: known seq or '', known chain; then per append one msgpack array of strings:
 --   actor, cause, options, and per event: type, subject, expected version or '', v, data
 --   options: false, or the array: since or '', index of the lease in KEYS or '', its holder, '1' to set the floor or
---   '', how many of the last events each follow from the one before it, and the actors of those events;
+--   '', the position that was read up to or '', how many of the last events each follow from the one before it, and the
+--   actors of those events;
 --   and per hint: index of the stream in KEYS, run, index of the event (from 0) or '-1', token
 -- Returns seq, chain, at, floor, and per append: its first seq, or {'seen', first, last, at},
--- {'version', event, actual} or {'fence'}. Errors: LINEAGE.
+-- {'version', event, actual}, {'sealed', event, actual} or {'fence'}. Errors: LINEAGE.
 
 local call, format, sha1 = redis.call, string.format, redis.sha1hex
 local log, versions = KEYS[1], KEYS[2]
@@ -39,7 +40,8 @@ local function entry(seq)
   return found and found[2]
 end
 
--- The last entry tells the end of the log; the floor is stored with the versions, under the subject ''.
+-- The last entry tells the end of the log; the floor is stored with the versions, under the subject '', and under
+-- 'sealed' the horizon, up to which versions may have been forgotten.
 local tail = call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
 local seq, chain, at = 0, '', 0
 if tail then
@@ -77,7 +79,7 @@ local now = call('TIME')
 at = math.max(at, now[1] * 1000 + math.floor(now[2] / 1000))
 local at_text = str(at)
 
-local appends, subjects = {}, { '' }
+local appends, subjects = {}, { '', 'sealed' }
 for n = 3, #ARGV do
   local append = cmsgpack.unpack(ARGV[n])
   appends[n - 2] = append
@@ -85,14 +87,19 @@ for n = 3, #ARGV do
 end
 
 -- Versions stay text, as they are stored.
-local current, written = {}, {}
+local current, written, absent, horizon = {}, {}, {}, 0
 for i = 1, #subjects, 1000 do
   local last = math.min(i + 999, #subjects)
   local found = call('HMGET', versions, unpack(subjects, i, last))
-  for k = i, last do current[subjects[k]] = found[k - i + 1] or current[''] or '0' end
+  for k = i, last do
+    local version = found[k - i + 1]
+    current[subjects[k]] = version or current[''] or '0'
+    if not version then absent[subjects[k]] = true end
+  end
   if i == 1 and (found[1] and true or false) ~= (tail and true or false) then
     return lineage('its entries or the versions of its subjects are gone')
   end
+  if i == 1 then horizon = tonumber(found[2] or '0') end
 end
 local floor = tonumber(current[''])
 if not tail then written = { '', '0' } end
@@ -128,7 +135,10 @@ end
 --
 -- An event for any version is searched behind the head that its sender knew: a second copy of it may arrive late, from
 -- a connection that was given up. An event that follows from another was appended together with it, or not at all.
-local function check(append, last, following, resent, since)
+--
+-- A subject without a version is new, or unseen since a restore, or was forgotten: then all of its events are at or
+-- before the horizon. Who has read up to there knows which it is.
+local function check(append, last, following, resent, since, read_at)
   for i = 0, last do
     local event = 4 + 5 * i
     local expected, actual = append[event + 2], current[append[event + 1]]
@@ -139,7 +149,13 @@ local function check(append, last, following, resent, since)
       local after = tonumber(expected)
       if resent then after = math.max(after, since) end
       if i < following then found, found_at = seen(append, event, after, resent) end
-      if not found then return { 'version', i, tonumber(actual) } end
+      if not found then
+        local seq_of = tonumber(expected)
+        local forgotten = absent[append[event + 1]] and seq_of > floor and seq_of <= horizon
+        return { forgotten and 'sealed' or 'version', i, tonumber(actual) }
+      end
+    elseif absent[append[event + 1]] and ((read_at and read_at < horizon) or (resent and since < horizon)) then
+      return { 'sealed', i, tonumber(actual) }
     end
     if found then return { 'seen', found - i, found - i + last, tonumber(found_at) } end
   end
@@ -150,9 +166,10 @@ for n, append in ipairs(appends) do
   local actor, cause, options = append[1], append[2], append[3]
   local since = options and tonumber(options[1]) or nil
   local last = (#append - 3) / 5 - 1
-  local followers = options and tonumber(options[5]) or 0
+  local followers = options and tonumber(options[6]) or 0
+  local read_at = options and tonumber(options[5]) or nil
   local following = last + 1 - followers
-  local result = check(append, last, following, since ~= nil, since or known or start)
+  local result = check(append, last, following, since ~= nil, since or known or start, read_at)
   -- A value of another type in the place of the lease means that nobody holds it.
   if not result and options and options[2] ~= '' and redis.pcall('GET', KEYS[tonumber(options[2])]) ~= options[3] then
     result = { 'fence' }
@@ -163,7 +180,7 @@ for n, append in ipairs(appends) do
     for event = 4, #append, 5 do
       local number = (event - 4) / 5 - following
       if number >= 0 then
-        actor, cause = options[6 + number], str(seq)
+        actor, cause = options[7 + number], str(seq)
         origin = sized[#at_text] .. at_text .. sized[#actor] .. actor .. sized[#cause] .. cause
       end
       local name, subject, v, data = append[event], append[event + 1], append[event + 3], append[event + 4]
@@ -179,6 +196,7 @@ for n, append in ipairs(appends) do
       end
       seq, chain = seq + 1, link
       current[subject] = this
+      absent[subject] = nil
       written[#written + 1] = subject
       written[#written + 1] = this
     end
@@ -186,9 +204,13 @@ for n, append in ipairs(appends) do
       local floor_text = str(seq)
       call('DEL', versions)
       floor, written = seq, { '', floor_text }
-      for subject in pairs(current) do current[subject] = floor_text end
+      if horizon > 0 then written = { '', floor_text, 'sealed', str(horizon) } end
+      for subject in pairs(current) do
+        current[subject] = floor_text
+        absent[subject] = true
+      end
     end
-    for hint = 6 + followers, options and #options or 0, 4 do
+    for hint = 7 + followers, options and #options or 0, 4 do
       local of = tonumber(options[hint + 2])
       local token = of >= 0 and str(result + of) or options[hint + 3]
       -- If another type is in the place of the work stream, the hint is put again once that is renamed away.

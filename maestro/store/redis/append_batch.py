@@ -52,11 +52,12 @@ class AppendBatch:
 
     def _options(self, append: Append) -> bool | list[str]:
         fence, hints = append.fence, append.hints
-        if not (hints or fence or append.floors or append.resend or append.follows):
+        if not (hints or fence or append.floors or append.resend or append.follows or append.read_at >= 0):
             return False
         options = [str(append.since) if append.resend else ""]
         options += (str(self._lease_at[fence.lease]), fence.holder) if fence else ("", "")
-        options += ("1" if append.floors else "", str(len(append.follows)), *append.follows)
+        options += ("1" if append.floors else "", str(append.read_at) if append.read_at >= 0 else "")
+        options += (str(len(append.follows)), *append.follows)
         for hint in hints:
             options += (str(self._stream_at[hint.stream]), hint.run, str(hint.event), str(hint.token))
         return options
@@ -82,9 +83,9 @@ def _unusual(append: Append, answer: list[Any]) -> AppendResult:
     match answer:
         case [b"seen", first, last, at]:
             return Committed(first, last, at, duplicate=True)
-        case [b"version", index, actual]:
+        case [b"version" | b"sealed" as reason, index, actual]:
             event = append.events[index]
-            return Rejected("version", event.subject, -1 if event.expected is None else event.expected, actual)
+            return Rejected(reason.decode(), event.subject, -1 if event.expected is None else event.expected, actual)
         case _:
             return Rejected("fence", append.events[0].subject)
 

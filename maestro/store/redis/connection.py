@@ -20,6 +20,7 @@ import hiredis
 
 from maestro.model.errors import LineageBroken, StoreAway, StoreUnsafe
 from maestro.store import cooperative
+from maestro.store.redis.refusals import Moved, ServerBusy, WritesRefused
 
 RECEIVE_BYTES = 1 << 18
 FRESH_S = 0.2
@@ -41,22 +42,6 @@ class ReplyLost(StoreAway):
 
 class ReplyTimeout(ReplyLost):
     """The server did not reply in time. Sending the same command again at once is of no use."""
-
-
-class ServerBusy(StoreAway):
-    """The server is reachable but busy (loading, a long script): nothing was executed, ask again soon."""
-
-
-class WritesRefused(StoreAway):
-    """The server is reachable but refuses writes: nothing was executed, and retrying fails until someone repairs it."""
-
-
-class Moved(StoreAway):
-    """The namespace lives on another node of the cluster. address: host:port."""
-
-    def __init__(self, what: str, address: str) -> None:
-        super().__init__(what)
-        self.address = address
 
 
 class WrongType(StoreUnsafe):

@@ -22,7 +22,7 @@ from maestro.model.errors import Conflict, StoreUnsafe, VerificationFailed
 from maestro.model.events import NAMES, VERSIONS, LogForked, LogSealed
 from maestro.store.codec import chain_of, entry_of, event_of
 from maestro.store.contract import Entry
-from maestro.store.keys import FLOOR, Keys
+from maestro.store.keys import Keys
 from maestro.store.redis.connection import Connection, Word, checked
 from maestro.store.redis.log_import import EXPIRE_MS, Succession, fill, xadd
 from maestro.store.redis.pool import Script
@@ -136,6 +136,7 @@ class Repair:
             self._look(entry)
             yield self._taken(entry)
         self.succession.end()
+        self.succession.forget(self._found.versions or {})
 
     def findings(self) -> list[str]:
         """What was wrong with the entries, in words."""
@@ -152,8 +153,7 @@ class Repair:
 
     def versions(self) -> dict[bytes, int] | None:
         """The versions hash of the repaired log, None for an empty log."""
-        head = self.succession.head
-        return {FLOOR.encode(): head.floor, **self.succession.versions} if head.seq else None
+        return self.succession.stored() if self.succession.head.seq else None
 
     def _ours(self) -> Iterator[Entry]:
         """The entries of the stream that belong to this log; notes those of other programs."""

@@ -7,7 +7,7 @@ again with `resend`. All other calls may be repeated, and are.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from functools import partial
 from typing import Any
@@ -27,6 +27,8 @@ from maestro.store.redis.pool import ConnectionPool, Script
 from maestro.store.sealed import Sealed
 
 APPEND = Script("append.lua")
+FORGET = Script("forget.lua")
+FORGOTTEN_A_CALL = 1000
 PART_READ = 1000
 WAIT_MS = 100
 WAIT_AGAIN_S = 5.0
@@ -289,3 +291,12 @@ class RedisLog:
                 told[subject.decode("utf-8", "replace")] = version_number(version, versions)
             if cursor == b"0":
                 return told
+
+    def forget(self, versions: Mapping[str, int], horizon: int) -> int:
+        """Forget versions that have not changed, and raise the horizon."""
+        gone, some = 0, list(versions.items())
+        for start in range(0, max(len(some), 1), FORGOTTEN_A_CALL):
+            named = some[start : start + FORGOTTEN_A_CALL]
+            args = [word for subject, version in named for word in (subject.encode(), version)]
+            gone += int(self._pool.script(FORGET, [self._keys.versions], [horizon, *args]))
+        return gone

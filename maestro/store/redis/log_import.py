@@ -14,7 +14,7 @@ from maestro.model.errors import Refused, VerificationFailed
 from maestro.model.events import NAMES, RestoreDone
 from maestro.store.codec import FIELDS, chain_of
 from maestro.store.contract import Entry, Head
-from maestro.store.keys import FLOOR, Keys
+from maestro.store.keys import FLOOR, HORIZON, Keys, may_be_forgotten
 from maestro.store.redis.connection import Connection, checked
 from maestro.store.redis.pool import Script
 
@@ -25,10 +25,14 @@ RESTORE_DONE = NAMES[RestoreDone].encode()
 
 
 class Succession:
-    """The state that entries lead to, taken in order from position 1: the head, and the version of each subject."""
+    """The state that entries lead to, taken in order from position 1: the head, and the version of each subject.
+
+    horizon: up to which versions were forgotten and are left out; 0 where all are there.
+    """
 
     def __init__(self) -> None:
         self.head = Head()
+        self.horizon = 0
         self.versions: dict[bytes, int] = {}
         self._restoring: Entry | None = None
 
@@ -43,7 +47,8 @@ class Succession:
         """Begin before this first entry, with the versions that existed then."""
         floor = versions.get(b"", 0)
         self.head = Head(first.seq - 1, "", first.at, floor if floor < first.seq else 0)
-        self.versions = {subject: seq for subject, seq in versions.items() if subject and seq < first.seq}
+        held = ((subject, seq) for subject, seq in versions.items() if subject not in (b"", HORIZON.encode()))
+        self.versions = {subject: seq for subject, seq in held if seq < first.seq}
 
     def before(self, entry: Entry) -> int:
         """The `prev` value of the next entry: the version of its subject before it."""
@@ -65,6 +70,22 @@ class Succession:
         if self._restoring:
             self._floor()
         return self.head
+
+    def stored(self) -> dict[bytes, int]:
+        """The fields of the versions hash."""
+        horizon = {HORIZON.encode(): self.horizon} if self.horizon else {}
+        return {FLOOR.encode(): self.head.floor, **horizon, **self.versions}
+
+    def forget(self, held: Mapping[bytes, int]) -> None:
+        """Leave out what a versions hash has forgotten: the versions up to its horizon that it does not hold."""
+        horizon = held.get(HORIZON.encode(), 0)
+        if 0 < horizon <= self.head.seq:
+            self.horizon = horizon
+            self.versions = {
+                name: seq
+                for name, seq in self.versions.items()
+                if seq > horizon or name in held or not may_be_forgotten(name.decode("utf-8", "replace"))
+            }
 
     def _floor(self) -> None:
         """Set the floor at the end of a restore's append: no subject's version is older than that."""
@@ -97,8 +118,8 @@ def load(connection: Connection, keys: Keys, parts: Iterable[Sequence[Entry]]) -
 
 
 def fill(connection: Connection, versions: str, succession: Succession) -> None:
-    """Write the versions and the floor to a temporary key."""
-    found = iter([(FLOOR.encode(), succession.head.floor), *succession.versions.items()])
+    """Write the versions, the floor and the horizon to a temporary key."""
+    found = iter(succession.stored().items())
     while some := list(islice(found, VERSIONS_A_CALL)):
         connection.call("HSET", versions, *(word for pair in some for word in pair))
         connection.call("PEXPIRE", versions, EXPIRE_MS)

@@ -21,16 +21,15 @@ from maestro.store import cooperative
 from maestro.store.redis.connection import (
     Command,
     Connection,
-    Moved,
     NoScript,
     ReplyLost,
     ReplyTimeout,
-    ServerBusy,
     Word,
     WrongType,
     checked,
     packed,
 )
+from maestro.store.redis.refusals import Moved, ServerBusy
 
 T = TypeVar("T")
 log = logging.getLogger("maestro")

@@ -14,13 +14,16 @@ from typing import Any, Literal
 
 import msgspec
 
-from maestro.model.errors import StoreUnsafe
+from maestro.model.errors import StoreAway, StoreUnsafe
 from maestro.store.keys import Keys
+from maestro.store.redis.refusals import Moved, ServerBusy, WritesRefused
 
 Level = Literal["refuse", "warn", "note"]
 Kind = Literal["set", "server", "embedded"]
 
 VERSION_MIN = (7, 0)
+ANSWERS = (Moved, ServerBusy, WritesRefused)
+"""Errors of a server that is there: a node of a cluster without its slots, say, refuses this one command."""
 FULL_SHARE_WARN = 0.8
 
 # The commands that the store uses, its scripts included; XTRIM for sealed history, WAIT for replicas.
@@ -229,6 +232,10 @@ def _access(call: Callable[..., Any], namespace: str) -> str:
     """The command that this user may not run on the keys of a namespace, "" if none. Changes nothing."""
     try:
         missing = call("EVAL", _TRY, 1, Keys(namespace).log, *_TRIED)
+    except ANSWERS as refused:
+        return str(refused)
+    except (StoreAway, OSError):  # it ended just now: that is no matter of rights
+        raise
     except Exception as refused:  # noqa: BLE001  redis-py's and our own errors have no base in common
         return str(refused)
     return f"{_text(missing)} is not allowed" if missing else ""
@@ -237,6 +244,10 @@ def _access(call: Callable[..., Any], namespace: str) -> str:
 def _optional(call: Callable[..., Any], *words: str) -> dict[str, str]:
     try:
         return _fields(call(*words))
+    except ANSWERS:
+        return {}
+    except (StoreAway, OSError):
+        raise
     except Exception:  # noqa: BLE001  redis-py's and our own errors have no base in common
         return {}
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from maestro.store.redis.connection import Connection, Moved, ReplyLost, ReplyTimeout, ServerBusy, Word
+from maestro.store.redis.connection import Connection, ReplyLost, ReplyTimeout, Word
 from maestro.store.redis.pool import ConnectionPool, Script
+from maestro.store.redis.refusals import Moved, ServerBusy
 
 
 class SentScript:

@@ -253,6 +253,19 @@ class RedisViews:
         keys.append(self._keys.checkpoint(new))
         return bool(self._pool.script(SWITCH, keys, [(old or "").encode("utf-8", "surrogateescape"), new, LINGER_MS]))
 
+    def drop_older(self) -> None:
+        """Delete the generation of an older layout that readers of an older release use, with their pointer."""
+        pointer = self._keys.older_views
+        try:
+            name: bytes | None = self._pool.call("GET", pointer)
+        except WrongType:
+            return
+        if name is None:
+            return
+        for some in self._pool.scan(self._keys.log, self._keys.all_of(name.decode("utf-8", "surrogateescape")), CHUNK):
+            self._pool.call("UNLINK", *some)
+        self._pool.call("UNLINK", pointer)
+
     def drop(self, generation: str) -> None:
         """Delete a generation. Raises `Refused` for the one that readers use.
 

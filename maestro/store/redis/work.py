@@ -156,10 +156,13 @@ class RedisWork:
         """Give up a lease, if `holder` holds it."""
         self._pool.script(LEASE, [self._keys.lease(lease)], [holder, 0])
 
-    def lease_holder(self, lease: str) -> str | None:
+    def lease_holder(self, lease: str, ttl_ms: int = 0) -> str | None:
         """The current holder of a lease, None where nobody holds it."""
+        name = self._keys.lease(lease)
         try:
-            holder: bytes | None = self._pool.call("GET", self._keys.lease(lease))
+            holder: bytes | None = (
+                self._pool.script(LEASE, [name], ["", ttl_ms]) if ttl_ms else self._pool.call("GET", name)
+            )
         except WrongType:  # not a lease; taking the lease replaces it
             return None
         return None if holder is None else holder.decode("utf-8", "replace")

@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import cast
 
@@ -97,6 +98,7 @@ def test_it_starts_on_a_private_socket_with_the_settings_that_keep_events(home: 
     assert url == embedded_server.url(home)
     assert ask(url, "CONFIG", "GET", "appendonly") == [b"appendonly", b"yes"]
     assert ask(url, "CONFIG", "GET", "appendfsync") == [b"appendfsync", b"always"]
+    assert ask(url, "CONFIG", "GET", "stream-node-max-bytes") == [b"stream-node-max-bytes", b"16384"]
     assert ask(url, "CONFIG", "GET", "save") == [b"save", b""]
     assert ask(url, "CONFIG", "GET", "maxmemory-policy") == [b"maxmemory-policy", b"noeviction"]
     assert ask(url, "CONFIG", "GET", "port") == [b"port", b"0"]
@@ -283,21 +285,14 @@ def test_a_home_with_odd_characters_works_the_same(home: Path) -> None:
         assert embedded_server.stop(odd)
 
 
-def test_a_stop_right_behind_the_start_stops_it(home: Path) -> None:
+def test_a_stop_right_behind_the_start_stops_it_and_who_wants_it_starts_it_again(home: Path) -> None:
     """The process is there and has its data, but no socket yet."""
-    starter = threading.Thread(target=lambda: quietly(home))
-    starter.start()
-    wait_until(lambda: (home / "store/data.lock").exists() and is_held(home / "store/data.lock"))
-    assert embedded_server.stop(home)
-    starter.join()
+    with ThreadPoolExecutor(1) as starter:
+        started = starter.submit(embedded_server.ensure, home)
+        wait_until(lambda: (home / "store/data.lock").exists() and is_held(home / "store/data.lock"))
+        assert embedded_server.stop(home)
+        assert started.result() == embedded_server.url(home)
     embedded_server.stop(home)
-
-
-def quietly(home: Path) -> None:
-    try:
-        embedded_server.ensure(home)
-    except StoreAway:
-        return  # it was stopped before it answered
 
 
 def test_none_of_the_callers_secrets_stay_with_the_server(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

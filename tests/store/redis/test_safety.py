@@ -50,6 +50,19 @@ def test_a_safe_server_passes_and_says_what_it_promises(serve: Serve) -> None:
     assert found["access"].ok
 
 
+@pytest.mark.parametrize("at", ["CONFIG", "EVAL"])
+def test_a_server_that_ends_while_it_is_looked_at_is_away_and_not_unsafe(serve: Serve, at: str) -> None:
+    with dial(serve(), 5) as wire:
+
+        def call(*words: str | int) -> object:
+            if words[0] == at:
+                raise ConnectionResetError("the server closed the connection")
+            return wire.call(*words)
+
+        with pytest.raises(ConnectionResetError):
+            gather(call, "default")
+
+
 def test_a_missing_aof_is_a_warning_at_a_set_url_and_a_refusal_elsewhere(serve: Serve) -> None:
     url = serve()
     assert problems(look(url, "set")) == {"aof": "warn"}

@@ -1,4 +1,4 @@
-"""Replicas, Sentinel and clusters: the primary is found, and a namespace lies on one node."""
+"""Replicas and Sentinel: the primary is found. (Clusters: `test_failovers.py`, as setting one up takes long.)"""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from maestro.model.errors import Invalid, StoreAway
-from maestro.store.contract import Append, Checkpoint, Committed, Hint, RowChange
+from maestro.store.contract import Append
 from maestro.store.gateway import Gateway
 from maestro.store.keys import Keys
 from maestro.store.redis import log
@@ -122,30 +122,6 @@ def test_the_primary_is_found_again_after_a_failover(
 
     assert [result.first for result in trio.run(main)] == [1, 2]
     assert b"role:master" in told(Dialler(replica.url, 5)(), "replication")
-
-
-def test_a_namespace_is_found_on_whichever_node_of_a_cluster(
-    start_server: Callable[..., Any], open_at: Opening, an_append: Appending
-) -> None:
-    asked, owner = (start_server("--cluster-enabled", "yes", port=free_port(55000)) for _ in range(2))
-    on_owner, on_asked = Dialler(owner.url, 5)(), Dialler(asked.url, 5)()
-    on_owner.call("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-    on_owner.call("CLUSTER", "MEET", "127.0.0.1", asked.port)
-    until(lambda: b"cluster_state:ok" in on_asked.call("CLUSTER", "INFO"))
-    until(lambda: b"cluster_state:ok" in on_owner.call("CLUSTER", "INFO"))
-    store = open_at(f"redis://127.0.0.1:{asked.port}")
-    append = an_append("a", "1", 0, hints=(Hint("n", "r", 0), Hint("", "s", 0)))
-    assert isinstance(store.log.commit([append], None)[0], Committed)
-    assert store.log.read(0, 10)[0].seq == 1
-    store.work.done(store.work.claim("n", 5, 10))
-    store.views.save("1", Checkpoint(), Checkpoint(1, "c"), [RowChange("tasks", "t", b"{}", {"all": 1})])
-    assert store.views.switch(None, "1")
-    assert store.views.switch("1", "2")
-    store.views.drop("1")
-    store.blobs.collect(frozenset([store.blobs.put(b"x")]), 0)
-    assert on_asked.call("DBSIZE") == 0
-    assert store.erase() > 0
-    assert on_owner.call("DBSIZE") == 0
 
 
 def test_a_sentinel_that_is_away_or_names_no_service_is_told() -> None:
