@@ -7,6 +7,7 @@ canonical form: JSON with sorted mappings, the same bytes on every machine for a
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -14,7 +15,20 @@ import msgspec
 
 from maestro.model.errors import MaestroError
 from maestro.model.events import FACTS, AnyFact, Event, Unrecognised
-from projections import agents, nodes, queue, snapshots, state, tasks, workflow_runs, workflows
+from projections import (
+    agents,
+    nodes,
+    queue,
+    restores,
+    settings,
+    snapshots,
+    state,
+    tasks,
+    workflow_runs,
+    workflows,
+)
+from projections.bounding import bounds
+from projections.bounding.bounds import BOUNDED, EndedRows
 from projections.lineage import Line
 from projections.monitoring import alerts, deliveries, firings, schedules, totals
 
@@ -46,14 +60,14 @@ class FoldedView(View, Protocol):
 
 
 FOLDED: tuple[FoldedView, ...] = (
-    *(agents, tasks, state, nodes, snapshots, workflows, workflow_runs),
-    *(alerts, deliveries, schedules, firings, totals),
+    *(agents, tasks, state, nodes, snapshots, restores, workflows, workflow_runs),
+    *(alerts, deliveries, schedules, firings, totals, settings),
 )
 VIEWS: dict[str, View] = {
     view.NAME: view
     for view in (
-        *(agents, tasks, queue, state, nodes, snapshots, workflows, workflow_runs),
-        *(alerts, deliveries, schedules, firings, totals),
+        *(agents, tasks, queue, state, nodes, snapshots, restores, workflows, workflow_runs),
+        *(alerts, deliveries, schedules, firings, totals, settings),
     )
 }
 
@@ -80,21 +94,45 @@ class Fold:
     line: the events that hold at the end of the fold.
     views: the views to fold, all by default.
     rows: view -> row id -> row; without the queue's, see `rows_of`. Rows belong to the fold and change with it.
+    bounded: off where the owner, which has some rows only, cuts the views itself.
+    evicted: view -> ids of the rows that went since the owner has cleared it.
     """
 
-    def __init__(self, line: Line | None = None, views: Sequence[str] = tuple(VIEWS)) -> None:
+    def __init__(self, line: Line | None = None, views: Sequence[str] = tuple(VIEWS), bounded: bool = True) -> None:
         self.line = line or Line()
         self.views = views
         self.seq = 0
-        folded = [view for view in FOLDED if view.NAME in views or (view is tasks and queue.NAME in views)]
+        folded = [view for view in FOLDED if view.NAME in self._needed(views)]
         self.rows: dict[str, dict[str, Any]] = {view.NAME: {} for view in folded}
+        self.evicted: dict[str, list[str]] = defaultdict(list)
+        cut = [BOUNDED[view.NAME] for view in folded if bounded and view.NAME in BOUNDED]
+        self._ended = {view: EndedRows(view, self.rows[view.NAME]) for view in cut}
         self._all = self._routes(folded)
         self._off_line = self._routes([view for view in folded if not view.FOLLOWS_LINE])
 
     def apply(self, events: Sequence[Event]) -> None:
         """Fold the next events, in order. Raises Stopped before the first unknown one."""
-        if not events:
-            return
+        start = 0
+        while start < len(events):
+            end = self._next_cut(events, start)
+            self._apply(events[start:end] if start or end < len(events) else events)
+            if self._ended and bounds.is_step(self.seq):
+                self._cut()
+            start = end
+
+    def _next_cut(self, events: Sequence[Event], start: int) -> int:
+        """The index behind the next event, from `start` on, at which views are cut; the end where there is none."""
+        if not self._ended:
+            return len(events)
+        first, last = events[start].seq, events[-1].seq
+        step = bounds.next_step(first)
+        if step >= last:
+            return len(events)
+        if last - first == len(events) - start - 1:
+            return start + step - first + 1
+        return next(index for index in range(start, len(events)) if events[index].seq >= step) + 1  # with gaps
+
+    def _apply(self, events: Sequence[Event]) -> None:
         routes = self._all
         try:
             if events[0].seq < self.line.cut:
@@ -108,6 +146,22 @@ class Fold:
             raise
         self.seq = events[-1].seq
 
+    def _cut(self) -> None:
+        """Delete the rows that go at this position."""
+        horizon = settings.sealed(self.rows[settings.NAME])
+        if not horizon:
+            return
+        kept, holds = bounds.keep(self.rows[settings.NAME]), self.line.holds(self.seq)
+        for view, ended in self._ended.items():
+            if holds or not view.FOLLOWS_LINE:
+                self.evicted[view.NAME] += ended.evict(kept, horizon)
+
+    @staticmethod
+    def _needed(views: Sequence[str]) -> set[str]:
+        """The views to fold for these: the queue is derived from `tasks`, and `settings` says what is cut."""
+        needed = {tasks.NAME if view == queue.NAME else view for view in views}
+        return needed | {settings.NAME} if needed & BOUNDED.keys() else needed
+
     def _apply_ranges(self, events: Sequence[Event]) -> None:
         for event in events:
             routes = self._all if self.line.holds(event.seq) else self._off_line
@@ -116,6 +170,7 @@ class Fold:
 
     def _routes(self, views: Sequence[FoldedView]) -> Routes:
         folds = [view.folds(self.rows[view.NAME]) for view in views]
+        folds += [ended.marks() for view, ended in self._ended.items() if view.NAME in {one.NAME for one in views}]
         routes: Routes = {fact: tuple(of[fact] for of in folds if fact in of) for fact in FACTS.values()}
         routes[Unrecognised] = (stop,)
         return routes

@@ -11,10 +11,8 @@ import hashlib
 import re
 from typing import NamedTuple
 
+from maestro.store.keys import LAYOUT
 from projections.fold import VIEWS
-
-LAYOUT = 1
-"""The version of a generation's layout in the store: 1 with sizes and checksums, 0 without. It only grows."""
 
 _versions = " ".join(f"{name}:{view.VERSION}" for name, view in sorted(VIEWS.items()))
 _folds = sum(view.VERSION for view in VIEWS.values())

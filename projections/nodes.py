@@ -15,7 +15,7 @@ from maestro.model.events import AnyFact, Event
 from maestro.model.node import Node, evolve
 
 NAME = "nodes"
-VERSION = 2
+VERSION = 3
 FOLLOWS_LINE = False
 
 Rows = dict[str, Node]
@@ -38,7 +38,8 @@ def folds(rows: Rows) -> dict[type[AnyFact], Callable[[Event], None]]:
         if row is not None:
             rows[node] = row
 
-    return dict.fromkeys((e.NodeJoined, e.NodeHeld, e.NodeResumed, e.NodeLeft, e.NodeLost), fold)
+    facts = (e.NodeJoined, e.NodeHeld, e.NodeResumed, e.NodeLeft, e.NodeLost)
+    return dict.fromkeys((*facts, e.NodeDrainBegun, e.NodeDrainEnded, e.NodeForgotten), fold)
 
 
 def indexes(row: Node) -> dict[str, int]:

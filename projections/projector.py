@@ -21,11 +21,13 @@ from maestro.model.errors import LineageBroken, Refused, StoreUnsafe, ViewDamage
 from maestro.model.events import Event, RestoreDone, Unrecognised
 from maestro.store.contract import Checkpoint, Head, RowChange, Saving, Store
 from projections import generations
+from projections.bounding import bounds
+from projections.bounding.eviction import Overtaken, evict
 from projections.fold import reason
 from projections.generations import BUILD, FOLDS, Generation
 from projections.lineage import Line, find_cuts
 from projections.log_scan import scan_log
-from projections.row_cache import RowCache
+from projections.row_cache import CUT_BY, RowCache
 
 __all__ = ["FOLDS", "Projector"]
 
@@ -54,10 +56,6 @@ class Restored(Exception):
     def __init__(self, cut: int) -> None:
         super().__init__(cut)
         self.cut = cut
-
-
-class Overtaken(Exception):
-    """Another process moved the checkpoint first, or switched to another generation: read it again."""
 
 
 class Projector:
@@ -245,7 +243,11 @@ class Projector:
         )
         self._cache = None  # The cached rows belong to no checkpoint until they are to be saved.
         count, touched = cache.fitting(known, ROWS_MAX)
-        missing = cache.missing(touched, known[:count])
+        last = known[count - 1] if count else None
+        is_cut = last is not None and bounds.is_step(last.seq)
+        if before.seq == 0:
+            cache.knows_none(CUT_BY)
+        missing = cache.missing([*touched, *CUT_BY] if is_cut else touched, known[:count])
         if missing:
             self._settle()
             checkpoint, rows = self._views.load(generation.name, missing)
@@ -253,7 +255,9 @@ class Projector:
                 raise Overtaken
             cache.take(missing, rows)
         cache.fold.apply(known[:count])
-        last = known[count - 1] if count else None
+        if last is not None and is_cut and cache.horizon():
+            self._settle()
+            touched += evict(self._views, generation.name, before, cache, (touched, last.seq))
         after = Checkpoint(
             last.seq if last else before.seq,
             head.chain if last and last.seq == head.seq else "",

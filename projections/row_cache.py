@@ -12,8 +12,10 @@ from types import MappingProxyType
 from typing import Any
 
 from maestro.model.events import FACTS, AnyFact, Event, TaskDispatched
+from maestro.model.settings.namespace_setting import KEEP
 from maestro.store.contract import RowChange
-from projections import queue, tasks
+from projections import queue, settings, tasks
+from projections.bounding import bounds
 from projections.fold import FOLDED, VIEWS, Fold, FoldedView, encode
 from projections.lineage import Line
 
@@ -24,6 +26,10 @@ _NONE: Mapping[str, int] = MappingProxyType({})
 """The index entries of a row that is not in the store."""
 
 Key = tuple[str, str]
+
+CUT_BY: tuple[Key, ...] = ((settings.NAME, f"setting:{KEEP}"), (settings.NAME, settings.SEALED))
+"""The rows that say what of the bounded views is cut."""
+
 Touches = dict[type[AnyFact], tuple[tuple[str, Callable[[Event], str]], ...]]
 
 
@@ -80,15 +86,18 @@ class RowCache:
     """
 
     def __init__(self, line: Line) -> None:
-        self.fold = Fold(line)
+        self.fold = Fold(line, bounded=False)
         self.stored: dict[Key, Mapping[str, int]] = {}
 
     def fitting(self, events: Sequence[Event], rows_max: int) -> tuple[int, list[Key]]:
         """How many of the events (at least one) change at most rows_max rows, and the rows that they touch.
 
-        A row of `tasks` may change its row in the queue, which counts but need not be loaded.
+        A row of `tasks` may change its row in the queue, which counts but need not be loaded. They end where views are
+        cut at the latest.
         """
         count = len(events)
+        if count:
+            count = min(count, bounds.next_step(events[0].seq) - events[0].seq + 1)
         while True:
             ids = _ids(_routed(events[:count], self.fold.line))
             if sum(map(len, ids.values())) + len(ids.get(tasks.NAME, ())) <= rows_max or count <= 1:
@@ -148,9 +157,19 @@ class RowCache:
             changes.append(RowChange(view, row_id, data, now, ()))
         self.stored[key] = now
 
+    def knows_none(self, keys: Iterable[Key]) -> None:
+        """Know that the store has none of these rows yet."""
+        for key in keys:
+            self.stored.setdefault(key, _NONE)
+
+    def horizon(self) -> int:
+        """The position up to which the log is sealed, where the rows of `CUT_BY` are here."""
+        return settings.sealed(self.fold.rows[settings.NAME])
+
     def trim(self) -> None:
-        """Clear the cache when it holds more than KEPT_MAX rows."""
+        """Clear the cache when it holds more than KEPT_MAX rows, but for the settings, which are few."""
         if len(self.stored) > KEPT_MAX:
-            self.stored.clear()
-            for rows in self.fold.rows.values():
-                rows.clear()
+            self.stored = {key: held for key, held in self.stored.items() if key[0] == settings.NAME}
+            for view, rows in self.fold.rows.items():
+                if view != settings.NAME:
+                    rows.clear()

@@ -1,7 +1,7 @@
 """The view `snapshots`: every snapshot that was ever begun, row id = its id.
 
 A restore does not undo that a snapshot was taken, so this view folds all events, not only those of the line. Indexes,
-by position: `all`, `complete` and `taking`.
+by position: `all`, `complete`, `taking`, and `open` for those over several nodes that are not over.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from maestro.model.events import AnyFact, Event
 from maestro.model.snapshot import Snapshot, evolve
 
 NAME = "snapshots"
-VERSION = 3
+VERSION = 4
 FOLLOWS_LINE = False
 
 Rows = dict[str, Snapshot]
@@ -38,14 +38,17 @@ def folds(rows: Rows) -> dict[type[AnyFact], Callable[[Event], None]]:
         if row is not None:
             rows[snapshot] = row
 
-    facts = (e.SnapshotStarted, e.SnapshotTaken, e.SnapshotFailed)
-    return dict.fromkeys((*facts, e.SnapshotExpired, e.SnapshotPinned, e.SnapshotUnpinned), fold)
+    facts = (e.SnapshotStarted, e.SnapshotTaken, e.SnapshotFailed, e.SnapshotExpired)
+    parts = (e.SnapshotAsked, e.SnapshotOpened, e.SnapshotPartReady, e.SnapshotPartTaken, e.SnapshotPartFailed)
+    return dict.fromkeys((*facts, *parts, e.SnapshotPinned, e.SnapshotUnpinned), fold)
 
 
 def indexes(row: Snapshot) -> dict[str, int]:
     """The indexes that contain the row, with its score in each."""
     scores = {"all": row.position}
-    return scores | {row.state: row.position} if row.state in {"complete", "taking"} else scores
+    if row.state in {"complete", "taking"}:
+        scores[row.state] = row.position
+    return scores | {"open": row.position} if row.open else scores
 
 
 def decode(_row_id: str, data: bytes) -> Snapshot:

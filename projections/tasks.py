@@ -2,7 +2,8 @@
 
 Indexes, by position of the dispatch: `all`, `status:<s>`, `agent:<a>` and `status:<s>:agent:<a>`, where an agent is
 each named target and each agent that had a run; `finished` and `finished:agent:<a>`, by position of the end. The tasks
-of workflows' steps are in `step:all`, `step:status:<s>`, … instead, but for the last two.
+of workflows' steps are in `step:all`, `step:status:<s>`, … instead, but for the last two. Of finished tasks only the
+newest are rows (`bounding/bounds.py`).
 """
 
 from __future__ import annotations
@@ -13,12 +14,15 @@ from typing import Any
 
 import msgspec
 
-from maestro.model.events import AnyFact, Event, TaskDispatched
+from maestro.model.events import AnyFact, Event, TaskCancelRequested, TaskDispatched, TaskFinished, TaskRetried
+from maestro.model.target import who
 from maestro.model.task import CHANGES, Task, dispatched
 
 NAME = "tasks"
-VERSION = 4
+VERSION = 5
 FOLLOWS_LINE = True
+ENDED = "finished"
+ENDS = (TaskDispatched, TaskFinished, TaskRetried, TaskCancelRequested)
 
 OF_STEPS = "step:"
 """What the indexes of tasks of workflows' steps begin with."""
@@ -52,6 +56,11 @@ def folds(rows: Rows) -> dict[type[AnyFact], Callable[[Event], None]]:
     return {TaskDispatched: new, **{fact: changing(change) for fact, change in CHANGES.items()}}
 
 
+def ended(row: Task) -> int:
+    """The position at which a task has finished, 0 while it is open."""
+    return 0 if row.open else row.version
+
+
 def indexes(row: Task) -> dict[str, int]:
     """The indexes that contain the row, with its score in each."""
     status, position, of = row.status, row.position, OF_STEPS if row.workflow else ""
@@ -76,7 +85,7 @@ def agents(row: Task) -> set[str]:
     """The agents that a task concerns: its targets as named, and the agents that had a run."""
     found = set()
     for slot in row.slots:
-        found.add(slot.target)
+        found |= {slot.target, who(slot.target)}
         for run in slot.runs:
             found.add(run.agent)
     return found

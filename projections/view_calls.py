@@ -9,6 +9,7 @@ import msgspec
 
 from maestro.model.errors import ViewDamaged
 from maestro.store.contract import Checkpoint, Page, PageQuery, Store
+from projections.bounding.past import Past
 from projections.fold import VIEWS
 from projections.projector import NEWER, Progress, Projector
 
@@ -27,10 +28,14 @@ class Listed(msgspec.Struct, Generic[Row], frozen=True):
 
 
 class Found(msgspec.Struct, Generic[Row], frozen=True):
-    """One row, or None where there is none, and the checkpoint at which this is true."""
+    """One row, or None where there is none, and the checkpoint at which this is true.
+
+    sealed: it is no row of the view any more, but was folded from sealed history; nothing can be done to it.
+    """
 
     row: Row | None
     checkpoint: Checkpoint
+    sealed: bool = False
 
 
 class ViewCalls:
@@ -39,6 +44,7 @@ class ViewCalls:
     def __init__(self, store: Store, progress: Progress | None = None) -> None:
         self.projector = Projector(store, progress)
         self._views = store.views
+        self._past = Past(store)
 
     def checkpoint(self) -> Checkpoint:
         """Bring the views to the end of the log, and return their checkpoint."""
@@ -59,8 +65,10 @@ class ViewCalls:
     def _find(self, view: str, row_id: str) -> Found[Any]:
         def read(generation: str, known: Checkpoint) -> Found[Any]:
             checkpoint, (data,) = self._views.load(generation, [(view, row_id)])
-            row = None if data is None else VIEWS[view].decode(row_id, data)
-            return Found(row, marked(checkpoint, known))
+            if data is not None:
+                return Found(VIEWS[view].decode(row_id, data), marked(checkpoint, known))
+            past = self._past.rows(generation, checkpoint, view, [row_id]).get(row_id)
+            return Found(past, marked(checkpoint, known), past is not None)
 
         found: Found[Any] = self._read(read)
         return found

@@ -9,14 +9,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from maestro.model.agent import Agent, AgentType
+from maestro.model.coordination.restore_parts import Restore
 from maestro.model.node import Node
+from maestro.model.settings.namespace_setting import Setting
 from maestro.model.snapshot import Snapshot
 from maestro.model.state import StateKey
 from maestro.model.task import Task
 from maestro.model.workflow.run_header import RunHeader
 from maestro.model.workflow.stored_workflow import StoredWorkflow
 from maestro.store.contract import Checkpoint, PageQuery
-from projections import agents, nodes, queue, snapshots, state, tasks, workflow_runs, workflows
+from projections import (
+    agents,
+    nodes,
+    queue,
+    restores,
+    settings,
+    snapshots,
+    state,
+    tasks,
+    workflow_runs,
+    workflows,
+)
 from projections.monitoring.queries import MonitoringQueries
 from projections.view_calls import ALL as ALL, Found as Found, Listed as Listed, marked
 
@@ -88,7 +101,11 @@ class Views(MonitoringQueries):
 
         def read(generation: str, known: Checkpoint) -> Listed[Task]:
             checkpoint, found = self._views.load(generation, [(tasks.NAME, task) for task in ids])
-            rows = [tasks.decode(task, data) for task, data in zip(ids, found, strict=True) if data is not None]
+            held = dict(zip(ids, found, strict=True))
+            missing = [task for task, data in held.items() if data is None]
+            known_rows = self._past.rows(generation, checkpoint, tasks.NAME, missing)
+            known_rows |= {task: tasks.decode(task, data) for task, data in held.items() if data is not None}
+            rows = [known_rows[task] for task in ids if task in known_rows]
             return Listed(rows, marked(checkpoint, known), len(rows))
 
         listed: Listed[Task] = self._read(read)
@@ -99,7 +116,23 @@ class Views(MonitoringQueries):
 
         def read(generation: str, known: Checkpoint) -> Listed[str]:
             found = self._views.beginning(generation, view, prefix, limit)
+            found = sorted({*found, *self._past.beginning(generation, view, prefix, limit)})[:limit]
             return Listed(found, known, len(found))
+
+        listed: Listed[str] = self._read(read)
+        return listed
+
+    def past_tasks(self, before: int, limit: int, agent: str | None = None, status: str | None = None) -> Listed[str]:
+        """Ids of tasks in sealed history that were dispatched before a position, the newest first, also of such as a
+        restore undid; total: the position of the last of them.
+
+        agent, status: without those that never were of this agent or target, or in this state.
+        """
+        words = [word for word in (agent, status and f"={status}") if word]
+
+        def read(generation: str, known: Checkpoint) -> Listed[str]:
+            found = self._past.newest(generation, tasks.NAME, before, limit, words)
+            return Listed([task for _, task in found], known, found[-1][0] if found else 0)
 
         listed: Listed[str] = self._read(read)
         return listed
@@ -142,18 +175,34 @@ class Views(MonitoringQueries):
         """Keys that have expired at `now` and still are rows, the longest expired first."""
         return self._list(state.NAME, PageQuery(state.NAME, "expires", 0, limit, newest=False, max_score=now))
 
+    # ---- settings ----
+
+    def setting(self, key: str) -> Found[Setting]:
+        """One setting of the namespace, None where it was never set."""
+        return self._find(settings.NAME, f"setting:{key}")
+
     # ---- snapshots ----
 
     def snapshots(self, which: str = "complete", limit: int = ALL, upto: int | None = None) -> Listed[Snapshot]:
         """Snapshots by position, newest first.
 
-        which: `complete`, `taking` or `all`; upto: only those at or before this position.
+        which: `complete`, `taking`, `open` or `all`; upto: only those at or before this position.
         """
         return self._list(snapshots.NAME, PageQuery(snapshots.NAME, which, 0, limit, max_score=upto))
 
     def snapshot(self, snapshot: str) -> Found[Snapshot]:
         """One snapshot by id."""
         return self._find(snapshots.NAME, snapshot)
+
+    # ---- restores ----
+
+    def restores(self, which: str = "all") -> Listed[Restore]:
+        """Restores that several nodes take part in, in the order of their wishes. which: `all` or `open`."""
+        return self._list(restores.NAME, PageQuery(restores.NAME, which, 0, ALL, newest=False))
+
+    def restore(self, restore: str) -> Found[Restore]:
+        """One of these restores by id."""
+        return self._find(restores.NAME, restore)
 
     # ---- workflows ----
 

@@ -2,7 +2,8 @@
 
 Indexes, by position of the start: `all`, `open`, `status:<s>`, and each of them with `:workflow:<id>` behind it
 (`workflow:<id>` for all). Runs of children are in `child-of:<run>` and, while they are open, in `open`. Those that ask
-a person for an approval are in `asking`, by the time since when; children are in no other.
+a person for an approval are in `asking`, by the time since when; children are in no other but `ended`: all that have
+ended, by their last event. Of these only the newest are rows (`bounding/bounds.py`).
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from maestro.model.events import AnyFact, Event
 from maestro.model.workflow.run_header import RunHeader, evolve
 
 NAME = "workflow_runs"
-VERSION = 2
+VERSION = 3
 FOLLOWS_LINE = True
+ENDED = "ended"
 
 Rows = dict[str, RunHeader]
 _decoder = msgspec.json.Decoder(RunHeader)
@@ -42,6 +44,7 @@ FACTS = (
     e.WorkspaceReturned,
 )
 """All facts whose subject is a run: each changes at least the header's `seq`."""
+ENDS = FACTS
 
 touches: Callable[[Event], str] = attrgetter("fact.run")
 """The id of the row that an event changes. event: one whose fact `folds` handles."""
@@ -59,10 +62,15 @@ def folds(rows: Rows) -> dict[type[AnyFact], Callable[[Event], None]]:
     return dict.fromkeys(FACTS, fold)
 
 
+def ended(row: RunHeader) -> int:
+    """The position of the last event of a run that has ended, 0 while it is open."""
+    return 0 if row.open else row.seq
+
+
 def indexes(row: RunHeader) -> dict[str, int]:
     """The indexes that contain the row, with its score in each."""
     position = row.position
-    opened = {"open": position} if row.open else {}
+    opened = {"open": position} if row.open else {ENDED: row.seq}
     if row.asking:
         opened["asking"] = min(row.asking.values())
     if row.parent:
@@ -70,8 +78,8 @@ def indexes(row: RunHeader) -> dict[str, int]:
     scores = {"all": position, f"status:{row.status}": position, f"workflow:{row.workflow}": position}
     scores[f"status:{row.status}:workflow:{row.workflow}"] = position
     if row.open:
-        scores |= opened | {f"open:workflow:{row.workflow}": position}
-    return scores
+        scores |= {f"open:workflow:{row.workflow}": position}
+    return scores | opened
 
 
 def decode(_row_id: str, data: bytes) -> RunHeader:

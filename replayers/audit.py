@@ -18,9 +18,11 @@ from maestro.model import events as e
 from maestro.model.errors import NotFound
 from maestro.model.events import Event
 from maestro.model.ids import shown, task_of_run
+from maestro.model.target import who
 from maestro.model.task import Task
 from maestro.store.codec import event_of
 from maestro.store.contract import Store
+from maestro.store.keys import HORIZON
 from projections.view_reader import Views
 from replayers.chain import CheckedReader
 from replayers.positions import rfc3339
@@ -30,7 +32,7 @@ CHUNK = 1000
 EXPIRED_TOO = 0
 """A time at which no key of the state has expired yet: finds expired keys too."""
 KINDS = frozenset({"type", "agent", "workspaces", "node", "task", "run", "state", "snapshot", "restore", "log"})
-KINDS |= {"workflow", "workflow-run", "alert", "webhook", "delivery", "schedule", "firing"}
+KINDS |= {"workflow", "workflow-run", "alert", "webhook", "delivery", "schedule", "firing", "forward", "setting"}
 
 
 class Query(msgspec.Struct, frozen=True):
@@ -113,7 +115,7 @@ def find_subject(store: Store, text: str) -> str:
     views = Views(store)
     kind, colon, _ = text.partition(":")
     if colon and kind in KINDS:
-        if store.log.version(text) == 0 and not (kind == "schedule" and store.log.version(_firing_of(text))):
+        if not _has_version(store, views, text):
             raise NotFound(
                 f"nothing is known of {shown(text)}", mend="audit without a subject shows all", sought=("subject", text)
             )
@@ -140,6 +142,25 @@ def find_subject(store: Store, text: str) -> str:
         mend="name it as in task:<id>",
         sought=("subject", text),
     )
+
+
+def _has_version(store: Store, views: Views, subject: str) -> bool:
+    """Whether anything may be known of a subject. Of one whose version was forgotten the views tell what has ended; a
+    key of the state may have been there.
+    """
+    kind, _, name = subject.partition(":")
+    if store.log.version(subject) or (kind == "schedule" and store.log.version(_firing_of(subject))):
+        return True
+    match kind:
+        case "task":
+            return views.task(name).row is not None
+        case "run":
+            return views.task(task_of_run(name)).row is not None
+        case "workflow-run":
+            return views.workflow_run(name).row is not None
+        case "state":
+            return HORIZON in store.log.versions([HORIZON])
+    return False
 
 
 def _firing_of(schedule: str) -> str:
@@ -208,7 +229,7 @@ def _concerns(subject: str | None) -> Callable[[Event], bool]:
 
     def of_agent(event: Event) -> bool:
         fact = event.fact
-        named = isinstance(fact, e.TaskDispatched) and name in fact.targets
+        named = isinstance(fact, e.TaskDispatched) and name in map(who, fact.targets)
         return event.subject == subject or getattr(fact, "agent", None) == name or named
 
     def of_schedule(event: Event) -> bool:

@@ -10,6 +10,9 @@ from maestro.model.events import (
     AnyFact,
     BlobRef,
     Event,
+    ForwardAnswered,
+    ForwardAsked,
+    RestoreAsked,
     RunEnded,
     ScheduleAdded,
     StateSet,
@@ -63,6 +66,9 @@ def _texts(fact: AnyFact) -> list[Text]:
             | StepStarted(told=text)
             | WorkflowRunFinished(result=text)
             | ScheduleAdded(request=text)
+            | ForwardAsked(command=text)
+            | ForwardAnswered(answer=text)
+            | RestoreAsked(options=text)
         ):
             return [text]
         case WorkflowStored(definition=definition, source=source):

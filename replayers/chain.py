@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 
 import msgspec
@@ -11,7 +11,7 @@ from maestro.model.errors import LineageBroken, VerificationFailed
 from maestro.model.events import Event, LogSealed, RestoreDone
 from maestro.store.codec import chain_of, event_of
 from maestro.store.contract import Entry, LogStore
-from maestro.store.keys import FLOOR
+from maestro.store.keys import FLOOR, HORIZON, may_be_forgotten
 from replayers.sealed import Segments
 from replayers.sealer import check
 
@@ -80,10 +80,11 @@ def check_newest(log: LogStore, count: int) -> Difference | None:
     if reading.found or not entries:
         return reading.found
     last = {entry.subject.decode("utf-8", "replace"): entry.seq for entry in entries}
-    held = log.versions(list(last))
+    held = log.versions([*last, HORIZON])
     floor = held.get(FLOOR, 0)
     for subject, seq in last.items():
-        if held.get(subject, floor) < max(seq, floor):
+        forgotten = subject not in held and seq <= held.get(HORIZON, 0) and may_be_forgotten(subject)
+        if held.get(subject, floor) < max(seq, floor) and not forgotten:
             return Difference(seq, f"the version of {subject!r} is {held.get(subject)} in the store, not {seq}")
     return None
 
@@ -155,7 +156,7 @@ class ChainCheck:
         if restoring and (entry.at, entry.actor, entry.cause) != (restoring.at, restoring.actor, restoring.cause):
             self._restoring, self._floor, self._versions = None, self.seq, {}
         known = self._versions.get(entry.subject, self._floor)
-        if entry.prev != known:
+        if entry.prev != known and not self._may_have_been_forgotten(entry, known):
             self._tell(entry.seq, f"it follows version {entry.prev} of its subject, which was at {known}")
         self._versions[entry.subject] = entry.seq
         if isinstance(event.fact, RestoreDone):
@@ -163,8 +164,18 @@ class ChainCheck:
         elif isinstance(event.fact, LogSealed):
             self.sealed.append(event.fact)
 
-    def check_versions(self) -> None:
-        """Check the store's versions against the last event of each subject: appends are checked against them."""
+    def _may_have_been_forgotten(self, entry: Entry, known: int) -> bool:
+        """Whether an entry links to nothing as the version of its subject, all of it sealed, was forgotten before."""
+        sealed = max((fact.last for fact in self.sealed), default=0)
+        return (
+            entry.prev == self._floor and known <= sealed and may_be_forgotten(entry.subject.decode("utf-8", "replace"))
+        )
+
+    def check_versions(self, is_needed: Callable[[str], bool]) -> None:
+        """Check the store's versions against the last event of each subject: appends are checked against them.
+
+        is_needed: whether there is a row for which the version of a subject is needed: others may be forgotten.
+        """
         if self.seq < self.head.seq or not self.seq:
             return
         try:
@@ -177,10 +188,12 @@ class ChainCheck:
         wanted = {FLOOR: self._floor} | {
             subject.decode("utf-8", "replace"): at for subject, at in self._versions.items()
         }
+        horizon = held.pop(HORIZON, 0)
         for subject in wanted.keys() | held.keys():
             known, found = wanted.get(subject), held.get(subject)
             is_newer = (found is not None and found > self.seq) or held.get(FLOOR, 0) > self.seq
-            if known != found and not is_newer:
+            forgotten = found is None and known is not None and known <= horizon and not is_needed(subject)
+            if known != found and not is_newer and not forgotten:
                 name = f"the version of {subject!r}" if subject else "the floor of all versions"
                 self._tell(known or self.seq, f"{name} is {found} in the store, not {known}")
 

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
+from typing import TYPE_CHECKING
 
 from maestro import files
 from maestro.folders import private_folder
@@ -22,11 +24,16 @@ from maestro.model.errors import VerificationFailed
 from maestro.store.codec import chain_of
 from maestro.store.contract import Entry, Store
 from maestro.store.redis.blobs import compress, decompress
+from maestro.store.sealed import ReadLog
 from replayers import segments
 from replayers.segments import Header, Segment
 from replayers.whole_file import placed, refusing, sweep
 
+if TYPE_CHECKING:
+    from replayers.past.history_index import HistoryIndex
+
 BLOCKS_KEPT = 64
+INDEX = "index.sqlite3"
 BLOB_BYTES_MAX = 1 << 27
 SETTING = "MAESTRO_SEGMENTS_DIR"
 MEND = f"put it back, or set {SETTING} to the folder that all nodes of this namespace share"
@@ -39,12 +46,16 @@ def sealed_of(store: Store) -> Segments | None:
 
 
 class Segments:
-    """`Sealed` from files. Thread-safe; reads the disk on demand only."""
+    """`Sealed` from files. Thread-safe; reads the disk on demand only.
 
-    def __init__(self, folder: Path, namespace: str) -> None:
+    index: of what is in them, in a file of this node alone, beside them unless another place is given.
+    """
+
+    def __init__(self, folder: Path, namespace: str, index: Path | None = None) -> None:
         self.namespace = namespace
         self.folder = folder / namespace
         self._root = folder
+        self._index = index or self.folder / INDEX
         self._lock = Lock()
         self._headers: dict[tuple[int, str], tuple[Path, Header]] = {}
         self._ends: dict[tuple[int, str], str] = {}
@@ -87,6 +98,27 @@ class Segments:
     def blob_path(self, sha256: str) -> Path:
         """The path of a blob, whether it exists or not."""
         return self.folder / "blobs" / sha256[:2] / f"{sha256}.zst"
+
+    @cached_property
+    def index(self) -> HistoryIndex:
+        """What of the bounded views is in the segments."""
+        from replayers.past.history_index import HistoryIndex  # needs a database, which few commands ask
+
+        return HistoryIndex(self._index)
+
+    def positions(self, log: ReadLog, view: str, rows: Collection[str], upto: int) -> dict[str, list[int]]:
+        """By row of a bounded view, the positions of the events up to `upto` that it was made of."""
+        return self.index.positions(log, view, rows, upto)
+
+    def newest(
+        self, log: ReadLog, view: str, before: int, limit: int, upto: int, words: Sequence[str] = ()
+    ) -> list[tuple[int, str]]:
+        """Rows of a bounded view that began before a position, newest first."""
+        return self.index.newest(log, view, before, limit, upto, words)
+
+    def beginning(self, log: ReadLog, view: str, prefix: str, limit: int, upto: int) -> list[str]:
+        """Up to `limit` ids of rows of a bounded view that begin with a prefix, in order."""
+        return self.index.beginning(log, view, prefix, limit, upto)
 
     def segments_before(self, following: Entry) -> list[tuple[Path, Header]]:
         """All segments before `following`, oldest first. Raises VerificationFailed naming one that is missing."""

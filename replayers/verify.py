@@ -9,19 +9,22 @@ comparison are compared in another round, so that each finding is true at one ch
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from maestro.model.errors import LineageBroken, MaestroError, Refused, VerificationFailed, ViewDamaged
 from maestro.store.contract import Checkpoint, Store
-from projections import generations
+from projections import generations, settings
+from projections.bounding.bounds import keep
 from projections.fold import VIEWS, Fold, Stopped, encode, indexes_of
 from projections.lineage import Line, find_cuts
 from projections.projector import NEWER, Projector
 from projections.row_cache import Key, touched
 from replayers.chain import ChainCheck, Difference
 from replayers.log_reader import history
+from replayers.past.forgetting import row_of
 from replayers.sealed import sealed_of
 
 ROUNDS_MAX = 20
@@ -35,7 +38,8 @@ class Verified(msgspec.Struct, frozen=True):
     """The result: what was compared, and the differences by position.
 
     events: of the log; checkpoint: of the compared views; digests: by view; differences: the first `FOUND_MAX`;
-    found: how many there are.
+    found: how many there are. keep, sealed: bounded views were compared with the rows that they keep: so many of what
+    has ended, and all that has ended behind that position.
     """
 
     events: int
@@ -44,6 +48,8 @@ class Verified(msgspec.Struct, frozen=True):
     digests: dict[str, str]
     differences: list[Difference]
     found: int = 0
+    keep: int = 0
+    sealed: int = 0
 
     @property
     def first(self) -> Difference | None:
@@ -75,13 +81,16 @@ def verify(store: Store, progress: Progress | None = None) -> Verified:
         log = ChainCheck(store.log)
         damaged = _check_log(log, fold, checkpoint.seq, progress)
         log.check_segments(sealed_of(store))
-        log.check_versions()
+        log.check_versions(partial(_is_needed, fold))
         if damaged or log.seq < checkpoint.seq:
             return Verified(log.seq, checkpoint, generation.name, {}, log.found[:FOUND_MAX], len(log.found))
         comparison = Comparison(store, generation.name, fold)
         if comparison.run():
             found = sorted([*log.found, *comparison.found], key=lambda one: one.position)
-            return Verified(log.seq, checkpoint, generation.name, comparison.digests, found[:FOUND_MAX], len(found))
+            cut = fold.rows[settings.NAME]
+            kept = (keep(cut), settings.sealed(cut))
+            digests = comparison.digests
+            return Verified(log.seq, checkpoint, generation.name, digests, found[:FOUND_MAX], len(found), *kept)
 
 
 def _only_log(store: Store, broken: MaestroError, progress: Progress | None) -> Verified:
@@ -108,6 +117,12 @@ def _check_log(log: ChainCheck, fold: Fold, upto: int, progress: Progress | None
                 raise Refused(stopped.reason, mend="verify with the build that made the views") from None
             return True
     return False
+
+
+def _is_needed(fold: Fold, subject: str) -> bool:
+    """Whether the version of a subject must be there: it has a row, or is of a kind that is never forgotten."""
+    of = row_of(subject)
+    return of is None or of[1] in fold.rows[of[0]]
 
 
 class Comparison:
@@ -160,8 +175,10 @@ class Comparison:
         """Advance the fold to a position; returns the rows that it touched."""
         moved: set[Key] = set()
         for events in history(self._store, self._fold.seq, upto):
+            self._fold.evicted.clear()
             self._fold.apply(events)
             moved |= touched(events, self._fold.line)
+            moved |= {(view, row_id) for view, gone in self._fold.evicted.items() for row_id in gone}
         return moved
 
     def _differences(

@@ -11,6 +11,7 @@ import redis
 
 from maestro.model.errors import StoreUnsafe, ViewDamaged
 from maestro.store.contract import Store
+from maestro.store.keys import LAYOUT
 from maestro.store.memory.memory_store import MemoryStore
 from projections import projector as projecting
 from projections.fold import encode
@@ -19,7 +20,7 @@ from projections.view_reader import QUEUE_PARTS, Views
 from replayers import checkpoint as checkpoints
 from replayers.verify import verify
 from tests.conftest import StoreServer
-from tests.projections import histories
+from tests.projections import histories, histories_of_nodes
 from tests.projections.histories import AGENTS, KEYS, NODES, SNAPSHOTS, STATUSES, TASKS, everything, fresh, grow, stored
 
 NOW = 1
@@ -29,16 +30,22 @@ RUN_STATUSES = ("queued", "running", "paused", *STATUSES[:4])
 _OF_ALL = ("all", "open", *(f"status:{status}" for status in RUN_STATUSES))
 RUN_LISTS = (
     *_OF_ALL,
+    "ended",
     *(f"{which.removeprefix('all')}:workflow:{one}".lstrip(":") for which in _OF_ALL for one in histories.WORKFLOWS),
     *(f"child-of:{run}" for run in histories.WORKFLOW_RUNS),
 )
 """The indexes of `workflow_runs`."""
 
-UNREAD = ("index:state:all", "index:workflows:name", "index:workflows:scheduled", "index:totals:all")
+UNREAD = (
+    *("index:state:all", "index:workflows:name", "index:workflows:scheduled", "index:totals:all"),
+    "index:settings:all",
+)
 """Indexes that no list is read from: what becomes of them is seen where a row of theirs changes, and by `verify`."""
 
 RULES = tuple(f"name:{alert.partition(':')[0]}" for alert in histories.ALERTS)
 OF_ALERTS = tuple(f"alert:{alert}" for alert in histories.ALERTS)
+
+DUE = ("due:e1", "due:e2")
 
 Raw = redis.Redis
 Damage = Callable[[Raw, str], object]
@@ -112,21 +119,24 @@ def answers(store: Store) -> dict[str, Any]:
     lists: dict[str, Any] = {f"agents {state}": views.agents(state) for state in (None, "idle", "active", "stopped")}
     lists |= {"types": views.types(), "nodes": views.nodes(), "state": views.state_list("", NOW)}
     lists |= {"expired": views.state_expired(2**53, 100), "prefix": views.state_list("po", NOW)}
-    lists |= {f"snapshots {which}": views.snapshots(which) for which in ("complete", "taking", "all")}
+    lists |= {f"snapshots {which}": views.snapshots(which) for which in ("complete", "taking", "open", "all")}
+    lists |= {f"restores {which}": views.restores(which) for which in ("open", "all")}
     for agent in (None, *AGENTS, "role:dev", ".run"):
         lists |= {f"queue {part} {agent}": views.queue(part, agent) for part in QUEUE_PARTS}
         lists |= {f"steps {status} {agent}": views.step_tasks(agent, status) for status in (None, "queued", *STATUSES)}
         lists |= {f"tasks {status} {agent}": views.tasks(agent, status) for status in (None, "queued", *STATUSES)}
     lists |= {"workflows": views.workflows()} | {f"runs {which}": views.workflow_runs(which) for which in RUN_LISTS}
     lists |= {f"alerts {which}": views.alerts(which) for which in ("open", "resolved", *RULES)}
-    lists |= {f"deliveries {which}": views.deliveries(which) for which in ("open", "failed", *OF_ALERTS)}
+    lists |= {f"deliveries {which}": views.deliveries(which) for which in ("open", "failed", *DUE, *OF_ALERTS)}
     lists |= {"endpoints": views.endpoints(), "schedules": views.schedules()}
     lists |= {f"firings {which}": views.firings(which) for which in ("all", "open")}
     rows: dict[str, Any] = {f"task {task}": views.task(task) for task in TASKS}
+    rows |= {"setting": views.setting("views.keep")}
     rows |= {"totals": views.totals()} | {f"alert {alert}": views.alert(alert) for alert in histories.ALERTS}
     rows |= {f"agent {agent}": views.agent(agent) for agent in AGENTS}
     rows |= {f"node {node}": views.node(node) for node in NODES}
     rows |= {f"snapshot {snapshot}": views.snapshot(snapshot) for snapshot in SNAPSHOTS}
+    rows |= {f"restore {restore}": views.restore(restore) for restore in histories_of_nodes.RESTORES}
     rows |= {f"workflow {name}": views.workflow(name) for name in histories.WORKFLOWS}
     rows |= {f"run {run}": views.workflow_run(run) for run in histories.WORKFLOW_RUNS}
     rows |= {f"key {key}": views.state(key, NOW) for key in KEYS}
@@ -170,7 +180,7 @@ def test_whatever_becomes_of_a_key_of_the_views_what_is_read_is_right(
     assert len(kinds) > 8, kinds
     for name in keys_of(raw, store):
         current = str(store.views.current())
-        key = name if current in name or name.endswith(":views") else None
+        key = name if current in name or name.endswith(f":views:{LAYOUT}") else None
         if key is None or not raw.exists(key):
             # Another damage had the generation replaced: the same key of the one that lives now.
             old = name.partition(":view:")[2].partition(":")[0]
@@ -185,7 +195,9 @@ def test_whatever_becomes_of_a_key_of_the_views_what_is_read_is_right(
     assert stored(store, live) == fresh(everything(store)).digests()
     assert verify(store).ok
     if damage is not with_a_flipped_bit:  # which let the pointer name another generation: nobody knows of the first
-        left = {key for key in keys_of(raw, store) if f":view:{live}:" not in key and not key.endswith(":views")}
+        left = {
+            key for key in keys_of(raw, store) if f":view:{live}:" not in key and not key.endswith(f":views:{LAYOUT}")
+        }
         assert all(raw.pttl(key) >= 0 for key in left), "what was replaced goes"
 
 
@@ -198,7 +210,7 @@ def test_whatever_becomes_of_a_key_what_is_folded_next_is_right(
     random = Random(damage.__name__)
     for _ in range(12):
         current = str(store.views.current())
-        keys = [key for key in keys_of(raw, store) if f":view:{current}:" in key or key.endswith(":views")]
+        keys = [key for key in keys_of(raw, store) if f":view:{current}:" in key or key.endswith(f":views:{LAYOUT}")]
         damage(raw, random.choice([key for key in keys if not key.endswith(UNREAD)]))
         for _ in grow(store, random, 3, restores=True):
             pass

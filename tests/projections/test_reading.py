@@ -122,6 +122,35 @@ def test_snapshots_are_listed_newest_first_by_what_became_of_them_and_a_restore_
     assert views.snapshot("four").row is None
 
 
+def test_a_snapshot_over_several_nodes_is_found_until_it_is_over_with_how_far_each_part_is(store: Store) -> None:
+    views = Views(store)
+    parts = (e.PartWanted("north", ("a",), whole=True), e.PartWanted("south", ("b",)))
+    commit(store, NewEvent("snapshot:s", e.SnapshotAsked("s", "asked", "north", parts, allow_torn=True)))
+    assert [(row.state, row.nodes) for row in views.snapshots("open").rows] == [("asked", ("north", "south"))]
+    held = (e.SnapshotWorkspace("a", "/w/a", "workspaces/a", 4),)
+    for fact in (
+        *(e.SnapshotOpened("s", 9), e.SnapshotPartReady("s", "north", "i"), e.SnapshotPartReady("s", "south", "j")),
+        *(
+            e.SnapshotStarted("s", "asked", False, ("a", "b"), "north"),
+            e.SnapshotPartTaken("s", "north", "ab", held, 7),
+        ),
+    ):
+        commit(store, NewEvent("snapshot:s", fact))
+    (row,) = views.snapshots("open").rows
+    assert row == views.snapshots("taking").rows[0] and row.across is not None and row.position == 5
+    assert [(part.state, part.incarnation, part.whole) for part in row.across.parts.values()] == [
+        ("taken", "i", True),
+        ("ready", "j", False),
+    ]
+    assert row.across.parts["north"].taken is not None and row.across.parts["north"].taken.workspaces == held
+    of_nodes = (e.SnapshotPart("north", "ab", 7), e.SnapshotPart("south", "cd", 8))
+    commit(store, NewEvent("snapshot:s", e.SnapshotTaken("s", 5, workspaces=held, parts=of_nodes)))
+    (row,) = views.snapshots().rows
+    assert not views.snapshots("open").rows and row.across is None
+    assert [row.manifest_on(node) for node in ("north", "south", "west")] == ["ab", "cd", ""]
+    assert row.lies_on("south") and not row.lies_on("west")
+
+
 def test_an_answer_names_the_checkpoint_that_it_is_true_of(views: Views, store: Store) -> None:
     head = store.log.head()
     for checkpoint in (views.task("t1").checkpoint, views.tasks().checkpoint, views.queue().checkpoint):

@@ -1,0 +1,1 @@
+"""What keeps the views bounded: which rows go and where, and how those are told that have gone."""
