@@ -86,6 +86,26 @@ def why_not_renewed(agent: Agent, here: str) -> str:
     return ""
 
 
+def check_left_behind(agent: Agent, nodes: Mapping[str, Node], here: str, answers: bool) -> None:
+    """Check that an agent's workspace lies on a node that is away, so that it may go on here from an archive.
+
+    answers: whether that node does. Raises Refused.
+    """
+    if agent.workspace is None:
+        what = f"agent {agent.id} has no workspace of its own, and works wherever there is room"
+        raise Refused(what, mend="there is nothing to do")
+    if agent.node == here:
+        mend = f"maestro state restore <snapshot> --workspace {agent.id} puts it back"
+        raise Refused(f"the workspace of agent {agent.id} is on this node", mend=mend)
+    node = nodes.get(agent.node or "")
+    if node is not None and node.status == "up":
+        if not answers:
+            what = f"node {node.id} is silent, and is taken for lost within 15 s if it stays so"
+            raise Refused(what, mend="then run this again")
+        what = f"the workspace of agent {agent.id} is on node {node.id}, which is up"
+        raise Refused(what, mend=f"maestro node drain {node.id} has it leave first")
+
+
 def stranded_end(agent: Agent, task: Task | None, lost: Collection[str], floor: int = 0) -> NewEvent | None:
     """The end of the run that an agent has on a lost node, None where it has none. task: the one that it runs."""
     run = find_stranded(agent, task, lost)

@@ -17,7 +17,7 @@ from maestro.model.monitoring.failsafe import held
 from maestro.model.node import Node, decide_resume
 from maestro.model.outcome import FINISHED
 from maestro.model.scheduling.sites import VIRTUAL
-from maestro.model.target import check_target, is_pool, targets_of
+from maestro.model.target import check_target, is_pool, targets_of, who
 from maestro.model.task import Task
 
 RETRIES_MAX = 1000
@@ -120,20 +120,6 @@ def decide_batch(wanted: Sequence[TaskDispatched], members: Members, known: Disp
     return events + decide_resume(known.nodes, chosen.values(), known.here, "a batch was dispatched") if events else []
 
 
-def nodes_to_start(wanted: TaskDispatched, known: DispatchState) -> dict[str, list[str]]:
-    """Of the targets of a task that no agent on a node which is up can take, by target: the nodes that would have to
-    be up.
-    """
-    up = {known.here, *(name for name, node in known.nodes.items() if node.status == "up")}
-    away = [agent for agent in known.agents if agent.node is not None and agent.node not in up]
-    found: dict[str, list[str]] = {}
-    for target in wanted.targets if away else ():
-        owners = {agent.node for agent in away if target in targets_of(agent) if agent.node is not None}
-        if owners and all(agent in away for agent in known.agents if target in targets_of(agent)):
-            found[target] = sorted(owners)
-    return found
-
-
 def field_errors(wanted: TaskDispatched) -> Iterator[Invalid]:
     """What cannot be right about a dispatch, whatever else there is."""
     checks: tuple[Callable[[], object], ...] = (
@@ -190,16 +176,17 @@ class Members:
 
     def __init__(self, agents: Iterable[Agent], wanted: Collection[str] | None = None) -> None:
         self.of: dict[str, list[Agent]] = {}
+        names = None if wanted is None else set(map(who, wanted))
         self._able: dict[tuple[str, bool], list[Agent]] = {}
         for agent in agents:
             for target in targets_of(agent):
-                if wanted is None or target in wanted:
+                if names is None or target in names:
                     self.of.setdefault(target, []).append(agent)
 
     def able(self, target: str, forced: bool) -> list[Agent]:
         """The agents that answer to a target and could take a task now. Raises NotFound, Refused."""
         if (target, forced) not in self._able:
-            self._able[target, forced] = _able(target, self.of.get(target, []), forced)
+            self._able[target, forced] = _able(target, self.of.get(who(target), []), forced)
         return self._able[target, forced]
 
 

@@ -12,6 +12,7 @@ from maestro.model.errors import Invalid
 
 ID_CHARS_MAX = 64
 LIKE_MAX = 3
+LABEL = "label:"
 TEXT_BYTES_MAX = 512
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -70,6 +71,17 @@ def shown(value: str) -> str:
     """The value as it can stand in a one-line message: quoted, escaped, shortened."""
     text = ascii(value)
     return text if len(text) <= ID_CHARS_MAX + 16 else f"{text[:ID_CHARS_MAX]}...'"
+
+
+def with_labels(names: Iterable[str]) -> list[str]:
+    """The targets of a list in which each label stands behind what it narrows; in order, each once."""
+    found: list[str] = []
+    for name in names:
+        if found and name.startswith(LABEL):
+            found[-1] += f",{name}"
+        else:
+            found.append(name)
+    return list(dict.fromkeys(found))
 
 
 def run_id(task: str, slot: int, attempt: int) -> str:

@@ -61,10 +61,11 @@ class Stopped(NamedTuple):
 
 
 class Archived(msgspec.Struct, frozen=True):
-    """A workspace in a snapshot, by the snapshot's id."""
+    """A workspace in a snapshot, by the snapshot's id. node: in whose archive it lies, "" for here, or a file."""
 
     snapshot: str
     held: SnapshotWorkspace
+    node: str = ""
 
     @property
     def position(self) -> int:

@@ -1,7 +1,7 @@
 """Snapshots: what the log says of each, and what may become of it.
 
-A snapshot is `taking` from the cut to its last byte, then `complete` or `failed`; a complete one may end `expired`. Its
-bytes are in the archive, `maestro.workspaces.archive`. Restoring one is `restore.py`.
+A snapshot is `taking` from the cut to its last byte, then `complete` or `failed`; a complete one may end `expired`. One
+over several nodes is `asked` and `open` before that (`coordination/`). Restoring one is `restore.py`.
 """
 
 from __future__ import annotations
@@ -11,14 +11,17 @@ from typing import Final
 
 import msgspec
 
+from maestro.model.coordination.part import OPEN, Across, StepFact, across_of, fold, forget_contents
 from maestro.model.errors import Conflict, NotFound, Refused
 from maestro.model.events import (
     AnyFact,
     Event,
     NewEvent,
+    SnapshotAsked,
     SnapshotExpired,
     SnapshotFailed,
     SnapshotMissing,
+    SnapshotPart,
     SnapshotPinned,
     SnapshotStarted,
     SnapshotTaken,
@@ -34,9 +37,10 @@ OVER = frozenset({"failed", "expired"})
 
 
 class Snapshot(msgspec.Struct, omit_defaults=True):
-    """A snapshot; a row of the view `snapshots`. state: taking, complete, failed or expired; why: it failed.
+    """A snapshot; a row of the view `snapshots`. state: asked, open, taking, complete, failed, expired; why: it failed.
 
-    position: of the log at the cut; taken_at: of the cut, ms; the rest as in `SnapshotStarted` and `SnapshotTaken`.
+    position: of the log at the cut; taken_at: of the cut, ms (before it, both of the wish); the rest as in
+    `SnapshotStarted` and `SnapshotTaken`. across: of one over several nodes, how far each is, until it is complete.
     """
 
     id: str
@@ -59,6 +63,8 @@ class Snapshot(msgspec.Struct, omit_defaults=True):
     missing: tuple[SnapshotMissing, ...] = ()
     not_held: tuple[str, ...] = ()
     run: str = ""
+    parts: tuple[SnapshotPart, ...] = ()
+    across: Across | None = None
 
     @property
     def complete(self) -> bool:
@@ -70,27 +76,45 @@ class Snapshot(msgspec.Struct, omit_defaults=True):
         """Whether retention leaves the snapshot alone: it is pinned, or was asked for and is not only in a file."""
         return self.pinned or not (self.automatic or self.path)
 
+    @property
+    def open(self) -> bool:
+        """Whether it is one over several nodes that is not over."""
+        return self.across is not None and self.state in OPEN
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """The nodes on which it lies, or is to lie."""
+        if self.parts:
+            return tuple(part.node for part in self.parts)
+        return tuple(self.across.parts) if self.across is not None else (self.node,)
+
     def lies_on(self, node: str) -> bool:
-        """Whether the snapshot's files are on this node; early logs do not say where, and had one node only."""
-        return self.node in ("", node)
+        """Whether files of the snapshot are on this node; early logs do not say where, and had one node only."""
+        return not {"", node}.isdisjoint(self.nodes)
+
+    def manifest_on(self, node: str) -> str:
+        """The SHA-256 of its manifest in the archive of a node."""
+        return next((part.manifest for part in self.parts if part.node == node), self.manifest)
 
 
 def evolve(row: Snapshot | None, event: Event) -> Snapshot | None:
     """The snapshot after the event, changed in place."""
     fact = event.fact
     if isinstance(fact, SnapshotStarted):
-        row = Snapshot(
-            fact.snapshot, event.seq, event.seq, event.at, fact.automatic, fact.reason, fact.node, fact.agents
-        )
-        row.run = fact.run
-        return row
+        return _started(row, fact, event)
     if isinstance(fact, SnapshotTaken):
         return _taken(row, fact, event)
+    if isinstance(fact, SnapshotAsked) and row is None:
+        return _asked(fact, event)
     if row is None:
         return None
     match fact:
+        case _ if isinstance(fact, StepFact):
+            row.state = fold(row.across, fact, row.state)
         case SnapshotFailed():
             row.state, row.why = "failed", fact.reason
+            if row.across is not None:
+                forget_contents(row.across)
         case SnapshotExpired():
             row.state = "expired"
         case SnapshotPinned():
@@ -103,6 +127,24 @@ def evolve(row: Snapshot | None, event: Event) -> Snapshot | None:
     return row
 
 
+def _asked(fact: SnapshotAsked, event: Event) -> Snapshot:
+    agents = [agent for part in fact.parts for agent in part.agents] + [each.agent for each in fact.missing]
+    row = Snapshot(
+        fact.snapshot, event.seq, event.seq, event.at, fact.automatic, fact.reason, fact.node, tuple(agents), "asked"
+    )
+    row.run, row.missing = fact.run, fact.missing
+    row.across = across_of(fact, event.seq)
+    return row
+
+
+def _started(row: Snapshot | None, fact: SnapshotStarted, event: Event) -> Snapshot:
+    across = row.across if row is not None and row.open else None
+    missing = row.missing if row is not None and across is not None else ()
+    row = Snapshot(fact.snapshot, event.seq, event.seq, event.at, fact.automatic, fact.reason, fact.node, fact.agents)
+    row.run, row.across, row.missing = fact.run, across, missing
+    return row
+
+
 def _taken(row: Snapshot | None, fact: SnapshotTaken, event: Event) -> Snapshot:
     if row is None:  # an early build appended no `snapshot.started`
         row = Snapshot(fact.snapshot, event.seq, fact.position, event.at, fact.automatic, fact.reason, fact.node)
@@ -111,6 +153,7 @@ def _taken(row: Snapshot | None, fact: SnapshotTaken, event: Event) -> Snapshot:
     row.bytes, row.added_bytes, row.torn = fact.bytes, fact.added_bytes, fact.torn
     row.missing = fact.missing
     row.not_held = fact.not_held
+    row.parts, row.across = fact.parts, None
     return row
 
 
@@ -152,12 +195,14 @@ def _agents(row: Snapshot) -> set[str]:
     return {held.agent for held in row.workspaces}
 
 
-def unfinished(rows: Iterable[Snapshot], here: str, up: Collection[str]) -> list[Snapshot]:
+def unfinished(rows: Iterable[Snapshot], here: str, up: Collection[str], floor: int = 0) -> list[Snapshot]:
     """The snapshots that processes which are gone were taking, by the node `here`, which has just started.
 
-    up: the nodes that are up. Another one of these is still taking its own.
+    up: the nodes that are up. Another one of these is still taking its own. One over several nodes is the leader's to
+    end, but where the log was loaded from it: then it lies behind the floor.
     """
-    return [row for row in rows if row.state == "taking" and (row.node == here or row.node not in up)]
+    own = [row for row in rows if row.state == "taking" and (row.across is None or row.position < floor)]
+    return [row for row in own if here in row.nodes or row.node == here or row.node not in up]
 
 
 def retained(there: Iterable[str], rows: Mapping[str, Snapshot]) -> list[str]:

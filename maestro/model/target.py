@@ -1,37 +1,69 @@
-"""The targets of tasks: an agent by its id, or a pool of agents by type, role or capability."""
+"""The targets of tasks: an agent by its id, or a pool of agents by type, role or capability; labels narrow the nodes.
+
+`role:reviewer,label:gpu` is the pool `role:reviewer` on nodes that have the label `gpu`.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
 
 from maestro.model.agent import Agent
 from maestro.model.definition import AgentDefinition
 from maestro.model.errors import Invalid
-from maestro.model.ids import check_id, check_text, shown
+from maestro.model.ids import LABEL, check_id, check_text, shown
+from maestro.model.node import Node
 
 POOLS = ("type", "role", "capability")
 
 
+def who(target: str) -> str:
+    """The agent or the pool that a target names, without labels."""
+    return target.partition(",")[0]
+
+
+def labels_of(target: str) -> tuple[str, ...]:
+    """The labels that the node of a target must have, sorted."""
+    _, comma, rest = target.partition(",")
+    return tuple(sorted({name.removeprefix(LABEL) for name in rest.split(",")})) if comma else ()
+
+
 def is_pool(target: str) -> bool:
     """Whether a target is a pool, such as `role:reviewer`. An agent's id has no colon."""
-    return ":" in target
+    return ":" in who(target)
 
 
 def check_target(target: str) -> str:
     """The target, if it can be one. Raises Invalid."""
-    if not is_pool(target):
-        return check_id(target, "agent")
-    kind, _, name = target.partition(":")
+    name, *labels = target.split(",")
+    for label in labels:
+        if not label.startswith(LABEL):
+            raise Invalid(
+                f"{shown(target)} is no target", mend="behind one name only labels, as role:reviewer,label:gpu"
+            )
+        check_id(label.removeprefix(LABEL), "label")
+    if not is_pool(name):
+        check_id(name, "agent")
+        return target
+    kind, _, rest = name.partition(":")
     if kind not in POOLS:
-        raise Invalid(
-            f"{shown(target)} is no target", mend="use an agent id, type:<slug>, role:<role> or capability:<name>"
-        )
-    check_text(name, kind)
+        mend = "use an agent id, type:<slug>, role:<role> or capability:<name>"
+        if name.startswith(LABEL):
+            mend = f"write it behind whom it narrows: role:reviewer,{name}"
+        raise Invalid(f"{shown(target)} is no target", mend=mend)
+    check_text(rest, kind)
     return target
 
 
 def targets_of(agent: Agent) -> list[str]:
-    """All targets that an agent answers to."""
+    """All targets that an agent answers to, without labels."""
     found = [agent.id, f"type:{agent.type}"]
     if agent.role:
         found.append(f"role:{agent.role}")
     found.extend(f"capability:{name}" for name in AgentDefinition(agent.definition).capabilities)
     return found
+
+
+def unlabelled(targets: Iterable[str], nodes: Mapping[str, Node]) -> list[str]:
+    """The targets whose labels no node has that is not given up."""
+    known = [node for node in nodes.values() if not node.forgotten]
+    return [target for target in targets if (asked := labels_of(target)) and not any(one.has(asked) for one in known)]

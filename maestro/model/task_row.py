@@ -77,7 +77,7 @@ class Slot(msgspec.Struct, omit_defaults=True, gc=False):
     @property
     def pool(self) -> bool:
         """Whether the target is a pool, so that each attempt may have another agent."""
-        return ":" in self.target
+        return ":" in self.target.partition(",")[0]
 
     @property
     def tries(self) -> list[Run]:

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from maestro.model import agent, events as e, node, task
 from maestro.model.agent import Agent
+from maestro.model.coordination.open_works import WorkFact
 from maestro.model.events import Event, NewEvent
 from maestro.model.node import Node
 from maestro.model.restore import line
@@ -128,6 +129,8 @@ def subject_of(fact: e.AnyFact) -> str:
     """The subject that a fact stands under."""
     if isinstance(fact, OF_WORKFLOWS):
         return f"workflow-run:{fact.run}"
+    if isinstance(fact, WorkFact):
+        return f"snapshot:{fact.snapshot}"
     for kind, field in (("run", "run"), ("task", "task"), ("type", "slug"), ("agent", "agent"), ("node", "node")):
         name = getattr(fact, field, None)
         if name is not None:

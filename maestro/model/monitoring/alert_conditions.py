@@ -207,11 +207,12 @@ def _store(world: World) -> Iterator[Condition]:
 
 
 def _snapshots(world: World) -> Iterator[Condition]:
-    several = len({agent.node for agent in world.agents.values() if agent.workspace and agent.node}) > 1
+    places = {agent.node for agent in world.agents.values() if agent.workspace and agent.node}
+    lacks = any(name not in world.nodes or world.nodes[name].status != "up" for name in places)
     for one in world.snapshots:
         if one.last_due and world.newest < one.last_due and world.now - one.last_due > OVERDUE_MS:
             what = f"no snapshot since the last due time of schedule {one.schedule}"
-            yield Condition("snapshot_overdue", one.schedule, what, "", one.last_due, snapshot_command(several))
+            yield Condition("snapshot_overdue", one.schedule, what, "", one.last_due, snapshot_command(lacks))
     if world.verified is None:
         yield Condition("replay_mismatch", "", unsure=True)
     elif world.verified.get("ok") != "1":

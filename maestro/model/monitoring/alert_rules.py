@@ -108,13 +108,13 @@ RULES: Final[Mapping[str, Rule]] = {
     "snapshot_failed": Rule(
         "a snapshot failed on a node",
         "a snapshot of that node is complete",
-        "`maestro state snapshot`, with `--allow-missing` where not all workspaces are on one node",
+        "`maestro state snapshot`, with `--allow-missing` where a workspace or its node is away",
         momentary=True,
     ),
     "snapshot_overdue": Rule(
         "a schedule has `state snapshot` as its command, and half an hour after a due time there is no newer snapshot",
         "there is one, or the schedule is switched off or removed",
-        "`maestro state snapshot`, with `--allow-missing` where not all workspaces are on one node",
+        "`maestro state snapshot`, with `--allow-missing` where a workspace or its node is away",
         critical=True,
     ),
     "schedule_missed": Rule(

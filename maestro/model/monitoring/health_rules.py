@@ -258,8 +258,8 @@ def _node(agent: Agent, sight: Sight) -> Check | None:
 
 def mend_node(agent: Agent) -> str:
     """What to do about an agent whose node is lost."""
-    again = assigned_anew(agent)
-    return f"start the daemon of its node (maestro up), or move the agent: {again} <folder> --node <node>"
+    start, again = "start the daemon of its node (maestro up)", f"maestro agent assign {agent.id}"
+    return f"{start}, or have the agent go on elsewhere: {again} --from-snapshot newest --node <node>"
 
 
 def _heartbeat(agent: Agent, sight: Sight) -> Check | None:

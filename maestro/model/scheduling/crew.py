@@ -39,7 +39,8 @@ class Crew:
     """Agents and nodes by id, live runs by id, and what follows from them.
 
     used: live runs by node; unstarted: released ones; writers: live runs by place; members: agents by target;
-    sharers: agents by place. virtual: agents that are always there, and in no view.
+    sharers: agents by place. virtual: agents that are always there, and in no view. still: nodes that hold still for a
+    snapshot, which it names: nothing is released to them.
     """
 
     def __init__(self) -> None:
@@ -52,6 +53,7 @@ class Crew:
         self.writers: dict[Place, set[str]] = {}
         self.members: dict[str, dict[str, None]] = {}
         self.sharers: dict[Place, dict[str, None]] = {}
+        self.still: dict[str, str] = {}
         self._answers: dict[str, list[str]] = {}
         self._at: dict[str, Place] = {}
 
@@ -138,7 +140,7 @@ class Crew:
         """
         used = self.used if extra is None else self.used + Counter(extra)
         free = {
-            name: max(0, node.max_concurrent - used[name]) if node.takes_work else 0
+            name: max(0, node.max_concurrent - used[name]) if node.takes_work and name not in self.still else 0
             for name, node in self.nodes.items()
         }
         total = max(0, sum(free.values()) - used[SHARED])

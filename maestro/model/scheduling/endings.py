@@ -18,7 +18,8 @@ from maestro.model.outcome import LOSSES_MAX, exit_code_of, status_of, worst
 from maestro.model.scheduling.crew import Live
 from maestro.model.scheduling.lanes import failed_it, out_of_retries
 from maestro.model.scheduling.plan import Plan
-from maestro.model.scheduling.sites import ground_of, shown_agent
+from maestro.model.scheduling.sites import SHARED, ground_of, shown_agent
+from maestro.model.target import who
 from maestro.model.task import Run, Slot, Task
 
 RESULT_TTL_MS: Final = 86_400_000
@@ -173,7 +174,9 @@ def _why_adrift(plan: Plan, name: str) -> str:
             return f"withdrawn: agent {one.id} was stopped before it started"
     if agent.run != name and agent.id not in plan.crew.virtual:
         return f"withdrawn: agent {agent.id} has another run"
-    moved = site is None or site.node != live.node
+    if live.shared and live.node != SHARED and not plan.nodes[live.node].takes_work:
+        return f"withdrawn: node {live.node} takes no work any more"
+    moved = site is None or site.node not in ((SHARED, live.node) if live.shared else (live.node,))
     return f"withdrawn: agent {owner.id} was moved before it started" if moved else ""
 
 
@@ -207,7 +210,7 @@ def _why_parked(plan: Plan, row: Task, slot: Slot) -> str:
     if slot.losses > LOSSES_MAX:
         return f"lost {slot.losses} times"
     if slot.pool and len(slot.runs) > slot.earlier and out_of_retries(row, slot):
-        others = plan.crew.members.get(slot.target, {}).keys() - failed_it(slot)
+        others = plan.crew.members.get(who(slot.target), {}).keys() - failed_it(slot)
         return "" if others else f"no other agent of {slot.target} is left"
     return ""
 

@@ -12,6 +12,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from maestro.model.scheduling.sites import RUN_FOLDER, SHARED, Ground, Place, ground_of
+from maestro.model.target import labels_of, who
 from maestro.model.task import Slot, Task
 
 __all__ = ["NOBODY", "NO_NODE", "SHARED", "Entry", "Holder", "Lane", "Lanes", "failed_it", "lane_of", "out_of_retries"]
@@ -30,7 +31,7 @@ class Lane(NamedTuple):
     """A lane: slots that wait in the same one are interchangeable for agents. forced: sick agents may take it.
 
     avoid: agents that failed the slot before; strict: they may not have it again, else only if nobody else is free.
-    ground: where it is to work; holder: of a workspace, where the slot's task is that of one.
+    ground: where it is to work; holder: of a workspace, where the slot's task is that of one. labels: of its node.
     """
 
     target: str
@@ -39,6 +40,7 @@ class Lane(NamedTuple):
     strict: bool = False
     ground: Ground = Ground()
     holder: Holder = NOBODY
+    labels: tuple[str, ...] = ()
 
 
 class Entry(NamedTuple):
@@ -116,6 +118,11 @@ class Lanes:
     def offer(self, target: str) -> None:
         """Offer the first of each lane of a target: an agent that answers to it may take work."""
         for lane in list(self._by_target.get(target, ())):
+            self.offer_lane(lane)
+
+    def offer_labelled(self) -> None:
+        """Offer the first of each lane that asks for labels: a node may have come that has them."""
+        for lane in [lane for lane in self._heaps if lane.labels]:
             self.offer_lane(lane)
 
     def offer_lane(self, lane: Lane) -> None:
@@ -202,11 +209,13 @@ def lane_of(task: Task, slot: Slot, holder: Holder = NOBODY) -> Lane:
     holder: what the task belongs to, where that holds a workspace.
     """
     ground = ground_of(task) if task.workflow else _ANYWHERE
+    target, labels = who(slot.target), labels_of(slot.target)
     if not slot.pool or len(slot.runs) == slot.earlier:
         before = slot.resumable if task.resumes else None
-        target = slot.target if before is None else before.agent
-        return Lane(target, task.forced, ground=ground, holder=holder)
-    return Lane(slot.target, task.forced, tuple(sorted(failed_it(slot))), out_of_retries(task, slot), ground, holder)
+        target = target if before is None else before.agent
+        return Lane(target, task.forced, ground=ground, holder=holder, labels=labels)
+    avoid = tuple(sorted(failed_it(slot)))
+    return Lane(target, task.forced, avoid, out_of_retries(task, slot), ground, holder, labels)
 
 
 def failed_it(slot: Slot) -> set[str]:

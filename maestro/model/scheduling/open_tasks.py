@@ -11,6 +11,7 @@ from maestro.model.scheduling.dependencies import Dependencies
 from maestro.model.scheduling.holds import Holds
 from maestro.model.scheduling.lanes import NOBODY, Entry, Holder, Lane, Lanes, lane_of
 from maestro.model.scheduling.pauses import Pauses
+from maestro.model.target import who
 from maestro.model.task import PRIORITY_DEFAULT, Slot, Task
 
 
@@ -105,7 +106,7 @@ class OpenTasks:
     def entry(self, row: Task, index: int) -> Entry:
         """The entry of a slot in its lane."""
         slot = row.slots[index]
-        agent = None if slot.pool else self.agents.get(slot.target)
+        agent = None if slot.pool else self.agents.get(who(slot.target))
         order = row.order_key(PRIORITY_DEFAULT if agent is None else agent.priority)
         return Entry(order, row.position, index, row.id, self.lane(row, slot))
 

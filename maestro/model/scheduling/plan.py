@@ -12,9 +12,11 @@ from typing import Any, get_args
 
 from maestro.model import agent as agents_, events as e, node as nodes_, task as tasks_
 from maestro.model.agent import Agent
+from maestro.model.coordination.open_works import OpenWorks, WorkFact
 from maestro.model.ids import slot_of_run
 from maestro.model.node import Node
 from maestro.model.scheduling.open_tasks import OpenTasks
+from maestro.model.snapshot import Snapshot
 from maestro.model.task import PRIORITY_DEFAULT, Run, Task
 
 TIMEOUT_S_DEFAULT = 1800.0
@@ -31,7 +33,16 @@ AgentFact = (
     | e.FailsafeKept
     | e.GuardDropped
 )
-NodeFact = e.NodeJoined | e.NodeHeld | e.NodeResumed | e.NodeLeft | e.NodeLost
+NodeFact = (
+    e.NodeJoined
+    | e.NodeHeld
+    | e.NodeResumed
+    | e.NodeLeft
+    | e.NodeLost
+    | e.NodeDrainBegun
+    | e.NodeDrainEnded
+    | e.NodeForgotten
+)
 RunFact = e.RunReleased | e.RunStarted | e.RunSessionOpened | e.RunUsageReported | e.RunEnded | e.RunParked
 WorkflowFact = (
     e.WorkspaceArchiveWanted
@@ -47,13 +58,15 @@ WorkflowFact = (
 class Plan(OpenTasks):
     """The plan. It may be read freely; only `apply`, `hold`, `supply`, `wake` and decisions change it.
 
-    floor: as of the views' checkpoint; timeout_s: of runs whose task and type give none.
+    floor: as of the views' checkpoint; timeout_s: of runs whose task and type give none. works: what several nodes do
+    together.
     """
 
     def __init__(self, floor: int = 0, seq: int = 0, timeout_s: float = TIMEOUT_S_DEFAULT) -> None:
         super().__init__(seq)
         self.floor, self.timeout_s = floor, timeout_s
         self.supplied_at = 0
+        self.works = OpenWorks()
         self._ahead: dict[str, int] = {}
 
     @classmethod
@@ -64,12 +77,15 @@ class Plan(OpenTasks):
         nodes: Iterable[Node],
         seq: int = 0,
         floor: int = 0,
+        snapshots: Iterable[Snapshot] = (),
     ) -> Plan:
-        """A plan from the open rows of the view `queue` and all rows of `agents` and `nodes`, all of position `seq`.
+        """A plan from the open rows of `queue` and `snapshots`, and all of `agents` and `nodes`, all of position `seq`.
 
         Then call `supply` with the rows of `missing`. The plan changes the rows that it is given.
         """
         plan = cls(floor, seq)
+        plan.works = OpenWorks(snapshots, floor)
+        plan.crew.still = plan.works.still
         for node in nodes:
             plan.nodes[node.id] = node
         for agent in agents:
@@ -265,12 +281,17 @@ class Plan(OpenTasks):
         self._free(row.id)
         self.lanes.offer_spot(row.id)
 
+    def _work_event(self, event: e.Event, fact: WorkFact) -> None:
+        self.works.apply(event, fact)
+        self.crew.still = self.works.still
+
     def _node_event(self, event: e.Event, fact: NodeFact) -> None:
         row = nodes_.evolve(self.nodes.get(fact.node), event)
         if row is None:
             return
         self.nodes[row.id] = row
-        if isinstance(fact, e.NodeLost):
+        self.lanes.offer_labelled()
+        if not row.takes_work:
             for run, live in self.crew.live.items():
                 if live.node == row.id:
                     self.adrift[run] = None
@@ -285,6 +306,7 @@ _FOLDS: Mapping[type, Callable[[Plan, e.Event, Any], None]] = {
         (Plan._agent_event, get_args(AgentFact)),
         (Plan._node_event, get_args(NodeFact)),
         (Plan._workflow_event, get_args(WorkflowFact)),
+        (Plan._work_event, get_args(WorkFact)),
     )
     for fact in facts
 }

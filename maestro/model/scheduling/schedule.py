@@ -119,7 +119,10 @@ class Releases:
         best = self._best(able, lane)
         if best is not None:
             return best, able[best]
-        for node in dict.fromkeys(site.node for site in able.values()):
+        nodes = {site.node: None for site in able.values()}
+        if lane.labels and any(site.place is None for site in able.values()):
+            nodes |= dict.fromkeys(self._labelled(lane.labels))  # whichever of them has room first
+        for node in nodes:
             plan.lanes.block(node, entry)
         return None
 
@@ -147,6 +150,8 @@ class Releases:
             return None  # its workspace has yet to go back
         crew = self._plan.crew
         site = crew.site(lane.ground, agent)
+        if site is not None and lane.labels:
+            site = self._on_labelled(site, lane.labels)
         if site is None or site.place is None:
             return site
         owner = crew.agents.get(site.owner, agent)
@@ -156,11 +161,31 @@ class Releases:
             return None
         return site if site.place not in self._places or (site.common and self._places[site.place]) else None
 
-    def _load(self, agent: Agent, site: Site, avoid: tuple[str, ...]) -> tuple[bool, bool, bool, int, int, str]:
-        """The sort key of an agent: healthy first, not failed the slot, wanted by nobody, most room, longest rest."""
-        room = self._room.get(site.node, 0)
+    def _on_labelled(self, site: Site, labels: tuple[str, ...]) -> Site | None:
+        """The site on a node with these labels: where any would do the one with most room; None where none is there."""
+        if site.node != SHARED:
+            node = self._plan.nodes.get(site.node)
+            return site if node is not None and node.has(labels) else None
+        names = self._labelled(labels)
+        return site._replace(node=min(names, key=lambda name: (-self._room[name], name))) if names else None
+
+    def _labelled(self, labels: tuple[str, ...]) -> list[str]:
+        """The nodes that take work and have these labels."""
+        return [name for name, node in self._plan.nodes.items() if node.takes_work and node.has(labels)]
+
+    def _load(self, agent: Agent, site: Site, avoid: tuple[str, ...]) -> tuple[bool, bool, bool, int, bool, int, str]:
+        """The sort key of an agent: healthy first, not failed the slot, wanted by nobody, on the node with most room,
+        which has its workspace, longest rest.
+        """
         wanted = self._plan.lanes.wanted(agent.id)
-        return (not agent.healthy, agent.id in avoid, wanted, -room, agent.last_run_at, agent.id)
+        first = not agent.healthy, agent.id in avoid, wanted
+        return *first, -self._most_room(site.node), site.place is None, agent.last_run_at, agent.id
+
+    def _most_room(self, node: str) -> int:
+        """The room of a node; for what may run anywhere that of the node which has most."""
+        if node != SHARED:
+            return self._room.get(node, 0)
+        return max((room for name, room in self._room.items() if name != SHARED), default=0)
 
     def _release(self, entry: Entry, row: Task, agent: str, site: Site) -> Decision:
         plan = self._plan
@@ -175,13 +200,18 @@ class Releases:
             node=site.node or None,
             timeout_s=_timeout_s(plan, row, agent),
             decided_at=self._now,
-            shared=site.node == SHARED,
+            shared=site.node == SHARED or (site.place is None and self._is_free_agent(agent)),
             reason=_reason(row, entry, agent, site),
         )
         self._take(entry, agent, site)
         cause = max(plan.because.get(row.id, 0), plan.because.get(f"agent:{agent}", 0))
         event = NewEvent(f"run:{fact.run}", fact, plan.floor)
         return Decision((event,), ((site.node, fact.run, 0),), str(cause))
+
+    def _is_free_agent(self, agent: str) -> bool:
+        """Whether nothing but its labels binds an agent's run without a workspace to a node."""
+        row = self._plan.crew.agent(agent)
+        return row is not None and row.node is None
 
     def _take(self, entry: Entry, agent: str, site: Site) -> None:
         self._slots.add((entry.task, entry.slot))

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final, NamedTuple
 
 from maestro.model.agent import Agent
@@ -16,7 +16,7 @@ from maestro.model.scheduling.lanes import SHARED, Holder, Lane
 from maestro.model.scheduling.plan import Plan
 from maestro.model.scheduling.sites import Ground, Site, shown_agent
 from maestro.model.target import is_pool
-from maestro.model.task import Task
+from maestro.model.task import Run, Task
 
 KINDS: Final = ("ready", START, "slot", "node", "workspace", "agent", RETRY, DEPENDENCY, "paused")
 """What a slot can wait for: nothing (the next decision), that its node starts it, room there, a node that takes work, a
@@ -53,7 +53,7 @@ class Reasons:
         self._plan = plan
         self._lanes: dict[Lane, Why] = {}
         self._simple: dict[tuple[str, bool], Why] = {}
-        self._agents: dict[tuple[str, bool, Ground, Holder], Why] = {}
+        self._agents: dict[tuple[str, bool, Ground, Holder, tuple[str, ...]], Why] = {}
         self._rooms: dict[str, Why] = {}
 
     def of(self, task: Task, slot: int, now: int) -> Why:
@@ -111,7 +111,7 @@ class Reasons:
 
     def _of_agent(self, agent: Agent, lane: Lane) -> Why:
         """As `_not_agent`, which is asked once for all lanes of a kind."""
-        key = agent.id, lane.forced, lane.ground, lane.holder
+        key = agent.id, lane.forced, lane.ground, lane.holder, lane.labels
         why = self._agents.get(key)
         if why is None:
             why = self._agents[key] = self._not_agent(agent, lane)
@@ -127,6 +127,8 @@ class Reasons:
         site = plan.crew.site(lane.ground, agent)
         if site is None:
             return Why("agent", f"agent {lane.ground.place}, whose workspace it needs, to be assigned")
+        if lane.labels and (unfit := self._why_not_labelled(site, lane.labels)):
+            return unfit
         if site.owner not in ("", agent.id) and (why := _why_not_able(plan.agents[site.owner], lane.forced)):
             return Why("agent", f"{why}, whose workspace it needs" if why.endswith("stopped") else why)
         if site.place is not None and (why := _why_not_place(plan, site, lane)):
@@ -134,6 +136,20 @@ class Reasons:
         if site.node != SHARED and (gone := _why_no_node(plan, site.node)):
             return gone
         return self._no_room(site.node)
+
+    def _why_not_labelled(self, site: Site, labels: tuple[str, ...]) -> Why | None:
+        """Why no node with these labels takes it; None where one does, or where that is the node's own affair."""
+        told = f"a node with the label{'s' if len(labels) > 1 else ''} {' and '.join(labels)}"
+        nodes = [node for node in self._plan.nodes.values() if node.has(labels) and not node.forgotten]
+        if site.node != SHARED:
+            is_there = any(node.id == site.node for node in nodes)
+            return None if is_there else Why("node", f"{told}, which {site.node} has not")
+        if not nodes:
+            return Why("node", f"{told}, which none has")
+        taking = [node for node in nodes if node.takes_work]
+        if not taking:
+            return _why_no_node(self._plan, nodes[0].id) or Why("node", told)
+        return RUNS if any(self._free.get(node.id, 0) for node in taking) else Why("slot", f"a slot on {told}")
 
     def _no_room(self, name: str) -> Why:
         """Why a node has no room, or for SHARED none; RUNS where there is some."""
@@ -189,9 +205,25 @@ def _why_no_node(plan: Plan, name: str) -> Why | None:
         return Why("node", f"node {name} has not joined")
     if node.held:
         return Why("node", f"node {name} is held: {node.hold or node.reason}")
+    if name in plan.crew.still:
+        return Why("node", f"node {name} holds still for snapshot {plan.crew.still[name]}")
+    if node.drained:
+        return Why("node", f"node {name}, which is drained (maestro node drain {name} --undo)")
     if node.status == "up":
         return None
     return Why("node", f"node {name} is {'lost' if node.status == 'lost' else 'down'}")
+
+
+def why_stranded(run: Run | None, nodes: Iterable[Node]) -> str:
+    """What a run that is on waits for, in words: its node, where that is lost; "" for nothing."""
+    if (
+        run is None
+        or run.status != "running"
+        or not any(node.id == run.node and node.status == "lost" for node in nodes)
+    ):
+        return ""
+    elsewhere = f"maestro agent assign {run.agent} --from-snapshot newest --node <node>"
+    return f"node {run.node}, which is lost; start its daemon there (maestro up), or go on elsewhere: {elsewhere}"
 
 
 def why_not_over(task: Task | None, nodes: Mapping[str, Node], leased: Collection[str]) -> str:

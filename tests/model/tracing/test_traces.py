@@ -186,7 +186,9 @@ def plain_log() -> list[Event]:
         e.RestoreDone("r", 13),
         *run_of("t1", 2),
         e.TaskFinished("t1", "completed", "ok"),
-        *run_of("t2", 2),
+        *list(run_of("t2", 2))[:2],
+        e.RunSessionOpened("t2-0.2", "t2", "a", "s-1"),
+        *list(run_of("t2", 2))[2:],
         e.TaskFinished("t2", "completed", "ok"),
     )
 

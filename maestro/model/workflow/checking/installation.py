@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import msgspec
 
 from maestro.model.errors import Invalid
-from maestro.model.target import check_target, is_pool
+from maestro.model.target import check_target, is_pool, who
 from maestro.model.workflow.checks import Finding, Path, near
 from maestro.model.workflow.definition import Step, Workflow
 from maestro.model.workflow.stored.params import misfits
@@ -35,6 +35,7 @@ class Surroundings(msgspec.Struct, frozen=True):
 
     def types_of(self, target: str) -> frozenset[str]:
         """The types that may work for a target; none for one that is not known."""
+        target = who(target)
         found = self.targets.get(target)
         slug = target.removeprefix("type:")
         return found or (frozenset((slug,)) if slug in self.types else frozenset())
@@ -89,6 +90,7 @@ def unknown_target(target: str, here: Surroundings) -> tuple[str, str] | None:
         check_target(target)
     except Invalid as error:
         return error.what, error.mend
+    target = who(target)
     if here.types_of(target) or target in here.targets:
         return None
     kind, colon, name = target.partition(":")
