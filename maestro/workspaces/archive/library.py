@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -20,12 +20,13 @@ from maestro.workspaces.archive.format.layout import Layout
 from maestro.workspaces.archive.read import damage, restoration, scrub, verification
 from maestro.workspaces.archive.read.assessment import Lost
 from maestro.workspaces.archive.read.damage import Damage
+from maestro.workspaces.archive.read.needs import Needs, needs_of
 from maestro.workspaces.archive.read.purge import Listing
 from maestro.workspaces.archive.read.reading import Reading, reading
 from maestro.workspaces.archive.read.restoration import Restored
 from maestro.workspaces.archive.read.scrub import Age, Scrubbed
 from maestro.workspaces.archive.read.verification import Verified
-from maestro.workspaces.archive.write import collection, diff, snapshot_writer
+from maestro.workspaces.archive.write import assembly, collection, diff, snapshot_writer
 from maestro.workspaces.archive.write.collection import Collected
 from maestro.workspaces.archive.write.diff import Diff
 from maestro.workspaces.archive.write.snapshot_writer import Progress, Saved, Source
@@ -79,6 +80,17 @@ class Archive:
             with reading(self._layout) as opened:
                 yield opened
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """During the block nothing is removed from the archive."""
+        with self._layout.shared():
+            yield
+
+    def needs(self, snapshot: str) -> Needs:
+        """The files that a snapshot needs; to be read within `held`. Raises `NotFound`, `VerificationFailed`."""
+        with self._layout.shared():
+            return needs_of(self._layout, snapshot)
+
     def save(
         self,
         trees: Iterable[tuple[str, str] | Source],
@@ -106,6 +118,13 @@ class Archive:
             return snapshot_writer.save(
                 self._layout, sources, snapshot, meta, snapshot_writer.Allowed(allow_torn, allow_unread), progress
             )
+
+    def assemble(self, snapshot: str, parts: Sequence[Archive], meta: dict[str, object]) -> None:
+        """Make a snapshot of what these archives have under its id. Raises as `assembly.assemble`."""
+        with ExitStack() as locked:
+            for part in (self, *parts):
+                locked.enter_context(part.held())
+            assembly.assemble(self._layout, snapshot, [part._layout for part in parts], meta)
 
     def verify(self, snapshot: str, manifest: str = "", progress: verification.Progress | None = None) -> Verified:
         """Read and check every byte of a snapshot.
