@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -41,6 +42,7 @@ class SnapshotFolders:
         self.root = home / "snapshots"
         self.taking = home / "taking"
         self.proving = home / "proving"
+        self._turn = -1
 
     def archive(self) -> Archive:
         """The archive, made if absent. Raises as `Archive`."""
@@ -123,9 +125,22 @@ class SnapshotFolders:
                     await wait()
                 told = True
                 await trio.sleep(TURN_POLL_S)
+            self._turn = handle
             yield
         finally:
+            self._turn = -1
             os.close(handle)
+
+    @asynccontextmanager
+    async def turn_lent(self) -> AsyncIterator[None]:
+        """Let others have the turn during the block, where what the caller does needs no folder here."""
+        fcntl.flock(self._turn, fcntl.LOCK_UN)
+        try:
+            yield
+        finally:
+            with trio.CancelScope(shield=True):  # what comes then clears the folders
+                while not try_lock(self._turn):
+                    await trio.sleep(TURN_POLL_S)
 
     def is_free(self) -> bool:
         """Whether no snapshot is under way at this moment."""

@@ -57,9 +57,17 @@ def encode(meta: SnapshotMeta) -> dict[str, object]:
     del said["not_held"]
     if not meta.output:
         del said["output"]
-    said["workspaces"] = [msgspec.structs.asdict(each) for each in meta.workspaces]
+    said["workspaces"] = [_held(each) for each in meta.workspaces]
     said["missing"] = [msgspec.structs.asdict(each) for each in meta.missing]
     said["containers"] = list(meta.containers)
+    return said
+
+
+def _held(workspace: SnapshotWorkspace) -> dict[str, object]:
+    """A workspace as it is kept: which node's archive it lies in, that archive need not say."""
+    said: dict[str, object] = msgspec.structs.asdict(workspace)
+    if not workspace.node:
+        del said["node"]
     return said
 
 

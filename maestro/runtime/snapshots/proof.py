@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,15 @@ from maestro.model.errors import NotFound, Refused, VerificationFailed
 from maestro.model.ids import shown
 from maestro.model.snapshot import SCHEDULED, Snapshot, existing, latest
 from maestro.runtime.node.context import Call, Context
+from maestro.runtime.node.forwards.forwarding import forward, is_up
+from maestro.runtime.protocol import messages as p
 from maestro.runtime.snapshots.folders import SnapshotFolders
 from maestro.runtime.snapshots.meta import SnapshotMeta, of_export, of_manifest
 from maestro.runtime.snapshots.progress import ProgressReport
+from maestro.runtime.snapshots.shared.fetched_archive import FetchedArchive
+from maestro.runtime.snapshots.shared.reached import reached
 from maestro.workspaces.archive.export.export_reader import open_export
+from maestro.workspaces.archive.library import Archive
 from replayers import checkpoint
 
 LATEST = "latest"
@@ -52,27 +58,62 @@ async def newest(context: Context) -> str:
     raise NotFound("there is no snapshot here that was asked for", mend=mend)
 
 
-async def prove(call: Call, source: str) -> dict[str, Any]:
-    """Check a snapshot of this node by id, or an export by path; returns its figures.
+async def where_it_lies(context: Context, name: str, row: Snapshot | None) -> str:
+    """The node from whose archive a snapshot is read: this one where it has it, or nobody is known to."""
+    folders = SnapshotFolders(context.settings.home)
+    if row is None or row.lies_on(context.node) or await trio.to_thread.run_sync(folders.has, name):
+        return context.node
+    return row.nodes[0]
 
-    Raises VerificationFailed naming what is damaged; NotFound, Refused where it lies on another node or is not
-    complete.
+
+def manifest_of(row: Snapshot | None, node: str) -> str:
+    """The digest that the manifest of a snapshot must have in the archive of a node, "" where that is not known."""
+    if row is None:
+        return ""
+    return row.manifest_on(node) if row.lies_on(node) else ""
+
+
+async def prove(call: Call, source: str) -> dict[str, Any]:
+    """Check a snapshot by id, or an export by path; returns its figures. What another node has archived is read in the
+    shared archive; where there is none, that node checks it.
+
+    Raises VerificationFailed naming what is damaged; NotFound, Refused where it is out of reach or not complete.
     """
+    folders = SnapshotFolders(call.context.settings.home)
     if is_path(source):
         path = str(Path(call.caller.cwd, source))
         report = ProgressReport(call.note, "verifying")
-        return await trio.to_thread.run_sync(_prove_export, SnapshotFolders(call.context.settings.home), path, report)
+        return await trio.to_thread.run_sync(_prove_export, folders, path, report)
     name = await named(call, source)
     row = await call.context.row(call.context.views.snapshot, name)
-    folders = SnapshotFolders(call.context.settings.home)
     if row is None and not folders.has(name):
         existing(name, None)
     if row is not None and not row.complete:
         raise Refused(f"snapshot {name} is {row.state}", mend="maestro state snapshots lists those that are complete")
-    if not folders.has(name):
-        where = f"on node {row.node}" if row and not row.lies_on(call.context.node) else str(folders.root)
-        raise NotFound(f"snapshot {shown(name)} lies {where}", mend="verify it there")
-    return await trio.to_thread.run_sync(_prove_kept, folders, name, row, ProgressReport(call.note, "verifying"))
+    if row is None or call.forwarded or len(row.nodes) == 1:
+        return await _prove_part(call, name, row, await where_it_lies(call.context, name, row))
+    parts = [await _prove_part(call, name, row, node) for node in row.nodes]
+    for part in parts:
+        part["workspaces"] = [each | {"node": part["node"]} for each in part["workspaces"]]
+    whole = parts[0] | {key: [each for part in parts for each in part[key]] for key in ("workspaces", "missing")}
+    whole |= {key: sum(part[key] for part in parts) for key in ("entries", "bytes")}
+    told = ("node", "manifest", "entries", "bytes", "workspaces")
+    return whole | {"node": None, "parts": [{key: part[key] for key in told} for part in parts]}
+
+
+async def _prove_part(call: Call, name: str, row: Snapshot | None, node: str) -> dict[str, Any]:
+    """Check what one node holds of a snapshot: this one, that one itself, or through the shared archive."""
+    context = call.context
+    folders = SnapshotFolders(context.settings.home)
+    if node == context.node and not folders.has(name):
+        raise NotFound(f"snapshot {shown(name)} is not in {folders.root}", mend="maestro state snapshots lists all")
+    is_own = node == context.node or context.settings.archive_url is not None
+    if not is_own and not call.forwarded and await is_up(context, node):
+        return dict((await forward(call, node, p.StateVerify(source=name))).data)  # which need not fetch it
+    fetching = ProgressReport(call.note, f"fetching what node {node} has archived")
+    async with reached(context, node, fetching.written) as archive:
+        found = partial(_prove_kept, folders, archive, name, manifest_of(row, node))
+        return await trio.to_thread.run_sync(found, ProgressReport(call.note, "verifying"))
 
 
 def _prove_export(folders: SnapshotFolders, path: str, report: ProgressReport) -> dict[str, Any]:
@@ -84,9 +125,12 @@ def _prove_export(folders: SnapshotFolders, path: str, report: ProgressReport) -
         return {"ok": True, "snapshot": proved.snapshot, "file": path, **sums, **about}
 
 
-def _prove_kept(folders: SnapshotFolders, name: str, row: Snapshot | None, report: ProgressReport) -> dict[str, Any]:
-    archive = folders.archive()
-    verified = archive.verify(name, row.manifest if row else "", report.written)
+def _prove_kept(
+    folders: SnapshotFolders, archive: Archive, name: str, manifest: str, report: ProgressReport
+) -> dict[str, Any]:
+    if isinstance(archive, FetchedArchive):
+        archive.check_there(name)
+    verified = archive.verify(name, manifest, report.written)
     content = archive.read(name).content
     assert content is not None
     with folders.stage() as stage:

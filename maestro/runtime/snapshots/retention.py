@@ -5,8 +5,11 @@ Only what the log of this namespace knows to be over is deleted (`maestro.model.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import trio
 
+from maestro.model.coordination.snapshot_parts import of_one_node
 from maestro.model.errors import MaestroError, Refused, VerificationFailed
 from maestro.model.events import NewEvent, SnapshotFailed, SnapshotTaken
 from maestro.model.snapshot import Snapshot, decide_end, decide_expired, latest, outlived, retained, unfinished
@@ -15,6 +18,7 @@ from maestro.runtime.node.daemon_log import log
 from maestro.runtime.snapshots.folders import SnapshotFolders
 from maestro.runtime.snapshots.meta import of_manifest
 from maestro.runtime.snapshots.needed_runs import needed_runs
+from maestro.runtime.snapshots.shared.upload import is_copied, must_be_copied
 from maestro.store.contract import Committed
 from maestro.workspaces.archive.format.entries import located
 
@@ -23,19 +27,28 @@ ENDED = "the daemon ended before it was complete"
 GIVE_UP = "put a copy of what is damaged back, or remove the manifest of that snapshot to give it up"
 
 
-async def sweep(context: Context) -> None:
-    """At the daemon's start, end each snapshot that an earlier process was taking.
+async def sweep(context: Context, only: Collection[str] | None = None) -> list[str]:
+    """At the daemon's start, end each snapshot that an earlier process was taking. only: these, None for all.
 
-    It is complete if the archive of this node holds it whole; else it has failed, and leaves nothing. A log that was
-    loaded from a snapshot says that this one is still being taken, as its end came later.
+    It is complete if the archive of this node holds it whole; else it has failed, and leaves nothing. One that is whole
+    here, and must be copied to the shared archive first, is left, and returned. A log that was loaded from a snapshot
+    says that this one is still being taken, as its end came later.
     """
     folders = SnapshotFolders(context.settings.home)
     if not await trio.to_thread.run_sync(folders.is_free):
-        return  # a command without a daemon is taking a snapshot
+        return []  # a command without a daemon is taking a snapshot
+    left: list[str] = []
     up = {node.id for node in await context.rows(context.views.nodes) if node.status == "up"}
     floor = await context.floor()
-    for row in unfinished(await context.rows(context.views.snapshots, "taking"), context.node, up):
+    for row in unfinished(await context.rows(context.views.snapshots, "taking"), context.node, up, floor):
+        if only is not None and row.id not in only:
+            continue
         whole = await trio.to_thread.run_sync(_whole, folders, row)
+        if whole is not None:
+            whole = of_one_node(whole, row)
+        if whole is not None and must_be_copied(row) and not await is_copied(context, row.id):
+            left.append(row.id)
+            continue
         await _append(context, decide_end(whole or SnapshotFailed(row.id, ENDED), row, floor), row)
         if whole is None:
             log.warning("snapshot %s: %s", row.id, ENDED)
@@ -51,6 +64,7 @@ async def sweep(context: Context) -> None:
         await trio.to_thread.run_sync(work)
     except (MaestroError, OSError) as error:  # the node works on: each attempt to take a snapshot tells the reason
         log.warning("snapshots: %s", error)
+    return left
 
 
 def _whole(folders: SnapshotFolders, row: Snapshot) -> SnapshotTaken | None:
@@ -91,8 +105,9 @@ async def expire(context: Context, now: int) -> None:
     floor = await context.floor()
     damaged = await trio.to_thread.run_sync(folders.damaged)
     guards = {agent.guard.snapshot for agent in await context.rows(context.views.agents) if agent.guard is not None}
+    guards.update(*(each.needs for each in await context.rows(context.views.restores, "open")))
     for row in outlived(rows, now, days * DAY_MS, damaged.keys(), await needed_runs(context)):
-        if row.id in guards:  # its workspace may yet have to go back to it
+        if row.id in guards:  # a workspace may yet have to go back to it
             continue
         if row.lies_on(context.node) and await _append(context, decide_expired(row, floor), row):
             log.info("snapshot %s is older than %d days: deleted", row.id, days)
