@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import msgspec
@@ -19,7 +20,9 @@ from maestro.model.events import NewEvent, SnapshotWorkspace
 from maestro.model.ids import check_id
 from maestro.model.restore import mapped
 from maestro.runtime.node.context import Call, Context
+from maestro.runtime.node.forwards.forwarding import forward, is_up
 from maestro.runtime.node.resume import resume
+from maestro.runtime.protocol import messages as p
 from maestro.runtime.provision.assignment import assignment_events
 from maestro.runtime.provision.place_guard import PlaceGuard
 from maestro.runtime.provision.settlement import remember
@@ -44,11 +47,11 @@ class _Wanted(msgspec.Struct):
     held: SnapshotWorkspace | None
 
 
-async def put_back(call: Call, source: str) -> list[str]:
+async def put_back(call: Call, source: str, only: Collection[str] = ()) -> list[str]:
     """Assign every agent that a snapshot holds; returns their ids. source: the snapshot, as `OpenOrigins.named` takes
-    it.
+    it. only: some of them, which are this node's; those of other nodes that are up, these put back.
 
-    Raises Refused, Invalid where one of them cannot be assigned: then none is.
+    Raises Refused, Invalid where one of this node's cannot be assigned: then none is.
     """
     context = call.context
     journal = Journal(context.settings.home)
@@ -56,6 +59,10 @@ async def put_back(call: Call, source: str) -> list[str]:
         origin = await origins.named(source)
         async with restoring(journal), held_log(origin, journal) as folder:
             registry = await trio.to_thread.run_sync(checkpoint.registry, folder)
+        agents = [each for each in registry.agents if not only or each.id in only]
+        theirs = {} if only else await _of_others(context, origin, agents)
+        elsewhere = {name for names in theirs.values() for name in names}
+        registry = msgspec.structs.replace(registry, agents=[each for each in agents if each.id not in elsewhere])
         guard = PlaceGuard(call)
         wanted = await _wanted(call, origin, registry, guard)
         await trio.to_thread.run_sync(
@@ -65,7 +72,22 @@ async def put_back(call: Call, source: str) -> list[str]:
             await _decision(call, each.assignment, guard)
         with trio.CancelScope(shield=True):  # all agents are assigned, whoever still listens
             names = await _assign(call, origin, wanted)
-    return names
+    for node, others in theirs.items():
+        await forward(call, node, p.AgentsPutBack(source=origin.name, only=tuple(others)), quiet=True)
+    return [*names, *elsewhere]
+
+
+async def _of_others(context: Context, origin: Origin, agents: Sequence[RegisteredAgent]) -> dict[str, list[str]]:
+    """The agents of other nodes that are up, by node. Raises Refused where these cannot read the source."""
+    found: dict[str, list[str]] = {}
+    for agent in agents:
+        if agent.node in found or (agent.node not in (None, context.node) and await is_up(context, str(agent.node))):
+            found.setdefault(str(agent.node), []).append(agent.id)
+    if found and origin.path:
+        node, names = next(iter(found.items()))
+        what = f"agent {names[0]} belongs to node {node}, which is up, and does not read this file"
+        raise Refused(what, mend="name the snapshot by its id, or run this on that node")
+    return found
 
 
 async def _assign(call: Call, origin: Origin, wanted: list[_Wanted]) -> list[str]:
@@ -151,8 +173,6 @@ async def _place(call: Call, agent: RegisteredAgent, root: str, guard: PlaceGuar
     """
     context = call.context
     elsewhere = agent.node not in (None, context.node)
-    if elsewhere and await context.call(context.store.work.lease_holder, f"node:{agent.node}") is not None:
-        raise Refused(f"agent {agent.id} belongs to node {agent.node}, which is up", mend="run this there")
     is_set = caller_settings(call).sources["workspace_root"] != "default"
     root = root if elsewhere or is_set else agent.workspace_root
     if agent.workspace is None:

@@ -17,6 +17,8 @@ from maestro.model.errors import MaestroError, Refused, StoreUnsafe
 from maestro.runtime.node.context import Context
 from maestro.runtime.node.daemon_lock import LOCK
 from maestro.runtime.node.daemon_log import log, seldom
+from maestro.runtime.restores.across.outcome import end_part
+from maestro.runtime.restores.across.pending import REMEDY, waiting_agents
 from maestro.runtime.restores.conclusion import LEASE, end
 from maestro.runtime.restores.journal import Journal
 from maestro.runtime.restores.rights import drop_lease, restoring
@@ -88,6 +90,10 @@ async def end_begun(context: Context, journal: Journal) -> None:
     begun = await trio.to_thread.run_sync(journal.read)
     if begun is None:
         return
+    if begun.across:
+        await end_part(context, begun)
+        await trio.to_thread.run_sync(journal.end)
+        return
     is_done = await end(context, begun, ENDED)
     left = begun.broken_off.left
     told = f"; somebody has to look after {', '.join(left)}" if left else ""
@@ -116,8 +122,10 @@ async def findings(context: Context, is_away: bool = False) -> list[tuple[str, s
             return []
         except MaestroError as error:
             found.append(("restore", error.line(), error.mend))
+    waiting = {} if is_away else await waiting_agents(context)
+    found += [("restore", what, REMEDY) for what in dict.fromkeys(waiting.values())]
     for row in () if is_away else await context.rows(context.views.agents):
-        if why := await is_left_by_restore(context, row):
+        if row.id not in waiting and (why := await is_left_by_restore(context, row)):
             found.append(
                 (f"agent {row.id}", why, why.split("`")[1] if "`" in why else f"maestro agent restart {row.id}")
             )

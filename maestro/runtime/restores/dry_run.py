@@ -81,7 +81,7 @@ async def _workspace(context: Context, planned: RestorePlan, placement: Placemen
     row |= await _apart(context, planned, placement.archived)
     if placement.why_not:
         return row
-    origin = await origins.snapshot(placement.archived.snapshot)
+    origin = await origins.snapshot(placement.archived.snapshot, placement.archived.node)
     try:
         lost = await trio.to_thread.run_sync(origin.lost, placement.archived.held.tree)
         changes = await trio.to_thread.run_sync(_changes, origin, placement.archived.held.tree, placement.workspace)

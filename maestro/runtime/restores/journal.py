@@ -89,7 +89,8 @@ class BegunRestore(msgspec.Struct, kw_only=True):
     for it; waiting: those that an earlier restore has left stopped, as their workspaces were lost. assigned: the
     assignments that it makes. loads: the log that was loaded for it. placing: the stages are whole, and take their
     places. wish: the position of the wish of a workflow that it fulfils, 0 for none; returned: its answer. guarded:
-    what is told of it where a workspace goes back after a guarded run.
+    what is told of it where a workspace goes back after a guarded run. across: it is this node's part of a restore over
+    several, so that the log says what is to become of it.
     """
 
     restore: str
@@ -109,6 +110,7 @@ class BegunRestore(msgspec.Struct, kw_only=True):
     wish: int = 0
     returned: WorkspaceReturned | None = None
     guarded: FailsafeReturned | None = None
+    across: bool = False
 
     @property
     def broken_off(self) -> BrokenOff:

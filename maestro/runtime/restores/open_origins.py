@@ -11,7 +11,8 @@ from maestro.model.ids import is_id, shown
 from maestro.runtime.node.context import Context
 from maestro.runtime.restores.origin import ExportedOrigin, Origin, StoredOrigin
 from maestro.runtime.snapshots.folders import SnapshotFolders
-from maestro.runtime.snapshots.proof import LATEST, newest
+from maestro.runtime.snapshots.proof import LATEST, manifest_of, newest, where_it_lies
+from maestro.runtime.snapshots.shared.reached import leave, open_reached
 from maestro.workspaces.archive.library import Archive
 
 
@@ -21,7 +22,8 @@ class OpenOrigins:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._archive: Archive | None = None
-        self._open: dict[str, Origin] = {}
+        self._reached: dict[str, Archive] = {}
+        self._open: dict[tuple[str, str], Origin] = {}
 
     async def archive(self) -> Archive:
         """The archive of this node. Raises as `Archive`."""
@@ -34,9 +36,9 @@ class OpenOrigins:
         """The snapshot of an id, `latest`, or the absolute path of an export. Raises NotFound, VerificationFailed."""
         if text.startswith("/"):
             source: Origin = await trio.to_thread.run_sync(ExportedOrigin, await self.archive(), Path(text))
-            if source.name in self._open:
+            if (source.name, "") in self._open:
                 source.close()
-            return self._open.setdefault(source.name, source)
+            return self._open.setdefault((source.name, ""), source)
         if text == LATEST:
             text = await newest(self._context)
         elif not is_id(text):
@@ -47,34 +49,58 @@ class OpenOrigins:
             )
         return await self.snapshot(text)
 
-    async def snapshot(self, name: str) -> Origin:
-        """A snapshot by id, as this command has it open, or from the snapshot store. Raises NotFound, Refused."""
-        if name not in self._open:
-            row = await self._context.row(self._context.views.snapshot, name)
-            if row is not None and row.state != "complete":
-                raise Refused(
-                    f"snapshot {name} is {row.state}", mend="maestro state snapshots lists those that are complete"
-                )
+    async def snapshot(self, name: str, node: str = "") -> Origin:
+        """A snapshot by id, as this command has it open, or from a snapshot store. Raises NotFound, Refused.
+
+        node: in whose archive it is to be looked for, "" for this node's, or where it does not lie here, the one that
+        took it. That of another node is read through the shared archive.
+        """
+        if not node and (name, "") in self._open:
+            return self._open[name, ""]
+        row = await self._context.row(self._context.views.snapshot, name)
+        if row is not None and row.state != "complete":
+            raise Refused(
+                f"snapshot {name} is {row.state}", mend="maestro state snapshots lists those that are complete"
+            )
+        source = node or await where_it_lies(self._context, name, row)
+        if source != self._context.node:
+            return await self._of(source, name, manifest_of(row, source))
+        if (name, "") not in self._open:
             archive = await self.archive()
             try:
-                manifest = row.manifest if row is not None else ""
-                self._open[name] = await trio.to_thread.run_sync(StoredOrigin, archive, name, manifest)
+                manifest = manifest_of(row, source)
+                found: Origin = await trio.to_thread.run_sync(StoredOrigin, archive, name, manifest)
             except NotFound:
                 if row is None or not row.path:
                     raise
-                self._open[name] = await trio.to_thread.run_sync(ExportedOrigin, archive, Path(row.path))
-        return self._open[name]
+                found = await trio.to_thread.run_sync(ExportedOrigin, archive, Path(row.path))
+            self._open[name, ""] = found
+        return self._open[name, ""]
+
+    async def _of(self, node: str, name: str, manifest: str) -> Origin:
+        """A snapshot in the archive of another node. Raises Refused, NotFound, VerificationFailed."""
+        if (name, node) not in self._open:
+            if node not in self._reached:
+                self._reached[node] = await open_reached(self._context, node)
+                self._reached[node].keep_open()
+            self._open[name, node] = await trio.to_thread.run_sync(StoredOrigin, self._reached[node], name, manifest)
+        return self._open[name, node]
 
     async def is_file(self, name: str) -> bool:
-        """Whether a snapshot is read from an export file, and not from the snapshot store."""
-        if name in self._open:
-            return bool(self._open[name].path)
+        """Whether a snapshot is read from an export file, and not from a snapshot store."""
+        if (name, "") in self._open:
+            return bool(self._open[name, ""].path)
+        row = await self._context.row(self._context.views.snapshot, name)
+        if await where_it_lies(self._context, name, row) != self._context.node:
+            return False
         return not await trio.to_thread.run_sync(SnapshotFolders(self._context.settings.home).has, name)
 
     def close(self) -> None:
         """Close all snapshots that are open."""
         for source in self._open.values():
             source.close()
+        for archive in self._reached.values():
+            leave(archive)
         if self._archive is not None:
             self._archive.close()
 

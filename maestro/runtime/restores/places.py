@@ -46,7 +46,8 @@ async def check_places(call: Call, wish: RestoreRequest, planned: RestorePlan, o
         if named not in replaced:
             what = f"{shown(named)} is not among the folders that would be replaced"
             raise Invalid(what, "--replace-foreign", "restore --dry-run shows them")
-    await trio.to_thread.run_sync(check.all, planned.placements, others)
+    mine = [each for each in planned.placements if each.node in ("", call.context.node)]
+    await trio.to_thread.run_sync(check.all, mine, others)
 
 
 class _Own:
@@ -64,7 +65,8 @@ class _Own:
     @classmethod
     async def of(cls, context: Context, planned: RestorePlan, origins: OpenOrigins) -> _Own:
         """For the snapshots that a plan puts workspaces back from."""
-        names = {archived.snapshot for _, archived in planned.restorable}
+        here = ("", context.node)
+        names = {archived.snapshot for each, archived in planned.restorable if each.node in here}
         return cls(context, [name for name in sorted(names) if not await origins.is_file(name)])
 
     def has(self, each: Placement) -> bool:

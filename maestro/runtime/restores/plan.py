@@ -33,8 +33,9 @@ class Placement(msgspec.Struct, kw_only=True):
     """A workspace that a restore puts back, and the archive that it comes from.
 
     root: the agent's root of workspaces; recorded: the path that the workspace had. why_not: why it cannot be put back,
-    or ""; damaged: because its archive is. is_foreign: the folder that would be replaced is no agent's here. is_barred:
-    the folder may not be this agent's workspace here, unless a user says so.
+    or ""; damaged: because its archive is.
+    node: on which it is put back, "" for this one. is_foreign: the folder that would be replaced is no agent's here.
+    is_barred: the folder may not be this agent's workspace here, unless a user says so.
     """
 
     agent: str
@@ -46,6 +47,7 @@ class Placement(msgspec.Struct, kw_only=True):
     is_foreign: bool = False
     is_barred: bool = False
     damaged: bool = False
+    node: str = ""
 
 
 class RestorePlan(msgspec.Struct, kw_only=True):
@@ -55,7 +57,8 @@ class RestorePlan(msgspec.Struct, kw_only=True):
     of the log; loads: the log is empty, and loaded first; now: the agents that there are; fates: what becomes of them;
     waiting: agents that an earlier restore left stopped, as their workspaces were lost; assigned: the assignments that
     it makes; undone, regained: the positions of events that hold no more, and of those that hold again; away: nodes
-    that are not up.
+    that are not up, gone: those of them that do not come back; others: those beside this one that take part. here: this
+    node; is_file: it comes from an export file.
     """
 
     to: int | None
@@ -73,6 +76,10 @@ class RestorePlan(msgspec.Struct, kw_only=True):
     assigned: list[AgentAssigned] = []
     undone: list[Span] = []
     regained: list[Span] = []
+    others: list[str] = []
+    gone: frozenset[str] = frozenset()
+    here: str = ""
+    is_file: bool = False
 
     @property
     def lacking(self) -> str:

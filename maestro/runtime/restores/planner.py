@@ -6,23 +6,19 @@ where a time was named, from its newest archive at or before that.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
-from pathlib import Path
-
 import msgspec
 import trio
 
 from maestro.agents.definitions import Definition
 from maestro.model.agent import Agent
 from maestro.model.errors import Invalid, MaestroError, NotFound, Refused
-from maestro.model.events import AgentAssigned, SnapshotWorkspace
+from maestro.model.events import AgentAssigned
 from maestro.model.ids import shown
-from maestro.model.restore import Archived, Fate, fates, mapped, missing, newest
+from maestro.model.restore import Archived, Fate, fates, mapped, missing
 from maestro.runtime.node.context import Call, Context
 from maestro.runtime.provision.type_binding import caller_settings, resolve_type
+from maestro.runtime.restores.across.archives import Archives, Named, RecordedOrigin, found
 from maestro.runtime.restores.open_origins import OpenOrigins
-from maestro.runtime.restores.origin import Origin
 from maestro.runtime.restores.past import Past, look_back
 from maestro.runtime.restores.places import check_places
 from maestro.runtime.restores.plan import Placement, RestorePlan, RestoreRequest
@@ -41,23 +37,27 @@ async def plan(call: Call, wish: RestoreRequest, origins: OpenOrigins, held: Pas
     context = call.context
     if wish.source is None and wish.at is None:
         raise Invalid("neither a snapshot nor a time is named", mend="name a snapshot, `latest`, a file, or --at")
-    origin = await origins.named(wish.source) if wish.source is not None else None
+    origin = await found(context, origins, wish.source) if wish.source is not None else None
     if origin is not None and held is None:
         await _check_history(context, origin)
     past = held or await _past(context, wish, origin)
     if past.position == 0 and wish.workspace is None:
         await call.note("position 0 is before the first event: all agents, all tasks and all of the state go", "warn")
-    archives = await _Archives.find(context, origin, past, by_time=wish.at is not None)
+    archives = await Archives.find(context, origin, past, by_time=wish.at is not None)
     head = await context.call(context.store.log.head)
+    away, gone = await _away(context, past, origin)
     planned = RestorePlan(
         to=None if wish.workspace is not None else past.position,
         source=origin.path or origin.name if origin is not None else f"archives at {wish.at}",
         head=head.seq,
+        here=context.node,
+        is_file=origin is not None and bool(origin.path),
         past=past,
         now={agent.id: agent for agent in await context.rows(context.views.agents)},
-        away=await _away(context, past, origin),
+        away=away,
+        gone=gone,
         loads=held is not None,
-        named=origin.name if origin is not None else "",
+        named=origin.name if origin is not None and not isinstance(origin, RecordedOrigin) else "",
         by_time=wish.at is not None,
     )
     if wish.workspace is not None:
@@ -70,6 +70,7 @@ async def plan(call: Call, wish: RestoreRequest, origins: OpenOrigins, held: Pas
     relocation = _Relocation(call, origin)
     for agent in past.agents.values():
         await relocation.place(agent, archives, planned)
+    planned.others = _others(context, planned)
     await check_places(call, wish, planned, origins)
     barred = {each.agent: each.root for each in planned.placements if each.is_barred}
     planned.assigned = [fact for fact in planned.assigned if fact.agent not in barred]
@@ -78,24 +79,37 @@ async def plan(call: Call, wish: RestoreRequest, origins: OpenOrigins, held: Pas
     return planned
 
 
-async def _away(context: Context, past: Past, origin: Origin | None) -> frozenset[str]:
-    """The nodes of the agents, now and at the position restored to, that are not up: they do not hold their lease."""
-    named = {node.id for node in await context.rows(context.views.nodes)}
-    named |= {agent.node for agent in past.agents.values() if agent.node is not None}
+def _others(context: Context, planned: RestorePlan) -> list[str]:
+    """The nodes beside this one that take part: those that are up and put something back, or have agents now."""
+    named = {each.node for each, _ in planned.restorable}
+    if planned.to is not None:
+        named |= {row.node or "" for row in planned.now.values() if row.workspace is not None}
+    return sorted(named - {"", context.node} - planned.away)
+
+
+async def _away(context: Context, past: Past, origin: Named | None) -> tuple[frozenset[str], frozenset[str]]:
+    """The nodes of the agents, now and at the position restored to, that are not up: they do not hold their lease. And
+    those of them that this log does not know, or does not expect back.
+    """
+    known = {node.id: node for node in await context.rows(context.views.nodes)}
+    named = {*known} | {agent.node for agent in past.agents.values() if agent.node is not None}
     named |= {origin.meta.node} if origin is not None else set()
     named.discard(context.node)
     work = context.store.work
-    return frozenset([node for node in named if await context.call(work.lease_holder, f"node:{node}") is None])
+    away = {node for node in named if await context.call(work.lease_holder, f"node:{node}") is None}
+    return frozenset(away), frozenset(node for node in away if node not in known or known[node].forgotten)
 
 
-async def _past(context: Context, wish: RestoreRequest, origin: Origin | None) -> Past:
+async def _past(context: Context, wish: RestoreRequest, origin: Named | None) -> Past:
     position = origin.meta.position if origin is not None else 0
     if wish.at is not None:
         position, _ = await context.call(positions.reached, context.store, wish.at)
     return await trio.to_thread.run_sync(look_back, context.store, position)
 
 
-async def _check_history(context: Context, origin: Origin) -> None:
+async def _check_history(context: Context, origin: Named) -> None:
+    if isinstance(origin, RecordedOrigin):  # this log tells of it
+        return
     meta = origin.meta
     found = await context.call(same_history, context.store, meta.position, meta.chain)
     if found == "other":
@@ -105,87 +119,45 @@ async def _check_history(context: Context, origin: Origin) -> None:
         raise Refused("the log is empty", mend="it is loaded by a restore without --workspace and --at")
 
 
-class _Archives:
-    """The archives that workspaces can come from.
-
-    by_time: a workspace comes from its newest archive at or before the position restored to, else from the named
-    snapshot.
-    """
-
-    def __init__(self, held: Sequence[Archived], past: Past, by_time: bool) -> None:
-        self._held = held
-        self._by_place: dict[tuple[str, str], list[Archived]] = {}
-        for each in held:
-            self._by_place.setdefault((each.held.agent, each.held.workspace), []).append(each)
-        self._past = past
-        self._by_time = by_time
-
-    @classmethod
-    async def find(cls, context: Context, origin: Origin | None, past: Past, by_time: bool) -> _Archives:
-        """The archives of the named snapshot, and for a time those of all other snapshots of this node."""
-        held = [Archived(origin.name, each) for each in origin.meta.workspaces] if origin is not None else []
-        for row in await context.rows(context.views.snapshots) if by_time else ():
-            if row.lies_on(context.node):
-                held.extend(Archived(row.id, each) for each in row.workspaces)
-        return cls(held, past, by_time)
-
-    def of(self, agent: str, workspace: str) -> Archived | None:
-        """The archive that an agent's workspace comes from, None where there is none."""
-        fitting = self._by_place.get((agent, workspace), [])
-        if self._by_time:
-            return newest(agent, workspace, fitting, self._past.position, self._is_on_line)
-        return fitting[0] if fitting else None
-
-    def named(self, name: str, cwd: str) -> SnapshotWorkspace | None:
-        """The workspace that a user means by an agent's id or by a path, also where no agent has it.
-
-        A path is compared as it is written first: a workspace may be a link by now.
-        """
-        path = Path(cwd, name)
-        for meant in (os.path.normpath(path), os.path.realpath(path)):
-            for agent in self._past.agents.values():
-                if agent.workspace is not None and (name == agent.id or meant == agent.workspace):
-                    return SnapshotWorkspace(agent.id, agent.workspace, "", 0)
-            for each in self._held:
-                if name == each.held.agent or meant == each.held.workspace:
-                    return each.held
-        return None
-
-    def _is_on_line(self, position: int) -> bool:
-        return any(first <= position <= last for first, last in self._past.spans)
-
-
 class _Relocation:
     """Decides where agents' workspaces are put: below the caller's root where the caller set one, and on this node."""
 
-    def __init__(self, call: Call, origin: Origin | None) -> None:
+    def __init__(self, call: Call, origin: Named | None) -> None:
         settings = caller_settings(call)
         self._call = call
         self._node = origin.meta.node if origin is not None else call.context.node
         self._set = settings.sources["workspace_root"] != "default"
         self._root = str(settings.workspace_root)
+        self._is_file = origin is not None and bool(origin.path)
 
-    async def place(self, agent: Agent, archives: _Archives, planned: RestorePlan) -> None:
+    async def place(self, agent: Agent, archives: Archives, planned: RestorePlan) -> None:
         """Plan where an agent's workspace is put, and its assignment where that is another place than it was."""
         here = self._call.context.node
         node = agent.node or self._node
-        away = node in planned.away
-        moves = (self._set or away) and agent.workspace_root != self._root
+        archived = archives.of(agent.id, agent.workspace) if agent.workspace is not None else None
+        elsewhere = node != here and not self._comes_here(node, archived, planned)
+        away = node in planned.away and not elsewhere
+        moves = (away or (self._set and not elsewhere)) and agent.workspace_root != self._root
         root = self._root if moves else agent.workspace_root
         if agent.workspace is None:
             if away:
                 planned.assigned.append(await self.assigned(agent, root, None, planned.away))
             return
         target = mapped(agent.workspace, agent.workspace_root, root)
-        archived = archives.of(agent.id, agent.workspace)
         placement = Placement(agent=agent.id, root=root, workspace=target, recorded=agent.workspace, archived=archived)
+        placement.node = node if elsewhere else here
         planned.placements.append(placement)
-        if node != here and not away:
-            placement.why_not = f"it is on node {node}; run this there"
-        elif archived is None:
-            placement.why_not = planned.lacking
-        elif target != agent.workspace or away:
+        placement.why_not = _why_not(placement, archived, planned)
+        if archived is not None and not placement.why_not and (target != agent.workspace or away):
             planned.assigned.append(await self.assigned(agent, root, target, planned.away))
+
+    def _comes_here(self, node: str, archived: Archived | None, planned: RestorePlan) -> bool:
+        """Whether an agent of a node that is not up goes on here: its archive is at hand, and the node gone for good,
+        or of another installation.
+        """
+        if node not in planned.away:
+            return False
+        return planned.loads or self._is_file or node in planned.gone or (archived is not None and not archived.node)
 
     async def assigned(self, agent: Agent, root: str, workspace: str | None, gone: frozenset[str]) -> AgentAssigned:
         """The assignment of an agent to its place on this node. gone: the nodes that are not up."""
@@ -193,6 +165,18 @@ class _Relocation:
         definition = await bound(self._call, agent.type, agent.definition) if away else agent.definition
         node = self._call.context.node if workspace is not None else None
         return AgentAssigned(agent.id, agent.type, definition, root, workspace, agent.role, agent.priority, node)
+
+
+def _why_not(placement: Placement, archived: Archived | None, planned: RestorePlan) -> str:
+    """Why a workspace cannot be put back, as far as that is known here; "" where nothing says so."""
+    if archived is None:
+        return planned.lacking
+    if placement.node in planned.away:
+        moves = f"maestro agent assign {placement.agent} --from-snapshot newest --node NODE"
+        return f"it is on node {placement.node}, which is away (there: maestro up; to go on elsewhere: {moves})"
+    if archived.node == "" and planned.is_file and placement.node != planned.here:
+        return f"it is on node {placement.node}, which does not have {planned.source}"
+    return ""
 
 
 async def bound(call: Call, kind: str, recorded: dict[str, object]) -> dict[str, object]:
@@ -211,27 +195,27 @@ async def bound(call: Call, kind: str, recorded: dict[str, object]) -> dict[str,
 
 
 async def _plan_workspace(
-    call: Call, wish: RestoreRequest, archives: _Archives, planned: RestorePlan, origins: OpenOrigins
+    call: Call, wish: RestoreRequest, archives: Archives, planned: RestorePlan, origins: OpenOrigins
 ) -> RestorePlan:
     """Plan a restore of one workspace, whichever agent had it then. The agents that have it now are stopped
     meanwhile.
     """
     context, workspace = call.context, str(wish.workspace)
-    found = archives.named(workspace, call.caller.cwd)
-    if found is None:
+    meant = archives.named(workspace, call.caller.cwd)
+    if meant is None:
         what = f"{shown(workspace)} was no workspace of an agent at position {planned.past.position}"
         raise NotFound(what, "--workspace", "restore --dry-run shows all", ("agent", workspace))
-    had, path = planned.past.agents.get(found.agent), found.workspace
+    had, path = planned.past.agents.get(meant.agent), meant.workspace
     root = had.workspace_root if had is not None else str(caller_settings(call).workspace_root)
-    placement = Placement(
-        agent=found.agent, root=root, workspace=path, recorded=path, archived=archives.of(found.agent, path)
-    )
-    if placement.archived is None:
-        placement.why_not = planned.lacking
-    elif had is not None and had.node not in (None, context.node, *planned.away):
-        placement.why_not = f"it is on node {had.node}; run this there"
-    holders = [each for each in planned.now.values() if each.workspace == path]
+    archived = archives.of(meant.agent, path)
+    placement = Placement(agent=meant.agent, root=root, workspace=path, recorded=path, archived=archived)
+    placement.node = (had.node if had is not None else None) or (archived.node if archived else "") or context.node
+    if placement.node in planned.away and (planned.is_file or (archived is not None and not archived.node)):
+        placement.node = context.node
+    placement.why_not = _why_not(placement, archived, planned)
+    holders = [each for each in planned.now.values() if (each.workspace, each.node) == (path, placement.node)]
     planned.placements = [placement]
+    planned.others = _others(context, planned)
     await check_places(call, wish, planned, origins)
     planned.fates = [Fate(each.id, "stays", not each.stopped, not each.stopped, each.task) for each in holders]
     planned.waiting = [each.id for each in holders if await is_left_by_restore(context, each)]

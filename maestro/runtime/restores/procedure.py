@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 import trio
 
-from maestro.model.errors import MaestroError, VerificationFailed
+from maestro.model.errors import MaestroError, Refused, VerificationFailed
 from maestro.model.events import NewEvent, RestoreStarted
 from maestro.model.restore import Archived
 from maestro.model.snapshot import Snapshot
@@ -60,7 +60,9 @@ class RestoreOptions(msgspec.Struct, frozen=True):
 class RestoreProcedure:
     """Carries out one planned restore. under_way: the right to restore on this node, which the caller holds.
 
-    confirm: awaited when the stages are whole; what it raises undoes the restore.
+    confirm: awaited when the stages are whole; what it raises undoes the restore. skips: what cannot be put back is
+    left out: the workspaces are in `skipped`, damaged files in `lost`. reuses: files that have not changed get a second
+    name, which an agent at work would write through.
     """
 
     def __init__(
@@ -78,15 +80,16 @@ class RestoreProcedure:
         self._confirm = confirm
         self._journal, self._exchange, self._begun = under_way
         self._placements = planned.restorable
-        self._skipped = list(planned.failing)
-        self._skips = False
+        self.skipped = list(planned.failing)
+        self.skips = False
+        self.reuses = True
         self._standing: list[Bystander] = []
-        self._lost: list[Row] = []
+        self.lost: list[Row] = []
 
     async def run(self, wish: RestoreRequest, how: RestoreOptions) -> Row:
         """Carry out the restore; returns its answer. Raises Refused, VerificationFailed: then nothing was changed."""
         context, planned, begun = self._context, self._planned, self._begun
-        self._skips = wish.skip_failed
+        self.skips = wish.skip_failed
         begun.to, begun.source, begun.resume = planned.to, planned.source, how.resume
         begun.stopped = [fate.agent for fate in planned.fates if fate.stopped]
         begun.waiting = planned.waiting
@@ -111,10 +114,10 @@ class RestoreProcedure:
         halt = Halt(self._call, self._begun, self._planned.away)
         try:
             await self._keep(wish, how, snapshot_folders, halt)
-            await self._stage()
+            await self.stage()
             await self._confirm()
             with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(self._place)
+                await trio.to_thread.run_sync(self.place)
         finally:
             halt.end()
 
@@ -176,56 +179,64 @@ class RestoreProcedure:
 
         await context.decide(self._call, decision)
 
-    async def _stage(self) -> None:
+    async def stage(self) -> None:
         """Fill a stage beside each workspace. A workspace that fails is left out with --skip-failed, else raises."""
-        by_origin: dict[str, list[tuple[Placement, Archived]]] = {}
+        by_origin: dict[tuple[str, str], list[tuple[Placement, Archived]]] = {}
         for placement, archived in self._placements:
-            by_origin.setdefault(archived.snapshot, []).append((placement, archived))
-        for name, held in by_origin.items():
-            origin = await self._origins.snapshot(name)
+            by_origin.setdefault((archived.snapshot, archived.node), []).append((placement, archived))
+        for (name, node), held in by_origin.items():
+            try:
+                origin = await self._origins.snapshot(name, node)
+            except MaestroError as error:
+                if not self.skips or (isinstance(error, Refused) and self._begun.across and self.reuses):
+                    raise  # what is decided already is tried again until its archive is in reach
+                for placement, _ in held:
+                    placement.why_not, placement.damaged = error.line(), isinstance(error, VerificationFailed)
+                    self.skipped.append(placement)
+                continue
             report = ProgressReport(
                 self._call.note,
                 f"putting {len(held)} workspace{'' if len(held) == 1 else 's'} back from {origin.path or name}",
             )
             stages = await trio.to_thread.run_sync(self._stages, held)
-            lost: dict[str, list[Lost]] | None = {} if self._skips else None
+            lost: dict[str, list[Lost]] | None = {} if self.skips else None
             failed = await trio.to_thread.run_sync(origin.put, stages, report.written, lost)
             for stage, (placement, archived) in zip(stages, held, strict=True):
                 if stage.tree in failed:
                     await self._leave_out(stage, placement, failed[stage.tree])
                     continue
                 for one in (lost or {}).get(stage.tree, []):
-                    self._lost.append(damaged_row(placement.agent, placement.workspace, one))
+                    self.lost.append(damaged_row(placement.agent, placement.workspace, one))
                 target = Target(placement.workspace, archived.snapshot, archived.held.tree, agent=placement.agent)
                 target.foreign = placement.is_foreign
                 target.record(stage.path, self._exchange.mark(stage.path))
                 self._begun.targets.append(target)
 
         if self._begun.to is None and not self._begun.targets:
-            raise VerificationFailed(f"nothing can be put back: {self._skipped[-1].why_not}", mend=ANOTHER)
+            raise VerificationFailed(f"nothing can be put back: {self.skipped[-1].why_not}", mend=ANOTHER)
 
     def _stages(self, held: Sequence[tuple[Placement, Archived]]) -> list[Stage]:
         for placement, _ in held:
             Path(placement.workspace).parent.mkdir(parents=True, exist_ok=True)
         paths = self._exchange.stages(placement.workspace for placement, _ in held)
         return [
-            Stage(archived.held.tree, path, placement.workspace)
+            Stage(archived.held.tree, path, placement.workspace if self.reuses else None)
             for path, (placement, archived) in zip(paths, held, strict=True)
         ]
 
     async def _leave_out(self, stage: Stage, placement: Placement, error: MaestroError) -> None:
-        if not self._skips:
+        if not self.skips:
             raise error
         placement.why_not, placement.damaged = error.line(), isinstance(error, VerificationFailed)
-        self._skipped.append(placement)
+        self.skipped.append(placement)
         await trio.to_thread.run_sync(self._exchange.forget, stage.path)
 
-    def _place(self) -> None:
+    def place(self) -> None:
         """Swap the stages in. Blocks. Raises Refused: then all workspaces are old, but for those that the
         error names.
         """
         begun = self._begun
-        failing = {each.agent for each in self._skipped}
+        failing = {each.agent for each in self.skipped}
         begun.assigned = [each for each in begun.assigned if each.workspace is None or each.agent not in failing]
         places = [target.workspace for target in begun.targets]
         self._standing = look(places)
@@ -269,7 +280,7 @@ class RestoreProcedure:
             await context.changed(head.seq - 1)
         if begun.to is not None:
             await resume(self._call, [], "restored")
-        await self._remember()
+        await self.remember()
         for left in self._exchange.left:
             await self._call.note(f"what was there before cannot be removed, and is left in {left}", "warn")
         await self._call.note(undo_told(begun))
@@ -279,14 +290,17 @@ class RestoreProcedure:
                 again = f"maestro state restore {begun.before} --workspace {place} --replace-foreign {place}"
                 await self._call.note(f"to bring back what was in {each.workspace}: {again}")
         standing = await trio.to_thread.run_sync(moved_from, self._standing)
-        lacking = (self._skipped, self._lost)
+        lacking = (self.skipped, self.lost)
         answer = Answer(begun, planned, self._placements, lacking, standing)
         return answer.row() | {"left": list(self._exchange.left)}
 
-    async def _remember(self) -> None:
+    async def remember(self) -> None:
         """Tell the archive what lies in the workspaces now, so that the next snapshot need not read it again."""
         archive = await self._origins.archive()
+        elsewhere = {archived.snapshot for _, archived in self._placements if archived.node}
         for target in self._begun.targets:
+            if target.snapshot in elsewhere:
+                continue
             origin = await self._origins.snapshot(target.snapshot)
             try:
                 if not origin.path:

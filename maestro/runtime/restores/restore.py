@@ -11,7 +11,7 @@ from __future__ import annotations
 import msgspec
 import trio
 
-from maestro.model.errors import Refused, VerificationFailed
+from maestro.model.errors import MaestroError, Refused, VerificationFailed
 from maestro.runtime.node.context import Call
 from maestro.runtime.node.ids import new_id
 from maestro.runtime.node.known_head import KnownHead
@@ -64,21 +64,22 @@ async def prove(call: Call, planned: RestorePlan, origins: OpenOrigins, skip: bo
     skip: leave out what is checked as it is written. go_on: note what is damaged in the snapshot store and go on,
     rather than raise. Raises VerificationFailed.
     """
-    read = [archived.snapshot for _, archived in planned.restorable]
-    named = [planned.named] if planned.named else []
+    read = [(archived.snapshot, archived.node) for _, archived in planned.restorable]
+    named = [(planned.named, "")] if planned.named else []
     if skip:  # but a file from which nothing is written would not be read at all
-        names = [name for name in named if name not in read and await origins.is_file(name)]
+        names = [each for each in named if each not in read and await origins.is_file(each[0])]
     else:
         names = list(dict.fromkeys([*named, *read]))
-    for name in names:
+    for name, node in names:
         try:
-            origin = await origins.snapshot(name)
-        except VerificationFailed as error:
-            if not go_on:
+            origin = await origins.snapshot(name, node)
+        except MaestroError as error:
+            is_damaged = isinstance(error, VerificationFailed)
+            if not go_on or not (is_damaged or node):
                 raise
             for placement, archived in planned.restorable:
-                if archived.snapshot == name:
-                    placement.why_not, placement.damaged = error.line(), True
+                if (archived.snapshot, archived.node) == (name, node):
+                    placement.why_not, placement.damaged = error.line(), is_damaged
             continue
         try:
             report = ProgressReport(call.note, f"verifying {origin.path or name}")

@@ -126,5 +126,5 @@ def test_every_assignment_is_put_back_and_absent_workspaces_are_filled(home: Nod
     assert other.json("state", "get", "mine")["value"] == "1"
     assert other.dispatch("cat deep/made", "--to", "ann", "--sync")["runs"][0]["result"] == "ann"
     refused = other.run("agent", "assign", "shell", "--from-snapshot", source)
-    assert refused.returncode == 2 and "name nothing else" in refused.stderr
+    assert refused.returncode == 3 and "there is no agent 'shell'" in refused.stderr
     assert len(json.loads(other.run("agent", "assign", "--from-snapshot", source).stdout)) == 3

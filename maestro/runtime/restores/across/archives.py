@@ -1,0 +1,123 @@
+"""The archives that the workspaces of a restore can come from, on whichever node they lie."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from maestro.model.events import SnapshotWorkspace
+from maestro.model.restore import Archived, newest as newest_of
+from maestro.model.snapshot import Snapshot
+from maestro.runtime.node.context import Context
+from maestro.runtime.restores.open_origins import OpenOrigins
+from maestro.runtime.restores.origin import Origin
+from maestro.runtime.restores.past import Past
+from maestro.runtime.snapshots.meta import SnapshotMeta
+from maestro.runtime.snapshots.proof import LATEST, newest
+
+
+class RecordedOrigin:
+    """A snapshot as the log tells of it, which is enough to plan: its parts are read by the nodes that have them."""
+
+    path = ""
+    reuses = True
+
+    def __init__(self, row: Snapshot) -> None:
+        self.name = row.id
+        self.meta = SnapshotMeta(
+            namespace="",
+            node=row.node,
+            position=row.position,
+            chain="",
+            reason=row.reason,
+            automatic=row.automatic,
+            workspaces=row.workspaces,
+            missing=row.missing,
+        )
+
+
+Named = Origin | RecordedOrigin
+"""A snapshot that a user names: open, or as the log tells of it."""
+
+
+async def found(context: Context, origins: OpenOrigins, text: str) -> Named:
+    """The snapshot of an id, `latest`, or the path of an export. Raises NotFound, Refused, VerificationFailed."""
+    name = await newest(context) if text == LATEST else text
+    if not name.startswith("/"):
+        row = await context.row(context.views.snapshot, name)
+        if row is not None and row.complete and not row.path and _lies_elsewhere(row, context.node):
+            return RecordedOrigin(row)
+    return await origins.named(name)
+
+
+def _lies_elsewhere(row: Snapshot, here: str) -> bool:
+    """Whether a part of a snapshot, or all of it, lies in the archive of another node."""
+    return not row.lies_on(here) or not {each.node for each in row.workspaces} <= {"", here}
+
+
+async def _held(context: Context, origin: Named) -> list[Archived]:
+    """What a snapshot holds: by the log where it lies on several nodes, as a file or an archive has one part only."""
+    row = await context.row(context.views.snapshot, origin.name)
+    if row is not None and isinstance(origin, RecordedOrigin):
+        return _of_row(context, row)
+    here = [Archived(origin.name, each) for each in origin.meta.workspaces]
+    if row is None or not row.complete:
+        return here
+    known = {(each.held.agent, each.held.workspace) for each in here}
+    there = [each for each in _of_row(context, row) if (each.held.agent, each.held.workspace) not in known]
+    return here + [each for each in there if each.node]
+
+
+def _of_row(context: Context, row: Snapshot) -> list[Archived]:
+    nodes = [(each, each.node or row.node) for each in row.workspaces]
+    return [Archived(row.id, each, "" if node == context.node else node) for each, node in nodes]
+
+
+class Archives:
+    """The archives that workspaces can come from.
+
+    by_time: a workspace comes from its newest archive at or before the position restored to, else from the named
+    snapshot.
+    """
+
+    def __init__(self, held: Sequence[Archived], past: Past, by_time: bool) -> None:
+        self._held = held
+        self._by_place: dict[tuple[str, str], list[Archived]] = {}
+        for each in held:
+            self._by_place.setdefault((each.held.agent, each.held.workspace), []).append(each)
+        self._past = past
+        self._by_time = by_time
+
+    @classmethod
+    async def find(cls, context: Context, origin: Named | None, past: Past, by_time: bool) -> Archives:
+        """The archives of the named snapshot, and for a time those of all other snapshots, of every node."""
+        held = await _held(context, origin) if origin is not None else []
+        for row in await context.rows(context.views.snapshots) if by_time else ():
+            held.extend(_of_row(context, row))
+        return cls(held, past, by_time)
+
+    def of(self, agent: str, workspace: str) -> Archived | None:
+        """The archive that an agent's workspace comes from, None where there is none."""
+        fitting = self._by_place.get((agent, workspace), [])
+        if self._by_time:
+            return newest_of(agent, workspace, fitting, self._past.position, self._is_on_line)
+        return fitting[0] if fitting else None
+
+    def named(self, name: str, cwd: str) -> SnapshotWorkspace | None:
+        """The workspace that a user means by an agent's id or by a path, also where no agent has it.
+
+        A path is compared as it is written first: a workspace may be a link by now.
+        """
+        path = Path(cwd, name)
+        for meant in (os.path.normpath(path), os.path.realpath(path)):
+            for agent in self._past.agents.values():
+                if agent.workspace is not None and (name == agent.id or meant == agent.workspace):
+                    return SnapshotWorkspace(agent.id, agent.workspace, "", 0)
+            for each in self._held:
+                if name == each.held.agent or meant == each.held.workspace:
+                    return each.held
+        return None
+
+    def _is_on_line(self, position: int) -> bool:
+        return any(first <= position <= last for first, last in self._past.spans)

@@ -1,0 +1,1 @@
+"""Moves of agents to this node, with their workspaces from an archive, where their own node is away."""
