@@ -29,7 +29,7 @@ _FIELD_NAMES = {
 _VARIABLES = (
     *("home", "workspace_root", "redis_url", "log_level", "max_concurrent", "snapshot_retention", "kilocode_bin"),
     *("agent_timeout", "failsafe_mode", "agents_dir", "autostart", "namespace", "embedded_fsync"),
-    *("segments_dir", "log_events_max", "webhook_secrets", "metrics_token"),
+    *("segments_dir", "archive_url", "log_events_max", "webhook_secrets", "metrics_token", "node_labels"),
 )
 _SECRETS = {"webhook_secrets", "metrics_token"}
 """Settings whose values are shown nowhere, not even where they are wrong."""
@@ -42,8 +42,10 @@ class Settings(msgspec.Struct, frozen=True):
     kilocode_bin: an absolute path where the program was found, else its name.
     agents_dirs: in order; a later folder overrides an earlier one.
     embedded_fsync: `always`; `everysec` is for benchmarks and takes effect when the embedded server starts.
+    archive_url: of the archive that other nodes reach; None: each node has its own alone.
     log_events_max: more events than this are sealed into segments_dir, oldest first.
     webhook_secrets: keys that webhooks are signed with, each with one signature; empty: unsigned.
+    node_labels: of this node, for `label:` in the targets of tasks.
     metrics_token: what whoever scrapes the metrics must send; None: nothing, on loopback only.
     sources: by variable (lower case, no prefix), its source: `default`, `environment` or the config file.
     """
@@ -62,9 +64,11 @@ class Settings(msgspec.Struct, frozen=True):
     namespace: str
     embedded_fsync: str
     segments_dir: Path
+    archive_url: str | None
     log_events_max: int
     webhook_secrets: tuple[bytes, ...]
     metrics_token: str | None
+    node_labels: tuple[str, ...]
     config_file: Path
     sources: dict[str, str]
 
@@ -138,7 +142,8 @@ class _Reader:
             return parse(text)
         except ValueError as bad:
             reason, _, mend = str(bad).partition("; ")
-            told = "its value" if field in _SECRETS else repr(redact(text))
+            is_secret = field in _SECRETS or (field == "archive_url" and set("@?") & set(text))
+            told = "its value" if is_secret else repr(redact(text))
             raise Invalid(f"{told} {reason}", where, mend) from None
 
 
@@ -168,9 +173,11 @@ def load(env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Setti
         namespace=value("namespace", setting_values.namespace, lambda: "default"),
         embedded_fsync=value("embedded_fsync", setting_values.fsync, lambda: "always"),
         segments_dir=value("segments_dir", reader.path, lambda: home / "segments"),
-        log_events_max=value("log_events_max", setting_values.whole(10_000, 10**9, "500000"), lambda: 500_000),
+        archive_url=value("archive_url", setting_values.archive_url, lambda: None),
+        log_events_max=value("log_events_max", setting_values.whole(10_000, 10**9, "100000"), lambda: 100_000),
         webhook_secrets=value("webhook_secrets", setting_values.webhook_secrets, tuple),
         metrics_token=value("metrics_token", setting_values.token, lambda: None),
+        node_labels=value("node_labels", setting_values.labels, tuple),
         config_file=reader.config_file,
         sources=reader.sources,
     )
@@ -265,7 +272,7 @@ def _shown(settings: Settings, field: str) -> Any:
         told = f"*** ({len(value)})" if isinstance(value, tuple) else "***"
         return told if value else ""
     if isinstance(value, tuple):
-        return os.pathsep.join(map(str, value))
+        return ("," if field == "node_labels" else os.pathsep).join(map(str, value))
     if isinstance(value, Path):
         return str(value)
     return redact(value) if isinstance(value, str) else value

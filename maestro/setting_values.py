@@ -52,6 +52,13 @@ def log_level(text: str) -> str:
     return level
 
 
+def labels(text: str) -> tuple[str, ...]:
+    found = [name.strip() for name in text.split(",")]
+    if all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name) for name in found):
+        return tuple(sorted(set(found)))
+    raise ValueError("are no labels; use names of letters, digits, `.`, `_` and `-`, separated by commas")
+
+
 def namespace(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", text):
         raise ValueError("is no namespace; use 1 to 64 letters, digits, `.`, `_` and `-`, a letter or digit first")
@@ -113,3 +120,29 @@ def url(text: str) -> str:
     if sentinel and not re.search(r"[^@,]/[^/?#]", rest):
         raise ValueError(f"names no service; write {scheme}://host:26379/service")
     return text
+
+
+def archive_url(text: str) -> str:
+    """The URL of a shared archive. Secrets have no place in it."""
+    scheme, separator, rest = text.partition("://")
+    if not separator or scheme not in ("file", "s3"):
+        raise ValueError("is no URL of an archive; write file:///folder/that/all/nodes/reach or s3://bucket/prefix")
+    if re.search(r"[\s\x00-\x1f\x7f?#@]", rest):
+        raise ValueError(
+            "has a space, `@`, `?`, `#` or a control character in it; percent-encode it in file:///…, and give"
+            " credentials as AWS_* variables"
+        )
+    if scheme == "file":
+        path = re.sub(r"%([0-9A-Fa-f]{2})", lambda code: chr(int(code[1], 16)), rest)
+        if not rest.startswith("/") or "\0" in path or any(part in (".", "..") for part in path.split("/")):
+            raise ValueError("names no absolute folder; write file:///folder/that/all/nodes/reach")
+        if not path.strip("/"):
+            raise ValueError("is the root of the file system; name a folder in it")
+        return f"file://{rest.rstrip('/')}"
+    bucket, _, prefix = rest.partition("/")
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", bucket):
+        raise ValueError("names no bucket; write s3://bucket/prefix, the bucket in small letters, digits, `.` and `-`")
+    parts = prefix.strip("/").split("/") if prefix.strip("/") else []
+    if not all(re.fullmatch(r"[A-Za-z0-9!_.*'()-]+", part) and part not in (".", "..") for part in parts):
+        raise ValueError("has an impossible prefix; use letters, digits and `!_.*'()-`, with one `/` between parts")
+    return "/".join([f"s3://{bucket}", *parts])

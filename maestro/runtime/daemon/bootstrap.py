@@ -24,6 +24,8 @@ from maestro.store.gateway import Gateway
 from maestro.store.memory.memory_store import MemoryStore
 
 KNOWN_HEAD_EVERY_S = 0.25
+KNOWN_HEAD_IDLE_S = 5.0
+"""As KNOWN_HEAD_EVERY_S, for a daemon whose log stands still."""
 
 
 @asynccontextmanager
@@ -50,7 +52,7 @@ async def open_context(settings: Settings, checked: bool = True) -> AsyncIterato
             context.handlers = HANDLERS
             context.storeless = storeless
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_or_give_up, gateway, _keep, known_head, store)
+                nursery.start_soon(_or_give_up, gateway, _keep, known_head, context)
                 if storeless is None and choice.choose(settings).kind == "embedded":
                     context.revive = functools.partial(embedded_server.ensure, settings.home, settings.embedded_fsync)
                     nursery.start_soon(_or_give_up, gateway, keep_alive, context)
@@ -71,15 +73,17 @@ async def _or_give_up(gateway: Gateway, task: Callable[..., Awaitable[None]], *a
         raise
 
 
-async def _keep(known_head: KnownHead, store: Store) -> None:
+async def _keep(known_head: KnownHead, context: Context) -> None:
     """Keep the known head as new as what this process knows, also at its end."""
     home = HeldFolder(known_head.home)
     try:
         while True:
             await trio.sleep(KNOWN_HEAD_EVERY_S)
-            _note(known_head, home, store)
+            _note(known_head, home, context.store)
+            if context.daemon is not None:
+                await context.daemon.follower.news_within(KNOWN_HEAD_IDLE_S, context.store.log.known().seq)
     finally:
-        _note(known_head, home, store)
+        _note(known_head, home, context.store)
         home.close()
 
 

@@ -18,6 +18,7 @@ import trio
 from maestro.config import Settings, open_home
 from maestro.folders import private_folder
 from maestro.model.errors import MaestroError, StoreUnsafe
+from maestro.runtime.daemon.archive_copies import keep_copied
 from maestro.runtime.daemon.bootstrap import open_context
 from maestro.runtime.daemon.departure import end_runs, listen_signals
 from maestro.runtime.daemon.housekeeping import tidy
@@ -31,7 +32,7 @@ from maestro.runtime.handlers import HANDLERS
 from maestro.runtime.monitor.alert_watch import AlertWatch
 from maestro.runtime.monitor.firings import Firings
 from maestro.runtime.monitor.heartbeat import Heartbeat
-from maestro.runtime.monitor.timetable import Lead, Timetable
+from maestro.runtime.monitor.timetable import Timetable
 from maestro.runtime.node.clock import Clock
 from maestro.runtime.node.context import Context
 from maestro.runtime.node.daemon_lock import DaemonLock
@@ -40,14 +41,23 @@ from maestro.runtime.node.failures import placed, user_error
 from maestro.runtime.node.follower import Follower
 from maestro.runtime.node.ids import new_id
 from maestro.runtime.node.node_daemon import NodeDaemon
+from maestro.runtime.restores.across.course import RestoreCourse
+from maestro.runtime.restores.across.node_part import replaced
+from maestro.runtime.restores.across.restore_parts import RestoreParts
 from maestro.runtime.restores.crash_recovery import keep_settled, settle
 from maestro.runtime.restores.failsafe.guards import Guards
 from maestro.runtime.restores.steps.wishes import WorkspaceWishes
+from maestro.runtime.scheduler.admission import Admission
+from maestro.runtime.scheduler.lead import Lead
 from maestro.runtime.scheduler.membership import Membership
 from maestro.runtime.scheduler.merged_appends import MergedAppends
 from maestro.runtime.scheduler.scheduler import Scheduler
+from maestro.runtime.server.forwarded_commands import ForwardedCommands
 from maestro.runtime.server.sockets import listen_admin, sweep_run_sockets
 from maestro.runtime.snapshots import deletion, retention
+from maestro.runtime.snapshots.across.coordinator import Coordinator
+from maestro.runtime.snapshots.across.snapshot_parts import SnapshotParts
+from maestro.runtime.snapshots.shared.identity import reach_of
 from maestro.runtime.worker import janitor
 from maestro.runtime.worker.launcher_client import LauncherClient
 from maestro.runtime.worker.run_recovery import recover
@@ -56,7 +66,9 @@ from maestro.store.embedded import embedded_server
 from projections.projector import Projector
 
 WARM_EVERY_S = 0.25
-LINEAGE_EVERY_S = 0.1
+WARM_ELSEWHERE_S = 2.0
+"""As WARM_EVERY_S, on nodes that do not lead: all of them would fold the same events, and one would save them."""
+WARM_IDLE_S = 5.0
 COLLECT_EVERY_OBJECTS = 5000
 LARGE_BYTES = 1024 * 1024
 M_MMAP_THRESHOLD = -3  # of <malloc.h>
@@ -75,21 +87,39 @@ class Parts:
     scheduler: Scheduler
     worker: Worker
     wishes: WorkspaceWishes
+    forwarded: ForwardedCommands
+    snapshot_parts: SnapshotParts
+    restore_parts: RestoreParts
     guards: Guards
     daemon: NodeDaemon
 
 
 def _put_together(context: Context, residence: Residence, clock: Clock) -> Parts:
+    incarnation = new_id()
     follower = Follower(context.gateway, context.views, context.settings.agent_timeout_s)
     launcher = LauncherClient(context.settings.home)
-    membership = Membership(context, follower, new_id())
+    membership = Membership(context, follower, incarnation)
     merged = MergedAppends(follower, membership.holder)
     guards = Guards(context, follower)
     worker = Worker(context, follower, launcher, merged, guards)
     scheduler = Scheduler(context, follower, clock, merged, worker)
     daemon = context.daemon = NodeDaemon(follower, worker, scheduler)
-    wishes = WorkspaceWishes(context, follower)
-    return Parts(context, residence, clock, follower, launcher, membership, scheduler, worker, wishes, guards, daemon)
+    return Parts(
+        context=context,
+        residence=residence,
+        clock=clock,
+        follower=follower,
+        launcher=launcher,
+        membership=membership,
+        scheduler=scheduler,
+        worker=worker,
+        wishes=WorkspaceWishes(context, follower),
+        forwarded=ForwardedCommands(context, follower, incarnation),
+        snapshot_parts=SnapshotParts(context, follower, incarnation, replaced),
+        restore_parts=RestoreParts(context, follower),
+        guards=guards,
+        daemon=daemon,
+    )
 
 
 def main(settings: Settings) -> int:
@@ -176,15 +206,18 @@ async def _serve(context: Context, residence: Residence) -> bool:
     daemon, follower, membership = parts.daemon, parts.follower, parts.membership
     await parts.launcher.start()
     await follower.load()
+    context.gateway.admit = Admission(follower)
     await trio.to_thread.run_sync(janitor.sweep, settings.home, parts.launcher.pid)
     sweep_run_sockets(settings.home)
+    membership.archive = await reach_of(context)
     await membership.join()
     parts.guards.left = await recover(context, follower)
     await deletion.settle(context)
     await settle(context)
-    await retention.sweep(context)
+    await parts.restore_parts.settle()
+    uncopied = await retention.sweep(context)
     try:
-        await _live(parts)
+        await _live(parts, uncopied)
     finally:
         with trio.CancelScope(shield=True):
             await parts.launcher.stop()
@@ -195,14 +228,14 @@ async def _serve(context: Context, residence: Residence) -> bool:
     return daemon.start_anew
 
 
-async def _live(parts: Parts) -> None:
+async def _live(parts: Parts, uncopied: list[str]) -> None:
     """Run all parts until the daemon is to end, end its runs, then all parts."""
     context, follower, scheduler = parts.context, parts.follower, parts.scheduler
     daemon, worker, residence = parts.daemon, parts.worker, parts.residence
     health = Heartbeat(context, worker, follower, scheduler, parts.clock)
     alerts = AlertWatch(context, follower, scheduler, parts.clock)
     daemon.look_for_alerts = alerts.look
-    lead = Lead(lambda: scheduler.leading, scheduler.fence, parts.clock.now)
+    lead = Lead(lambda: scheduler.leading, scheduler.fence, parts.clock.now, scheduler.when_leading)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(parts.launcher.watch)
         nursery.start_soon(follower.run)
@@ -210,6 +243,10 @@ async def _live(parts: Parts) -> None:
         nursery.start_soon(scheduler.run)
         nursery.start_soon(worker.run)
         nursery.start_soon(parts.wishes.run)
+        nursery.start_soon(parts.forwarded.run)
+        nursery.start_soon(parts.snapshot_parts.run)
+        nursery.start_soon(parts.restore_parts.run)
+        nursery.start_soon(Coordinator(context, follower, lead, RestoreCourse(context, follower)).run)
         nursery.start_soon(parts.guards.run)
         nursery.start_soon(health.run)
         nursery.start_soon(alerts.run)
@@ -219,10 +256,12 @@ async def _live(parts: Parts) -> None:
         nursery.start_soon(tidy, context, follower, scheduler)
         nursery.start_soon(keep_sealed, context, follower, scheduler)
         nursery.start_soon(keep_settled, context)
-        nursery.start_soon(_keep_warm, context)
+        nursery.start_soon(keep_copied, context, scheduler, uncopied)
+        nursery.start_soon(_keep_warm, parts)
         nursery.start_soon(_watch_lineage, context)
         nursery.start_soon(listen_signals, daemon, worker, residence)
         nursery.start_soon(daemon.end_when_drained)
+        nursery.start_soon(daemon.leave_when_drained, context.node)
         await nursery.start(listen_admin, context)
         nursery.start_soon(residence.watch, daemon, context.revive is not None)
         residence.settled()
@@ -231,7 +270,6 @@ async def _live(parts: Parts) -> None:
         await daemon.ending.wait()
         residence.leaving()
         await end_runs(context, daemon, worker)
-        context.store.log.wake()
         nursery.cancel_scope.cancel()
 
 
@@ -243,21 +281,24 @@ def _status(parts: Parts) -> str:
     return f"node {context.node}, namespace {context.settings.namespace}: {trouble or doing}"
 
 
-async def _keep_warm(context: Context) -> None:
-    """Advance the views now and then, so that the first reader finds little to do."""
+async def _keep_warm(parts: Parts) -> None:
+    """Advance the views soon after each event, so that the first reader finds little to do."""
+    context, follower, scheduler = parts.context, parts.follower, parts.scheduler
     projector = Projector(context.store)
     while True:
+        seen = follower.seq
         try:
             await context.call(projector.catch_up)
         except StoreUnsafe:
             raise
         except MaestroError as error:
             seldom.warn("views", error.line())
-        await trio.sleep(WARM_EVERY_S)
+        await trio.sleep(WARM_EVERY_S if scheduler.leading else WARM_ELSEWHERE_S)
+        await follower.news_within(WARM_IDLE_S, seen)
 
 
 async def _watch_lineage(context: Context) -> None:
     """Raise where the log is not the one that this process knows: going on would fork its history."""
-    while context.gateway.broken is None:
-        await trio.sleep(LINEAGE_EVERY_S)
+    await context.gateway.breaks.wait()
+    assert context.gateway.broken is not None
     raise context.gateway.broken

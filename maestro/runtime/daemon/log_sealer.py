@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import trio
 
 from maestro.model.errors import MaestroError
@@ -13,14 +15,16 @@ from maestro.runtime.node.follower import Follower
 from maestro.runtime.scheduler.scheduler import Scheduler
 from maestro.store.contract import Committed
 from replayers import sealer
+from replayers.past.forgetting import forget
 from replayers.sealed import Segments, sealed_of
 
 LOOK_EVERY_S = 5.0
+FORGETS_SINCE = (1, 3)
 
 
 async def keep_sealed(context: Context, follower: Follower, scheduler: Scheduler) -> None:
     """Seal what is due, for ever. What keeps history from being sealed is logged; no event is lost by it."""
-    sealed = sealed_of(context.store)
+    sealed, entered = sealed_of(context.store), 0
     while sealed is not None:
         try:
             node = follower.plan.nodes.get(context.node)
@@ -28,9 +32,32 @@ async def keep_sealed(context: Context, follower: Follower, scheduler: Scheduler
                 await trio.to_thread.run_sync(sealer.note_reach, sealed, node.id, node.incarnation)
             if scheduler.leading:
                 await _seal(context, sealed, scheduler)
+            first = await context.call(context.store.log.first)
+            if first > entered:
+                await trio.to_thread.run_sync(sealed.index.catch_up, context.store.log, first - 1)
+                if scheduler.leading:
+                    await _forget(context)
+                entered = first
         except (MaestroError, OSError) as error:
             seldom.warn("sealing", str(error))
         await trio.sleep(LOOK_EVERY_S)
+
+
+async def _forget(context: Context) -> None:
+    """Forget the versions that no view needs, once every node that is up knows of it (since 1.3.0)."""
+    nodes = await context.rows(context.views.nodes)
+    older = [node.id for node in nodes if node.status == "up" and _release(node.build) < FORGETS_SINCE]
+    if older:
+        seldom.warn("forgetting", f"no version is forgotten while {', '.join(map(shown, older))} runs an older build")
+        return
+    gone = await trio.to_thread.run_sync(forget, context.store)
+    log.info("%d versions of what has ended are forgotten", gone)
+
+
+def _release(build: str) -> tuple[int, ...]:
+    """The numbers of a release, such as 1.3.0."""
+    found = re.match(r"(\d+)\.(\d+)", build)
+    return tuple(map(int, found.groups())) if found else ()
 
 
 async def _seal(context: Context, sealed: Segments, scheduler: Scheduler) -> None:

@@ -26,7 +26,7 @@ from maestro.runtime.node.daemon_lock import DaemonLock
 from maestro.runtime.node.daemon_log import log, seldom
 from maestro.runtime.node.node_daemon import NodeDaemon
 
-WATCH_EVERY_S = 0.5
+WATCH_EVERY_S = 1.0
 STORE_END_S_MAX = 10.0
 DIAL_S_MAX = 0.5
 GONE = "MAESTRO_HOME was removed or replaced under its daemon, which ends with all that it started"
@@ -85,7 +85,7 @@ class Residence:
         return revive_here
 
     async def watch(self, daemon: NodeDaemon, embedded: bool) -> None:
-        """Check the home every half second, and have the daemon end where the home is gone or another folder.
+        """Check the home every second, and have the daemon end where the home is gone or another folder.
 
         embedded: the store is the embedded one, which then ends with the daemon.
         """

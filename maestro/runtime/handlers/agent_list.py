@@ -10,6 +10,7 @@ from maestro.model.ids import shown
 from maestro.runtime.monitor.examination import examine_all, judged
 from maestro.runtime.node.read_context import ReadCall, ReadContext
 from maestro.runtime.protocol import messages as p
+from maestro.runtime.restores.across.pending import waiting_agents
 from maestro.runtime.server.rows import Row, agent_row
 
 if TYPE_CHECKING:
@@ -32,11 +33,14 @@ async def find(context: ReadContext, agent: str) -> Agent:
 
 async def shown_agents(context: ReadContext, agents: list[Agent]) -> list[Row]:
     """Agents as the client shows them, examined now, with their last heartbeats."""
-    checks, samples = await examine_all(context, agents)
+    checks, samples = await examine_all(context, agents, brief=True)
     now = await context.now()
-    return [
-        agent_row(judged(agent, checks[agent.id]), sample, now) for agent, sample in zip(agents, samples, strict=True)
+    rows = [
+        agent_row(judged(agent, checks[agent.id]) if checks[agent.id] else agent, sample, now)
+        for agent, sample in zip(agents, samples, strict=True)
     ]
+    waiting = await waiting_agents(context) if any(agent.stopped for agent in agents) else {}
+    return [row | {"reason": waiting.get(row["id"], row["reason"])} for row in rows]
 
 
 async def answer(call: ReadCall, agent: str) -> p.Done:

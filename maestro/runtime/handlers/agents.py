@@ -19,12 +19,14 @@ from maestro.runtime.handlers.run_output import send_end, tail_runs
 from maestro.runtime.handlers.wait_notice import NODE_AWAY, notice_of_wait
 from maestro.runtime.monitor.examination import refresh
 from maestro.runtime.node.context import Call, Context, Handler
+from maestro.runtime.node.forwards.forwarding import forward
 from maestro.runtime.node.interim_stop import stopped_meanwhile
 from maestro.runtime.node.resume import resume
 from maestro.runtime.protocol import messages as p
 from maestro.runtime.provision.settlement import remember
 from maestro.runtime.provision.type_binding import bind, caller_settings, tell_notices
-from maestro.runtime.provision.workspace_setup import check_unmounted, refill_workspace
+from maestro.runtime.provision.workspace_setup import check_unmounted, lies_elsewhere, refill_workspace
+from maestro.runtime.restores.across.pending import check_not_pending
 from maestro.runtime.server.id_prefixes import agent_meant, check_whole_agent
 from maestro.runtime.server.rows import Row
 from maestro.runtime.snapshots.deletion import clear
@@ -169,6 +171,7 @@ async def restart(call: Call, command: p.AgentRestart) -> p.Done:
     """Let an agent take work again, by its definition as that is now."""
     context = call.context
     await check_whole_agent(context, command.id, "agent restart")
+    await check_not_pending(context, command.id)
     await refresh(call, [await find(context, command.id)])
     current = await _edited(call, await find(context, command.id))
 
@@ -223,6 +226,8 @@ async def reset(call: Call, command: p.AgentReset) -> p.Done:
     context = call.context
     await check_whole_agent(context, command.id, "agent reset")
     agent = await find(context, command.id)
+    if lies_elsewhere(context, agent):
+        return await forward(call, str(agent.node), command)
     await check_unmounted(context, agent)
     before: str | None = None
 

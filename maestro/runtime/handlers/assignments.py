@@ -14,6 +14,7 @@ from maestro.runtime.handlers.agent_list import answer, find
 from maestro.runtime.handlers.agents import stop_agent
 from maestro.runtime.monitor.examination import refresh
 from maestro.runtime.node.context import Call, Handler
+from maestro.runtime.node.forwards.forwarding import forward
 from maestro.runtime.node.interim_stop import stopped_meanwhile
 from maestro.runtime.node.resume import resume
 from maestro.runtime.protocol import messages as p
@@ -22,6 +23,7 @@ from maestro.runtime.provision.place_guard import check_place
 from maestro.runtime.provision.settlement import remember
 from maestro.runtime.provision.type_binding import resolve_type, tell_notices
 from maestro.runtime.provision.workspace_setup import make_workspace, warn_of_disk
+from maestro.runtime.restores.across.pending import check_not_pending
 
 MOVED = "assigned elsewhere"
 """Why an agent is stopped for a move by force."""
@@ -32,6 +34,8 @@ async def assign(call: Call, command: p.AgentAssign) -> p.Done:
     context = call.context
     agent = command.type if command.name is None else command.name
     check_id(agent, "agent")  # before anything is made, or said, of a folder that it would name
+    if command.node not in (None, context.node):
+        return await forward(call, str(command.node), command)
     definition, settings = await resolve_type(call, command.type)
     await tell_notices(call, definition)
     if command.to_workspace is not None:
@@ -58,6 +62,8 @@ async def assign(call: Call, command: p.AgentAssign) -> p.Done:
     if planned.workspace is not None and command.to_workspace is not None and wanted.node == context.node:
         await make_workspace(planned.workspace, definition)
     row = await context.row(context.views.agent, agent)
+    if row is not None and (row.workspace, row.node) == (planned.workspace, planned.node):
+        await check_not_pending(context, agent)
     if command.force and row is not None:
         async with stopped_meanwhile(call, row, MOVED):
             await _stop_before_move(call, planned)

@@ -13,12 +13,19 @@ import msgspec
 
 from maestro.model.agent import Agent, provisional
 from maestro.model.assignment import decide_first_use
-from maestro.model.dispatch import DispatchState, decide_cancel, decide_dispatch, differences, nodes_to_start
+from maestro.model.coordination.awaited_nodes import nodes_to_start, told_to_start
+from maestro.model.dispatch import (
+    DispatchState,
+    decide_cancel,
+    decide_dispatch,
+    differences,
+)
 from maestro.model.errors import Invalid, MaestroError, Refused, StoreAway
 from maestro.model.events import AgentAssigned, NewEvent, TaskDispatched, Text
 from maestro.model.ids import shown
 from maestro.model.monitoring.health_rules import DEFINITION
-from maestro.model.target import is_pool, targets_of
+from maestro.model.scheduling.plan import Plan
+from maestro.model.target import is_pool, targets_of, unlabelled, who
 from maestro.model.task import Task
 from maestro.runtime.handlers.task_list import find
 from maestro.runtime.handlers.tasks import exit_code, finished
@@ -36,7 +43,7 @@ from maestro.store.contract import Committed, Rejected
 
 PROMPT_BYTES_MAX = 64 * 1024 * 1024
 TITLE_CHARS_MAX = 120
-START_THERE = "start its daemon there (maestro up), or assign the agent to another node"
+NO_LABEL = "waits for a node with these labels, which none has: MAESTRO_NODE_LABELS names those of a node"
 
 
 async def dispatch(call: Call, command: p.TaskDispatch) -> p.Done:
@@ -124,13 +131,15 @@ async def _append(call: Call, wanted: TaskDispatched, prompt: Text, strict_key: 
     context, daemon = call.context, call.context.daemon
     await look_at(call, await targets_here(context, wanted.targets))
 
-    async def append(events: Sequence[NewEvent], actor: str, cause: str) -> Committed | Rejected:
-        at_once = await daemon.dispatcher.dispatch(events, actor, cause) if daemon else None
-        return at_once or await context.submit(events, actor, cause)
+    async def append(events: Sequence[NewEvent], actor: str, cause: str, read_at: int) -> Committed | Rejected:
+        at_once = await daemon.dispatcher.dispatch(events, actor, cause, read_at) if daemon else None
+        return at_once or await context.submit(events, actor, cause, read_at=read_at)
 
     committed = await context.decide(call, attempt, append)
     for target, nodes in nodes_to_start(wanted, known).items():
-        await call.note(f"{target} waits for node {', '.join(nodes)}, which is down: {START_THERE}", "warn")
+        await call.note(told_to_start(target, nodes, known.nodes), "warn")
+    for target in unlabelled(wanted.targets, known.nodes):
+        await call.note(f"{target} {NO_LABEL}", "warn")
     if known.existing is not None and wanted.key is not None:
         again = msgspec.structs.replace(wanted, prompt=prompt)
         await _tell_other(call, again, known.existing, strict_key)
@@ -171,13 +180,14 @@ def other_task(key: str, task: str, differs: Sequence[str]) -> str:
 
 async def targets_here(context: Context, targets: Sequence[str]) -> list[Agent]:
     """The agents of this node, and of none, that these targets stand for, as known now."""
+    names = {who(target) for target in targets}
     if context.daemon is not None:
         plan = context.daemon.follower.plan
-        names = dict.fromkeys(name for target in targets for name in plan.crew.members.get(target, ()))
-        found = [plan.agents[name] for name in names]
+        agents_of = dict.fromkeys(agent for name in names for agent in plan.crew.members.get(name, ()))
+        found = [plan.agents[name] for name in agents_of]
     else:
         agents = await context.rows(context.views.agents)
-        found = [agent for agent in agents if not set(targets).isdisjoint(targets_of(agent))]
+        found = [agent for agent in agents if not names.isdisjoint(targets_of(agent))]
     return [agent for agent in found if agent.node in (None, context.node)]
 
 
@@ -189,7 +199,7 @@ async def _known(call: Call, wanted: TaskDispatched, fresh: bool) -> tuple[Dispa
         existing = await context.row(context.views.task, wanted.task)
     plan = None if context.daemon is None or fresh else context.daemon.follower.plan
     if plan is not None:
-        agents, nodes, floor = dict(plan.agents), plan.nodes, plan.floor
+        agents, nodes, floor = _named(plan, wanted.targets), plan.nodes, plan.floor
     else:
         agents = {agent.id: agent for agent in await context.rows(context.views.agents)}
         nodes = {node.id: node for node in await context.rows(context.views.nodes)}
@@ -201,6 +211,14 @@ async def _known(call: Call, wanted: TaskDispatched, fresh: bool) -> tuple[Dispa
             tasks.append(dependency)
     first = [] if existing is not None else await first_use(call, wanted.targets, agents, floor)
     return DispatchState(list(agents.values()), tasks, existing, nodes, context.node, floor), first
+
+
+def _named(plan: Plan, targets: Sequence[str]) -> dict[str, Agent]:
+    """The agents that these targets stand for, and those of the names of types that they name."""
+    asked = [who(target) for target in targets]
+    members = (name for target in asked for name in plan.crew.members.get(target, ()))
+    names = dict.fromkeys((*members, *(target.removeprefix("type:") for target in asked)))
+    return {name: plan.agents[name] for name in names if name in plan.agents}
 
 
 async def known_to(call: Call, wanted: TaskDispatched) -> DispatchState:
@@ -215,7 +233,7 @@ async def first_use(call: Call, targets: Sequence[str], agents: dict[str, Agent]
     """
     facts: list[AgentAssigned] = []
     version = 0
-    for target in targets:
+    for target in map(who, targets):
         slug = target.removeprefix("type:")
         if slug in agents or (is_pool(target) and (slug == target or any(a.type == slug for a in agents.values()))):
             continue

@@ -27,6 +27,7 @@ from maestro.runtime.restores.remains import remains, remedy
 from maestro.runtime.server.rows import Row
 from maestro.runtime.snapshots import scrub
 from maestro.runtime.snapshots.folders import SnapshotFolders
+from maestro.runtime.snapshots.shared.identity import standing
 from maestro.store.contract import Head
 from maestro.store.embedded import ballast, choice, data_files, embedded_server
 from maestro.store.redis import safety
@@ -56,6 +57,8 @@ async def doctor(call: Call, command: p.Doctor) -> p.Done:
     rows += await trio.to_thread.run_sync(lambda: [*_host(settings, is_here), *_agent_types(call, settings)])
     rows += await trio.to_thread.run_sync(lambda: [_row(*told) for told in containment.report()])
     rows.append(await trio.to_thread.run_sync(_snapshots, settings))
+    if not is_away:
+        rows += await _shared(call)
     rows += await _restores(call, is_away)
     rows += await _monitors(call, is_away)
     for row in rows:
@@ -157,6 +160,19 @@ async def _sealed(call: Call) -> list[Row]:
     except MaestroError as error:
         return [_row("segments", "failed", f"{error.where}: {error.what}", error.mend)]
     return [found] if found else []
+
+
+async def _shared(call: Call) -> list[Row]:
+    """The finding on the shared archive, where there is one."""
+    try:
+        found = await standing(call.context)
+    except MaestroError as error:
+        return [_row("shared archive", "warning", error.line(), error.mend)]
+    if found.trouble:
+        return [_row("shared archive", "failed" if found.bad else "warning", found.trouble, found.mend)]
+    if found.state == "unset":
+        return []
+    return [_row("shared archive", "ok", f"{found.url}, archive {found.archive}")]
 
 
 async def _restores(call: Call, is_away: bool) -> list[Row]:

@@ -17,6 +17,7 @@ from maestro.runtime.monitor.examination import examine_all, record
 from maestro.runtime.monitor.work_sight import work_of
 from maestro.runtime.node.context import Call, Handler
 from maestro.runtime.protocol import messages as p
+from maestro.runtime.restores.across.pending import REMEDY, waiting_agents
 from maestro.runtime.server.id_prefixes import agent_meant
 from maestro.runtime.server.rows import Row, when
 
@@ -28,7 +29,8 @@ async def health(call: Call, command: p.AgentHealth) -> p.Done:
     made, (sample,) = await examine_all(context, [agent], await work_of(context, agent))
     await record(call, agent.id, made[agent.id])
     agent = await find(context, agent.id)
-    checks = [_started(agent), *made[agent.id]]
+    waiting = await waiting_agents(context) if agent.stopped else {}
+    checks = [_started(agent, waiting.get(agent.id, "")), *made[agent.id]]
     told = {check.name for check in checks}
     left = [name for name in agent.failed_checks if name not in told]  # found before, and nobody has looked since
     why = "it failed when it was looked at last" if agent.stopped else agent.reason
@@ -61,9 +63,11 @@ async def health(call: Call, command: p.AgentHealth) -> p.Done:
     return p.Done(answer, 0 if healthy else 1, cut)
 
 
-def _started(agent: Agent) -> Check:
+def _started(agent: Agent, waiting: str) -> Check:
     if not agent.stopped:
         return Check("started", True, "takes work")
+    if waiting:
+        return Check("started", False, waiting, mend=REMEDY)
     return Check("started", False, agent.reason or "stopped", mend=f"maestro agent restart {agent.id}")
 
 

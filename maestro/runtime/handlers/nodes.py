@@ -1,4 +1,4 @@
-"""The handlers of `up`, `shutdown` and `node list`: this node's daemon, and the other nodes of the namespace."""
+"""The handlers of `up`, `shutdown` and `node list|drain|forget`: this node's daemon, and the other nodes."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ import trio
 
 from maestro.model.errors import Refused, StoreUnsafe
 from maestro.model.events import NewEvent, NodeHeld, TaskCancelRequested
+from maestro.model.node import Node, decide_drain, decide_forget
 from maestro.runtime.node.context import Call, Context, Handler
 from maestro.runtime.node.daemon_lock import DaemonLock, holder
 from maestro.runtime.node.known_head import KnownHead
 from maestro.runtime.node.resume import resume
 from maestro.runtime.protocol import messages as p
-from maestro.runtime.server.rows import node_row
+from maestro.runtime.restores.across.pending import NodeStatus, pending, told_of
+from maestro.runtime.server.rows import Row, node_row
 from maestro.runtime.snapshots.run_folders import clean_runs
+from maestro.runtime.snapshots.shared.identity import named, standing, told
 from maestro.runtime.worker import janitor
 
 KILL_S = 5.0
@@ -26,8 +29,13 @@ OTHER_S_MAX = 10.0
 async def up(call: Call, command: p.Up) -> p.Done:
     """End the hold of this node, whose daemon the client has started if none ran."""
     await resume(call, [], "up")
-    rows = await _rows(call.context)
-    return p.Done(next(row for row in rows if row["id"] == call.context.node))
+    found = await standing(call.context)
+    if found.trouble:
+        await call.note(f"{found.trouble}; {found.mend}", "warn")
+    node = await _node(call.context, call.context.node)
+    if node is not None and node.drained:
+        await call.note(f"this node takes nothing until `maestro node drain {node.id} --undo`", "warn")
+    return p.Done(await _row(call.context, call.context.node))
 
 
 async def list_nodes(call: Call, command: p.NodeList) -> p.Done:
@@ -37,7 +45,7 @@ async def list_nodes(call: Call, command: p.NodeList) -> p.Done:
     return p.Done()
 
 
-async def _rows(context: Context) -> list[dict[str, object]]:
+async def _rows(context: Context) -> list[Row]:
     nodes = await context.rows(context.views.nodes)
     running: dict[str, int] = {}
     for task in await context.rows(context.views.open_tasks):
@@ -45,11 +53,53 @@ async def _rows(context: Context) -> list[dict[str, object]]:
             if slot.status == "running" and slot.runs[-1].node:
                 where = slot.runs[-1].node
                 running[where] = running.get(where, 0) + 1
+    samples = await context.call(context.store.work.samples, [f"node:{node.id}:seen" for node in nodes])
+    now = await context.now()
+    shared = await named(context)
     rows = []
-    for node in nodes:
+    left = await pending(context)
+    for node, sample in zip(nodes, samples, strict=True):
         holder = await context.call(context.store.work.lease_holder, f"node:{node.id}")
-        rows.append(node_row(node, holder is not None, running.get(node.id, 0)))
+        age_s = None if sample is None or "at" not in sample else max(0, now - int(sample["at"])) / 1000
+        owed = [str((await told_of(NodeStatus(context), *each))["what"]) for each in left if each[1].node == node.id]
+        row = node_row(node, holder is not None, running.get(node.id, 0), age_s)
+        rows.append(row | {"archive": told(node.archive, shared), "pending": owed})
     return rows
+
+
+async def drain(call: Call, command: p.NodeDrain) -> p.Done:
+    """Have a node take nothing new until that is undone; its daemon ends when the last run there has ended."""
+    context = call.context
+
+    async def decision() -> list[NewEvent]:
+        return decide_drain(command.id, await _node(context, command.id), command.undo, await context.floor())
+
+    await context.decide(call, decision)
+    row = await _row(context, command.id)
+    if not command.undo and row["running"]:
+        runs = f"{row['running']} run{'' if row['running'] == 1 else 's'}"
+        await call.note(f"node {command.id} finishes {runs}, then its daemon ends: maestro node list shows it")
+    return p.Done(row)
+
+
+async def forget(call: Call, command: p.NodeForget) -> p.Done:
+    """Give up a node that is away, and to which nothing is bound any more."""
+    context = call.context
+
+    async def decision() -> list[NewEvent]:
+        agents = await context.rows(context.views.agents)
+        return decide_forget(command.id, await _node(context, command.id), agents, await context.floor())
+
+    await context.decide(call, decision)
+    return p.Done(await _row(context, command.id))
+
+
+async def _node(context: Context, name: str) -> Node | None:
+    return next((node for node in await context.rows(context.views.nodes) if node.id == name), None)
+
+
+async def _row(context: Context, name: str) -> Row:
+    return next(row for row in await _rows(context) if row["id"] == name)
 
 
 async def shutdown(call: Call, command: p.Shutdown) -> p.Done:
@@ -129,4 +179,10 @@ async def _cancel_here(call: Call, grace_s: float) -> list[str]:
     return tasks
 
 
-HANDLERS: dict[type[p.Command], Handler] = {p.Up: up, p.NodeList: list_nodes, p.Shutdown: shutdown}
+HANDLERS: dict[type[p.Command], Handler] = {
+    p.Up: up,
+    p.NodeList: list_nodes,
+    p.NodeDrain: drain,
+    p.NodeForget: forget,
+    p.Shutdown: shutdown,
+}

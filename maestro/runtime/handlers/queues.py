@@ -8,7 +8,8 @@ from maestro.model.agent import Agent
 from maestro.model.errors import Invalid
 from maestro.model.scheduling.plan import Plan
 from maestro.model.scheduling.sites import shown_agent
-from maestro.model.scheduling.waiting import why_waiting
+from maestro.model.scheduling.waiting import why_stranded, why_waiting
+from maestro.model.target import who
 from maestro.model.task import PRIORITY_DEFAULT, Slot, Task
 from maestro.runtime.handlers.task_list import LIMIT_MAX, agent_of, find
 from maestro.runtime.node.plan_loader import hold, supply
@@ -52,8 +53,11 @@ async def status(call: ReadCall, command: p.QueueStatus) -> p.Done:
     slots = [(task, i) for task in tasks for i, slot in enumerate(task.slots) if _wanted(command.which, slot)]
     if command.which != "completed":
         slots.sort(key=lambda each: _turn(each[0], each[1], agents))
+    runs_elsewhere = any(run.node not in (None, context.node) for t, i in slots if (run := t.slots[i].live))
+    nodes = await context.rows(context.views.nodes) if runs_elsewhere else []
     for task, i in slots:
         reason = why_waiting(plan, task, i, now) if plan is not None and task.open else ""
+        reason = reason or why_stranded(task.slots[i].live, nodes)
         await call.item(_row(task, task.slots[i], _priority(task, task.slots[i], agents), reason))
     return p.Done(cut=cut)
 
@@ -77,7 +81,7 @@ async def _page(context: ReadContext, which: str, agent: str | None, limit: int)
 
 def _priority(task: Task, slot: Slot, agents: dict[str, Agent]) -> int:
     """The priority of a slot: its task's, else that of the agent that it is for."""
-    agent = agents.get(slot.runs[-1].agent if slot.live else slot.target)
+    agent = agents.get(slot.runs[-1].agent if slot.live else who(slot.target))
     return task.priority or (PRIORITY_DEFAULT if agent is None else agent.priority)
 
 
@@ -90,7 +94,8 @@ def _turn(task: Task, index: int, agents: dict[str, Agent]) -> tuple[bool, int, 
 async def _plan(context: ReadContext, tasks: list[Task], agents: list[Agent]) -> Plan:
     """A plan of these tasks only, with all agents and nodes: enough to say what each of them waits for."""
     nodes = await context.rows(context.views.nodes)
-    plan = Plan.load([task for task in tasks if task.open], agents, nodes)
+    still = await context.rows(context.views.snapshots, "open")
+    plan = Plan.load([task for task in tasks if task.open], agents, nodes, snapshots=still)
     await context.call(supply, plan, context.views)
     hold(plan, await context.rows(context.views.workflow_runs, "open", newest=False))
     return plan

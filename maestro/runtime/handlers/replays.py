@@ -14,6 +14,7 @@ from maestro.runtime.monitor.alert_world import VERIFIED
 from maestro.runtime.node.context import Call, Handler
 from maestro.runtime.protocol import messages as p
 from maestro.runtime.server.rows import when
+from projections.bounding.bounds import BOUNDED
 from replayers import positions, rebuild as rebuilds, rewind, verify as verifies
 
 VERIFIED_TTL_MS = 30 * 86_400_000
@@ -45,6 +46,8 @@ async def verify(call: Call, command: p.ReplayVerify) -> p.Done:
         "differences": [{"position": each.position, "what": each.what} for each in result.differences],
         "differences_found": result.found,
     }
+    if result.sealed:
+        answer["bounded"] = {"keep": result.keep, "sealed": result.sealed, "views": sorted(BOUNDED)}
     await _keep_found(call, "" if not result.differences else str(result.differences[0].what))
     shown, total = len(result.differences), result.found
     cut = p.Cut(shown, "differences", "the first is the one that counts", total) if total > shown else None

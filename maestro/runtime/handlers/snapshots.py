@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import trio
 
-from maestro.model.errors import Invalid, MaestroError, NotFound, VerificationFailed
+from maestro.model.errors import Invalid, MaestroError, NotFound, Refused, VerificationFailed
 from maestro.model.events import NewEvent
 from maestro.model.ids import shown
 from maestro.model.snapshot import SCHEDULED, Snapshot, decide_pin, latest
@@ -19,9 +19,13 @@ from maestro.runtime.protocol.cut import cut_of_page
 from maestro.runtime.server.id_prefixes import check_whole_snapshot, snapshot_meant
 from maestro.runtime.server.rows import Row, snapshot_row
 from maestro.runtime.snapshots import proof, scrub
+from maestro.runtime.snapshots.across.asking import Spread, outcome, spread_of, take_across
 from maestro.runtime.snapshots.folders import SnapshotFolders
 from maestro.runtime.snapshots.procedure import take
-from maestro.runtime.snapshots.request import ASKED, SnapshotRequest
+from maestro.runtime.snapshots.request import ASKED, SnapshotRequest, TakenSnapshot
+from maestro.runtime.snapshots.shared.merging import check_may_merge, export_parts
+
+ROLLING = "--rolling"
 
 
 async def snapshot(call: Call, command: p.StateSnapshot) -> p.Done:
@@ -32,6 +36,8 @@ async def snapshot(call: Call, command: p.StateSnapshot) -> p.Done:
     name = ""
     if command.firing:
         taken_before, name = await _of_firing(call, command.firing)
+        if taken_before is not None and taken_before.open:  # an earlier daemon has asked for it
+            taken_before = await outcome(call, taken_before.id, taken_before.version)
         if taken_before is not None:
             return p.Done(snapshot_row(taken_before, call.context.settings.snapshot_retention_days))
     agents = await agents_named(call, command.workspaces) if command.workspaces else None
@@ -47,19 +53,37 @@ async def snapshot(call: Call, command: p.StateSnapshot) -> p.Done:
         rolling=command.rolling,
         output=command.output,
     )
-    taken = await take(call, wanted)
-    row = snapshot_row(taken.row, call.context.settings.snapshot_retention_days, is_latest=not command.output)
+    spread = await spread_of(call.context, agents)
+    if spread.here or (taken := await _across(call, wanted, spread)) is None:
+        taken = await take(call, wanted)
+    told = snapshot_row(taken.row, call.context.settings.snapshot_retention_days, is_latest=not taken.row.path)
     if taken.exported is not None:
-        row |= {"sha256": taken.exported.sha256, "file_bytes": taken.exported.bytes}
-    return p.Done(row)
+        told |= {"sha256": taken.exported.sha256, "file_bytes": taken.exported.bytes}
+    return p.Done(told)
+
+
+async def _across(call: Call, wanted: SnapshotRequest, spread: Spread) -> TakenSnapshot | None:
+    """Take a snapshot over several nodes; None where it is this node's alone. Raises Refused as `take_across`."""
+    where = " and ".join(sorted(spread.agents))
+    mend = "leave it away, or name workspaces of one node with --workspace"
+    if wanted.rolling:
+        raise Refused(f"what is to be kept lies on the nodes {where}, and is read as of one position", ROLLING, mend)
+    if wanted.output:
+        if wanted.allow_missing and call.context.settings.archive_url is None:
+            return None
+        check_may_merge(call.context, where)
+    row = await take_across(call, wanted, spread)
+    if row is None:
+        return None
+    return TakenSnapshot(row, await export_parts(call, row, wanted.output) if wanted.output else None)
 
 
 async def _of_firing(call: Call, firing: str) -> tuple[Snapshot | None, str]:
-    """The complete snapshot of a firing, None where there is none, and the id that the next attempt at one gets."""
+    """The snapshot of a firing that is complete, or on; None where none is; and the id that the next attempt gets."""
     for number in count(1):
         name = firing if number == 1 else f"{firing}-{number}"
         row = await call.context.row(call.context.views.snapshot, name)
-        if row is None or row.complete:
+        if row is None or row.complete or row.open:
             return row, name
     raise AssertionError("there is no last number")
 
@@ -128,7 +152,7 @@ async def _damaged(call: Call, rows: list[Snapshot]) -> dict[str, Row]:
         return {}
     lacking: dict[str, Row] = {name: msgspec.to_builtins(one) for name, one in found.items()}
     for row in rows:
-        if row.complete and row.node == context.node and not row.path and not folders.has(row.id):
+        if row.complete and context.node in row.nodes and not row.path and not folders.has(row.id):
             lacking[row.id] = {"files": 0, "why": "it is not in the snapshot store any more", "lost": []}
     return lacking
 

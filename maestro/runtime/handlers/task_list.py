@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from maestro.model.errors import Invalid, NotFound
@@ -12,6 +13,8 @@ from maestro.runtime.protocol import messages as p
 from maestro.runtime.protocol.cut import cut_of_page
 from maestro.runtime.server.id_prefixes import agent_meant, task_meant
 from maestro.runtime.server.results import told_task
+from projections.lineage import END_OF_LOG
+from projections.tasks import agents
 from replayers import positions
 
 if TYPE_CHECKING:
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 
 STATUSES = ("queued", "running", "completed", "failed", "cancelled", "timed_out", "skipped")
 LIMIT_MAX = 100_000
+PAST_AT_ONCE = 200
 
 
 async def find(context: ReadContext, task: str) -> Task:
@@ -83,11 +87,37 @@ async def list_tasks(call: ReadCall, command: p.TaskList) -> p.Done:
         steps = await context.page(of_steps, agent, command.status, since, limit=command.limit + 1)
         rows = sorted([*rows, *steps.rows], key=lambda row: -row.position)
         total += steps.total
+    if command.all_time:
+        past = await _past(context, (agent, command.status, since, command.all), command.limit + 1, rows)
+        rows = sorted([*rows, *past], key=lambda row: -row.position)
     for row in rows[: command.limit]:
         await call.item(await told_task(call.context, row))
-    total_here = None if since else total  # the index counts those before `since`, too
+    total_here = None if since or command.all_time else total  # the index counts those before `since`, too
     is_cut = len(rows) > command.limit
     return p.Done(cut=cut_of_page(command.limit, "tasks", LIMIT_MAX, total_here) if is_cut else None)
+
+
+async def _past(
+    context: ReadContext, wanted: tuple[str | None, str | None, int, bool], count: int, known: Sequence[Task]
+) -> list[Task]:
+    """The newest tasks that are told from sealed history, `count` at most. Cost: O(what is looked at).
+
+    wanted: agent, status, since which position, and whether steps of workflows too; known: those that are rows.
+    """
+    agent, status, since, steps = wanted
+    here, found = {row.id for row in known}, list[Task]()
+    before = END_OF_LOG
+    while len(found) < count:
+        page = await context.page(context.views.past_tasks, before, PAST_AT_ONCE, agent, status)
+        names = [name for name in page.rows if name not in here]
+        for row in await context.rows(context.views.tasks_named, names):
+            fits = (agent is None or agent in agents(row)) and (status is None or row.status == status)
+            if fits and row.position >= since and (steps or not row.workflow):
+                found.append(row)
+        before = page.total
+        if len(page.rows) < PAST_AT_ONCE or before <= since:
+            break
+    return found[:count]
 
 
 HANDLERS: dict[type[p.Command], Handler] = {p.TaskStatus: status, p.TaskList: list_tasks}

@@ -139,7 +139,11 @@ async def retry(call: Call, command: p.TaskRetry) -> p.Done:
     context = call.context
     await check_whole_task(context, command.id, "task retry")
     skipped = Skipped(context, command.id)
-    row = await context.row(context.views.task, command.id)
+    known = await context.call(context.views.task, command.id)
+    if known.sealed:
+        what = f"task {command.id} has ended so long ago that nothing can be done to it any more"
+        raise Refused(what, mend="maestro task dispatch makes one")
+    row = known.row
     goes_on = command.with_dependants and row is not None and (row.open or row.status == "completed")
     goes_on = goes_on and bool(await skipped.some())
 

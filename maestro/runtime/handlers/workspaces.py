@@ -2,43 +2,119 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import trio
 
+from maestro.model.agent import Agent
+from maestro.model.errors import MaestroError
+from maestro.model.events import WorkspaceClaimed
+from maestro.model.placement import PLACES
 from maestro.runtime.handlers.agent_list import find
 from maestro.runtime.handlers.agents import stop_agent
-from maestro.runtime.node.context import Call, Handler
+from maestro.runtime.node.context import Call, Context, Handler
+from maestro.runtime.node.forwards.forwarding import ask, forward
 from maestro.runtime.node.interim_stop import stopped_meanwhile
+from maestro.runtime.node.subject_events import events_behind
 from maestro.runtime.protocol import messages as p
-from maestro.runtime.provision.workspace_setup import check_clearable, check_unmounted
+from maestro.runtime.provision.workspace_setup import check_clearable, check_unmounted, lies_elsewhere
 from maestro.runtime.restores.remains import remains
 from maestro.runtime.server.id_prefixes import check_whole_agent
+from maestro.runtime.server.rows import Row
 from maestro.runtime.snapshots.deletion import clear
 from maestro.workspaces.folders import is_folder
 from maestro.workspaces.usage import size_of
 
+ANSWER_S_MAX = 10.0
+"""How long other nodes have for the account of their workspaces."""
+CLAIMS_MAX = 2000
+"""So many of the newest assignments are looked through for what agents have left on other nodes."""
+_UNSEEN: Row = {"exists": None, "files": None, "bytes": None, "left": []}
+
 
 async def list_workspaces(call: Call, command: p.WorkspaceList) -> p.Done:
-    """List the assigned workspaces, with the size of those on this node."""
+    """List the assigned workspaces with their sizes; each node looks at its own, all of them at once."""
     context = call.context
-    left = await trio.to_thread.run_sync(remains, context.settings.home)
-    for agent in await context.rows(context.views.agents):
-        if agent.workspace is None:
+    agents = [agent for agent in await context.rows(context.views.agents) if agent.workspace is not None]
+    homes = [Home(agent.id, str(agent.node), str(agent.workspace)) for agent in agents]
+    homes += await context.call(_stranded, context, agents)
+    if command.node:
+        homes = [home for home in homes if home.node == context.node]
+    there: dict[str, list[Row]] = {}
+    silent: dict[str, str] = {}
+    elsewhere = {home.node for home in homes} - {context.node}
+    with trio.move_on_after(ANSWER_S_MAX):
+        async with trio.open_nursery() as nursery:
+            for node in elsewhere:
+                silent[node] = f"node {node} does not answer"
+                nursery.start_soon(_ask, call, node, there, silent)
+            here = await _seen_here(context, [home for home in homes if home.node == context.node])
+    for home in homes:
+        rows = here if home.node == context.node else there.get(home.node, [])
+        key = home.agent, home.workspace
+        seen = next((row for row in rows if (row["agent"], row["workspace"]) == key), _UNSEEN)
+        if home.stranded and seen["exists"] is False:
             continue
-        here = agent.node == context.node
-        exists = is_folder(agent.workspace) if here else None
-        files, size = await trio.to_thread.run_sync(size_of, agent.workspace) if exists else (None, None)
-        await call.item(
-            {
-                "agent": agent.id,
-                "workspace": agent.workspace,
-                "node": agent.node,
-                "exists": exists,
-                "files": files,
-                "bytes": size,
-                "left": [each.path for each in left if each.target == agent.workspace] if here else [],
-            }
-        )
+        told = {"agent": home.agent, "workspace": home.workspace, "node": home.node, "stranded": home.stranded}
+        await call.item({**told, **{key: seen[key] for key in _UNSEEN}, "why": silent.get(home.node)})
     return p.Done()
+
+
+class Home(NamedTuple):
+    """A folder on a node that an agent works in; or has left there, when it moved to another node (stranded)."""
+
+    agent: str
+    node: str
+    workspace: str
+    stranded: bool = False
+
+
+def _stranded(context: Context, agents: Sequence[Agent]) -> list[Home]:
+    """The folders that agents have left on nodes which are not given up, as they moved to other nodes. Blocks."""
+    now = {(agent.node, agent.workspace) for agent in agents}
+    at = {agent.id: agent.node for agent in agents}
+    nodes = {node.id for node in context.views.nodes().rows if not node.forgotten}
+    found: dict[Home, None] = {}
+    for event in events_behind(context.store, PLACES, 0, CLAIMS_MAX) or ():
+        fact = event.fact
+        if isinstance(fact, WorkspaceClaimed) and fact.workspace and fact.node in nodes:
+            was = fact.node, fact.workspace
+            if fact.agent in at and at[fact.agent] not in (None, fact.node) and was not in now:
+                found[Home(fact.agent, fact.node, fact.workspace, True)] = None
+    return list(found)
+
+
+async def _seen_here(context: Context, homes: Sequence[Home]) -> list[Row]:
+    """What is in folders on this node."""
+
+    def look() -> list[Row]:
+        left = remains(context.settings.home)
+        rows: list[Row] = []
+        for home in homes:
+            workspace = home.workspace
+            exists = is_folder(workspace)
+            files, size = size_of(workspace) if exists else (None, None)
+            paths = [each.path for each in left if each.target == workspace]
+            row = {"agent": home.agent, "workspace": workspace, "exists": exists, "files": files, "bytes": size}
+            rows.append({**row, "left": paths})
+        return rows
+
+    return await trio.to_thread.run_sync(look)
+
+
+async def _ask(call: Call, node: str, there: dict[str, list[Row]], silent: dict[str, str]) -> None:
+    """Ask another node for its workspaces; why it has said nothing stays in `silent`."""
+    try:
+        answer = await ask(call, node, p.WorkspaceList(node=node), quiet=True)
+    except MaestroError as error:
+        silent[node] = error.what
+        return
+    if answer.failed is not None:
+        silent[node] = answer.failed.what
+    else:
+        there[node] = answer.items
+        del silent[node]
 
 
 async def clean(call: Call, command: p.WorkspaceClean) -> p.Done:
@@ -46,6 +122,8 @@ async def clean(call: Call, command: p.WorkspaceClean) -> p.Done:
     context = call.context
     await check_whole_agent(context, command.agent, "workspace clean")
     agent = await find(context, command.agent)
+    if lies_elsewhere(context, agent):
+        return await forward(call, str(agent.node), command)
     workspace = check_clearable(context, agent)
     await check_unmounted(context, agent)
     async with stopped_meanwhile(call, agent, "workspace clean"):

@@ -42,7 +42,6 @@ from maestro.runtime.scheduler.scheduler import Scheduler
 from maestro.store.contract import Committed
 
 EVERY_S = 5.0
-LEAD_EVERY_S = 1.0
 RESUMED_MAX = 20
 
 
@@ -60,14 +59,18 @@ class AlertWatch:
         self._steadiness = Steadiness()
         self._turn = trio.Lock()
         self._leads = False
+        self._begins = trio.Event()
 
     async def run(self) -> None:
         """Look every few seconds while this daemon leads, for ever; an outage of the store is waited out."""
+        self._scheduler.when_leading(lambda: self._begins.set())
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._outage.run)
             while not self._follower.stopped:
+                self._begins = trio.Event()
                 is_more = await self.look()
-                await trio.sleep(0 if is_more else EVERY_S if self._leads else LEAD_EVERY_S)
+                with trio.move_on_after(0 if is_more else EVERY_S):
+                    await self._begins.wait()
             nursery.cancel_scope.cancel()
 
     async def look(self) -> bool:

@@ -14,6 +14,8 @@ from maestro.runtime.scheduler.workflows.attempts import Attempts
 
 LANES_A_LOOK = 1000
 """So many lanes are looked at at once for the oldest ready task; where there are more, in turn."""
+SWEPT_MS_MAX = 30_000
+"""So long a look at all lanes holds while nothing is appended: a slot whose retry is due comes into its lane anyway."""
 VERIFIED = "replay:verified"
 """The sample of the last `replay verify`: {ok, why}."""
 SNAPSHOT_COMMAND = ["state", "snapshot"]
@@ -33,6 +35,7 @@ class AlertWorld:
         self._scheduler = scheduler
         self._lane = 0
         self._oldest: Entry | None = None
+        self._swept = (-1, 0, 0, 0)  # position of the plan, its lanes, how many were looked at since, from when on
 
     async def look(self, now: int, outage: Outage | None) -> World:
         """The world at `now`. Raises StoreAway."""
@@ -92,9 +95,7 @@ class AlertWorld:
         The first of a lane is its oldest but for priorities: one of a lower priority may be older by 40 minutes.
         """
         plan = self._follower.plan
-        begin = self._lane if self._lane < plan.lanes.count else 0
-        self._lane = begin + LANES_A_LOOK
-        entries = plan.lanes.fronts(begin, LANES_A_LOOK)
+        entries = [] if self._is_known(now) else self._fronts(now)
         if self._oldest is not None and plan.is_true(self._oldest):
             entries.append(self._oldest)
         ages = [(plan.census.since(entry.task, entry.slot), entry) for entry in entries if not self._is_held(entry)]
@@ -105,6 +106,23 @@ class AlertWorld:
         self._oldest = entry
         row = plan.tasks[entry.task]
         return Ready(row.id, row.title, since, why_waiting(plan, row, entry.slot, now))
+
+    def _is_known(self, now: int) -> bool:
+        """Whether all lanes were looked at since something was appended, and not long ago."""
+        seq, lanes, looked_at, since = self._swept
+        plan = self._follower.plan
+        return (seq, lanes) == (plan.seq, plan.lanes.count) and looked_at >= lanes and 0 <= now - since < SWEPT_MS_MAX
+
+    def _fronts(self, now: int) -> list[Entry]:
+        """The first entries of the next lanes."""
+        plan = self._follower.plan
+        begin = self._lane if self._lane < plan.lanes.count else 0
+        self._lane = begin + LANES_A_LOOK
+        seq, lanes, looked_at, since = self._swept
+        if (seq, lanes) != (plan.seq, plan.lanes.count) or looked_at >= lanes:
+            looked_at, since = 0, now
+        self._swept = (plan.seq, plan.lanes.count, looked_at + LANES_A_LOOK, since)
+        return plan.lanes.fronts(begin, LANES_A_LOOK)
 
     def _is_held(self, entry: Entry) -> bool:
         """Whether a person has stopped what the slot waits for: its agent, or the node of that."""

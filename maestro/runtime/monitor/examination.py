@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -27,6 +27,8 @@ from maestro.model.health import (
     examines,
     verdict,
 )
+from maestro.model.monitoring.health_rules import HEARTBEAT_S_MAX
+from maestro.model.node import Node
 from maestro.runtime.monitor.checks import Round, local_sight
 from maestro.runtime.node.read_context import ReadContext
 from maestro.workspaces.addresses import current
@@ -81,10 +83,11 @@ def _look(looking: dict[str, float], agent: str, look: Callable[[], Sight]) -> S
 
 
 async def examine_all(
-    context: ReadContext, agents: list[Agent], work: Sight | None = None
+    context: ReadContext, agents: list[Agent], work: Sight | None = None, brief: bool = False
 ) -> tuple[dict[str, list[Check]], list[dict[str, str] | None]]:
     """Every check of these agents that this node can make, by agent; and the agents' last heartbeats, in
-    their order. work: what was seen of their work, where somebody has looked at it.
+    their order. work: what was seen of their work, where somebody has looked at it. brief: only the verdict counts, so
+    that no check is made of an agent of another node that is well and heard.
     """
     nodes = {node.id: node for node in await context.rows(context.views.nodes)}
     keys = [f"agent:{agent.id}:last_heartbeat" for agent in agents]
@@ -94,12 +97,22 @@ async def examine_all(
     made: dict[str, list[Check]] = {}
     for agent, sample in zip(agents, samples, strict=True):
         age_s = None if sample is None or "at" not in sample else max(0, now - int(sample["at"])) / 1000
+        if brief and agent.id not in seen and _is_well(agent, age_s, nodes):
+            made[agent.id] = []
+            continue
         heard = SeenHeartbeat(age_s, now, context.hearing is not None and not context.hearing.judges(now))
         sight = msgspec.structs.replace(seen.get(agent.id, Sight()), nodes=nodes, heartbeat=heard)
         if work is not None:
             sight = msgspec.structs.replace(sight, outcomes=work.outcomes, queue=work.queue)
         made[agent.id] = checks_of(agent, sight)
     return made, samples
+
+
+def _is_well(agent: Agent, age_s: float | None, nodes: Mapping[str, Node]) -> bool:
+    """Whether all that can be checked of an agent from afar holds, and nothing is recorded that does not."""
+    node = nodes.get(agent.node or "")
+    is_heard = age_s is not None and age_s < HEARTBEAT_S_MAX
+    return is_heard and agent.healthy and not agent.failed_checks and (node is None or node.status != "lost")
 
 
 def judged(agent: Agent, checks: list[Check]) -> Agent:

@@ -19,15 +19,15 @@ from maestro.model.events import Event, NewEvent
 from maestro.model.schedules.recurring import End, decide_end, key_of, too_late
 from maestro.model.schedules.schedule import Firing
 from maestro.runtime.monitor.schedules import Scheduled, Schedules
-from maestro.runtime.monitor.timetable import Lead
+from maestro.runtime.monitor.timetable import IDLE_S_MAX
 from maestro.runtime.node.context import Call, Context
 from maestro.runtime.node.daemon_log import log, seldom
 from maestro.runtime.node.failures import user_error
 from maestro.runtime.node.follower import Follower
 from maestro.runtime.protocol import messages as p
+from maestro.runtime.scheduler.lead import Lead
 from maestro.runtime.server.rows import when
 
-POLL_S = 1.0
 AGAIN_S = 2.0
 AT_ONCE_MAX = 32
 ADD_ANEW = "add the schedule anew: this build cannot read it"
@@ -49,28 +49,30 @@ class Firings:
         self._news = trio.Event()
         self._look = True
         follower.listen(self._hear)
+        lead.begins(self._take_over)
 
     def _hear(self, event: Event) -> None:
         if isinstance(event.fact, (e.ScheduleFired, e.RestoreDone)):
             self._look = True
             self._news.set()
 
+    def _take_over(self) -> None:
+        self._look = True
+        self._news.set()
+
     async def run(self) -> None:
         """Carry out open firings, for ever: those that were left by others too, once this daemon leads."""
-        led = False
         async with trio.open_nursery() as nursery:
             while not self._follower.stopped:
                 self._news = trio.Event()
-                leads = self._lead.leading()
-                if self._look or (leads and not led):
+                if self._look:
                     try:
                         self._look = False
                         await self.begin(nursery)
                     except MaestroError as error:
                         self._look = True
                         seldom.warn("firings", error.line())
-                led = leads
-                with trio.move_on_after(POLL_S):
+                with trio.move_on_after(AGAIN_S if self._look else IDLE_S_MAX):
                     await self._news.wait()
 
     async def begin(self, nursery: trio.Nursery) -> None:
@@ -141,10 +143,8 @@ class Firings:
             if isinstance(frame, p.Item):
                 found.append(frame.data)
 
-        wanted = ("PATH", "HOME", "LANG", "XDG_CONFIG_HOME", "XDG_STATE_HOME")
-        here = self._context.environment.items()
-        env = {name: value for name, value in here if name in wanted or name.startswith("MAESTRO_")}
-        call = Call(self._context, p.Caller(f"schedule:{scheduled.id}", scheduled.cwd, env), send)
+        caller = p.Caller(f"schedule:{scheduled.id}", scheduled.cwd, self._context.caller_environment)
+        call = Call(self._context, caller, send)
         call.cause = str(firing.version)  # of `schedule.fired`: nothing else comes to an open firing
         call.patient = True
         return call

@@ -6,9 +6,6 @@ rows and takes the next step, and of two that believe they lead the fence lets o
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import msgspec
 import trio
 
 from maestro.model import events as e
@@ -20,24 +17,16 @@ from maestro.runtime.monitor.schedules import Scheduled, Schedules, ahead, busy,
 from maestro.runtime.node.context import APPEND_S_MAX, Context
 from maestro.runtime.node.daemon_log import log, seldom
 from maestro.runtime.node.follower import Follower
-from maestro.store.contract import Append, Committed, Fence
+from maestro.runtime.scheduler.lead import Lead
+from maestro.store.contract import Append, Committed
 
 IDLE_S_MAX = 30.0
 """So often it looks anew, whatever it has heard: the clock of the store's server may jump."""
-NOT_LEADING_S = 1.0
 AWAY_S = 1.0
 NEWS = (
     *(e.ScheduleAdded, e.ScheduleRemoved, e.ScheduleSwitched, e.ScheduleFired, e.ScheduleSkipped),
     *(e.WorkflowStored, e.WorkflowDeleted, e.WorkflowSwitched, e.RestoreDone),
 )
-
-
-class Lead(msgspec.Struct, frozen=True):
-    """How a daemon leads. leading: whether it does now; fence: what it appends under; now: the server's time in ms."""
-
-    leading: Callable[[], bool]
-    fence: Fence
-    now: Callable[[], int]
 
 
 class Timetable:
@@ -50,6 +39,7 @@ class Timetable:
         self._schedules = Schedules(context)
         self._news = trio.Event()
         follower.listen(self._hear)
+        lead.begins(lambda: self._news.set())
 
     def _hear(self, event: Event) -> None:
         if isinstance(event.fact, NEWS):
@@ -59,7 +49,7 @@ class Timetable:
         """Fire what is due, for ever; an outage of the store is waited out."""
         while not self._follower.stopped:
             self._news = trio.Event()
-            wait_s = NOT_LEADING_S
+            wait_s = IDLE_S_MAX
             if self._lead.leading():
                 try:
                     wait_s = await self.fire()

@@ -13,7 +13,7 @@ import trio
 
 from maestro import config
 from maestro.config import Settings
-from maestro.model.errors import MaestroError, StoreAway
+from maestro.model.errors import MaestroError, Refused, StoreAway
 from maestro.model.events import BlobRef, NewEvent, Text
 from maestro.runtime.node.contention import Race
 from maestro.runtime.node.daemon_log import log, seldom
@@ -30,17 +30,21 @@ T = TypeVar("T")
 INLINE_BYTES_MAX = 16 * 1024
 RESULT_INLINE_BYTES_MAX = 1024
 AWAY_RETRY_S = 0.5
+_TOLD = frozenset({"PATH", "HOME", "LANG", "XDG_CONFIG_HOME", "XDG_STATE_HOME"})
 LIMITS: Final = {
     "max_concurrent": "max_concurrent",
     "agent_timeout": "agent_timeout_s",
     "snapshot_retention": "snapshot_retention_days",
     "failsafe_mode": "failsafe_mode",
+    "node_labels": "node_labels",
+    "archive_url": "archive_url",
 }
 """Settings that are the daemon's for all its callers: variable, as in `Settings.sources`, and field."""
 ANSWER_S_MAX = 4.5
 """How long a command waits for its append to be confirmed before it says that its outcome is unknown."""
 REVIVED_S_MAX = 9.0
 """As ANSWER_S_MAX, where the store is embedded: one that has died is started again meanwhile."""
+REVIVALS_MAX = 3
 APPEND_S_MAX = 60.0
 """How long an append may take to be confirmed that belongs to what has begun, or that no command waits for."""
 
@@ -70,6 +74,11 @@ class Context(ReadContext):
     def environment(self) -> dict[str, str]:
         """The environment of this process, read once: a run gets a part of it."""
         return dict(os.environ)
+
+    @property
+    def caller_environment(self) -> dict[str, str]:
+        """What of this process's environment a command has as its caller's that no client of this node has sent."""
+        return {name: value for name, value in self.environment.items() if name in _TOLD or name.startswith("MAESTRO_")}
 
     @property
     def folds(self) -> str:
@@ -102,7 +111,7 @@ class Context(ReadContext):
             return []
         found = []
         for name, field in LIMITS.items():
-            here, counts = str(getattr(theirs, field)).lower(), str(getattr(self.settings, field)).lower()
+            here, counts = _as_set(getattr(theirs, field)), _as_set(getattr(self.settings, field))
             if theirs.sources[name] != "default" and here != counts:
                 variable = f"MAESTRO_{name.upper()}"
                 found.append(
@@ -111,14 +120,18 @@ class Context(ReadContext):
         return found
 
     async def call(self, call: Callable[..., T], *args: object) -> T:
-        """Make a short call of the store in a thread. An embedded store that died is started, and asked once more."""
-        try:
-            return await self.gateway.call(call, *args)
-        except StoreAway:
-            if self.revive is None:
-                raise
-            await trio.to_thread.run_sync(self.revive)
-            return await self.gateway.call(call, *args)
+        """Make a short call of the store in a thread.
+
+        An embedded store that died, or that a `shutdown` at the same time has stopped, is started, and asked again.
+        """
+        for _ in range(REVIVALS_MAX):
+            try:
+                return await self.gateway.call(call, *args)
+            except StoreAway:
+                if self.revive is None:
+                    raise
+                await trio.to_thread.run_sync(self.revive)
+        return await self.gateway.call(call, *args)
 
     async def together(self, works: Mapping[str, Callable[[], T]], limit_s: float) -> dict[str, T]:
         """Do blocking work in threads of trio: see `ReadContext.together`."""
@@ -151,39 +164,54 @@ class Context(ReadContext):
                 await trio.sleep(AWAY_RETRY_S)
 
     async def append(
-        self, events: Sequence[NewEvent], actor: str, cause: str, hints: Sequence[Hint] = (), fence: Fence | None = None
+        self,
+        events: Sequence[NewEvent],
+        actor: str,
+        cause: str,
+        *,
+        hints: Sequence[Hint] = (),
+        fence: Fence | None = None,
+        read_at: int = -1,
     ) -> Committed | Rejected:
         """Append, and return the log's answer; an outage of the store is waited out. Raises as `Gateway.append`."""
-        return await self.gateway.append(Append(tuple(events), actor, cause, tuple(hints), fence), APPEND_S_MAX)
+        append = Append(tuple(events), actor, cause, tuple(hints), fence, read_at=read_at)
+        return await self.gateway.append(append, APPEND_S_MAX)
 
-    async def submit(self, events: Sequence[NewEvent], actor: str, cause: str) -> Committed | Rejected:
+    async def submit(
+        self, events: Sequence[NewEvent], actor: str, cause: str, *, read_at: int = -1
+    ) -> Committed | Rejected:
         """Append for a command whose user waits; an embedded store that this process starts again is waited for.
 
         Raises StoreAway where the store refuses it: nothing was done, nor will be; Unknown where its answer is lost.
         """
+        append = Append(tuple(events), actor, cause, read_at=read_at)
         if self.revive is not None:
-            return await self.gateway.append(Append(tuple(events), actor, cause), REVIVED_S_MAX)
-        return await self.gateway.append(Append(tuple(events), actor, cause), ANSWER_S_MAX, prompt=True)
+            return await self.gateway.append(append, REVIVED_S_MAX)
+        return await self.gateway.append(append, ANSWER_S_MAX, prompt=True)
 
     async def decide(
         self,
         call: Call,
         decision: Callable[[], Awaitable[Sequence[NewEvent]]],
-        append: Callable[[Sequence[NewEvent], str, str], Awaitable[Committed | Rejected]] | None = None,
+        append: Callable[..., Awaitable[Committed | Rejected]] | None = None,
     ) -> Committed | None:
         """Read, decide, append; again where somebody else was first. None when there was nothing to append.
 
-        `decision` reads anew on each call. Raises what it raises, and Conflict where others were first for too long.
+        `decision` reads anew on each call, up to the end of the log that was known before at least (`read_at`). Raises
+        what it raises, and Conflict where others were first for too long.
         """
         append = append or (self.append if call.patient else self.submit)
         race = Race()
         while True:
+            read_at = self.store.log.known().seq
             events = await decision()
             if not events:
                 return None
-            result = await append(events, call.caller.actor, call.cause)
+            result = await append(events, call.caller.actor, call.cause, read_at=read_at)
             if isinstance(result, Committed):
                 return result
+            if result.reason == "sealed" and result.actual < result.expected:
+                raise Refused(f"{result.subject} has ended so long ago that nothing can be done to it any more")
             if result.actual < result.expected:
                 await self.call(check_version, self.store.log, result)
             await race.lost()
@@ -204,6 +232,11 @@ class Context(ReadContext):
         return BlobRef(await self.call(self.store.blobs.put, data), len(data))
 
 
+def _as_set(value: object) -> str:
+    """A limit as it is set in the environment."""
+    return (",".join(value) or "none") if isinstance(value, tuple) else str(value).lower()
+
+
 class Call:
     """One command under way: its caller, the way to answer, and the cause that its events name."""
 
@@ -214,6 +247,8 @@ class Call:
         self.interrupted = False
         self.patient = False
         """Whether the command has begun what must not stay half done: its appends then wait out a store's outage."""
+        self.forwarded = False
+        """Whether another node asked for it: it is carried out here, or not at all."""
         self.again: p.AnyCommand | None = None
         """The command to send to the next daemon where this one starts anew before it has answered; None for none."""
         self.afterwards: list[Callable[[], None]] = []

@@ -152,6 +152,12 @@ class Follower:
             with trio.move_on_after(NEWS_S_MAX):
                 await self._about.setdefault(task, trio.lowlevel.ParkingLot()).park()
 
+    async def news_within(self, seconds: float, after: int) -> None:
+        """Return when event `after` + 1 is in the plan, or after so many seconds, for what also looks now and then."""
+        with trio.move_on_after(seconds):
+            while self.seq <= after:
+                await self._waiting.park()
+
     async def changed(self, after: int) -> None:
         """Return when event `after` + 1 is in the plan. Raises MaestroError where the follower can go no further."""
         while self.seq <= after:

@@ -171,12 +171,16 @@ class Pause:
         await self._flush()
         return warnings
 
-    def end(self) -> None:
-        """Let all go on, and open the gate. Does nothing where no pause has begun."""
+    def thaw(self) -> None:
+        """Let go on what was frozen; the gate stays as it is."""
         for process in self._frozen:
             if process.end is None:
                 process.thaw()
         self._frozen = []
+
+    def end(self) -> None:
+        """Let all go on, and open the gate. Does nothing where no pause has begun."""
+        self.thaw()
         if self._began:
             self._began = False
             self._gate.release(self._agents)

@@ -26,8 +26,9 @@ def load_plan(views: Views, timeout_s: float) -> Plan:
         tasks = views.open_tasks()
         at = tasks.checkpoint
         runs = views.workflow_runs("open", newest=False)
-        if {agents.checkpoint.seq, nodes.checkpoint.seq, runs.checkpoint.seq} == {at.seq}:
-            plan = Plan.load(tasks.rows, agents.rows, nodes.rows, at.seq, at.floor)
+        snapshots = views.snapshots("open")
+        if {page.checkpoint.seq for page in (agents, nodes, runs, snapshots)} == {at.seq}:
+            plan = Plan.load(tasks.rows, agents.rows, nodes.rows, at.seq, at.floor, snapshots.rows)
             plan.timeout_s = timeout_s
             hold(plan, runs.rows)
             supply(plan, views)

@@ -26,6 +26,7 @@ from maestro.runtime.protocol.commands.agent import (
     AgentRestart as AgentRestart,
     AgentStop as AgentStop,
     AgentTypes as AgentTypes,
+    RunLog as RunLog,
 )
 from maestro.runtime.protocol.commands.monitor import (
     AlertAcknowledge as AlertAcknowledge,
@@ -44,6 +45,8 @@ from maestro.runtime.protocol.commands.monitor import (
 )
 from maestro.runtime.protocol.commands.node import (
     Doctor as Doctor,
+    NodeDrain as NodeDrain,
+    NodeForget as NodeForget,
     NodeList as NodeList,
     RedisFlush as RedisFlush,
     Shutdown as Shutdown,
@@ -65,10 +68,15 @@ from maestro.runtime.protocol.commands.record import (
     StateSet as StateSet,
 )
 from maestro.runtime.protocol.commands.restore import (
+    AgentMove as AgentMove,
     AgentsPutBack as AgentsPutBack,
     RestoreLoad as RestoreLoad,
     RestorePreview as RestorePreview,
     StateRestore as StateRestore,
+)
+from maestro.runtime.protocol.commands.settings import (
+    SettingList as SettingList,
+    SettingSet as SettingSet,
 )
 from maestro.runtime.protocol.commands.snapshot import (
     StatePin as StatePin,
@@ -168,6 +176,7 @@ AnyCommand = (
     | AgentReset
     | AgentLogs
     | AgentTypes
+    | RunLog
     | TaskDispatch
     | TaskBatch
     | TaskStatus
@@ -188,6 +197,7 @@ AnyCommand = (
     | RestorePreview
     | StateRestore
     | AgentsPutBack
+    | AgentMove
     | QueueStatus
     | Audit
     | EventsTail
@@ -201,6 +211,8 @@ AnyCommand = (
     | WorkspaceList
     | WorkspaceClean
     | NodeList
+    | NodeDrain
+    | NodeForget
     | Doctor
     | RedisFlush
     | WorkflowAnswer
@@ -234,6 +246,8 @@ AnyCommand = (
     | ScheduleRemove
     | ScheduleRun
     | ScheduleSwitch
+    | SettingList
+    | SettingSet
 )
 
 
@@ -251,6 +265,7 @@ NEEDS_NODE: tuple[type[Command], ...] = (
     AgentStop,
     AgentRestart,
     AgentReset,
+    AgentMove,
     StateRestore,
     StateSnapshot,
     TaskDispatch,

@@ -20,6 +20,8 @@ _SAFE: tuple[type[p.Command], ...] = (
     p.AgentStop,
     p.AgentRestart,
     p.Up,
+    p.NodeDrain,
+    p.NodeForget,
     p.Shutdown,
     p.WorkflowAnswer,
     p.WorkflowPause,
@@ -34,6 +36,7 @@ _SAFE: tuple[type[p.Command], ...] = (
     p.ScheduleAdd,
     p.ScheduleRemove,
     p.ScheduleSwitch,
+    p.SettingSet,
 )
 """Commands that have the same effect when repeated, or are refused the second time."""
 _LOOK: dict[type[p.Command], str] = {
@@ -44,6 +47,7 @@ _LOOK: dict[type[p.Command], str] = {
     p.StateRestore: "maestro audit",
     p.RestoreLoad: "maestro audit",
     p.AgentsPutBack: "maestro agent list",
+    p.AgentMove: "maestro agent list",
     p.RedisFlush: "maestro doctor",
     p.WorkflowResume: "maestro workflow status",
     p.ScheduleRun: "maestro schedule list",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import trio
@@ -33,7 +34,8 @@ async def resolve_type(call: Call, slug: str) -> tuple[Definition, Settings]:
         if row is None:
             raise
         found = Definition.from_dict(row.definition)
-        if Path(found.source).is_absolute():  # else it came by a pipe, and is as it was registered
+        is_elsewhere = call.forwarded and not os.path.lexists(found.source)
+        if Path(found.source).is_absolute() and not is_elsewhere:  # else it came by a pipe, or from another node
             found = await trio.to_thread.run_sync(definitions.reload, found, settings.agents_dirs)
     return await trio.to_thread.run_sync(bind, call, found, settings), settings
 

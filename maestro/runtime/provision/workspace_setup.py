@@ -31,12 +31,17 @@ async def make_workspace(workspace: str, definition: Definition) -> None:
     await trio.to_thread.run_sync(work)
 
 
+def lies_elsewhere(context: Context, agent: Agent) -> bool:
+    """Whether the workspace of an agent lies on another node, which has to empty it."""
+    return agent.workspace is not None and agent.node not in (None, context.node)
+
+
 def check_clearable(context: Context, agent: Agent) -> str:
     """The workspace of an agent that may be emptied here. Raises Refused where it has none, or on another node."""
     if agent.workspace is None:
         raise Refused(f"agent {agent.id} has no workspace of its own", mend="assign it one with --to-workspace")
     if agent.node != context.node:
-        raise Refused(f"the workspace of {agent.id} is on node {agent.node}", mend="run this there")
+        raise Refused(f"the workspace of {agent.id} is on node {agent.node} by now", mend="try again")
     return agent.workspace
 
 

@@ -21,19 +21,21 @@ from maestro.runtime.node.follower import Follower
 from maestro.runtime.scheduler.merged_appends import LEASE
 from maestro.store.contract import Append
 
-RENEW_EVERY_S = 2.5
-LEASE_TTL_MS = 10_000
+RENEW_EVERY_S = 1.5
+LEASE_TTL_MS = 6_000
 LEAVE_S_MAX = 5.0
 
 
 class Membership:
-    """The membership of one daemon. holder: its name as the holder of leases, another one at each start."""
+    """The membership of one daemon. incarnation: of its start; holder: the name under which it holds leases."""
 
     def __init__(self, context: Context, follower: Follower, incarnation: str) -> None:
         self.holder = f"{context.node}:{incarnation}"
         self._context = context
         self._follower = follower
-        self._incarnation = incarnation
+        self.incarnation = incarnation
+        self.archive = ""
+        """As in `NodeJoined`."""
         self._lost = False
         self._lease = f"node:{context.node}"
         follower.listen(self._hear)
@@ -82,17 +84,17 @@ class Membership:
         return NodeJoined(
             self._context.node,
             socket.gethostname(),
-            self._incarnation,
+            self.incarnation,
             os.getpid(),
             settings.max_concurrent,
             __version__,
             str(settings.home),
+            settings.node_labels,
+            archive=self.archive,
         )
 
     async def _append(self, fact: AnyFact, deadline_s: float = math.inf, prompt: bool = False) -> None:
-        append = Append(
-            (NewEvent(self._lease, fact),), f"node:{self._context.node}", f"incarnation:{self._incarnation}"
-        )
+        append = Append((NewEvent(self._lease, fact),), f"node:{self._context.node}", f"incarnation:{self.incarnation}")
         await self._context.gateway.append(append, deadline_s, prompt)
 
     async def _renew(self) -> None:

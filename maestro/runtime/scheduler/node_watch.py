@@ -5,22 +5,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 import trio
 
+from maestro.model.agent import Agent
+from maestro.model.coordination.releases import elders
 from maestro.model.errors import StoreAway
 from maestro.model.events import NewEvent
 from maestro.model.health import SeenHeartbeat, Sight, checks_of, decide_checked, decide_health_by_nodes
+from maestro.model.monitoring.health_rules import HEARTBEAT_S_MAX
 from maestro.model.monitoring.hearing import Hearing
 from maestro.model.node import Node, decide_lost
 from maestro.runtime.node.daemon_log import log, seldom
 from maestro.runtime.node.follower import Follower
+from maestro.runtime.scheduler.membership import LEASE_TTL_MS
 from maestro.store.contract import Append, Fence
 from maestro.store.gateway import Gateway
 
-EVERY_S = 2.0
+EVERY_S = 1.0
 HEARTBEATS_EVERY_S = 10.0
-PATIENCE_S = 6.0
+PATIENCE_S = 4.0
 """How long the lease of a node may be missing: more than twice the time in which nodes renew theirs."""
 
 
@@ -32,6 +38,7 @@ class NodeWatch:
         self._follower = follower
         self._fence = fence
         self._hearing = Hearing()
+        self._agreed_at = (0, 0)  # the plan by which no agent's health contradicted its node
 
     async def run(self) -> None:
         """Record as lost the nodes whose leases have run out, and are not taken again while the store can be asked.
@@ -40,6 +47,7 @@ class NodeWatch:
         """
         missing_since: dict[str, float] = {}
         listened_at = trio.current_time()
+        has_older_views = True
         while not self._follower.stopped:
             await trio.sleep(EVERY_S)
             try:
@@ -49,6 +57,9 @@ class NodeWatch:
                     elif trio.current_time() - missing_since.setdefault(node.id, trio.current_time()) > PATIENCE_S:
                         await self._lose(node)
                 await self._tell_agents()
+                if has_older_views and not elders(self._follower.plan.nodes):
+                    await self._gateway.call(self._gateway.store.views.drop_older)
+                    has_older_views = False
                 if trio.current_time() > listened_at + HEARTBEATS_EVERY_S:
                     listened_at = trio.current_time()
                     await self._listen()
@@ -58,7 +69,8 @@ class NodeWatch:
                 seldom.warn("node leases", error.line())
 
     async def _has_lease(self, node: Node) -> bool:
-        return await self._gateway.ask(self._gateway.store.work.lease_holder, f"node:{node.id}") is not None
+        holder = self._gateway.store.work.lease_holder
+        return await self._gateway.ask(holder, f"node:{node.id}", LEASE_TTL_MS) is not None
 
     async def _lose(self, node: Node) -> None:
         """Append that the node is lost and its agents unhealthy: in one append, so that nobody sees half of it."""
@@ -73,18 +85,22 @@ class NodeWatch:
     async def _tell_agents(self) -> None:
         """Append the health of agents that contradicts their node: after a restore, or when the node is back."""
         plan = self._follower.plan
-        await self._append(
-            decide_health_by_nodes(list(plan.agents.values()), plan.nodes, plan.floor), f"nodes:{plan.seq}"
-        )
+        looked_at = (plan.seq, plan.floor)
+        if looked_at == self._agreed_at:
+            return
+        events = decide_health_by_nodes(list(plan.agents.values()), plan.nodes, plan.floor)
+        if not events:
+            self._agreed_at = looked_at
+        await self._append(events, f"nodes:{plan.seq}")
 
     async def _listen(self) -> None:
         """Make unhealthy the agents of which their node, though it is up, has sent no heartbeat for long.
 
         A look at a folder of theirs may hang there. Not so where the store was away, or this node stood still, until
-        just now: then nobody could be heard.
+        just now: then nobody could be heard; nor while their node holds still for a snapshot.
         """
         plan, store = self._follower.plan, self._gateway.store
-        agents = [agent for agent in plan.agents.values() if agent.node is not None]
+        agents = [agent for agent in plan.agents.values() if agent.node not in (None, *plan.crew.still)]
         samples = await self._gateway.ask(store.work.samples, [f"agent:{agent.id}:last_heartbeat" for agent in agents])
         now = await self._gateway.ask(store.now)
         self._hearing.heard(now)
@@ -92,8 +108,10 @@ class NodeWatch:
         events: list[NewEvent] = []
         for agent, sample in zip(agents, samples, strict=True):
             age_s = None if sample is None or "at" not in sample else max(0, now - int(sample["at"])) / 1000
+            if age_s is not None and age_s < HEARTBEAT_S_MAX and not _is_lost(agent, plan.nodes):
+                continue  # nothing fails, and that it is heard again its node tells itself
             checks = checks_of(agent, Sight(nodes=plan.nodes, heartbeat=SeenHeartbeat(age_s, now, deaf)))
-            failed = [check for check in checks if not check.ok]  # that it is heard again its node tells itself
+            failed = [check for check in checks if not check.ok]
             events += decide_checked(agent, failed, plan.floor)
         await self._append(events, f"heartbeats:{plan.seq}")
 
@@ -105,3 +123,8 @@ class NodeWatch:
         last = getattr(result, "last", None)
         if last is not None:
             await self._follower.changed(last - 1)
+
+
+def _is_lost(agent: Agent, nodes: Mapping[str, Node]) -> bool:
+    node = nodes.get(agent.node or "")
+    return node is not None and node.status == "lost"

@@ -6,7 +6,7 @@ fence of the lease.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import trio
 
@@ -27,8 +27,8 @@ from maestro.runtime.scheduler.workflows.live_run import LiveRuns
 from maestro.store.contract import Append, AppendResult, Committed, Fence, Head, Hint
 from maestro.store.waiting_append import unconfirmed
 
-LEASE_TTL_MS = 6000
-RENEW_EVERY_S = 1.5
+LEASE_TTL_MS = 5000
+RENEW_EVERY_S = 1.0
 IDLE_S_MAX = 5.0
 LOOK_UP_S = 0.05
 """How long it idles while the follower looks up rows: these change the plan, but not its position."""
@@ -54,6 +54,7 @@ class Scheduler:
 
     def __init__(self, context: Context, follower: Follower, clock: Clock, merged: MergedAppends, rooms: Rooms) -> None:
         self._turn = trio.Lock()
+        self._when_leading: list[Callable[[], None]] = []
         self._nursery: trio.Nursery | None = None  # while it leads, and knows what was decided before it did
         self._store = context.gateway.store
         self._gateway = context.gateway
@@ -80,6 +81,10 @@ class Scheduler:
         """The open runs of workflows; empty while another daemon leads."""
         return self._workflows.runs
 
+    def when_leading(self, listener: Callable[[], None]) -> None:
+        """Call `listener` each time this daemon begins to lead. The listener must not block."""
+        self._when_leading.append(listener)
+
     async def run(self) -> None:
         """Take the lease, lead while this daemon holds it, and try again while another one does. For ever."""
         while True:
@@ -87,6 +92,8 @@ class Scheduler:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._renew, nursery.cancel_scope)
                     self._merged.leading = True
+                    for listener in self._when_leading:
+                        listener()
                     nursery.start_soon(self._lead, nursery)
                     nursery.start_soon(self._keep_hints)
                     nursery.start_soon(self._workflows.run)
@@ -127,11 +134,11 @@ class Scheduler:
             if not decisions:
                 await self._idle(seen, now)
 
-    async def dispatch(self, events: Sequence[NewEvent], actor: str, cause: str) -> Committed | None:
+    async def dispatch(self, events: Sequence[NewEvent], actor: str, cause: str, read_at: int) -> Committed | None:
         """See `Dispatcher.dispatch` of `node/node_daemon.py`."""
         if self._nursery is None or self._follower.stopped or self._turn.locked() or len(events) > 1:
             return None
-        asked = _Asked(Append(tuple(events), actor, cause))
+        asked = _Asked(Append(tuple(events), actor, cause, read_at=read_at))
         self._nursery.start_soon(self._dispatch, asked)  # what has begun is carried out, even if nobody waits for it
         with trio.move_on_after(ANSWER_S_MAX):
             await asked.answered.wait()

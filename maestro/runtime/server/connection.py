@@ -83,7 +83,7 @@ async def serve_connection(context: Context, stream: trio.SocketStream, run: str
         except msgspec.DecodeError as error:
             await _try_send(peer, p.Failed("protocol", 2, f"not a message of protocol {p.PROTOCOL}: {error}"))
         except Exception as error:  # noqa: BLE001 - one client's defect must not end the daemon
-            await _try_send(peer, _failed(context, error))
+            await _try_send(peer, failed(context, error))
 
 
 async def _converse(context: Context, peer: Peer, run: str) -> None:
@@ -130,7 +130,7 @@ async def _carry_out(context: Context, peer: Peer, call: Call, command: p.AnyCom
                 answer = await context.handler(type(command))(call, command)
             except Exception as error:  # noqa: BLE001 - one command's defect must not end the daemon
                 await likeness.propose(context, error, command)
-                answer = None if _is_gone(error) else _failed(context, error, command)
+                answer = None if _is_gone(error) else failed(context, error, command)
             nursery.cancel_scope.cancel()
         ended = True
     finally:
@@ -170,7 +170,8 @@ async def _try_send(peer: Peer, message: p.ServerFrame) -> None:
         return
 
 
-def _failed(context: Context, error: Exception, command: p.Command | None = None) -> p.Failed:
+def failed(context: Context, error: Exception, command: p.Command | None = None) -> p.Failed:
+    """What a client is told of an error; a defect goes into the daemon's log, too."""
     known = user_error(error)
     if known is None:
         log.error("a command ended by a defect", exc_info=error)

@@ -70,10 +70,10 @@ async def check_whole_task(context: ReadContext, text: str, command: str) -> Non
         raise _not_whole("task", text, found, command, await _about(context, found))
 
 
-async def check_whole_agent(context: ReadContext, text: str, command: str) -> None:
-    """As `check_whole_task`, for an agent."""
+async def check_whole_agent(context: ReadContext, text: str, command: str, rest: str = "") -> None:
+    """As `check_whole_task`, for an agent. rest: what the user wrote behind it."""
     if found := await agents_beginning(context, text):
-        raise _not_whole("agent", text, found, command, {})
+        raise _not_whole("agent", text, found, command, {}, rest)
 
 
 async def check_whole_snapshot(context: ReadContext, text: str, command: str) -> None:

@@ -162,15 +162,24 @@ def state_row(row: StateKey, value: str) -> Row:
     }
 
 
-def node_row(node: Node, alive: bool, running: int) -> Row:
-    """The row of a node. alive: whether it holds its lease now; running: how many runs the views place there."""
+def node_row(node: Node, alive: bool, running: int, age_s: float | None = None) -> Row:
+    """The row of a node. alive: whether it holds its lease now; running: how many runs the views place there.
+
+    age_s: of its last heartbeat, None where none is known.
+    """
+    is_silent = node.status == "up" and not alive
     return {
         "id": node.id,
         "host": node.host,
-        "status": node.status if alive or node.status != "up" else "away",
+        "status": "away" if is_silent else node.status,
+        "state": "away" if is_silent and not node.forgotten else node.state,
         "held": node.held,
+        "drained": node.drained,
         "running": running,
         "max_concurrent": node.max_concurrent,
+        "labels": list(node.labels),
+        "heartbeat_age_s": age_s,
+        "archive": node.archive or None,
         "pid": node.pid,
         "build": node.build,
         "joined_at": when(node.joined_at),
@@ -181,6 +190,13 @@ def node_row(node: Node, alive: bool, running: int) -> Row:
 
 def _seconds(duration_ms: int) -> float:
     return round(duration_ms / 1000, 3)
+
+
+def _parts(row: Snapshot) -> list[Row]:
+    """What each node has of a snapshot over several, or how far it is; none for one of a single node."""
+    if row.across is None:
+        return [msgspec.structs.asdict(part) | {"state": "taken", "why": None} for part in row.parts]
+    return [{"node": part.node, "state": part.state, "why": part.why or None} for part in row.across.parts.values()]
 
 
 def snapshot_row(row: Snapshot, retention_days: int, is_latest: bool = False, damaged: Row | None = None) -> Row:
@@ -207,6 +223,8 @@ def snapshot_row(row: Snapshot, retention_days: int, is_latest: bool = False, da
         "not_held": list(row.not_held),
         "path": row.path or None,
         "node": row.node or None,
+        "nodes": [node for node in row.nodes if node],
+        "parts": _parts(row),
         "manifest": row.manifest or None,
         "expires_at": when(row.taken_at + retention_days * DAY_MS) if expires else None,
         "why": row.why or None,

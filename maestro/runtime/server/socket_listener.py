@@ -18,7 +18,7 @@ from maestro.runtime.node.daemon_log import log, seldom
 
 BACKLOG = 256
 ACCEPT_AGAIN_S = 0.2
-WATCH_EVERY_S = 0.5
+WATCH_EVERY_S = 1.0
 BOUND_MAX = 8
 """How many sockets one listener keeps: an agent that is not isolated may remove its own as often as it likes."""
 
@@ -28,10 +28,12 @@ Serve = Callable[[trio.socket.SocketType], Awaitable[None]]
 class Listener:
     """The listener at one path. serve: gets each client.
 
-    place: gives the path, its folder made where it is gone; raises where no socket may be there.
+    place: gives the path, its folder made where it is gone; raises where no socket may be there. watched: whether it
+    looks at the path itself; else whoever has many of them calls `mend`.
     """
 
-    def __init__(self, place: Callable[[], Path], serve: Serve) -> None:
+    def __init__(self, place: Callable[[], Path], serve: Serve, watched: bool = True) -> None:
+        self._watched = watched
         self.path = place()
         self._place = place
         self._serve = serve
@@ -46,9 +48,10 @@ class Listener:
             async with trio.open_nursery() as self._nursery:
                 await self._bind()
                 task_status.started()
-                while True:
+                while self._watched:
                     await trio.sleep(WATCH_EVERY_S)
                     await self.mend()
+                await trio.sleep_forever()
         finally:
             for listening, _ in self._bound:
                 listening.close()

@@ -15,7 +15,7 @@ from maestro.config import socket_path
 from maestro.model.errors import Refused
 from maestro.runtime.node.context import Context
 from maestro.runtime.server.connection import serve_connection
-from maestro.runtime.server.socket_listener import Listener
+from maestro.runtime.server.socket_listener import WATCH_EVERY_S, Listener
 from maestro.runtime.supervision import processes
 
 ANCESTORS_MAX = 4096
@@ -60,7 +60,7 @@ class RunSocket:
         self._context = context
         self._run = ""
         self._clients: set[trio.CancelScope] = set()
-        self.listener = Listener(lambda: _place(context, f"run-{name}.sock"), self._serve)
+        self.listener = Listener(lambda: _place(context, f"run-{name}.sock"), self._serve, watched=False)
 
     @property
     def path(self) -> Path:
@@ -95,13 +95,17 @@ class RunSockets:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._idle: list[RunSocket] = []
+        self._all: list[RunSocket] = []
         self._nursery: trio.Nursery | None = None
 
     async def serve(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Keep the sockets open until cancelled."""
+        """Keep the sockets open and where they are until cancelled."""
         async with trio.open_nursery() as self._nursery:
             task_status.started()
-            await trio.sleep_forever()
+            while True:
+                await trio.sleep(WATCH_EVERY_S)
+                for each in self._all:
+                    await each.listener.mend()
 
     async def lend(self, run: str) -> RunSocket:
         """Lend a socket to a run, to be given back when the run is over."""
@@ -114,6 +118,7 @@ class RunSockets:
         fresh = RunSocket(self._context, secrets.token_hex(6))
         fresh.begin(run)
         await self._nursery.start(fresh.listener.listen)
+        self._all.append(fresh)
         return fresh
 
     def give_back(self, lent: RunSocket) -> None:

@@ -20,7 +20,7 @@ LINUX = sys.platform.startswith("linux")
 _PR_SET_CHILD_SUBREAPER = 36
 
 # A kernel built without CONFIG_PROC_CHILDREN makes `children` look at every process instead.
-_CHILDREN_LISTED = os.access(f"/proc/self/task/{os.getpid()}/children", os.R_OK)
+CHILDREN_LISTED = os.access(f"/proc/self/task/{os.getpid()}/children", os.R_OK)
 
 
 def become_subreaper() -> None:
@@ -115,7 +115,7 @@ def children(pid: int) -> list[int]:
             lists = [read(f"{thread.path}/children") for thread in threads]
     except OSError:
         return []
-    if not _CHILDREN_LISTED:
+    if not CHILDREN_LISTED:
         return [other for other in pids() if (fields := _stat(other)) and int(fields[1]) == pid]
     return [int(child) for one in lists for child in one.split()]
 

@@ -1,17 +1,19 @@
-"""The usage of memory and CPU by the process trees of runs: one look at all processes, for every heartbeat.
+"""The usage of memory and CPU by the process trees of runs, for every heartbeat.
 
-A look takes tens of milliseconds on a busy machine; it is made in a thread, every few seconds.
+A look is made in a thread, every few seconds. Where the system lists the children of a process, it costs what the runs
+have of them; elsewhere all processes of the machine are looked at.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import psutil
 
-from maestro.runtime.supervision.processes import LINUX, is_first_of_namespace, read
+from maestro.runtime.supervision import processes
+from maestro.runtime.supervision.processes import CHILDREN_LISTED, LINUX, is_first_of_namespace, read
 
 STANDING = frozenset({psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE, psutil.STATUS_DISK_SLEEP})
 """States in which a process does nothing, and that do not end by themselves, or should not last."""
@@ -54,22 +56,43 @@ _before: dict[tuple[str, int], tuple[float, float]] = {}
 
 def sample(pids: Mapping[str, int]) -> dict[str, Sample]:
     """Run -> sample of all that lives below the warden of its agent. pids: run -> the agent's pid, 0 for none yet."""
-    below: dict[int, list[psutil.Process]] = {}
-    parents: dict[int, int] = {}
-    known: dict[int, psutil.Process] = {}
-    for process in psutil.process_iter(["ppid"]):
-        parent = process.info["ppid"]
-        parents[process.pid] = parent
-        known[process.pid] = process
-        below.setdefault(parent, []).append(process)
+    below = _listed(pids.values()) if CHILDREN_LISTED else _all() if pids else {}
+    parents = {child.pid: above for above, children in below.items() for child in children}
     samples = {
-        run: _sample(run, _proper(pid, below), known.get(parents[pid]), descendants(parents[pid], below))
+        run: _sample(run, _proper(pid, below), _process(parents[pid]), descendants(parents[pid], below))
         for run, pid in pids.items()
-        if pid in parents and parents[pid] > 1
+        if parents.get(pid, 0) > 1
     }
     for key in [key for key in _before if key[0] not in samples]:
         del _before[key]
     return samples
+
+
+def _listed(agents: Iterable[int]) -> dict[int, list[psutil.Process]]:
+    """Pid -> the children, of the processes above these agents and of all below them."""
+    below: dict[int, list[psutil.Process]] = {}
+    todo = [above for agent in agents if agent and (above := processes.parent(agent)) > 1]
+    while todo:
+        above = todo.pop()
+        if above not in below:
+            below[above] = [process for pid in processes.children(above) if (process := _process(pid)) is not None]
+            todo += [child.pid for child in below[above]]
+    return below
+
+
+def _all() -> dict[int, list[psutil.Process]]:
+    """Pid -> the children, of all processes of the machine."""
+    below: dict[int, list[psutil.Process]] = {}
+    for process in psutil.process_iter(["ppid"]):
+        below.setdefault(process.info["ppid"], []).append(process)
+    return below
+
+
+def _process(pid: int) -> psutil.Process | None:
+    try:
+        return psutil.Process(pid)
+    except psutil.Error:  # it has ended just now
+        return None
 
 
 def descendants(root: int, below: Mapping[int, list[psutil.Process]]) -> list[psutil.Process]:

@@ -106,10 +106,16 @@ class Worker:
             return 0
         return max(0, self._context.settings.max_concurrent - sum(not run.log.ended for run in self.runs.values()))
 
+    @property
+    def _takes_any(self) -> bool:
+        """Whether runs may be taken that any node could take: not on one that is being drained."""
+        node = self._follower.plan.nodes.get(self._context.node)
+        return node is None or not node.drained
+
     async def _take(self, entry: WorkEntry) -> None:
         """Have the run behind a claimed hint executed, once there is room for it."""
-        if not self._room() and not entry.stream and not self.draining:
-            await self._put_back(entry)  # room was reserved while this was being claimed
+        if not entry.stream and not self.draining and not (self._room() and self._takes_any):
+            await self._put_back(entry)  # room was reserved, or the node drained, while this was being claimed
             return
         while not self._room() and not self.draining:
             with trio.move_on_after(1.0):
@@ -157,7 +163,7 @@ class Worker:
     async def _claim(self, free: int) -> list[WorkEntry]:
         try:
             return await self._context.gateway.wait(
-                self._context.store.work.claim, self._context.node, free, CLAIM_BLOCK_MS
+                self._context.store.work.claim, self._context.node, free, CLAIM_BLOCK_MS, self._takes_any
             )
         except StoreAway as error:
             seldom.warn("claiming", error.line())

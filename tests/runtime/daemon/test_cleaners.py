@@ -168,6 +168,12 @@ def test_the_short_folder_of_the_sockets_is_made_again(tmp_path: Path) -> None:
 # ---- the embedded store ----
 
 
+def removed(folder: Path) -> None:
+    """As by who removes it until it is gone, though a process puts files back meanwhile."""
+    while folder.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 @pytest.mark.parametrize("also_its_lock", [False, True])
 @pytest.mark.parametrize("with_daemon", [True, False])
 def test_an_embedded_store_whose_socket_is_removed_is_started_anew_and_loses_nothing(
@@ -194,7 +200,7 @@ def test_an_embedded_store_whose_files_are_removed_writes_them_again(node: Node,
     data = node.home / "store" / "data"
     node.json("state", "set", "k", "kept")
     for path in data.glob(what):
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        removed(path) if path.is_dir() else path.unlink()
     until(lambda: "writes all of its data again" in node.log() and not data_files.missing(data))
     node.json("state", "set", "l", "kept")
     node.json("shutdown")
@@ -203,7 +209,7 @@ def test_an_embedded_store_whose_files_are_removed_writes_them_again(node: Node,
 
 def test_an_embedded_store_whose_folder_is_removed_says_so_and_the_way_out_leads_out(node: Node) -> None:
     node.json("state", "set", "k", "kept")
-    shutil.rmtree(node.home / "store" / "data")
+    removed(node.home / "store" / "data")
     looked = node.run("doctor", "--format", "json")
     assert looked.returncode == 5
     assert "data was removed under the store" in looked.stdout
@@ -228,12 +234,6 @@ def test_shutdown_stops_an_embedded_store_whose_socket_is_gone(node: Node) -> No
 
 
 # ---- the home ----
-
-
-def removed(folder: Path) -> None:
-    """As by who removes it until it is gone, though a process puts files back meanwhile."""
-    while folder.exists():
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.mark.parametrize("instead", ["nothing", "another", "one made anew"])

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from maestro.model.events import NewEvent, StateSet
+from maestro.model.events import NewEvent, StateSet, TaskDispatched, TaskFinished
 from maestro.store.contract import Append
 from replayers.sealed import Segments
 from tests.conftest import StoreServer
 from tests.runtime.acting import Node, until
 
 COUNT = 22_000
+LONG_AGO = ("run: echo long ago", "--to", "worker", "--key", "long-ago")
 
 
 def fill(node: Node, count: int) -> None:
@@ -56,7 +57,7 @@ def told(tmp_path_factory: pytest.TempPathFactory, server: StoreServer) -> Itera
     """A node that did a task long ago and has sealed that by now."""
     with Node(tmp_path_factory.mktemp("sealed"), MAESTRO_REDIS_URL=server.url) as node:
         node.agent_type("worker")
-        task = str(node.dispatch("run: echo long ago", "--to", "worker", "--sync")["id"])
+        task = str(node.dispatch(*LONG_AGO, "--sync")["id"])
         fill(node, COUNT)
         story = Story(node, task)
         assert node.run("shutdown", "--keep").returncode == 0
@@ -149,3 +150,51 @@ def test_a_node_that_does_not_reach_the_segments_keeps_the_log_from_being_trimme
         until(lambda: held_from(node) == 20_001)
         assert other.json("replay", "verify")["ok"]
         assert Segments(Path(shared), node.namespace).folder.is_dir()
+
+
+def finish(node: Node, count: int) -> None:
+    """Many tasks that were dispatched and have ended."""
+    store = node.store()
+    try:
+        for number in range(count):
+            task = f"ended-{number}"
+            facts = (TaskDispatched(task, "p", "p", ("worker",)), TaskFinished(task, "cancelled", "cancelled"))
+            events = (NewEvent(f"task:{task}", facts[0], store.log.head().floor), NewEvent(f"task:{task}", facts[1]))
+            store.log.commit([Append(events, "me", f"cmd:{task}")], None)
+    finally:
+        store.close()
+
+
+def has_version(node: Node, subject: str) -> bool:
+    store = node.store()
+    try:
+        return subject in store.log.versions()
+    finally:
+        store.close()
+
+
+def test_a_task_that_is_no_row_any_more_is_told_and_its_key_dispatches_nothing(told: tuple[Node, Story]) -> None:
+    node, story = told
+    before = node.json("task", "status", story.task)
+    assert node.run("config", "set", "views.keep", "99").returncode == 2
+    assert node.json("config", "set", "views.keep", "100")["value"] == 100
+    finish(node, 150)
+    fill(node, 1000)  # to a position at which views are cut
+    assert story.task not in [row["id"] for row in node.json("task", "list", "--agent", "worker")]
+    fill(node, 10_000)  # so that more is sealed, and versions are forgotten
+    until(lambda: not has_version(node, f"task:{story.task}"))
+    assert node.json("task", "status", story.task) == before
+    assert node.dispatch(*LONG_AGO)["id"] == story.task
+    assert node.run("task", "retry", story.task).returncode == 4
+    assert "long ago" in node.run("task", "logs", story.task).stdout
+    [row] = node.json("task", "list", "--all-time", "--agent", "worker", "--status", "completed", "--limit", "1")
+    assert row["id"] != story.task  # that of today
+    rows = node.json("task", "list", "--all-time", "--status", "completed")
+    assert rows[-1] == before
+    assert node.run("audit", f"task:{story.task}").stdout == story.audit
+    depends = node.dispatch("run: echo then", "--to", "worker", "--sync", "--depends-on", story.task)
+    assert depends["status"] == "completed"
+    verified = node.json("replay", "verify")
+    assert verified["ok"] and verified["bounded"]["keep"] == 100
+    shown = {row["name"]: row for row in node.json("config", "show")}
+    assert shown["views.keep"]["value"] == 100 and "event" in shown["views.keep"]["source"]

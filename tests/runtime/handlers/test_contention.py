@@ -13,6 +13,7 @@ from maestro.model.events import NewEvent, StateSet
 from maestro.runtime.node.contention import Race
 from maestro.runtime.node.context import Call, Context
 from maestro.store.contract import Committed, Rejected
+from maestro.store.memory.memory_store import MemoryStore
 
 EVENT = NewEvent("state:k", StateSet("k", "v", None), 1)
 
@@ -28,7 +29,7 @@ class Losing:
         self.decided += 1
         return [EVENT]
 
-    async def append(self, events: Sequence[NewEvent], actor: str, cause: str) -> Committed | Rejected:
+    async def append(self, events: Sequence[NewEvent], actor: str, cause: str, read_at: int) -> Committed | Rejected:
         self.left -= 1
         return Rejected("version", EVENT.subject, 1, 2) if self.left >= 0 else Committed(3, 3, 0)
 
@@ -43,6 +44,7 @@ class Asker:
 def decided(losing: Losing) -> Any:
     async def story() -> Any:
         context = cast(Any, Context.__new__(Context))
+        context.store = MemoryStore("contention")
         return await Context.decide(context, cast(Call, Asker()), losing.decision, losing.append)
 
     return trio.run(story)

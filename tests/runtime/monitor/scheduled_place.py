@@ -14,10 +14,11 @@ from maestro.model import events as e
 from maestro.model.events import Event, NewEvent
 from maestro.runtime.handlers import HANDLERS
 from maestro.runtime.monitor.firings import Firings
-from maestro.runtime.monitor.timetable import Lead, Timetable
+from maestro.runtime.monitor.timetable import Timetable
 from maestro.runtime.node.context import Call, Context
 from maestro.runtime.node.follower import Follower
 from maestro.runtime.protocol import messages as p
+from maestro.runtime.scheduler.lead import Lead
 from maestro.runtime.scheduler.merged_appends import LEASE
 from maestro.store.contract import Append, Committed, Fence, Store
 from maestro.store.gateway import Gateway

@@ -8,7 +8,7 @@ from typing import Any, cast
 from maestro.model import events as e
 from maestro.model.events import AnyFact, Event
 from maestro.model.scheduling.plan import Plan
-from maestro.runtime.monitor.alert_world import LANES_A_LOOK, AlertWorld
+from maestro.runtime.monitor.alert_world import LANES_A_LOOK, SWEPT_MS_MAX, AlertWorld
 from maestro.runtime.node.follower import Follower
 from tests.model.facts import agent, node, task
 from tests.model.history import subject_of
@@ -57,3 +57,15 @@ def test_a_task_is_as_old_as_its_last_dependency_is_over() -> None:
     plan.apply(Event(90, "task:first", 5000, "", "", 0, e.TaskFinished("first", "completed", "ok")))
     ready = world._ready(HOUR_MS)
     assert ready is not None and (ready.task, ready.since) == ("then", 5000)
+
+
+def test_while_nothing_is_appended_lanes_are_not_looked_at_again_until_a_retry_may_have_come_due() -> None:
+    plan, world = planned(node(), *(task(f"t{at}", f"role:r{at}") for at in range(LANES_A_LOOK + 1)))
+    looked: list[int] = []
+    fronts = plan.lanes.fronts
+    plan.lanes.fronts = lambda begin, count: looked.append(begin) or fronts(begin, count)  # type: ignore[method-assign, func-returns-value]
+    found = [world._ready(HOUR_MS + at * 5000) for at in range(6)]
+    assert {one.task for one in found if one} == {"t0"} and looked == [0, LANES_A_LOOK]
+    assert world._ready(HOUR_MS + SWEPT_MS_MAX) is not None and looked[2:] == [0]
+    follow(plan, task("new", "role:new"))
+    assert world._ready(HOUR_MS + SWEPT_MS_MAX) is not None and len(looked) == 4

@@ -9,18 +9,21 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import msgspec
 import pytest
 import trio
 
 from maestro.config import Settings
 from maestro.model.agent import Agent
+from maestro.model.events import NewEvent, NodeJoined, NodeLost
 from maestro.model.health import Check, checks_of
 from maestro.runtime.monitor import examination
 from maestro.runtime.monitor.checks import Round, local_sight
-from maestro.runtime.monitor.examination import observe
+from maestro.runtime.monitor.examination import examine_all, judged, observe
 from maestro.runtime.node import context as context_, read_context
 from maestro.runtime.node.context import Context
 from maestro.runtime.node.read_context import ReadContext
+from maestro.store.contract import Append
 from maestro.store.gateway import Gateway
 from maestro.store.memory.memory_store import MemoryStore
 from maestro.workspaces.addresses import current
@@ -134,3 +137,22 @@ def test_work_that_is_done_together_is_done_once_each_and_what_it_raises_is_rais
             await context.together({"a": lambda: 1, "b": lambda: 1 // 0}, 10.0)
 
     trio.run(story)
+
+
+def test_a_brief_look_at_agents_of_other_nodes_gives_the_same_verdicts(tmp_path: Path) -> None:
+    settings, store = cast(Settings, SimpleNamespace(home=tmp_path / "home", agents_dirs=())), MemoryStore("brief")
+    joined = [NewEvent(f"node:{name}", NodeJoined(name, name, "1", 1, 4, "t"), 0) for name in ("up", "gone")]
+    store.log.commit([Append((*joined, NewEvent("node:gone", NodeLost("gone", "away"))), "test", "1")], None)
+
+    def of(name: str, node: str | None, **fields: Any) -> Agent:
+        return msgspec.structs.replace(agent(name, tmp_path), node=node, **fields)
+
+    ill = {"healthy": False, "failed_checks": ["heartbeat"], "reason": "no heartbeat"}
+    agents = [of("heard", "up"), of("deaf", "up"), of("lost", "gone"), of("ill", "up", **ill), of("free", None)]
+    store.work.samples_put({f"agent:{one.id}:last_heartbeat": {} for one in agents if one.id != "deaf"}, 60_000)
+    context = ReadContext(settings, "n", store)
+    whole = trio.run(examine_all, context, agents)[0]
+    brief = trio.run(functools.partial(examine_all, context, agents, brief=True))[0]
+    assert [name for name in brief if not brief[name]] == ["heard", "free"] and all(whole.values())
+    assert [judged(one, brief[one.id]) for one in agents] == [judged(one, whole[one.id]) for one in agents]
+    assert not judged(agents[2], brief["lost"]).healthy and judged(agents[3], brief["ill"]).healthy

@@ -50,7 +50,7 @@ def test_what_is_due_is_fired_and_carried_out_and_its_task_says_by_what(place: P
         assert row["next_at"] == "2026-05-29T12:00:00.000Z" and row["last_due"] == "2026-05-28T12:00:00.000Z"
         fired = place.store.log.event(int(task.cause))
         assert (task.actor, task.fact.key) == ("schedule:noon", "schedule:noon:2026-05-28T12:00:00.000Z")
-        assert fired is not None and isinstance(fired.fact, e.ScheduleFired) and fired.actor == "scheduler:one:1"
+        assert fired is not None and isinstance(fired.fact, e.ScheduleFired) and fired.actor == "scheduler:one"
 
     place.play(script)
 
@@ -75,7 +75,7 @@ def test_of_two_that_believe_they_lead_at_the_second_of_firing_one_fires(place: 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(one.fire)
             nursery.start_soon(two.fire)
-        assert [event.actor for event in place.events(e.ScheduleFired)] == ["scheduler:one:1"]
+        assert [event.actor for event in place.events(e.ScheduleFired)] == ["scheduler:one"]
         async with trio.open_nursery() as nursery:  # both carry it out: the key makes it one
             nursery.start_soon(one.carry_out)
             nursery.start_soon(two.carry_out)
@@ -313,7 +313,7 @@ def test_on_a_real_store_two_leaders_in_turn_fire_each_due_time_once(store: Stor
                 place.append(NewEvent(f"task:{task.id}", e.TaskFinished(task.id, "completed", "ok", 0), task.version))
         fired = [event for event in place.events(e.ScheduleFired)]
         assert len({event.fact.due for event in fired}) == len(fired) == 6
-        assert {event.actor for event in fired} == {"scheduler:one:1", "scheduler:two:1"}
+        assert {event.actor for event in fired} == {"scheduler:one", "scheduler:two"}
         assert len(place.events(e.TaskDispatched)) == 6
 
     place = Place(store, settings_in(tmp_path), lambda: store.now() + ahead)

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import time
 
 import psutil
 import pytest
@@ -106,6 +107,23 @@ def test_the_heartbeat_is_read_by_any_client(place: Node, server: StoreServer) -
     seen = client.hgetall(f"maestro:{{{place.namespace}}}:node:{place.id}:seen")
     assert int(seen["disk_free_bytes"]) <= int(seen["disk_total_bytes"])  # type: ignore[index]
     assert (seen["store"], "disk_low" in seen) == ("", True)  # type: ignore[index]
+
+
+def test_a_node_asks_its_store_for_little_while_nothing_happens(place: Node, server: StoreServer) -> None:
+    client = redis.Redis(unix_socket_path=str(server.socket), decode_responses=True)
+    place.dispatch("run: true", "--to", "w1", "--sync")
+
+    def calls() -> int:
+        found = client.info("commandstats")
+        return sum(each["calls"] for name, each in found.items() if name not in ("cmdstat_info", "cmdstat_config|get"))
+
+    def asked() -> int:
+        before = calls()
+        time.sleep(2.0)
+        return calls() - before
+
+    # It was 100: the views were looked at four times a second, whether or not there was an event.
+    until(lambda: asked() < 60)
 
 
 def test_a_store_that_becomes_unsafe_takes_agents_out_of_service_until_it_is_safe(

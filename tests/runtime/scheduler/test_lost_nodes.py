@@ -85,7 +85,7 @@ def test_nothing_is_dispatched_to_it_and_the_refusal_says_why(pair: Pair) -> Non
     done = pair.a.run("task", "dispatch", "true", "--to", "idle", "--async")
     assert done.returncode == 4
     assert f"node {pair.b.id} is lost" in done.stderr
-    assert "--to-workspace" in done.stderr
+    assert "maestro agent assign idle --from-snapshot newest --node <node>" in done.stderr
     health = pair.a.run("agent", "health", "idle")
     assert (health.returncode, health.stdout.splitlines()[0]) == (1, "status: unhealthy")
     assert f"node {pair.b.id} is lost" in health.stdout

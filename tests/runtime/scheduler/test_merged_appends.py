@@ -26,22 +26,22 @@ def merged(plan: Plan | None = None, leading: bool = True) -> MergedAppends:
 
 
 def test_a_decision_alone_is_appended_with_its_hint_under_the_fence() -> None:
-    append = merged().with_decision(Append((), "scheduler:n:1", "7"), DECISION, None)
+    append = merged().with_decision(Append((), "scheduler:n", "7"), DECISION, None)
     assert (append.events, append.hints, append.follows) == (DECISION.events, (Hint("n", "t-0.1", 0),), ())
-    assert append.fence is not None and append.fence.actor == "scheduler:n:1"
+    assert append.fence is not None and append.fence.actor == "scheduler:n"
 
 
 def test_a_release_goes_behind_its_dispatch_in_the_name_of_the_scheduler() -> None:
     append = merged().with_decision(DISPATCH, DECISION, None)
     assert [event.fact for event in append.events] == [DISPATCH.events[0].fact, RELEASED]
-    assert (append.actor, append.cause, append.follows) == ("cli", "cmd:1", ("scheduler:n:1",))
+    assert (append.actor, append.cause, append.follows) == ("cli", "cmd:1", ("scheduler:n",))
     assert append.hints == (Hint("n", "t-0.1", 1),)
 
 
 def test_where_room_is_reserved_the_start_goes_with_the_release_and_no_hint_is_put() -> None:
     append = merged().with_decision(DISPATCH, DECISION, RESERVED)
     assert [event.fact for event in append.events] == [DISPATCH.events[0].fact, RELEASED, STARTED]
-    assert (append.follows, append.hints) == (("scheduler:n:1", "worker:n"), ())
+    assert (append.follows, append.hints) == (("scheduler:n", "worker:n"), ())
 
 
 def test_the_end_of_a_task_goes_with_that_of_its_last_run_where_this_daemon_leads() -> None:
@@ -52,7 +52,7 @@ def test_the_end_of_a_task_goes_with_that_of_its_last_run_where_this_daemon_lead
     append = merged(plan).with_task_end(own)
     assert append is not None and append.events[0] == own.events[0]
     assert [type(event.fact).__name__ for event in append.events[1:]] == ["TaskFinished", "StateSet"]
-    assert append.follows == ("scheduler:n:1",) * 2 and append.fence is not None
+    assert append.follows == ("scheduler:n",) * 2 and append.fence is not None
     assert merged(plan, leading=False).with_task_end(own) is None
 
 

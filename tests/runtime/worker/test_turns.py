@@ -57,7 +57,7 @@ def test_a_task_for_a_free_agent_is_released_and_started_with_its_dispatch(node:
     assert [e.type for e in (dispatched, released, started, ended, finished)] == types
     assert (released.seq, started.seq) == (dispatched.seq + 1, dispatched.seq + 2)
     assert dispatched.actor.startswith("cli:") and dispatched.cause.startswith("cmd:")
-    assert released.actor.startswith(f"scheduler:{node.id}:") and released.cause == str(dispatched.seq)
+    assert released.actor == f"scheduler:{node.id}" and released.cause == str(dispatched.seq)
     assert started.actor == f"worker:{node.id}" and started.cause == str(released.seq)
     assert ended.actor == f"worker:{node.id}" and ended.cause == str(released.seq)
     assert finished.seq == ended.seq + 1

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import trio
 
-from maestro.model.dispatch import DispatchState, Members, decide_batch, nodes_to_start
+from maestro.model.coordination.awaited_nodes import nodes_to_start, told_to_start
+from maestro.model.dispatch import DispatchState, Members, decide_batch
 from maestro.model.errors import MaestroError, Unknown
 from maestro.model.events import NewEvent, TaskDispatched
 from maestro.model.ids import check_text
+from maestro.model.target import who
 from maestro.model.task import Task
-from maestro.runtime.handlers.dispatch import START_THERE, first_use
+from maestro.runtime.handlers.dispatch import first_use
 from maestro.runtime.handlers.task_sets.batch_check import BatchCheck
 from maestro.runtime.handlers.task_sets.batch_lines import BatchFile
 from maestro.runtime.handlers.task_sets.batch_tasks import BatchTasks, row
@@ -92,7 +94,7 @@ class _Dispatching:
             there = await self._tasks.there(tasks)
             new = [task for task in tasks if task.task not in there]
             state, members = await self._tasks.known(fresh)
-            unknown = dict.fromkeys(name for task in new for name in task.targets if name not in members.of)
+            unknown = dict.fromkeys(name for task in new for name in task.targets if who(name) not in members.of)
             agents = {agent.id: agent for agent in state.agents}
             first = await first_use(self._call, list(unknown), agents, state.floor) if unknown else []
             return first + decide_batch(new, Members(agents.values()) if first else members, state)
@@ -112,9 +114,7 @@ class _Dispatching:
             return
         for target, nodes in nodes_to_start(task, state).items():
             if target not in self._warned:
-                await self._call.note(
-                    f"{target} waits for node {', '.join(nodes)}, which is down: {START_THERE}", "warn"
-                )
+                await self._call.note(told_to_start(target, nodes, state.nodes), "warn")
         self._warned.update(task.targets)
 
 

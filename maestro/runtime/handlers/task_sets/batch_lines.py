@@ -14,7 +14,7 @@ import msgspec
 
 from maestro.model.duration import duration_forms, duration_ms
 from maestro.model.errors import Invalid, NotFound, Refused
-from maestro.model.ids import nearest, shown
+from maestro.model.ids import nearest, shown, with_labels
 
 LINE_BYTES_MAX = 80 * 1024 * 1024
 """A line with a prompt of 64 MiB, the most that a prompt may have."""
@@ -102,7 +102,8 @@ def _names(line: BatchLine, key: str, value: str | list[str]) -> list[str]:
     named = [name.strip() for name in (value.split(",") if isinstance(value, str) else value)]
     if not all(named) or (key == "to" and not named):
         line.errors.append(f"{key}: an empty name" if named else f"{key}: nobody is named")
-    return list(dict.fromkeys(name for name in named if name))
+    found = [name for name in named if name]
+    return with_labels(found) if key == "to" else list(dict.fromkeys(found))
 
 
 class BatchFile:

@@ -93,7 +93,7 @@ async def _idle(context: ReadContext) -> str:
 async def _plan(context: ReadContext, tasks: Sequence[Task]) -> Plan:
     agents: list[Agent] = await context.rows(context.views.agents)
     nodes: list[Node] = await context.rows(context.views.nodes)
-    plan = Plan.load(tasks, agents, nodes)
+    plan = Plan.load(tasks, agents, nodes, snapshots=await context.rows(context.views.snapshots, "open"))
     await context.call(supply, plan, context.views)
     hold(plan, await context.rows(context.views.workflow_runs, "open", ALL, False))
     return plan

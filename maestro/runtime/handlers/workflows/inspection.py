@@ -12,7 +12,7 @@ import trio
 from maestro.agents.definitions import Definition
 from maestro.agents.known_types import known_types, with_agents
 from maestro.documents.workflow_file import FOUND_MAX, SHOWN_MAX, Reading, complaint, read_workflow
-from maestro.model.target import targets_of
+from maestro.model.target import targets_of, who
 from maestro.model.workflow.checking.installation import Surroundings, installation_findings
 from maestro.model.workflow.definition import Workflow
 from maestro.runtime.handlers.workflows import library
@@ -58,7 +58,7 @@ async def surroundings(call: Call, workflow: Workflow, stood_in: Collection[str]
     for agent in agents:
         for target in targets_of(agent):
             targets[target] = targets.get(target, frozenset()) | {agent.type}
-    named = {target for one in (workflow, *stored.values()) for step in one.steps for target in step.agents}
+    named = {who(target) for one in (workflow, *stored.values()) for step in one.steps for target in step.agents}
     places = {step.place for step in workflow.steps}
     for target in named | places if "*" in stood_in else stood_in:
         targets.setdefault(target, frozenset())

@@ -6,7 +6,7 @@ from typing import Any
 
 from maestro.model.agent import Agent
 from maestro.model.events import WorkflowRunStarted
-from maestro.model.target import is_pool
+from maestro.model.target import is_pool, who
 from maestro.model.workflow.checks import PREVIOUS
 from maestro.model.workflow.definition import Step
 from maestro.model.workflow.graph import graph_of
@@ -83,10 +83,10 @@ def _chosen(chain: tuple[str, ...], workforce: Workforce) -> str | None:
     for target in chain:
         if target in (STAND_IN, "run"):
             return target
-        able = [one for one in workforce.members.of.get(target, ()) if one.healthy and not one.stopped]
+        able = [one for one in workforce.members.of.get(who(target), ()) if one.healthy and not one.stopped]
         if able:
             return min(able, key=_order).id
-    return next((one for one in chain if not is_pool(one) and one in workforce.agents), None)
+    return next((one for one in chain if not is_pool(one) and who(one) in workforce.agents), None)
 
 
 def _order(agent: Agent) -> tuple[bool, int, str]:

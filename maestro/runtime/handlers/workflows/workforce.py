@@ -10,7 +10,7 @@ from maestro.model.dispatch import Members
 from maestro.model.errors import Invalid, MaestroError, NotFound, StoreAway
 from maestro.model.events import NewEvent
 from maestro.model.ids import shown
-from maestro.model.target import check_target
+from maestro.model.target import check_target, who
 from maestro.model.workflow.checks import near
 from maestro.model.workflow.definition import Step, Workflow
 from maestro.model.workflow.overrides import EVERY, STAND_IN, overridden_chain
@@ -68,9 +68,9 @@ class Workforce:
         """Why nobody answers to a target; else None, and who is new is in `agents`."""
         try:
             check_target(target)
-            if target not in self.members.of and await first_use(self._call, [target], self.agents, 0):
+            if who(target) not in self.members.of and await first_use(self._call, [target], self.agents, 0):
                 self.members = Members(self.agents.values())
-            if target not in self.members.of:
+            if who(target) not in self.members.of:
                 mend = "maestro agent list shows all, maestro agent assign makes one"
                 return NotFound(f"no agent matches {shown(target)}", mend=mend)
         except StoreAway:

@@ -77,6 +77,19 @@ class AgentLogs(Command, frozen=True, tag_field="kind", tag="agent logs"):
     end: int = 0
 
 
+class RunLog(Command, frozen=True, tag_field="kind", tag="run log"):
+    """A piece of a run's output, for another node. Data: {text, at: [position, beyond|null], ended}.
+
+    at: where to go on, as the piece before says it; None for the beginning, or for what `lines` or `end` say, as in
+    `AgentLogs`. text is "" at the end of what there is; it holds control sequences.
+    """
+
+    run: str
+    at: tuple[int, int | None] | None = None
+    lines: int | None = None
+    end: int = 0
+
+
 class AgentTypes(Command, frozen=True, tag_field="kind", tag="agent types"):
     """List agent types. Items: {slug, valid, usable, reason, lacks: [line], binary, version, modes, adapter, mode,
     capabilities, source}. With `show` Data: {slug, source, keys, origins: {path: place}, older}.

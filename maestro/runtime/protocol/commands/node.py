@@ -20,7 +20,12 @@ class Shutdown(Command, frozen=True, tag_field="kind", tag="shutdown"):
 
 
 class WorkspaceList(Command, frozen=True, tag_field="kind", tag="workspace list"):
-    """List workspaces. Items: {agent, workspace, node, exists, bytes, ...}."""
+    """List workspaces. Items: {agent, workspace, node, exists, bytes, ...}.
+
+    node: only those on this node; "" for all, which asks the other nodes for theirs.
+    """
+
+    node: str = ""
 
 
 class WorkspaceClean(Command, frozen=True, tag_field="kind", tag="workspace clean"):
@@ -30,7 +35,20 @@ class WorkspaceClean(Command, frozen=True, tag_field="kind", tag="workspace clea
 
 
 class NodeList(Command, frozen=True, tag_field="kind", tag="node list"):
-    """List nodes. Items: node rows {id, host, status, held, running, max_concurrent, ...}."""
+    """List nodes. Items: node rows {id, host, status, state, running, max_concurrent, labels, build, ...}."""
+
+
+class NodeDrain(Command, frozen=True, tag_field="kind", tag="node drain"):
+    """Have a node take nothing new, finish what runs, then leave; with `undo` take work again. Data: node row."""
+
+    id: str
+    undo: bool = False
+
+
+class NodeForget(Command, frozen=True, tag_field="kind", tag="node forget"):
+    """Give up a node that is away. Data: node row."""
+
+    id: str
 
 
 class Doctor(Command, frozen=True, tag_field="kind", tag="doctor"):

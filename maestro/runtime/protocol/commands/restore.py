@@ -26,7 +26,7 @@ class RestorePreview(Command, frozen=True, tag_field="kind", tag="state restore,
     ...}.
 
     agents: [{agent, workspace, snapshot, added, changed, deleted, unchanged, lost, ...}].
-    Exit code 0 or 6. Fields as in `StateRestore`.
+    Exit code 0 or 6. Fields as in `StateRestore`. part: only of what lies on the node that is asked.
     """
 
     source: str | None = None
@@ -35,6 +35,7 @@ class RestorePreview(Command, frozen=True, tag_field="kind", tag="state restore,
     skip_failed: bool = False
     skip_verify: bool = False
     replace_foreign: tuple[str, ...] = ()
+    part: bool = False
 
 
 class StateRestore(Command, frozen=True, tag_field="kind", tag="state restore"):
@@ -62,7 +63,24 @@ class StateRestore(Command, frozen=True, tag_field="kind", tag="state restore"):
     replace_foreign: tuple[str, ...] = ()
 
 
+class AgentMove(Command, frozen=True, tag_field="kind", tag="agent assign <id> --from-snapshot"):
+    """Have an agent whose node is away go on elsewhere, from an archive of its workspace. Data: agent row.
+
+    source: `newest`, or as in `StateRestore`; node: where, None for this one; to_workspace: absolute, None for the same
+    path, below the root of workspaces there.
+    """
+
+    id: str
+    source: str = "newest"
+    node: str | None = None
+    to_workspace: str | None = None
+
+
 class AgentsPutBack(Command, frozen=True, tag_field="kind", tag="agent assign --from-snapshot"):
-    """Restore the assignments of a snapshot. Items: agent rows. source: as in `StateRestore`."""
+    """Restore the assignments of a snapshot. Items: agent rows. source: as in `StateRestore`.
+
+    only: these agents, on this node; none for all, those of other nodes that are up by these.
+    """
 
     source: str
+    only: tuple[str, ...] = ()

@@ -11,7 +11,7 @@ class StateSnapshot(Command, frozen=True, tag_field="kind", tag="state snapshot"
     """Take a snapshot. Data: snapshot row, with `output` also {sha256, file_bytes} of the file.
 
     Notes of level `progress` are sent meanwhile.
-    workspaces: paths of workspaces or ids of agents, none for all of this node.
+    workspaces: paths of workspaces or ids of agents, none for all of all nodes.
     output: absolute path of an export, "" for none. include_logs: the export holds what the agents have printed, too.
     firing: of a schedule, which takes it: what its id begins with; one of them that is complete is the answer.
     """
@@ -29,7 +29,7 @@ class StateSnapshots(Command, frozen=True, tag_field="kind", tag="state snapshot
     """List snapshots. Items: snapshot rows, newest first.
 
     Row: {id, taken_at, position, state, reason, automatic, pinned, latest, workspaces, bytes, added_bytes,
-    expires_at|null, damaged: {files, why, lost}|null, ...}.
+    expires_at|null, damaged: {files, why, lost}|null, nodes, parts: [{node, state, why|null, ...}], ...}.
     all: also those that failed, have expired or are being taken.
     """
 

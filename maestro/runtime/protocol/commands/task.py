@@ -60,7 +60,7 @@ class TaskStatus(Command, frozen=True, tag_field="kind", tag="task status"):
 class TaskList(Command, frozen=True, tag_field="kind", tag="task list"):
     """List tasks. Items: task rows, newest first; with `last` Data: task row.
 
-    all: those of workflows' steps, too.
+    all: those of workflows' steps, too. all_time: also those that are told from sealed history only.
     """
 
     last: bool = False
@@ -69,6 +69,7 @@ class TaskList(Command, frozen=True, tag_field="kind", tag="task list"):
     since: str | None = None
     limit: int = 100
     all: bool = False
+    all_time: bool = False
 
 
 class TaskWait(Command, frozen=True, tag_field="kind", tag="task wait"):

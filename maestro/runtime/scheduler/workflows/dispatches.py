@@ -9,6 +9,7 @@ import msgspec
 from maestro.model.dispatch import DispatchState, decide_dispatch
 from maestro.model.errors import Invalid
 from maestro.model.events import NewEvent, StepStarted, TaskDispatched
+from maestro.model.target import who
 from maestro.model.workflow.definition import Step
 from maestro.model.workflow.files import brought, left
 from maestro.model.workflow.instances import Instance
@@ -97,7 +98,7 @@ class Dispatches:
     def _decided(self, wanted: TaskDispatched) -> Sequence[NewEvent]:
         """The dispatch as any other is decided, on the plan."""
         plan = self._follower.plan
-        agents = [agent for target in wanted.targets for agent in plan.crew.candidates(target)]
+        agents = [agent for target in wanted.targets for agent in plan.crew.candidates(who(target))]
         return decide_dispatch(wanted, DispatchState(agents, (), None, plan.nodes, self._context.node, plan.floor))
 
 

@@ -1,0 +1,1 @@
+"""Handlers of the settings of the namespace."""
