@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TypeVar
 
@@ -16,7 +16,7 @@ from maestro.model.events import Event
 from maestro.store.contract import Store
 from maestro.store.embedded import embedded_server
 from maestro.store.redis.redis_store import open_redis
-from tools.place import Home, Place, Server
+from tools.place import MAESTRO, Home, Place, Server
 
 MAX_CONCURRENT = 3
 APPEAR_S_MAX = 30.0
@@ -31,24 +31,35 @@ T = TypeVar("T")
 class Installation:
     """An installation for one trial.
 
-    url: of the store, None for the embedded one.
+    url: of the store, None for the embedded one. name: of the home. within: what stands before the daemon's command.
     servers: servers that the trial itself runs.
     exits: the daemon's exit codes so far.
     lost_tail: a failover lost events; lost: the tasks and state keys among them.
-    breaches: breaches that a strike has seen.
+    breaches: breaches that a strike has seen. away: its daemon is not started again while this is set.
     """
 
-    def __init__(self, place: Place, url: str | None = None, servers: tuple[Server, ...] = ()) -> None:
-        named = {} if url is None else {"MAESTRO_REDIS_URL": url}
+    def __init__(
+        self,
+        place: Place,
+        url: str | None = None,
+        servers: tuple[Server, ...] = (),
+        name: str = "home",
+        within: Sequence[str] = (),
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
+        named = dict(variables or {}) | ({} if url is None else {"MAESTRO_REDIS_URL": url})
         concurrent = str(MAX_CONCURRENT)
         self.place = place
         self.servers = servers
-        self.home = Home(place, MAESTRO_AUTOSTART="false", MAESTRO_MAX_CONCURRENT=concurrent, **named)
+        self.name = name
+        self.within = within
+        self.home = Home(place, name, MAESTRO_AUTOSTART="false", MAESTRO_MAX_CONCURRENT=concurrent, **named)
         self.url = url or embedded_server.url(self.home.path)
         self.exits: list[int] = []
         self.lost_tail = False
         self.lost: set[str] = set()
         self.breaches: list[str] = []
+        self.away = threading.Event()
         self._daemon: subprocess.Popen[bytes] | None = None
         self._supervised = threading.Event()
 
@@ -66,10 +77,14 @@ class Installation:
             self._shut_down()
 
     def _supervise(self) -> None:
-        with (self.place.path / "daemon.log").open("ab") as log:
+        log_name = "daemon.log" if self.name == "home" else f"{self.name}.log"
+        with (self.place.path / log_name).open("ab") as log:
             while self._supervised.is_set():
+                if self.away.is_set():
+                    time.sleep(POLL_S)
+                    continue
                 self._daemon = subprocess.Popen(
-                    [sys.executable, "-m", "maestro", "worker"],
+                    [*self.within, sys.executable, "-m", "maestro", "worker"],
                     env=self.home.env,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
@@ -83,20 +98,15 @@ class Installation:
                     self.exits.append(self._daemon.returncode)
 
     def _shut_down(self) -> None:
-        self.home.run("shutdown", "--grace-period", "1", check=False)
+        words = [*self.within, MAESTRO, "shutdown", "--grace-period", "1"]
+        subprocess.run(words, env=self.home.env, capture_output=True, cwd=self.place.path, timeout=120, check=False)
         if self._daemon is not None:
             with suppress(subprocess.TimeoutExpired):
                 self._daemon.wait(LEAVE_S_MAX)
 
     def left_over(self) -> list[psutil.Process]:
         """The processes still alive a while after the end, without the trial's own servers."""
-        own = {one.process.pid for one in self.servers if one.process is not None}
-        deadline = time.monotonic() + LEAVE_S_MAX
-        while True:
-            left = [process for process in self.place.processes() if process.pid not in own]
-            if not left or time.monotonic() > deadline:
-                return left
-            time.sleep(POLL_S)
+        return left_over(self.place, {one.process.pid for one in self.servers if one.process is not None})
 
     def open_store(self) -> Store:
         """Open the store directly, next to the daemon."""
@@ -133,6 +143,11 @@ class Installation:
             "embedded server", lambda: psutil.Process(int(embedded_server.server_paths(self.home.path).pid.read_text()))
         )
 
+    @property
+    def answers(self) -> bool:
+        """Whether a daemon runs that can be asked."""
+        return self._running() is not None and (self.home.path / "daemon.sock").exists()
+
     def _running(self) -> psutil.Process | None:
         daemon = self._daemon
         return psutil.Process(daemon.pid) if daemon is not None and daemon.poll() is None else None
@@ -146,6 +161,16 @@ class Installation:
         launcher = self._launcher()
         wardens = [] if launcher is None else launcher.children()
         return next((one for one in wardens if any(mentions(below, AGENT) for below in one.children(True))), None)
+
+
+def left_over(place: Place, own: set[int]) -> list[psutil.Process]:
+    """The processes of a place that are still alive a while after the end. own: those that the trial itself runs."""
+    deadline = time.monotonic() + LEAVE_S_MAX
+    while True:
+        left = [process for process in place.processes() if process.pid not in own]
+        if not left or time.monotonic() > deadline:
+            return left
+        time.sleep(POLL_S)
 
 
 def mentions(process: psutil.Process, what: str) -> bool:

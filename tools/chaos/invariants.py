@@ -72,3 +72,22 @@ def unrecorded(work: Work, events: Sequence[Event]) -> Iterator[str]:
             yield f"run {run} was started {times} times"
         if run not in started:
             yield f"run {run} was a process but is not in the log"
+
+
+def effects(work: Work, events: Sequence[Event]) -> Iterator[str]:
+    """A task runs once for each of its agents, again for each run that was lost, and for each of its retries."""
+    if work.installation.lost_tail:
+        return
+    released = Counter((fact.task, fact.slot) for event in events if isinstance(fact := event.fact, RunReleased))
+    slots = {fact.run: (fact.task, fact.slot) for event in events if isinstance(fact := event.fact, RunReleased)}
+    lost = Counter(slots[fact.run] for event in events if isinstance(fact := event.fact, RunEnded) and is_lost(fact))
+    retries = {fact.task: fact.retries for event in events if isinstance(fact := event.fact, TaskDispatched)}
+    for slot, times in released.items():
+        most = 1 + lost[slot] + retries[slot[0]]
+        if times > most:
+            yield f"slot {slot[1]} of task {slot[0]} ran {times} times ({most} may)"
+
+
+def is_lost(end: RunEnded) -> bool:
+    """Whether a run ended in a way for which it is run again."""
+    return end.outcome in ("lost", "spawn_error", "no_start")

@@ -48,12 +48,12 @@ class Work:
             workspace = str(self.installation.place.path / f"workspace-{number}")
             home.run("agent", "assign", "worker", "--name", f"a{number}", "--to-workspace", workspace)
 
-    def dispatch(self) -> None:
-        """Dispatch the tasks and set the states, in turn, with pauses."""
+    def dispatch(self, turn: int = 0) -> None:
+        """Dispatch the tasks and set the states, in turn, with pauses. turn: how often that was done before."""
         self._deadline = time.monotonic() + SETTLE_S_MAX
-        for number in range(TASKS):
+        for number in range(TASKS * turn, TASKS * turn + TASKS):
             key = f"task-{number}"
-            task = self._long_task(key) if number == TASKS - 1 else self._task(key)
+            task = self._long_task(key) if number % TASKS == TASKS - 1 else self._task(key)
             with suppress(Orphaned):
                 self.tasks[key] = self.insist(task)[0]["id"]
             key, value = f"state-{number}", f"{self.rng.random()}"
