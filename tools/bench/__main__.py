@@ -17,6 +17,7 @@ from tools.bench import (
     replay_cases,
     run_cases,
     scale_cases,
+    size_cases,
     spawn,
     workflow_cases,
 )
@@ -31,6 +32,7 @@ BENCHES: dict[str, tuple[Cases, tuple[str, ...]]] = {
     "run": (run_cases.cases, ("everysec", "always")),
     "read": (read_cases.cases, ("everysec",)),
     "scale": (scale_cases.cases, ("everysec",)),
+    "size": (size_cases.cases, ("everysec",)),
     "workflows": (workflow_cases.cases, ("everysec",)),
     "failsafe": (failsafe_cases.cases, ("everysec",)),
 }

@@ -1,0 +1,1 @@
+"""Benchmark of a fleet: many agents and a long queue on several nodes that share one store."""
