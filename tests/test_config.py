@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from maestro import config, folders
-from maestro.folders import SOCKET_PATH_BYTES_MAX, private_folder, socket_path
-from maestro.model.errors import Invalid, Refused
+from maestro import config
+from maestro.model.errors import Invalid
 
 
 @pytest.fixture
@@ -35,7 +33,7 @@ def test_with_nothing_set_each_value_is_the_documented_default(env: dict[str, st
     assert (settings.max_concurrent, settings.snapshot_retention_days, settings.agent_timeout_s) == (4, 7, 1800)
     assert (settings.failsafe_mode, settings.autostart) == (False, True)
     assert settings.agents_dirs == (Path("/etc/maestro/agents.d"), tmp_path / ".config/maestro/agents.d")
-    assert (settings.segments_dir, settings.log_events_max) == (settings.home / "segments", 500_000)
+    assert (settings.segments_dir, settings.log_events_max) == (settings.home / "segments", 100_000)
     assert set(settings.sources.values()) == {"default"}
 
 
@@ -57,6 +55,8 @@ def test_the_environment_sets_every_value(env: dict[str, str], tmp_path: Path) -
             "MAESTRO_NAMESPACE": "team-a",
             "MAESTRO_EMBEDDED_FSYNC": "everysec",
             "MAESTRO_SEGMENTS_DIR": "/srv/segments",
+            "MAESTRO_ARCHIVE_URL": "s3://bucket/some/prefix/",
+            "MAESTRO_NODE_LABELS": "gpu",
             "MAESTRO_LOG_EVENTS_MAX": "20000",
             "MAESTRO_METRICS_TOKEN": "c2NyYXBlci1zLXRva2Vu",
             "MAESTRO_WEBHOOK_SECRETS": f"whsec_{'YWFh' * 8}",
@@ -72,6 +72,7 @@ def test_the_environment_sets_every_value(env: dict[str, str], tmp_path: Path) -
     assert settings.kilocode_bin == str(tmp_path / "here/kilo")
     assert settings.agents_dirs == (Path("/srv/agents"),)
     assert (settings.segments_dir, settings.log_events_max) == (Path("/srv/segments"), 20_000)
+    assert settings.archive_url == "s3://bucket/some/prefix"
     assert settings.metrics_token == "c2NyYXBlci1zLXRva2Vu"
     assert settings.webhook_secrets == (b"aaa" * 8,)
     assert set(settings.sources.values()) == {"environment"}
@@ -127,6 +128,16 @@ def test_an_empty_variable_is_an_unset_one(env: dict[str, str]) -> None:
         ("MAESTRO_LOG_EVENTS_MAX", "9999"),
         ("MAESTRO_SEGMENTS_DIR", "a\nb"),
         ("MAESTRO_HOME", "a\nb"),
+        ("MAESTRO_ARCHIVE_URL", "/mnt/archive"),
+        ("MAESTRO_ARCHIVE_URL", "file://host/folder"),
+        ("MAESTRO_ARCHIVE_URL", "file:///"),
+        ("MAESTRO_ARCHIVE_URL", "file:///mnt/../etc"),
+        ("MAESTRO_ARCHIVE_URL", "file:///mnt/%2e%2e/etc"),
+        ("MAESTRO_ARCHIVE_URL", "file:///two words"),
+        ("MAESTRO_ARCHIVE_URL", "s3://"),
+        ("MAESTRO_ARCHIVE_URL", "s3://Bucket/x"),
+        ("MAESTRO_ARCHIVE_URL", "s3://bucket/a//b"),
+        ("MAESTRO_ARCHIVE_URL", "gs://bucket/a"),
         ("MAESTRO_REDIS_URL", "localhost:6379"),
         ("MAESTRO_REDIS_URL", "http://localhost"),
         ("MAESTRO_REDIS_URL", "redis://"),
@@ -194,7 +205,7 @@ def test_show_has_a_row_for_each_variable_with_its_source(env: dict[str, str]) -
     assert rows["MAESTRO_LOG_LEVEL"]["value"] == "DEBUG"
     assert rows["MAESTRO_LOG_LEVEL"]["source"] == "environment"
     assert rows["MAESTRO_HOME"]["source"] == "default"
-    assert len(rows) == 17
+    assert len(rows) == 19
 
 
 def test_a_token_is_shown_nowhere_not_even_a_bad_one(env: dict[str, str]) -> None:
@@ -259,86 +270,6 @@ def test_kilo_is_found_on_path_when_not_named(env: dict[str, str], tmp_path: Pat
     assert config.load(env).kilocode_bin in (str(config.KILO_DEFAULT), str(binary))
 
 
-def test_the_home_and_the_root_are_made_for_this_user_only(env: dict[str, str], tmp_path: Path) -> None:
-    settings = config.load(env | {"MAESTRO_WORKSPACE_ROOT": str(tmp_path / "a/b/root")})
-    assert config.open_home(settings).stat().st_mode & 0o777 == 0o700
-    assert config.open_workspace_root(settings).stat().st_mode & 0o777 == 0o700
-
-
-def test_a_home_open_to_others_is_closed_and_a_root_that_all_may_write_is_refused(tmp_path: Path) -> None:
-    folder = tmp_path / "open"
-    folder.mkdir()
-    folder.chmod(0o777)
-    with pytest.raises(Refused, match="chmod o-w"):
-        private_folder(folder, "MAESTRO_WORKSPACE_ROOT")
-    private_folder(folder, "MAESTRO_HOME", tighten=True)
-    assert folder.stat().st_mode & 0o777 == 0o700
-
-
-def test_a_symlink_is_refused_wherever_it_leads(tmp_path: Path) -> None:
-    (tmp_path / "real").mkdir()
-    (tmp_path / "link").symlink_to(tmp_path / "real")
-    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
-    for name in ("link", "dangling"):
-        with pytest.raises(Refused, match="symlink"):
-            private_folder(tmp_path / name, "MAESTRO_WORKSPACE_ROOT")
-    assert not (tmp_path / "nowhere").exists()
-
-
-def test_a_file_in_the_place_of_a_folder_is_invalid(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    for path in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(Invalid, match="file"):
-            private_folder(path, "MAESTRO_WORKSPACE_ROOT")
-
-
-def test_the_root_of_the_file_system_is_no_workspace_root(env: dict[str, str]) -> None:
-    with pytest.raises(Invalid):
-        config.open_workspace_root(config.load(env | {"MAESTRO_WORKSPACE_ROOT": "/"}))
-
-
-def test_a_folder_of_another_user_is_refused(tmp_path: Path) -> None:
-    """As root the folder is given away; as anybody else, root's / is another user's."""
-    foreign = tmp_path / "foreign"
-    foreign.mkdir()
-    if os.geteuid() == 0:
-        os.chown(foreign, 12345, 12345)
-    else:
-        foreign = Path("/usr")
-    with pytest.raises(Refused, match="another user"):
-        private_folder(foreign, "MAESTRO_WORKSPACE_ROOT")
-
-
-def test_a_short_home_has_its_sockets_in_it(tmp_path: Path) -> None:
-    assert socket_path(Path("/h"), "daemon.sock") == Path("/h/daemon.sock")
-    edge = Path("/" + "x" * (SOCKET_PATH_BYTES_MAX - len("/") - len("/daemon.sock")))
-    assert socket_path(edge, "daemon.sock") == edge / "daemon.sock"
-
-
-def test_a_long_home_has_short_sockets_of_its_own_the_same_for_every_process(tmp_path: Path) -> None:
-    home = tmp_path / ("long-" * 30)
-    path = socket_path(home, "store/store.sock")
-    assert len(os.fsencode(path)) <= SOCKET_PATH_BYTES_MAX
-    assert path == socket_path(home, "store/store.sock")
-    assert path != socket_path(home, "daemon.sock")
-    other = socket_path(tmp_path / ("other" * 30), "store/store.sock").parent
-    assert path.parent != other
-    assert path.parent.stat().st_mode & 0o777 == 0o700
-    assert path.parent.parent.stat().st_mode & 0o777 == 0o700
-    path.parent.rmdir()
-    other.rmdir()
-
-
-def test_a_short_socket_folder_that_somebody_else_made_first_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(folders, "SHORT_PARENT", tmp_path)
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / f"maestro-{os.geteuid()}").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(Refused, match="symlink"):
-        socket_path(tmp_path / ("long-" * 30), "daemon.sock")
-
-
 def test_a_relative_path_from_a_folder_that_is_gone_is_told(env: dict[str, str], tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
@@ -364,3 +295,12 @@ def test_a_command_that_a_daemon_answers_imports_nothing_that_it_can_do_without(
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "url", ["s3://AKIA:hunter2@bucket/x", "s3://hunter2@bucket", "s3://bucket/x?aws_secret=hunter2"]
+)
+def test_credentials_have_no_place_in_the_url_of_an_archive_and_are_not_shown(env: dict[str, str], url: str) -> None:
+    with pytest.raises(Invalid, match="AWS_") as refused:
+        config.load(env | {"MAESTRO_ARCHIVE_URL": url})
+    assert "hunter2" not in refused.value.line()

@@ -103,6 +103,7 @@ def register(
         "maestro agent assign code-reviewer --to-workspace /tmp/pr-123-review --priority 1",
         "maestro agent assign code-reviewer --to-workspace /tmp/pr-124-review --name reviewer-2",
         "maestro agent assign --from-snapshot /backups/pr-123.tar.gz",
+        "maestro agent assign code-reviewer --from-snapshot newest --node build-2",
     ),
 )
 def assign(
@@ -118,14 +119,17 @@ def assign(
         int | None, typer.Option("--priority", min=1, max=5, help="1 is the most urgent; 3 if not given.")
     ] = None,
     name: Annotated[str | None, typer.Option("--name", help="Its id, where it is not the type's slug.")] = None,
-    node: Annotated[str | None, typer.Option("--node", help="The node that has the workspace.")] = None,
+    node: Annotated[
+        str | None, typer.Option("--node", help="The node that has the workspace.", autocompletion=completion.nodes)
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Stop its run, if one is on.")] = False,
     from_snapshot: Annotated[
         str | None,
         typer.Option(
             "--from-snapshot",
             help="Put back every assignment of a snapshot: a file, an id, or `latest`. Absent or empty workspaces are"
-            " filled from it.",
+            " filled from it. With an agent's id: have that one, whose node is away, go on elsewhere; `newest` is the"
+            " newest archive of its workspace.",
             autocompletion=completion.snapshots,
         ),
     ] = None,
@@ -133,7 +137,17 @@ def assign(
 ) -> int:
     """Create an agent, or give it another role, priority or workspace."""
     if from_snapshot is not None:
-        if any(each is not None for each in (type, to_workspace, role, priority, name, node)):
+        if type is not None:
+            if any(each is not None for each in (role, priority, name)):
+                what = "--from-snapshot moves an agent as it is"
+                raise Invalid(what, mend="name nothing but --node and --to-workspace with it")
+            place = None if to_workspace is None else absolute(to_workspace, "--to-workspace")
+            source = from_snapshot if from_snapshot == "newest" else snapshot_named(from_snapshot)
+            return answer.one(p.AgentMove(type, source, node, place), format, _show_agent)
+        if from_snapshot == "newest":
+            what = "`newest` is the newest archive of one agent's workspace"
+            raise Invalid(what, "--from-snapshot", "name the agent: maestro agent assign ID --from-snapshot newest")
+        if any(each is not None for each in (to_workspace, role, priority, name, node)):
             raise Invalid("--from-snapshot puts back all assignments as they were", mend="name nothing else with it")
         return answer.rows(
             p.AgentsPutBack(source=snapshot_named(from_snapshot)), AGENTS, format, "the snapshot holds no agents"

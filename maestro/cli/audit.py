@@ -25,6 +25,8 @@ OF_DELIVERIES = ("alert", "kind", "attempt", "retry_at")
 """Fields that are told of deliveries only."""
 OF_GUARDS = ("snapshot", "failed", "why", "in_a_row", "workspace")
 """Fields that are told of what failsafe mode does, whose agent is the subject: what goes back, and what was left."""
+OF_FORWARDS = ("node", "command", "answer")
+"""Fields that are told of commands that another node carries out."""
 TIMES = ("due", "until", "retry_at")
 OF_SNOOZES = ("until", "reason")
 """Fields that are told of an alert that nobody is told of for a while."""
@@ -40,6 +42,8 @@ def _what(data: dict[str, Any]) -> str:
     names: tuple[str, ...] = (*TELLING, *OF_DELIVERIES) if "delivery" in data else TELLING
     if {"run", "snapshot", "workspace", "task"} <= data.keys():
         names = OF_GUARDS
+    if "forward" in data:
+        names = OF_FORWARDS
     if {"alert", "until"} <= data.keys():
         names = OF_SNOOZES
         told["until"] = told["until"] if data["until"] else "now: told again"

@@ -11,6 +11,7 @@ import click
 
 from maestro import config
 from maestro.model.errors import MaestroError
+from maestro.model.ids import LABEL
 from maestro.runtime.client import client
 from maestro.runtime.protocol import messages as p
 
@@ -31,10 +32,26 @@ def types(incomplete: str) -> list[tuple[str, str]]:
 
 
 def targets(incomplete: str) -> list[tuple[str, str]]:
-    """As `agents`, for the last one of a comma-separated list; those before it are not offered again."""
+    """As `agents`, and behind one of them labels: the last one of a list; those before it are not offered again."""
     before, comma, last = incomplete.rpartition(",")
     named = before.split(",")
-    return [(f"{before}{comma}{name}", about) for name, about in agents(last) if name not in named]
+    found = [*agents(last), *(labels(last) if comma else [])]
+    return [(f"{before}{comma}{name}", about) for name, about in found if name not in named]
+
+
+def labels(incomplete: str) -> list[tuple[str, str]]:
+    """Labels of nodes, as they stand behind a target."""
+    try:
+        items = client.ask_daemon(p.NodeList(), config.load()) or []
+    except (MaestroError, OSError):
+        return []
+    names = dict.fromkeys(f"{LABEL}{name}" for item in items for name in item.data.get("labels", ()))
+    return [(name, "of a node") for name in names if name.startswith(incomplete)]
+
+
+def nodes(incomplete: str) -> list[tuple[str, str]]:
+    """Ids of nodes, with their state."""
+    return _ids(p.NodeList(), incomplete, ("state",))
 
 
 def keys(incomplete: str) -> list[tuple[str, str]]:
@@ -127,6 +144,13 @@ def _told(rows: list[dict[str, Any]], incomplete: str) -> list[tuple[str, str]]:
         for row in rows
         if row["id"].startswith(incomplete)
     ]
+
+
+def settings(incomplete: str) -> list[str]:
+    """Names of settings of the namespace."""
+    from maestro.model.settings.namespace_setting import DEFAULTS
+
+    return [name for name in DEFAULTS if name.startswith(incomplete)]
 
 
 def views(incomplete: str) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +13,7 @@ import typer
 from maestro.cli import completion
 from maestro.model.duration import UNITS_MS, duration_forms, duration_ms
 from maestro.model.errors import Invalid
+from maestro.model.ids import with_labels
 
 DURATION_MS_MAX = 365 * UNITS_MS["d"]
 DURATION_HELP = "90s, 10m, 2h, 1h30m; a bare number is seconds"
@@ -70,14 +71,20 @@ def examples(*lines: str) -> str:
 
 def comma_separated(values: list[str] | None, option: str) -> list[str]:
     """`--to a,b --to c` -> [a, b, c], in order, each once. Raises Invalid for an empty one among them."""
-    named: list[str] = []
+    return list(dict.fromkeys(_parts(values, option)))
+
+
+def targets_named(values: list[str] | None) -> list[str]:
+    """As `comma_separated`, of targets: `a,role:b,label:c` -> [a, "role:b,label:c"]."""
+    return with_labels(_parts(values, "--to"))
+
+
+def _parts(values: list[str] | None, option: str) -> Iterator[str]:
     for value in values or []:
         for part in value.split(","):
             if not part.strip():
                 raise Invalid(f"an empty name in {value!r}", option, "name them as a,b,c")
-            if part.strip() not in named:
-                named.append(part.strip())
-    return named
+            yield part.strip()
 
 
 def absolute(path: str, option: str) -> str:

@@ -59,7 +59,7 @@ def snapshot(
         list[str] | None,
         typer.Option(
             "--workspace",
-            help="Only this workspace: its path, or its agent; may be repeated. Else all, which must be on this node.",
+            help="Only this workspace: its path, or its agent; may be repeated. Else all, of all nodes.",
             autocompletion=completion.agents,
         ),
     ] = None,
@@ -75,7 +75,7 @@ def snapshot(
     allow_missing: Annotated[
         bool,
         typer.Option(
-            "--allow-missing", help="Take it though a workspace is not there, or on another node; it says which."
+            "--allow-missing", help="Take it though a workspace is not there, or its node is away; it says which."
         ),
     ] = False,
     rolling: Annotated[
@@ -87,8 +87,8 @@ def snapshot(
     """Keep all workspaces and the log as they are now.
 
     Agents at work are paused while theirs is read. What is taken stays: only automatic snapshots, and what is left
-    here of one with --output, are deleted after MAESTRO_SNAPSHOT_RETENTION days, unless they are pinned. Where agents
-    have workspaces on several nodes it is refused (4): take it on each, with --allow-missing, or name some.
+    here of one with --output, are deleted after MAESTRO_SNAPSHOT_RETENTION days, unless they are pinned. Workspaces of
+    several nodes are kept as of one position, each in the archive of its node; --rolling goes with one node.
     """
     out = "" if output is None else absolute(output, "--output")
     command = p.StateSnapshot(

@@ -17,6 +17,7 @@ from maestro.cli.options import (
     comma_separated,
     duration,
     examples,
+    targets_named,
 )
 from maestro.cli.results import print_results
 from maestro.cli.task_columns import TASKS
@@ -97,7 +98,7 @@ def dispatch(
         raise Invalid("both --sync and --async", "task dispatch", "give one of them")
     command = p.TaskDispatch(
         prompt=text,
-        to=comma_separated(to, "--to"),
+        to=targets_named(to),
         sync=sync,
         timeout_s=timeout,
         depends_on=comma_separated(depends_on, "--depends-on"),
@@ -181,10 +182,11 @@ def list_(
     limit: Annotated[int, typer.Option("--limit", min=1, max=100_000, help="At most so many.")] = 100,
     counted: CountedOption = False,
     all: Annotated[bool, typer.Option("--all", help="The steps of workflows, too.")] = False,
+    all_time: Annotated[bool, typer.Option("--all-time", help="Also older ones, from sealed history.")] = False,
     format: FormatOption = None,
 ) -> int:
     """Tasks, newest first."""
-    command = p.TaskList(last, agent, status.value if status else None, since, limit, all)
+    command = p.TaskList(last, agent, status.value if status else None, since, limit, all, all_time)
     if last:
         return answer.one(command, format, task_forms.show_task)
     return answer.rows(command, TASKS, format, "no tasks", counted)

@@ -20,7 +20,8 @@ ToOption = Annotated[
     list[str] | None,
     typer.Option(
         "--to",
-        help="Agents or pools (type:<slug>, role:<role>, capability:<c>), comma-separated.",
+        help="Agents or pools (type:<slug>, role:<role>, capability:<c>), comma-separated; label:<l> behind one asks"
+        " for a node with that label.",
         autocompletion=completion.targets,
     ),
 ]

@@ -16,8 +16,10 @@ WORKSPACES = (
     Column("workspace", "WORKSPACE", cuts="start"),
     Column("node", "NODE", leaves=1),
     Column("exists", "EXISTS"),
+    Column("stranded", "STRANDED", leaves=4),
     Column("bytes", "BYTES", leaves=2),
     Column("left", "LEFT OVER", cuts="end"),
+    Column("why", "UNSEEN AS", cuts="end"),
 )
 
 

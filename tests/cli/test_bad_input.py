@@ -151,6 +151,8 @@ BAD: list[tuple[tuple[str, ...], str]] = [
     (("doctor", "x"), "unexpected extra argument"),
     (("config", "reset"), "nothing is reset without --to-default"),
     (("config", "show", "x"), "unexpected extra argument"),
+    (("config", "set", "views.keep"), "missing argument 'VALUE'"),
+    (("config", "set", "views.keep", ""), "the value is empty"),
     (("redis", "flush"), "nobody is there to confirm"),
     (("redis", "flush", "--backup", "x", "--no-backup"), "both --backup and --no-backup"),
     (("demo", "tasks", "x"), "unexpected extra argument"),

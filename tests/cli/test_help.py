@@ -13,9 +13,8 @@ from maestro.cli import help as help_command
 from tests.cli.conftest import CommandLine, Env
 
 TOPICS = {
-    "agent-types", "events", "extending", "monitoring", "operations", "replay", "security", "settings", "snapshots",
-    "tasks", "terminal",
-    "words", "workflows", "workspaces",
+    "agent-types", "events", "extending", "monitoring", "nodes", "operations", "replay", "security", "settings",
+    "snapshots", "tasks", "terminal", "words", "workflows", "workspaces",
 }  # fmt: skip
 COLUMNS = 80
 
@@ -115,7 +114,7 @@ def test_ctrl_c_belongs_to_the_pager(maestro: CommandLine, tmp_path: Path) -> No
         ("agent-type.md", "did you mean `maestro help agent-types`?"),
         ("alerts", "`maestro help monitoring` tells of it"),
         ("metrics", "`maestro help monitoring` tells of it"),
-        ("service", "`maestro help monitoring` tells of it"),
+        ("service", "`maestro help operations` tells of it"),
         ("docker", "`maestro help security` and `maestro help monitoring` tell of it"),
         ("zzz", "`maestro help` lists the topics"),
         ("", "`maestro help` lists the topics"),

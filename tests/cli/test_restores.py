@@ -165,7 +165,8 @@ def test_assignments_are_put_back_from_a_file_or_an_id(maestro: CommandLine, dae
         ("state", "restore"),
         ("state", "rollback", "--skip-verify"),
         ("state", "restore", "a", "b"),
-        ("agent", "assign", "shell", "--from-snapshot", "latest"),
+        ("agent", "assign", "--from-snapshot", "newest"),
+        ("agent", "assign", "ann", "--from-snapshot", "latest", "--name", "bob"),
         ("agent", "assign", "--from-snapshot", "latest", "--role", "x"),
     ],
 )

@@ -21,7 +21,7 @@ GROUPS = {
     "state": "set|get|list|delete|snapshot|snapshots|verify|pin|unpin|restore|rollback",
     "replay": "verify|rebuild|at|diff",
     "events": "tail|export|schema",
-    "node": "list",
+    "node": "list|drain|forget",
     "workspace": "list|clean",
     "queue": "status",
     "workflow": "create|run|list|show|diff|delete|runs|status|wait|logs|stop|pause|resume|approve|reject|validate|graph"
@@ -87,6 +87,10 @@ def _name(node: ast.expr) -> str:
 
 
 ELSEWHERE = {
+    "their agents take nothing until then; start its daemon there (maestro up), which exchanges them first": (
+        "tests/runtime/restores/across/test_nodes.py"
+        "::test_a_node_that_is_away_behind_the_decision_is_pending_and_takes_nothing_until_it_is_back"
+    ),
     "no schedules; maestro schedule add makes one": (
         "tests/runtime/handlers/test_schedules.py::test_an_empty_list_says_what_makes_a_schedule"
     ),
@@ -132,8 +136,41 @@ ELSEWHERE = {
     "maestro agent assign {} --name {} --to-workspace": (
         "tests/runtime/provision/test_vanished_workspaces.py::test_assigning_it_again_makes_it_anew"
     ),
-    "start the daemon of its node (maestro up), or move the agent: {} <folder> --node <node>": (
-        "tests/runtime/scheduler/test_lost_nodes.py::test_its_work_goes_on_where_its_user_moves_it"
+    "start the daemon of its node (maestro up)": (
+        "tests/runtime/scheduler/test_failover.py::test_what_is_bound_waits_and_says_so_and_goes_on_by_one_command"
+    ),
+    "maestro agent assign {}": (
+        "tests/runtime/scheduler/test_failover.py::test_what_is_bound_waits_and_says_so_and_goes_on_by_one_command"
+    ),
+    "maestro agent assign {} --from-snapshot newest --node <node>": (
+        "tests/runtime/scheduler/test_failover.py::test_what_is_bound_waits_and_says_so_and_goes_on_by_one_command"
+    ),
+    "node {}, which is lost; start its daemon there (maestro up), or go on elsewhere: {}": (
+        "tests/runtime/scheduler/test_failover.py::test_what_is_bound_waits_and_says_so_and_goes_on_by_one_command"
+    ),
+    "maestro agent assign {} --from-snapshot newest --node NODE moves one": (
+        "tests/runtime/scheduler/test_failover.py::test_what_is_bound_waits_and_says_so_and_goes_on_by_one_command"
+    ),
+    "start its daemon there (maestro up): then it is known again": (
+        "tests/runtime/scheduler/test_failover.py::test_what_is_bound_waits_and_says_so_and_goes_on_by_one_command"
+    ),
+    "node {}, which is drained (maestro node drain {} --undo)": (
+        "tests/runtime/scheduler/test_failover.py::test_a_drained_node_finishes_what_runs_and_leaves_and_takes_nothing_until_that_is_undone"
+    ),
+    "this node takes nothing until `maestro node drain {} --undo`": (
+        "tests/runtime/scheduler/test_failover.py::test_a_drained_node_finishes_what_runs_and_leaves_and_takes_nothing_until_that_is_undone"
+    ),
+    "maestro node drain {} ends it first; or end its daemon": (
+        "tests/runtime/scheduler/test_failover.py::test_a_drained_node_finishes_what_runs_and_leaves_and_takes_nothing_until_that_is_undone"
+    ),
+    "start its daemon there (maestro up)": (
+        "tests/runtime/node/test_forwards.py::test_a_daemon_that_is_killed_in_the_middle_is_told_of_within_seconds"
+    ),
+    "it was begun, and then the node went away; maestro audit {} shows whether it answers yet": (
+        "tests/runtime/node/test_forwards.py::test_a_daemon_that_is_killed_in_the_middle_is_told_of_within_seconds"
+    ),
+    "interrupted; node {} goes on with it: maestro audit {}": (
+        "tests/runtime/node/test_forwards.py::test_ctrl_c_says_what_goes_on_and_it_does_once"
     ),
     "{} {} takes or makes it anew, maestro state restore <snapshot> --workspace {} brings it back": (
         "tests/runtime/provision/test_vanished_workspaces.py::test_a_restore_brings_it_back"

@@ -20,6 +20,7 @@ import jsonschema
 import pytest
 import yaml
 
+from maestro import config
 from maestro.runtime.daemon import departure
 from maestro.store.redis import safety
 from maestro.store.redis.redis_store import open_redis
@@ -29,7 +30,9 @@ from tests.installation import Installation
 
 FOLDER = sources.ROOT / "tools" / "container"
 CONTAINERFILE = (FOLDER / "Containerfile").read_text().replace("\\\n", " ")
-COMPOSE: dict[str, Any] = yaml.safe_load((FOLDER / "compose.yaml").read_text())
+COMPOSITIONS: dict[str, dict[str, Any]] = {
+    name: yaml.safe_load((FOLDER / name).read_text()) for name in ("compose.yaml", "nodes.yaml")
+}
 TEXT, TEXTS, TRUTH = {"type": "string"}, {"type": "array", "items": {"type": "string"}}, {"type": "boolean"}
 DURATION = {"type": "string", "pattern": r"^\d+(s|m|h)$"}
 
@@ -46,9 +49,12 @@ SERVICE = closed(
     build=closed(context=TEXT, dockerfile=TEXT),
     restart={"enum": ["no", "always", "on-failure", "unless-stopped"]},
     command=TEXTS,
+    entrypoint=TEXTS,
     depends_on={
         "type": "object",
-        "additionalProperties": closed(condition={"enum": ["service_started", "service_healthy"]}),
+        "additionalProperties": closed(
+            condition={"enum": ["service_started", "service_healthy", "service_completed_successfully"]}
+        ),
     },
     env_file=TEXTS,
     volumes=TEXTS,
@@ -67,6 +73,7 @@ SCHEMA = closed(
     services={"type": "object", "additionalProperties": SERVICE},
     networks={"type": "object", "additionalProperties": closed(internal=TRUTH)},
     volumes={"type": "object", "additionalProperties": {"type": "object", "maxProperties": 0}},
+    **{"x-node": SERVICE},
 )
 """What this composition uses of the Compose Specification; a key that is misspelt is none of it."""
 
@@ -75,24 +82,50 @@ def instructions(kind: str) -> list[str]:
     return re.findall(rf"^{kind} (.*)$", CONTAINERFILE, re.MULTILINE)
 
 
-def test_the_composition_is_one_and_what_it_names_is_there() -> None:
-    jsonschema.validate(COMPOSE, SCHEMA)
-    for name, service in COMPOSE["services"].items():
-        assert set(service["networks"]) <= set(COMPOSE["networks"]), name
-        assert set(service.get("depends_on", {})) <= set(COMPOSE["services"])
-        for volume in service["volumes"]:
+@pytest.mark.parametrize("file", COMPOSITIONS)
+def test_the_composition_is_one_and_what_it_names_is_there(file: str) -> None:
+    composition = COMPOSITIONS[file]
+    jsonschema.validate(composition, SCHEMA)
+    for name, service in composition["services"].items():
+        assert set(service["networks"]) <= set(composition["networks"]), name
+        assert set(service.get("depends_on", {})) <= set(composition["services"])
+        for volume in service.get("volumes", []):
             source = volume.partition(":")[0]
-            assert (FOLDER / source).is_dir() if source.startswith(".") else source in COMPOSE["volumes"], volume
-        for file in service["env_file"]:
-            assert (FOLDER / f"{file}.example").is_file()
+            assert (FOLDER / source).is_dir() if source.startswith(".") else source in composition["volumes"], volume
+        for env in service["env_file"]:
+            assert (FOLDER / f"{env}.example").is_file()
+        assert service["image"] == "maestro" or re.search(r":\D*\d+[.-]\d+[.-]\d+", service["image"]), "no moving tag"
     assert "tools/container/*.env" in (sources.ROOT / ".gitignore").read_text().splitlines()
-    build = COMPOSE["services"]["node"]["build"]
+    nodes = {name: service for name, service in composition["services"].items() if name.startswith("node")}
+    (build,) = [service["build"] for service in nodes.values() if "build" in service]
     assert (FOLDER / build["context"]).resolve() == sources.ROOT
     assert (sources.ROOT / build["dockerfile"]).read_text().startswith("# A node of Maestro")
-    grace = int(COMPOSE["services"]["node"]["stop_grace_period"].removesuffix("s"))
-    assert grace > departure.END_S_MAX + departure.HOLD_S_MAX
+    for service in nodes.values():
+        assert int(service["stop_grace_period"].removesuffix("s")) > departure.END_S_MAX + departure.HOLD_S_MAX
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate({**COMPOSE, "services": {"node": {"helthcheck": {}}}}, SCHEMA)
+        jsonschema.validate({**composition, "services": {"node": {"helthcheck": {}}}}, SCHEMA)
+
+
+def test_three_nodes_share_a_store_and_an_archive_and_no_folder() -> None:
+    composition = COMPOSITIONS["nodes.yaml"]
+    nodes = [service for name, service in composition["services"].items() if name.startswith("node-")]
+    assert len(nodes) == 3
+    kept = [volume.partition(":")[0] for service in nodes for volume in service["volumes"] if volume[0] != "."]
+    assert len(set(kept)) == len(kept) == 6
+    assert composition["services"]["valkey"] == COMPOSITIONS["compose.yaml"]["services"]["valkey"]
+    lines = (FOLDER / "nodes.env.example").read_text().splitlines()
+    env = dict(line.split("=", 1) for line in lines if not line.startswith("#"))
+    settings = config.load({name: text for name, text in env.items() if name.startswith("MAESTRO_")}, FOLDER)
+    assert settings.archive_url == env["MAESTRO_ARCHIVE_URL"]
+    bucket = settings.archive_url.removeprefix("s3://").partition("/")[0]
+    assert f"objects/{bucket}" in composition["services"]["bucket"]["command"][0].split()
+    assert env["AWS_ENDPOINT"].removeprefix("http://").partition(":")[0] in composition["services"]
+    keys = dict(line.split("=", 1) for line in (FOLDER / "objects.env.example").read_text().splitlines()[1:])
+    assert (env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"]) == tuple(keys.values())
+    script = (FOLDER / "install").read_text()
+    (chosen,) = re.findall(r"^awk '(.*)' ", script, re.MULTILINE)
+    done = subprocess.run(["awk", chosen, str(sources.ROOT / "tools/locked/test.txt")], capture_output=True, text=True)
+    assert re.fullmatch(r"obstore==\S+ \\\n(\s+--hash=sha256:\w+( \\)?\n)+(\s+#.*\n)*", done.stdout)
 
 
 def test_the_image_is_pinned_runs_as_nobody_special_and_has_only_what_is_named() -> None:
@@ -146,7 +179,7 @@ def test_the_health_check_tells_a_daemon_that_answers_from_none(tmp_path: Path) 
 
 def test_its_store_is_one_that_is_found_safe(tmp_path: Path) -> None:
     """The command of the composition, with the server that comes with Maestro, on a socket instead of a port."""
-    shell, flag, script = COMPOSE["services"]["valkey"]["command"]
+    shell, flag, script = COMPOSITIONS["compose.yaml"]["services"]["valkey"]["command"]
     script = script.replace("$$", "$").replace("/data", str(tmp_path)).replace("valkey-server", str(BINARIES["valkey"]))
     script += f" --port 0 --unixsocket {shlex.quote(str(tmp_path / 's'))}"
     with subprocess.Popen(

@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 UNTRIED = {
+    "interrupted; the restore is decided: maestro state restore {} undoes it": "a note, no refusal",
+    "maestro node drain {} --undo": "the tests of drains walk it",
+    "maestro agent assign {} --from-snapshot newest --node NODE": "the tests of failover and of the archive walk it",
+    "it is on node {}, which is away (there: maestro up; to go on elsewhere: {})": "a node whose lease has run out",
     "see `maestro task dispatch --help`": "help, no refusal",
+    "interrupted; node {} may go on with it: maestro audit {}": "needs a store that goes away at that moment",
+    "name the agent: maestro agent assign ID --from-snapshot newest": "names the command that was meant",
+    "maestro state restore <snapshot> --workspace {} puts it back": "the tests of restores walk it",
+    "maestro node drain {} has it leave first": "the tests of drains and of moves walk its two halves",
+    "node {} finishes {}, then its daemon ends: maestro node list shows it": "a note, no refusal",
+    "start the daemon of node {} (maestro up), or begin with an empty workspace: {}": "needs an archive out of reach",
+    "maestro state snapshots lists others": "a list of what --from-snapshot takes",
     "maestro agent register {}": "a definition is resolved before it gets there; the error guards against a defect",
     "maestro shutdown, then again": "needs a daemon that does not end for a minute",
     "see its log; end it, and run `maestro up`": "needs a daemon that stands still",
@@ -23,6 +34,14 @@ UNTRIED = {
     " (the last {} of {} lines: maestro task result {})": "a note, no refusal",
     "interrupted; {} on: maestro task wait {}": "a note, no refusal",
     "maestro state restore {} --workspace {}": "the undo of a reset: the snapshots' tests run it",
+    "the node copies it there when it has taken it: see that it runs, and `maestro doctor` there": (
+        "a copy that is under way on another node"
+    ),
+    "update Maestro there, or end its daemon there by `maestro shutdown`; this node runs {}": (
+        "needs a node of an older release: its own test forges one"
+    ),
+    "name the archive that the other nodes have with MAESTRO_ARCHIVE_URL, or unset it on all nodes; then restart the"
+    " daemon with `maestro shutdown` and `maestro up`": "a setting of several nodes: the archive's tests change it",
     "maestro node list shows all": "a node that is there is this one, to which an assignment needs no --node",
     "maestro workspace list shows all": "a list of what `state snapshot --workspace` takes",
     "maestro audit without a subject shows all": "a list of all there is",
