@@ -56,7 +56,7 @@ async def snapshot(call: Call, command: p.StateSnapshot) -> p.Done:
     spread = await spread_of(call.context, agents)
     if spread.here or (taken := await _across(call, wanted, spread)) is None:
         taken = await take(call, wanted)
-    told = snapshot_row(taken.row, call.context.settings.snapshot_retention_days, is_latest=not taken.row.path)
+    told = snapshot_row(taken.row, call.context.settings.snapshot_retention_days, is_latest=not wanted.output)
     if taken.exported is not None:
         told |= {"sha256": taken.exported.sha256, "file_bytes": taken.exported.bytes}
     return p.Done(told)

@@ -68,6 +68,8 @@ def test_the_archive_has_one_name_that_both_have_joined_with(pair: Pair) -> None
 def test_the_parts_of_all_nodes_come_into_one_file_and_are_verified_from_any_node(pair: Pair, tmp_path: Path) -> None:
     out = tmp_path / "all.tar.gz"
     row = pair.b.json("state", "snapshot", "--output", str(out))
+    assert (row["latest"], row["automatic"]) == (False, True), "what was taken for a file expires"
+    assert not [each for each in pair.b.json("state", "snapshots") if each["id"] == row["id"] and each["latest"]]
     assert {each["agent"] for each in row["workspaces"]} == {"ann", "ben"} and row["sha256"]
     for node in pair[:2]:
         found = node.json("state", "verify", str(out))
