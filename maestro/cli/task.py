@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from maestro.cli import answer, completion, printer, task_forms
+from maestro.cli import answer, completion, printer, task_explanation, task_forms
 from maestro.cli.options import (
     DURATION_HELP,
     AgentFilter,
@@ -143,7 +143,7 @@ def status(
     ] = False,
     format: FormatOption = None,
 ) -> int:
-    """One task: its runs, exit codes, outcome, timings, usage and logs."""
+    """One task: its runs, exit codes, outcome, timings, usage and logs; in the last line why it does not go on."""
     if id is None and not last:
         raise Invalid("which task?", "task status", "name its id, or give --last [AGENT]")
     command = p.TaskStatus(last=True, agent=id) if last else p.TaskStatus(id)
@@ -164,6 +164,9 @@ def result(id: TaskArgument, agent: AgentFilter = None, format: FormatOption = N
     On a terminal, and with --format table, the texts of several stand below each other, each under its agent.
     """
     return print_results(id, agent, format)
+
+
+app.command("explain", epilog=task_explanation.EXAMPLES)(task_explanation.explain)
 
 
 @app.command(

@@ -6,6 +6,7 @@ from maestro.cli import printer
 from maestro.cli.printer import Row
 from maestro.cli.results import texts_of, write_ends, write_sections
 from maestro.cli.task_columns import RUNS
+from maestro.cli.task_explanation import status_line
 
 
 def show_id(task: Row) -> None:
@@ -38,8 +39,12 @@ def show_end(task: Row) -> None:
 
 
 def show_task(task: Row) -> None:
-    """All of it: its fields, then a table of its runs."""
-    printer.write_object(task, ("runs", "slots", "results", "version"))
+    """All of it: its fields, a table of its runs, and in the last line why it does not go on."""
+    printer.write_object(task, ("runs", "slots", "results", "version", "waiting_for", "waiting_since", "to_go_on"))
     if task.get("runs"):
         printer.write(b"\n")
         printer.write_table(RUNS, task["runs"])
+    line = status_line(task)
+    if line:
+        printer.write(b"\n")
+        printer.write_line(line)

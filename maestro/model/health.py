@@ -14,6 +14,7 @@ import msgspec
 from maestro.model.agent import Agent, decide_restart
 from maestro.model.errors import Refused
 from maestro.model.events import AgentHealthChanged, CheckFound, NewEvent
+from maestro.model.monitoring.failsafe import held
 from maestro.model.monitoring.health_rules import (
     HEARTBEAT as HEARTBEAT,
     NODE as NODE,
@@ -33,6 +34,7 @@ from maestro.model.monitoring.sights import (
     Sight as Sight,
 )
 from maestro.model.node import Node
+from maestro.model.restore import STOP_REASON
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -119,6 +121,16 @@ def decide_health_by_nodes(agents: Iterable[Agent], nodes: Mapping[str, Node], f
     return [event for agent in agents for event in decide_checked(agent, checks_of(agent, seen), floor)]
 
 
+def why_away(agent: Agent, nodes: Mapping[str, Node], here: str) -> str:
+    """Why an agent takes nothing as another node is away, in words; "" where that is not so. here: the node that tells,
+    whose daemon is started where it is needed.
+    """
+    node = nodes.get(agent.node or "")
+    if node is None or node.id == here or node.status == "up":
+        return ""
+    return f"node {node.id} {'is lost' if node.status == 'lost' else 'has left'}"
+
+
 def still_lost(agent: str, node: Node | None) -> list[NewEvent]:
     """Behind an event that makes an agent healthy again: unhealthy once more, where its node is lost."""
     if node is None or node.status != "lost":
@@ -130,6 +142,20 @@ def decide_taking_work(agent: str, row: Agent | None, nodes: Mapping[str, Node],
     """A user lets an agent take work again; it stays unhealthy where its node is lost. Raises NotFound."""
     node = None if row is None or row.node is None else nodes.get(row.node)
     return [*decide_restart(agent, row, floor), *still_lost(agent, node)]
+
+
+def why_stopped(agent: Agent, pending: str = "") -> Refused:
+    """The refusal of work for an agent that is stopped, with what lets it go on. pending: why its workspace is not
+    exchanged yet, where a restore over several nodes has stopped it; "" where that is not so.
+    """
+    if pending:
+        return Refused(f"agent {agent.id} takes nothing yet: {pending}", mend="then try again")
+    if why := held(agent):
+        return Refused(f"agent {agent.id} is held: {why}")
+    if agent.reason.startswith(f"{STOP_REASON} "):
+        mend = "" if "`" in agent.reason else "wait for its end"  # it names the command where one is needed
+        return Refused(f"agent {agent.id} is stopped for {agent.reason}", mend=mend)
+    return Refused(f"agent {agent.id} is stopped", mend=f"maestro agent restart {agent.id}")
 
 
 def way_out(agent: Agent, failed: Sequence[str] | None = None) -> str:

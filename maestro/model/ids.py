@@ -46,6 +46,9 @@ def check_priority(value: int | None) -> int | None:
     raise Invalid(f"priority {value} is out of range", mend="use 1 (most urgent) to 5")
 
 
+SHORT_CHARS_MAX = 4
+
+
 def nearest(name: str, known: Iterable[str], likeness: float = 0.6) -> list[str]:
     """Those of the known names that somebody may have meant who typed another one: the likeliest first, at most three.
 
@@ -63,8 +66,16 @@ def nearest(name: str, known: Iterable[str], likeness: float = 0.6) -> list[str]
             found.append((1.0, each))
         elif same.real_quick_ratio() >= likeness and same.quick_ratio() >= likeness and same.ratio() >= likeness:
             found.append((same.ratio(), each))
+        elif _is_one_off(typed, other):
+            found.append((likeness, each))
     found.sort(key=lambda one: (-one[0], one[1]))
     return [each for likely, each in found[:LIKE_MAX] if likely > found[0][0] - 0.1]
+
+
+def _is_one_off(typed: str, other: str) -> bool:
+    """Whether two short names differ in one character: half of `a1` and `a2` is alike, and few would be meant."""
+    is_short = 1 < len(typed) == len(other) <= SHORT_CHARS_MAX
+    return is_short and sum(one != two for one, two in zip(typed, other, strict=True)) == 1
 
 
 def shown(value: str) -> str:

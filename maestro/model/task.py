@@ -14,7 +14,8 @@ take elsewhere. A run withdrawn before it started was no try and counts as neith
 orderly restart of its daemon: there may be any number of those.
 
 A *task* is queued until its first run starts, running until all slots have ended and the scheduler has appended
-`task.finished`, which also settles the tasks that depend on it. Only `task.retried` opens it again.
+`task.finished`, which also settles the tasks that depend on it. Only `task.retried` opens it again. A loss is as if
+the run had not been: a task of which nothing else is on or over is queued again, also where a restore has ended it.
 
 The order of what is ready is one number, `order_key`, that never changes while a slot waits: ten minutes of waiting
 count as one level of priority.
@@ -65,10 +66,11 @@ RUN_MOVES: Final[dict[str, dict[type[AnyFact], str]]] = {
 
 TASK_MOVES: Final[dict[str, dict[type[AnyFact], str]]] = {
     "queued": {RunStarted: "running", TaskFinished: "finished"},
-    "running": {TaskFinished: "finished"},
+    "running": {TaskFinished: "finished", RunEnded: "queued"},
     "finished": {TaskRetried: "queued"},
 }
-"""`finished` stands for the status that `task.finished` names: completed, failed, cancelled, timed_out or skipped."""
+"""`finished` stands for the status that `task.finished` names: completed, failed, cancelled, timed_out or skipped. An
+end of a run queues the task again only where that was lost, and nothing else of the task is on or over."""
 
 
 def evolve(row: Task | None, event: Event) -> Task | None:
@@ -175,6 +177,8 @@ def _ended(row: Task, fact: RunEnded, event: Event) -> None:
         slot.failures += 1
     if _goes_on(row, slot, outcome, lost):
         slot.status, slot.retry_at = "waiting", fact.retry_at or event.at
+        if outcome == "lost" and row.status in TASK_MOVES and all(one.status == "waiting" for one in row.slots):
+            row.status = TASK_MOVES[row.status].get(RunEnded, row.status)
     else:
         slot.status, slot.retry_at, slot.outcome = "ended", 0, outcome
 

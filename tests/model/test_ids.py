@@ -37,10 +37,11 @@ def test_what_has_no_hyphen_belongs_to_no_task() -> None:
     ("typed", "likeness", "found"),
     [
         ("tseter", 0.6, ["tester"]), ("TESTER", 0.6, ["tester"]), ("test", 0.6, ["tester", "tester-2"]),
+        ("b9", 0.6, ["b1"]),
         ("", 0.6, []), ("zzz", 0.6, []), ("01M8NJE6Q65QDCKYQFTY3EN0M", 0.85, ["01M8NJE6Q65QDCKYQFTY3EN0M1"]),
         ("01M8NJE6Q6AAAAAAAAAAAAAAAA", 0.85, []),
     ],
 )  # fmt: skip
 def test_a_name_is_like_those_that_were_meant(typed: str, likeness: float, found: list[str]) -> None:
-    known = ["tester", "tester-2", "builder", "01M8NJE6Q65QDCKYQFTY3EN0M1", "01M8NJEC2HY29GETF3PFH3H3VK"]
+    known = ["b1", "tester", "tester-2", "builder", "01M8NJE6Q65QDCKYQFTY3EN0M1", "01M8NJEC2HY29GETF3PFH3H3VK"]
     assert nearest(typed, known, likeness) == found

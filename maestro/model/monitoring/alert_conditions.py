@@ -48,6 +48,15 @@ class Ready(msgspec.Struct, frozen=True):
     why: str = ""
 
 
+class Lacking(msgspec.Struct, frozen=True):
+    """Labels that no node has, with the ready task that has waited longest for them. since: server ms."""
+
+    labels: str
+    task: str
+    title: str
+    since: int
+
+
 class Approval(msgspec.Struct, frozen=True):
     """An approval that waits for a person. since: server ms."""
 
@@ -88,7 +97,8 @@ class World(msgspec.Struct, frozen=True):
     """What the leader sees at one moment. now: server ms.
 
     seen: by node, what it says of itself (`node:<id>:seen`), None where it has said nothing of late. running: how many
-    runs are on; ready: what waits longest, None for nothing. newest: when the newest complete snapshot was taken.
+    runs are on; ready: what waits longest, None for nothing; lacking: labels that are asked for and that no node has.
+    newest: when the newest complete snapshot was taken.
     spend: what each hour cost, by its number since the epoch. verified: the last `replay verify`, as it was kept.
     """
 
@@ -98,6 +108,7 @@ class World(msgspec.Struct, frozen=True):
     seen: Mapping[str, Mapping[str, str] | None] = {}
     running: int = 0
     ready: Ready | None = None
+    lacking: Sequence[Lacking] = ()
     approvals: Sequence[Approval] = ()
     overspent: Sequence[Overspent] = ()
     snapshots: Sequence[Due] = ()
@@ -127,9 +138,11 @@ def gone(world: World, name: str, subject: str) -> str:
         if agent is None:
             return "there is no such agent any more"
         return "it was stopped" if agent.stopped and name == "agent_unhealthy" else ""
-    if name in ("node_silent", "disk"):
+    if name in ("node_silent", "disk", "copies_damaged"):
         node = world.nodes.get(subject)
-        return "there is no such node any more" if node is None else "it has left" if node.status == "left" else ""
+        if node is None or node.forgotten:
+            return "it was given up" if node is not None else "there is no such node any more"
+        return "it has left" if node.status == "left" else ""
     if name == "snapshot_overdue" and all(each.schedule != subject for each in world.snapshots):
         return "the schedule is switched off or removed"
     return ""
@@ -150,6 +163,8 @@ def _agents(agents: Iterable[Agent]) -> Iterator[Condition]:
 
 def _nodes(world: World) -> Iterator[Condition]:
     for node in world.nodes.values():
+        if node.forgotten:
+            continue
         if node.status == "lost":
             what, command = f"node {node.id} is silent", f"maestro up   # on host {node.host}"
             why = node.reason or "its lease ran out"
@@ -159,12 +174,22 @@ def _nodes(world: World) -> Iterator[Condition]:
         seen = world.seen.get(node.id)
         if seen is None or "disk_low" not in seen:
             yield Condition("disk", node.id, unsure=True)
-        elif seen["disk_low"]:
+            yield Condition("copies_damaged", node.id, unsure=True)
+            continue
+        if copies := seen.get("copies"):
+            what = f"node {node.id} finds copies in the shared archive damaged"
+            command = f"maestro state verify --copies   # on host {node.host}"
+            yield Condition("copies_damaged", node.id, what, copies, 0, command, node.id)
+        if seen["disk_low"]:
             what, command = f"node {node.id} is short of disk room", f"maestro doctor   # on host {node.host}"
             yield Condition("disk", node.id, what, seen["disk_low"], 0, command, node.id)
 
 
 def _queue(world: World) -> Iterator[Condition]:
+    for lacks in world.lacking:
+        what = f"no node has the label{'s' if ',' in lacks.labels else ''} {lacks.labels.replace(',', ' and ')}"
+        why = f"task {lacks.task} ({lacks.title}) asks for a node that has"
+        yield Condition("label_missing", lacks.labels, what, why, lacks.since, "maestro node list", hold_ms=STALLED_MS)
     ready = world.ready
     if ready is None:
         return

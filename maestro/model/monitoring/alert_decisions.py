@@ -59,10 +59,11 @@ class Steadiness:
         lately = row.times > 1 and now - row.raised_at < RECURRING_CLEAR_MS
         return now - since >= CLEAR_MS and not lately
 
-    def is_over(self, row: Alert, now: int) -> bool:
-        """Whether the condition of an alert has not been seen for long enough."""
+    def is_over(self, row: Alert, now: int, mended: bool = False) -> bool:
+        """Whether the condition of an alert has not been seen for long enough. mended: somebody has seen to it."""
         cleared = self._clear.get(row.id)
-        return cleared is not None and now - cleared >= (RECURRING_CLEAR_MS if row.recurring else CLEAR_MS)
+        is_doubted = row.recurring and not mended
+        return cleared is not None and now - cleared >= (RECURRING_CLEAR_MS if is_doubted else CLEAR_MS)
 
 
 def new_ones(
@@ -99,9 +100,15 @@ def calmed(found: Sequence[Condition], world: World, rows: Mapping[str, Alert], 
         reason = gone(world, row.name, row.subject) if row.subject not in ("", MORE) else ""
         if reason:
             ended.append(Ended(row.id, "gone", reason))
-        elif row.id not in there and steadiness.is_over(row, world.now):
+        elif row.id not in there and steadiness.is_over(row, world.now, _is_mended(row, world)):
             ended.append(Ended(row.id, "recovered"))
     return ended
+
+
+def _is_mended(row: Alert, world: World) -> bool:
+    """Whether an alert tells of an agent that somebody has assigned since, so that it is another place that counts."""
+    agent = world.agents.get(row.subject) if row.name == "agent_unhealthy" else None
+    return agent is not None and agent.assigned_at > row.raised_at
 
 
 def expired(rows: Iterable[Alert], now: int) -> list[Ended]:

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, NamedTuple
 
 from maestro.model import events as e
+from maestro.model.coordination.missing_workspaces import ALLOW_MISSING
 from maestro.model.events import AnyFact, Event
 from maestro.model.monitoring.alert_rules import Condition, snapshot_command
 from maestro.model.outcome import FINISHED
-from maestro.model.snapshot import ALLOW_MISSING
 from maestro.model.task import Task
 from maestro.model.workflow.run_header import RunHeader
 

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from maestro.model.snapshot import ALLOW_MISSING
+from maestro.model.coordination.missing_workspaces import ALLOW_MISSING
 
 MINUTE_MS: Final = 60_000
 HOUR_MS: Final = 60 * MINUTE_MS
@@ -81,6 +81,12 @@ RULES: Final[Mapping[str, Rule]] = {
         "none has",
         "`maestro queue status --waiting`",
     ),
+    "label_missing": Rule(
+        "for a minute a task has been ready that asks for labels which no node has",
+        "a node has them, or no task asks for them",
+        "`maestro node list` shows the labels that there are",
+        many="maestro queue status --waiting",
+    ),
     "approval_waiting": Rule(
         "an approval of a workflow run has waited for an hour",
         "it is answered, or the run ends",
@@ -89,8 +95,8 @@ RULES: Final[Mapping[str, Rule]] = {
     ),
     "node_silent": Rule(
         "a node is lost: its daemon has let its lease run out",
-        "its daemon is back for 15 s",
-        "`maestro up`, there",
+        "its daemon is back for 15 s, or the node is forgotten",
+        "`maestro up`, there; `maestro node forget NODE`, where it does not come back",
         critical=True,
         many="maestro node list",
     ),
@@ -110,6 +116,12 @@ RULES: Final[Mapping[str, Rule]] = {
         "a snapshot of that node is complete",
         "`maestro state snapshot`, with `--allow-missing` where a workspace or its node is away",
         momentary=True,
+    ),
+    "copies_damaged": Rule(
+        "a node has found copies of snapshots in the shared archive damaged, and cannot mend them from its own archive",
+        "they are mended, or their snapshots are over",
+        "`maestro state verify --copies`, there",
+        critical=True,
     ),
     "snapshot_overdue": Rule(
         "a schedule has `state snapshot` as its command, and half an hour after a due time there is no newer snapshot",

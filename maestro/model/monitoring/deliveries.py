@@ -148,7 +148,7 @@ def to_send(rows: Iterable[Delivery], now: int, limit: int) -> list[Delivery]:
     found: list[Delivery] = []
     held: set[str] = set()
     for row in sorted(rows, key=lambda row: (row.seq, row.id)):
-        if row.retry_at is None or row.retry_at > now:
+        if row.retry_at is None or (row.attempts and row.retry_at > now):  # events may be ahead of the store's clock
             held.add(row.alert)
         elif row.alert not in held and len(found) < limit:
             found.append(row)

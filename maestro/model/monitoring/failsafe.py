@@ -40,6 +40,11 @@ def goes_back(outcome: str, restart: bool) -> bool:
     return outcome not in _LEFT and not restart
 
 
+def is_undone(reason: str) -> bool:
+    """Whether a snapshot of that reason holds what a bad run left, archived before its workspace went back."""
+    return reason.startswith(f"{REASON}, ")
+
+
 def held(row: Agent) -> str:
     """Why failsafe mode holds an agent, in words; "" where it does not."""
     return row.reason.removeprefix(HELD) if row.stopped and row.reason.startswith(HELD) else ""

@@ -84,8 +84,9 @@ def is_remembered(agent: Agent, known: RememberedWorkspace | None) -> bool:
 
 
 def assigned_anew(agent: Agent) -> str:
-    """The command that assigns an agent again, up to its workspace."""
-    return f"maestro agent assign {agent.type} --name {agent.id} --to-workspace"
+    """The command that assigns an agent again where it is, up to its workspace."""
+    node = f" --node {agent.node}" if agent.node else ""
+    return f"maestro agent assign {agent.type} --name {agent.id}{node} --to-workspace"
 
 
 def _binary(agent: Agent, sight: Sight) -> Check | None:
@@ -139,8 +140,7 @@ def workspace_check(agent: Agent, seen: SeenWorkspace, known: RememberedWorkspac
 
 def mend_workspace(agent: Agent) -> str:
     """What to do about a workspace that cannot be used."""
-    path = agent.workspace or "<folder>"
-    again = assigned_anew(agent)
+    path, again = agent.workspace or "<folder>", assigned_anew(agent)
     return f"{again} {path} takes or makes it anew, maestro state restore <snapshot> --workspace {path} brings it back"
 
 

@@ -71,6 +71,7 @@ class Lanes:
         self._is_true = is_true
         self._heaps: dict[Lane, list[Entry]] = {}
         self._by_target: dict[str, dict[Lane, None]] = {}
+        self._labelled: dict[Lane, None] = {}
         self._by_spot: dict[Place | str, dict[Lane, None]] = {}
 
     def push(self, entry: Entry) -> None:
@@ -79,6 +80,8 @@ class Lanes:
         if heap is None:
             heap = self._heaps[entry.lane] = []
             self._by_target.setdefault(entry.lane.target, {})[entry.lane] = None
+            if entry.lane.labels:
+                self._labelled[entry.lane] = None
             for spot in spots(entry.lane.ground):
                 self._by_spot.setdefault(spot, {})[entry.lane] = None
         if not heap or heap[0] != entry:
@@ -100,10 +103,11 @@ class Lanes:
         if heap is not None:
             del self._heaps[lane]
             del self._by_target[lane.target][lane]
-            self._leave_spots(lane)
+            self._leave(lane)
         return None
 
-    def _leave_spots(self, lane: Lane) -> None:
+    def _leave(self, lane: Lane) -> None:
+        self._labelled.pop(lane, None)
         for spot in spots(lane.ground):
             waiting = self._by_spot[spot]
             del waiting[lane]
@@ -122,8 +126,12 @@ class Lanes:
 
     def offer_labelled(self) -> None:
         """Offer the first of each lane that asks for labels: a node may have come that has them."""
-        for lane in [lane for lane in self._heaps if lane.labels]:
+        for lane in list(self._labelled):
             self.offer_lane(lane)
+
+    def labelled(self) -> list[Entry]:
+        """The first entry of each lane that asks for labels."""
+        return [entry for lane in list(self._labelled) if (entry := self.first(lane)) is not None]
 
     def offer_lane(self, lane: Lane) -> None:
         """Offer the first of a lane."""
@@ -183,7 +191,7 @@ class Lanes:
     def drain(self, target: str) -> Iterator[Entry]:
         """Take all entries of a target out, to be pushed anew under another key."""
         for lane in list(self._by_target.pop(target, ())):
-            self._leave_spots(lane)
+            self._leave(lane)
             yield from self._heaps.pop(lane)
 
     def take_offers(self) -> list[Entry]:

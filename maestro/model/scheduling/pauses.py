@@ -8,22 +8,24 @@ class Pauses:
 
     def __init__(self) -> None:
         self._parents: dict[str, str] = {}
-        self._paused: set[str] = set()
+        self._paused: dict[str, str] = {}
 
     def begin(self, run: str, parent: str) -> None:
         """Know an open run. parent: the one that it is a child of, "" for none."""
         if parent:
             self._parents[run] = parent
 
-    def pause(self, run: str) -> None:
-        """Have a run paused."""
-        self._paused.add(run)
+    def pause(self, run: str, why: str = "asked") -> None:
+        """Have a run paused. why: `asked` or `budget`."""
+        self._paused[run] = why
+
+    def why(self, run: str) -> str:
+        """Why a run itself is paused, "" where it is not."""
+        return self._paused.get(run, "")
 
     def resume(self, run: str) -> bool:
         """Have a run go on, or end; whether it was paused."""
-        was_paused = run in self._paused
-        self._paused.discard(run)
-        return was_paused
+        return self._paused.pop(run, None) is not None
 
     def end(self, run: str) -> bool:
         """Forget a run that has ended; whether it was paused."""

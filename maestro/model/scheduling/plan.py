@@ -156,7 +156,7 @@ class Plan(OpenTasks):
             case e.WorkflowRunStarted():
                 self.pauses.begin(fact.run, fact.parent)
             case e.WorkflowRunPaused():
-                self.pauses.pause(fact.run)
+                self.pauses.pause(fact.run, fact.why)
             case e.WorkflowRunResumed() | e.WorkflowRunEnding():
                 self.go_on(fact.run, self.pauses.resume(fact.run))
             case e.WorkflowRunFinished():

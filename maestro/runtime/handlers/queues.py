@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 
 from maestro.model.agent import Agent
 from maestro.model.errors import Invalid
-from maestro.model.scheduling.plan import Plan
+from maestro.model.scheduling.explanation import Explained, explained
 from maestro.model.scheduling.sites import shown_agent
-from maestro.model.scheduling.waiting import why_stranded, why_waiting
 from maestro.model.target import who
 from maestro.model.task import PRIORITY_DEFAULT, Slot, Task
 from maestro.runtime.handlers.task_list import LIMIT_MAX, agent_of, find
-from maestro.runtime.node.plan_loader import hold, supply
+from maestro.runtime.handlers.task_sets.reasons import reasons_of, wait_row
 from maestro.runtime.node.read_context import ReadCall, ReadContext
 from maestro.runtime.protocol import messages as p
 from maestro.runtime.protocol.cut import cut_of_page
@@ -23,7 +22,6 @@ from projections.view_reader import QUEUE_PARTS
 if TYPE_CHECKING:
     from maestro.runtime.node.context import Handler
 
-WAITS = ("waiting", "released")
 SORTED_MIN = 2000
 """So many tasks are put in the exact order of their turn before they are cut; of more, the rest is in the index's."""
 
@@ -43,22 +41,21 @@ async def status(call: ReadCall, command: p.QueueStatus) -> p.Done:
         tasks, total = await _page(context, command.which, agent, command.limit)
         if total > command.limit:
             cut = cut_of_page(command.limit, "tasks", LIMIT_MAX, total)
-    now = await context.now()
-    agents = {agent.id: agent for agent in await context.rows(context.views.agents)}
+    agents = {agent.id: agent for agent in await context.agents()}
     if cut is not None and command.which != "completed":
         tasks.sort(key=lambda task: min(_turn(task, i, agents) for i in range(len(task.slots))))
         tasks = tasks[: command.limit]
-    waits = any(s.status in WAITS for t in tasks if t.open for s in t.slots)
-    plan = await _plan(context, tasks, list(agents.values())) if waits else None
+    is_open = [task for task in tasks if task.open]
+    reasons, now = await reasons_of(context, tasks) if is_open else (None, 0)
     slots = [(task, i) for task in tasks for i, slot in enumerate(task.slots) if _wanted(command.which, slot)]
     if command.which != "completed":
         slots.sort(key=lambda each: _turn(each[0], each[1], agents))
-    runs_elsewhere = any(run.node not in (None, context.node) for t, i in slots if (run := t.slots[i].live))
-    nodes = await context.rows(context.views.nodes) if runs_elsewhere else []
+    told = {
+        task.id: {one.slot: one for one in explained(reasons, task, now)} for task in is_open if reasons is not None
+    }
     for task, i in slots:
-        reason = why_waiting(plan, task, i, now) if plan is not None and task.open else ""
-        reason = reason or why_stranded(task.slots[i].live, nodes)
-        await call.item(_row(task, task.slots[i], _priority(task, task.slots[i], agents), reason))
+        found = told.get(task.id, {}).get(i)
+        await call.item(_row(task, task.slots[i], _priority(task, task.slots[i], agents), found))
     return p.Done(cut=cut)
 
 
@@ -91,16 +88,6 @@ def _turn(task: Task, index: int, agents: dict[str, Agent]) -> tuple[bool, int, 
     return slot.status == "waiting", task.order_key(_priority(task, slot, agents)), task.position, index
 
 
-async def _plan(context: ReadContext, tasks: list[Task], agents: list[Agent]) -> Plan:
-    """A plan of these tasks only, with all agents and nodes: enough to say what each of them waits for."""
-    nodes = await context.rows(context.views.nodes)
-    still = await context.rows(context.views.snapshots, "open")
-    plan = Plan.load([task for task in tasks if task.open], agents, nodes, snapshots=still)
-    await context.call(supply, plan, context.views)
-    hold(plan, await context.rows(context.views.workflow_runs, "open", newest=False))
-    return plan
-
-
 def _wanted(which: str, slot: Slot) -> bool:
     if which == "waiting":
         return slot.status == "waiting"
@@ -109,7 +96,7 @@ def _wanted(which: str, slot: Slot) -> bool:
     return True
 
 
-def _row(task: Task, slot: Slot, priority: int, reason: str) -> Row:
+def _row(task: Task, slot: Slot, priority: int, found: Explained | None) -> Row:
     run = slot.runs[-1] if slot.runs else None
     return {
         "task": task.id,
@@ -118,7 +105,7 @@ def _row(task: Task, slot: Slot, priority: int, reason: str) -> Row:
         "agent": shown_agent(run.agent) if run else None,
         "run": run.id if run else None,
         "priority": priority,
-        "waiting_for": reason or None,
+        **wait_row(found if found is not None and found.waits else None),
         "dispatched_at": when(task.dispatched_at),
         "title": task.title,
         "outcome": slot.outcome or task.outcome or None,

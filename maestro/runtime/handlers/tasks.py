@@ -13,16 +13,16 @@ from maestro.model.errors import NotFound, Refused, TimedOut
 from maestro.model.events import NewEvent
 from maestro.model.ids import shown
 from maestro.model.outcome import exit_code_of
-from maestro.model.scheduling.waiting import why_not_over
+from maestro.model.scheduling.explanation import why_not_over
 from maestro.model.task import Task
 from maestro.runtime.handlers.run_output import follow_task, tail_runs
 from maestro.runtime.handlers.task_list import find
 from maestro.runtime.handlers.task_sets.dependants import Skipped
+from maestro.runtime.handlers.task_sets.reasons import told
 from maestro.runtime.handlers.wait_notice import NODE_AWAY, notice_of_wait, progress_of
 from maestro.runtime.node.context import Call, Context, Handler
 from maestro.runtime.protocol import messages as p
 from maestro.runtime.server.id_prefixes import agent_meant, check_whole_task, task_meant
-from maestro.runtime.server.results import told_task
 from maestro.runtime.worker.run_observer import LATEST
 
 
@@ -52,6 +52,7 @@ def exit_code(task: Task) -> int:
 async def wait(call: Call, command: p.TaskWait) -> p.Done:
     """Wait for all tasks; the exit code is that of the first one that did not complete."""
     rows: dict[str, Task] = {}
+    call.again = command  # before anything is asked: the daemon may start anew right now
     ids = [await task_meant(call.context, name) for name in command.ids]
     command = msgspec.structs.replace(command, ids=list(dict.fromkeys(ids)))
     call.again = command
@@ -81,9 +82,9 @@ async def wait(call: Call, command: p.TaskWait) -> p.Done:
         raise TimedOut(f"not finished after {command.timeout_s:g} s: {left}", mend="they go on; wait again")
     code = next((exit_code(rows[task]) for task in command.ids if exit_code(rows[task])), 0)
     if command.one:
-        return p.Done(await told_task(call.context, rows[command.ids[0]]), code)
+        return p.Done(await told(call.context, rows[command.ids[0]]), code)
     for task in command.ids:
-        await call.item(await told_task(call.context, rows[task]))
+        await call.item(await told(call.context, rows[task]))
     return p.Done(exit_code=code)
 
 
@@ -115,7 +116,7 @@ async def cancel(call: Call, command: p.TaskCancel) -> p.Done:
     await context.decide(call, decision)
     with trio.move_on_after(CANCEL_WAIT_S):
         async with notice_of_wait(call, lambda: _why_on(context, command.id)):
-            return p.Done(await told_task(context, await finished(context, command.id)))
+            return p.Done(await told(context, await finished(context, command.id)))
     why = await _why_on(context, command.id)
     what = f"the cancel of task {command.id} is recorded, but it has not ended after {CANCEL_WAIT_S:.0f} s: {why}"
     raise TimedOut(what, mend=f"{NODE_AWAY}; maestro task wait {command.id} waits for it")
@@ -152,7 +153,7 @@ async def retry(call: Call, command: p.TaskRetry) -> p.Done:
 
     async def decision() -> list[NewEvent]:
         row = await context.row(context.views.task, command.id)
-        agents = {agent.id: agent for agent in await context.rows(context.views.agents)} if command.resume else None
+        agents = {agent.id: agent for agent in await context.agents()} if command.resume else None
         others[:] = _other_sessions(row, agents or {})
         needs = row.depends_on if row is not None else []
         needed = {one.id: one.status for one in await context.rows(context.views.tasks_named, needs)} if needs else {}
@@ -176,7 +177,7 @@ async def retry(call: Call, command: p.TaskRetry) -> p.Done:
         call.when_interrupted(lambda: _goes_on(command.id))
         done = await wait(call, p.TaskWait(ids=[command.id, *also], one=True))
         return msgspec.structs.replace(done, data=done.data | {"dependants": also})
-    return p.Done(await told_task(context, await find(context, command.id)) | {"dependants": also})
+    return p.Done(await told(context, await find(context, command.id)) | {"dependants": also})
 
 
 def _other_sessions(task: Task | None, agents: Mapping[str, Agent]) -> list[str]:

@@ -6,12 +6,17 @@ use nothing but `state`.
 
 from __future__ import annotations
 
+import socket
+import sys
 import traceback
+from contextlib import suppress
+from pathlib import Path
 
 import msgspec
 import trio
 
 from maestro import __version__
+from maestro.model.coordination.releases import HERE, release_of
 from maestro.model.errors import MaestroError, Refused, Unknown
 from maestro.runtime.node.context import Call, Context
 from maestro.runtime.node.daemon_log import log
@@ -23,6 +28,8 @@ from maestro.runtime.protocol.repetition import how_to_repeat
 from maestro.runtime.server import likeness
 
 RECEIVE_BYTES_MAX = 1024 * 1024
+TOGETHER_BYTES_MAX = 64 * 1024
+"""So much of an answer is sent together, at most."""
 
 _client_frames = msgspec.msgpack.Decoder(p.ClientFrame)
 
@@ -33,12 +40,45 @@ class Peer:
     def __init__(self, stream: trio.SocketStream) -> None:
         self.stream = stream
         self._buffer = bytearray()
+        self._unsent = bytearray()
+        self._rows = trio.lowlevel.ParkingLot()
         self._sending = trio.Lock()
 
+    @property
+    def pid(self) -> int:
+        """The process id of the client, 0 where the system does not tell."""
+        if sys.platform != "linux":
+            return 0
+        credentials = self.stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        return int.from_bytes(credentials[:4], sys.byteorder)
+
     async def send(self, message: p.ServerFrame) -> None:
-        """Send one frame; frames of concurrent senders do not mix."""
+        """Send one frame; frames of concurrent senders do not mix.
+
+        A row is sent by `send_rows`, with those that follow it at once: a list of many is a few calls, not one a row.
+        """
+        self._unsent += frame(message)
+        if isinstance(message, p.Item) and len(self._unsent) < TOGETHER_BYTES_MAX:
+            self._rows.unpark()
+        else:
+            await self._send_all()
+
+    async def send_rows(self) -> None:
+        """Send rows whenever the command waits for something else, for ever; returns where the client is gone."""
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            while True:
+                await self._rows.park()
+                await self._send_all()
+
+    async def _send_all(self) -> None:
+        """Send what is not sent yet. What a cancellation leaves over is sent first by the next call."""
         async with self._sending:
-            await self.stream.send_all(frame(message))
+            try:
+                while self._unsent:
+                    count = await self.stream.socket.send(self._unsent)
+                    del self._unsent[:count]
+            except OSError as error:
+                raise trio.BrokenResourceError from error
 
     async def receive(self) -> p.ClientFrame | None:
         """The next frame, None at the end of the stream.
@@ -90,11 +130,9 @@ async def _converse(context: Context, peer: Peer, run: str) -> None:
     hello = await peer.receive()
     if not isinstance(hello, p.Hello):
         return
-    same_folds = hello.folds in ("", context.folds)
-    if (hello.protocol, hello.build) != (p.PROTOCOL, __version__) or not same_folds:
-        await peer.send(p.Skew(__version__, p.PROTOCOL, context.running()))
-        if not run:  # what an agent brings with it must not restart its node
-            context.drain("another build asked for this node")
+    same_build = hello.build == __version__ and hello.folds in ("", context.folds)
+    if hello.protocol != p.PROTOCOL or not (run or same_build):  # what a run may ask for is the same in all builds
+        await _turn_away(context, peer, hello, run)
         return
     welcome = p.Welcome(__version__, context.node)
     if not run:  # an agent is told of no store, and of no limits
@@ -116,12 +154,37 @@ async def _converse(context: Context, peer: Peer, run: str) -> None:
     await _carry_out(context, peer, Call(context, caller, peer.send), command)
 
 
+async def _turn_away(context: Context, peer: Peer, hello: p.Hello, run: str) -> None:
+    """Answer a client of another build: this daemon starts anew, but not for an older release, as it would be the same.
+
+    An older client that only reads does so beside this daemon when it is turned away. One that comes again, a moment
+    later, waits for another daemon, which never comes: it is refused.
+    """
+    older = () < release_of(hello.build) < HERE
+    if older and not run:
+        if peer.pid in context.turned_away:
+            await peer.send(_too_old(context, hello.build))
+            return
+        context.turned_away.append(peer.pid)
+    await peer.send(p.Skew(__version__, p.PROTOCOL, 0 if older else context.running()))
+    if not older and not run:  # what an agent brings with it must not restart its node
+        context.drain("another build asked for this node")
+
+
+def _too_old(context: Context, build: str) -> p.Failed:
+    here = Path(sys.executable).with_name("maestro")
+    what = f"this command is of Maestro {build}, and the daemon of this node of {__version__}, which is newer"
+    mend = f"use {here}" if here.exists() else f"use {sys.executable} -m maestro"
+    return p.Failed(Refused.code, Refused.exit_code, what, str(context.settings.home), mend)
+
+
 async def _carry_out(context: Context, peer: Peer, call: Call, command: p.AnyCommand) -> None:
     answer: p.Done | p.Failed | None = None
     ended = False
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_watch_client, peer, call, nursery.cancel_scope)
+            nursery.start_soon(peer.send_rows)
             try:
                 if context.storeless and not isinstance(command, p.Doctor):
                     raise context.storeless

@@ -16,14 +16,18 @@ from maestro.model.events import AnyFact, Event, ForwardAnswered, ForwardAsked, 
 from maestro.runtime.node.context import Call, Context
 from maestro.runtime.node.daemon_log import log, seldom
 from maestro.runtime.node.follower import Follower
+from maestro.runtime.node.forwards import large_text
 from maestro.runtime.node.forwards.answer import Answer
-from maestro.runtime.node.forwards.forwarding import Forwarded
+from maestro.runtime.node.forwards.forwarding import Forwarded, Printing
+from maestro.runtime.node.forwards.passage import Sender, beside
 from maestro.runtime.protocol import messages as p
 from maestro.runtime.server import likeness
 from maestro.runtime.server.connection import failed
 from maestro.store.contract import Committed
 
 AT_ONCE_MAX = 64
+PRINTING_MAX = 256
+"""How many of those are carried out at once that print as long as a run lasts; nothing else waits for them."""
 LOOK_BACK = 1000
 """How many events before its start a daemon reads for what was asked of its node meanwhile."""
 ENDING_S_MAX = 3.0
@@ -42,6 +46,7 @@ class ForwardedCommands:
         self._known: set[str] = set()
         self._news = trio.Event()
         self._limit = trio.CapacityLimiter(AT_ONCE_MAX)
+        self._printing = trio.CapacityLimiter(PRINTING_MAX)
         follower.listen(self._hear)
 
     def _hear(self, event: Event) -> None:
@@ -76,17 +81,38 @@ class ForwardedCommands:
     async def _take(self, event: Event) -> None:
         daemon = self._context.daemon
         assert daemon is not None
-        daemon.errands += 1
         try:
-            async with self._limit:
-                await self._carry_out(event)
+            command = await self._context.insist(lambda: self._command(event))
+            is_errand = not isinstance(command, Printing)  # which end with what they show, and keep no node from going
+            daemon.errands += is_errand
+            try:
+                async with self._limit if is_errand else self._printing:
+                    await self._carry_out(event, command)
+            finally:
+                daemon.errands -= is_errand
         except MaestroError as error:
             log.warning("%s: %s", event.subject, error.line())
         finally:
-            daemon.errands -= 1
             self._known.discard(event.subject)
 
-    async def _carry_out(self, event: Event) -> None:
+    async def _command(self, event: Event) -> Any:
+        """What is asked for; an answer where that cannot be done."""
+        context, fact = self._context, event.fact
+        assert isinstance(fact, ForwardAsked)
+        text = await large_text.found(context, f"{event.subject}:command", fact.command, fact.apart)
+        if text is None:
+            return Answer(failed=p.Failed("failed", 1, "the command is gone from the store", mend="try again"))
+        try:
+            command = _commands.decode(text)
+        except msgspec.DecodeError as error:
+            what = f"node {context.node} cannot read this command: {error}"
+            return Answer(failed=p.Failed("failed", 1, what, mend="run the same version of Maestro on both nodes"))
+        if not isinstance(command, Forwarded):
+            what = f"node {context.node} takes no such command from others"
+            return Answer(failed=p.Failed("failed", 1, what, mend="run it there"))
+        return command
+
+    async def _carry_out(self, event: Event, command: Any) -> None:
         """Begin, do, answer. Nothing where it has expired, was withdrawn, or begun before."""
         fact, context = event.fact, self._context
         assert isinstance(fact, ForwardAsked)
@@ -99,19 +125,21 @@ class ForwardedCommands:
         answer = Answer(failed=p.Failed("failed", 1, what, mend="see what it has done before you repeat it"))
         done = False
         try:
-            answer = await self._answer(event, fact)
+            answer = command if isinstance(command, Answer) else await self._answer(event, fact, command)
             done = True
         finally:
             with trio.CancelScope(shield=True), trio.move_on_after(float("inf") if done else ENDING_S_MAX):
-                text = await context.insist(lambda: context.keep(answer.encoded()))
-                told = ForwardAnswered(fact.forward, context.node, text)
-                await context.insist(lambda: self._append(event, told, None))
+                name, told = f"{event.subject}:answer", answer.encoded()
+                text, apart = await context.insist(lambda: large_text.put(context, name, told))
+                fact_told = ForwardAnswered(fact.forward, context.node, text, apart)
+                await context.insist(lambda: self._append(event, fact_told, None))
 
-    async def _answer(self, event: Event, fact: ForwardAsked) -> Answer:
+    async def _answer(self, event: Event, fact: ForwardAsked, command: Any) -> Answer:
         context = self._context
         notes: list[p.Note] = []
         items: list[Any] = []
         texts: list[str] = []
+        sender = Sender(context, fact.forward) if isinstance(command, Printing) else None
 
         async def send(frame: p.ServerFrame) -> None:
             if isinstance(frame, p.Note) and frame.level != "progress":
@@ -119,19 +147,19 @@ class ForwardedCommands:
             elif isinstance(frame, p.Item):
                 items.append(frame.data)
             elif isinstance(frame, p.Output):
-                texts.append(frame.text)
+                await sender.send(frame.text) if sender else texts.append(frame.text)
 
         call = Call(context, p.Caller(fact.actor, fact.cwd, context.caller_environment), send)
         call.cause, call.patient, call.forwarded = str(event.seq), True, True
-        command: Any = None
-        try:
-            command = _commands.decode(await context.content(fact.command))
-            if not isinstance(command, Forwarded):
-                raise MaestroError(f"node {context.node} takes no such command from others", mend="run it there")
+
+        async def work() -> p.Done:
             done = await context.handler(type(command))(call, command)
-        except msgspec.DecodeError as error:
-            what = f"node {context.node} cannot read this command: {error}"
-            return Answer(failed=p.Failed("failed", 1, what, mend="run the same version of Maestro on both nodes"))
+            if sender is not None:
+                await sender.end()
+            return done
+
+        try:
+            done = await (work() if sender is None else beside(sender.run, work)) or p.Done()
         except Exception as error:  # noqa: BLE001 - a defect of one command must not end the daemon
             await likeness.propose(context, error, command)
             told = msgspec.structs.replace(failed(context, error, command), traceback="")

@@ -102,7 +102,7 @@ async def agents_beginning(context: ReadContext, text: str) -> list[str]:
     """As `tasks_beginning`, for agents."""
     if len(text) < AGENT_CHARS_MIN or not is_id(text) or await context.row(context.views.agent, text) is not None:
         return []
-    return sorted(row.id for row in await context.rows(context.views.agents) if row.id.startswith(text))
+    return sorted(row.id for row in await context.agents() if row.id.startswith(text))
 
 
 async def snapshots_beginning(context: ReadContext, text: str) -> list[str]:

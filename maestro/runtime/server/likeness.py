@@ -42,9 +42,9 @@ async def _near(context: ReadContext, kind: str, name: str) -> list[str]:
         return [f"{prefix}{colon}{each}" for each in found]
     match kind:
         case "agent":
-            return nearest(name, [row.id for row in await context.rows(views.agents)])
+            return nearest(name, [row.id for row in await context.agents()])
         case "target":
-            return nearest(name, {each for row in await context.rows(views.agents) for each in targets_of(row)})
+            return nearest(name, {each for row in await context.agents() for each in targets_of(row)})
         case "task":
             return nearest(name, [row.id for row in await context.rows(views.tasks, limit=TASKS_MAX)], OF_TIME)
         case "workflow-run":

@@ -10,7 +10,6 @@ import msgspec
 
 from maestro.model.errors import NotFound
 from maestro.model.events import BlobRef, Text
-from maestro.model.scheduling.waiting import why_stranded
 from maestro.model.state import StateKey
 from maestro.model.task import Task
 from maestro.runtime.node.read_context import ReadContext
@@ -27,16 +26,7 @@ async def told_task(context: ReadContext, task: Task) -> Row:
         for run in slot.runs:
             if isinstance(run.result, BlobRef):
                 texts[run.id] = await _text(context, run.result)
-    return {**task_row(task, texts), "waiting_for": await _awaited(context, task)}
-
-
-async def _awaited(context: ReadContext, task: Task) -> str | None:
-    """What a run of a task that is on waits for, where its node is lost."""
-    runs = [slot.live for slot in task.slots if slot.live is not None]
-    if not any(run.node not in (None, context.node) for run in runs):
-        return None
-    nodes = await context.rows(context.views.nodes)
-    return next(filter(None, (why_stranded(run, nodes) for run in runs)), None)
+    return task_row(task, texts)
 
 
 async def told_value(context: ReadContext, row: StateKey) -> str:

@@ -14,11 +14,11 @@ from pathlib import Path
 import trio
 
 from maestro.model.errors import MaestroError
+from maestro.runtime.node.clock import next_second
 from maestro.runtime.node.daemon_log import log, seldom
 
 BACKLOG = 256
 ACCEPT_AGAIN_S = 0.2
-WATCH_EVERY_S = 1.0
 BOUND_MAX = 8
 """How many sockets one listener keeps: an agent that is not isolated may remove its own as often as it likes."""
 
@@ -49,7 +49,7 @@ class Listener:
                 await self._bind()
                 task_status.started()
                 while self._watched:
-                    await trio.sleep(WATCH_EVERY_S)
+                    await next_second()
                     await self.mend()
                 await trio.sleep_forever()
         finally:

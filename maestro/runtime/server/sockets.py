@@ -13,9 +13,10 @@ import trio
 
 from maestro.config import socket_path
 from maestro.model.errors import Refused
+from maestro.runtime.node.clock import next_second
 from maestro.runtime.node.context import Context
 from maestro.runtime.server.connection import serve_connection
-from maestro.runtime.server.socket_listener import WATCH_EVERY_S, Listener
+from maestro.runtime.server.socket_listener import Listener
 from maestro.runtime.supervision import processes
 
 ANCESTORS_MAX = 4096
@@ -103,7 +104,7 @@ class RunSockets:
         async with trio.open_nursery() as self._nursery:
             task_status.started()
             while True:
-                await trio.sleep(WATCH_EVERY_S)
+                await next_second()
                 for each in self._all:
                     await each.listener.mend()
 

@@ -23,6 +23,7 @@ from maestro.model.monitoring.alert_conditions import (
     STALLED_MS,
     Approval,
     Due,
+    Lacking,
     Outage,
     Overspent,
     Ready,
@@ -45,11 +46,15 @@ LASTING: dict[str, World] = {
     "failsafe_kept": World(NOW, {"a": Agent("a", 1, "t", {}, "/r", stopped=True, reason=f"{HELD}it was changed")}),
     "over_budget": World(NOW, overspent=[Overspent("R", "deploy", "9 of a budget of 1 are spent", "cost=9.01")]),
     "stalled_queue": World(NOW, ready=Ready("T", "do it", NOW)),
+    "label_missing": World(NOW, lacking=[Lacking("big,gpu", "T", "do it", NOW)]),
     "oldest_ready": World(NOW, running=1, ready=Ready("T", "do it", NOW - READY_MS_MAX - 1)),
     "approval_waiting": World(NOW, approvals=[Approval("R", "deploy", "ask", NOW - APPROVAL_MS_MAX - 1)]),
     "node_silent": World(NOW, nodes={"n": Node("n", 1, "h", "i", 1, 1, "b", status="lost")}),
     "disk": World(NOW, nodes={"n": Node("n", 1, "h", "i", 1, 1, "b")}, seen={"n": {"disk_low": "1 MiB free"}}),
     "store": World(NOW, seen={"n": {"store": "maxmemory-policy is allkeys-lru", "disk_low": ""}}),
+    "copies_damaged": World(
+        NOW, nodes={"n": Node("n", 1, "h", "i", 1, 1, "b")}, seen={"n": {"disk_low": "", "copies": "packs/1 is gone"}}
+    ),
     "snapshot_overdue": World(NOW, snapshots=[Due("nightly", NOW - OVERDUE_MS - 1)], newest=NOW - OVERDUE_MS - 2),
     "replay_mismatch": World(NOW, verified={"ok": "", "why": "tasks: row t"}),
     "spend_rate": World(NOW, spend={HOUR: 10.0}),
@@ -177,6 +182,9 @@ def test_a_queue_is_stalled_only_when_it_has_been_for_a_minute() -> None:
     assert not new_ones(found, {}, steadiness, NOW + STALLED_MS + 10_000)
 
 
+FORGOTTEN = Node("n", 1, "h", "i", 1, 1, "b", status="lost", forgotten=True)
+
+
 @pytest.mark.parametrize(
     ("name", "subject", "world", "is_gone"),
     [
@@ -185,6 +193,9 @@ def test_a_queue_is_stalled_only_when_it_has_been_for_a_minute() -> None:
         ("agent_unhealthy", "a", LASTING["agent_unhealthy"], False),
         ("node_silent", "n", World(NOW), True),
         ("disk", "n", World(NOW, nodes={"n": Node("n", 1, "h", "i", 1, 1, "b", status="left")}), True),
+        ("node_silent", "n", World(NOW, nodes={"n": FORGOTTEN}), True),
+        ("disk", "n", World(NOW, nodes={"n": FORGOTTEN}), True),
+        ("copies_damaged", "n", LASTING["copies_damaged"], False),
         ("disk", "n", LASTING["node_silent"], False),
         ("snapshot_overdue", "nightly", World(NOW), True),
         ("snapshot_overdue", "nightly", LASTING["snapshot_overdue"], False),
@@ -192,6 +203,7 @@ def test_a_queue_is_stalled_only_when_it_has_been_for_a_minute() -> None:
 )
 def test_the_alert_of_what_is_gone_is_gone(name: str, subject: str, world: World, is_gone: bool) -> None:
     assert bool(gone(world, name, subject)) == is_gone
+    assert not (is_gone and sure(world)), "nor is it told again"
 
 
 def test_what_a_restore_took_back_is_not_told_and_what_was_told_of_it_is_gone() -> None:

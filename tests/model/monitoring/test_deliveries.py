@@ -342,3 +342,15 @@ def test_whatever_happens_each_delivery_ends_once_or_waits(seed: int) -> None:
         assert isinstance(fact, e.DeliveryDone) and fact.delivery not in taken
         taken.add(fact.delivery)
     assert len(world.facts(e.DeliveryQueued)) == told == len(taken) + len(world.rows)
+
+
+def test_what_was_never_tried_is_sent_though_the_store_s_clock_is_behind_the_events() -> None:
+    """As after a failover to a store whose clock is an hour behind: the log's time stands still until then."""
+    world = World()
+    world.configure("aa")
+    world.tell(RAISED)
+    world.now -= HOUR
+    assert len(world.send(BROKEN)) == 1
+    assert not world.send(BROKEN)
+    world.now += BACKOFF_MS_MAX
+    assert len(world.send(TAKEN)) == 1

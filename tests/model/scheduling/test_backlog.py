@@ -59,8 +59,18 @@ def reason(plan: Plan, row: Task, index: int, now: int) -> str:
     members = [one for one in plan.crew.candidates(slot.target) if not (lane.strict and one.id in lane.avoid)]
     if not why.startswith(("an agent of ", "its turn", "a slot on ")):
         return in_short(why)
-    reasons = {of_agent(plan, one, lane) for one in members}
-    return next(word for word in ("ready", "slot", "node", "workspace", "agent") if word in reasons)
+    return min(far(plan, one, lane) for one in members)[2]
+
+
+ENDS_BY_ITSELF = ("agent_busy", "node_full", "node_still", "workspace_shared", "workspace_held")
+
+
+def far(plan: Plan, agent: Agent, lane: Lane) -> tuple[int, int, str]:
+    """What ends by itself is nearer than what somebody has to see to, and a label that is missing is the farthest."""
+    word = of_agent(plan, agent, lane)
+    reason = waiting.Reasons(plan)._not_agent(agent, lane).reason
+    rank = 0 if word in ("ready", "slot") or reason in ENDS_BY_ITSELF else 2 if reason == "label" else 1
+    return rank, ("ready", "slot", "node", "workspace", "agent").index(word), word
 
 
 def of_agent(plan: Plan, agent: Agent, lane: Lane) -> str:

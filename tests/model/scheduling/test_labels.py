@@ -45,20 +45,25 @@ def test_an_agent_that_may_work_anywhere_gets_the_node_with_the_labels_that_has_
     assert released(world) == [("a", "o", True)]
     world.happens(task("u", "b,label:y"))
     assert released(world) == [("b", "o", True)]
-    assert unlabelled(["a,label:x,label:y", "a,label:z", "a"], world.plan.nodes) == ["a,label:z"]
+    told = unlabelled(["a,label:x,label:y", "a,label:z", "a"], world.plan.agents.values(), world.plan.nodes)
+    assert told == {"a,label:z": "a node with the label z, which none has (labels there are: x, y)"}
 
 
 def test_an_agent_that_is_bound_runs_only_where_its_node_has_the_label() -> None:
     world = World(labelled("n"), labelled("m", "x"), agent("a", "n", workspace="/w"), agent("b", "m", workspace="/w"))
     world.happens(task("t", "a,label:x"), task("u", "type:code,label:x"))
     assert [name for name, _, _ in released(world)] == ["b"]
-    assert why(world, "t") == "a node with the label x, which n has not"
+    assert why(world, "t") == "a node with the label x, which n, where agent a is, has not"
+    told = unlabelled(["a,label:x", "b,label:x", "type:code,label:x"], world.plan.agents.values(), world.plan.nodes)
+    assert told == {"a,label:x": "the label x, which node n, where its workspace is, has not"}
+    assert "no node has any label" in unlabelled(["a,label:x"], [], {})["a,label:x"]
 
 
 def test_what_no_node_has_is_waited_for_and_runs_when_one_joins_with_it() -> None:
     world = World(labelled("n"), agent("a", None), task("t", "a,label:gpu"))
     assert released(world) == []
     assert why(world, "t") == "a node with the label gpu, which none has"
+    assert [(entry.task, entry.lane.labels) for entry in world.plan.lanes.labelled()] == [("t", ("gpu",))]
     world.happens(labelled("m", "gpu"))
     assert released(world) == [("a", "m", True)]
 

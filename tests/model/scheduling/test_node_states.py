@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from maestro.model import events as e
@@ -87,8 +88,9 @@ def test_an_agent_goes_on_elsewhere_only_where_its_node_is_away() -> None:
         check_left_behind(bound("a", workspace=None), {"n": lost}, "here", answers=False)
 
 
-def snapshot(name: str, position: int, *held: SnapshotWorkspace, state: str = "complete", path: str = "") -> Snapshot:
-    return Snapshot(name, position, position, position, True, "reset", "n", state=state, workspaces=held, path=path)
+def snapshot(name: str, position: int, *held: SnapshotWorkspace, reason: str = "reset", **named: str) -> Snapshot:
+    row = Snapshot(name, position, position, position, True, reason, "n", workspaces=held)
+    return msgspec.structs.replace(row, **{"state": "complete", **named})
 
 
 def test_the_newest_archive_is_that_of_the_same_workspace_on_the_same_node_and_line() -> None:
@@ -103,12 +105,14 @@ def test_the_newest_archive_is_that_of_the_same_workspace_on_the_same_node_and_l
         snapshot("failed", 5, held(5), state="failed"),
         snapshot("file", 6, held(6), path="/f.tar.gz"),
         snapshot("undone", 7, held(7)),
+        snapshot("bad", 8, held(8), reason="failsafe, what run R left"),
     ]
 
     def found(agent: Agent) -> str:
         newest = newest_of(rows, agent, lambda position: position != 7)
-        return newest[0].id if newest else ""
+        return newest[0][0].id if newest else ""
 
     assert found(bound("a")) == "right"
+    assert [row.id for row, _ in newest_of(rows, bound("a"), lambda _: True)] == ["undone", "right", "old"]
     assert found(bound("a", "m")) == "part"
     assert found(bound("b")) == found(bound("a", workspace="/y")) == ""

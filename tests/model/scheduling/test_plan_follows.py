@@ -10,8 +10,10 @@ import msgspec
 import pytest
 
 from maestro.model import events as e
+from maestro.model.agent import CHANGES, Agent, AgentType
 from maestro.model.events import FACTS, AnyFact
 from maestro.model.scheduling.plan import Plan
+from projections import agents
 
 SUBJECTS = ("task", "run")
 KNOWN: dict[str, Any] = {"task": "t", "run": "t-0.1", "agent": "a", "node": "n", "slot": 0, "targets": ["a"]}
@@ -48,6 +50,16 @@ def follows(fact: type[AnyFact]) -> bool:
 @pytest.mark.parametrize("name", sorted(facts_of_tasks()))
 def test_the_plan_follows_every_fact_of_a_task(name: str) -> None:
     assert follows(FACTS[name]), f"`Plan.apply` of model/scheduling/plan.py passes {name} over"
+
+
+def test_the_agents_of_a_plan_are_those_of_the_view() -> None:
+    assigned = e.Event(1, "agent:a", 1, "", "", 0, e.AgentAssigned("a", "code", {}, "/r", "/w", node="n"))
+    for fact in CHANGES:
+        plan, rows = Plan(), dict[str, Agent | AgentType]()
+        for event in (assigned, e.Event(2, "agent:a", 2, "", "", 1, sample(fact))):
+            plan.apply(event)
+            agents.folds(rows)[type(event.fact)](event)
+        assert plan.agents == {"a": rows["agent:a"]}, f"`Plan.apply` of model/scheduling/plan.py passes {fact} over"
 
 
 def test_a_fact_that_is_passed_over_would_be_noticed() -> None:

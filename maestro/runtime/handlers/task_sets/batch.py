@@ -17,7 +17,7 @@ from maestro.model.events import NewEvent, TaskDispatched
 from maestro.model.ids import check_text
 from maestro.model.target import who
 from maestro.model.task import Task
-from maestro.runtime.handlers.dispatch import first_use
+from maestro.runtime.handlers.dispatch import first_use, tell_unlabelled
 from maestro.runtime.handlers.task_sets.batch_check import BatchCheck
 from maestro.runtime.handlers.task_sets.batch_lines import BatchFile
 from maestro.runtime.handlers.task_sets.batch_tasks import BatchTasks, row
@@ -97,7 +97,9 @@ class _Dispatching:
             unknown = dict.fromkeys(name for task in new for name in task.targets if who(name) not in members.of)
             agents = {agent.id: agent for agent in state.agents}
             first = await first_use(self._call, list(unknown), agents, state.floor) if unknown else []
-            return first + decide_batch(new, Members(agents.values()) if first else members, state)
+            return first + decide_batch(
+                new, Members(agents.values(), pending=state.pending) if first else members, state
+            )
 
         async def attempt() -> list[NewEvent]:
             try:
@@ -109,12 +111,13 @@ class _Dispatching:
         return there, state
 
     async def _warn(self, task: TaskDispatched, state: DispatchState) -> None:
-        """Say what a task waits for where the nodes of its agents are down; once for each target."""
+        """Say what a task waits for where the nodes of its agents are down, or lack labels; once for each target."""
         if self._warned.issuperset(task.targets):
             return
         for target, nodes in nodes_to_start(task, state).items():
             if target not in self._warned:
                 await self._call.note(told_to_start(target, nodes, state.nodes), "warn")
+        await tell_unlabelled(self._call, [name for name in task.targets if name not in self._warned], state)
         self._warned.update(task.targets)
 
 

@@ -14,6 +14,7 @@ from maestro.runtime.handlers.dispatch import title_of
 from maestro.runtime.handlers.task_sets.batch_lines import BatchFile, BatchLine
 from maestro.runtime.node.context import Context
 from maestro.runtime.node.ids import id_of_key
+from maestro.runtime.restores.across.pending import pending_of
 
 GROUP_MAX = 200
 GROUP_BYTES = 1024 * 1024
@@ -63,9 +64,10 @@ class BatchTasks:
             state = DispatchState(list(plan.agents.values()), nodes=plan.nodes, here=context.node, floor=plan.floor)
         else:
             nodes = {node.id: node for node in await context.rows(context.views.nodes)}
-            agents = await context.rows(context.views.agents)
+            agents = await context.agents()
             state = DispatchState(agents, nodes=nodes, here=context.node, floor=await context.floor())
-        return state, Members(state.agents)
+        state = msgspec.structs.replace(state, pending=await pending_of(context, state.agents))
+        return state, Members(state.agents, pending=state.pending)
 
     def is_earlier(self, name: str, line: BatchLine) -> bool:
         """Whether a dependency of a line is the key of an earlier one; else it is the id of a task."""

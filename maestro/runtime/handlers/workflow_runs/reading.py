@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from maestro.model.errors import Invalid, MaestroError, NotFound
@@ -12,6 +14,7 @@ from maestro.runtime.node.read_context import ReadCall, ReadContext
 from maestro.runtime.node.run_reader import run_of
 from maestro.runtime.protocol import messages as p
 from maestro.runtime.protocol.cut import cut_of_page
+from maestro.runtime.server.past_rows import PastRows
 from maestro.runtime.server.run_rows import (
     RUN_STARTS_ONE,
     header_meant,
@@ -37,6 +40,8 @@ async def runs(call: ReadCall, command: p.WorkflowRuns) -> p.Done:
         raise Invalid(f"status {shown(command.status)} is unknown", mend=f"use one of {', '.join(STATUSES)}")
     if not 1 <= command.limit <= LIMIT_MAX:
         raise Invalid(f"limit {command.limit} is out of range", mend=f"use 1 to {LIMIT_MAX}")
+    if command.all_time and command.waiting:
+        raise Invalid("both --all-time and --waiting", mend="leave one out: what waits is never old")
     if command.last:
         header = await newest(context, command.workflow)
         return p.Done(header_row(header, (await _asking(context, [header])).get(header.id, ())))
@@ -48,10 +53,25 @@ async def runs(call: ReadCall, command: p.WorkflowRuns) -> p.Done:
     if command.waiting:
         rows = [row for row in rows if row.id in asking and command.status in (None, row.status)]
         total = len(rows)
+    if command.all_time and len(rows) <= command.limit:
+        rows = sorted([*rows, *await _past(context, command, {row.id for row in rows})], key=lambda row: -row.position)
     for header in rows[: command.limit]:
         await call.item(header_row(header, asking.get(header.id, ())))
     is_cut = len(rows) > command.limit
-    return p.Done(cut=cut_of_page(command.limit, "runs", LIMIT_MAX, total) if is_cut else None)
+    total_here = None if command.all_time else total
+    return p.Done(cut=cut_of_page(command.limit, "runs", LIMIT_MAX, total_here) if is_cut else None)
+
+
+async def _past(context: ReadContext, command: p.WorkflowRuns, here: Collection[str]) -> list[RunHeader]:
+    """The newest runs that are told from sealed history. here: those that are rows."""
+    workflow, status = command.workflow, command.status
+
+    def fits(row: RunHeader) -> bool:
+        return not row.parent and workflow in (None, row.workflow) and status in (None, row.status)
+
+    page = functools.partial(context.views.past_runs, workflow=workflow, status=status)
+    past = PastRows(context, page, context.views.workflow_runs_named)
+    return await past.newest(fits, command.limit + 1, here)
 
 
 async def _asking(context: ReadContext, headers: list[RunHeader]) -> dict[str, list[str]]:

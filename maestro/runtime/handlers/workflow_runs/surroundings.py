@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from maestro.model.agent import Agent
 from maestro.model.node import Node
-from maestro.model.scheduling.plan import Plan
-from maestro.model.scheduling.waiting import why_waiting
+from maestro.model.scheduling.waiting import Reasons
 from maestro.model.task import Task
 from maestro.model.workflow.run import Run
 from maestro.model.workflow.run_header import RunHeader
 from maestro.model.workflow.status import Surroundings
-from maestro.runtime.node.plan_loader import hold, supply
+from maestro.runtime.handlers.task_sets.reasons import reasons_of
 from maestro.runtime.node.read_context import ReadContext
 from maestro.runtime.server.rows import when
 from projections.view_reader import ALL
@@ -66,8 +64,11 @@ async def _reasons(context: ReadContext, tasks: Sequence[Task], now: int) -> dic
     waiting = [task for task in tasks if task.open and not any(slot.status == "running" for slot in task.slots)]
     if not waiting:
         return {}
-    plan = context.daemon.follower.plan if context.daemon else await _plan(context, waiting)
-    return {task.id: why_waiting(plan, task, 0, now) for task in waiting}
+    if context.daemon is not None:
+        reasons = Reasons(context.daemon.follower.plan)
+    else:
+        reasons, now = await reasons_of(context, waiting)
+    return {task.id: reasons.of(task, 0, now).text for task in waiting}
 
 
 def _kind(why: str) -> str:
@@ -88,15 +89,6 @@ async def _idle(context: ReadContext) -> str:
     if held is not None:
         return f"node {held.id} is held: {held.hold or held.reason}"
     return f"node {nodes[0].id} is {'lost' if nodes[0].status == 'lost' else 'down'}"
-
-
-async def _plan(context: ReadContext, tasks: Sequence[Task]) -> Plan:
-    agents: list[Agent] = await context.rows(context.views.agents)
-    nodes: list[Node] = await context.rows(context.views.nodes)
-    plan = Plan.load(tasks, agents, nodes, snapshots=await context.rows(context.views.snapshots, "open"))
-    await context.call(supply, plan, context.views)
-    hold(plan, await context.rows(context.views.workflow_runs, "open", ALL, False))
-    return plan
 
 
 def _usage(task: Task) -> dict[str, Any]:

@@ -80,7 +80,7 @@ class Watched:
 
 async def wait(call: Call, command: p.WorkflowWait) -> p.Done:
     """Wait for all runs; the exit code is that of the first one that did not complete."""
-    context = call.context
+    context, call.again = call.context, command
     headers = [await header_meant(context, name) for name in command.ids]
     ids = list(dict.fromkeys(header.id for header in headers))
     call.again = msgspec.structs.replace(command, ids=ids)
@@ -117,7 +117,7 @@ async def until_ended(context: Context, run: str) -> None:
 
 async def watch(call: Call, command: p.WorkflowWatch) -> p.Done:
     """Wait for a run, and send what changes meanwhile."""
-    context = call.context
+    context, call.again = call.context, command
     meant = await header_meant(context, command.id) if command.id else await newest(context, None)
     watched = Watched(context, meant)
     run = watched.header.id

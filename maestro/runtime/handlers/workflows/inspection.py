@@ -52,7 +52,7 @@ async def surroundings(call: Call, workflow: Workflow, stood_in: Collection[str]
     """What a definition may name here, as far as this one needs it; those for whom others stand in among it."""
     context = call.context
     stored = {name: one for name, (_, one) in (await library.below(context, workflow)).items()}
-    agents = await context.rows(context.views.agents)
+    agents = await context.agents()
     registered = {row.slug: row.definition for row in await context.rows(context.views.types)}
     targets: dict[str, frozenset[str]] = {}
     for agent in agents:

@@ -55,7 +55,7 @@ async def predecessor(call: Call, command: p.WorkflowStart, target: Target) -> P
         raise Refused(f"run {header.id} has not ended: {header.status}", mend=f"maestro workflow stop {header.id}")
     run, _ = await run_of(context, header)
     takes = resumption(run, command.resume, target.workflow, command.files == "restore" and not command.force)
-    agents = {agent.id for agent in await context.rows(context.views.agents) if agent.workspace is not None}
+    agents = {agent.id for agent in await context.agents() if agent.workspace is not None}
     reused = [parsed[0] for id in takes.reused if (parsed := parse_instance(id)) is not None]
     needs = any(_in_folder(run.steps[step], agents) for step in reused if step in run.steps)
     found = Predecessor(header, run, takes, needs)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from maestro.model.agent import Agent
-from maestro.model.dispatch import Members
+from maestro.model.dispatch import DispatchState, Members
 from maestro.model.errors import Invalid, MaestroError, NotFound, StoreAway
 from maestro.model.events import NewEvent
 from maestro.model.ids import shown
-from maestro.model.target import check_target, who
+from maestro.model.target import check_target, labels_of, who
 from maestro.model.workflow.checks import near
 from maestro.model.workflow.definition import Step, Workflow
 from maestro.model.workflow.overrides import EVERY, STAND_IN, overridden_chain
 from maestro.model.workflow.stored.starting import Target
-from maestro.runtime.handlers.dispatch import first_use
+from maestro.runtime.handlers.dispatch import first_use, tell_unlabelled
 from maestro.runtime.node.context import Call
 
 OPTION = "--agent-override"
@@ -44,7 +44,7 @@ class Workforce:
 
         Raises NotFound, Invalid, Refused where of a chain nobody is; one of several that is not there is noted.
         """
-        rows = await self._call.context.rows(self._call.context.views.agents)
+        rows = await self._call.context.agents()
         self.agents = {agent.id: agent for agent in rows}
         self._check_overrides()
         chains = [*self._chains(again), *(Chain(OPTION, (to,)) for to in self._overrides.values() if to != STAND_IN)]
@@ -59,10 +59,17 @@ class Workforce:
                 first = errors[0]
                 first.where = chain.where if not first.where else f"{chain.where}: {first.where}"
                 raise first
+        await self._tell_labels(list(dict.fromkeys(one for chain in chains for one in chain.targets)))
         for target, error in missing.items():
             await self._call.note(f"{target} cannot work, others of its chain will: {error.line()}", "warn")
         self._wanted = [one for chain in chains for one in chain.targets if one != STAND_IN and one not in missing]
         self._wanted = list(dict.fromkeys(self._wanted))
+
+    async def _tell_labels(self, targets: Sequence[str]) -> None:
+        """Warn of targets that wait for labels that no node has."""
+        if any(map(labels_of, targets)):
+            nodes = {node.id: node for node in await self._call.context.rows(self._call.context.views.nodes)}
+            await tell_unlabelled(self._call, targets, DispatchState(list(self.agents.values()), nodes=nodes))
 
     async def _missing(self, target: str) -> MaestroError | None:
         """Why nobody answers to a target; else None, and who is new is in `agents`."""
@@ -81,7 +88,7 @@ class Workforce:
 
     async def first_use(self, floor: int) -> tuple[list[NewEvent], list[Agent]]:
         """The events that register those who are new, on the newest state; and all who may work."""
-        rows = await self._call.context.rows(self._call.context.views.agents)
+        rows = await self._call.context.agents()
         agents = {agent.id: agent for agent in rows}
         events = await first_use(self._call, self._wanted, agents, floor)
         members = Members(agents.values(), self._wanted)

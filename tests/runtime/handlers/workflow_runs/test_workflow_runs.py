@@ -248,3 +248,17 @@ def test_logs_are_followed_to_the_end_of_the_run(place: Place) -> None:
 
     place.ask(p.WorkflowLogs("R1", follow=True), goes_on)
     assert "".join(frame.text for frame in place.sent if isinstance(frame, p.Output)) == "a: one\nb: two\n"
+
+
+def test_a_run_is_explained_and_what_begins_a_task_as_well_is_refused_by_both_names(place: Place) -> None:
+    place.lead("01JARUN", keys={"steps": [{"id": "ask", "approval": True}]}).go()
+    place.lead("01JBRUN").go()
+    dispatched = e.TaskDispatched("01JATASK", "p", "p", ("nobody",))
+    commit(place.store, NewEvent("task:01JATASK", dispatched))
+    for name in ("01JAR", "01JBRUN"):  # whose tasks begin so, too
+        told = {one["step"]: one["reason"] for one in place.ask(p.TaskExplain(name)).data["reasons"]}
+        assert told == {"ask": "approval"}
+    (one,) = place.ask(p.TaskExplain("01JAT")).data["reasons"]
+    assert (one["reason"], one["to_go_on"]) == ("agent_missing", "maestro agent assign TYPE --name nobody")
+    error = failed(place, p.TaskExplain("01JA"))
+    assert error.exit_code == 2 and "01JATASK" in error.what and "01JARUN" in error.what
