@@ -17,6 +17,7 @@ from maestro.model.errors import MaestroError
 from maestro.model.events import FACTS, AnyFact, Event, Unrecognised
 from projections import (
     agents,
+    homes,
     nodes,
     queue,
     restores,
@@ -60,13 +61,13 @@ class FoldedView(View, Protocol):
 
 
 FOLDED: tuple[FoldedView, ...] = (
-    *(agents, tasks, state, nodes, snapshots, restores, workflows, workflow_runs),
+    *(agents, homes, tasks, state, nodes, snapshots, restores, workflows, workflow_runs),
     *(alerts, deliveries, schedules, firings, totals, settings),
 )
 VIEWS: dict[str, View] = {
     view.NAME: view
     for view in (
-        *(agents, tasks, queue, state, nodes, snapshots, restores, workflows, workflow_runs),
+        *(agents, homes, tasks, queue, state, nodes, snapshots, restores, workflows, workflow_runs),
         *(alerts, deliveries, schedules, firings, totals, settings),
     )
 }

@@ -11,7 +11,7 @@ from maestro.model.task import Task
 from projections import tasks
 
 NAME = "queue"
-VERSION = 4
+VERSION = 5
 FOLLOWS_LINE = True
 
 decode = tasks.decode

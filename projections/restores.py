@@ -2,7 +2,7 @@
 
 A restore does not undo that another one was done, so this view folds all events, not only those of the line. A restore
 that one node does by itself has no row. Indexes, by the position at which it was asked for: `all`; `open`, those that
-are not over.
+are not over; and `over`, the others by their last event: of these only the newest are rows (`bounding/bounds.py`).
 """
 
 from __future__ import annotations
@@ -16,8 +16,16 @@ from maestro.model.coordination.restore_parts import Restore, evolve
 from maestro.model.events import AnyFact, Event
 
 NAME = "restores"
-VERSION = 1
+VERSION = 2
 FOLLOWS_LINE = False
+ENDED = "over"
+
+FACTS = (
+    *(e.RestoreAsked, e.RestoreOpened, e.RestoreStarted, e.RestorePartStaged, e.RestorePartFailed),
+    *(e.RestorePartPlaced, e.RestoreDone, e.RestorePlaced, e.RestoreFailed),
+)
+"""All facts whose subject is a restore."""
+ENDS = FACTS
 
 Rows = dict[str, Restore]
 _decoder = msgspec.json.Decoder(Restore)
@@ -39,14 +47,17 @@ def folds(rows: Rows) -> dict[type[AnyFact], Callable[[Event], None]]:
         if row is not None:
             rows[restore] = row
 
-    parts = (e.RestorePartStaged, e.RestorePartFailed, e.RestorePartPlaced)
-    ends = (e.RestoreDone, e.RestorePlaced, e.RestoreFailed)
-    return dict.fromkeys((e.RestoreAsked, e.RestoreOpened, e.RestoreStarted, *parts, *ends), fold)
+    return dict.fromkeys(FACTS, fold)
+
+
+def ended(row: Restore) -> int:
+    """The position of the last event of a restore that is over, 0 for any other."""
+    return row.version if row.is_over else 0
 
 
 def indexes(row: Restore) -> dict[str, int]:
     """The indexes that contain the row, with its score in each."""
-    return {"all": row.position} if row.is_over else {"all": row.position, "open": row.position}
+    return {"all": row.position, ENDED: row.version} if row.is_over else {"all": row.position, "open": row.position}
 
 
 def decode(_row_id: str, data: bytes) -> Restore:

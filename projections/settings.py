@@ -1,7 +1,8 @@
-"""The view `settings`: the settings of the namespace, and how far its log is sealed; row id = subject.
+"""The view `settings`: the settings of the namespace, its shared archive, and how far its log is sealed; row id =
+subject.
 
-It folds all events, not only those of the line: neither a setting nor a segment is undone by a restore. Index: `all`,
-by position.
+It folds all events, not only those of the line: neither a setting nor an archive nor a segment is undone by a restore.
+Index: `all`, by position.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from maestro.model.events import AnyFact, Event
 from maestro.model.settings.namespace_setting import Setting, evolve
 
 NAME = "settings"
-VERSION = 1
+VERSION = 2
 FOLLOWS_LINE = False
 
 SEALED = "log:segments"
@@ -38,7 +39,7 @@ def folds(rows: Rows) -> dict[type[AnyFact], Callable[[Event], None]]:
         if row is not None:
             rows[event.subject] = row
 
-    return dict.fromkeys((e.SettingChanged, e.LogSealed), fold)
+    return dict.fromkeys((e.SettingChanged, e.ArchiveNamed, e.LogSealed), fold)
 
 
 def indexes(row: Setting) -> dict[str, int]:

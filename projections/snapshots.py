@@ -1,7 +1,8 @@
-"""The view `snapshots`: every snapshot that was ever begun, row id = its id.
+"""The view `snapshots`: every snapshot that was begun, row id = its id.
 
 A restore does not undo that a snapshot was taken, so this view folds all events, not only those of the line. Indexes,
-by position: `all`, `complete`, `taking`, and `open` for those over several nodes that are not over.
+by position: `all`, `complete`, `taking`, and `open` for those over several nodes that are not over; `over`, those of
+which nothing is kept, by their last event. Of these only the newest are rows (`bounding/bounds.py`).
 """
 
 from __future__ import annotations
@@ -12,11 +13,19 @@ import msgspec
 
 from maestro.model import events as e
 from maestro.model.events import AnyFact, Event
-from maestro.model.snapshot import Snapshot, evolve
+from maestro.model.snapshot import OVER, Snapshot, evolve
 
 NAME = "snapshots"
-VERSION = 4
+VERSION = 5
 FOLLOWS_LINE = False
+ENDED = "over"
+
+FACTS = (
+    *(e.SnapshotStarted, e.SnapshotTaken, e.SnapshotFailed, e.SnapshotExpired, e.SnapshotPinned, e.SnapshotUnpinned),
+    *(e.SnapshotAsked, e.SnapshotOpened, e.SnapshotPartReady, e.SnapshotPartTaken, e.SnapshotPartFailed),
+)
+"""All facts whose subject is a snapshot."""
+ENDS = FACTS
 
 Rows = dict[str, Snapshot]
 _decoder = msgspec.json.Decoder(Snapshot)
@@ -38,9 +47,12 @@ def folds(rows: Rows) -> dict[type[AnyFact], Callable[[Event], None]]:
         if row is not None:
             rows[snapshot] = row
 
-    facts = (e.SnapshotStarted, e.SnapshotTaken, e.SnapshotFailed, e.SnapshotExpired)
-    parts = (e.SnapshotAsked, e.SnapshotOpened, e.SnapshotPartReady, e.SnapshotPartTaken, e.SnapshotPartFailed)
-    return dict.fromkeys((*facts, *parts, e.SnapshotPinned, e.SnapshotUnpinned), fold)
+    return dict.fromkeys(FACTS, fold)
+
+
+def ended(row: Snapshot) -> int:
+    """The position of the last event of a snapshot that is over, 0 for any other."""
+    return row.version if row.state in OVER else 0
 
 
 def indexes(row: Snapshot) -> dict[str, int]:
@@ -48,6 +60,8 @@ def indexes(row: Snapshot) -> dict[str, int]:
     scores = {"all": row.position}
     if row.state in {"complete", "taking"}:
         scores[row.state] = row.position
+    if row.state in OVER:
+        scores[ENDED] = row.version
     return scores | {"open": row.position} if row.open else scores
 
 

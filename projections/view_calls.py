@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -72,6 +72,30 @@ class ViewCalls:
 
         found: Found[Any] = self._read(read)
         return found
+
+    def _named(self, view: str, ids: Sequence[str]) -> Listed[Any]:
+        """The rows of a bounded view with these ids, in this order, also such as are folded from sealed history."""
+
+        def read(generation: str, known: Checkpoint) -> Listed[Any]:
+            checkpoint, found = self._views.load(generation, [(view, row_id) for row_id in ids])
+            held = dict(zip(ids, found, strict=True))
+            rows = self._past.rows(generation, checkpoint, view, [row_id for row_id in ids if held[row_id] is None])
+            rows |= {row_id: VIEWS[view].decode(row_id, data) for row_id, data in held.items() if data is not None}
+            listed = [rows[row_id] for row_id in ids if row_id in rows]
+            return Listed(listed, marked(checkpoint, known), len(listed))
+
+        named: Listed[Any] = self._read(read)
+        return named
+
+    def _beginning_before(self, view: str, before: int, limit: int, words: Sequence[str | None]) -> Listed[str]:
+        """Ids of rows in sealed history, newest first; total: the position of the last. words: as `Sealed.newest`."""
+
+        def read(generation: str, known: Checkpoint) -> Listed[str]:
+            found = self._past.newest(generation, view, before, limit, [word for word in words if word])
+            return Listed([row_id for _, row_id in found], known, found[-1][0] if found else 0)
+
+        listed: Listed[str] = self._read(read)
+        return listed
 
     def _read(self, read: Callable[[str, Checkpoint], Any]) -> Any:
         """The answer of a read of the live generation, at a checkpoint no earlier than the log's end now.

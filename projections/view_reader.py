@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from maestro.model.agent import Agent, AgentType
 from maestro.model.coordination.restore_parts import Restore
 from maestro.model.node import Node
+from maestro.model.placement import Homes
 from maestro.model.settings.namespace_setting import Setting
 from maestro.model.snapshot import Snapshot
 from maestro.model.state import StateKey
@@ -20,6 +21,7 @@ from maestro.model.workflow.stored_workflow import StoredWorkflow
 from maestro.store.contract import Checkpoint, PageQuery
 from projections import (
     agents,
+    homes,
     nodes,
     queue,
     restores,
@@ -31,7 +33,7 @@ from projections import (
     workflows,
 )
 from projections.monitoring.queries import MonitoringQueries
-from projections.view_calls import ALL as ALL, Found as Found, Listed as Listed, marked
+from projections.view_calls import ALL as ALL, Found as Found, Listed as Listed
 
 QUEUE_PARTS = ("open", "waiting", "processing", "completed")
 
@@ -43,7 +45,7 @@ class Views(MonitoringQueries):
 
     def agents(self, state: str | None = None) -> Listed[Agent]:
         """All agents, or those in a state (active, idle, failed, stopped), oldest assignment first."""
-        return self._list(agents.NAME, PageQuery(agents.NAME, _named("state", state) or "agents", 0, ALL, newest=False))
+        return self._list(agents.NAME, PageQuery(agents.NAME, _index("state", state) or "agents", 0, ALL, newest=False))
 
     def agent(self, agent: str) -> Found[Agent]:
         """One agent by id."""
@@ -64,6 +66,14 @@ class Views(MonitoringQueries):
     def node(self, node: str) -> Found[Node]:
         """One node by id."""
         return self._find(nodes.NAME, node)
+
+    def homes(self, which: str = "moved") -> Listed[Homes]:
+        """The homes of agents: of all, or of those that have had some on several nodes."""
+        return self._list(homes.NAME, PageQuery(homes.NAME, which, 0, ALL, newest=False))
+
+    def homes_of(self, agent: str) -> Found[Homes]:
+        """The homes of one agent by id."""
+        return self._find(homes.NAME, agent)
 
     # ---- tasks and the queue ----
 
@@ -98,18 +108,7 @@ class Views(MonitoringQueries):
 
     def tasks_named(self, ids: Sequence[str]) -> Listed[Task]:
         """The tasks of these ids that there are, in this order, from one checkpoint: for some thousands in one call."""
-
-        def read(generation: str, known: Checkpoint) -> Listed[Task]:
-            checkpoint, found = self._views.load(generation, [(tasks.NAME, task) for task in ids])
-            held = dict(zip(ids, found, strict=True))
-            missing = [task for task, data in held.items() if data is None]
-            known_rows = self._past.rows(generation, checkpoint, tasks.NAME, missing)
-            known_rows |= {task: tasks.decode(task, data) for task, data in held.items() if data is not None}
-            rows = [known_rows[task] for task in ids if task in known_rows]
-            return Listed(rows, marked(checkpoint, known), len(rows))
-
-        listed: Listed[Task] = self._read(read)
-        return listed
+        return self._named(tasks.NAME, ids)
 
     def beginning(self, view: str, prefix: str, limit: int) -> Listed[str]:
         """Ids of tasks or snapshots that begin with a prefix, in order; total: how many were found."""
@@ -128,14 +127,7 @@ class Views(MonitoringQueries):
 
         agent, status: without those that never were of this agent or target, or in this state.
         """
-        words = [word for word in (agent, status and f"={status}") if word]
-
-        def read(generation: str, known: Checkpoint) -> Listed[str]:
-            found = self._past.newest(generation, tasks.NAME, before, limit, words)
-            return Listed([task for _, task in found], known, found[-1][0] if found else 0)
-
-        listed: Listed[str] = self._read(read)
-        return listed
+        return self._beginning_before(tasks.NAME, before, limit, (agent, status and f"={status}"))
 
     def last_task(self, agent: str | None = None) -> Found[Task]:
         """The task dispatched last, to any agent or to one."""
@@ -151,7 +143,7 @@ class Views(MonitoringQueries):
 
         which: one of QUEUE_PARTS. agent: as for `tasks`.
         """
-        concerns = _named("agent", agent)
+        concerns = _index("agent", agent)
         if which == "completed":
             index = f"finished:{concerns}" if concerns else "finished"
             return self._list(tasks.NAME, PageQuery(tasks.NAME, index, 0, limit))
@@ -194,6 +186,10 @@ class Views(MonitoringQueries):
         """One snapshot by id."""
         return self._find(snapshots.NAME, snapshot)
 
+    def snapshots_named(self, ids: Sequence[str]) -> Listed[Snapshot]:
+        """The snapshots of these ids that there are, or were, as `tasks_named`."""
+        return self._named(snapshots.NAME, ids)
+
     # ---- restores ----
 
     def restores(self, which: str = "all") -> Listed[Restore]:
@@ -222,6 +218,14 @@ class Views(MonitoringQueries):
         query = PageQuery(workflow_runs.NAME, which, 0, limit, newest, max_score=last)
         return self._list(workflow_runs.NAME, query)
 
+    def past_runs(self, before: int, limit: int, workflow: str | None = None, status: str | None = None) -> Listed[str]:
+        """Ids of runs in sealed history, as `past_tasks`; with those of children."""
+        return self._beginning_before(workflow_runs.NAME, before, limit, (workflow, status and f"={status}"))
+
+    def workflow_runs_named(self, ids: Sequence[str]) -> Listed[RunHeader]:
+        """The headers of the runs of these ids that there are, or were, as `tasks_named`."""
+        return self._named(workflow_runs.NAME, ids)
+
     def workflow_run(self, run: str) -> Found[RunHeader]:
         """The header of one run by id."""
         return self._find(workflow_runs.NAME, run)
@@ -229,8 +233,8 @@ class Views(MonitoringQueries):
 
 def _of(agent: str | None, status: str | None) -> str:
     """The index of the tasks of an agent, in a status; None for any."""
-    return ":".join(part for part in (_named("status", status), _named("agent", agent)) if part) or "all"
+    return ":".join(part for part in (_index("status", status), _index("agent", agent)) if part) or "all"
 
 
-def _named(kind: str, name: str | None) -> str:
+def _index(kind: str, name: str | None) -> str:
     return "" if name is None else f"{kind}:{name}"

@@ -2,9 +2,9 @@
 
 The story of a task is its own events, those of its runs, the end of each task that it waited for, and its result in the
 state; that of a workflow's run has the stories of its tasks in it; that of a schedule its firings, and what these
-began. It is found by following the links between a subject's events, so its cost is that of its length. Where a restore
-has cut these links, and for all other subjects, the whole log is read, since what a restore undid stays part of the
-story.
+began. It is found by following the links between a subject's events, so its cost is that of its length; that of an
+alert, a snapshot or a restore is found so, too. Where a restore has cut these links, and for all other subjects, the
+whole log is read, since what a restore undid stays part of the story.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ from maestro.model.target import who
 from maestro.model.task import Task
 from maestro.store.codec import event_of
 from maestro.store.contract import Store
-from maestro.store.keys import HORIZON
-from projections.view_reader import Views
+from maestro.store.keys import FLOOR, HORIZON
+from projections import restores, snapshots
+from projections.monitoring import alerts
+from projections.view_reader import Found, Views
 from replayers.chain import CheckedReader
 from replayers.positions import rfc3339
 from replayers.run_story import concerns_run, linked_run, story
@@ -33,6 +35,9 @@ EXPIRED_TOO = 0
 """A time at which no key of the state has expired yet: finds expired keys too."""
 KINDS = frozenset({"type", "agent", "workspaces", "node", "task", "run", "state", "snapshot", "restore", "log"})
 KINDS |= {"workflow", "workflow-run", "alert", "webhook", "delivery", "schedule", "firing", "forward", "setting"}
+
+SHORT = {"alert": alerts.NAME, "snapshot": snapshots.NAME, "restore": restores.NAME, "delivery": "", "forward": ""}
+"""The kinds of subjects of which there are many with few events each, and the view that the index knows them by."""
 
 
 class Query(msgspec.Struct, frozen=True):
@@ -77,6 +82,8 @@ def page(store: Store, query: Query, log: CheckedReader | None = None) -> tuple[
     run = linked_run(store, name) if kind == "workflow-run" else None
     if run is not None and query.since <= run.position:
         return _lines(log, story(store, run, log.event, lambda task: _linked(store, task, log)), query), head
+    if subject is not None and kind in SHORT and (events := _indexed(store, log, subject)):
+        return _lines(log, events, query), head
     concerns = _concerns(subject)
     after, lines = max(query.since, 1) - 1, list[StoryLine]()
     while after < head and not lines:
@@ -115,7 +122,7 @@ def find_subject(store: Store, text: str) -> str:
     views = Views(store)
     kind, colon, _ = text.partition(":")
     if colon and kind in KINDS:
-        if not _has_version(store, views, text):
+        if not _has_version(store, text):
             raise NotFound(
                 f"nothing is known of {shown(text)}", mend="audit without a subject shows all", sought=("subject", text)
             )
@@ -144,23 +151,44 @@ def find_subject(store: Store, text: str) -> str:
     )
 
 
-def _has_version(store: Store, views: Views, subject: str) -> bool:
-    """Whether anything may be known of a subject. Of one whose version was forgotten the views tell what has ended; a
-    key of the state may have been there.
+def _has_version(store: Store, subject: str) -> bool:
+    """Whether anything may be known of a subject. Of one whose version was forgotten the views tell what has ended;
+    what is no row then may have been there.
     """
     kind, _, name = subject.partition(":")
     if store.log.version(subject) or (kind == "schedule" and store.log.version(_firing_of(subject))):
         return True
-    match kind:
-        case "task":
-            return views.task(name).row is not None
-        case "run":
-            return views.task(task_of_run(name)).row is not None
-        case "workflow-run":
-            return views.workflow_run(name).row is not None
-        case "state":
-            return HORIZON in store.log.versions([HORIZON])
-    return False
+    views = Views(store)
+    if kind in ("state", "restore", "delivery", "forward"):
+        return HORIZON in store.log.versions([HORIZON])
+    if kind == "run":
+        return views.task(task_of_run(name)).row is not None
+    find: dict[str, Callable[[str], Found[Any]]] = {
+        "task": views.task,
+        "workflow-run": views.workflow_run,
+        "alert": views.alert,
+        "snapshot": views.snapshot,
+    }
+    return kind in find and find[kind](name).row is not None
+
+
+def _indexed(store: Store, log: CheckedReader, subject: str) -> list[Event]:
+    """All events of an alert, a snapshot, or their like: by the index of sealed history, up to where versions may have
+    been forgotten, and by their links from the last one from there on. None where a restore has cut these.
+    """
+    kind, _, name = subject.partition(":")
+    sealed, held = store.log.sealed, store.log.versions([HORIZON, subject])
+    horizon = held.get(HORIZON, 0) if SHORT[kind] and sealed is not None else 0
+    if held.get(FLOOR, 0) > horizon:
+        return []
+    found, end = list[Event](), held.get(subject, 0)
+    while end > horizon and (event := log.event(end)) is not None:
+        found.append(event)
+        end = event.prev
+    if sealed is not None and horizon:
+        places = sealed.positions(store.log, SHORT[kind], [name], horizon).get(name, [])
+        found += [event for place in reversed(places) if (event := log.event(place)) is not None]
+    return found[::-1]
 
 
 def _firing_of(schedule: str) -> str:

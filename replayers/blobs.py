@@ -10,8 +10,6 @@ from maestro.model.events import (
     AnyFact,
     BlobRef,
     Event,
-    ForwardAnswered,
-    ForwardAsked,
     RestoreAsked,
     RunEnded,
     ScheduleAdded,
@@ -66,8 +64,6 @@ def _texts(fact: AnyFact) -> list[Text]:
             | StepStarted(told=text)
             | WorkflowRunFinished(result=text)
             | ScheduleAdded(request=text)
-            | ForwardAsked(command=text)
-            | ForwardAnswered(answer=text)
             | RestoreAsked(options=text)
         ):
             return [text]

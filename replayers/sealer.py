@@ -102,9 +102,13 @@ def note_reach(sealed: Segments, node: str, incarnation: str) -> None:
 
 
 def out_of_reach(sealed: Segments, nodes: Iterable[Node], now: int) -> list[str]:
-    """The nodes that have not marked since their start that they reach the segments: they could not read them."""
+    """The nodes that have not marked since their start that they reach the segments: they could not read them. One
+    that was given up is not waited for.
+    """
     missing = []
     for node in nodes:
+        if node.forgotten:
+            continue
         mark = sealed.folder / NODES / node.id
         shown = mark.read_text() if mark.is_file() else ""
         reaches = shown == node.incarnation if node.status == "up" else bool(shown)

@@ -122,7 +122,7 @@ def _check_log(log: ChainCheck, fold: Fold, upto: int, progress: Progress | None
 def _is_needed(fold: Fold, subject: str) -> bool:
     """Whether the version of a subject must be there: it has a row, or is of a kind that is never forgotten."""
     of = row_of(subject)
-    return of is None or of[1] in fold.rows[of[0]]
+    return of is None or of[1] in fold.rows.get(of[0], ())
 
 
 class Comparison:

@@ -23,7 +23,7 @@ FLOOR = ""
 HORIZON = "sealed"
 """The field of the versions hash that holds the horizon (`LogStore.forget`): no subject has this name, without a colon.
 """
-FORGOTTEN = frozenset({"task", "run", "state", "workflow-run"})
+FORGOTTEN = frozenset({"task", "run", "state", "workflow-run", "snapshot", "restore", "alert", "delivery", "forward"})
 """The kinds of subjects whose versions may be forgotten: those that grow without bound, and whose end is known."""
 
 

@@ -13,7 +13,8 @@ from typing import Any, Protocol
 
 from maestro.model.events import AnyFact, Event
 from maestro.model.settings.namespace_setting import KEEP, Setting, number
-from projections import tasks, workflow_runs
+from projections import restores, snapshots, tasks, workflow_runs
+from projections.monitoring import alerts
 
 EVERY = 1000
 """Views are cut at the positions that are multiples of this."""
@@ -39,7 +40,7 @@ class Bounded(Protocol):
         """The position at which a row has ended, 0 where it is open."""
 
 
-BOUNDED: dict[str, Bounded] = {view.NAME: view for view in (tasks, workflow_runs)}
+BOUNDED: dict[str, Bounded] = {view.NAME: view for view in (tasks, workflow_runs, snapshots, restores, alerts)}
 
 
 def keep(rows: Mapping[str, Setting]) -> int:

@@ -42,9 +42,11 @@ class Past:
             return {}
 
         def find() -> dict[str, Any]:
-            found = {}
-            for row_id, places in sealed.positions(self._store.log, view, ids, horizon).items():
-                row = self._folded(known, view, row_id, places)
+            found, log = {}, self._store.log
+            positions = sealed.positions(log, view, ids, horizon)
+            line = Line(find_cuts(log, known.floor) if positions and _views[view].FOLLOWS_LINE else ())
+            for row_id, places in positions.items():
+                row = self._folded(view, row_id, [place for place in places if line.holds(place)])
                 if row is not None:
                     found[row_id] = row
             return found
@@ -76,13 +78,12 @@ class Past:
         _, (data,) = self._store.views.load(generation, [(settings.NAME, settings.SEALED)])
         return 0 if data is None else int(settings.decode(settings.SEALED, data).value)
 
-    def _folded(self, known: Checkpoint, view: str, row_id: str, places: Sequence[int]) -> Any | None:
-        log = self._store.log
-        line = Line(find_cuts(log, known.floor)) if known.floor >= places[0] else Line()
+    def _folded(self, view: str, row_id: str, places: Sequence[int]) -> Any | None:
+        """The row of these events; what a restore undid is not among them, and costs nothing."""
         rows: dict[str, Any] = {}
         folds = _views[view].folds(rows)
         for event in self._events(places):
-            if line.holds(event.seq) and event.fact.__class__ in folds:
+            if event.fact.__class__ in folds:
                 folds[event.fact.__class__](event)
         return rows.get(row_id)
 

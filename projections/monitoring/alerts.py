@@ -1,7 +1,8 @@
-"""The view `alerts`: every alert that was ever raised, row id = alert id.
+"""The view `alerts`: every alert that was raised, row id = alert id.
 
 It folds all events, not only those of the line, as people were told. Indexes: `open`, by the time since when;
-`resolved`, by the time of resolution; `name:<name>`, the open ones of a rule.
+`resolved`, by the time of resolution; `name:<name>`, the open ones of a rule; `ended`, by their last event, the
+resolved ones that are not snoozed: of these only the newest are rows (`projections/bounding/bounds.py`).
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from maestro.model.events import AnyFact, Event
 from maestro.model.monitoring.alert import Alert, evolve
 
 NAME = "alerts"
-VERSION = 1
+VERSION = 2
 FOLLOWS_LINE = False
+ENDED = "ended"
+ENDS = (e.AlertRaised, e.AlertResolved, e.AlertSnoozed)
 
 Rows = dict[str, Alert]
 _decoder = msgspec.json.Decoder(Alert)
@@ -38,12 +41,20 @@ def folds(rows: Rows) -> dict[type[AnyFact], Callable[[Event], None]]:
         if row is not None:
             rows[alert] = row
 
-    return dict.fromkeys((e.AlertRaised, e.AlertResolved, e.AlertSnoozed), fold)
+    return dict.fromkeys(ENDS, fold)
+
+
+def ended(row: Alert) -> int:
+    """The position of the last event of an alert that nothing of is to be remembered, 0 for any other."""
+    return 0 if row.open or row.snoozed_until else row.version
 
 
 def indexes(row: Alert) -> dict[str, int]:
     """The indexes that contain the row, with its score in each."""
-    return {"open": row.since, f"name:{row.name}": row.since} if row.open else {"resolved": row.resolved_at}
+    if row.open:
+        return {"open": row.since, f"name:{row.name}": row.since}
+    scores = {"resolved": row.resolved_at}
+    return scores if row.snoozed_until else scores | {ENDED: row.version}
 
 
 def decode(_row_id: str, data: bytes) -> Alert:

@@ -9,15 +9,33 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from maestro.model.events import ForwardAnswered, RestoreDone, RestoreFailed, RestorePartPlaced, RestorePlaced
 from maestro.model.ids import task_of_run
 from maestro.store.contract import Store
 from maestro.store.keys import FLOOR, HORIZON, may_be_forgotten
-from projections import settings, state, tasks, workflow_runs
+from projections import restores, settings, snapshots, state, tasks, workflow_runs
+from projections.monitoring import alerts, deliveries
 from projections.projector import NEWER, Projector
 
 A_TIME = 1000
 
-_VIEWS = {"task": tasks.NAME, "run": tasks.NAME, "state": state.NAME, "workflow-run": workflow_runs.NAME}
+_VIEWS = {
+    "task": tasks.NAME,
+    "run": tasks.NAME,
+    "state": state.NAME,
+    "workflow-run": workflow_runs.NAME,
+    "snapshot": snapshots.NAME,
+    "alert": alerts.NAME,
+    "delivery": deliveries.NAME,
+    "restore": restores.NAME,
+    "forward": "",
+}
+"""The view of each kind of subject that may be forgotten, "" where there is none."""
+_ENDS = {
+    "forward": (ForwardAnswered,),
+    "restore": (RestoreDone, RestorePlaced, RestoreFailed, RestorePartPlaced),
+}
+"""The facts that end what may be open without a row: a forwarded command, and a restore of one node."""
 
 
 def row_of(subject: str) -> tuple[str, str] | None:
@@ -25,7 +43,8 @@ def row_of(subject: str) -> tuple[str, str] | None:
     kind, _, name = subject.partition(":")
     if kind not in _VIEWS or not may_be_forgotten(subject):
         return None
-    return _VIEWS[kind], task_of_run(name) if kind == "run" else name
+    row = task_of_run(name) if kind == "run" else subject if kind == "delivery" else name
+    return _VIEWS[kind], row
 
 
 def horizon(versions: Mapping[str, int]) -> int:
@@ -48,12 +67,20 @@ def forget(store: Store) -> int:
     old = {name: seq for name, seq in versions.items() if name not in (FLOOR, HORIZON) and seq <= upto}
     gone = 0
     for some in _parts([name for name in old if row_of(name) is not None]):
-        rows = [row for name in some if (row := row_of(name)) is not None]
-        _, found = store.views.load(projector.generation, rows)
-        ended = {name: old[name] for name, row in zip(some, found, strict=True) if row is None}
+        rows = {name: row for name in some if (row := row_of(name)) is not None and row[0]}
+        _, found = store.views.load(projector.generation, list(rows.values()))
+        held = {name for name, row in zip(rows, found, strict=True) if row is not None}
+        ended = {name: old[name] for name in some if name not in held and _is_over(store, name, old[name])}
         if ended:
             gone += store.log.forget(ended, upto)
     return gone
+
+
+def _is_over(store: Store, subject: str, version: int) -> bool:
+    """Whether what has no row has ended. version: the position of its last event."""
+    ends = _ENDS.get(subject.partition(":")[0])
+    event = store.log.event(version) if ends else None
+    return ends is None or (event is not None and isinstance(event.fact, ends))
 
 
 def _parts(names: list[str]) -> Iterable[list[str]]:

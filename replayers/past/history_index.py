@@ -1,4 +1,4 @@
-"""The index of sealed history: for each task and each run of a workflow, the positions of its events.
+"""The index of sealed history: for each row of a bounded view, such as a task, the positions of its events.
 
 It lies beside the segments of this node, is made from the log alone, and made again where it is missing, damaged, or of
 another log. It is never the truth: what it names is read from the log, and a row is folded from that.
@@ -16,14 +16,23 @@ from typing import TypeVar
 
 from maestro.folders import private_folder
 from maestro.model.errors import Refused
-from maestro.model.events import AnyFact, Event, RunReleased, RunStarted, TaskDispatched, TaskFinished
+from maestro.model.events import (
+    AnyFact,
+    Event,
+    RunReleased,
+    RunStarted,
+    TaskDispatched,
+    TaskFinished,
+    WorkflowRunFinished,
+    WorkflowRunStarted,
+)
 from maestro.store.sealed import ReadLog
 from projections.bounding.past import INDEXED
 from projections.fold import FOLDED
 
 T = TypeVar("T")
 
-FORMAT = 3
+FORMAT = 4
 A_TIME = 10_000
 """Events that are entered by one transaction."""
 BUSY_S = 60.0
@@ -49,13 +58,17 @@ def _touches() -> Touches:
 
 
 def words_of(event: Event) -> Sequence[str]:
-    """What the row of a task may be looked for by: its targets, the agents of its runs, and how it has ever ended."""
+    """What a row may be looked for by: the targets of a task, the agents of its runs, and how it has ever ended; of the
+    run of a workflow that, and how it has ended.
+    """
     match event.fact:
         case TaskDispatched(targets=targets):
             return targets
         case RunReleased(agent=agent) | RunStarted(agent=agent):
             return (agent,)
-        case TaskFinished(status=status):
+        case WorkflowRunStarted(workflow=workflow):
+            return (workflow,)
+        case TaskFinished(status=status) | WorkflowRunFinished(status=status):
             return (f"={status}",)
     return ()
 

@@ -54,7 +54,7 @@ class World:
 
     def agent(self) -> NewEvent:
         """A fact about an agent or a type."""
-        agent = self.random.choice(AGENTS)
+        agent, priority = self.random.choice(AGENTS), self.pick(1, 5)
         facts: tuple[e.AnyFact, ...] = (
             e.AgentAssigned(
                 agent,
@@ -62,7 +62,8 @@ class World:
                 {"mode": "x", "env": {"b": "2", "a": "1"}},
                 "/w",
                 f"/w/{agent}",
-                priority=self.pick(1, 5),
+                priority=priority,
+                node=NODES[priority % 2],
             ),
             e.AgentStopped(agent, "asked"),
             e.AgentRestarted(agent),

@@ -130,10 +130,12 @@ def answers(store: Store) -> dict[str, Any]:
     lists |= {f"deliveries {which}": views.deliveries(which) for which in ("open", "failed", *DUE, *OF_ALERTS)}
     lists |= {"endpoints": views.endpoints(), "schedules": views.schedules()}
     lists |= {f"firings {which}": views.firings(which) for which in ("all", "open")}
+    lists |= {f"homes {which}": views.homes(which) for which in ("all", "moved")}
     rows: dict[str, Any] = {f"task {task}": views.task(task) for task in TASKS}
     rows |= {"setting": views.setting("views.keep")}
     rows |= {"totals": views.totals()} | {f"alert {alert}": views.alert(alert) for alert in histories.ALERTS}
     rows |= {f"agent {agent}": views.agent(agent) for agent in AGENTS}
+    rows |= {f"homes of {agent}": views.homes_of(agent) for agent in AGENTS}
     rows |= {f"node {node}": views.node(node) for node in NODES}
     rows |= {f"snapshot {snapshot}": views.snapshot(snapshot) for snapshot in SNAPSHOTS}
     rows |= {f"restore {restore}": views.restore(restore) for restore in histories_of_nodes.RESTORES}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from maestro.model import events as e
-from maestro.model.events import NewEvent
+from maestro.model.events import Event, NewEvent
 from maestro.model.ids import run_id
 from maestro.model.task import Task
 from maestro.store.contract import Append, Committed, Rejected, Store
@@ -187,6 +187,24 @@ def test_what_was_evicted_before_a_restore_to_later_is_still_told(bounded: Store
     restore(bounded, bounded.log.head().seq - 2)
     found = Views(bounded).task("T000")
     assert found.sealed and found.row is not None and encode(found.row) == rows["T000"]
+
+
+def test_many_rows_that_a_restore_undid_cost_no_more_than_one(bounded: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    restore(bounded, 1)
+    views = Views(bounded)
+    assert [row.id for row in views.tasks_named(["open", "T039"]).rows] == ["open"]
+    reads: list[int] = []
+    read = bounded.log.read
+
+    def counted(after: int, limit: int) -> list[Event]:
+        reads.append(after)
+        return read(after, limit)
+
+    monkeypatch.setattr(bounded.log, "read", counted)
+    assert not views.tasks_named(["T000"]).rows
+    one = len(reads)
+    assert not views.tasks_named([f"T{number:03d}" for number in range(40)]).rows
+    assert len(reads) == 2 * one
 
 
 def test_the_audit_of_what_is_no_row_tells_its_whole_story(bounded: Store) -> None:

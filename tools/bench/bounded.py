@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Iterator
 from itertools import islice
 
@@ -41,12 +42,13 @@ def main() -> int:
         try:
             store.log.commit([agents()], None)
             most = max(fill(store, sealed, options.tasks, home.settings.log_events_max))
-            took = timed(lambda: sealed.index.catch_up(store.log, store.log.first() - 1))
-            print(f"the index of sealed history was made in {took:.1f} s")
-            views = Views(store)
-            for number in (1, 1, options.tasks // 2, options.tasks // 2 + 1):
+            views, middle = Views(store), options.tasks // 2
+            home.run("up")
+            for number in (1, 1, middle, middle, middle + 1, options.tasks):
                 name = f"{number:026d}"
                 print(f"task {number}: {timed(lambda name=name: views.task(name)) * 1000:.1f} ms")  # type: ignore[misc]
+                took = timed(lambda name=name: home.run("task", "status", name))  # type: ignore[misc]
+                print(f"maestro task status {number}: {took * 1000:.0f} ms")
         finally:
             store.close()
         home.run("shutdown", "--grace-period", "1", check=False)
@@ -55,21 +57,30 @@ def main() -> int:
 
 def fill(store: Store, sealed: Segments, tasks: int, events_max: int) -> Iterator[int]:
     """Append finished tasks; yields the store's memory in MiB, and prints it where something was sealed."""
-    projector, appends = Projector(store), finished_tasks(1, tasks)
+    projector, appends, began = Projector(store), finished_tasks(1, tasks), time.monotonic()
     while group := list(islice(appends, A_TIME)):
         for start in range(0, len(group), A_COMMIT):
             store.log.commit(group[start : start + A_COMMIT], None)
         projector.catch_up()
-        for span in sealer.due(store, events_max):
-            fact = sealer.seal(store, sealed, span)
-            event = NewEvent(sealer.SUBJECT, fact, store.log.version(sealer.SUBJECT))
-            store.log.commit([Append((event,), "bench", f"seal:{fact.first}")], None)
-            store.log.trim(fact.last + 1)
-            projector.catch_up()
-            print(
-                f"{fact.last:,} events sealed, {forget(store):,} versions forgotten: {store.memory_bytes() >> 20} MiB"
-            )
+        if upto := _seal(store, sealed, projector, events_max):
+            sealed.index.catch_up(store.log, upto)
+            gone, mib, took = forget(store), store.memory_bytes() >> 20, time.monotonic() - began
+            size = sealed.index.path.stat().st_size >> 20
+            print(f"{took:.0f} s: {upto:,} events sealed, {gone:,} versions forgotten: {mib} MiB, index {size} MiB")
         yield store.memory_bytes() >> 20
+
+
+def _seal(store: Store, sealed: Segments, projector: Projector, events_max: int) -> int:
+    """Seal and trim what is due, as a daemon that leads does; returns the last position sealed, 0 where none was."""
+    upto = 0
+    for span in sealer.due(store, events_max):
+        fact = sealer.seal(store, sealed, span)
+        event = NewEvent(sealer.SUBJECT, fact, store.log.version(sealer.SUBJECT))
+        store.log.commit([Append((event,), "bench", f"seal:{fact.first}")], None)
+        store.log.trim(fact.last + 1)
+        upto = fact.last
+    projector.catch_up()
+    return upto
 
 
 if __name__ == "__main__":

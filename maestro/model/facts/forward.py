@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from maestro.model.facts import Fact, Text
+from maestro.model.facts import Fact
 
 
 class ForwardAsked(Fact, frozen=True):
     """`forward:<id>`: a command for the daemon of another node, which alone can carry it out.
 
     command: as JSON of the protocol, with its kind; it carries no secret, and no variable of the caller. actor: who
-    typed it; cwd: where. expires_at: server time in ms; what has not begun by then never begins.
+    typed it; cwd: where. expires_at: server time in ms; what has not begun by then never begins. apart: the command is
+    too large for the log, and lies beside it for some minutes.
     """
 
     forward: str
     node: str
-    command: Text
+    command: str
     actor: str
     cwd: str = "/"
     expires_at: int = 0
+    apart: bool = False
 
 
 class ForwardBegun(Fact, frozen=True):
@@ -31,11 +33,16 @@ class ForwardBegun(Fact, frozen=True):
 
 
 class ForwardAnswered(Fact, frozen=True):
-    """`forward:<id>`: what came of it. answer: as JSON: {items, data, exit_code, notes}, or {failed: {...}}."""
+    """`forward:<id>`: what came of it. answer: as JSON: {items, data, exit_code, notes}, or {failed: {...}}.
+
+    apart: the answer is too large for the log, and lies beside it for some minutes. What the command has printed as it
+    came is not in it.
+    """
 
     forward: str
     node: str
-    answer: Text
+    answer: str
+    apart: bool = False
 
 
 ForwardFact: TypeAlias = ForwardAsked | ForwardBegun | ForwardAnswered

@@ -161,11 +161,15 @@ class LogSealed(Fact, frozen=True):
 
 
 class LogForked(Fact, frozen=True):
-    """`log:lineage`: an operator accepted that acknowledged events were lost after `known_seq`."""
+    """`log:lineage`: an operator accepted that acknowledged events were lost, or has erased them: `redis flush`, and a
+    restore that loads a log in the place of an empty one. Up to `known_seq` nobody looks for them any more; where all
+    was `erased`, for none of them, as others may have appended until then.
+    """
 
     known_seq: int
     known_chain: str
     reason: str = ""
+    erased: bool = False
 
 
 LogFact: TypeAlias = (

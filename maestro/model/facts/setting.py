@@ -18,7 +18,9 @@ class SettingChanged(Fact, frozen=True):
 
 
 class ArchiveNamed(Fact, frozen=True):
-    """`setting:archive`: the shared archive of the namespace. archive: its UUID; place: its URL without secrets."""
+    """`setting:archive`: the shared archive of the namespace. archive: its UUID, "" for none any more, where a log was
+    loaded without one; place: its URL without secrets.
+    """
 
     archive: str
     place: str = ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import trio
 
 from maestro.model.errors import MaestroError
@@ -13,6 +15,7 @@ from maestro.runtime.restores.journal import left_of
 from maestro.runtime.scheduler.scheduler import Scheduler
 from maestro.runtime.snapshots import deletion, retention, scrub
 from maestro.runtime.snapshots.run_folders import clean_runs, tidying_call
+from maestro.runtime.supervision.workspace_lock import remove_idle
 from maestro.workspaces.exchanges import leftovers
 from replayers.blobs import named
 from replayers.sealed import sealed_of
@@ -57,6 +60,10 @@ async def _clean(context: Context, follower: Follower, leading: bool) -> None:
     removed = await clean_runs(tidying_call(context), frozenset(follower.plan.tasks))
     if removed:
         log.info("removed %d run folders older than %d days", len(removed), context.settings.snapshot_retention_days)
+    before = time.time() - context.settings.snapshot_retention_days * DAY_S
+    idle = await trio.to_thread.run_sync(remove_idle, str(context.settings.home / "locks"), before)
+    if idle:
+        log.info("removed the lock files of %d workspaces in which nothing has run for long", idle)
     gone = await trio.to_thread.run_sync(leftovers.retry_removals, left_of(context.settings.home))
     if gone:
         log.info("removed at last what restores have left: %s", ", ".join(gone))

@@ -216,15 +216,6 @@ class CappedLogReader:
         kept = _size(self._path) - head - match.end()
         return MARK % (-behind, head, kept) if behind < 0 else b""
 
-    @property
-    def place(self) -> tuple[int, int | None]:
-        """Where it is, for another reader of the same log to go on at by `go_to`."""
-        return self._at, self._beyond
-
-    def go_to(self, at: int, beyond: int | None) -> None:
-        """Go on where another reader was."""
-        self._at, self._beyond = at, beyond
-
     def to_end(self, size: int) -> None:
         """Go to where the last `size` bytes begin, or the last piece, where that is smaller."""
         found = pieces(self._path)

@@ -4,7 +4,8 @@ It is a flock on a file in MAESTRO_HOME/locks, held by the warden's own descript
 with the warden, however that ends. Wardens of other homes on this host are kept out by the lock on the folder itself
 (`folder_lock.py`). What a killed warden leaves running is named in the lock file: the run before its program starts
 (its processes carry the run's marks), the agent's process as soon as there is one. The record is blanked when none of
-them is alive; else the next holder of the lock kills them first. Standard library only.
+them is alive; else the next holder of the lock kills them first. A file that nobody has used for long is removed by who
+holds its lock; so whoever gets a lock looks whether it is still the file of that name. Standard library only.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import os
 import signal
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from maestro.runtime.supervision import processes, run_cgroup
@@ -23,6 +25,8 @@ from maestro.runtime.supervision.last_writer import LastWriter
 from maestro.runtime.supervision.spawn import Unstartable
 from maestro.runtime.supervision.spec import HOME_MARK, RUN_MARK
 
+SUFFIX = ".lock"
+"""What the names of lock files end with."""
 _RECORD_BYTES = 4096
 """The record is blanked, not cut off: a file that changes its size costs its file system a journal entry."""
 
@@ -67,7 +71,7 @@ class WorkspaceLock:
         """
         self._folder = None if folder is None else FolderLock(folder)
         self._path = path
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        self._fd = self._opened()
         self._asked_at = time.monotonic()
         self._give_up_at = self._asked_at + wait_s
 
@@ -90,12 +94,20 @@ class WorkspaceLock:
         except BlockingIOError:
             self._end_abandoned(boot_id)
             return False
+        if not _is_named(self._fd, self._path):  # it was removed meanwhile
+            fd = self._opened()
+            os.close(self._fd)
+            self._fd = fd
+            return False
         holder = read_holder(self._fd)
         if holder is not None and holder.boot_id == boot_id and not end_tree(holder):
             return False
         if holder is not None:
             self._blank()
         return self._take_folder(boot_id)
+
+    def _opened(self) -> int:
+        return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
     def _take_folder(self, boot_id: str) -> bool:
         """Whether no other home's warden writes the folder, one above or one inside it."""
@@ -144,6 +156,39 @@ class WorkspaceLock:
         elif time.monotonic() - self._asked_at > _ABANDONED_S:
             processes.send_exactly(*holder.agent, signal.SIGKILL)
             processes.send_exactly(*holder.warden, signal.SIGKILL)
+
+
+def remove_idle(folder: str, before: float) -> int:
+    """Remove the lock files of a folder that nobody holds, and of whose last run nothing is left; returns how many.
+
+    before: only those that were written before then, in seconds since 1970.
+    """
+    removed = 0
+    for entry in os.scandir(folder):
+        try:
+            if not entry.name.endswith(SUFFIX) or entry.stat(follow_symlinks=False).st_mtime >= before:
+                continue
+            fd = os.open(entry.path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if _is_named(fd, entry.path) and read_holder(fd) is None:
+                    Path(entry.path).unlink()
+                    removed += 1
+            finally:
+                os.close(fd)
+        except OSError:  # somebody holds it, or was first
+            continue
+    return removed
+
+
+def _is_named(fd: int, path: str) -> bool:
+    """Whether a path leads to the file that is open."""
+    try:
+        there = os.lstat(path)
+    except FileNotFoundError:
+        return False
+    held = os.fstat(fd)
+    return (held.st_dev, held.st_ino) == (there.st_dev, there.st_ino)
 
 
 def read_holder(fd: int) -> Holder | None:
