@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
@@ -11,6 +12,7 @@ from maestro.model.definition import AgentDefinition
 from maestro.model.errors import Refused
 from maestro.model.events import AgentAssigned, AgentRegistered, NewEvent
 from maestro.model.health import check_kept, still_lost
+from maestro.model.monitoring.health_rules import assigned_anew
 from maestro.model.node import Node
 from maestro.model.placement import decide_claim
 from maestro.model.scheduling.endings import decide_stranded, find_stranded
@@ -53,6 +55,34 @@ def decide_assignment(wanted: Assignment, known: AssignmentState, stopped: bool 
     fact = assigned_in(assigned)
     unhealthy = still_lost(fact.agent, known.nodes.get(fact.node or ""))
     return [*registered, *assigned, *unhealthy, *decide_claim(fact, row, known.places)]
+
+
+def stays_on(row: Agent | None, node: str | None, workspace: str | None) -> str:
+    """The node that an assignment goes to where nobody has named one: that of the agent, as a folder is named by its
+    path alone; "" where it has none, so that any would do.
+    """
+    return "" if row is None or node is not None or workspace is None else row.node or ""
+
+
+def told_move(row: Agent | None, fact: AgentAssigned) -> str:
+    """What an assignment to another node leaves behind, and how to go back to it, in words; "" where nothing is left.
+
+    row: the agent as it was.
+    """
+    if row is None or row.workspace is None or row.node in (None, fact.node):
+        return ""
+    left = f"what agent {row.id} has in {row.workspace} stays on node {row.node}, and is not in {fact.workspace}"
+    return f"{left}; to go back to it: {assigned_anew(row)} {shlex.quote(row.workspace)}"
+
+
+def away_with_agent(agent: Agent, node: Node | None, here: str) -> Refused:
+    """The refusal of another folder for an agent whose node is away, as whoever names no node has it stay there."""
+    how = "is lost" if node is not None and node.status == "lost" else "is away"
+    what = f"agent {agent.id} is on node {agent.node}, which {how}: nothing was begun"
+    elsewhere = f"maestro agent assign {agent.id} --from-snapshot newest --node {here}"
+    anew = f"maestro agent assign {agent.type} --name {agent.id} --node {here} --to-workspace <folder>"
+    mend = f"start its daemon there (maestro up); or go on here: {elsewhere} with what it had, {anew} without"
+    return Refused(what, mend=mend)
 
 
 def decide_renewal(agent: Agent, registered: AgentRegistered, version: int | None = None) -> NewEvent:

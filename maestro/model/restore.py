@@ -8,7 +8,7 @@ it, on the line, or goes on there if it is to be resumed. A run or task that is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -188,6 +188,25 @@ def decide_lives(keys: Iterable[StateKey], at: int) -> list[NewEvent]:
 def stop_reason(restore: str) -> str:
     """The reason of an agent that a restore has stopped, to let it take work again at its end."""
     return f"{STOP_REASON} {restore}"
+
+
+def kept_places(skipped: Collection[str], now: Mapping[str, Agent], then: Mapping[str, Agent]) -> list[AgentAssigned]:
+    """The assignments of agents whose workspaces a restore leaves out, and that have moved since: they stay where they
+    are, as what they had then is not put back. One whose place another agent had then goes back with the others.
+    """
+    taken = {(each.node, each.workspace) for each in then.values() if each.id not in skipped}
+    found = []
+    for name in sorted(skipped):
+        row, was = now.get(name), then.get(name)
+        if row is None or was is None or row.workspace is None:
+            continue
+        place = (row.node, row.workspace)
+        if place == (was.node, was.workspace) or place in taken:
+            continue
+        root = row.workspace_root
+        fact = AgentAssigned(name, row.type, row.definition, root, row.workspace, was.role, was.priority, row.node)
+        found.append(fact)
+    return found
 
 
 def decide_agents(

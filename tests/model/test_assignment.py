@@ -6,7 +6,15 @@ import pytest
 
 from maestro.model import events as e
 from maestro.model.agent import Agent, AgentType, Assignment
-from maestro.model.assignment import AssignmentState, decide_assignment, decide_first_use
+from maestro.model.assignment import (
+    AssignmentState,
+    assigned_in,
+    away_with_agent,
+    decide_assignment,
+    decide_first_use,
+    stays_on,
+    told_move,
+)
 from maestro.model.errors import Refused
 from maestro.model.events import NewEvent
 from maestro.model.node import Node
@@ -77,3 +85,16 @@ def test_known_says_which_nodes_are_lost() -> None:
     world = World(node(), node("m"), e.NodeLost("m"))
     assert all(isinstance(row, Node) for row in world.plan.nodes.values())
     assert known(world).lost == {"m"}
+
+
+def test_an_agent_stays_on_its_node_unless_another_one_is_named_and_a_move_says_what_stays_behind() -> None:
+    world = World(node(), node("m"), agent("a"))
+    row = world.agent("a")
+    assert (stays_on(row, None, "/w/b"), stays_on(row, "m", "/w/b"), stays_on(None, None, "/w/b")) == ("n", "", "")
+    moved = assigned_in(decide_assignment(wanted("/w/b", "m"), known(world, row)))
+    told = told_move(row, moved)
+    assert "in /w/a stays on node n, and is not in /w/b" in told
+    assert told.endswith("maestro agent assign code --name a --node n --to-workspace /w/a")
+    assert not told_move(row, assigned_in(decide_assignment(wanted("/w/b"), known(world, row))))
+    why = away_with_agent(row, world.plan.nodes["n"], "m")
+    assert "on node n, which is away" in why.what and "--from-snapshot newest --node m" in (why.mend or "")

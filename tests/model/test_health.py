@@ -25,6 +25,7 @@ from maestro.model.health import (
     still_lost,
     verdict,
     way_out,
+    why_away,
     workspace_check,
 )
 from maestro.model.monitoring.failsafe import HELD, held
@@ -228,6 +229,16 @@ def test_an_assignment_that_names_no_workspace_keeps_one_that_is_there() -> None
     assert "--to-workspace /w/a" in (caught.value.mend or "")
     check_kept(row, "/w/a")
     check_kept(None, None)
+
+
+def test_an_agent_whose_node_is_away_takes_nothing_and_says_why_but_on_that_node_itself() -> None:
+    world = World(node(), agent("a"))
+    row, nodes = world.agent("a"), world.plan.nodes
+    assert not why_away(row, nodes, "m")
+    world.happens(e.NodeLeft("n", "drained"))
+    assert (why_away(row, nodes, "m"), why_away(row, nodes, "n")) == ("node n has left", "")
+    world.happens(e.NodeLost("n"))
+    assert why_away(row, nodes, "m") == "node n is lost"
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from maestro.model import events as e
-from maestro.model.events import NewEvent
-from maestro.model.placement import PLACES, decide_claim
+from maestro.model.agent import Agent
+from maestro.model.events import Event, NewEvent
+from maestro.model.placement import HOMES_MAX, PLACES, Home, Homes, decide_claim, settle, stranded
 from tests.model.facts import World, agent, node
 from tests.model.history import Log
 
@@ -40,3 +43,43 @@ def test_of_two_that_saw_the_same_free_folder_the_log_refuses_one() -> None:
     assert log.append(second) is None
     assert "b" not in log.fold().agents
     assert log.append(assigning("b")) is not None, "who looks again may try again"
+
+
+def homes(*places: tuple[str, str] | None) -> Homes | None:
+    """The homes of agent `a` after assignments to these places, given as (node, workspace), in turn; None for none."""
+    row: Homes | None = None
+    for number, place in enumerate(places, 1):
+        node, workspace = place or (None, None)
+        fact = e.AgentAssigned("a", "shell", {}, "/w", workspace, node=node)
+        row = settle(row, Event(number, "agent:a", number * 10, "", "", 0, fact))
+    return row
+
+
+A1, B1, B2 = ("a", "/1"), ("b", "/1"), ("b", "/2")
+
+
+def test_an_agent_keeps_the_homes_that_it_has_left_each_with_its_times() -> None:
+    row = homes(A1, A1, B1, None, A1)
+    assert row is not None and row.moved
+    assert row.homes == [Home("b", "/1", 30, 40), Home("a", "/1", 50)]
+    assert homes(None) is None and not cast(Homes, homes(A1)).moved
+
+
+def test_no_more_than_the_newest_homes_are_kept() -> None:
+    row = homes(*(("a", f"/{number}") for number in range(HOMES_MAX + 5)))
+    assert row is not None and len(row.homes) == HOMES_MAX and row.homes[0].workspace == "/5"
+
+
+def placed(name: str, node: str, workspace: str) -> Agent:
+    return Agent(name, 1, "shell", {}, "/w", workspace, node=node)
+
+
+def test_stranded_is_what_lies_on_another_node_than_its_agent_also_where_a_restore_took_the_agent_back() -> None:
+    rows = [cast(Homes, homes(A1, B1, B2))]
+    on_b, on_a, other = placed("a", *B2), placed("a", *A1), placed("o", *B1)
+    assert stranded(rows, [on_b], ["a", "b"]) == [("a", Home("a", "/1", 10, 20))]
+    back = stranded(rows, [on_a], ["a", "b"])
+    assert back == [("a", Home("b", "/1", 20, 30)), ("a", Home("b", "/2", 30))]
+    assert stranded(rows, [on_a, other], ["a", "b"]) == [("a", Home("b", "/2", 30))]
+    assert stranded(rows, [on_b], ["b"]) == [], "a node that is given up counts no more"
+    assert stranded(rows, [], ["a", "b"]) == [], "an agent that is not there any more"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from maestro.model import events as e
+from maestro.model.coordination.missing_workspaces import decide_missing
 from maestro.model.errors import Conflict, NotFound, Refused
 from maestro.model.events import AnyFact, Event
 from maestro.model.snapshot import (
@@ -12,7 +13,6 @@ from maestro.model.snapshot import (
     covered,
     decide_end,
     decide_expired,
-    decide_missing,
     decide_pin,
     decide_start,
     evolve,

@@ -73,6 +73,27 @@ def test_a_run_may_go_on_exactly_where_its_slot_then_waits_and_is_not_parked(
         raise AssertionError("it goes on for ever")
 
 
+def test_a_task_is_queued_again_where_all_that_was_on_is_lost_and_nothing_is_over() -> None:
+    lost = e.RunEnded(*RUN, "lost", restart=True)
+    world = released().happens(RUN_FACTS["started"])
+    assert world.task("t").status == "running"
+    assert world.happens(lost).task("t").status == "queued"
+    again = ("t-0.2", "t", "a")
+    world.happens(e.RunReleased("t-0.2", "t", 0, 2, "a", "n", 9.0, 1), e.RunStarted(*again, "n", "/f", "/w"))
+    assert world.task("t").status == "running"
+    assert world.happens(e.RunEnded(*again, "exit", 1)).task("t").status == "running", "its end is to be recorded"
+
+
+def test_a_task_of_which_something_else_is_on_or_over_goes_on_running() -> None:
+    world = World(node(), agent("a"), agent("b"), task("t", "a", "b"))
+    world.decides()
+    for name, who in (("t-0.1", "a"), ("t-1.1", "b")):
+        world.happens(e.RunStarted(name, "t", who, "n", "/f", "/w"))
+    assert world.happens(e.RunEnded("t-0.1", "t", "a", "lost")).task("t").status == "running"
+    world.happens(e.RunEnded("t-1.1", "t", "b", "ok", 0))
+    assert world.task("t").status == "running"
+
+
 def test_the_first_end_of_a_run_stays() -> None:
     world = released().happens(RUN_FACTS["started"], e.RunEnded(*RUN, "exit", 1), e.RunEnded(*RUN, "ok", 0))
     assert world.slot("t").outcome == "exit"

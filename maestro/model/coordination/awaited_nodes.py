@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from maestro.model.dispatch import DispatchState
 from maestro.model.events import TaskDispatched
 from maestro.model.node import Node
-from maestro.model.target import targets_of, who
+from maestro.model.target import is_pool, targets_of, who
 
-START_THERE = "start its daemon there (maestro up), or assign the agent to another node"
+START_THERE = "start its daemon there (maestro up)"
 
 
 def nodes_to_start(wanted: TaskDispatched, known: DispatchState) -> dict[str, list[str]]:
@@ -30,7 +30,11 @@ def nodes_to_start(wanted: TaskDispatched, known: DispatchState) -> dict[str, li
 def told_to_start(target: str, nodes: Sequence[str], known: Mapping[str, Node]) -> str:
     """The words for a target that waits for nodes (`nodes_to_start`), with what to do. known: the nodes, by id."""
     drained = [name for name in nodes if name in known and known[name].drained]
+    agent = "<agent>" if is_pool(target) else who(target)
+    elsewhere = f"or, to go on elsewhere, maestro agent assign {agent} --from-snapshot newest --node <node>"
     if not drained:
-        return f"{target} waits for node {', '.join(nodes)}, which is down: {START_THERE}"
+        return f"{target} waits for node {', '.join(nodes)}, which is down: {START_THERE}, {elsewhere}"
     undo = " or ".join(f"maestro node drain {name} --undo" for name in drained)
-    return f"{target} waits for node {', '.join(nodes)}, which is drained: {undo}, or assign the agent to another node"
+    left = all(known[name].status != "up" for name in drained)
+    when = elsewhere if left else f"{elsewhere} when it has left"
+    return f"{target} waits for node {', '.join(nodes)}, which is drained: {undo}, {when}"

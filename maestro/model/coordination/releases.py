@@ -76,6 +76,11 @@ def knows(build: str, name: str) -> bool:
     return not known or name in known[-1]
 
 
+def is_new(fact: AnyFact) -> bool:
+    """Whether an older release, of which a node may be up, does not know facts of this kind."""
+    return any(NAMES[type(fact)] not in known for known in KNOWN.values())
+
+
 def elders(nodes: Mapping[str, Node]) -> list[Node]:
     """The nodes that are up with an older release."""
     return [node for node in nodes.values() if node.status == "up" and () < release_of(node.build) < HERE]

@@ -33,6 +33,7 @@ from maestro.model.restore import (
     decide_agents,
     decide_lives,
     decide_restore_end,
+    kept_places,
     stop_reason,
 )
 from maestro.model.state import StateKey
@@ -57,8 +58,10 @@ class Before(NamedTuple):
 
 class Seen(NamedTuple):
     """What the leader sees. now: server time, ms; floor: of the log; up: the nodes that are up; busy: something else is
-    under way; running: agents whose runs have not ended, of nodes that are up; agents: all of them, and whys: the
-    reason of the last stop of each that is stopped; before: see there; name: for the snapshot that is to be taken.
+    under way; running: agents whose runs have not ended, of nodes that are up; stopping_ms: how long they have been
+    waited for, by the leader's own clock, as events may have a later time than the store's clock has; agents: all of
+    them, and whys: the reason of the last stop of each that is stopped; before: see there; name: for the snapshot that
+    is to be taken.
     """
 
     now: int
@@ -68,6 +71,7 @@ class Seen(NamedTuple):
     whys: Mapping[str, str]
     busy: bool = False
     running: Sequence[str] = ()
+    stopping_ms: int = 0
     before: Before = Before()
     name: str = ""
 
@@ -100,12 +104,35 @@ def trouble(row: Restore, options: RestoreOptions, seen: Seen) -> str:
     told = "; ".join(f"node {part.node} {_ailing(part)}" for part in bad)
     if bad and not options.skip_failed:
         return told
+    if meddling := _meddling(row, there, seen.agents):
+        return meddling
     if not any(part.placed for part in there) and row.to is None:
         skipped = [f"{place}: {why}" for part in there for place, why in part.skipped.items()]
         return "; ".join([*filter(None, [told]), *skipped]) or "nothing can be put back"
     if not there:
         return told or "no node takes part"
     return ""
+
+
+def _meddling(row: Restore, there: Sequence[RestorePart], agents: Mapping[str, Agent]) -> str:
+    """What somebody has done since the wish that must not be lost by it, in words: an agent is in a folder that would
+    be replaced, though nobody has stopped it for that, so that what it does there is kept in no snapshot.
+    """
+    for part in there:
+        for agent in agents.values():
+            if agent.workspace is None or (agent.node or row.node) != part.node:
+                continue
+            place = next((each.workspace for each in part.placed if _overlap(each.workspace, agent.workspace)), "")
+            if place and agent.id not in part.agents:
+                return f"agent {agent.id} was assigned to {agent.workspace} on node {part.node} meanwhile"
+            if place and row.state == "started" and not agent.stopped:
+                return f"agent {agent.id} was let go on meanwhile, in {agent.workspace} on node {part.node}"
+    return ""
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Whether two folders are one, or one lies in the other, by their paths."""
+    return f"{one}/".startswith(f"{other}/") or f"{other}/".startswith(f"{one}/")
 
 
 def _ailing(part: RestorePart) -> str:
@@ -142,7 +169,7 @@ def decide_next(row: Restore, options: RestoreOptions, seen: Seen) -> list[NewEv
     if seen.before.state == "" and row.state == "started":
         if not seen.running:
             return [NewEvent(f"snapshot:{row.before}", _wish(row, options, seen), seen.floor)]
-        if seen.now > row.started_at + STOP_MS_MAX:
+        if seen.stopping_ms > STOP_MS_MAX:
             return decide_failed(row, f"these agents did not stop in time: {', '.join(seen.running)}", seen)
     if seen.before.state == "failed":
         return decide_failed(row, f"what is there could not be kept: {seen.before.why}", seen)
@@ -177,6 +204,7 @@ def decide_outcome(row: Restore, options: RestoreOptions, seen: Seen, then: Then
     held = {each.agent for part in going for each in part.placed}
     out = {each.agent for part in row.parts for each in part.placements} - held
     assigned = [each for each in options.assigned if each.workspace is None or each.agent not in out]
+    assigned += kept_places(out - {each.agent for each in assigned}, seen.agents, then.agents)
     more = [*decide_lives(then.keys, then.at), *decide_agents(assigned, then.agents, {})]
     more += _stopped_then(row, held, then)
     done = RestoreDone(row.id, row.to, row.source, row.before, pending)

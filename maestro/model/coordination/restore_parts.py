@@ -7,8 +7,11 @@ node has said that the workspaces are exchanged.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
+from maestro.model.agent import Agent
 from maestro.model.events import (
     AgentAssigned,
     BlobRef,
@@ -72,6 +75,13 @@ class RestorePart(msgspec.Struct, omit_defaults=True):
     def placed(self) -> tuple[RestorePlacement, ...]:
         """The workspaces that it puts back: all but those that are skipped."""
         return tuple(each for each in self.placements if each.workspace not in self.skipped)
+
+
+def waiting_in(part: RestorePart, agents: Mapping[str, Agent]) -> list[str]:
+    """The agents that take nothing until a part is placed: those that have not moved away from what it exchanges."""
+    places = {each.agent: (part.node, each.workspace) for each in part.placed}
+    there = {name: (agents[name].node, agents[name].workspace) for name in places if name in agents}
+    return sorted(name for name, place in there.items() if places[name] == place)
 
 
 class Restore(msgspec.Struct, omit_defaults=True):

@@ -5,6 +5,7 @@ A small file each in MAESTRO_HOME/workspaces, written when an assignment is carr
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import stat
@@ -31,8 +32,10 @@ class KnownWorkspaces:
 
     def get(self, workspace: str) -> RememberedWorkspace | None:
         """What this node remembers of a workspace, None where it remembers nothing that can be read."""
+        file = self._file(workspace)
         try:
-            return _decoder.decode(read_file(self._file(workspace)))
+            found = os.stat(file)  # noqa: PTH116 - asked for each agent
+            return _remembered(file, (found.st_ino, found.st_ctime_ns, found.st_size))
         except (OSError, msgspec.DecodeError):
             return None
 
@@ -44,10 +47,21 @@ class KnownWorkspaces:
         private_folder(self._folder, "MAESTRO_HOME")
         file = Path(self._file(known.workspace))
         replace(file, msgspec.json.encode(known), durable=False, shared=True)
+        _remembered.cache_clear()
 
     def _file(self, workspace: str) -> str:
-        name = hashlib.sha256(workspace.encode("utf-8", "surrogateescape")).hexdigest()[:32]
-        return f"{self._folder}/{name}.json"
+        return f"{self._folder}/{_name(workspace)}.json"
+
+
+@functools.lru_cache(maxsize=4096)
+def _name(workspace: str) -> str:
+    return hashlib.sha256(workspace.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+
+
+@functools.lru_cache(maxsize=4096)
+def _remembered(file: str, _stamp: tuple[int, int, int]) -> RememberedWorkspace:
+    """What a file says; it is read again only where it has changed."""
+    return _decoder.decode(read_file(file))
 
 
 def look(workspace: str, mounts: Mounts, real: Callable[[str], str] = os.path.realpath) -> SeenWorkspace:
@@ -59,15 +73,15 @@ def look(workspace: str, mounts: Mounts, real: Callable[[str], str] = os.path.re
     if os.path.normpath(workspace) != workspace or real(above) != above:
         return SeenWorkspace(os.path.lexists(workspace), _IS_LINK)
     try:
-        mode = os.lstat(workspace).st_mode
+        found = os.lstat(workspace)
     except FileNotFoundError:
         return SeenWorkspace(there=False)
     except OSError as error:
         return SeenWorkspace(there=False, problem=f"cannot be reached: {error.strerror}")
-    if stat.S_ISLNK(mode):
+    if stat.S_ISLNK(found.st_mode):
         return SeenWorkspace(there=True, problem=_IS_LINK)
-    if not stat.S_ISDIR(mode):
+    if not stat.S_ISDIR(found.st_mode):
         return SeenWorkspace(there=True, problem="is not a folder")
     if not os.access(workspace, os.R_OK | os.W_OK | os.X_OK):
         return SeenWorkspace(there=True, problem="cannot be written")
-    return SeenWorkspace(there=True, shown=mounts.shown(workspace))
+    return SeenWorkspace(there=True, shown=mounts.shown(workspace, (found.st_dev, found.st_ino)))

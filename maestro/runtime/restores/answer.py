@@ -65,6 +65,7 @@ class Answer:
         return {
             "agent": placement.agent,
             "workspace": placement.workspace,
+            "node": placement.node or self._planned.here,
             "snapshot": archived.snapshot,
             "archived_position": archived.position,
             "events_apart": self._planned.past.position - archived.position,
@@ -80,7 +81,7 @@ def undo(begun: BegunRestore) -> str | None:
         return None
     for each in begun.targets:
         place = shlex.quote(each.workspace)
-        command += f" --workspace {place}" + (f" --replace-foreign {place}" if each.foreign else "")
+        command += f" --workspace {each.name or place}" + (f" --replace-foreign {place}" if each.foreign else "")
     return command
 
 
@@ -88,3 +89,14 @@ def undo_told(begun: BegunRestore) -> str:
     """How to undo the restore, in words."""
     command = undo(begun)
     return f"to undo it: {command}" if command else "nothing was there before, so that there is nothing to undo"
+
+
+def foreign_told(begun: BegunRestore) -> list[str]:
+    """How to bring back what was in folders that were no agent's, in words: undoing a whole restore does not."""
+    told = []
+    for each in begun.targets if begun.to is not None else ():
+        if each.foreign:
+            place = shlex.quote(each.workspace)
+            again = f"maestro state restore {begun.before} --workspace {each.name or place} --replace-foreign {place}"
+            told.append(f"to bring back what was in {each.workspace}: {again}")
+    return told

@@ -133,7 +133,8 @@ def _check_places(check: PlaceCheck, wanted: list[_Wanted], home: Path) -> None:
         neighbours.check(each.agent, place, each.workspace_root)
         if check.is_foreign(place):
             what = f"{place} is no agent's folder here, lies outside MAESTRO_WORKSPACE_ROOT and is not empty"
-            command = f"maestro agent assign {each.type} --name {each.agent} --to-workspace {shlex.quote(place)}"
+            here = f"--node {each.node} --to-workspace {shlex.quote(place)}"
+            command = f"maestro agent assign {each.type} --name {each.agent} {here}"
             foreign.append((f"agent {each.agent}: {what}", f"`{command}`"))
     if foreign:
         raise Refused("; ".join(what for what, _ in foreign), mend=f"{', '.join(to for _, to in foreign)}, then again")

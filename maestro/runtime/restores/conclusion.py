@@ -26,6 +26,7 @@ from maestro.runtime.node.contention import Race
 from maestro.runtime.node.context import APPEND_S_MAX, Context
 from maestro.runtime.node.known_head import KnownHead
 from maestro.runtime.restores.journal import BegunRestore, LoadedLog, Target
+from maestro.runtime.restores.log_loader import is_own
 from maestro.runtime.restores.past import Past, look_back
 from maestro.runtime.restores.stop_reason import why_stopped
 from maestro.runtime.snapshots import guard_archive
@@ -166,7 +167,7 @@ async def unload(context: Context, loaded: LoadedLog, cause: str) -> bool:
         found = same_history(store, loaded.position, loaded.chain)
         if found == "same":
             for events in history(store, loaded.position, store.log.head().seq):
-                if any(event.cause != cause and not event.type.startswith("node.") for event in events):
+                if any(event.cause != cause and not is_own(event) for event in events):
                     return False
             store.erase()
             KnownHead(context.settings).forget()

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import trio
 
@@ -14,6 +12,7 @@ from maestro.model.errors import MaestroError, VerificationFailed
 from maestro.model.events import Event
 from maestro.model.restore import Archived, Fate, Span
 from maestro.runtime.node.context import Context
+from maestro.runtime.restores.across.room import disks_of, mark
 from maestro.runtime.restores.open_origins import OpenOrigins
 from maestro.runtime.restores.origin import Origin
 from maestro.runtime.restores.plan import Placement, RestorePlan
@@ -32,19 +31,23 @@ OFF_LINE = ("node.", "snapshot.", "restore.", "log.", "alert.")
 OF_WORKFLOW = "workflow-run:"
 
 
-async def preview(context: Context, planned: RestorePlan, origins: OpenOrigins) -> Row:
-    """The answer of `restore --dry-run`."""
+async def preview(context: Context, planned: RestorePlan, origins: OpenOrigins, whole: bool = False) -> Row:
+    """The answer of `restore --dry-run`. whole: what has not changed is written again, as over several nodes."""
     fates = {fate.agent: fate for fate in planned.fates}
     agents = []
     damaged: list[Row] = []
     for placement in planned.placements:
-        row = await _workspace(context, planned, placement, origins)
+        row = await _workspace(context, planned, placement, origins, whole)
         damaged += row.pop("damaged", [])
         agents.append(row | _fate(fates.pop(placement.agent, None)))
     for fate in fates.values():
         agents.append({"agent": fate.agent, "workspace": None} | _fate(fate))
-    needed = sum(row.get("disk_needed_bytes", 0) for row in agents)
-    free = await trio.to_thread.run_sync(_least_free, [each.workspace for each, _ in planned.restorable])
+    needed = {row["workspace"]: row["disk_needed_bytes"] for row in agents if "disk_needed_bytes" in row}
+    disks = await trio.to_thread.run_sync(disks_of, needed)
+    mark(planned.placements, disks)
+    why_not = {each.agent: each.why_not for each in planned.placements if each.why_not}
+    for row in agents:
+        row["why_not"] = row.get("why_not") or why_not.get(row["agent"])
     return {
         "restore": "dry run",
         "source": planned.source,
@@ -60,15 +63,18 @@ async def preview(context: Context, planned: RestorePlan, origins: OpenOrigins) 
         "damaged": damaged,
         "open_tasks": [task.id for task in planned.past.tasks] if planned.to is not None else [],
         "open_workflow_runs": [run.id for run in planned.past.runs] if planned.to is not None else [],
-        "disk_needed_bytes": needed,
-        "disk_free_bytes": free,
+        "disk_needed_bytes": sum(needed.values()),
+        "disk_free_bytes": min((disk.free for disk in disks), default=None),
+        "disks": [disk.row(context.node) for disk in disks],
         "failing": [
             {"agent": each.agent, "workspace": each.workspace, "why": each.why_not} for each in planned.failing
         ],
     }
 
 
-async def _workspace(context: Context, planned: RestorePlan, placement: Placement, origins: OpenOrigins) -> Row:
+async def _workspace(
+    context: Context, planned: RestorePlan, placement: Placement, origins: OpenOrigins, whole: bool
+) -> Row:
     row: Row = {"agent": placement.agent, "workspace": placement.workspace, "why_not": placement.why_not or None}
     if placement.is_foreign:
         row["foreign"] = True
@@ -84,7 +90,9 @@ async def _workspace(context: Context, planned: RestorePlan, placement: Placemen
     origin = await origins.snapshot(placement.archived.snapshot, placement.archived.node)
     try:
         lost = await trio.to_thread.run_sync(origin.lost, placement.archived.held.tree)
-        changes = await trio.to_thread.run_sync(_changes, origin, placement.archived.held.tree, placement.workspace)
+        changes = await trio.to_thread.run_sync(
+            _changes, origin, placement.archived.held.tree, placement.workspace, whole or not origin.reuses
+        )
     except MaestroError as error:
         placement.why_not, placement.damaged = error.line(), isinstance(error, VerificationFailed)
         return row | {"why_not": placement.why_not}
@@ -105,13 +113,13 @@ async def _apart(context: Context, planned: RestorePlan, archived: Archived) -> 
     }
 
 
-def _changes(origin: Origin, tree: str, workspace: str) -> Row:
+def _changes(origin: Origin, tree: str, workspace: str, whole: bool) -> Row:
     diff = origin.diff(tree, workspace)
     going = [change.path for change in (*diff.deleted, *diff.changed) if change.kind != FOLDER]
     lost = untracked.unrecoverable(workspace, going)
-    written = sum(change.bytes for change in (*diff.added, *diff.changed))
-    if not origin.reuses:
-        written = origin.size(tree)
+    written = origin.room(tree)
+    if not whole:
+        written = min(written, sum(change.bytes for change in (*diff.added, *diff.changed)))
     return {
         "added": _told(diff.added),
         "changed": _told(diff.changed),
@@ -185,13 +193,3 @@ def _counted(context: Context, spans: Sequence[Span]) -> Row:
 
 def _on_line(events: Iterable[Event]) -> Iterable[Event]:
     return (event for event in events if not event.type.startswith(OFF_LINE))
-
-
-def _least_free(workspaces: Sequence[str]) -> int | None:
-    """The free bytes of the disk that has the least room, among those of the workspaces; None without any."""
-    free = []
-    for workspace in workspaces:
-        above = next(folder for folder in Path(workspace).parents if os.path.lexists(folder))
-        found = os.statvfs(above)
-        free.append(found.f_bavail * found.f_frsize)
-    return min(free, default=None)

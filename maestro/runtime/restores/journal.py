@@ -35,7 +35,8 @@ class Target(msgspec.Struct):
 
     new: the identity of its stage, when that is whole; old: of what was there before; boot: of the system's start in
     which they were recorded. mark: the file that says what became of the workspace where its identity does not
-    (`Exchange.mark`). foreign: the folder was no agent's, and the user named it.
+    (`Exchange.mark`). foreign: the folder was no agent's, and the user named it. name: what names the workspace to a
+    user where others have the same path, "" for that.
     """
 
     workspace: str
@@ -47,6 +48,7 @@ class Target(msgspec.Struct):
     agent: str = ""
     mark: str = ""
     foreign: bool = False
+    name: str = ""
 
     @property
     def fate(self) -> PlaceFate:

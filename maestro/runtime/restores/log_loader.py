@@ -1,6 +1,8 @@
 """The log that a snapshot holds: extracted to be read, and loaded into an empty store with its ids.
 
-A log in which nodes came and went, and nothing else ever happened, counts as empty.
+A log in which nodes came and went, named their archive, had alerts raised and were told that an older log was erased,
+and nothing else ever happened, counts as empty: no user did any of that, and it is there again as soon as the loaded
+log is.
 """
 
 from __future__ import annotations
@@ -12,21 +14,29 @@ from pathlib import Path
 import trio
 
 from maestro.model.errors import Refused
+from maestro.model.events import Event
 from maestro.runtime.node.context import Context
 from maestro.runtime.restores.journal import Journal
 from maestro.runtime.restores.origin import CHECKPOINT, Origin, Stage
 from maestro.workspaces.cleaning import remove_tree
 
-NODE_EVENTS_MAX = 500
+OWN_EVENTS_MAX = 500
+_OWN = ("node.", "archive.named", "alert.raised", "alert.resolved", "log.forked")
+"""Prefixes of the types of events that nodes append by themselves."""
+
+
+def is_own(event: Event) -> bool:
+    """Whether an event is one that nodes append by themselves, also to a log in which there is nothing else."""
+    return event.type.startswith(_OWN)
 
 
 async def is_empty(context: Context) -> bool:
-    """Whether nothing but nodes coming and going has happened in the log."""
+    """Whether nothing has happened in the log but what nodes append by themselves."""
     head = await context.call(context.store.log.head)
-    if head.seq > NODE_EVENTS_MAX:
+    if head.seq > OWN_EVENTS_MAX:
         return False
-    events = await context.call(context.store.log.read, 0, NODE_EVENTS_MAX)
-    return all(event.type.startswith("node.") for event in events)
+    events = await context.call(context.store.log.read, 0, OWN_EVENTS_MAX)
+    return all(is_own(event) for event in events)
 
 
 async def check_alone(context: Context) -> None:

@@ -54,6 +54,9 @@ class Origin(Protocol):
     def size(self, tree: str) -> int:
         """The bytes of all files of a tree."""
 
+    def room(self, tree: str) -> int:
+        """The bytes that the files of a tree take on a disk: holes take none."""
+
     def verify(self, progress: Progress | None = None) -> None:
         """Read and check every byte of the snapshot. progress: called now and then with the bytes done, and all of
         them.
@@ -108,6 +111,10 @@ class StoredOrigin:
     def size(self, tree: str) -> int:
         """See Origin."""
         return self._sizes[tree]
+
+    def room(self, tree: str) -> int:
+        """See Origin."""
+        return self._archive.room(self.name, tree)
 
     def verify(self, progress: Progress | None = None) -> None:
         """See Origin."""
@@ -173,6 +180,10 @@ class ExportedOrigin:
     def size(self, tree: str) -> int:
         """See Origin."""
         return self._sizes[tree]
+
+    def room(self, tree: str) -> int:
+        """See Origin."""
+        return self._archive.room(self._export, tree)
 
     def verify(self, progress: Progress | None = None) -> None:
         """See Origin."""

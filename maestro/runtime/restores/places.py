@@ -22,6 +22,7 @@ from maestro.runtime.node.context import Call, Context
 from maestro.runtime.provision.type_binding import caller_settings
 from maestro.runtime.restores.open_origins import OpenOrigins
 from maestro.runtime.restores.plan import Placement, RestorePlan, RestoreRequest
+from maestro.runtime.snapshots import sources
 from maestro.workspaces import guards, workflow_folders
 from maestro.workspaces.exchanges.places import check_place
 from replayers.log_reader import history
@@ -47,6 +48,9 @@ async def check_places(call: Call, wish: RestoreRequest, planned: RestorePlan, o
             what = f"{shown(named)} is not among the folders that would be replaced"
             raise Invalid(what, "--replace-foreign", "restore --dry-run shows them")
     mine = [each for each in planned.placements if each.node in ("", call.context.node)]
+    if not wish.loaded and not planned.loads:
+        agents = {held[each.workspace] for each in mine if each.workspace in held}
+        check.lacking = {each.workspace: each.why for each in (await sources.workspaces(call, agents))[1]}
     await trio.to_thread.run_sync(check.all, mine, others)
 
 
@@ -83,7 +87,8 @@ class PlaceCheck:
     """Decides where one restore may put workspaces. Its calls block.
 
     held: the folders that agents of this node have; named: the foreign folders that the user allows to be replaced;
-    own: tells which folders earlier restores took from their agents.
+    own: tells which folders earlier restores took from their agents. lacking: the folders of agents of this node that
+    no snapshot can keep as they are now, with why, so that they are not replaced.
     """
 
     def __init__(self, call: Call, held: set[str], named: Sequence[str] = (), own: _Own | None = None) -> None:
@@ -92,6 +97,7 @@ class PlaceCheck:
         self._held = held
         self._named = named
         self._own = own
+        self.lacking: dict[str, str] = {}
 
     def all(self, placements: Sequence[Placement], others: Sequence[guards.Claim] = ()) -> None:
         """Note in each placement why it cannot be where it is planned. others: agents that stay where they are."""
@@ -109,6 +115,9 @@ class PlaceCheck:
                 check_place(each.workspace)  # the path itself, not the folder that a link in its place leads to
             except MaestroError as error:
                 each.why_not = error.line()
+                continue
+            if each.workspace in self.lacking and not _is_empty(each.workspace):
+                each.why_not = f"{each.workspace} {self.lacking[each.workspace]}; what is in it could not be kept"
                 continue
             each.is_foreign = self.is_foreign(each.workspace) and not (self._own and self._own.has(each))
             if each.is_foreign and each.workspace not in self._named:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Collection
 
 import msgspec
 
 from maestro.model.agent import Agent
 from maestro.model.events import AgentAssigned
-from maestro.model.restore import Archived, Fate, Span
+from maestro.model.restore import Archived, Fate, Span, kept_places
 from maestro.runtime.restores.past import Past
 
 
@@ -89,10 +90,24 @@ class RestorePlan(msgspec.Struct, kw_only=True):
         earlier = f"; with --at {self.past.position} it comes from an earlier one, where there is one"
         return f"it is not in {self.source}{'' if self.loads else earlier}"
 
+    def name_of(self, placement: Placement) -> str:
+        """What names a workspace to a user where an agent of another node has the same path: its agent; else ""."""
+        node, agents = placement.node or self.here, self.now.values()
+        alike = [row for row in agents if row.workspace == placement.workspace and (row.node or self.here) != node]
+        return placement.agent if alike else ""
+
     @property
     def restorable(self) -> list[tuple[Placement, Archived]]:
         """Workspaces that can be restored, each with its archive."""
         return [(each, each.archived) for each in self.placements if each.archived is not None and not each.why_not]
+
+    def left_out(self, skipped: Collection[str] = ()) -> list[AgentAssigned]:
+        """The assignments of those that are left out, and that have moved since: they stay where they are.
+
+        skipped: agents that are left out beside those that cannot be put back.
+        """
+        out = {each.agent for each in self.failing} | {*skipped}
+        return kept_places(out - {each.agent for each in self.assigned}, self.now, self.past.agents)
 
     @property
     def failing(self) -> list[Placement]:
@@ -102,6 +117,8 @@ class RestorePlan(msgspec.Struct, kw_only=True):
     @property
     def mend(self) -> str:
         """What the user can do about the workspaces that cannot be restored, in words: all of it, in one go."""
+        if self.to is None:
+            return self._mend_alone
         named = [f"--replace-foreign {shlex.quote(each.workspace)}" for each in self.failing if each.is_foreign]
         if not named:
             return "mend that, or leave them with --skip-failed"
@@ -112,3 +129,9 @@ class RestorePlan(msgspec.Struct, kw_only=True):
         return (
             f"mend that, or go on with {both}, which leaves {', '.join(rest)}; --skip-failed alone leaves all of them"
         )
+
+    @property
+    def _mend_alone(self) -> str:
+        """As `mend`, where one workspace is put back: there is none to go on with."""
+        named = [f" with --replace-foreign {shlex.quote(each.workspace)}" for each in self.failing if each.is_foreign]
+        return f"mend that, then try again{''.join(named)}"

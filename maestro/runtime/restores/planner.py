@@ -67,7 +67,7 @@ async def plan(call: Call, wish: RestoreRequest, origins: OpenOrigins, held: Pas
     if held is None:
         planned.undone, planned.regained = missing(spans, past.spans), missing(past.spans, spans)
     planned.fates = fates(planned.now, past.agents)
-    relocation = _Relocation(call, origin)
+    relocation = _Relocation(call, origin, planned.loads or wish.loaded)
     for agent in past.agents.values():
         await relocation.place(agent, archives, planned)
     planned.others = _others(context, planned)
@@ -120,9 +120,13 @@ async def _check_history(context: Context, origin: Named) -> None:
 
 
 class _Relocation:
-    """Decides where agents' workspaces are put: below the caller's root where the caller set one, and on this node."""
+    """Decides where agents' workspaces are put: below the caller's root where the caller set one, and on this node.
 
-    def __init__(self, call: Call, origin: Named | None) -> None:
+    loads: the log comes from the snapshot, so that the nodes that it knows are not expected here.
+    """
+
+    def __init__(self, call: Call, origin: Named | None, loads: bool) -> None:
+        self._loads = loads
         settings = caller_settings(call)
         self._call = call
         self._node = origin.meta.node if origin is not None else call.context.node
@@ -136,6 +140,8 @@ class _Relocation:
         node = agent.node or self._node
         archived = archives.of(agent.id, agent.workspace) if agent.workspace is not None else None
         elsewhere = node != here and not self._comes_here(node, archived, planned)
+        if elsewhere and self._is_file and agent.workspace is not None:
+            archived = archives.of(agent.id, agent.workspace, node)
         away = node in planned.away and not elsewhere
         moves = (away or (self._set and not elsewhere)) and agent.workspace_root != self._root
         root = self._root if moves else agent.workspace_root
@@ -157,7 +163,7 @@ class _Relocation:
         """
         if node not in planned.away:
             return False
-        return planned.loads or self._is_file or node in planned.gone or (archived is not None and not archived.node)
+        return self._loads or self._is_file or node in planned.gone or (archived is not None and not archived.node)
 
     async def assigned(self, agent: Agent, root: str, workspace: str | None, gone: frozenset[str]) -> AgentAssigned:
         """The assignment of an agent to its place on this node. gone: the nodes that are not up."""
@@ -175,7 +181,8 @@ def _why_not(placement: Placement, archived: Archived | None, planned: RestorePl
         moves = f"maestro agent assign {placement.agent} --from-snapshot newest --node NODE"
         return f"it is on node {placement.node}, which is away (there: maestro up; to go on elsewhere: {moves})"
     if archived.node == "" and planned.is_file and placement.node != planned.here:
-        return f"it is on node {placement.node}, which does not have {planned.source}"
+        there = "copy the file there, and restore this workspace on that node"
+        return f"it is on node {placement.node}, which has neither {planned.source} nor that snapshot ({there})"
     return ""
 
 
@@ -201,7 +208,7 @@ async def _plan_workspace(
     meanwhile.
     """
     context, workspace = call.context, str(wish.workspace)
-    meant = archives.named(workspace, call.caller.cwd)
+    meant = archives.named(workspace, call.caller.cwd, context.node)
     if meant is None:
         what = f"{shown(workspace)} was no workspace of an agent at position {planned.past.position}"
         raise NotFound(what, "--workspace", "restore --dry-run shows all", ("agent", workspace))
@@ -209,14 +216,24 @@ async def _plan_workspace(
     root = had.workspace_root if had is not None else str(caller_settings(call).workspace_root)
     archived = archives.of(meant.agent, path)
     placement = Placement(agent=meant.agent, root=root, workspace=path, recorded=path, archived=archived)
-    placement.node = (had.node if had is not None else None) or (archived.node if archived else "") or context.node
-    if placement.node in planned.away and (planned.is_file or (archived is not None and not archived.node)):
+    of_agent = had.node if had is not None and had.workspace == path else None
+    placement.node = of_agent or (archived.node if archived else "") or context.node
+    holders = _holders(planned, path, placement.node)
+    is_at_hand = planned.is_file or (archived is not None and not archived.node)
+    if placement.node in planned.away and is_at_hand and not holders:
         placement.node = context.node
+        holders = _holders(planned, path, context.node)
+    if planned.is_file and placement.node != context.node:
+        placement.archived = archived = archives.of(meant.agent, path, placement.node)
     placement.why_not = _why_not(placement, archived, planned)
-    holders = [each for each in planned.now.values() if (each.workspace, each.node) == (path, placement.node)]
     planned.placements = [placement]
     planned.others = _others(context, planned)
     await check_places(call, wish, planned, origins)
     planned.fates = [Fate(each.id, "stays", not each.stopped, not each.stopped, each.task) for each in holders]
     planned.waiting = [each.id for each in holders if await is_left_by_restore(context, each)]
     return planned
+
+
+def _holders(planned: RestorePlan, path: str, node: str) -> list[Agent]:
+    """The agents that have their workspace at a path of a node now."""
+    return [each for each in planned.now.values() if each.workspace == path and (each.node or planned.here) == node]

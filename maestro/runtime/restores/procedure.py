@@ -9,7 +9,6 @@ position before they were stopped, so that undoing the restore finds them as the
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from maestro.runtime.node.context import Call
 from maestro.runtime.node.daemon_log import log
 from maestro.runtime.node.resume import resume
 from maestro.runtime.provision.exclusion import Exclusion
-from maestro.runtime.restores.answer import Answer, undo_told
+from maestro.runtime.restores.answer import Answer, foreign_told, undo_told
 from maestro.runtime.restores.bystanders import Bystander, look, moved_from
 from maestro.runtime.restores.conclusion import conclude, end
 from maestro.runtime.restores.halt import Halt
@@ -208,7 +207,7 @@ class RestoreProcedure:
                 for one in (lost or {}).get(stage.tree, []):
                     self.lost.append(damaged_row(placement.agent, placement.workspace, one))
                 target = Target(placement.workspace, archived.snapshot, archived.held.tree, agent=placement.agent)
-                target.foreign = placement.is_foreign
+                target.foreign, target.name = placement.is_foreign, self._planned.name_of(placement)
                 target.record(stage.path, self._exchange.mark(stage.path))
                 self._begun.targets.append(target)
 
@@ -238,6 +237,8 @@ class RestoreProcedure:
         begun = self._begun
         failing = {each.agent for each in self.skipped}
         begun.assigned = [each for each in begun.assigned if each.workspace is None or each.agent not in failing]
+        if begun.to is not None:
+            begun.assigned += self._planned.left_out(failing)
         places = [target.workspace for target in begun.targets]
         self._standing = look(places)
         others = Exclusion(places)
@@ -284,11 +285,8 @@ class RestoreProcedure:
         for left in self._exchange.left:
             await self._call.note(f"what was there before cannot be removed, and is left in {left}", "warn")
         await self._call.note(undo_told(begun))
-        for each, _ in self._placements:
-            if each.is_foreign and begun.to is not None:
-                place = shlex.quote(each.workspace)
-                again = f"maestro state restore {begun.before} --workspace {place} --replace-foreign {place}"
-                await self._call.note(f"to bring back what was in {each.workspace}: {again}")
+        for told in foreign_told(begun):
+            await self._call.note(told)
         standing = await trio.to_thread.run_sync(moved_from, self._standing)
         lacking = (self.skipped, self.lost)
         answer = Answer(begun, planned, self._placements, lacking, standing)

@@ -12,10 +12,12 @@ import msgspec
 import trio
 
 from maestro.model.errors import MaestroError, Refused, VerificationFailed
-from maestro.runtime.node.context import Call
+from maestro.model.events import LogForked, NewEvent
+from maestro.runtime.node.context import Call, Context
 from maestro.runtime.node.ids import new_id
-from maestro.runtime.node.known_head import KnownHead
+from maestro.runtime.node.known_head import LINEAGE, KnownHead, erased
 from maestro.runtime.restores import log_loader
+from maestro.runtime.restores.across.room import check_room
 from maestro.runtime.restores.conclusion import LEASE, unload
 from maestro.runtime.restores.crash_recovery import end_begun, no_daemon
 from maestro.runtime.restores.journal import BegunRestore, Journal, LoadedLog, UnderWay
@@ -28,6 +30,8 @@ from maestro.runtime.restores.rights import leased, restoring
 from maestro.runtime.scheduler.merged_appends import LEASE as SCHEDULER
 from maestro.runtime.server.rows import Row
 from maestro.runtime.snapshots.progress import ProgressReport
+from maestro.runtime.snapshots.shared.identity import name_behind_load
+from maestro.runtime.snapshots.shared.upload import check_reach
 from maestro.workspaces.exchanges.exchange import Exchange
 from replayers import checkpoint
 
@@ -54,6 +58,7 @@ async def _perform(
     async with leased(call.context, leases):
         planned = await plan(call, wish, origins)
         await prove(call, planned, origins, how.skip_verify or loads, wish.skip_failed)
+        await check_room(planned, origins, whole=False)
         check(planned, wish.skip_failed)
         return await RestoreProcedure(call, planned, origins, under_way).run(wish, how)
 
@@ -151,6 +156,7 @@ async def _load(
         planned = await plan(call, wish, origins, await trio.to_thread.run_sync(look_into, folder))
         await prove(call, planned, origins, how.skip_verify, wish.skip_failed)
         check(planned, wish.skip_failed)
+        await check_reach(context)  # what is there is kept before anything is replaced, which would fail the restore
         await call.note(f"verifying the log of {origin.path or origin.name}", "progress")
         found = await trio.to_thread.run_sync(checkpoint.verify, folder)
         call.patient = True
@@ -160,16 +166,33 @@ async def _load(
         try:
             if not await log_loader.is_empty(context):
                 raise Refused("the log is not empty any more", mend="try again")
-            await context.call(context.store.erase)
-            KnownHead(context.settings).forget()
+            gone = await _erase(context)
             await trio.to_thread.run_sync(checkpoint.load, context.store, folder)
-            await call.note(f"loaded the log up to position {found.position}")
+            await name_behind_load(context, begun.actor, begun.cause)
             loaded = msgspec.structs.replace(wish, loaded=True)
-            return await _perform(call, loaded, how, origins, UnderWay(*right, begun))
+            row = await _perform(call, loaded, how, origins, UnderWay(*right, begun))
         except BaseException:
             with trio.CancelScope(shield=True):
                 await _unload(call, journal)
             raise
+    if gone is not None:
+        await context.submit([NewEvent(LINEAGE, gone)], call.caller.actor, call.cause)
+    await call.note(f"loaded the log up to position {found.position}")
+    return row
+
+
+async def _erase(context: Context) -> LogForked | None:
+    """Erase the log that counts as empty; what is to be said of that behind the one that takes its place, where other
+    nodes may know it, or the one before it: no version of a subject from before a restore is known behind it.
+    """
+    others = [node for node in await context.rows(context.views.nodes) if node.id != context.node]
+    gone: LogForked | None = None
+    told = await context.call(context.store.log.version, LINEAGE)
+    if others or told:
+        gone = await context.call(erased, context.store, "loaded the log of a snapshot")
+    await context.call(context.store.erase)
+    KnownHead(context.settings).forget()
+    return gone
 
 
 async def _unload(call: Call, journal: Journal) -> None:

@@ -15,7 +15,7 @@ from maestro.workspaces.archive.export import export_writer
 from maestro.workspaces.archive.export.export_reader import Export
 from maestro.workspaces.archive.export.export_writer import Exported
 from maestro.workspaces.archive.format import manifests, stat_cache
-from maestro.workspaces.archive.format.entries import Manifest
+from maestro.workspaces.archive.format.entries import Manifest, room_of
 from maestro.workspaces.archive.format.layout import Layout
 from maestro.workspaces.archive.read import damage, restoration, scrub, verification
 from maestro.workspaces.archive.read.assessment import Lost
@@ -226,6 +226,13 @@ class Archive:
         with self._opened() as opened:
             entries = restoration.assessment_of(opened, snapshot, name).entries
             return diff.diff(entries, source, stat_cache.load(self._layout, source), self._glances)
+
+    def room(self, snapshot: str | Export, name: str) -> int:
+        """The bytes that the files of a tree take on a disk: holes take none, and other names of a file neither."""
+        if isinstance(snapshot, Export):
+            return room_of(snapshot.entries(name))
+        with self._opened() as opened:
+            return room_of(restoration.assessment_of(opened, snapshot, name).entries)
 
     def remember(self, snapshot: str, name: str, path: str | Path) -> None:
         """Record that the folder at `path` was just restored from this tree: the next snapshot need not read it."""

@@ -9,7 +9,7 @@ import pytest
 
 from maestro import __version__
 from maestro.model import events as e
-from maestro.model.coordination.releases import HERE, KNOWN, elders, knows, refusal, release_of, stopped_by
+from maestro.model.coordination.releases import HERE, KNOWN, elders, is_new, knows, refusal, release_of, stopped_by
 from maestro.model.events import FACTS
 from maestro.model.node import Node
 
@@ -47,5 +47,6 @@ def test_a_node_that_is_up_would_stop_before_what_it_does_not_know_and_is_named(
     for other in (node("1.2.0", "left"), node("1.2.0", "lost"), node(__version__)):
         assert stopped_by([NEW], {"elder": other}) is None
         assert not elders({"elder": other})
+    assert is_new(NEW) and not is_new(OLD)
     said = refusal(elder)
     assert "elder runs Maestro 1.2.0" in said.line() and said.mend is not None and "update" in said.mend

@@ -20,7 +20,8 @@ from maestro.model.coordination.part_reports import Placing
 from maestro.model.coordination.restoration import Before, Seen, Then
 from maestro.model.coordination.restore_parts import Restore, RestoreOptions
 from maestro.model.events import Event, NewEvent
-from maestro.model.restore import OpenWork, stop_reason
+from maestro.model.restore import OpenWork, kept_places, stop_reason
+from tests.model.facts import World, agent
 
 NODES = ("a", "b", "c")
 RESTORE = "r1"
@@ -274,3 +275,72 @@ def test_agents_that_only_a_restore_had_stopped_take_work_when_that_restore_is_u
     assert told == {
         "restore:r1": e.RestoreDone, "agent:of-a": e.AgentStopped, "agent:of-c": e.AgentRestarted
     }  # fmt: skip
+
+
+def test_an_agent_that_is_left_out_and_has_moved_since_stays_where_it_is() -> None:
+    """Its node is dead: bound to that again, it would be stranded, and what it has done since with it."""
+    game = Game(Random(1), whole=True, skips=True)
+    then = msgspec.json.decode(game.log.then, type=dict[str, Agent])
+    game.log.append(assigned("of-c", "a", "/w/moved"))
+    game.nodes["c"].crash()
+    for part in game.row.parts:
+        part.state = "staged"
+    outcome = (game.row, game.options, game.seen(Before("complete", frozenset("ab"))))
+    events = restoration.decide_outcome(*outcome, Then(0, [], then, OpenWork([]), OpenWork([])))
+    (stays,) = [event.fact for event in events if isinstance(event.fact, e.AgentAssigned)]
+    assert (stays.agent, stays.node, stays.workspace) == ("of-c", "a", "/w/moved")
+
+
+def test_an_agent_that_has_moved_away_from_a_pending_part_waits_for_it_no_more() -> None:
+    part = restore_parts.RestorePart("n", tuple(e.RestorePlacement(x, f"/w/{x}", "", "/w", "s", "t") for x in "abcd"))
+    agents = World(agent("a"), agent("b", "m"), agent("c", workspace="/w/e")).plan.agents
+    assert restore_parts.waiting_in(part, agents) == ["a"]
+
+
+def test_of_those_that_are_left_out_only_who_moved_to_a_free_place_gets_an_assignment() -> None:
+    then = World(agent("a"), agent("b"), agent("c"), agent("d")).plan.agents
+    now = World(agent("a"), agent("b", "m"), agent("c", workspace="/w/d"), agent("new")).plan.agents
+    assert [fact.agent for fact in kept_places(("a", "b", "c", "new", "gone"), now, then)] == ["b"]
+
+
+def assigned(name: str, node: str, workspace: str) -> list[NewEvent]:
+    return [NewEvent(f"agent:{name}", e.AgentAssigned(name, "shell", {}, "/w", workspace, "", 3, node))]
+
+
+@pytest.mark.parametrize("whole", (False, True))
+@pytest.mark.parametrize("place", ("/w/b", "/w/b/below", "/w"))
+def test_an_agent_that_is_assigned_to_what_would_be_replaced_fails_the_restore_by_name(whole: bool, place: str) -> None:
+    """Nobody would stop it, and what it does there would be in no snapshot."""
+    game = Game(Random(1), whole, skips=False)
+    game.lead(stale=False)
+    assert game.row.state == "opened"
+    game.log.append(assigned("late", "b", place))
+    game.lead(stale=False)
+    assert game.row.state == "failed" and f"agent late was assigned to {place} on node b" in game.row.why
+
+
+def test_an_agent_that_is_assigned_elsewhere_meanwhile_is_in_nobodys_way() -> None:
+    game = Game(Random(1), whole=True, skips=False)
+    for name, node, place in (("late", "b", "/w/bb"), ("other", "d", "/w/b"), ("of-a", "a", "/w/moved")):
+        game.log.append(assigned(name, node, place))
+    game.lead(stale=False)
+    assert game.row.state == "opened"
+
+
+@pytest.mark.parametrize("whole", (False, True))
+def test_an_agent_that_is_let_go_on_before_the_decision_fails_the_restore_by_name(whole: bool) -> None:
+    """What it has done since it was stopped would be in no snapshot."""
+    game = Game(Random(1), whole, skips=False)
+    row = game.row
+    row.state, row.before = "started", "s2"
+    for part in row.parts:
+        part.state = "staged"
+    for name in game.log.agents:
+        game.log.append([NewEvent(f"agent:{name}", e.AgentStopped(name, stop_reason(RESTORE)))])
+    before = Before("complete", frozenset(NODES))
+    assert restoration.is_due(row, game.options, game.seen(before))
+    game.log.append(agents_model.decide_restart("of-b", game.log.agents["of-b"]))
+    assert not restoration.is_due(row, game.options, game.seen(before))
+    (failed, *restarts) = restoration.decide_next(row, game.options, game.seen(before))
+    assert isinstance(failed.fact, e.RestoreFailed) and "agent of-b was let go on" in failed.fact.reason
+    assert {event.subject for event in restarts} == {"agent:of-a", "agent:of-c"}

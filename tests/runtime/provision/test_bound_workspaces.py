@@ -63,6 +63,10 @@ with Node(place / "m") as maestro:
     tmpfs(ws)
     done = maestro.run("state", "snapshot")
     told = {"covered": (done.returncode, "is now a mount point, and was none" in done.stderr)}
+    (ws / "theirs").write_text("gold")
+    done = maestro.run("state", "restore", "latest", "--workspace", "a")
+    refused = "is now a mount point" in done.stderr and "could not be kept" in done.stderr
+    told["not replaced"] = (done.returncode, refused, os.listdir(ws))
     maestro.json("agent", "assign", "shell", "--name", "a", "--to-workspace", str(ws))
     told["meant"] = maestro.run("state", "snapshot").returncode
     subprocess.run(["umount", str(ws)], check=True)
@@ -75,4 +79,5 @@ print(json.dumps(told))
 
 def test_a_mount_that_covers_or_is_missing_is_no_complete_snapshot(tmp_path: Path) -> None:
     told = json.loads(in_namespace(COVERED, tmp_path))
+    assert told.pop("not replaced") == [4, True, ["theirs"]], "what no snapshot holds is not replaced"
     assert told == {"covered": [4, True], "meant": 0, "uncovered": [4, True], "allowed": "a"}

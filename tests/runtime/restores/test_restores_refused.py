@@ -69,3 +69,26 @@ def test_all_folders_that_are_nobodys_are_told_where_assignments_are_put_back(no
     for command in commands:
         node.json(*command.split()[1:])
     assert len(node.json("agent", "assign", "--from-snapshot", "latest")) == 2
+
+
+def test_a_folder_that_a_link_above_the_workspace_leads_to_is_not_replaced(node: Node) -> None:
+    """No snapshot holds it, as it is not the folder that the agent was given."""
+    own = node.folder / "above/own"
+    node.json("agent", "assign", "shell", "--name", "ben", "--to-workspace", str(own))
+    (own / "page").write_text("of ben")
+    node.json("state", "snapshot")
+    own.parent.rename(node.folder / "moved")
+    (node.folder / "other/own").mkdir(parents=True)
+    (node.folder / "other/own/page").write_text("precious")
+    own.parent.symlink_to(node.folder / "other")
+    for words in (("--workspace", "ben"), ()):
+        refused = node.run("state", "restore", "latest", *words)
+        assert refused.returncode == 4 and f"{own} is now a link; what is in it could not be kept" in refused.stderr, (
+            refused.stderr
+        )
+    assert node.run("state", "restore", "latest", "--skip-failed").returncode == 0
+    assert (own / "page").read_text() == "precious"
+    own.parent.unlink()
+    (node.folder / "moved").rename(own.parent)
+    node.json("state", "restore", "latest")
+    assert (own / "page").read_text() == "of ben"

@@ -95,6 +95,12 @@ def test_without_the_extra_a_bucket_is_refused_and_a_folder_works(
     monkeypatch.setitem(sys.modules, "obstore", None)
     with pytest.raises(Invalid, match=r"maestro-orchestrator\[s3\]"):
         opened("s3://bucket/prefix")
+    monkeypatch.delitem(sys.modules, "obstore")
+    (tmp_path / "obstore.py").write_text("raise ImportError('libc.so.6: version GLIBC_2.24 not found')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(Invalid, match=r"cannot be loaded here: libc.so.6: version GLIBC_2.24 not found"):
+        opened("s3://bucket/prefix")
+    monkeypatch.undo()
     opened(tmp_path.as_uri()).put("a", b"")
 
 

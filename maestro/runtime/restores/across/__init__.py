@@ -2,5 +2,5 @@
 
 `asking` wishes for a planned restore and waits for its outcome. `course` is the leader's: it appends what
 `model/coordination/restoration.py` decides. `restore_parts` does this node's part: verify, stage, exchange, and what is
-pending at the next start. `archives` tells what can be put back, on whichever node it lies.
+pending at the next start. `archives` tells what can be put back, on whichever node it lies, and `room` whether it fits.
 """

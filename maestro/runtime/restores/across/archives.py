@@ -6,7 +6,10 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from maestro.model.errors import Refused
 from maestro.model.events import SnapshotWorkspace
+from maestro.model.ids import shown
+from maestro.model.monitoring.failsafe import is_undone
 from maestro.model.restore import Archived, newest as newest_of
 from maestro.model.snapshot import Snapshot
 from maestro.runtime.node.context import Context
@@ -51,20 +54,32 @@ async def found(context: Context, origins: OpenOrigins, text: str) -> Named:
     return await origins.named(name)
 
 
+def _only(there: dict[str, SnapshotWorkspace], path: str, here: str) -> SnapshotWorkspace:
+    """The workspace that a path means which is one on each of these nodes. Raises Refused."""
+    if here in there:
+        return there[here]
+    if len(there) > 1:
+        agents = ", ".join(f"{each.agent} (node {node})" for node, each in sorted(there.items()))
+        raise Refused(f"{shown(path)} is a workspace on several nodes: {agents}", "--workspace", "name the agent")
+    return next(iter(there.values()))
+
+
 def _lies_elsewhere(row: Snapshot, here: str) -> bool:
     """Whether a part of a snapshot, or all of it, lies in the archive of another node."""
     return not row.lies_on(here) or not {each.node for each in row.workspaces} <= {"", here}
 
 
 async def _held(context: Context, origin: Named) -> list[Archived]:
-    """What a snapshot holds: by the log where it lies on several nodes, as a file or an archive has one part only."""
+    """What a snapshot holds: by the log where it lies on several nodes, as an archive has one part only. A file comes
+    first, and behind it what other nodes have of that snapshot in archives of their own.
+    """
     row = await context.row(context.views.snapshot, origin.name)
     if row is not None and isinstance(origin, RecordedOrigin):
         return _of_row(context, row)
     here = [Archived(origin.name, each) for each in origin.meta.workspaces]
     if row is None or not row.complete:
         return here
-    known = {(each.held.agent, each.held.workspace) for each in here}
+    known = set() if origin.path else {(each.held.agent, each.held.workspace) for each in here}
     there = [each for each in _of_row(context, row) if (each.held.agent, each.held.workspace) not in known]
     return here + [each for each in there if each.node]
 
@@ -94,29 +109,36 @@ class Archives:
         """The archives of the named snapshot, and for a time those of all other snapshots, of every node."""
         held = await _held(context, origin) if origin is not None else []
         for row in await context.rows(context.views.snapshots) if by_time else ():
-            held.extend(_of_row(context, row))
+            if not is_undone(row.reason):
+                held.extend(_of_row(context, row))
         return cls(held, past, by_time)
 
-    def of(self, agent: str, workspace: str) -> Archived | None:
-        """The archive that an agent's workspace comes from, None where there is none."""
+    def of(self, agent: str, workspace: str, node: str = "") -> Archived | None:
+        """The archive that an agent's workspace comes from, None where there is none. node: where it is put back, which
+        reads its own archive first: no other node has a file that lies here.
+        """
         fitting = self._by_place.get((agent, workspace), [])
+        fitting = [each for each in fitting if node and each.node == node] or fitting
         if self._by_time:
             return newest_of(agent, workspace, fitting, self._past.position, self._is_on_line)
         return fitting[0] if fitting else None
 
-    def named(self, name: str, cwd: str) -> SnapshotWorkspace | None:
+    def named(self, name: str, cwd: str, here: str) -> SnapshotWorkspace | None:
         """The workspace that a user means by an agent's id or by a path, also where no agent has it.
 
-        A path is compared as it is written first: a workspace may be a link by now.
+        A path is compared as it is written first: a workspace may be a link by now. It is this node's (`here`) where
+        it has such a one; Refused where several others have, and this one has none.
         """
         path = Path(cwd, name)
         for meant in (os.path.normpath(path), os.path.realpath(path)):
-            for agent in self._past.agents.values():
-                if agent.workspace is not None and (name == agent.id or meant == agent.workspace):
-                    return SnapshotWorkspace(agent.id, agent.workspace, "", 0)
-            for each in self._held:
-                if name == each.held.agent or meant == each.held.workspace:
-                    return each.held
+            agents = [each for each in self._past.agents.values() if each.workspace is not None]
+            found = [(each.node or here, SnapshotWorkspace(each.id, str(each.workspace), "", 0)) for each in agents]
+            archived = [(each.node or here, each.held) for each in self._held]
+            for some in (found, archived):
+                if by_agent := next((each for _, each in some if name == each.agent), None):
+                    return by_agent
+                if there := {node: each for node, each in reversed(some) if meant == each.workspace}:
+                    return _only(there, meant, here)
         return None
 
     def _is_on_line(self, position: int) -> bool:

@@ -5,6 +5,8 @@ What has been asked for goes on by itself, whatever becomes of the asker; Ctrl-C
 
 from __future__ import annotations
 
+from functools import partial
+
 import msgspec
 import trio
 
@@ -18,7 +20,7 @@ from maestro.runtime.node.ids import new_id
 from maestro.runtime.node.resume import resume
 from maestro.runtime.restores.across import outcome
 from maestro.runtime.restores.across.pending import NodeStatus, told_of
-from maestro.runtime.restores.answer import Answer, undo_told
+from maestro.runtime.restores.answer import Answer, foreign_told, undo_told
 from maestro.runtime.restores.journal import BegunRestore, Target
 from maestro.runtime.restores.plan import Placement, RestorePlan, RestoreRequest
 from maestro.runtime.restores.procedure import RestoreOptions as How
@@ -27,6 +29,7 @@ from maestro.runtime.server.rows import Row
 PLACED_S_MAX = 10.0
 """How long the answer waits for nodes that are up to exchange their workspaces, once that is decided."""
 LOOK_S = 1.0
+MEND = "mend that"
 GIVE_UP_S_MAX = 5.0
 
 
@@ -52,7 +55,8 @@ async def carry_out_across(call: Call, planned: RestorePlan, wish: RestoreReques
     call.when_interrupted(interrupted)
     row = await _decided(call, asked.restore, committed.last)
     if row.state == "failed":
-        raise Refused(f"nothing was changed: {row.why}", f"restore {row.id}", "mend that, then try again")
+        mend = "" if MEND in row.why else f"{MEND}, then try again"
+        raise Refused(f"nothing was changed: {row.why}", f"restore {row.id}", mend)
     row = await _placed(call, row)
     return await _answer(call, planned, row, how)
 
@@ -78,7 +82,7 @@ async def _asked(call: Call, planned: RestorePlan, wish: RestoreRequest, how: Ho
         resume=how.resume,
         skip_failed=wish.skip_failed,
         skip_verify=how.skip_verify,
-        assigned=tuple(planned.assigned),
+        assigned=tuple([*planned.assigned, *(planned.left_out() if planned.to is not None else ())]),
         waiting=tuple(planned.waiting),
     )
     text = await context.keep(msgspec.json.encode(options).decode())
@@ -138,7 +142,7 @@ async def _placed(call: Call, row: Restore) -> Restore:
         while True:
             head = await context.insist(lambda: context.call(context.store.log.head))
             row = await _seen(context, row.id) or row
-            if not [part for part in row.pending if await nodes.is_up(part.node)]:
+            if not [part for part in row.pending if await context.insist(partial(nodes.is_up, part.node))]:
                 break
             with trio.move_on_after(LOOK_S):
                 await context.changed(head.seq)
@@ -164,11 +168,11 @@ async def _answer(call: Call, planned: RestorePlan, row: Restore, how: How) -> R
     context = call.context
     begun = BegunRestore(restore=row.id, actor=row.actor, cause=row.cause, to=row.to, source=row.source)
     begun.before, begun.resume = row.before, how.resume
-    part_of = {each.workspace: part for part in row.parts for each in part.placements}
+    part_of = parts_by_place(row)
     skipped, placed = list(planned.failing), []
     damaged: list[Row] = []
     for each, archived in planned.restorable:
-        part = part_of[each.workspace]
+        part = part_of[each.node or context.node, each.workspace]
         why = _why_skipped(part, each.workspace)
         if why:
             each.why_not, each.damaged = why, each.workspace in part.damaged
@@ -176,21 +180,29 @@ async def _answer(call: Call, planned: RestorePlan, row: Restore, how: How) -> R
             continue
         placed.append((each, archived))
         begun.targets.append(Target(each.workspace, archived.snapshot, archived.held.tree, agent=each.agent))
-        begun.targets[-1].foreign = each.is_foreign
+        begun.targets[-1].foreign = any(one.foreign for one in part.placements if one.workspace == each.workspace)
+        begun.targets[-1].name = planned.name_of(each)
         for path, said in part.lost.get(each.workspace, {}).items():
             damaged.append({"agent": each.agent, "workspace": each.workspace, "path": path, "why": said})
-    begun.lacking = await _lacks(call, planned, row, [each.workspace for each, _ in placed])
+    begun.lacking = await context.insist(lambda: _lacks(call, planned, row, [each for each, _ in placed]))
     if row.to is not None:
-        await resume(call, [], "restored")
-    await call.note(undo_told(begun))
-    pending = [await told_of(NodeStatus(context), row, part) for part in row.pending]
+        await context.insist(lambda: resume(call, [], "restored"))
+    for told in (undo_told(begun), *foreign_told(begun)):
+        await call.note(told)
+    agents = {agent.id: agent for agent in await context.insist(context.agents)} if row.pending else {}
+    pending = [await context.insist(partial(told_of, NodeStatus(context), row, part, agents)) for part in row.pending]
     for one in pending:
         await call.note(str(one["what"]), "warn")
-    left = {place: why for part in row.parts for place, why in part.left.items()}
-    for why in left.values():
+    left = [each for part in row.parts for each in part.left.items()]
+    for _, why in left:
         await call.note(why, "warn")
     answer = Answer(begun, planned, placed, (skipped, damaged), [])
-    return answer.row() | {"left": list(left), "pending": pending}
+    return answer.row() | {"left": [place for place, _ in left], "pending": pending}
+
+
+def parts_by_place(row: Restore) -> dict[tuple[str, str], RestorePart]:
+    """The part that each workspace is of, by node and path: another node may have the same path."""
+    return {(part.node, each.workspace): part for part in row.parts for each in part.placements}
 
 
 def _why_skipped(part: RestorePart, workspace: str) -> str:
@@ -199,12 +211,15 @@ def _why_skipped(part: RestorePart, workspace: str) -> str:
     return f"node {part.node} takes no part: {part.why or 'it is away'}" if part.state == "out" else ""
 
 
-async def _lacks(call: Call, planned: RestorePlan, row: Restore, placed: list[str]) -> bool:
+async def _lacks(call: Call, planned: RestorePlan, row: Restore, placed: list[Placement]) -> bool:
     """Whether the snapshot that undoes the restore lacks a workspace that is to be put back from it then."""
     before = await call.context.row(call.context.views.snapshot, row.before)
     if before is None:
         return True
-    held = {(each.agent, each.workspace) for each in before.workspaces}
+    held = {(each.node or before.node, each.workspace) for each in before.workspaces}
     if row.to is None:
-        return not set(placed) <= {place for _, place in held}
-    return any(each.workspace is not None and (each.id, each.workspace) not in held for each in planned.now.values())
+        return not {(each.node or planned.here, each.workspace) for each in placed} <= held
+    return any(
+        each.workspace is not None and (each.node or planned.here, each.workspace) not in held
+        for each in planned.now.values()
+    )

@@ -40,6 +40,7 @@ class RestoreCourse:
         self._follower = follower
         self._rows: list[Restore] = []
         self._holds = False
+        self._stopping: dict[str, float] = {}
 
     async def works(self, up: Collection[str]) -> list[Work]:
         """The restores that are not over, as works that wait for each other. up: the nodes that are.
@@ -100,9 +101,18 @@ class RestoreCourse:
             whys=await outcome.whys(context, agents.values()),
             busy=busy,
             running=self._running(row, world),
+            stopping_ms=self._stopping_ms(row),
             before=kept,
             name=new_name(),
         )
+
+    def _stopping_ms(self, row: Restore) -> int:
+        """How long this daemon has seen the agents being stopped."""
+        if row.state != "started":
+            return 0
+        since = self._stopping.get(row.id, trio.current_time())
+        self._stopping = {row.id: since}
+        return int((trio.current_time() - since) * 1000)
 
     def _running(self, row: Restore, world: World) -> list[str]:
         """The agents whose runs a node that is up has still to end.

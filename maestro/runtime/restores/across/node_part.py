@@ -12,6 +12,7 @@ from maestro.model.coordination.restore_parts import Restore, RestoreOptions, Re
 from maestro.model.events import RestorePartStaged, RestorePlacement, SnapshotWorkspace
 from maestro.model.restore import Archived
 from maestro.runtime.node.context import Call, Context
+from maestro.runtime.restores.across.room import check_room
 from maestro.runtime.restores.journal import BegunRestore, Journal, UnderWay
 from maestro.runtime.restores.open_origins import OpenOrigins
 from maestro.runtime.restores.past import Past
@@ -64,6 +65,8 @@ class NodePart:
         wish = RestoreRequest(self.row.source, skip_failed=self.skips, replace_foreign=foreign)
         await check_places(call, wish, planned, self._origins)
         await prove(call, planned, self._origins, self._options.skip_verify or self._late, self.skips)
+        if not self._late:
+            await check_room(planned, self._origins, whole=True)
         if not self.skips:
             check(planned, skip_failed=False)
         await trio.to_thread.run_sync(journal.write, self.begun)

@@ -74,9 +74,11 @@ async def tell_placed(context: Context, row: Restore, begun: BegunRestore, skipp
     """
     lost = set(begun.broken_off.left)
     left = {
-        each.workspace: _told(row, each.workspace, each.why_lost) for each in begun.targets if each.workspace in lost
+        each.workspace: _told(row, context.node, each.workspace, each.why_lost)
+        for each in begun.targets
+        if each.workspace in lost
     }
-    left |= {place: _told(row, place, why) for place, why in skipped.items()}
+    left |= {place: _told(row, context.node, place, why) for place, why in skipped.items()}
     done = tuple(each.workspace for each in begun.targets if each.workspace not in left)
     wanted, race = await options(context, row), Race(f"restore {row.id} keeps changing")
     while True:
@@ -96,9 +98,10 @@ async def whys(context: Context, agents: Iterable[Agent]) -> dict[str, str]:
     return {each.id: await why_stopped(context, each) for each in agents if each.stopped}
 
 
-def _told(row: Restore, workspace: str, why: str) -> str:
-    part = next((each for part in row.parts for each in part.placements if each.workspace == workspace), None)
-    source = part.snapshot if part is not None else row.source
+def _told(row: Restore, node: str, workspace: str, why: str) -> str:
+    part = row.part(node)
+    found = next((each for each in part.placements if each.workspace == workspace), None) if part is not None else None
+    source = found.snapshot if found is not None else row.source
     command = f"maestro state restore {shlex.quote(source)} --workspace {shlex.quote(workspace)}"
     return f"{workspace}: {why}; `{command}` brings it back"
 

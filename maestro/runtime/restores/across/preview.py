@@ -47,6 +47,7 @@ class Elsewhere:
         agents = {each["agent"]: each for each in row["agents"]}
         damaged, failing = list(row["damaged"]), list(row["failing"])
         needed, free = row["disk_needed_bytes"], [row["disk_free_bytes"]]
+        disks = list(row["disks"])
         for node, placements in self._by_node.items():
             told = self._told.get(node, {"failed": "it has not answered"})
             known = {each["agent"]: each for each in told.get("agents", [])}
@@ -56,9 +57,11 @@ class Elsewhere:
                 agents[each.agent] = agents.get(each.agent, {}) | seen | {"node": node}
                 if each.agent not in known:
                     failing.append({"agent": each.agent, "workspace": each.workspace, "why": why})
-            failing += told.get("failing", [])
+            failing += [each | {"node": node} for each in told.get("failing", [])]
+            disks += told.get("disks", [])
             damaged += told.get("damaged", [])
             needed += told.get("disk_needed_bytes", 0)
             free.append(told.get("disk_free_bytes"))
         more = {"agents": list(agents.values()), "damaged": damaged, "failing": failing, "disk_needed_bytes": needed}
-        return row | more | {"disk_free_bytes": min((each for each in free if each is not None), default=None)}
+        more |= {"disks": disks, "disk_free_bytes": min((each for each in free if each is not None), default=None)}
+        return row | more

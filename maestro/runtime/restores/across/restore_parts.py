@@ -12,7 +12,7 @@ import trio
 
 from maestro.model.coordination import part_reports
 from maestro.model.coordination.restore_parts import Restore
-from maestro.model.errors import MaestroError, Refused
+from maestro.model.errors import MaestroError, Refused, StoreAway
 from maestro.model.events import (
     Event,
     RestoreDone,
@@ -52,9 +52,12 @@ class RestoreParts:
             self._news.set()
 
     async def settle(self) -> None:
-        """At the daemon's start: exchange what is pending here. What cannot be done is logged, and tried again."""
+        """At the daemon's start: exchange what is pending here. What cannot be done is logged, and tried again.
+
+        No part begins here, as it would wait for the others, and for a node that leads: all of them may be starting.
+        """
         try:
-            await self._look()
+            await self._look(begins=False)
         except (MaestroError, OSError) as error:
             seldom.warn("a restore over several nodes", _told(error))
 
@@ -74,14 +77,14 @@ class RestoreParts:
             with trio.move_on_after(wait_s):
                 await self._news.wait()
 
-    async def _look(self) -> bool:
-        """Do what there is to do here; whether that is all for now."""
+    async def _look(self, begins: bool = True) -> bool:
+        """Do what there is to do here; whether that is all for now. begins: also parts that are not decided."""
         context = self._context
         for row in await context.rows(context.views.restores, "open"):
             if await outcome.owes(context, row):
                 if not await self._in_turn(row, late=True):
                     return False
-            elif part_reports.wants(row, context.node) and not await self._in_turn(row, late=False):
+            elif begins and part_reports.wants(row, context.node) and not await self._in_turn(row, late=False):
                 return False
         return True
 
@@ -110,6 +113,11 @@ class RestoreParts:
         context, row = self._context, part.row
         try:
             staged = await part.stage(journal, exchange)
+        except StoreAway:  # it is staged anew when the store is back, as long as the leader waits for that
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(exchange.drop)
+                await trio.to_thread.run_sync(journal.end)
+            raise
         except Exception as error:  # noqa: BLE001 - whatever it is, the others must hear of it
             known = user_error(error)
             why = known.line() if known else repr(error)

@@ -19,8 +19,8 @@ from maestro.model.coordination.newest_archive import newest_of
 from maestro.model.errors import NotFound, Refused
 from maestro.model.events import NewEvent, SnapshotWorkspace
 from maestro.model.ids import shown
-from maestro.model.monitoring.health_rules import assigned_anew
 from maestro.model.restore import mapped
+from maestro.model.snapshot import Snapshot
 from maestro.runtime.node.context import Call, Context
 from maestro.runtime.node.forwards.forwarding import is_up
 from maestro.runtime.node.resume import resume
@@ -72,7 +72,11 @@ async def move(call: Call, agent: Agent, command: p.AgentMove) -> None:
             await trio.to_thread.run_sync(_put, Journal(context.settings.home), found, str(place.workspace))
             await _assign(call, assignment, place)
     left = f"what came after it is in {agent.workspace} on node {agent.node} alone, and stays there as it is"
-    await call.note(f"agent {agent.id} goes on from {found.about}; {left}")
+    on = "goes on"
+    here = nodes.get(context.node)
+    if here is not None and here.drained:
+        on = f"waits until `maestro node drain {here.id} --undo`, and goes on then,"
+    await call.note(f"agent {agent.id} {on} from {found.about}; {left}", "info" if on == "goes on" else "warn")
 
 
 async def _find(call: Call, agent: Agent, source: str, origins: OpenOrigins) -> _Found:
@@ -88,11 +92,25 @@ async def _find(call: Call, agent: Agent, source: str, origins: OpenOrigins) -> 
     rows = await context.rows(context.views.snapshots)
     head = await context.call(context.store.log.head)
     line = Line(await context.call(find_cuts, context.store.log, head.floor))
-    newest = newest_of(rows, agent, line.holds)
-    if newest is None:
-        what = f"no snapshot holds the workspace of agent {agent.id}"
-        raise NotFound(what, "--from-snapshot", f"to begin with an empty one: {_anew(context, agent)}")
-    row, held = newest
+    uncopied: list[str] = []
+    for row, held in newest_of(rows, agent, line.holds):
+        try:
+            found = await _opened(context, agent, origins, row, held)
+        except NotFound:  # its node went away before it was copied
+            uncopied.append(row.id)
+            continue
+        if uncopied:
+            newer = ", ".join(uncopied)
+            await call.note(f"newer, but not in the shared archive: {newer}, on node {held.node or row.node}", "warn")
+        return found
+    what = f"no snapshot {'that is copied to the shared archive ' if uncopied else ''}holds the workspace of agent"
+    raise NotFound(f"{what} {agent.id}", "--from-snapshot", f"to begin with an empty one: {_anew(context, agent)}")
+
+
+async def _opened(
+    context: Context, agent: Agent, origins: OpenOrigins, row: Snapshot, held: SnapshotWorkspace
+) -> _Found:
+    """An archive in reach. Raises NotFound where it was not copied; Refused where it is out of reach."""
     node = held.node or row.node
     try:
         origin = await origins.snapshot(row.id, node)
@@ -108,7 +126,7 @@ async def _find(call: Call, agent: Agent, source: str, origins: OpenOrigins) -> 
 
 
 def _anew(context: Context, agent: Agent) -> str:
-    return f"{assigned_anew(agent)} <folder> --node {context.node}"
+    return f"maestro agent assign {agent.type} --name {agent.id} --node {context.node} --to-workspace <folder>"
 
 
 def _age(seconds: int) -> str:

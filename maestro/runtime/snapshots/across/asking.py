@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from functools import partial
 from typing import NamedTuple
 
 import trio
 
 from maestro.model.agent import Agent
+from maestro.model.coordination.missing_workspaces import decide_missing
 from maestro.model.coordination.part import READY, TAKEN, WANTED
 from maestro.model.coordination.snapshot_parts import decide_asked, decide_given_up, why_away
 from maestro.model.errors import MaestroError, Refused
 from maestro.model.events import NewEvent, PartWanted, SnapshotAsked, SnapshotMissing
-from maestro.model.snapshot import Snapshot, decide_missing
+from maestro.model.snapshot import Snapshot
 from maestro.runtime.node.context import Call, Context
 from maestro.runtime.node.daemon_log import log
 from maestro.runtime.snapshots.procedure import FAIL_S_MAX, new_name, tell_contents
@@ -48,12 +50,7 @@ async def take_across(call: Call, wanted: SnapshotRequest, spread: Spread) -> Sn
     """
     context = call.context
     away = await _away(context, spread.agents)
-    lacking = [
-        SnapshotMissing(row.id, row.workspace or "", f"is on node {node}: {why}")
-        for node, why in away.items()
-        for row in spread.agents[node]
-    ]
-    missing = decide_missing(lacking, wanted.allow_missing)
+    missing = decide_missing(_lacking(spread, away), wanted.allow_missing)
     there = {node: rows for node, rows in spread.agents.items() if node not in away}
     if not there.keys() - {context.node}:
         return None
@@ -73,6 +70,19 @@ async def take_across(call: Call, wanted: SnapshotRequest, spread: Spread) -> Sn
         wanted.run,
     )
     return await ask(call, fact)
+
+
+async def lacking_elsewhere(context: Context, spread: Spread) -> list[SnapshotMissing]:
+    """The workspaces that a snapshot would lack now, as their nodes are away."""
+    return _lacking(spread, await _away(context, spread.agents.keys() - {context.node}))
+
+
+def _lacking(spread: Spread, away: Mapping[str, str]) -> list[SnapshotMissing]:
+    return [
+        SnapshotMissing(row.id, row.workspace or "", f"is on node {node}: {why}")
+        for node, why in away.items()
+        for row in spread.agents[node]
+    ]
 
 
 async def _away(context: Context, nodes: Collection[str]) -> dict[str, str]:
@@ -113,7 +123,7 @@ async def outcome(call: Call, snapshot: str, after: int) -> Snapshot:
     """Wait until a snapshot over several nodes is complete. after: the position of its wish. Raises Refused."""
     context, told, quiet_until = call.context, "", trio.current_time() + TURN_S
     while True:
-        row, seen = await _seen(context, snapshot, after)
+        row, seen = await context.insist(partial(_seen, context, snapshot, after))
         if row is None:
             break
         progress, waits = _progress(row), row.state == "asked"
@@ -121,9 +131,9 @@ async def outcome(call: Call, snapshot: str, after: int) -> Snapshot:
             told = progress
             await call.note(progress, "info" if waits else "progress")
         with trio.move_on_at(quiet_until if waits and not told else math.inf):
-            await context.changed(seen)
+            await context.insist(partial(context.changed, seen))
         after = max(after, seen)
-    row = await context.row(context.views.snapshot, snapshot)
+    row = await context.insist(partial(context.row, context.views.snapshot, snapshot))
     if row is None or not row.complete:
         why = "it is not known any more" if row is None else row.why or f"it is {row.state}"
         raise Refused(f"snapshot {snapshot} failed: {why}", mend=AGAIN)

@@ -8,22 +8,17 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
-import trio
-
 from maestro.model import events as e
 from maestro.model.coordination.snapshot_parts import SNAPSHOTS
 from maestro.model.coordination.turn import Work
 from maestro.model.coordination.world import Decider, Move, World
-from maestro.model.errors import MaestroError
-from maestro.model.events import Event
 from maestro.runtime.node.context import APPEND_S_MAX, Context
-from maestro.runtime.node.daemon_log import log, seldom
+from maestro.runtime.node.daemon_log import log
 from maestro.runtime.node.follower import Follower
+from maestro.runtime.scheduler.duty import IDLE_S_MAX, Duty
 from maestro.runtime.scheduler.lead import Lead
 from maestro.store.contract import Append, Committed
 
-IDLE_S_MAX = 30.0
-AWAY_S = 1.0
 REFUSED_S = 0.2
 NEWS = (
     *(e.SnapshotAsked, e.SnapshotOpened, e.SnapshotPartReady, e.SnapshotStarted, e.SnapshotPartTaken),
@@ -68,31 +63,15 @@ class Coordinator:
         self._course = course
         self._deciders = deciders
         self._knows_all = False
-        self._news = trio.Event()
-        follower.listen(self._hear)
+        self._duty = Duty("snapshots over several nodes", follower, lead, NEWS, self._step)
         lead.begins(self._take_over)
-
-    def _take_over(self) -> None:
-        self._knows_all = False
-        self._news.set()
-
-    def _hear(self, event: Event) -> None:
-        if isinstance(event.fact, NEWS):
-            self._news.set()
 
     async def run(self) -> None:
         """Append the next steps, for ever; an outage of the store is waited out."""
-        while not self._follower.stopped:
-            self._news = trio.Event()
-            wait_s = IDLE_S_MAX
-            if self._lead.leading():
-                try:
-                    wait_s = await self._step()
-                except MaestroError as error:
-                    seldom.warn("snapshots over several nodes", error.line())
-                    wait_s = AWAY_S
-            with trio.move_on_after(wait_s):
-                await self._news.wait()
+        await self._duty.run()
+
+    def _take_over(self) -> None:
+        self._knows_all = False
 
     async def _step(self) -> float:
         """Append what is decided now; in how many seconds to look again though nothing is heard."""

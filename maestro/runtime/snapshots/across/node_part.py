@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -27,7 +28,7 @@ from maestro.model.events import (
     SnapshotTaken,
 )
 from maestro.model.snapshot import Snapshot
-from maestro.runtime.node.context import Context
+from maestro.runtime.node.context import Call, Context
 from maestro.runtime.node.daemon_log import log, seldom
 from maestro.runtime.node.failures import user_error
 from maestro.runtime.node.pause import Pause
@@ -155,17 +156,16 @@ class NodePart:
         self._scope.cancel()
 
     async def _taken(self) -> SnapshotPartTaken:
+        """Do the part; outages of the store are waited out: whether it is late by then, the moments tell."""
+        insist = self._context.insist
         folders = SnapshotFolders(self._context.settings.home)
         async with self._turn(folders):
             try:
-                more = await self._replaced(self._context, self.restore) if self.restore else ()
-                wanted = msgspec.structs.replace(self._wanted, folders=more)
                 call = tidying_call(self._context)
-                keeping = Keeping(call, wanted, folders, self.id, self)
-                await check_reach(self._context)
-                saved = await keeping.save(await keeping.prepare(measure=False))
+                keeping = await insist(partial(self._keeping, call, folders))
+                saved = await keeping.save(await insist(partial(keeping.prepare, measure=False)))
                 async with folders.turn_lent():
-                    await copy_up(call, self.id)
+                    await insist(partial(copy_up, call, self.id))
             finally:
                 with trio.CancelScope(shield=True):
                     await trio.to_thread.run_sync(folders.sweep)
@@ -180,6 +180,11 @@ class NodePart:
             tuple(saved.not_held),
             keeping.missing,
         )
+
+    async def _keeping(self, call: Call, folders: SnapshotFolders) -> Keeping:
+        more = await self._replaced(self._context, self.restore) if self.restore else ()
+        await check_reach(self._context)
+        return Keeping(call, msgspec.structs.replace(self._wanted, folders=more), folders, self.id, self)
 
     @asynccontextmanager
     async def _turn(self, folders: SnapshotFolders) -> AsyncIterator[None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from maestro.model.coordination.snapshot_parts import wanted_of
+from maestro.model.coordination.snapshot_parts import READY_MS, wanted_of
 from maestro.model.errors import MaestroError
 from maestro.model.events import (
     Event,
@@ -47,7 +47,9 @@ class SnapshotParts:
     def _hear(self, event: Event) -> None:
         match event.fact:
             case SnapshotOpened() as fact:
-                self._begin(fact.snapshot, (fact.deadline_at - event.at) / 1000)
+                # Not up to `deadline_at` from `event.at`: behind a failover to a store whose clock is behind, events
+                # have a later time than its clock has.
+                self._begin(fact.snapshot, READY_MS / 1000)
             case SnapshotStarted() | SnapshotPartFailed() | SnapshotFailed() | SnapshotTaken() as fact:
                 if fact.snapshot in self._parts:
                     self._parts[fact.snapshot].hear(event)
@@ -80,7 +82,7 @@ class SnapshotParts:
         now = await self._context.insist(self._context.now)
         for row in list(self._follower.plan.works.snapshots.values()):
             if row.across is not None:
-                self._begin(row.id, max(0.0, (row.across.deadline_at - now) / 1000))
+                self._begin(row.id, min(max(0, row.across.deadline_at - now), READY_MS) / 1000)
         async with trio.open_nursery() as nursery:
             while True:
                 self._news = trio.Event()

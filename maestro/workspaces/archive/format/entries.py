@@ -69,6 +69,11 @@ class Entry(msgspec.Struct, array_like=True, gc=False, omit_defaults=True):
         return [Piece(self.digest, self.size)] if self.size else []
 
 
+def room_of(entries: Iterable[Entry]) -> int:
+    """The bytes that these files take on a disk: holes take none, and other names of a file neither."""
+    return sum(piece.length for entry in entries if entry.kind == FILE for piece in entry.parts() if piece.digest)
+
+
 class Tree(msgspec.Struct, array_like=True, frozen=True):
     """One tree of a snapshot.
 

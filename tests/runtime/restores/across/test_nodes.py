@@ -9,12 +9,16 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import pytest
 
+from maestro.model import events as e
 from maestro.model.coordination.restore_parts import Restore
+from maestro.store.contract import Append
 from projections.view_reader import Views
 from tests.conftest import StoreServer
 from tests.runtime.acting import Node, until
@@ -134,6 +138,10 @@ def dying(node: Node, die: str) -> subprocess.Popen[bytes]:
     return daemon
 
 
+def ended(node: Node) -> bool:
+    return not running(node)
+
+
 def running(node: Node) -> bool:
     try:
         return bool(node.pid)
@@ -177,8 +185,9 @@ def test_a_node_that_is_away_behind_the_decision_is_pending_and_takes_nothing_un
     assert of_b["state"] == "stopped" and of_b["reason"] == one["what"]
     doctor = hosts.c.run("doctor")
     assert doctor.returncode == 4 and hosts.b.id in doctor.stdout
-    refused = hosts.a.run("agent", "restart", "of-b")
-    assert refused.returncode == 4 and "maestro up" in refused.stderr
+    for words in (("agent", "restart", "of-b"), ("task", "dispatch", "true", "--to", "of-b")):
+        refused = hosts.a.run(*words)
+        assert refused.returncode == 4 and one["what"] in refused.stderr and "agent restart" not in refused.stderr
     place = Path(next(each for each in hosts.a.json("agent", "list") if each["id"] == "of-b")["workspace"])
     (place / "precious").write_text("written while the node was away")
     hosts.b.up()
@@ -204,12 +213,94 @@ def test_the_leader_that_is_about_to_decide_may_die_as_the_asker(hosts: Hosts, k
     settled(hosts, restored=hosts.last().state == "done")
 
 
-def test_a_store_that_dies_in_the_middle_is_waited_for(hosts: Hosts, kept: str) -> None:
+@pytest.mark.parametrize("kind", ["restore.opened", "snapshot.opened"])
+def test_an_outage_of_the_store_is_waited_out_by_asker_leader_and_nodes(hosts: Hosts, kept: str, kind: str) -> None:
+    words = ("restore", kept) if kind.startswith("restore") else ("snapshot",)
+    before = len(hosts.a.events(kind))
     with ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(hosts.a.run, "state", "restore", kept)
-        until(lambda: hosts.a.events("restore.opened")[-1:] and hosts.last().state != "done")
+        asked = pool.submit(hosts.a.run, "state", *words)
+        while len(hosts.a.events(kind)) == before:
+            pass
         hosts.server.kill()
         hosts.server.start()
-        asked.result()
+        done = asked.result()
+    assert done.returncode == 0, done.stderr
+    if kind.startswith("restore"):
+        settled(hosts, restored=True)
+
+
+def test_a_time_takes_each_workspace_from_its_newest_archive_and_what_was_open_goes_on(hosts: Hosts, kept: str) -> None:
+    task = hosts.a.dispatch("sleep 60", "--to", "of-b")["id"]
+    until(lambda: hosts.a.task(task)["status"] == "running")
+    newer = hosts.c.json("state", "snapshot", "--workspace", "of-b")
+    hosts.a.json("task", "cancel", task)
+    hosts.write("later")
+    at = str(newer["position"])
+    row = hosts.c.json("state", "rollback", "--at", at, "--resume-queued", "--skip-verify")
+    until(lambda: hosts.content[1] == "now")
+    came = {each["agent"]: (each["node"], each["snapshot"]) for each in row["workspaces"]}
+    older = {came[agent][1] for agent in ("of-a", "of-c")}
+    assert came["of-b"] == (hosts.b.id, newer["id"]) and newer["id"] not in older
+    assert [came[agent][0] for agent in ("of-a", "of-c")] == [hosts.a.id, hosts.c.id]
+    assert row["resumed"] == [task] and hosts.a.task(task)["status"] != "cancelled" and hosts.key() == "now"
+    hosts.a.json("task", "cancel", task)
+
+
+def test_a_node_that_is_away_is_named_and_what_is_on_the_others_goes_back(
+    hosts: Hosts, kept: str, tmp_path: Path
+) -> None:
+    out = str(tmp_path / "c.tar.gz")
+    hosts.c.json("state", "snapshot", "--workspace", "of-c", "--output", out)
+    hosts.c.json("shutdown")
+    for source in (kept, out):
+        done = hosts.a.run("state", "restore", source, "--workspace", "of-c")
+        assert done.returncode == 4 and f"is on node {hosts.c.id}, which is away" in done.stderr
+        assert done.stderr.rstrip().endswith("mend that, then try again"), "there is nothing else to go on with"
+    row = hosts.b.json("state", "restore", kept, "--skip-failed")
+    assert [each["agent"] for each in row["skipped"]] == ["of-c"] and hosts.content == ["then", "then", "now"]
+
+
+def test_a_flush_on_one_node_leads_out_on_the_others_and_a_file_brings_all_back(hosts: Hosts, kept: str) -> None:
+    file = str(hosts.a.folder / "all.tar.gz")
+    hosts.a.json("state", "snapshot", "--workspace", "of-a", "--output", file)
+    flush = ("redis", "flush", "--confirm", hosts.a.namespace, "--no-backup")
+    task = str(hosts.a.dispatch("sleep 600", "--to", "of-b", "--async")["id"])
+    until(lambda: hosts.a.task(task)["status"] == "running")
+    refused = hosts.a.run(*flush)
+    assert refused.returncode == 4 and f"at node {hosts.b.id}; maestro shutdown there first" in refused.stderr
+    hosts.a.json("task", "cancel", task)
+    hosts.a.run("task", "wait", task)
+    hosts.a.json(*flush)
+    for node in (hosts.b, hosts.c):
+        until(partial(ended, node))
+        assert node.json("agent", "list") == []
+    hosts.b.up()
+    for node in (hosts.b, hosts.c):
+        node.json("shutdown")
+    hosts.a.run("state", "restore", file, "--skip-failed")
+    hosts.b.up()
+    assert {row["id"] for row in hosts.b.json("agent", "list")} == {"of-a", "of-b", "of-c"}
+
+
+def test_nodes_that_all_die_when_its_turn_has_come_do_not_wait_for_each_other_at_their_start(
+    hosts: Hosts, kept: str
+) -> None:
+    wishes = [event.fact for event in hosts.a.events("restore.asked") if isinstance(event.fact, e.RestoreAsked)]
+    asked = next(fact for fact in wishes if fact.source == kept and len(fact.parts) == 3)
+    for node in hosts.nodes:
+        node.kill()
+    until(lambda: not any(running(node) for node in hosts.nodes))
+    fact = msgspec.structs.replace(asked, restore="all-die")
+    opened = e.RestoreOpened("all-die", asked_at(hosts) + 3_600_000)
+    with closing(hosts.a.store()) as store:
+        wish = tuple(e.NewEvent("restore:all-die", each, None) for each in (fact, opened))
+        store.log.commit([Append(wish, "cli:test", "cmd:test")], None)
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda node: node.up(), hosts.nodes))
     until(lambda: hosts.last().state in ("done", "failed"))
     settled(hosts, restored=hosts.last().state == "done")
+
+
+def asked_at(hosts: Hosts) -> int:
+    with closing(hosts.a.store()) as store:
+        return store.now()
