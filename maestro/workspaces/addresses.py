@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 SMALL_BYTES_MAX = 65_536
+SHOWN_MAX = 10_000
+"""So many folders are remembered with what they show."""
 _ESCAPED = re.compile(rb"\\([0-7]{3})")
 
 
@@ -43,6 +45,7 @@ class Mounts:
 
     def __init__(self) -> None:
         self._mounts: dict[bytes, tuple[str, Address, str]] = {}
+        self._shown: dict[str, tuple[tuple[int, int], str]] = {}
         try:
             lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
         except OSError:
@@ -57,13 +60,21 @@ class Mounts:
         found = self._found(real)
         return None if found is None else found[0]
 
-    def shown(self, real: str) -> str:
+    def shown(self, real: str, folder: tuple[int, int] | None = None) -> str:
         """The kind of file system and the path in it that `real` shows, as text; "" where that is unknown.
 
-        Unlike device numbers, this text stays the same after a restart of the machine.
+        Unlike device numbers, this text stays the same after a restart of the machine. folder: the device and inode
+        that are there now, where they are known: while they and the mounts are the same the kernel is not asked again.
         """
+        if folder is not None and (known := self._shown.get(real)) is not None and known[0] == folder:
+            return known[1]
         found = self._found(real)
-        return "" if found is None else f"{found[1]}:{found[0].path}"
+        text = "" if found is None else f"{found[1]}:{found[0].path}"
+        if folder is not None and text:
+            if len(self._shown) >= SHOWN_MAX:
+                self._shown.clear()
+            self._shown[real] = folder, text
+        return text
 
     def _found(self, real: str) -> tuple[Address, str] | None:
         """The address of a path, and the kind of its file system; None where its mount is not known."""

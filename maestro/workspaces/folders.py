@@ -35,7 +35,7 @@ FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 class RunFolder(msgspec.Struct, frozen=True):
     """The paths of one attempt, absolute; nothing need exist.
 
-    workspace: where an agent without an assigned workspace works.
+    workspace: where an agent without an assigned workspace works; apart: where it does that another node began.
     log: agent.log of this attempt.
     tail: the end of its stdout.
     stdout: all of its stdout, where that is read as events, until its end is in the log.
@@ -68,6 +68,10 @@ class RunFolder(msgspec.Struct, frozen=True):
     @property
     def workspace(self) -> str:
         return f"{self.path}/workspace"
+
+    @property
+    def apart(self) -> str:
+        return f"{self.attempt_path}/workspace"
 
     @property
     def log(self) -> str:

@@ -8,14 +8,15 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 import trio
 
 from maestro.model.agent import Agent
+from maestro.model.coordination.missing_workspaces import decide_missing
 from maestro.model.events import SnapshotMissing, SnapshotWorkspace
-from maestro.model.snapshot import decide_missing
-from maestro.runtime.node.context import Call
+from maestro.runtime.node.context import APPEND_S_MAX, Call
 from maestro.runtime.snapshots import sources
 from maestro.runtime.snapshots.folders import SnapshotFolders
 from maestro.runtime.snapshots.meta import SnapshotMeta, encode
@@ -141,8 +142,7 @@ class Keeping:
 
     def _write_checkpoint(self) -> str:
         context = self._context
-        folder = self._folders.folder("checkpoint")
-        written = checkpoint.write(context.store, folder, self.position)
+        folder, written = trio.from_thread.run(context.insist, self._checkpoint, APPEND_S_MAX)
         self._meta |= encode(
             SnapshotMeta(
                 namespace=context.settings.namespace,
@@ -163,6 +163,11 @@ class Keeping:
             )
         )
         return str(folder)
+
+    async def _checkpoint(self) -> tuple[Path, checkpoint.Checkpoint]:
+        """The log up to the cut, in a folder: it does not change any more, so that it may be written again."""
+        folder = self._folders.folder("checkpoint")
+        return folder, await trio.to_thread.run_sync(checkpoint.write, self._context.store, folder, self.position)
 
     def _logs(self) -> Iterator[Tree]:
         agents = self._wanted.agents

@@ -47,8 +47,10 @@ async def sweep(context: Context, only: Collection[str] | None = None) -> list[s
         if whole is not None:
             whole = of_one_node(whole, row)
         if whole is not None and must_be_copied(row) and not await is_copied(context, row.id):
-            left.append(row.id)
-            continue
+            if context.settings.archive_url is not None:
+                left.append(row.id)
+                continue
+            whole = None  # the URL was unset since, and other nodes have one: it would never be copied
         await _append(context, decide_end(whole or SnapshotFailed(row.id, ENDED), row, floor), row)
         if whole is None:
             log.warning("snapshot %s: %s", row.id, ENDED)
@@ -115,13 +117,13 @@ async def expire(context: Context, now: int) -> None:
 
 
 async def _collect(context: Context, folders: SnapshotFolders) -> None:
-    rows = {row.id: row for row in await context.rows(context.views.snapshots, "all")}
+    has_over = (await context.page(context.views.snapshots, "over", limit=1)).total > 0
 
     def work() -> None:
         archive = folders.archive()
         there = [snapshot.snapshot for snapshot in archive.snapshots()]
-        keep = retained(there, rows)
-        if len(keep) == len(there) and not any(row.state == "failed" for row in rows.values()):
+        keep = retained(there, {row.id: row for row in context.views.snapshots_named(there).rows})
+        if len(keep) == len(there) and not has_over:  # what has failed may have left something all the same
             return
         collected = archive.collect(keep)
         if collected.snapshots or collected.freed_bytes:

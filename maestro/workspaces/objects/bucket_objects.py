@@ -24,6 +24,7 @@ CHUNK_BYTES = 1 << 20
 OBJECT_BYTES_MAX = 1 << 30
 CONNECT_S = 5.0
 RETRIES_S = 15.0
+LACKING = "install the extra `s3`: pip install 'maestro-orchestrator[s3]', or name a folder, file:///…"
 MEND = "see to the AWS_* variables of the daemon, the bucket and the network, then try again"
 ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 WORDS = (
@@ -47,9 +48,11 @@ class BucketObjects:
         try:
             import obstore
             from obstore import store
-        except ImportError:
-            mend = "install the extra `s3`: pip install 'maestro-orchestrator[s3]', or name a folder, file:///…"
-            raise Invalid("an archive in a bucket needs the package obstore", "MAESTRO_ARCHIVE_URL", mend) from None
+        except ImportError as error:
+            what = "an archive in a bucket needs the package obstore"
+            if not isinstance(error, ModuleNotFoundError):  # a build for another machine, or an older C library
+                what += f", which cannot be loaded here: {str(error).splitlines()[0]}"
+            raise Invalid(what, "MAESTRO_ARCHIVE_URL", LACKING) from None
         self._obstore: Any = obstore
         self._store: Any = store
 

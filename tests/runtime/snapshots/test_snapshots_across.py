@@ -93,6 +93,8 @@ def test_one_snapshot_holds_all_nodes_as_of_one_position_and_each_part_is_proved
     mark = f"across-{os.urandom(4).hex()}"
     task = three.asker.dispatch(f"exec env MARK={mark} sh -c 'while :; do date > now; done'", "--to", "at-b")["id"]
     until(lambda: marked(mark))
+    added = three.asker.run("schedule", "add", "all", "--cron", "0 0 1 1 *", "--", "state", "snapshot")
+    assert added.returncode == 0 and not added.stderr, "other nodes read what this one cannot"
     row = three.asker.json("state", "snapshot")
     assert row["state"] == "complete" and row["latest"] and not row["torn"]
     assert [held["node"] for held in row["workspaces"]] == row["nodes"] == three.ids
@@ -221,6 +223,8 @@ def test_a_node_that_is_down_is_refused_by_name_or_left_out_where_that_is_allowe
     three.nodes[2].json("shutdown")
     refused = three.asker.run("state", "snapshot")
     assert refused.returncode == 4 and three.ids[2] in refused.stderr and "--allow-missing" in refused.stderr
+    added = three.asker.run("schedule", "add", "more", "--cron", "0 0 1 1 *", "--", "state", "snapshot")
+    assert f"now it would fail: {refused.stderr.removeprefix('maestro: ')}" in added.stderr
     row = three.asker.json("state", "snapshot", "--allow-missing")
     assert row["nodes"] == three.ids[:2] and [each["agent"] for each in row["missing"]] == ["at-c"]
     for words in (("--rolling",), ("--output", str(three.asker.folder / "x.tar.gz"))):

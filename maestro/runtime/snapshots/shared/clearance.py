@@ -53,13 +53,14 @@ async def _expire(context: Context, node: str) -> None:
 
 
 async def _clear(context: Context, place: SharedPlace, node: str, archive: Archive | None) -> None:
-    rows = {row.id: row for row in await context.rows(context.views.snapshots, "all")}
     home = context.settings.home
 
     def work(patience: Patience) -> int:
         copies = Copies(place, node, home, patience)
         with writing(home, place, patience):
-            return copies.keep(set(retained(copies.listed(), rows)), archive)
+            there = sorted(copies.listed())
+            rows = {row.id: row for row in context.views.snapshots_named(there).rows}
+            return copies.keep(set(retained(there, rows)), archive)
 
     try:
         gone = await waited(work, place.url)

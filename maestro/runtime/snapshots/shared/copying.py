@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -85,7 +85,7 @@ class Copies:
         self._swept()
         with archive.held():
             needs = archive.needs(snapshot)
-            there = self._sizes(PACKS)
+            there = self.sizes(PACKS)
             packs = {path: self._piece(path) for path in needs.packs}
             missing = [path for path, piece in packs.items() if not self._has(piece, there)]
             total, done = sum(packs[path].bytes for path in missing), 0
@@ -109,7 +109,7 @@ class Copies:
 
     def listed(self) -> set[str]:
         """The snapshots that are there, whole."""
-        return set(self._sizes(MANIFESTS))
+        return set(self.sizes(MANIFESTS))
 
     def keep(self, keep: set[str], archive: Archive | None = None) -> int:
         """Remove all snapshots but these, and the packs that no inventory names; returns how many packs went.
@@ -118,7 +118,7 @@ class Copies:
         missing say nothing of is kept.
         """
         self._swept()
-        manifests, inventories = self._sizes(MANIFESTS), self._sizes(INVENTORIES)
+        manifests, inventories = self.sizes(MANIFESTS), self.sizes(INVENTORIES)
         for name in sorted(manifests.keys() - keep):
             self._delete(MANIFESTS, name)  # first: what has no manifest is no snapshot
         for name in sorted(inventories.keys() - (keep & manifests.keys())):
@@ -126,7 +126,7 @@ class Copies:
         named: set[str] = set()
         for name in sorted(keep & manifests.keys()):
             try:
-                inventory = self._inventory(name)
+                inventory = self.inventory(name)
             except (Absent, MaestroError):
                 if archive is None:
                     return 0
@@ -134,13 +134,29 @@ class Copies:
             if archive is not None and self._is_repacked(archive, inventory):
                 inventory = self.add(archive, name)
             named.update(piece.name for piece in inventory.packs)
-        waste = sorted(self._sizes(PACKS).keys() - named)
+        waste = sorted(self.sizes(PACKS).keys() - named)
         for name in waste:
             self._delete(PACKS, name)
             self.known.packs.pop(name, None)
         self.known.snapshots = {name: digest for name, digest in self.known.snapshots.items() if name in keep}
         self._remember()
         return len(waste)
+
+    def is_right(self, piece: Piece, kind: str) -> bool:
+        """Whether an object is there as it must be: all of it is read."""
+        name = self._place.of(self._node, kind, piece.name)
+
+        def read() -> bool:
+            self._patience.allow(piece.bytes)
+            return self._reads_back(piece, name)
+
+        return insisted(read)
+
+    def doubt(self, packs: Iterable[str]) -> None:
+        """Take these packs not to be there as they must be, until they were read back."""
+        for name in packs:
+            self.known.packs.pop(name, None)
+        self._remember()
 
     @staticmethod
     def _is_repacked(archive: Archive, inventory: Inventory) -> bool:
@@ -187,13 +203,13 @@ class Copies:
             return False
         if self.known.packs.get(piece.name) == (piece.bytes, piece.sha256):
             return True
-        self._patience.allow(piece.bytes)
-        if not insisted(lambda: self._reads_back(piece, self._place.of(self._node, PACKS, piece.name))):
+        if not self.is_right(piece, PACKS):
             return False
         self.known.packs[piece.name] = (piece.bytes, piece.sha256)
         return True
 
-    def _inventory(self, snapshot: str) -> Inventory:
+    def inventory(self, snapshot: str) -> Inventory:
+        """What a snapshot needs. Raises Absent; VerificationFailed where that is damaged."""
         name = self._place.of(self._node, INVENTORIES, snapshot)
 
         def read() -> bytes:
@@ -202,7 +218,9 @@ class Copies:
 
         return decode(insisted(read), snapshot, self._place.url)
 
-    def _sizes(self, kind: str) -> dict[str, int]:
+    def sizes(self, kind: str) -> dict[str, int]:
+        """The objects of a kind that are there, with their bytes."""
+
         def look() -> dict[str, int]:
             self._patience.allow(0)
             return self._place.objects.sizes(self._place.of(self._node, kind))
