@@ -1,22 +1,21 @@
 """The output of runs, from their log files, whole or as it comes, made safe for a terminal.
 
-Of a run on another node that node sends pieces.
+Of a run on another node, that node prints it.
 """
 
 from __future__ import annotations
 
 import codecs
 from pathlib import Path
-from typing import Any
 
 import trio
 
-from maestro.model.errors import NotFound, Refused
+from maestro.model.errors import NotFound, Refused, Unknown
 from maestro.model.ids import shown, task_of_run
 from maestro.model.task import Run, Task
 from maestro.printable_text import PlainText, plain
 from maestro.runtime.node.context import Call, Context, Handler
-from maestro.runtime.node.forwards.forwarding import check_up, forward
+from maestro.runtime.node.forwards.forwarding import START_THERE, check_up, printed
 from maestro.runtime.protocol import messages as p
 from maestro.runtime.supervision.capped_log import CappedLogReader
 from maestro.runtime.supervision.spec import SENT_BYTES_MAX
@@ -26,10 +25,6 @@ POLL_S = 0.1
 GLANCE_BYTES = 8 * 1024
 GLANCE_CHARS_MAX = 400
 END_BYTES_MAX = 1024 * 1024
-PIECE_BYTES = 4 * 1024 * 1024
-"""What another node sends of a log at once, by way of the store."""
-ASK_S_MIN, ASK_S_MAX = 1.0, 20.0
-"""How long another node is left alone before it is asked again for what has come: each time is kept in the log."""
 
 
 async def tail_runs(call: Call, runs: list[str], follow: bool, lines: int | None = None) -> None:
@@ -120,7 +115,7 @@ async def _tail(call: Call, run_id: str, follow: bool, lines: int | None) -> Non
         await call.note(f"run {run.id} has not started")
         return
     if run.node != call.context.node:
-        await _tail_there(call, run, follow, lines)
+        await _tail_there(call, run, p.RunLog(run.id, lines, follow=follow))
         return
     reader = CappedLogReader(_log_of(run))
     decoder, plainly = codecs.getincrementaldecoder("utf-8")("replace"), PlainText()
@@ -144,62 +139,32 @@ def _log_of(run: Run) -> str:
     return f"{run.folder}/agent.log"
 
 
-async def _tail_there(call: Call, run: Run, follow: bool, lines: int | None) -> None:
-    """As `_tail`, of a run on another node: in pieces, which that node is asked for, the less often the less comes."""
-    plainly, left, pause = PlainText(), SENT_BYTES_MAX, ASK_S_MIN
-    at: tuple[int, int | None] | None = None
-    while follow or left > 0:
-        piece = await _piece(call, run, p.RunLog(run.id, at, None if at else lines))
-        at, text = tuple(piece["at"]), piece["text"]
-        left -= len(text)
-        if text:
-            await call.output(plainly.feed(text))
-            pause = ASK_S_MIN
-        elif not follow or run.status == "ended":
-            break
-        else:
-            with trio.move_on_after(pause):
-                while (await _find(call, run.id)).status != "ended":
-                    await trio.sleep(POLL_S)
-            pause = min(pause * 1.5, ASK_S_MAX)
-            run = await _find(call, run.id)
+async def _tail_there(call: Call, run: Run, wanted: p.RunLog) -> None:
+    """As `_tail`, of a run on another node, which prints it. Raises Refused where that is away."""
+    node, plainly = str(run.node), PlainText()
+    lies = f"the log of run {run.id}"
+    await check_up(call.context, node, lies)
+
+    async def out(text: str) -> None:
+        await call.output(plainly.feed(text))
+
+    try:
+        await printed(call, node, wanted, out)
+    except Unknown:
+        raise Refused(f"{lies} lies on node {node}, which has gone away", mend=START_THERE) from None
     await call.output(plainly.feed("", final=True))
 
 
-async def _piece(call: Call, run: Run, wanted: p.RunLog) -> dict[str, Any]:
-    """A piece of a run's log on another node. Raises Refused where that is away."""
-    node = str(run.node)
-    await check_up(call.context, node, f"the log of run {run.id}")
-    piece: dict[str, Any] = (await forward(call, node, wanted, quiet=True)).data
-    return piece
-
-
-async def send_piece(call: Call, command: p.RunLog) -> p.Done:
-    """Answer with a piece of the log of a run of this node."""
+async def send_log(call: Call, command: p.RunLog) -> p.Done:
+    """Print the log of a run of this node for another one."""
     run = await _find(call, command.run)
     if run.node != call.context.node:
         raise Refused(f"the log of run {run.id} lies on node {run.node}", mend="try again")
-    return p.Done(await trio.to_thread.run_sync(_read_piece, _log_of(run), command))
-
-
-def _read_piece(log: str, command: p.RunLog) -> dict[str, Any]:
-    """A piece that ends between two characters; and where the next one begins. Blocks."""
-    reader = CappedLogReader(log)
-    size = PIECE_BYTES
-    if command.at is not None:
-        reader.go_to(*command.at)
-    elif command.end > 0:
-        size = min(command.end, END_BYTES_MAX)
-        reader.to_end(size)
-    elif command.lines is not None:
-        reader.to_last(command.lines)
-    data = b""
-    while len(data) < size and (chunk := reader.read(size - len(data))):
-        data += chunk
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    text = decoder.decode(data)
-    at, beyond = reader.place
-    return {"text": text, "at": (at - len(decoder.getstate()[0]), beyond)}
+    if command.end > 0:
+        await send_end(call, run.id, command.end)
+    else:
+        await _tail(call, run.id, command.follow, command.lines)
+    return p.Done()
 
 
 async def send_end(call: Call, run_id: str, size: int) -> None:
@@ -208,7 +173,7 @@ async def send_end(call: Call, run_id: str, size: int) -> None:
     if not run.folder:
         await call.note(f"run {run.id} has not started")
     elif run.node != call.context.node:
-        await call.output(plain((await _piece(call, run, p.RunLog(run.id, end=size)))["text"]))
+        await _tail_there(call, run, p.RunLog(run.id, end=size))
     else:
         text = await trio.to_thread.run_sync(_end, _log_of(run), min(size, END_BYTES_MAX))
         await call.output(plain(text.decode("utf-8", "replace")))
@@ -242,4 +207,4 @@ def last_lines(path: Path, lines: int) -> tuple[list[str], bool]:
     return (found[1:] or found)[-lines:] if is_cut else found[-lines:], is_cut
 
 
-HANDLERS: dict[type[p.Command], Handler] = {p.RunLog: send_piece}
+HANDLERS: dict[type[p.Command], Handler] = {p.RunLog: send_log}

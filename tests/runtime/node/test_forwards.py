@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -11,8 +12,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import trio
 
+from maestro import config
 from maestro.model.events import ForwardAnswered, ForwardAsked
+from maestro.runtime.daemon.bootstrap import open_context
+from maestro.runtime.node.forwards import large_text
 from tests.conftest import StoreServer
 from tests.runtime.acting import Node, until
 
@@ -23,6 +28,7 @@ class Pair(NamedTuple):
     a: Node
     b: Node
     folder: Path
+    server: StoreServer
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +44,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
             for node in (a, b):
                 node.up()
             b.json("agent", "assign", "worker", "--name", "far", "--to-workspace", f"{b.folder}/far")
-            yield Pair(a, b, folder)
+            yield Pair(a, b, folder, server)
     finally:
         server.close()
 
@@ -54,7 +60,9 @@ def test_reset_and_clean_are_carried_out_where_the_workspace_is(pair: Pair) -> N
     done = pair.a.run("agent", "reset", "far")
     assert done.returncode == 0 and "state restore s-" in done.stderr
     assert os.listdir(workspace) == ["new"]
-    cleaned = pair.a.json("workspace", "clean", "far")
+    done = pair.a.run("workspace", "clean", "far")
+    assert "maestro agent restart far" in done.stderr
+    cleaned = json.loads(done.stdout)
     assert (cleaned["workspace"], cleaned["files_removed"], os.listdir(workspace)) == (str(workspace), 1, [])
     snapshot = cleaned["snapshot"]
     assert pair.a.json("state", "verify", snapshot)["ok"] is True
@@ -80,6 +88,24 @@ def test_an_assignment_is_checked_bound_and_made_on_its_node(pair: Pair) -> None
     assert os.listdir(pair.b.folder / "other") == ["new"]
     assigned = [event.fact for event in pair.a.events("agent.assigned") if event.subject == "agent:other"]
     assert assigned[-1].workspace_root == str(pair.b.root)  # type: ignore[union-attr]
+    again = ("agent", "assign", "worker", "--name", "other", "--to-workspace", f"{pair.b.folder}/other")
+    assert pair.a.json(*again, "--role", "second")["node"] == pair.b.id
+    done = pair.a.run("agent", "assign", "other", "--to-workspace", f"{pair.b.folder}/other")
+    assert done.returncode == 2 and "other is an agent, of type worker" in done.stderr
+    assert "maestro agent assign worker --name other" in done.stderr
+    assert "did you mean 'far'" in pair.a.run("task", "dispatch", "true", "--to", "fur").stderr
+
+
+def test_who_comes_to_a_drained_node_is_told_so(pair: Pair) -> None:
+    """The daemon of that node stays while it is held busy, and whoever is assigned to it waits."""
+    task = str(pair.b.dispatch("run: sleep 600", "--to", "far", "--async")["id"])
+    until(lambda: pair.a.task(task)["status"] == "running")
+    assert "finishes 1 run" in pair.a.run("node", "drain", pair.b.id).stderr
+    words = ("--name", "late", "--to-workspace", f"{pair.b.folder}/late", "--node", pair.b.id)
+    done = pair.a.run("agent", "assign", "worker", *words)
+    assert done.returncode == 0 and f"takes nothing until `maestro node drain {pair.b.id} --undo`" in done.stderr
+    pair.a.json("node", "drain", pair.b.id, "--undo")
+    pair.a.json("task", "cancel", task)
 
 
 def test_logs_of_runs_come_from_any_node_and_as_they_grow(pair: Pair) -> None:
@@ -93,6 +119,43 @@ def test_logs_of_runs_come_from_any_node_and_as_they_grow(pair: Pair) -> None:
     rest, _ = following.communicate(timeout=60)
     assert (following.returncode, b"two" in rest) == (0, True)
     assert pair.a.run("agent", "logs", "far", "--lines", "1").stdout == "two\n"
+
+
+def test_what_a_command_prints_or_answers_at_length_is_in_the_store_for_a_while_only(pair: Pair) -> None:
+    """A log of some MB: one command in the log, and nothing of its text there or in the blobs."""
+    script = f"run: printf go; until test -e {pair.folder}/large; do sleep 0.1; done; seq 400000"
+    task = str(pair.b.dispatch(script, "--to", "far", "--async")["id"])
+    until(lambda: pair.a.task(task)["status"] == "running")
+    before = len(pair.a.events("forward.asked"))
+    following = start(pair.a, "task", "logs", task, "--follow")
+    assert following.stdout is not None
+    until(lambda: b"go" in os.read(following.stdout.fileno(), 1000))  # type: ignore[union-attr]
+    (pair.folder / "large").touch()
+    text, _ = following.communicate(timeout=60)
+    assert text.decode().splitlines() == [str(number) for number in range(1, 400_001)]
+    asked = pair.a.events("forward.asked")[before:]
+    answered = [event for event in pair.a.events("forward.answered") if event.subject in {one.subject for one in asked}]
+    assert (len(asked), [one.fact.answer for one in answered]) == (1, ["{}"])  # type: ignore[union-attr]
+    store = pair.a.store()
+    try:
+        taken = f"{asked[0].subject}:taken"
+        until(lambda: (store.work.samples([taken])[0] or {"n": "-1"})["n"] == "-1")
+    finally:
+        store.close()
+
+
+def test_a_large_answer_lies_beside_the_log_for_minutes(pair: Pair, tmp_path: Path) -> None:
+    async def put() -> None:
+        env = pair.a.env | {"MAESTRO_HOME": str(tmp_path), "MAESTRO_NAMESPACE": "beside"}
+        async with open_context(config.load(env)) as context:
+            assert await large_text.put(context, "forward:1:answer", "small") == ("small", False)
+            text, apart = await large_text.put(context, "forward:1:answer", "é" * 10_000)
+            assert (text, apart) == ("", True)
+            assert await large_text.found(context, "forward:1:answer", text, apart) == "é" * 10_000
+            assert await large_text.found(context, "forward:2:answer", text, apart) is None
+            assert context.store.blobs.collect(frozenset(), 0) == 0
+
+    trio.run(put)
 
 
 def test_nothing_of_the_caller_is_in_the_log_but_who_and_where(pair: Pair) -> None:
@@ -132,6 +195,23 @@ def test_ctrl_c_says_what_goes_on_and_it_does_once(pair: Pair) -> None:
     _, said = asking.communicate(timeout=60)
     assert (asking.returncode, b"goes on with it" in said) == (130, True)
     until(lambda: len(a.events("forward.asked")) == len(a.events("forward.answered")))
+    assert os.listdir(b.folder / "far") == []
+    assert len(a.events("forward.begun")) == begun + 1
+    a.json("agent", "restart", "far")
+
+
+def test_an_outage_of_the_store_in_the_middle_is_waited_out(pair: Pair) -> None:
+    a, b = pair.a, pair.b
+    (b.folder / "far/file").touch()
+    task = str(a.dispatch("run: trap 'sleep 2; exit' TERM; sleep 600 & wait", "--to", "far", "--async")["id"])
+    until(lambda: a.task(task)["status"] == "running")
+    begun = len(a.events("forward.begun"))
+    asking = start(a, "workspace", "clean", "far")
+    until(lambda: len(a.events("forward.begun")) > begun)
+    pair.server.kill()
+    pair.server.start()
+    _, said = asking.communicate(timeout=60)
+    assert asking.returncode == 0, said
     assert os.listdir(b.folder / "far") == []
     assert len(a.events("forward.begun")) == begun + 1
     a.json("agent", "restart", "far")

@@ -7,21 +7,27 @@ there, whatever becomes of the asker.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Final, TypeVar
 
 import msgspec
 import trio
 
-from maestro.model.errors import MaestroError, NotFound, Refused, Unknown
+from maestro.model.errors import MaestroError, NotFound, Refused, StoreAway, Unknown
 from maestro.model.events import Event, ForwardAnswered, ForwardAsked, ForwardBegun, NewEvent
 from maestro.model.node import Node
 from maestro.runtime.node.context import Call, Context
+from maestro.runtime.node.forwards import large_text
 from maestro.runtime.node.forwards.answer import Answer, decoded, error_of
+from maestro.runtime.node.forwards.passage import Receiver, beside
 from maestro.runtime.node.ids import new_id
 from maestro.runtime.node.subject_events import events_behind
 from maestro.runtime.protocol import messages as p
 from maestro.runtime.protocol.repetition import how_to_repeat
 from maestro.store.contract import Committed
+
+T = TypeVar("T")
 
 BEGIN_S_MAX: Final = 15.0
 """How long a command waits for its node to begin it."""
@@ -29,11 +35,18 @@ SILENT_S_MAX: Final = 2.5
 """How long the lease of a node may be missing, which it renews as often, before it counts as gone."""
 LOOK_EVERY_S: Final = 1.0
 POLL_S_MIN, POLL_S_MAX = 0.02, 0.25
+OUTAGE_S_MAX: Final = 60.0
+"""How long the asker waits for a store that is away; what it has asked for goes on behind that."""
+FOLLOWED_S_MAX: Final = 1.0
+"""As `POLL_S_MAX`, where a command prints for hours, and nothing has come for a while."""
 Forwarded = (
     *(p.AgentReset, p.AgentStop, p.AgentAssign, p.AgentHealth),
     *(p.WorkspaceClean, p.WorkspaceList, p.StateVerify, p.RestorePreview, p.AgentMove, p.AgentsPutBack, p.RunLog),
 )
 """The commands that a node carries out for another one. None of them carries a secret."""
+Printing = (p.RunLog,)
+"""Those that print as long as they last: what they print is passed on as it comes (`passage`)."""
+Print = Callable[[str], Awaitable[None]]
 START_THERE: Final = "start its daemon there (maestro up)"
 
 
@@ -71,6 +84,26 @@ async def ask(call: Call, node: str, command: p.Command, quiet: bool = False) ->
     return await asked.answer()
 
 
+async def printed(call: Call, node: str, command: p.Command, out: Print) -> None:
+    """Have the daemon of another node carry out one of the commands that print; `out` is given all of it as it comes.
+
+    Raises as `forward`.
+    """
+    assert isinstance(command, Printing), command
+    await check_up(call.context, node)
+    asked = _Asked(call, node, command)
+    receiver = Receiver(call.context, asked.id)
+    await receiver.open()
+    try:
+        await asked.ask()
+        answer = await beside(receiver.run, lambda: asked.answer(receiver, out))
+    finally:
+        with trio.move_on_after(LOOK_EVERY_S, shield=True), suppress(MaestroError):
+            await receiver.leave()
+    if answer is not None and answer.failed is not None:
+        raise error_of(answer.failed, node)
+
+
 async def check_up(context: Context, node: str, lies: str = "") -> Node:
     """The row of a node that is up, as far as the log knows. Raises NotFound; Refused as `away` where it is not."""
     row = next((each for each in await context.rows(context.views.nodes) if each.id == node), None)
@@ -104,8 +137,8 @@ class _Asked:
         self._context = call.context
         self._node = node
         self._command = command
-        self._id = new_id()
-        self._subject = f"forward:{self._id}"
+        self.id = new_id()
+        self._subject = f"forward:{self.id}"
         self._version = 0
         self._begun: ForwardBegun | None = None
         self._answered: ForwardAnswered | None = None
@@ -114,9 +147,10 @@ class _Asked:
     async def ask(self) -> None:
         """Append the asking. Raises as `Context.decide`."""
         context, caller = self._context, self._call.caller
-        text = await context.keep(msgspec.json.encode(self._command).decode())
+        text = msgspec.json.encode(self._command).decode()
+        text, apart = await large_text.put(context, f"{self._subject}:command", text)
         expires_at = await context.now() + int(BEGIN_S_MAX * 1000)
-        asked = ForwardAsked(self._id, self._node, text, caller.actor, caller.cwd, expires_at)
+        asked = ForwardAsked(self.id, self._node, text, caller.actor, caller.cwd, expires_at, apart)
 
         async def decision() -> list[NewEvent]:
             return [NewEvent(self._subject, asked, await context.floor())]
@@ -125,22 +159,44 @@ class _Asked:
         assert done is not None
         self._version = done.last
 
-    async def answer(self) -> Answer:
-        """Wait for the answer. Raises Refused where the node does not begin; Unknown where it ends in the middle."""
+    async def answer(self, receiver: Receiver | None = None, out: Print | None = None) -> Answer:
+        """Wait for the answer. Raises Refused where the node does not begin; Unknown where it ends in the middle.
+
+        receiver: of what it prints, which goes to `out`.
+        """
         deadline = trio.current_time() + BEGIN_S_MAX
         pause, looked_at = POLL_S_MIN, trio.current_time()
         while True:
-            await self._read()
-            if self._answered is not None:
-                return decoded(await self._context.text(self._answered.answer))
+            if receiver is not None and out is not None and (text := await self._through_outage(receiver.take)):
+                await out(text)
+                pause = POLL_S_MIN
+                continue
+            await self._through_outage(self._read)
+            if (answered := self._answered) is not None:
+                return await self._through_outage(lambda: self._told(answered))
             if trio.current_time() > looked_at + LOOK_EVERY_S:
                 looked_at = trio.current_time()
-                if await self._is_gone():
+                if await self._through_outage(self._is_gone):
                     await self._end(f"node {self._node} is away")
             if self._begun is None and trio.current_time() > deadline:
                 await self._end(f"node {self._node} has not begun it within {BEGIN_S_MAX:.0f} s")
             await trio.sleep(pause)
-            pause = min(pause * 1.5, POLL_S_MAX)
+            pause = min(pause * 1.5, POLL_S_MAX if receiver is None else FOLLOWED_S_MAX)
+
+    async def _through_outage(self, action: Callable[[], Awaitable[T]]) -> T:
+        """Do the action, again after an outage of the store. Raises Unknown where that lasts."""
+        try:
+            return await self._context.insist(action, OUTAGE_S_MAX)
+        except StoreAway as error:
+            what = f"the store went away meanwhile: {error.what}; maestro audit {self._subject} shows what became of it"
+            raise Unknown(what, f"node {self._node}", how_to_repeat(self._command)) from error
+
+    async def _told(self, fact: ForwardAnswered) -> Answer:
+        text = await large_text.found(self._context, f"{self._subject}:answer", fact.answer, fact.apart)
+        if text is None:
+            what = "it was carried out, and its answer is gone from the store"
+            raise Unknown(what, f"node {self._node}", how_to_repeat(self._command))
+        return decoded(text)
 
     async def _read(self) -> None:
         for event in await self._context.call(self._events):
@@ -187,7 +243,7 @@ class _Asked:
     async def _withdraw(self, why: str) -> bool:
         """Answer it in the node's place, so that it never begins; False where it has begun."""
         failed = Answer(failed=p.Failed(Refused.code, Refused.exit_code, why))
-        fact = ForwardAnswered(self._id, self._node, failed.encoded())
+        fact = ForwardAnswered(self.id, self._node, failed.encoded())
         event = NewEvent(self._subject, fact, max(self._version, await self._context.floor()))
         return isinstance(await self._context.append([event], self._call.caller.actor, self._call.cause), Committed)
 
