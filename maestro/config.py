@@ -106,6 +106,8 @@ class _Reader:
         """An absolute path: `~` expanded, `..` and `.` folded; symlinks stay, so that they can be refused."""
         if "\0" in text or "\n" in text:
             raise ValueError("has a NUL or a newline in it; name a plain path")
+        if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text):
+            raise ValueError("is a URL; name a path of a file system, such as /mnt/maestro/segments")
         if text == "~" or text.startswith("~/"):
             text = f"{self.user_home()}{text[1:]}"
         if not text.startswith("/"):

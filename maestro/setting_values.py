@@ -111,7 +111,7 @@ def url(text: str) -> str:
         return text
     hosts = re.split(r"[/?#]", rest.rpartition("@")[2], maxsplit=1)[0]
     sentinel = scheme.endswith("+sentinel")
-    for host in hosts.split(",") if sentinel else [hosts]:
+    for host in hosts.split(","):
         if not re.fullmatch(r"(\[[0-9A-Fa-f:.%]+\]|[^:,\[\]]+)(:[0-9]{1,5})?", host):
             raise ValueError(f"names no host and port; write {scheme}://host:port")
         port = host.rpartition("]")[2].partition(":")[2]

@@ -127,6 +127,8 @@ def test_an_empty_variable_is_an_unset_one(env: dict[str, str]) -> None:
         ("MAESTRO_EMBEDDED_FSYNC", "no"),
         ("MAESTRO_LOG_EVENTS_MAX", "9999"),
         ("MAESTRO_SEGMENTS_DIR", "a\nb"),
+        ("MAESTRO_SEGMENTS_DIR", "s3://bucket/segments"),
+        ("MAESTRO_HOME", "file:///srv/maestro"),
         ("MAESTRO_HOME", "a\nb"),
         ("MAESTRO_ARCHIVE_URL", "/mnt/archive"),
         ("MAESTRO_ARCHIVE_URL", "file://host/folder"),
@@ -146,7 +148,7 @@ def test_an_empty_variable_is_an_unset_one(env: dict[str, str]) -> None:
         ("MAESTRO_REDIS_URL", "redis://host:port"),
         ("MAESTRO_REDIS_URL", "redis+sentinel://a:1,:2/main"),
         ("MAESTRO_REDIS_URL", "redis+sentinel://a:1,b:2"),
-        ("MAESTRO_REDIS_URL", "redis://a:1,b:2"),
+        ("MAESTRO_REDIS_URL", "redis://a:1,:2"),
         ("MAESTRO_REDIS_URL", "unix://relative.sock"),
         ("MAESTRO_REDIS_URL", "redis://two words"),
     ],
@@ -171,6 +173,7 @@ def test_a_bad_value_is_refused_in_one_line_that_names_the_variable_and_a_remedy
         "unix:///run/redis.sock?db=1",
         "unix://user:pw@/run/redis.sock",
         "redis+sentinel://:pw@a:26379,b:26379/main",
+        "redis://:pw@a:6379,[::1]:6380,c/0",
     ],
 )
 def test_the_urls_of_the_specification_are_taken_as_they_are(env: dict[str, str], url: str) -> None:

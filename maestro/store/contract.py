@@ -171,6 +171,9 @@ class WorkStore(Protocol):
         before a failover, and ends after this time. The same holds for `lease_take`.
         """
 
+    def lease_holders(self, leases: Sequence[str], ttl_ms: int = 0) -> list[str | None]:
+        """As `lease_holder`, of many leases at once."""
+
     def samples_put(self, values: Mapping[str, Mapping[str, str]], ttl_ms: int) -> None:
         """Store heartbeats by key, e.g. `agent:<id>:last_heartbeat`, for ttl_ms; sets their field `at` (server ms)."""
 

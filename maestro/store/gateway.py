@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from copy import copy
 from threading import Event as Flag
@@ -42,7 +42,7 @@ class Gateway:
     away_since: `time.monotonic()` at which the store was found to be away, None while it is reachable.
     away: the error that was raised then.
     broken: the error after which no append is ever tried again. breaks: set once there is one.
-    admit: called with each append before it is made; what it raises is raised to whoever appends.
+    admit: asked about each append before it is made; what it raises is raised to whoever appends.
     appends: how long appends took from the request to the log's answer, microseconds.
     """
 
@@ -52,7 +52,7 @@ class Gateway:
         self.away_since: float | None = None
         self.away: StoreAway | None = None
         self.broken: MaestroError | None = None
-        self.admit: Callable[[Append], None] = lambda _: None
+        self.admit: Callable[[Append], Awaitable[None]] | None = None
         self.breaks = trio.Event()
         self._waiting: deque[WaitingAppend] = deque()
         self._news = trio.lowlevel.ParkingLot()
@@ -94,7 +94,8 @@ class Gateway:
         Raises the error in `broken` once the log is not the known one any more; `StoreAway` or `Unknown` when the
         gateway gives up.
         """
-        self.admit(append)
+        if self.admit is not None:
+            await self.admit(append)
         until = trio.current_time() + PROMPT_S if prompt else math.inf
         waiting = WaitingAppend(append, trio.lowlevel.current_task(), until)
 

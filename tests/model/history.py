@@ -18,7 +18,10 @@ from maestro.model.workflow.run_header import RunHeader
 from maestro.runtime.node.plan_loader import hold
 
 Row = TypeVar("Row")
-OF_WORKFLOWS = (e.WorkflowRunStarted, e.WorkspaceArchiveWanted, e.StepEnded, e.WorkflowRunFinished)
+OF_WORKFLOWS = (
+    *(e.WorkflowRunStarted, e.WorkflowRunPaused, e.WorkflowRunResumed, e.WorkflowRunFinished),
+    *(e.WorkspaceArchiveWanted, e.StepEnded),
+)
 
 
 class Views:

@@ -130,6 +130,9 @@ def test_a_lease_of_a_server_whose_clock_was_ahead_ends_as_any_other(store: Stor
             time.sleep(0.005)
     assert store.work.lease_take("taken", "b", 60_000)
     assert store.work.lease_holder("taken", 120_000) == "b"
+    for ttl_ms in (0, 120_000):
+        assert store.work.lease_holders(["taken", "none", "taken"], ttl_ms) == ["b", None, "b"]
+    assert store.work.lease_holders([]) == []
 
 
 def test_samples_replace_each_other_and_end_by_themselves(store: Store) -> None:

@@ -14,23 +14,17 @@ import select
 import socket
 import sys
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from maestro import __version__
 from maestro.config import Settings, open_home, socket_path
 from maestro.model.errors import MaestroError, Refused, StoreAway
 from maestro.runtime.client.connection import ANSWER_S_MAX, Connection, dial, greet, serve_here, server_frames
 from maestro.runtime.client.interrupts import Interrupts
+from maestro.runtime.client.other_build import OtherBuild, Show
 from maestro.runtime.protocol import frames, messages as p
 from maestro.runtime.supervision import processes
 
-Show = Callable[[p.Note | p.Item | p.Output], None]
-
-SKEW_POLL_S = 0.3
-SKEW_S_MAX = 20.0
-"""How long a daemon of another build that has no runs may take until one of this build has replaced it."""
 AGAIN_POLL_S = 0.05
 WAKE_S = 0.5
 """So often the wait for an answer is broken off and begun anew: a Ctrl-C that comes just before the wait begins would
@@ -169,9 +163,9 @@ def _connect(command: p.Command, settings: Settings, show: Show, here: bool) -> 
     path = str(socket_path(settings.home, "daemon.sock"))
     if _is_inside_run():  # this process is inside a run, but has dropped the environment variables of the run
         return _connect_run(path, command)
-    told = False
+    other_build = OtherBuild(settings, show)
     starts = 0
-    busy_at = began_at = time.monotonic()
+    began_at = time.monotonic()
     while True:
         greeted = _greeted(path, settings, command)
         if isinstance(greeted, Connection) and (other := _other(greeted.welcome, settings)):
@@ -182,12 +176,10 @@ def _connect(command: p.Command, settings: Settings, show: Show, here: bool) -> 
         if isinstance(greeted, (Connection, p.Failed)):
             return greeted
         if isinstance(greeted, p.Skew) and isinstance(command, ONE_SERVER):
-            if not told:
-                show(p.Note(_skew_note(greeted), "warn"))
-            told = True
-            busy_at = time.monotonic() if greeted.running else busy_at
-            _wait_out(greeted, busy_at)
-        elif greeted is None and isinstance(command, ONE_SERVER) and _is_to_come(command, path, settings, began_at):
+            began_at = time.monotonic()
+            other_build.wait_out(greeted)
+        elif greeted is None and isinstance(command, ONE_SERVER) and _is_to_come(command, path, other_build, began_at):
+            other_build.was_away = True
             time.sleep(AGAIN_POLL_S)
         elif greeted is None and (isinstance(command, p.NEEDS_NODE) or not here):
             if starts == STARTS_MAX:
@@ -217,29 +209,23 @@ def _greeted(path: str, settings: Settings, command: p.Command) -> Connection | 
         raise StoreAway(what, path, f"it may be stopped: {holder.remedy}") from None
 
 
-def _is_to_come(command: p.Command, path: str, settings: Settings, began_at: float) -> bool:
+def _is_to_come(command: p.Command, path: str, other_build: OtherBuild, began_at: float) -> bool:
     """Whether a daemon lives though nobody listens on its socket, and is to be waited for, according to its lock.
 
-    A daemon whose socket file was removed listens again by itself. Commands that start a daemon wait for a starting or
-    ending one in `daemon_start`. Raises StoreAway when the daemon takes too long.
+    A daemon whose socket file was removed listens again by itself, and one of another build when it has started anew.
+    Commands that start a daemon wait for any other starting or ending one in `daemon_start`. Raises StoreAway when the
+    daemon takes too long.
     """
     from maestro.runtime.node import daemon_lock
 
-    holder = daemon_lock.holder(settings.home)
-    if holder is None or (holder.state != "listening" and isinstance(command, p.NEEDS_NODE)):
+    holder = daemon_lock.holder(other_build.settings.home)
+    known = other_build.skew is not None or not isinstance(command, p.NEEDS_NODE)
+    if holder is None or not (known or holder.state == "listening"):
         return False
     if time.monotonic() - began_at > (LISTEN_S_MAX if holder.state == "listening" else END_S_MAX):
         doing = f"is {holder.state}" if holder.state in ("starting", "ending") else "does not listen at its socket"
         raise StoreAway(f"the daemon of this node ({holder.name}) lives, but {doing}", path, holder.remedy)
     return True
-
-
-def _wait_out(skew: p.Skew, since: float) -> None:
-    """Sleep a moment for a daemon of another build, which has no runs since `since`. Raises Refused where it stays."""
-    if time.monotonic() - since > SKEW_S_MAX:
-        what = f"the daemon of this node stays at build {skew.build}, this is {__version__}"
-        raise Refused(what, mend="use one installation of Maestro for this MAESTRO_HOME")
-    time.sleep(SKEW_POLL_S)
 
 
 def _other(welcome: p.Welcome, settings: Settings) -> str:
@@ -263,6 +249,8 @@ def _connect_run(path: str, command: p.Command) -> Connection | p.Failed:
         what = "a process inside a run may use `maestro state set|get|list|delete` only"
         raise Refused(what, mend="run this outside of the agent")
     greeted = greet(dial(path))
+    if isinstance(greeted, p.Skew) and greeted.protocol == p.PROTOCOL:
+        greeted = greet(dial(path), greeted.build)  # what a run may ask for is the same in all builds of a protocol
     if isinstance(greeted, (Connection, p.Failed)):
         return greeted
     raise StoreAway("the socket of this run does not answer", path, "the run may have ended, or its daemon is away")
@@ -289,8 +277,3 @@ def _start_daemon(command: p.Command, settings: Settings, show: Show) -> None:
     home = open_home(settings)
     pid = daemon_start.start_daemon(settings)
     show(p.Note(f"started the daemon of this node (pid {pid}, log {home / 'daemon.log'})"))
-
-
-def _skew_note(skew: p.Skew) -> str:
-    runs = f"{skew.running} run{'' if skew.running == 1 else 's'}"
-    return f"the daemon of this node is of build {skew.build}; waiting until it has finished {runs} and starts anew"

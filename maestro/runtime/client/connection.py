@@ -107,13 +107,13 @@ def dial(path: str) -> socket.socket | None:
             time.sleep(0.02)
 
 
-def greet(sock: socket.socket | None) -> Connection | p.Skew | p.Failed | None:
-    """Shake hands on a socket. None where there is no socket, or the server has just closed it."""
+def greet(sock: socket.socket | None, build: str = __version__) -> Connection | p.Skew | p.Failed | None:
+    """Shake hands on a socket. None where there is no socket, or the server has just closed it. build: to pass for."""
     if sock is None:
         return None
     kept = False
     try:
-        frames.send(sock, p.Hello(p.PROTOCOL, __version__, "", _caller()))
+        frames.send(sock, p.Hello(p.PROTOCOL, build, "", _caller()))
         bodies = frames.bodies(sock, lambda: kept)
         first = next(bodies, None)
         answer = None if first is None else server_frames.decode(first)

@@ -9,6 +9,7 @@ import trio
 from maestro.config import Settings
 from maestro.runtime.daemon.bootstrap import open_context
 from maestro.runtime.node.failures import user_error
+from maestro.runtime.scheduler.admission import LoneAdmission
 from maestro.runtime.server.connection import serve_connection
 from maestro.store.embedded import embedded_server
 from maestro.workspaces import open_records
@@ -35,6 +36,7 @@ async def _serve(settings: Settings, sock: socket.socket) -> bool:
 
         await log_unloader.unload_alone(settings)
     async with open_context(settings, checked=False) as context:
+        context.gateway.admit = LoneAdmission(context)
         if is_open and context.storeless is None:
             await crash_recovery.settle_alone(context)
         await serve_connection(context, trio.SocketStream(trio.socket.from_stdlib_socket(sock)))

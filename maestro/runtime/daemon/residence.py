@@ -22,11 +22,11 @@ from maestro.config import socket_path
 from maestro.model.errors import MaestroError, Refused, StoreAway
 from maestro.runtime.daemon.service_notices import ServiceNotices
 from maestro.runtime.daemon.start_report import StartReport
+from maestro.runtime.node.clock import next_second
 from maestro.runtime.node.daemon_lock import DaemonLock
 from maestro.runtime.node.daemon_log import log, seldom
 from maestro.runtime.node.node_daemon import NodeDaemon
 
-WATCH_EVERY_S = 1.0
 STORE_END_S_MAX = 10.0
 DIAL_S_MAX = 0.5
 GONE = "MAESTRO_HOME was removed or replaced under its daemon, which ends with all that it started"
@@ -96,7 +96,7 @@ class Residence:
                 return
             if embedded:
                 await trio.to_thread.run_sync(self._know_store)
-            await trio.sleep(WATCH_EVERY_S)
+            await next_second()
 
     def _look(self) -> str:
         """Why the daemon cannot stay, "" where it can."""

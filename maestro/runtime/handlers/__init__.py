@@ -34,6 +34,7 @@ _MODULES: dict[str, tuple[type[p.Command], ...]] = {
     "snapshots": (p.StateSnapshot, p.StateSnapshots, p.StateVerify, p.StatePin),
     "states": (p.StateSet, p.StateGet, p.StateList, p.StateDelete),
     "task_sets.batch": (p.TaskBatch,),
+    "task_sets.explanation": (p.TaskExplain,),
     "task_list": (p.TaskStatus, p.TaskList),
     "tasks": (p.TaskWait, p.TaskLogs, p.TaskCancel, p.TaskRetry),
     "types": (p.AgentTypes,),
@@ -68,7 +69,7 @@ class Handlers(dict[type[p.Command], "Handler"]):
 
 HANDLERS = Handlers()
 READS = (
-    *(p.AgentList, p.TaskStatus, p.TaskList, p.QueueStatus),
+    *(p.AgentList, p.TaskStatus, p.TaskList, p.QueueStatus, p.TaskExplain),
     *(p.WorkflowRuns, p.WorkflowStatus, p.ScheduleList),
 )
 """Commands that only read, by handlers that do without trio: they never wait but for the store."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from maestro.model.agent import Agent
 from maestro.model.errors import Invalid, NotFound
+from maestro.model.health import why_away
 from maestro.model.ids import shown
 from maestro.runtime.monitor.examination import examine_all, judged
 from maestro.runtime.node.read_context import ReadCall, ReadContext
@@ -40,7 +41,15 @@ async def shown_agents(context: ReadContext, agents: list[Agent]) -> list[Row]:
         for agent, sample in zip(agents, samples, strict=True)
     ]
     waiting = await waiting_agents(context) if any(agent.stopped for agent in agents) else {}
-    return [row | {"reason": waiting.get(row["id"], row["reason"])} for row in rows]
+    nodes = {node.id: node for node in await context.rows(context.views.nodes)}
+    away = {agent.id: why_away(agent, nodes, context.node) for agent in agents}
+    return [row | _shown(row, away[row["id"]], waiting.get(row["id"], "")) for row in rows]
+
+
+def _shown(row: Row, away: str, waiting: str) -> Row:
+    """What of an agent's row is otherwise: where its node is away, or its workspace is to be exchanged."""
+    is_failed = away and row["state"] != "stopped"
+    return {"state": "failed" if is_failed else row["state"], "reason": waiting or row["reason"] or away or None}
 
 
 async def answer(call: ReadCall, agent: str) -> p.Done:
@@ -55,7 +64,7 @@ async def list_agents(call: ReadCall, command: p.AgentList) -> p.Done:
     if command.status not in STATES:
         raise Invalid(f"status {shown(command.status)} is unknown", mend=f"use one of {', '.join(STATES)}")
     state = None if command.status == "all" else command.status
-    for row in await shown_agents(context, await context.rows(context.views.agents)):
+    for row in await shown_agents(context, await context.agents()):
         if state in (None, row["state"]):
             await call.item(row)
     return p.Done()

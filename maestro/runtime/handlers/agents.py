@@ -11,7 +11,7 @@ from maestro.model.assignment import decide_renewal, why_not_renewed
 from maestro.model.errors import Invalid, MaestroError, NotFound, Refused
 from maestro.model.events import AgentRegistered, NewEvent
 from maestro.model.health import check_kept, decide_taking_work
-from maestro.model.scheduling.waiting import why_not_over
+from maestro.model.scheduling.explanation import why_not_over
 from maestro.model.task import Task
 from maestro.runtime.handlers import task_list
 from maestro.runtime.handlers.agent_list import answer, find
@@ -68,7 +68,7 @@ async def _register(call: Call, definition: Definition) -> Row:
     taken: dict[str, str] = {}
     left: dict[str, str] = {}
     # Whose workspace has vanished becomes ill first: an assignment would forget that it was there.
-    await refresh(call, [agent for agent in await context.rows(context.views.agents) if agent.type == resolved.slug])
+    await refresh(call, [agent for agent in await context.agents() if agent.type == resolved.slug])
 
     async def decision() -> list[NewEvent]:
         row = await context.row(context.views.type, resolved.slug)
@@ -76,7 +76,7 @@ async def _register(call: Call, definition: Definition) -> Row:
         events = decide_register(wanted, row, floor)
         taken.clear()
         left.clear()
-        for agent in await context.rows(context.views.agents):
+        for agent in await context.agents():
             keys = _differing(agent, resolved, context.node) if agent.type == resolved.slug else []
             why = why_not_renewed(agent, context.node) if keys else ""
             if why:

@@ -28,6 +28,7 @@ from maestro.model.scheduling.plan import Plan
 from maestro.model.target import is_pool, targets_of, unlabelled, who
 from maestro.model.task import Task
 from maestro.runtime.handlers.task_list import find
+from maestro.runtime.handlers.task_sets.reasons import told_at_once
 from maestro.runtime.handlers.tasks import exit_code, finished
 from maestro.runtime.handlers.wait_notice import progress_of
 from maestro.runtime.monitor.definition_change import change
@@ -38,12 +39,12 @@ from maestro.runtime.protocol import messages as p
 from maestro.runtime.protocol.repetition import how_to_repeat
 from maestro.runtime.provision.place_guard import check_place
 from maestro.runtime.provision.type_binding import resolve_type
-from maestro.runtime.server.results import told_task
+from maestro.runtime.restores.across.pending import pending_of
 from maestro.store.contract import Committed, Rejected
 
 PROMPT_BYTES_MAX = 64 * 1024 * 1024
 TITLE_CHARS_MAX = 120
-NO_LABEL = "waits for a node with these labels, which none has: MAESTRO_NODE_LABELS names those of a node"
+NO_LABEL = "MAESTRO_NODE_LABELS names those of a node"
 
 
 async def dispatch(call: Call, command: p.TaskDispatch) -> p.Done:
@@ -70,13 +71,13 @@ async def dispatch(call: Call, command: p.TaskDispatch) -> p.Done:
     call.when_interrupted(lambda: _unconfirmed(command))
     await _append(call, wanted, await context.keep(text), command.strict_key)
     if not command.sync:
-        return p.Done(await told_task(call.context, await _row(call, task_id)))
+        return p.Done(await told_at_once(call.context, await _row(call, task_id)))
     cancels = command.cancel_on_interrupt
     call.when_interrupted(lambda: _interrupted(call, cancels, task_id))
     call.again = p.TaskWait(ids=[task_id], one=True)
     async with progress_of(call, [task_id]):
         task = await finished(context, task_id)
-    return p.Done(await told_task(call.context, task), exit_code(task))
+    return p.Done(await told_at_once(call.context, task), exit_code(task))
 
 
 def checked_prompt(prompt: str) -> str:
@@ -138,13 +139,18 @@ async def _append(call: Call, wanted: TaskDispatched, prompt: Text, strict_key: 
     committed = await context.decide(call, attempt, append)
     for target, nodes in nodes_to_start(wanted, known).items():
         await call.note(told_to_start(target, nodes, known.nodes), "warn")
-    for target in unlabelled(wanted.targets, known.nodes):
-        await call.note(f"{target} {NO_LABEL}", "warn")
+    await tell_unlabelled(call, wanted.targets, known)
     if known.existing is not None and wanted.key is not None:
         again = msgspec.structs.replace(wanted, prompt=prompt)
         await _tell_other(call, again, known.existing, strict_key)
     if committed is not None and daemon:
         await daemon.follower.changed(committed.last - 1)  # the plan has the task then, so that no view need be asked
+
+
+async def tell_unlabelled(call: Call, targets: Sequence[str], known: DispatchState) -> None:
+    """Warn of targets that wait for labels that no node has, or not that of their agent."""
+    for target, why in unlabelled(targets, known.agents, known.nodes).items():
+        await call.note(f"{target} waits for {why}: {NO_LABEL}", "warn")
 
 
 async def look_at(call: Call, agents: Sequence[Agent]) -> None:
@@ -186,7 +192,7 @@ async def targets_here(context: Context, targets: Sequence[str]) -> list[Agent]:
         agents_of = dict.fromkeys(agent for name in names for agent in plan.crew.members.get(name, ()))
         found = [plan.agents[name] for name in agents_of]
     else:
-        agents = await context.rows(context.views.agents)
+        agents = await context.agents()
         found = [agent for agent in agents if not names.isdisjoint(targets_of(agent))]
     return [agent for agent in found if agent.node in (None, context.node)]
 
@@ -201,7 +207,7 @@ async def _known(call: Call, wanted: TaskDispatched, fresh: bool) -> tuple[Dispa
     if plan is not None:
         agents, nodes, floor = _named(plan, wanted.targets), plan.nodes, plan.floor
     else:
-        agents = {agent.id: agent for agent in await context.rows(context.views.agents)}
+        agents = {agent.id: agent for agent in await context.agents()}
         nodes = {node.id: node for node in await context.rows(context.views.nodes)}
         floor = await context.floor()
     tasks = []
@@ -210,7 +216,8 @@ async def _known(call: Call, wanted: TaskDispatched, fresh: bool) -> tuple[Dispa
         if open_here or await context.row(context.views.task, dependency) is not None:
             tasks.append(dependency)
     first = [] if existing is not None else await first_use(call, wanted.targets, agents, floor)
-    return DispatchState(list(agents.values()), tasks, existing, nodes, context.node, floor), first
+    pending = await pending_of(context, agents.values())
+    return DispatchState(list(agents.values()), tasks, existing, nodes, context.node, floor, pending), first
 
 
 def _named(plan: Plan, targets: Sequence[str]) -> dict[str, Agent]:

@@ -14,6 +14,7 @@ from maestro.agents import definitions, machine
 from maestro.config import Settings
 from maestro.model.errors import Invalid, MaestroError, StoreAway, StoreUnsafe, VerificationFailed
 from maestro.model.events import LogForked, NewEvent
+from maestro.runtime.handlers.diagnosis import namespace
 from maestro.runtime.monitor.presence import present
 from maestro.runtime.monitor.webhooks import undelivered, way_out, without
 from maestro.runtime.node import daemon_lock
@@ -27,6 +28,7 @@ from maestro.runtime.restores.remains import remains, remedy
 from maestro.runtime.server.rows import Row
 from maestro.runtime.snapshots import scrub
 from maestro.runtime.snapshots.folders import SnapshotFolders
+from maestro.runtime.snapshots.shared import copy_scrub
 from maestro.runtime.snapshots.shared.identity import standing
 from maestro.store.contract import Head
 from maestro.store.embedded import ballast, choice, data_files, embedded_server
@@ -59,6 +61,7 @@ async def doctor(call: Call, command: p.Doctor) -> p.Done:
     rows.append(await trio.to_thread.run_sync(_snapshots, settings))
     if not is_away:
         rows += await _shared(call)
+        rows += [_row(*told) for told in await namespace.findings(call.context)]
     rows += await _restores(call, is_away)
     rows += await _monitors(call, is_away)
     for row in rows:
@@ -172,7 +175,11 @@ async def _shared(call: Call) -> list[Row]:
         return [_row("shared archive", "failed" if found.bad else "warning", found.trouble, found.mend)]
     if found.state == "unset":
         return []
-    return [_row("shared archive", "ok", f"{found.url}, archive {found.archive}")]
+    about = f"{found.url}, archive {found.archive}"
+    damaged = await copy_scrub.damage(call.context, [call.context.node])
+    if damaged:
+        return [_row("shared archive", "failed", f"{about}; damaged: {damaged}", copy_scrub.REMEDY)]
+    return [_row("shared archive", "ok", about)]
 
 
 async def _restores(call: Call, is_away: bool) -> list[Row]:
@@ -196,7 +203,7 @@ async def _monitors(call: Call, is_away: bool) -> list[Row]:
     try:
         nodes = [node.id for node in await context.rows(context.views.nodes)]
         found = await present(context, nodes, await context.now())
-        is_used = bool(found) or bool(await context.rows(context.views.agents))
+        is_used = bool(found) or bool(await context.agents())
         webhooks = (await undelivered(context, 1))["endpoints"]
     except MaestroError:  # what is wrong with the store is told by a finding of its own
         return unknown
@@ -238,6 +245,9 @@ async def _accept_loss(call: Call) -> None:
     forked = LogForked(known.seq, known.chain, reason)
     await context.submit([NewEvent(LINEAGE, forked)], call.caller.actor, call.cause)
     known_head.forget()
+    await context.call(
+        known_head.check, context.store
+    )  # so that it has met this acceptance, which is for this loss only
     await context.call(Projector(context.store).rebuild)
     await call.note(f"the loss was accepted{': ' if mended else ''}{mended}", "warn")
 

@@ -10,6 +10,7 @@ import trio
 from maestro.model.errors import Refused, StoreUnsafe
 from maestro.model.events import NewEvent, NodeHeld, TaskCancelRequested
 from maestro.model.node import Node, decide_drain, decide_forget
+from maestro.runtime.handlers.diagnosis import segments_reach
 from maestro.runtime.node.context import Call, Context, Handler
 from maestro.runtime.node.daemon_lock import DaemonLock, holder
 from maestro.runtime.node.known_head import KnownHead
@@ -20,8 +21,11 @@ from maestro.runtime.server.rows import Row, node_row
 from maestro.runtime.snapshots.run_folders import clean_runs
 from maestro.runtime.snapshots.shared.identity import named, standing, told
 from maestro.runtime.worker import janitor
+from maestro.store.embedded import choice
+from maestro.store.redis import safety
 
 KILL_S = 5.0
+START_THERE = "it takes work when its daemon runs again (there: maestro up)"
 OTHER_S_MAX = 10.0
 """How long a shutdown waits for another one that ends what a daemon has left."""
 
@@ -32,20 +36,34 @@ async def up(call: Call, command: p.Up) -> p.Done:
     found = await standing(call.context)
     if found.trouble:
         await call.note(f"{found.trouble}; {found.mend}", "warn")
+    await _warn_of_store(call)
+    apart = await segments_reach.apart(call.context)
+    if apart is not None and apart.meant:
+        await call.note(f"{apart.why}; {segments_reach.MEND}", "warn")
     node = await _node(call.context, call.context.node)
     if node is not None and node.drained:
         await call.note(f"this node takes nothing until `maestro node drain {node.id} --undo`", "warn")
     return p.Done(await _row(call.context, call.context.node))
 
 
+async def _warn_of_store(call: Call) -> None:
+    """Tell what the store may lose though it is not refused: one at a set URL need not have an append-only file."""
+    context = call.context
+    kind = (await trio.to_thread.run_sync(choice.choose, context.settings)).kind
+    for check in safety.checks(await context.call(context.store.describe), kind):
+        if not check.ok and check.level == "warn":
+            await call.note(f"the store: {check.detail}; {check.remedy}", "warn")
+
+
 async def list_nodes(call: Call, command: p.NodeList) -> p.Done:
     """List all nodes, with how many runs are on there."""
-    for row in await _rows(call.context):
+    for row in await told_all(call.context):
         await call.item(row)
     return p.Done()
 
 
-async def _rows(context: Context) -> list[Row]:
+async def told_all(context: Context) -> list[Row]:
+    """The rows of all nodes, as `node list` has them."""
     nodes = await context.rows(context.views.nodes)
     running: dict[str, int] = {}
     for task in await context.rows(context.views.open_tasks):
@@ -58,12 +76,15 @@ async def _rows(context: Context) -> list[Row]:
     shared = await named(context)
     rows = []
     left = await pending(context)
+    agents = {agent.id: agent for agent in await context.agents()} if left else {}
     for node, sample in zip(nodes, samples, strict=True):
         holder = await context.call(context.store.work.lease_holder, f"node:{node.id}")
         age_s = None if sample is None or "at" not in sample else max(0, now - int(sample["at"])) / 1000
-        owed = [str((await told_of(NodeStatus(context), *each))["what"]) for each in left if each[1].node == node.id]
+        mine = [each for each in left if each[1].node == node.id]
+        owed = [str((await told_of(NodeStatus(context), *each, agents))["what"]) for each in mine]
         row = node_row(node, holder is not None, running.get(node.id, 0), age_s)
-        rows.append(row | {"archive": told(node.archive, shared), "pending": owed})
+        reached = (sample or {}).get("archive", node.archive) if node.status == "up" else node.archive
+        rows.append(row | {"archive": told(reached, shared), "pending": owed})
     return rows
 
 
@@ -76,9 +97,16 @@ async def drain(call: Call, command: p.NodeDrain) -> p.Done:
 
     await context.decide(call, decision)
     row = await _row(context, command.id)
-    if not command.undo and row["running"]:
+    if not command.undo and row["status"] != "up":
+        how = "has left" if row["status"] == "left" else f"is {row['status']}"
+        told = f"node {command.id} {how}, and takes nothing when it is back either"
+        await call.note(f"{told}, until `maestro node drain {command.id} --undo`")
+    elif not command.undo and row["running"]:
         runs = f"{row['running']} run{'' if row['running'] == 1 else 's'}"
         await call.note(f"node {command.id} finishes {runs}, then its daemon ends: maestro node list shows it")
+    is_started = command.id == context.node and context.settings.autostart
+    if command.undo and row["status"] != "up" and not is_started:
+        await call.note(f"node {command.id} is {row['state']}: {START_THERE}", "warn")
     return p.Done(row)
 
 
@@ -87,7 +115,7 @@ async def forget(call: Call, command: p.NodeForget) -> p.Done:
     context = call.context
 
     async def decision() -> list[NewEvent]:
-        agents = await context.rows(context.views.agents)
+        agents = await context.agents()
         return decide_forget(command.id, await _node(context, command.id), agents, await context.floor())
 
     await context.decide(call, decision)
@@ -99,7 +127,7 @@ async def _node(context: Context, name: str) -> Node | None:
 
 
 async def _row(context: Context, name: str) -> Row:
-    return next(row for row in await _rows(context) if row["id"] == name)
+    return next(row for row in await told_all(context) if row["id"] == name)
 
 
 async def shutdown(call: Call, command: p.Shutdown) -> p.Done:

@@ -44,10 +44,12 @@ async def dry_run(call: Call, command: p.RestorePreview) -> p.Done:
         planned = await _planned(call, wish, origins)
         if command.part:
             planned.placements = [each for each in planned.placements if each.node in ("", context.node)]
+        whole = command.part or bool(planned.others)
         elsewhere = Elsewhere(call, planned)
-        await elsewhere.look(command, None if source is None else planned.source)
+        other = planned.named if planned.is_file else planned.source  # no other node has a file that lies here
+        await elsewhere.look(command, None if source is None else other)
         await prove(call, planned, origins, command.skip_verify, go_on=command.skip_failed)
-        row = await preview(call.context, planned, origins)
+        row = await preview(call.context, planned, origins, whole)
     row = elsewhere.added_to(row)
     failing = row["failing"] and not (command.skip_failed and planned.to is not None)
     is_damaged = bool(row["damaged"]) or any(each.damaged for each in planned.failing)
@@ -100,7 +102,7 @@ def _how(command: p.RestoreLoad | p.StateRestore) -> RestoreOptions:
 async def put_back(call: Call, command: p.AgentsPutBack) -> p.Done:
     """Make every assignment of a snapshot again."""
     names = await assignments.put_back(call, command.source, command.only)
-    agents = [row for row in await call.context.rows(call.context.views.agents) if row.id in names]
+    agents = [row for row in await call.context.agents() if row.id in names]
     for row in await shown_agents(call.context, agents):
         await call.item(row)
     return p.Done()

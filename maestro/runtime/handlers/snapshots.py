@@ -22,7 +22,9 @@ from maestro.runtime.snapshots import proof, scrub
 from maestro.runtime.snapshots.across.asking import Spread, outcome, spread_of, take_across
 from maestro.runtime.snapshots.folders import SnapshotFolders
 from maestro.runtime.snapshots.procedure import take
+from maestro.runtime.snapshots.progress import ProgressReport
 from maestro.runtime.snapshots.request import ASKED, SnapshotRequest, TakenSnapshot
+from maestro.runtime.snapshots.shared import copy_scrub
 from maestro.runtime.snapshots.shared.merging import check_may_merge, export_parts
 
 ROLLING = "--rolling"
@@ -64,18 +66,23 @@ async def snapshot(call: Call, command: p.StateSnapshot) -> p.Done:
 
 async def _across(call: Call, wanted: SnapshotRequest, spread: Spread) -> TakenSnapshot | None:
     """Take a snapshot over several nodes; None where it is this node's alone. Raises Refused as `take_across`."""
-    where = " and ".join(sorted(spread.agents))
-    mend = "leave it away, or name workspaces of one node with --workspace"
-    if wanted.rolling:
-        raise Refused(f"what is to be kept lies on the nodes {where}, and is read as of one position", ROLLING, mend)
-    if wanted.output:
-        if wanted.allow_missing and call.context.settings.archive_url is None:
-            return None
-        check_may_merge(call.context, where)
+    if wanted.output and wanted.allow_missing and call.context.settings.archive_url is None:
+        return None
+    check_across(call, wanted, spread)
     row = await take_across(call, wanted, spread)
     if row is None:
         return None
     return TakenSnapshot(row, await export_parts(call, row, wanted.output) if wanted.output else None)
+
+
+def check_across(call: Call, wanted: SnapshotRequest | p.StateSnapshot, spread: Spread) -> None:
+    """Check that what is wanted can be of several nodes. Raises Refused."""
+    where = " and ".join(sorted(spread.agents))
+    mend = "leave it away, or name workspaces of one node with --workspace"
+    if wanted.rolling:
+        raise Refused(f"what is to be kept lies on the nodes {where}, and is read as of one position", ROLLING, mend)
+    if wanted.output and not (wanted.allow_missing and call.context.settings.archive_url is None):
+        check_may_merge(call.context, where)
 
 
 async def _of_firing(call: Call, firing: str) -> tuple[Snapshot | None, str]:
@@ -90,7 +97,7 @@ async def _of_firing(call: Call, firing: str) -> tuple[Snapshot | None, str]:
 
 async def agents_named(call: Call, named: list[str]) -> tuple[str, ...]:
     """The ids of the agents that a user names by their ids or by their workspaces. Raises NotFound."""
-    rows = [row for row in await call.context.rows(call.context.views.agents) if row.workspace]
+    rows = [row for row in await call.context.agents() if row.workspace]
     found: dict[str, None] = {}
     for name in named:
         path = Path(call.caller.cwd, name)
@@ -162,7 +169,25 @@ async def verify(call: Call, command: p.StateVerify) -> p.Done:
     if command.all:
         row = await scrub.read_all(call)
         return p.Done(row, 0 if row["ok"] else VerificationFailed.exit_code)
+    if command.copies:
+        row = await _verify_copies(call)
+        return p.Done(row, 0 if row["ok"] else VerificationFailed.exit_code)
     return p.Done(await proof.prove(call, await snapshot_meant(call.context, command.source)))
+
+
+async def _verify_copies(call: Call) -> Row:
+    """Read this node's copies in the shared archive, and mend what is damaged there. Raises Refused."""
+    context = call.context
+    found = await copy_scrub.scrub(
+        context, context.node, everything=True, report=ProgressReport(call.note, "verifying").written
+    )
+    if found is None:
+        raise Refused("this node has no shared archive", "--copies", "maestro state verify --all reads its own")
+    for name in found.mended:
+        await call.note(f"the copy of snapshot {name} was damaged, and was written anew from what lies here")
+    damaged = [{"object": name, "why": why} for name, why in sorted(found.broken.items())]
+    row = {"ok": not damaged, "objects": found.objects, "bytes": found.bytes}
+    return row | {"mended": found.mended, "damaged": damaged}
 
 
 async def pin(call: Call, command: p.StatePin) -> p.Done:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from maestro.model.errors import Invalid, NotFound
 from maestro.model.ids import shown
 from maestro.model.task import Task
+from maestro.runtime.handlers.task_sets.reasons import told, told_tasks
 from maestro.runtime.node.read_context import ReadCall, ReadContext
 from maestro.runtime.protocol import messages as p
 from maestro.runtime.protocol.cut import cut_of_page
 from maestro.runtime.server.id_prefixes import agent_meant, task_meant
-from maestro.runtime.server.results import told_task
-from projections.lineage import END_OF_LOG
+from maestro.runtime.server.past_rows import PastRows
 from projections.tasks import agents
 from replayers import positions
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 STATUSES = ("queued", "running", "completed", "failed", "cancelled", "timed_out", "skipped")
 LIMIT_MAX = 100_000
-PAST_AT_ONCE = 200
 
 
 async def find(context: ReadContext, task: str) -> Task:
@@ -37,8 +37,10 @@ async def status(call: ReadCall, command: p.TaskStatus) -> p.Done:
     """Answer with one task by id, or with the last one (of an agent)."""
     context = call.context
     if command.id is not None:
-        return p.Done(await told_task(context, await find(context, await task_meant(context, command.id))))
-    return p.Done(await told_task(call.context, await _last(context, command.agent)))
+        name = await task_meant(context, command.id)
+        found = await context.call(context.views.task, name)
+        return p.Done(await told(context, found.row or await find(context, name), bool(found.sealed)))
+    return p.Done(await told(call.context, await _last(context, command.agent)))
 
 
 async def agent_of(context: ReadContext, agent: str | None) -> str | None:
@@ -74,7 +76,7 @@ async def list_tasks(call: ReadCall, command: p.TaskList) -> p.Done:
     if not 1 <= command.limit <= LIMIT_MAX:
         raise Invalid(f"limit {command.limit} is out of range", mend=f"use 1 to {LIMIT_MAX}")
     if command.last:
-        return p.Done(await told_task(call.context, await _last(context, command.agent)))
+        return p.Done(await told(call.context, await _last(context, command.agent)))
     agent = await agent_of(context, command.agent)
     since = 0
     if command.since is not None:
@@ -87,11 +89,12 @@ async def list_tasks(call: ReadCall, command: p.TaskList) -> p.Done:
         steps = await context.page(of_steps, agent, command.status, since, limit=command.limit + 1)
         rows = sorted([*rows, *steps.rows], key=lambda row: -row.position)
         total += steps.total
+    past: list[Task] = []
     if command.all_time:
         past = await _past(context, (agent, command.status, since, command.all), command.limit + 1, rows)
         rows = sorted([*rows, *past], key=lambda row: -row.position)
-    for row in rows[: command.limit]:
-        await call.item(await told_task(call.context, row))
+    for row in await told_tasks(context, rows[: command.limit], {row.id for row in past}):
+        await call.item(row)
     total_here = None if since or command.all_time else total  # the index counts those before `since`, too
     is_cut = len(rows) > command.limit
     return p.Done(cut=cut_of_page(command.limit, "tasks", LIMIT_MAX, total_here) if is_cut else None)
@@ -105,19 +108,14 @@ async def _past(
     wanted: agent, status, since which position, and whether steps of workflows too; known: those that are rows.
     """
     agent, status, since, steps = wanted
-    here, found = {row.id for row in known}, list[Task]()
-    before = END_OF_LOG
-    while len(found) < count:
-        page = await context.page(context.views.past_tasks, before, PAST_AT_ONCE, agent, status)
-        names = [name for name in page.rows if name not in here]
-        for row in await context.rows(context.views.tasks_named, names):
-            fits = (agent is None or agent in agents(row)) and (status is None or row.status == status)
-            if fits and row.position >= since and (steps or not row.workflow):
-                found.append(row)
-        before = page.total
-        if len(page.rows) < PAST_AT_ONCE or before <= since:
-            break
-    return found[:count]
+
+    def fits(row: Task) -> bool:
+        of = (agent is None or agent in agents(row)) and (status is None or row.status == status)
+        return of and row.position >= since and (steps or not row.workflow)
+
+    page = functools.partial(context.views.past_tasks, agent=agent, status=status)
+    past = PastRows(context, page, context.views.tasks_named)
+    return await past.newest(fits, count, {row.id for row in known}, since)
 
 
 HANDLERS: dict[type[p.Command], Handler] = {p.TaskStatus: status, p.TaskList: list_tasks}

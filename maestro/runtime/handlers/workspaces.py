@@ -9,36 +9,32 @@ import trio
 
 from maestro.model.agent import Agent
 from maestro.model.errors import MaestroError
-from maestro.model.events import WorkspaceClaimed
-from maestro.model.placement import PLACES
+from maestro.model.placement import stranded
 from maestro.runtime.handlers.agent_list import find
 from maestro.runtime.handlers.agents import stop_agent
 from maestro.runtime.node.context import Call, Context, Handler
 from maestro.runtime.node.forwards.forwarding import ask, forward
 from maestro.runtime.node.interim_stop import stopped_meanwhile
-from maestro.runtime.node.subject_events import events_behind
 from maestro.runtime.protocol import messages as p
 from maestro.runtime.provision.workspace_setup import check_clearable, check_unmounted, lies_elsewhere
 from maestro.runtime.restores.remains import remains
 from maestro.runtime.server.id_prefixes import check_whole_agent
-from maestro.runtime.server.rows import Row
+from maestro.runtime.server.rows import Row, when
 from maestro.runtime.snapshots.deletion import clear
 from maestro.workspaces.folders import is_folder
 from maestro.workspaces.usage import size_of
 
 ANSWER_S_MAX = 10.0
 """How long other nodes have for the account of their workspaces."""
-CLAIMS_MAX = 2000
-"""So many of the newest assignments are looked through for what agents have left on other nodes."""
 _UNSEEN: Row = {"exists": None, "files": None, "bytes": None, "left": []}
 
 
 async def list_workspaces(call: Call, command: p.WorkspaceList) -> p.Done:
     """List the assigned workspaces with their sizes; each node looks at its own, all of them at once."""
     context = call.context
-    agents = [agent for agent in await context.rows(context.views.agents) if agent.workspace is not None]
+    agents = [agent for agent in await context.agents() if agent.workspace is not None]
     homes = [Home(agent.id, str(agent.node), str(agent.workspace)) for agent in agents]
-    homes += await context.call(_stranded, context, agents)
+    homes += await _left(context, agents)
     if command.node:
         homes = [home for home in homes if home.node == context.node]
     there: dict[str, list[Row]] = {}
@@ -56,33 +52,32 @@ async def list_workspaces(call: Call, command: p.WorkspaceList) -> p.Done:
         seen = next((row for row in rows if (row["agent"], row["workspace"]) == key), _UNSEEN)
         if home.stranded and seen["exists"] is False:
             continue
-        told = {"agent": home.agent, "workspace": home.workspace, "node": home.node, "stranded": home.stranded}
-        await call.item({**told, **{key: seen[key] for key in _UNSEEN}, "why": silent.get(home.node)})
+        told = {"agent": home.agent, "workspace": home.workspace, "node": home.node}
+        left = {"stranded": home.stranded, "left_at": when(home.left_at)}
+        await call.item({**told, **left, **{key: seen[key] for key in _UNSEEN}, "why": silent.get(home.node)})
     return p.Done()
 
 
 class Home(NamedTuple):
-    """A folder on a node that an agent works in; or has left there, when it moved to another node (stranded)."""
+    """A folder on a node that an agent works in; or has left there, when it moved to another node (stranded).
+
+    left_at: server ms, 0 where it is not left, or a restore has taken the agent back.
+    """
 
     agent: str
     node: str
     workspace: str
     stranded: bool = False
+    left_at: int = 0
 
 
-def _stranded(context: Context, agents: Sequence[Agent]) -> list[Home]:
-    """The folders that agents have left on nodes which are not given up, as they moved to other nodes. Blocks."""
-    now = {(agent.node, agent.workspace) for agent in agents}
-    at = {agent.id: agent.node for agent in agents}
-    nodes = {node.id for node in context.views.nodes().rows if not node.forgotten}
-    found: dict[Home, None] = {}
-    for event in events_behind(context.store, PLACES, 0, CLAIMS_MAX) or ():
-        fact = event.fact
-        if isinstance(fact, WorkspaceClaimed) and fact.workspace and fact.node in nodes:
-            was = fact.node, fact.workspace
-            if fact.agent in at and at[fact.agent] not in (None, fact.node) and was not in now:
-                found[Home(fact.agent, fact.node, fact.workspace, True)] = None
-    return list(found)
+async def _left(context: Context, agents: Sequence[Agent]) -> list[Home]:
+    """The folders that agents have left on nodes which are not given up, as they moved to other nodes."""
+    rows = await context.rows(context.views.homes, "moved")
+    if not rows:
+        return []
+    nodes = {node.id for node in await context.rows(context.views.nodes) if not node.forgotten}
+    return [Home(agent, left.node, left.workspace, True, left.until) for agent, left in stranded(rows, agents, nodes)]
 
 
 async def _seen_here(context: Context, homes: Sequence[Home]) -> list[Row]:
@@ -129,6 +124,8 @@ async def clean(call: Call, command: p.WorkspaceClean) -> p.Done:
     async with stopped_meanwhile(call, agent, "workspace clean"):
         await stop_agent(call, agent.id, force=False, reason="workspace clean")
         deleted = await clear(call, agent, "clean")
+    if not agent.stopped:
+        await call.note(f"agent {agent.id} is stopped now: maestro agent restart {agent.id} has it take work again")
     before = deleted.snapshot if deleted is not None else None
     removed = {"files_removed": deleted.files if deleted else 0, "bytes_removed": deleted.bytes if deleted else 0}
     return p.Done({"agent": agent.id, "workspace": workspace, "snapshot": before, **removed})

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +15,7 @@ import trio
 
 from maestro import config
 from maestro.config import Settings
+from maestro.model.agent import Agent
 from maestro.model.errors import MaestroError, Refused, StoreAway
 from maestro.model.events import BlobRef, NewEvent, Text
 from maestro.runtime.node.contention import Race
@@ -69,6 +72,8 @@ class Context(ReadContext):
         self.placing = trio.Lock()
         """Held by each assignment of this process: each is checked against all others."""
         self.may_listen: Callable[[], bool] = lambda: True
+        self.turned_away: deque[int] = deque(maxlen=64)
+        """The last clients of an older release, by process id: each is turned away once, then refused."""
 
     @functools.cached_property
     def environment(self) -> dict[str, str]:
@@ -133,6 +138,11 @@ class Context(ReadContext):
                 await trio.to_thread.run_sync(self.revive)
         return await self.gateway.call(call, *args)
 
+    async def agents(self) -> list[Agent]:
+        """See `ReadContext`. A daemon has them decoded in its plan; the view's are a text each to be read."""
+        found = None if self.daemon is None else await self.daemon.follower.agents()
+        return await super().agents() if found is None else found
+
     async def together(self, works: Mapping[str, Callable[[], T]], limit_s: float) -> dict[str, T]:
         """Do blocking work in threads of trio: see `ReadContext.together`."""
         line, limiter = Line(works), trio.CapacityLimiter(THREADS_MAX)
@@ -152,13 +162,16 @@ class Context(ReadContext):
                         break
         return line.end()
 
-    async def insist(self, action: Callable[[], Awaitable[T]]) -> T:
-        """Do the action, again after each outage of the store. Raises StoreAway when the gateway closes."""
+    async def insist(self, action: Callable[[], Awaitable[T]], limit_s: float = math.inf) -> T:
+        """Do the action, again after each outage of the store. Raises StoreAway when the gateway closes, and where the
+        store is still away after `limit_s`.
+        """
+        until = trio.current_time() + limit_s
         while True:
             try:
                 return await action()
             except StoreAway as error:
-                if self.gateway.closing:
+                if self.gateway.closing or trio.current_time() > until:
                     raise
                 seldom.warn("waiting for the store", error.line())
                 await trio.sleep(AWAY_RETRY_S)

@@ -6,9 +6,11 @@ Scheduler, worker, monitor and waiting commands of a daemon all hear of an event
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 
 import trio
 
+from maestro.model.agent import Agent
 from maestro.model.errors import MaestroError, StoreAway
 from maestro.model.events import Event, RestoreDone, TaskDispatched, TaskFinished, TaskRetried, Unrecognised
 from maestro.model.scheduling.plan import Plan
@@ -24,6 +26,8 @@ AWAY_RETRY_S = 0.2
 FINISHED_MAX = 1000
 DISPATCHED_MAX = 256
 """How many dispatches are kept; each has at most 16 KiB, as a longer prompt is a blob."""
+END_S_MAX = 0.2
+"""How long it is waited for the end of the log where the views know it as well."""
 NEWS_S_MAX = 5.0
 """How long a command waits for news of a task before it looks again: a restore may have taken the task away."""
 
@@ -157,6 +161,17 @@ class Follower:
         with trio.move_on_after(seconds):
             while self.seq <= after:
                 await self._waiting.park()
+
+    async def agents(self) -> list[Agent] | None:
+        """All agents at the end of the log, oldest assignment first; None where the plan is not there soon, or is of
+        another log than the store has.
+        """
+        seen, head = self.seq, await self._gateway.ask(self._store.log.head)
+        await self.news_within(END_S_MAX, head.seq - 1)
+        if self.stopped or not seen <= head.seq <= self.seq:
+            return None
+        rows = [copy(agent) for agent in self.plan.agents.values()]  # the plan changes its rows in place
+        return sorted(rows, key=lambda agent: (agent.assigned_at, agent.id.encode()))
 
     async def changed(self, after: int) -> None:
         """Return when event `after` + 1 is in the plan. Raises MaestroError where the follower can go no further."""

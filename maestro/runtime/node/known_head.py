@@ -16,7 +16,7 @@ from maestro.config import Settings
 from maestro.durable import replace
 from maestro.folders import private_folder
 from maestro.model.errors import LineageBroken
-from maestro.model.events import LogForked
+from maestro.model.events import Event, LogForked
 from maestro.runtime.node.daemon_log import seldom
 from maestro.store.contract import Head, Store
 from maestro.store.embedded import choice
@@ -25,11 +25,15 @@ LINEAGE = "log:lineage"
 MEND = "find out what the store lost, then `maestro doctor --accept-loss`"
 
 
-class KnownEntry(msgspec.Struct, frozen=True, order=True):
-    """An entry of the log that was known: its position and its chain. The default stands for none."""
+class KnownEntry(msgspec.Struct, frozen=True, order=True, omit_defaults=True):
+    """An entry of the log that was known: its position and its chain. The default stands for none.
+
+    fork: names the newest `log.forked` that this installation has met: that one accepts no loss of what came after it.
+    """
 
     seq: int = 0
     chain: str = ""
+    fork: str = ""
 
     @classmethod
     def of(cls, head: Head) -> KnownEntry:
@@ -45,6 +49,7 @@ class KnownHead:
         self.home = settings.home
         folder = private_folder(settings.home / "known", "MAESTRO_HOME", tighten=True)
         self.path: Path = folder / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.json"
+        self._fork: str | None = None
 
     def known(self) -> KnownEntry:
         """The newest known entry; the default where there is none, or its file cannot be read."""
@@ -54,39 +59,81 @@ class KnownHead:
             return KnownEntry()
 
     def note(self, head: Head) -> None:
-        """Keep the entry of this head where it is newer than the known one. Raises OSError."""
-        if head.seq <= self.known().seq:
-            return
-        replace(self.path, msgspec.json.encode(KnownEntry.of(head)), durable=False, shared=True)
+        """Keep the entry of this head where it is newer than the known one. A full disk costs a warning.
+
+        Not where another process has met a newer log meanwhile: what this one knows is of a log that is gone.
+        """
+        known = self.known()
+        if self._fork is None:
+            self._fork = known.fork
+        if head.seq > known.seq and known.fork == self._fork:
+            self._keep(KnownEntry(head.seq, head.chain, known.fork))
 
     def follow(self, store: Store) -> None:
-        """Keep what this process knows of the store's log. A full disk costs a warning: what is kept is true."""
-        try:
-            self.note(store.log.known())
-        except OSError as error:
-            seldom.warn("known head", f"{self.path}: {error.strerror}; it is not kept there for now")
+        """Keep what this process knows of the store's log."""
+        self.note(store.log.known())
 
     def forget(self) -> None:
         """Know nothing any more: the log was erased on purpose, or its loss was accepted."""
         self.path.unlink(missing_ok=True)
 
     def check(self, store: Store) -> None:
-        """Raise LineageBroken unless the known entry is in the log, or an operator accepted its loss since."""
+        """Raise LineageBroken unless the known entry is in the log, or somebody accepted its loss since, or erased it
+        on purpose.
+        """
         known = self.known()
-        if not known.seq:
+        self._fork = known.fork
+        at = store.log.version(LINEAGE)
+        is_whole = self._is_whole(store, known)
+        if is_whole and (not at or known.fork.startswith(f"{at}:")):
             return
+        fork = _fork(store, at)
+        named = f"{at}:" if fork is None else f"{at}:{fork.at}:{fork.cause}"  # as no other one in any history
+        if is_whole:
+            self._keep(KnownEntry(known.seq, known.chain, named))
+            return
+        if fork is not None and named != known.fork and (_is_erased(fork) or _known_seq(fork) >= known.seq):
+            self._keep(KnownEntry(fork=named))
+            return
+        last = store.log.head().seq
+        what = f"position {known.seq} holds another event" if last >= known.seq else f"the log ends at {last}"
+        raise LineageBroken(f"{what}, but {known.seq} was known to this installation", str(self.path), MEND)
+
+    def _is_whole(self, store: Store, known: KnownEntry) -> bool:
+        if not known.seq:
+            return True
         head = store.log.head()
         found = store.log.entries(known.seq - 1, 1)
         # An entry behind it: it was trimmed, which happens to what is sealed.
-        whole = head.seq >= known.seq and not (found and found[0].seq == known.seq and found[0].chain != known.chain)
-        if whole:
-            return
-        if self._is_accepted(store, known):
-            self.forget()
-            return
-        what = f"position {known.seq} holds another event" if head.seq >= known.seq else f"the log ends at {head.seq}"
-        raise LineageBroken(f"{what}, but {known.seq} was known to this installation", str(self.path), MEND)
+        return head.seq >= known.seq and not (found and found[0].seq == known.seq and found[0].chain != known.chain)
 
-    def _is_accepted(self, store: Store, known: KnownEntry) -> bool:
-        forked = store.log.event(version) if (version := store.log.version(LINEAGE)) else None
-        return forked is not None and isinstance(forked.fact, LogForked) and forked.fact.known_seq >= known.seq
+    def _keep(self, known: KnownEntry) -> None:
+        """Write the file. Where the disk is full what it had is kept, which is true as well."""
+        self._fork = known.fork
+        try:
+            replace(self.path, msgspec.json.encode(known), durable=False, shared=True)
+        except OSError as error:
+            seldom.warn("known head", f"{self.path}: {error.strerror}; it is not kept there for now")
+
+
+def erased(store: Store, reason: str) -> LogForked:
+    """What the log that follows one that is erased on purpose has to say, so that no node takes that for a loss. Asked
+    for before it is erased. Blocks.
+    """
+    head = store.log.head()
+    fork = _fork(store, store.log.version(LINEAGE))
+    return LogForked(max(head.seq, 0 if fork is None else _known_seq(fork)), head.chain, reason, erased=True)
+
+
+def _fork(store: Store, at: int) -> Event | None:
+    """The `log.forked` at a position, None where there is none. at: the version of `LINEAGE`, or the floor."""
+    event = store.log.event(at) if at else None
+    return event if event is not None and isinstance(event.fact, LogForked) else None
+
+
+def _is_erased(fork: Event) -> bool:
+    return isinstance(fork.fact, LogForked) and fork.fact.erased
+
+
+def _known_seq(fork: Event) -> int:
+    return fork.fact.known_seq if isinstance(fork.fact, LogForked) else 0

@@ -41,7 +41,7 @@ def hold(plan: Plan, runs: Sequence[RunHeader]) -> None:
     for run in runs:
         plan.pauses.begin(run.id, run.parent)
         if run.paused:
-            plan.pauses.pause(run.id)
+            plan.pauses.pause(run.id, run.paused)
         for instance, (node, workspace) in run.held.items():
             plan.hold((run.id, instance), (node, workspace))
 

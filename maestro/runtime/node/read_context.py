@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from maestro.config import Settings
+from maestro.model.agent import Agent
 from maestro.model.errors import NotFound
 from maestro.model.events import Text
 from maestro.model.monitoring.hearing import Hearing
@@ -78,6 +79,10 @@ class ReadContext:
         """Run -> what the heartbeat has seen of its processes last; nothing in a command without a daemon."""
         self.seen_store: SeenStore | None = None
         """What the heartbeat has seen of the store's safety last."""
+        self.damaged_copies = ""
+        """What this daemon knows to be damaged in the shared archive, in words."""
+        self.archive_reached: str | None = None
+        """How the shared archive was found when it was looked for last (`Standing.reach`); None where it was not."""
         self.hearing: Hearing | None = None
         """How well this node's daemon hears others; None in a command without one."""
         self._told_stale = ""
@@ -114,6 +119,10 @@ class ReadContext:
         """A view's page, with how many rows its index has in all."""
         found = await self.call(lambda: query(*args, **named))
         return self._fresh(found)
+
+    async def agents(self) -> list[Agent]:
+        """All agents, oldest assignment first."""
+        return await self.rows(self.views.agents)
 
     async def floor(self) -> int:
         """The version of every subject that has had no event since the last restore."""

@@ -6,14 +6,11 @@ from maestro.model.events import Event
 from maestro.store.contract import Store
 
 
-def events_behind(store: Store, subject: str, after: int, count_max: int = 0) -> list[Event] | None:
-    """The events of a subject behind a position, in order; None where a restore has taken the subject away since.
-
-    count_max: no more than the last so many; 0 for all.
-    """
+def events_behind(store: Store, subject: str, after: int) -> list[Event] | None:
+    """The events of a subject behind a position, in order; None where a restore has taken the subject away since."""
     found: list[Event] = []
     seq = store.log.version(subject)
-    while seq > after and not 0 < count_max <= len(found):
+    while seq > after:
         event = store.log.event(seq)
         if event is None or event.subject != subject:
             return found[::-1] or None

@@ -89,6 +89,7 @@ from maestro.runtime.protocol.commands.task import (
     TaskBatch as TaskBatch,
     TaskCancel as TaskCancel,
     TaskDispatch as TaskDispatch,
+    TaskExplain as TaskExplain,
     TaskList as TaskList,
     TaskLogs as TaskLogs,
     TaskRetry as TaskRetry,
@@ -179,6 +180,7 @@ AnyCommand = (
     | RunLog
     | TaskDispatch
     | TaskBatch
+    | TaskExplain
     | TaskStatus
     | TaskList
     | TaskWait

@@ -101,6 +101,10 @@ class MemoryWork:
                 self._leases[lease] = (holder, self._now() + ttl_ms)
             return holder if until > self._now() else None
 
+    def lease_holders(self, leases: Sequence[str], ttl_ms: int = 0) -> list[str | None]:
+        """The current holders of leases, None for each that nobody holds."""
+        return [self.lease_holder(lease, ttl_ms) for lease in leases]
+
     def samples_put(self, values: Mapping[str, Mapping[str, str]], ttl_ms: int) -> None:
         """Store heartbeats by key; their field `at` is the server time in ms."""
         with self._changed:

@@ -6,6 +6,7 @@ the work of a command does.
 
 from __future__ import annotations
 
+import re
 import socket
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -20,7 +21,9 @@ from maestro.store.redis.unix_socket import Dialled, Login
 
 
 class Network:
-    """Connects to the server that a URL names. greet_s: how long connecting may take.
+    """Connects to the server that a URL names, of several nodes of a cluster to the first one that takes it.
+
+    greet_s: how long connecting may take.
 
     Raises ValueError or TypeError for a bad URL.
     """
@@ -33,10 +36,14 @@ class Network:
             "socket_connect_timeout": greet_s,
             "redis_connect_func": lambda _: None,
         }
+        self._nodes: list[str] = []
         if urlsplit(url).scheme in ("redis+sentinel", "rediss+sentinel"):
             self._pool = self._sentinel(url, options)
         else:
-            self._pool = ConnectionPool.from_url(url, **options)
+            first, self._nodes = _nodes(url)
+            if self._nodes:  # they are asked one after the other
+                options["socket_connect_timeout"] = max(0.5, greet_s / len(self._nodes))
+            self._pool = ConnectionPool.from_url(first, **options)
         login = {key: self._pool.connection_kwargs.pop(key, None) for key in ("username", "password", "db")}
         self.login = Login(login["username"], login["password"], int(login["db"] or 0))
 
@@ -65,9 +72,23 @@ class Network:
 
     def connect(self, node: str = "") -> Dialled:
         """Connect a socket, to a cluster's node (host:port) where one is named. Raises OSError with the reason."""
+        failure: OSError | None = None
+        for each in [node] if node else list(self._nodes or [""]):
+            try:
+                dialled = self._connect(each)
+            except OSError as error:
+                failure = error
+                continue
+            if each in self._nodes:  # the next time begin with one that was there
+                self._nodes = [each, *(other for other in self._nodes if other != each)]
+            return dialled
+        assert failure is not None
+        raise failure
+
+    def _connect(self, node: str) -> Dialled:
         pool = self._pool
         host, _, port = node.rpartition(":")
-        there = {"host": host, "port": int(port)} if node else {}
+        there = {"host": host.strip("[]"), "port": int(port)} if node else {}
         try:
             # Not by redis-py's `make_connection`, which makes a hundred connections in its life, even if they were
             # closed.
@@ -79,3 +100,14 @@ class Network:
             raise ConnectionError(str(error)) from error
         sock: socket.socket = dialled._sock
         return Dialled(sock, dialled.disconnect)
+
+
+def _nodes(url: str) -> tuple[str, list[str]]:
+    """The URL with its first node alone; and all of them as host:port, where it names several."""
+    parts = urlsplit(url)
+    login, at, hosts = parts.netloc.rpartition("@")
+    named = hosts.split(",")
+    if len(named) == 1:
+        return url, []
+    nodes = [each if re.search(r":[0-9]+$", each) and not each.endswith("]") else f"{each}:6379" for each in named]
+    return parts._replace(netloc=f"{login}{at}{nodes[0]}").geturl(), nodes

@@ -63,6 +63,13 @@ def gather(call: Callable[..., Any], namespace: str | None = None) -> dict[str, 
     even INFO is allowed.
     """
     info = _fields(call("INFO"))
+    state, answers = "", True
+    if (info.get("server_mode") or info.get("redis_mode")) == "cluster":
+        state = _optional(call, "CLUSTER", "INFO").get("cluster_state", "unknown")
+        answers = state in ("ok", "unknown")
+        if namespace is not None and answers:
+            _lead(call, namespace)
+            info = _fields(call("INFO"))
     valkey = "valkey_version" in info  # Valkey's `redis_version` stays at 7.2.4, for old clients
     facts = {
         "server": "valkey" if valkey else "redis",
@@ -79,9 +86,9 @@ def gather(call: Callable[..., Any], namespace: str | None = None) -> dict[str, 
         "used_memory": info.get("used_memory", "0"),
         "replicas": info.get("connected_slaves", "0"),
     }
-    if facts["mode"] == "cluster":
-        facts["cluster_state"] = _optional(call, "CLUSTER", "INFO").get("cluster_state", "unknown")
-    if namespace is not None:
+    if state:
+        facts["cluster_state"] = state
+    if namespace is not None and answers:
         facts["access"] = _access(call, namespace)
     return facts
 
@@ -226,6 +233,16 @@ _TRIED = (
     *("ZADD KEY 1 m", "ZRANGE KEY 0 1", "ZREM KEY m", "ZCARD KEY", "SET KEY v", "GET KEY", "PEXPIRE KEY 1"),
     *("DEL KEY", "UNLINK KEY", "TIME", "EVALSHA x 1 KEY", "MULTI", "EXEC", "SCAN 0", "CLIENT UNBLOCK 1"),
 )
+
+
+def _lead(call: Callable[..., Any], namespace: str) -> None:
+    """Have the next commands go to the primary of a cluster that has the namespace."""
+    try:
+        call("EXISTS", Keys(namespace).log)
+    except (StoreAway, OSError):
+        raise
+    except Exception:  # noqa: BLE001  whatever it is, `_access` tells it
+        return
 
 
 def _access(call: Callable[..., Any], namespace: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from maestro.store.contract import Hint, WorkEntry
 from maestro.store.keys import WORKERS, Keys
-from maestro.store.redis.connection import Command, NoGroup, ReplyLost, Word, WrongType, checked
+from maestro.store.redis.connection import Command, Connection, NoGroup, ReplyLost, Word, WrongType, checked
 from maestro.store.redis.pool import ConnectionPool, Script
 
 LEASE = Script("lease.lua")
@@ -158,14 +158,18 @@ class RedisWork:
 
     def lease_holder(self, lease: str, ttl_ms: int = 0) -> str | None:
         """The current holder of a lease, None where nobody holds it."""
-        name = self._keys.lease(lease)
-        try:
-            holder: bytes | None = (
-                self._pool.script(LEASE, [name], ["", ttl_ms]) if ttl_ms else self._pool.call("GET", name)
-            )
-        except WrongType:  # not a lease; taking the lease replaces it
-            return None
-        return None if holder is None else holder.decode("utf-8", "replace")
+        return self.lease_holders([lease], ttl_ms)[0]
+
+    def lease_holders(self, leases: Sequence[str], ttl_ms: int = 0) -> list[str | None]:
+        """The current holders of leases, None for each that nobody holds; asked together."""
+        names = [self._keys.lease(lease) for lease in leases]
+
+        def ask(connection: Connection) -> list[str | None]:
+            if ttl_ms:
+                return list(map(_holder, LEASE.run_all(connection, [([name], ["", ttl_ms]) for name in names])))
+            return list(map(_holder, connection.many([("GET", name) for name in names])))
+
+        return self._pool.run(ask) if names else []
 
     def samples_put(self, values: Mapping[str, Mapping[str, str]], ttl_ms: int) -> None:
         """Store heartbeats by key, sent together; their field `at` is the server's time in ms."""
@@ -181,7 +185,16 @@ class RedisWork:
         if not keys:
             return []
         commands: list[Command] = [("HGETALL", self._keys.sample(key)) for key in keys]
-        return [_sample(reply) for reply in self._pool.run(lambda connection: connection.many(commands))]
+        return self._pool.run(lambda connection: list(map(_sample, connection.many(commands))))
+
+
+def _holder(reply: Any) -> str | None:
+    """The holder in a reply; None where nobody holds the lease, or it is none: taking the lease replaces that."""
+    try:
+        holder: bytes | None = checked(reply)
+    except WrongType:
+        return None
+    return None if holder is None else holder.decode("utf-8", "replace")
 
 
 def _sample(reply: Any) -> dict[str, str] | None:

@@ -9,7 +9,7 @@ import pytest
 from maestro.config import Settings, load, open_home
 from maestro.model.errors import LineageBroken
 from maestro.model.events import LogForked, NewEvent, StateSet
-from maestro.runtime.node.known_head import LINEAGE, KnownHead
+from maestro.runtime.node.known_head import LINEAGE, KnownHead, erased
 from maestro.store.contract import Append, Store
 from maestro.store.memory.memory_store import MemoryStore
 
@@ -93,3 +93,61 @@ def test_a_damaged_file_counts_as_nothing_known(settings: Settings) -> None:
     (file,) = (settings.home / "known").iterdir()
     file.write_bytes(b"{")
     KnownHead(settings).check(store_with("a"))
+
+
+def erased_after(*values: str, known: Store | None = None) -> Store:
+    """The log that follows one which was erased on purpose."""
+    store = MemoryStore("default")
+    append(store, NewEvent(LINEAGE, erased(known or store_with(*values), "redis flush")), "cmd:flush")
+    return store
+
+
+def without_its_tail(store: Store) -> Store:
+    """The same log, of which all but the first event is gone."""
+    left = MemoryStore("default")
+    left.log.load([store.log.entries(0, 1)])
+    return left
+
+
+def test_a_log_that_was_erased_on_purpose_is_no_loss(settings: Settings) -> None:
+    KnownHead(settings).note(store_with("a", "b", "c").log.head())
+    KnownHead(settings).check(erased_after("a", "b", "c"))
+
+
+def test_what_others_append_until_it_is_erased_is_no_loss_either(settings: Settings) -> None:
+    KnownHead(settings).note(store_with(*"abcdefg").log.head())
+    KnownHead(settings).check(erased_after(*"abc"))
+
+
+def test_a_daemon_that_ends_behind_an_erasure_keeps_nothing_of_the_log_that_is_gone(settings: Settings) -> None:
+    ending, old = KnownHead(settings), store_with(*"abcdefg")
+    ending.check(old)
+    ending.note(store_with("a", "b").log.head())
+    new = erased_after(*"abcdefg")
+    KnownHead(settings).check(new)
+    ending.follow(old)
+    KnownHead(settings).check(new)
+
+
+def test_what_was_accepted_or_erased_once_accepts_no_later_loss(settings: Settings) -> None:
+    KnownHead(settings).note(store_with(*"abcdef").log.head())
+    store = erased_after(*"abcdef")
+    KnownHead(settings).check(store)
+    append(store, NewEvent("state:k", StateSet("k", "new")), "cmd:new")
+    KnownHead(settings).note(store.log.head())
+    with pytest.raises(LineageBroken, match="the log ends at 1, but 2 was known"):
+        KnownHead(settings).check(without_its_tail(store))
+
+
+def test_an_installation_that_joins_behind_it_has_met_it_too(settings: Settings) -> None:
+    store = erased_after(*"abcdef")
+    KnownHead(settings).check(store)
+    append(store, NewEvent("state:k", StateSet("k", "new")), "cmd:new")
+    KnownHead(settings).note(store.log.head())
+    with pytest.raises(LineageBroken):
+        KnownHead(settings).check(without_its_tail(store))
+
+
+def test_who_was_away_for_two_erasures_goes_on_as_well(settings: Settings) -> None:
+    KnownHead(settings).note(store_with(*"abcdef").log.head())
+    KnownHead(settings).check(erased_after(known=erased_after(*"abcdef")))

@@ -10,7 +10,14 @@ from typing import Any
 
 import pytest
 
-from maestro.model.events import NewEvent, StateSet, TaskDispatched, TaskFinished
+from maestro.model.events import (
+    NewEvent,
+    StateSet,
+    TaskDispatched,
+    TaskFinished,
+    WorkflowRunFinished,
+    WorkflowRunStarted,
+)
 from maestro.store.contract import Append
 from replayers.sealed import Segments
 from tests.conftest import StoreServer
@@ -29,6 +36,19 @@ def fill(node: Node, count: int) -> None:
             facts = [(f"k{n % 50}", StateSet(f"k{n % 50}", str(n))) for n in some]
             group = [Append((NewEvent(f"state:{key}", fact),), "me", f"cmd:{fact.value}") for key, fact in facts]
             store.log.commit(group, None)
+    finally:
+        store.close()
+
+
+def ran(node: Node, count: int) -> None:
+    """Many runs of two workflows, all of which have ended."""
+    store = node.store()
+    try:
+        for number in range(count):
+            run = f"run-{number:03d}"
+            begun = (WorkflowRunStarted(run, "deploy" if number % 2 else "review", 1, "{}"),)
+            told = (*begun, WorkflowRunFinished(run, "completed" if number < 90 else "failed", "ok"))
+            store.log.commit([Append(tuple(NewEvent(f"workflow-run:{run}", fact) for fact in told), "me", "x")], None)
     finally:
         store.close()
 
@@ -58,6 +78,7 @@ def told(tmp_path_factory: pytest.TempPathFactory, server: StoreServer) -> Itera
     with Node(tmp_path_factory.mktemp("sealed"), MAESTRO_REDIS_URL=server.url) as node:
         node.agent_type("worker")
         task = str(node.dispatch(*LONG_AGO, "--sync")["id"])
+        ran(node, 150)
         fill(node, COUNT)
         story = Story(node, task)
         assert node.run("shutdown", "--keep").returncode == 0
@@ -192,6 +213,14 @@ def test_a_task_that_is_no_row_any_more_is_told_and_its_key_dispatches_nothing(t
     rows = node.json("task", "list", "--all-time", "--status", "completed")
     assert rows[-1] == before
     assert node.run("audit", f"task:{story.task}").stdout == story.audit
+    assert len(node.json("workflow", "runs", "--limit", "200")) == 100
+    ran = [row["id"] for row in node.json("workflow", "runs", "--limit", "200", "--all-time")]
+    assert ran == [f"run-{number:03d}" for number in reversed(range(150))]
+    failed = node.json("workflow", "runs", "--all-time", "--status", "failed", "--limit", "9")
+    assert [row["id"] for row in failed] == ran[:9]
+    completed = node.json("workflow", "runs", "--all-time", "--status", "completed", "--limit", "200")
+    assert [row["id"] for row in completed] == ran[60:]
+    assert node.run("workflow", "runs", "--all-time", "--waiting").returncode == 2
     depends = node.dispatch("run: echo then", "--to", "worker", "--sync", "--depends-on", story.task)
     assert depends["status"] == "completed"
     verified = node.json("replay", "verify")

@@ -13,7 +13,9 @@ import msgspec
 import pytest
 
 from maestro import __version__
+from maestro.model.events import NewEvent, NodeJoined
 from maestro.runtime.protocol import frames, messages as p
+from maestro.store.contract import Append, Committed
 from tests.runtime.acting import Node, until
 
 
@@ -80,6 +82,38 @@ def test_a_daemon_asked_by_another_build_starts_anew_once_its_runs_have_ended(
     assert next(e.seq for e in node.events("run.started") if e.subject == f"run:{ran_at}") > since(node)
 
 
+def test_a_client_of_an_older_release_reads_beside_the_daemon_or_is_refused_which_goes_on(node: Node) -> None:
+    joined = since(node)
+    assert say_hello(node, p.PROTOCOL, "1.2.0") == p.Skew(__version__, p.PROTOCOL, 0)  # who only reads asks no more
+    refused = say_hello(node, p.PROTOCOL, "1.2.0")
+    assert isinstance(refused, p.Failed) and refused.exit_code == 4
+    assert "1.2.0" in refused.what and __version__ in refused.what and "maestro" in refused.mend
+    assert node.dispatch("run: true", "--to", "worker", "--sync")["status"] == "completed"
+    assert since(node) == joined
+
+
+def test_what_would_stop_a_node_of_an_older_release_is_refused_without_a_daemon_too(node: Node) -> None:
+    asked = ("config", "set", "views.keep", "1000")
+    node.up()
+    store = node.store()
+    try:
+        elder = NodeJoined("elder", "there", "i", 1, 4, "1.2.0")
+        append = Append((NewEvent("node:elder", elder),), "test", "test")
+        assert isinstance(store.log.commit([append], None)[0], Committed)
+        assert store.work.lease_take("node:elder", "i", 600_000)
+        for alone in (False, True):
+            if alone:
+                node.kill()
+            done = node.run(*asked)
+            assert done.returncode == 4 and "node elder runs Maestro 1.2.0" in done.stderr, done
+            assert node.run("state", "set", "k", "v").returncode == 0  # it knows that
+        store.work.lease_drop("node:elder", "i")
+        assert node.run(*asked).returncode == 0  # a node that is gone stops before nothing
+    finally:
+        store.close()
+    node.up()
+
+
 def test_a_daemon_may_start_anew_any_number_of_times(node: Node) -> None:
     descriptors = Path(f"/proc/{node.pid}/fd")
     before = len(list(descriptors.iterdir()))
@@ -109,11 +143,15 @@ def test_an_agent_cannot_make_its_node_start_anew(node: Node) -> None:
         "import os, socket; from maestro.runtime.protocol import frames, messages as p;"
         "s = socket.socket(socket.AF_UNIX);"
         "s.connect(os.environ['MAESTRO_RUN_SOCKET']); frames.send(s, p.Hello(99, 'x', '', p.Caller('a', '/')));"
-        "print(type(s.recv(100)).__name__)"
+        "print(type(s.recv(100)).__name__);"
+        "from maestro.config import load; from maestro.runtime.client import client as c, connection as d;"
+        "d.greet.__defaults__ = ('1.2.0',); state = p.StateSet('of-a-run', 'v');"
+        "print(type(c.execute(state, load(dict(os.environ)), print)).__name__)"
     )
     node.up()
     joined = since(node)
     row = node.dispatch(f'run: python -c "{script}"; sleep 0.5', "--to", "worker", "--sync")
-    assert row["runs"][0]["result"] == "mode code\nbytes"
+    assert row["runs"][0]["result"] == "mode code\nbytes\nDone"  # what a run may ask for, any build may
+    assert node.json("state", "get", "of-a-run")["value"] == "v"
     node.dispatch("run: true", "--to", "worker", "--sync")
     assert since(node) == joined

@@ -115,7 +115,7 @@ async def _give_up(call: Call, endpoint: str, reason: str) -> None:
 
 
 async def snooze(call: Call, command: p.AlertSnooze) -> p.Done:
-    """Have nobody told of an alert for a while, or be told again. Raises NotFound, Invalid."""
+    """Have nobody told of an alert for a while, or be told again. Raises NotFound, Invalid, Refused."""
     context = call.context
     for_ms = int(command.for_s * 1000)
     if not 0 <= for_ms <= SNOOZE_MS_MAX:
@@ -124,6 +124,8 @@ async def snooze(call: Call, command: p.AlertSnooze) -> p.Done:
     async def decision() -> list[NewEvent]:
         now, floor = await context.now(), await context.floor()
         row = (await _rows(context, [command.alert]))[0]
+        if (await context.call(context.views.alert, command.alert)).sealed:
+            raise Refused(f"alert {row.id} was over so long ago that nothing can be done to it any more")
         if not for_ms and row.snoozed_until <= now:
             return []
         fact = AlertSnoozed(row.id, now + for_ms if for_ms else 0, command.reason)

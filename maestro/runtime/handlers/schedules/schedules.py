@@ -1,8 +1,8 @@
 """The handlers of `maestro schedule add|remove|enable|disable|run`.
 
 What a schedule carries out is checked when it is added, as if it were carried out then, and kept as the command line
-made it of the user's words. Snapshots and cleaning are of this node, whose workspaces they are; tasks and workflows are
-begun by the leader, wherever that is.
+made it of the user's words. Snapshots and cleaning are carried out by this node; tasks and workflows are begun by the
+leader, wherever that is.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ from __future__ import annotations
 import msgspec
 
 from maestro.documents.schedules import cron_errors, zone_error
+from maestro.model.coordination.missing_workspaces import decide_missing
 from maestro.model.dispatch import decide_dispatch
 from maestro.model.errors import Invalid, Refused
 from maestro.model.events import NewEvent, ScheduleAdded, ScheduleFired, TaskDispatched
 from maestro.model.ids import check_id, shown
 from maestro.model.schedules.commands import decide_add, decide_remove, decide_switch, unknown
 from maestro.model.schedules.recurring import decide_by_hand
-from maestro.model.snapshot import decide_missing
 from maestro.model.workflow.stored.params import from_texts, merged
 from maestro.model.workflow.stored.storing import numbered, usable
 from maestro.runtime.handlers.agent_list import find as find_agent
 from maestro.runtime.handlers.dispatch import checked_prompt, known_to
 from maestro.runtime.handlers.schedules.listing import schedule_row
-from maestro.runtime.handlers.snapshots import agents_named
+from maestro.runtime.handlers.snapshots import agents_named, check_across
 from maestro.runtime.handlers.workflows import library
 from maestro.runtime.handlers.workflows.start import check_options
 from maestro.runtime.monitor.firings import Request
@@ -32,11 +32,12 @@ from maestro.runtime.protocol import messages as p
 from maestro.runtime.protocol.commands.monitor import SCHEDULABLE
 from maestro.runtime.server.rows import Row
 from maestro.runtime.snapshots import sources
+from maestro.runtime.snapshots.across.asking import Spread, lacking_elsewhere, spread_of
 
 INLINE_BYTES_MAX = 1024
 WORD_CHARS_MAX = 200
 HERE = (p.StateSnapshot, p.WorkspaceClean)
-"""What concerns the workspaces of one node: where the schedule was added."""
+"""What the node carries out on which the schedule was added."""
 
 
 async def add(call: Call, command: p.ScheduleAdd) -> p.Done:
@@ -123,15 +124,24 @@ async def _checked(call: Call, request: Request) -> Request:
                 what = "what the agents have printed goes to a file only"
                 raise Invalid(what, "--include-logs", "name the file with --output")
             named = await agents_named(call, request.workspaces) if request.workspaces else None
-            _, lacking = await sources.workspaces(call, named)
-            try:
-                decide_missing(lacking, request.allow_missing)
-            except Refused as error:
-                await call.note(f"now it would fail: {error.line()}", "warn")
+            await _tell_lacking(call, request, await spread_of(call.context, named))
             return msgspec.structs.replace(request, workspaces=list(named or ()))
         case p.WorkspaceClean():
             await find_agent(call.context, request.agent)
     return request
+
+
+async def _tell_lacking(call: Call, request: p.StateSnapshot, spread: Spread) -> None:
+    """Warn where a snapshot would fail as things are now. spread: how what it is to keep lies on the nodes."""
+    here = [row.id for row in spread.agents.get(call.context.node, ())]
+    try:
+        if not spread.here:
+            check_across(call, request, spread)
+        _, lacking = await sources.workspaces(call, here)
+        lacking += await lacking_elsewhere(call.context, spread)
+        decide_missing(lacking, request.allow_missing)
+    except Refused as error:
+        await call.note(f"now it would fail: {error.line()}", "warn")
 
 
 async def remove(call: Call, command: p.ScheduleRemove) -> p.Done:

@@ -78,16 +78,12 @@ class AgentLogs(Command, frozen=True, tag_field="kind", tag="agent logs"):
 
 
 class RunLog(Command, frozen=True, tag_field="kind", tag="run log"):
-    """A piece of a run's output, for another node. Data: {text, at: [position, beyond|null], ended}.
-
-    at: where to go on, as the piece before says it; None for the beginning, or for what `lines` or `end` say, as in
-    `AgentLogs`. text is "" at the end of what there is; it holds control sequences.
-    """
+    """A run's output, for another node, as it comes: as in `AgentLogs`;."""
 
     run: str
-    at: tuple[int, int | None] | None = None
     lines: int | None = None
     end: int = 0
+    follow: bool = False
 
 
 class AgentTypes(Command, frozen=True, tag_field="kind", tag="agent types"):

@@ -43,10 +43,13 @@ class StateVerify(Command, frozen=True, tag_field="kind", tag="state verify"):
     source: an id, `latest` or a path.
     all: verify every byte of the snapshot store instead. Data: {ok, packs, bytes, quarantined, released, damaged:
     [{snapshot, files, why}]}; exit code 6 where anything is damaged.
+    copies: verify this node's copies in the shared archive, and mend them from its own. Data: {ok, objects, bytes,
+    mended: [snapshot], damaged: [{object, why}]}; exit code 6 where anything is damaged still.
     """
 
     source: str = ""
     all: bool = False
+    copies: bool = False
 
 
 class StatePin(Command, frozen=True, tag_field="kind", tag="state pin"):

@@ -57,6 +57,16 @@ class TaskStatus(Command, frozen=True, tag_field="kind", tag="task status"):
     agent: str | None = None
 
 
+class TaskExplain(Command, frozen=True, tag_field="kind", tag="task explain"):
+    """Say why a task, or a run of a workflow, does not go on. Data: {id, kind, status, title, reasons, because}.
+
+    kind: task or run. reasons: {target or step, reason, waits, what, since, to_go_on}; because: {id, reasons, because}
+    of the task that it waits for, None for none.
+    """
+
+    id: str
+
+
 class TaskList(Command, frozen=True, tag_field="kind", tag="task list"):
     """List tasks. Items: task rows, newest first; with `last` Data: task row.
 
@@ -115,7 +125,9 @@ class TaskRetry(Command, frozen=True, tag_field="kind", tag="task retry"):
 
 
 class QueueStatus(Command, frozen=True, tag_field="kind", tag="queue status"):
-    """List the queue. Items: {task, status, target, agent, run, priority, waiting_for, dispatched_at, title}."""
+    """List the queue. Items: {task, status, target, agent, run, priority, waiting_for, waiting_since, to_go_on,
+    dispatched_at, title}.
+    """
 
     agent: str | None = None
     task: str | None = None

@@ -11,7 +11,7 @@ class WorkflowRuns(Command, frozen=True, tag_field="kind", tag="workflow runs"):
     """List runs. Items: headers, newest first {id, workflow, version, status, why, started_at, ended_at, actor, ...}.
 
     open: only those that have not ended. waiting: only those that wait for an answer, as `waiting_for` tells. last:
-    Data: the newest one.
+    Data: the newest one. all_time: also those that are told from sealed history only.
     """
 
     workflow: str | None = None
@@ -20,6 +20,7 @@ class WorkflowRuns(Command, frozen=True, tag_field="kind", tag="workflow runs"):
     waiting: bool = False
     last: bool = False
     limit: int = 100
+    all_time: bool = False
 
 
 class WorkflowStatus(Command, frozen=True, tag_field="kind", tag="workflow status"):
