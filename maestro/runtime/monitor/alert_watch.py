@@ -33,6 +33,7 @@ from maestro.model.workflow.run_header import RunHeader
 from maestro.runtime.monitor.alert_news import AlertNews
 from maestro.runtime.monitor.alert_telling import with_deliveries
 from maestro.runtime.monitor.alert_world import AlertWorld
+from maestro.runtime.monitor.steady_rows import SteadyRows
 from maestro.runtime.monitor.store_outage import StoreOutage
 from maestro.runtime.node.clock import Clock
 from maestro.runtime.node.context import Context
@@ -54,6 +55,7 @@ class AlertWatch:
         self._scheduler = scheduler
         self._clock = clock
         self._news = AlertNews(context, follower)
+        self._views = SteadyRows(context, follower)
         self._world = AlertWorld(context, follower, scheduler)
         self._outage = StoreOutage(context.gateway, follower, clock)
         self._steadiness = Steadiness()
@@ -98,7 +100,7 @@ class AlertWatch:
     async def _look(self) -> bool:
         context, now = self._context, self._clock.now()
         self._outage.look()
-        rows = {row.id: row for row in await context.rows(context.views.alerts)}
+        rows = {row.id: row for row in await self._views.rows(context.views.alerts)}
         batch = Batch(rows, now)
         taken = await self._news.take()
         known = await self._rows_of(taken)
@@ -120,7 +122,7 @@ class AlertWatch:
 
     async def _look_at_what_lasts(self, now: int) -> None:
         context, steadiness = self._context, self._steadiness
-        rows = {row.id: row for row in await context.rows(context.views.alerts)}
+        rows = {row.id: row for row in await self._views.rows(context.views.alerts)}
         world = await self._world.look(now, self._outage.last)
         found = lasting(conditions(world), rows)
         steadiness.look(found, rows.values(), now)
@@ -136,11 +138,19 @@ class AlertWatch:
         return self._follower.plan.floor
 
     async def _known(self, wanted: Iterable[str], rows: dict[str, Alert]) -> dict[str, Alert]:
-        """The open alerts, and those of the wanted ones that were ever raised."""
-        known = dict(rows)
+        """The open alerts, and those of the wanted ones that were ever raised.
+
+        What an alert of sealed history was is known, and its version may be forgotten: the log has the one that counts.
+        """
+        context, known = self._context, dict(rows)
         for alert in wanted:
-            if alert not in known and (row := await self._context.row(self._context.views.alert, alert)) is not None:
-                known[alert] = row
+            if alert in known:
+                continue
+            found = await context.call(context.views.alert, alert)
+            if found.row is not None:
+                if found.sealed:
+                    found.row.version = await context.call(context.store.log.version, f"alert:{alert}")
+                known[alert] = found.row
         return known
 
     async def _append(self, decided: Sequence[list[NewEvent]], known: dict[str, Alert]) -> bool:

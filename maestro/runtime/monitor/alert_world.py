@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from maestro.model.monitoring.alert_conditions import Approval, Due, Outage, Overspent, Ready, World
+from maestro.model.monitoring.alert_conditions import Approval, Due, Lacking, Outage, Overspent, Ready, World
 from maestro.model.scheduling.lanes import Entry
 from maestro.model.scheduling.waiting import why_waiting
+from maestro.model.target import is_anywhere
 from maestro.model.workflow.commands import addition
 from maestro.model.workflow.decide import over_budget
+from maestro.runtime.monitor.steady_rows import SteadyRows
 from maestro.runtime.node.context import Context
 from maestro.runtime.node.follower import Follower
 from maestro.runtime.scheduler.scheduler import Scheduler
@@ -33,6 +35,7 @@ class AlertWorld:
         self._context = context
         self._follower = follower
         self._scheduler = scheduler
+        self._views = SteadyRows(context, follower)
         self._lane = 0
         self._oldest: Entry | None = None
         self._swept = (-1, 0, 0, 0)  # position of the plan, its lanes, how many were looked at since, from when on
@@ -43,7 +46,7 @@ class AlertWorld:
         nodes = [node.id for node in plan.nodes.values() if node.status != "left"]
         keys = [*map(seen_key, nodes), VERIFIED]
         *seen, verified = await context.gateway.ask(context.store.work.samples, keys)
-        totals = await context.row(context.views.totals)
+        totals = await self._views.row(context.views.totals)
         approvals, overspent = self._runs()
         due = await self._due()
         return World(
@@ -53,6 +56,7 @@ class AlertWorld:
             seen=dict(zip(nodes, seen, strict=True)),
             running=len(plan.crew.live),
             ready=self._ready(now),
+            lacking=self._lacking(),
             approvals=approvals,
             overspent=overspent,
             snapshots=due,
@@ -81,12 +85,12 @@ class AlertWorld:
         views = self._context.views
         schedules = [
             row
-            for row in await self._context.rows(views.schedules)
+            for row in await self._views.rows(views.schedules)
             if row.enabled and list(row.command[:2]) == SNAPSHOT_COMMAND
         ]
         if not schedules:
             return []
-        fired = {row.schedule: row.last_due for row in await self._context.rows(views.firings)}
+        fired = {row.schedule: row.last_due for row in await self._views.rows(views.firings)}
         return [Due(row.name, fired.get(row.name, 0)) for row in schedules]
 
     def _ready(self, now: int) -> Ready | None:
@@ -107,6 +111,18 @@ class AlertWorld:
         row = plan.tasks[entry.task]
         return Ready(row.id, row.title, since, why_waiting(plan, row, entry.slot, now))
 
+    def _lacking(self) -> list[Lacking]:
+        """What waits for labels that no node has, each set of them once."""
+        plan = self._follower.plan
+        found: dict[str, Lacking] = {}
+        for entry in plan.lanes.labelled():
+            labels, since = ",".join(entry.lane.labels), plan.census.since(entry.task, entry.slot)
+            if not is_anywhere(entry.lane.labels, plan.nodes.values()) and (
+                labels not in found or since < found[labels].since
+            ):
+                found[labels] = Lacking(labels, entry.task, plan.tasks[entry.task].title, since)
+        return [found[labels] for labels in sorted(found)]
+
     def _is_known(self, now: int) -> bool:
         """Whether all lanes were looked at since something was appended, and not long ago."""
         seq, lanes, looked_at, since = self._swept
@@ -125,8 +141,12 @@ class AlertWorld:
         return plan.lanes.fronts(begin, LANES_A_LOOK)
 
     def _is_held(self, entry: Entry) -> bool:
-        """Whether a person has stopped what the slot waits for: its agent, or the node of that."""
+        """Whether a person has stopped what the slot waits for: its agent, or the node of that; or it asks for labels
+        that none has, which has an alert of its own.
+        """
         plan = self._follower.plan
+        if entry.lane.labels and not is_anywhere(entry.lane.labels, plan.nodes.values()):
+            return True
         agent = plan.agents.get(entry.lane.target)
         if agent is None:
             return not any(node.takes_work for node in plan.nodes.values())

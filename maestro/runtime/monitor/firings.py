@@ -19,12 +19,12 @@ from maestro.model.events import Event, NewEvent
 from maestro.model.schedules.recurring import End, decide_end, key_of, too_late
 from maestro.model.schedules.schedule import Firing
 from maestro.runtime.monitor.schedules import Scheduled, Schedules
-from maestro.runtime.monitor.timetable import IDLE_S_MAX
 from maestro.runtime.node.context import Call, Context
 from maestro.runtime.node.daemon_log import log, seldom
 from maestro.runtime.node.failures import user_error
 from maestro.runtime.node.follower import Follower
 from maestro.runtime.protocol import messages as p
+from maestro.runtime.scheduler.duty import IDLE_S_MAX
 from maestro.runtime.scheduler.lead import Lead
 from maestro.runtime.server.rows import when
 

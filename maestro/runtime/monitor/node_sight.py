@@ -30,6 +30,8 @@ class NodeSight:
     def __init__(self, context: Context) -> None:
         self.value: dict[str, str] = {}
         self._context = context
+        if context.settings.sources.get("segments_dir", "default") != "default":
+            self.value["segments"] = str(context.settings.segments_dir)
         self._low: dict[str, str] = {}
         self._asked_at = 0.0
 
@@ -40,6 +42,10 @@ class NodeSight:
         if seen is None or seen.problem or time.monotonic() > self._asked_at + STORE_EVERY_S:
             seen = self._context.seen_store = await self._look_at_store(seen)
         self.value["store"] = seen.problem
+        if self._context.settings.archive_url is not None:
+            self.value["copies"] = self._context.damaged_copies
+            if self._context.archive_reached is not None:
+                self.value["archive"] = self._context.archive_reached
 
     async def _look_at_disks(self) -> None:
         """Look at the disks of the workspace root and of MAESTRO_HOME. One that hangs is told as low."""

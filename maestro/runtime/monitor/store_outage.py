@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import trio
-
 from maestro.model.monitoring.alert_conditions import OUTAGE_MS_MIN, Outage
-from maestro.runtime.node.clock import Clock
+from maestro.runtime.node.clock import Clock, next_second
 from maestro.runtime.node.follower import Follower
 from maestro.store.gateway import Gateway
-
-LOOK_EVERY_S = 1.0
 
 
 class StoreOutage:
@@ -26,7 +22,7 @@ class StoreOutage:
         """Look every second, for ever."""
         while True:
             self.look()
-            await trio.sleep(LOOK_EVERY_S)
+            await next_second()
 
     def look(self) -> None:
         """Take in whether the store is away now. Asks nobody: whoever uses the store has found out."""

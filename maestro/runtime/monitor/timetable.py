@@ -9,20 +9,16 @@ from __future__ import annotations
 import trio
 
 from maestro.model import events as e
-from maestro.model.errors import MaestroError
-from maestro.model.events import Event
 from maestro.model.schedules.recurring import Came, decide_due
 from maestro.model.schedules.schedule import Firing
 from maestro.runtime.monitor.schedules import Scheduled, Schedules, ahead, busy, come
 from maestro.runtime.node.context import APPEND_S_MAX, Context
-from maestro.runtime.node.daemon_log import log, seldom
+from maestro.runtime.node.daemon_log import log
 from maestro.runtime.node.follower import Follower
+from maestro.runtime.scheduler.duty import AWAY_S, IDLE_S_MAX, Duty
 from maestro.runtime.scheduler.lead import Lead
 from maestro.store.contract import Append, Committed
 
-IDLE_S_MAX = 30.0
-"""So often it looks anew, whatever it has heard: the clock of the store's server may jump."""
-AWAY_S = 1.0
 NEWS = (
     *(e.ScheduleAdded, e.ScheduleRemoved, e.ScheduleSwitched, e.ScheduleFired, e.ScheduleSkipped),
     *(e.WorkflowStored, e.WorkflowDeleted, e.WorkflowSwitched, e.RestoreDone),
@@ -34,33 +30,16 @@ class Timetable:
 
     def __init__(self, context: Context, follower: Follower, lead: Lead) -> None:
         self._context = context
-        self._follower = follower
         self._lead = lead
         self._schedules = Schedules(context)
-        self._news = trio.Event()
-        follower.listen(self._hear)
-        lead.begins(lambda: self._news.set())
-
-    def _hear(self, event: Event) -> None:
-        if isinstance(event.fact, NEWS):
-            self._news.set()
+        self._duty = Duty("schedules", follower, lead, NEWS, self.fire)
 
     async def run(self) -> None:
         """Fire what is due, for ever; an outage of the store is waited out."""
-        while not self._follower.stopped:
-            self._news = trio.Event()
-            wait_s = IDLE_S_MAX
-            if self._lead.leading():
-                try:
-                    wait_s = await self.fire()
-                except MaestroError as error:
-                    seldom.warn("schedules", error.line())
-                    wait_s = AWAY_S
-            with trio.move_on_after(wait_s):
-                await self._news.wait()
+        await self._duty.run()
 
     async def fire(self) -> float:
-        """Decide on all due times that have come; in how many seconds the next one comes, at most IDLE_S_MAX."""
+        """Decide on all due times that have come; in how many seconds the next one comes."""
         context = self._context
         enabled = [one for one in await self._schedules.all() if one.enabled]
         if not enabled:
@@ -72,7 +51,7 @@ class Timetable:
             if not await self._decide(scheduled, due, firings.get(scheduled.id), now):
                 return AWAY_S  # another leads, or a user was faster: what is true then is read anew
         wait_s = IDLE_S_MAX if next_at is None else (next_at - self._lead.now()) / 1000
-        return min(IDLE_S_MAX, max(0.001, wait_s))
+        return max(0.001, wait_s)
 
     async def _decide(self, scheduled: Scheduled, due: Came, firing: Firing | None, now: int) -> bool:
         """Append what becomes of due times; whether the log took it."""

@@ -18,13 +18,13 @@ from maestro.model.health import SeenHeartbeat, Sight, checks_of, decide_checked
 from maestro.model.monitoring.health_rules import HEARTBEAT_S_MAX
 from maestro.model.monitoring.hearing import Hearing
 from maestro.model.node import Node, decide_lost
+from maestro.runtime.node.clock import next_second
 from maestro.runtime.node.daemon_log import log, seldom
 from maestro.runtime.node.follower import Follower
 from maestro.runtime.scheduler.membership import LEASE_TTL_MS
 from maestro.store.contract import Append, Fence
 from maestro.store.gateway import Gateway
 
-EVERY_S = 1.0
 HEARTBEATS_EVERY_S = 10.0
 PATIENCE_S = 4.0
 """How long the lease of a node may be missing: more than twice the time in which nodes renew theirs."""
@@ -49,10 +49,12 @@ class NodeWatch:
         listened_at = trio.current_time()
         has_older_views = True
         while not self._follower.stopped:
-            await trio.sleep(EVERY_S)
+            await next_second()
             try:
-                for node in list(self._follower.plan.nodes.values()):
-                    if node.status != "up" or await self._has_lease(node):
+                nodes = list(self._follower.plan.nodes.values())
+                leased = await self._leased([node.id for node in nodes if node.status == "up"])
+                for node in nodes:
+                    if node.status != "up" or node.id in leased:
                         missing_since.pop(node.id, None)
                     elif trio.current_time() - missing_since.setdefault(node.id, trio.current_time()) > PATIENCE_S:
                         await self._lose(node)
@@ -68,9 +70,11 @@ class NodeWatch:
                 self._hearing.away()
                 seldom.warn("node leases", error.line())
 
-    async def _has_lease(self, node: Node) -> bool:
-        holder = self._gateway.store.work.lease_holder
-        return await self._gateway.ask(holder, f"node:{node.id}", LEASE_TTL_MS) is not None
+    async def _leased(self, nodes: list[str]) -> set[str]:
+        """Those of the nodes that hold their leases."""
+        work = self._gateway.store.work
+        holders = await self._gateway.ask(work.lease_holders, [f"node:{node}" for node in nodes], LEASE_TTL_MS)
+        return {node for node, holder in zip(nodes, holders, strict=True) if holder is not None}
 
     async def _lose(self, node: Node) -> None:
         """Append that the node is lost and its agents unhealthy: in one append, so that nobody sees half of it."""

@@ -14,7 +14,7 @@ from maestro.model.errors import MaestroError, StoreAway
 from maestro.model.events import NewEvent, RunReleased, TaskDispatched
 from maestro.model.scheduling.foresight import after_dispatch
 from maestro.model.scheduling.schedule import Decision, decide, next_due
-from maestro.runtime.node.clock import Clock
+from maestro.runtime.node.clock import Clock, next_second
 from maestro.runtime.node.context import ANSWER_S_MAX, APPEND_S_MAX, Context
 from maestro.runtime.node.daemon_log import log, seldom
 from maestro.runtime.node.follower import Follower
@@ -28,7 +28,7 @@ from maestro.store.contract import Append, AppendResult, Committed, Fence, Head,
 from maestro.store.waiting_append import unconfirmed
 
 LEASE_TTL_MS = 5000
-RENEW_EVERY_S = 1.0
+AWAY_S = 1.0
 IDLE_S_MAX = 5.0
 LOOK_UP_S = 0.05
 """How long it idles while the follower looks up rows: these change the plan, but not its position."""
@@ -99,13 +99,13 @@ class Scheduler:
                     nursery.start_soon(self._workflows.run)
                     nursery.start_soon(NodeWatch(self._gateway, self._follower, self.fence).run)
                 self._merged.leading, self._nursery = False, None
-            await trio.sleep(RENEW_EVERY_S)
+            await next_second()
 
     async def _take_lease(self) -> bool:
         try:
             held = await self._gateway.ask(self._store.work.lease_take, LEASE, self.fence.holder, LEASE_TTL_MS)
             if held:
-                await self._gateway.call(self._clock.measure, self._store.now)
+                await self._gateway.ask(self._clock.measure, self._store.now)
         except StoreAway as error:
             seldom.warn("scheduler lease", error.line())
             return False
@@ -113,7 +113,7 @@ class Scheduler:
 
     async def _renew(self, scope: trio.CancelScope) -> None:
         while True:
-            await trio.sleep(RENEW_EVERY_S)
+            await next_second()
             if not await self._take_lease():
                 log.warning("the scheduler lease is another daemon's, or the store is away: not deciding")
                 scope.cancel()
@@ -204,7 +204,7 @@ class Scheduler:
                 return await self._gateway.ask(self._store.log.head)
             except StoreAway as error:
                 seldom.warn("scheduler", error.line())
-                await trio.sleep(RENEW_EVERY_S)
+                await trio.sleep(AWAY_S)
 
     async def _idle(self, seen: int, now: int) -> None:
         due = next_due(self._follower.plan, now)

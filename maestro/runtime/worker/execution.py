@@ -23,7 +23,7 @@ from maestro.runtime.node.daemon_log import log
 from maestro.runtime.node.failures import user_error
 from maestro.runtime.supervision.spec import End, Spec
 from maestro.runtime.worker import carried_files, step_results
-from maestro.runtime.worker.preparation import Job, Prepared, place, start_of, verification_of
+from maestro.runtime.worker.preparation import Job, Prepared, place, start_of, verification_of, workplace
 from maestro.runtime.worker.programs import Programs
 from maestro.runtime.worker.run_appends import RunAppends, RunGuard
 from maestro.runtime.worker.run_end import check_of, ended, facts, of_unhealthy, redacted
@@ -143,7 +143,8 @@ class Execution:
         definition = definition_for(self._services.definitions.of(agent), dispatched)
         session, before = session_of(task.slots[slot_of_run(run.id)], task, run)
         observer = RunObserver(definition, run, folder, before)
-        workspace = run.workspace or (site.workspace if site is not None else "") or folder.workspace
+        workspace = run.workspace or (site.workspace if site is not None else "")
+        workspace = workspace or workplace(folder, self._services.context.node, task, run.id)
         owner = None if site is None else self._services.follower.plan.agents.get(site.owner)
         if owner is not None and owner.workspace != workspace:
             owner = None

@@ -26,6 +26,7 @@ from maestro.model.tracing.identity import traceparent
 from maestro.runtime.provision import containment
 from maestro.runtime.provision.settlement import Settlement
 from maestro.runtime.supervision.spec import Spec
+from maestro.runtime.supervision.workspace_lock import SUFFIX
 from maestro.runtime.worker.run_observer import RunObserver, is_heard
 from maestro.runtime.worker.run_services import RunServices
 from maestro.runtime.worker.step_definitions import prompt_of
@@ -66,6 +67,16 @@ def place(settings: Settings, agent: Agent, task: str, attempt: int) -> RunFolde
     return folders.place(root, agent.id, task, attempt)
 
 
+def workplace(folder: RunFolder, node: str, task: Task | None, run: str) -> str:
+    """Where a run of an agent without a workspace works on this node: in the folder of its task.
+
+    Where an earlier attempt was on another node it is one of its own: that node may see the same folder, and be only
+    silent, while its agent still writes there.
+    """
+    tries = [] if task is None else task.slots[slot_of_run(run)].runs
+    return folder.apart if any(one.node not in (None, "", node) for one in tries) else folder.workspace
+
+
 def start_of(
     node: str, run: Run | RunReleased, task: str, folder: RunFolder, workspace: str, ready_at: int
 ) -> RunStarted:
@@ -77,7 +88,7 @@ def start_of(
 def lock_path(home: Path, workspace: str) -> Path:
     """The lock file of a workspace, the same for all its names: whoever has its flock may write there."""
     real = os.path.realpath(workspace)
-    return home / "locks" / f"{hashlib.sha256(real.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}.lock"
+    return home / "locks" / f"{hashlib.sha256(real.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}{SUFFIX}"
 
 
 def verification_of(folder: RunFolder) -> list[str]:

@@ -13,7 +13,7 @@ from maestro.model.events import RunReleased, TaskDispatched
 from maestro.model.scheduling.sites import Site
 from maestro.runtime.node.daemon_log import log
 from maestro.runtime.worker.execution import Execution
-from maestro.runtime.worker.preparation import place, start_of
+from maestro.runtime.worker.preparation import place, start_of, workplace
 from maestro.runtime.worker.run_services import RunServices
 from maestro.runtime.worker.step_definitions import definition_for, prompt_of
 from maestro.store.contract import WorkEntry
@@ -43,7 +43,8 @@ class Reservation:
         self._forget = forget
         # a task that is dispatched in the same append is ready since then
         ready_at = services.follower.plan.census.since(fact.task, fact.slot) or fact.decided_at
-        workspace = site.workspace or self._folder.workspace
+        task = services.follower.plan.tasks.get(fact.task)
+        workspace = site.workspace or workplace(self._folder, node, task, fact.run)
         self.started = start_of(node, fact, fact.task, self._folder, workspace, ready_at)
         self.actor = services.actor
         self.execution = Execution(services, WorkEntry(node, "", fact.run, 0), reserved_for=(agent.id, site.owner))

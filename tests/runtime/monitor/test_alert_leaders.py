@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import cast
 
+import pytest
 import trio
 
 from maestro.model import events as e
@@ -20,6 +21,12 @@ from maestro.runtime.scheduler.scheduler import Scheduler
 from maestro.runtime.scheduler.workflows.live_run import LiveRuns
 from maestro.store.contract import Append, AppendResult, Fence, Store
 from maestro.store.gateway import Gateway
+from projections.bounding import bounds
+from projections.view_reader import Views
+from replayers import ranges
+from replayers.past.forgetting import forget
+from replayers.sealed import Segments
+from tests.replayers.test_sealing import seal
 from tests.runtime.monitor.scheduled_place import settings_in
 
 
@@ -119,5 +126,43 @@ def test_who_begins_to_lead_takes_in_what_came_while_it_did_not(store: Store, tm
             await one[1].look()
             await two[1].look()
         assert raised(store) == ["task_failed:a", "task_failed:b", "task_failed:c"]
+
+    play(store, tmp_path, script)
+
+
+def test_an_alert_of_sealed_history_is_told_again(
+    store: Store, tmp_path: Path, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ranges, "LARGE", 40)
+    monkeypatch.setattr(bounds, "EVERY", 20)
+    monkeypatch.setattr("maestro.model.settings.namespace_setting.DEFAULTS", {"views.keep": 0})
+    monkeypatch.setattr("maestro.model.settings.namespace_setting.LIMITS", {"views.keep": (0, 9)})
+    alert, sealed = "snapshot_failed:north", Segments(tmp_path / "segments", namespace)
+    store.attach(sealed)
+
+    def put(*events: NewEvent) -> None:
+        store.log.commit([Append(events, "test", "cmd:test")], None)
+
+    async def script(one: Daemon, two: Daemon) -> None:
+        one[0].take()
+        await one[1].look()
+        for number in range(3):
+            snapshot = f"s{number}"
+            begun = NewEvent(f"snapshot:{snapshot}", e.SnapshotStarted(snapshot, "asked", False, (), "north"))
+            put(begun, NewEvent(f"snapshot:{snapshot}", e.SnapshotFailed(snapshot, "no room")))
+            await one[2].changed(store.log.head().seq - 1)
+            await one[1].look()
+            assert raised(store) == [alert] * (number + 1)
+            put(NewEvent(f"alert:{alert}", e.AlertResolved(alert, "acknowledged")))
+            for count in range(120):
+                put(NewEvent("state:a", e.StateSet("a", str(count))))
+            Views(store).checkpoint()
+            assert seal(store, sealed)
+            for count in range(40):
+                put(NewEvent("state:a", e.StateSet("a", str(count))))
+            assert Views(store).alert(alert).sealed
+            if number == 1:
+                forget(store)
+                assert f"alert:{alert}" not in store.log.versions()
 
     play(store, tmp_path, script)

@@ -36,7 +36,9 @@ class ToldStore(MemoryStore):
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    told = SimpleNamespace(home=tmp_path, workspace_root=tmp_path, redis_url="redis://there", sources={})
+    told = SimpleNamespace(
+        archive_url=None, home=tmp_path, workspace_root=tmp_path, redis_url="redis://there", sources={}
+    )
     return cast(Settings, told)
 
 

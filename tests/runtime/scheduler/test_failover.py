@@ -123,8 +123,11 @@ def story(trio_: Trio) -> Story:
     bound = str(a.dispatch(f"{hold}; cat work", "--to", "bound", "--async")["id"])
     until(lambda: a.task(free)["status"] == a.task(bound)["status"] == "running")
     assert c_left and a.task(free)["runs"][0]["node"] == b.id
-    c.up()
-    a.json("node", "drain", c.id, "--undo")
+    assert (
+        f"node {c.id} is left: it takes work when its daemon runs again"
+        in a.run("node", "drain", c.id, "--undo").stderr
+    )
+    assert c.json("node", "drain", c.id, "--undo")["state"] == "up", "on the node itself it starts the daemon"
     (trio_.folder / "dead").touch()
     killed_at = now_ms(a)
     for pid in processes_of(b):
@@ -164,7 +167,13 @@ def test_what_is_bound_waits_and_says_so_and_goes_on_by_one_command(trio_: Trio,
     assert [run["outcome"] for run in a.task(story.bound)["runs"]] == ["lost", "ok"]
     assert Path(place, "work").read_text() == Path(b.folder, "bound/work").read_text() == "kept"
     found = [row for row in a.json("workspace", "list") if row["agent"] == "bound"]
-    assert [(row["node"], row["stranded"]) for row in found] == [(c.id, False), (b.id, True)]
+    assert [(row["node"], row["stranded"], bool(row["left_at"])) for row in found] == [
+        (c.id, False, False),
+        (b.id, True, True),
+    ]
+    told = a.run("node", "drain", b.id).stderr
+    assert "is lost, and takes nothing when it is back either" in told and "finishes" not in told
+    a.json("node", "drain", b.id, "--undo")
     assert a.json("node", "forget", b.id)["state"] == "forgotten"
     assert [row["node"] for row in a.json("workspace", "list") if row["agent"] == "bound"] == [c.id]
     b.up()
