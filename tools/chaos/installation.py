@@ -16,7 +16,7 @@ from maestro.model.events import Event
 from maestro.store.contract import Store
 from maestro.store.embedded import embedded_server
 from maestro.store.redis.redis_store import open_redis
-from tools.place import MAESTRO, Home, Place, Server
+from tools.place import Home, Place, Server
 
 MAX_CONCURRENT = 3
 APPEAR_S_MAX = 30.0
@@ -33,7 +33,7 @@ class Installation:
 
     url: of the store, None for the embedded one. name: of the home. within: what stands before the daemon's command.
     servers: servers that the trial itself runs.
-    exits: the daemon's exit codes so far.
+    exits: the daemon's exit codes so far. python: of the environment that its Maestro is installed in.
     lost_tail: a failover lost events; lost: the tasks and state keys among them.
     breaches: breaches that a strike has seen. away: its daemon is not started again while this is set.
     """
@@ -53,6 +53,7 @@ class Installation:
         self.servers = servers
         self.name = name
         self.within = within
+        self.python = sys.executable
         self.home = Home(place, name, MAESTRO_AUTOSTART="false", MAESTRO_MAX_CONCURRENT=concurrent, **named)
         self.url = url or embedded_server.url(self.home.path)
         self.exits: list[int] = []
@@ -84,7 +85,7 @@ class Installation:
                     time.sleep(POLL_S)
                     continue
                 self._daemon = subprocess.Popen(
-                    [*self.within, sys.executable, "-m", "maestro", "worker"],
+                    [*self.within, self.python, "-m", "maestro", "worker"],
                     env=self.home.env,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
@@ -98,7 +99,7 @@ class Installation:
                     self.exits.append(self._daemon.returncode)
 
     def _shut_down(self) -> None:
-        words = [*self.within, MAESTRO, "shutdown", "--grace-period", "1"]
+        words = [*self.within, self.home.maestro, "shutdown", "--grace-period", "1"]
         subprocess.run(words, env=self.home.env, capture_output=True, cwd=self.place.path, timeout=120, check=False)
         if self._daemon is not None:
             with suppress(subprocess.TimeoutExpired):

@@ -6,18 +6,26 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from maestro.model.events import Event, RunEnded, RunReleased, RunStarted, StateSet, TaskDispatched, TaskFinished
+from projections.lineage import Line, cuts_of
 from tools.chaos.work import Work
 
 
 def breaches(work: Work, events: Sequence[Event]) -> list[str]:
     """The breaches of all invariants of the log and of the agents."""
+    holding = on_line(events)
     return [
         *gaps(events),
-        *acknowledged(work, events),
-        *terminal_events(work, events),
+        *acknowledged(work, holding),
+        *terminal_events(work, holding),
         *overlaps(work),
         *unrecorded(work, events),
     ]
+
+
+def on_line(events: Sequence[Event]) -> list[Event]:
+    """The events that hold, behind all restores."""
+    line = Line(cuts_of(events))
+    return [event for event in events if line.holds(event.seq)]
 
 
 def gaps(events: Sequence[Event]) -> Iterator[str]:
@@ -60,15 +68,16 @@ def overlaps(work: Work) -> Iterator[str]:
 
 
 def unrecorded(work: Work, events: Sequence[Event]) -> Iterator[str]:
-    """Each process that really was an agent has its `run.started`, and none was started twice.
+    """Each process that really was an agent has its `run.started`, and none was started twice for one release.
 
     A failover that lost a tail may have lost releases and starts with it: those runs are started again.
     """
     if work.installation.lost_tail:
         return
     started = {event.fact.run for event in events if isinstance(event.fact, RunStarted)}
+    released = Counter(event.fact.run for event in events if isinstance(event.fact, RunReleased))
     for run, times in Counter(work.evidence_of("started")).items():
-        if times > 1:
+        if times > max(1, released[run]):
             yield f"run {run} was started {times} times"
         if run not in started:
             yield f"run {run} was a process but is not in the log"
@@ -78,6 +87,7 @@ def effects(work: Work, events: Sequence[Event]) -> Iterator[str]:
     """A task runs once for each of its agents, again for each run that was lost, and for each of its retries."""
     if work.installation.lost_tail:
         return
+    events = on_line(events)
     released = Counter((fact.task, fact.slot) for event in events if isinstance(fact := event.fact, RunReleased))
     slots = {fact.run: (fact.task, fact.slot) for event in events if isinstance(fact := event.fact, RunReleased)}
     lost = Counter(slots[fact.run] for event in events if isinstance(fact := event.fact, RunEnded) and is_lost(fact))

@@ -21,13 +21,17 @@ KEPT = ("daemon.log", "evidence")
 
 
 class Trial(msgspec.Struct):
-    """A trial and its result. breaches: [] when all invariants held. kept: folder of its logs, if it failed."""
+    """A trial and its result. breaches: [] when all invariants held. kept: folder of its logs, if it failed.
+
+    did: in words, what there was that the fault could hit.
+    """
 
     seed: int
     fault: str
     seconds: float = 0.0
     breaches: list[str] = []
     kept: str = ""
+    did: str = ""
 
 
 def fault_of(seed: int) -> str:

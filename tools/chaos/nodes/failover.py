@@ -16,7 +16,7 @@ from maestro.store.redis.redis_store import open_redis
 from tools.chaos.failover import named, until_in_step
 from tools.chaos.nodes.fleet import NODES, PORT, REPLICA, STORE, WATCHER, Fleet, server
 from tools.chaos.nodes.hosts import Hosts
-from tools.place import MAESTRO, Place, Server, server_binary
+from tools.place import Place, Server, server_binary
 
 SENTINEL_PORT = 26379
 DOWN_AFTER_MS = 1000
@@ -93,7 +93,7 @@ class Watched:
             self.primary.stop()
             old.close()
             new.close()
-        self.fleet.lost |= {name for event in tail for name in named(event)}
+        self.fleet.in_tail |= {name for event in tail for name in named(event)}
         self.fleet.lost_tail = bool(tail)
 
     def accept(self) -> None:
@@ -104,7 +104,7 @@ class Watched:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"nobody noticed the loss: {said}")
             for node in self.fleet.nodes.values():
-                words = [*node.within, MAESTRO, "doctor", "--accept-loss"]
+                words = [*node.within, node.home.maestro, "doctor", "--accept-loss"]
                 done = subprocess.run(words, env=node.home.env, capture_output=True, text=True, timeout=60, check=False)
                 said = f"doctor --accept-loss: {done.returncode}: {done.stderr[-500:]}"
             time.sleep(POLL_S)

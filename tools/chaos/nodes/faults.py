@@ -89,6 +89,15 @@ def power_cut(work: FleetWork, name: str, rng: Random, seconds: float) -> None:
     work.fleet.nodes[name].away.clear()
 
 
+def stand_still(work: FleetWork, name: str, rng: Random, seconds: float) -> None:
+    """The daemon of the node does nothing for a while, and knows nothing of that."""
+    with suppress(psutil.NoSuchProcess):
+        daemon = work.fleet.nodes[name].daemon()
+        daemon.suspend()
+        time.sleep(rng.uniform(0.3, seconds))
+        daemon.resume()
+
+
 @contextmanager
 def slow_line(place: Place, hosts: Hosts, rng: Random) -> Iterator[tuple[Fleet, Strike]]:
     """The lines of all nodes are slow, and break again and again."""
@@ -153,6 +162,7 @@ ONE_NODE: dict[str, Strike] = {
     "cut the leader off": at_one(cut_off, leader=True),
     "a node loses its power": at_one(power_cut),
     "the leader loses its power": at_one(power_cut, leader=True),
+    "a node stands still": at_one(stand_still),
 }
 SPLIT = "the store is split"
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -17,7 +18,8 @@ from maestro.runtime.client import client
 from maestro.runtime.protocol import messages as p
 from tools.chaos.installation import Installation, appear, left_over
 from tools.chaos.nodes.hosts import Host, Hosts, clock_apart
-from tools.chaos.work import AGENTS, POLL_S, SCRIPT, Work
+from tools.chaos.nodes.works import undone
+from tools.chaos.work import AGENTS, POLL_S, SCRIPT, SETTLE_S_MAX, Work
 from tools.place import Place, Server, end
 
 NODES = ("n0", "n1", "n2")
@@ -25,7 +27,7 @@ STORE, REPLICA, WATCHER = "store", "replica", "watcher"
 PORT = 6379
 STRUCK_ASKED = 0.03
 """How often a node is asked that cannot reach the store."""
-FREE = "free"
+FREE, GUARDED = "free", "guarded"
 REPLICATED = ("--repl-diskless-sync-delay", "0", "--repl-timeout", "5", "--protected-mode", "no")
 
 
@@ -43,7 +45,8 @@ class Fleet:
         self.nodes: dict[str, Installation] = {}
         self.own = [one.process for one in (store, *others) if one.process is not None]
         self.lost_tail = False
-        self.lost: set[str] = set()
+        self.in_tail: set[str] = set()
+        self.undone: set[str] = set()
         self.breaches: list[str] = []
 
     def add(self, name: str, url: str, hours: float = 0.0) -> Installation:
@@ -51,8 +54,15 @@ class Fleet:
         within = self.hosts[name].within
         node = Installation(self.place, url, name=name, within=within, variables=clock_apart(hours))
         node.url = self.store.url
+        if python := self.hosts[name].python:
+            node.python, node.home.maestro = python, str(Path(python).with_name("maestro"))
         self.nodes[name] = node
         return node
+
+    @property
+    def lost(self) -> set[str]:
+        """What a failover lost, or restores have undone."""
+        return self.in_tail | self.undone
 
     @property
     def at(self) -> Host:
@@ -103,6 +113,11 @@ class Fleet:
                     return name
         return NODES[0]
 
+    def ids(self) -> dict[str, Installation]:
+        """The nodes by their ids."""
+        read = ((node.home.path / "node.json", node) for node in self.nodes.values())
+        return {str(msgspec.json.decode(file.read_bytes())["node"]): node for file, node in read}
+
     def kill(self, name: str) -> None:
         """End all processes of a node at once, as the power cord would; it stays away until `away` is cleared."""
         node = self.nodes[name]
@@ -132,25 +147,41 @@ class FleetWork(Work):
     """The work of several nodes: an agent with a workspace on each, and a type that works wherever there is room.
 
     struck: nodes that a strike has cut off; they are asked, too, but not often, as they take long to answer.
+    turn: how often work was dispatched before. workspaces: of the agents that have one; the last is in failsafe mode.
     """
 
     def __init__(self, fleet: Fleet, rng: Random) -> None:
         super().__init__(fleet, rng)  # type: ignore[arg-type]  # as far as the work is concerned, a fleet is one
         self.fleet = fleet
         self.struck: set[str] = set()
+        self.turn = 0
+        self.workspaces = {name: fleet.place.path / f"workspace-{number}" for number, name in enumerate(agents())}
 
     def assign(self) -> None:
         """Assign an agent on each node."""
         for number, node in enumerate(self.fleet.nodes.values()):
             node.home.define("worker")
+            node.home.define(GUARDED, failsafe=True)
             node.home.define(FREE)
-            workspace = str(self.fleet.place.path / f"workspace-{number}")
-            node.home.run("agent", "assign", "worker", "--name", f"a{number}", "--to-workspace", workspace)
+            name = f"a{number}"
+            slug = GUARDED if name == agents()[-1] else "worker"
+            node.home.run("agent", "assign", slug, "--name", name, "--to-workspace", str(self.workspaces[name]))
         self.fleet.home.run("agent", "register", FREE)
 
     def _task(self, key: str) -> p.TaskDispatch:
         task = super()._task(key)
+        if agents()[-1] in task.to:  # three bad ends in a row would hold it
+            task = msgspec.structs.replace(task, prompt=self._prompt(0.1, 0))
         return msgspec.structs.replace(task, to=[FREE]) if self.rng.random() < 0.3 else task
+
+    def keep(self) -> None:
+        """Take a snapshot of all nodes. Raises MaestroError where that does not succeed."""
+        self._deadline = time.monotonic() + SETTLE_S_MAX
+        self.insist(p.StateSnapshot())
+
+    def forget_undone(self) -> None:
+        """Expect no more of what restores have undone; a later one may bring it back."""
+        self.fleet.undone = undone(self.fleet.events())
 
     def ask(self, command: p.Command) -> Any:
         """Send a command to one of the nodes. Raises MaestroError when it fails."""

@@ -28,12 +28,16 @@ CLONE_NEWNET = 0x40000000
 
 
 class Host:
-    """One host. name: of its port of the bridge; address: its own; space: its namespace."""
+    """One host. name: of its port of the bridge; address: its own; space: its namespace.
+
+    python: of the environment that Maestro is installed in there, "" for the one of this process.
+    """
 
     def __init__(self, switch: str, name: str, number: int) -> None:
         self.name = name
         self.address = f"{NETWORK}.{number}"
         self.space = f"{switch}-{name}"
+        self.python = ""
         self._switch = switch
 
     @property

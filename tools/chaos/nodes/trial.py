@@ -7,24 +7,34 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from random import Random
 
 from tools.chaos.invariants import breaches, effects
+from tools.chaos.nodes.contents import torn
 from tools.chaos.nodes.failover import watched
 from tools.chaos.nodes.faults import FAULTS, HOURS, ONE_NODE, SPLIT, Strike
 from tools.chaos.nodes.fleet import NODES, REPLICA, STORE, WATCHER, Fleet, FleetWork
 from tools.chaos.nodes.hosts import Hosts
+from tools.chaos.nodes.keeper import Keeper, not_idle, until_over
+from tools.chaos.nodes.works import told
 from tools.chaos.trial import Trial, sockets
 from tools.chaos.work import STRIKE_S_MAX
 from tools.place import Place
 
 SHORT_S, LONG_S = 2.5, 25.0
+BEHIND = (0.0, -1.0)
+"""The clock of the replica is an hour behind that of the primary: so much behind its log it is when it is promoted."""
+RESTORES = 0.85
+"""In how many trials there are restores, too."""
+KEEPING = ("a node does not hear", SPLIT)
+AIMED, AIM_S_MAX = 0.7, 10.0
+"""How many strikes come in the middle of a snapshot or a restore, and how long one of these is waited for."""
 
 
 def fault_of(seed: int) -> str:
-    """The fault of a seed: ten seeds in a row cover all faults, five all that need one store server."""
+    """The fault of a seed: eleven seeds in a row cover all faults, nine all that need one store server."""
     return list(FAULTS)[seed % len(FAULTS)]
 
 
@@ -47,18 +57,19 @@ def run(seed: int, keep: Path | None = None, fault: str = "", short: bool = Fals
 
 @contextmanager
 def watched_fleet(hosts: Hosts, place: Place) -> Iterator[tuple[FleetWork, Callable[[int, str], Trial]]]:
-    """A fleet for short trials, one after the other: its clocks are apart, and its store has Sentinels.
+    """A fleet for short trials, one after the other: all of its clocks are apart, and its store has Sentinels.
 
-    Gives its work, and what runs the trial of a seed with a fault: one of `ONE_NODE`, or that the store is split.
+    Gives its work, and what runs the trial of a seed with a fault: one of `ONE_NODE`, or that the store is split. Only
+    those of `KEEPING` have snapshots and restores, as these wait for nodes that are away.
     """
-    with watched(place, hosts, node_hours=HOURS) as store:
+    with watched(place, hosts, BEHIND, HOURS) as store:
         work = FleetWork(store.fleet, Random(0))
         strikes = ONE_NODE | {SPLIT: lambda _, rng, seconds: store.split_and_accept(rng, seconds)}
 
         def one(seed: int, fault: str) -> Trial:
             trial, rng = Trial(seed, fault, breaches=[]), Random(seed)
-            work.rng = Random(rng.random())
-            _struck(trial, work, strikes[fault], rng, SHORT_S, turn=seed)
+            work.rng, work.turn = Random(rng.random()), seed
+            _struck(trial, work, strikes[fault], rng, SHORT_S, keeps=fault in KEEPING)
             return trial
 
         with store.fleet.supervised():
@@ -66,16 +77,27 @@ def watched_fleet(hosts: Hosts, place: Place) -> Iterator[tuple[FleetWork, Calla
             yield work, one
 
 
-def _struck(trial: Trial, work: FleetWork, strike: Strike, rng: Random, seconds: float, turn: int = 0) -> None:
-    """Work while the strike comes, let all of it end, and check what must hold."""
+def _struck(trial: Trial, work: FleetWork, strike: Strike, rng: Random, seconds: float, keeps: bool = True) -> None:
+    """Work, take snapshots and restore them while the strike comes; let all of it end, and check what must hold."""
     fleet = work.fleet
-    striker = threading.Thread(target=_strike, args=(trial, work, strike, rng, seconds), name="striker")
-    striker.start()
-    work.dispatch(turn)
-    striker.join()
+    keeper = Keeper(work, Random(rng.random()), restores=rng.random() < RESTORES)
+    aimed = keeper.busy if rng.random() < AIMED and keeps else None
+    striker = threading.Thread(target=_strike, args=(trial, work, strike, rng, seconds, aimed), name="striker")
+    if keeps:
+        work.keep()
+    with keeper.at_work() if keeps else nullcontext():
+        striker.start()
+        work.dispatch(work.turn)
+        striker.join()
+    until_over(work)
+    work.forget_undone()
     work.settle()
+    if keeps:
+        work.keep()
     events = fleet.events()
+    trial.did = told(events)
     trial.breaches += [*fleet.breaches, *breaches(work, events), *effects(work, events), *proven(fleet)]
+    trial.breaches += [*(torn(work, events) if keeps else ()), *not_idle(work)]
 
 
 def _run(trial: Trial, place: Place, hosts: Hosts, short: bool) -> None:
@@ -89,7 +111,11 @@ def _run(trial: Trial, place: Place, hosts: Hosts, short: bool) -> None:
         trial.breaches += [f"left over: {process}" for process in fleet.left_over()]
 
 
-def _strike(trial: Trial, work: FleetWork, strike: Strike, rng: Random, seconds: float) -> None:
+def _strike(
+    trial: Trial, work: FleetWork, strike: Strike, rng: Random, seconds: float, aimed: threading.Event | None
+) -> None:
+    if aimed is not None:
+        aimed.wait(AIM_S_MAX)
     time.sleep(rng.uniform(0, STRIKE_S_MAX))
     try:
         strike(work, rng, seconds)
