@@ -26,6 +26,7 @@ from maestro.model.errors import StoreAway
 from maestro.store.contract import Store
 from maestro.store.embedded.binary import VERSION_MIN, in_wheel, version_of
 from maestro.store.memory.memory_store import MemoryStore
+from maestro.store.redis.dialler import Dialler
 from maestro.store.redis.redis_store import RedisStore, open_redis
 from tests.agents.clis import S3RVER
 
@@ -119,13 +120,17 @@ class StoreServer:
         command += ["--unixsocket", str(self.socket), "--save", "", "--appendonly", "yes", *self.options]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while True:
-            with suppress(StoreAway), closing(open_redis(self.url, "ready")) as store:
-                if store.describe()["loading"] == "0":  # it tells the time before it has its data
+            with suppress(StoreAway, OSError), closing(Dialler(self.url, 5)()) as connection:
+                if b"loading:0" in connection.call("INFO", "persistence"):  # it tells the time before it has its data
                     return
             assert time.monotonic() < until, (self.folder / "log").read_text()[-2000:]
             time.sleep(0.01)
+
+    @property
+    def is_dead(self) -> bool:
+        return self._process is None
 
     def signal(self, number: int) -> None:
         assert self._process is not None

@@ -76,6 +76,7 @@ class Home:
 
     def __init__(self, place: Place, name: str = "home", **variables: str) -> None:
         self.place = place
+        self.maestro = MAESTRO
         self.path = place.path / name
         self.agents = place.path / f"{name}-agents.d"
         self.agents.mkdir()
@@ -102,7 +103,7 @@ class Home:
 
     def run(self, *words: str, check: bool = True, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
         """Run `maestro <words>`; returns the finished process. Raises with its stderr if it fails and check is set."""
-        argv = [MAESTRO, *words]
+        argv = [self.maestro, *words]
         done = subprocess.run(
             argv,
             env=self.env,

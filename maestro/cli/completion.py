@@ -26,6 +26,11 @@ def tasks(incomplete: str) -> list[tuple[str, str]]:
     return _ids(p.TaskList(limit=30), incomplete, ("status", "title"))
 
 
+def tasks_and_runs(incomplete: str) -> list[tuple[str, str]]:
+    """As `tasks`, and ids of runs of workflows."""
+    return [*tasks(incomplete), *runs(incomplete)]
+
+
 def types(incomplete: str) -> list[tuple[str, str]]:
     """Slugs of agent types."""
     return _ids(p.AgentTypes(), incomplete, ("reason",), "slug")

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from maestro import config
 from maestro.cli import answer, completion, printer
 from maestro.cli.column import Column
 from maestro.cli.options import FormatOption, examples
@@ -17,6 +18,7 @@ NODES = (
     Column("id", "NODE"),
     Column("host", "HOST", cuts="end", leaves=4),
     Column("state", "STATE"),
+    Column("drained", "DRAINED", leaves=7),
     Column("running", "RUNS"),
     Column("max_concurrent", "MAX"),
     Column("labels", "LABELS", cuts="end", leaves=5),
@@ -42,8 +44,15 @@ def drain(
     undo: Annotated[bool, typer.Option("--undo", help="Take work again.")] = False,
     format: FormatOption = None,
 ) -> int:
-    """Have a node take nothing new and finish what runs; then its daemon ends."""
-    return answer.one(p.NodeDrain(node, undo), format)
+    """Have a node take nothing new and finish what runs; then its daemon ends. --undo on the node itself starts it."""
+    from maestro.runtime.node.identity import node_id
+
+    command = p.NodeDrain(node, undo)
+    settings = config.load()
+    if not (undo and settings.autostart and node == node_id(config.open_home(settings))):
+        return answer.one(command, format)
+    end = answer.carry_out(command, lambda _: None)
+    return end.exit_code or answer.one(p.Up(), format)
 
 
 @app.command("forget", epilog=examples("maestro node forget build-2"))

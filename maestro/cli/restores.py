@@ -267,6 +267,12 @@ def _show_preview(row: Row) -> None:
         _show_names(what, len(names), names)
     free = row["disk_free_bytes"]
     of = f" of {size(free)} free" if free is not None else ""
+    disks = row.get("disks", [])
+    if len(disks) > 1:
+        for disk in disks:
+            needed, left = size(disk["disk_needed_bytes"]), size(disk["disk_free_bytes"])
+            printer.write_line(f"disk needed on node {disk['node']}, {disk['path']}: about {needed} of {left} free")
+        return
     printer.write_line(f"disk needed: about {size(row['disk_needed_bytes'])}{of}")
 
 

@@ -123,6 +123,13 @@ def verify(
         bool,
         typer.Option("--all", help="Instead of one, all that the snapshot store holds: what the scrub does in days."),
     ] = False,
+    copies: Annotated[
+        bool,
+        typer.Option(
+            "--copies",
+            help="Instead of one, this node's copies in the shared archive; what is damaged is mended from this node.",
+        ),
+    ] = False,
     format: FormatOption = None,
 ) -> int:
     """Check a snapshot to the last byte without restoring it.
@@ -130,9 +137,9 @@ def verify(
     The log in it is folded again too. Exit code 6 where something is damaged; it says what. What is damaged is set
     aside, so that the next snapshot keeps it anew from the workspace; what was put back from a copy counts again.
     """
-    if all == (source is not None):
-        raise Invalid("name a snapshot, or --all" if not all else "--all goes without a snapshot", "state verify")
-    return answer.one(p.StateVerify(source=source or "", all=all), format)
+    if [source is not None, all, copies].count(True) != 1:
+        raise Invalid("name a snapshot, or one of --all and --copies, and nothing besides", "state verify")
+    return answer.one(p.StateVerify(source=source or "", all=all, copies=copies), format)
 
 
 def pin(id: SnapshotArgument, format: FormatOption = None) -> int:

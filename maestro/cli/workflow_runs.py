@@ -54,12 +54,14 @@ def runs(
     last: Annotated[bool, typer.Option("--last", help="The newest one, as an object.")] = False,
     limit: Annotated[int, typer.Option("--limit", min=1, max=100_000, help="At most so many.")] = 100,
     counted: CountedOption = False,
+    all_time: Annotated[bool, typer.Option("--all-time", help="Also older ones, from sealed history.")] = False,
     format: FormatOption = None,
 ) -> int:
     """Runs, newest first, and the approvals they wait for; those of child workflows are shown with their parents."""
-    if last and (waiting or status):
+    if last and (waiting or status or all_time):
         raise Invalid("both --last and a choice", "workflow runs", "give --limit 1 instead of --last")
-    command = p.WorkflowRuns(workflow, status.value if status else None, waiting=waiting, last=last, limit=limit)
+    state = status.value if status else None
+    command = p.WorkflowRuns(workflow, state, waiting=waiting, last=last, limit=limit, all_time=all_time)
     if last:
         return answer.one(command, format)
     return answer.rows(command, run_forms.RUNS, format, "no runs", counted)
@@ -246,6 +248,7 @@ COMMANDS: tuple[tuple[str, Any, tuple[str, ...]], ...] = (
             "maestro workflow runs deploy --status failed",
             "maestro workflow runs --waiting",
             "maestro workflow runs --last | jq -r .id",
+            "maestro workflow runs deploy --all-time --limit 1000  # from the first one on",
         ),
     ),
     ("logs", logs, ("maestro workflow logs deploy --follow", "maestro workflow logs --last review:3")),

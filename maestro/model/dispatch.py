@@ -11,9 +11,8 @@ from maestro.model.agent import Agent
 from maestro.model.definition import AgentDefinition
 from maestro.model.errors import Invalid, NotFound, Refused
 from maestro.model.events import NewEvent, TaskCancelRequested, TaskDispatched, TaskRetried
-from maestro.model.health import way_out
+from maestro.model.health import way_out, why_stopped
 from maestro.model.ids import check_id, check_priority, check_text, shown
-from maestro.model.monitoring.failsafe import held
 from maestro.model.node import Node, decide_resume
 from maestro.model.outcome import FINISHED
 from maestro.model.scheduling.sites import VIRTUAL
@@ -32,7 +31,8 @@ class DispatchState(msgspec.Struct, frozen=True):
 
     agents: the named ones and every member of the named pools (all agents will do). tasks: which of the named
     dependencies exist. existing: the task of that id, there already when a `--key` is used again. nodes, here: to end
-    the hold of the nodes that it needs; `here` is the caller's.
+    the hold of the nodes that it needs; `here` is the caller's. pending: why, in words, by agent, where a restore has
+    yet to exchange its workspace.
     """
 
     agents: Sequence[Agent]
@@ -41,6 +41,7 @@ class DispatchState(msgspec.Struct, frozen=True):
     nodes: Mapping[str, Node] = {}
     here: str = ""
     floor: int = 0
+    pending: Mapping[str, str] = {}
 
 
 def decide_dispatch(wanted: TaskDispatched, known: DispatchState) -> list[NewEvent]:
@@ -61,7 +62,7 @@ def decide_dispatch(wanted: TaskDispatched, known: DispatchState) -> list[NewEve
                 mend="maestro task list shows all",
                 sought=("task", dependency),
             )
-    members = Members(known.agents, wanted.targets)
+    members = Members(known.agents, wanted.targets, known.pending)
     chosen = [agent for target in wanted.targets for agent in members.able(target, wanted.forced)]
     fact = msgspec.structs.replace(wanted, depends_on=tuple(dict.fromkeys(wanted.depends_on)))
     return [
@@ -171,10 +172,16 @@ def _check_budgets(wanted: TaskDispatched | TaskRetried) -> None:
 
 class Members:
     """Who answers to each target. wanted: the targets that matter, None for all: then each agent is looked at once for
-    any number of tasks.
+    any number of tasks. pending: as in `DispatchState`.
     """
 
-    def __init__(self, agents: Iterable[Agent], wanted: Collection[str] | None = None) -> None:
+    def __init__(
+        self,
+        agents: Iterable[Agent],
+        wanted: Collection[str] | None = None,
+        pending: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        self._pending = pending
         self.of: dict[str, list[Agent]] = {}
         names = None if wanted is None else set(map(who, wanted))
         self._able: dict[tuple[str, bool], list[Agent]] = {}
@@ -186,11 +193,11 @@ class Members:
     def able(self, target: str, forced: bool) -> list[Agent]:
         """The agents that answer to a target and could take a task now. Raises NotFound, Refused."""
         if (target, forced) not in self._able:
-            self._able[target, forced] = _able(target, self.of.get(who(target), []), forced)
+            self._able[target, forced] = _able(target, self.of.get(who(target), []), forced, self._pending)
         return self._able[target, forced]
 
 
-def _able(target: str, matching: list[Agent], forced: bool) -> list[Agent]:
+def _able(target: str, matching: list[Agent], forced: bool, pending: Mapping[str, str]) -> list[Agent]:
     if not matching:
         what = "no agent matches" if is_pool(target) else "there is no agent"
         mend = "maestro agent list shows all, maestro agent assign makes one"
@@ -199,13 +206,14 @@ def _able(target: str, matching: list[Agent], forced: bool) -> list[Agent]:
     able = [agent for agent in started if agent.healthy or forced]
     if able or forced:
         return able or matching
+    if matching[0].id in pending and all(agent.id in pending for agent in matching):
+        raise why_stopped(matching[0], pending[matching[0].id])
     if is_pool(target):
         mend = "maestro agent list shows why; --force overrides health"
         raise Refused(f"no agent of {shown(target)} is healthy", mend=mend)
     agent = matching[0]
     if agent.stopped:
-        why = f"held: {held(agent)}" if held(agent) else "stopped"
-        raise Refused(f"agent {agent.id} is {why}", mend="" if held(agent) else f"maestro agent restart {agent.id}")
+        raise why_stopped(agent, pending.get(agent.id, ""))
     checks = ", ".join(agent.failed_checks) or "health"
     why = f" ({agent.reason})" if agent.reason else ""
     raise Refused(f"agent {agent.id} is unhealthy: {checks} failed{why}", mend=way_out(agent))

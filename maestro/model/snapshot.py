@@ -6,8 +6,7 @@ over several nodes is `asked` and `open` before that (`coordination/`). Restorin
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Final
+from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
 
@@ -212,21 +211,6 @@ def retained(there: Iterable[str], rows: Mapping[str, Snapshot]) -> list[str]:
     same archive, and they may be the last of what there was.
     """
     return [name for name in there if name not in rows or rows[name].state not in OVER]
-
-
-ALLOW_MISSING: Final = "--allow-missing"
-
-
-def decide_missing(lacking: Sequence[SnapshotMissing], allowed: bool) -> tuple[SnapshotMissing, ...]:
-    """Decide whether a snapshot may lack workspaces that were asked for; returns them.
-
-    Raises Refused, naming all of them, where it may not.
-    """
-    if lacking and not allowed:
-        which = "; ".join(f"the workspace of {each.agent} {each.why}: {each.workspace}" for each in lacking)
-        mend = f"put that in order, name what there is with --workspace, or leave it out with {ALLOW_MISSING}"
-        raise Refused(f"not all that was asked for can be kept: {which}", "snapshot", mend)
-    return tuple(lacking)
 
 
 class KeptMount(msgspec.Struct, frozen=True, order=True):

@@ -63,7 +63,28 @@ def targets_of(agent: Agent) -> list[str]:
     return found
 
 
-def unlabelled(targets: Iterable[str], nodes: Mapping[str, Node]) -> list[str]:
-    """The targets whose labels no node has that is not given up."""
+def is_anywhere(labels: Iterable[str], nodes: Iterable[Node]) -> bool:
+    """Whether a node that is not given up has all of these labels."""
+    return any(node.has(labels) for node in nodes if not node.forgotten)
+
+
+def unlabelled(targets: Iterable[str], agents: Iterable[Agent], nodes: Mapping[str, Node]) -> dict[str, str]:
+    """The targets that wait for labels as things are, each with why: no node has them, or not that of the agent.
+
+    Nodes that are given up do not count.
+    """
+    homes = {agent.id: agent.node for agent in agents if agent.node is not None}
     known = [node for node in nodes.values() if not node.forgotten]
-    return [target for target in targets if (asked := labels_of(target)) and not any(one.has(asked) for one in known)]
+    there = sorted({label for node in known for label in node.labels})
+    found: dict[str, str] = {}
+    for target in targets:
+        asked, home = labels_of(target), homes.get(target.partition(",")[0])
+        if not asked:
+            continue
+        told = f"the label{'s' if len(asked) > 1 else ''} {' and '.join(asked)}"
+        if not is_anywhere(asked, known):
+            names = f"labels there are: {', '.join(there)}" if there else "no node has any label"
+            found[target] = f"a node with {told}, which none has ({names})"
+        elif home is not None and not any(node.id == home and node.has(asked) for node in known):
+            found[target] = f"{told}, which node {home}, where its workspace is, has not"
+    return found

@@ -26,7 +26,7 @@ class Scripted:
         self.commands: list[p.Command] = []
         self.callers: list[p.Caller] = []
         self.greeting: msgspec.Struct | None = p.Welcome(__version__, "node-1")
-        self.greetings: list[msgspec.Struct] = []  # used up first, one a connection
+        self.greetings: list[msgspec.Struct | None] = []  # used up first, one a connection
         self.script: Script = lambda _: [p.Done()]
         self.until_interrupt: list[msgspec.Struct] | None = None
         self.interrupted = threading.Event()

@@ -12,6 +12,7 @@ import pytest
 
 from maestro.config import Settings
 from maestro.runtime.client import daemon_start
+from maestro.runtime.node.daemon_lock import DaemonLock
 from maestro.runtime.protocol import messages as p
 from tests.cli.conftest import CommandLine, Result
 from tests.cli.scripted import Scripted
@@ -150,6 +151,30 @@ def test_another_build_is_waited_for_by_commands_that_need_the_node(maestro: Com
     assert result.code == 0
     assert result.err.count("\n") == 1 and "build 1.1.0" in result.err and "2 runs" in result.err
     assert daemon.commands == [p.TaskCancel("t")]
+
+
+def test_a_daemon_that_starts_anew_as_the_other_build_again_is_not_waited_for(
+    maestro: CommandLine, daemon: Scripted, home: Path
+) -> None:
+    lock = DaemonLock.take(home)
+    lock.say("starting")
+    daemon.greetings = [p.Skew("1.1.0", 1, 1), p.Skew("1.1.0", 1, 0), None, p.Skew("1.1.0", 1, 0)]
+    result = maestro.here("task", "cancel", "t")
+    lock.release()
+    assert result.code == 4
+    assert "stays at build 1.1.0" in result.err and f"kill {os.getpid()}" in result.err
+    assert daemon.commands == []
+
+
+def test_a_run_of_a_daemon_of_another_build_may_use_its_states(
+    maestro: CommandLine, home: Path, daemon: Scripted
+) -> None:
+    run = Scripted(home / "run.sock")
+    run.greetings = [p.Skew("1.1.0", p.PROTOCOL, 1)]
+    maestro.env |= {"MAESTRO_RUN_SOCKET": str(home / "run.sock"), "MAESTRO_RUN_TOKEN": "12"}
+    assert maestro.here("state", "set", "k", "v").code == 0
+    assert run.commands == [p.StateSet("k", "v")]
+    run.close()
 
 
 def test_a_daemon_of_another_namespace_or_store_is_not_used(maestro: CommandLine, daemon: Scripted) -> None:

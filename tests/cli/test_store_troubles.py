@@ -118,6 +118,17 @@ def here(tmp_path_factory: pytest.TempPathFactory, servers: Servers) -> Iterator
         yield installation
 
 
+def test_a_store_that_may_lose_what_it_has_acknowledged_is_used_and_up_says_so(here: Installation) -> None:
+    assert "append-only" not in here.run("up").stderr
+    with dial(here.env["MAESTRO_REDIS_URL"], 5) as wire:
+        wire.call("CONFIG", "SET", "appendonly", "no")
+        done = here.run("up")
+        wire.call("CONFIG", "SET", "appendonly", "yes")
+    assert (
+        done.returncode == 0 and "the store: no append-only file: a restart of the server loses events" in done.stderr
+    )
+
+
 COMMANDS = [
     ("state", "set", "k", "late"),
     ("task", "dispatch", "echo late", "--to", "a"),

@@ -12,12 +12,13 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from maestro.model.scheduling.ways import WAYS
 from tests.house.untried_remedies import UNTRIED as UNTRIED
 
 FOLDERS = ("maestro", "projections", "replayers")
 GROUPS = {
     "agent": "register|assign|list|health|stop|restart|reset|logs|types",
-    "task": "dispatch|status|result|list|wait|logs|cancel|retry",
+    "task": "dispatch|status|explain|result|list|wait|logs|cancel|retry",
     "state": "set|get|list|delete|snapshot|snapshots|verify|pin|unpin|restore|rollback",
     "replay": "verify|rebuild|at|diff",
     "events": "tail|export|schema",
@@ -86,7 +87,19 @@ def _name(node: ast.expr) -> str:
     return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
 
 
+_EXPLAINED = "tests/model/scheduling/test_explanation.py"
 ELSEWHERE = {
+    **dict.fromkeys(
+        (text for text in WAYS.values() if REMEDY.search(text)),
+        f"{_EXPLAINED}::test_a_reason_is_reached_says_since_when_and_is_gone_with_what_lets_it_go_on",
+    ),
+    **dict.fromkeys(
+        ("maestro task retry {}", "maestro task retry {} --budget-cost N (or --budget-tokens N)"),
+        f"{_EXPLAINED}::test_one_that_has_ended_says_how_and_what_would_try_it_again",
+    ),
+    "maestro workflow status {} shows its run, which decides on more": (
+        "tests/runtime/handlers/test_explanations.py::test_a_run_of_a_workflow_is_explained_step_by_step"
+    ),
     "their agents take nothing until then; start its daemon there (maestro up), which exchanges them first": (
         "tests/runtime/restores/across/test_nodes.py"
         "::test_a_node_that_is_away_behind_the_decision_is_pending_and_takes_nothing_until_it_is_back"
@@ -130,22 +143,19 @@ ELSEWHERE = {
     "see with `maestro doctor` that keys are not evicted, and that nobody else writes to this namespace": (
         "tests/runtime/handlers/test_doctor.py::test_a_store_that_is_unsafe_is_told_with_what_is_right_about_it"
     ),
+    "it takes work when its daemon runs again (there: maestro up)": (
+        "tests/runtime/scheduler/test_failover.py::test_another_leader_decides_within_seconds"
+    ),
     "start its daemon there (maestro up), or name another": (
         "tests/runtime/scheduler/test_lost_nodes.py::test_a_node_that_is_back_has_its_agents_healthy_and_no_run_has_ended_twice"
     ),
-    "maestro agent assign {} --name {} --to-workspace": (
+    "maestro agent assign {} --name {}{} --to-workspace": (
         "tests/runtime/provision/test_vanished_workspaces.py::test_assigning_it_again_makes_it_anew"
     ),
     "start the daemon of its node (maestro up)": (
         "tests/runtime/scheduler/test_failover.py::test_what_is_bound_waits_and_says_so_and_goes_on_by_one_command"
     ),
     "maestro agent assign {}": (
-        "tests/runtime/scheduler/test_failover.py::test_what_is_bound_waits_and_says_so_and_goes_on_by_one_command"
-    ),
-    "maestro agent assign {} --from-snapshot newest --node <node>": (
-        "tests/runtime/scheduler/test_failover.py::test_what_is_bound_waits_and_says_so_and_goes_on_by_one_command"
-    ),
-    "node {}, which is lost; start its daemon there (maestro up), or go on elsewhere: {}": (
         "tests/runtime/scheduler/test_failover.py::test_what_is_bound_waits_and_says_so_and_goes_on_by_one_command"
     ),
     "maestro agent assign {} --from-snapshot newest --node NODE moves one": (
@@ -166,6 +176,9 @@ ELSEWHERE = {
     "start its daemon there (maestro up)": (
         "tests/runtime/node/test_forwards.py::test_a_daemon_that_is_killed_in_the_middle_is_told_of_within_seconds"
     ),
+    "agent {} is stopped now: maestro agent restart {} has it take work again": (
+        "tests/runtime/node/test_forwards.py::test_reset_and_clean_are_carried_out_where_the_workspace_is"
+    ),
     "it was begun, and then the node went away; maestro audit {} shows whether it answers yet": (
         "tests/runtime/node/test_forwards.py::test_a_daemon_that_is_killed_in_the_middle_is_told_of_within_seconds"
     ),
@@ -178,7 +191,7 @@ ELSEWHERE = {
     "stop that run there (maestro agent stop), then run this again": (
         "tests/runtime/provision/test_placements.py::test_what_another_home_writes_is_neither_emptied_nor_replaced"
     ),
-    "maestro agent assign {} --name {} --to-workspace {}": (
+    "maestro agent assign {} --name {} {}": (
         "tests/runtime/restores/test_restores_foreign.py::test_assignments_that_are_put_back_take_nobodys_folder"
     ),
     "maestro state restore {}": (
@@ -192,6 +205,9 @@ ELSEWHERE = {
     ),
     "it ends with the next start: maestro up": (
         "tests/runtime/restores/test_restores_broken_off.py::test_where_one_workspace_is_new_the_restore_is_done_and_the_lost_one_is_named"
+    ),
+    "maestro shutdown there first": (
+        "tests/runtime/restores/across/test_nodes.py::test_a_flush_on_one_node_leads_out_on_the_others_and_a_file_brings_all_back"
     ),
     "maestro agent restart {}": (
         "tests/runtime/restores/test_restores_broken_off.py::test_one_workspace_alone_that_is_lost_is_brought_back_by_the_command_that_its_agent_names"
@@ -222,9 +238,6 @@ ELSEWHERE = {
     ),
     "did you mean `maestro help {}`?": "tests/cli/test_help.py::test_an_unknown_topic_is_told_with_the_nearest_one",
     "`maestro help` lists the topics": "tests/cli/test_help.py::test_the_remedy_lists_the_topics",
-    "start its daemon there (maestro up), or assign the agent to another node": (
-        "tests/runtime/handlers/test_odd_commands.py::test_a_dispatch_to_an_agent_whose_node_was_shut_down_says_what_it_waits_for"
-    ),
     "maestro up: the daemon has all of it written again": (
         "tests/runtime/daemon/test_cleaners.py::test_an_embedded_store_whose_files_are_removed_writes_them_again"
     ),

@@ -3,6 +3,38 @@
 from __future__ import annotations
 
 UNTRIED = {
+    "name one folder that all nodes reach with MAESTRO_SEGMENTS_DIR, then restart the daemons with `maestro shutdown`"
+    " and `maestro up`; `maestro node forget N` gives up a node that is gone": "a setting of several nodes, too",
+    "start its daemon there (maestro up), or give it up: maestro node forget {}": "the tests of lost nodes walk both",
+    "maestro monitor alerts says what helps": "a list, which names the command of each",
+    "a new dispatch of both: maestro task dispatch; task {} is history, which nothing tries again": (
+        "the tests of explanations reach it"
+    ),
+    "and it is drained, too: maestro node drain {} --undo": "the tests of explanations reach it",
+    "and start its daemon there (maestro up)": "the tests of explanations reach it",
+    "maestro agent assign {} --name {}": "the tests of forwards see it",
+    "agent {} takes nothing until `maestro node drain {} --undo`": "the tests of forwards walk it",
+    "{}, until `maestro node drain {} --undo`": "the tests of failover see it",
+    "waits until `maestro node drain {} --undo`, and goes on then,": "the tests of drains walk its two halves",
+    "or, to go on elsewhere, maestro agent assign {} --from-snapshot newest --node <node>": (
+        "the tests of assignments and of awaited nodes say it; failover walks it"
+    ),
+    "maestro agent assign {} --name {} --node {} --to-workspace <folder>": (
+        "the tests of assignments and of awaited nodes say it; failover walks it"
+    ),
+    "maestro agent assign {} --from-snapshot newest --node {}": (
+        "the tests of assignments and of awaited nodes say it; failover walks it"
+    ),
+    "start its daemon there (maestro up); or go on here: {} with what it had, {} without": (
+        "the tests of assignments and of awaited nodes say it; failover walks it"
+    ),
+    "maestro state verify --copies   # on host {}": "the test of the shared archive mends a copy by it",
+    "maestro state verify --all reads its own": "names the command that was meant",
+    "the store went away meanwhile: {}; maestro audit {} shows what became of it": "needs a store away for a minute",
+    "`maestro state verify --copies` mends what this node's own archive holds whole; take a snapshot of what is still "
+    "there; to give a damaged one up, remove its file in the folder `manifests` of the shared archive": (
+        "the test of the shared archive mends a copy by it, and removes such a file"
+    ),
     "interrupted; the restore is decided: maestro state restore {} undoes it": "a note, no refusal",
     "maestro node drain {} --undo": "the tests of drains walk it",
     "maestro agent assign {} --from-snapshot newest --node NODE": "the tests of failover and of the archive walk it",
@@ -40,6 +72,8 @@ UNTRIED = {
     "update Maestro there, or end its daemon there by `maestro shutdown`; this node runs {}": (
         "needs a node of an older release: its own test forges one"
     ),
+    "set MAESTRO_ARCHIVE_URL as on the other nodes, or unset it there too (`maestro node forget N` gives up one that is"
+    " gone); then restart the daemon with `maestro shutdown` and `maestro up`": "a setting of several nodes, too",
     "name the archive that the other nodes have with MAESTRO_ARCHIVE_URL, or unset it on all nodes; then restart the"
     " daemon with `maestro shutdown` and `maestro up`": "a setting of several nodes: the archive's tests change it",
     "maestro node list shows all": "a node that is there is this one, to which an assignment needs no --node",

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from maestro.model.errors import Invalid
-from maestro.model.events import Event, LogSealed, NewEvent, SettingChanged
+from maestro.model.events import ArchiveNamed, Event, LogSealed, NewEvent, SettingChanged
 from maestro.model.ids import nearest, shown
 
 KEEP: Final = "views.keep"
@@ -19,7 +19,9 @@ LIMITS: Final[Mapping[str, tuple[int, int]]] = {KEEP: (100, 10_000_000)}
 
 
 class Setting(msgspec.Struct, omit_defaults=True, gc=False):
-    """A row of the view `settings`. value: as text, "" for the default; of the log, the last sealed position."""
+    """A row of the view `settings`. value: as text, "" for the default; of the log, the last sealed position; of the
+    shared archive, its UUID.
+    """
 
     key: str
     value: str
@@ -33,6 +35,8 @@ def evolve(row: Setting | None, event: Event) -> Setting | None:
     fact = event.fact
     if isinstance(fact, SettingChanged):
         return Setting(fact.key, fact.value, event.seq, event.at, event.actor)
+    if isinstance(fact, ArchiveNamed):
+        return Setting("archive", fact.archive, event.seq, event.at, event.actor)
     if isinstance(fact, LogSealed):
         before = 0 if row is None else int(row.value)
         return Setting("sealed", str(max(before, fact.last)), event.seq, event.at, event.actor)
