@@ -15,6 +15,8 @@ WHOLE = frozenset({"match", "after", "text", "usage", "final_event", "fail_event
 """Keys whose mappings are replaced as a whole, as parts of two of them would contradict each other."""
 
 _FOLDER = Path(__file__).parent / "builtin"
+ACP = Path(__file__).parent / "transports" / "acp.yaml"
+"""What the events of the driver mean, for every program that speaks the Agent Client Protocol."""
 
 
 def names() -> tuple[str, ...]:
@@ -35,6 +37,28 @@ def adapter(name: str) -> dict[str, Any]:
     check_keys(document, keys)
     del keys["name"]
     return keys
+
+
+@cache
+def _acp() -> dict[str, Any]:
+    document = read(ACP.read_bytes(), str(ACP))
+    keys = fit(document, AdapterDocument)
+    check_keys(document, keys)
+    del keys["name"]
+    return keys
+
+
+def carried(below: dict[str, Any], above: dict[str, Any], layer: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The keys of an adapter as a file with the keys `above` needs them: what its `transport` asks for is over them.
+
+    layer: the keys of that transport, where they are not plain data. Neither is changed.
+    """
+    if above.get("transport") != "acp" or below.get("transport") == "acp":
+        return below
+    kept = {key: value for key, value in below.items() if key not in ("older", "argv", "trial", "args")}
+    kept = overridden(kept, _acp() if layer is None else layer)
+    argv = below.get("acp", {}).get("argv")
+    return kept | ({"argv": argv} if argv else {})
 
 
 def overridden(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,9 @@ from maestro.agents.launch import EMBEDDED
 from maestro.agents.rules import check_pattern, check_rules
 from maestro.documents.conversion import suggestion
 from maestro.documents.yaml_tree import Document, Path
+from maestro.model.errors import Invalid
+from maestro.model.scheduling.delegation import DEPTH_MAX, NUMBER_MAX
+from maestro.model.target import check_target
 from maestro.printable_text import shown
 
 PLACEHOLDERS = frozenset({"bin", "mode", "prompt", "prompt_file", "workspace", "home", "tmp", "session"})
@@ -18,11 +21,12 @@ _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,3})?)\s*([KMGT]?)(i?B?)", re.IGNORECASE)
 _SCALES = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
-_MAY_BE_EMPTY: tuple[Path, ...] = (("args",), ("trial",), ("resume", "args"), ("resume", "argv"))
+_MAY_BE_EMPTY: tuple[Path, ...] = (("args",), ("acp", "argv"), ("trial",), ("resume", "args"), ("resume", "argv"))
 """Lists of arguments that a file may empty: they are `[]` where nobody names them."""
 _FILE_PLACES = ("{workspace}/", "{home}/", "{tmp}/")
 _NUMBERS: dict[Path, float] = {
     ("stop", "grace_s"): 0.0,
+    ("acp", "answer_s"): 0.001,
     ("limits", "timeout_s"): 0.001,
     ("limits", "silent_s"): 0.001,
     ("limits", "verify_s"): 0.001,
@@ -52,6 +56,7 @@ def _check_arguments(document: Document, keys: dict[str, Any]) -> None:
     lists: dict[Path, frozenset[str]] = {
         ("argv",): PLACEHOLDERS - {"session"},
         ("args",): PLACEHOLDERS - {"session", "prompt", "prompt_file"},
+        ("acp", "argv"): PLACEHOLDERS - {"session", "prompt", "prompt_file", "mode"},
         ("resume", "args"): PLACEHOLDERS,
         ("resume", "argv"): PLACEHOLDERS,
         ("verify",): PLACEHOLDERS - {"session", "prompt"},
@@ -155,6 +160,22 @@ def check_id(document: Document, key: str, value: str) -> None:
     if not ID.fullmatch(value):
         mend = "use up to 64 letters, digits, dot, dash and underscore, beginning with a letter or digit"
         raise document.invalid((key,), f"{shown(value)} is no name", mend)
+
+
+def check_delegate(document: Document, keys: dict[str, Any]) -> None:
+    """Check to whom, how deep and how much runs may delegate. Raises Invalid."""
+    delegate = keys.get("delegate") or {}
+    for at, target in enumerate(delegate.get("to", ())):
+        try:
+            check_target(target)
+        except Invalid as error:
+            raise document.invalid(("delegate", "to", at), error.what, error.mend) from None
+    if "to" in delegate and not delegate["to"]:
+        raise document.invalid(("delegate", "to"), "is empty", "name targets, or leave out `delegate`")
+    for key, most in (("depth", DEPTH_MAX), ("max", NUMBER_MAX)):
+        value = delegate.get(key, 1)
+        if not 1 <= value <= most:
+            raise document.invalid(("delegate", key), f"is {value}", f"use 1 to {most}")
 
 
 def resources(document: Document, keys: dict[str, Any], key: str) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from typing import Any, TypeAlias
 import msgspec
 
 from maestro.agents import adapters
-from maestro.agents.adapters import merged_value, overridden
-from maestro.agents.checks import ID, check_id, check_keys, resources
+from maestro.agents.adapters import carried, merged_value, overridden
+from maestro.agents.checks import ID, check_delegate, check_id, check_keys, resources
 from maestro.agents.rules import check_form
 from maestro.agents.schema import Definition as Definition, TypeDocument
 from maestro.documents.conversion import fit, suggestion
@@ -145,7 +145,7 @@ def _keys_of(file: Path, above: Document) -> dict[str, Any]:
     if name != "none" and name not in adapters.names():
         raise above.invalid(("adapter",), f"{file.stem} has itself {name} as its adapter", "name that one")
     _own(document, keys)
-    return overridden(adapters.adapter(name) if name != "none" else {}, keys)
+    return overridden(carried(adapters.adapter(name) if name != "none" else {}, keys), keys)
 
 
 def _own(document: Document, keys: dict[str, Any]) -> None:
@@ -160,15 +160,17 @@ def _own(document: Document, keys: dict[str, Any]) -> None:
     for key in ("workspace_template", "secrets_dir", "shared_cache"):
         if keys.get(key):
             keys[key] = _absolute(document, key, keys[key])
+    check_delegate(document, keys)
     if "argv" in keys:
         keys.setdefault("trial", [])  # the adapter's are for its own command line: behind another they might do work
-        if "via" not in keys.get("prompt", {}):
+        if "via" not in keys.get("prompt", {}) and keys.get("transport") != "acp":
             keys["prompt"] = {**keys.get("prompt", {}), "via": way_of_prompt(keys["argv"])}
 
 
 def _merged(document: Document, keys: dict[str, Any], below: dict[str, Any]) -> Definition:
     keys, below = dict(keys), dict(below)
     _own(document, keys)
+    below = carried(below, keys)
     older = _older(below.pop("older", {}), keys)
     merged = overridden(below, keys)
     merged |= {"source": document.where, "older": older}
@@ -195,12 +197,29 @@ def way_of_prompt(argv: list[str]) -> str:
 
 def _check_form(document: Document, form: Definition) -> None:
     """Check what only the merged keys can tell: the prompt reaches the program, and the rules fit the output."""
+    if form.transport == "acp":
+        return _check_acp(document, form)
     if form.prompt.via == "arg" and "{prompt}" not in form.argv:
         raise document.invalid(("argv",), "has no {prompt}", "add it, or set prompt: {via: stdin}")
     if form.prompt.via == "file" and "{prompt_file}" not in form.argv:
         raise document.invalid(("argv",), "has no {prompt_file}", "add it, or set prompt: {via: stdin}")
     if not form.mode and "{mode}" in form.argv:
         raise document.invalid((), "key 'mode' is missing", "add `mode: …`")
+    check_form(document, form)
+
+
+def _check_acp(document: Document, form: Definition) -> None:
+    """Check what only the merged keys can tell of a program that is driven by the Agent Client Protocol."""
+    if not form.argv:
+        mend = 'write the command line with which the program speaks it, like argv: ["{bin}", acp]'
+        raise document.invalid(("transport",), f"is acp, which the adapter {form.adapter} knows no way to", mend)
+    if form.isolate_with == "docker":
+        mend = "use isolate_with: bubblewrap, or transport: cli"
+        raise document.invalid(("transport",), "is acp, whose driver is in no container", mend)
+    for placeholder in ("{prompt}", "{prompt_file}", "{mode}"):
+        if placeholder in form.argv:
+            mend = "leave it out: prompt and mode are told by the protocol"
+            raise document.invalid(("argv",), f"has {placeholder}", mend)
     check_form(document, form)
 
 

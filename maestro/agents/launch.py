@@ -5,7 +5,9 @@ from __future__ import annotations
 import fnmatch
 import functools
 import re
+import sys
 from collections.abc import Callable, Mapping
+from typing import Final
 
 import msgspec
 
@@ -16,6 +18,9 @@ INHERITED = (
     *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "TERM", "TZ", "LANG", "LANGUAGE", "LC_*"),
     *("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME"),
 )
+DRIVER: Final = "maestro.acp"
+"""The module that speaks the Agent Client Protocol. Only the name is known here: it stands above."""
+BEAT_S: Final = 30.0
 _BELOW = re.compile(r"(\{(?:workspace|home|tmp)\})(/.+)", re.DOTALL)
 EMBEDDED = re.compile(r"(?<!\{)\{[a-z_]+\}(?!\})")
 """A placeholder anywhere in a text; one in double braces is left as it is, as templates have them."""
@@ -77,7 +82,8 @@ def compose(definition: Definition, target: Target) -> Launch:
     """The launch of `target` by a resolved `definition`. Raises `Refused` where the definition is not resolved."""
     if not definition.executable:
         raise Refused(f"type {definition.slug} has no program yet", mend=f"maestro agent register {definition.slug}")
-    argument, stdin = _prompt(definition, target)
+    by_acp = definition.transport == "acp"
+    argument, stdin = (None, None) if by_acp else _prompt(definition, target)
     env = _environment(definition, target)
     embeds = definition.env.keys() - target.variables.keys()
     places = {
@@ -91,8 +97,10 @@ def compose(definition: Definition, target: Target) -> Launch:
     }
     if argument is not None:
         places["{prompt}"] = argument
-    words = _words(definition, resumed=bool(target.session))
+    words = _words(definition, resumed=bool(target.session) and not by_acp)
     argv = tuple(_filled(word, places) for word in words if word != "{prompt}" or argument is not None)
+    if by_acp:
+        argv = (*_driver(definition, target, places.get(definition.cwd, definition.cwd)), *argv)
     files = tuple(
         PlacedFile(f"{places[folder]}/{path}", embedded(file.content, places), int(file.mode, base=8))
         for file in definition.files
@@ -109,6 +117,24 @@ def compose(definition: Definition, target: Target) -> Launch:
         grace_s=definition.stop.grace_s,
         verify=tuple(_filled(word, places) for word in _verify(definition, target)),
     )
+
+
+def _driver(definition: Definition, target: Target, cwd: str) -> tuple[str, ...]:
+    """The arguments that have Maestro's driver speak the Agent Client Protocol with the command behind them."""
+    rule, silent_s = definition.acp, definition.limits.silent_s
+    options = {
+        "prompt_file": target.prompt_file,
+        "workspace": cwd,
+        "mode": definition.program_mode,
+        "session": target.session,
+        "permissions": rule.permissions,
+        "allow": rule.allow,
+        "reject": rule.reject,
+        "answer_s": rule.answer_s,
+        "beat_s": BEAT_S if silent_s is None else min(BEAT_S, silent_s / 3),
+        "grace_s": definition.stop.grace_s / 2,
+    }
+    return (sys.executable, "-I", "-m", DRIVER, msgspec.json.encode(options).decode())
 
 
 def shell(command: str) -> tuple[str, ...]:
@@ -237,4 +263,12 @@ def _environment(definition: Definition, target: Target) -> dict[str, str]:
         "MAESTRO_RUN_ID": target.run,
         "MAESTRO_RUN_TOKEN": target.token,
         "MAESTRO_RUN_SOCKET": target.socket,
+        **_delegate(definition),
     }
+
+
+def _delegate(definition: Definition) -> dict[str, str]:
+    """What the run may dispatch, told to the tools in it; the daemon decides by the definition itself."""
+    if definition.delegate is None:
+        return {}
+    return {"MAESTRO_DELEGATE": msgspec.json.encode(definition.delegate).decode()}

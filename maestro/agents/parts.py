@@ -92,6 +92,18 @@ class Requirement(Schema, frozen=True, kw_only=True):
     modes: tuple[str, ...] = ()
 
 
+class Delegate(Schema, frozen=True, kw_only=True):
+    """What a process inside a run may dispatch; without this key nothing.
+
+    to: targets, which it must name exactly so; depth: how many generations of tasks may follow such a run; max: how
+    many tasks one run may dispatch.
+    """
+
+    to: tuple[str, ...]
+    depth: int = 1
+    max: int = 10
+
+
 class TextRule(Schema, frozen=True, kw_only=True):
     """Where an agent's final text is: at `path` in the events that match.
 
@@ -203,6 +215,21 @@ class Resume(Schema, frozen=True, kw_only=True):
     def by_id(self) -> bool:
         """Whether it goes on with a session that it is told, not just with its latest."""
         return "{session}" in (*self.args, *self.argv)
+
+
+class Acp(Schema, frozen=True, kw_only=True):
+    """How a program is driven that speaks the Agent Client Protocol, where `transport` is `acp`.
+
+    argv: its command line then. permissions: what becomes of its requests for permission: `ask` a person, `allow` or
+    `reject` them all, but for those on tools of the kinds in `allow` and `reject`. answer_s: how long an answer is
+    waited for before the request is rejected, in seconds; None for as long as the run may take.
+    """
+
+    argv: tuple[str, ...] = ()
+    permissions: Literal["ask", "allow", "reject"] = "ask"
+    allow: tuple[str, ...] = ()
+    reject: tuple[str, ...] = ()
+    answer_s: float | None = None
 
 
 class Stop(Schema, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from maestro.agents import adapters
-from maestro.agents.adapters import overridden
+from maestro.agents.adapters import carried, overridden
 from maestro.agents.definitions import BUILT_IN, Dirs, adapter_file, adapter_name, file_bytes, load, way_of_prompt
 from maestro.agents.registration import BOUND
 from maestro.agents.schema import AdapterDocument, Definition, TypeDocument
@@ -87,8 +87,15 @@ def _merged(definition: Definition, dirs: Dirs) -> dict[str, Any]:
     elif (file := adapter_file(definition.adapter, definition.slug, document.where, dirs)) is not None:
         between = read(file_bytes(file), str(file))
         name = adapter_name(fit(between, TypeDocument))
-        below = overridden(_built_in(name) if name in adapters.names() else {}, _file(between))
-    return overridden(below, own)
+        theirs = _file(between)
+        below = overridden(_carried(_built_in(name) if name in adapters.names() else {}, theirs), theirs)
+    return overridden(_carried(below, own), own)
+
+
+def _carried(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    document = read(adapters.ACP.read_bytes(), "acp")
+    layer = _sourced(fit(document, AdapterDocument), document.root, lambda line: f"transport acp, line {line}")
+    return carried(below, above, {key: value for key, value in layer.items() if key != "name"})
 
 
 def _file(document: Document) -> dict[str, Any]:
@@ -101,7 +108,7 @@ def _file(document: Document) -> dict[str, Any]:
             del found[written]
     if "argv" in found:
         found.setdefault("trial", _Sourced([], f"{found['argv'].origin} (as argv has it)"))
-    if "argv" in found and "via" not in found.get("prompt", {}):
+    if "argv" in found and "via" not in found.get("prompt", {}) and found.get("transport") != "acp":
         via = _Sourced(way_of_prompt(keys["argv"]), f"{found['argv'].origin} (as argv has it)")
         found["prompt"] = {**found.get("prompt", {}), "via": via}
     return found

@@ -11,8 +11,10 @@ from typing import Any, Literal
 import msgspec
 
 from maestro.agents.parts import (
+    Acp,
     AgentFile,
     Budget,
+    Delegate,
     Modes,
     Output,
     Prompt,
@@ -36,9 +38,9 @@ class AdapterKeys(Schema, frozen=True, kw_only=True):
     bin: a path, a name on PATH, `${VARIABLE}`, or a list of them of which the first that is there is taken. args: more
     arguments: a model, say; args_before: where in `argv` they are put, as `before` of `resume` says it. verify: a
     command that must exit 0 in the workspace after a good end: a text for the shell, or a list of arguments.
-    own_sandbox: the program brings one, which isolation must let it make inside. requires: what a run needs, for
-    `agent types --check`. trial: arguments that, put behind those of a run, make the program read all of them and end
-    without any work.
+    own_sandbox: the program brings one, which isolation must let it make inside. transport: `acp` where it is driven by
+    the Agent Client Protocol, as the key `acp` says. requires: what a run needs, for `agent types --check`. trial:
+    arguments that, put behind those of a run, make the program read all of them and end without any work.
     """
 
     bin: str | tuple[str, ...] = ""
@@ -63,6 +65,8 @@ class AdapterKeys(Schema, frozen=True, kw_only=True):
     budget: Budget = Budget()
     verify: str | tuple[str, ...] = ""
     own_sandbox: bool = False
+    transport: Literal["cli", "acp"] = "cli"
+    acp: Acp = Acp()
     requires: tuple[Requirement, ...] = ()
     trial: tuple[str, ...] = ()
 
@@ -79,7 +83,7 @@ class TypeDocument(AdapterKeys, frozen=True, kw_only=True):
 
     name: the same as slug. adapter: a built-in one, another file of agents.d, or `none`; where there is none, `kilo`,
     unless the file gives both `bin` and `argv`. image: the container image, for docker. failsafe: whether the workspace
-    goes back after a bad run, whatever MAESTRO_FAILSAFE_MODE says.
+    goes back after a bad run, whatever MAESTRO_FAILSAFE_MODE says. delegate: what runs may dispatch.
     """
 
     slug: str = ""
@@ -96,6 +100,7 @@ class TypeDocument(AdapterKeys, frozen=True, kw_only=True):
     shared_network: bool = False
     image: str = ""
     failsafe: bool | None = None
+    delegate: Delegate | None = None
 
 
 class Definition(AdapterKeys, frozen=True, kw_only=True):
@@ -121,6 +126,7 @@ class Definition(AdapterKeys, frozen=True, kw_only=True):
     shared_network: bool = False
     image: str = ""
     failsafe: bool | None = None
+    delegate: Delegate | None = None
     older: dict[str, object] = msgspec.field(default_factory=dict)
     executable: str = ""
     found_version: str = ""

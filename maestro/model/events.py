@@ -58,6 +58,7 @@ from maestro.model.facts.forward import (
 )
 from maestro.model.facts.log import (
     LOG_FACTS,
+    LogBranched as LogBranched,
     LogFact,
     LogForked as LogForked,
     LogSealed as LogSealed,
@@ -102,6 +103,7 @@ from maestro.model.facts.parts import (
     SnapshotPartReady as SnapshotPartReady,
     SnapshotPartTaken as SnapshotPartTaken,
 )
+from maestro.model.facts.permission import PERMISSION_FACTS, PermissionFact
 from maestro.model.facts.schedule import (
     SCHEDULE_FACTS,
     ScheduleAdded as ScheduleAdded,
@@ -182,6 +184,7 @@ AnyFact: TypeAlias = (
     | TaskCancelRequested
     | TaskRetried
     | TaskFinished
+    | PermissionFact
     | RunReleased
     | RunStarted
     | RunSessionOpened
@@ -247,6 +250,7 @@ FACTS: dict[str, type[AnyFact]] = {
     "run.parked": RunParked,
     "state.set": StateSet,
     "state.deleted": StateDeleted,
+    **PERMISSION_FACTS,
     **LOG_FACTS,
     "workflow.stored": WorkflowStored,
     "workflow.deleted": WorkflowDeleted,

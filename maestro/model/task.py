@@ -42,8 +42,9 @@ from maestro.model.events import (
     TaskFinished,
     TaskRetried,
 )
+from maestro.model.facts.permission import TaskPermissionAnswered, TaskPermissionAsked
 from maestro.model.outcome import LOSSES_MAX, MOVES_ON, RETRIED
-from maestro.model.task_row import LEVEL_MS, PRIORITY_DEFAULT, Run, Slot, Task
+from maestro.model.task_row import LEVEL_MS, OPEN_MAX, PRIORITY_DEFAULT, Permission, Run, Slot, Task
 
 __all__ = [
     "CHANGES",
@@ -165,6 +166,8 @@ def _ended(row: Task, fact: RunEnded, event: Event) -> None:
     run.outcome, run.exit_code, run.signal, run.source = outcome, fact.exit_code, fact.signal, fact.source
     run.evidence, run.result, run.duration_ms, run.ended_at = fact.evidence, fact.result, fact.duration_ms, event.at
     run.restart = fact.restart
+    if run.permissions:
+        run.permissions = []
     if row.workflow:
         run.output, run.check, run.error, run.files = fact.output, fact.check, fact.error, fact.files
     if outcome == "ok":  # most end so; it is a loss in no way, and nothing follows
@@ -242,6 +245,23 @@ def _cancel_requested(row: Task, fact: TaskCancelRequested, event: Event) -> Non
     _end_waiting(row, "cancelled")
 
 
+def _permission_asked(row: Task, fact: TaskPermissionAsked, event: Event) -> None:
+    row.version = event.seq
+    run = row.live_run(fact.run)
+    if run is not None:
+        asked = Permission(fact.number, fact.title, fact.options, event.at, fact.tool, fact.until)
+        answered = [one for one in run.permissions if not one.is_open][-OPEN_MAX:]
+        run.permissions = [one for one in run.permissions if one.is_open or one in answered] + [asked]
+
+
+def _permission_answered(row: Task, fact: TaskPermissionAnswered, event: Event) -> None:
+    row.version = event.seq
+    run = row.live_run(fact.run)
+    for request in () if run is None else run.permissions:
+        if request.number == fact.number and request.is_open:
+            request.answer, request.option = fact.answer, fact.option
+
+
 def _end_waiting(row: Task, outcome: str) -> None:
     for slot in row.slots:
         if slot.status == "waiting":
@@ -272,5 +292,7 @@ CHANGES: Final[dict[type[AnyFact], Callable[[Task, Any, Event], None]]] = {
     TaskFinished: _finished,
     TaskCancelRequested: _cancel_requested,
     TaskRetried: _retried,
+    TaskPermissionAsked: _permission_asked,
+    TaskPermissionAnswered: _permission_answered,
 }
 """How each fact changes its task. A table, as a replay folds hundreds of thousands of events a second."""

@@ -7,16 +7,45 @@ from typing import Final
 import msgspec
 
 from maestro.model.events import BlobRef, Text
+from maestro.model.facts.permission import PermissionOption
 from maestro.model.outcome import FINISHED, is_loss
 
 LEVEL_MS: Final = 600_000
 PRIORITY_DEFAULT: Final = 3
 
 
+OPEN_MAX: Final = 16
+"""So many requests for permission a run may have open at once; of those that are answered as many are kept."""
+
+
+class Permission(msgspec.Struct, omit_defaults=True, gc=False):
+    """A request for permission of a run that is on. asked_at, until: server ms; option: "" while it is not answered."""
+
+    number: int
+    title: str
+    options: tuple[PermissionOption, ...]
+    asked_at: int
+    tool: str = ""
+    until: int = 0
+    answer: str = ""
+    option: str = ""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it waits for its answer."""
+        return not self.answer
+
+    @property
+    def choices(self) -> list[tuple[str, str]]:
+        """The id and the kind of each option."""
+        return [(one.id, one.kind) for one in self.options]
+
+
 class Run(msgspec.Struct, omit_defaults=True, gc=False):
     """One attempt at a slot of a task. token: seq of its `run.released`. version: seq of its last event.
 
     status: released, running or ended. Times in server ms, 0 for not yet. restart: it ended with an orderly restart.
+    permissions: what it asks for, while it is on.
     """
 
     id: str
@@ -50,6 +79,7 @@ class Run(msgspec.Struct, omit_defaults=True, gc=False):
     check: Text = ""
     error: str = ""
     files: dict[str, BlobRef] = {}
+    permissions: list[Permission] = []
 
     @property
     def was_lost(self) -> bool:
@@ -155,6 +185,10 @@ class Task(msgspec.Struct, omit_defaults=True, gc=False):
     def begun(self) -> bool:
         """Whether the task had a run since it was dispatched or last retried: then no dependency holds it any more."""
         return any(len(slot.runs) > slot.earlier for slot in self.slots)
+
+    def live_run(self, run: str) -> Run | None:
+        """The run of that id, where it is released or running."""
+        return next((slot.live for slot in self.slots if slot.live is not None and slot.live.id == run), None)
 
     def order_key(self, agent_priority: int = PRIORITY_DEFAULT) -> int:
         """The place of the task among what is ready: smaller goes first.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,15 @@ env_key = "STUB_API_KEY"
 wire_api = "responses"
 request_max_retries = 0
 stream_max_retries = 0
+"""
+
+_CODEX_MCP = """
+[mcp_servers.maestro]
+command = {maestro}
+args = ["mcp"]
+required = true
+startup_timeout_sec = 60
+env_vars = ["MAESTRO_RUN_SOCKET", "MAESTRO_DELEGATE"]
 """
 
 
@@ -80,6 +90,25 @@ class Stage:
         secrets = str(self.place.folder / "secrets")
         keys = {"adapter": name, "bin": str(THERE[name].path), "secrets_dir": secrets, **told, **keys}
         self.place.agent_type(slug, **keys)
+
+    def with_mcp(self, name: str, slug: str, **keys: Any) -> None:
+        """A type of an agent that starts `maestro mcp`, and the agent `w`, a shell, that it can delegate to."""
+        maestro = str(Path(sys.executable).parent / "maestro")
+        self.place.agent_type("w", mode="script", adapter="shell")
+        self.place.json("agent", "assign", "w")
+        if name == "qwen":
+            servers = {"maestro": {"command": maestro, "args": ["mcp"], "trust": True}}
+            file = {"path": "{workspace}/.qwen/settings.json", "content": json.dumps({"mcpServers": servers})}
+            keys["files"] = [file]
+        elif name == "kilo":
+            env = kilo(self.stub, self.place.folder)["env"]
+            servers = {"maestro": {"type": "local", "command": [maestro, "mcp"], "enabled": True}}
+            config = {**json.loads(env["KILO_CONFIG_CONTENT"]), "mcp": servers}
+            keys["env"] = {**env, "KILO_CONFIG_CONTENT": json.dumps(config)}
+        self.variant(name, slug, **keys)
+        if name == "codex":  # whose table of servers stands in the file that `variant` has just written
+            with (self.place.folder / "codex" / "config.toml").open("a") as file_of_codex:
+                file_of_codex.write(_CODEX_MCP.format(maestro=json.dumps(maestro)))
 
     def work(self, agent: str, prompt: str, *words: str) -> tuple[int, dict[str, Any], dict[str, Any]]:
         """Dispatch a prompt and wait: the exit code, the task, its last run."""

@@ -248,6 +248,11 @@ def test_the_environment_is_an_allow_list_without_the_store() -> None:
     }
 
 
+def test_a_run_is_told_what_it_may_delegate_where_it_may() -> None:
+    env = compose(resolved("adapter: shell\ndelegate: {to: [w], max: 3}\n"), target()).env
+    assert env["MAESTRO_DELEGATE"] == '{"to":["w"],"depth":1,"max":3}'
+
+
 def test_the_path_of_the_one_who_assigned_is_kept(tmp_path: Path) -> None:
     place = program(tmp_path / "kilo", TODAY)
     found = resolve(parse("slug: x\nmode: code\n", "x.yaml"), site(tmp_path, MAESTRO_KILOCODE_BIN=str(place)))

@@ -114,6 +114,25 @@ def test_a_retry_goes_on_with_its_own_session_and_counts_what_was_new(stage: Sta
     assert (second["usage"]["input_tokens"], again["usage"]["input_tokens"]) == (500, 1000)
 
 
+CALLS = (
+    '[[call state_set {"key": "from", "value": "inside"}]] [[call task_dispatch {"prompt": "echo below", "to": "w"}]]'
+    ' [[call task_wait {"ids": ["$ID"]}]] [[call task_dispatch {"prompt": "more", "to": "w"}]] [[say Delegated.]]'
+)
+
+
+@pytest.mark.parametrize("agent", sorted(THERE if ALL else THERE.keys() - {"kilo"}))
+def test_it_calls_maestro_by_mcp_and_delegates_as_its_type_says(stage: Stage, agent: str) -> None:
+    stage.with_mcp(agent, f"{agent}-boss", delegate={"to": ["w"], "max": 1})
+    code, _, run = stage.work(f"{agent}-boss", CALLS)
+    assert (code, run["result"]) == (0, "Delegated."), run
+    set_by = stage.place.json("state", "get", "from")["actor"]
+    assert set_by == f"run:{run['id']}"
+    (below,) = [task for task in stage.place.json("task", "list", "--agent", "w") if task["actor"] == set_by]
+    assert (below["status"], below["runs"][0]["result"]) == ("completed", "below")
+    told = stage.stub.texts()
+    assert below["id"] in told and f"run {run['id']} has dispatched 1 tasks, and may no more" in told
+
+
 @pytest.mark.parametrize("agent", sorted({"kilo"} & set(THERE) if ALL else ()))
 def test_a_mode_that_it_would_silently_replace_is_refused_before_anything_starts(stage: Stage, agent: str) -> None:
     stage.variant(agent, "kilo-lost", mode="architekt")

@@ -172,6 +172,19 @@ class LogForked(Fact, frozen=True):
     erased: bool = False
 
 
+class LogBranched(Fact, frozen=True):
+    """`log:branch`: the first event behind a history that is another namespace's. This log is a fork of that one.
+
+    source: the namespace; at: the position up to which both logs are one, the one before this event; chain: of that.
+    root: the folder of the fork, with its workspaces. What was open there ends behind this event, in the same load.
+    """
+
+    source: str
+    at: int
+    chain: str = ""
+    root: str = ""
+
+
 LogFact: TypeAlias = (
     SnapshotStarted
     | SnapshotTaken
@@ -185,6 +198,7 @@ LogFact: TypeAlias = (
     | RestoreFailed
     | LogSealed
     | LogForked
+    | LogBranched
 )
 
 LOG_FACTS: dict[str, type[LogFact]] = {
@@ -200,5 +214,6 @@ LOG_FACTS: dict[str, type[LogFact]] = {
     "restore.failed": RestoreFailed,
     "log.sealed": LogSealed,
     "log.forked": LogForked,
+    "log.branched": LogBranched,
 }
 """The names of these facts in the stream."""

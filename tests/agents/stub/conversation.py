@@ -18,11 +18,14 @@ class Turn(msgspec.Struct, frozen=True):
 
 
 class Tool(msgspec.Struct, frozen=True):
-    """A tool on offer. schema: JSON Schema of its arguments; freeform: takes plain text instead of an object."""
+    """A tool on offer. schema: JSON Schema of its arguments; freeform: takes plain text instead of an object; space:
+    the namespace that it is in, "" for none.
+    """
 
     name: str
     schema: dict[str, Any] = {}
     freeform: bool = False
+    space: str = ""
 
 
 class Conversation(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,11 +52,12 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 class Call(msgspec.Struct, frozen=True):
-    """A tool call. arguments: an object, or the text of a freeform tool."""
+    """A tool call. arguments: an object, or the text of a freeform tool; space: the namespace of the tool."""
 
     id: str
     tool: str
     arguments: dict[str, Any] | str
+    space: str = ""
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,7 +21,9 @@ def read(body: dict[str, Any]) -> Conversation:
             turns.append(Turn("result", joined(item.get("output"))))
         elif "role" in item:
             turns.append(Turn(_KINDS.get(item["role"], "system"), joined(item.get("content"))))
-    tools = [Tool(tool["name"], tool.get("parameters", {}), tool["type"] != "function") for tool in _flat(body)]
+    tools = [
+        Tool(tool["name"], tool.get("parameters", {}), tool["type"] != "function", space) for space, tool in _flat(body)
+    ]
     return Conversation(
         model=body.get("model", ""), turns=tuple(turns), tools=tuple(tools), streaming=bool(body.get("stream"))
     )
@@ -76,10 +78,12 @@ def error(status: int) -> dict[str, Any]:
     return {"error": {"message": f"scripted failure {status}", "type": kind, "param": None, "code": None}}
 
 
-def _flat(body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _flat(body: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The tools, each with the namespace that it is in, "" for none."""
     for tool in body.get("tools") or ():
-        if "name" in tool and tool.get("type") in {"function", "custom"}:
-            yield tool
+        inner = tool.get("tools", ()) if tool.get("type") == "namespace" else (tool,)
+        space = tool["name"] if tool.get("type") == "namespace" else ""
+        yield from ((space, one) for one in inner if "name" in one and one.get("type") in {"function", "custom"})
 
 
 def _head(reply: Reply) -> dict[str, Any]:
@@ -94,4 +98,6 @@ def _item(reply: Reply) -> dict[str, Any]:
         arguments = json.dumps(reply.call.arguments)
         item = {"id": f"fc_{reply.id}", "type": "function_call", "name": reply.call.tool, "arguments": arguments}
         item["call_id"] = reply.call.id
+        if reply.call.space:
+            item["namespace"] = reply.call.space
     return {**item, "status": "completed"}

@@ -5,10 +5,11 @@
 `[[refuse TEXT]]`           say this as the API has a model refuse, or be stopped by a filter
 `[[drop]]`                  close the connection in the middle of the answer
 `[[usage GIVEN MADE]]`      the tokens of each answer
+`[[call TOOL JSON]]`        call the tool whose name ends so (an MCP server's); `$ID` is the id in the last result
 `[[recall]]`                say what earlier prompts of this session were
 
-The directives count that stand in the last prompt which has any. Each `write` and `run` is one tool call; how many
-results of tools stand after the prompt tells how far the script is, so that the stub needs no memory of sessions.
+The directives count that stand in the last prompt which has any. Each `write`, `run` and `call` is one tool call; how
+many results of tools stand after the prompt tells how far the script is, so that the stub needs no memory of sessions.
 Where no tool is offered a `write` is answered as a file in the text, and a `run` is passed over. Requests beside the
 work, for a title or for an object of a given shape, get some answer.
 """
@@ -25,8 +26,10 @@ import msgspec
 
 from tests.agents.stub.conversation import Call, Conversation, Tool, Turn, Usage
 
-_DIRECTIVE = re.compile(r"\[\[(write|run|say|refuse|stall|fail|drop|usage|recall)\b[ \t]*(.*?)\]\]", re.DOTALL)
+_DIRECTIVE = re.compile(r"\[\[(write|run|call|say|refuse|stall|fail|drop|usage|recall)\b[ \t]*(.*?)\]\]", re.DOTALL)
 _SHELLS = ("bash", "shell", "shell_command", "exec_command", "run_shell_command", "execute_command", "terminal")
+_CALLS = frozenset({"write", "run", "call"})
+_RESULT_ID = re.compile(r'"id\\*":\s*\\*"(\w+)')
 _WRITERS = ("write", "write_file", "create_file", "write_to_file")
 _COMMAND_KEYS = ("command", "cmd", "script")
 _PATH_KEYS = ("filePath", "file_path", "absolute_path", "path", "target_file")
@@ -61,7 +64,7 @@ def move(conversation: Conversation, call_id: str, failures: Counter[str]) -> Mo
     steps, done, earlier = _script(conversation.turns)
     usage, stall_s, said = _usage(steps), 0.0, []
     for step in steps:
-        if step.word in {"write", "run"} and conversation.tools:
+        if step.word in _CALLS and conversation.tools:
             if done == 0:
                 return Move(call=_call(step, conversation, call_id), stall_s=stall_s, usage=usage)
             done -= 1
@@ -118,6 +121,8 @@ def _script(turns: tuple[Turn, ...]) -> tuple[list[Step], int, list[str]]:
 
 def _call(step: Step, conversation: Conversation, call_id: str) -> Call | None:
     """The call of the agent's own tool that carries out a step; a file is written by the shell if need be."""
+    if step.word == "call":
+        return _named_call(step, conversation, call_id)
     shell = _tool(conversation, _SHELLS)
     if step.word == "run":
         return _shell_call(shell, step.rest, call_id)
@@ -128,6 +133,16 @@ def _call(step: Step, conversation: Conversation, call_id: str) -> Call | None:
     if not path.startswith("/") and conversation.directory:
         path = f"{conversation.directory}/{path}"
     return Call(call_id, writer.name, _filled(writer, {_PATH_KEYS: path, _TEXT_KEYS: text}))
+
+
+def _named_call(step: Step, conversation: Conversation, call_id: str) -> Call | None:
+    name, _, arguments = step.rest.partition(" ")
+    tool = next((tool for tool in conversation.tools if tool.name.endswith(name)), None)
+    results = [turn.text for turn in conversation.turns if turn.kind == "result"]
+    found = _RESULT_ID.findall(results[-1]) if results else []
+    if tool is None:  # qwen offers a tool of MCP once it was searched for, and carries it out all the same
+        tool = Tool(f"mcp__maestro__{name}")
+    return Call(call_id, tool.name, json.loads(arguments.replace("$ID", found[0] if found else "")), tool.space)
 
 
 def _shell_call(shell: Tool | None, command: str, call_id: str) -> Call | None:

@@ -1,0 +1,1 @@
+"""Drives an agent by the Agent Client Protocol: the program of a run whose type says `transport: acp`."""

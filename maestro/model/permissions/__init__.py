@@ -1,0 +1,1 @@
+"""What agents ask leave for, and what they are answered."""
