@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Final, NamedTuple
 
+from maestro.model.ids import shown
 from maestro.model.node import Node
 from maestro.model.scheduling.sites import VIRTUAL, shown_agent
 from maestro.model.scheduling.waiting import RUNS, Reasons, Why, drained_too
@@ -87,6 +88,10 @@ def _of_run(reasons: Reasons, task: Task, slot: Slot) -> Why:
     node = run.node or ""
     if node in reasons.around.silent:
         return Why("node", f"node {node}, where run {run.id} is, and which is silent", "node_silent", node)
+    asked = next((one for one in run.permissions if one.is_open), None)
+    if asked is not None and task.cancel is None:
+        about = f"the answer to its agent, which asks for permission {asked.number}: {shown(asked.title)}"
+        return Why("agent", about, "permission", task.id, since=asked.asked_at)
     if task.cancel is not None:
         return Why("start", f"run {run.id} to end, as the task was cancelled", "cancelling", run.id)
     return RUNS

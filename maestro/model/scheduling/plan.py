@@ -13,6 +13,7 @@ from typing import Any, get_args
 from maestro.model import agent as agents_, events as e, node as nodes_, task as tasks_
 from maestro.model.agent import Agent
 from maestro.model.coordination.open_works import OpenWorks, WorkFact
+from maestro.model.facts.permission import PermissionFact
 from maestro.model.ids import slot_of_run
 from maestro.model.node import Node
 from maestro.model.scheduling.open_tasks import OpenTasks
@@ -21,7 +22,7 @@ from maestro.model.task import PRIORITY_DEFAULT, Run, Task
 
 TIMEOUT_S_DEFAULT = 1800.0
 
-TaskFact = e.TaskCancelRequested | e.TaskFinished | e.TaskRetried
+TaskFact = e.TaskCancelRequested | e.TaskFinished | e.TaskRetried | PermissionFact
 AgentFact = (
     e.AgentAssigned
     | e.AgentStopped

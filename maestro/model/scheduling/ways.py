@@ -38,6 +38,7 @@ WAYS: Final[Mapping[str, str]] = {
     "no_node": "start one: maestro up",
     "cancelling": "nothing to do: it ends as soon as its node has stopped it (maestro node list)",
     "group": "that run has to end: maestro task explain {about}",
+    "permission": "maestro task answer {about} allow (or reject)",
     "approval": "maestro workflow approve {about} {agent}, or reject it",
     "items": "nothing to do: an item before it has to end",
     "child": "that run has to end: maestro task explain {about}",

@@ -1,7 +1,7 @@
 """The server's side of a connection: a handshake, one command, its answer.
 
 The daemon and the in-process server run this same code. A run's own socket runs it with `run` set, so that an agent can
-use nothing but `state`.
+use nothing but `state`, and what its type delegates.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from maestro.runtime.protocol import messages as p
 from maestro.runtime.protocol.frames import frame
 from maestro.runtime.protocol.repetition import how_to_repeat
 from maestro.runtime.server import likeness
+from maestro.runtime.server.run_rights import check_rights
 
 RECEIVE_BYTES_MAX = 1024 * 1024
 TOGETHER_BYTES_MAX = 64 * 1024
@@ -113,7 +114,7 @@ ANY_LOG: tuple[type[p.Command], ...] = (p.Doctor, p.RedisFlush, p.Shutdown, p.Re
 
 
 async def serve_connection(context: Context, stream: trio.SocketStream, run: str = "") -> None:
-    """Serve one client to its end. run: the run that the client is a process of, which may use `state` only."""
+    """Serve one client to its end. run: the run that the client is a process of, with its rights."""
     peer = Peer(stream)
     async with stream:
         try:
@@ -146,12 +147,13 @@ async def _converse(context: Context, peer: Peer, run: str) -> None:
         return
     caller = hello.caller
     if run:
-        if not isinstance(command, p.INSIDE_RUN):
-            raise Refused("a process inside a run may use `state` only", mend="run this from outside the agent")
+        check_rights(context.settings.namespace, run, command)
         caller = msgspec.structs.replace(caller, actor=f"run:{run}")
     elif isinstance(command, p.OF_MONITORS):
         caller = msgspec.structs.replace(caller, actor=f"monitor:{context.node}")
-    await _carry_out(context, peer, Call(context, caller, peer.send), command)
+    call = Call(context, caller, peer.send)
+    call.run = run
+    await _carry_out(context, peer, call, command)
 
 
 async def _turn_away(context: Context, peer: Peer, hello: p.Hello, run: str) -> None:

@@ -19,6 +19,7 @@ from maestro.model.scheduling.sites import shown_agent
 from maestro.model.snapshot import Snapshot
 from maestro.model.state import StateKey
 from maestro.model.task import Run, Slot, Task
+from maestro.model.task_row import Permission
 
 if TYPE_CHECKING:
     from maestro.workspaces.archive.read.assessment import Lost
@@ -130,6 +131,20 @@ def _run_row(slot: Slot, run: Run, text: str) -> Row:
         "workspace": run.workspace or None,
         "log": f"{run.folder}/agent.log" if run.folder else None,
         "usage": _usage(run),
+        "permissions": [_permission_row(one) for one in run.permissions],
+    }
+
+
+def _permission_row(asked: Permission) -> Row:
+    """The row of a request for permission. answer: null while it waits."""
+    return {
+        "number": asked.number,
+        "title": asked.title,
+        "tool": asked.tool or None,
+        "options": [{"id": one.id, "kind": one.kind, "name": one.name} for one in asked.options],
+        "asked_at": when(asked.asked_at),
+        "until": when(asked.until),
+        "answer": asked.answer or None,
     }
 
 

@@ -1,4 +1,4 @@
-"""The sockets of a daemon: the one for commands in MAESTRO_HOME, and those lent to runs, which offer `state` only."""
+"""The sockets of a daemon: the one for commands in MAESTRO_HOME, and those lent to runs, which offer little."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from maestro.model.errors import Refused
 from maestro.runtime.node.clock import next_second
 from maestro.runtime.node.context import Context
 from maestro.runtime.server.connection import serve_connection
+from maestro.runtime.server.run_rights import UNKNOWN_RUN
 from maestro.runtime.server.socket_listener import Listener
 from maestro.runtime.supervision import processes
 
 ANCESTORS_MAX = 4096
-UNKNOWN_RUN = "?"
 
 
 async def listen_admin(context: Context, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

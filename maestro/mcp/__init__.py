@@ -1,0 +1,1 @@
+"""The Model Context Protocol server: what agents that people start, and agents inside runs, call Maestro by."""
