@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 import trio
 
 from maestro.config import Settings
-from maestro.model import errors
-from maestro.model.errors import MaestroError, StoreAway
+from maestro.model.errors import StoreAway
 from maestro.runtime.client import client
+from maestro.runtime.client.answers import Answer, error_of
 from maestro.runtime.protocol import messages as p
 
 
@@ -18,23 +18,6 @@ class DaemonAway(StoreAway):
     """The daemon of this node does not run, or does not answer. It may be starting anew."""
 
     code = "daemon_away"
-
-
-_ERRORS: Final[dict[str, type[MaestroError]]] = {
-    kind.code: kind
-    for kind in (
-        *(errors.Invalid, errors.NotFound, errors.Refused, errors.Conflict, errors.TimedOut),
-        *(errors.StoreAway, errors.Unknown, errors.StoreUnsafe, errors.LineageBroken, errors.VerificationFailed),
-    )
-}
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """The answer of a command: its rows, its data, and its exit code."""
-
-    rows: list[Any]
-    data: Any
-    exit_code: int = 0
 
 
 class DaemonLink:
@@ -75,5 +58,5 @@ class DaemonLink:
         except OSError as error:  # its socket broke
             raise DaemonAway(f"the daemon of this node does not answer: {error.strerror or error}") from None
         if isinstance(end, p.Failed):
-            raise _ERRORS.get(end.code, MaestroError)(end.what, end.where, end.mend)
+            raise error_of(end)
         return Answer(rows, end.data, end.exit_code)

@@ -28,7 +28,8 @@ from prometheus_client.registry import Collector
 
 from maestro.metrics import METRICS, OTHER, Metric
 from maestro.model.errors import Invalid, MaestroError
-from maestro.monitor.daemon_link import Answer, DaemonLink
+from maestro.monitor.daemon_link import DaemonLink
+from maestro.runtime.client.answers import Answer
 from maestro.runtime.protocol import messages as p
 
 PATH = "/metrics"

@@ -19,8 +19,9 @@ from maestro.model.errors import MaestroError
 from maestro.model.tracing.span import Span
 from maestro.model.tracing.traces import Traces, event_of
 from maestro.monitor.collector import Collector, NotTaken
-from maestro.monitor.daemon_link import Answer, DaemonLink
+from maestro.monitor.daemon_link import DaemonLink
 from maestro.monitor.service import Options
+from maestro.runtime.client.answers import Answer
 from maestro.runtime.node.daemon_log import log
 from maestro.runtime.protocol import messages as p
 

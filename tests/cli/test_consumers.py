@@ -73,6 +73,32 @@ def test_a_group_follows_to_its_limit(here: Installation) -> None:
     assert here.json("events", "tail", "--group", "follower") == []
 
 
+def acknowledging(here: Installation, group: str, said: str) -> subprocess.CompletedProcess[str]:
+    """A group's reader that follows, and has its events taken as far as it says."""
+    return here.run("events", "tail", "--group", group, "--follow", "--acknowledge", "--limit", "4", stdin=said)
+
+
+def test_what_a_reader_has_read_and_not_acknowledged_is_shown_again(here: Installation) -> None:
+    def shown(done: subprocess.CompletedProcess[str]) -> list[int]:
+        assert done.returncode == 0, done.stderr
+        return [json.loads(line)["seq"] for line in done.stdout.splitlines()]
+
+    assert shown(acknowledging(here, "careful", "")) == [1, 2, 3, 4]
+    assert shown(acknowledging(here, "careful", "1\n2")) == [1, 2, 3, 4]
+    assert shown(acknowledging(here, "careful", "3\n4\n6\n")) == [3, 4, 5, 6]
+    assert shown(acknowledging(here, "careful", "")) == [7, 8, 9, 10]
+
+
+def test_what_is_no_acknowledgement_is_refused(here: Installation) -> None:
+    for said in ("5\n", "two\n", "-1\n", "\n", "\x1b[1m\n"):
+        done = acknowledging(here, "careless", said)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert "is no seq of an event that was printed" in done.stderr and "\x1b" not in done.stderr
+    assert here.json("events", "tail", "--group", "careless", "--limit", "1")[0]["seq"] == 1
+    assert here.run("events", "tail", "--group", "careless", "--acknowledge").returncode == 2
+    assert here.run("events", "tail", "--follow", "--acknowledge").returncode == 2
+
+
 def test_what_a_reader_did_not_take_is_shown_again(here: Installation) -> None:
     words = [sys.executable, "-m", "maestro", "events", "tail", "--group", "fragile", "--follow"]
     with open("/dev/full", "wb") as full:

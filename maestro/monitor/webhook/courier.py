@@ -15,10 +15,11 @@ import trio
 
 from maestro.model.errors import Conflict, MaestroError, StoreAway, StoreUnsafe
 from maestro.model.monitoring.deliveries import pause_ms
-from maestro.monitor.daemon_link import Answer, DaemonLink
+from maestro.monitor.daemon_link import DaemonLink
 from maestro.monitor.webhook import signature
 from maestro.monitor.webhook.attempt import Outcome, Sender
 from maestro.monitor.webhook.target import Target, targets
+from maestro.runtime.client.answers import Answer
 from maestro.runtime.node.daemon_log import log, seldom
 from maestro.runtime.protocol import messages as p
 

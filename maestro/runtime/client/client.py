@@ -4,7 +4,7 @@ The server is this node's daemon where it runs; it is started for the commands t
 other commands run in this process: lists and the status of a task by plain calls (`daemon/plain_server.py`, without
 server and socket), the rest by the same server code in a thread, connected by a socketpair. A process inside a run uses
 the run's own socket, which its environment names; one that has dropped that environment uses the daemon's. On both it
-may use `maestro state` only.
+may use `maestro state` only, and what its agent's type delegates.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from contextlib import suppress
 from typing import Any
 
 from maestro.config import Settings, open_home, socket_path
-from maestro.model.errors import MaestroError, Refused, StoreAway
+from maestro.model.errors import MaestroError, Refused, StoreAway, Unknown
 from maestro.runtime.client.connection import ANSWER_S_MAX, Connection, dial, greet, serve_here, server_frames
 from maestro.runtime.client.interrupts import Interrupts
 from maestro.runtime.client.other_build import OtherBuild, Show
@@ -53,7 +53,7 @@ def execute(command: p.Command, settings: Settings, show: Show, here: bool = Tru
     """
     while True:
         message = frames.frame(command)
-        connected = _connect(command, settings, show, here)
+        connected = connect(command, settings, show, here)
         if isinstance(connected, (p.Done, p.Failed)):
             return connected
         with connected as connection:
@@ -72,14 +72,14 @@ def execute(command: p.Command, settings: Settings, show: Show, here: bool = Tru
         if not isinstance(end, p.Again):
             break
         command = end.command
-        _await_next(settings)
+        await_next(settings)
     if server is not None and isinstance(end, p.Done):
         server.wait()
     return end
 
 
-def _await_next(settings: Settings) -> None:
-    """Wait until the restarting daemon listens again. If it does not, `_connect` starts another one."""
+def await_next(settings: Settings) -> None:
+    """Wait until the restarting daemon listens again. If it does not, `connect` starts another one."""
     deadline = time.monotonic() + ANSWER_S_MAX
     while time.monotonic() < deadline:
         sock = dial(str(socket_path(settings.home, "daemon.sock")))
@@ -109,6 +109,24 @@ def ask_running(command: p.Command, settings: Settings, show: Show) -> p.Done | 
         return None
     with greeted as connection:
         return _converse(connection, command, frames.frame(command), show)
+
+
+def ask_of_run(command: p.RunAsk) -> p.Done | p.Failed | p.Again:
+    """Have the daemon ask a question of the run that this process belongs to, and wait for its answer, in any thread.
+
+    Raises as `execute`; StoreAway also where the run's socket is gone.
+    """
+    connected = _connect_run(os.environ.get("MAESTRO_RUN_SOCKET", ""), command)
+    if isinstance(connected, p.Failed):
+        return connected
+    with connected as connection:
+        connection.sock.sendall(frames.frame(command))
+        connection.sock.settimeout(None)
+        for body in connection.bodies:
+            answer = server_frames.decode(body)
+            if isinstance(answer, (p.Done, p.Failed, p.Again)):
+                return answer
+    raise StoreAway("the daemon of this node ended before it answered", mend="ask again")
 
 
 class _Process:
@@ -143,20 +161,26 @@ def _converse(connection: Connection, command: p.Command, message: bytes, show: 
                     show(answer)
         if interrupts.count:
             return p.Failed("interrupted", 130, "interrupted")
-    raise _ended_early(connection, command)
+    raise ended_early(connection, command)
 
 
-def _ended_early(connection: Connection, command: p.Command) -> Exception:
+def ended_early(connection: Connection, command: p.Command) -> Exception:
+    """The error for a server that has closed the connection before it answered."""
     if connection.server is not None:
         connection.server.join()
         return connection.server.error or MaestroError("the command ended without an answer")
-    from maestro.runtime.protocol.repetition import how_to_repeat
+    from maestro.runtime.protocol.repetition import AGAIN, how_to_repeat
 
-    mend = f"see its log, daemon.log; {how_to_repeat(command)}"
-    return StoreAway("the daemon of this node ended before it answered", mend=mend)
+    advice = how_to_repeat(command)
+    kind = StoreAway if advice == AGAIN else Unknown  # what only reads, or waits, has done nothing
+    return kind("the daemon of this node ended before it answered", mend=f"see its log, daemon.log; {advice}")
 
 
-def _connect(command: p.Command, settings: Settings, show: Show, here: bool) -> Connection | p.Done | p.Failed:
+def connect(command: p.Command, settings: Settings, show: Show, here: bool) -> Connection | p.Done | p.Failed:
+    """A greeted connection on which the command may be sent; or its answer, where that was found without one.
+
+    Waits for a daemon that starts or changes its build. show, here and what is raised: as for `execute`.
+    """
     inside = os.environ.get("MAESTRO_RUN_SOCKET")
     if inside:
         return _connect_run(inside, command)
@@ -245,7 +269,7 @@ def _serve_here(command: p.Command, settings: Settings, show: Show) -> Connectio
 
 
 def _connect_run(path: str, command: p.Command) -> Connection | p.Failed:
-    if not isinstance(command, p.INSIDE_RUN):
+    if not isinstance(command, (*p.INSIDE_RUN, *p.DELEGATING)):
         what = "a process inside a run may use `maestro state set|get|list|delete` only"
         raise Refused(what, mend="run this outside of the agent")
     greeted = greet(dial(path))
@@ -254,6 +278,11 @@ def _connect_run(path: str, command: p.Command) -> Connection | p.Failed:
     if isinstance(greeted, (Connection, p.Failed)):
         return greeted
     raise StoreAway("the socket of this run does not answer", path, "the run may have ended, or its daemon is away")
+
+
+def is_inside_run() -> bool:
+    """Whether this process is inside a run, by its environment or by its ancestors."""
+    return bool(os.environ.get("MAESTRO_RUN_SOCKET")) or _is_inside_run()
 
 
 def _is_inside_run() -> bool:

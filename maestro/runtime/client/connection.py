@@ -24,6 +24,9 @@ from maestro.runtime.protocol import frames, messages as p
 ANSWER_S_MAX = 10.0
 """How long a daemon may take to greet; one that is stopped or stuck is not waited for longer."""
 
+speaks_as = "cli"
+"""What events name as the actor, before the user: the command line, or the program that uses this client."""
+
 server_frames = msgspec.msgpack.Decoder(p.ServerFrame)
 
 
@@ -149,7 +152,7 @@ def _caller() -> p.Caller:
     env.pop("MAESTRO_RUN_TOKEN", None)  # the socket says which run it is
     env.pop("MAESTRO_WEBHOOK_SECRETS", None)  # a monitor needs them, no daemon
     is_terminal = sys.stderr is not None and sys.stderr.isatty()
-    return p.Caller(f"cli:{_user()}", cwd if _is_text(cwd) else "/", env, is_terminal)
+    return p.Caller(f"{speaks_as}:{_user()}", cwd if _is_text(cwd) else "/", env, is_terminal)
 
 
 def _user() -> str:

@@ -70,6 +70,7 @@ from maestro.runtime.protocol.commands.record import (
 from maestro.runtime.protocol.commands.restore import (
     AgentMove as AgentMove,
     AgentsPutBack as AgentsPutBack,
+    Fork as Fork,
     RestoreLoad as RestoreLoad,
     RestorePreview as RestorePreview,
     StateRestore as StateRestore,
@@ -86,6 +87,8 @@ from maestro.runtime.protocol.commands.snapshot import (
 )
 from maestro.runtime.protocol.commands.task import (
     QueueStatus as QueueStatus,
+    RunAsk as RunAsk,
+    TaskAnswer as TaskAnswer,
     TaskBatch as TaskBatch,
     TaskCancel as TaskCancel,
     TaskDispatch as TaskDispatch,
@@ -187,6 +190,8 @@ AnyCommand = (
     | TaskLogs
     | TaskCancel
     | TaskRetry
+    | TaskAnswer
+    | RunAsk
     | StateSet
     | StateGet
     | StateList
@@ -200,6 +205,7 @@ AnyCommand = (
     | StateRestore
     | AgentsPutBack
     | AgentMove
+    | Fork
     | QueueStatus
     | Audit
     | EventsTail
@@ -274,6 +280,7 @@ NEEDS_NODE: tuple[type[Command], ...] = (
     TaskBatch,
     TaskCancel,
     TaskRetry,
+    TaskAnswer,
     TaskWait,
     Up,
     WorkflowAnswer,
@@ -296,7 +303,9 @@ NEEDS_NODE: tuple[type[Command], ...] = (
 )
 """Commands that need this node's daemon; the client starts it where MAESTRO_AUTOSTART allows."""
 
-INSIDE_RUN: tuple[type[Command], ...] = (StateSet, StateGet, StateList, StateDelete)
-"""The commands that a process inside a run may use."""
+INSIDE_RUN: tuple[type[Command], ...] = (StateSet, StateGet, StateList, StateDelete, RunAsk)
+"""The commands that any process inside a run may use; nobody types the last one."""
+DELEGATING: tuple[type[Command], ...] = (TaskDispatch, TaskWait, TaskStatus)
+"""Those that it may use besides where its agent's type has `delegate`: on tasks that the run itself has dispatched."""
 OF_MONITORS: tuple[type[Command], ...] = (MonitorLook, DeliveryTake, DeliveryReport)
 """The commands that nobody types: what comes of them is the doing of a monitor, whoever has started that."""

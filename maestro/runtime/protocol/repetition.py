@@ -8,12 +8,16 @@ from __future__ import annotations
 from maestro.runtime.protocol import messages as p
 
 SAFE = "repeat it, which is safe"
+AGAIN = "try again"
+"""For commands that do nothing but read, or wait."""
 _SAFE: tuple[type[p.Command], ...] = (
     p.StateSet,
     p.StateDelete,
     p.StatePin,
     p.TaskBatch,
     p.TaskCancel,
+    p.TaskAnswer,
+    p.RunAsk,
     p.AgentAssign,
     p.AgentRegister,
     p.AgentHealth,
@@ -37,6 +41,7 @@ _SAFE: tuple[type[p.Command], ...] = (
     p.ScheduleRemove,
     p.ScheduleSwitch,
     p.SettingSet,
+    p.Fork,
 )
 """Commands that have the same effect when repeated, or are refused the second time."""
 _LOOK: dict[type[p.Command], str] = {
@@ -65,5 +70,5 @@ def how_to_repeat(command: p.Command) -> str:
         return SAFE
     look = _LOOK.get(type(command))
     if look is None and not isinstance(command, p.TaskDispatch):
-        return "try again"
+        return AGAIN
     return f"see whether it took effect before you repeat it: {look or 'maestro task list'}"

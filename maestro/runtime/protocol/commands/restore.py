@@ -84,3 +84,15 @@ class AgentsPutBack(Command, frozen=True, tag_field="kind", tag="agent assign --
 
     source: str
     only: tuple[str, ...] = ()
+
+
+class Fork(Command, frozen=True, tag_field="kind", tag="fork"):
+    """Make a namespace whose log begins with this one's history. Data: {namespace, source, position, root, env,
+    snapshots, workspaces, cancelled, ...}.
+
+    into: the new namespace; root: its folder, absolute. at: a position or a time; None for the end of the log.
+    """
+
+    into: str
+    root: str
+    at: str | None = None

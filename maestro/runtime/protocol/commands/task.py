@@ -108,6 +108,33 @@ class TaskCancel(Command, frozen=True, tag_field="kind", tag="task cancel"):
     reason: str = ""
 
 
+class TaskAnswer(Command, frozen=True, tag_field="kind", tag="task answer"):
+    """Answer a request for permission of a task's agent. Data: task row.
+
+    answer: allow, allow-always, reject, reject-always, or the id of an option. number: of the request, None where only
+    one is open.
+    """
+
+    id: str
+    answer: str
+    number: int | None = None
+    reason: str = ""
+
+
+class RunAsk(Command, frozen=True, tag_field="kind", tag="run ask"):
+    """Ask for a permission on behalf of the run that this is sent from, and wait for the answer. Data: {answer}.
+
+    tool: the kind of tool; options: id, kind and name of each. answer_s: how long that is waited for, then the
+    answer is `reject`; None for as long as the run takes.
+    """
+
+    number: int
+    title: str
+    tool: str = ""
+    options: tuple[tuple[str, str, str], ...] = ()
+    answer_s: float | None = None
+
+
 class TaskRetry(Command, frozen=True, tag_field="kind", tag="task retry"):
     """Retry a finished task. Data: task row, with `dependants`: the ids of the others that were retried.
 
