@@ -11,7 +11,7 @@ from maestro.model.task import Task
 from projections import tasks
 
 NAME = "queue"
-VERSION = 5
+VERSION = 6
 FOLLOWS_LINE = True
 
 decode = tasks.decode

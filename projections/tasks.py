@@ -19,7 +19,7 @@ from maestro.model.target import who
 from maestro.model.task import CHANGES, Task, dispatched
 
 NAME = "tasks"
-VERSION = 6
+VERSION = 7
 FOLLOWS_LINE = True
 ENDED = "finished"
 ENDS = (TaskDispatched, TaskFinished, TaskRetried, TaskCancelRequested)

@@ -1,20 +1,20 @@
 """Rewind: any view as it was at a position, and the changes between two positions.
 
 Both come from the log alone: the fold goes from its start over the line that leads to the position, so that a restore
-in between cuts exactly what it cut then.
+in between cuts exactly what it cut then. Where there is a timeline of the log, it is asked for the same rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 import msgspec
 
 from maestro.model.errors import Invalid
 from maestro.model.state import StateKey
 from maestro.store.contract import Store
-from projections import queue
+from projections import queue, state
 from projections.fold import VIEWS, Fold, encode
 from projections.lineage import Line, find_cuts
 from replayers.log_reader import history
@@ -28,6 +28,13 @@ class Rewound(msgspec.Struct, frozen=True):
     position: int
     at: int
     rows: dict[str, Any]
+
+
+class Looked(Protocol):
+    """All views at a position, as a timeline has them."""
+
+    def encoded(self, view: str, /) -> Mapping[str, bytes]:
+        """All rows of a view as canonical JSON, in the order of their ids."""
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -56,39 +63,49 @@ def go_on(store: Store, fold: Fold, position: int) -> None:
         fold.apply(events)
 
 
-def at(store: Store, position: int, view: str, when: int | None = None) -> Rewound:
+def at(
+    store: Store, position: int, view: str, when: int | None = None, look: Callable[[int], Looked] | None = None
+) -> Rewound:
     """A view at a position, without keys of the state that had expired by then.
 
-    when: the server time in ms at which expiry is judged; that of the position's event if None.
+    when: the server time in ms at which expiry is judged; that of the position's event if None. look: of a timeline.
     """
     if view not in VIEWS:
         raise Invalid(f"there is no view {view!r}", mend=f"the views are {', '.join(VIEWS)}")
-    rows = folded(store, position, [view]).rows_of(view)
+    rows = look(position).encoded(view) if look else _encoded(folded(store, position, [view]), view)
     if when is None:
         when = time_of(store.log, position)
-    return Rewound(
-        view, position, when, {row_id: plain(rows[row_id]) for row_id in sorted(rows) if lives(rows[row_id], when)}
-    )
+    decode, may_expire = VIEWS[view].decode, view == state.NAME
+    living = (row_id for row_id in sorted(rows) if not may_expire or lives(decode(row_id, rows[row_id]), when))
+    return Rewound(view, position, when, {row_id: msgspec.json.decode(rows[row_id]) for row_id in living})
 
 
-def diff(store: Store, a: int, b: int) -> Iterator[Change]:
+def diff(store: Store, a: int, b: int, look: Callable[[int], Looked] | None = None) -> Iterator[Change]:
     """The changes that lead from position a to b, by view and row. Without the queue, which is the open part of
-    `tasks`.
+    `tasks`. look: of a timeline.
     """
     views = [view for view in VIEWS if view != queue.NAME]
+    if look:
+        old, new = look(a), look(b)
+        for view in views:
+            yield from _changes(view, old.encoded(view), new.encoded(view))
+        return
     fold = folded(store, a, views)
-    before = {view: {row_id: encode(row) for row_id, row in fold.rows_of(view).items()} for view in views}
+    before = {view: _encoded(fold, view) for view in views}
     cut = any(a < found.at <= b for found in find_cuts(store.log, store.log.head().floor))
     if a <= b and not cut:
         go_on(store, fold, b)
     else:
         fold = folded(store, b, views)
     for view in views:
-        after = {row_id: encode(row) for row_id, row in fold.rows_of(view).items()}
-        yield from _changes(view, before[view], after)
+        yield from _changes(view, before[view], _encoded(fold, view))
 
 
-def _changes(view: str, before: dict[str, bytes], after: dict[str, bytes]) -> Iterator[Change]:
+def _encoded(fold: Fold, view: str) -> dict[str, bytes]:
+    return {row_id: encode(row) for row_id, row in fold.rows_of(view).items()}
+
+
+def _changes(view: str, before: Mapping[str, bytes], after: Mapping[str, bytes]) -> Iterator[Change]:
     for row_id in sorted(before.keys() | after.keys()):
         old, new = before.get(row_id), after.get(row_id)
         if old == new:

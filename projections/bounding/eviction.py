@@ -7,8 +7,9 @@ rows that ended first are found among both.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
-from maestro.store.contract import Checkpoint, PageQuery, ViewStore
+from maestro.store.contract import Checkpoint, Page, PageQuery
 from projections import settings
 from projections.bounding import bounds
 from projections.bounding.bounds import BOUNDED, Bounded
@@ -19,8 +20,15 @@ class Overtaken(Exception):
     """Another process moved the checkpoint first, or switched to another generation: read it again."""
 
 
+class Pages(Protocol):
+    """The rows as they were before the pass (`ViewStore`)."""
+
+    def page(self, generation: str, query: PageQuery, /) -> Page:
+        """One page of an index of a view."""
+
+
 def evict(
-    views: ViewStore, generation: str, before: Checkpoint, cache: RowCache, at: tuple[Sequence[Key], int]
+    views: Pages, generation: str, before: Checkpoint, cache: RowCache, at: tuple[Sequence[Key], int]
 ) -> list[Key]:
     """Take the rows out of the cache that go behind this pass; returns their keys.
 

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import trio
 
 from maestro.model.agent import Agent
-from maestro.model.errors import MaestroError, VerificationFailed
+from maestro.model.errors import MaestroError, Refused, VerificationFailed
 from maestro.runtime.monitor.alert_world import VERIFIED
 from maestro.runtime.node.context import Call, Handler
+from maestro.runtime.node.daemon_log import log
 from maestro.runtime.protocol import messages as p
 from maestro.runtime.server.rows import when
 from projections.bounding.bounds import BOUNDED
 from replayers import positions, rebuild as rebuilds, rewind, verify as verifies
+from replayers.timeline.timeline import Timeline
 
 VERIFIED_TTL_MS = 30 * 86_400_000
+
+T = TypeVar("T")
+Look = Callable[[int], rewind.Looked]
 
 
 def _progress(call: Call, what: str) -> Any:
@@ -72,11 +78,28 @@ async def at(call: Call, command: p.ReplayAt) -> p.Done:
     """Send the rows of a view as they were at a position."""
     store = call.context.store
     position, when_asked = await trio.to_thread.run_sync(positions.reached, store, command.position)
-    found = await trio.to_thread.run_sync(rewind.at, store, position, command.view, when_asked)
+
+    def find(look: Look | None) -> rewind.Rewound:
+        return rewind.at(store, position, command.view, when_asked, look)
+
+    found = await trio.to_thread.run_sync(_looked, call, find)
     for row_id, row in found.rows.items():
         state = {"state": msgspec.convert(row, Agent).state} if row_id.startswith("agent:") else {}
         await call.item({"row": row_id, **with_times(row), **state})
     return p.Done()
+
+
+def _looked(call: Call, find: Callable[[Look | None], T]) -> T:
+    """What is found by the timeline of this node, where it has one that can be used, else by a fold. Blocks."""
+    timeline = Timeline.open(call.context.store, call.context.settings.home)
+    if timeline.exists:
+        try:
+            return find(timeline.at)
+        except Refused as error:
+            log.warning("the past is folded from the start of the log: %s", error.line())
+        finally:
+            timeline.close()
+    return find(None)
 
 
 def with_times(value: Any) -> Any:
@@ -100,7 +123,7 @@ async def diff(call: Call, command: p.ReplayDiff) -> p.Done:
         early = await trio.to_thread.run_sync(positions.before_all, store, text, position)
         if early:
             await call.note(f"{early}: taken as the beginning, where there is nothing yet")
-    changes = await trio.to_thread.run_sync(lambda: list(rewind.diff(store, a, b)))
+    changes = await trio.to_thread.run_sync(_looked, call, lambda look: list(rewind.diff(store, a, b, look)))
     for change in changes:
         await call.item(
             {

@@ -1,0 +1,1 @@
+"""The timeline: every view at any position, without folding the log from its start."""
