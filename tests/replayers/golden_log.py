@@ -17,6 +17,7 @@ import msgspec
 from maestro import __version__
 from maestro.model import events as e
 from maestro.model.events import NewEvent
+from maestro.model.facts.permission import PermissionOption, TaskPermissionAnswered, TaskPermissionAsked
 from maestro.store.codec import chain_of, event_of
 from maestro.store.contract import Entry
 from projections.fold import VIEWS, Fold
@@ -121,6 +122,10 @@ def all_others() -> Iterator[NewEvent]:
     yield NewEvent("restore:r9", e.RestoreStarted("r9", 5, "s1", "s2"))
     yield NewEvent("restore:r9", e.RestorePlaced("r9", "s1", ("/w/tester",), "s2"))
     yield NewEvent("restore:r9", e.RestoreFailed("r9", "a file differs"))
+    yield NewEvent(
+        "task:t1", TaskPermissionAsked("t1", "t1-0.1", 4, "rm -rf build", (PermissionOption("y"),), "execute", 9)
+    )
+    yield NewEvent("task:t1", TaskPermissionAnswered("t1", "t1-0.1", 4, "allow", "y", "known"))
     yield NewEvent("log:segments", e.LogSealed(1, 9, "ab" * 32, "cd" * 20, "/s/1.zst"))
     yield NewEvent("log:lineage", e.LogForked(9, "cd" * 20, "a failover"))
     yield NewEvent("workspaces:all", e.WorkspaceClaimed("tester", "/w", "/w/tester", "north"))
@@ -129,6 +134,7 @@ def all_others() -> Iterator[NewEvent]:
     yield NewEvent("alert:store:", e.AlertSnoozed("store:", 9_000, "known"))
     yield NewEvent("alert:store:", e.AlertResolved("store:", "recovered", "it is back"))
     yield NewEvent("restore:r1", e.RestorePartFailed("r1", "north", "no room"))
+    yield NewEvent("log:branch", e.LogBranched("one", 9, "cd" * 20, "/forks/two"))
     yield NewEvent("snapshot:s3", e.SnapshotPartTaken("s3", "north", "cd" * 32, bytes=70, torn=("a\n",)))
 
 

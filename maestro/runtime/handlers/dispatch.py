@@ -28,13 +28,14 @@ from maestro.model.scheduling.plan import Plan
 from maestro.model.target import is_pool, targets_of, unlabelled, who
 from maestro.model.task import Task
 from maestro.runtime.handlers.task_list import find
+from maestro.runtime.handlers.task_sets.delegation import delegated
 from maestro.runtime.handlers.task_sets.reasons import told_at_once
 from maestro.runtime.handlers.tasks import exit_code, finished
 from maestro.runtime.handlers.wait_notice import progress_of
 from maestro.runtime.monitor.definition_change import change
 from maestro.runtime.monitor.examination import ANSWER_S_MAX, refresh
 from maestro.runtime.node.context import Call, Context, Handler
-from maestro.runtime.node.ids import id_of_key, new_id
+from maestro.runtime.node.ids import id_of_key, made_key, new_id
 from maestro.runtime.protocol import messages as p
 from maestro.runtime.protocol.repetition import how_to_repeat
 from maestro.runtime.provision.place_guard import check_place
@@ -61,7 +62,7 @@ async def dispatch(call: Call, command: p.TaskDispatch) -> p.Done:
         priority=command.priority,
         timeout_s=command.timeout_s,
         retries=command.retries,
-        key=None if command.first else command.key,
+        key=_key(call, command),
         trace=command.trace,
         forced=command.force,
         verify=command.verify,
@@ -69,7 +70,9 @@ async def dispatch(call: Call, command: p.TaskDispatch) -> p.Done:
         budget_cost=command.budget_cost,
     )
     call.when_interrupted(lambda: _unconfirmed(command))
-    await _append(call, wanted, await context.keep(text), command.strict_key)
+    if call.run:
+        await delegated(call, wanted)  # refused before anything is kept, or looked at, for it
+    task_id = await _append(call, wanted, await context.keep(text), command.strict_key)
     if not command.sync:
         return p.Done(await told_at_once(call.context, await _row(call, task_id)))
     cancels = command.cancel_on_interrupt
@@ -78,6 +81,15 @@ async def dispatch(call: Call, command: p.TaskDispatch) -> p.Done:
     async with progress_of(call, [task_id]):
         task = await finished(context, task_id)
     return p.Done(await told_at_once(call.context, task), exit_code(task))
+
+
+def _key(call: Call, command: p.TaskDispatch) -> str | None:
+    """The key that the event tells. A run's dispatch always has one: its cause is that of others, which may be alike,
+    and the store takes an event with the same cause and content for the same one, sent again.
+    """
+    if call.run:
+        return command.key or made_key()
+    return None if command.first else command.key
 
 
 def checked_prompt(prompt: str) -> str:
@@ -98,15 +110,19 @@ def title_of(prompt: str) -> str:
     return line if len(line) <= TITLE_CHARS_MAX else line[: TITLE_CHARS_MAX - 1] + "…"
 
 
-async def _append(call: Call, wanted: TaskDispatched, prompt: Text, strict_key: bool) -> None:
-    """Decide a dispatch and append it. prompt: the text, or the blob that holds it. Raises as `decide_dispatch`, and
-    Refused where its key must not, and does, stand for another task.
+async def _append(call: Call, wanted: TaskDispatched, prompt: Text, strict_key: bool) -> str:
+    """Decide a dispatch and append it; the id of the task. prompt: the text, or the blob that holds it. Raises as
+    `decide_dispatch`, as `decide_delegation` where a run asks, and Refused where its key must not, and does, stand for
+    another task.
     """
-    known = DispatchState([])
+    known, asked = DispatchState([]), wanted
 
     async def decision(fresh: bool) -> list[NewEvent]:
-        nonlocal known
-        known, first = await _known(call, wanted, fresh)
+        nonlocal known, wanted
+        if call.run:
+            wanted, known, first = await _delegated(call, asked, fresh)
+        else:
+            known, first = await _known(call, wanted, fresh)
         events = decide_dispatch(wanted, known)
         return first + [
             msgspec.structs.replace(event, fact=msgspec.structs.replace(event.fact, prompt=prompt))
@@ -145,6 +161,18 @@ async def _append(call: Call, wanted: TaskDispatched, prompt: Text, strict_key: 
         await _tell_other(call, again, known.existing, strict_key)
     if committed is not None and daemon:
         await daemon.follower.changed(committed.last - 1)  # the plan has the task then, so that no view need be asked
+    return wanted.task
+
+
+async def _delegated(
+    call: Call, asked: TaskDispatched, fresh: bool
+) -> tuple[TaskDispatched, DispatchState, list[NewEvent]]:
+    """The dispatch that a run asks for, with the id that it gets, and what the decision must know, as `_known`."""
+    while True:
+        wanted = await delegated(call, asked)
+        known, first = await _known(call, wanted, fresh)
+        if known.existing is None or known.existing.key == asked.key:
+            return wanted, known, first  # else another dispatch of the run has taken the number that was free
 
 
 async def tell_unlabelled(call: Call, targets: Sequence[str], known: DispatchState) -> None:

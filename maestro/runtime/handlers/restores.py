@@ -1,4 +1,4 @@
-"""The handlers of `state restore|rollback` and `agent assign --from-snapshot`, which bring back how things were."""
+"""The handlers of `state restore|rollback`, `agent assign --from-snapshot` and `fork`: how things were, once more."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from maestro.runtime.restores import assignments, log_loader
 from maestro.runtime.restores.across.asking import carry_out_across, knows_others
 from maestro.runtime.restores.across.preview import Elsewhere
 from maestro.runtime.restores.dry_run import preview
+from maestro.runtime.restores.forks import fork
 from maestro.runtime.restores.journal import Journal
 from maestro.runtime.restores.moves import agent_move
 from maestro.runtime.restores.open_origins import OpenOrigins
@@ -119,10 +120,16 @@ async def move(call: Call, command: p.AgentMove) -> p.Done:
     return await answer(call, command.id)
 
 
+async def make_fork(call: Call, command: p.Fork) -> p.Done:
+    """Make a namespace whose log begins with the history of this one."""
+    return p.Done(await fork.fork(call, command))
+
+
 HANDLERS: dict[type[p.Command], Handler] = {
     p.RestoreLoad: load,
     p.RestorePreview: dry_run,
     p.StateRestore: restore,
     p.AgentsPutBack: put_back,
     p.AgentMove: move,
+    p.Fork: make_fork,
 }

@@ -25,6 +25,7 @@ from maestro.model.restore import (
 from maestro.runtime.node.contention import Race
 from maestro.runtime.node.context import APPEND_S_MAX, Context
 from maestro.runtime.node.known_head import KnownHead
+from maestro.runtime.restores.forks.schedules import kept_off
 from maestro.runtime.restores.journal import BegunRestore, LoadedLog, Target
 from maestro.runtime.restores.log_loader import is_own
 from maestro.runtime.restores.past import Past, look_back
@@ -67,11 +68,12 @@ async def conclude(context: Context, begun: BegunRestore, past: Past | None = No
         return
     if past is None:
         past = await trio.to_thread.run_sync(look_back, context.store, begun.to)
+    off = await trio.to_thread.run_sync(kept_off, context, begun.to)
     race = Race("tasks keep changing while they are restored")
     while True:
         if await context.call(_is_done, context, begun.restore):
             return
-        events = await _end(context, begun, past, left)
+        events = [*await _end(context, begun, past, left), *off]
         append = Append(tuple(events), begun.actor, begun.cause, floors=True)
         if isinstance(await context.gateway.append(append, APPEND_S_MAX), Committed):
             return

@@ -9,6 +9,7 @@ import msgspec
 
 from maestro.model.agent import Agent
 from maestro.model.events import AgentAssigned
+from maestro.model.forks.fork import Branch
 from maestro.model.restore import Archived, Fate, Span, kept_places
 from maestro.runtime.restores.past import Past
 
@@ -59,7 +60,8 @@ class RestorePlan(msgspec.Struct, kw_only=True):
     waiting: agents that an earlier restore left stopped, as their workspaces were lost; assigned: the assignments that
     it makes; undone, regained: the positions of events that hold no more, and of those that hold again; away: nodes
     that are not up, gone: those of them that do not come back; others: those beside this one that take part. here: this
-    node; is_file: it comes from an export file.
+    node; is_file: it comes from an export file. branch: where this installation was forked from: the workspaces of the
+    history before that are another namespace's, and never touched; None where it is no fork.
     """
 
     to: int | None
@@ -81,6 +83,7 @@ class RestorePlan(msgspec.Struct, kw_only=True):
     gone: frozenset[str] = frozenset()
     here: str = ""
     is_file: bool = False
+    branch: Branch | None = None
 
     @property
     def lacking(self) -> str:

@@ -13,11 +13,13 @@ from maestro.agents.definitions import Definition
 from maestro.model.agent import Agent
 from maestro.model.errors import Invalid, MaestroError, NotFound, Refused
 from maestro.model.events import AgentAssigned
+from maestro.model.forks.fork import Branch
 from maestro.model.ids import shown
 from maestro.model.restore import Archived, Fate, fates, mapped, missing
 from maestro.runtime.node.context import Call, Context
 from maestro.runtime.provision.type_binding import caller_settings, resolve_type
 from maestro.runtime.restores.across.archives import Archives, Named, RecordedOrigin, found
+from maestro.runtime.restores.forks.site import branch_of
 from maestro.runtime.restores.open_origins import OpenOrigins
 from maestro.runtime.restores.past import Past, look_back
 from maestro.runtime.restores.places import check_places
@@ -60,6 +62,7 @@ async def plan(call: Call, wish: RestoreRequest, origins: OpenOrigins, held: Pas
         named=origin.name if origin is not None and not isinstance(origin, RecordedOrigin) else "",
         by_time=wish.at is not None,
     )
+    planned.branch = await trio.to_thread.run_sync(branch_of, context.settings.home)
     if wish.workspace is not None:
         return await _plan_workspace(call, wish, archives, planned, origins)
     check_apart(((agent.id, agent.node, agent.workspace) for agent in past.agents.values()), planned.source)
@@ -139,6 +142,9 @@ class _Relocation:
         here = self._call.context.node
         node = agent.node or self._node
         archived = archives.of(agent.id, agent.workspace) if agent.workspace is not None else None
+        if planned.branch is not None and planned.branch.shares(agent):
+            await self._place_forked(agent, archived, planned.branch, planned)
+            return
         elsewhere = node != here and not self._comes_here(node, archived, planned)
         if elsewhere and self._is_file and agent.workspace is not None:
             archived = archives.of(agent.id, agent.workspace, node)
@@ -156,6 +162,21 @@ class _Relocation:
         placement.why_not = _why_not(placement, archived, planned)
         if archived is not None and not placement.why_not and (target != agent.workspace or away):
             planned.assigned.append(await self.assigned(agent, root, target, planned.away))
+
+    async def _place_forked(
+        self, agent: Agent, archived: Archived | None, branch: Branch, planned: RestorePlan
+    ) -> None:
+        """Plan where the workspace of an agent from before the fork is put: in the folder of the fork."""
+        root, target = branch.runs, None
+        if agent.workspace is not None:
+            target = branch.place(agent.id)
+            placement = Placement(
+                agent=agent.id, root=root, workspace=target, recorded=agent.workspace, archived=archived
+            )
+            placement.node = self._call.context.node
+            placement.why_not = _why_not(placement, archived, planned)
+            planned.placements.append(placement)
+        planned.assigned.append(await self.assigned(agent, root, target, frozenset()))
 
     def _comes_here(self, node: str, archived: Archived | None, planned: RestorePlan) -> bool:
         """Whether an agent of a node that is not up goes on here: its archive is at hand, and the node gone for good,
@@ -216,6 +237,9 @@ async def _plan_workspace(
     root = had.workspace_root if had is not None else str(caller_settings(call).workspace_root)
     archived = archives.of(meant.agent, path)
     placement = Placement(agent=meant.agent, root=root, workspace=path, recorded=path, archived=archived)
+    if planned.branch is not None and archived is not None and archived.position <= planned.branch.position:
+        placement.root, placement.workspace = planned.branch.runs, planned.branch.place(meant.agent)
+        had, path = None, placement.workspace
     of_agent = had.node if had is not None and had.workspace == path else None
     placement.node = of_agent or (archived.node if archived else "") or context.node
     holders = _holders(planned, path, placement.node)

@@ -236,6 +236,8 @@ class RestoreProcedure:
         """
         begun = self._begun
         failing = {each.agent for each in self.skipped}
+        if self._planned.branch is not None:  # where it was before the fork is another namespace's folder
+            failing = set()
         begun.assigned = [each for each in begun.assigned if each.workspace is None or each.agent not in failing]
         if begun.to is not None:
             begun.assigned += self._planned.left_out(failing)

@@ -116,7 +116,8 @@ def test_every_assignment_is_put_back_and_absent_workspaces_are_filled(home: Nod
     refused = other.run("agent", "assign", "--from-snapshot", source)
     assert refused.returncode == 4 and other.json("agent", "list") == []
     way_out = refused.stderr.split("`")[1].split()
-    assert way_out == ["maestro", "agent", "assign", "shell", "--name", "ben", "--to-workspace", str(tmp_path / "ben")]
+    words = ["maestro", "agent", "assign", "shell", "--name", "ben", "--node", other.id]
+    assert way_out == [*words, "--to-workspace", str(tmp_path / "ben")]
     other.json(*way_out[1:])
     rows = {row["id"]: row for row in other.json("agent", "assign", "--from-snapshot", source)}
     assert sorted(rows) == ["ann", "ben", "cy"]

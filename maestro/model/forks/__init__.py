@@ -1,0 +1,1 @@
+"""Forks: a namespace whose log begins with the history of another one."""
