@@ -96,6 +96,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.write_line(f"store tests run on: {', '.join(STORES)}")
     for what in LEFT_OUT:
         terminalreporter.write_line(f"store tests left out: {what}")
+    for language, program in (("Node", "node"), ("Go", "go")):
+        if shutil.which(program) is None:
+            terminalreporter.write_line(f"example of a consumer left out: {language} is not on PATH")
     if not S3RVER.path.exists():
         terminalreporter.write_line(
             f"object store left out: s3rver {S3RVER.version} (run tools/agent-clis; needs Node)"
@@ -123,7 +126,9 @@ class StoreServer:
         until = time.monotonic() + 60
         while True:
             with suppress(StoreAway, OSError), closing(Dialler(self.url, 5)()) as connection:
-                if b"loading:0" in connection.call("INFO", "persistence"):  # it tells the time before it has its data
+                if b"\nloading:0\r" in connection.call(
+                    "INFO", "persistence"
+                ):  # it tells the time before it has its data
                     return
             assert time.monotonic() < until, (self.folder / "log").read_text()[-2000:]
             time.sleep(0.01)

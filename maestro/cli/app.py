@@ -36,6 +36,7 @@ GROUPS = {
     "audit": "maestro.cli.audit",
     "events": "maestro.cli.events",
     "replay": "maestro.cli.replay",
+    "fork": "maestro.cli.fork",
     "workspace": "maestro.cli.workspace",
     "node": "maestro.cli.node",
     "up": "maestro.cli.daemon",
@@ -45,6 +46,7 @@ GROUPS = {
     "config": "maestro.cli.config",
     "redis": "maestro.cli.flush",
     "demo": "maestro.cli.demo",
+    "mcp": "maestro.cli.mcp",
     "completion": "maestro.cli.shells",
     "help": "maestro.cli.help",
 }
@@ -210,7 +212,8 @@ def _root(
         bool, typer.Option("--version", help="Print the version and exit.", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:
-    if os.environ.get("MAESTRO_RUN_SOCKET") and ctx.invoked_subcommand != "state":
+    may_use = ("state", "mcp", "task") if os.environ.get("MAESTRO_DELEGATE") else ("state", "mcp")
+    if os.environ.get("MAESTRO_RUN_SOCKET") and ctx.invoked_subcommand not in may_use:
         raise Refused("a process inside a run may use `maestro state` only", mend="run this outside of the agent")
 
 

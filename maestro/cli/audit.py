@@ -17,7 +17,7 @@ app = typer.Typer()
 WHAT_CHARS_MAX = 100
 TELLING = (
     *("status", "outcome", "exit_code", "reason", "session", "input_tokens", "output_tokens", "cost"),
-    *("agent", "node", "role", "workspace", "title", "value", "to", "before"),
+    *("agent", "node", "role", "workspace", "title", "tool", "option", "value", "to", "before"),
     *("version", "enabled", "instance", "step", "approved"),
     *("cron", "tz", "missed", "due", "by_hand", "ok", "made", "why"),
 )
@@ -28,6 +28,8 @@ OF_GUARDS = ("snapshot", "failed", "why", "in_a_row", "workspace")
 OF_FORWARDS = ("node", "command", "answer")
 """Fields that are told of commands that another node carries out."""
 TIMES = ("due", "until", "retry_at")
+OF_BRANCHES = ("source", "at", "root")
+"""Fields that are told of where a fork begins."""
 OF_SNOOZES = ("until", "reason")
 """Fields that are told of an alert that nobody is told of for a while."""
 UNLESS = ("missed", "by_hand")
@@ -44,6 +46,8 @@ def _what(data: dict[str, Any]) -> str:
         names = OF_GUARDS
     if "forward" in data:
         names = OF_FORWARDS
+    if set(OF_BRANCHES) <= data.keys():
+        names = OF_BRANCHES
     if {"alert", "until"} <= data.keys():
         names = OF_SNOOZES
         told["until"] = told["until"] if data["until"] else "now: told again"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from typing import Annotated
 
 import msgspec
@@ -11,6 +13,7 @@ from maestro.cli import answer, printer
 from maestro.cli.column import Column
 from maestro.cli.options import CountedOption, FormatOption, TypeOption, examples
 from maestro.cli.printer import Row
+from maestro.cli.text_input import chunks
 from maestro.model.errors import Invalid
 from maestro.runtime.protocol import messages as p
 
@@ -30,7 +33,9 @@ POSITION_MAX = 2**53
 @app.command(
     "tail",
     epilog=examples(
-        "maestro events tail --follow --type run.ended", "maestro events tail --group billing --follow | ./ship"
+        "maestro events tail --follow --type run.ended",
+        "maestro events tail --group billing --follow | ./ship",
+        "maestro events tail --group billing --follow --acknowledge  # maestro help events",
     ),
 )
 def tail(
@@ -48,31 +53,41 @@ def tail(
             "--limit", min=1, max=1_000_000, help="At most so many; the newest 100 without --from, --group and --limit."
         ),
     ] = None,
+    acknowledge: Annotated[
+        bool,
+        typer.Option(
+            "--acknowledge",
+            help="With --group and --follow: an event counts as taken when its seq was read from standard input.",
+        ),
+    ] = False,
     counted: CountedOption = False,
     format: FormatOption = None,
 ) -> int:
     """The newest events, or those from a position on; with --follow the coming ones too."""
     if group is not None and from_ is not None:
         raise Invalid("both --group and --from", "events tail", "a group keeps its own position")
+    if acknowledge and (group is None or not follow):
+        raise Invalid("it goes with --group and --follow", "--acknowledge", "give both, or leave it out")
     command = p.EventsTail(follow, from_, tuple(type or ()), group, limit)
     if group is not None:
-        return _consume(command, format)
+        return _consume(command, format, Acknowledgements() if acknowledge else None)
     if follow:
         return answer.stream(command, EVENTS, format)
     return answer.rows(command, EVENTS, format, "no events", counted)
 
 
-def _consume(command: p.EventsTail, format: str | None) -> int:
+def _consume(command: p.EventsTail, format: str | None, acknowledgements: Acknowledgements | None) -> int:
     """Print what a durable group has not taken yet, batch by batch; the next request takes the batch printed before.
 
-    So a reader that dies, or whose pipe breaks, gets its last batch again: at least once, never skipped.
+    So a reader whose pipe breaks gets its last batch again. One that dies with something that it has read, and not yet
+    dealt with, needs acknowledgements: the batch before is taken only as far as it has said.
     """
     listed, as_json = printer.JsonRows(), printer.wants_json(format)
-    count = 0
+    count = last = 0
 
     def take(row: Row) -> None:
-        nonlocal count
-        count += 1
+        nonlocal count, last
+        count, last = count + 1, row["seq"]
         if not as_json:
             printer.write_line("  ".join(printer.cell(column, row) for column in EVENTS))
         elif command.follow:
@@ -89,10 +104,46 @@ def _consume(command: p.EventsTail, format: str | None) -> int:
             break
         printer.flush()
         left = None if limit is None else limit - count
+        if acknowledgements is not None and not acknowledgements.reach(last):
+            taken = msgspec.structs.replace(command, taken=acknowledgements.position, limit=0)
+            return answer.carry_out(taken, take, progress).exit_code or code
         command = msgspec.structs.replace(command, taken=end.data["position"], limit=left)
     if isinstance(end, p.Done) and as_json and not command.follow:
         listed.end()
     return code
+
+
+class Acknowledgements:
+    """The positions that a reader of events writes to standard input, one a line. position: the last one, or 0."""
+
+    def __init__(self) -> None:
+        self._lines = _lines()
+        self.position = 0
+
+    def reach(self, seq: int) -> bool:
+        """Read on until a position is acknowledged; whether it was, before the input ended.
+
+        Raises Invalid for a line that is no position of an event that was printed.
+        """
+        while self.position < seq:
+            line = next(self._lines, None)
+            if line is None:
+                return False
+            if not (line.isascii() and line.isdigit() and int(line) <= seq):
+                what = f"{line[:40]!r} is no seq of an event that was printed"
+                raise Invalid(what, "standard input", "write one a line, in their order; the last one counts for all")
+            self.position = max(self.position, int(line))
+        return True
+
+
+def _lines() -> Iterator[str]:
+    """The lines of standard input, without blanks around them; none where there is no input."""
+    left = b""
+    for chunk in chunks(sys.stdin.buffer) if sys.stdin is not None else ():
+        *whole, left = (left + chunk).split(b"\n")
+        yield from (line.decode("utf-8", "replace").strip() for line in whole)
+    if left.strip():
+        yield left.decode("utf-8", "replace").strip()
 
 
 @app.command(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from maestro.cli import answer, printer
 from maestro.cli.printer import Row
-from maestro.model.errors import NotFound, Refused
+from maestro.library.final_texts import texts_asked_for, texts_of
 from maestro.runtime.protocol import messages as p
 
 LINES_MAX = 20
@@ -23,15 +23,7 @@ def print_results(task: str, agent: str | None, chosen: str | None) -> int:
     if isinstance(end, p.Failed):
         return end.exit_code
     row: Row = end.data
-    texts = texts_of(row)
-    if agent is not None:
-        named = [name for name in texts if name == agent] or [name for name in texts if name.startswith(agent)]
-        if len(named) != 1:
-            who = f"it has those of {', '.join(texts)}" if texts else f"it is {row['status']}"
-            raise NotFound(f"task {row['id']} has no result of agent {agent!r}", mend=who)
-        texts = {named[0]: texts[named[0]]}
-    if row["finished_at"] is None and not texts:
-        raise Refused(f"task {row['id']} is {row['status']}", mend=f"maestro task wait {row['id']} waits for its end")
+    texts = texts_asked_for(row, agent)
     if row["finished_at"] is None:
         printer.tell(f"task {row['id']} is {row['status']}: these are the texts of those that have ended")
     if chosen == "json" or (len(texts) > 1 and printer.wants_json(chosen)):
@@ -41,15 +33,6 @@ def print_results(task: str, agent: str | None, chosen: str | None) -> int:
     else:
         _write_one(row, next(iter(texts.values()), ""))
     return 0
-
-
-def texts_of(task: Row) -> dict[str, str]:
-    """The final texts of the last runs that have ended, by agent; by target where an agent has two parts of it."""
-    last: dict[str, Row] = {run["target"]: run for run in task.get("runs", ()) if run["ended_at"]}
-    texts: dict[str, str] = {}
-    for target, run in last.items():
-        texts[target if run["agent"] in texts else run["agent"]] = run["result"]
-    return texts
 
 
 def write_ends(task: Row) -> None:

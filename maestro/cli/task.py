@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from maestro.cli import answer, completion, printer, task_explanation, task_forms
+from maestro.cli import answer, completion, printer, task_answer, task_explanation, task_forms
 from maestro.cli.options import (
     DURATION_HELP,
     AgentFilter,
@@ -166,6 +166,7 @@ def result(id: TaskArgument, agent: AgentFilter = None, format: FormatOption = N
     return print_results(id, agent, format)
 
 
+app.command("answer", epilog=task_answer.EXAMPLES)(task_answer.answer_)
 app.command("explain", epilog=task_explanation.EXAMPLES)(task_explanation.explain)
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from maestro.cli import printer
 from maestro.cli.printer import Row
-from maestro.cli.results import texts_of, write_ends, write_sections
+from maestro.cli.results import write_ends, write_sections
 from maestro.cli.task_columns import RUNS
 from maestro.cli.task_explanation import status_line
+from maestro.library.final_texts import texts_of
 
 
 def show_id(task: Row) -> None:

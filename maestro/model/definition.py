@@ -8,6 +8,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
+
+class Delegate(msgspec.Struct, frozen=True):
+    """What runs of a type may dispatch. to: targets, as they are to be named; depth: how many generations of tasks may
+    follow such a run; max: how many tasks one run may dispatch.
+    """
+
+    to: tuple[str, ...]
+    depth: int = 1
+    max: int = 10
+
 
 class AgentDefinition:
     """A typed view of a recorded definition: reading a key costs one look-up, and nothing is decoded or copied.
@@ -95,6 +107,14 @@ class AgentDefinition:
         """What a run may use: `memory` and `disk` in bytes, `cpu` in cores, `pids`; None for no limit."""
         found = self._data.get("resource_limits")
         return found if isinstance(found, dict) else {}
+
+    @property
+    def delegate(self) -> Delegate | None:
+        """What runs of the type may dispatch; None for nothing."""
+        try:
+            return msgspec.convert(self._data.get("delegate"), Delegate | None)
+        except msgspec.ValidationError:  # of a build that grants it in another form: no right is the safe reading
+            return None
 
     def _text(self, key: str) -> str:
         found = self._data.get(key)

@@ -263,13 +263,13 @@ def decide_restore_end(
     again. more: what else holds from then on. Append it with `floors`; it conflicts where something open has moved
     since the rows were read.
     """
-    after = [event for task in then.tasks for event in (_resumed(task) if resume else _ends(task))]
-    after += [] if resume else [_ends_run(run) for run in then.runs]
+    after = [event for task in then.tasks for event in (_resumed(task) if resume else ends(task))]
+    after += [] if resume else [ends_run(run) for run in then.runs]
     ended_then = {event.subject for event in after}
     before: list[NewEvent] = []
     versions: dict[str, int] = {}
-    found = [(event, _version(task, event.fact)) for task in now.tasks for event in _ends(task)]
-    for event, version in [*found, *((_ends_run(run), run.seq) for run in now.runs)]:
+    found = [(event, _version(task, event.fact)) for task in now.tasks for event in ends(task)]
+    for event, version in [*found, *((ends_run(run), run.seq) for run in now.runs)]:
         versions[event.subject] = max(version, floor)
         if event.subject not in ended_then:
             before.append(NewEvent(event.subject, event.fact, versions[event.subject]))
@@ -279,24 +279,24 @@ def decide_restore_end(
     return [*before, NewEvent(f"restore:{done.restore}", done), *placed, *more]
 
 
-def _ends_run(run: RunHeader) -> NewEvent:
+def ends_run(run: RunHeader, why: str = RESTORED) -> NewEvent:
     """The end, cancelled, of an open run of a workflow: as a whole, without handlers, retries or rounds."""
-    return NewEvent(f"workflow-run:{run.id}", WorkflowRunFinished(run.id, "cancelled", "restored", RESTORED))
+    return NewEvent(f"workflow-run:{run.id}", WorkflowRunFinished(run.id, "cancelled", why, why))
 
 
-def _ends(task: Task, outcome: str = "cancelled") -> list[NewEvent]:
-    """The end, cancelled, of an open task and of its live runs."""
-    finished = TaskFinished(task.id, "cancelled", "cancelled", source="maestro", reason=RESTORED)
-    return [*_run_ends(task, outcome), NewEvent(f"task:{task.id}", finished)]
+def ends(task: Task, why: str = RESTORED) -> list[NewEvent]:
+    """The end, cancelled, of an open task and of its live runs. why: the reason, in one word."""
+    finished = TaskFinished(task.id, "cancelled", "cancelled", source="maestro", reason=why)
+    return [*_run_ends(task, "cancelled", why), NewEvent(f"task:{task.id}", finished)]
 
 
-def _run_ends(task: Task, outcome: str) -> list[NewEvent]:
+def _run_ends(task: Task, outcome: str, why: str = RESTORED) -> list[NewEvent]:
     runs = [run for slot in task.slots if (run := slot.live) is not None]
     goes_on = outcome == "lost"
     return [
         NewEvent(
             f"run:{run.id}",
-            RunEnded(run.id, task.id, run.agent, outcome, source="maestro", evidence=RESTORED, restart=goes_on),
+            RunEnded(run.id, task.id, run.agent, outcome, source="maestro", evidence=why, restart=goes_on),
         )
         for run in runs
     ]
@@ -305,7 +305,7 @@ def _run_ends(task: Task, outcome: str) -> list[NewEvent]:
 def _resumed(task: Task) -> list[NewEvent]:
     """The loss of a task's live runs, as with an orderly restart: they are run again, and that counts for nothing."""
     if task.cancel is not None:
-        return _ends(task)
+        return ends(task)
     return _run_ends(task, "lost")
 
 

@@ -108,6 +108,7 @@ def test_views_are_shown_as_they_were_with_times_that_people_read(here: Installa
     assert [(change["view"], change["row"], change["change"]) for change in changes] == [
         ("agents", "agent:two", "added"),
         ("agents", "type:two", "added"),
+        ("homes", "two", "added"),
     ]
     assert changes[0]["after"]["assigned_at"].startswith("20")
 

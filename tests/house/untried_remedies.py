@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 UNTRIED = {
+    "maestro task status {} shows its runs": "says where to look, in the tests of permissions",
     "name one folder that all nodes reach with MAESTRO_SEGMENTS_DIR, then restart the daemons with `maestro shutdown`"
     " and `maestro up`; `maestro node forget N` gives up a node that is gone": "a setting of several nodes, too",
     "start its daemon there (maestro up), or give it up: maestro node forget {}": "the tests of lost nodes walk both",

@@ -16,8 +16,8 @@ from maestro.metrics import METRICS, OTHER
 from maestro.model.errors import Invalid
 from maestro.model.monitoring.totals import QUEUE_WAIT_MS
 from maestro.monitor import exporter
-from maestro.monitor.daemon_link import Answer
 from maestro.monitor.exporter import Server, Told, Values, family, listen
+from maestro.runtime.client.answers import Answer
 from maestro.runtime.protocol import messages as p
 
 TOKEN = "a-token-of-twenty-4"

@@ -11,7 +11,7 @@ from maestro.model.ids import run_id
 from maestro.store.contract import Append, Committed, Store
 from projections.fold import Fold, digest
 from projections.lineage import Line, cuts_of
-from tests.projections.histories_of_nodes import part, shared
+from tests.projections.histories_of_nodes import part, permissions, shared
 
 AGENTS = ("reviewer", "tester", "builder")
 TASKS = tuple(f"t{n}" for n in range(6))
@@ -190,6 +190,7 @@ class World:
             e.TaskRetried(task, False, self.random.choice((None, 900)), self.random.choice((None, 2.5))),
             e.TaskFinished(task, status, "ok" if status == "completed" else "exit", 0),
             e.TaskFinished(task, status, "exit", 3),
+            *permissions(task, run_id(task, 0, self.attempts.get((task, 0), 0)), self.pick(1, 3), self.pick(1, 3)),
         )
         return NewEvent(f"task:{task}", self.random.choice(facts))
 

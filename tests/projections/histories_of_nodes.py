@@ -1,4 +1,7 @@
-"""Random facts about what several nodes take part in, or share: parts of snapshots and restores, settings, commands."""
+"""Random facts about what several nodes take part in, or share: parts of snapshots and restores, settings, commands.
+
+And those about what agents ask leave for.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,20 @@ from random import Random
 
 from maestro.model import events as e
 from maestro.model.events import NewEvent
+from maestro.model.facts.permission import PermissionOption, TaskPermissionAnswered, TaskPermissionAsked
 
 RESTORES = ("r1", "r2")
 NODES = ("north", "south")
 SNAPSHOTS = ("s1", "s2")
+
+
+def permissions(task: str, run: str, asked: int, answered: int) -> tuple[e.AnyFact, ...]:
+    """What a run asks leave for, and an answer, to that or to another request."""
+    options = (PermissionOption("y", "allow_once", "Yes"), PermissionOption("n", "reject_once"))
+    return (
+        TaskPermissionAsked(task, run, asked, "rm", options),
+        TaskPermissionAnswered(task, run, answered, "allow", "y"),
+    )
 
 
 def part(random: Random) -> NewEvent:

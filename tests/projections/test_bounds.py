@@ -90,9 +90,8 @@ def naive(events: list[Event], line: Line) -> dict[str, dict[str, bytes]]:
             keep = int(event.fact.value) if event.fact.value.isdigit() else 4
         if isinstance(event.fact, e.LogSealed):
             sealed = max(sealed, event.fact.last)
-        if event.seq % EVERY or not line.holds(event.seq):
-            continue
-        for view in BOUNDED.values():
+        cut = [view for view in BOUNDED.values() if line.holds(event.seq) or not view.FOLLOWS_LINE]
+        for view in cut if event.seq % EVERY == 0 else ():
             rows = fold.rows[view.NAME]
             ends = sorted((view.ended(row), row_id) for row_id, row in rows.items() if view.ended(row))
             for end, row_id in ends[: max(0, min(len(ends) - keep, MOST))]:

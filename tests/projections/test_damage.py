@@ -254,7 +254,7 @@ def test_a_snapshot_of_the_log_says_what_the_log_says_though_its_views_are_damag
     raw.delete(f"maestro:{{{store.namespace}}}:view:{live}:rows:agents")
     written = checkpoints.write(store, tmp_path / "c", store.log.head().seq)
     assert written.digests == fresh(everything(store)).digests()
-    assert "reviewer" in (tmp_path / "c" / checkpoints.REGISTRY).read_text()
+    assert "builder" in (tmp_path / "c" / checkpoints.REGISTRY).read_text()
 
 
 def test_views_that_are_damaged_again_and_again_are_told_of(

@@ -260,6 +260,8 @@ class Call:
         self.interrupted = False
         self.patient = False
         """Whether the command has begun what must not stay half done: its appends then wait out a store's outage."""
+        self.run = ""
+        """The run that the caller is a process of, "" for none."""
         self.forwarded = False
         """Whether another node asked for it: it is carried out here, or not at all."""
         self.again: p.AnyCommand | None = None

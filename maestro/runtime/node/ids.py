@@ -39,3 +39,8 @@ def id_of_key(namespace: str, key: str) -> str:
         return made
     digest = hashlib.sha256(f"{namespace}\0{key}".encode()).digest()
     return "K" + _base32(int.from_bytes(digest[:16], "big") >> 3, 25)
+
+
+def id_of_delegated(namespace: str, run: str, number: int) -> str:
+    """The id of the n-th task that a run dispatches, from 1. No key can make it: keys are printable."""
+    return id_of_key(namespace, f"\0{run}\0{number}")

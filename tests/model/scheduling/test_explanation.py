@@ -10,6 +10,7 @@ import pytest
 
 import maestro
 from maestro.model import events as e
+from maestro.model.facts.permission import PermissionOption, TaskPermissionAnswered, TaskPermissionAsked
 from maestro.model.facts.workflow import WorkflowRunPaused, WorkflowRunStarted
 from maestro.model.monitoring.failsafe import HELD
 from maestro.model.restore import stop_reason
@@ -101,6 +102,11 @@ CASES: dict[str, Case] = {
     "label": Case((node(), agent("a", None), task("t", "a,label:gpu")), (LABELLED,), way="MAESTRO_NODE_LABELS=gpu"),
     "no_node": Case((agent("a", None), task("t")), (node(),), way="maestro up"),
     "node_silent": Case((*HERE, OF_T, BEGUN), (e.NodeLost("n"),), Around(silent=("n",))),
+    "permission": Case(
+        (*HERE, OF_T, BEGUN, TaskPermissionAsked("t", "t-0.1", 4, "rm", (PermissionOption("y", "allow_once"),))),
+        (TaskPermissionAnswered("t", "t-0.1", 4, "allow", "y"),),
+        way="maestro task answer t allow",
+    ),
     "cancelling": Case(
         (*HERE, OF_T, BEGUN, e.TaskCancelRequested("t", "no")),
         (e.RunEnded("t-0.1", "t", "a", "cancelled"),),
@@ -120,7 +126,7 @@ def test_a_reason_is_reached_says_since_when_and_is_gone_with_what_lets_it_go_on
     assert one.reason == reason and one.waits
     assert case.way in one.way and one.way == one.way.strip() and "{" not in one.way
     assert 0 < one.since <= world.log.at
-    if reason not in ("cancelling", "pending", "node_silent"):
+    if reason not in ("cancelling", "permission", "pending", "node_silent"):
         assert one.text == why_waiting(world.plan, world.plan.tasks["t"], 0, world.log.at), "as queue status has it"
     if reason != "node_still":  # snapshots are in no view of this log
         loaded = world.log.plan()

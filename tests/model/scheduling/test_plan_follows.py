@@ -16,7 +16,15 @@ from maestro.model.scheduling.plan import Plan
 from projections import agents
 
 SUBJECTS = ("task", "run")
-KNOWN: dict[str, Any] = {"task": "t", "run": "t-0.1", "agent": "a", "node": "n", "slot": 0, "targets": ["a"]}
+KNOWN: dict[str, Any] = {
+    "task": "t",
+    "run": "t-0.1",
+    "agent": "a",
+    "node": "n",
+    "slot": 0,
+    "targets": ["a"],
+    "options": [],
+}
 PLAIN: dict[str, Any] = {"str": "", "int": 0, "float": 0.0, "bool": False}
 
 

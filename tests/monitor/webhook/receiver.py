@@ -18,7 +18,8 @@ import trio
 
 from maestro.config import Settings
 from maestro.model.events import Event, NewEvent
-from maestro.monitor.daemon_link import Answer, DaemonAway, DaemonLink
+from maestro.monitor.daemon_link import DaemonAway, DaemonLink
+from maestro.runtime.client.answers import Answer
 from maestro.runtime.handlers import HANDLERS
 from maestro.runtime.node.context import Call, Context
 from maestro.runtime.protocol import messages as p

@@ -12,11 +12,14 @@ import msgspec
 import pytest
 
 from maestro import config
-from maestro.model.errors import MaestroError
+from maestro.model.errors import MaestroError, Refused
 from maestro.runtime import handlers
 from maestro.runtime.client.client import execute
 from maestro.runtime.daemon import plain_server
+from maestro.runtime.daemon.store_access import open_store
 from maestro.runtime.protocol import messages as p
+from projections.bounding import bounds
+from replayers.timeline.timeline import Timeline
 from tests.runtime.acting import Node
 
 SCRIPT = """
@@ -75,6 +78,25 @@ def test_a_command_that_only_reads_answers_as_the_server_with_trio_does(
         with_trio.setattr(plain_server, "READS", ())
         assert plain == told(command, settings)
     assert plain
+
+
+def test_replay_shows_by_the_timeline_what_the_log_says(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings, asked = config.load(node.env), list[int]()
+    look, commands = Timeline.at, (p.ReplayAt("9", "tasks"), p.ReplayAt("7", "agents"), p.ReplayDiff("3", "9"))
+    without = [told(command, settings) for command in commands]
+    monkeypatch.setattr(bounds, "EVERY", 4)
+    store = open_store(settings)
+    Timeline.open(store, settings.home).catch_up()
+    store.close()
+    monkeypatch.setattr(Timeline, "at", lambda timeline, position: asked.append(position) or look(timeline, position))
+    assert [told(command, settings) for command in commands] == without
+    assert asked == [9, 7, 3, 9]
+
+    def refused(timeline: Timeline, position: int) -> None:
+        raise Refused(f"its disk is full, at {position}")
+
+    monkeypatch.setattr(Timeline, "at", refused)
+    assert [told(command, settings) for command in commands] == without
 
 
 def told(command: p.Command, settings: config.Settings) -> str:

@@ -21,7 +21,9 @@ from maestro.model.events import NewEvent, SnapshotFailed, SnapshotStarted
 from maestro.store.contract import Append
 from tests.cli.conftest import CommandLine
 from tests.conftest import StoreServer
-from tests.house.remedies import BARE, ELSEWHERE, UNTRIED, remedies
+from tests.house.remedies import BARE, remedies
+from tests.house.untried_remedies import UNTRIED
+from tests.house.walked_remedies import ELSEWHERE
 from tests.runtime.acting import Node, marked, until
 from tests.runtime.handlers.run_walks import RUN_WALKS, RunWalk
 from tests.runtime.workflow_place import WorkflowPlace

@@ -82,7 +82,7 @@ def test_it_finds_its_workspace_its_home_and_its_login_and_nothing_else_of_the_h
     lines = row["log"].splitlines()
     assert lines[:2] == [str(workspace), "the login"]
     assert "a private thing" not in row["log"] and row["log"].count("No such file") >= 4
-    home = Path(lines[-1])
+    home = Path([line for line in lines if line.startswith("/")][-1])  # what `ls` could not find may come behind it
     assert home == box.maestro.home / "agents" / "box" / "home" and (home / "kept").exists()
     assert not (user / "kept").exists()
     assert (home / ".config/kilo/auth.json").read_text() == ""  # bound from outside, nothing of it is kept

@@ -133,6 +133,7 @@ def test_its_work_goes_on_where_its_user_moves_it(pair: Pair, agent: str, force:
 def test_a_node_that_is_back_has_its_agents_healthy_and_no_run_has_ended_twice(pair: Pair) -> None:
     pair.b.up()
     until(lambda: agents(pair.a)["idle"]["healthy"])
+    until(lambda: pair.a.run("agent", "health", "idle").returncode == 0)
     assert pair.a.dispatch("run: pwd", "--to", "idle", "--sync")["runs"][0]["node"] == pair.b.id
     assert set(pair.a.ends().values()) == {1}
     assert pair.a.json("replay", "verify")["ok"] is True

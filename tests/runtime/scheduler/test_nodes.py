@@ -153,7 +153,7 @@ def test_what_is_bound_to_a_lost_node_waits_for_it(cluster: Cluster, story: Stor
 
 def test_an_agent_of_a_lost_node_goes_on_where_its_user_assigns_it(cluster: Cluster, story: Story) -> None:
     a = cluster.a
-    a.json("agent", "assign", "worker", "--name", "mover", "--to-workspace", f"{a.folder}/mover")
+    a.json("agent", "assign", "worker", "--name", "mover", "--node", a.id, "--to-workspace", f"{a.folder}/mover")
     assert a.run("task", "wait", str(story.moved_from_b["id"])).returncode == 0
     assert runs_of(a, story.moved_from_b)[0]["node"] == a.id
 

@@ -100,6 +100,6 @@ def test_a_run_reaches_nothing_but_state_with_a_clean_environment_or_none(place:
         {home} maestro state list >/dev/null; echo "state $?"
     """
     result = place.dispatch(prompt, "--to", "w1", "--sync")["runs"][0]["result"]
-    for line in ("admin 4", "shutdown 4", "detached 4", "own 4", "own state 5", "state 0"):
+    for line in ("admin 4", "shutdown 4", "detached 4", "own 5", "own state 5", "state 0"):
         assert line in result.splitlines(), result
     assert not own.exists()
