@@ -22,6 +22,7 @@ from maestro.runtime.node.contention import Race
 from maestro.runtime.node.daemon_log import log, seldom
 from maestro.runtime.node.ids import new_id
 from maestro.runtime.node.node_daemon import NodeDaemon
+from maestro.runtime.node.patience import patience_s
 from maestro.runtime.node.read_context import NEXT_THREAD_S, THREADS_MAX, Line, ReadContext
 from maestro.runtime.protocol import messages as p
 from maestro.store.contract import Append, Committed, Fence, Hint, Rejected, Store
@@ -128,7 +129,14 @@ class Context(ReadContext):
         """Make a short call of the store in a thread.
 
         An embedded store that died, or that a `shutdown` at the same time has stopped, is started, and asked again.
+        What runs `patiently` asks again after an outage of any store.
         """
+        limit_s = patience_s.get()
+        if limit_s:
+            return await self.insist(lambda: self._call(call, *args), limit_s)
+        return await self._call(call, *args)
+
+    async def _call(self, call: Callable[..., T], *args: object) -> T:
         for _ in range(REVIVALS_MAX):
             try:
                 return await self.gateway.call(call, *args)

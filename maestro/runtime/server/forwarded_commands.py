@@ -18,8 +18,9 @@ from maestro.runtime.node.daemon_log import log, seldom
 from maestro.runtime.node.follower import Follower
 from maestro.runtime.node.forwards import large_text
 from maestro.runtime.node.forwards.answer import Answer
-from maestro.runtime.node.forwards.forwarding import Forwarded, Printing
+from maestro.runtime.node.forwards.forwarding import OUTAGE_S_MAX, Forwarded, Printing
 from maestro.runtime.node.forwards.passage import Sender, beside
+from maestro.runtime.node.patience import patiently
 from maestro.runtime.protocol import messages as p
 from maestro.runtime.server import likeness
 from maestro.runtime.server.connection import failed
@@ -153,7 +154,8 @@ class ForwardedCommands:
         call.cause, call.patient, call.forwarded = str(event.seq), True, True
 
         async def work() -> p.Done:
-            done = await context.handler(type(command))(call, command)
+            with patiently(OUTAGE_S_MAX):
+                done = await context.handler(type(command))(call, command)
             if sender is not None:
                 await sender.end()
             return done

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -209,6 +210,7 @@ def test_an_outage_of_the_store_in_the_middle_is_waited_out(pair: Pair) -> None:
     asking = start(a, "workspace", "clean", "far")
     until(lambda: len(a.events("forward.begun")) > begun)
     pair.server.kill()
+    time.sleep(0.8)  # long enough that what has begun there asks the store while it is away
     pair.server.start()
     _, said = asking.communicate(timeout=60)
     assert asking.returncode == 0, said

@@ -231,10 +231,10 @@ class _Asked:
 
     async def _end(self, why: str) -> None:
         """Withdraw it, or tell that it had begun. Nothing where it was begun or answered just now: look again."""
-        if await self._withdraw(why):
+        if await self._through_outage(lambda: self._withdraw(why)):
             raise Refused(f"{why}: nothing was begun", mend=START_THERE)
-        await self._read()
-        if self._begun is not None and self._answered is None and await self._is_gone():
+        await self._through_outage(self._read)
+        if self._begun is not None and self._answered is None and await self._through_outage(self._is_gone):
             what = (
                 f"it was begun, and then the node went away; maestro audit {self._subject} shows whether it answers yet"
             )
