@@ -116,6 +116,8 @@ CLIS = (
 )
 S3RVER = Cli("s3rver", "s3rver", "3.7.1", "s3rver")
 """No agent: an object store with the S3 API, for the tests of shared archives."""
+TYPESCRIPT = Cli("typescript", "typescript", "5.9.3", "tsc")
+"""No agent: checks the types of the board's page."""
 
 
 def folder() -> Path:
@@ -189,9 +191,9 @@ def _run(command: list[str], name: str) -> str:
 
 
 def main() -> int:
-    """Install all of them, and s3rver. Exit code 1 if one had to be left out."""
+    """Install all of them, s3rver and TypeScript. Exit code 1 if one had to be left out."""
     missing = 0
-    for cli in (*CLIS, S3RVER):
+    for cli in (*CLIS, S3RVER, TYPESCRIPT):
         try:
             print(f"    {cli.name} {cli.version}: {install(cli)}", flush=True)
         except CannotInstall as error:
