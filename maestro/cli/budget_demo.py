@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
-from typing import Any
 
-from maestro.cli.demo_story import Story
-from maestro.model.errors import MaestroError
+from maestro.cli.demo_story import TABLE, Story
 
-PATIENCE_S = 60.0
 WRITER = """\
 #!/bin/sh
 # Stands in for an AI: a verse costs 0.25, and it says so as it goes. $1: how many verses.
@@ -46,64 +41,44 @@ steps:
 
 def tell(story: Story) -> str:
     """The story; returns what to read next."""
-    table = ("--format", "table")
     program = story.place / "writer"
     program.write_text(WRITER)
     program.chmod(0o755)
-    (story.place / "agents.d" / "writer.yaml").write_text(TYPE.format(bin=json.dumps(str(program))))
-    (story.place / "book.yaml").write_text(BOOK)
     story.say("An agent that tells what it uses. Its type says how that is told, and what one run may cost")
-    story.shell("cat agents.d/writer.yaml")
-    story.run("agent", "assign", "writer", "--to-workspace", str(story.place / "work" / "writer"), *table)
+    story.write("agents.d/writer.yaml", TYPE.format(bin=json.dumps(str(program))))
+    story.run("agent", "assign", "writer", "--to-workspace", str(story.place / "work" / "writer"), *TABLE)
 
     story.say("Two verses cost 0.50, which is within its budget")
-    story.run("task", "dispatch", "2", "--to", "writer", "--sync", *table)
+    story.run("task", "dispatch", "2", "--to", "writer", "--sync", *TABLE)
 
     story.say("Fifty verses would cost 12.50: it is ended as soon as it has told more than 1.00; the exit code is 1")
-    story.run("task", "dispatch", "50", "--to", "writer", "--sync", *table, code=1)
+    story.run("task", "dispatch", "50", "--to", "writer", "--sync", *TABLE, code=1)
 
     story.say("A workflow has a budget of its own. Each chapter costs 0.75, the book may cost 1.20")
-    story.shell("cat book.yaml")
-    run = story.run("workflow", "run", "book.yaml", "--async", "--quiet").split()[-1]
-    _until(story, "the run is not paused", lambda: _row(story, "workflow", "status", run).get("paused"))
+    story.write("book.yaml", BOOK)
+    run = story.answer("workflow", "run", "book.yaml", "--async", "--quiet").split()[-1]
+    story.until("the run is not paused", lambda: story.ask("workflow", "status", run).get("paused"))
     story.say("After the second chapter it was too much: what worked has ended, and nothing new starts")
-    story.run("workflow", "status", run, *table)
+    story.run("workflow", "status", run, *TABLE)
 
     story.say("Somebody should know: two alerts, each with the command that helps. A monitor shows and sends them")
-    _until(story, "there is no alert", lambda: _alerts(story) >= 2)
-    story.run("monitor", "alerts", *table)
+    story.until("there is no alert", lambda: _alerts(story) >= 2)
+    story.run("monitor", "alerts", *TABLE)
 
     story.say("To go on, the run needs more than it has spent: without, this is refused with exit code 4")
-    story.run("workflow", "resume", run, *table, code=4)
-    story.run("workflow", "resume", run, "--add-budget", "cost=2", *table)
-    story.run("workflow", "wait", run, "--quiet", *table)
+    story.run("workflow", "resume", run, *TABLE, code=4)
+    story.run("workflow", "resume", run, "--add-budget", "cost=2", *TABLE)
+    story.run("workflow", "wait", run, "--quiet", *TABLE)
 
-    story.say("What each has used; the alert of the run has ended with what it told of")
-    story.run("agent", "list", "--usage", *table)
-    _until(story, "the alert stays", lambda: _alerts(story) == 1)
-    story.run("monitor", "alerts", "--all", *table)
+    story.say("What each agent has used")
+    story.run("agent", "list", "--usage", *TABLE)
 
     story.say("When it was paused, and who let it go on: from the log")
     for what in ("paused", "resumed"):
-        story.run("events", "tail", "--type", f"workflow_run.{what}", *table)
+        story.run("events", "tail", "--type", f"workflow_run.{what}", *TABLE)
     return "`maestro monitor start`, `maestro help monitoring` and `maestro help agent-types`"
-
-
-def _until(story: Story, failed: str, true: Callable[[], object]) -> None:
-    """Wait until it is so. Raises MaestroError where it takes too long."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not true():
-        if time.monotonic() > deadline:
-            raise MaestroError(f"{failed}: {story.ask('monitor', 'alerts', '--all')}", "demo")
-        time.sleep(0.2)
-
-
-def _row(story: Story, *words: str) -> dict[str, Any]:
-    row: dict[str, Any] = json.loads(story.ask(*words, "--format", "json") or "{}")
-    return row
 
 
 def _alerts(story: Story) -> int:
     """How many alerts of budgets are open."""
-    rows: list[dict[str, Any]] = json.loads(story.ask("monitor", "alerts", "--format", "json") or "[]")
-    return sum(str(row["id"]).startswith("over_budget:") for row in rows)
+    return sum(str(row["id"]).startswith("over_budget:") for row in story.ask("monitor", "alerts"))

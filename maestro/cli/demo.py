@@ -6,34 +6,38 @@ touched.
 
 from __future__ import annotations
 
-import shlex
+import importlib
 import shutil
 import signal
-import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from maestro.cli.demo_story import Story
+from maestro.cli import printer
+from maestro.cli.demo_story import TABLE, Story
 from maestro.cli.options import examples
-from maestro.model.errors import MaestroError, NotFound
+from maestro.model.duration import duration_ms
+from maestro.model.errors import Invalid, MaestroError, NotFound
 from maestro.model.ids import nearest, shown
 
 app = typer.Typer()
 
 TOPICS = {
-    "tasks": "agents, tasks with dependencies and priorities, the audit trail, the proof",
-    "workflow": "a list at run time, a failing item, resume, a loop until it is green, an approval, the trace",
-    "budget": "an agent that spends too much is ended, a workflow that does is paused, told of, and goes on with more",
-    "rollback": "failsafe mode: an agent ruins its workspace and it goes back, but never over the work of a person",
+    "tasks": "agents, dependencies, priorities, the audit trail, the proof",
+    "crash": "kill -9 in the middle of a run: nothing is lost, nothing ends twice",
+    "rollback": "an agent ruins its workspace, which goes back by itself",
+    "workflow": "a list at run time, resume, a loop until it is green, the trace",
+    "budget": "what spends too much is ended or paused, and told of",
+    "approval": "a workflow waits for a person: a yes, and a no",
 }
+"""Topic -> what it shows; the story is told by the module `<topic>_demo`."""
 ONLY = f"there are {', '.join(list(TOPICS)[:-1])} and {list(TOPICS)[-1]}"
+PACES_S = {"none": 0.0, "normal": 2.0, "slow": 5.0}
 PACE_S_MAX = 60.0
-TYPES = ("designer", "builder", "tester")
-DEFINITION = "slug: {slug}\nmode: script\nadapter: shell\ncapabilities: [{slug}]\n"
+ENDINGS = (signal.SIGTERM, signal.SIGHUP)
+"""What ends a demo as Ctrl-C does, so that its folders and processes go with it."""
 
 
 def completed(incomplete: str) -> list[tuple[str, str]]:
@@ -41,119 +45,88 @@ def completed(incomplete: str) -> list[tuple[str, str]]:
     return [(topic, shows) for topic, shows in TOPICS.items() if topic.startswith(incomplete)]
 
 
+def paces(incomplete: str) -> list[tuple[str, str]]:
+    """Names of paces that begin so, with their seconds."""
+    return [(name, f"{seconds:g} s") for name, seconds in PACES_S.items() if name.startswith(incomplete)]
+
+
+def pace_s(text: str | None) -> float:
+    """Seconds of a value of --pace; without one as suits who reads. Raises Invalid."""
+    if text is None:
+        return PACES_S["normal" if printer.is_terminal() else "none"]
+    if text in PACES_S:
+        return PACES_S[text]
+    found = duration_ms(text)
+    if found is None or found > PACE_S_MAX * 1000:
+        raise Invalid(
+            f"{text!r} is no pace", "--pace", f"give seconds, {PACE_S_MAX:g} at most, or {', '.join(PACES_S)}"
+        )
+    return found / 1000
+
+
 TopicArgument = Annotated[
     str, typer.Argument(help=f"What to show: {', '.join(TOPICS)}.", autocompletion=completed, show_default=True)
 ]
 PaceOption = Annotated[
-    float, typer.Option("--pace", min=0, max=PACE_S_MAX, help="Seconds to wait after each text, to read along.")
+    str | None,
+    typer.Option(
+        "--pace",
+        metavar="PACE",
+        help="Seconds to wait after each text, or slow (5), normal (2: as on a terminal) or none (as elsewhere).",
+        autocompletion=paces,
+    ),
 ]
+EPILOG = examples(
+    *(f"maestro demo {topic:<10} # {shows}" for topic, shows in TOPICS.items()),
+    "maestro demo crash --pace slow",
+    "maestro demo --pace 0 > demo.txt",
+)
 
 
-@app.command("demo", epilog=examples("maestro demo", "maestro demo workflow", "maestro demo budget --pace 2"))
-def demo(topic: TopicArgument = "tasks", pace: PaceOption = 0) -> int:
-    """A complete run on a throw-away namespace, with real processes and no API key; nothing of yours is touched."""
+@app.command("demo", epilog=EPILOG)
+def demo(topic: TopicArgument = "tasks", pace: PaceOption = None) -> int:
+    """A complete run on a throw-away namespace, with real processes and no API key; nothing of yours is touched.
+
+    Each takes less than a minute. Ctrl-C ends it, and nothing stays behind then either.
+    """
     if topic not in TOPICS:
         near = nearest(topic, list(TOPICS))
         raise NotFound(
             f"there is no demo {shown(topic)}", mend=f"did you mean `maestro demo {near[0]}`?" if near else ONLY
         )
-    place = Path(tempfile.mkdtemp(prefix="maestro-demo-"))
-    story = Story(place, pace)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that a SIGTERM deletes the demo's folders too
+    wait_s = pace_s(pace)
+    for ending in ENDINGS:
+        if signal.getsignal(ending) != signal.SIG_IGN:  # as `nohup` has it
+            signal.signal(ending, signal.default_int_handler)
+    story = Story(Path(tempfile.mkdtemp(prefix="maestro-demo-")), wait_s)
     try:
-        _prepare(place)
-        next_one = _STORIES[topic](story)
-    finally:
-        _clean_up(story)
+        story.prepare()
+        next_one = importlib.import_module(f"maestro.cli.{topic}_demo").tell(story)
+    except BaseException:
+        _clean_up(story, is_early=True)
+        raise
+    _clean_up(story)
     story.say(f"That was Maestro. Next: {next_one}")
+    if topic == "tasks":
+        for name, shows in TOPICS.items():
+            printer.write_line(f"maestro demo {name:<10} {shows}")
     return 0
 
 
-def _prepare(place: Path) -> None:
-    for folder in ("home", "agents.d"):
-        (place / folder).mkdir(mode=0o700)
-    # Without this record the first use would prefer a safe Redis at localhost:6379.
-    (place / "home" / "store.json").write_text('{"kind":"embedded","why":"maestro demo"}\n')
-    for slug in TYPES:
-        (place / "agents.d" / f"{slug}.yaml").write_text(DEFINITION.format(slug=slug))
+def _clean_up(story: Story, is_early: bool = False) -> None:
+    """Stop the node and its store, and delete the demo's folders, whatever happened; nothing interrupts that.
 
-
-def _tell_workflow(story: Story) -> str:
-    from maestro.cli import workflow_demo
-
-    return workflow_demo.tell(story)
-
-
-def _tell_budget(story: Story) -> str:
-    from maestro.cli import budget_demo
-
-    return budget_demo.tell(story)
-
-
-def _run_story(story: Story) -> str:
-    """Agents and tasks; returns what to read next."""
-    table = ("--format", "table")
-    maestro = shlex.join([sys.executable, "-m", "maestro"])
-    story.say("Three agents, each in a workspace of its own; their node and its store start by themselves")
-    for urgency, slug in enumerate(TYPES, 1):
-        workspace = str(story.place / "work" / slug)
-        story.run("agent", "assign", slug, "--to-workspace", workspace, "--priority", str(urgency), *table)
-
-    story.say(
-        "Five tasks: build after design, test after build; of two more for the designer the urgent one goes first"
-    )
-    plan = f"sleep 1; echo 'an API on port 8080' | tee plan.md; {maestro} state set api_port 8080 --ttl 1h >/dev/null"
-    design = story.dispatch(plan, "--to", "designer")
-    binary = story.place / "work" / "builder" / "api.sh"
-    build = story.dispatch(
-        "printf 'echo pong\\n' > api.sh; echo built api.sh", "--to", "type:builder", "--depends-on", design
-    )
-    test = story.dispatch(f'test "$(sh {binary})" = pong; echo 1 passed', "--to", "tester", "--depends-on", build)
-    story.dispatch("echo tidied up", "--to", "designer", "--priority", "5")
-    story.dispatch("echo hot fix drawn", "--to", "capability:designer", "--priority", "1")
-
-    story.say("What waits, and for what")
-    story.run("queue", "status", *table)
-
-    story.say("Real processes do the work; this waits for the last of the three that depend on each other")
-    story.run("task", "wait", design, build, test, "--timeout", "120", *table)
-    story.run("task", "logs", test)
-
-    story.say("The designer left a value for all, from inside its run")
-    story.run("state", "get", "api_port", "--raw")
-
-    story.say("One more, and this time we wait for its end; the exit code would be the agent's")
-    story.run("task", "dispatch", "echo released", "--to", "builder", "--sync", *table)
-    story.run("task", "list", *table)
-
-    story.say("Who did what, when and why: from the log")
-    story.run("audit", f"task:{test}", *table)
-
-    story.say("The proof: every event checked against the chain, every view folded again and compared")
-    story.run("replay", "verify", *table)
-    return "`maestro demo workflow`, `maestro agent assign --help` and `maestro task dispatch --help`"
-
-
-def _tell_rollback(story: Story) -> str:
-    from maestro.cli import rollback_demo
-
-    return rollback_demo.tell(story)
-
-
-_STORIES: dict[str, Callable[[Story], str]] = {
-    "tasks": _run_story,
-    "workflow": _tell_workflow,
-    "budget": _tell_budget,
-    "rollback": _tell_rollback,
-}
-
-
-def _clean_up(story: Story) -> None:
-    """Stop the node and its store, and delete the demo's folders, whatever happened."""
+    is_early: a command may have been interrupted that was starting the daemon.
+    """
+    for ending in (signal.SIGINT, *ENDINGS):
+        signal.signal(ending, signal.SIG_IGN)  # as the commands below inherit it
+    story.pace_s = 0
     try:
         if story.up:
             story.say("Everything stops, and nothing stays behind")
-            story.run("shutdown", "--grace-period", "2", "--format", "table")
+            if is_early:
+                story.ask("up")  # a daemon that only starts is not seen by `shutdown`; this waits for it
+            story.run("shutdown", "--grace-period", "2", *TABLE)
     except (BrokenPipeError, MaestroError):  # nobody reads the output any more: clean up all the same
         story.stop()
         raise

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import json
-import time
-from typing import Any
 
-from maestro.cli.demo_story import Story
-from maestro.model.errors import MaestroError
+from maestro.cli.demo_story import TABLE, Story
 
-PATIENCE_S = 60.0
 DEFINITION = """\
 name: "Check, mend, ship"
 vars: {to: production}
@@ -42,42 +38,27 @@ result: "{{ steps.ship.output }}"
 
 def tell(story: Story) -> str:
     """The story; returns what to read next."""
-    table = ("--format", "table")
     notes = story.place / "notes"
     notes.mkdir()
-    (story.place / "release.yaml").write_text(DEFINITION.replace("NOTES_FOLDER", json.dumps(str(notes))))
     story.say("A workflow is one file: steps, what each needs, and what it does")
-    story.shell("cat release.yaml")
-    story.run("agent", "assign", "builder", "--to-workspace", str(story.place / "work" / "builder"), *table)
+    story.write("release.yaml", DEFINITION.replace("NOTES_FOLDER", json.dumps(str(notes))))
+    story.run("agent", "assign", "builder", "--to-workspace", str(story.place / "work" / "builder"), *TABLE)
     story.run("workflow", "graph", "release.yaml")
 
     story.say("A run of it: the three checks run side by side; the notes of one part are missing, so it fails")
     story.shell("echo '# Api' > notes/api.md; echo '# Docs' > notes/docs.md")
-    story.run("workflow", "run", "release.yaml", *table, code=1)
+    story.run("workflow", "run", "release.yaml", *TABLE, code=1)
 
     story.say("The notes are written, and a new run takes over what was done: of the checks only the failed one runs")
     story.shell("echo '# Web' > notes/web.md")
-    run = story.run("workflow", "run", "release", "--resume-from", "failed", "--async", "--quiet").split()[-1]
-    _until_it_asks(story, run)
-    story.run("workflow", "status", run, *table)
+    run = story.answer("workflow", "run", "release", "--resume-from", "failed", "--async", "--quiet").split()[-1]
+    story.until_it_asks(run)
+    story.run("workflow", "status", run, *TABLE)
 
     story.say("The loop has turned until its test was green; now a person is asked")
-    story.run("workflow", "approve", run, "gate", "--reason", "looks good", *table)
-    story.run("workflow", "wait", run, "--quiet", *table)
+    story.run("workflow", "approve", run, "gate", "--reason", "looks good", *TABLE)
+    story.run("workflow", "wait", run, "--quiet", *TABLE)
 
     story.say("What each step waited for, was told, read and wrote, and when")
-    story.run("workflow", "status", run, "--trace", *table)
+    story.run("workflow", "status", run, "--trace", *TABLE)
     return "`maestro help workflows`, a tutorial of ten minutes, and `maestro workflow run --help`"
-
-
-def _until_it_asks(story: Story, run: str) -> None:
-    """Wait until the run waits for an approval. Raises MaestroError where it ends without, or takes too long."""
-    deadline = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline:
-        told: dict[str, Any] = json.loads(story.ask("workflow", "status", run, "--format", "json") or "{}")
-        if any(step["waiting_for"] == "approval" for step in told.get("steps", ())):
-            return
-        if told.get("ended_at"):
-            break
-        time.sleep(0.2)
-    raise MaestroError(f"run {run} does not ask: {story.ask('workflow', 'status', run)}", "demo")

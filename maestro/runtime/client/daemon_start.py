@@ -34,8 +34,9 @@ def answers(path: Path) -> bool:
 def start_daemon(settings: Settings) -> int:
     """Start the daemon, detached, wait until its socket answers, and return its pid.
 
-    When two commands start it at once, the second daemon finds the lock held and ends, and its starter waits for the
-    first one's socket. If the lock belongs to a daemon that is ending, another one is started as soon as it is gone.
+    When two commands start it at once, the second daemon finds the lock held and ends. Its starter waits for that, as
+    it would become the daemon where the first were shut down before it looks, and for the first one's socket. If the
+    lock belongs to a daemon that is ending, another one is started as soon as it is gone.
     Raises MaestroError with the daemon's own report when it ended before it answered, TimedOut after START_S_MAX
     seconds.
     """
@@ -45,9 +46,10 @@ def start_daemon(settings: Settings) -> int:
     started = _StartedDaemon(log_path)
     spawned = 1
     while time.monotonic() < deadline:
-        if answers(path):
-            return started.process.pid
         code = started.process.poll()
+        held = holder(settings.home) if answers(path) else None
+        if held and (code is not None or held.pid in (0, started.process.pid)):
+            return held.pid or started.process.pid
         if code is not None and not (code == ALREADY_RUNNING and holder(settings.home)):
             if code != ALREADY_RUNNING or spawned == SPAWNS_MAX:
                 raise started.why(code)

@@ -17,7 +17,7 @@ import trio
 from maestro import config
 from maestro.model.errors import MaestroError
 from maestro.model.events import NewEvent, StateSet
-from maestro.runtime.client.daemon_start import SPAWNS_MAX
+from maestro.runtime.client.daemon_start import SPAWNS_MAX, start_daemon
 from maestro.runtime.daemon.bootstrap import open_context
 from maestro.runtime.node.daemon_lock import LOCK
 from maestro.runtime.node.failures import user_error
@@ -40,6 +40,17 @@ def test_a_daemon_that_ends_meanwhile_is_followed_by_another(node: Node) -> None
         assert starter.poll() is None
     _, said = starter.communicate(timeout=PATIENCE_S)
     assert starter.returncode == 0, said
+
+
+def test_a_daemon_that_is_not_needed_has_ended_before_the_other_one_is_used(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would be the daemon, or restart one, where that is shut down before it has looked for the lock."""
+    node.up()
+    for name, value in node.env.items():
+        monkeypatch.setenv(name, value)
+    assert start_daemon(config.load(node.env, node.folder)) == node.pid
+    assert "running already" in node.log()
 
 
 def test_a_daemon_that_is_refused_for_its_own_reason_is_not_tried_for_ever(node: Node) -> None:
