@@ -13,6 +13,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
@@ -45,6 +46,17 @@ def sealed_of(store: Store) -> Segments | None:
     return sealed if isinstance(sealed, Segments) else None
 
 
+def listed(folder: Path) -> dict[int, list[str]]:
+    """The names of the segments in a folder, by the position with which they end; none where there is no folder."""
+    found: dict[int, list[str]] = {}
+    with suppress(FileNotFoundError, NotADirectoryError):
+        for name in sorted(path.name for path in folder.iterdir()):
+            ends = name.split("-")[1:2] if name.endswith(segments.SUFFIX) else []
+            if ends and ends[0].isdecimal():
+                found.setdefault(int(ends[0]), []).append(name)
+    return found
+
+
 class Segments:
     """`Sealed` from files. Thread-safe; reads the disk on demand only.
 
@@ -59,6 +71,7 @@ class Segments:
         self._lock = Lock()
         self._headers: dict[tuple[int, str], tuple[Path, Header]] = {}
         self._ends: dict[tuple[int, str], str] = {}
+        self._listed: dict[int, list[str]] | None = None
         self._blocks: OrderedDict[tuple[Path, int], list[Entry]] = OrderedDict()
 
     # ---- reading ----
@@ -144,7 +157,8 @@ class Segments:
         chain = self._ends.get(key)
         if chain is not None:
             return self._get(last, chain)
-        for path in sorted(self.folder.glob(f"*-{last:010d}-*{segments.SUFFIX}")):
+        self._listed = listed(self.folder)  # one of another history, which ends there too, may be known alone
+        for path in self._ending(last):
             header = segments.header(path)
             if header.last == last and chain_of(header.chain, following) == following.chain:
                 self._ends[key] = header.chain
@@ -172,12 +186,22 @@ class Segments:
         """The segment whose last event has this position and chain, or None. Raises VerificationFailed for a damaged
         one.
         """
-        for path in self.folder.glob(f"*-{last:010d}-{chain[:16]}{segments.SUFFIX}"):
+        for path in self._ending(last, chain) or self._ending(last, chain, anew=True):
             header = segments.header(path)
             if (header.last, header.chain) != (last, chain):
                 raise segments.damaged(path, "it is not the one that its name says")
             return path, header
         return None
+
+    def _ending(self, last: int, chain: str = "", anew: bool = False) -> list[Path]:
+        """The files that end with this position and chain by their names. anew: look at the folder once more, which is
+        listed once for the segments of a whole history.
+        """
+        if anew or self._listed is None:
+            self._listed = listed(self.folder)
+        ends = f"-{chain[:16]}{segments.SUFFIX}" if chain else segments.SUFFIX
+        paths = [self.folder / name for name in self._listed.get(last, ()) if name.endswith(ends)]
+        return [path for path in paths if path.exists()]
 
     def _cached_blocks(self, path: Path, header: Header, first: int, last: int) -> Iterator[list[Entry]]:
         """The blocks that hold first..last, read once and cached for the next reader."""

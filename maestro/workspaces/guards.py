@@ -1,7 +1,8 @@
 """The rules which folders may be a workspace, and their refusals (`maestro/docs/workspaces.md`).
 
 A workspace may not be or lie in a folder of the system or a folder of runs. It may not be, contain or lie in
-MAESTRO_HOME or another agent's workspace. It may not be or contain a home directory or MAESTRO_WORKSPACE_ROOT.
+MAESTRO_HOME, another agent's workspace, or what Maestro keeps elsewhere. It may not be or contain a home directory or
+MAESTRO_WORKSPACE_ROOT. Nor may a file that a command writes lie in any of them.
 
 Folders are compared by their real path, by the identity (device, inode) of each folder on the way, and by their address
 in the file system, so that no link, bind mount (whole or part) or case-insensitive file system gets around the rules.
@@ -26,6 +27,8 @@ from maestro.workspaces.territory import Territory
 
 _LEVELS_MAX = 200
 _ANOTHER = "name another folder"
+EXPORTS = "exports"
+"""The folder in MAESTRO_HOME to which commands may write files."""
 
 SYSTEM = (
     *("/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/proc", "/sbin", "/sys", "/usr"),
@@ -54,10 +57,14 @@ class Neighbours:
 
     home: MAESTRO_HOME, where the snapshot store is.
     claims: the agents of this host; a claim of an agent itself does not count against it.
+    kept: what Maestro keeps elsewhere: folders, each with what it is in words.
     """
 
-    def __init__(self, home: str | Path, claims: Iterable[Claim] = ()) -> None:
+    def __init__(
+        self, home: str | Path, claims: Iterable[Claim] = (), kept: Iterable[tuple[str | Path, str]] = ()
+    ) -> None:
         self._home, self._ground = home, Ground()
+        self._kept = list(kept)
         self._homes: dict[str, None] = {}
         self._root_names: set[str] = set()
         self._roots, self._workspaces, self._runs = (Territory(self._ground) for _ in range(3))
@@ -88,6 +95,9 @@ class Neighbours:
         for one in self._homes:
             if relation := place.overlaps(self._ground.place(one)):
                 raise _refused(place, f"{relation} MAESTRO_HOME ({one})")
+        for folder, what in self._kept:
+            if relation := place.overlaps(self._ground.place(folder)):
+                raise _refused(place, f"{relation} {what} ({folder})")
         own = self._ground.place(root)
         if (above := own if own.is_in(place) else self._roots.within(place)) is not None:
             named = above.given if isinstance(above, Place) else above.place.given
@@ -107,6 +117,30 @@ class Neighbours:
             if self._ground.status(f"{folder.rstrip('/')}/{MARK}") is not None:
                 raise _refused(place, f"is, or lies in, a folder of runs ({folder})")
         return place.real
+
+    def check_file(self, path: str, where: str) -> None:
+        """Refuse a file that a command would write where it would be a part of what lies there. Raises `Refused`.
+
+        A snapshot that lies in a workspace would be in the next one, and be taken away by a restore; in an archive it
+        would lie among what is collected. where: what names it.
+        """
+        place = self._ground.place(Path(path).parent)
+        if whose := self._whose(place):
+            raise Refused(f"{path!r} would lie in {whose}", where, "name a file elsewhere")
+
+    def _whose(self, place: Place) -> str:
+        """Which of these folders a place is in, in words; "" for none."""
+        homes = dict.fromkeys([str(self._home), *self._homes])
+        if any(place.is_in(self._ground.place(f"{home}/{EXPORTS}")) for home in homes):
+            return ""
+        for folder, what in [*((home, "MAESTRO_HOME") for home in homes), *self._kept]:
+            if place.is_in(self._ground.place(folder)):
+                return f"{what} ({folder})"
+        if (held := self._workspaces.around(place)) is not None:
+            return f"the workspace of agent {held.owner} ({held.place.given})"
+        if (held := self._runs.around(place)) is not None:
+            return f"a folder of runs ({held.place.given})"
+        return ""
 
     def enter(self, agent: str, workspace: str) -> None:
         """Take a workspace into account that was made since."""

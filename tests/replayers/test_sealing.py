@@ -22,7 +22,18 @@ from maestro.store.keys import Keys
 from maestro.store.memory.memory_store import MemoryStore
 from projections.lineage import find_cuts
 from projections.projector import Projector
-from replayers import audit, blobs, checkpoint, export, positions, ranges, rewind, sealer, segments
+from replayers import (
+    audit,
+    blobs,
+    checkpoint,
+    export,
+    positions,
+    ranges,
+    rewind,
+    sealed as sealed_module,
+    sealer,
+    segments,
+)
 from replayers.groups import Group
 from replayers.rebuild import rebuild
 from replayers.sealed import Segments
@@ -190,6 +201,21 @@ def test_the_memory_of_the_store_stays_bounded_however_long_the_log_grows(
     assert len(everything(store)) == store.log.head().seq > 1200
     client.close()
     store.erase()
+
+
+def test_the_folder_is_listed_once_for_a_history_of_any_number_of_segments(
+    trimmed: Store, whole: list[Entry], sealed: Segments, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was looked through for each of them, so that the first question of a daemon took the square of them."""
+    looks: list[Path] = []
+    look = sealed_module.listed
+    monkeypatch.setattr(sealed_module, "listed", lambda folder: [looks.append(folder), look(folder)][1])
+    number = len(list(sealed.folder.glob(f"*{segments.SUFFIX}")))
+    fresh = Segments(sealed.folder.parent, sealed.namespace)
+    following = trimmed.log.entries(trimmed.log.first() - 1, 1)[0]
+    assert fresh.before(following, 0, 1) == whole[:1]
+    assert len(looks) == 1 < number
+    assert len(fresh.segments_before(following)) == number and len(looks) == 1
 
 
 def test_sealing_again_gives_the_same_file_and_tells_it_once(past: Store, sealed: Segments) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from maestro.model.errors import Invalid, MaestroError, Refused
 from maestro.workspaces import folders
-from maestro.workspaces.guards import Claim, check_agent_id, check_root, check_unchanged, check_workspace
+from maestro.workspaces.guards import Claim, Neighbours, check_agent_id, check_root, check_unchanged, check_workspace
 
 
 class Place:
@@ -50,6 +50,39 @@ def test_maestro_home_is_refused_from_all_sides(place: Place) -> None:
     assert "is MAESTRO_HOME" in place.refusal(place.home)
     assert "lies inside MAESTRO_HOME" in place.refusal(place.home / "snapshots/x")
     assert "contains MAESTRO_HOME" in place.refusal(place.folder / "state")
+
+
+def test_what_maestro_keeps_elsewhere_is_refused_from_all_sides(place: Place) -> None:
+    archive = place.folder / "shared" / "pair"
+    neighbours = Neighbours(place.home, place.claims, [(str(archive), "the shared archive")])
+    for folder, how in ((archive, "is"), (archive / "node", "lies inside"), (archive.parent, "contains")):
+        with pytest.raises(Refused) as caught:
+            neighbours.check("me", str(folder), place.root)
+        assert f"{how} the shared archive" in caught.value.what
+    assert neighbours.check("me", str(archive.parent / "pairs"), place.root)
+
+
+def test_a_command_writes_no_file_where_it_would_be_part_of_what_lies_there(place: Place) -> None:
+    neighbours = Neighbours(place.home, place.claims, [(place.folder / "shared/pair", "the shared archive")])
+    (place.folder / "link").symlink_to(place.taken)
+    for folder, whose in {
+        place.taken / "deep": "the workspace of agent other",
+        place.folder / "link": "the workspace of agent other",
+        place.root / "third": "a folder of runs",
+        place.home / "snapshots": "MAESTRO_HOME",
+        place.folder / "shared/pair/node": "the shared archive",
+    }.items():
+        with pytest.raises(Refused) as caught:
+            neighbours.check_file(str(folder / "x.tar.gz"), "--output")
+        assert whose in caught.value.what and caught.value.where == "--output" and caught.value.mend
+    for fine in (
+        "taken/x.tar.gz",
+        "root/x.tar.gz",
+        "shared/x.tar.gz",
+        "state/maestro/exports/x.jsonl",
+        "taken/inner2/x",
+    ):
+        neighbours.check_file(str(place.folder / fine), "--output")
 
 
 def test_another_agents_workspace_is_refused_from_all_sides(place: Place) -> None:

@@ -1,17 +1,27 @@
 """Which releases know which events: a node stops before the first event that its release does not know.
 
-A release is asked for only where it is older than this one, and only of nodes that are up: what was appended while a
-node was away stops it when it comes back, and it says so.
+A release is asked for only where it is older than this one. What a user asks for looks at the nodes that are up: what
+is appended while one is away stops it when it comes back, and it says so. What a node appends of its own accord waits
+for those that were lost a short while ago as well, which in an update node by node may be back any moment.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 from maestro import __version__
 from maestro.model.errors import Refused
-from maestro.model.events import NAMES, AnyFact
+from maestro.model.events import NAMES, AnyFact, ArchiveNamed, WorkspaceGuarded
 from maestro.model.node import Node
+
+AWAITED_MINUTES: Final = 10
+"""How long a node of an older release that was lost is waited for, by what a node appends of its own accord."""
+ASKED_FOR: Final = "cmd:"
+"""What the cause of an append begins with that a user has asked for."""
+OWN_ACCORD: Final = "alerts:"
+"""What the cause of an append begins with that nothing in the log asks for, as of these facts, which settings want."""
+OF_SETTINGS: Final = (ArchiveNamed, WorkspaceGuarded)
 
 KNOWN: dict[tuple[int, ...], frozenset[str]] = {
     (1, 2, 0): frozenset(
@@ -83,20 +93,47 @@ def is_new(fact: AnyFact) -> bool:
 
 def elders(nodes: Mapping[str, Node]) -> list[Node]:
     """The nodes that are up with an older release."""
-    return [node for node in nodes.values() if node.status == "up" and () < release_of(node.build) < HERE]
+    return [node for node in nodes.values() if node.status == "up" and _is_older(node)]
 
 
-def stopped_by(facts: Iterable[AnyFact], nodes: Mapping[str, Node]) -> Node | None:
-    """A node that would stop before one of these facts; None where none would."""
-    older = elders(nodes)
+def awaited(nodes: Mapping[str, Node], now: int) -> list[Node]:
+    """The nodes with an older release that are up, or were lost so short a time ago that they may come back as such."""
+    since = now - AWAITED_MINUTES * 60_000
+    lost = [node for node in nodes.values() if node.status == "lost" and not node.forgotten and node.changed_at > since]
+    return elders(nodes) + [node for node in lost if _is_older(node)]
+
+
+def _is_older(node: Node) -> bool:
+    return () < release_of(node.build) < HERE
+
+
+def stopped_by(facts: Iterable[AnyFact], older: Sequence[Node]) -> Node | None:
+    """The first of these nodes that stops before one of the facts; None where none does."""
     if not older:
         return None
     names = [NAMES[type(fact)] for fact in facts]
     return next((node for node in older if not all(knows(node.build, name) for name in names)), None)
 
 
+def waits_for(facts: Sequence[AnyFact], cause: str, nodes: Mapping[str, Node], now: int) -> Node | None:
+    """The node for whose sake an append is not made now; None where it is made, whoever stops by it.
+
+    That is what a user asks for, while the node is up, and what a node appends of its own accord, while the node is
+    awaited. All else follows from what is in the log already.
+    """
+    if cause.startswith(ASKED_FOR):
+        return stopped_by(facts, elders(nodes))
+    if cause.startswith(OWN_ACCORD) or any(isinstance(fact, OF_SETTINGS) for fact in facts):
+        return stopped_by(facts, awaited(nodes, now))
+    return None
+
+
 def refusal(node: Node) -> Refused:
-    """Why a command is refused that would stop a node."""
+    """Why an append is not made that would stop a node."""
+    if node.status == "lost":
+        what = f"node {node.id} was lost just now; it runs Maestro {node.build}, and would stop when it comes back"
+        mend = f"update Maestro there; {AWAITED_MINUTES} minutes after its loss nothing waits for it any more"
+        return Refused(f"{what}, as it does not know what this would write", f"host {node.host}", mend)
     return Refused(
         f"node {node.id} runs Maestro {node.build}, which does not know what this would write, and would stop",
         f"host {node.host}",

@@ -87,8 +87,10 @@ async def examine_all(
 ) -> tuple[dict[str, list[Check]], list[dict[str, str] | None]]:
     """Every check of these agents that this node can make, by agent; and the agents' last heartbeats, in
     their order. work: what was seen of their work, where somebody has looked at it. brief: only the verdict counts, so
-    that no check is made of an agent of another node that is well and heard.
+    that no check is made of an agent of another node that is well and heard. In the past what is recorded stands.
     """
+    if context.is_past:
+        return {agent.id: [] for agent in agents}, [None] * len(agents)
     nodes = {node.id: node for node in await context.rows(context.views.nodes)}
     keys = [f"agent:{agent.id}:last_heartbeat" for agent in agents]
     samples = await context.call(context.store.work.samples, keys) if keys else []

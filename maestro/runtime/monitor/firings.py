@@ -14,7 +14,7 @@ import msgspec
 import trio
 
 from maestro.model import events as e
-from maestro.model.errors import MaestroError, StoreAway
+from maestro.model.errors import MaestroError, StoreAway, Unknown
 from maestro.model.events import Event, NewEvent
 from maestro.model.schedules.recurring import End, decide_end, key_of, too_late
 from maestro.model.schedules.schedule import Firing
@@ -23,6 +23,8 @@ from maestro.runtime.node.context import Call, Context
 from maestro.runtime.node.daemon_log import log, seldom
 from maestro.runtime.node.failures import user_error
 from maestro.runtime.node.follower import Follower
+from maestro.runtime.node.forwards.forwarding import OUTAGE_S_MAX
+from maestro.runtime.node.patience import patiently
 from maestro.runtime.protocol import messages as p
 from maestro.runtime.scheduler.duty import IDLE_S_MAX
 from maestro.runtime.scheduler.lead import Lead
@@ -30,6 +32,8 @@ from maestro.runtime.server.rows import when
 
 AGAIN_S = 2.0
 AT_ONCE_MAX = 32
+LOOK_BACK = 20
+"""How many events of an agent are read at most for the last that has stopped it."""
 ADD_ANEW = "add the schedule anew: this build cannot read it"
 Request = p.StateSnapshot | p.TaskDispatch | p.WorkflowStart | p.WorkspaceClean
 """What a schedule may carry out."""
@@ -116,11 +120,12 @@ class Firings:
         call = self._call(scheduled, firing, found)
         try:
             command = await self._command(scheduled, firing, due)
-            works = await self._works(command)
-            done = await self._context.handler(type(command))(call, command)
-            if works:
-                await self._context.handler(p.AgentRestart)(call, p.AgentRestart(works))
-        except StoreAway:
+            works = await self._works(command, firing)
+            with patiently(OUTAGE_S_MAX):
+                done = await self._context.handler(type(command))(call, command)
+                if works:
+                    await self._context.handler(p.AgentRestart)(call, p.AgentRestart(works))
+        except (StoreAway, Unknown):  # it is taken up again, and what is done by then is found
             raise
         except Exception as error:  # noqa: BLE001 - one schedule's defect must not end the daemon
             known = user_error(error)
@@ -129,12 +134,34 @@ class Firings:
             return End(False, why=known.line() if known else f"defect in maestro: {error!r}")
         return _told(done, found)
 
-    async def _works(self, command: p.Command) -> str:
-        """The agent that a command will stop and that took work until then; "" for none. It is to go on afterwards."""
+    async def _works(self, command: p.Command, firing: Firing) -> str:
+        """The agent that a command will stop, or has stopped before it was broken off, and that took work until then;
+        "" for none. It is to go on afterwards.
+        """
+        context = self._context
         if not isinstance(command, p.WorkspaceClean):
             return ""
-        row = await self._context.row(self._context.views.agent, command.agent)
-        return row.id if row is not None and not row.stopped else ""
+        row = await context.row(context.views.agent, command.agent)
+        if row is None or not row.stopped:
+            return row.id if row is not None else ""
+        return row.id if await context.call(self._has_stopped, row.version, firing) else ""
+
+    def _has_stopped(self, version: int, firing: Firing) -> bool:
+        """Whether an agent was stopped last for a firing: here, or by the node that was asked for it. Blocks.
+
+        version: of the agent; what is told of its health may have come behind the stop.
+        """
+        log = self._context.store.log
+        event = log.event(version)
+        for _ in range(LOOK_BACK):
+            if event is None or isinstance(event.fact, e.AgentStopped):
+                break
+            event = log.event(event.prev) if event.prev else None
+        if event is None or not isinstance(event.fact, e.AgentStopped) or not event.cause.isdecimal():
+            return False
+        asked = log.event(int(event.cause))
+        causes = [event.cause, asked.cause if asked is not None and isinstance(asked.fact, e.ForwardAsked) else ""]
+        return str(firing.version) in causes
 
     def _call(self, scheduled: Scheduled, firing: Firing, found: list[Any]) -> Call:
         """The call of a command that nobody waits for. found: gets the rows of its answer, which tell what is wrong."""

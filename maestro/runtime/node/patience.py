@@ -14,7 +14,8 @@ patience_s: ContextVar[float] = ContextVar("patience_s", default=0.0)
 def patiently(limit_s: float) -> Iterator[None]:
     """Have each call of the store within wait for it while it is away, `limit_s` seconds at most.
 
-    For what nobody repeats where it fails: a command that another node has asked for begins once, and is then answered.
+    For what nobody repeats where it fails: a command that another node has asked for begins once, and is then answered;
+    so does a run. And for what must not stay half done, from where it cannot be taken back any more.
     """
     token = patience_s.set(limit_s)
     try:

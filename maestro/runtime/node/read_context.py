@@ -67,6 +67,8 @@ class ReadContext:
     """Reads of one store: the rows of its views, its server's time, its texts. node: the id of this node."""
 
     daemon: NodeDaemon | None = None
+    is_past = False
+    """Whether it is of a position in the past: then nothing of the present is looked at, as disks, logs, processes."""
 
     def __init__(self, settings: Settings, node: str, store: Store) -> None:
         self.settings = settings

@@ -43,6 +43,24 @@ def read_run(store: Store, header: RunHeader) -> tuple[Run, list[Event]]:
     return run, events
 
 
+def paused_at(log: LogStore, header: RunHeader) -> int:
+    """When a run was paused that is so, ms; 0 where the links of the log do not lead there, as a restore cut them.
+
+    Little follows a pause, so it is found close to the run's last event.
+    """
+    subject = f"workflow-run:{header.id}".encode()
+    reading = _Backwards(log)
+    seq = header.seq
+    while seq >= header.position:
+        entry = reading.entry(seq)
+        if entry is None or entry.subject != subject:
+            return 0
+        if entry.type == b"workflow_run.paused":
+            return entry.at
+        seq = entry.prev
+    return 0
+
+
 def definition_of(store: Store, definition: Text) -> Workflow:
     """The definition of a run, fetched where it is a blob. Raises NotFound where that is gone."""
     data: bytes | str | None = definition if isinstance(definition, str) else store.blobs.get(definition.blob)

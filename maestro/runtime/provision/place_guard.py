@@ -15,7 +15,7 @@ from maestro.model.agent import Assignment
 from maestro.model.errors import Invalid
 from maestro.model.placement import PLACES
 from maestro.runtime.node.context import Call
-from maestro.runtime.provision.settlement import claims_on
+from maestro.runtime.provision.settlement import surroundings_on
 from maestro.runtime.provision.type_binding import caller_settings
 from maestro.workspaces import guards
 
@@ -43,6 +43,7 @@ class PlaceGuard:
         self._version = self._own = -1
         self._claims: list[guards.Claim] = []
         self._near: set[str] = set()
+        self._kept: list[tuple[str, str]] = []
         self._neighbours: guards.Neighbours | None = None
 
     async def check(self, agent: str, workspace: str | None) -> CheckedPlace:
@@ -53,7 +54,7 @@ class PlaceGuard:
         context = self._call.context
         version = await context.call(context.store.log.version, PLACES)
         if version not in {self._version, self._own} or not self._near:
-            self._claims, self._near = await claims_on(context, self._node)
+            self._claims, self._near, self._kept = await surroundings_on(context, self._node)
             self._neighbours = None
         self._version = version
         return CheckedPlace(await trio.to_thread.run_sync(self._checked, agent, workspace), version)
@@ -75,7 +76,7 @@ class PlaceGuard:
         root = open_workspace_root(settings)  # of runs, made if absent; this agent is to have its folder below it
         guards.check_root(root, settings.home)
         if self._neighbours is None:
-            self._neighbours = guards.Neighbours(settings.home, self._claims)
+            self._neighbours = guards.Neighbours(settings.home, self._claims, self._kept)
         self._neighbours.check_agent_id(agent, root)
         return workspace and self._neighbours.check(agent, workspace, root)
 

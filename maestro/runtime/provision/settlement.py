@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import msgspec
 import trio
 
+from maestro.config import Settings
 from maestro.model.agent import Agent
 from maestro.model.definition import AgentDefinition
 from maestro.model.errors import NotFound, Refused
@@ -21,13 +23,21 @@ from maestro.runtime.node.daemon_log import log
 from maestro.runtime.provision.known_workspaces import KnownWorkspaces, look
 from maestro.workspaces import guards, templates
 from maestro.workspaces.addresses import current
+from maestro.workspaces.objects.opening import folder_of
 
 
-async def claims_on(context: Context, host: str) -> tuple[list[guards.Claim], set[str]]:
-    """The folders that all agents have on the host of a node, and the nodes of that host.
-
-    Raises NotFound for an unknown node.
+class Surroundings(NamedTuple):
+    """What lies on the host of a node. claims: the folders of agents; near: the nodes there; kept: what Maestro keeps
+    there beside MAESTRO_HOME of this node and workspaces, each with what it is.
     """
+
+    claims: list[guards.Claim]
+    near: set[str]
+    kept: list[tuple[str, str]]
+
+
+async def surroundings_on(context: Context, host: str) -> Surroundings:
+    """What lies on the host of a node. Raises NotFound for an unknown node."""
     nodes = {each.id: each for each in await context.rows(context.views.nodes)}
     if host not in nodes and host != context.node:
         raise NotFound(f"there is no node {host!r}", mend="maestro node list shows all", sought=("node", host))
@@ -37,7 +47,27 @@ async def claims_on(context: Context, host: str) -> tuple[list[guards.Claim], se
         for each in await context.rows(context.views.agents)
         if each.node is None or each.node in near
     ]
-    return claims, near
+    others = [nodes[name] for name in sorted(near & nodes.keys() - {context.node})]
+    kept = [(each.home, f"MAESTRO_HOME of node {each.id}") for each in others if each.home and not each.forgotten]
+    return Surroundings(claims, near, kept + (kept_by(context.settings) if context.node in near else []))
+
+
+def kept_by(settings: Settings) -> list[tuple[str, str]]:
+    """The folders in which Maestro keeps what is not in MAESTRO_HOME, by these settings, each with what it is."""
+    found = [(f"{settings.segments_dir}/{settings.namespace}", "the sealed segments of the log")]
+    if settings.archive_url is not None and (folder := folder_of(settings.archive_url)) is not None:
+        found.append((f"{folder}/{settings.namespace}", "the shared archive"))
+    return found
+
+
+async def check_file(context: Context, path: str, where: str) -> None:
+    """Check that a file may be written there by a command: see `guards.Neighbours.check_file`. Raises Refused."""
+    found = await surroundings_on(context, context.node)
+
+    def check() -> None:
+        guards.Neighbours(context.settings.home, found.claims, found.kept).check_file(path, where)
+
+    await trio.to_thread.run_sync(check)
 
 
 class Settlement:
@@ -57,7 +87,9 @@ class Settlement:
         row = msgspec.structs.replace(agent)  # a copy for the thread, as the plan changes its rows in place
         if await trio.to_thread.run_sync(self._is_settled, row):
             return
-        claims = [] if self._neighbours is not None else (await claims_on(self._context, self._context.node))[0]
+        claims = (
+            [] if self._neighbours is not None else (await surroundings_on(self._context, self._context.node)).claims
+        )
         await trio.to_thread.run_sync(self._make, row, claims)
 
     def _is_settled(self, row: Agent) -> bool:

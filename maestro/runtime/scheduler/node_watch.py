@@ -11,7 +11,7 @@ import msgspec
 import trio
 
 from maestro.model.agent import Agent
-from maestro.model.coordination.releases import elders
+from maestro.model.coordination.releases import awaited
 from maestro.model.errors import StoreAway
 from maestro.model.events import NewEvent
 from maestro.model.health import SeenHeartbeat, Sight, checks_of, decide_checked, decide_health_by_nodes
@@ -59,7 +59,8 @@ class NodeWatch:
                     elif trio.current_time() - missing_since.setdefault(node.id, trio.current_time()) > PATIENCE_S:
                         await self._lose(node)
                 await self._tell_agents()
-                if has_older_views and not elders(self._follower.plan.nodes):
+                plan = self._follower.plan
+                if has_older_views and not awaited(plan.nodes, plan.clock):
                     await self._gateway.call(self._gateway.store.views.drop_older)
                     has_older_views = False
                 if trio.current_time() > listened_at + HEARTBEATS_EVERY_S:

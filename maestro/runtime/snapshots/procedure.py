@@ -19,9 +19,10 @@ import trio
 from maestro.model.errors import Conflict, MaestroError
 from maestro.model.events import NewEvent, SnapshotFailed, SnapshotStarted, SnapshotTaken
 from maestro.model.snapshot import Snapshot, decide_end, decide_start, latest
-from maestro.runtime.node.context import Call
+from maestro.runtime.node.context import APPEND_S_MAX, Call
 from maestro.runtime.node.daemon_log import log
 from maestro.runtime.node.failures import user_error
+from maestro.runtime.node.patience import patiently
 from maestro.runtime.snapshots.folders import SnapshotFolders
 from maestro.runtime.snapshots.keeping import Keeping
 from maestro.runtime.snapshots.progress import ProgressReport, mind_room
@@ -117,11 +118,12 @@ class _Procedure:
         report = await self._keeping.prepare()
         try:
             saved = await self._keeping.save(report)
-            if not wanted.run:  # a step does not wait for the shared archive
-                async with self._folders.turn_lent() if self._lends else nullcontext():
-                    await copy_up(self._call, self._id)
-            exported = await self._export() if wanted.output else None
-            return TakenSnapshot(await self._end(saved), exported)
+            with patiently(APPEND_S_MAX):  # nobody is paused any more, and all has been read
+                if not wanted.run:  # a step does not wait for the shared archive
+                    async with self._folders.turn_lent() if self._lends else nullcontext():
+                        await copy_up(self._call, self._id)
+                exported = await self._export() if wanted.output else None
+                return TakenSnapshot(await self._end(saved), exported)
         except BaseException as error:
             await self._fail(error)
             raise

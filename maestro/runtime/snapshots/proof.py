@@ -19,6 +19,7 @@ from maestro.runtime.protocol import messages as p
 from maestro.runtime.snapshots.folders import SnapshotFolders
 from maestro.runtime.snapshots.meta import SnapshotMeta, of_export, of_manifest
 from maestro.runtime.snapshots.progress import ProgressReport
+from maestro.runtime.snapshots.shared.catalogue import account, copies
 from maestro.runtime.snapshots.shared.fetched_archive import FetchedArchive
 from maestro.runtime.snapshots.shared.reached import reached
 from maestro.workspaces.archive.export.export_reader import open_export
@@ -42,28 +43,37 @@ async def named(call: Call, name: str) -> str:
 async def newest(context: Context) -> str:
     """The id of the `latest` snapshot: the newest complete one that was asked for, at once or by a schedule.
 
-    Where the log knows of none, the archive says which one that is. Raises NotFound; VerificationFailed as
-    `meta.decode`.
+    Where the log knows of none, the archives say which one that is: this node's, and the shared one. Raises NotFound;
+    VerificationFailed as `meta.decode`; Refused where the shared archive is out of reach.
     """
     rows: list[Snapshot] = await context.rows(context.views.snapshots)
     if found := latest(rows):
         return found.id
     archive = SnapshotFolders(context.settings.home).archive()
-    for each in reversed(await trio.to_thread.run_sync(archive.snapshots)):
-        if each.content is not None:
-            meta = of_manifest(each.content)
-            if not meta.output and (not meta.automatic or meta.reason == SCHEDULED):
-                return each.snapshot
+    here = {each.snapshot: each.content for each in await trio.to_thread.run_sync(archive.snapshots)}
+    there = await copies(context)
+    for name in sorted(here.keys() | there.keys(), reverse=True):
+        content = here.get(name)
+        meta = of_manifest(content) if content is not None else None
+        for node in () if name in here else there[name][:1]:
+            meta = await account(context, name, node)
+        if meta is not None and not meta.output and (not meta.automatic or meta.reason == SCHEDULED):
+            return name
     mend = "take one with `maestro state snapshot`, or name one that `maestro state snapshots` lists"
     raise NotFound("there is no snapshot here that was asked for", mend=mend)
 
 
 async def where_it_lies(context: Context, name: str, row: Snapshot | None) -> str:
-    """The node from whose archive a snapshot is read: this one where it has it, or nobody is known to."""
+    """The node from whose archive a snapshot is read: this one where it has it, or nobody is known to.
+
+    Where the log does not tell of it, the shared archive does. Raises Refused where that is out of reach.
+    """
     folders = SnapshotFolders(context.settings.home)
-    if row is None or row.lies_on(context.node) or await trio.to_thread.run_sync(folders.has, name):
+    if (row is not None and row.lies_on(context.node)) or await trio.to_thread.run_sync(folders.has, name):
         return context.node
-    return row.nodes[0]
+    if row is not None:
+        return row.nodes[0]
+    return next(iter((await copies(context)).get(name, ())), context.node)
 
 
 def manifest_of(row: Snapshot | None, node: str) -> str:

@@ -5,7 +5,7 @@ Only what the log of this namespace knows to be over is deleted (`maestro.model.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import trio
 
@@ -18,9 +18,12 @@ from maestro.runtime.node.daemon_log import log
 from maestro.runtime.snapshots.folders import SnapshotFolders
 from maestro.runtime.snapshots.meta import of_manifest
 from maestro.runtime.snapshots.needed_runs import needed_runs
+from maestro.runtime.snapshots.shared.catalogue import copies
+from maestro.runtime.snapshots.shared.reached import reached
 from maestro.runtime.snapshots.shared.upload import is_copied, must_be_copied
 from maestro.store.contract import Committed
 from maestro.workspaces.archive.format.entries import located
+from maestro.workspaces.archive.library import Archive
 
 DAY_MS = 86_400_000
 ENDED = "the daemon ended before it was complete"
@@ -32,7 +35,8 @@ async def sweep(context: Context, only: Collection[str] | None = None) -> list[s
 
     It is complete if the archive of this node holds it whole; else it has failed, and leaves nothing. One that is whole
     here, and must be copied to the shared archive first, is left, and returned. A log that was loaded from a snapshot
-    says that this one is still being taken, as its end came later.
+    says that this one is still being taken, as its end came later; where it was loaded by another node than has taken
+    it, the shared archive has it whole.
     """
     folders = SnapshotFolders(context.settings.home)
     if not await trio.to_thread.run_sync(folders.is_free):
@@ -40,8 +44,11 @@ async def sweep(context: Context, only: Collection[str] | None = None) -> list[s
     left: list[str] = []
     up = {node.id for node in await context.rows(context.views.nodes) if node.status == "up"}
     floor = await context.floor()
-    for row in unfinished(await context.rows(context.views.snapshots, "taking"), context.node, up, floor):
-        if only is not None and row.id not in only:
+    taking: list[Snapshot] = await context.rows(context.views.snapshots, "taking")
+    broken_off = unfinished(taking, context.node, up, floor)
+    ended = await _end_copied(context, folders, [row for row in taking if row in broken_off or row.position < floor])
+    for row in broken_off:
+        if row.id in ended or (only is not None and row.id not in only):
             continue
         whole = await trio.to_thread.run_sync(_whole, folders, row)
         if whole is not None:
@@ -69,12 +76,50 @@ async def sweep(context: Context, only: Collection[str] | None = None) -> list[s
     return left
 
 
+async def _end_copied(context: Context, folders: SnapshotFolders, rows: Sequence[Snapshot]) -> set[str]:
+    """End those that are not here, and that the shared archive holds whole: the ids of those, and of those of which it
+    cannot be said, which the next start looks at again. One that is told as failed would be removed there some day.
+    """
+    found: set[str] = set()
+    for row in rows:
+        if await trio.to_thread.run_sync(folders.has, row.id):
+            continue
+        try:
+            copied = await _copied(context, row)
+        except MaestroError as error:
+            found.add(row.id)
+            log.warning("whether snapshot %s is whole elsewhere cannot be said: %s", row.id, error.line())
+            continue
+        if copied is not None:
+            found.add(row.id)
+            await _append(context, decide_end(of_one_node(copied, row), row, await context.floor()), row)
+    return found
+
+
 def _whole(folders: SnapshotFolders, row: Snapshot) -> SnapshotTaken | None:
     """The `snapshot.taken` of a snapshot that the archive holds whole, None where it does not. Blocks."""
-    if not folders.has(row.id):
+    return _taken(folders.archive(), row, row.node) if folders.has(row.id) else None
+
+
+async def _copied(context: Context, row: Snapshot) -> SnapshotTaken | None:
+    """The `snapshot.taken` of a snapshot of another node that the shared archive holds whole, None where it does not.
+
+    Raises Refused where that archive is out of reach.
+    """
+    if context.settings.archive_url is None or row.node in ("", context.node):
         return None
+    nodes = (await copies(context)).get(row.id, [])
+    if not nodes:
+        return None
+    node = row.node if row.node in nodes else nodes[0]
+    async with reached(context, node) as archive:
+        return await trio.to_thread.run_sync(_taken, archive, row, node)
+
+
+def _taken(archive: Archive, row: Snapshot, node: str) -> SnapshotTaken | None:
+    """The `snapshot.taken` of a snapshot in the archive of a node, None where it cannot be read. Blocks."""
     try:
-        found = folders.archive().read(row.id)
+        found = archive.read(row.id)
         assert found.content is not None
         trees = found.content.trees
         meta = of_manifest(found.content)
@@ -91,7 +136,7 @@ def _whole(folders: SnapshotFolders, row: Snapshot) -> SnapshotTaken | None:
         workspaces=meta.workspaces,
         bytes=sum(tree.size for tree in trees),
         torn=tuple(located(tree.name, path) for tree in trees for path in tree.torn),
-        node=row.node,
+        node=node,
         missing=meta.missing,
         not_held=meta.not_held,
     )

@@ -8,6 +8,7 @@ releases to it may begin without a hint, in room that the worker reserves (`node
 from __future__ import annotations
 
 import functools
+from math import inf
 
 import trio
 
@@ -29,6 +30,7 @@ from maestro.runtime.node.daemon_log import log, seldom
 from maestro.runtime.node.failures import user_error
 from maestro.runtime.node.follower import Follower
 from maestro.runtime.node.handover import Failsafe, Reserved, TaskEnds
+from maestro.runtime.node.patience import patiently
 from maestro.runtime.node.pause import Pause, StartGate
 from maestro.runtime.server.sockets import RunSockets
 from maestro.runtime.worker.execution import Execution
@@ -179,7 +181,8 @@ class Worker:
         entry = execution.entry
         try:
             if await self._is_known(entry):
-                await execution.execute()
+                with patiently(inf):  # what has started must not end for want of one answer of the store
+                    await execution.execute()
         except Exception as error:  # noqa: BLE001 - one run's defect must not end the others
             known = user_error(error)
             why = known.line() if known else f"defect: {error!r}"

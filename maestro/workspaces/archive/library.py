@@ -17,7 +17,7 @@ from maestro.workspaces.archive.export.export_writer import Exported
 from maestro.workspaces.archive.format import manifests, stat_cache
 from maestro.workspaces.archive.format.entries import Manifest, room_of
 from maestro.workspaces.archive.format.layout import Layout
-from maestro.workspaces.archive.read import damage, restoration, scrub, verification
+from maestro.workspaces.archive.read import beginning as beginnings, damage, restoration, scrub, verification
 from maestro.workspaces.archive.read.assessment import Lost
 from maestro.workspaces.archive.read.damage import Damage
 from maestro.workspaces.archive.read.needs import Needs, needs_of
@@ -156,6 +156,11 @@ class Archive:
         """The entries of one tree of a snapshot, and the names it left out. Raises `NotFound`, `VerificationFailed`."""
         with self._opened() as opened:
             return Listing(restoration.entries_of(opened, snapshot, name), opened.tree(snapshot, name).left_out)
+
+    def beginning(self, snapshot: str, name: str, path: bytes, bytes_max: int) -> bytes:
+        """The first bytes of a file of a tree, checked. Raises `NotFound`, `VerificationFailed`."""
+        with self._opened() as opened:
+            return beginnings.beginning(opened, snapshot, name, path, bytes_max)
 
     def restore(
         self, snapshot: str, name: str, stage_dir: str | Path, *, reuse: str | None = None, skip_lost: bool = False

@@ -24,7 +24,10 @@ CHUNK_BYTES = 1 << 20
 OBJECT_BYTES_MAX = 1 << 30
 CONNECT_S = 5.0
 RETRIES_S = 15.0
-LACKING = "install the extra `s3`: pip install 'maestro-orchestrator[s3]', or name a folder, file:///…"
+LACKING = (
+    "install Maestro with its extra s3, in its folder: .venv/bin/python -m pip install '.[s3]', or as it was "
+    "installed: uv tool install --force '.[s3]', pipx install --force '.[s3]'; or name a folder, file:///…"
+)
 MEND = "see to the AWS_* variables of the daemon, the bucket and the network, then try again"
 ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
 WORDS = (

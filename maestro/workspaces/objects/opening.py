@@ -12,8 +12,14 @@ from maestro.workspaces.objects.folder_objects import FolderObjects
 
 def opened(url: str) -> Objects:
     """The objects at a URL that `setting_values.archive_url` has let pass. Raises Invalid where a package lacks."""
-    scheme, _, rest = url.partition("://")
-    if scheme == "file":
-        return FolderObjects(Path(unquote(rest)))
-    bucket, _, prefix = rest.partition("/")
+    folder = folder_of(url)
+    if folder is not None:
+        return FolderObjects(folder)
+    bucket, _, prefix = url.partition("://")[2].partition("/")
     return BucketObjects(bucket, prefix.strip("/"))
+
+
+def folder_of(url: str) -> Path | None:
+    """The folder that a URL names; None for a bucket."""
+    scheme, _, rest = url.partition("://")
+    return Path(unquote(rest)) if scheme == "file" else None

@@ -10,13 +10,14 @@ import trio
 from maestro.model import events as e
 from maestro.model.errors import MaestroError, Refused
 from maestro.model.events import NewEvent
+from maestro.model.schedules.schedule import Firing
 from maestro.model.snapshot import latest
 from maestro.runtime.monitor.firings import snapshot_of
 from maestro.runtime.node.context import Context
 from maestro.runtime.protocol import messages as p
 from maestro.runtime.scheduler.merged_appends import LEASE
 from maestro.runtime.snapshots.proof import newest
-from maestro.store.contract import Store
+from maestro.store.contract import Append, Committed, Store
 from maestro.store.memory.memory_store import MemoryStore
 from tests.runtime.monitor.scheduled_place import DAY, HOUR, Daemon, Place, SetClock, settings_in
 
@@ -318,3 +319,31 @@ def test_on_a_real_store_two_leaders_in_turn_fire_each_due_time_once(store: Stor
 
     place = Place(store, settings_in(tmp_path), lambda: store.now() + ahead)
     place.play(script, "one", "two")
+
+
+def test_an_agent_that_a_clean_has_stopped_before_it_was_broken_off_goes_on_behind_it(place: Place) -> None:
+    """Taken up again behind an outage or by the next daemon, the firing took the agent for one that a user stopped."""
+
+    def stopped(cause: str) -> None:
+        row = place.store.log.version("agent:w1")
+        told = NewEvent("agent:w1", e.AgentStopped("w1", "workspace clean"), row)
+        health = NewEvent("agent:w1", e.AgentHealthChanged("w1", False, ("node",), "lost"))
+        for event, why in ((told, cause), (health, "9")):
+            (done,) = place.store.log.commit([Append((event,), "schedule:x", why)], None)
+            assert isinstance(done, Committed)
+
+    async def script(one: Daemon) -> None:
+        clean, firing = p.WorkspaceClean("w1"), Firing("x", 77)
+        assert await one.firings._works(clean, firing) == "w1", "it takes work"
+        stopped("cmd:1")
+        assert await one.firings._works(clean, firing) == "", "a user has stopped it"
+        stopped("77")
+        assert await one.firings._works(clean, firing) == "w1"
+        asked = NewEvent("forward:f", e.ForwardAsked("f", "far", "{}", "schedule:x"), 0)
+        (done,) = place.store.log.commit([Append((asked,), "schedule:x", "77")], None)
+        assert isinstance(done, Committed)
+        stopped(str(done.last))
+        assert await one.firings._works(clean, firing) == "w1", "by its node, which was asked for it"
+        assert await one.firings._works(clean, Firing("x", 78)) == ""
+
+    place.play(script)

@@ -17,8 +17,10 @@ import trio
 
 from maestro import config
 from maestro.model.events import ForwardAnswered, ForwardAsked
+from maestro.runtime.client import client
 from maestro.runtime.daemon.bootstrap import open_context
 from maestro.runtime.node.forwards import large_text
+from maestro.runtime.protocol import messages as p
 from tests.conftest import StoreServer
 from tests.runtime.acting import Node, until
 
@@ -120,6 +122,13 @@ def test_logs_of_runs_come_from_any_node_and_as_they_grow(pair: Pair) -> None:
     rest, _ = following.communicate(timeout=60)
     assert (following.returncode, b"two" in rest) == (0, True)
     assert pair.a.run("agent", "logs", "far", "--lines", "1").stdout == "two\n"
+    told: list[str] = []
+
+    def show(frame: p.Note | p.Item | p.Output) -> None:
+        told.append(frame.text if isinstance(frame, p.Output) else "")
+
+    asked = p.RunLog(f"{task}-0.1", end=5)  # as the board asks
+    assert client.ask_running(asked, config.load(pair.a.env), show) == p.Done() and "".join(told) == "\ntwo\n"
 
 
 def test_what_a_command_prints_or_answers_at_length_is_in_the_store_for_a_while_only(pair: Pair) -> None:
@@ -248,7 +257,7 @@ def test_a_daemon_that_is_killed_in_the_middle_is_told_of_within_seconds(pair: P
     done = a.run("agent", "reset", "far")
     assert (done.returncode, "nothing was begun" in done.stderr, "maestro up" in done.stderr) == (4, True, True)
     rows = {row["agent"]: row for row in a.json("workspace", "list")}
-    assert (rows["far"]["exists"], "away" in rows["far"]["why"] or "lost" in rows["far"]["why"]) == (None, True)
+    assert rows["far"]["exists"] is None and rows["far"]["why"] in (f"node {b.id} is away", f"node {b.id} is lost")
     b.up()
     assert len(a.events("forward.begun")) == begun + 1
     answered = [event.fact for event in a.events("forward.answered")]

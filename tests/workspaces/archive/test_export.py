@@ -62,6 +62,22 @@ def test_maestro_proves_and_restores_it_with_holes_and_all(exported: Path, tmp_p
     assert told(tmp_path / "stage") == told(tmp_path / "ws")
 
 
+def test_the_beginning_of_each_file_is_read_from_it(exported: Path, tmp_path: Path) -> None:
+    files = [path for path in (tmp_path / "ws").rglob("*") if path.is_file() and not path.is_symlink()]
+    with open_export(exported) as export:
+        for path in files:
+            name = os.fsencode(path.relative_to(tmp_path / "ws"))
+            assert export.beginning("workspaces/a", name, 100) == path.read_bytes()[:100]
+        for name in (b"none", b"nested"):
+            with pytest.raises(NotFound, match="no such file"):
+                export.beginning("workspaces/a", name, 100)
+        with exported.open("r+b") as file:  # the file at the end is not reached, damage before it is
+            file.truncate(exported.stat().st_size // 2)
+        last = max(entry.path for entry in export.entries("b") if entry.pieces or entry.size)
+        with pytest.raises(VerificationFailed):
+            export.beginning("b", last, 100)
+
+
 def test_files_that_pack_too_well_for_an_honest_archive_come_back_too(tmp_path: Path) -> None:
     (tmp_path / "ws").mkdir()
     (tmp_path / "ws/letters").write_bytes(b"a" * (40 << 20))

@@ -93,7 +93,7 @@ def test_without_the_extra_a_bucket_is_refused_and_a_folder_works(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setitem(sys.modules, "obstore", None)
-    with pytest.raises(Invalid, match=r"maestro-orchestrator\[s3\]"):
+    with pytest.raises(Invalid, match=r"pip install '\.\[s3\]'"):
         opened("s3://bucket/prefix")
     monkeypatch.delitem(sys.modules, "obstore")
     (tmp_path / "obstore.py").write_text("raise ImportError('libc.so.6: version GLIBC_2.24 not found')")

@@ -48,6 +48,7 @@ Printing = (p.RunLog,)
 """Those that print as long as they last: what they print is passed on as it comes (`passage`)."""
 Print = Callable[[str], Awaitable[None]]
 START_THERE: Final = "start its daemon there (maestro up)"
+NOT_BEGUN: Final = ": nothing was begun"
 
 
 async def forward(call: Call, node: str, command: p.Command, quiet: bool = False) -> p.Done:
@@ -124,9 +125,14 @@ async def is_up(context: Context, node: str) -> bool:
 
 def away(node: Node, lies: str = "") -> Refused:
     """The refusal of what only a node can do that is away. lies: what is wanted of it, and lies there."""
-    how = "is lost" if node.status == "lost" else "is away"
-    what = f"{lies} lies on node {node.id}, which {how}" if lies else f"node {node.id} {how}: nothing was begun"
-    return Refused(what, mend=START_THERE)
+    how = "was forgotten" if node.forgotten else "is lost" if node.status == "lost" else "is away"
+    what = f"{lies} lies on node {node.id}, which {how}" if lies else f"node {node.id} {how}{NOT_BEGUN}"
+    return Refused(what, mend=f"{START_THERE}, where it is there still" if node.forgotten else START_THERE)
+
+
+def why_unseen(error: MaestroError, node: str) -> str:
+    """Why a node has not said what it was asked for, for a list: that nothing was begun goes without saying there."""
+    return error.what.removesuffix(NOT_BEGUN) if error.what.startswith(f"node {node}") else error.what
 
 
 class _Asked:
@@ -232,7 +238,7 @@ class _Asked:
     async def _end(self, why: str) -> None:
         """Withdraw it, or tell that it had begun. Nothing where it was begun or answered just now: look again."""
         if await self._through_outage(lambda: self._withdraw(why)):
-            raise Refused(f"{why}: nothing was begun", mend=START_THERE)
+            raise Refused(f"{why}{NOT_BEGUN}", mend=START_THERE)
         await self._through_outage(self._read)
         if self._begun is not None and self._answered is None and await self._through_outage(self._is_gone):
             what = (

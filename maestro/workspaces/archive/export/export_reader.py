@@ -22,7 +22,7 @@ from maestro.model.errors import Invalid, NotFound, Refused, VerificationFailed
 from maestro.workspaces.archive.export import gzip_members, outline
 from maestro.workspaces.archive.export.outline import Limits
 from maestro.workspaces.archive.export.tar_headers import BLOCK, Member, header, padding
-from maestro.workspaces.archive.format.entries import FILE, LONG_PATHS_BYTES_MAX, Entry, Piece, located
+from maestro.workspaces.archive.format.entries import FILE, HARDLINK, LONG_PATHS_BYTES_MAX, Entry, Piece, located
 from maestro.workspaces.archive.read.stage import Stage, write_all
 from maestro.workspaces.descent import Descent
 
@@ -92,6 +92,30 @@ class Export:
         parts: list[bytes] = []
         self._check_front(self._stream_after_manifest(), {name: parts.append})
         return b"".join(parts)
+
+    def beginning(self, tree: str, path: bytes, bytes_max: int) -> bytes:
+        """The first bytes of a file of a tree. All up to the end of that file is read and checked for them.
+
+        Raises `NotFound` where the tree has no such file, `VerificationFailed`.
+        """
+        found = {entry.path: entry for entry in self.entries(tree)}
+        entry = found.get(path)
+        if entry is not None and entry.kind == HARDLINK:
+            entry = found.get(entry.target)
+        if entry is None or entry.kind != FILE:
+            raise NotFound("it holds no such file", located(tree, path))
+        data = bytearray()
+        stream = self._stream_after_manifest()
+        self._check_front(stream, {})
+        for branch, entries in zip(self.head.trees, self._trees, strict=True):
+            before = entries[: entries.index(entry)] if branch.name == tree else entries
+            self._tree(stream, branch.name, before, None)
+            if branch.name == tree:
+                break
+        with self._naming(located(tree, entry.path)):
+            stream.expect(header(outline.member(tree, entry)))
+            self._content(stream, entry, None, lambda part: data.extend(part[: max(0, bytes_max - len(data))]))
+        return bytes(data)
 
     def restore(self, stages: Mapping[str, str | Path], progress: Progress | None = None) -> Proved:
         """Restore trees into stages, folders that must not exist yet; all else is read and checked in the same pass.
@@ -207,11 +231,15 @@ class Export:
                 if self._progress is not None:
                     self._progress(self._file.tell(), self._size)
 
-    def _content(self, stream: _Stream, entry: Entry, handle: int | None) -> None:
+    def _content(
+        self, stream: _Stream, entry: Entry, handle: int | None, take: Callable[[memoryview], None] | None = None
+    ) -> None:
         digest = hashlib.sha256()
         for piece in entry.pieces if entry.pieces is not None else [Piece(b"\0", entry.size)]:
             for part in stream.parts(piece.length):
                 digest.update(part)
+                if take is not None:
+                    take(part)
                 if not piece.digest and bytes(part).count(0) != len(part):
                     raise VerificationFailed("the member has data where it says that there is none")
                 if handle is not None and piece.digest:
