@@ -122,11 +122,15 @@ def url(text: str) -> str:
     return text
 
 
-def archive_url(text: str) -> str:
-    """The URL of a shared archive. Secrets have no place in it."""
+def archive_url(text: str) -> str | None:
+    """The URL of a shared archive, None for `none`, which is no archive. Secrets have no place in it."""
+    if text == "none":
+        return None
     scheme, separator, rest = text.partition("://")
     if not separator or scheme not in ("file", "s3"):
-        raise ValueError("is no URL of an archive; write file:///folder/that/all/nodes/reach or s3://bucket/prefix")
+        raise ValueError(
+            "is no URL of an archive; write file:///folder/that/all/nodes/reach or s3://bucket/prefix, or none"
+        )
     if re.search(r"[\s\x00-\x1f\x7f?#@]", rest):
         raise ValueError(
             "has a space, `@`, `?`, `#` or a control character in it; percent-encode it in file:///…, and give"

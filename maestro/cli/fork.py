@@ -11,7 +11,9 @@ from maestro.cli import answer, printer
 from maestro.cli.column import Column
 from maestro.cli.options import TIME_HELP, FormatOption, absolute, examples
 from maestro.cli.printer import Row
+from maestro.cli.restores import DryRunOption
 from maestro.runtime.protocol import messages as p
+from maestro.runtime.snapshots.amounts import size
 
 app = typer.Typer()
 
@@ -30,6 +32,7 @@ NAMED_MAX = 10
     epilog=examples(
         "maestro fork --into trial --root ~/trial",
         "maestro fork --at 1234 --into trial --root ~/trial",
+        "maestro fork --at 1234 --into trial --root ~/trial --dry-run",
         "maestro fork --at 10m --into trial --root ~/trial && . ~/trial/env && maestro replay verify",
     ),
 )
@@ -42,6 +45,7 @@ def fork(
         str | None,
         typer.Option("--at", help=f"Up to when the history goes; up to now if not given. {TIME_HELP} Or a position."),
     ] = None,
+    dry_run: DryRunOption = False,
     format: FormatOption = None,
 ) -> int:
     """Make a namespace whose log begins with the history of this one, to try something there.
@@ -49,12 +53,37 @@ def fork(
     Archives and workspaces are copied; nothing is changed here, and nothing runs there: what was open is cancelled,
     schedules are disabled. `. DIR/env` has a shell use the fork.
     """
-    return answer.one(p.Fork(into, absolute(root, "--root"), at), format, _show, _hint)
+    command = p.Fork(into, absolute(root, "--root"), at, dry_run)
+    return answer.one(command, format, _show_plan if dry_run else _show, None if dry_run else _hint)
 
 
 def _show(row: Row) -> None:
-    where = f"position {row['position']}, {printer.moment(row['at'])}"
-    printer.write_line(f"{row['namespace']} has the history of {row['source']} up to {where}")
+    printer.write_line(f"{row['namespace']} has the history of {row['source']} up to {_where(row)}")
+    _show_contents(row)
+
+
+def _show_plan(row: Row) -> None:
+    printer.write_line(f"{row['namespace']} would have the history of {row['source']} up to {_where(row)}")
+    printer.write_line(f"where: {row['root']}")
+    blobs, archives = row["blobs"], row["archives"]
+    printer.write_line(
+        f"copied: {row['events']} events with its own, {_counted(blobs['count'], 'blob')} ({size(blobs['bytes'])}), "
+        f"{_counted(archives['files'], 'file')} of archives ({size(archives['bytes'])})"
+    )
+    of = f" of {size(row['disk_free_bytes'])} free" if row["disk_free_bytes"] is not None else ""
+    printer.write_line(f"disk needed: {size(row['disk_needed_bytes'])}{of}, without the log")
+    _show_contents(row)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"
+
+
+def _where(row: Row) -> str:
+    return f"position {row['position']}, {printer.moment(row['at'])}"
+
+
+def _show_contents(row: Row) -> None:
     printer.write_table(WORKSPACES, row["workspaces"], "no workspaces")
     for what, key in (
         ("snapshots copied", "snapshots"),

@@ -217,9 +217,11 @@ def sources(
     def on_line(at: int) -> bool:
         return any(first <= at <= last for first, last in holds)
 
-    kept = list(archives)
+    kept: dict[tuple[str, str], list[Archived]] = {}
+    for each in archives:
+        kept.setdefault((each.held.agent, each.held.workspace), []).append(each)
     return {
-        row.id: newest(row.id, row.workspace, kept, position, on_line)
+        row.id: newest(row.id, row.workspace, kept.get((row.id, row.workspace), ()), position, on_line)
         for row in agents
         if isinstance(row, Agent) and row.workspace is not None
     }

@@ -206,7 +206,7 @@ async def _serve(context: Context, residence: Residence) -> bool:
     daemon, follower, membership = parts.daemon, parts.follower, parts.membership
     await parts.launcher.start()
     await follower.load()
-    context.gateway.admit = Admission(follower)
+    context.gateway.admit = Admission(follower, clock.now)
     await trio.to_thread.run_sync(janitor.sweep, settings.home, parts.launcher.pid)
     sweep_run_sockets(settings.home)
     membership.archive = await reach_of(context)

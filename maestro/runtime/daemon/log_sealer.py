@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
-
 import trio
 
+from maestro.model.coordination.releases import awaited, release_of
 from maestro.model.errors import MaestroError
 from maestro.model.events import NewEvent
 from maestro.model.ids import shown
@@ -44,20 +43,15 @@ async def keep_sealed(context: Context, follower: Follower, scheduler: Scheduler
 
 
 async def _forget(context: Context) -> None:
-    """Forget the versions that no view needs, once every node that is up knows of it (since 1.3.0)."""
-    nodes = await context.rows(context.views.nodes)
-    older = [node.id for node in nodes if node.status == "up" and _release(node.build) < FORGETS_SINCE]
+    """Forget the versions that no view needs, once every node that is awaited knows of it (since 1.3.0)."""
+    nodes = {node.id: node for node in await context.rows(context.views.nodes)}
+    older = [node for node in awaited(nodes, await context.now()) if release_of(node.build) < FORGETS_SINCE]
     if older:
-        seldom.warn("forgetting", f"no version is forgotten while {', '.join(map(shown, older))} runs an older build")
+        names = ", ".join(shown(node.id) for node in older)
+        seldom.warn("forgetting", f"no version is forgotten while {names} runs an older build")
         return
     gone = await trio.to_thread.run_sync(forget, context.store)
     log.info("%d versions of what has ended are forgotten", gone)
-
-
-def _release(build: str) -> tuple[int, ...]:
-    """The numbers of a release, such as 1.3.0."""
-    found = re.match(r"(\d+)\.(\d+)", build)
-    return tuple(map(int, found.groups())) if found else ()
 
 
 async def _seal(context: Context, sealed: Segments, scheduler: Scheduler) -> None:

@@ -62,11 +62,11 @@ def _read(command: p.Command, settings: Settings, store: Store, show: Callable[[
     rows: list[p.Item] = []
     call = PlainCall(ReadContext(settings, node_id(settings.home), store), rows.append)
     try:
-        done = _run(cast(Coroutine[Any, Any, p.Done], HANDLERS[type(command)](cast(Any, call), command)))
+        done = driven(cast(Coroutine[Any, Any, p.Done], HANDLERS[type(command)](cast(Any, call), command)))
     except NotFound as error:
         from maestro.runtime.server import likeness
 
-        _run(likeness.propose(call.context, error, command))
+        driven(likeness.propose(call.context, error, command))
         raise
     known.follow(store)
     for row in rows:
@@ -74,7 +74,7 @@ def _read(command: p.Command, settings: Settings, store: Store, show: Callable[[
     return done
 
 
-def _run(work: Coroutine[Any, Any, T]) -> T:
+def driven(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine that never waits to its end."""
     try:
         work.send(None)

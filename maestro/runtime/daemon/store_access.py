@@ -7,6 +7,7 @@ import time
 from maestro import config
 from maestro.config import Settings
 from maestro.model.errors import StoreAway
+from maestro.runtime.restores.forks.own_places import check_own_places
 from maestro.store.contract import Store
 from maestro.store.embedded import choice
 from maestro.store.redis import safety
@@ -21,8 +22,10 @@ STOPPED_S_MAX = 10.0
 def open_store(settings: Settings) -> Store:
     """Open the store of these settings; the embedded one is started.
 
-    Raises StoreAway where it cannot be reached, StoreUnsafe where its settings would lose acknowledged events.
+    Raises StoreAway where it cannot be reached, StoreUnsafe where its settings would lose acknowledged events,
+    Refused in a fork that would share its places.
     """
+    check_own_places(settings)
     chosen = choice.choose(settings)
     deadline = time.monotonic() + STOPPED_S_MAX
     while True:

@@ -68,7 +68,7 @@ async def conclude(context: Context, begun: BegunRestore, past: Past | None = No
         return
     if past is None:
         past = await trio.to_thread.run_sync(look_back, context.store, begun.to)
-    off = await trio.to_thread.run_sync(kept_off, context, begun.to)
+    off = await trio.to_thread.run_sync(kept_off, context.store, begun.to)
     race = Race("tasks keep changing while they are restored")
     while True:
         if await context.call(_is_done, context, begun.restore):

@@ -184,11 +184,16 @@ def _counted(context: Context, spans: Sequence[Span]) -> Row:
                     tasks[task] = None
                 if event.subject.startswith(OF_WORKFLOW):
                     runs[event.subject.removeprefix(OF_WORKFLOW)] = None
-                listed.append({"seq": event.seq, "at": when(event.at), "type": event.type, "subject": event.subject})
+                listed.append(_listed_event(event))
             del listed[:-LISTED_MAX]
     types = dict(sorted(kinds.items()))
     found = {"tasks": list(tasks), "workflow_runs": list(runs), "newest": listed[::-1]}
     return {"events": kinds.total(), "types": types, **found}
+
+
+def _listed_event(event: Event) -> Row:
+    told = {"seq": event.seq, "at": when(event.at), "type": event.type, "subject": event.subject}
+    return told | {"actor": event.actor}
 
 
 def _on_line(events: Iterable[Event]) -> Iterable[Event]:

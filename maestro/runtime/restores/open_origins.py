@@ -24,6 +24,7 @@ class OpenOrigins:
         self._archive: Archive | None = None
         self._reached: dict[str, Archive] = {}
         self._open: dict[tuple[str, str], Origin] = {}
+        self._lies_on: dict[str, str] = {}
 
     async def archive(self) -> Archive:
         """The archive of this node. Raises as `Archive`."""
@@ -55,8 +56,8 @@ class OpenOrigins:
         node: in whose archive it is to be looked for, "" for this node's, or where it does not lie here, the one that
         took it. That of another node is read through the shared archive.
         """
-        if not node and (name, "") in self._open:
-            return self._open[name, ""]
+        if (name, node) in self._open:  # also one of which a log that was loaded meanwhile knows the beginning only
+            return self._open[name, node]
         row = await self._context.row(self._context.views.snapshot, name)
         if row is not None and row.state != "complete":
             raise Refused(
@@ -64,12 +65,16 @@ class OpenOrigins:
             )
         source = node or await where_it_lies(self._context, name, row)
         if source != self._context.node:
-            return await self._of(source, name, manifest_of(row, source))
+            found = await self._of(source, name, manifest_of(row, source))
+            if node:
+                return found
+            self._lies_on[name] = source
+            return self._open.setdefault((name, ""), found)
         if (name, "") not in self._open:
             archive = await self.archive()
             try:
                 manifest = manifest_of(row, source)
-                found: Origin = await trio.to_thread.run_sync(StoredOrigin, archive, name, manifest)
+                found = await trio.to_thread.run_sync(StoredOrigin, archive, name, manifest)
             except NotFound:
                 if row is None or not row.path:
                     raise
@@ -85,6 +90,10 @@ class OpenOrigins:
                 self._reached[node].keep_open()
             self._open[name, node] = await trio.to_thread.run_sync(StoredOrigin, self._reached[node], name, manifest)
         return self._open[name, node]
+
+    def lies_on(self, name: str) -> str:
+        """In which other node's archive a snapshot lies that was opened without a node; "" for this one's."""
+        return self._lies_on.get(name, "")
 
     async def is_file(self, name: str) -> bool:
         """Whether a snapshot is read from an export file, and not from a snapshot store."""

@@ -15,6 +15,7 @@ import msgspec
 from maestro.model.errors import MaestroError, VerificationFailed
 from maestro.runtime.snapshots.meta import SnapshotMeta, of_export, of_manifest
 from maestro.workspaces.archive.export.export_reader import Export, open_export
+from maestro.workspaces.archive.format.entries import Entry
 from maestro.workspaces.archive.library import Archive
 from maestro.workspaces.archive.read.assessment import Lost
 from maestro.workspaces.archive.write.diff import Diff
@@ -66,6 +67,12 @@ class Origin(Protocol):
 
     def diff(self, tree: str, path: str) -> Diff:
         """What would change in the folder `path` if the tree were put there."""
+
+    def entries(self, tree: str) -> Sequence[Entry]:
+        """What a tree holds. Raises VerificationFailed where its listing is damaged."""
+
+    def beginning(self, tree: str, path: bytes, bytes_max: int) -> bytes:
+        """The first bytes of a file of a tree, checked. Raises NotFound, VerificationFailed."""
 
     def lost(self, tree: str) -> list[Lost]:
         """The files of a tree that are known to be damaged. Raises VerificationFailed where none of them is whole."""
@@ -123,6 +130,14 @@ class StoredOrigin:
     def diff(self, tree: str, path: str) -> Diff:
         """See Origin."""
         return self._archive.diff(self.name, tree, path)
+
+    def entries(self, tree: str) -> Sequence[Entry]:
+        """See Origin."""
+        return self._archive.listing(self.name, tree).entries
+
+    def beginning(self, tree: str, path: bytes, bytes_max: int) -> bytes:
+        """See Origin."""
+        return self._archive.beginning(self.name, tree, path, bytes_max)
 
     def lost(self, tree: str) -> list[Lost]:
         """See Origin."""
@@ -192,6 +207,14 @@ class ExportedOrigin:
     def diff(self, tree: str, path: str) -> Diff:
         """See Origin."""
         return self._archive.diff(self._export, tree, path)
+
+    def entries(self, tree: str) -> Sequence[Entry]:
+        """See Origin."""
+        return self._export.entries(tree)
+
+    def beginning(self, tree: str, path: bytes, bytes_max: int) -> bytes:
+        """See Origin. Reads the file up to there."""
+        return self._export.beginning(tree, path, bytes_max)
 
     def lost(self, tree: str) -> list[Lost]:  # noqa: ARG002
         """No files: where a file from elsewhere is damaged, all of it is refused."""

@@ -19,7 +19,7 @@ from maestro.model.restore import Archived, Fate, fates, mapped, missing
 from maestro.runtime.node.context import Call, Context
 from maestro.runtime.provision.type_binding import caller_settings, resolve_type
 from maestro.runtime.restores.across.archives import Archives, Named, RecordedOrigin, found
-from maestro.runtime.restores.forks.site import branch_of
+from maestro.runtime.restores.forks.own_places import branch_of
 from maestro.runtime.restores.open_origins import OpenOrigins
 from maestro.runtime.restores.past import Past, look_back
 from maestro.runtime.restores.places import check_places
@@ -45,7 +45,7 @@ async def plan(call: Call, wish: RestoreRequest, origins: OpenOrigins, held: Pas
     past = held or await _past(context, wish, origin)
     if past.position == 0 and wish.workspace is None:
         await call.note("position 0 is before the first event: all agents, all tasks and all of the state go", "warn")
-    archives = await Archives.find(context, origin, past, by_time=wish.at is not None)
+    archives = await Archives.find(context, origins, origin, past, by_time=wish.at is not None)
     head = await context.call(context.store.log.head)
     away, gone = await _away(context, past, origin)
     planned = RestorePlan(
@@ -160,6 +160,8 @@ class _Relocation:
         placement.node = node if elsewhere else here
         planned.placements.append(placement)
         placement.why_not = _why_not(placement, archived, planned)
+        if archived is None and node in archives.out_of_reach:
+            placement.why_not = f"node {node} has archived it: {archives.out_of_reach[node]}"
         if archived is not None and not placement.why_not and (target != agent.workspace or away):
             planned.assigned.append(await self.assigned(agent, root, target, planned.away))
 

@@ -19,8 +19,9 @@ from maestro.model.errors import MaestroError, Refused, VerificationFailed
 from maestro.model.events import NewEvent, RestoreStarted
 from maestro.model.restore import Archived
 from maestro.model.snapshot import Snapshot
-from maestro.runtime.node.context import Call
+from maestro.runtime.node.context import APPEND_S_MAX, Call
 from maestro.runtime.node.daemon_log import log
+from maestro.runtime.node.patience import patiently
 from maestro.runtime.node.resume import resume
 from maestro.runtime.provision.exclusion import Exclusion
 from maestro.runtime.restores.answer import Answer, foreign_told, undo_told
@@ -95,15 +96,21 @@ class RestoreProcedure:
         begun.assigned = planned.assigned
         self._call.when_interrupted(self._interrupted)
         snapshot_folders = SnapshotFolders(context.settings.home)
-        async with turn(self._call, snapshot_folders):  # no snapshot is taken of a half-done restore
-            try:
-                await self._prepare(wish, how, snapshot_folders)
-            except BaseException as error:
-                with trio.CancelScope(shield=True):
-                    await self._give_up(error)
-                raise
+        # No snapshot is taken of a half-done restore, and what is stopped and swapped is not left so for an outage.
+        async with turn(self._call, snapshot_folders):
+            with patiently(APPEND_S_MAX):
+                row = await self._carried_out(wish, how, snapshot_folders)
+        return row
+
+    async def _carried_out(self, wish: RestoreRequest, how: RestoreOptions, snapshot_folders: SnapshotFolders) -> Row:
+        try:
+            await self._prepare(wish, how, snapshot_folders)
+        except BaseException as error:
             with trio.CancelScope(shield=True):
-                row = await self._finish()
+                await self._give_up(error)
+            raise
+        with trio.CancelScope(shield=True):
+            row = await self._finish()
         return row
 
     # ---- reversible ----

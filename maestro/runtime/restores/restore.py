@@ -13,9 +13,10 @@ import trio
 
 from maestro.model.errors import MaestroError, Refused, VerificationFailed
 from maestro.model.events import LogForked, NewEvent
-from maestro.runtime.node.context import Call, Context
+from maestro.runtime.node.context import APPEND_S_MAX, Call, Context
 from maestro.runtime.node.ids import new_id
 from maestro.runtime.node.known_head import LINEAGE, KnownHead, erased
+from maestro.runtime.node.patience import patiently
 from maestro.runtime.restores import log_loader
 from maestro.runtime.restores.across.room import check_room
 from maestro.runtime.restores.conclusion import LEASE, unload
@@ -163,20 +164,21 @@ async def _load(
         begun = BegunRestore(restore=new_id(), cause=call.cause, actor=call.caller.actor, source=planned.source)
         begun.to, begun.loads = found.position, LoadedLog(found.position, found.chain)
         await trio.to_thread.run_sync(journal.write, begun)
-        try:
-            if not await log_loader.is_empty(context):
-                raise Refused("the log is not empty any more", mend="try again")
-            gone = await _erase(context)
-            await trio.to_thread.run_sync(checkpoint.load, context.store, folder)
-            await name_behind_load(context, begun.actor, begun.cause)
-            loaded = msgspec.structs.replace(wish, loaded=True)
-            row = await _perform(call, loaded, how, origins, UnderWay(*right, begun))
-        except BaseException:
-            with trio.CancelScope(shield=True):
-                await _unload(call, journal)
-            raise
-    if gone is not None:
-        await context.submit([NewEvent(LINEAGE, gone)], call.caller.actor, call.cause)
+        with patiently(APPEND_S_MAX):  # a log that is loaded by half would be erased for an outage
+            try:
+                if not await log_loader.is_empty(context):
+                    raise Refused("the log is not empty any more", mend="try again")
+                gone = await _erase(context)
+                await trio.to_thread.run_sync(checkpoint.load, context.store, folder)
+                await name_behind_load(context, begun.actor, begun.cause)
+                loaded = msgspec.structs.replace(wish, loaded=True)
+                row = await _perform(call, loaded, how, origins, UnderWay(*right, begun))
+            except BaseException:
+                with trio.CancelScope(shield=True):
+                    await _unload(call, journal)
+                raise
+            if gone is not None:
+                await context.append([NewEvent(LINEAGE, gone)], call.caller.actor, call.cause)
     await call.note(f"loaded the log up to position {found.position}")
     return row
 

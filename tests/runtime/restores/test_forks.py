@@ -16,7 +16,8 @@ import pytest
 
 from maestro.model.errors import Refused
 from maestro.model.forks.fork import Branch
-from maestro.runtime.restores.forks.site import BRANCH, SUFFIX, ForkSite, without_secrets
+from maestro.runtime.restores.forks.own_places import BRANCH
+from maestro.runtime.restores.forks.site import SUFFIX, ForkSite, without_secrets
 from tests.conftest import StoreServer
 from tests.installation import left_behind
 from tests.runtime.acting import Node, until
@@ -95,7 +96,9 @@ def test_a_fork_goes_its_own_way(node: Node) -> None:
     """Made while the daemon works. What happens in it touches nothing of where it came from, and the reverse."""
     before, fork = node.events(), Fork(node, "own")
     row = fork.made()
-    assert "unset MAESTRO_ARCHIVE_URL\n" in (fork.root / "env").read_text()
+    again = node.run(*fork.words)
+    assert again.returncode == 4 and f"the fork {fork.name} of" in again.stderr and "is there already" in again.stderr
+    assert f"`. {fork.root}/env` has a shell use it" in again.stderr
     assert fork.env["MAESTRO_SEGMENTS_DIR"] == f"{fork.root}/home/segments"
     assert [each.seq for each in node.events()] == [each.seq for each in before]  # nothing was changed
     assert len(row["cancelled"]) == 1 and row["schedules_disabled"] == ["nightly"] and len(row["snapshots"]) == 1
@@ -115,6 +118,7 @@ def test_a_fork_goes_its_own_way(node: Node) -> None:
             assert agent["workspace"] == f"{fork.root}/agents/ann"
             assert (fork.root / "agents" / "ann" / "mine").read_text() == "kept"
             assert not any(each["enabled"] for each in fork.json("schedule", "list"))
+            assert not fork.json("queue", "status")  # what was open at that position stays ended, too
         assert fork.json("schedule", "list")
     finally:
         shutil.rmtree(snapshots, ignore_errors=True)
@@ -128,7 +132,16 @@ def test_a_fork_goes_its_own_way(node: Node) -> None:
 def test_a_fork_at_a_position_has_the_history_up_to_there(node: Node) -> None:
     fork = Fork(node, "then")
     (snapshot,) = node.json("state", "snapshots")
-    row = fork.made("--at", str(snapshot["position"]))
+    at = ("--at", str(snapshot["position"]))
+    plan = node.json(*fork.words, *at, "--dry-run")
+    assert not fork.root.parent.exists() or not [*fork.root.parent.glob(f"{fork.root.name}*")]  # nothing was made
+    row = fork.made(*at)
+    workspaces = [{**each, "bytes": len("kept")} for each in row["workspaces"]]
+    assert {name: plan[name] for name in row} == {**row, "workspaces": workspaces}
+    packs = [*(fork.root / "home" / "snapshots" / "packs").iterdir()]
+    assert plan["archives"] == {"files": len(packs) + 1, "bytes": sum(each.stat().st_size for each in packs)}
+    assert plan["disk_free_bytes"] > 0
+    assert plan["disk_needed_bytes"] == plan["archives"]["bytes"] + 4
     assert [each["events_apart"] for each in row["workspaces"]] == [0]
     assert [each["state"] for each in fork.json("state", "snapshots")] == ["complete"]  # it was being taken then
     assert fork.json("task", "list") == []
@@ -155,11 +168,56 @@ def test_what_cannot_be_a_fork_is_refused(node: Node, into: str | None, root: st
     assert done.stderr.count("\n") == 1 and not (node.folder / "f1").exists()
 
 
+def test_a_fork_keeps_nothing_where_the_file_of_settings_says(node: Node, tmp_path: Path) -> None:
+    """That names the places of the namespace that it comes from: what one of both collects may be the other's."""
+    fork = Fork(node, "places")
+    fork.made("--at", "3")
+    file = tmp_path / "maestro" / "config.toml"
+    file.parent.mkdir()
+    file.write_text(f'archive_url = "file://{tmp_path}/a"\nsegments_dir = "{tmp_path}/s"\n')
+    used = fork.env | {"XDG_CONFIG_HOME": str(tmp_path)}
+    shown = {each["name"]: each["value"] for each in node.json("config", "show", **used)}
+    assert shown["MAESTRO_ARCHIVE_URL"] is None
+    assert shown["MAESTRO_SEGMENTS_DIR"] == f"{fork.root}/home/segments"
+    assert node.json("events", "tail", "--limit", "1", **used)
+    bare = {name: value for name, value in used.items() if name not in ("MAESTRO_ARCHIVE_URL", "MAESTRO_SEGMENTS_DIR")}
+    refused = node.run("replay", "verify", **bare)
+    assert refused.returncode == 4 and f"`. {fork.root}/env` sets its own" in refused.stderr, refused.stderr
+    assert "archive_url and segments_dir would be those of the namespace" in refused.stderr
+    assert not (tmp_path / "a").exists() and not (tmp_path / "s").exists()
+
+
+def test_a_restore_over_several_nodes_of_a_fork_leaves_schedules_off(node: Node, tmp_path: Path) -> None:
+    fork = Fork(node, "nodes")
+    fork.made()
+    with Node(tmp_path, MAESTRO_REDIS_URL=node.url, MAESTRO_NAMESPACE=fork.name) as other:
+        other.json("agent", "assign", "shell", "--name", "bob", "--to-workspace", str(tmp_path / "work"))
+        fork.json("up")
+        at = next(event.seq for event in node.events("schedule.added"))
+        other.json("state", "restore", f"--at={at}", "--skip-failed")
+        assert [each["enabled"] for each in other.json("schedule", "list")] == [False]
+        assert any(event.type == "restore.asked" for event in other.events()), "of all nodes together"
+        fork.json("shutdown", "--keep", "--grace-period", "1")
+
+
 def test_a_namespace_with_a_log_is_never_written_over(node: Node) -> None:
     first, second = Fork(node, "first"), Fork(node, "second")
     first.made("--at", "3")
     done = node.run("fork", "--into", first.name, "--root", str(second.root))
-    assert done.returncode == 4 and "has a log of its own" in done.stderr
+    assert done.returncode == 4 and "has a log of its own" in done.stderr and f"such as {first.name}-2" in done.stderr
+    first.json("redis", "flush", "--confirm", first.name, "--no-backup")
+    done = node.run("fork", "--into", first.name, "--root", str(second.root))
+    assert "was flushed, which its log tells for ever" in done.stderr and f"such as {first.name}-2" in done.stderr
+    first.json("shutdown")
+    assert node.run("fork", "--into", f"{first.name}-2", "--root", str(second.root), "--at", "3").returncode == 0
+    shutil.rmtree(second.root)  # nobody has used it: the same command makes it again
+    assert node.run("fork", "--into", f"{first.name}-2", "--root", str(second.root)).returncode == 0
+    second.name = f"{first.name}-2"
+    second.json("state", "set", "used", "1")
+    second.json("shutdown")
+    shutil.rmtree(second.root)
+    done = node.run("fork", "--into", second.name, "--root", str(second.root))
+    assert done.returncode == 4 and "has a log of its own" in done.stderr, "what it did since belongs to that fork"
     assert not second.root.exists() and not second.stage.exists()
 
 
@@ -195,6 +253,8 @@ def test_a_fork_that_is_killed_midway_is_whole_after_the_same_command(node: Node
         fork = Fork(node, f"killed{number}")
         assert ended(fork, "DIE", die) == -9
         node.json("state", "set", f"after{number}", "1")  # the log goes on meanwhile
+        node.json("shutdown", "--keep", "--grace-period", "1")
+        assert ended(fork, "DIE", DEATHS[0]) == -9  # and so is the next one, which has cleared the folder
         position = fork.made()["position"]
         fork.check_whole()
         assert json.loads((fork.root / "home" / "branch.json").read_text())["position"] == position

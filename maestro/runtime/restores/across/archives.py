@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from maestro.model.errors import Refused
+from maestro.model.errors import NotFound, Refused
 from maestro.model.events import SnapshotWorkspace
 from maestro.model.ids import shown
 from maestro.model.monitoring.failsafe import is_undone
@@ -69,19 +69,42 @@ def _lies_elsewhere(row: Snapshot, here: str) -> bool:
     return not row.lies_on(here) or not {each.node for each in row.workspaces} <= {"", here}
 
 
-async def _held(context: Context, origin: Named) -> list[Archived]:
+class Parts(NamedTuple):
+    """What is at hand of a snapshot. out_of_reach: why the part of a node is not, by node."""
+
+    held: list[Archived]
+    out_of_reach: dict[str, str] = {}  # noqa: RUF012 - nobody adds to it
+
+
+async def _held(context: Context, origins: OpenOrigins, origin: Named, past: Past) -> Parts:
     """What a snapshot holds: by the log where it lies on several nodes, as an archive has one part only. A file comes
     first, and behind it what other nodes have of that snapshot in archives of their own.
     """
     row = await context.row(context.views.snapshot, origin.name)
     if row is not None and isinstance(origin, RecordedOrigin):
-        return _of_row(context, row)
+        return Parts(_of_row(context, row))
     here = [Archived(origin.name, each) for each in origin.meta.workspaces]
     if row is None or not row.complete:
-        return here
+        return Parts(here) if origin.path else await _unrecorded(context, origins, origin, past)
     known = set() if origin.path else {(each.held.agent, each.held.workspace) for each in here}
     there = [each for each in _of_row(context, row) if (each.held.agent, each.held.workspace) not in known]
-    return here + [each for each in there if each.node]
+    return Parts(here + [each for each in there if each.node])
+
+
+async def _unrecorded(context: Context, origins: OpenOrigins, origin: Named, past: Past) -> Parts:
+    """What a snapshot holds that the log does not tell of, as it is loaded from it: its part that is open, and those of
+    the other nodes that had agents, as far as the shared archive has them.
+    """
+    parts, out_of_reach = {origins.lies_on(origin.name): origin.meta}, {}
+    known = {*parts, "", origin.meta.node, context.node}
+    for node in sorted({agent.node or "" for agent in past.agents.values()} - known):
+        try:
+            parts[node] = (await origins.snapshot(origin.name, node)).meta
+        except (NotFound, Refused) as error:
+            out_of_reach[node] = error.line()
+    return Parts(
+        [Archived(origin.name, each, node) for node, meta in parts.items() for each in meta.workspaces], out_of_reach
+    )
 
 
 def _of_row(context: Context, row: Snapshot) -> list[Archived]:
@@ -93,25 +116,27 @@ class Archives:
     """The archives that workspaces can come from.
 
     by_time: a workspace comes from its newest archive at or before the position restored to, else from the named
-    snapshot.
+    snapshot. out_of_reach: why the archive of a node is not at hand that may hold more of that, by node.
     """
 
-    def __init__(self, held: Sequence[Archived], past: Past, by_time: bool) -> None:
-        self._held = held
+    def __init__(self, parts: Parts, past: Past, by_time: bool) -> None:
+        self._held, self.out_of_reach = parts
         self._by_place: dict[tuple[str, str], list[Archived]] = {}
-        for each in held:
+        for each in self._held:
             self._by_place.setdefault((each.held.agent, each.held.workspace), []).append(each)
         self._past = past
         self._by_time = by_time
 
     @classmethod
-    async def find(cls, context: Context, origin: Named | None, past: Past, by_time: bool) -> Archives:
+    async def find(
+        cls, context: Context, origins: OpenOrigins, origin: Named | None, past: Past, by_time: bool
+    ) -> Archives:
         """The archives of the named snapshot, and for a time those of all other snapshots, of every node."""
-        held = await _held(context, origin) if origin is not None else []
+        parts = await _held(context, origins, origin, past) if origin is not None else Parts([])
         for row in await context.rows(context.views.snapshots) if by_time else ():
             if not is_undone(row.reason):
-                held.extend(_of_row(context, row))
-        return cls(held, past, by_time)
+                parts.held.extend(_of_row(context, row))
+        return cls(parts, past, by_time)
 
     def of(self, agent: str, workspace: str, node: str = "") -> Archived | None:
         """The archive that an agent's workspace comes from, None where there is none. node: where it is put back, which

@@ -14,12 +14,13 @@ from maestro.model.coordination.restoration import Before, Seen, Then
 from maestro.model.coordination.restore_parts import OPEN, UNDECIDED, Restore, RestoreOptions, superseded
 from maestro.model.coordination.turn import Work, may_begin
 from maestro.model.coordination.world import Move, World
-from maestro.model.events import RestoreDone
+from maestro.model.events import NewEvent, RestoreDone
 from maestro.model.restore import OpenWork
 from maestro.runtime.node.context import Context
 from maestro.runtime.node.follower import Follower
 from maestro.runtime.restores.across import outcome
 from maestro.runtime.restores.conclusion import LEASE
+from maestro.runtime.restores.forks.schedules import kept_off
 from maestro.runtime.restores.past import look_back
 from maestro.runtime.restores.rights import LEASE_TTL_MS
 from maestro.runtime.snapshots.procedure import new_name
@@ -125,7 +126,7 @@ class RestoreCourse:
         return sorted({run.agent for run in runs if (node := world.nodes.get(run.node or "")) and node.status == "up"})
 
     async def _outcome(self, row: Restore, options: RestoreOptions, seen: Seen) -> Move:
-        context, then = self._context, None
+        context, then, off = self._context, None, list[NewEvent]()
         if row.to is not None:
             past = await trio.to_thread.run_sync(look_back, context.store, row.to)
             now = OpenWork(
@@ -133,6 +134,7 @@ class RestoreCourse:
             )
             ours = {each.id for each in await context.rows(context.views.restores)}
             then = Then(past.at, past.keys, past.agents, OpenWork(past.tasks, past.runs), now, ours)
+            off = await trio.to_thread.run_sync(kept_off, context.store, row.to)
         events = restoration.decide_outcome(row, options, seen, then)
         floors = any(isinstance(event.fact, RestoreDone) for event in events)
-        return Move(tuple(events), row.cause, row.actor, floors)
+        return Move((*events, *(off if floors else ())), row.cause, row.actor, floors)

@@ -12,7 +12,7 @@ import trio
 
 from maestro.model.agent import Agent, Guard
 from maestro.model.definition import AgentDefinition
-from maestro.model.errors import MaestroError, StoreAway
+from maestro.model.errors import MaestroError, StoreAway, Unknown
 from maestro.model.events import (
     AgentAssigned,
     Event,
@@ -67,9 +67,18 @@ class Guards:
         context, workspace = self._context, owner.workspace
         assert workspace is not None
         cause = self._cause_of(run)
-        snapshot = await guard_archive.keep_before_run(context, owner.id, workspace, cause)
-        fact = WorkspaceGuarded(owner.id, run, task, workspace, snapshot, context.node)
-        await guard_archive.tell(context, decide_guard, fact, f"worker:{context.node}", cause)
+        while True:
+            try:
+                snapshot = await guard_archive.keep_before_run(context, owner.id, workspace, cause)
+                fact = WorkspaceGuarded(owner.id, run, task, workspace, snapshot, context.node)
+                await guard_archive.tell(context, decide_guard, fact, f"worker:{context.node}", cause)
+            except Exception as error:
+                if not _is_away(error) or context.gateway.closing:
+                    raise
+                seldom.warn("archiving a workspace before a run", str(error))  # it does not end for an outage
+                await trio.sleep(AGAIN_S)
+            else:
+                return
 
     async def settle(self, owner: str, fact: RunEnded, ended_at: int) -> bool:
         """See `Failsafe.settle`."""
@@ -231,7 +240,7 @@ def _ended_at(run: Run) -> int:
 
 
 def _is_away(error: BaseException) -> bool:
-    """Whether the store could not be reached: then the return is tried again."""
+    """Whether the store could not be reached, or has not said what became of an append: it is tried again."""
     if isinstance(error, BaseExceptionGroup):
         return any(_is_away(part) for part in error.exceptions)
-    return isinstance(error, StoreAway)
+    return isinstance(error, StoreAway | Unknown)

@@ -8,18 +8,18 @@ store already, only finishes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, closing, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import trio
 
 from maestro import setting_values
-from maestro.model.errors import Invalid, MaestroError, Refused
+from maestro.model.errors import Invalid, MaestroError
 from maestro.model.events import (
     DeliveryDropped,
-    LogBranched,
     NewEvent,
     ScheduleSwitched,
     TaskFinished,
@@ -34,7 +34,9 @@ from maestro.model.snapshot import Snapshot
 from maestro.runtime.node.context import Call, Context
 from maestro.runtime.protocol import messages as p
 from maestro.runtime.restores.forks import archives
-from maestro.runtime.restores.forks.site import ForkSite, branch_of
+from maestro.runtime.restores.forks.earlier_try import begun_at, is_begun
+from maestro.runtime.restores.forks.own_places import branch_of
+from maestro.runtime.restores.forks.site import ForkSite
 from maestro.runtime.snapshots.folders import SnapshotFolders
 from maestro.runtime.snapshots.progress import ProgressReport
 from maestro.runtime.snapshots.shared.reached import reached
@@ -46,7 +48,6 @@ from maestro.workspaces.archive.library import Archive
 from projections.fold import Fold
 from replayers import positions, rewind
 from replayers.branch import Branching, Origin
-from replayers.checkpoint import same_history
 
 Row = dict[str, Any]
 _ENDS: dict[str, type[Fact]] = {
@@ -60,9 +61,13 @@ _ENDS: dict[str, type[Fact]] = {
 
 
 async def fork(call: Call, command: p.Fork) -> Row:
-    """Make a fork; the answer. Raises Invalid, Refused, VerificationFailed: then there is none."""
+    """Make a fork, or with `dry_run` say what it would be; the answer.
+
+    Raises Invalid, Refused, VerificationFailed: then there is none.
+    """
     context, site = call.context, ForkSite(Path(command.root))
     _check_name(context, command.into)
+    await trio.to_thread.run_sync(site.check_new, command.into)
     agents = await context.rows(context.views.agents)
     claims = [guards.Claim(row.id, row.workspace_root, row.workspace, str(context.settings.home)) for row in agents]
     await trio.to_thread.run_sync(site.check, context.settings, claims)
@@ -70,7 +75,7 @@ async def fork(call: Call, command: p.Fork) -> Row:
     work = _Work(call, site, branch)
     await call.note(f"reading the history up to position {branch.position}", "progress")
     await trio.to_thread.run_sync(work.read)
-    return await work.carry_out(await context.rows(context.views.snapshots, "complete"))
+    return await work.carry_out(await context.rows(context.views.snapshots, "complete"), command.dry_run)
 
 
 def _check_name(context: Context, into: str) -> None:
@@ -88,9 +93,10 @@ async def _position(context: Context, command: p.Fork, site: ForkSite) -> int:
     if command.at is not None:
         position, _ = await context.call(positions.reached, context.store, command.at)
     else:
-        begun = await trio.to_thread.run_sync(branch_of, site.home)
-        is_same = begun is not None and (begun.into, begun.root) == (command.into, command.root)
-        position = begun.position if begun is not None and is_same else (await context.call(context.store.log.head)).seq
+        stage = await trio.to_thread.run_sync(branch_of, site.home)
+        wanted = Branch(context.store.namespace, command.into, 0, command.root)
+        begun = await trio.to_thread.run_sync(begun_at, context.settings, wanted, stage)
+        position = begun or (await context.call(context.store.log.head)).seq
     if not position:
         raise Invalid("there is no event up to that position", "--at", "name a position from 1 on")
     return position
@@ -103,6 +109,7 @@ class _Work:
         self._call, self._context = call, call.context
         self._site, self._branch = site, branch
         self._chosen = choice.choose(self._context.settings)
+        self._url = self._chosen.url
         self._branching: Branching
         self._fold: Fold
         self._at = 0
@@ -122,8 +129,8 @@ class _Work:
             with closing(self._open()) as target:
                 self._begun(target)
 
-    async def carry_out(self, now: list[Snapshot]) -> Row:
-        """Build the fork; the answer. now: the snapshots that are complete now."""
+    async def carry_out(self, now: list[Snapshot], dry_run: bool) -> Row:
+        """Build the fork, or look at what it would be; the answer. now: the snapshots that are complete now."""
         branch, fold, here = self._branch, self._fold, self._context.node
         known = fold.rows_of("snapshots")
         rows = [row for row in now if row.id in known and row.position <= branch.position]
@@ -141,7 +148,8 @@ class _Work:
                     archives_of[node] = await stack.enter_async_context(reached(self._context, node))
                 except MaestroError as error:
                     self._lacking.append(f"not in the fork: {error.line()}")
-            row = await trio.to_thread.run_sync(self._build, rows, found, archives_of)
+            make = self._look if dry_run else self._build
+            row = await trio.to_thread.run_sync(make, rows, found, archives_of)
         for text in self._lacking:
             await self._call.note(text, "warn")
         return row
@@ -153,10 +161,10 @@ class _Work:
         context, site = self._context, self._site
         report = ProgressReport(self._call.note, "copying archives")
         with site.building():
-            copied, lacking = archives.copied(rows, context.settings.home, site.home, report.written)
-            self._lacking += lacking
+            copied = archives.copied(rows, context.settings.home, site.home, report.written)
+            self._lacking += copied.lacking
             workspaces = self._fill(found, archives_of)
-            events = self._events(copied)
+            events = self._events(copied.rows)
             site.write(self._branch, context.node, self._chosen, context.settings)
             with closing(self._open()) as target:
                 is_new = not self._begun(target)
@@ -171,27 +179,45 @@ class _Work:
                     if is_new and not self._is_embedded:
                         self._unload(target)
                     raise
-        return self._answer(events, sorted(copied), workspaces)
+        return self._answer(events, sorted(copied.rows), workspaces)
+
+    def _look(
+        self, rows: list[Snapshot], found: Mapping[str, Archived | None], archives_of: Mapping[str, Archive]
+    ) -> Row:
+        """What `_build` would make, and how large that is; nothing is made. Blocks."""
+        home = self._context.settings.home
+        copied, size = archives.looked_at(rows, home)
+        self._lacking += copied.lacking
+        there = SnapshotFolders(home)
+        own = there.archive() if there.is_there else None
+        sizes: dict[str, int] = {}
+
+        def look(archive: Archive, mine: Mapping[str, Archived]) -> dict[str, str]:
+            known, failed = archives.room_in(archive, mine)
+            sizes.update(known)
+            return failed
+
+        failed = self._each(found, {"": own, **archives_of}, look)
+        workspaces = [row | {"bytes": sizes.get(row["agent"], 0)} for row in self._told(found, failed)]
+        blobs = [data for name in self._branching.blobs if (data := self._context.store.blobs.get(name)) is not None]
+        return {
+            "fork": "dry run",
+            **self._answer(self._events(copied.rows), sorted(copied.rows), workspaces),
+            "blobs": {"count": len(blobs), "bytes": sum(map(len, blobs))},
+            "archives": {"files": len(copied.packs) + len(copied.manifests), "bytes": size},
+            "disk_needed_bytes": size + sum(sizes.values()),
+            "disk_free_bytes": self._site.free(),
+        }
 
     def _open(self) -> Store:
         """The store of the fork: this one's server, or an embedded one of its own."""
-        if not self._is_embedded:
-            return open_redis(self._chosen.url, self._branch.into)
-        url = embedded_server.ensure(self._site.home, self._context.settings.embedded_fsync)
-        return open_redis(url, self._branch.into)
+        if self._is_embedded:
+            self._url = embedded_server.ensure(self._site.home, self._context.settings.embedded_fsync)
+        return open_redis(self._url, self._branch.into)
 
     def _begun(self, store: Store) -> bool:
         """Whether an earlier try of this fork has loaded its log. Raises Refused for any other log."""
-        branch = self._branch
-        match same_history(store, branch.position, self._branching.end.chain):
-            case "empty":
-                return False
-            case "same":
-                event = store.log.event(branch.position + 1)
-                fact = event.fact if event is not None else None
-                if isinstance(fact, LogBranched) and (fact.source, fact.root) == (branch.source, branch.root):
-                    return True
-        raise Refused(f"the namespace {branch.into} has a log of its own", "--into", "name one that has none yet")
+        return is_begun(store, self._branch, self._branching.end.chain, self._url)
 
     def _unload(self, target: Store) -> None:
         """Erase the log that was loaded just now, as the fork has failed behind that; nobody else's."""
@@ -202,17 +228,33 @@ class _Work:
     def _fill(self, found: Mapping[str, Archived | None], archives_of: Mapping[str, Archive]) -> list[Row]:
         """Put the workspaces where the fork has them; what became of each. Blocks."""
         above, own = self._site.stage / AGENTS, SnapshotFolders(self._site.home).archive()
+        fill = partial(archives.fill, above=above)
+        told = self._told(found, self._each(found, {"": own, **archives_of}, fill))
+        for row in told:
+            if row["why"]:
+                (above / row["agent"]).mkdir(mode=0o700)
+        return told
+
+    def _each(
+        self,
+        found: Mapping[str, Archived | None],
+        archives_of: Mapping[str, Archive | None],
+        act: Callable[[Archive, Mapping[str, Archived]], dict[str, str]],
+    ) -> dict[str, str]:
+        """Do something with the workspaces of each archive; why that failed, by agent. Blocks."""
         failed: dict[str, str] = {}
         for node in sorted({each.node for each in found.values() if each is not None}):
-            archive = own if not node else archives_of.get(node)
+            archive = archives_of.get(node)
             mine = {agent: each for agent, each in found.items() if each is not None and each.node == node}
-            why = f"what node {node} has archived is out of reach"
-            failed |= dict.fromkeys(mine, why) if archive is None else archives.fill(archive, mine, above)
+            why = f"what node {node or self._context.node} has archived is out of reach"
+            failed |= dict.fromkeys(mine, why) if archive is None else act(archive, mine)
+        return failed
+
+    def _told(self, found: Mapping[str, Archived | None], failed: Mapping[str, str]) -> list[Row]:
+        """What becomes of each workspace. failed: why one cannot be put there."""
         rows = []
         for agent, archived in sorted(found.items()):
             why = failed.get(agent, "" if archived is not None else "there is no archive of it at or before then")
-            if why:
-                (above / agent).mkdir(mode=0o700)
             done = archived if not why else None
             rows.append(
                 {

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,8 @@ from maestro.folders import private_folder
 from maestro.model.errors import MaestroError, Refused
 from maestro.model.forks.fork import AGENTS, HOME, RUNS, Branch
 from maestro.runtime.node.identity import Identity
+from maestro.runtime.provision.settlement import kept_by
+from maestro.runtime.restores.forks.own_places import BRANCH, ENV, branch_of
 from maestro.store.embedded import embedded_server
 from maestro.store.embedded.choice import Choice
 from maestro.workspaces import guards
@@ -30,10 +33,6 @@ from maestro.workspaces.cleaning import remove_tree
 
 SUFFIX = ".forking"
 """Of the folder that is being built."""
-ENV = "env"
-"""The file in the folder of a fork that a shell reads."""
-BRANCH = "branch.json"
-"""The file in the MAESTRO_HOME of a fork that says where it left which history."""
 AGAIN = "repeat the command: it begins anew, and finishes what is in the log already"
 
 
@@ -48,9 +47,18 @@ class ForkSite:
         self.stage = root.parent / (root.name + SUFFIX)  # `/` has no name: it is refused below
         self.home = self.stage / HOME
 
+    def check_new(self, into: str) -> None:
+        """Check that the fork is not there already, as after a command whose answer was lost. Raises Refused."""
+        there = branch_of(self.root / HOME)
+        if there is not None and there.root == str(self.root):
+            which = "is there already" if there.into == into else f"is there: {self.root} is its folder"
+            what = f"the fork {there.into} of {there.source}, up to position {there.position}, {which}"
+            env = shlex.quote(f"{self.root}/{ENV}")
+            raise Refused(what, "--root", f"`. {env}` has a shell use it; or name another folder and namespace")
+
     def check(self, settings: Settings, claims: Iterable[guards.Claim]) -> None:
         """Check that a fork may lie there: nothing does yet, and it is nobody's. Raises Refused, Invalid."""
-        neighbours = guards.Neighbours(settings.home, claims)
+        neighbours = guards.Neighbours(settings.home, claims, kept_by(settings))
         for path in (self.root, self.stage):
             try:
                 neighbours.check(SUFFIX, str(path), settings.workspace_root)
@@ -60,6 +68,14 @@ class ForkSite:
             raise Refused(f"{self.root} is a link", "--root", "name a folder that is not there yet")
         if self.root.exists() and any(self.root.iterdir()):
             raise Refused(f"{self.root} is not empty", "--root", "name a folder that is not there yet")
+
+    def free(self) -> int | None:
+        """How many bytes the disk has free on which it would lie; None where that cannot be told."""
+        above = next(path for path in self.root.parents if path.is_dir())
+        try:
+            return shutil.disk_usage(above).free
+        except OSError:
+            return None
 
     @contextmanager
     def building(self) -> Iterator[None]:
@@ -121,16 +137,6 @@ class ForkSite:
             raise Refused(f"{self.stage} cannot be renamed: {error.strerror}", str(self.root), AGAIN) from None
 
 
-def branch_of(home: Path) -> Branch | None:
-    """Where the installation in this home was forked from, None where it is no fork. Blocks."""
-    try:
-        return msgspec.json.decode((home / BRANCH).read_bytes(), type=Branch)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, msgspec.MsgspecError) as error:
-        raise Refused(f"cannot be read: {error}", str(home / BRANCH), "put it back as it was") from None
-
-
 def without_secrets(url: str) -> str:
     """The URL of a store without user and password, and without what else in it `config.redact` takes for a secret."""
     if redact(url) == url:
@@ -151,7 +157,7 @@ def _env(branch: Branch, chosen: Choice, url: str | None) -> str:
         # Two forks, each with a private store, may have the same name and have the same node: what they share but the
         # store would be written, and collected, by both.
         f"export MAESTRO_SEGMENTS_DIR={shlex.quote(branch.root)}/{HOME}/segments",
-        "unset MAESTRO_ARCHIVE_URL",
+        "export MAESTRO_ARCHIVE_URL=none",
     ]
     if url is None:
         lines.append("unset MAESTRO_REDIS_URL")

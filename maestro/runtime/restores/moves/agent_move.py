@@ -8,6 +8,7 @@ is not its own yet is no agent's, and not empty: the command says so when it is 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,10 +20,12 @@ from maestro.model.coordination.newest_archive import newest_of
 from maestro.model.errors import NotFound, Refused
 from maestro.model.events import NewEvent, SnapshotWorkspace
 from maestro.model.ids import shown
+from maestro.model.placement import Home, left_since
 from maestro.model.restore import mapped
 from maestro.model.snapshot import Snapshot
-from maestro.runtime.node.context import Call, Context
+from maestro.runtime.node.context import APPEND_S_MAX, Call, Context
 from maestro.runtime.node.forwards.forwarding import is_up
+from maestro.runtime.node.patience import patiently
 from maestro.runtime.node.resume import resume
 from maestro.runtime.protocol import messages as p
 from maestro.runtime.provision.assignment import assignment_events
@@ -40,11 +43,12 @@ NEWEST = "newest"
 
 
 class _Found(NamedTuple):
-    """The archive that a workspace comes from. about: it in words."""
+    """The archive that a workspace comes from. about: it in words; taken_at: server ms, 0 where that is not known."""
 
     origin: Origin
     held: SnapshotWorkspace
     about: str
+    taken_at: int
 
 
 async def move(call: Call, agent: Agent, command: p.AgentMove) -> None:
@@ -68,15 +72,24 @@ async def move(call: Call, agent: Agent, command: p.AgentMove) -> None:
             agent.id, agent.type, definition, root, place.workspace, agent.role, agent.priority, context.node
         )
         await assignment_events(call, assignment, place)  # a refused one makes no folder
-        with trio.CancelScope(shield=True):  # what is put there gets its agent, whoever still listens
+        call.patient = True
+        # What is put there gets its agent, whoever still listens, and behind an outage of the store, too.
+        with trio.CancelScope(shield=True), patiently(APPEND_S_MAX):
             await trio.to_thread.run_sync(_put, Journal(context.settings.home), found, str(place.workspace))
             await _assign(call, assignment, place)
-    left = f"what came after it is in {agent.workspace} on node {agent.node} alone, and stays there as it is"
+    rows = await context.rows(context.views.homes, "moved")
+    older = left_since(next((row for row in rows if row.agent == agent.id), None), agent, found.taken_at)
+    where = " and ".join(f"in {at} on node {node}" for at, node in _folders(agent, older))
+    left = f"what came after it is {where} alone, and stays there as it is"
     on = "goes on"
     here = nodes.get(context.node)
     if here is not None and here.drained:
         on = f"waits until `maestro node drain {here.id} --undo`, and goes on then,"
     await call.note(f"agent {agent.id} {on} from {found.about}; {left}", "info" if on == "goes on" else "warn")
+
+
+def _folders(agent: Agent, older: Sequence[Home]) -> list[tuple[str, str]]:
+    return [(str(agent.workspace), str(agent.node)), *((home.workspace, home.node) for home in older)]
 
 
 async def _find(call: Call, agent: Agent, source: str, origins: OpenOrigins) -> _Found:
@@ -88,7 +101,8 @@ async def _find(call: Call, agent: Agent, source: str, origins: OpenOrigins) -> 
         if held is None:
             what = f"snapshot {origin.name} does not hold the workspace of agent {agent.id}"
             raise NotFound(what, "--from-snapshot", "maestro state snapshots lists others")
-        return _Found(origin, held, f"snapshot {origin.name}")
+        row = await context.row(context.views.snapshot, origin.name)
+        return _Found(origin, held, f"snapshot {origin.name}", row.taken_at if row is not None else 0)
     rows = await context.rows(context.views.snapshots)
     head = await context.call(context.store.log.head)
     line = Line(await context.call(find_cuts, context.store.log, head.floor))
@@ -122,7 +136,7 @@ async def _opened(
         raise Refused(what, error.where, mend) from None
     age_s = max(0, await context.now() - row.taken_at) // 1000
     kind = f"automatic, {row.reason}" if row.automatic else row.reason
-    return _Found(origin, held, f"snapshot {row.id} of {when(row.taken_at)}, {_age(age_s)} old ({kind})")
+    return _Found(origin, held, f"snapshot {row.id} of {when(row.taken_at)}, {_age(age_s)} old ({kind})", row.taken_at)
 
 
 def _anew(context: Context, agent: Agent) -> str:

@@ -11,7 +11,7 @@ from collections import deque
 
 import trio
 
-from maestro.model.errors import StoreAway
+from maestro.model.errors import StoreAway, Unknown
 from maestro.model.events import Event, WorkspaceArchived, WorkspaceArchiveWanted, WorkspaceReturned
 from maestro.model.workflow.run_header import RunHeader
 from maestro.model.workflow.wishes import Wish, newest
@@ -102,10 +102,10 @@ class WorkspaceWishes:
 
 
 def _is_away(error: BaseException) -> bool:
-    """Whether the store could not be reached: then the wish is tried again."""
+    """Whether the store could not be reached, or has not said what became of an append: the wish is tried again."""
     if isinstance(error, BaseExceptionGroup):
         return any(_is_away(part) for part in error.exceptions)
-    return isinstance(error, StoreAway)
+    return isinstance(error, StoreAway | Unknown)
 
 
 def _refused(event: Event, why: str) -> WorkspaceArchived | WorkspaceReturned:

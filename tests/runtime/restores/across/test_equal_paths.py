@@ -9,7 +9,7 @@ from maestro.model.coordination.restore_parts import Restore, RestorePart
 from maestro.model.errors import Refused
 from maestro.model.events import RestorePlacement, SnapshotWorkspace
 from maestro.model.restore import Archived
-from maestro.runtime.restores.across.archives import Archives
+from maestro.runtime.restores.across.archives import Archives, Parts
 from maestro.runtime.restores.across.asking import parts_by_place
 from maestro.runtime.restores.past import Past
 from maestro.runtime.restores.plan import Placement, RestorePlan
@@ -27,13 +27,13 @@ HELD = [
     ("name", "here", "agent"), [("/work", "n1", "x"), ("/work", "n2", "y"), ("y", "n1", "y"), ("/gone", "n1", "z")]
 )
 def test_a_path_means_the_workspace_of_this_node_first_and_an_agent_its_own(name: str, here: str, agent: str) -> None:
-    found = Archives(HELD, PAST, by_time=False).named(name, "/", here)
+    found = Archives(Parts(HELD), PAST, by_time=False).named(name, "/", here)
     assert found is not None and found.agent == agent
 
 
 def test_a_path_that_other_nodes_have_twice_is_refused_naming_their_agents() -> None:
     with pytest.raises(Refused, match=r"x \(node n1\), y \(node n2\)") as refused:
-        Archives(HELD, PAST, by_time=False).named("/work", "/", "n3")
+        Archives(Parts(HELD), PAST, by_time=False).named("/work", "/", "n3")
     assert refused.value.mend == "name the agent"
 
 
