@@ -25,7 +25,7 @@ def main(words: list[str]) -> int:
     """Drive the agent; the exit code."""
     options: dict[str, Any] = json.loads(words[0])
     ours, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    report = Report()
+    report = Report([value for value in map(os.environ.get, options["secrets"]) if value])
     policy = Policy(options["permissions"], tuple(options["allow"]), tuple(options["reject"]), options["answer_s"])
     errand = Errand(
         __version__,
@@ -41,8 +41,8 @@ def main(words: list[str]) -> int:
     except OSError as error:
         report.event("error", message=f"{words[1]} did not start: {error.strerror}")
         return 1
-    driver = Driver(agent, errand, policy, report, lambda *asked: questions.ask(*asked))
-    questions = Questions(policy, wake, driver.trouble)
+    driver = Driver(agent, errand, policy, report)
+    driver.questions = Questions(policy, wake, driver.trouble)
 
     def stop(*_: object) -> None:
         driver.stopping = True

@@ -11,12 +11,13 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from maestro.acp.agent_process import AgentProcess, TooLong
 from maestro.acp.permissions import Policy, Request, cut, request_of
 from maestro.acp.readings import is_amount, meta, named, refusal, said
 from maestro.acp.report import Report
+from maestro.model.permissions.policy import Ruling
 
 PROTOCOL = 1
 START_S = 120.0
@@ -48,19 +49,26 @@ class Errand(NamedTuple):
     grace_s: float = 5.0
 
 
-Ask = Callable[[int, Request, Callable[[str], None]], None]
-"""Asks for an answer: (number, request, what to call with it, from any thread); the answer "" cancels the request."""
+class Asking(Protocol):
+    """Tells the daemon of requests for permission. What is called then is so from any thread."""
+
+    def ask(self, number: int, request: Request, then: Callable[[str], None]) -> None:
+        """Have it answered; the answer "" cancels the request."""
+
+    def record(self, number: int, request: Request, ruling: Ruling, then: Callable[[], None]) -> None:
+        """Have recorded what the policy has decided."""
 
 
 class Driver:
     """Drives one agent through one prompt."""
 
-    def __init__(self, agent: AgentProcess, errand: Errand, policy: Policy, report: Report, ask: Ask) -> None:
+    def __init__(self, agent: AgentProcess, errand: Errand, policy: Policy, report: Report) -> None:
         self._agent = agent
         self._errand = errand
         self._policy = policy
         self._report = report
-        self._ask = ask
+        self.questions: Asking
+        self._waiting: set[int] = set()
         self._number = 0
         self._notes = 0
         self._awaited: int | None = None
@@ -188,7 +196,7 @@ class Driver:
         except (ValueError, RecursionError):
             message = None
         if not isinstance(message, dict):
-            self._note("a line that is no message", line=cut(line.decode("utf-8", "replace")))
+            self._note("a line that is no message", line=self._report.cut(line.decode("utf-8", "replace")))
         elif "method" not in message:
             self._take_answer(message)
         elif "id" in message:
@@ -213,19 +221,23 @@ class Driver:
             self._note("a request for what is not offered", method=cut(str(message["method"])))
             return
         params = message.get("params")
-        request = request_of(params if isinstance(params, dict) else {})
+        request = request_of(params if isinstance(params, dict) else {}, self._report.cut)
         self._number += 1
         number = self._number
         self._asked[number] = (message["id"], request)
-        decision = "" if self.stopping else self._policy.decision(request.kind)
-        if decision == "ask" and len(self._asked) > OPEN_MAX:
-            decision = "reject"
-        if decision != "ask":
-            self._settle(number, decision, "policy")
+        if self.stopping:
+            self._settle(number, "", "the run is stopped")
             return
-        options = [{"id": one, "kind": kind, "name": cut(name)} for one, kind, name in request.options]
-        self._report.event("permission_asked", number=number, title=cut(request.title), options=options)
-        self._ask(number, request, lambda answer: self._answered.append((number, answer)))
+        ruling = self._policy.ruling(request.kind)
+        if ruling.answer == "ask" and len(self._waiting & self._asked.keys()) >= OPEN_MAX:
+            ruling = Ruling("reject", f"{OPEN_MAX} other requests of the run wait for answers")
+        if ruling.answer != "ask":
+            self.questions.record(number, request, ruling, lambda: self._answered.append((number, ruling.answer)))
+            return
+        self._waiting.add(number)
+        options = [{"id": one, "kind": kind, "name": name} for one, kind, name in request.options]
+        self._report.event("permission_asked", number=number, title=request.title, options=options)
+        self.questions.ask(number, request, lambda answer: self._answered.append((number, answer)))
 
     def trouble(self, why: str) -> None:
         """Take why a question could not be asked, from any thread."""
@@ -233,10 +245,10 @@ class Driver:
 
     def _pass_on_answers(self) -> None:
         while self._troubles:
-            self._note("a permission could not be asked for", why=cut(self._troubles.pop(0)))
+            self._note("of a request for permission", why=cut(self._troubles.pop(0)))
         while self._answered:
             number, answer = self._answered.pop(0)
-            self._settle(number, answer, "answer")
+            self._settle(number, answer, "answer" if number in self._waiting else "policy")
 
     def _settle(self, number: int, answer: str, by: str) -> None:
         """Answer a request for permission; "" and what is no option of it cancel it."""
@@ -248,7 +260,7 @@ class Driver:
         self._agent.send({"jsonrpc": "2.0", "id": name, "result": {"outcome": outcome}})
         rejected = not option or request.kind_of(option).startswith("reject")
         told = {"answer": answer or "cancel", "option": option or None, "by": by, "rejected": rejected}
-        self._report.event("permission", title=cut(request.title), kind=cut(request.kind), **told)
+        self._report.event("permission", title=request.title, kind=request.kind, **told)
 
     # ---- what is told ----
 
@@ -262,8 +274,10 @@ class Driver:
             if isinstance(text, str) and text:
                 self._report.text(TEXTS[kind], text)
         elif kind in ("tool_call", "tool_call_update"):
-            told = {name: cut(update.get(name)) or None for name in ("title", "kind", "status")}
-            self._report.event(kind, id=cut(update.get("toolCallId")), **told, text=said(update) or None)
+            told = {name: self._report.cut(update.get(name)) or None for name in ("title", "kind", "status")}
+            self._report.event(
+                kind, id=cut(update.get("toolCallId")), **told, text=self._report.cut(said(update)) or None
+            )
         elif kind == "usage_update":
             cost = update.get("cost")
             amount = cost.get("amount") if isinstance(cost, dict) else None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from maestro.model.permissions.answers import option_of
+from maestro.model.permissions.policy import Ruling, ruled
 
 OPTIONS_MAX = 16
 ID_CHARS_MAX = 200
@@ -22,11 +24,9 @@ class Policy(NamedTuple):
     reject: tuple[str, ...] = ()
     answer_s: float | None = None
 
-    def decision(self, kind: str) -> str:
+    def ruling(self, kind: str) -> Ruling:
         """What is decided on a tool of this kind: ask, allow or reject."""
-        if kind in self.reject:
-            return "reject"
-        return "allow" if kind in self.allow else self.permissions
+        return ruled(self.permissions, self.allow, self.reject, kind)
 
 
 class Request(NamedTuple):
@@ -50,16 +50,16 @@ def cut(value: object) -> str:
     return value[:TOLD_CHARS] if isinstance(value, str) else ""
 
 
-def request_of(params: dict[str, Any]) -> Request:
-    """The request in a message, read as tolerantly as possible."""
+def request_of(params: dict[str, Any], told: Callable[[object], str] = cut) -> Request:
+    """The request in a message, read as tolerantly as possible. told: makes of a text what is told of it."""
     tool = params.get("toolCall")
     tool = tool if isinstance(tool, dict) else {}
     given = params.get("options")
     options = [one for one in (given if isinstance(given, list) else ()) if isinstance(one, dict)]
     read = tuple(
-        (one["optionId"], str(one.get("kind", "")), str(one.get("name", "")))
+        (one["optionId"], cut(one.get("kind")), told(one.get("name")))
         for one in options[:OPTIONS_MAX]
         if isinstance(one.get("optionId"), str) and 0 < len(one["optionId"]) <= ID_CHARS_MAX
     )
     title = tool.get("title") or tool.get("toolCallId") or "a tool"
-    return Request(str(title), str(tool.get("kind") or "other"), read)
+    return Request(told(str(title)), cut(tool.get("kind")) or "other", read)

@@ -39,11 +39,11 @@ def named(about: object) -> dict[str, str]:
 
 
 def said(update: dict[str, Any]) -> str:
-    """The text that a tool has given, cut."""
+    """The text that a tool has given."""
     contents = update.get("content")
     parts = []
     for one in contents if isinstance(contents, list) else ():
         inner = one.get("content") if isinstance(one, dict) else None
         if isinstance(inner, dict) and isinstance(inner.get("text"), str):
             parts.append(inner["text"])
-    return cut("\n".join(parts))
+    return "\n".join(parts)

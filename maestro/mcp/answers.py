@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -10,11 +11,49 @@ RESULT_CHARS_MAX = 16 * 1024
 """So much of a result an answer holds; the rest is in the state, under task:<id>:result."""
 GLANCE_CHARS_MAX = 400
 """So much of each text a list holds."""
+ANSWER_CHARS_MAX = 128 * 1024
+"""So much an answer holds in all, about; a list ends before it, and says so."""
+VALUE_CHARS_MAX = 64 * 1024
+ITEMS_MAX = 100
+"""So many a list within an answer holds."""
+RUNS_MAX = 20
+"""So many runs of a task are shown, the last ones."""
+_Shown = TypeVar("_Shown", bound=BaseModel)
 
 
 def cut(text: str, chars: int) -> str:
     """The text, where it is longer than so many characters shortened, with its length told."""
     return text if len(text) <= chars else f"{text[:chars]}… ({len(text)} characters)"
+
+
+def within(rows: Sequence[_Shown], limit: int, chars: int = ANSWER_CHARS_MAX) -> list[_Shown]:
+    """The first of some rows: so many, and so much, but one at least."""
+    kept: list[_Shown] = []
+    for row in rows[:limit]:
+        chars -= len(row.model_dump_json())
+        if kept and chars < 0:
+            break
+        kept.append(row)
+    return kept
+
+
+def further(left_out: int, what: str, way: str) -> str:
+    """That rows are left out of a list, and how to see them; "" where none are."""
+    return f"{left_out} more {what} not shown: {way}" if left_out > 0 else ""
+
+
+def bounded(value: Any, items: int = ITEMS_MAX) -> Any:
+    """A value whose long lists and texts are cut; each says of itself how long it was."""
+    if isinstance(value, str):
+        return cut(value, GLANCE_CHARS_MAX)
+    if isinstance(value, dict):
+        short = {name: bounded(each, items) for name, each in list(value.items())[:items]}
+        return short | ({"…": f"{len(value) - items} more are not shown"} if len(value) > items else {})
+    if isinstance(value, list):
+        kept = [bounded(each, items) for each in value[:items]]
+        told = f"{len(value) - items} more are not shown"
+        return kept if len(value) <= items else [*kept, {"…": told} if isinstance(value[0], dict) else f"… {told}"]
+    return value
 
 
 class Shaped(BaseModel):
@@ -62,6 +101,9 @@ class Task(Shaped):
     def of(cls, row: dict[str, Any], notes: list[str] | None = None, chars: int = RESULT_CHARS_MAX) -> Task:
         """The task of a row. chars: so much of each result."""
         task = cls.model_validate({**row, "notes": notes or []})
+        if len(task.runs) > RUNS_MAX:
+            task.notes.append(f"{len(task.runs) - RUNS_MAX} earlier runs are not shown")
+            task.runs = task.runs[-RUNS_MAX:]
         for run in task.runs:
             run.result = cut(run.result, chars)
         return task
@@ -71,6 +113,7 @@ class Tasks(Shaped):
     """Tasks, newest first."""
 
     tasks: list[Task]
+    further: str = Field(default="", description="what is not shown, and how to see it; empty where that is all")
 
 
 class Waited(Shaped):
@@ -98,6 +141,7 @@ class Agents(Shaped):
     """All agents that were asked for."""
 
     agents: list[Agent]
+    further: str = Field(default="", description="what is not shown, and how to see it; empty where that is all")
 
 
 class Output(Shaped):
@@ -115,12 +159,14 @@ class Value(Shaped):
     set_at: str
     expires_at: str | None = None
     actor: str
+    further: str = Field(default="", description="how to read on, where the value goes on behind what is shown")
 
 
 class Values(Shaped):
     """Keys of the shared state, sorted."""
 
     values: list[Value]
+    further: str = Field(default="", description="what is not shown, and how to see it; empty where that is all")
 
 
 class Deleted(Shaped):
@@ -142,6 +188,7 @@ class Workflows(Shaped):
     """The workflows that can be run."""
 
     workflows: list[Workflow]
+    further: str = Field(default="", description="what is not shown, and how to see it; empty where that is all")
 
 
 class Step(Shaped):
@@ -149,6 +196,8 @@ class Step(Shaped):
 
     id: str
     status: str
+    waiting_for: str | None = None
+    reason: str | None = Field(default=None, description="what it waits for, in words")
     why: str | None = None
     task: str | None = None
 
@@ -165,6 +214,7 @@ class WorkflowRun(Shaped):
     ended_at: str | None = None
     waiting_for: Any = Field(None, description="the steps that wait for a person's answer")
     steps: list[Step] = []
+    further: str = Field(default="", description="which steps are not shown, and how to see them")
     notes: list[str] = []
 
 
@@ -193,6 +243,7 @@ class RestorePreview(Shaped):
     damaged: list[Any] = []
     failing: list[Any] = []
     command: str = Field(description="what a person types to do it")
+    further: str = Field(default="", description="what shows all, where lists or texts are cut")
 
 
 class Event(Shaped):
@@ -212,3 +263,4 @@ class Events(Shaped):
 
     events: list[Event]
     position: int = Field(description="pass it as `after` to go on")
+    further: str = Field(default="", description="that there may be more; empty where there is not")

@@ -8,10 +8,10 @@ from typing import Any, NoReturn
 
 import anyio
 import msgspec
-from mcp.server.mcpserver.exceptions import ToolError
 
 from maestro.config import Settings
-from maestro.model.errors import MaestroError, TimedOut
+from maestro.mcp.tool_server import Failure, ToolFailure
+from maestro.model.errors import Invalid, MaestroError, TimedOut
 from maestro.runtime.client import client
 from maestro.runtime.protocol import messages as p
 
@@ -51,16 +51,17 @@ class Requests:
         self.tools: set[str] = set()
 
     async def ask(self, command: p.Command, waits: bool = False) -> Answer:
-        """Have a command carried out. waits: running into its timeout is an answer. Raises ToolError."""
+        """Have a command carried out. waits: running into its timeout is an answer. Raises ToolFailure."""
         try:
             return await anyio.to_thread.run_sync(partial(self._ask, command, waits), abandon_on_cancel=True)
         except MaestroError as error:
-            self.fail(error.what, error.where, error.mend)
+            self.fail(error.what, error.where, error.mend, error.code)
 
-    def fail(self, what: str, where: str = "", mend: str = "") -> NoReturn:
-        """Raise ToolError with one line: what is wrong, where, and what to do, by tools where there are some."""
-        line = f"{where}: {what}" if where else what
-        raise ToolError(f"{line}; {_COMMAND.sub(self._tool, mend)}" if mend else line)
+    def fail(self, what: str, where: str = "", mend: str = "", code: str = Invalid.code) -> NoReturn:
+        """Raise ToolFailure: what is wrong, where, and what to do, by tools where there are some."""
+        line, mend = f"{where}: {what}" if where else what, _COMMAND.sub(self._tool, mend)
+        failure = Failure(what=what, where=where, mend=mend, code=code)
+        raise ToolFailure(f"{line}; {mend}" if mend else line, failure)
 
     def _tool(self, found: re.Match[str]) -> str:
         name = TOOLS[found[1]]
@@ -83,5 +84,5 @@ class Requests:
         elif waits and end.code == TimedOut.code:
             answer.timed_out = True
         else:
-            self.fail(end.what, end.where, end.mend)
+            self.fail(end.what, end.where, end.mend, end.code)
         return answer

@@ -6,7 +6,6 @@ import signal
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from mcp.server.mcpserver import MCPServer
 from mcp_types import ToolAnnotations
 
 from maestro import __version__
@@ -15,6 +14,7 @@ from maestro.mcp.record_tools import RecordTools
 from maestro.mcp.requests import Requests
 from maestro.mcp.state_tools import StateTools
 from maestro.mcp.task_tools import DelegatedTasks, TaskTools
+from maestro.mcp.tool_server import ToolServer
 from maestro.model.definition import Delegate
 
 Tool = Callable[..., Any]
@@ -33,12 +33,10 @@ ENDS = frozenset({"task_cancel", "state_delete"})
 """The tools after which something is not there any more."""
 
 
-def build(settings: Settings, inside: bool = False, delegate: Delegate | None = None) -> MCPServer[Any]:
+def build(settings: Settings, inside: bool = False, delegate: Delegate | None = None) -> ToolServer:
     """The server with its tools. inside: for a process of a run, whose type's right to delegate is `delegate`."""
     requests = Requests(settings)
-    server: MCPServer[Any] = MCPServer(
-        "maestro", version=__version__, instructions=INSIDE if inside else OUTSIDE, log_level="ERROR"
-    )
+    server = ToolServer("maestro", version=__version__, instructions=INSIDE if inside else OUTSIDE, log_level="ERROR")
     state = StateTools(requests)
     tools: list[Tool] = [state.state_get, state.state_set, state.state_list, state.state_delete]
     if not inside:
@@ -69,7 +67,7 @@ def _of_record(record: RecordTools) -> list[Tool]:
     return [*workflows, record.snapshot_take, record.restore_preview, record.events_since]
 
 
-def _add(server: MCPServer[Any], tools: Iterable[Tool]) -> None:
+def _add(server: ToolServer, tools: Iterable[Tool]) -> None:
     for tool in tools:
         server.add_tool(tool, annotations=_hints(tool.__name__))
 

@@ -8,7 +8,20 @@ from typing import Annotated, Any, Literal
 from mcp.server.mcpserver import Context
 from pydantic import Field
 
-from maestro.mcp.answers import GLANCE_CHARS_MAX, Agent, Agents, Output, Task, Tasks, Waited
+from maestro.mcp.answers import (
+    ANSWER_CHARS_MAX,
+    GLANCE_CHARS_MAX,
+    RESULT_CHARS_MAX,
+    RUNS_MAX,
+    Agent,
+    Agents,
+    Output,
+    Task,
+    Tasks,
+    Waited,
+    further,
+    within,
+)
 from maestro.mcp.requests import OUTPUT_CHARS_MAX, Requests
 from maestro.runtime.node.ids import made_key
 from maestro.runtime.protocol import messages as p
@@ -79,9 +92,10 @@ class TaskTools:
             left = timeout_s - (time.monotonic() - began_at)
             answer = await self._requests.ask(p.TaskWait(ids=ids, timeout_s=max(0.0, min(SLICE_S, left))), waits=True)
             if not answer.timed_out:
-                return Waited(finished=True, tasks=[Task.of(row) for row in answer.rows])
+                return Waited(finished=True, tasks=_all_of(answer.rows))
             if left <= SLICE_S:
-                return Waited(finished=False, tasks=[await self.task_status(id) for id in ids])
+                rows = [(await self._requests.ask(p.TaskStatus(id=id))).data for id in ids]
+                return Waited(finished=False, tasks=_all_of(rows))
             await context.report_progress(time.monotonic() - began_at, timeout_s, "the tasks go on")
 
     async def task_cancel(
@@ -100,8 +114,10 @@ class TaskTools:
         limit: Annotated[int, Field(ge=1, le=200)] = 20,
     ) -> Tasks:
         """List tasks, newest first, with the beginning of each result."""
-        rows = (await self._requests.ask(p.TaskList(status=status, agent=agent, limit=limit))).rows
-        return Tasks(tasks=[Task.of(row, chars=GLANCE_CHARS_MAX) for row in rows])
+        rows = (await self._requests.ask(p.TaskList(status=status, agent=agent, limit=limit + 1))).rows
+        tasks = within([Task.of(row, chars=GLANCE_CHARS_MAX) for row in rows], limit)
+        way = "narrow it by status or agent, or raise limit; task_status shows one"
+        return Tasks(tasks=tasks, further=f"older ones are not shown: {way}" if len(rows) > len(tasks) else "")
 
     async def task_logs(
         self,
@@ -119,10 +135,22 @@ class TaskTools:
         status: Annotated[
             Literal["all", "active", "idle", "failed", "stopped"], Field(description="only in this state")
         ] = "all",
+        after: Annotated[str, Field(description="only those whose ids are behind this one")] = "",
+        limit: Annotated[int, Field(ge=1, le=1000)] = 100,
     ) -> Agents:
-        """List agents: who there is to dispatch to, who is busy, and who is not healthy and why."""
-        rows = (await self._requests.ask(p.AgentList(status=status))).rows
-        return Agents(agents=[Agent.model_validate(row) for row in rows])
+        """List agents, by id: who there is to dispatch to, who is busy, and who is not healthy and why."""
+        rows = [row for row in (await self._requests.ask(p.AgentList(status=status))).rows if row["id"] > after]
+        rows.sort(key=lambda row: str(row["id"]))
+        agents = within([Agent.model_validate(row) for row in rows], limit)
+        way = f"call again with after={agents[-1].id!r}, or give status" if agents else ""
+        return Agents(agents=agents, further=further(len(rows) - len(agents), "agents", way))
+
+
+def _all_of(rows: list[dict[str, Any]]) -> list[Task]:
+    """All of some tasks: the more there are, the less of each result, which says so."""
+    runs = sum(min(len(row["runs"]), RUNS_MAX) for row in rows)
+    chars = max(GLANCE_CHARS_MAX, min(RESULT_CHARS_MAX, ANSWER_CHARS_MAX // max(1, runs)))
+    return [Task.of(row, chars=chars) for row in rows]
 
 
 class DelegatedTasks(TaskTools):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,12 +36,22 @@ class Driven(NamedTuple):
         return "|".join(event["text"] for event in self.of("text"))
 
 
-def start(folder: Path, prompt: str, rogue: str = "1", **options: Any) -> subprocess.Popen[str]:
+def start(
+    folder: Path, prompt: str, rogue: str = "1", env: Mapping[str, str] = {}, **options: Any
+) -> subprocess.Popen[str]:
     (folder / "prompt.txt").write_text(prompt)
-    told = {"mode": "", "session": "", "permissions": "reject", "allow": [], "reject": [], "answer_s": None}
+    told = {
+        "mode": "",
+        "session": "",
+        "permissions": "reject",
+        "allow": [],
+        "reject": [],
+        "answer_s": None,
+        "secrets": [],
+    }
     told |= {"beat_s": 0.1, "grace_s": 0.5, "prompt_file": str(folder / "prompt.txt"), "workspace": str(folder)}
     words = [sys.executable, "-I", "-m", "maestro.acp", json.dumps(told | options), *ROGUE]
-    env = {"PATH": os.environ["PATH"], "ROGUE": rogue}
+    env = {"PATH": os.environ["PATH"], "ROGUE": rogue, **env}
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env, cwd="/")
     timer = threading.Timer(
         60, process.kill
@@ -90,6 +101,16 @@ def test_a_mode_that_the_agent_has_not_is_told_before_the_prompt(tmp_path: Path)
     assert (done.code, done.text) == (0, "")
     assert done.stderr == "maestro: the agent has no mode architect, it has work, look\n"
     assert done.of("done")[0]["stop_reason"] == "wrong_mode"
+
+
+def test_a_secret_that_is_told_in_pieces_is_taken_out(tmp_path: Path) -> None:
+    env = {"KEY": "secret", "OTHER": "-rf bu"}
+    prompt = "say:mysec usage say:ret! ask:execute say:secse"
+    done = drive(tmp_path, prompt, permissions="allow", env=env, secrets=["KEY", "OTHER", "ABSENT"])
+    assert "".join(event["text"] for event in done.of("text")) == "my[redacted]!ysecse", done
+    kinds = [event["type"] for event in done.events]
+    assert kinds.index("usage") < len(kinds) - 1 - kinds[::-1].index("text") < kinds.index("done")
+    assert done.of("permission")[0]["title"] == "rm [redacted]ild"
 
 
 @pytest.mark.parametrize(("permissions", "lists", "said"), [("allow", {}, "y"), ("reject", {}, "n")])
@@ -172,4 +193,4 @@ def test_a_request_is_read_tolerantly_and_answered_by_the_best_option() -> None:
     ]
     assert request_of({"toolCall": 3, "options": "no"}) == ("a tool", "other", ())
     policy = Policy("ask", allow=("read", "edit"), reject=("edit",))
-    assert [policy.decision(kind) for kind in ("read", "edit", "other")] == ["allow", "reject", "ask"]
+    assert [policy.ruling(kind).answer for kind in ("read", "edit", "other")] == ["allow", "reject", "ask"]

@@ -16,12 +16,13 @@ from tests.agents.stub.server import Stub
 from tests.installation import Installation
 
 ROGUE = str(Path(__file__).with_name("rogue.py"))
+TOLD: dict[str, Any] = {"bin": sys.executable, "argv": ["{bin}", "-S", ROGUE], "transport": "acp", "mode": "work"}
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     with Installation(tmp_path_factory.mktemp("acp")) as place:
-        told = {"bin": sys.executable, "argv": ["{bin}", "-S", ROGUE], "transport": "acp", "mode": "work"}
+        told = TOLD
         place.agent_type("rogue", **told, stop={"grace_s": 1})
         place.agent_type("brief", **told, stop={"grace_s": 1}, acp={"answer_s": 1})
         place.agent_type("silent", **told, stop={"grace_s": 1}, limits={"silent_s": 2})
@@ -91,6 +92,43 @@ def test_a_request_waits_for_its_answer_which_is_given_once(place: Installation)
     assert [event["data"].get("reason") for event in told] == [None, "it is only the build"] or told
     assert [event["type"] for event in told] == ["task.permission_asked", "task.permission_answered"]
     assert told[0]["actor"].startswith("run:")
+
+
+def test_a_step_whose_agent_asks_says_so_and_how_to_answer(place: Installation) -> None:
+    (place.folder / "flow.yaml").write_text("steps: [{id: clean, agent: rogue, prompt: 'ask:execute'}]\n")
+    place.json("agent", "assign", "rogue")
+    place.json("workflow", "create", "flow", "--definition", str(place.folder / "flow.yaml"))
+    run = json.loads(place.run("workflow", "run", "flow", "--async").stdout)["id"]
+    deadline = time.monotonic() + 60
+    while not (listed := place.json("workflow", "runs", "--waiting")):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert listed[0]["waiting_for"] == ["permission: clean"]
+    (step,) = place.json("workflow", "status", run)["steps"]
+    assert (step["status"], step["waiting_for"]) == ("running", "permission")
+    assert step["reason"].endswith("asks for permission 4: 'rm -rf build'"), step
+    table = place.run("workflow", "status", run, "--format", "table")
+    assert "asks for permission 4" in table.stdout
+    assert f"to answer the agent of clean: maestro task answer {step['task']} allow (or reject)" in table.stderr
+    held = place.json("task", "explain", run)["reasons"][0]
+    assert (held["reason"], held["waits"]) == ("permission", True)
+    place.json("task", "answer", step["task"], "allow")
+    assert place.run("workflow", "wait", run).returncode == 0
+    assert place.json("workflow", "runs", "--waiting") == []
+
+
+def test_what_the_policy_decides_is_in_the_audit(place: Installation) -> None:
+    place.agent_type("ruled", **TOLD, acp={"permissions": "reject", "allow": ["read"]})
+    _, task = work(place, "ask:read ask:edit", "ruled")
+    trail = place.json("audit", f"task:{task['id']}", "--type", "task")
+    told = [event["data"] for event in trail if event["type"] == "task.permission_answered"]
+    assert [(each["answer"], each["option"], each["reason"]) for each in told] == [
+        ("allow", "y", "the type's acp.allow names read"),
+        ("reject", "n", "the type's acp.permissions is reject"),
+    ]
+    asked = [event["data"]["tool"] for event in trail if event["type"] == "task.permission_asked"]
+    assert asked == ["read", "edit"]
+    assert "not recorded" not in place.run("task", "logs", task["id"]).stdout
 
 
 def test_a_request_that_nobody_answers_is_rejected_in_time(place: Installation) -> None:

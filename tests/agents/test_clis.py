@@ -21,7 +21,7 @@ echo "$@" >>"$CALLS"
 prefix=$3
 for package do :; done
 mkdir -p "$prefix/node_modules/.bin"
-for name in codex kilo qwen s3rver; do
+for name in codex kilo qwen s3rver tsc; do
     printf '#!/bin/sh\\necho %s\\n' "${package##*@}" >"$prefix/node_modules/.bin/$name"
     chmod 755 "$prefix/node_modules/.bin/$name"
 done
@@ -68,16 +68,17 @@ def test_each_agent_is_installed_once_at_its_pinned_version(machine: Machine) ->
         "@kilocode/cli@7.7.7",
         "@qwen-code/qwen-code@0.15.10",
         "s3rver@3.7.1",
+        "typescript@5.9.3",
     ]
-    assert out.count(str(machine.folder / "cache/maestro-tests/agents")) == 4
+    assert out.count(str(machine.folder / "cache/maestro-tests/agents")) == 5
     assert machine.set_up()[0] == 0
-    assert len(machine.asked()) == 4
+    assert len(machine.asked()) == 5
 
 
 def test_two_at_once_install_each_agent_once(machine: Machine) -> None:
     processes = [machine.start(), machine.start()]
     assert [process.communicate(timeout=60) and process.returncode for process in processes] == [0, 0]
-    assert len(machine.asked()) == 4
+    assert len(machine.asked()) == 5
 
 
 def test_what_failed_is_left_out_with_the_reason_and_done_the_next_time(machine: Machine) -> None:

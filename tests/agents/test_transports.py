@@ -61,6 +61,7 @@ def test_the_driver_gets_what_it_needs_and_the_program_its_own_command_line() ->
         "answer_s": None,
         "beat_s": 2.0,
         "grace_s": 5.0,
+        "secrets": [],
     }
 
 

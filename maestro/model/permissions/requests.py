@@ -9,6 +9,7 @@ from maestro.model.events import NewEvent
 from maestro.model.facts.permission import TaskPermissionAnswered, TaskPermissionAsked
 from maestro.model.ids import shown
 from maestro.model.permissions.answers import KINDS, option_of
+from maestro.model.permissions.policy import Ruling
 from maestro.model.task_row import OPEN_MAX, Permission, Run, Task
 
 
@@ -25,6 +26,17 @@ def decide_ask(row: Task | None, wanted: TaskPermissionAsked, floor: int = 0) ->
     if sum(one.is_open for one in run.permissions) >= OPEN_MAX:
         raise Refused(f"run {run.id} asks for more than {OPEN_MAX} permissions at once")
     return [NewEvent(f"task:{row.id}", wanted, max(row.version, floor))]
+
+
+def decide_ruled(row: Task | None, wanted: TaskPermissionAsked, ruling: Ruling, floor: int = 0) -> list[NewEvent]:
+    """Record a request that the policy of the type has decided, and how; nothing where it is recorded.
+
+    Raises Refused as `decide_ask`.
+    """
+    asked = decide_ask(row, wanted, floor)
+    option = option_of(ruling.answer, [(one.id, one.kind) for one in wanted.options])
+    fact = TaskPermissionAnswered(wanted.task, wanted.run, wanted.number, ruling.answer, option, ruling.why)
+    return [*asked, NewEvent(f"task:{wanted.task}", fact)] if asked else []
 
 
 def decide_answer(
@@ -83,3 +95,16 @@ def requests(row: Task) -> Iterator[tuple[Run, Permission]]:
     live = [slot.live for slot in row.slots if slot.live is not None]
     found = [(run, one) for run in live for one in run.permissions]
     return iter(sorted(found, key=lambda pair: pair[1].asked_at))
+
+
+def asked_words(row: Task) -> tuple[str, int]:
+    """What a task waits for whose agents ask leave, by the oldest request, and since when; ("", 0) for none."""
+    one = next((one for _, one in requests(row) if one.is_open), None)
+    if one is None or row.cancel is not None:
+        return "", 0
+    return words_of(one), one.asked_at
+
+
+def words_of(request: Permission) -> str:
+    """What a run waits for that has asked, in words."""
+    return f"the answer to its agent, which asks for permission {request.number}: {shown(request.title)}"
