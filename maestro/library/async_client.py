@@ -113,8 +113,9 @@ class AsyncMaestro:
     ) -> AsyncGenerator[Event, None]:
         """The events behind a position, in their order, as they are read. follow: go on as events come.
 
-        Raises VerificationFailed behind the last event that is as it was written, StoreAway where the daemon ends: call
-        it again to go on, after the seq of the last event.
+        Where the daemon ends, what is followed goes on behind the last event as soon as the next one is up; else that
+        raises StoreAway. Raises VerificationFailed behind the last event that is as it was written, LineageBroken where
+        the log is another one then.
         """
         stream = async_exchange.frames_of(requests.events(after, types, follow, limit).command)
         async with aclosing(stream):

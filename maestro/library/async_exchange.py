@@ -15,8 +15,19 @@ import anyio.to_thread
 
 from maestro import config
 from maestro.config import Settings
-from maestro.library.exchange import End, ended, lost, tell
+from maestro.library.exchange import (
+    LISTEN_POLL_S,
+    End,
+    Following,
+    answers,
+    ended,
+    following_of,
+    lost,
+    tell,
+    tell_of_end,
+)
 from maestro.library.requests import Request, message_of
+from maestro.model.errors import StoreAway
 from maestro.runtime.client import client
 from maestro.runtime.client.answers import Answer
 from maestro.runtime.client.connection import Connection, server_frames
@@ -72,6 +83,7 @@ async def frames_of(command: p.Command) -> AsyncGenerator[p.Item | p.Done, None]
     """
     settings = config.load()
     message = message_of(command)
+    following = following_of(command)
     while True:
         finding = _Finding(command, settings)
         connected = await finding.found()
@@ -81,28 +93,70 @@ async def frames_of(command: p.Command) -> AsyncGenerator[p.Item | p.Done, None]
         if not isinstance(connected, Connection):
             yield ended(connected)
             return
-        end: End | None = None
-        try:
-            for notice in connected.welcome.notices:
-                tell(p.Note(notice, "warn"))
-            async with aclosing(_answers(connected.sock, message)) as answers:
-                async for answer in answers:
-                    if isinstance(answer, p.Item):
-                        yield answer
-                    elif isinstance(answer, p.Note):
-                        tell(answer)
-                    elif isinstance(answer, End):
-                        end = answer
-                        break
-        finally:
-            await _close(connected)
-        if end is None:
-            raise client.ended_early(connected, command)
+        async with aclosing(_conversed(connected, command, message, following)) as conversed:
+            async for answer in conversed:
+                if isinstance(answer, p.Item):
+                    yield answer
+                else:
+                    end = answer
         if not isinstance(end, p.Again):
             yield ended(end)
             return
         command, message = end.command, frames.frame(end.command)
-        await anyio.to_thread.run_sync(client.await_next, settings, abandon_on_cancel=True)
+        if following is None:
+            await anyio.to_thread.run_sync(client.await_next, settings, abandon_on_cancel=True)
+            continue
+        tell_of_end()
+        while not (await _answers_now(settings) and await _is_known(following, settings)):
+            await anyio.sleep(LISTEN_POLL_S)
+
+
+async def _answers_now(settings: Settings) -> bool:
+    return await anyio.to_thread.run_sync(answers, settings, abandon_on_cancel=True)
+
+
+async def _is_known(following: Following, settings: Settings) -> bool:
+    """As that of `exchange`."""
+    rows: list[Any] = []
+    if following.proof is not None:
+        try:
+            async with aclosing(frames_of(following.proof)) as answer:
+                rows = [each.data async for each in answer if isinstance(each, p.Item)]
+        except StoreAway:
+            if await _answers_now(settings):
+                raise
+            return False
+    following.check(rows)
+    return True
+
+
+async def _conversed(
+    connection: Connection, command: p.Command, message: bytes, following: Following | None
+) -> AsyncGenerator[p.Item | p.Done | p.Failed | p.Again, None]:
+    """As that of `exchange`: yields the rows that come, and last the end of the answer. Closes the connection."""
+    left = following if connection.server is None else None
+    try:
+        for notice in connection.welcome.notices:
+            tell(p.Note(notice, "warn"))
+        async with aclosing(_answers(connection.sock, message)) as arriving:
+            async for answer in arriving:
+                if isinstance(answer, p.Item):
+                    if left is not None:
+                        left.take(answer.data)
+                    yield answer
+                elif isinstance(answer, p.Note):
+                    tell(answer)
+                elif isinstance(answer, End):
+                    yield answer
+                    return
+    except StoreAway:
+        if left is None:
+            raise
+    finally:
+        await _close(connection)
+    if left is None:
+        raise client.ended_early(connection, command)
+    yield p.Again(left.command)
 
 
 async def _answers(sock: socket.socket, message: bytes) -> AsyncGenerator[p.ServerFrame, None]:
