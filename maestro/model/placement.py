@@ -100,3 +100,11 @@ def stranded(rows: Iterable[Homes], agents: Collection[Agent], nodes: Collection
         and home.node in nodes
         and (home.node, home.workspace) not in taken
     ]
+
+
+def left_since(row: Homes | None, agent: Agent, since: int) -> list[Home]:
+    """The folders that an agent has left on other nodes than it is on after `since`, the newest first: what it did
+    behind an archive of that time is in them, too. since: server ms.
+    """
+    homes = row.homes if row is not None else []
+    return [home for home in reversed(homes) if home.until > since and home.node != agent.node]

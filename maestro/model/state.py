@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 import msgspec
 
 from maestro.model.duration import UNITS_MS, duration_forms, duration_ms
-from maestro.model.errors import Invalid, NotFound
+from maestro.model.errors import Invalid, NotFound, Refused
 from maestro.model.events import Event, NewEvent, StateDeleted, StateSet, Text
 from maestro.model.ids import check_text, shown
 
 TTL_DEFAULT: Final = "24h"
 TTL_DAYS_MAX: Final = 36_500
+_RESULT: Final = re.compile(r"task:(.+):result")
+"""A key that Maestro sets at the end of a task, to its result."""
 
 
 class StateKey(msgspec.Struct, omit_defaults=True):
@@ -59,6 +62,14 @@ def decide_delete(key: str, row: StateKey | None, now: int, floor: int = 0) -> l
 def check_key(key: str) -> str:
     """The key, if it can be one: printable, no newline, 1 to 512 bytes. Raises Invalid."""
     return check_text(key, "state key")
+
+
+def check_own(key: str, task: str) -> None:
+    """Check that a run of a task may set or delete a key: any, but the results of other tasks. Raises Refused."""
+    found = _RESULT.fullmatch(key)
+    if found is not None and found[1] != task:
+        what = f"{shown(key)} is the result of another task, which a process inside a run may read only"
+        raise Refused(what, mend="use a key of another name, or the result of this run's own task")
 
 
 def parse_ttl(text: str) -> int | None:

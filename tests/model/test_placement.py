@@ -7,7 +7,7 @@ from typing import cast
 from maestro.model import events as e
 from maestro.model.agent import Agent
 from maestro.model.events import Event, NewEvent
-from maestro.model.placement import HOMES_MAX, PLACES, Home, Homes, decide_claim, settle, stranded
+from maestro.model.placement import HOMES_MAX, PLACES, Home, Homes, decide_claim, left_since, settle, stranded
 from tests.model.facts import World, agent, node
 from tests.model.history import Log
 
@@ -83,3 +83,11 @@ def test_stranded_is_what_lies_on_another_node_than_its_agent_also_where_a_resto
     assert stranded(rows, [on_a, other], ["a", "b"]) == [("a", Home("b", "/2", 30))]
     assert stranded(rows, [on_b], ["b"]) == [], "a node that is given up counts no more"
     assert stranded(rows, [], ["a", "b"]) == [], "an agent that is not there any more"
+
+
+def test_what_an_agent_did_behind_an_archive_lies_in_each_folder_that_it_has_left_since() -> None:
+    """Behind a second failover, newer work lay in the folder of the first as well, and nobody said so."""
+    row, on = homes(A1, B1, ("c", "/3")), World(node("c"), agent("a", node="c")).agent("a")
+    left = {since: [home.node for home in left_since(row, on, since)] for since in (10, 20, 29, 30)}
+    assert left == {10: ["b", "a"], 20: ["b"], 29: ["b"], 30: []}
+    assert left_since(None, on, 0) == []

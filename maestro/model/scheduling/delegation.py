@@ -41,12 +41,14 @@ class Delegation(msgspec.Struct, frozen=True):
     """What the decision on a delegated dispatch must know.
 
     above: the run that asks, then the run that dispatched the task of that one, and so on up. made: the tasks that the
-    run has dispatched, by number from 1; None where a number is free. agents: all of them.
+    run has dispatched, by number from 1 to its `max`; None where a number is free. agents: all of them. beyond: what it
+    has dispatched above that, where that is looked for.
     """
 
     above: Sequence[Delegator]
     made: Sequence[Task | None]
     agents: Sequence[Agent]
+    beyond: Sequence[Task | None] = ()
 
 
 def decide_delegation(asked: TaskDispatched, known: Delegation, id_of: Callable[[int], str]) -> TaskDispatched:
@@ -68,7 +70,7 @@ def decide_delegation(asked: TaskDispatched, known: Delegation, id_of: Callable[
             f"the type {asking.type} may not delegate to {named}", mend=f"use one of {', '.join(delegate.to)}"
         )
     if asked.key is not None:
-        for task in known.made:
+        for task in (*known.made, *known.beyond):
             if task is not None and task.key == asked.key:
                 return msgspec.structs.replace(asked, task=task.id)
     _check_depth(known.above)

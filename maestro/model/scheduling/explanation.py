@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Final, NamedTuple
 
-from maestro.model.ids import shown
 from maestro.model.node import Node
+from maestro.model.permissions.requests import words_of
 from maestro.model.scheduling.sites import VIRTUAL, shown_agent
 from maestro.model.scheduling.waiting import RUNS, Reasons, Why, drained_too
 from maestro.model.task import Run, Slot, Task
@@ -90,8 +90,7 @@ def _of_run(reasons: Reasons, task: Task, slot: Slot) -> Why:
         return Why("node", f"node {node}, where run {run.id} is, and which is silent", "node_silent", node)
     asked = next((one for one in run.permissions if one.is_open), None)
     if asked is not None and task.cancel is None:
-        about = f"the answer to its agent, which asks for permission {asked.number}: {shown(asked.title)}"
-        return Why("agent", about, "permission", task.id, since=asked.asked_at)
+        return Why("agent", words_of(asked), "permission", task.id, since=asked.asked_at)
     if task.cancel is not None:
         return Why("start", f"run {run.id} to end, as the task was cancelled", "cancelling", run.id)
     return RUNS
@@ -133,8 +132,25 @@ def _again(task: Task, gone: Collection[str]) -> str:
             return f"a new dispatch of both: maestro task dispatch; task {first} is history, which nothing tries again"
         return f"maestro task retry {first} --with-dependants"
     if task.outcome == "budget":
-        return f"maestro task retry {task.id} --budget-cost N (or --budget-tokens N)"
+        if spent_its_own(task):
+            return f"maestro task retry {task.id} --budget-cost N (or --budget-tokens N)"
+        return f"{limit_raised(task)}, then: maestro task retry {task.id}"
     return f"maestro task retry {task.id}"
+
+
+def spent_its_own(task: Task) -> bool:
+    """Whether the runs of a task have used more than its own budget, not only more than one of its agent's type."""
+    runs = [run for slot in task.slots for run in slot.tries]
+    tokens, cost = sum(run.input_tokens + run.output_tokens for run in runs), sum(run.cost for run in runs)
+    is_over_tokens = task.budget_tokens is not None and tokens > task.budget_tokens
+    return is_over_tokens or (task.budget_cost is not None and cost > task.budget_cost)
+
+
+def limit_raised(task: Task) -> str:
+    """How the limit of the agent's type is raised that ended a run of this task, in words; as the run's end has it."""
+    told = next((run.evidence for slot in task.slots for run in reversed(slot.runs) if run.outcome == "budget"), "")
+    named = (told or "").partition("to raise it: ")[2].partition("\n")[0]
+    return named or "raise `budget` in the YAML of the agent's type, then `maestro agent register TYPE`"
 
 
 def why_not_over(task: Task | None, nodes: Mapping[str, Node], leased: Collection[str]) -> str:

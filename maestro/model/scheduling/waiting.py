@@ -53,8 +53,8 @@ class Why(NamedTuple):
 
 class Around(NamedTuple):
     """What the plan does not know. pending: by agent, why a restore has yet to exchange its workspace; short: by node,
-    why it is short of disk room. silent: nodes that hold no lease, and are taken for lost soon. since: by agent, since
-    when one that is stopped or unhealthy is so, server ms.
+    why it is short of disk room. silent: nodes that hold no lease, and are taken for lost soon. since: since when it is
+    so, server ms: of an agent that takes nothing, of `run:<id>` that is paused, of `node:<id>` that is short.
     """
 
     pending: Mapping[str, str] = {}
@@ -102,9 +102,11 @@ class Reasons:
         if what.retry_at > now:
             return Why(RETRY, f"retry in {max(1, (what.retry_at - now + 999) // 1000)} s", "retry")
         if task.workflow and (paused := plan.pauses.paused(task.workflow)):
+            since = self.around.since.get(f"run:{paused}", 0)
             if plan.pauses.why(paused) == "budget":
-                return Why("paused", f"workflow run {paused}, whose budget is used up", "budget", paused)
-            return Why("paused", f"workflow run {paused}, which is paused", "pause", paused)
+                told = f"workflow run {paused}, whose budget is used up"
+                return Why("paused", told, "budget", paused, since=since)
+            return Why("paused", f"workflow run {paused}, which is paused", "pause", paused, since=since)
         if task.workflow or what.runs:
             return self.of_lane(plan.lane(task, what))
         alike = what.target, task.forced
@@ -120,7 +122,8 @@ class Reasons:
         if gone is not None:
             return gone._replace(kind=START)
         if node in self.around.short:
-            return Why(START, f"node {node} to start it, which is short: {self.around.short[node]}", "disk", node)
+            told = f"node {node} to start it, which is short: {self.around.short[node]}"
+            return Why(START, told, "disk", node, since=self.around.since.get(f"node:{node}", 0))
         if node in self.around.silent:
             return Why(START, f"node {node} to start it, which is silent", "node_silent", node)
         return Why(START, f"node {node} to start it", "start", node)

@@ -32,7 +32,7 @@ WAYS: Final[Mapping[str, str]] = {
     "node_lost": "start its daemon there (maestro up), or go on elsewhere: "
     "maestro agent assign {agent} --from-snapshot newest --node <node>",
     "node_down": "start its daemon there (maestro up)",
-    "node_silent": "nothing to do: it is heard again, or taken for lost after 10 s (maestro node list)",
+    "node_silent": "taken for lost after 10 s where another node is up; else start its daemon there (maestro up)",
     "node_full": "a run there has to end, or MAESTRO_MAX_CONCURRENT be raised: maestro queue status --processing",
     "label": "a node with MAESTRO_NODE_LABELS={about}, or a dispatch without that label (maestro node list has labels)",
     "no_node": "start one: maestro up",

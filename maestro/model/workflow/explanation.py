@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from maestro.model.ids import typed_instance
 from maestro.model.scheduling.ways import way_on
 from maestro.model.workflow.run import Run
-from maestro.model.workflow.status import Row, Surroundings, steps_of
+from maestro.model.workflow.status import PERMISSION, Row, Surroundings, steps_of
 
 WHOLE: Final = ("group", "pause", "budget")
 """What holds a run as a whole."""
@@ -56,7 +56,8 @@ def _whole(run: Run, around: Surroundings, rows: list[Row]) -> Iterator[Held]:
         above = f"a run above run {run.id}" if not run.paused else f"run {run.id}"
         told = f"{above}, {'whose budget is used up' if paused == 'budget' else 'which is paused'}"
         about = run.id if run.paused else run.fact.parent
-        since = around.when(run.paused_at) if run.paused else since
+        at = run.paused_at if run.paused else around.held_at
+        since = around.when(at) if at > run.started_at else since
         yield Held("", paused, told, since, way_on(paused, about))
     elif around.idle and not any(row["status"] == "running" for row in rows):
         yield Held("", "node_held", around.idle, None, way_on("node_held"))
@@ -71,6 +72,8 @@ def _is_on(row: Row) -> bool:
 def _step(run: Run, row: Row) -> Held:
     """Why an instance does not go on; or that it does."""
     name, since, task = str(row["id"]), row.get("since"), str(row.get("task") or "")
+    if row["waiting_for"] == PERMISSION:
+        return Held(name, PERMISSION, str(row["reason"]), since, way_on(PERMISSION, task), True, task)
     if row["status"] == "running":
         return Held(name, "running", f"step {name} runs", since, "", False, task)
     match row["waiting_for"]:

@@ -17,6 +17,8 @@ from maestro.model.workflow.run import Run
 
 INLINE_MAX = 1024
 """Characters of a result that a status shows."""
+PERMISSION = "permission"
+"""What a step waits for that runs, and whose agent asks leave for something."""
 Row = dict[str, Any]
 
 
@@ -26,7 +28,8 @@ class Surroundings(msgspec.Struct, frozen=True):
     held: `pause` or `budget` where a run above it is so; holder: the run that it waits for in its group. tasks: what
     tasks of its instances wait for that do not run yet, by task: `agent`, `slot`, `group` …, and since when, ms;
     reasons: the same in words, by task. idle: why no node takes work, "" where one does. usage: of what works now, by
-    task or child run.
+    task or child run. held_at: since when the run above is so, ms, 0 for unknown. asking: what the agent of a task that
+    runs asks leave for, in words, and since when, ms.
     """
 
     now: int
@@ -37,6 +40,8 @@ class Surroundings(msgspec.Struct, frozen=True):
     reasons: Mapping[str, str] = {}
     idle: str = ""
     usage: Mapping[str, Mapping[str, Any]] = {}
+    held_at: int = 0
+    asking: Mapping[str, tuple[str, int]] = {}
 
 
 def status_of(run: Run, around: Surroundings) -> Row:
@@ -186,6 +191,7 @@ def _called_when(run: Run, step: str) -> str:
 def _reason(waiting_for: str, around: Surroundings, task: str = "") -> Row:
     """What is waited for, in words, where the word for it leaves open why."""
     told = around.reasons.get(task, "") if waiting_for in ("agent", "slot") else ""
+    told = told or (around.asking[task][0] if waiting_for == PERMISSION else "")
     told = told or (around.idle if waiting_for in ("agent", "slot", "retry") else "")
     return {"reason": told} if told else {}
 
@@ -206,6 +212,8 @@ def _state(run: Run, one: Instance, around: Surroundings) -> tuple[str, str, int
         if one.child:
             return "waiting", "child", one.since
         waits = around.tasks.get(one.task)
+        if waits is None and (asked := around.asking.get(one.task)) is not None:
+            return "running", PERMISSION, asked[1]
         if waits is None:
             return "running", "", one.since
         return "waiting", _blocked(run, around) or waits[0], waits[1]

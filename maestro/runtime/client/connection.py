@@ -125,7 +125,7 @@ def greet(sock: socket.socket | None, build: str = __version__) -> Connection | 
             kept = True
             return Connection(sock, bodies, answer)
         return answer if isinstance(answer, (p.Skew, p.Failed)) else None
-    except TimeoutError:
+    except frames.Silence:
         raise _silent("") from None
     except (ConnectionResetError, BrokenPipeError):
         return None

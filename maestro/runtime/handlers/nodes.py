@@ -23,6 +23,7 @@ from maestro.runtime.snapshots.shared.identity import named, standing, told
 from maestro.runtime.worker import janitor
 from maestro.store.embedded import choice
 from maestro.store.redis import safety
+from projections.view_reader import ALL
 
 KILL_S = 5.0
 START_THERE = "it takes work when its daemon runs again (there: maestro up)"
@@ -66,7 +67,7 @@ async def told_all(context: Context) -> list[Row]:
     """The rows of all nodes, as `node list` has them."""
     nodes = await context.rows(context.views.nodes)
     running: dict[str, int] = {}
-    for task in await context.rows(context.views.open_tasks):
+    for task in await context.rows(context.views.queue, "processing", limit=ALL):
         for slot in task.slots:
             if slot.status == "running" and slot.runs[-1].node:
                 where = slot.runs[-1].node

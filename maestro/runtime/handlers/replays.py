@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -15,7 +15,7 @@ from maestro.runtime.monitor.alert_world import VERIFIED
 from maestro.runtime.node.context import Call, Handler
 from maestro.runtime.node.daemon_log import log
 from maestro.runtime.protocol import messages as p
-from maestro.runtime.server.rows import when
+from maestro.runtime.server.rows import Row, when
 from projections.bounding.bounds import BOUNDED
 from replayers import positions, rebuild as rebuilds, rewind, verify as verifies
 from replayers.timeline.timeline import Timeline
@@ -83,10 +83,16 @@ async def at(call: Call, command: p.ReplayAt) -> p.Done:
         return rewind.at(store, position, command.view, when_asked, look)
 
     found = await trio.to_thread.run_sync(_looked, call, find)
+    for row in rows_at(found):
+        await call.item(row)
+    return p.Done()
+
+
+def rows_at(found: rewind.Rewound) -> Iterator[Row]:
+    """The rows of a view as it was, as they are shown."""
     for row_id, row in found.rows.items():
         state = {"state": msgspec.convert(row, Agent).state} if row_id.startswith("agent:") else {}
-        await call.item({"row": row_id, **with_times(row), **state})
-    return p.Done()
+        yield {"row": row_id, **with_times(row), **state}
 
 
 def _looked(call: Call, find: Callable[[Look | None], T]) -> T:

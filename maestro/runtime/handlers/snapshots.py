@@ -16,6 +16,7 @@ from maestro.model.snapshot import SCHEDULED, Snapshot, decide_pin, latest
 from maestro.runtime.node.context import Call, Handler
 from maestro.runtime.protocol import messages as p
 from maestro.runtime.protocol.cut import cut_of_page
+from maestro.runtime.provision.settlement import check_file
 from maestro.runtime.server.id_prefixes import check_whole_snapshot, snapshot_meant
 from maestro.runtime.server.rows import Row, snapshot_row
 from maestro.runtime.snapshots import proof, scrub
@@ -28,10 +29,12 @@ from maestro.runtime.snapshots.shared import copy_scrub
 from maestro.runtime.snapshots.shared.merging import check_may_merge, export_parts
 
 ROLLING = "--rolling"
+LOOK_S_MAX = 60.0
+"""So long it is looked for what is known to be damaged here; a list then says nothing of it."""
 
 
 async def snapshot(call: Call, command: p.StateSnapshot) -> p.Done:
-    """Take a snapshot, and export it where a file is named. Raises Invalid as `_check_output`."""
+    """Take a snapshot, and export it where a file is named. Raises as `_check_output`, and Refused as `check_file`."""
     if command.include_logs and not command.output:
         what = "what the agents have printed goes to a file only"
         raise Invalid(what, "--include-logs", "name the file with --output")
@@ -45,6 +48,7 @@ async def snapshot(call: Call, command: p.StateSnapshot) -> p.Done:
     agents = await agents_named(call, command.workspaces) if command.workspaces else None
     if command.output:
         await trio.to_thread.run_sync(_check_output, command.output)
+        await check_file(call.context, command.output, "--output")
     wanted = SnapshotRequest(
         reason=SCHEDULED if command.firing else ASKED,
         name=name,
@@ -151,13 +155,15 @@ async def list_snapshots(call: Call, command: p.StateSnapshots) -> p.Done:
 async def _damaged(call: Call, rows: list[Snapshot]) -> dict[str, Row]:
     """What the snapshots of this node lack, by id, as far as that is known."""
     context = call.context
+    if context.is_past:
+        return {}
     folders = SnapshotFolders(context.settings.home)
     try:
-        found = await trio.to_thread.run_sync(folders.damaged)
+        looked = await context.together({"damaged": folders.damaged}, LOOK_S_MAX)
     except MaestroError as error:
         await call.note(f"whether snapshots are damaged cannot be said: {error.line()}", "warn")
         return {}
-    lacking: dict[str, Row] = {name: msgspec.to_builtins(one) for name, one in found.items()}
+    lacking: dict[str, Row] = {name: msgspec.to_builtins(one) for name, one in looked.get("damaged", {}).items()}
     for row in rows:
         if row.complete and context.node in row.nodes and not row.path and not folders.has(row.id):
             lacking[row.id] = {"files": 0, "why": "it is not in the snapshot store any more", "lost": []}

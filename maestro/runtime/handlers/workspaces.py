@@ -13,7 +13,7 @@ from maestro.model.placement import stranded
 from maestro.runtime.handlers.agent_list import find
 from maestro.runtime.handlers.agents import stop_agent
 from maestro.runtime.node.context import Call, Context, Handler
-from maestro.runtime.node.forwards.forwarding import ask, forward
+from maestro.runtime.node.forwards.forwarding import ask, forward, why_unseen
 from maestro.runtime.node.interim_stop import stopped_meanwhile
 from maestro.runtime.protocol import messages as p
 from maestro.runtime.provision.workspace_setup import check_clearable, check_unmounted, lies_elsewhere
@@ -103,7 +103,7 @@ async def _ask(call: Call, node: str, there: dict[str, list[Row]], silent: dict[
     try:
         answer = await ask(call, node, p.WorkspaceList(node=node), quiet=True)
     except MaestroError as error:
-        silent[node] = error.what
+        silent[node] = why_unseen(error, node)
         return
     if answer.failed is not None:
         silent[node] = answer.failed.what

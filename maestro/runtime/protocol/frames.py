@@ -5,6 +5,7 @@ The command line uses them on a blocking socket, the server on a trio stream; bo
 
 from __future__ import annotations
 
+import select
 import socket
 from collections.abc import Callable, Iterator
 
@@ -57,19 +58,26 @@ class Unframer:
             yield body
 
 
+class Silence(TimeoutError):
+    """The other end has sent nothing for as long as the socket's timeout is: no TimeoutError of a signal handler."""
+
+
 def bodies(sock: socket.socket, patient: Callable[[], bool] = lambda: False) -> Iterator[bytes]:
     """The bodies of arriving frames, until the other end closes. Raises as `Unframer.feed`, and OSError.
 
-    patient: whether to wait on where the socket's timeout passes, rather than raise TimeoutError.
+    patient: whether to wait on where the socket's timeout passes, rather than raise Silence. What a program's handler
+    of signals raises meanwhile ends the wait, whatever it is.
     """
     unframer = Unframer()
+    arriving = select.poll()
+    arriving.register(sock, select.POLLIN)
     while True:
-        try:
-            data = sock.recv(256 * 1024)
-        except TimeoutError:
+        waits_s = sock.gettimeout()
+        if not arriving.poll(None if waits_s is None else waits_s * 1000):
             if not patient():
-                raise
+                raise Silence("timed out")
             continue
+        data = sock.recv(256 * 1024)
         if not data:
             return
         yield from unframer.feed(data)

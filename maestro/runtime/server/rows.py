@@ -127,12 +127,17 @@ def _run_row(slot: Slot, run: Run, text: str) -> Row:
         "released_at": when(run.released_at),
         "started_at": when(run.started_at),
         "ended_at": when(run.ended_at),
-        "duration_s": _seconds(run.duration_ms) if run.ended_at else None,
+        "duration_s": _seconds(_duration_ms(run)) if run.ended_at else None,
         "workspace": run.workspace or None,
         "log": f"{run.folder}/agent.log" if run.folder else None,
         "usage": _usage(run),
         "permissions": [_permission_row(one) for one in run.permissions],
     }
+
+
+def _duration_ms(run: Run) -> int:
+    """How long a run was on; of one that nobody has seen end, as its node was lost, until it was ended in the log."""
+    return run.duration_ms or (max(0, run.ended_at - run.started_at) if run.started_at else 0)
 
 
 def _permission_row(asked: Permission) -> Row:

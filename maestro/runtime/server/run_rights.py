@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from maestro.model.errors import Refused
+from maestro.model.ids import task_of_run
 from maestro.model.scheduling.delegation import NUMBER_MAX
+from maestro.model.state import check_own
 from maestro.runtime.node.ids import id_of_delegated
 from maestro.runtime.protocol import messages as p
 
@@ -16,6 +18,8 @@ def check_rights(namespace: str, run: str, command: p.Command) -> None:
 
     Whether the run may dispatch what it asks for, the decision says (`model/scheduling/delegation.py`).
     """
+    if isinstance(command, p.StateSet | p.StateDelete):
+        check_own(command.key, task_of_run(run))
     if isinstance(command, p.INSIDE_RUN):
         return
     if not isinstance(command, p.DELEGATING):

@@ -66,6 +66,12 @@ def test_a_key_stands_for_the_task_that_it_made_though_no_number_is_free() -> No
     assert decided(wanted, [above()], [made("other"), None, None]).task == "id-2"
 
 
+def test_a_key_stands_for_its_task_though_fewer_may_be_made_by_now() -> None:
+    wanted = msgspec.structs.replace(task("?", "w"), key="k")
+    known = Delegation([above()], [made(), made(), made()], AGENTS, [made(), made("k"), None])
+    assert decide_delegation(wanted, known, str).task == "made-k"
+
+
 def test_a_type_without_the_key_delegates_nothing() -> None:
     assert "`state` only" in refused(task("?", "w"), [above(delegate=None)], [], Refused)
 

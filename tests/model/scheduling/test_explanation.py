@@ -138,6 +138,21 @@ def test_a_reason_is_reached_says_since_when_and_is_gone_with_what_lets_it_go_on
     assert [each.reason for each in told(world) if each.waits] != [reason]
 
 
+def test_a_pause_and_a_full_disk_are_told_since_they_are_so_where_that_is_known() -> None:
+    """Not since the wait began, which was before; and where it began later, since then."""
+    for given, around in (
+        (CASES["pause"].given, Around(since={"run:w": 9})),
+        (CASES["budget"].given, Around(since={"run:w": 9})),
+        ((*HERE, OF_T), Around(short={"n": "500 MiB free below /"}, since={"node:n": 9})),
+    ):
+        world = World(*given)
+        began = told(world, around._replace(since={}))[0].since
+        assert began <= world.log.at < 9_000_000
+        (late,) = told(world, around._replace(since=dict.fromkeys(around.since, 9_000_000)))
+        (early,) = told(world, around._replace(since=dict.fromkeys(around.since, 1)))
+        assert (late.since, early.since) == (9_000_000, began)
+
+
 def whole(life: Scripted, **more: str) -> list[Held]:
     return held_steps(life.run, Surroundings(life.now, lambda at: f"t{at}" if at else None, **more))
 
@@ -185,6 +200,11 @@ def test_a_run_that_is_held_as_a_whole_says_so_first() -> None:
     life = Scripted(flow(step_keys("a"), step_keys("b", "a")))
     life.tell(WorkflowRunPaused("r"))
     assert [(one.reason, one.way) for one in whole(life)] == [("pause", "maestro workflow resume r")]
+    life = Scripted(flow(step_keys("a"), step_keys("b", "a")))
+    around = Surroundings(life.now, lambda at: f"t{at}", held="pause", held_at=life.run.started_at + 7)
+    assert [(one.reason, one.since) for one in held_steps(life.run, around)] == [
+        ("pause", f"t{life.run.started_at + 7}")
+    ], "of a run above it"
     life = Scripted(flow(step_keys("a")))
     assert next(one.reason for one in whole(life, idle="node n is held: shutdown")) == "node_held"
     (one,) = whole(Scripted(flow(step_keys("a"))).go())
@@ -292,7 +312,7 @@ def test_only_what_waits_is_told_of_a_task_of_several_targets() -> None:
 ENDS: dict[str, tuple[Callable[[World], World], str]] = {
     "completed": (lambda world: world.runs("t-0.1"), ""),
     "failed": (lambda world: world.runs("t-0.1", "exit"), "maestro task retry t"),
-    "budget": (lambda world: world.runs("t-0.1", "budget"), "maestro task retry t --budget-cost N"),
+    "budget": (lambda world: world.runs("t-0.1", "budget"), "raise `budget` in the YAML of the agent's type, then"),
     "timed_out": (lambda world: world.runs("t-0.1", "timeout"), "maestro task retry t"),
 }
 
@@ -305,6 +325,18 @@ def test_one_that_has_ended_says_how_and_what_would_try_it_again(reason: str) ->
     end(world).decides()
     one = ended(world.task("t"))
     assert (one.reason, one.waits) == (reason, False) and one.way.startswith(way) and bool(one.way) == bool(way)
+
+
+def test_over_a_budget_the_way_on_is_of_the_one_that_was_spent() -> None:
+    world = World(*HERE)
+    world.decides()
+    world.runs("t-0.1", "budget").decides()
+    row = world.task("t")
+    row.budget_cost, row.slots[0].runs[-1].cost = 1.0, 0.9
+    row.slots[0].runs[-1].evidence = "over; to raise it: `budget` in /f, then `maestro agent register x`"
+    assert ended(row).way == "`budget` in /f, then `maestro agent register x`, then: maestro task retry t"
+    row.slots[0].runs[-1].cost = 1.1
+    assert ended(row).way == "maestro task retry t --budget-cost N (or --budget-tokens N)"
 
 
 def test_one_that_was_skipped_names_the_task_that_is_to_be_retried() -> None:

@@ -34,6 +34,15 @@ def test_nothing_is_released_to_a_node_from_when_its_turn_has_come_until_its_par
     assert not world.plan.works.snapshots
 
 
+def test_a_run_that_was_released_before_and_has_not_started_says_so_too() -> None:
+    """It said that there is nothing to do, as its node starts it at once."""
+    world = World(node("n"), agent("a", "n"), task("t", "a"))
+    world.happens(*[fact for fact in world.decides() if isinstance(fact, e.RunReleased)])
+    world.happens(e.SnapshotAsked("s", "asked", "n", PARTS[:1]), e.SnapshotOpened("s", 9_000))
+    assert world.task("t").slots[0].status == "released"
+    assert why_waiting(world.plan, world.plan.tasks["t"], 0, world.log.at) == "node n holds still for snapshot s"
+
+
 def test_a_task_that_any_node_may_run_goes_to_one_that_does_not_hold_still() -> None:
     world = World(node("n"), node("m"), agent("a", None), task("t", "a"))
     world.happens(e.SnapshotAsked("s", "asked", "n", PARTS[:1]), e.SnapshotOpened("s", 9_000))

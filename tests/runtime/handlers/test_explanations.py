@@ -96,6 +96,26 @@ def test_a_run_of_a_workflow_is_explained_step_by_step(here: WorkflowPlace) -> N
     here.follow(f"maestro workflow stop {behind} --reason no")
 
 
+def test_a_task_in_a_paused_run_waits_since_the_pause(here: WorkflowPlace) -> None:
+    go = here.node.folder / os.urandom(4).hex()
+    busy = dispatched(here, f"run:until test -e {go}; do sleep 0.05; done", "--to", "w2")
+    until(lambda: reasons(here, busy) == [("running", None)])
+    here.create("kept", "steps:\n  - {id: a, agent: w2, prompt: 'true'}\n")
+    run = str(here.json("run", "kept", "--async")["id"])
+    until(lambda: reasons(here, run)[0][0] == "step")
+    task = told(here, "task", "explain", run)["reasons"][0]["task"]
+    assert reasons(here, task)[0][0] == "agent_busy"
+    before = told(here, "task", "explain", task)["reasons"][0]["since"]
+    here.follow(f"maestro workflow pause {run}")
+    (event,) = told(here, "events", "tail", "--type", "workflow_run.paused", "--limit", "1", "--format", "json")
+    (one,) = told(here, "task", "explain", task)["reasons"]
+    assert (one["reason"], one["since"]) == ("pause", event["time"]) and one["since"] > before
+    assert told(here, "task", "status", task)["waiting_since"] == event["time"]
+    here.follow(f"maestro workflow stop {run} --reason no")
+    go.touch()
+    here.follow(f"maestro task wait {busy}")
+
+
 def test_what_is_not_there_is_refused_in_one_line(here: WorkflowPlace) -> None:
     assert "there is no task 'nothing'" in here.follow("maestro task explain nothing", code=3).err
     assert "missing argument 'ID'" in here.follow("maestro task explain", code=2).err

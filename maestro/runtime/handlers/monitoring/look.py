@@ -230,22 +230,27 @@ def _waiting(each: Waiting, now: int) -> Row:
 
 
 def _of_store(read: Read) -> dict[str, Any]:
-    now, totals = read.now, read.totals
-    tokens, cost = hourly_usage.used_since(totals.hours, now - now % DAY_MS)
-    tokens_hour, cost_hour = hourly_usage.rate(totals.hours, now)
+    now = read.now
     return {
         "alerts": [alert_row(alert, now) for alert in read.alerts],
         "alerts_open": read.alerts_all - read.snoozed,
         "alerts_snoozed": read.snoozed,
-        "usage": {
-            "total": {"tokens": totals.input_tokens + totals.output_tokens, "cost": round(totals.cost, 9)},
-            "today": {"tokens": tokens, "cost": round(cost, 9)},
-            "hour": {"tokens": round(tokens_hour), "cost": round(cost_hour, 9)},
-        },
+        "usage": usage_row(read.totals, now),
         "monitors": [
             {"id": each.monitor, "node": each.node, "seen_at": when(each.seen_at), "until": when(each.until)}
             for each in read.monitors
         ],
+    }
+
+
+def usage_row(totals: Totals, now: int) -> Row:
+    """What was used in all, today (UTC), and in the last sixty minutes. now: server ms."""
+    tokens, cost = hourly_usage.used_since(totals.hours, now - now % DAY_MS)
+    tokens_hour, cost_hour = hourly_usage.rate(totals.hours, now)
+    return {
+        "total": {"tokens": totals.input_tokens + totals.output_tokens, "cost": round(totals.cost, 9)},
+        "today": {"tokens": tokens, "cost": round(cost, 9)},
+        "hour": {"tokens": round(tokens_hour), "cost": round(cost_hour, 9)},
     }
 
 

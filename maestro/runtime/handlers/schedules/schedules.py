@@ -30,6 +30,7 @@ from maestro.runtime.monitor.schedules import Schedules, busy
 from maestro.runtime.node.context import Call, Handler
 from maestro.runtime.protocol import messages as p
 from maestro.runtime.protocol.commands.monitor import SCHEDULABLE
+from maestro.runtime.provision.settlement import check_file
 from maestro.runtime.server.rows import Row
 from maestro.runtime.snapshots import sources
 from maestro.runtime.snapshots.across.asking import Spread, lacking_elsewhere, spread_of
@@ -123,6 +124,8 @@ async def _checked(call: Call, request: Request) -> Request:
             if request.include_logs and not request.output:
                 what = "what the agents have printed goes to a file only"
                 raise Invalid(what, "--include-logs", "name the file with --output")
+            if request.output:
+                await check_file(call.context, request.output, "--output")
             named = await agents_named(call, request.workspaces) if request.workspaces else None
             await _tell_lacking(call, request, await spread_of(call.context, named))
             return msgspec.structs.replace(request, workspaces=list(named or ()))

@@ -12,6 +12,7 @@ from maestro.model.target import who
 from maestro.model.task import Task
 from maestro.runtime.node.plan_loader import hold, supply
 from maestro.runtime.node.read_context import ReadContext
+from maestro.runtime.node.run_reader import paused_at
 from maestro.runtime.restores.across.pending import waiting_agents
 from maestro.runtime.server.results import told_task
 from maestro.runtime.server.rows import Row, when
@@ -25,8 +26,30 @@ async def reasons_of(context: ReadContext, tasks: Sequence[Task]) -> tuple[Reaso
     """The reasons of open tasks, and the server's time (ms) for which they hold."""
     now = await context.now()
     plan = await _current(context) or await _plan(context, tasks, now)
-    around = Around(await _pending(context, plan), *await _nodes(context, tasks), await _since(context, tasks, plan))
-    return Reasons(plan, around), now
+    short, silent = await _nodes(context, tasks)
+    since = await _since(context, tasks, plan) | await paused_since(context, _paused(plan, tasks))
+    for node in short:
+        alert = await context.row(context.views.alert, f"disk:{node}")
+        if alert is not None and not alert.resolved_at:
+            since[f"node:{node}"] = alert.raised_at
+    return Reasons(plan, Around(await _pending(context, plan), short, silent, since)), now
+
+
+def _paused(plan: Plan, tasks: Sequence[Task]) -> list[str]:
+    """The paused runs that keep some of these tasks."""
+    found = (plan.pauses.paused(task.workflow) for task in tasks if task.workflow)
+    return list(dict.fromkeys(run for run in found if run))[:LOOKED_UP_MAX]
+
+
+async def paused_since(context: ReadContext, runs: Sequence[str]) -> dict[str, int]:
+    """Since when paused runs are so, by `run:<id>`; without those of which the log does not say it."""
+
+    def look() -> dict[str, int]:
+        log = context.store.log
+        return {f"run:{row.id}": at for row in rows if row.paused and (at := paused_at(log, row))}
+
+    rows = await context.rows(context.views.workflow_runs_named, runs) if runs else []
+    return await context.call(look) if rows else {}
 
 
 async def _current(context: ReadContext) -> Plan | None:

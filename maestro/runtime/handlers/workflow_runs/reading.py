@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from maestro.model.errors import Invalid, MaestroError, NotFound
 from maestro.model.ids import shown
+from maestro.model.permissions.requests import asked_words
 from maestro.model.workflow.run_header import RunHeader
-from maestro.runtime.handlers.workflow_runs.surroundings import surroundings
+from maestro.runtime.handlers.workflow_runs.surroundings import surroundings, tasks_of
 from maestro.runtime.node.read_context import ReadCall, ReadContext
 from maestro.runtime.node.run_reader import run_of
 from maestro.runtime.protocol import messages as p
@@ -75,11 +76,14 @@ async def _past(context: ReadContext, command: p.WorkflowRuns, here: Collection[
 
 
 async def _asking(context: ReadContext, headers: list[RunHeader]) -> dict[str, list[str]]:
-    """By run, the approvals that it waits for, those of its child runs included, which no list shows by themselves."""
+    """By run, the approvals that it waits for, and the steps whose agents ask for a permission; those of its child runs
+    included, which no list shows by themselves.
+    """
     wanted = {header.id for header in headers if header.open}
     if not wanted:
         return {}
     found: dict[str, list[str]] = {}
+    works: dict[str, tuple[str, str]] = {}
     for header in await context.rows(context.views.workflow_runs, "open", ALL, False):
         above = header.id if not header.parent else header.root
         if above in wanted:
@@ -89,6 +93,10 @@ async def _asking(context: ReadContext, headers: list[RunHeader]) -> dict[str, l
                 continue
             of = f" of run {header.id}" if header.parent else ""
             found.setdefault(above, []).extend(f"approval: {name}{of}" for name in run.asking)
+            works |= {run.instances[name].task: (above, f"{name}{of}") for name in run.working}
+    for task in await tasks_of(context, [task for task in works if task]):
+        if asked_words(task)[1]:
+            found[works[task.id][0]].append(f"permission: {works[task.id][1]}")
     return {run: names for run, names in found.items() if names}
 
 

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from maestro.model.node import Node
+from maestro.model.permissions.requests import asked_words
 from maestro.model.scheduling.waiting import Reasons
 from maestro.model.task import Task
 from maestro.model.workflow.run import Run
 from maestro.model.workflow.run_header import RunHeader
 from maestro.model.workflow.status import Surroundings
-from maestro.runtime.handlers.task_sets.reasons import reasons_of
+from maestro.runtime.handlers.task_sets.reasons import paused_since, reasons_of
 from maestro.runtime.node.read_context import ReadContext
 from maestro.runtime.server.rows import when
 from projections.view_reader import ALL
@@ -27,7 +28,7 @@ async def surroundings(context: ReadContext, header: RunHeader, run: Run) -> Sur
     now = await context.now()
     if run.ended:
         return Surroundings(now, when)
-    tasks = await _tasks(context, [run.instances[id].task for id in run.working if run.instances[id].task])
+    tasks = await tasks_of(context, [run.instances[id].task for id in run.working if run.instances[id].task])
     usage = {task.id: _usage(task) for task in tasks}
     for id in run.working:
         child = run.instances[id].child
@@ -38,19 +39,23 @@ async def surroundings(context: ReadContext, header: RunHeader, run: Run) -> Sur
             usage[child] = {"tokens": found.tokens, "cost": found.cost}
     holder = await _holder(context, header) if run.status == "queued" else ""
     reasons = await _reasons(context, tasks, now)
+    above = await _held(context, header)
+    since = await paused_since(context, [above.id]) if above is not None else {}
     return Surroundings(
         now,
         when,
-        await _held(context, header),
+        "" if above is None else "budget" if above.paused == "budget" else "pause",
         holder,
         {task.id: (_kind(reasons[task.id]), _since(task)) for task in tasks if task.id in reasons},
         {task: why for task, why in reasons.items() if why != OWN_TURN},
         await _idle(context),
         usage,
+        max(since.values(), default=0),
+        {task.id: asked for task in tasks if (asked := asked_words(task))[1]},
     )
 
 
-async def _tasks(context: ReadContext, ids: Sequence[str]) -> list[Task]:
+async def tasks_of(context: ReadContext, ids: Sequence[str]) -> list[Task]:
     """The tasks of these ids, from the daemon's plan where it has them."""
     follower = context.daemon.follower if context.daemon else None
     known = {id: follower.known(id) if follower else None for id in ids}
@@ -104,14 +109,14 @@ async def _holder(context: ReadContext, header: RunHeader) -> str:
     return next((row.id for row in rows if row.group == header.group and row.status != "queued"), "")
 
 
-async def _held(context: ReadContext, header: RunHeader) -> str:
-    """`pause` or `budget` where a run above this one is paused, else ""."""
+async def _held(context: ReadContext, header: RunHeader) -> RunHeader | None:
+    """The run above this one that is paused, None for none."""
     parent = header.parent
     while parent:
         above: RunHeader | None = await context.row(context.views.workflow_run, parent)
         if above is None:
             break
         if above.paused:
-            return "budget" if above.paused == "budget" else "pause"
+            return above
         parent = above.parent
-    return ""
+    return None

@@ -91,8 +91,11 @@ class Fork(Command, frozen=True, tag_field="kind", tag="fork"):
     snapshots, workspaces, cancelled, ...}.
 
     into: the new namespace; root: its folder, absolute. at: a position or a time; None for the end of the log.
+    dry_run: nothing is made; the data says what would be, with {fork: "dry run", blobs, archives, disk_needed_bytes,
+    disk_free_bytes}.
     """
 
     into: str
     root: str
     at: str | None = None
+    dry_run: bool = False

@@ -125,7 +125,8 @@ class RunAsk(Command, frozen=True, tag_field="kind", tag="run ask"):
     """Ask for a permission on behalf of the run that this is sent from, and wait for the answer. Data: {answer}.
 
     tool: the kind of tool; options: id, kind and name of each. answer_s: how long that is waited for, then the
-    answer is `reject`; None for as long as the run takes.
+    answer is `reject`; None for as long as the run takes. ruled: `allow` or `reject` where the policy of the type has
+    decided, which is to be recorded, and why it has.
     """
 
     number: int
@@ -133,6 +134,8 @@ class RunAsk(Command, frozen=True, tag_field="kind", tag="run ask"):
     tool: str = ""
     options: tuple[tuple[str, str, str], ...] = ()
     answer_s: float | None = None
+    ruled: str = ""
+    why: str = ""
 
 
 class TaskRetry(Command, frozen=True, tag_field="kind", tag="task retry"):
