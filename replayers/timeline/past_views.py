@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
@@ -13,7 +14,7 @@ import msgspec
 from maestro.model.errors import Invalid
 from projections import queue, restores, snapshots, state, tasks, workflow_runs
 from projections.fold import VIEWS, encode
-from replayers.timeline.row_versions import Kind, RowVersions, kind_of, name_of, rank_of, score_of
+from replayers.timeline.row_versions import Kind, RowVersions, Version, kind_of, name_of, rank_of, score_of
 
 FEW = 2_000
 """So many rows of a kind are all taken and sorted; of more, a page is read in the order of their scores."""
@@ -52,6 +53,18 @@ class _Order(NamedTuple):
         """Whether a row is behind the cursor."""
         cursor = self.cursor
         return cursor is None or (entry[0] < cursor if self.newest else entry[0] > cursor)
+
+
+class Wanted(NamedTuple):
+    """The rows that are wanted. where, parts: as of `Past.page`; likely: which may be, by their JSON.
+
+    skip: so many of them are passed over first; where all are wanted, without being read.
+    """
+
+    where: Where | None = None
+    parts: Sequence[str] = ()
+    skip: int = 0
+    likely: Callable[[bytes], bool] | None = None
 
 
 class Slice(msgspec.Struct, frozen=True):
@@ -97,12 +110,7 @@ class Past:
 
     def encoded(self, view: str) -> dict[str, bytes]:
         """All rows of a view as canonical JSON, in the order of their ids."""
-        found: dict[str, bytes] = {}
-        with self._reading() as versions:
-            for number in self._kinds(versions, view, ()).values():
-                for raw in versions.all(number, self.waypoint):
-                    version = versions.version(raw)
-                    found[version.id] = version.data
+        found = {version.id: version.data for version in self.before(view)}
         for row_id, row in self._changed.get(tasks.NAME if view == queue.NAME else view, {}).items():
             if row is None or (view == queue.NAME and not queue.holds(row)):
                 found.pop(row_id, None)
@@ -144,7 +152,20 @@ class Past:
         before, after: where the last page ended (`further`). where: which rows are wanted; of 20,000 that are not, the
         page ends early. parts: only rows of these (`counts`), all where empty.
         """
+        return self.chosen(view, Wanted(where, parts), limit=limit, before=before, after=after)
+
+    def chosen(
+        self,
+        view: str,
+        wanted: Wanted,
+        *,
+        limit: int = LIMIT,
+        before: Cursor | None = None,
+        after: Cursor | None = None,
+    ) -> Slice:
+        """As `page`, of the rows that are wanted."""
         _check(view)
+        where, parts, skip, likely = wanted
         order = _Order(before or after, after is None and view != queue.NAME, view == queue.NAME)
         found, last = list[tuple[str, Any]](), None
         with self._reading() as versions:
@@ -152,14 +173,66 @@ class Past:
             sources = [self._source(versions, kind, number, order) for kind, number in kinds.items()]
             sources.append(self._fresh(view, parts, order))
             merged = heapq.merge(*sources, key=lambda entry: entry[0], reverse=order.newest)
-            for looked, (place, data) in enumerate(filter(order.behind, merged)):
+            entries: Iterator[Entry] = filter(order.behind, merged)
+            if where is None and likely is None:
+                entries, skip = itertools.islice(entries, skip, None), 0
+            for looked, (place, data) in enumerate(entries):
                 if len(found) >= limit or looked >= LOOKED_MAX:
                     return Slice(found, last)
-                row = VIEWS[view].decode(place[1], data())
-                last = Cursor(*place)
-                if where is None or where(row):
+                last, told = Cursor(*place), data()
+                if likely is not None and not likely(told):
+                    continue
+                row = VIEWS[view].decode(place[1], told)
+                if where is not None and not where(row):
+                    continue
+                if skip:
+                    skip -= 1
+                else:
                     found.append((place[1], row))
         return Slice(found, None)
+
+    def named(
+        self, view: str, prefix: str = "", limit: int = LIMIT, skip: int = 0, where: Where | None = None
+    ) -> Slice:
+        """Rows whose ids begin with a prefix, in the order of their ids; not of the queue. skip: as of `page`.
+
+        `further` only tells that there are more.
+        """
+        _check(view)
+        found: list[tuple[str, Any]] = []
+        changed = self._changed.get(view, {})
+        fresh = sorted(
+            (row_id.encode("utf-8", "surrogatepass"), row_id) for row_id in changed if row_id.startswith(prefix)
+        )
+        with self._reading() as versions:
+            held = versions.by_name(view, prefix, self.waypoint) if self.waypoint else iter(())
+            still = ((raw[1], name_of(raw[1])) for raw in held)
+            for _, group in itertools.groupby(heapq.merge(still, fresh), key=lambda entry: entry[1]):
+                row_id = next(group)[1]
+                row = changed.get(row_id)
+                if row_id not in changed:
+                    data = versions.row(view, row_id, self.waypoint)
+                    row = None if data is None else VIEWS[view].decode(row_id, data)
+                if row is None or (where is not None and not where(row)):
+                    continue
+                if skip:
+                    skip -= 1
+                    continue
+                if len(found) >= limit:
+                    return Slice(found, Cursor(0, row_id))
+                found.append((row_id, row))
+        return Slice(found, None)
+
+    def changed(self, view: str) -> Mapping[str, Any]:
+        """The rows that the events behind the waypoint changed, None for one that is no more; not of the queue."""
+        _check(view)
+        return self._changed.get(view, {})
+
+    def before(self, view: str) -> list[Version]:
+        """All rows of a view at the waypoint, in no order."""
+        with self._reading() as versions:
+            numbers = self._kinds(versions, view, ()).values()
+            return [version for number in numbers for version in versions.whole(number, self.waypoint)]
 
     def _kinds(self, versions: RowVersions, view: str, parts: Sequence[str]) -> dict[Kind, int]:
         _check(view)

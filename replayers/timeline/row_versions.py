@@ -142,6 +142,18 @@ class RowVersions:
             (kind, at),
         )
 
+    def by_name(self, view: str, prefix: str, at: int) -> Iterator[tuple[int, bytes]]:
+        """The rows of a view at a waypoint whose ids begin with a prefix, in the order of their ids: number and id."""
+        first = _key(prefix)
+        query = (
+            "SELECT n.name, n.id FROM names n WHERE n.view = ?1 AND n.id >= ?2 AND EXISTS "
+            "(SELECT 1 FROM versions v WHERE v.name = n.name AND v.since <= ?3 AND v.until > ?3) ORDER BY n.id"
+        )
+        for number, row_id in self.base.execute(query, (view, first, at)):
+            if not row_id.startswith(first):
+                return
+            yield number, row_id
+
     def data(self, found: Sequence[Any]) -> bytes:
         """The row of a version as `all` and `by_score` find them."""
         return self._packing.unpack(self.base, found[3], found[4])
@@ -150,6 +162,14 @@ class RowVersions:
         """A version as `all` and `by_score` find them."""
         score, row_id, rank, words, data = found
         return Version(score, name_of(row_id), rank, self._packing.unpack(self.base, words, data))
+
+    def whole(self, kind: int, at: int) -> list[Version]:
+        """All rows of a kind at a waypoint, in no order."""
+        unpack, base = self._packing.unpack, self.base
+        return [
+            Version(score, str(row_id, "utf-8", "surrogatepass"), rank, unpack(base, words, data))
+            for score, row_id, rank, words, data in self.all(kind, at)
+        ]
 
     def count(self, kind: int, at: int) -> int:
         """How many rows of a kind there were at a waypoint."""
