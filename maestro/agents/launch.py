@@ -133,6 +133,7 @@ def _driver(definition: Definition, target: Target, cwd: str) -> tuple[str, ...]
         "answer_s": rule.answer_s,
         "beat_s": BEAT_S if silent_s is None else min(BEAT_S, silent_s / 3),
         "grace_s": definition.stop.grace_s / 2,
+        "secrets": definition.secret_env,
     }
     return (sys.executable, "-I", "-m", DRIVER, msgspec.json.encode(options).decode())
 

@@ -46,6 +46,7 @@ GROUPS = {
     "config": "maestro.cli.config",
     "redis": "maestro.cli.flush",
     "demo": "maestro.cli.demo",
+    "board": "maestro.cli.board",
     "mcp": "maestro.cli.mcp",
     "completion": "maestro.cli.shells",
     "help": "maestro.cli.help",

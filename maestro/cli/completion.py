@@ -115,7 +115,8 @@ def read_runs(incomplete: str) -> list[tuple[str, str]]:
 
 def asking_runs(incomplete: str) -> list[tuple[str, str]]:
     """Ids of runs that wait for an approval, with workflow and what they wait for."""
-    return _ids(p.WorkflowRuns(waiting=True, limit=100), incomplete, ("workflow", "waiting_for"))
+    found = _ids(p.WorkflowRuns(waiting=True, limit=100), incomplete, ("workflow", "waiting_for"))
+    return [each for each in found if "approval: " in each[1] or "permission: " not in each[1]]
 
 
 def steps(ctx: click.Context, incomplete: str) -> list[tuple[str, str]]:

@@ -139,6 +139,8 @@ def _said(run: Row, row: Row) -> str:
         if row["waiting_for"] == "approval":
             return f"{remark(row)}; to approve: maestro workflow approve {run.get('id')} {typed_instance(row['id'])}"
         return remark(row) if row["waiting_for"] in ("retry", "agent") else ""
+    if row["waiting_for"] == "permission":
+        return f"{remark(row)}; to answer: maestro task answer {row['task']} allow (or reject)"
     if status == "running":
         attempt = row.get("attempt") or 1
         return "running" + (f", {row['agent']}" if row.get("agent") else "") + (

@@ -104,7 +104,7 @@ class Tree:
 
     def _instance(self, row: Row, depth: int) -> Line:
         works = row["status"] == "running"
-        text = self.last.get(row["id"], "") if works else remark(row, self.now)
+        text = self.last.get(row["id"], "") if works and not row.get("waiting_for") else remark(row, self.now)
         attempt = row.get("attempt") or 0
         if works and attempt > 1:
             text = f"attempt {attempt}" + (f": {text}" if text else "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import msgspec
 import typer
@@ -28,7 +29,10 @@ def mcp() -> None:
     try:
         from maestro.mcp import server
     except ModuleNotFoundError as error:
-        mend = "install it: pip install 'maestro-orchestrator[mcp]'"
+        mend = (
+            f"install Maestro with its extra mcp, in its folder: {sys.executable} -m pip install '.[mcp]', or as it "
+            "was installed: uv tool install --force '.[mcp]', pipx install --force '.[mcp]'"
+        )
         package = str(error.name).partition(".")[0]
         raise Refused(f"the MCP server needs the package {package}", mend=mend) from None
     connection.speaks_as = "mcp"

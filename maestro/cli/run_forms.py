@@ -111,6 +111,8 @@ def tell_ways(run: Row) -> None:
     for row in run.get("steps") or ():
         if row["status"] == "waiting" and row["waiting_for"] == "approval":
             printer.tell(f"to approve: maestro workflow approve {run['id']} {typed_instance(row['id'])}")
+        if row["waiting_for"] == "permission":
+            printer.tell(f"to answer the agent of {row['id']}: maestro task answer {row['task']} allow (or reject)")
     if run.get("idle"):
         printer.tell(idle(run))
     if run.get("paused"):
@@ -136,7 +138,7 @@ def step_row(row: Row) -> dict[str, Any]:
     began, ended = row.get("started_at"), row.get("ended_at")
     since = row.get("since")
     told = remark(row, time.time())
-    if row["status"] == "waiting" and since and row["waiting_for"] not in ("needs", "retry"):
+    if row.get("waiting_for") and since and row["waiting_for"] not in ("needs", "retry"):
         told = f"{told}, since {printer.moment(since)}" if told else ""
     return {
         **row,

@@ -36,7 +36,7 @@ def approvals(run: Row, rows: Mapping[str, Row]) -> list[str]:
 
 def remark(row: Row, now: float | None = None) -> str:
     """What there is to say of an instance that does not work."""
-    if row["status"] == "waiting":
+    if row["status"] == "waiting" or row.get("waiting_for"):
         return waits(row, now)
     if row.get("answer"):
         return answered(row["answer"])

@@ -9,6 +9,7 @@ import typer
 from maestro.cli import answer, completion, printer
 from maestro.cli.column import Column
 from maestro.cli.options import CountedOption, FormatOption, absolute, examples
+from maestro.cli.printer import Row
 from maestro.model.errors import Invalid
 from maestro.runtime.protocol import messages as p
 from maestro.runtime.snapshots.amounts import size
@@ -31,6 +32,13 @@ SNAPSHOTS = (
     Column("state", "STATE"),
     Column("damaged", "DAMAGED", lambda found: found["why"], cuts="end"),
 )
+HELD = (
+    Column("agent", "AGENT"),
+    Column("node", "NODE", leaves=2),
+    Column("workspace", "WORKSPACE", wraps=True),
+    Column("position", "POSITION", leaves=1),
+)
+LACKING = (Column("agent", "NOT IN IT"), Column("workspace", "WORKSPACE", wraps=True), Column("why", "WHY", wraps=True))
 
 
 def add(app: typer.Typer) -> None:
@@ -82,6 +90,7 @@ def snapshot(
         bool,
         typer.Option("--rolling", help="Pause one agent at a time, each for its own position, and not all at once."),
     ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the snapshot's id only.")] = False,
     format: FormatOption = None,
 ) -> int:
     """Keep all workspaces and the log as they are now.
@@ -99,7 +108,7 @@ def snapshot(
         allow_missing=allow_missing,
         rolling=rolling,
     )
-    return answer.one(command, format)
+    return answer.one(command, "table" if quiet else format, _show_id if quiet else _show)
 
 
 def snapshots(
@@ -144,9 +153,22 @@ def verify(
 
 def pin(id: SnapshotArgument, format: FormatOption = None) -> int:
     """Keep a snapshot for ever."""
-    return answer.one(p.StatePin(id=id), format)
+    return answer.one(p.StatePin(id=id), format, _show)
 
 
 def unpin(id: SnapshotArgument, format: FormatOption = None) -> int:
     """Let an automatic snapshot expire again."""
-    return answer.one(p.StatePin(id=id, pinned=False), format)
+    return answer.one(p.StatePin(id=id, pinned=False), format, _show)
+
+
+def _show_id(row: Row) -> None:
+    printer.write_line(str(row["id"]))
+
+
+def _show(row: Row) -> None:
+    """A snapshot: what it is, then what it holds and lacks, a line each."""
+    printer.write_object(row, ("agents", "workspaces", "missing", "parts"))
+    if row.get("workspaces"):
+        printer.write_table(HELD, row["workspaces"], "")
+    if row.get("missing"):
+        printer.write_table(LACKING, row["missing"], "")

@@ -249,6 +249,7 @@ def logs(
 def cancel(
     ids: Annotated[list[str], typer.Argument(help="Ids of tasks.", autocompletion=completion.tasks)],
     reason: Annotated[str, typer.Option("--reason", help="Why; it is kept in the audit trail.")] = "",
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print ids only: one a line.")] = False,
     format: FormatOption = None,
 ) -> int:
     """End tasks: what is queued never starts, what runs is stopped with all its processes.
@@ -258,8 +259,10 @@ def cancel(
     """
     names = comma_separated(ids, "task cancel")
     if len(names) == 1:
-        return answer.one(p.TaskCancel(names[0], reason), format, task_forms.show_task)
-    show = printer.write_json if printer.wants_json(format) else task_forms.show_state
+        one = task_forms.show_id if quiet else task_forms.show_task
+        return answer.one(p.TaskCancel(names[0], reason), "table" if quiet else format, one)
+    as_json = printer.write_json if printer.wants_json(format) else task_forms.show_state
+    show = task_forms.show_id if quiet else as_json
     codes = []
     for name in names:
         end = answer.carry_out(p.TaskCancel(name, reason), show)

@@ -12,6 +12,11 @@ from maestro.model.ids import nearest
 LIKE_MAX = 5
 TEXTS = {"prompt", "value"}
 """Arguments that may be any text."""
+MEANT = {
+    "": {"start": "up", "stop": "shutdown"},
+    "node": {"undrain": "drain --undo", "rm": "forget", "remove": "forget", "delete": "forget", "stop": "drain"},
+}
+"""By group, "" for none: what a command is called elsewhere, and here."""
 LIBRARY_WORDS = (
     (re.compile(r" is not a valid float( range)?"), " is no number"),
     (re.compile(r" is not a valid integer( range)?"), " is no whole number"),
@@ -29,7 +34,9 @@ def check_name(ctx: click.Context, name: str, known: Iterable[str], inside: Sequ
     if ctx.resilient_parsing:
         return
     if not name.startswith("-"):
-        like = nearest(name, known) or inside
+        meant = MEANT.get((ctx.parent and ctx.info_name) or "", {}).get(name)
+        like = [meant] if meant else []
+        like += inside if meant else nearest(name, known) or inside
         error = click.UsageError(f"no such command {name!r}", ctx)
         error.like = [f"`{ctx.command_path} {each}`" for each in like]  # type: ignore[attr-defined]
         raise error

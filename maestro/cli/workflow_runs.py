@@ -50,14 +50,16 @@ def runs(
         str | None, typer.Argument(help="Id of a workflow: only its runs.", autocompletion=completion.workflows)
     ] = None,
     status: Annotated[RunStatus | None, typer.Option("--status", help="Only those in this state.")] = None,
-    waiting: Annotated[bool, typer.Option("--waiting", help="Only those that wait for an approval.")] = False,
+    waiting: Annotated[
+        bool, typer.Option("--waiting", help="Only those that wait for an approval, or a permission.")
+    ] = False,
     last: Annotated[bool, typer.Option("--last", help="The newest one, as an object.")] = False,
     limit: Annotated[int, typer.Option("--limit", min=1, max=100_000, help="At most so many.")] = 100,
     counted: CountedOption = False,
     all_time: Annotated[bool, typer.Option("--all-time", help="Also older ones, from sealed history.")] = False,
     format: FormatOption = None,
 ) -> int:
-    """Runs, newest first, and the approvals they wait for; those of child workflows are shown with their parents."""
+    """Runs, newest first, and the approvals and permissions they wait for; children are shown with their parents."""
     if last and (waiting or status or all_time):
         raise Invalid("both --last and a choice", "workflow runs", "give --limit 1 instead of --last")
     state = status.value if status else None

@@ -137,6 +137,14 @@ def test_a_socket_of_another_user_is_refused(maestro: CommandLine, home: Path, d
     assert daemon.commands == []
 
 
+def test_of_what_is_cancelled_the_ids_alone_are_printed_where_that_is_asked_for(
+    maestro: CommandLine, daemon: Scripted
+) -> None:
+    daemon.answers(p.Done({"id": "t", "status": "cancelled"}))
+    assert maestro.here("task", "cancel", "-q", "t").out == "t\n"
+    assert maestro.here("task", "cancel", "-q", "t", "u", "--format", "json").out == "t\nt\n"
+
+
 def test_without_autostart_a_node_is_not_started(maestro: CommandLine) -> None:
     maestro.env["MAESTRO_AUTOSTART"] = "false"
     result = maestro.here("task", "dispatch", "x", "--to", "a")

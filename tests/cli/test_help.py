@@ -13,8 +13,8 @@ from maestro.cli import help as help_command
 from tests.cli.conftest import CommandLine, Env
 
 TOPICS = {
-    "agent-types", "events", "extending", "mcp", "monitoring", "nodes", "operations", "python", "replay", "security",
-    "settings", "snapshots", "tasks", "terminal", "words", "workflows", "workspaces",
+    "agent-types", "board", "events", "extending", "mcp", "monitoring", "nodes", "operations", "python", "replay",
+    "security", "settings", "snapshots", "tasks", "terminal", "words", "workflows", "workspaces",
 }  # fmt: skip
 COLUMNS = 80
 

@@ -39,6 +39,22 @@ def test_a_snapshot_is_asked_for_with_an_absolute_output(maestro: CommandLine, d
     assert daemon.commands == [wanted]
 
 
+def test_a_snapshot_is_shown_with_what_it_holds_a_line_each_or_its_id_alone(
+    maestro: CommandLine, daemon: Scripted
+) -> None:
+    """All workspaces were one cell, as JSON."""
+    held = [{"agent": name, "workspace": f"/w/{name}", "tree": "t", "position": 7, "node": "n"} for name in ("a", "b")]
+    lacks = [{"agent": "c", "workspace": "/w/c", "why": "node m is away"}]
+    daemon.answers(
+        p.Done({**ROW, "agents": ["a", "b"], "workspaces": held, "missing": lacks, "parts": [{"node": "n"}]})
+    )
+    shown = [line.split() for line in maestro.here("state", "snapshot", "--format", "table").out.splitlines()]
+    assert ["id", ROW["id"]] in shown and ["a", "n", "/w/a", "7"] in shown and ["b", "n", "/w/b", "7"] in shown
+    assert ["c", "/w/c", "node", "m", "is", "away"] in shown
+    assert not {"workspaces", "missing", "parts"} & {line[0] for line in shown if line}
+    assert maestro.here("state", "snapshot", "-q").out == f"{ROW['id']}\n"
+
+
 def test_snapshots_are_a_table_with_sizes_and_how_long_they_stay(maestro: CommandLine, daemon: Scripted) -> None:
     daemon.answers(
         p.Item(ROW),

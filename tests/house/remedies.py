@@ -29,7 +29,7 @@ GROUPS = {
     "monitor": "start|alerts|ack|resend|snooze",
 }
 NAMED = "|".join(rf"{group} (?:{commands})" for group, commands in GROUPS.items())
-ALONE = "audit|config|demo|doctor|fork|help|mcp|shutdown|state|up|worker"
+ALONE = "audit|board|config|demo|doctor|fork|help|mcp|shutdown|state|up|worker"
 REMEDY = re.compile(rf"\b(?:maestro (?:{NAMED}|{ALONE})\b|(?!workflow runs?\b)(?:{NAMED})\b)")
 """`workflow run` alone is what it is called, no command."""
 BARE = re.compile(rf"(?<!maestro )(?<!\}} )\b(?!workflow runs?\b)(?:{NAMED})\b")

@@ -21,6 +21,7 @@ from projections.fold import VIEWS
 from tests.house import documents, sources
 from tests.house.documents import README, SETTINGS
 
+PAGE_COMMAND = re.compile(r"`maestro [^`${]+`")
 README_LINES_MAX = 150
 LINE_LENGTH_MAX = 120
 SUMMARY_MAX = 66
@@ -60,6 +61,11 @@ def test_every_link_leads_to_a_file_and_a_heading(path: Path) -> None:
 @every_document
 def test_every_command_and_option_that_it_names_exists(path: Path) -> None:
     assert not documents.wrong_commands(sources.text(path))
+
+
+@pytest.mark.parametrize("path", sorted(Path("maestro/board/page").rglob("*.*")), ids=str)
+def test_every_command_that_the_board_s_page_names_exists(path: Path) -> None:
+    assert not documents.wrong_commands("\n".join(PAGE_COMMAND.findall(sources.text(path))))
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,22 @@
 from __future__ import annotations
 
 UNTRIED = {
+    "start it with `maestro board --allow-actions`": "the tests of the board's acts see it, and start such a one",
+    "see `maestro help board`": "the tests of the board's acts see it; a document",
+    "`maestro help board` tells what it has": "a document",
+    "maestro board: {}\n": "no remedy: the beginning of a line that a browser shows",
+    "`maestro workspace list` shows what lies there": "a list",
+    "open the address that `maestro board` has printed": "the tests of the board's guard walk it",
+    "`maestro up` starts the daemon of this node, which asks it": "the tests of the board's runs see it",
+    "there: maestro task logs {}": "to be typed on another node",
+    "`maestro help workflows`, and `maestro demo workflow` for lists, loops and resuming": "the end of a demo",
+    "`maestro help operations`, and `maestro demo rollback` for the files of a run that was killed": "ends a demo",
+    "maestro demo {} {}": "the list of demos",
+    "{}; to answer: maestro task answer {} allow (or reject)": "the tests of permissions walk it",
+    "to answer the agent of {}: maestro task answer {} allow (or reject)": "the tests of permissions walk it",
+    "the daemon of this node has ended: its events go on when it is up again (maestro up)": (
+        "the test of the client that follows walks it"
+    ),
     "maestro task status {} shows its runs": "says where to look, in the tests of permissions",
     "name one folder that all nodes reach with MAESTRO_SEGMENTS_DIR, then restart the daemons with `maestro shutdown`"
     " and `maestro up`; `maestro node forget N` gives up a node that is gone": "a setting of several nodes, too",

@@ -18,6 +18,13 @@ ELSEWHERE = {
         f"{_EXPLAINED}::test_a_reason_is_reached_says_since_when_and_is_gone_with_what_lets_it_go_on",
     ),
     **dict.fromkeys(
+        (
+            "{}, then: maestro task retry {}",
+            "raise `budget` in the YAML of the agent's type, then `maestro agent register TYPE`",
+        ),
+        f"{_EXPLAINED}::test_over_a_budget_the_way_on_is_of_the_one_that_was_spent",
+    ),
+    **dict.fromkeys(
         ("maestro task retry {}", "maestro task retry {} --budget-cost N (or --budget-tokens N)"),
         f"{_EXPLAINED}::test_one_that_has_ended_says_how_and_what_would_try_it_again",
     ),
