@@ -277,6 +277,12 @@ FIRST = ("cancel", "dispatch", "step_task", "archive", "end", "take", "stop", "a
 PATIENT = settings(max_examples=80, deadline=None, report_multiple_bugs=False, suppress_health_check=list(HealthCheck))
 
 
+def test_a_run_that_is_to_begin_where_its_instance_holds_no_more_is_withdrawn_by_who_followed_the_log() -> None:
+    begun: list[tuple[str, int]] = [("dispatch", 0)] * 33
+    held = [("step_task", 16170), ("cancel", 0), ("archive", 524287), ("archive", 297)]
+    play([*begun, *held, ("schedule", 0), ("schedule", 133935), ("compare", 0)])
+
+
 @given(st.lists(STEPS, min_size=40, max_size=160))
 @PATIENT
 def test_no_interleaving_loses_doubles_or_strands_anything(steps: list[tuple[str, int]]) -> None:

@@ -139,7 +139,7 @@ class OpenTasks:
         """Have an instance of a workflow's step hold a workspace: only its own tasks are released there."""
         self._let_go(self.holds.begin(holder, place))
         self._requeue_of(holder)
-        self.adrift.update((run, None) for run in self.crew.writers.get(place, ()) if run in self.crew.unstarted)
+        self._look_at(place)
 
     def go_on(self, run: str, was_paused: bool) -> None:
         """Put the tasks of a workflow's run, and of those below it, back into their lanes, where it was paused."""
@@ -152,6 +152,11 @@ class OpenTasks:
         for holder, place in ended.items():
             self._requeue_of(holder)
             self._vacate(place)
+            self._look_at(place)  # the next one in line has it now
+
+    def _look_at(self, place: Place) -> None:
+        """Have the runs that are to begin in a workspace be judged anew: another instance may hold it."""
+        self.adrift.update((run, None) for run in self.crew.writers.get(place, ()) if run in self.crew.unstarted)
 
     def _requeue_of(self, holder: Holder) -> None:
         """Put the open tasks of an instance into the lanes where they belong now."""
