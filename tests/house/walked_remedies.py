@@ -7,6 +7,9 @@ from tests.house.remedies import REMEDY
 
 _EXPLAINED = "tests/model/scheduling/test_explanation.py"
 ELSEWHERE = {
+    "no node is up, so nothing goes on; `maestro up` starts this one": (
+        "tests/board/test_log_routes.py::test_it_is_told_that_no_node_is_up"
+    ),
     "`maestro help python` lists the options": (
         "tests/library/test_client.py::test_a_value_of_another_type_is_invalid_before_anything_is_sent"
     ),
