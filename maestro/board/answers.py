@@ -68,7 +68,8 @@ async def told(request: Request, past: Past, data: dict[str, Any], lasting: bool
     lasting: what it says of a position in the past stays so: it gets an ETag, and 304 where the browser has it.
     """
     head = await board_of(request).known_head(past.position)
-    headers = cached(request, past) if lasting and past.position < head else None
+    named = bool(request.query_params.get("at"))  # the newest is no past, also where another event has come meanwhile
+    headers = cached(request, past) if lasting and named and past.position < head else None
     if is_known(request, headers):
         return Response(status_code=304, headers=headers)
     return json({"position": past.position, "at": when(past.at), "head": head, **data}, headers=headers)
